@@ -1,0 +1,121 @@
+"""The nouns of the road, as plain values. Owns no rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+Environment = Literal["production", "sandbox"]
+PushType = Literal[
+    "alert",
+    "background",
+    "voip",
+    "complication",
+    "fileprovider",
+    "mdm",
+    "liveactivity",
+    "pushtotalk",
+    "location",
+    "widgets",
+    "controls",
+]
+
+
+class Reason(StrEnum):
+    """Why a member, or a whole message, is not pushed. The value is what the ledger and the counts show."""
+
+    SKIP_PUSH = "skip_push"
+    PUSH_OFF = "app_push_off"
+    CHANNEL_OFF = "channel_push_off"
+    TOO_OLD = "too_old"
+    SENDER = "sender"
+    NOT_A_MEMBER = "not_a_member"
+    NOT_IN_THREAD = "not_in_thread"
+    MUTED = "muted_sender"
+    ONLINE = "online"
+    NO_DEVICE = "no_device"
+    OVER_CAP = "over_member_cap"
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """What an app may choose. Loaded from Postgres, kept by a process for seconds."""
+
+    name: str
+    push_enabled: bool = True
+    #: Members of one channel that one message may ring; None: no limit.
+    member_cap: int | None = 100
+    #: Devices a user may have; the oldest registration goes first.
+    device_cap: int = 25
+    push_to_online: bool = False
+    #: Seconds after which a message is not worth a push.
+    max_age: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One way out: an APNs credential and topic of one app. `repr` shows no secret."""
+
+    id: int
+    app: str
+    name: str
+    environment: Environment
+    #: Bundle id.
+    topic: str
+    team_id: str
+    key_id: str
+    #: The .p8 key, PEM.
+    key: str = field(repr=False)
+    host: str = "api.push.apple.com"
+    port: int = 443
+    #: PEM of the CA to trust instead of the public ones; for simulators and private gateways.
+    ca: str | None = field(default=None, repr=False)
+
+
+class Device(NamedTuple):
+    """A registered device as the fan-out reads it."""
+
+    id: int
+    user: str
+    provider_id: int
+    token: str
+    locale: str | None
+    #: Milliseconds since the epoch: the `at` of the registration in force.
+    registered_at: int
+
+
+class Notification(NamedTuple):
+    """One request to APNs. `token` is lower-case hex, `id` a canonical lower-case UUID, `expiration` UNIX seconds."""
+
+    token: str
+    id: str
+    payload: bytes
+    topic: str
+    push_type: PushType = "alert"
+    priority: int = 10
+    expiration: int | None = None
+    collapse_id: str | None = None
+
+
+class Answer(NamedTuple):
+    """What APNs said about one notification: a rejection is an answer, not an error."""
+
+    status: int
+    reason: str | None = None
+    #: Milliseconds since the epoch, only with 410.
+    timestamp: int | None = None
+    #: Seconds, from Retry-After where the server sent one.
+    retry_after: float | None = None
+
+
+class NoAnswer(NamedTuple):
+    """No answer came. `not_sent`: the server cannot have processed it. `unknown`: it may have."""
+
+    sent: Literal["not_sent", "unknown"]
+    #: A short fixed phrase for logs and counts, never data from the request.
+    cause: str
+
+
+ACCEPTED = Answer(200)
+Response = Answer | NoAnswer
+Payload = Mapping[str, Any]
