@@ -1,0 +1,1 @@
+"""Settings, secrets, Celery's configuration and logging. Imports nothing of ours."""

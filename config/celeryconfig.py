@@ -1,0 +1,81 @@
+"""Celery's configuration as a value made from the settings. Imports no Celery."""
+
+from typing import Any, Final
+
+from config.settings import Settings
+
+URGENT: Final = "carillon.urgent"
+BULK: Final = "carillon.bulk"
+#: What `--lane` chooses.
+LANES: Final = {"urgent": (URGENT,), "bulk": (BULK,), "all": (URGENT, BULK)}
+#: Every key that Celery keeps in Redis begins with it.
+KEY_PREFIX: Final = "carillon:"
+TICK: Final = "carillon.tick"
+TICK_SECONDS: Final = 1.0
+
+
+def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
+    """Celery's settings for a broker at `redis_url`. JSON only, late acknowledgements, no stored results.
+
+    A doorbell may be lost or ring twice without harm, so nothing here is asked to be exact: the visibility timeout is short
+    and a worker takes few messages ahead.
+    """
+    return {
+        "broker_url": redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": _transport(settings),
+        # Cancelling what runs when the broker goes away would send again what Apple has already taken.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "task_default_queue": URGENT,
+        "task_queues": None,
+        "task_create_missing_queues": True,
+        "task_acks_late": True,
+        "task_acks_on_failure_or_timeout": True,
+        "task_reject_on_worker_lost": True,
+        "task_track_started": True,
+        "task_time_limit": settings.visibility_timeout - 2,
+        "task_soft_time_limit": settings.visibility_timeout - 5,
+        "worker_prefetch_multiplier": 1,
+        "worker_pool": "threads",
+        "worker_concurrency": 8,
+        "worker_soft_shutdown_timeout": settings.shutdown_timeout,
+        "worker_enable_soft_shutdown_on_idle": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": True,
+        "task_send_sent_event": False,
+        "enable_utc": True,
+        "timezone": "UTC",
+        "beat_schedule": _schedule(),
+        # The schedule has no memory worth a file: what is due is in Redis.
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_max_loop_interval": TICK_SECONDS,
+    }
+
+
+def _transport(settings: Settings) -> dict[str, Any]:
+    return {
+        "global_keyprefix": KEY_PREFIX,
+        "visibility_timeout": settings.visibility_timeout,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 2,
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "retry_on_timeout": True,
+    }
+
+
+def _schedule() -> dict[str, Any]:
+    # A tick that waited is worthless: the next one does the same work.
+    options = {"queue": URGENT, "expires": 5}
+    return {TICK: {"task": TICK, "schedule": TICK_SECONDS, "options": options}}

@@ -1,0 +1,80 @@
+"""Logging set up once for a process: text for people or JSON lines for machines, nothing secret in either."""
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Any, Final, TextIO
+
+from config.settings import Settings
+
+REDACTED: Final = "[redacted]"
+#: What never belongs in a log: PEM blocks, JWTs, credentials in URLs, device tokens (64 hex digits or more).
+_SECRETS: Final = (
+    (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), REDACTED),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
+    (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64,}(?![0-9A-Za-z])"), REDACTED),
+)
+#: Attributes every record has; what remains came in through `extra`.
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+#: Libraries that say at INFO what is of use to their authors.
+_TALKATIVE: Final = ("httpx", "httpcore", "hpack", "h2", "kombu", "amqp", "celery.redirected", "tornado.access")
+
+
+def redact(text: str) -> str:
+    """The text without anything that looks like a device token, JWT, PEM block or password in a URL."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:03:04.123 INFO    worker.delivery  batch delivered  jobs=500`, and a traceback below."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        pairs = "".join(f"  {name}={value}" for name, value in _fields(record).items())
+        return super().formatMessage(record) + pairs
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `at` (RFC 3339, UTC), `level`, `logger`, `message`, and the record's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "at": f"{at}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(_fields(record))
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({name: _plain(value) for name, value in line.items()}, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+
+def set_up(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send every logger's records to `stream` (standard error), replacing what was set up before."""
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,61 @@
+"""The keys that encrypt stored credentials: from the settings, or generated once beside the embedded engines."""
+
+import base64
+import binascii
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from config.settings import Settings, SettingsError, variable
+
+FILE: Final = "secret.keys"
+ADVICE: Final = "make one with: carillon secret-key"
+
+
+def generate_key() -> str:
+    """A new Fernet key: 32 random bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """The Fernet keys, newest first, or `SettingsError`.
+
+    With an embedded PostgreSQL and no keys given, one is generated and kept in `data_dir`, readable by its owner only. A
+    database of one's own needs keys of one's own: a key lost with a container would lose every credential with it.
+    """
+    if settings.secret_keys is not None:
+        return _checked(settings.secret_keys.get_secret_value(), variable("secret_keys"))
+    if settings.postgres_url is not None:
+        raise SettingsError(f"{variable('secret_keys')}: needed beside {variable('postgres_url')}; {ADVICE}")
+    file = settings.data_dir / FILE
+    if not file.exists():
+        _write_once(file, generate_key() + "\n")
+    return _checked(file.read_text(encoding="ascii"), str(file))
+
+
+def _checked(text: str, source: str) -> tuple[str, ...]:
+    keys = tuple(text.replace(",", " ").split())
+    if not keys:
+        raise SettingsError(f"{source}: holds no key; {ADVICE}")
+    for number, key in enumerate(keys, 1):
+        try:
+            size = len(base64.b64decode(key, altchars=b"-_", validate=True))
+        except (binascii.Error, ValueError):
+            size = 0
+        if size != 32:  # the key itself stays out of the message
+            raise SettingsError(f"{source}: key {number} is not a Fernet key; {ADVICE}")
+    return keys
+
+
+def _write_once(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    try:
+        os.link(draft, file)  # atomic, and whoever comes second keeps the first one's key
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,115 @@
+"""What an operator may choose, read from `CARILLON_*` variables and checked whole. Reads no file and starts nothing."""
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX: Final = "CARILLON_"
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used; the text names every fault and what to do about it."""
+
+
+def _url_of(*schemes: str) -> AfterValidator:
+    expected = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(value: str) -> str:
+        if urlsplit(value).scheme not in schemes:
+            raise ValueError(f"a URL beginning with {expected} is needed")
+        return value
+
+    return AfterValidator(check)
+
+
+RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
+PostgresUrl = Annotated[str, _url_of("postgresql", "postgres")]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Every setting, immutable. A field `name` is read from `CARILLON_NAME`. `repr` shows no secret and no URL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    #: Redis or Valkey with AOF on. None: an embedded Valkey in `data_dir`.
+    redis_url: RedisUrl | None = Field(default=None, repr=False)
+    #: PostgreSQL 15 or later. None: an embedded PostgreSQL in `data_dir`.
+    postgres_url: PostgresUrl | None = Field(default=None, repr=False)
+    #: Home of the embedded engines and of what is generated for them.
+    data_dir: Path = Path(".carillon")
+    #: Fernet keys that encrypt stored credentials, comma separated: the first encrypts, all decrypt.
+    secret_keys: SecretStr | None = None
+
+    apns_transport: Literal["http2", "httpx"] = "http2"
+    #: Connections that a process may hold to one APNs host with one credential.
+    apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
+    #: Seconds to wait for one answer.
+    apns_timeout: Seconds = 10.0
+
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
+    #: `text` for people, `json` for machines: one object a line.
+    log_format: Literal["text", "json"] = "text"
+
+    #: Journal entries that one intake transaction takes.
+    intake_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    #: Members read at once when a channel is walked.
+    fan_out_page: Annotated[int, Field(ge=1, le=50_000)] = 1_000
+    #: Jobs in one batch for the sender.
+    deliver_batch: Annotated[int, Field(ge=1, le=5_000)] = 500
+    #: Journal entries that may be open before intake waits for delivery to catch up.
+    max_open: Count = 20_000
+    #: Days for which a repeated event id is recognised and a message can be looked up.
+    message_retention_days: Count = 30
+    #: Seconds after which a batch whose worker fell silent is given to another.
+    lease_seconds: Annotated[float, Field(ge=1)] = 15.0
+    #: Seconds after which Celery hands out an unacknowledged message again. A time limit stays below it.
+    visibility_timeout: Annotated[int, Field(ge=10)] = 60
+    #: Seconds that a worker may take to finish or hand back what it holds when it is told to stop.
+    shutdown_timeout: Seconds = 20.0
+    #: Connections to Postgres that one process may hold.
+    postgres_pool: Annotated[int, Field(ge=1, le=100)] = 8
+
+    @property
+    def embedded(self) -> bool:
+        """Whether any engine is started by Carillon itself."""
+        return self.redis_url is None or self.postgres_url is None
+
+
+def variable(field: str) -> str:
+    """The environment variable that a setting is read from."""
+    return PREFIX + field.upper()
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Settings from an environment, or `SettingsError` with every fault at once. An empty variable counts as unset."""
+    known = {variable(field): field for field in Settings.model_fields}
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    faults = [f"{name}: no such setting" for name in sorted(given.keys() - known.keys())]
+    settings = None
+    try:
+        settings = Settings.model_validate(
+            {known[name]: text for name, text in given.items() if name in known and text}
+        )
+    except ValidationError as error:
+        faults += [
+            f"{variable(str(fault['loc'][0]))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False)
+        ]
+    if settings is None or faults:
+        unknown = given.keys() - known.keys()
+        advice = f"\nKnown settings: {', '.join(sorted(known))}" if unknown else ""
+        raise SettingsError("\n".join(["These settings need correction:", *(f"  {f}" for f in faults)]) + advice)
+    return settings
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """This process's settings, read from its environment once."""
+    return load(os.environ)
