@@ -28,6 +28,7 @@ class Reason(StrEnum):
     PUSH_OFF = "app_push_off"
     CHANNEL_OFF = "channel_push_off"
     TOO_OLD = "too_old"
+    UNKNOWN_CHANNEL = "unknown_channel"
     SENDER = "sender"
     NOT_A_MEMBER = "not_a_member"
     NOT_IN_THREAD = "not_in_thread"
@@ -62,14 +63,17 @@ class Provider:
     environment: Environment
     #: Bundle id.
     topic: str
-    team_id: str
-    key_id: str
-    #: The .p8 key, PEM.
-    key: str = field(repr=False)
+    #: Team id, key id and the .p8 key (PEM): token authentication. Empty where `certificate` is set.
+    team_id: str = ""
+    key_id: str = ""
+    key: str = field(default="", repr=False)
     host: str = "api.push.apple.com"
     port: int = 443
     #: PEM of the CA to trust instead of the public ones; for simulators and private gateways.
     ca: str | None = field(default=None, repr=False)
+    #: The .p12 file and its password: certificate authentication, instead of the three above.
+    certificate: bytes | None = field(default=None, repr=False)
+    certificate_password: str | None = field(default=None, repr=False)
 
 
 class Device(NamedTuple):
@@ -114,6 +118,8 @@ class NoAnswer(NamedTuple):
     sent: Literal["not_sent", "unknown"]
     #: A short fixed phrase for logs and counts, never data from the request.
     cause: str
+    #: Apple's reason from the GOAWAY that ended the connection, where it gave one.
+    reason: str | None = None
 
 
 ACCEPTED = Answer(200)
