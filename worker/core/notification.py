@@ -1,0 +1,199 @@
+"""From a chat message to what a phone receives: payload, ids and expiry. A message renders once for all of its devices.
+
+The payload, for a message that fits:
+
+    {"aps": {"alert": {"title": sender, "subtitle": channel, "body": text}, "sound": "default",
+             "thread-id": channel id, "mutable-content": 1, "badge": number},
+     "carillon": {"event": id, "kind": ..., "message": id, "parent": id, "channel": id,
+                  "sender": {"id", "name", "image"}, "data": {...}}}
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from producers.events import MessageNew
+from worker.core.truncation import fit, json_size
+
+#: Largest payload of an alert, in bytes; a VoIP push may have 5120.
+LIMIT: Final = 4096
+#: Bytes that the cut leaves for a badge, `"badge":2147483647,`.
+BADGE_ROOM: Final = 19
+LARGEST_BADGE: Final = 2**31 - 1
+#: A body is not cut below this many bytes to make room for anything that is not an id.
+LEAST_BODY: Final = 160
+#: Bytes kept of each name once names have to give way.
+SHORT_NAME: Final = 80
+#: Name-based UUIDs (version 5) of notifications live in this namespace.
+NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
+
+_encode: Final = msgspec.json.Encoder().encode
+_HEAD: Final = b'{"aps":{'
+
+
+class Rendered(NamedTuple):
+    """A payload with a gap for the badge, the one thing that differs between the devices of a message."""
+
+    prefix: bytes
+    suffix: bytes
+
+    def payload(self, badge: int | None = None) -> bytes:
+        """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
+        if badge is None:
+            return self.prefix + self.suffix
+        return b'%b"badge":%d,%b' % (self.prefix, min(max(badge, 0), LARGEST_BADGE), self.suffix)
+
+
+def render(event: MessageNew, *, limit: int = LIMIT) -> Rendered:
+    """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
+
+    What gives way, in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
+    names' ends, the parent and the kind, the ids of sender and channel and event, the title and subtitle, and the message id.
+    `"truncated": true` in `carillon` says that more than text was left out.
+    """
+    room = limit - BADGE_ROOM
+    parts = _Parts.of(event)
+    for shrink in _SHRINKS:
+        shrink(parts)
+        document = parts.encoded(event.message.text)
+        if len(document) <= room:
+            return _split(document)
+        left = room - len(parts.encoded(""))
+        body = fit(event.message.text, max(0, left - _BODY_KEY))
+        if left >= 0 and json_size(body) >= min(parts.least_body, len(event.message.text)):
+            return _split(parts.encoded(body))
+    raise ValueError(f"limit: {limit} bytes are too few for a payload")
+
+
+def apns_id(event_id: str, app: str, device_id: int | str) -> str:
+    """The `apns-id` of one event for one device: the same on every try, on every worker, after every crash.
+
+    The name-based UUID (RFC 9562, version 5) of app, event and device in `NAMESPACE`.
+    """
+    return apns_ids(event_id, app)(device_id)
+
+
+def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
+    """`apns_id` for many devices of one event: what they share is hashed once."""
+    # The lengths keep two different pairs from spelling one name.
+    shared = hashlib.sha1(
+        NAMESPACE.bytes + f"{len(app)}:{app}{len(event_id)}:{event_id}".encode(), usedforsecurity=False
+    )
+
+    def for_device(device_id: int | str) -> str:
+        digest = shared.copy()
+        digest.update(str(device_id).encode())
+        name = digest.hexdigest()
+        return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
+
+    return for_device
+
+
+def collapse_id(app: str, message_id: str) -> str:
+    """The `apns-collapse-id` of a message, 40 characters: its own, so only a repeat of it replaces its banner."""
+    name = f"{len(app)}:{app}{message_id}".encode()
+    return hashlib.blake2b(name, digest_size=20, person=b"carillon").hexdigest()
+
+
+def expiration(event: MessageNew, max_age: int) -> int:
+    """The `apns-expiration`, UNIX seconds: `max_age` seconds after the message was sent, however late it reaches us."""
+    return int(event.at.timestamp()) + max_age
+
+
+class _Parts:
+    """What a payload is made of, while it is being cut."""
+
+    __slots__ = ("alert", "aps", "carillon", "least_body")
+
+    def __init__(self, alert: dict[str, str], aps: dict[str, Any], carillon: dict[str, Any]) -> None:
+        self.alert, self.aps, self.carillon, self.least_body = alert, aps, carillon, LEAST_BODY
+
+    @classmethod
+    def of(cls, event: MessageNew) -> "_Parts":
+        message, channel, sender = event.message, event.channel, event.sender
+        alert = {"title": sender.name or sender.id}
+        if channel.name:
+            alert["subtitle"] = channel.name
+        aps = {"sound": "default", "thread-id": channel.id, "mutable-content": 1}
+        carillon: dict[str, Any] = {"event": event.id, "kind": message.kind, "message": message.id}
+        if message.parent_id is not None:
+            carillon["parent"] = message.parent_id
+        carillon["channel"] = channel.id
+        who = {"id": sender.id, "name": sender.name, "image": sender.image}
+        carillon["sender"] = {key: value for key, value in who.items() if value is not None}
+        if message.data:
+            carillon["data"] = message.data
+        return cls(alert, aps, carillon)
+
+    def encoded(self, body: str) -> bytes:
+        alert = {**self.alert, "body": body} if body else self.alert
+        return _encode({"aps": {**self.aps, "alert": alert}, "carillon": self.carillon})
+
+    def drop(self, *keys: str) -> None:
+        for key in keys:
+            if self.carillon.pop(key, None) is not None:
+                self.carillon["truncated"] = True
+
+
+_BODY_KEY: Final = len(',"body":""')
+#: The two variant bits of a UUID over a hex digit.
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _whole(parts: _Parts) -> None:
+    """Nothing gives way but the body."""
+
+
+def _no_data(parts: _Parts) -> None:
+    parts.drop("data")
+
+
+def _no_image(parts: _Parts) -> None:
+    if parts.carillon["sender"].pop("image", None) is not None:
+        parts.carillon["truncated"] = True
+
+
+def _short_names(parts: _Parts) -> None:
+    parts.alert = {key: fit(text, SHORT_NAME) for key, text in parts.alert.items()}
+    sender = parts.carillon["sender"]
+    if json_size(sender.get("name") or "") > SHORT_NAME:
+        sender["name"] = fit(sender["name"], SHORT_NAME)
+        parts.carillon["truncated"] = True
+    # From here on only ids are left, and an app needs those more than a reader needs the end of a text.
+    parts.least_body = 0
+
+
+def _no_context(parts: _Parts) -> None:
+    parts.drop("parent", "kind")
+
+
+def _no_secondary_ids(parts: _Parts) -> None:
+    parts.aps.pop("thread-id")
+    parts.drop("sender", "event")
+
+
+def _message_alone(parts: _Parts) -> None:
+    parts.drop("channel")
+
+
+def _bare(parts: _Parts) -> None:
+    parts.drop("message")
+
+
+_SHRINKS: Final[tuple[Callable[[_Parts], None], ...]] = (
+    _whole,
+    _no_data,
+    _no_image,
+    _short_names,
+    _no_context,
+    _no_secondary_ids,
+    _message_alone,
+    _bare,
+)
+
+
+def _split(document: bytes) -> Rendered:
+    return Rendered(_HEAD, document[len(_HEAD) :])
