@@ -1,0 +1,212 @@
+"""Provider tokens (JWT): made from a team's key, shared by the whole fleet through Redis, renewed inside Apple's window.
+
+Apple asks that a token be 20 to 60 minutes old when it is replaced and answers 429 to those who mint more. So one process
+mints, under a lease, and all others take its token. Only the token is in Redis, never the key.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import jwt
+import redis
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from worker.core.model import Provider
+
+#: Seconds after which a token is renewed, and after which it is not used any more; Apple refuses at 3600.
+DUE_AGE: Final = 50 * 60
+STALE_AGE: Final = 58 * 60
+#: A token younger than this is not replaced, in seconds.
+LEAST_AGE: Final = 20 * 60
+#: Seconds that `iat` lies in the past, for servers whose clock is behind ours.
+ISSUED_BACK: Final = 5
+#: Seconds for which a process believes its own copy before it looks into Redis again.
+LOCAL_SECONDS: Final = 30.0
+#: Seconds a minting process has before another one may take over.
+LEASE_SECONDS: Final = 5.0
+_POLL: Final = 0.02
+
+log: Final = logging.getLogger(__name__)
+
+
+class KeyFault(ValueError):
+    """The provider's key cannot sign; the text says what it is and where the right one comes from."""
+
+
+class ClockAlarm(RuntimeError):
+    """APNs calls a young token expired: the clock of this machine, or of the one that minted, is wrong."""
+
+
+def mint(team_id: str, key_id: str, key_pem: str, now: float) -> str:
+    """A provider token issued at `now` (UNIX seconds), ES256. Raises `KeyFault` for a key that is not Apple's kind."""
+    return jwt.encode(
+        {"iss": team_id, "iat": int(now)}, _load(key_pem), algorithm="ES256", headers={"kid": key_id, "typ": None}
+    )
+
+
+def check_key(key_pem: str) -> None:
+    """Raises `KeyFault` unless this is the content of an Apple `.p8` file."""
+    _load(key_pem)
+
+
+def token_state(issued_at: float, now: float) -> Literal["fresh", "due", "stale"]:
+    """`fresh`: use it; `due`: use it, somebody should renew it; `stale`: APNs would refuse it.
+
+    A token from the future comes of two clocks that differ; by more than a minute APNs would refuse it as well.
+    """
+    age = now - issued_at
+    if age >= STALE_AGE or age < -60:
+        return "stale"
+    return "due" if age >= DUE_AGE else "fresh"
+
+
+def issued_at(token: str) -> float:
+    """The `iat` of a provider token, UNIX seconds."""
+    return float(jwt.decode(token, options={"verify_signature": False})["iat"])
+
+
+@dataclass(slots=True)
+class _Local:
+    token: str
+    issued_at: float
+    #: When Redis was last seen to agree.
+    looked_at: float
+
+
+class TokenSource:
+    """The fleet's provider tokens as one process sees them. Thread-safe. `redis.RedisError` only where no usable token is known."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._local: dict[str, _Local] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def current(self, provider: Provider, now: float) -> str:
+        """The token to send with at `now` (UNIX seconds): from memory, from Redis, or minted for everybody."""
+        name = redis_key(provider)
+        local = self._local.get(name)
+        if local and now - local.looked_at < LOCAL_SECONDS and token_state(local.issued_at, now) == "fresh":
+            return local.token
+        with self._lock(name):
+            try:
+                return self._renewed(name, provider, now)
+            except redis.RedisError:
+                local = self._local.get(name)
+                if local is None or token_state(local.issued_at, now) == "stale":
+                    raise
+                log.warning(
+                    "provider token not compared with the fleet's, redis is away", extra={"key_id": provider.key_id}
+                )
+                return local.token
+
+    def refuse(self, provider: Provider, token: str, now: float) -> str:
+        """The token to use after APNs called `token` expired.
+
+        The fleet's, where it is another one by now; a new one, where the refused one is old enough to be replaced; else
+        `ClockAlarm`, because a second young token would be refused as well and end in 429.
+        """
+        name = redis_key(provider)
+        with self._lock(name):
+            shared = self._look(name, now)
+            if shared and shared.token != token and token_state(shared.issued_at, now) != "stale":
+                return shared.token
+            age = now - issued_at(token)
+            if age < LEAST_AGE:
+                log.error(
+                    "provider token called expired while young: set this machine's clock",
+                    extra={"key_id": provider.key_id, "age_seconds": int(age)},
+                )
+                raise ClockAlarm(
+                    f"APNs calls a provider token of key {provider.key_id} expired that is {int(age)} s old by our clock: "
+                    "check the clock (NTP) of every machine that runs a worker"
+                )
+            return self._minted(name, provider, now, instead_of=token)
+
+    def _renewed(self, name: str, provider: Provider, now: float) -> str:
+        shared = self._look(name, now)
+        state = token_state(shared.issued_at, now) if shared else "stale"
+        if shared and state == "fresh":
+            return shared.token
+        if shared and state == "due" and not self._lease(name):
+            return shared.token
+        return self._minted(name, provider, now, instead_of=shared.token if shared else None, leased=state == "due")
+
+    def _look(self, name: str, now: float) -> _Local | None:
+        found = self._redis.get(name)
+        if found is None:
+            return None
+        token = found.decode() if isinstance(found, bytes) else str(found)
+        local = self._local.get(name)
+        if local is None or local.token != token:
+            local = self._local[name] = _Local(token, issued_at(token), now)
+        local.looked_at = now
+        return local
+
+    def _minted(
+        self, name: str, provider: Provider, now: float, *, instead_of: str | None, leased: bool = False
+    ) -> str:
+        """A new token in Redis: ours under the lease, or that of whoever held it meanwhile."""
+        waiting_ends = time.monotonic() + 2 * LEASE_SECONDS
+        while not leased and not (leased := self._lease(name)):
+            shared = self._look(name, now)
+            if shared and shared.token != instead_of and token_state(shared.issued_at, now) != "stale":
+                return shared.token
+            if time.monotonic() > waiting_ends:
+                break
+            time.sleep(_POLL)
+        try:
+            # Between our look and the lease another process may have finished.
+            shared = self._look(name, now)
+            if shared and shared.token != instead_of and token_state(shared.issued_at, now) == "fresh":
+                return shared.token
+            return self._publish(name, provider, now)
+        finally:
+            if leased:
+                self._redis.delete(f"{name}:lease")
+
+    def _publish(self, name: str, provider: Provider, now: float) -> str:
+        token = mint(provider.team_id, provider.key_id, provider.key, now - ISSUED_BACK)
+        self._redis.set(name, token, ex=3600)
+        self._local[name] = _Local(token, float(int(now - ISSUED_BACK)), now)
+        log.info("provider token minted", extra={"team_id": provider.team_id, "key_id": provider.key_id})
+        return token
+
+    def _lease(self, name: str) -> bool:
+        return bool(self._redis.set(f"{name}:lease", "1", nx=True, px=int(LEASE_SECONDS * 1000)))
+
+    def _lock(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+
+def redis_key(provider: Provider) -> str:
+    """Where the fleet's token for a provider's key is. Another key under the same ids has another place."""
+    fingerprint = hashlib.sha256(provider.key.strip().encode()).hexdigest()[:16]
+    return f"carillon:jwt:{provider.team_id}:{provider.key_id}:{fingerprint}"
+
+
+_WHERE: Final = "download an APNs key (.p8) at developer.apple.com, Certificates, Identifiers & Profiles, Keys"
+
+
+def _load(pem: str) -> ec.EllipticCurvePrivateKey:
+    if "PRIVATE KEY-----" not in pem:
+        seen = (
+            "a certificate" if "BEGIN CERTIFICATE" in pem else "a public key" if "PUBLIC KEY" in pem else "no PEM text"
+        )
+        raise KeyFault(f"key: {seen} where the private key of a .p8 file was expected; {_WHERE}")
+    try:
+        key = load_pem_private_key(pem.strip().encode(), password=None)
+    except TypeError:
+        raise KeyFault(f"key: encrypted with a passphrase, which Apple's .p8 files never are; {_WHERE}") from None
+    except ValueError:
+        raise KeyFault(f"key: the PEM text is damaged or cut off; {_WHERE}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        kind = f"an EC key on {key.curve.name}" if isinstance(key, ec.EllipticCurvePrivateKey) else type(key).__name__
+        raise KeyFault(f"key: {kind} where an EC key on P-256 was expected; {_WHERE}")
+    return key
