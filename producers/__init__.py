@@ -1,0 +1,93 @@
+"""What a chat server needs to publish to Carillon, and no more. Importing it loads nothing until a name is used.
+
+`Publisher(redis_url).publish(event)` is all that most need; `docs/contract.md` says what an event is.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from producers.aio import AsyncPublisher
+    from producers.errors import BackPressureError, EventError, PublishError
+    from producers.events import (
+        FIELD,
+        MAX_DOCUMENT,
+        STREAM,
+        AnyEvent,
+        BadgeCleared,
+        Channel,
+        ChannelId,
+        ChannelSettings,
+        ChannelUpdated,
+        Device,
+        DeviceRegistered,
+        DeviceToken,
+        DeviceUnregistered,
+        Event,
+        MemberAdded,
+        MemberRemoved,
+        Message,
+        MessageNew,
+        Sender,
+        UserMuted,
+        UserUnmuted,
+        decode,
+        encode,
+        online_key,
+    )
+    from producers.json_schema import schema
+    from producers.publisher import Publisher
+
+__all__ = [
+    "FIELD",
+    "MAX_DOCUMENT",
+    "STREAM",
+    "AnyEvent",
+    "AsyncPublisher",
+    "BackPressureError",
+    "BadgeCleared",
+    "Channel",
+    "ChannelId",
+    "ChannelSettings",
+    "ChannelUpdated",
+    "Device",
+    "DeviceRegistered",
+    "DeviceToken",
+    "DeviceUnregistered",
+    "Event",
+    "EventError",
+    "MemberAdded",
+    "MemberRemoved",
+    "Message",
+    "MessageNew",
+    "PublishError",
+    "Publisher",
+    "Sender",
+    "UserMuted",
+    "UserUnmuted",
+    "decode",
+    "encode",
+    "online_key",
+    "schema",
+]
+
+_ELSEWHERE = {
+    "AsyncPublisher": "producers.aio",
+    "BackPressureError": "producers.errors",
+    "EventError": "producers.errors",
+    "PublishError": "producers.errors",
+    "Publisher": "producers.publisher",
+    "schema": "producers.json_schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_ELSEWHERE.get(name, "producers.events")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

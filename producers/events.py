@@ -1,16 +1,22 @@
 """The contract: every event that a chat server may publish, and nothing else.
 
-One JSON document an event. Decoding checks it whole; a fault names the field. Knows no Redis, no worker.
+One JSON document an event; `docs/contract.md` is the same for any language. Decoding checks it whole and a fault names
+the field. Every size has a bound. Knows no Redis, no worker.
 
-What changes later: within `v: 1` a release may add an optional field or a new `type`, so workers are upgraded before the
-producers that use them; anything that changes the meaning of a document gets a new `v`. Unknown fields are refused, because
-a misspelt `mentioned` that is silently ignored is a phone that stays silent.
+What changes later: within `v: 1` a release may add an optional field or a new `type`, so workers are upgraded before
+the producers that use them; anything that changes the meaning of a document gets a new `v`. Unknown fields are refused,
+because a misspelt `mentioned` that is silently ignored is a phone that stays silent.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from enum import IntEnum
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
+
+from producers.checks import check_characters, check_free, suspicious
+from producers.errors import EventError
+from producers.faults import explained
 
 STREAM: Final = "carillon:events"
 #: The stream entry's one field.
@@ -18,33 +24,47 @@ FIELD: Final = "event"
 #: Largest document accepted, in bytes of UTF-8 JSON.
 MAX_DOCUMENT: Final = 1024 * 1024
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-Name = Annotated[str, msgspec.Meta(max_length=255)]
-Url = Annotated[str, msgspec.Meta(max_length=2048)]
-Text = Annotated[str, msgspec.Meta(max_length=40_000)]
-Token = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+#: The years that `at` may lie in: a time outside them is a broken clock, and would win or lose for ever.
+YEARS: Final = range(1970, 3000)
+
+_NO_CONTROL: Final = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+_NO_CONTROL_NO_COLON: Final = {"pattern": r"^[^:\u0000-\u001f\u007f-\u009f]*$"}
+_NO_NUL: Final = {"pattern": r"^[^\u0000]*$"}
+
+# Lengths are in characters (Unicode code points). `checks.py` holds what the patterns say, at a tenth of their cost.
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL)]
+#: No colon, so that `carillon:online:<app>:<user>` can be read one way only.
+App = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL_NO_COLON)]
+Name = Annotated[str, msgspec.Meta(max_length=255, extra_json_schema=_NO_NUL)]
+Url = Annotated[str, msgspec.Meta(max_length=2048, extra_json_schema=_NO_CONTROL)]
+Text = Annotated[str, msgspec.Meta(max_length=40_000, extra_json_schema=_NO_NUL)]
+Locale = Annotated[str, msgspec.Meta(max_length=35, extra_json_schema=_NO_CONTROL)]
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROL)]
 Users = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
 Mentioned = Annotated[list[Id], msgspec.Meta(max_length=1_000)]
 Recipients = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
 Attributes = Annotated[dict[str, Any], msgspec.Meta(max_length=64)]
+Data = Annotated[dict[str, Any], msgspec.Meta(max_length=256)]
 #: An instant with its offset from UTC; a time without one is refused.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class EventError(ValueError):
-    """A document breaks the contract; the text names the field and the rule."""
+class _Version(IntEnum):
+    """The `v` of an event built in Python. A decoded one is a plain int, which tells a document that left `v` out."""
+
+    ONE = 1
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     pass
 
 
-class Channel(_Part):
+class Channel(_Part, frozen=True):
     id: Id
     name: Name | None = None
 
 
-class Message(_Part):
+class Message(_Part, frozen=True):
     id: Id
     text: Text = ""
     #: The id of the thread's root message, for a reply.
@@ -53,33 +73,33 @@ class Message(_Part):
     skip_push: bool = False
     kind: Id = "regular"
     #: Handed to the app untouched.
-    data: dict[str, Any] = {}
+    data: Data = {}
 
 
-class Sender(_Part):
+class Sender(_Part, frozen=True):
     id: Id
     name: Name | None = None
     image: Url | None = None
 
 
-class Device(_Part):
+class Device(_Part, frozen=True):
     token: Token
     #: Name of one of the app's providers; may be left out where the app has only one.
     provider: Id | None = None
     environment: Literal["production", "sandbox"] | None = None
-    locale: Annotated[str, msgspec.Meta(max_length=35)] | None = None
+    locale: Locale | None = None
     attributes: Attributes = {}
 
 
-class DeviceToken(_Part):
+class DeviceToken(_Part, frozen=True):
     token: Token
 
 
-class ChannelId(_Part):
+class ChannelId(_Part, frozen=True):
     id: Id
 
 
-class ChannelSettings(_Part):
+class ChannelSettings(_Part, frozen=True):
     id: Id
     name: Name | None = None
     push_notifications: bool | None = None
@@ -89,12 +109,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The envelope every event shares. `id` is the idempotency key within its app."""
 
     id: Id
-    app: Id
+    app: App
     at: Instant
-    v: Literal[1] = 1
+    v: Literal[1] = _Version.ONE  # type: ignore[assignment]  # equals 1, and says where it came from
 
 
-class MessageNew(Event, tag="message.new"):
+class MessageNew(Event, frozen=True, tag="message.new"):
     channel: Channel
     message: Message
     sender: Sender
@@ -102,42 +122,42 @@ class MessageNew(Event, tag="message.new"):
     recipients: Recipients | None = None
 
 
-class DeviceRegistered(Event, tag="device.registered"):
+class DeviceRegistered(Event, frozen=True, tag="device.registered"):
     user: Id
     device: Device
 
 
-class DeviceUnregistered(Event, tag="device.unregistered"):
+class DeviceUnregistered(Event, frozen=True, tag="device.unregistered"):
     device: DeviceToken
     #: Unregister only if the device is this user's; None: whoever owns it.
     user: Id | None = None
 
 
-class MemberAdded(Event, tag="member.added"):
+class MemberAdded(Event, frozen=True, tag="member.added"):
     channel: ChannelId
     users: Users
 
 
-class MemberRemoved(Event, tag="member.removed"):
+class MemberRemoved(Event, frozen=True, tag="member.removed"):
     channel: ChannelId
     users: Users
 
 
-class ChannelUpdated(Event, tag="channel.updated"):
+class ChannelUpdated(Event, frozen=True, tag="channel.updated"):
     channel: ChannelSettings
 
 
-class UserMuted(Event, tag="user.muted"):
+class UserMuted(Event, frozen=True, tag="user.muted"):
     user: Id
     target: Id
 
 
-class UserUnmuted(Event, tag="user.unmuted"):
+class UserUnmuted(Event, frozen=True, tag="user.unmuted"):
     user: Id
     target: Id
 
 
-class BadgeCleared(Event, tag="badge.cleared"):
+class BadgeCleared(Event, frozen=True, tag="badge.cleared"):
     user: Id
     #: Only this device; None: all of the user's.
     device: DeviceToken | None = None
@@ -155,22 +175,73 @@ AnyEvent = (
     | BadgeCleared
 )
 
-_decoder: Final = msgspec.json.Decoder(AnyEvent)
+#: The event types by their `type`.
+TYPES: Final[dict[str, type[AnyEvent]]] = {str(one.__struct_config__.tag): one for one in get_args(AnyEvent)}
+
+_decoder: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 _encoder: Final = msgspec.json.Encoder()
 
 
 def decode(document: bytes | str) -> AnyEvent:
     """The event in a JSON document of at most `MAX_DOCUMENT` bytes, or `EventError` naming the field."""
+    if isinstance(document, str):
+        document = utf8(document)
     if len(document) > MAX_DOCUMENT:
-        raise EventError(f"document: {len(document)} bytes, at most {MAX_DOCUMENT} are taken")
+        raise EventError(f"document: {len(document):,} bytes, at most {MAX_DOCUMENT:,} are taken")
     try:
-        return _decoder.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise EventError(str(fault)) from None
+        event = _decoder.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise explained(fault, document, TYPES) from None
+    _check_values(event)
+    if suspicious(document):
+        check_characters(msgspec.json.decode(document))
+    return event
 
 
 def encode(event: AnyEvent) -> bytes:
     """The event as its JSON document, after the same checks that `decode` makes."""
-    document = _encoder.encode(event)
+    _check_free_parts(event)
+    document = dump(event)
     decode(document)
     return document
+
+
+def dump(value: Any) -> bytes:
+    """The value as JSON, unchecked, or `EventError` where it has no JSON form."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        raise EventError("document: half of a surrogate pair is no character; send whole ones") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as fault:
+        raise EventError(f"document: has no JSON form: {fault}") from None
+
+
+def utf8(document: str) -> bytes:
+    """The text as bytes, or `EventError` where it has half of a surrogate pair."""
+    try:
+        return document.encode()
+    except UnicodeEncodeError:
+        raise EventError("document: half of a surrogate pair is no character; send whole ones") from None
+
+
+def online_key(app: str, user: str) -> str:
+    """The Redis key that says, while it exists, that the user is online."""
+    return f"carillon:online:{app}:{user}"
+
+
+def _check_values(event: AnyEvent) -> None:
+    if type(event.v) is not int:
+        raise EventError("v: required, but missing; this release reads v 1")
+    if event.at.year not in YEARS:
+        raise EventError(f"at: the year must be from {YEARS[0]} to {YEARS[-1]}")
+    if ":" in event.app:
+        raise EventError("app: must not have a colon")
+    _check_free_parts(event)
+
+
+def _check_free_parts(event: AnyEvent) -> None:
+    if isinstance(event, MessageNew):
+        if event.message.data:
+            check_free(event.message.data, "message.data")
+    elif isinstance(event, DeviceRegistered) and event.device.attributes:
+        check_free(event.device.attributes, "device.attributes")

@@ -1,0 +1,76 @@
+"""What a value may hold beyond its type: the characters of strings, and the shape of free data.
+
+Kept apart from the types because a pattern on every id would double the cost of decoding. Here one look at the raw
+document tells whether any of its strings can be at fault at all, and only then are they visited.
+"""
+
+import re
+from math import isfinite
+from typing import Any, Final
+
+from producers.errors import EventError
+
+#: Levels of lists and objects inside `data` and `attributes`.
+MAX_DEPTH: Final = 16
+#: Whole numbers in free data are those that fit into 64 bits with a sign, as in JSON libraries everywhere.
+INTEGERS: Final = range(-(2**63), 2**63)
+
+# A control character comes into a JSON string through an escape; only those from U+007F on may also stand there raw.
+_ESCAPED: Final = re.compile(rb"\\(?:u00(?:[01]|7[fF]|[89])|[bfnrt])")
+_RAW: Final = re.compile(rb"\xc2[\x80-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUL: Final = re.compile(r"[\x00\ud800-\udfff]")
+#: Written by people or by the app itself: a line break is welcome, only what no database stores is not.
+_PROSE: Final = frozenset({"message.text", "channel.name", "sender.name"})
+_FREE: Final = frozenset({"message.data", "device.attributes"})
+
+
+def suspicious(document: bytes) -> bool:
+    """Whether a string in the document may hold a control character. May err towards True, never towards False."""
+    if b"\\" in document and _ESCAPED.search(document):
+        return True
+    return b"\x7f" in document or (not document.isascii() and _RAW.search(document) is not None)
+
+
+def check_characters(value: Any, field: str = "") -> None:
+    """Raise `EventError` for a NUL in any string, and for any control character in all but prose and free data.
+
+    PostgreSQL stores no NUL, and an id with a line break forges log lines.
+    """
+    if isinstance(value, str):
+        _check_string(value, field)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            inside = field if field in _FREE else f"{field}.{key}" if field else key
+            _check_string(key, inside)
+            check_characters(item, inside)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            check_characters(item, field if field in _FREE else f"{field}[{index}]")
+
+
+def _check_string(text: str, field: str) -> None:
+    loose = field in _PROSE or field in _FREE
+    found = (_NUL if loose else _CONTROL).search(text)
+    if found is None:
+        return
+    code = ord(found[0])
+    if code >= 0xD800:
+        raise EventError(f"{field}: half of a surrogate pair (U+{code:04X}) is no character; send whole ones")
+    if code == 0:
+        raise EventError(f"{field}: must not have a NUL (U+0000), which PostgreSQL cannot store")
+    raise EventError(f"{field}: must not have control characters; there is a U+{code:04X}")
+
+
+def check_free(value: Any, field: str, depth: int = 1) -> None:
+    """Raise `EventError` where free data is nested deeper than `MAX_DEPTH` or has a number that others cannot read."""
+    if isinstance(value, dict | list | tuple):
+        if depth > MAX_DEPTH:
+            raise EventError(f"{field}: nested too deeply; at most {MAX_DEPTH} levels are taken")
+        for item in value.values() if isinstance(value, dict) else value:
+            check_free(item, field, depth + 1)
+    elif isinstance(value, int):
+        if value not in INTEGERS:
+            raise EventError(f"{field}: a whole number must fit into 64 bits; send it as a string")
+    elif isinstance(value, float) and not isfinite(value):
+        raise EventError(f"{field}: NaN and Infinity are not JSON")

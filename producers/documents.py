@@ -1,0 +1,41 @@
+"""Turns whatever a caller hands in into the one checked document that goes on the stream."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from producers.checks import check_free
+from producers.errors import EventError
+from producers.events import AnyEvent, Event, decode, dump, encode, utf8
+
+#: An event of `producers.events`, the same as a mapping, or its JSON.
+Publishable: TypeAlias = AnyEvent | Mapping[str, Any] | bytes | str
+
+
+def document(event: Publishable) -> bytes:
+    """The event's document, checked against the contract. Raises `EventError` naming the field."""
+    if isinstance(event, Event):
+        return encode(event)
+    if isinstance(event, bytes):
+        checked = event
+    elif isinstance(event, str):
+        checked = utf8(event)
+    elif isinstance(event, Mapping):
+        plain = dict(event)
+        # Its own depth begins two levels above that of `data`.
+        check_free(plain, "document", depth=-1)
+        checked = dump(plain)
+    else:
+        raise EventError(f"document: expected an event, a mapping, bytes or a string, got {type(event).__name__}")
+    decode(checked)
+    return checked
+
+
+def documents(events: Iterable[Publishable]) -> list[bytes]:
+    """The documents of all events; an `EventError` names the event too, as in `events[3].message.text`."""
+    checked = []
+    for index, event in enumerate(events):
+        try:
+            checked.append(document(event))
+        except EventError as fault:
+            raise EventError(f"events[{index}].{fault}") from None
+    return checked

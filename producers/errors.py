@@ -1,0 +1,38 @@
+"""Everything that publishing raises.
+
+ValueError
+  EventError              a document breaks the contract: mend the document
+Exception
+  PublishError            Redis did not take it: publish again
+    BackPressureError     the backlog is too long, or Redis is full: slow down
+"""
+
+from collections.abc import Sequence
+
+
+class EventError(ValueError):
+    """A document breaks the contract; the text is `field: rule`."""
+
+    @property
+    def field(self) -> str:
+        """Path of the field at fault, such as `message.text`; `document` where it is the whole."""
+        return str(self).partition(":")[0]
+
+
+class PublishError(Exception):
+    """Redis did not confirm every event of the call.
+
+    `accepted` holds the entry ids of the leading events that are known to be written. What follows them may have been
+    written too when the answer was lost on the way: publish the rest again, an `id` that is there already does nothing.
+    """
+
+    def __init__(self, message: str, accepted: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.accepted = tuple(accepted)
+
+    def __reduce__(self) -> tuple[type["PublishError"], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self), self.accepted)
+
+
+class BackPressureError(PublishError):
+    """Nothing after `accepted` was written: the backlog is longer than allowed, or Redis has no memory left."""

@@ -1,0 +1,148 @@
+"""Puts a decoder's complaint into words that tell a producer's author which field to mend, and how.
+
+Runs only for documents that are refused. Shows no value but those of `type`, `v` and names of fields.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from producers.checks import check_characters
+from producers.errors import EventError
+
+_KINDS: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+    "datetime": "a time with its offset, such as 2026-11-21T20:00:00.123Z",
+}
+_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
+_TYPE: Final = re.compile(r"Expected `([^`]+)`(?:, got `(\w+)`)?$")
+_LENGTH: Final = re.compile(r"Expected `(\w+)[^`]*` of length (>=|<=) (\d+)$")
+_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+_BYTE: Final = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)$")
+_ENVELOPE: Final = ("id", "app", "at")
+_UNITS: Final = {"str": "characters", "array": "items", "object": "keys"}
+
+
+def explained(fault: Exception, document: bytes, types: Mapping[str, type]) -> EventError:
+    """The error to raise for a document that the decoder refused with `fault`. `types`: event types by their tag."""
+    if isinstance(fault, RecursionError):
+        return EventError("document: nested too deeply")
+    if isinstance(fault, UnicodeDecodeError):
+        return EventError(f"document: not UTF-8{_first_bad_byte(document)}")
+    if not isinstance(fault, msgspec.ValidationError):
+        return _malformed(str(fault), document)
+    return _wrong_envelope(document, types) or _wrong_field(str(fault), document, types)
+
+
+def _first_bad_byte(document: bytes) -> str:
+    try:
+        document.decode()
+    except UnicodeDecodeError as fault:
+        return f"; the first byte that is not is byte {fault.start}"
+    return ""
+
+
+def _malformed(text: str, document: bytes) -> EventError:
+    if not document.strip():
+        return EventError("document: empty")
+    if "surrogate" in text or "truncated" in text:
+        # Python's reader lets half a surrogate pair through, so that the field which has it can be named.
+        try:
+            check_characters(json.loads(document))
+        except EventError as named:
+            return named
+        except (ValueError, RecursionError):
+            pass
+    if "truncated" in text:
+        return EventError("document: not JSON: it ends too early")
+    found = _BYTE.match(text)
+    if found is None:
+        return EventError(f"document: not JSON: {text}")
+    what, byte = found[1], int(found[2])
+    if document[byte : byte + 3].lstrip(b"-").startswith((b"NaN", b"In")):
+        what = "NaN and Infinity are not JSON"
+    return EventError(f"document: not JSON: {what} at byte {byte}")
+
+
+def _wrong_envelope(document: bytes, types: Mapping[str, type]) -> EventError | None:
+    """A version or type that is not ours explains every other fault, so it is told first."""
+    try:
+        value = msgspec.json.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return EventError("document: expected an object")
+    version, kind = value.get("v"), value.get("type")
+    if "v" not in value:
+        return EventError("v: required, but missing; this release reads v 1")
+    if type(version) is not int or version != 1:
+        return EventError(f"v: {_short(version)} is not supported; this release reads v 1")
+    if isinstance(kind, str) and kind not in types:
+        known = ", ".join(types)
+        return EventError(f"type: {_short(kind)} is not known, and only new messages push; known are {known}")
+    return None
+
+
+def _wrong_field(text: str, document: bytes, types: Mapping[str, type]) -> EventError:
+    found = _AT.match(text)
+    assert found is not None, "the pattern matches every text"
+    what, path = found["what"], (found["path"] or "$").removeprefix("$").removeprefix(".")
+    field = path or "document"
+    if match := _FIELD.match(what):
+        name = f"{path}.{match[2]}" if path else match[2]
+        if match[1] == "missing required":
+            return EventError(f"{name}: required, but missing")
+        known = ", ".join(_known(path, document, types))
+        return EventError(f"{_short(name)[1:-1]}: unknown field; known {'in ' + path if path else 'here'} are {known}")
+    if match := _LENGTH.match(what):
+        if match[2] == ">=":
+            return EventError(f"{field}: must not be empty")
+        return EventError(f"{field}: at most {int(match[3]):,} {_UNITS[match[1]]} are taken")
+    if match := _TYPE.match(what):
+        got = f", got {_KINDS.get(match[2], match[2])}" if match[2] else ""
+        return EventError(f"{field}: expected {_kind(match[1])}{got}")
+    return EventError(f"{field}: {_RULES.get(what) or _rule(what, field)}")
+
+
+_RULES: Final = {
+    "Invalid RFC3339 encoded datetime": f"expected {_KINDS['datetime']}",
+    "Expected `datetime` with a timezone component": f"expected {_KINDS['datetime']}",
+    "Number out of range": "a number is out of range",
+}
+
+
+def _rule(what: str, field: str) -> str:
+    if field == "device.environment" and what.startswith("Invalid enum value"):
+        return "expected production or sandbox"
+    return "not valid" if what.startswith("Invalid") else what[:1].lower() + what[1:]
+
+
+def _kind(names: str) -> str:
+    return " or ".join(_KINDS.get(name, name) for name in names.split(" | "))
+
+
+def _known(path: str, document: bytes, types: Mapping[str, type]) -> list[str]:
+    """The fields that the object at `path` may have in this document's type of event."""
+    owner: Any = types[msgspec.json.decode(document)["type"]]
+    envelope = ["v", "type", *_ENVELOPE]
+    for name in filter(None, path.split(".")):
+        declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name)
+        parts = getattr(declared, "__args__", (declared,))
+        owner, envelope = next((part for part in parts if hasattr(part, "__struct_fields__")), None), []
+        if owner is None:  # a document that says `type` twice
+            return []
+    return envelope + [name for name in owner.__struct_fields__ if path or name not in ("v", *_ENVELOPE)]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"

@@ -1,0 +1,33 @@
+"""The contract as JSON Schema 2020-12, for validators in any language. `docs/event.schema.json` is its printed form."""
+
+from typing import Any
+
+import msgspec
+
+from producers.events import MAX_DOCUMENT, TYPES, AnyEvent
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of one event. It says all but what JSON Schema cannot: see `$comment`."""
+    generated = msgspec.json.schema(AnyEvent)
+    events = {event.__name__ for event in TYPES.values()}
+    for name, part in generated["$defs"].items():
+        if name in events:
+            part["properties"]["v"] = {"const": 1}
+            part["required"] = ["v", *part["required"]]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Carillon event",
+        "$comment": (
+            f"Beyond this schema: at most {MAX_DOCUMENT} bytes of UTF-8; "
+            "`at` has an offset and a year from 1970 to 2999; "
+            "no NUL in any string and no half surrogate pairs; `data` and `attributes` are at most 16 levels deep, "
+            "their whole numbers fit into 64 bits."
+        ),
+        **generated,
+    }
+
+
+def text() -> str:
+    """The schema as it is printed and kept in the documentation."""
+    return msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode() + "\n"

@@ -1,0 +1,121 @@
+"""Publishes from threads. For asyncio see `producers.aio`."""
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Self
+
+from producers import wire
+from producers.documents import Publishable, document, documents
+from producers.errors import PublishError
+from producers.link import Link, options
+from producers.patience import AwayError, Patience
+
+
+class Publisher:
+    """Writes events and presence to Redis or Valkey.
+
+    May be shared by threads and used after a fork; keeps one connection for each thread that publishes at the same
+    moment. When an answer was lost the command is sent again, so an event may stand on the stream twice: its `id` makes
+    that harmless.
+
+    `timeout`: seconds that one command waits for Redis, reconnecting as often as that allows; `publish_many` waits so
+    long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: entries on the stream from
+    which on publishing is refused, looked at by every `publish_many` and once a second by `publish`.
+    """
+
+    def __init__(self, redis_url: str, *, timeout: float = 5.0, max_backlog: int = wire.MAX_BACKLOG) -> None:
+        self._kind, self._arguments = options(redis_url)
+        self._timeout = timeout
+        self._max_backlog = max_backlog
+        self._look_at = 0.0
+        self._closed = False
+        self._idle: deque[Link] = deque()
+        self._pid = os.getpid()
+
+    def publish(self, event: Publishable) -> str:
+        """Put one event on the stream and return its entry id. Raises `EventError` or `PublishError`."""
+        written = document(event)
+        now = monotonic()
+        if now < self._look_at:
+            return wire.entries(self._ask(wire.append(written)))[0]
+        (entry,) = wire.entries(self._ask(wire.append_within(self._max_backlog, [written])))
+        self._look_at = now + 1.0
+        return entry
+
+    def publish_many(self, events: Iterable[Publishable]) -> list[str]:
+        """Put the events on the stream in their order, some hundreds a command, and return their entry ids.
+
+        All are checked before any is sent. Raises `EventError` when nothing was sent, `PublishError` whose `accepted`
+        has the entry ids of the leading events that were written. For an endless stream call it with slices.
+        """
+        written = documents(events)
+        accepted: list[str] = []
+        for chunk in wire.chunks(written):
+            try:
+                accepted += wire.entries(self._ask(wire.append_within(self._max_backlog, chunk)))
+            except PublishError as fault:
+                raise wire.midway(fault, accepted, len(written)) from fault
+        return accepted
+
+    def online(self, app: str, user: str, seconds: int) -> None:
+        """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""
+        self._ask(wire.online(app, user, seconds))
+
+    def offline(self, app: str, user: str) -> None:
+        """End the user's presence at once. Raises `EventError` or `PublishError`."""
+        self._ask(wire.offline(app, user))
+
+    def close(self) -> None:
+        """Close the connections; a call under way in another thread still ends well."""
+        self._closed = True
+        self._drop_idle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(self, command: bytes) -> Any:
+        if self._closed:
+            raise PublishError("this publisher is closed")
+        patience = Patience(self._timeout)
+        while True:
+            link = self._take(patience.left())
+            try:
+                answer = link.ask(command, patience.left())
+            except AwayError as away:
+                link.close()
+                # The others are as old, and each would cost a try.
+                self._drop_idle()
+                sleep(patience.pause(away))
+            except BaseException:
+                link.close()
+                raise
+            else:
+                self._give(link)
+                return answer
+
+    def _take(self, wait: float) -> Link:
+        if self._pid != os.getpid():
+            # The parent goes on using these sockets. A child that wrote to them would mix up both their answers.
+            self._idle, self._pid = deque(), os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Link(self._kind, self._arguments, wait)
+
+    def _give(self, link: Link) -> None:
+        self._idle.append(link)
+        if self._closed:
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return

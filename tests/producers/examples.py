@@ -1,0 +1,69 @@
+"""One plain document of each kind, from which a row of a table changes only what it is about."""
+
+import json
+from typing import Any
+
+AT = "2026-11-21T20:00:00.123Z"
+ENVELOPE = {"v": 1, "id": "evt-1", "app": "demo", "at": AT}
+
+MESSAGE: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "message.new",
+    "channel": {"id": "messaging:general", "name": "General"},
+    "message": {
+        "id": "msg-1",
+        "text": "hello",
+        "parent_id": None,
+        "mentioned": ["han"],
+        "skip_push": False,
+        "kind": "regular",
+        "data": {"any": "thing"},
+    },
+    "sender": {"id": "leia", "name": "Leia Organa", "image": "https://example.com/leia.png"},
+    "recipients": None,
+}
+DEVICE: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "device.registered",
+    "user": "han",
+    "device": {
+        "token": "ab" * 32,
+        "provider": "apns",
+        "environment": "production",
+        "locale": "en-GB",
+        "attributes": {"tier": 2},
+    },
+}
+EVERY_TYPE: tuple[dict[str, Any], ...] = (
+    MESSAGE,
+    DEVICE,
+    {**ENVELOPE, "type": "device.unregistered", "device": {"token": "ab" * 32}, "user": None},
+    {**ENVELOPE, "type": "member.added", "channel": {"id": "c"}, "users": ["han", "leia"]},
+    {**ENVELOPE, "type": "member.removed", "channel": {"id": "c"}, "users": ["han"]},
+    {**ENVELOPE, "type": "channel.updated", "channel": {"id": "c", "name": "C", "push_notifications": False}},
+    {**ENVELOPE, "type": "user.muted", "user": "han", "target": "leia"},
+    {**ENVELOPE, "type": "user.unmuted", "user": "han", "target": "leia"},
+    {**ENVELOPE, "type": "badge.cleared", "user": "han", "device": {"token": "ab" * 32}},
+)
+#: To leave a field out.
+MISSING = object()
+
+
+def changed(document: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A copy with other values; `message__text` is the field `text` of the object `message`."""
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    for path, value in fields.items():
+        *parents, name = path.split("__")
+        place = copy
+        for parent in parents:
+            place = place[parent]
+        if value is MISSING:
+            del place[name]
+        else:
+            place[name] = value
+    return copy
+
+
+def numbered(count: int) -> list[dict[str, Any]]:
+    """Messages `evt-0`, `evt-1` and so on."""
+    return [changed(MESSAGE, id=f"evt-{number}") for number in range(count)]

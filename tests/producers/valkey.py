@@ -1,0 +1,66 @@
+"""A Valkey that a test may kill and start again, on the same port with the same data."""
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from time import monotonic, sleep
+
+import redis
+
+from worker.embedded.valkey import binary
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Valkey:
+    """One server process on 127.0.0.1 with AOF. `options` are given to it as on its command line."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._home = home
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._home), "--save", ""]
+        self._process = subprocess.Popen(
+            [str(binary()), *arguments, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL
+        )
+        deadline = monotonic() + 20
+        while not self._answers():
+            assert monotonic() < deadline, "valkey-server did not come up"
+            sleep(0.01)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
