@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -35,25 +36,27 @@ def main() -> int:
         os.close(writing)
         with os.fdopen(reading) as report:
             reason = report.read()
-        if reason:
-            print(reason, file=sys.stderr)
+        sys.stderr.write(reason)
         return 1 if reason else 0
     os.close(reading)
     os.setsid()  # a Ctrl-C in the terminal is not meant for the engines
     _detach_output(home)
+    report = os.fdopen(writing, "w")
     try:
-        keep(home, writing)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the command that waits must hear of it
-        os.write(writing, f"the embedded engines did not start: {error}".encode())
-        os._exit(1)
-    os._exit(0)
+        keep(home, report.close)
+    except Exception as error:  # whatever it was, the command that waits must hear of it
+        if report.closed:
+            raise
+        report.write(f"the embedded engines did not start: {error}")
+        report.close()
+    return 0
 
 
-def keep(home: Home, ready: int) -> None:
-    """Run both engines until told to stop or nobody is left; closing the descriptor `ready` says that they are up."""
+def keep(home: Home, ready: Callable[[], None]) -> None:
+    """Run both engines until told to stop or nobody is left; `ready` is called once, when they are up."""
     stop = threading.Event()
 
-    def asked(signum: int, frame: FrameType | None) -> None:
+    def asked(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, asked)
@@ -70,7 +73,7 @@ def keep(home: Home, ready: int) -> None:
         for engine in engines:
             _await(engine)
         home.publish(Urls(valkey.url, postgres.url))
-        os.close(ready)
+        ready()
         _watch(home, engines, stop)
     finally:
         home.withdraw()

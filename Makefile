@@ -1,0 +1,80 @@
+# Every target makes .venv by itself, from any Python of 3.11 or later, and installs exactly what requirements.lock names.
+# Needed: make, Python with venv. Not needed: root, Docker, Postgres, Redis, uv.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
+
+# The lock is resolved for all platforms and for 3.11 and later.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test test-fast check format bench lock clean
+
+help: ## Show what there is
+	@echo "Carillon. Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+install: $(READY) ## Make .venv with everything in it
+
+# A failed installation leaves no stamp, so the next run tries again.
+$(READY): requirements.lock pyproject.toml
+	@if [ ! -x $(BIN)/python ]; then \
+		for candidate in $(PYTHON) $(CANDIDATES); do \
+			if command -v $$candidate >/dev/null 2>&1 && \
+				$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+				found=$$candidate; break; \
+			fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "Carillon needs Python 3.11 or later with its venv module, and none of these is that: $(CANDIDATES)." >&2; \
+			echo "Install one (on Debian: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python" >&2; \
+			exit 1; \
+		fi; \
+		echo "making $(VENV) with $$($$found --version)"; \
+		$$found -m venv $(VENV); \
+	fi
+	@echo "installing what requirements.lock names"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Watch real chat traffic go to an APNs simulator, with an account of every device
+	@$(BIN)/carillon demo
+
+up: $(READY) ## Run the whole system on embedded engines until Ctrl-C
+	@$(BIN)/carillon up
+
+test: $(READY) ## Run every test, the fast ones first
+	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m slow
+
+test-fast: $(READY) ## Run the tests that boot no whole system
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+check: $(READY) ## Formatting, lint and types
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
+
+format: $(READY) ## Put the code in its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only .
+
+bench: $(READY) ## Measure; figures and their meaning are in docs/benchmarks.md
+	@for benchmark in publish pipeline memory; do \
+		echo "== benchmarks.$$benchmark"; $(BIN)/python -m benchmarks.$$benchmark --json || exit 1; \
+	done
+
+lock: ## Resolve the dependencies anew (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --extra worker --group build --output-file requirements-worker.lock
+
+clean: ## Remove what was generated, the data directory and .venv included
+	rm -rf $(VENV) .carillon .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
