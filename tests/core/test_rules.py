@@ -1,0 +1,160 @@
+"""S1-S9 and A4 as a table: one plain message, and what each change to it does."""
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from producers.events import Channel, Message, MessageNew, Sender
+from worker.core.model import AppSettings, Device, Reason
+from worker.core.rules import Audience, Push, Skip, first_candidates, decide_member, decide_page, skip_message
+
+NOW = 1_800_000_000.0
+APP = AppSettings(name="demo")
+
+
+def message(**fields: object) -> Message:
+    return Message(id="m", **fields)  # type: ignore[arg-type]
+
+
+EVENT = MessageNew(
+    id="e",
+    app="demo",
+    at=datetime.fromtimestamp(NOW - 1, UTC),
+    channel=Channel(id="general"),
+    message=message(text="hello"),
+    sender=Sender(id="leia"),
+)
+
+
+def devices(*users: str) -> dict[str, list[Device]]:
+    return {user: [Device(hash(user), user, 1, "aa", None, 0)] for user in users}
+
+
+HAN = Audience(members={"han"}, devices=devices("han"))
+
+
+@pytest.mark.parametrize(
+    ("event", "app", "channel", "reason"),
+    [
+        pytest.param(EVENT, APP, {}, None, id="a plain message goes on"),
+        pytest.param(
+            replace(EVENT, message=message(skip_push=True)), APP, {}, Reason.SKIP_PUSH, id="S8 skip_push on the message"
+        ),
+        pytest.param(EVENT, APP, {"channel_push": False}, Reason.CHANNEL_OFF, id="S9 the channel is off"),
+        pytest.param(EVENT, AppSettings("demo", push_enabled=False), {}, Reason.PUSH_OFF, id="A6 the app is off"),
+        pytest.param(EVENT, AppSettings("demo", max_age=1), {}, None, id="as old as allowed still goes"),
+        pytest.param(
+            replace(EVENT, at=datetime.fromtimestamp(NOW - 3601, UTC)), APP, {}, Reason.TOO_OLD, id="older is dropped"
+        ),
+        pytest.param(EVENT, APP, {"channel_known": False}, Reason.UNKNOWN_CHANNEL, id="nobody knows the channel"),
+        pytest.param(
+            replace(EVENT, recipients=["han"]), APP, {"channel_known": False}, None, id="recipients need no channel"
+        ),
+    ],
+)
+def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
+    facts = {"channel_push": True, "channel_known": True} | channel
+    assert skip_message(event, app, now=NOW, **facts) == reason
+
+
+@pytest.mark.parametrize(
+    ("user", "event", "app", "audience", "expected"),
+    [
+        pytest.param("han", EVENT, APP, HAN, "member", id="S6 a member with a device rings"),
+        pytest.param("leia", EVENT, APP, HAN, Reason.SENDER, id="S2 never the sender"),
+        pytest.param("luke", EVENT, APP, HAN, Reason.NOT_A_MEMBER, id="S2 only members"),
+        pytest.param(
+            "luke",
+            EVENT,
+            APP,
+            Audience(members=None, devices=devices("luke")),
+            "member",
+            id="a list of recipients is the membership",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            Audience(members={"han"}, online={"han"}, devices=devices("han")),
+            Reason.ONLINE,
+            id="S3 A4 not while online",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            AppSettings("demo", push_to_online=True),
+            Audience(members={"han"}, online={"han"}, devices=devices("han")),
+            "member",
+            id="S3 unless the app pushes to online members",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            Audience(members={"han"}, thread={"chewie"}, devices=devices("han")),
+            Reason.NOT_IN_THREAD,
+            id="S4 not in the thread",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            Audience(members={"han"}, thread={"han"}, devices=devices("han")),
+            "thread",
+            id="S4 in the thread",
+        ),
+        pytest.param(
+            "han",
+            replace(EVENT, message=message(mentioned=["han"])),
+            APP,
+            Audience(members={"han"}, thread=set(), devices=devices("han")),
+            "mention",
+            id="S4 mentioned in the reply itself",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            Audience(members={"han"}, muted={"han"}, devices=devices("han")),
+            Reason.MUTED,
+            id="S5 muted the sender",
+        ),
+        pytest.param(
+            "han",
+            replace(EVENT, message=message(mentioned=["han"])),
+            APP,
+            Audience(members={"han"}, muted={"han"}, devices=devices("han")),
+            Reason.MUTED,
+            id="S5 a mute beats a mention",
+        ),
+        pytest.param("han", EVENT, APP, Audience(members={"han"}), Reason.NO_DEVICE, id="S11 no device"),
+    ],
+)
+def test_a_candidate_is_decided_by(user, event, app, audience, expected):
+    verdict = decide_member(user, event, app, audience)
+    assert (verdict.reason if isinstance(verdict, Skip) else verdict.why) == expected
+
+
+def test_S6_every_device_of_a_user_rings():
+    two = [Device(1, "han", 1, "aa", None, 0), Device(2, "han", 1, "bb", None, 0)]
+    verdict = decide_member("han", EVENT, APP, Audience(members={"han"}, devices={"han": two}))
+    assert verdict == Push("han", two, "member")
+
+
+def test_S7_the_cap_counts_members_who_ring_and_not_the_skipped():
+    users = ["leia", "a", "b", "c"]
+    decision = decide_page(users, EVENT, APP, Audience(members=users, devices=devices("a", "b", "c")), cap_left=2)
+    assert [push.user for push in decision.pushes] == ["a", "b"]
+    assert decision.skips == [Skip("leia", Reason.SENDER), Skip("c", Reason.OVER_CAP)]
+
+
+def test_without_a_cap_everybody_rings():
+    users = [f"u{n}" for n in range(500)]
+    decision = decide_page(users, EVENT, APP, Audience(members=users, devices=devices(*users)), cap_left=None)
+    assert len(decision.pushes) == 500
+
+
+def test_the_mentioned_come_first_then_the_thread_each_once():
+    event = replace(EVENT, message=message(mentioned=["z", "m"]))
+    assert first_candidates(event, {"b", "m", "a"}) == ["z", "m", "a", "b"]

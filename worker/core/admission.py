@@ -1,0 +1,50 @@
+"""Whether an event can be taken at all: its app and provider are known, its token has the form that the provider needs."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from producers.events import Device
+from worker.core.model import Provider
+
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
+
+
+class Refused(ValueError):
+    """The event is set aside; the text says why and what to do."""
+
+
+def unknown_app(app: str) -> Refused:
+    return Refused(f"app: {app!r} is not known; create it, or correct the name")
+
+
+def choose_provider(device: Device, app: str, providers: Mapping[str, Provider]) -> Provider:
+    """The provider that a registration names, or the app's only one (for the environment, where that is given)."""
+    if device.provider is not None:
+        named = providers.get(device.provider)
+        if named is None:
+            raise Refused(f"device.provider: app {app!r} has no provider {device.provider!r}; {_known(providers)}")
+        if device.environment not in (None, named.environment):
+            raise Refused(
+                f"device.environment: provider {named.name!r} is for {named.environment}, not {device.environment}"
+            )
+        return named
+    fitting = [p for p in providers.values() if device.environment in (None, p.environment)]
+    if len(fitting) != 1:
+        which = f" for {device.environment}" if device.environment else ""
+        raise Refused(
+            f"device.provider: app {app!r} has {len(fitting)} providers{which}, name one; {_known(providers)}"
+        )
+    return fitting[0]
+
+
+def canonical_token(token: str) -> str:
+    """An APNs device token as it is stored: lower-case hex of any even length, without the `<>` and blanks of old clients."""
+    canonical = token.lower().translate({ord(c): None for c in "<> "})
+    if not _HEX.match(canonical):
+        raise Refused("device.token: an APNs device token is an even number of hex digits")
+    return canonical
+
+
+def _known(providers: Mapping[str, Provider]) -> str:
+    return f"known: {', '.join(sorted(providers))}" if providers else "none is configured"

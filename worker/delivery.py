@@ -1,0 +1,331 @@
+"""Delivers one batch: sends its jobs, asks the core about each answer, and carries the outcomes out.
+
+`Delivery.deliver` is the main path. A batch is leased while it is in work; what was decided is marked before it is carried out,
+so that another worker that has to resume the batch sends nothing twice that was answered and marked.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from worker.apps import Apps
+from worker.core.batch import Batch, Job
+from worker.core.model import ACCEPTED, Notification, Provider, Response
+from worker.core.notification import Rendered, apns_id
+from worker.core.outcome import (
+    DELIVERED,
+    GUARD_MINIMUM,
+    Delivered,
+    Drop,
+    Halt,
+    Outcome,
+    Retry,
+    Unregister,
+    decide_outcome,
+    guard,
+)
+from worker.stores.breaker import Breaker
+from worker.stores.journal import Journal, Parcel, Taken
+from worker.stores.ledger import account
+from worker.stores.registry import Registry
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a provider rests after an answer that blames its credential, topic or host.
+HALT_SECONDS: Final = 30.0
+
+
+class Tokens(Protocol):
+    def current(self, provider: Provider, now: float) -> str: ...
+    def refuse(self, provider: Provider, token: str, now: float) -> str: ...
+
+
+class Sender(Protocol):
+    def send(
+        self, provider: Provider, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+    ) -> list[Response]: ...
+
+
+class _Mark(msgspec.Struct, frozen=True, array_like=True):
+    """A final outcome as it is remembered until the batch is done."""
+
+    job: int
+    kind: str
+    reason: str = ""
+    not_after: int = 0
+
+
+_encode_marks: Final = msgspec.json.Encoder().encode
+_decode_marks: Final = msgspec.json.Decoder(list[_Mark]).decode
+
+
+@dataclass(slots=True)
+class _Work:
+    """A batch in this worker's hands. `outcomes[i]` is what became of `jobs[i]`, None while nobody knows."""
+
+    id: str
+    batch: Batch
+    jobs: list[Job]
+    outcomes: list[Outcome | None]
+
+    def open(self) -> list[int]:
+        return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+
+class Delivery:
+    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        registry: Registry,
+        apps: Apps,
+        sender: Sender,
+        tokens: Tokens,
+        breaker: Breaker,
+        *,
+        timeout: float,
+        now: Callable[[], float],
+        random: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._journal, self._registry, self._apps = journal, registry, apps
+        self._sender, self._tokens, self._breaker = sender, tokens, breaker
+        self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
+
+    def deliver(self, batch_id: str) -> dict[str, int]:
+        """What became of the batch's jobs, as counts; empty when it is done already or in other hands."""
+        taken = self._journal.begin(batch_id)
+        if taken is None:
+            return {}
+        work = _resumed(batch_id, taken)
+        provider = self._apps.provider(work.batch.provider)
+        if provider is None:
+            self._settle(work, work.open(), Drop("unknown_provider", alarm=True))
+        else:
+            wait = self._breaker.stopped(provider.id)
+            if wait:
+                self._journal.postpone(batch_id, wait + self._random())
+                return {"parked": len(work.open())}
+            self._drop_expired(work)
+            self._send(work, provider)
+            self._guard(work, provider)
+        return self._carry_out(work)
+
+    def _drop_expired(self, work: _Work) -> None:
+        now, sendings = self._now(), work.batch.sendings
+        late = [index for index in work.open() if sendings[work.jobs[index].sending].expires_at <= now]
+        self._settle(work, late, Drop("expired"))
+
+    def _send(self, work: _Work, provider: Provider) -> None:
+        sending = work.open()
+        if not sending:
+            return
+        now = self._now()
+        try:
+            authorization = self._tokens.current(provider, now)
+        except ValueError:  # a key that cannot sign: the error's text is for whoever stores keys, not for a log
+            self._settle(work, sending, Halt("unusable_key"))
+            return
+        responses = self._sender.send(
+            provider,
+            _notifications(work, sending, provider),
+            authorization=authorization,
+            deadline=self._timeout,
+        )
+        sent_at, jitter = int(now * 1000), self._random()
+        for index, response in zip(sending, responses, strict=True):
+            job = work.jobs[index]
+            work.outcomes[index] = (
+                DELIVERED
+                if response is ACCEPTED
+                else decide_outcome(
+                    response,
+                    registered_at=job.registered_at,
+                    sent_at=sent_at,
+                    attempt=job.attempt + 1,
+                    expires_at=work.batch.sendings[job.sending].expires_at * 1000,
+                    jitter=jitter,
+                )
+            )
+        if any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
+            self._refresh(work, provider, authorization)
+
+    def _refresh(self, work: _Work, provider: Provider, authorization: str) -> None:
+        try:
+            self._tokens.refuse(provider, authorization, self._now())
+        except RuntimeError:  # our clock is wrong: another token would be refused as well
+            refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
+            self._settle(work, refused, Halt("clock"))
+
+    def _guard(self, work: _Work, provider: Provider) -> None:
+        """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
+        doubtful = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
+        answered = sum(isinstance(o, Delivered | Unregister) for o in work.outcomes)
+        if not answered:
+            return
+        seen = self._breaker.record(provider.id, answered=answered, refused=len(doubtful), now=self._now())
+        if not doubtful:
+            return
+        if guard(seen.refused, seen.answered):
+            self._settle(work, doubtful, Halt("mass_refusal"))
+        elif seen.answered < GUARD_MINIMUM:
+            self._settle(work, doubtful, Drop("refused_unproven"))
+
+    def _carry_out(self, work: _Work) -> dict[str, int]:
+        retired = [
+            (work.jobs[index].device, outcome.not_after, outcome.reason)
+            for index, outcome in enumerate(work.outcomes)
+            if isinstance(outcome, Unregister)
+        ]
+        if retired:
+            self._journal.mark(work.id, _encode_marks(_marks(work)))
+            self._registry.retire(retired)
+        self._stop_provider(work)
+        counts: Counter[str] = Counter(_name(outcome) for outcome in work.outcomes)
+        self._journal.finish(work.id, self._later(work), {work.batch.app: _totals(counts)}, _accounts(work))
+        _report(work, counts)
+        return dict(counts)
+
+    def _stop_provider(self, work: _Work) -> None:
+        reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
+        for reason in sorted(reasons):
+            self._breaker.stop(work.batch.provider, reason, HALT_SECONDS)
+            log.error(
+                "provider stopped: check its key, topic and environment",
+                extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
+            )
+
+    def _later(self, work: _Work) -> list[Parcel]:
+        """Batches of what is tried again, by the time at which it is."""
+        by_delay: defaultdict[float, list[int]] = defaultdict(list)
+        for index, outcome in enumerate(work.outcomes):
+            if isinstance(outcome, Retry):
+                by_delay[outcome.delay].append(index)
+            elif isinstance(outcome, Halt):
+                by_delay[HALT_SECONDS].append(index)
+        return [Parcel(self._new_id(), _rest(work, indexes), delay) for delay, indexes in by_delay.items()]
+
+    def _settle(self, work: _Work, indexes: Sequence[int], outcome: Outcome) -> None:
+        for index in indexes:
+            work.outcomes[index] = outcome
+
+
+def _resumed(batch_id: str, taken: Taken) -> _Work:
+    """The batch with every badge in place, and with what an earlier try had decided."""
+    badges = iter(taken.badges)
+    jobs = [
+        job if job.badge is not None else msgspec.structs.replace(job, badge=next(badges)) for job in taken.batch.jobs
+    ]
+    outcomes: list[Outcome | None] = [None] * len(jobs)
+    for mark in _decode_marks(taken.outcomes) if taken.outcomes else ():
+        outcomes[mark.job] = _remembered(mark)
+    return _Work(batch_id, taken.batch, jobs, outcomes)
+
+
+def _remembered(mark: _Mark) -> Outcome:
+    if mark.kind == "delivered":
+        return DELIVERED
+    return Unregister(mark.reason, mark.not_after) if mark.kind == "retired" else Drop(mark.reason)
+
+
+def _marks(work: _Work) -> list[_Mark]:
+    marks = []
+    for index, outcome in enumerate(work.outcomes):
+        match outcome:
+            case Delivered():
+                marks.append(_Mark(index, "delivered"))
+            case Unregister(reason=reason, not_after=not_after):
+                marks.append(_Mark(index, "retired", reason, not_after))
+            case Drop(reason=reason):
+                marks.append(_Mark(index, "dropped", reason))
+    return marks
+
+
+def _notifications(work: _Work, indexes: Sequence[int], provider: Provider) -> list[Notification]:
+    app, sendings = work.batch.app, work.batch.sendings
+    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
+    made = []
+    for index in indexes:
+        job = work.jobs[index]
+        sending = sendings[job.sending]
+        made.append(
+            Notification(
+                job.token,
+                apns_id(sending.event_id, app, job.device),
+                rendered[job.sending].payload(job.badge),
+                provider.topic,
+                "alert",
+                sending.priority,
+                sending.expires_at,
+                sending.collapse_id,
+            )
+        )
+    return made
+
+
+def _rest(work: _Work, indexes: Sequence[int]) -> Batch:
+    """The jobs that are tried again as a batch of their own, with the sendings that they still need."""
+    used = sorted({work.jobs[index].sending for index in indexes})
+    place = {sending: new for new, sending in enumerate(used)}
+    jobs = []
+    for index in indexes:
+        job, outcome = work.jobs[index], work.outcomes[index]
+        spent = isinstance(outcome, Retry) and outcome.spends_attempt
+        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
+    batch = work.batch
+    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs)
+
+
+def _name(outcome: Outcome | None) -> str:
+    match outcome:
+        case Delivered():
+            return "accepted"
+        case Retry(reason=reason):
+            return f"retry.{reason}"
+        case Unregister(reason=reason):
+            return f"retired.{reason}"
+        case Drop(reason=reason):
+            return f"dropped.{reason}"
+        case Halt(reason=reason):
+            return f"parked.{reason}"
+        case None:
+            raise AssertionError("a job without an outcome")
+
+
+def _totals(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts, and sums over the reasons of each outcome."""
+    sums: Counter[str] = Counter(counts)
+    for name, n in counts.items():
+        if "." in name:
+            sums[name.partition(".")[0]] += n
+    return dict(sums)
+
+
+def _accounts(work: _Work) -> list[bytes]:
+    """For each message of the batch: its users and devices by outcome."""
+    by_sending: list[dict[str, list[Any]]] = [{} for _ in work.batch.sendings]
+    for job, outcome in zip(work.jobs, work.outcomes, strict=True):
+        by_sending[job.sending].setdefault(_name(outcome), []).append((job.user, job.device))
+    part = f"batch:{work.id}"
+    return [
+        account(work.batch.app, sending.event_id, part, outcomes)
+        for sending, outcomes in zip(work.batch.sendings, by_sending, strict=True)
+    ]
+
+
+def _report(work: _Work, counts: Mapping[str, int]) -> None:
+    log.info(
+        "batch delivered", extra={"app": work.batch.app, "batch": work.id, "jobs": len(work.jobs), **_flat(counts)}
+    )
+    bugs = Counter(o.reason for o in work.outcomes if isinstance(o, Drop) and o.alarm)
+    for reason, n in bugs.items():
+        log.error("notifications refused for good: this is a fault of ours", extra={"reason": reason, "count": n})
+
+
+def _flat(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name.replace(".", "_").lower(): n for name, n in counts.items()}

@@ -1,0 +1,308 @@
+"""Expands messages into batches of jobs: one bulk read for all of them, the pure rules for each candidate, one write.
+
+`FanOut.expand` is the main path. What it writes, it writes in one step of the journal: batches, counts and the cursor of a
+channel that goes on. When another worker was first with one of the messages, nothing is written and the rest is done again.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from producers import events
+from producers.events import MessageNew
+from worker.apps import Apps
+from worker.core import notification
+from worker.core.batch import Batch, Job, Lane, Sending
+from worker.core.model import AppSettings, Reason
+from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
+from worker.stores import presence
+from worker.stores.directory import ChannelRow, Directory, Page
+from worker.stores.journal import DONE, Journal, Opened, Parcel, Step
+from worker.stores.ledger import account as ledger_account
+from worker.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+
+#: A message with more jobs than this leaves the urgent lane to the smaller ones.
+URGENT_JOBS: Final = 250
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where the expansion of a channel stands."""
+
+    #: The last user considered; the next page begins behind it.
+    after: str = ""
+    page: int = 0
+    #: Members who ring so far: the cap counts over all pages.
+    rung: int = 0
+
+
+_NO_PAGE: Final = Page([], False)
+
+
+@dataclass(slots=True)
+class _Item:
+    """One message on its way through an expansion."""
+
+    entry: str
+    raw_cursor: str
+    cursor: Cursor
+    event: MessageNew
+    app: AppSettings
+    channel: ChannelRow | None = None
+    page: Page = _NO_PAGE
+    thread: set[str] | None = None
+    #: Considered on the first page, ahead of the channel's own order.
+    first: list[str] = field(default_factory=list)
+    members: set[str] | None = None
+    decision: Decision | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.event.app, self.event.channel.id)
+
+    @property
+    def candidates(self) -> list[str]:
+        ahead = set(self.first)
+        rest = [user for user in self.page.users if user not in ahead]
+        return rest if self.cursor.page else [*self.first, *rest]
+
+    @property
+    def cap_left(self) -> int | None:
+        return None if self.app.member_cap is None else max(0, self.app.member_cap - self.cursor.rung)
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """What is to be rung for now: batches with their lane, and the messages whose channel goes on."""
+
+    batches: list[tuple[str, Lane]]
+    unfinished: list[str]
+    counts: Mapping[str, Mapping[str, int]]
+
+
+class FanOut:
+    """`now` gives UNIX seconds, `new_id` a batch id that was never given before."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        redis: Redis,
+        journal: Journal,
+        apps: Apps,
+        *,
+        page: int,
+        batch: int,
+        lease: float,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._directory, self._redis, self._journal, self._apps = directory, redis, journal, apps
+        self._page, self._batch, self._lease, self._now, self._new_id = page, batch, lease, now, new_id
+
+    def expand(self, entries: Sequence[str]) -> Expanded:
+        """Takes each message that is still being expanded one page further."""
+        opened = self._journal.read(entries)
+        while True:
+            plan = _Plan(self._new_id, self._batch, self._lease)
+            items = [item for one in opened if (item := self._item(one, plan)) is not None]
+            self._decide(self._admitted(items, plan))
+            for item in items:
+                if item.decision is not None:
+                    self._plan(item, item.decision, plan)
+            parcels = plan.parcels()
+            stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
+            if not stale:
+                return Expanded([(p.id, p.batch.lane) for p in parcels], plan.unfinished, plan.counts)
+            opened = [one for one in opened if one.entry not in stale]
+
+    def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
+        event = events.decode(one.document) if one.document else None
+        app = self._apps.app(event.app) if event else None
+        if not isinstance(event, MessageNew) or app is None:
+            plan.steps.append(Step(one.entry, one.cursor, DONE))  # the document or its app went since intake took it
+            return None
+        cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
+        return _Item(one.entry, one.cursor, cursor, event, app)
+
+    def _admitted(self, items: Sequence[_Item], plan: "_Plan") -> list[_Item]:
+        """The messages that no rule skips as a whole."""
+        channels = self._directory.channels({item.key for item in items})
+        admitted = []
+        for item in items:
+            item.channel = channels.get(item.key)
+            reason = skip_message(
+                item.event,
+                item.app,
+                channel_push=item.channel is None or item.channel.push,
+                channel_known=item.channel is not None,
+                now=self._now(),
+            )
+            if reason is None:
+                admitted.append(item)
+            else:
+                plan.skip(item, reason)
+        return admitted
+
+    def _decide(self, items: Sequence[_Item]) -> None:
+        self._read_candidates(items)
+        asked = [(item, (item.event.app, user)) for item in items for user in self._eligible(item)]
+        users = {key for _, key in asked}
+        online = presence.online(self._redis, {k for item, k in asked if not item.app.push_to_online})
+        devices = self._directory.devices(users)
+        muted = self._directory.muted({(*key, item.event.sender.id) for item, key in asked})
+        for item in items:
+            app, sender = item.event.app, item.event.sender.id
+            candidates = item.candidates
+            audience = Audience(
+                members=item.members,
+                thread=item.thread,
+                muted={user for user in candidates if (app, user, sender) in muted},
+                online={user for user in candidates if (app, user) in online},
+                devices={user: devices[app, user] for user in candidates if (app, user) in devices},
+            )
+            item.decision = decide_page(candidates, item.event, item.app, audience, cap_left=item.cap_left)
+
+    def _read_candidates(self, items: Sequence[_Item]) -> None:
+        threads = self._directory.threads(
+            {(item.event.app, parent) for item in items if (parent := item.event.message.parent_id)}
+        )
+        stored = [item for item in items if item.event.recipients is None]
+        starts = list(dict.fromkeys((*item.key, item.cursor.after) for item in stored))
+        pages = dict(zip(starts, self._directory.pages(starts, self._page), strict=True))
+        for item in items:
+            parent = item.event.message.parent_id
+            item.thread = threads[item.event.app, parent] if parent else None
+            item.first = first_candidates(item.event, item.thread)
+            if item.event.recipients is None:
+                item.page = pages[*item.key, item.cursor.after]
+                item.members = set(item.page.users)
+            else:
+                item.page = Page(sorted(set(item.event.recipients)), False)
+                item.members = set(item.page.users)
+        self._find_members_among_first(stored)
+
+    def _find_members_among_first(self, items: Sequence[_Item]) -> None:
+        """Users considered ahead of the page may be members further down the channel, or none at all."""
+        asked = {(*item.key, user) for item in items for user in item.first if user not in (item.members or ())}
+        present = self._directory.present(asked)
+        for item in items:
+            item.members = (item.members or set()) | {user for user in item.first if (*item.key, user) in present}
+
+    def _eligible(self, item: _Item) -> Iterable[str]:
+        """Candidates about whom more must be read: membership and thread have not ruled them out."""
+        sender, members, thread = item.event.sender.id, item.members or (), item.thread
+        mentioned = item.event.message.mentioned
+        return (
+            user
+            for user in item.candidates
+            if user != sender and user in members and (thread is None or user in thread or user in mentioned)
+        )
+
+    def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> None:
+        rung = item.cursor.rung + len(decision.pushes)
+        rest: dict[Reason, int] = {}
+        following = DONE
+        if item.page.more:
+            last = item.page.users[-1]
+            if item.thread is not None:
+                rest[Reason.NOT_IN_THREAD] = self._count_rest(item, last)
+            elif item.app.member_cap is not None and rung >= item.app.member_cap:
+                rest[Reason.OVER_CAP] = self._count_rest(item, last)
+            else:
+                following = msgspec.json.encode(Cursor(last, item.cursor.page + 1, rung)).decode()
+        plan.add(item, decision, rest, following)
+
+    def _count_rest(self, item: _Item, after: str) -> int:
+        """Members behind `after` who were not considered ahead of their turn."""
+        ahead = sum(1 for user in item.first if user > after and user in (item.members or ()))
+        return self._directory.count_after(*item.key, after) - ahead
+
+
+class _Plan:
+    """What one expansion will write: grows message by message, written in one step."""
+
+    def __init__(self, new_id: Callable[[], str], batch: int, lease: float) -> None:
+        self._new_id, self._batch, self._lease = new_id, batch, lease
+        self._open: dict[tuple[str, int, Lane], Batch] = {}
+        self._full: list[Batch] = []
+        self.steps: list[Step] = []
+        self.accounts: list[bytes] = []
+        self.unfinished: list[str] = []
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def skip(self, item: _Item, reason: Reason) -> None:
+        """The whole message is skipped, or what is left of it."""
+        self.counts[item.event.app].update(
+            {"messages": 1 if not item.cursor.page else 0, f"skipped_message.{reason}": 1}
+        )
+        self._finish_page(item, {"message": reason}, DONE)
+
+    def add(self, item: _Item, decision: Decision, rest: Mapping[Reason, int], following: str) -> None:
+        skipped: defaultdict[str, list[str]] = defaultdict(list)
+        for user, why in decision.skips:
+            skipped[why].append(user)
+        jobs = self._add_jobs(item, decision, small=not item.cursor.page and following == DONE)
+        considered = len(decision.pushes) + len(decision.skips) + sum(rest.values())
+        count = self.counts[item.event.app]
+        count.update({"messages": 0 if item.cursor.page else 1, "considered": considered, "jobs": jobs})
+        count["pushed"] += len(decision.pushes)
+        for reason, users in skipped.items():
+            count[f"skipped.{reason}"] += len(users)
+        for of_rest, n in rest.items():
+            count[f"skipped.{of_rest}"] += n
+        account: dict[str, Any] = {
+            "considered": considered,
+            "pushed": [p.user for p in decision.pushes],
+            "skipped": skipped,
+        }
+        if rest:
+            account["rest"] = rest
+        if following != DONE:
+            self.unfinished.append(item.entry)
+        self._finish_page(item, account, following)
+
+    def parcels(self) -> list[Parcel]:
+        """All batches, each with a delay that is over only if nobody takes it."""
+        return [Parcel(self._new_id(), batch, self._lease) for batch in (*self._full, *self._open.values())]
+
+    def _finish_page(self, item: _Item, account: object, following: str) -> None:
+        self.steps.append(Step(item.entry, item.raw_cursor, following))
+        part = f"page:{item.cursor.page}"
+        self.accounts.append(ledger_account(item.event.app, item.event.id, part, account))
+
+    def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
+        devices = [device for push in decision.pushes for device in push.devices]
+        lane: Lane = "urgent" if small and len(devices) <= URGENT_JOBS else "bulk"
+        sending = _sending(item) if devices else None
+        for device in devices:
+            assert sending is not None
+            key = (item.event.app, device.provider_id, lane)
+            batch = self._open.get(key)
+            if batch is None:
+                batch = self._open[key] = Batch(item.event.app, device.provider_id, lane, [], [])
+            if not batch.sendings or batch.sendings[-1] is not sending:
+                batch.sendings.append(sending)
+            batch.jobs.append(Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at))
+            if len(batch.jobs) >= self._batch:
+                self._full.append(self._open.pop(key))
+        return len(devices)
+
+
+def _sending(item: _Item) -> Sending:
+    event = item.event
+    if event.channel.name is None and item.channel is not None and item.channel.name:
+        event = msgspec.structs.replace(event, channel=events.Channel(id=event.channel.id, name=item.channel.name))
+    rendered = notification.render(event)
+    return Sending(
+        entry=item.entry,
+        event_id=event.id,
+        prefix=rendered.prefix.decode(),
+        suffix=rendered.suffix.decode(),
+        expires_at=notification.expiration(event, item.app.max_age),
+        collapse_id=notification.collapse_id(event.app, event.message.id),
+    )

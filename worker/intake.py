@@ -1,0 +1,229 @@
+"""Takes events off the stream in their order, applies what they say, and hands the messages on.
+
+1. `Leadership`: of all workers one at a time reads, the one whose Postgres session holds the advisory lock. A process that dies
+   loses its session and with it the lock; nothing has to be timed.
+2. `Intake.take`: one transaction applies a stretch of the stream and moves the cursor past it. It is there whole or not at all.
+3. What was recorded is opened in the journal and rung for. A leader that died in between is made up for by `Intake.recover`,
+   the first thing that the next leader does.
+
+Order: everything before a message on the stream is committed before the message is opened, so it is in force when any worker
+expands it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+
+from producers import events
+from producers.errors import EventError
+from worker.apps import Apps
+from worker.core.admission import Refused, canonical_token, choose_provider, unknown_app
+from worker.stores import writes
+from worker.stores.journal import Journal
+from worker.stores.ledger import DeadLetter, add_dead_letters
+from worker.stores.postgres import CONNECT_ARGS, Connection
+from worker.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+
+_LOCK: Final = 0x6361_7268
+#: Entries looked at in one step of the recovery.
+_RECOVERY_PAGE: Final = 1000
+
+RawEntry = tuple[str, bytes]
+
+
+@dataclass
+class _Stretch:
+    """What a stretch of the stream asks for, by kind, each in the order of the stream."""
+
+    members: list[writes.MemberWrite] = field(default_factory=list)
+    mutes: list[writes.MuteWrite] = field(default_factory=list)
+    channels: list[writes.ChannelWrite] = field(default_factory=list)
+    devices: list[writes.DeviceWrite] = field(default_factory=list)
+    messages: list[writes.MessageRow] = field(default_factory=list)
+    #: app, user, token or None for all of the user's devices
+    badges: list[tuple[str, str, str | None]] = field(default_factory=list)
+    refused: list[DeadLetter] = field(default_factory=list)
+
+
+class Leadership:
+    """The one Postgres session whose holder may read the stream."""
+
+    def __init__(self, postgres_url: str) -> None:
+        self._url = postgres_url
+        self._db: Connection | None = None
+
+    def acquire(self) -> Connection | None:
+        """The leader's session, or None while another process leads."""
+        if self._db is None or self._db.closed or self._db.broken:
+            self.resign()
+            db: Connection = psycopg.connect(self._url, autocommit=True, **CONNECT_ARGS)
+            row = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+            if row is None or not row[0]:
+                db.close()
+                return None
+            self._db = db
+        return self._db
+
+    def resign(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+class Intake:
+    """Reads the stream on behalf of the leader. `ring` is told the entries to expand, in their order."""
+
+    def __init__(
+        self, redis: Redis, journal: Journal, apps: Apps, *, batch: int, ring: Callable[[Sequence[str]], None]
+    ) -> None:
+        self._redis, self._journal, self._apps = redis, journal, apps
+        self._batch, self._ring = batch, ring
+
+    def cursor(self, db: Connection) -> str:
+        row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s", (events.STREAM,)).fetchone()
+        return "0-0" if row is None else str(row[0])
+
+    def step(self, db: Connection, cursor: str, *, wait: float) -> str:
+        """Takes what is waiting behind `cursor`, for which it waits up to `wait` seconds; returns the new cursor."""
+        answer: Any = self._redis.xread({events.STREAM: cursor}, count=self._batch, block=max(1, int(wait * 1000)))
+        entries = _entries(answer[0][1]) if answer else []
+        if not entries:
+            return cursor
+        self._take_or_isolate(db, entries)
+        return entries[-1][0]
+
+    def recover(self, db: Connection, cursor: str) -> int:
+        """Opens or removes what a leader left between its transaction and the journal; returns how many."""
+        found, start = 0, "-"
+        while page := self._stretch(start, cursor):
+            lost = set(self._journal.missing([entry for entry, _ in page]))
+            found += len(lost)
+            self._settle(db, [(entry, document) for entry, document in page if entry in lost])
+            start = f"({page[-1][0]}"
+        return found
+
+    def _stretch(self, first: str, last: str) -> list[RawEntry]:
+        found: Any = self._redis.xrange(events.STREAM, first, last, count=_RECOVERY_PAGE)
+        return _entries(found)
+
+    def _take_or_isolate(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+        """An event that Postgres will not have must not stop its neighbours: then each is taken by itself."""
+        try:
+            self._take(db, entries)
+        except (psycopg.DataError, psycopg.IntegrityError) as fault:
+            if len(entries) > 1:
+                for one in entries:
+                    self._take_or_isolate(db, [one])
+                return
+            [(entry, document)] = entries
+            log.error("event set aside", extra={"entry": entry, "fault": type(fault).__name__})
+            with db.transaction():
+                add_dead_letters(
+                    db, [DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)]
+                )
+                _move(db, entry)
+            self._journal.drop([entry])
+
+    def _take(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+        stretch = self._sort(entries)
+        with db.transaction():
+            fresh = writes.write_messages(db, stretch.messages)
+            writes.write_members(db, stretch.members)
+            writes.write_channels(db, stretch.channels)
+            writes.write_mutes(db, stretch.mutes)
+            writes.write_devices(db, stretch.devices)
+            cleared = [(badge[0], device) for badge in stretch.badges for device in _badge_devices(db, badge)]
+            add_dead_letters(db, stretch.refused)
+            _move(db, entries[-1][0])
+        self._journal.clear_badges(cleared)
+        self._hand_on([entry for entry, _ in entries], fresh)
+        if stretch.refused:
+            log.warning("events set aside", extra={"count": len(stretch.refused)})
+
+    def _settle(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+        """Entries behind the cursor that the journal does not know: messages go on, everything else is done already."""
+        messages = self._sort(entries).messages
+        recorded = writes.recorded(db, [(row.app, row.event_id) for row in messages])
+        self._hand_on([entry for entry, _ in entries], {row.entry for row in messages} & recorded)
+
+    def _hand_on(self, entries: Sequence[str], fresh: set[str]) -> None:
+        opened = [entry for entry in entries if entry in fresh]
+        self._journal.open(opened)
+        self._journal.drop([entry for entry in entries if entry not in fresh])
+        if opened:
+            self._ring(opened)
+
+    def _sort(self, entries: Sequence[RawEntry]) -> _Stretch:
+        stretch = _Stretch()
+        for entry, document in entries:
+            event = None
+            try:
+                event = events.decode(document)
+                if self._apps.app(event.app) is None:
+                    raise unknown_app(event.app)
+                self._add(stretch, entry, event)
+            except (EventError, Refused) as fault:
+                app, id = (event.app, event.id) if event else (None, None)
+                stretch.refused.append(DeadLetter(entry, app, id, str(fault), document))
+        return stretch
+
+    def _add(self, stretch: _Stretch, entry: str, event: events.AnyEvent) -> None:
+        at = _ms(event)
+        match event:
+            case events.MessageNew(message=m):
+                stretch.messages.append(
+                    writes.MessageRow(
+                        event.app, event.id, entry, m.id, m.parent_id, event.channel.id, event.sender.id, m.mentioned
+                    )
+                )
+            case events.MemberAdded() | events.MemberRemoved():
+                present = isinstance(event, events.MemberAdded)
+                stretch.members += (
+                    writes.MemberWrite(event.app, event.channel.id, user, at, present) for user in event.users
+                )
+            case events.DeviceRegistered(device=device):
+                provider = choose_provider(device, event.app, self._apps.providers_of(event.app)).id
+                token = canonical_token(device.token)
+                stretch.devices.append(
+                    writes.DeviceWrite(event.app, token, event.user, at, provider, device.locale, device.attributes)
+                )
+            case events.DeviceUnregistered(device=device):
+                stretch.devices.append(writes.DeviceWrite(event.app, canonical_token(device.token), event.user, at))
+            case events.ChannelUpdated(channel=c):
+                stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at))
+            case events.UserMuted() | events.UserUnmuted():
+                muted = isinstance(event, events.UserMuted)
+                stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted))
+            case events.BadgeCleared(device=named):
+                one = None if named is None else canonical_token(named.token)
+                stretch.badges.append((event.app, event.user, one))
+
+
+def _entries(raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[RawEntry]:
+    """Entry id and document of each; an entry without the field is an empty document, which is refused like any other."""
+    return [(id.decode(), (fields or {}).get(events.FIELD.encode(), b"")) for id, fields in raw]
+
+
+def _ms(event: events.AnyEvent) -> int:
+    return int(event.at.timestamp() * 1000)
+
+
+def _move(db: Connection, cursor: str) -> None:
+    db.execute(
+        "INSERT INTO carillon.intake (stream, cursor) VALUES (%s, %s)"
+        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor",
+        (events.STREAM, cursor),
+    )
+
+
+def _badge_devices(db: Connection, badge: tuple[str, str, str | None]) -> list[int]:
+    rows = db.execute(
+        "SELECT id FROM carillon.devices WHERE app = %s AND user_id = %s AND active AND token = coalesce(%s, token)",
+        badge,
+    )
+    return [id for (id,) in rows]

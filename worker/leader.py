@@ -1,0 +1,77 @@
+"""The thread of a worker process that tries to lead the intake, and takes the stream while it does."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from config.celeryconfig import URGENT
+from worker.intake import Intake, Leadership
+from worker.runtime import Runtime
+from worker.stores import postgres, redis
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two attempts to lead, and longest wait while an engine is away.
+_ATTEMPT: Final = 1.0
+_LONGEST_WAIT: Final = 5.0
+#: Doorbells in the urgent queue at which intake waits for the workers: what waits is better kept on the stream.
+_QUEUED: Final = 64
+_UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
+
+
+class Leader:
+    """`ring` is told the entries to expand."""
+
+    def __init__(self, runtime: Runtime, ring: Callable[[Sequence[str]], None]) -> None:
+        self._runtime, self._ring = runtime, ring
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="carillon-intake", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Takes nothing more; the next leader may begin as soon as what is in work is committed."""
+        self._stop.set()
+
+    def join(self, timeout: float = 10.0) -> None:
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        leadership = Leadership(self._runtime.urls.postgres)
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                wait = self._lead(leadership)
+            except _UNAVAILABLE as fault:
+                wait = min(_LONGEST_WAIT, wait * 2 or 0.2)
+                log.warning("intake waits, an engine is away", extra={"fault": type(fault).__name__, "seconds": wait})
+            except Exception:  # whatever it is, the next attempt starts from what is committed
+                wait = _LONGEST_WAIT
+                log.exception("intake failed and starts over")
+            leadership.resign()
+
+    def _lead(self, leadership: Leadership) -> float:
+        """Leads until told to stop or until something fails; returns the seconds to wait when another process leads."""
+        db = leadership.acquire()
+        if db is None:
+            return _ATTEMPT
+        runtime = self._runtime
+        intake = Intake(
+            runtime.redis, runtime.journal, runtime.apps, batch=runtime.settings.intake_batch, ring=self._ring
+        )
+        cursor = intake.cursor(db)
+        recovered = intake.recover(db, cursor)
+        log.info("leading the intake", extra={"recovered": recovered})
+        while not self._stop.is_set():
+            if self._busy():
+                self._stop.wait(0.02)
+            else:
+                cursor = intake.step(db, cursor, wait=1.0)
+        return 0.0
+
+    def _busy(self) -> bool:
+        _, opened = self._runtime.journal.backlog()
+        return opened >= self._runtime.settings.max_open or self._runtime.queued(URGENT) >= _QUEUED

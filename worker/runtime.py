@@ -1,0 +1,135 @@
+"""What one process of the fleet holds: its connections to Postgres, Redis and APNs, and the road built on them.
+
+Made on first use and after every fork anew: connections and the sender's event loop thread do not survive one.
+"""
+
+import os
+import random
+import secrets
+import threading
+import time
+from functools import cached_property
+
+from config.celeryconfig import KEY_PREFIX
+from config.secrets import secret_keys
+from config.settings import Settings, get_settings
+from worker.apns.sender import Sender
+from worker.apns.token import TokenSource
+from worker.apps import Apps
+from worker.delivery import Delivery
+from worker.embedded import Urls, attach
+from worker.fanout import FanOut
+from worker.stores.breaker import Breaker
+from worker.stores.directory import Directory
+from worker.stores.journal import Journal
+from worker.stores.ledger import Ledger
+from worker.stores.postgres import Pool, open_pool
+from worker.stores.redis import Redis, connect
+from worker.stores.registry import Registry
+
+
+class Runtime:
+    """Everything is made on first use, so that a command that needs only Postgres opens nothing else."""
+
+    def __init__(self, settings: Settings, urls: Urls) -> None:
+        self.settings, self.urls = settings, urls
+
+    @cached_property
+    def redis(self) -> Redis:
+        return connect(self.urls.redis)
+
+    @cached_property
+    def pool(self) -> Pool:
+        return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.redis, lease=self.settings.lease_seconds)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.pool, secret_keys(self.settings))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.pool)
+
+    @cached_property
+    def apps(self) -> Apps:
+        return Apps(self.registry)
+
+    @cached_property
+    def sender(self) -> Sender:
+        return Sender(transport=self.settings.apns_transport, connections=self.settings.apns_connections)
+
+    @cached_property
+    def fan_out(self) -> FanOut:
+        return FanOut(
+            Directory(self.pool),
+            self.redis,
+            self.journal,
+            self.apps,
+            page=self.settings.fan_out_page,
+            batch=self.settings.deliver_batch,
+            lease=self.settings.lease_seconds,
+            now=time.time,
+            new_id=_new_id,
+        )
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        return Delivery(
+            self.journal,
+            self.registry,
+            self.apps,
+            self.sender,
+            TokenSource(self.redis),
+            Breaker(self.redis),
+            timeout=self.settings.apns_timeout,
+            now=time.time,
+            random=random.random,
+            new_id=_new_id,
+        )
+
+    def queued(self, queue: str) -> int:
+        """Doorbells waiting in a queue of Celery's."""
+        return int(self.redis.llen(KEY_PREFIX + queue))
+
+    def close(self) -> None:
+        made = vars(self)
+        if "sender" in made:
+            self.sender.close()
+        if "pool" in made:
+            self.pool.close()
+        if "redis" in made:
+            self.redis.close()
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+class _Current:
+    """This process's runtime."""
+
+    lock = threading.Lock()
+    pid = 0
+    runtime: Runtime | None = None
+
+
+def get_runtime() -> Runtime:
+    """The runtime of this process, on the engines that its settings name."""
+    if _Current.runtime is None or _Current.pid != os.getpid():
+        with _Current.lock:
+            if _Current.runtime is None or _Current.pid != os.getpid():
+                settings = get_settings()
+                _Current.runtime, _Current.pid = Runtime(settings, attach(settings)), os.getpid()
+    return _Current.runtime
+
+
+def close_runtime() -> None:
+    """Closes this process's runtime; the next `get_runtime` makes another."""
+    with _Current.lock:
+        if _Current.runtime is not None and _Current.pid == os.getpid():
+            _Current.runtime.close()
+        _Current.runtime = None

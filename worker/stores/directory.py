@@ -1,0 +1,121 @@
+"""Who is in a channel, a thread, a mute, and what devices they have. Reads for many messages at once; decides nothing.
+
+Every read is one query for all of its arguments, whose plan is a nested loop over the keys.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from worker.core.model import Device
+from worker.stores.postgres import Pool
+
+#: app, channel
+ChannelKey = tuple[str, str]
+#: app, user
+UserKey = tuple[str, str]
+
+
+class ChannelRow(NamedTuple):
+    name: str | None
+    push: bool
+
+
+class Page(NamedTuple):
+    """Members of a channel in byte order, and whether more follow."""
+
+    users: list[str]
+    more: bool
+
+
+class Directory:
+    """The stored membership, mutes, threads and devices."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def channels(self, keys: Collection[ChannelKey]) -> dict[ChannelKey, ChannelRow]:
+        rows = self._all(
+            "SELECT c.app, c.id, c.name, c.push FROM unnest(%s::text[], %s::text[]) AS k (app, id)"
+            " JOIN carillon.channels c USING (app, id)",
+            keys,
+        )
+        return {(app, id): ChannelRow(name, push) for app, id, name, push in rows}
+
+    def pages(self, starts: Sequence[tuple[str, str, str]], size: int) -> list[Page]:
+        """For each (app, channel, after): up to `size` members whose id sorts after `after`."""
+        rows = self._all(
+            "SELECT ARRAY(SELECT m.user_id FROM carillon.members m WHERE m.app = k.app AND m.channel = k.channel"
+            " AND m.user_id > k.after AND m.present ORDER BY m.user_id LIMIT %s)"
+            " FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS k (app, channel, after, n) ORDER BY k.n",
+            starts,
+            size + 1,
+            width=3,
+        )
+        return [Page(users[:size], len(users) > size) for (users,) in rows]
+
+    def count_after(self, app: str, channel: str, after: str) -> int:
+        """Members whose id sorts after `after`."""
+        with self._pool.connection() as db:
+            row = db.execute(
+                "SELECT count(*) FROM carillon.members WHERE app = %s AND channel = %s AND user_id > %s AND present",
+                (app, channel, after),
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def present(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Those of the (app, channel, user) that are members."""
+        rows = self._all(
+            "SELECT m.app, m.channel, m.user_id FROM unnest(%s::text[], %s::text[], %s::text[])"
+            " AS k (app, channel, user_id) JOIN carillon.members m USING (app, channel, user_id) WHERE m.present",
+            keys,
+            width=3,
+        )
+        return {(app, channel, user) for app, channel, user in rows}
+
+    def threads(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], set[str]]:
+        """Participants for each (app, root message id): who wrote or was mentioned in the root or a reply."""
+        rows = self._all(
+            "WITH k AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS k (app, thread))"
+            " SELECT p.app, p.thread, p.user_id, NULL FROM k JOIN carillon.thread_participants p USING (app, thread)"
+            " UNION ALL SELECT m.app, m.message_id, m.sender, m.mentioned FROM k"
+            " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread",
+            keys,
+        )
+        found: dict[tuple[str, str], set[str]] = {key: set() for key in keys}
+        for app, thread, user, mentioned in rows:
+            found[app, thread].update((user, *(mentioned or ())))
+        return found
+
+    def muted(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Those of the (app, user, target) where the user muted the target."""
+        rows = self._all(
+            "SELECT m.app, m.user_id, m.target FROM unnest(%s::text[], %s::text[], %s::text[])"
+            " AS k (app, user_id, target) JOIN carillon.mutes m USING (app, user_id, target) WHERE m.muted",
+            keys,
+            width=3,
+        )
+        return {(app, user, target) for app, user, target in rows}
+
+    def devices(self, keys: Collection[UserKey]) -> dict[UserKey, list[Device]]:
+        """Active devices for each (app, user) that has any, oldest first."""
+        rows = self._all(
+            "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+            " FROM unnest(%s::text[], %s::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id)"
+            " WHERE d.active ORDER BY d.id",
+            keys,
+        )
+        found: dict[UserKey, list[Device]] = {}
+        for app, *device in rows:
+            row = Device._make(device)
+            found.setdefault((app, row.user), []).append(row)
+        return found
+
+    def _all(self, query: str, keys: Collection[tuple[str, ...]], *more: object, width: int = 2) -> list[tuple]:  # type: ignore[type-arg]
+        """All rows of a query whose first placeholders are the keys' columns as arrays (or `more` goes before them)."""
+        if not keys:
+            return []
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        assert len(columns) == width
+        with self._pool.connection() as db:
+            return db.execute(query.encode(), (*more, *columns), prepare=True).fetchall()

@@ -1,0 +1,191 @@
+"""The journal: which messages are open, how far each is expanded, and the batches still to be delivered.
+
+An entry of the stream stays until its expansion and all of its batches are done. Every change of state is one Lua script, so
+a crash falls before it or after it, and a script that is run twice does nothing the second time.
+
+    carillon:open        hash   entry -> open units: its expansion and each of its batches
+    carillon:expanding   hash   entry -> cursor of the page to expand next
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then leased, badges, outcomes
+    carillon:due         zset   e:<entry> and b:<batch> -> when to ring for it again
+    carillon:badge:<app> hash   device -> badge number
+    carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
+    carillon:accounts    list   what the ledger has still to take down
+    carillon:tries       hash   entry -> failed expansions
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final, Literal, NamedTuple
+
+from producers.events import STREAM
+from worker.core import batch as batches
+from worker.core.batch import Batch
+from worker.stores.redis import Redis
+
+#: Cursor that says: this expansion is done.
+DONE: Final = "-"
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class Opened(NamedTuple):
+    """A message to expand from `cursor` on ('' at its beginning)."""
+
+    entry: str
+    cursor: str
+    document: bytes
+
+
+class Step(NamedTuple):
+    """An expansion goes from `cursor` to `following` (or `DONE`)."""
+
+    entry: str
+    cursor: str
+    following: str
+
+
+class Parcel(NamedTuple):
+    """A batch with its id, as it is written."""
+
+    id: str
+    batch: Batch
+    #: Seconds until it is rung for; for a batch that is rung at once, until somebody asks why it is still there.
+    delay: float
+
+
+class Taken(NamedTuple):
+    """A batch in this worker's hands: a badge for each job that had none, and outcomes of an earlier try by job index."""
+
+    batch: Batch
+    badges: list[int]
+    outcomes: bytes
+
+
+class Due(NamedTuple):
+    kind: Literal["e", "b"]
+    id: str
+    lane: str
+
+
+class Journal:
+    """Redis' side of the road."""
+
+    def __init__(self, redis: Redis, *, lease: float) -> None:
+        self._redis = redis
+        self._lease = lease
+        folder = files("worker.stores").joinpath("lua")
+        common = folder.joinpath("common.lua").read_text()
+        names = ("open", "read", "expand", "begin", "mark", "finish", "postpone", "due", "abandon")
+        self._scripts = {
+            name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
+        }
+
+    def open(self, entries: Sequence[str]) -> None:
+        """These messages are recorded; from now on the tick sees to it that they are expanded."""
+        if entries:
+            self._run("open", self._lease, *entries)
+
+    def read(self, entries: Sequence[str]) -> list[Opened]:
+        """Those of the entries that are still being expanded."""
+        found = self._run("read", *entries)
+        return [Opened(entry.decode(), cursor.decode(), document) for entry, cursor, document in found]
+
+    def expand(
+        self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
+    ) -> set[str]:
+        """Takes all steps with their batches, or none: then the entries that another worker was first with."""
+        argv = [self._lease, len(steps), *(part for step in steps for part in step)]
+        stale = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
+        return {entry.decode() for entry in stale}
+
+    def begin(self, batch: str) -> Taken | None:
+        """The batch, for `lease` seconds; None when it is done or in other hands."""
+        answer = self._run("begin", batch, self._lease)
+        if answer[0] != b"taken":
+            return None
+        _, document, badges, outcomes = answer
+        return Taken(batches.decode(document), [int(n) for n in badges.split(b",") if n], outcomes)
+
+    def mark(self, batch: str, outcomes: bytes) -> None:
+        """Remembers outcomes before they are carried out, so that a resumed batch sends nothing twice."""
+        self._run("mark", batch, outcomes)
+
+    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
+        """The batch is done but for what is tried later."""
+        self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts)
+
+    def last_try(self, entry: str, *, tries: int) -> bool:
+        """Counts a failed expansion; True when it was the last one of those allowed."""
+        return int(self._redis.hincrby("carillon:tries", entry, 1)) >= tries
+
+    def abandon(self, entry: str) -> None:
+        """Gives up expanding a message that was set aside; what was expanded of it is still delivered."""
+        self._run("abandon", entry)
+
+    def accounts(self, limit: int) -> list[bytes]:
+        """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
+        found: Any = self._redis.lrange("carillon:accounts", 0, limit - 1)
+        return list(found)
+
+    def forget_accounts(self, n: int) -> None:
+        self._redis.ltrim("carillon:accounts", n, -1)
+
+    def postpone(self, batch: str, delay: float) -> None:
+        """Hands the batch back, to be rung for after `delay` seconds."""
+        self._run("postpone", batch, delay)
+
+    def due(self, limit: int) -> list[Due]:
+        """What should be rung for now: retries whose time has come, and what a dead worker left."""
+        return [
+            Due("b" if kind == b"b" else "e", id.decode(), lane.decode())
+            for kind, id, lane in self._run("due", limit, self._lease)
+        ]
+
+    def missing(self, entries: Sequence[str]) -> list[str]:
+        """Those of the entries that were never opened."""
+        if not entries:
+            return []
+        known = self._redis.hmget("carillon:open", list(entries))
+        return [entry for entry, units in zip(entries, known, strict=True) if units is None]
+
+    def drop(self, entries: Sequence[str]) -> None:
+        """Takes fully accounted entries off the stream."""
+        if entries:
+            self._redis.xdel(STREAM, *entries)
+
+    def backlog(self) -> tuple[int, int]:
+        """Entries on the stream, and how many of them are open."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.xlen(STREAM)
+            pipe.hlen("carillon:open")
+            length, opened = pipe.execute()
+        return int(length), int(opened)
+
+    def counts(self, app: str) -> dict[str, int]:
+        """Totals of an app since its beginning, by counter."""
+        found: Any = self._redis.hgetall(f"carillon:counts:{app}")
+        return {name.decode(): int(total) for name, total in found.items()}
+
+    def clear_badges(self, devices: Iterable[tuple[str, int]]) -> None:
+        """Badge numbers of these (app, device) begin again at 0."""
+        by_app: dict[str, list[str]] = {}
+        for app, device in devices:
+            by_app.setdefault(app, []).append(str(device))
+        for app, fields in by_app.items():
+            self._redis.hdel(f"carillon:badge:{app}", *fields)
+
+    def _run(self, name: str, *argv: Any) -> Any:
+        return self._scripts[name](args=argv)
+
+
+def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
+    argv: list[Any] = [len(parcels)]
+    for id, batch, delay in parcels:
+        fresh = ",".join(str(job.device) for job in batch.jobs if job.badge is None)
+        entries = ",".join(sending.entry for sending in batch.sendings)
+        argv += (id, batches.encode(batch), batch.app, batch.lane, fresh, entries, delay)
+    return argv
+
+
+def _counts(counts: Counts) -> list[Any]:
+    flat = [(app, name, n) for app, of_app in counts.items() for name, n in of_app.items() if n]
+    return [len(flat), *(part for row in flat for part in row)]

@@ -1,0 +1,124 @@
+"""What became of every member of every message, kept to be looked up; and what could not be processed at all."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.stores.journal import Journal
+from worker.stores.postgres import Connection, Pool
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One part of a message's account: an expanded page or a delivered batch."""
+
+    app: str
+    event_id: str
+    part: str
+    account: msgspec.Raw
+
+
+_LOCK: Final = 0x6361_726C
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+def account(app: str, event_id: str, part: str, content: object) -> bytes:
+    """A part of a message's account as the document that the journal passes on to the ledger."""
+    return _encode((app, event_id, part, content))
+
+
+class DeadLetter(NamedTuple):
+    entry: str
+    app: str | None
+    event_id: str | None
+    error: str
+    document: bytes
+
+
+class StoredLetter(NamedTuple):
+    id: int
+    at: float
+    letter: DeadLetter
+
+
+class Ledger:
+    """Writes are repeatable: a part or an entry that is there already stays as it is."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def flush(self, journal: Journal, *, limit: int = 2000) -> int:
+        """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
+
+        The journal forgets them only when they are committed: a crash in between writes the same parts again, which changes
+        nothing, and the lock outlasts both steps, so that nobody forgets what another one has read.
+        """
+        with self._pool.connection() as db:
+            row = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+            if row is None or not row[0]:
+                return 0
+            try:
+                documents = journal.accounts(limit)
+                if documents:
+                    self._write(db, [_decode(document) for document in documents])
+                    journal.forget_accounts(len(documents))
+            finally:
+                db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+        return len(documents)
+
+    def _write(self, db: Connection, entries: Sequence[Entry]) -> None:
+        rows = [(e.app, e.event_id, e.part, bytes(e.account).decode()) for e in entries]
+        db.execute(
+            "INSERT INTO carillon.ledger (app, event_id, part, account)"
+            " SELECT app, event_id, part, account::jsonb"
+            " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS w (app, event_id, part, account)"
+            " ON CONFLICT DO NOTHING",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+    def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
+        """The parts of a message's account by their names."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT part, account FROM carillon.ledger WHERE app = %s AND event_id = %s ORDER BY at, part",
+                (app, event_id),
+            ).fetchall()
+        return dict(rows)
+
+    def dead_letters(self, limit: int = 100) -> list[StoredLetter]:
+        """The newest letters first."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT id, extract(epoch FROM at)::float8, entry, app, event_id, error, document"
+                " FROM carillon.dead_letters ORDER BY id DESC LIMIT %s",
+                (limit,),
+            ).fetchall()
+        return [StoredLetter(id, at, DeadLetter(*letter)) for id, at, *letter in rows]
+
+    def set_aside(self, letter: DeadLetter) -> None:
+        """Keeps what cannot be processed, with its error, for a person to look at."""
+        with self._pool.connection() as db:
+            add_dead_letters(db, [letter])
+
+    def prune(self, days: int, *, limit: int = 10_000) -> int:
+        """Forgets accounts and messages older than `days`, at most `limit` of each; returns how many went."""
+        gone = 0
+        with self._pool.connection() as db:
+            for table, column in (("ledger", "at"), ("messages", "seen_at")):
+                gone += db.execute(
+                    f"DELETE FROM carillon.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
+                    f" WHERE {column} < now() - make_interval(days => %s) LIMIT %s))".encode(),
+                    (days, limit),
+                ).rowcount
+        return gone
+
+
+def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Sets documents aside, inside the caller's transaction."""
+    for letter in letters:
+        db.execute(
+            "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            letter,
+        )

@@ -1,0 +1,5 @@
+-- entry: its expansion is given up.
+if redis.call('HDEL', EXPANDING, ARGV[1]) == 0 then return 0 end
+redis.call('ZREM', DUE, 'e:' .. ARGV[1])
+settle(ARGV[1], -1)
+return 1
