@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.apns.push_certificates import NOW, der, p12, push_certificate, topic_list, utf8
-from worker.apns.certificate import Certificate, CertificateFault, load, tls_context
-from worker.apns.der import DerFault, strings
+from worker.apns.certificate import Certificate, CertificateError, load, tls_context
+from worker.apns.der import DerError, strings
 
 BUNDLE = "io.team.App"
 UNIVERSAL = {BUNDLE: "app", BUNDLE + ".voip": "voip", BUNDLE + ".complication": "complication"}
@@ -82,9 +82,9 @@ def test_marks_say_which_hosts_and_lists_say_which_topics(
 def test_a_password_protected_file_opens_with_its_password_only(protection: ser.KeySerializationEncryption) -> None:
     document = p12(push_certificate(), protection)
     assert load(document, "secret", now=NOW).uid == BUNDLE
-    with pytest.raises(CertificateFault, match="wrong password"):
+    with pytest.raises(CertificateError, match="wrong password"):
         load(document, "Secret", now=NOW)
-    with pytest.raises(CertificateFault, match="a password is needed"):
+    with pytest.raises(CertificateError, match="a password is needed"):
         load(document, None, now=NOW)
 
 
@@ -122,16 +122,16 @@ def test_the_chain_beside_the_certificate_is_kept() -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(document: bytes, fault: str) -> None:
-    with pytest.raises(CertificateFault, match=fault):
+    with pytest.raises(CertificateError, match=fault):
         load(document, None, now=NOW)
 
 
 def test_a_topic_or_host_that_the_certificate_is_not_for_is_refused_before_apns_does() -> None:
     certificate = load(p12(push_certificate(marks=("sandbox",))), None, now=NOW)
     certificate.check(BUNDLE, "sandbox")
-    with pytest.raises(CertificateFault, match=r"not for io\.other"):
+    with pytest.raises(CertificateError, match=r"not for io\.other"):
         certificate.check("io.other", "sandbox")
-    with pytest.raises(CertificateFault, match="not for production"):
+    with pytest.raises(CertificateError, match="not for production"):
         certificate.check(BUNDLE, "production")
 
 
@@ -197,5 +197,5 @@ def test_strings_come_out_with_their_depth() -> None:
 def test_any_bytes_are_read_or_refused(document: bytes) -> None:
     try:
         assert all(isinstance(text, str) for _, text in strings(document))
-    except DerFault:
+    except DerError:
         pass

@@ -17,8 +17,8 @@ from worker.apns.token import (
     LEAST_AGE,
     LOCAL_SECONDS,
     STALE_AGE,
-    ClockAlarm,
-    KeyFault,
+    ClockError,
+    ProviderKeyError,
     TokenSource,
     check_key,
     issued_at,
@@ -146,7 +146,7 @@ def test_a_refused_young_token_is_a_clock_alarm_and_mints_nothing(caplog: pytest
     fleet = new_fleet()
     tokens = source(fleet)
     young = tokens.current(PROVIDER, NOW)
-    with caplog.at_level(logging.ERROR), pytest.raises(ClockAlarm, match="clock"):
+    with caplog.at_level(logging.ERROR), pytest.raises(ClockError, match="clock"):
         tokens.refuse(PROVIDER, young, NOW + LEAST_AGE - ISSUED_BACK - 1)
     assert "clock" in caplog.text and young not in caplog.text
     assert tokens.current(PROVIDER, NOW + LOCAL_SECONDS) == young
@@ -188,7 +188,7 @@ PUBLIC = KEY.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.Subjec
     ],
 )
 def test_a_wrong_key_says_what_it_is_and_where_the_right_one_comes_from(text: str, fault: str) -> None:
-    with pytest.raises(KeyFault, match=fault) as raised:
+    with pytest.raises(ProviderKeyError, match=fault) as raised:
         check_key(text)
     assert "developer.apple.com" in str(raised.value)
     assert not any(line and line in str(raised.value) for line in text.splitlines())

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from worker.apns.der import DerFault, strings
+from worker.apns.der import DerError, strings
 from worker.core.model import Environment
 
 #: Apple's certificate extensions. Which topics a certificate may push to stands in the last two.
@@ -28,7 +28,7 @@ _WHERE: Final = (
 )
 
 
-class CertificateFault(ValueError):
+class CertificateError(ValueError):
     """The `.p12` cannot be used; the text says why and what to do."""
 
 
@@ -49,12 +49,12 @@ class Certificate:
     key_pem: bytes = field(repr=False)
 
     def check(self, topic: str, environment: Environment) -> None:
-        """Raises `CertificateFault` where APNs would refuse this topic or this host."""
+        """Raises `CertificateError` where APNs would refuse this topic or this host."""
         if topic not in self.topics:
-            raise CertificateFault(f"certificate: is for {', '.join(self.topics)}, not for {topic}")
+            raise CertificateError(f"certificate: is for {', '.join(self.topics)}, not for {topic}")
         if environment not in self.environments:
             known = ", ".join(sorted(self.environments))
-            raise CertificateFault(f"certificate: is for {known}, not for {environment}; {_WHERE}")
+            raise CertificateError(f"certificate: is for {known}, not for {environment}; {_WHERE}")
 
     def days_left(self, now: datetime) -> float:
         """Days until it expires; `now` is timezone-aware."""
@@ -62,17 +62,17 @@ class Certificate:
 
 
 def load(p12: bytes, password: str | None, *, now: datetime) -> Certificate:
-    """The push certificate in a `.p12` file, with the ciphers of old and new exports; `CertificateFault` says what is wrong."""
+    """The push certificate in a `.p12` file, with the ciphers of old and new exports; `CertificateError` says what is wrong."""
     key, leaf, others = _open(p12, password)
     if leaf is None or key is None:
-        raise CertificateFault(f"certificate: the .p12 holds no certificate together with its private key; {_WHERE}")
+        raise CertificateError(f"certificate: the .p12 holds no certificate together with its private key; {_WHERE}")
     if now >= leaf.not_valid_after_utc:
-        raise CertificateFault(f"certificate: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; {_WHERE}")
+        raise CertificateError(f"certificate: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; {_WHERE}")
     uid = _uid(leaf)
     topics = _topics(leaf, uid)
     environments = _environments(leaf)
     if not topics or not environments:
-        raise CertificateFault(
+        raise CertificateError(
             f"certificate: not a push certificate (no topic or environment of Apple's in it); {_WHERE}"
         )
     chain = b"".join(each.public_bytes(ser.Encoding.PEM) for each in (leaf, *others))
@@ -112,18 +112,18 @@ def _open(
     p12: bytes, password: str | None
 ) -> tuple[pkcs12.PKCS12PrivateKeyTypes | None, x509.Certificate | None, list[x509.Certificate]]:
     if b"-----BEGIN" in p12[:200]:
-        raise CertificateFault(f"certificate: this is PEM text, not a .p12 file; {_WHERE}")
+        raise CertificateError(f"certificate: this is PEM text, not a .p12 file; {_WHERE}")
     try:
         return pkcs12.load_key_and_certificates(p12, password.encode() if password else None)
     except UnsupportedAlgorithm as fault:
-        raise CertificateFault(
+        raise CertificateError(
             f"certificate: a cipher of this .p12 is not supported here; export it again. {fault}"
         ) from None
     except ValueError as fault:
         if "password" in str(fault).lower() or "mac" in str(fault).lower():
             said = "wrong password" if password else "a password is needed"
-            raise CertificateFault(f"certificate: {said} for this .p12") from None
-        raise CertificateFault(f"certificate: not a .p12 file, or a damaged one; {_WHERE}") from None
+            raise CertificateError(f"certificate: {said} for this .p12") from None
+        raise CertificateError(f"certificate: not a .p12 file, or a damaged one; {_WHERE}") from None
 
 
 def _uid(leaf: x509.Certificate) -> str:
@@ -144,8 +144,8 @@ def _topics(leaf: x509.Certificate, uid: str) -> tuple[str, ...]:
         try:
             # Topics stand at the top of the sequence; the kinds beside them lie one level deeper.
             listed.update((text, None) for depth, text in strings(value) if depth <= 1 and text)
-        except DerFault as fault:
-            raise CertificateFault(f"certificate: its list of topics cannot be read: {fault}") from None
+        except DerError as fault:
+            raise CertificateError(f"certificate: its list of topics cannot be read: {fault}") from None
     return tuple(listed)
 
 

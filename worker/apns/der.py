@@ -8,14 +8,14 @@ _CONSTRUCTED: Final = 0x20
 _DEEPEST: Final = 16
 
 
-class DerFault(ValueError):
+class DerError(ValueError):
     """The bytes are not DER, or not of a kind that this reads."""
 
 
 def strings(document: bytes, depth: int = 0) -> Iterator[tuple[int, str]]:
     """Every character string in the document, in order, with the number of sequences or sets around it."""
     if depth > _DEEPEST:
-        raise DerFault("nested too deep")
+        raise DerError("nested too deep")
     at = 0
     while at < len(document):
         tag, start, end = _header(document, at)
@@ -26,25 +26,25 @@ def strings(document: bytes, depth: int = 0) -> Iterator[tuple[int, str]]:
             try:
                 yield depth, content.decode(encoding)
             except UnicodeDecodeError:
-                raise DerFault(f"a string that is not {encoding}") from None
+                raise DerError(f"a string that is not {encoding}") from None
         at = end
 
 
 def _header(document: bytes, at: int) -> tuple[int, int, int]:
     """Tag, and where the content begins and ends, of the element that begins at `at`."""
     if at + 2 > len(document):
-        raise DerFault("cut off in a header")
+        raise DerError("cut off in a header")
     tag, length, start = document[at], document[at + 1], at + 2
     if tag & 0x1F == 0x1F:
-        raise DerFault("a tag of several bytes")
+        raise DerError("a tag of several bytes")
     if length == 0x80:
-        raise DerFault("a length that is not definite")
+        raise DerError("a length that is not definite")
     if length > 0x80:
         size = length & 0x7F
         if size > 4 or start + size > len(document):
-            raise DerFault("cut off in a length")
+            raise DerError("cut off in a length")
         length = int.from_bytes(document[start : start + size], "big")
         start += size
     if start + length > len(document):
-        raise DerFault("cut off in its content")
+        raise DerError("cut off in its content")
     return tag, start, start + length

@@ -34,23 +34,23 @@ _POLL: Final = 0.02
 log: Final = logging.getLogger(__name__)
 
 
-class KeyFault(ValueError):
+class ProviderKeyError(ValueError):
     """The provider's key cannot sign; the text says what it is and where the right one comes from."""
 
 
-class ClockAlarm(RuntimeError):
+class ClockError(RuntimeError):
     """APNs calls a young token expired: the clock of this machine, or of the one that minted, is wrong."""
 
 
 def mint(team_id: str, key_id: str, key_pem: str, now: float) -> str:
-    """A provider token issued at `now` (UNIX seconds), ES256. Raises `KeyFault` for a key that is not Apple's kind."""
+    """A provider token issued at `now` (UNIX seconds), ES256. Raises `ProviderKeyError` for a key that is not Apple's kind."""
     return jwt.encode(
         {"iss": team_id, "iat": int(now)}, _load(key_pem), algorithm="ES256", headers={"kid": key_id, "typ": None}
     )
 
 
 def check_key(key_pem: str) -> None:
-    """Raises `KeyFault` unless this is the content of an Apple `.p8` file."""
+    """Raises `ProviderKeyError` unless this is the content of an Apple `.p8` file."""
     _load(key_pem)
 
 
@@ -109,7 +109,7 @@ class TokenSource:
         """The token to use after APNs called `token` expired.
 
         The fleet's, where it is another one by now; a new one, where the refused one is old enough to be replaced; else
-        `ClockAlarm`, because a second young token would be refused as well and end in 429.
+        `ClockError`, because a second young token would be refused as well and end in 429.
         """
         name = redis_key(provider)
         with self._lock(name):
@@ -122,7 +122,7 @@ class TokenSource:
                     "provider token called expired while young: set this machine's clock",
                     extra={"key_id": provider.key_id, "age_seconds": int(age)},
                 )
-                raise ClockAlarm(
+                raise ClockError(
                     f"APNs calls a provider token of key {provider.key_id} expired that is {int(age)} s old by our clock: "
                     "check the clock (NTP) of every machine that runs a worker"
                 )
@@ -199,14 +199,16 @@ def _load(pem: str) -> ec.EllipticCurvePrivateKey:
         seen = (
             "a certificate" if "BEGIN CERTIFICATE" in pem else "a public key" if "PUBLIC KEY" in pem else "no PEM text"
         )
-        raise KeyFault(f"key: {seen} where the private key of a .p8 file was expected; {_WHERE}")
+        raise ProviderKeyError(f"key: {seen} where the private key of a .p8 file was expected; {_WHERE}")
     try:
         key = load_pem_private_key(pem.strip().encode(), password=None)
     except TypeError:
-        raise KeyFault(f"key: encrypted with a passphrase, which Apple's .p8 files never are; {_WHERE}") from None
+        raise ProviderKeyError(
+            f"key: encrypted with a passphrase, which Apple's .p8 files never are; {_WHERE}"
+        ) from None
     except ValueError:
-        raise KeyFault(f"key: the PEM text is damaged or cut off; {_WHERE}") from None
+        raise ProviderKeyError(f"key: the PEM text is damaged or cut off; {_WHERE}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         kind = f"an EC key on {key.curve.name}" if isinstance(key, ec.EllipticCurvePrivateKey) else type(key).__name__
-        raise KeyFault(f"key: {kind} where an EC key on P-256 was expected; {_WHERE}")
+        raise ProviderKeyError(f"key: {kind} where an EC key on P-256 was expected; {_WHERE}")
     return key
