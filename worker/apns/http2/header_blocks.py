@@ -1,0 +1,173 @@
+"""Request header blocks (RFC 7541) as fields, and the shapes by which a repeated block is known without decoding it.
+
+A sender of notifications repeats one header block and changes a few values in it. The first block of a kind is decoded field by
+field; where the changing values are plain literals, the block becomes a `Shape`: a pattern over the bytes of a whole request
+(HEADERS, then DATA with END_STREAM) with holes for those values. Indices in a shape point into the dynamic table, so that every
+change of the table forgets all shapes. Huffman coding and the table itself are the `hpack` library's.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+Field = tuple[bytes, bytes]
+
+#: Fields whose value changes between requests, with the constant start of the value.
+HOLES: Final = {b":path": b"/3/device/", b"apns-id": b"", b"apns-expiration": b"", b"apns-collapse-id": b""}
+#: A sender that needs more shapes than this gains nothing from them.
+MOST_SHAPES: Final = 256
+#: What an entry weighs in a table or list beyond its octets (RFC 7541 §4.1).
+ENTRY_OVERHEAD: Final = 32
+
+_huffman = lru_cache(maxsize=2048)(decode_huffman)
+
+
+class BlockError(Exception):
+    """A header block cannot be decoded; the connection's compression state is lost."""
+
+
+class Shape:
+    """A kind of request. `holes` are the indices in `fields` of the values that differ; `note` is the application's."""
+
+    __slots__ = ("fields", "holes", "match", "note")
+
+    def __init__(self, fields: tuple[Field, ...], holes: tuple[int, ...], match: Callable[..., Any] | None) -> None:
+        self.fields = fields
+        self.holes = holes
+        self.match = match
+        self.note: Any = None
+
+    def headers(self, values: tuple[bytes, ...]) -> list[Field]:
+        """The fields of a request of this shape whose holes hold `values`."""
+        fields = list(self.fields)
+        for index, value in zip(self.holes, values, strict=True):
+            name = fields[index][0]
+            fields[index] = (name, HOLES[name] + value)
+        return fields
+
+
+class BlockReader:
+    """Decodes the header blocks of one connection, in their order."""
+
+    def __init__(self, table_size: int = 4096, max_list_size: int = 8000) -> None:
+        self._table = HeaderTable()
+        self._table.maxsize = table_size
+        self.max_table_size = table_size
+        self.max_list_size = max_list_size
+        #: By the first five octets of the HEADERS frame: length, type, flags.
+        self.shapes: dict[bytes, list[Shape]] = {}
+        self._sources: set[bytes] = set()
+        self._learnt = 0
+
+    def read(self, block: bytes) -> Shape:
+        """The block's fields as a shape without holes. Raises BlockError."""
+        try:
+            return self._read(block)
+        except (HPACKError, IndexError) as error:
+            raise BlockError("header block cannot be decoded") from error
+
+    def _read(self, block: bytes) -> Shape:
+        fields: list[Field] = []
+        cuts: list[tuple[int, int, int]] = []
+        position, size, end, steady, learnable = 0, 0, len(block), True, True
+        while position < end:
+            octet = block[position]
+            if octet & 0x80:
+                index, position = _integer(block, position, 7)
+                name, value = self._table.get_by_index(index)
+            elif octet & 0xE0 == 0x20:
+                position = self._resize(block, position, bool(fields))
+                steady = False
+                continue
+            else:
+                indexed = octet & 0x40
+                name, start, stop, plain = self._literal(block, position, 6 if indexed else 4)
+                value = block[start:stop] if plain else _huffman(block[start:stop])
+                if indexed:
+                    self._table.add(name, value)
+                    steady = False
+                elif name in HOLES:
+                    prefix = HOLES[name]
+                    learnable = learnable and plain and value.startswith(prefix)
+                    cuts.append((len(fields), start + len(prefix), stop))
+                position = stop
+            size += len(name) + len(value) + ENTRY_OVERHEAD
+            if size > self.max_list_size:
+                raise BlockError("header list is larger than announced")
+            fields.append((name, value))
+        if not steady:
+            self.shapes.clear()
+            self._sources.clear()
+        elif learnable:
+            self._learn(block, tuple(fields), cuts)
+        return Shape(tuple(fields), (), None)
+
+    def _literal(self, block: bytes, position: int, prefix: int) -> tuple[bytes, int, int, bool]:
+        """(name, start and stop of the value, whether the value is plain octets)."""
+        index, position = _integer(block, position, prefix)
+        if index:
+            name = self._table.get_by_index(index)[0]
+        else:
+            start, position, plain = _string(block, position)
+            name = block[start:position] if plain else _huffman(block[start:position])
+        start, stop, plain = _string(block, position)
+        return name, start, stop, plain
+
+    def _resize(self, block: bytes, position: int, late: bool) -> int:
+        size, position = _integer(block, position, 5)
+        if late or size > self.max_table_size:
+            raise BlockError("table size update is out of place or too large")
+        self._table.maxsize = size
+        return position
+
+    def _learn(self, block: bytes, fields: tuple[Field, ...], cuts: list[tuple[int, int, int]]) -> None:
+        if self._learnt >= MOST_SHAPES or len(block) > 0xFFFF:
+            return
+        head = len(block).to_bytes(3, "big") + b"\x01\x04"
+        parts, position = [re.escape(head), rb"([\x00-\x7f]...)"], 0
+        for _, start, stop in cuts:
+            parts += [re.escape(block[position:start]), b"(.{%d})" % (stop - start)]
+            position = stop
+        parts += [re.escape(block[position:]), rb"\x00(..)\x00\x01\1"]
+        source = b"".join(parts)
+        if source in self._sources:
+            return
+        self._sources.add(source)
+        self._learnt += 1
+        pattern = re.compile(source, re.DOTALL)
+        shape = Shape(fields, tuple(index for index, _, _ in cuts), pattern.match)
+        self.shapes.setdefault(head, []).append(shape)
+
+
+def _integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
+    """A prefixed integer (RFC 7541 §5.1) and the position after it."""
+    mask = (1 << prefix) - 1
+    value = block[position] & mask
+    position += 1
+    if value < mask:
+        return value, position
+    shift = 0
+    while True:
+        octet = block[position]
+        position += 1
+        value += (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, position
+        shift += 7
+        if shift > 28:
+            raise BlockError("integer is too long")
+
+
+def _string(block: bytes, position: int) -> tuple[int, int, bool]:
+    """(start, stop, plain) of a string literal (RFC 7541 §5.2)."""
+    plain = block[position] < 0x80
+    length, start = _integer(block, position, 7)
+    stop = start + length
+    if stop > len(block):
+        raise BlockError("string ends beyond the block")
+    return start, stop, plain

@@ -1,0 +1,265 @@
+"""One connection of the simulator: bytes to the HTTP/2 core, requests to the judge and the script, answers back, in time."""
+
+import asyncio
+import heapq
+import ssl
+import time
+from typing import Any, Final, NamedTuple, cast
+
+from worker.apns.http2 import frames
+from worker.apns.http2.server import Announced, Request, ServerConnection
+from worker.apns.simulator import answers
+from worker.apns.simulator.client_certificate import read_certificate
+from worker.apns.simulator.inflict import inflict
+from worker.apns.simulator.judge import Judge, Refusal
+from worker.apns.simulator.outlet import Outlet
+from worker.apns.simulator.player import Plan
+from worker.apns.simulator.provider_token import TokensOfConnection
+from worker.apns.simulator.record import Entry
+from worker.apns.simulator.rules import House, Push
+from worker.apns.simulator.script import OK, Answer
+from worker.apns.simulator.service import Service
+
+#: Seconds by which an answer may be early, so that answers due close together leave in one write.
+GRAIN: Final = 0.0005
+
+
+class Waiting(NamedTuple):
+    """A request whose answer is not due yet; sorts by its due time."""
+
+    due: float
+    stream_id: int
+    request: Request
+    push: Push | Refusal
+    answer: Answer
+    arrived: float
+
+
+class Connection(asyncio.Protocol):
+    """Serves one client. `number` counts the connections of the simulator from 1; while open it is in `register`."""
+
+    def __init__(self, service: Service, number: int, register: "dict[int, Connection]") -> None:
+        self.service = service
+        self.number = number
+        self._register = register
+        settings = service.settings
+        self.core = ServerConnection(
+            Announced(
+                max_streams=settings.first_streams,
+                stream_window=settings.stream_window,
+                connection_window=settings.connection_window,
+            )
+        )
+        self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
+        self.outlet: Outlet
+        self.requests = 0
+        self.opened = time.time()
+        #: A heap of requests whose answer is due later.
+        self.waiting: list[Waiting] = []
+        #: Reads and says nothing more.
+        self.deaf = False
+        #: Closes when the last answer has left.
+        self.draining = False
+        #: The limit of streams has been raised, or set by a script.
+        self.raised = False
+        self._bad_tokens = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._sandbox = settings.environment == "sandbox"
+
+    # Life.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self.outlet = Outlet(transport)
+        self._register[self.number] = self
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() != "h2":
+            transport.close()
+            return
+        if secured is not None and self.service.settings.client_ca and (der := secured.getpeercert(binary_form=True)):
+            self._trust_certificate(der)
+        self.core.start()
+        for fault in self.service.player.on_connect(self.number, self.opened):
+            inflict(self, fault, None)
+        self.flush()
+
+    def _trust_certificate(self, der: bytes) -> None:
+        certificate = read_certificate(der)
+        house = House(self.service.house.topics, certificate.default_topic, certificate.topics)
+        self.judge = Judge(house, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.outlet.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiting in self.waiting:
+            self.enter(waiting, answered=False)
+        self.waiting.clear()
+        self._register.pop(self.number, None)
+
+    # Requests.
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        requests = self.core.receive(data)
+        if requests:
+            now = time.time()
+            self.requests += len(requests)
+            for request in requests:
+                self._serve(request, now)
+            if self.judge.trusted and not self.raised:
+                self._raise_streams()
+        self.flush()
+
+    def _raise_streams(self) -> None:
+        self.raised = True
+        settings = self.service.settings
+        if settings.max_streams != settings.first_streams:
+            self.core.change_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: settings.max_streams})
+
+    def _serve(self, request: Request, now: float) -> None:
+        verdict = self.judge.judge(request, now)
+        if isinstance(verdict, Refusal):
+            plan = Plan(Answer(verdict.reason))
+        else:
+            token, _, topic, push_type, _, _, _ = verdict
+            plan = self.service.player.plan(token, topic, push_type, self.number, now)
+        if plan.delay or plan.fault is not None:
+            self._postpone(Waiting(now + plan.delay, request.stream_id, request, verdict, plan.answer, now), plan)
+        else:
+            self._answer(request, verdict, plan.answer, now)
+
+    def _postpone(self, waiting: Waiting, plan: Plan) -> None:
+        if plan.fault is None or not inflict(self, plan.fault, waiting):
+            heapq.heappush(self.waiting, waiting)
+            self._arm()
+
+    def _arm(self) -> None:
+        """Set the timer to the answer that is due first."""
+        if self._timer is not None or not self.waiting or self.deaf:
+            return
+        loop = asyncio.get_running_loop()
+        delay = self.waiting[0].due - time.time()
+        self._timer = loop.call_later(max(delay, 0.0), self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.answer_due(time.time() + GRAIN)
+        self.flush()
+        self._arm()
+
+    def answer_due(self, until: float) -> None:
+        """Answer what is due by then."""
+        if self.deaf:
+            return
+        while self.waiting and self.waiting[0].due <= until:
+            waiting = heapq.heappop(self.waiting)
+            if waiting.stream_id not in self.core.open:
+                self.enter(waiting, answered=False)
+            else:
+                self._answer(waiting.request, waiting.push, waiting.answer, waiting.arrived)
+
+    # Answers.
+
+    def _answer(self, request: Request, push: Push | Refusal, answer: Answer, arrived: float) -> None:
+        apns_id = push.apns_id or answers.new_id()
+        if answer is OK and not self._sandbox:
+            self.core.accept(request.stream_id, answers.accepted_block(apns_id))
+            self._bad_tokens = 0
+        else:
+            self._answer_in_full(request.stream_id, answer, apns_id)
+        self._enter_values(request, push, answer, arrived, apns_id)
+
+    def _answer_in_full(self, stream_id: int, answer: Answer, apns_id: str) -> None:
+        for status in answer.interim:
+            self.core.respond_headers(stream_id, answers.status_field(status), end_stream=False)
+        block = answers.answer_block(answer, apns_id, unique_id=self._sandbox)
+        body = answers.answer_body(answer, time.time())
+        if answer.trailers:
+            self.core.respond_with_trailers(stream_id, block, body, answers.literal(b"apns-trace", b"1"))
+        else:
+            self.core.respond(stream_id, block, body)
+        if answer.reason == "BadDeviceToken":
+            self._bad_tokens += 1
+            if self._bad_tokens == self.service.settings.bad_tokens:
+                self.core.go_away(self.core.last_stream_id, frames.ErrorCode.NO_ERROR)
+                self.draining = True
+        elif answer.code == 200:
+            self._bad_tokens = 0
+
+    def drop_above(self, last: int) -> None:
+        """Forget the waiting requests of streams above `last`: nothing was done for them."""
+        dropped = [waiting for waiting in self.waiting if waiting.stream_id > last]
+        self.waiting = [waiting for waiting in self.waiting if waiting.stream_id <= last]
+        heapq.heapify(self.waiting)
+        for waiting in dropped:
+            self.core.open.discard(waiting.stream_id)
+            self.enter(waiting, answered=False, processed=False)
+
+    def close_unanswered(self, *, abort: bool = False) -> None:
+        """Write what is queued, then close, whatever waits; or reset the connection at once."""
+        if not abort:
+            self.flush()
+        self.deaf = True
+        if abort:
+            self.outlet.abort()
+        else:
+            self.outlet.close()
+
+    def reopen_window(self) -> None:
+        """Give back what was withheld of the window."""
+        self.core.reopen_window()
+        self.flush()
+
+    def resume_reading(self) -> None:
+        """Read on after a pause."""
+        if not self.deaf:
+            self.outlet.transport.resume_reading()
+
+    def enter(self, waiting: Waiting, *, answered: bool, processed: bool = True) -> None:
+        """Record a request that was not answered."""
+        apns_id = waiting.push.apns_id or answers.new_id()
+        self._enter_values(waiting.request, waiting.push, waiting.answer, waiting.arrived, apns_id, answered, processed)
+
+    def _enter_values(
+        self,
+        request: Request,
+        push: Push | Refusal,
+        answer: Answer,
+        arrived: float,
+        apns_id: str,
+        answered: bool = True,
+        processed: bool = True,
+    ) -> None:
+        record, status = self.service.record, answer.code
+        record.count(status, answer.reason, answered, processed)
+        if record.mode == "counters":
+            return
+        rest: tuple[Any, ...] = ()
+        if record.mode == "full" and isinstance(push, Push):
+            rest = (*push[2:], request.body.decode("utf-8", "replace"))
+        at = arrived * 1000
+        record.entries.append(
+            Entry(
+                record.total,
+                push.token,
+                apns_id,
+                status,
+                answer.reason,
+                at,
+                self.number,
+                answered,
+                processed,
+                *rest,
+            )
+        )
+
+    def flush(self) -> None:
+        """Write what is queued; close where nothing remains to be done."""
+        if self.deaf:
+            return
+        if out := self.core.take():
+            self.outlet.write(out)
+        if self.core.error is not None or (self.draining and not self.core.open and not self.waiting):
+            self.outlet.close()

@@ -1,0 +1,57 @@
+"""Where a connection's bytes leave: at once, or a few at a time."""
+
+import asyncio
+
+
+class Outlet:
+    """Writes to the transport. Once made to trickle, it stays so."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._octets = 0
+        self._interval = 0.0
+        self._queue = bytearray()
+        self._timer: asyncio.Handle | None = None
+        self._closing = False
+
+    def write(self, data: bytes) -> None:
+        """Write now, or queue for the trickle."""
+        if not self._octets:
+            self.transport.write(data)
+            return
+        self._queue += data
+        if self._timer is None:
+            self._drip()
+
+    def trickle(self, octets: int, interval: float) -> None:
+        """From now on write so many octets at a time, so many seconds apart."""
+        self._octets, self._interval = octets, interval
+
+    def _drip(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        part = bytes(self._queue[: self._octets])
+        del self._queue[: self._octets]
+        self.transport.write(part)
+        if self._queue:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._interval, self._drip)
+        elif self._closing:
+            self.transport.close()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._closing = True
+        if not self._queue:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.transport.abort()
+
+    def stop(self) -> None:
+        """The transport is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._queue.clear()

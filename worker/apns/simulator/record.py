@@ -1,0 +1,94 @@
+"""What a simulator has received and decided: entries, bounded, and counts, never bounded."""
+
+from collections import Counter, deque
+from itertools import islice
+from typing import Literal, NamedTuple
+
+Mode = Literal["full", "compact", "counters"]
+
+
+class Entry(NamedTuple):
+    """One request. `at` is its arrival in milliseconds since the epoch. In compact mode the fields from `topic` on are absent."""
+
+    number: int
+    token: str
+    apns_id: str
+    status: int
+    reason: str | None
+    at: float
+    connection: int
+    #: False where a fault or the client withheld the answer.
+    answered: bool = True
+    #: False where a GOAWAY or REFUSED_STREAM promised that nothing was done.
+    processed: bool = True
+    topic: str | None = None
+    push_type: str | None = None
+    priority: int | None = None
+    expiration: int | None = None
+    collapse_id: str | None = None
+    payload: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the device rings."""
+        return self.status == 200 and self.processed
+
+
+class Record:
+    """Entries in the order of their decision, the oldest dropped beyond `limit`."""
+
+    def __init__(self, mode: Mode = "full", limit: int = 1_000_000) -> None:
+        self.mode = mode
+        self.entries: deque[Entry] = deque(maxlen=limit)
+        #: Requests decided, and accepted.
+        self.total = 0
+        self.accepted_total = 0
+        self.unanswered = 0
+        self.unprocessed = 0
+        #: By status and reason; the answered 200s only in `accepted_total`.
+        self.answers: Counter[tuple[int, str | None]] = Counter()
+
+    @property
+    def accepted(self) -> list[Entry]:
+        """The entries of notifications that ring."""
+        return [entry for entry in tuple(self.entries) if entry.accepted]
+
+    @property
+    def refused(self) -> list[Entry]:
+        """The entries of all others."""
+        return [entry for entry in tuple(self.entries) if not entry.accepted]
+
+    def count(self, status: int, reason: str | None, answered: bool, processed: bool) -> None:
+        """Count one decided request."""
+        self.total += 1
+        if answered and status == 200:
+            self.accepted_total += 1
+            return
+        self.answers[status, reason] += 1
+        self.unanswered += not answered
+        self.unprocessed += not processed
+        self.accepted_total += status == 200 and processed
+
+    def since(self, number: int, limit: int) -> list[Entry]:
+        """Up to `limit` entries after the one of that number."""
+        return list(islice((entry for entry in self.entries if entry.number > number), limit))
+
+    def counts(self) -> dict[str, object]:
+        """Totals, and the answers by reason (accepted ones as `200`)."""
+        answers: dict[str, int] = {"200": self.accepted_total}
+        for (status, reason), count in sorted(self.answers.items(), key=str):
+            if status != 200:
+                answers[reason or str(status)] = count
+        return {
+            "total": self.total,
+            "accepted": self.accepted_total,
+            "unanswered": self.unanswered,
+            "unprocessed": self.unprocessed,
+            "answers": answers,
+        }
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.entries.clear()
+        self.answers.clear()
+        self.total = self.accepted_total = self.unanswered = self.unprocessed = 0

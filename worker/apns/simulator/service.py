@@ -1,0 +1,82 @@
+"""What all connections of one simulator share."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from worker.apns.simulator.player import Player
+from worker.apns.simulator.provider_token import Key, Verifier
+from worker.apns.simulator.record import Mode, Record
+from worker.apns.simulator.rules import House
+from worker.apns.simulator.script import Answer, Latency, Script, Share
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a simulator is, as opposed to what a script tells it to do. JSON or Python alike."""
+
+    host: str = "127.0.0.1"
+    #: 0: a free one.
+    port: int = 0
+    #: Of the plain HTTP control, on `host`; None: no control.
+    control_port: int | None = 0
+    environment: Literal["production", "sandbox"] = "production"
+    #: Keys whose tokens are valid; empty: any well-formed token is.
+    keys: tuple[Key, ...] = ()
+    #: Bundle ids; empty: any.
+    topics: tuple[str, ...] = ()
+    #: Streams at once, from the first valid provider token on; until then `first_streams`.
+    max_streams: int = 1000
+    first_streams: int = 1
+    #: Octets: initial window of a stream, and of the connection.
+    stream_window: int = 65_535
+    connection_window: int = 1 << 20
+    seed: int = 0
+    script: Script = Script()
+    record: Mode = "full"
+    #: Entries kept.
+    record_limit: int = 1_000_000
+    #: Refused device tokens in a row after which a connection is closed; None: never.
+    bad_tokens: int | None = 100
+    #: Paths of the server's own certificate chain and key in PEM; None: they are made, with a CA.
+    certificate: str | None = None
+    certificate_key: str | None = None
+    #: Path of the CA of client certificates in PEM; None: none is asked for.
+    client_ca: str | None = None
+    #: Directory of what is made; None: a temporary one.
+    directory: str | None = None
+    #: Names and addresses of the made certificate.
+    names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+
+
+class Service:
+    """The script's progress, the record, and the rules' settings. Not thread-safe: it belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.verifier = Verifier({key.key_id: key for key in settings.keys})
+        self.house = House(frozenset(settings.topics))
+        self.record = Record(settings.record, settings.record_limit)
+        self.player = Player(settings.script, settings.seed, time.time())
+        #: Connections so far.
+        self.connections_total = 0
+        #: Stops listening for so many seconds; the listener sets it.
+        self.refuse: Callable[[float], None] = lambda seconds: None
+
+    def set_script(self, script: Script) -> None:
+        """Replace the script; its counts and clock start anew."""
+        self.player = Player(script, self.settings.seed, time.time())
+
+    def set_tokens(self, tokens: Mapping[str, Answer]) -> None:
+        """Add answers for single tokens to the script in force."""
+        self.player.add_tokens(tokens)
+
+    def set_shares(self, shares: tuple[Share, ...], latency: float | Latency | None = None) -> None:
+        """Replace the script by one of shares and latency alone."""
+        self.set_script(Script(shares=shares, latency=latency))
+
+    def reset(self) -> None:
+        """Forget the record and every script but the one given at the start."""
+        self.record.clear()
+        self.set_script(self.settings.script)

@@ -1,0 +1,89 @@
+"""`carillon simulate`: run the APNs simulator."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EPILOG = (
+    "Example: carillon simulate --port 2197 --topic org.example.chat --share Unregistered=0.02 --latency 0.05, "
+    "then point a sender at https://127.0.0.1:2197, trusting the CA whose path is printed."
+)
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of APNs; 0 takes a free one.")] = 2197,
+    control_port: Annotated[int, typer.Option(help="Port of the HTTP control; 0 takes a free one.")] = 0,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Be the sandbox: adds apns-unique-id.")] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEYID:TEAMID:path of a .p8 or public PEM; repeatable. Without any, every signer is trusted."
+        ),
+    ] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Bundle id; repeatable. Without any, all are.")] = None,
+    share: Annotated[list[str] | None, typer.Option(help="REASON=PART answered so, e.g. Unregistered=0.02.")] = None,
+    latency: Annotated[str, typer.Option(help="Seconds until the answer: 0.05, or 0.02-0.08 uniform.")] = "0",
+    script: Annotated[Path | None, typer.Option(help="JSON script of rules, answers and faults.", exists=True)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of shares and latency.")] = 0,
+    streams: Annotated[int, typer.Option(min=1, help="Concurrent streams after the first valid token.")] = 1000,
+    record: Annotated[str, typer.Option(help="full, compact or counters.")] = "full",
+    record_limit: Annotated[int, typer.Option(min=1, help="Notifications kept in the record.")] = 1_000_000,
+    certificate: Annotated[Path | None, typer.Option(help="Server chain in PEM, instead of one made.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="Its key in PEM.")] = None,
+    client_ca: Annotated[Path | None, typer.Option(help="CA of client certificates, to accept them.")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where to put the CA and certificate that are made.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Name or address in the made certificate; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON.")] = False,
+) -> None:
+    """Run an APNs to test senders against: Apple's rules, any answer and fault on demand, a record of what came in."""
+    from worker.apns.simulator.process import run
+
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "control_port": control_port,
+        "environment": "sandbox" if sandbox else "production",
+        "keys": key or [],
+        "topics": topic or [],
+        "max_streams": streams,
+        "seed": seed,
+        "record": record,
+        "record_limit": record_limit,
+        "certificate": certificate and str(certificate),
+        "certificate_key": certificate_key and str(certificate_key),
+        "client_ca": client_ca and str(client_ca),
+        "directory": directory and str(directory),
+    }
+    if name:
+        options["names"] = name
+    try:
+        settings = _settings(options, _script(script, share or [], latency))
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    run(settings, as_json=as_json)
+
+
+def _settings(options: dict[str, Any], script: Any) -> Any:
+    import msgspec
+
+    from worker.apns.simulator import Key, Settings
+
+    keys = tuple(Key.read(text) for text in options.pop("keys"))
+    settings = msgspec.convert(options, Settings)
+    return msgspec.structs.replace(settings, keys=keys, script=script)
+
+
+def _script(path: Path | None, shares: list[str], latency: str) -> Any:
+    """The script of the file, with the shares and the latency of the command line added."""
+    import msgspec
+
+    from worker.apns.simulator import Answer, Latency, Script, Share, read_script
+
+    script = read_script(path.read_bytes()) if path else Script()
+    parsed = [text.partition("=") for text in shares]
+    added = tuple(Share(float(part), Answer(reason)) for reason, _, part in parsed)
+    low, _, high = latency.partition("-")
+    wait = Latency(float(low), float(high)) if high else float(low)
+    return msgspec.structs.replace(script, shares=script.shares + added, latency=wait or script.latency)
