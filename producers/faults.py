@@ -27,6 +27,8 @@ _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 _TYPE: Final = re.compile(r"Expected `([^`]+)`(?:, got `(\w+)`)?$")
 _LENGTH: Final = re.compile(r"Expected `(\w+)[^`]*` of length (>=|<=) (\d+)$")
 _FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+#: A name that can stand in a path as it is.
+_PLAIN: Final = re.compile(r"[\w-]{1,60}")
 _BYTE: Final = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)$")
 _ENVELOPE: Final = ("id", "app", "at")
 _UNITS: Final = {"str": "characters", "array": "items", "object": "keys"}
@@ -40,7 +42,13 @@ def explained(fault: Exception, document: bytes, types: Mapping[str, type]) -> E
         return EventError(f"document: not UTF-8{_first_bad_byte(document)}")
     if not isinstance(fault, msgspec.ValidationError):
         return _malformed(str(fault), document)
-    return _wrong_envelope(document, types) or _wrong_field(str(fault), document, types)
+    try:
+        value = msgspec.json.decode(document)
+    except msgspec.ValidationError:  # a number out of range, of which the decoder's own words tell
+        return _wrong_field(str(fault), None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as worse:
+        return explained(worse, document, types)
+    return _wrong_envelope(value, types) or _wrong_field(str(fault), types.get(value.get("type")))
 
 
 def _first_bad_byte(document: bytes) -> str:
@@ -54,7 +62,7 @@ def _first_bad_byte(document: bytes) -> str:
 def _malformed(text: str, document: bytes) -> EventError:
     if not document.strip():
         return EventError("document: empty")
-    if "surrogate" in text or "truncated" in text:
+    if b"\\u" in document:
         # Python's reader lets half a surrogate pair through, so that the field which has it can be named.
         try:
             check_characters(json.loads(document))
@@ -73,12 +81,8 @@ def _malformed(text: str, document: bytes) -> EventError:
     return EventError(f"document: not JSON: {what} at byte {byte}")
 
 
-def _wrong_envelope(document: bytes, types: Mapping[str, type]) -> EventError | None:
+def _wrong_envelope(value: Any, types: Mapping[str, type]) -> EventError | None:
     """A version or type that is not ours explains every other fault, so it is told first."""
-    try:
-        value = msgspec.json.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
     if not isinstance(value, dict):
         return EventError("document: expected an object")
     version, kind = value.get("v"), value.get("type")
@@ -86,23 +90,23 @@ def _wrong_envelope(document: bytes, types: Mapping[str, type]) -> EventError | 
         return EventError("v: required, but missing; this release reads v 1")
     if type(version) is not int or version != 1:
         return EventError(f"v: {_short(version)} is not supported; this release reads v 1")
-    if isinstance(kind, str) and kind not in types:
+    if "type" not in value:
+        return EventError("type: required, but missing")
+    if not isinstance(kind, str):
+        return EventError("type: expected a string")
+    if kind not in types:
         known = ", ".join(types)
         return EventError(f"type: {_short(kind)} is not known, and only new messages push; known are {known}")
     return None
 
 
-def _wrong_field(text: str, document: bytes, types: Mapping[str, type]) -> EventError:
+def _wrong_field(text: str, event: type | None) -> EventError:
     found = _AT.match(text)
     assert found is not None, "the pattern matches every text"
     what, path = found["what"], (found["path"] or "$").removeprefix("$").removeprefix(".")
     field = path or "document"
     if match := _FIELD.match(what):
-        name = f"{path}.{match[2]}" if path else match[2]
-        if match[1] == "missing required":
-            return EventError(f"{name}: required, but missing")
-        known = ", ".join(_known(path, document, types))
-        return EventError(f"{_short(name)[1:-1]}: unknown field; known {'in ' + path if path else 'here'} are {known}")
+        return _missing_or_unknown(match[1], match[2], path, event)
     if match := _LENGTH.match(what):
         if match[2] == ">=":
             return EventError(f"{field}: must not be empty")
@@ -111,6 +115,16 @@ def _wrong_field(text: str, document: bytes, types: Mapping[str, type]) -> Event
         got = f", got {_KINDS.get(match[2], match[2])}" if match[2] else ""
         return EventError(f"{field}: expected {_kind(match[1])}{got}")
     return EventError(f"{field}: {_RULES.get(what) or _rule(what, field)}")
+
+
+def _missing_or_unknown(problem: str, name: str, path: str, event: type | None) -> EventError:
+    inside = f"{path}.{name}" if path else name
+    if problem == "missing required":
+        return EventError(f"{inside}: required, but missing")
+    known = f"known {'in ' + path if path else 'here'} are {', '.join(_known(path, event))}"
+    if _PLAIN.fullmatch(name):
+        return EventError(f"{inside}: unknown field; {known}")
+    return EventError(f"{path or 'document'}: unknown field {_short(name)}; {known}")
 
 
 _RULES: Final = {
@@ -130,16 +144,18 @@ def _kind(names: str) -> str:
     return " or ".join(_KINDS.get(name, name) for name in names.split(" | "))
 
 
-def _known(path: str, document: bytes, types: Mapping[str, type]) -> list[str]:
-    """The fields that the object at `path` may have in this document's type of event."""
-    owner: Any = types[msgspec.json.decode(document)["type"]]
+def _known(path: str, event: type | None) -> list[str]:
+    """The fields that the object at `path` may have; none where the document says twice of what type it is."""
+    owner: Any = event
     envelope = ["v", "type", *_ENVELOPE]
     for name in filter(None, path.split(".")):
+        if owner is None:
+            break
         declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name)
         parts = getattr(declared, "__args__", (declared,))
         owner, envelope = next((part for part in parts if hasattr(part, "__struct_fields__")), None), []
-        if owner is None:  # a document that says `type` twice
-            return []
+    if owner is None:
+        return []
     return envelope + [name for name in owner.__struct_fields__ if path or name not in ("v", *_ENVELOPE)]
 
 
