@@ -1,0 +1,18 @@
+"""The command `carillon`. Each module beside this one is a command, imported when it is wanted.
+
+A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its own name and becomes `carillon do-this`; a constant
+`EPILOG` ends its help. A module whose name begins with an underscore is no command.
+"""
+
+import sys
+
+
+def main() -> None:
+    """The entry point; says what to install where only the producers' part is installed."""
+    try:
+        import typer  # noqa: F401
+    except ImportError:
+        sys.exit("carillon: this needs the worker's dependencies: pip install 'carillon[worker]'")
+    from worker.cli._commands import run
+
+    run()

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.settings import Settings
-from worker.embedded.engines import EngineError, Engines
+from worker.embedded.engines import EngineError, Engines, running
 from worker.embedded.home import Urls
 
-__all__ = ["EngineError", "Engines", "Urls", "attach", "engines"]
+__all__ = ["EngineError", "Engines", "Urls", "attach", "engines", "running"]
 
 
 @contextmanager
@@ -31,11 +31,11 @@ def engines(settings: Settings) -> Iterator[Urls]:
     if settings.redis_url is not None and settings.postgres_url is not None:
         yield Urls(settings.redis_url, settings.postgres_url)
         return
-    running = Engines(settings.data_dir)
+    use = Engines(settings.data_dir)
     try:
-        yield _chosen(settings, running.start())
+        yield _chosen(settings, use.start())
     finally:
-        running.stop()
+        use.stop()
 
 
 def _chosen(settings: Settings, embedded: Urls) -> Urls:
@@ -58,7 +58,7 @@ def attach(settings: Settings) -> Urls:
     directory = Path(os.path.abspath(settings.data_dir))
     with _attached.lock:
         if directory not in _attached.by_directory:
-            running = Engines(directory)
-            _attached.by_directory[directory] = running, running.start()
-            atexit.register(running.stop)
+            use = Engines(directory)
+            _attached.by_directory[directory] = use, use.start()
+            atexit.register(use.stop)
         return _chosen(settings, _attached.by_directory[directory][1])

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import psycopg
-import redis
-
 from worker.embedded.home import Home, Urls
 from worker.embedded.locks import PAUSE, FileLock
 from worker.embedded.process import stop_leftover
@@ -114,8 +111,17 @@ def _start_keeper(home: Home) -> None:
         raise EngineError(f"{done.stderr.strip() or 'the engines did not start'}\nSee {home.log}")
 
 
+def running(data_dir: Path) -> Urls | None:
+    """Where the engines of a data directory are, if somebody runs them now. Starts nothing."""
+    home = Home.at(data_dir)
+    return home.urls() if home.root.is_dir() and _keeper_lives(home) else None
+
+
 def answering(urls: Urls) -> bool:
     """Whether both engines take a command."""
+    import psycopg  # noqa: PLC0415 - half a second that a command with engines of its own need not spend here
+    import redis  # noqa: PLC0415
+
     try:
         with (
             redis.Redis.from_url(urls.redis, socket_timeout=2, socket_connect_timeout=2) as client,

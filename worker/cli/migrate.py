@@ -1,0 +1,37 @@
+"""`carillon migrate`."""
+
+import time
+from typing import Annotated
+
+import typer
+
+
+def migrate(
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a Postgres that does not answer yet.")] = 30,
+) -> None:
+    """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
+    from config.settings import get_settings
+    from worker.embedded import engines
+
+    with engines(get_settings()) as urls:
+        applied = migrate_when_up(urls.postgres, wait)
+    for version in applied:
+        typer.echo(f"applied {version}")
+    if not applied:
+        typer.echo("up to date")
+
+
+def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
+    """The versions applied. Waits up to `wait` seconds for the server, then ends the command with what to do."""
+    import psycopg
+
+    from worker.stores.migrate import migrate
+
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return migrate(postgres_url)
+        except psycopg.OperationalError as fault:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"carillon: Postgres does not answer, check CARILLON_POSTGRES_URL: {fault}") from None
+            time.sleep(0.5)

@@ -1,0 +1,33 @@
+"""`carillon worker`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Lane(StrEnum):
+    """Which queues a worker takes from."""
+
+    URGENT = "urgent"
+    BULK = "bulk"
+    ALL = "all"
+
+
+def worker(
+    lane: Annotated[Lane, typer.Option(help="Which queues to take from.")] = Lane.ALL,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once; they share the connections.")] = 8,
+    name: Annotated[str, typer.Option(help="Name in Flower; several of one name on one machine need their own.")] = "",
+) -> None:
+    """Run a worker: expands messages and delivers to devices. Start as many as needed, on as many machines."""
+    from config.celeryconfig import LANES
+    from worker.app import app
+
+    app.worker_main(
+        [
+            *("worker", "--queues", ",".join(LANES[lane])),
+            *("--pool", "threads", "--concurrency", str(concurrency)),
+            *("--hostname", f"{name or lane}@%h"),
+            *("--without-gossip", "--without-mingle"),  # workers need not know of each other: Redis and Postgres decide
+        ]
+    )
