@@ -1,0 +1,26 @@
+"""How long the transport waits for what. Seconds throughout."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The defaults suit APNs; tests shorten them."""
+
+    #: From the look-up of the host to the end of the TLS handshake.
+    connect: float = 10.0
+    #: Silence with streams in flight after which the server is asked for a sign of life.
+    probe_after: float = 10.0
+    #: How long a PING may stay unanswered before the connection counts as dead.
+    ping_timeout: float = 5.0
+    #: Silence of an idle connection after which it is kept alive by a PING (Apple: about an hour).
+    idle_ping: float = 3_300.0
+    #: How long every connection must have been full before another is opened.
+    grow_after: float = 0.1
+    #: The first pause after a connection that failed or bore nothing; it doubles up to `backoff_cap`.
+    backoff: float = 0.1
+    backoff_cap: float = 15.0
+    #: A connection that ended sooner than this is not replaced at once.
+    short_life: float = 5.0
+    #: For the TLS goodbye.
+    goodbye: float = 2.0
