@@ -113,7 +113,7 @@ class Peer:
             client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: server.streams}
         )
         self.open: dict[int, Request] = {}
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Future[None]] = set()
         self.most_open = 0
 
     async def run(self, reader: asyncio.StreamReader) -> None:
@@ -128,7 +128,9 @@ class Peer:
 
     def _on(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
-            self.open[event.stream_id] = Request(self, event.stream_id, dict(event.headers))
+            self.open[event.stream_id] = Request(
+                self, event.stream_id, {str(name): str(value) for name, value in event.headers}
+            )
             self.most_open = max(self.most_open, len(self.open))
         elif isinstance(event, h2.events.DataReceived):
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -137,13 +139,15 @@ class Peer:
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self.open:
             request = self.open[event.stream_id]
             self.server.requests.append(request)
-            task = asyncio.get_running_loop().create_task(self.server.script(request))  # type: ignore[arg-type]
+            task = asyncio.ensure_future(self.server.script(request))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         elif isinstance(event, h2.events.StreamReset):
             self.open.pop(event.stream_id, None)
 
-    def answer(self, stream: int, status: int, document: dict[str, Any] | bytes | None, headers: dict[str, str]) -> None:
+    def answer(
+        self, stream: int, status: int, document: dict[str, Any] | bytes | None, headers: dict[str, str]
+    ) -> None:
         self.open.pop(stream, None)
         body = document if isinstance(document, bytes) else json.dumps(document).encode() if document else b""
         named = [(name.replace("_", "-"), value) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""Certificate authentication: a `.p12` file read, checked and turned into a TLS context. Nothing of it stays on a disk."""
+"""Certificate authentication: a `.p12` file read, checked and made a TLS context. Nothing of it stays on a disk."""
 
 import os
 import ssl
@@ -6,11 +6,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from worker.apns.der import DerError, strings
@@ -23,8 +25,8 @@ VOIP_TOPICS: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.4")
 TOPICS: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.6")
 
 _WHERE: Final = (
-    "create an 'Apple Push Notification service SSL (Sandbox & Production)' certificate at developer.apple.com and export it "
-    "from Keychain Access together with its private key, as .p12"
+    "create an 'Apple Push Notification service SSL (Sandbox & Production)' certificate at developer.apple.com and "
+    "export it from Keychain Access together with its private key, as .p12"
 )
 
 
@@ -62,7 +64,7 @@ class Certificate:
 
 
 def load(p12: bytes, password: str | None, *, now: datetime) -> Certificate:
-    """The push certificate in a `.p12` file, with the ciphers of old and new exports; `CertificateError` says what is wrong."""
+    """The push certificate in a `.p12` file, with the ciphers of old and new exports. Raises `CertificateError`."""
     key, leaf, others = _open(p12, password)
     if leaf is None or key is None:
         raise CertificateError(f"certificate: the .p12 holds no certificate together with its private key; {_WHERE}")
@@ -81,8 +83,14 @@ def load(p12: bytes, password: str | None, *, now: datetime) -> Certificate:
 
 
 def tls_context(*, ca: str | None = None, certificate: Certificate | None = None) -> ssl.SSLContext:
-    """The TLS context for one endpoint: TLS 1.2 or newer, HTTP/2 only, the public roots or `ca` (PEM) instead of them."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=ca)
+    """The TLS context for one endpoint: TLS 1.2 or newer, HTTP/2, the public roots or only `ca` (PEM).
+
+    `CertificateError` where `ca` is no certificate.
+    """
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=ca)
+    except (ssl.SSLError, ValueError):
+        raise CertificateError("ca: not the PEM text of a certificate") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     if certificate is not None:
@@ -91,7 +99,7 @@ def tls_context(*, ca: str | None = None, certificate: Certificate | None = None
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """`load_cert_chain` takes only files: one in memory where the system has those, else one that only we can read, and gone."""
+    """`load_cert_chain` takes only files: one in memory, or where there is none a private one that is gone at once."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
         path = f"/proc/self/fd/{descriptor}"
@@ -105,12 +113,12 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
         os.close(descriptor)
         if not path.startswith("/proc/"):
             with suppress(FileNotFoundError):
-                os.unlink(path)
+                Path(path).unlink()
 
 
 def _open(
     p12: bytes, password: str | None
-) -> tuple[pkcs12.PKCS12PrivateKeyTypes | None, x509.Certificate | None, list[x509.Certificate]]:
+) -> tuple[PrivateKeyTypes | None, x509.Certificate | None, list[x509.Certificate]]:
     if b"-----BEGIN" in p12[:200]:
         raise CertificateError(f"certificate: this is PEM text, not a .p12 file; {_WHERE}")
     try:
@@ -134,7 +142,7 @@ def _uid(leaf: x509.Certificate) -> str:
 def _topics(leaf: x509.Certificate, uid: str) -> tuple[str, ...]:
     """The topics listed in the extensions, or the bundle id of a certificate from before those existed.
 
-    `.6.3.6` holds a sequence of topic and kinds by turns, the kinds a sequence of their own; `.6.3.4` holds VoIP topics.
+    `.6.3.6` holds a sequence of topic and kinds by turns, the kinds in a sequence of their own; `.6.3.4` VoIP topics.
     """
     listed: dict[str, None] = {uid: None} if uid and _has_mark(leaf) else {}
     for oid in (TOPICS, VOIP_TOPICS):

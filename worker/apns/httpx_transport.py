@@ -1,8 +1,8 @@
-"""APNs over httpx: the second transport, for networks that need its proxies, and a judge of the first. Decides nothing.
+"""APNs over httpx: the second transport, for networks that need its proxies, and a judge of the first.
 
-Each lane is one client with one connection, because httpx keeps a single HTTP/2 connection a pool. httpx can hang for ever
-where a server lowers its stream limit below what is in flight, and no timeout of its own fires then; so every send has a
-deadline of ours, and a lane on which one passed is given up.
+Each lane is one client with one connection, because httpx keeps a single HTTP/2 connection a pool. httpx can hang for
+ever where a server lowers its stream limit below what is in flight, and no timeout of its own fires then; so every send
+has a deadline of ours, and a lane on which one passed is given up. Decides nothing about answers.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ class HttpxTransport:
         return _Lane(self._context, self._proxy)
 
     def _replace(self, lane: "_Lane") -> None:
-        """Cancelled sends leak their stream slots in httpcore, so the lane takes nothing new and closes with its last send."""
+        """Cancelled sends leak their slots in httpcore, so the lane takes nothing new and closes with its last send."""
         if lane in self._lanes:
             self._lanes[self._lanes.index(lane)] = self._new_lane()
         lane.retired = True
@@ -227,7 +227,7 @@ def _no_answer(fault: httpx.HTTPError, progress: _Progress) -> NoAnswer:
         # Most streams above the last one are sent again by httpcore itself.
         if progress.stream > (event.last_stream_id or 0):
             sent = "not_sent"
-        return NoAnswer(sent, "goaway", read_reason(event.additional_data or b""))
+        return NoAnswer(sent, read_reason(event.additional_data or b"") or "goaway")
     if isinstance(event, h2.events.StreamReset):
         refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
         return NoAnswer("not_sent" if refused else sent, "refused_stream" if refused else "reset")

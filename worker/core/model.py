@@ -116,10 +116,8 @@ class NoAnswer(NamedTuple):
     """No answer came. `not_sent`: the server cannot have processed it. `unknown`: it may have."""
 
     sent: Literal["not_sent", "unknown"]
-    #: A short fixed phrase for logs and counts, never data from the request.
+    #: A short fixed phrase for logs and counts, never data from the request. Apple's reason where a GOAWAY gave one.
     cause: str
-    #: Apple's reason from the GOAWAY that ended the connection, where it gave one.
-    reason: str | None = None
 
 
 ACCEPTED = Answer(200)

@@ -150,9 +150,9 @@ def _unanswered(none: NoAnswer, attempt: int, jitter: float, token_age: float | 
 
     A GOAWAY's reason speaks for the whole connection, so only what it says about provider or connection is taken from it.
     """
-    action = BY_REASON.get(none.reason) if none.reason else None
-    if none.reason and action in _CONNECTION_WIDE:
-        return _provider_or_retry(action, none.reason, attempt, jitter, token_age, None)
+    action = BY_REASON.get(none.cause)
+    if action in _CONNECTION_WIDE:
+        return _provider_or_retry(action, none.cause, attempt, jitter, token_age, None)
     if none.sent == "not_sent":
         delay = backoff(attempt, jitter=jitter, base=0.5, longest=LONGEST_RECONNECT)
         return Retry(delay, none.cause, new_connection=True, spends_attempt=False)
