@@ -18,6 +18,7 @@ from worker.apps import Apps
 from worker.core import notification
 from worker.core.batch import Batch, Job, Lane, Sending
 from worker.core.model import AppSettings, Reason
+from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
 from worker.stores import presence
 from worker.stores.directory import ChannelRow, Directory, Page
@@ -176,7 +177,9 @@ class FanOut:
         pages = dict(zip(starts, self._directory.pages(starts, self._page), strict=True))
         for item in items:
             parent = item.event.message.parent_id
-            item.thread = threads[item.event.app, parent] if parent else None
+            if parent:
+                place = position(item.entry)
+                item.thread = {u for u, since in threads[item.event.app, parent].items() if since <= place}
             item.first = first_candidates(item.event, item.thread)
             if item.event.recipients is None:
                 item.page = pages[*item.key, item.cursor.after]

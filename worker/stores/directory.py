@@ -73,18 +73,24 @@ class Directory:
         )
         return {(app, channel, user) for app, channel, user in rows}
 
-    def threads(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], set[str]]:
-        """Participants for each (app, root message id): who wrote or was mentioned in the root or a reply."""
+    def threads(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
+        """Participants for each (app, root message id), with the place in the stream since when they are.
+
+        Whoever wrote or was mentioned in the root or a reply.
+        """
         rows = self._all(
             "WITH k AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS k (app, thread))"
-            " SELECT p.app, p.thread, p.user_id, NULL FROM k JOIN carillon.thread_participants p USING (app, thread)"
-            " UNION ALL SELECT m.app, m.message_id, m.sender, m.mentioned FROM k"
+            " SELECT p.app, p.thread, p.user_id, NULL, p.since FROM k"
+            " JOIN carillon.thread_participants p USING (app, thread)"
+            " UNION ALL SELECT m.app, m.message_id, m.sender, m.mentioned, m.position FROM k"
             " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread",
             keys,
         )
-        found: dict[tuple[str, str], set[str]] = {key: set() for key in keys}
-        for app, thread, user, mentioned in rows:
-            found[app, thread].update((user, *(mentioned or ())))
+        found: dict[tuple[str, str], dict[str, int]] = {key: {} for key in keys}
+        for app, thread, user, mentioned, since in rows:
+            people = found[app, thread]
+            for one in (user, *(mentioned or ())):
+                people[one] = min(since, people.get(one, since))
         return found
 
     def muted(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:

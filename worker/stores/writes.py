@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from worker.core.position import entry, position
 from worker.core.ownership import Registration, register, unregister
 from worker.stores.postgres import Connection
 
@@ -179,18 +180,18 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
     if not rows:
         return set()
     fields = [
-        (row.app, row.event_id, row.entry, row.message_id, row.channel, row.sender, _array(row.mentioned))
+        (row.app, row.event_id, position(row.entry), row.message_id, row.channel, row.sender, _array(row.mentioned))
         for row in rows
     ]
     inserted = db.execute(
-        b"INSERT INTO carillon.messages (app, event_id, entry, message_id, channel, sender, mentioned)"
-        b" SELECT app, event_id, entry, message_id, channel, sender, mentioned::text[] FROM"
-        b" unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
-        b" AS w (app, event_id, entry, message_id, channel, sender, mentioned)"
-        b" ON CONFLICT DO NOTHING RETURNING entry",
+        b"INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, mentioned)"
+        b" SELECT app, event_id, position, message_id, channel, sender, mentioned::text[] FROM"
+        b" unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])"
+        b" AS w (app, event_id, position, message_id, channel, sender, mentioned)"
+        b" ON CONFLICT DO NOTHING RETURNING position",
         _columns(fields),
     )
-    fresh = {entry for (entry,) in inserted}
+    fresh = {entry(place) for (place,) in inserted}
     _write_threads(db, [row for row in rows if row.parent_id is not None and row.entry in fresh])
     return fresh
 
@@ -198,11 +199,11 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
 def recorded(db: Connection, keys: Sequence[tuple[str, str]]) -> set[str]:
     """The entries under which these (app, event id) were recorded."""
     rows = db.execute(
-        b"SELECT m.entry FROM unnest(%s::text[], %s::text[]) AS k (app, event_id)"
+        b"SELECT m.position FROM unnest(%s::text[], %s::text[]) AS k (app, event_id)"
         b" JOIN carillon.messages m USING (app, event_id)",
         _columns(keys) or [[], []],
     )
-    return {entry for (entry,) in rows}
+    return {entry(place) for (place,) in rows}
 
 
 def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
@@ -210,18 +211,21 @@ def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
     # The root's own people are copied with the first reply: the thread then outlives the message's row.
     _bulk(
         db,
-        "INSERT INTO carillon.thread_participants (app, thread, user_id)"
-        " SELECT DISTINCT m.app, m.message_id, u FROM unnest(%s::text[], %s::text[]) AS k (app, thread)"
+        "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
+        " SELECT m.app, m.message_id, u, min(m.position) FROM unnest(%s::text[], %s::text[]) AS k (app, thread)"
         " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread,"
-        " unnest(m.sender || coalesce(m.mentioned, '{}')) AS u ON CONFLICT DO NOTHING",
+        " unnest(m.sender || coalesce(m.mentioned, '{}')) AS u GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING",
         roots,
     )
-    people = {(row.app, row.parent_id or "", user) for row in replies for user in (row.sender, *row.mentioned)}
+    since: dict[tuple[str, str, str], int] = {}
+    for row in replies:
+        for user in (row.sender, *row.mentioned):
+            since.setdefault((row.app, row.parent_id or "", user), position(row.entry))
     _bulk(
         db,
-        "INSERT INTO carillon.thread_participants (app, thread, user_id)"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-        sorted(people),
+        "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
+        [(*key, place) for key, place in sorted(since.items())],
     )
 
 

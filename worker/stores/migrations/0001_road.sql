@@ -79,7 +79,8 @@ CREATE TABLE carillon.mutes (
 CREATE TABLE carillon.messages (
     app        text COLLATE "C" NOT NULL,
     event_id   text COLLATE "C" NOT NULL,
-    entry      text NOT NULL,
+    -- Its place in the stream, see worker/core/position.py.
+    position   bigint NOT NULL,
     message_id text COLLATE "C" NOT NULL,
     channel    text COLLATE "C" NOT NULL,
     sender     text COLLATE "C" NOT NULL,
@@ -95,6 +96,8 @@ CREATE TABLE carillon.thread_participants (
     -- The root message's id.
     thread  text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
+    -- Place in the stream of the message that made them part of it: an earlier message is not for them.
+    since   bigint NOT NULL,
     PRIMARY KEY (app, thread, user_id)
 );
 

@@ -1,0 +1,179 @@
+"""The road on real engines in one thread: what workers do with Celery between the steps, done one step after another."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from producers import events as ev
+from worker.apps import Apps
+from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
+from worker.delivery import Delivery
+from worker.fanout import FanOut
+from worker.intake import Intake, Leadership
+from worker.stores.breaker import Breaker
+from worker.stores.directory import Directory
+from worker.stores.journal import Journal
+from worker.stores.ledger import Ledger
+from worker.stores.postgres import open_pool
+from worker.stores.redis import connect
+from worker.stores.registry import Registry
+
+START = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+
+
+class Apns:
+    """The edge: answers each notification from a table of tokens, 200 where it has no entry, and remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Notification] = []
+        self.answers: dict[str, list[Response]] = {}
+        self.before: Callable[[], None] = lambda: None
+
+    def send(
+        self, provider: Provider, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+    ) -> list[Response]:
+        self.before()
+        self.sent += notifications
+        return [self._answer(n.token) for n in notifications]
+
+    def _answer(self, token: str) -> Response:
+        queue = self.answers.get(token)
+        if not queue:
+            return ACCEPTED
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
+
+class Tokens:
+    def current(self, provider: Provider, now: float) -> str:
+        return "jwt"
+
+    def refuse(self, provider: Provider, token: str, now: float) -> str:
+        return "another jwt"
+
+
+class Road:
+    """Engines, one app `demo` with one provider `apns`, and every station of the road."""
+
+    def __init__(self, postgres_url: str, redis_url: str, *, page: int = 1000, batch: int = 500, lease: float = 15.0):
+        self.now = START.timestamp()
+        self.redis, self.pool = connect(redis_url), open_pool(postgres_url, size=4)
+        self.journal = Journal(self.redis, lease=lease)
+        self.registry = Registry(self.pool, [Fernet.generate_key().decode()])
+        self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
+        self.apns, self.postgres_url = Apns(), postgres_url
+        self.save_app()
+        self.provider = self.add_provider("apns")
+        self.rung: list[str] = []
+        self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.extend)
+        self.leadership = Leadership(postgres_url)
+        self.fan_out = FanOut(
+            Directory(self.pool),
+            self.redis,
+            self.journal,
+            self.apps,
+            page=page,
+            batch=batch,
+            lease=lease,
+            now=lambda: self.now,
+            new_id=lambda: secrets.token_hex(8),
+        )
+        self.delivery = Delivery(
+            self.journal,
+            self.registry,
+            self.apps,
+            self.apns,
+            Tokens(),
+            Breaker(self.redis),
+            timeout=5,
+            now=lambda: self.now,
+            random=lambda: 0.5,
+            new_id=lambda: secrets.token_hex(8),
+        )
+
+    def close(self) -> None:
+        self.leadership.resign()
+        self.pool.close()
+        self.redis.close()
+
+    def save_app(self, **settings: Any) -> None:
+        self.registry.save_app(AppSettings("demo", **settings))
+
+    def add_provider(self, name: str, **fields: Any) -> Provider:
+        given: dict[str, Any] = {
+            "environment": "production",
+            "topic": "io.carillon.demo",
+            "team_id": "T",
+            "key_id": "K",
+        }
+        return self.registry.save_provider(Provider(0, "demo", name, **(given | fields), key="pem"))
+
+    # what chat servers do
+
+    def publish(self, *published: ev.AnyEvent | bytes) -> None:
+        for event in published:
+            document = event if isinstance(event, bytes) else ev.encode(event)
+            self.redis.xadd(ev.STREAM, {ev.FIELD: document})
+
+    def member(self, channel: str, *users: str, devices: int = 1) -> None:
+        """Adds members with devices whose tokens are `token(user, n)`."""
+        self.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id=channel), users=list(users)))
+        for user in users:
+            for n in range(devices):
+                self.publish(ev.DeviceRegistered(**stamp(), user=user, device=ev.Device(token=token(user, n))))
+
+    # what workers do
+
+    def take(self) -> list[str]:
+        """Intake until the stream has nothing new; returns the entries that were rung."""
+        db = self.leadership.acquire()
+        assert db is not None
+        cursor, before = self.intake.cursor(db), len(self.rung)
+        while (following := self.intake.step(db, cursor, wait=0.001)) != cursor:
+            cursor = following
+        return self.rung[before:]
+
+    def expand(self, entries: Sequence[str]) -> list[str]:
+        """Fan-out to the end of every channel; returns the batches."""
+        batches: list[str] = []
+        waiting = list(entries)
+        while waiting:
+            expanded = self.fan_out.expand(waiting)
+            batches += [batch for batch, _ in expanded.batches]
+            waiting = expanded.unfinished
+        return batches
+
+    def run(self) -> list[Notification]:
+        """The whole road for what is waiting; returns what was sent."""
+        before = len(self.apns.sent)
+        for batch in self.expand(self.take()):
+            self.delivery.deliver(batch)
+        return self.apns.sent[before:]
+
+    def account(self, event_id: str) -> dict[str, Any]:
+        while self.ledger.flush(self.journal):
+            pass
+        return self.ledger.of_event("demo", event_id)
+
+
+def token(user: str, n: int = 0) -> str:
+    return f"{user}/{n}".encode().hex()
+
+
+def user_of(notification: Notification) -> str:
+    return bytes.fromhex(notification.token).decode().partition("/")[0]
+
+
+def stamp(seconds: float = 0.0) -> dict[str, Any]:
+    return {"id": secrets.token_hex(6), "app": "demo", "at": START + timedelta(seconds=seconds)}
+
+
+def message(channel: str = "general", sender: str = "leia", id: str = "e1", **fields: Any) -> ev.MessageNew:
+    envelope = stamp(fields.pop("seconds", 0.0)) | {"id": id}
+    recipients = fields.pop("recipients", None)
+    content = ev.Message(**({"id": f"m-{id}", "text": "hello"} | fields))
+    return ev.MessageNew(
+        **envelope, channel=ev.Channel(id=channel), message=content, sender=ev.Sender(id=sender), recipients=recipients
+    )
