@@ -65,6 +65,7 @@ class H2Server:
     requests: list[Request] = field(default_factory=list)
     peers: list["Peer"] = field(default_factory=list)
     port: int = 0
+    _came: threading.Condition = field(default_factory=threading.Condition)
 
     def __enter__(self) -> Self:
         self.context, self.ca = server_context(self.client_ca, self.alpn)
@@ -88,6 +89,16 @@ class H2Server:
     def call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
+    def wait_for(self, requests: int) -> None:
+        """Blocks until so many requests have come in whole."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.requests) >= requests, 10)
+
+    def note(self, request: Request) -> None:
+        with self._came:
+            self.requests.append(request)
+            self._came.notify_all()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(self, writer)
         self.peers.append(peer)
@@ -108,6 +119,9 @@ class Peer:
 
     def __init__(self, server: H2Server, writer: asyncio.StreamWriter) -> None:
         self.server, self.writer = server, writer
+        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        #: The client's certificate, DER.
+        self.certificate = tls.getpeercert(binary_form=True)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self.h2.local_settings = h2.settings.Settings(
             client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: server.streams}
@@ -138,7 +152,7 @@ class Peer:
                 self.open[event.stream_id].body += event.data
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self.open:
             request = self.open[event.stream_id]
-            self.server.requests.append(request)
+            self.server.note(request)
             task = asyncio.ensure_future(self.server.script(request))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -169,11 +183,6 @@ class Peer:
     def flush(self) -> None:
         if data := self.h2.data_to_send():
             self.writer.write(data)
-
-    @property
-    def certificate(self) -> bytes | None:
-        tls: ssl.SSLObject = self.writer.get_extra_info("ssl_object")
-        return tls.getpeercert(binary_form=True)
 
 
 def server_context(client_ca: str | None = None, alpn: str = "h2") -> tuple[ssl.SSLContext, str]:

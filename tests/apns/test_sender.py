@@ -51,8 +51,8 @@ class Recorder:
         self.threads.add(threading.get_ident())
         self.batches += 1
         self.authorizations.add(authorization)
-        while self.answering is not None and not self.answering.is_set():
-            await asyncio.sleep(0.005)
+        if self.answering is not None:
+            await asyncio.to_thread(self.answering.wait, 10)
         return [Answer(400 + int(each.token, 16) % 100, "R") for each in notifications]
 
     async def close(self, drain: float = 5.0) -> None:
@@ -185,6 +185,7 @@ def test_whoever_waits_beyond_the_drain_is_told_that_the_outcome_is_unknown(fact
         until(lambda: sender.stats().in_flight == 2)
         sender.close(drain=0.0)
         assert sending.result() == [NoAnswer("unknown", "closed")] * 2
+        factory.answering.set()
 
 
 def test_closing_twice_or_unused_is_no_trouble(factory: Factory) -> None:

@@ -326,8 +326,7 @@ def test_closing_waits_for_what_is_in_flight_and_takes_nothing_new(make: Make) -
 
     async def talk(transport: Transport) -> list[Response]:
         sending = asyncio.create_task(transport.send(batch(4), authorization="jwt", deadline=10))
-        while len(server.requests) < 4:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.wait_for, 4)
         await transport.close(drain=5.0)
         with pytest.raises(TransportClosed):
             await transport.send(batch(1), authorization="jwt", deadline=1)
@@ -343,8 +342,7 @@ def test_closing_waits_no_longer_than_it_may(make: Make) -> None:
 
     async def talk(transport: Transport) -> list[Response]:
         sending = asyncio.create_task(transport.send(batch(2), authorization="jwt", deadline=20))
-        while len(server.requests) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.wait_for, 2)
         await transport.close(drain=0.1)
         return await sending
 

@@ -93,8 +93,7 @@ class HttpxTransport:
         except (ssl.SSLError, OSError):
             return NoAnswer(progress.sent, "network")
         except asyncio.CancelledError:
-            if lane.retired and self._closed:
-                return NoAnswer(progress.sent, "closed")
+            self._replace(lane)
             raise
         finally:
             lane.taken -= 1
@@ -145,7 +144,7 @@ class _Progress:
 
 
 async def _require_http2(stream: httpcore.AsyncNetworkStream) -> None:
-    """httpx would speak HTTP/2 even to a server that agreed to HTTP/1.1 in the handshake."""
+    """Without this httpx speaks HTTP/2 even to a server that agreed to HTTP/1.1 in the handshake."""
     if stream.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
         await stream.aclose()
         raise httpcore.ConnectError("the server does not speak HTTP/2")

@@ -79,7 +79,10 @@ class _Local:
 
 
 class TokenSource:
-    """The fleet's provider tokens as one process sees them. Thread-safe. `redis.RedisError` only where no usable token is known."""
+    """The fleet's provider tokens as one process sees them. Thread-safe.
+
+    Raises `redis.RedisError` only where Redis is away and no usable token is known.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client

@@ -61,7 +61,7 @@ def _joined(text: str, place: int) -> bool:
     before, after = text[place - 1], text[place]
     if after < "\u0300":
         return before == "\r" and after == "\n"
-    if after == _JOINER or before == _JOINER or "\U0001f3fb" <= after <= "\U0001f3ff":
+    if _JOINER in (before, after) or "\U0001f3fb" <= after <= "\U0001f3ff":
         return True
     if "\U000e0020" <= after <= "\U000e007f" or unicodedata.category(after)[0] == "M":
         return True
