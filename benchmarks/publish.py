@@ -105,12 +105,11 @@ def main() -> None:
     parser.add_argument("--redis-url", help="a Redis to use, whose stream is emptied; default: an embedded Valkey")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="carillon-benchmark-") as home:
-        engines = None if given.redis_url else Engines(Path(home))
+        engines = Engines(Path(home))
         try:
             rates = measure(given.redis_url or engines.start().redis, given.runs)
         finally:
-            if engines:
-                engines.stop()
+            engines.stop()
     ratios = {name: found / rates["send_task"] for name, found in rates.items()}
     for name, found in rates.items():
         print(f"{name:28} {found:10,.0f} events/s {ratios[name]:7.1f} x", file=sys.stderr if given.json else sys.stdout)

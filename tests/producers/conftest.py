@@ -53,7 +53,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def stream(redis_url: str) -> Iterator[redis.Redis]:
+def stream(redis_url: str) -> Iterator[Any]:
     """A client of the session's empty Valkey."""
     with redis.Redis.from_url(redis_url) as client:
         yield client

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from producers import EventError, decode, encode
+from producers.events import AnyEvent
 from tests.producers.examples import EVERY_TYPE
 
 JSON = some.recursive(
@@ -14,6 +15,16 @@ JSON = some.recursive(
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def taken(document: bytes) -> AnyEvent | None:
+    """The event, or None for one that was refused as it should be: any other exception fails the test."""
+    try:
+        return decode(document)
+    except EventError as fault:
+        if not fault.field:
+            raise
+        return None
 
 
 def paths(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -37,10 +48,8 @@ def mutated(draw: some.DrawFn) -> dict[str, Any]:
 @settings(deadline=None, max_examples=400)
 @given(mutated())
 def test_a_document_is_refused_by_name_or_harmless(document: dict[str, Any]) -> None:
-    try:
-        event = decode(json.dumps(document))
-    except EventError as fault:
-        assert fault.field
+    event = taken(json.dumps(document).encode())
+    if event is None:
         return
     encoded = encode(event)
     assert decode(encoded) == event
@@ -50,12 +59,7 @@ def test_a_document_is_refused_by_name_or_harmless(document: dict[str, Any]) -> 
 @settings(deadline=None, max_examples=200)
 @given(some.binary(max_size=64) | some.text(max_size=64).map(str.encode))
 def test_any_bytes_are_refused_by_an_event_error(document: bytes) -> None:
-    try:
-        decode(document)
-    except EventError as fault:
-        assert fault.field
-    else:
-        raise AssertionError("64 bytes hold no event")
+    assert taken(document) is None
 
 
 @settings(deadline=None, max_examples=200)
@@ -64,16 +68,10 @@ def test_a_damaged_document_never_breaks_the_reader(document: dict[str, Any], da
     written = bytearray(json.dumps(document).encode())
     for _ in range(data.draw(some.integers(1, 4))):
         written[data.draw(some.integers(0, len(written) - 1))] = data.draw(some.integers(0, 255))
-    try:
-        decode(bytes(written))
-    except EventError as fault:
-        assert fault.field
+    taken(bytes(written))
 
 
 def test_a_key_said_twice_never_breaks_the_reader() -> None:
     for more in ('"type":"user.muted"', '"v":2', '"channel":{"x":1},"type":"user.muted"', '"x":1,"type":7'):
         for document in EVERY_TYPE:
-            try:
-                decode(json.dumps(document)[:-1] + "," + more + "}")
-            except EventError as fault:
-                assert fault.field
+            taken(f"{json.dumps(document)[:-1]},{more}}}".encode())

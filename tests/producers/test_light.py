@@ -48,6 +48,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     import producers
 
     with pytest.raises(AttributeError, match="Publsher"):
-        producers.Publsher  # type: ignore[attr-defined]  # noqa: B018
+        producers.Publsher  # noqa: B018
     assert set(producers.__all__) <= set(dir(producers))
     assert all(getattr(producers, name) is not None for name in producers.__all__)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from producers import decode, schema
+from producers import MAX_DOCUMENT, decode, schema, wire
 from producers.events import TYPES
 from tests.producers.examples import DEVICE, EVERY_TYPE, MESSAGE, MISSING, changed
+from tests.producers.stored import ids
 
 DOCS = Path(__file__).parents[2] / "docs"
 FENCE = re.compile(r"^```json\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -64,3 +65,20 @@ def test_the_schema_accepts_what_the_reader_accepts() -> None:
 def test_the_schema_refuses_what_the_reader_refuses(document: dict[str, Any]) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="only the schema's own agreement needs it")
     assert not jsonschema.Draft202012Validator(schema()).is_valid(document)
+
+
+def test_every_python_example_in_the_documentation_runs(redis_url: str) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / "contract.md").read_text(), re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(block.replace("redis://localhost:6379/0", redis_url), {})
+    assert len(blocks) == 3
+    assert ids(redis_url) == ["evt-1", "evt-2"]
+
+
+def test_the_bounds_in_the_documentation_are_those_of_the_code() -> None:
+    text = (DOCS / "contract.md").read_text()
+    for bound in (MAX_DOCUMENT, wire.MAX_BACKLOG, wire.MAX_ONLINE, wire.CHUNK_EVENTS):
+        assert f"{bound:,}" in text
+    lengths = set(re.findall(r'"max(?:Length|Items|Properties)": (\d+)', (DOCS / "event.schema.json").read_text()))
+    for length in lengths:
+        assert f"{int(length):,} " in text, length

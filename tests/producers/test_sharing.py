@@ -10,9 +10,10 @@ import threading
 import pytest
 import redis
 
-from producers import STREAM, AsyncPublisher, Publisher, decode
+from producers import AsyncPublisher, Publisher
 from producers.aio import CONNECTIONS
 from tests.producers.examples import MESSAGE, changed, numbered
+from tests.producers.stored import ids, stored
 
 FORK = """
 import asyncio, json, os, sys
@@ -63,11 +64,6 @@ assert set(name for name in app.tasks if not name.startswith("celery.")) == {"th
 """
 
 
-def ids(url: str) -> list[str]:
-    with redis.Redis.from_url(url) as client:
-        return [decode(fields[b"event"]).id for _, fields in client.xrange(STREAM)]
-
-
 def run(program: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", program, *arguments], check=True, timeout=60)
 
@@ -77,8 +73,7 @@ def test_threads_share_a_publisher(redis_url: str) -> None:
     with Publisher(redis_url) as publisher:
 
         def publish(thread: int) -> None:
-            for number in range(100):
-                accepted.append(publisher.publish(changed(MESSAGE, id=f"{thread}-{number}")))
+            accepted.extend(publisher.publish(changed(MESSAGE, id=f"{thread}-{number}")) for number in range(100))
             accepted.extend(publisher.publish_many(numbered(100)))
 
         threads = [threading.Thread(target=publish, args=(number,)) for number in range(8)]
@@ -144,6 +139,5 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) -> None:
             return entries
 
     entries = asyncio.run(publish())
-    with redis.Redis.from_url(redis_url) as client:
-        by_entry = {entry.decode(): decode(fields[b"event"]).id for entry, fields in client.xrange(STREAM)}
+    by_entry = {entry: event.id for entry, event in stored(redis_url)}
     assert [by_entry[entry] for entry in entries] == [f"kept-{number}" for number in range(20)]

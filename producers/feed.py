@@ -1,0 +1,102 @@
+"""Publishes a stream of JSON lines: good lines go through, bad ones are named by number and field."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from io import BufferedReader, BytesIO, FileIO
+from typing import Any, Final, Protocol
+
+from producers.documents import Publishable, document
+from producers.errors import EventError, PublishError
+from producers.events import MAX_DOCUMENT, dump
+
+#: Bytes taken at once from the input.
+_READ: Final = 256 * 1024
+
+#: What `feed` reads: something that hands out what is there without waiting for more.
+Source = BufferedReader | BytesIO
+
+
+class Sink(Protocol):
+    """Where events go; a `Publisher`."""
+
+    def publish_many(self, events: list[Publishable], /) -> list[str]: ...
+
+
+@dataclass
+class Tally:
+    """How a feed went."""
+
+    accepted: int = 0
+    refused: int = 0
+    #: Bytes of input that were dealt with.
+    read: int = 0
+    #: Why the feed ended before its input did.
+    stopped: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0: all accepted. 2: some refused. 1: Redis did not take them."""
+        return 1 if self.stopped else 2 if self.refused else 0
+
+    def summary(self) -> dict[str, Any]:
+        """The tally for machines."""
+        return {name: value for name, value in asdict(self).items() if name != "read"}
+
+    def __str__(self) -> str:
+        return f"{self.accepted:,} accepted, {self.refused:,} refused"
+
+
+def opened(file: str) -> BufferedReader:
+    """The file of that name; `-` is standard input. Raises OSError."""
+    return BufferedReader(FileIO(os.dup(0)) if file == "-" else FileIO(file))
+
+
+def lines_of(event: Mapping[str, Any]) -> BytesIO:
+    """One event as a source."""
+    return BytesIO(dump(event))
+
+
+def feed(
+    source: Source,
+    sink: Sink,
+    refused: Callable[[int, EventError], None],
+    progress: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Publish every line as soon as it can be read. A `PublishError` ends the feed; the tally then says why.
+
+    `refused` is told the number, from 1, and the fault of each bad line; `progress` the state after each piece of input.
+    """
+    tally = Tally()
+    number = 0
+    for size, lines in _pieces(source):
+        good: list[Publishable] = []
+        for line in lines:
+            number += 1
+            try:
+                if line.strip():
+                    good.append(document(line))
+            except EventError as fault:
+                tally.refused += 1
+                refused(number, fault)
+        try:
+            tally.accepted += len(sink.publish_many(good))
+        except PublishError as fault:
+            tally.accepted += len(fault.accepted)
+            tally.stopped = str(fault)
+            return tally
+        tally.read += size
+        progress(tally)
+    return tally
+
+
+def _pieces(source: Source) -> Iterator[tuple[int, list[bytes]]]:
+    """Bytes read and the lines that they completed, never waiting for more than the next bytes."""
+    rest = b""
+    while data := source.read1(_READ):
+        *lines, rest = (rest + data).split(b"\n")
+        # One byte more than a document may have is enough to know, and a line without end must not fill the memory.
+        rest = rest[: MAX_DOCUMENT + 1]
+        yield len(data), lines
+    if rest:
+        yield 0, [rest]

@@ -1,0 +1,113 @@
+"""`carillon publish`."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from producers.feed import Source, Tally
+
+_MESSAGE = "One message, instead of a file"
+EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
+
+
+def _word(meaning: str) -> Any:
+    return typer.Option(help=meaning, rich_help_panel=_MESSAGE)
+
+
+def publish(
+    file: Annotated[str | None, typer.Argument(help="JSON lines, one event a line; - is standard input.")] = None,
+    app: Annotated[str | None, _word("The app.")] = None,
+    channel: Annotated[str | None, _word("Id of the channel.")] = None,
+    sender: Annotated[str | None, _word("User id of the sender.")] = None,
+    text: Annotated[str | None, _word("The text.")] = None,
+    channel_name: Annotated[str | None, _word("The channel's name, for the title.")] = None,
+    sender_name: Annotated[str | None, _word("The sender's name, for the title.")] = None,
+    mention: Annotated[list[str] | None, _word("A mentioned user; may be repeated.")] = None,
+    recipient: Annotated[list[str] | None, _word("A user instead of the channel's members; may be repeated.")] = None,
+    parent: Annotated[str | None, _word("Id of the thread's root message.")] = None,
+    kind: Annotated[str | None, _word("Kind of message; default: regular.")] = None,
+    data: Annotated[str | None, _word("A JSON object that is handed to the app.")] = None,
+    skip_push: Annotated[bool, _word("No push for this message.")] = False,
+    event_id: Annotated[str | None, typer.Option("--id", help="Idempotency key.", rich_help_panel=_MESSAGE)] = None,
+    message_id: Annotated[str | None, _word("Id of the message.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Default: CARILLON_REDIS_URL, else the embedded one.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for Redis.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+) -> None:
+    """Publish events: JSON lines from a file or standard input, or one message made of flags."""
+    from producers.compose import Words, composed
+    from producers.feed import feed, lines_of, opened
+    from producers.publisher import Publisher
+
+    words = Words(
+        app=app,
+        channel=channel,
+        sender=sender,
+        text=text,
+        id=event_id,
+        message_id=message_id,
+        channel_name=channel_name,
+        sender_name=sender_name,
+        parent=parent,
+        kind=kind,
+        data=data,
+        mention=mention or (),
+        recipient=recipient or (),
+        skip_push=skip_push,
+    )
+    try:
+        source = opened(file) if file is not None else lines_of(composed(words, datetime.now(UTC)))
+        with (
+            source,
+            _redis(redis_url) as url,
+            Publisher(url, timeout=timeout) as publisher,
+            _progress(file, source, shown=file is not None and not as_json) as progress,
+        ):
+            tally = feed(source, publisher, _refused, progress)
+    except (OSError, ValueError) as fault:
+        typer.echo(f"carillon: {fault}", err=True)
+        raise typer.Exit(2) from None
+    if tally.stopped:
+        typer.echo(f"carillon: {tally.stopped}", err=True)
+    typer.echo(json.dumps(tally.summary()) if as_json else str(tally))
+    raise typer.Exit(tally.exit_code)
+
+
+def _refused(number: int, fault: Exception) -> None:
+    typer.echo(f"line {number}: {fault}", err=True)
+
+
+@contextmanager
+def _redis(given: str | None) -> Iterator[str]:
+    from config.settings import get_settings
+    from worker.embedded import engines
+
+    configured = given or get_settings().redis_url
+    if configured:
+        yield configured
+        return
+    with engines(get_settings()) as urls:
+        yield urls.redis
+
+
+@contextmanager
+def _progress(file: str | None, source: "Source", *, shown: bool) -> Iterator[Callable[["Tally"], None]]:
+    """Shows a bar on a terminal: of bytes where the input has a size, else of events."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    total = None if file == "-" else os.fstat(source.fileno()).st_size
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("0 accepted", total=total)
+        yield lambda tally: bar.update(task, completed=tally.read, description=str(tally))
