@@ -9,7 +9,7 @@ change of the table forgets all shapes. Huffman coding and the table itself are 
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
@@ -17,8 +17,27 @@ from hpack.table import HeaderTable
 
 Field = tuple[bytes, bytes]
 
-#: Fields whose value changes between requests, with the constant start of the value.
-HOLES: Final = {b":path": b"/3/device/", b"apns-id": b"", b"apns-expiration": b"", b"apns-collapse-id": b""}
+
+class Hole(NamedTuple):
+    """A place in a block that differs between requests."""
+
+    #: The constant start of the value.
+    prefix: bytes
+    #: A pattern of the well-formed rest; `%d` is its length.
+    pattern: bytes
+
+
+#: By field name. A value that its pattern does not know is decoded the long way.
+HOLES: Final = {
+    b":path": Hole(b"/3/device/", rb"([0-9a-f]{%d})"),
+    b"apns-id": Hole(b"", rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"),
+    b"apns-expiration": Hole(b"", rb"([0-9]{%d})"),
+    b"apns-collapse-id": Hole(b"", rb"(.{%d})"),
+}
+_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+_REQUIRED: Final = _PSEUDO - {b":authority"}
+_FORBIDDEN: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 #: A sender that needs more shapes than this gains nothing from them.
 MOST_SHAPES: Final = 256
 #: What an entry weighs in a table or list beyond its octets (RFC 7541 §4.1).
@@ -32,14 +51,20 @@ class BlockError(Exception):
 
 
 class Shape:
-    """A kind of request. `holes` are the indices in `fields` of the values that differ; `note` is the application's."""
+    """A kind of request."""
 
-    __slots__ = ("fields", "holes", "match", "note")
+    __slots__ = ("fields", "holes", "known", "length", "malformed", "note")
 
-    def __init__(self, fields: tuple[Field, ...], holes: tuple[int, ...], match: Callable[..., Any] | None) -> None:
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        #: The fields of the first request of this kind, in their order.
         self.fields = fields
-        self.holes = holes
-        self.match = match
+        #: The indices in `fields` of the values that differ; empty for a request that was decoded the long way.
+        self.holes: tuple[int, ...] = ()
+        #: Whether other requests of this kind are known by their bytes.
+        self.known = False
+        #: `content-length`, where the request has it.
+        self.length, self.malformed = _examine(fields)
+        #: The application's own.
         self.note: Any = None
 
     def headers(self, values: tuple[bytes, ...]) -> list[Field]:
@@ -47,8 +72,31 @@ class Shape:
         fields = list(self.fields)
         for index, value in zip(self.holes, values, strict=True):
             name = fields[index][0]
-            fields[index] = (name, HOLES[name] + value)
+            fields[index] = (name, HOLES[name].prefix + value)
         return fields
+
+
+def _examine(fields: tuple[Field, ...]) -> tuple[int | None, bool]:
+    """(content-length, whether the fields break the rules of RFC 9113 §8.2 and §8.3)."""
+    length, pseudo, regular = None, set(), False
+    for name, value in fields:
+        if name.startswith(b":"):
+            if regular or name not in _PSEUDO or name in pseudo:
+                return length, True
+            pseudo.add(name)
+            continue
+        regular = True
+        if name == b"content-length":
+            if not value.isdigit():
+                return length, True
+            length = int(value)
+        elif not _NAME.fullmatch(name) or name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
+            return length, True
+    return length, not pseudo >= _REQUIRED
+
+
+Match = Callable[[bytes, int], re.Match[bytes] | None]
+Found = tuple[Shape, Match, re.Match[bytes]]
 
 
 class BlockReader:
@@ -60,7 +108,7 @@ class BlockReader:
         self.max_table_size = table_size
         self.max_list_size = max_list_size
         #: By the first five octets of the HEADERS frame: length, type, flags.
-        self.shapes: dict[bytes, list[Shape]] = {}
+        self.shapes: dict[bytes, list[tuple[Shape, Match]]] = {}
         self._sources: set[bytes] = set()
         self._learnt = 0
 
@@ -70,6 +118,13 @@ class BlockReader:
             return self._read(block)
         except (HPACKError, IndexError) as error:
             raise BlockError("header block cannot be decoded") from error
+
+    def match(self, data: bytes, position: int) -> Found | None:
+        """The known shape of the request at a position, and where it matched: stream id, holes, length of the body."""
+        for shape, match in self.shapes.get(data[position : position + 5], ()):
+            if (found := match(data, position)) is not None:
+                return shape, match, found
+        return None
 
     def _read(self, block: bytes) -> Shape:
         fields: list[Field] = []
@@ -92,7 +147,7 @@ class BlockReader:
                     self._table.add(name, value)
                     steady = False
                 elif name in HOLES:
-                    prefix = HOLES[name]
+                    prefix = HOLES[name].prefix
                     learnable = learnable and plain and value.startswith(prefix)
                     cuts.append((len(fields), start + len(prefix), stop))
                 position = stop
@@ -103,9 +158,11 @@ class BlockReader:
         if not steady:
             self.shapes.clear()
             self._sources.clear()
-        elif learnable:
-            self._learn(block, tuple(fields), cuts)
-        return Shape(tuple(fields), (), None)
+            return Shape(tuple(fields))
+        shape = Shape(tuple(fields))
+        if learnable and not shape.malformed:
+            self._learn(block, shape.fields, cuts)
+        return shape
 
     def _literal(self, block: bytes, position: int, prefix: int) -> tuple[bytes, int, int, bool]:
         """(name, start and stop of the value, whether the value is plain octets)."""
@@ -130,8 +187,9 @@ class BlockReader:
             return
         head = len(block).to_bytes(3, "big") + b"\x01\x04"
         parts, position = [re.escape(head), rb"([\x00-\x7f]...)"], 0
-        for _, start, stop in cuts:
-            parts += [re.escape(block[position:start]), b"(.{%d})" % (stop - start)]
+        for index, start, stop in cuts:
+            pattern = HOLES[fields[index][0]].pattern
+            parts += [re.escape(block[position:start]), pattern.replace(b"%d", b"%d" % (stop - start))]
             position = stop
         parts += [re.escape(block[position:]), rb"\x00(..)\x00\x01\1"]
         source = b"".join(parts)
@@ -139,9 +197,10 @@ class BlockReader:
             return
         self._sources.add(source)
         self._learnt += 1
-        pattern = re.compile(source, re.DOTALL)
-        shape = Shape(fields, tuple(index for index, _, _ in cuts), pattern.match)
-        self.shapes.setdefault(head, []).append(shape)
+        shape = Shape(fields)
+        shape.holes = tuple(index for index, _, _ in cuts)
+        shape.known = True
+        self.shapes.setdefault(head, []).append((shape, re.compile(source, re.DOTALL).match))
 
 
 def _integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:

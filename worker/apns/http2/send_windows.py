@@ -34,12 +34,12 @@ class SendWindows:
                 return sent
             self._credit[stream_id] = self._credit.get(stream_id, 0) - len(part)
 
-    def grant(self, stream_id: int, increment: int) -> bool:
-        """Enlarge a window; False where it would exceed the largest allowed."""
+    def grant(self, stream_id: int, increment: int, *, live: bool) -> bool:
+        """Enlarge a window; False where it would exceed the largest allowed. A stream that is not live needs none."""
         if not stream_id:
             self._connection += increment
             return self._connection <= frames.MAX_WINDOW
-        if stream_id in self._waiting:
+        if live or stream_id in self._waiting:
             self._credit[stream_id] = self._credit.get(stream_id, 0) + increment
             return self._initial + self._credit[stream_id] <= frames.MAX_WINDOW
         return True

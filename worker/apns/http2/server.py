@@ -1,40 +1,27 @@
 """The server's side of HTTP/2 (RFC 9113) for many small POSTs with small answers. Sans-I/O: bytes in, requests out.
 
-`receive` takes what arrived and returns complete requests; `respond` and its neighbours queue frames; `take` hands over what is to be
-written. A client's violation queues GOAWAY, sets `error` and makes the connection deaf. Nothing here knows about notifications, but
-that requests repeat their header blocks (`header_blocks`).
+`receive` takes what arrived and returns complete requests; `respond` and its neighbours queue frames; `take` hands over
+what is to be written. A client's violation queues GOAWAY, sets `error` and makes the connection deaf. Nothing here knows
+about notifications, but that requests repeat their header blocks (`header_blocks`).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from worker.apns.http2 import frames
 from worker.apns.http2.frames import ErrorCode
 from worker.apns.http2.header_blocks import BlockError, BlockReader, Shape
 from worker.apns.http2.send_windows import SendWindows
+from worker.apns.http2.server_limits import Announced, Limits, ReceiveWindow
 
 #: Octets of a header block over all its frames, before it is decoded.
 MAX_BLOCK: Final = 65_536
+_FRAME_SIZES: Final = (frames.DEFAULT_MAX_FRAME_SIZE, frames.LARGEST_MAX_FRAME_SIZE)
 _SHRINK_TABLE: Final = b"\x20"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
-    """What the server announces at the start."""
-
-    max_streams: int = 1000
-    #: Octets a stream may send before it is given more.
-    stream_window: int = frames.DEFAULT_WINDOW
-    #: Octets the connection may send before it is given more.
-    connection_window: int = 1 << 20
-    max_header_list: int = 8000
-    #: Octets of a body that are kept; a longer one is handed on at once, cut there.
-    max_body: int = 8192
-
-
 class Request(NamedTuple):
-    """A complete request. `values` fill the holes of `shape`."""
+    """A complete request. `values` fill the holes of `shape`; those of a shape read from its pattern are well-formed."""
 
     stream_id: int
     shape: Shape
@@ -69,7 +56,7 @@ class ServerConnection:
     def __init__(self, announced: Announced) -> None:
         self._announced = announced
         self._reader = BlockReader(max_list_size=announced.max_header_list)
-        self._rest = frames.PREFACE[:0]
+        self._rest = b""
         self._greeted = False
         self._out: list[bytes] = []
         self._uploads: dict[int, _Upload] = {}
@@ -79,19 +66,12 @@ class ServerConnection:
         #: Streams above this are ignored: a GOAWAY said so.
         self.last_allowed = frames.MAX_STREAM_ID
         self.error: str | None = None
-        #: Gives back the window that bodies use up. Off: the window closes.
-        self.replenish = True
-        self._window = announced.connection_window
-        self._unreturned = 0
-        self.max_streams = announced.max_streams
-        self._stream_window = announced.stream_window
-        #: Settings sent and not yet acknowledged, and the limits enforced until then.
-        self._unacknowledged: list[dict[int, int]] = []
-        self._streams_enforced = announced.max_streams
-        self._window_enforced = announced.stream_window
+        self.limits = Limits(announced)
+        self.window = ReceiveWindow(announced.connection_window)
         self._sending = SendWindows()
         self._shrink_table = False
         self._table_shrunk = False
+        #: The stream, the flags and what has arrived of a header block in several frames.
         self._block: tuple[int, int, bytearray] | None = None
         self._handlers: dict[int, Callable[[int, int, bytes, list[Request]], None]] = {
             frames.DATA: self._on_data,
@@ -110,17 +90,8 @@ class ServerConnection:
 
     def start(self) -> None:
         """Queue the server's preface."""
-        announced = self._announced
-        self._send_settings(
-            {
-                frames.SETTINGS_MAX_CONCURRENT_STREAMS: announced.max_streams,
-                frames.SETTINGS_INITIAL_WINDOW_SIZE: announced.stream_window,
-                frames.SETTINGS_MAX_HEADER_LIST_SIZE: announced.max_header_list,
-            }
-        )
-        extra = announced.connection_window - frames.DEFAULT_WINDOW
-        if extra > 0:
-            self._out.append(frames.pack_window_update(0, extra))
+        self.change_settings(self._announced.settings())
+        self._out.append(self.window.start())
 
     def take(self) -> bytes:
         """What is to be written now."""
@@ -139,6 +110,8 @@ class ServerConnection:
         self.respond_headers(stream_id, block, end_stream=not body)
         if body:
             self._out += self._sending.send(stream_id, body)
+        else:
+            self._sending.drop(stream_id)
         self.forget(stream_id)
 
     def respond_with_trailers(self, stream_id: int, block: bytes, body: bytes, trailers: bytes) -> None:
@@ -157,20 +130,21 @@ class ServerConnection:
         size = frames.DEFAULT_MAX_FRAME_SIZE
         self._out.append(frames.pack_headers(stream_id, block, end_stream=end_stream, max_frame_size=size))
 
-    def accept(self, stream_id: int, block: bytes) -> None:
-        """`respond` for a small block without a body: the path of nearly every answer."""
-        if stream_id in self.open and not self._shrink_table and stream_id not in self._uploads:
-            self.open.discard(stream_id)
-            self._out.append(
-                b"\x00%c%c\x01\x05%b%b" % (len(block) >> 8, len(block) & 0xFF, stream_id.to_bytes(4, "big"), block)
-            )
-        else:
-            self.respond(stream_id, block)
+    @property
+    def takes_answers(self) -> bool:
+        """Whether whole answers may be queued by `answered`: no header table is to be shrunk first."""
+        return not self._shrink_table
+
+    def answered(self, stream_ids: Iterable[int], answers: Iterable[bytes]) -> None:
+        """Queue whole answers, each one HEADERS frame with END_STREAM, to streams that `receive` gave and end them."""
+        self.open.difference_update(stream_ids)
+        self._out += answers
 
     def reset(self, stream_id: int, code: int) -> None:
         """End a stream with RST_STREAM."""
         self._out.append(frames.pack_rst_stream(stream_id, code))
         self._uploads.pop(stream_id, None)
+        self._sending.drop(stream_id)
         self.open.discard(stream_id)
 
     def forget(self, stream_id: int) -> None:
@@ -186,25 +160,16 @@ class ServerConnection:
 
     def change_settings(self, settings: Mapping[int, int]) -> None:
         """Announce new settings; a lower limit is enforced from their acknowledgement on."""
-        self._send_settings(dict(settings))
+        self._out.append(self.limits.announce(settings))
 
     def reopen_window(self) -> None:
-        """Replenish again, from what is owed by now."""
-        self.replenish = True
+        """Give back what is owed, and go on doing so."""
+        self.window.replenish = True
         for stream_id, upload in self._uploads.items():
             if owed := upload.received - upload.granted:
                 upload.granted += owed
                 self._out.append(frames.pack_window_update(stream_id, owed))
-        if self._unreturned:
-            self._give_back()
-
-    def _send_settings(self, settings: dict[int, int]) -> None:
-        self._out.append(frames.pack_settings(settings))
-        self._unacknowledged.append(settings)
-        self.max_streams = settings.get(frames.SETTINGS_MAX_CONCURRENT_STREAMS, self.max_streams)
-        self._stream_window = settings.get(frames.SETTINGS_INITIAL_WINDOW_SIZE, self._stream_window)
-        self._streams_enforced = max(self._streams_enforced, self.max_streams)
-        self._window_enforced = max(self._window_enforced, self._stream_window)
+        self._out.append(self.window.refill(at_once=True))
 
     # What arrives.
 
@@ -245,33 +210,36 @@ class ServerConnection:
             self._on_frame(kind, flags, stream_id, data[position + frames.FRAME_HEADER_SIZE : stop], requests)
             position = stop
         self._rest = data[position:]
-        self._return_window()
+        if refill := self.window.refill():
+            self._out.append(refill)
 
     def _known(self, data: bytes, position: int, requests: list[Request]) -> int:
         """Read requests of known shapes from `position` on; the position of the first frame that is something else."""
-        shapes, open_, end, uploads = self._reader.shapes, self.open, len(data), self._uploads
-        if self._block is not None or self.last_allowed != frames.MAX_STREAM_ID:
+        if self._block is not None or self.last_allowed != frames.MAX_STREAM_ID or not self._reader.shapes:
             return position
-        last, window, room = self.last_stream_id, self._window, self._streams_enforced - len(uploads)
-        largest = min(self._window_enforced, self._announced.max_body, frames.DEFAULT_MAX_FRAME_SIZE)
-        while True:
-            for shape in shapes.get(data[position : position + 5], ()):
-                if (found := shape.match(data, position)) is not None:  # type: ignore[misc]
-                    break
-            else:
-                break
-            head, *values, size = found.groups()
-            stream_id, length, start = int.from_bytes(head, "big"), int.from_bytes(size, "big"), found.end()
-            if stream_id <= last or not stream_id & 1 or length > largest or length > window or len(open_) >= room:
-                break
+        # One pass with everything in local names: at this place a microsecond is a tenth of the whole.
+        end, last, left = len(data), self.last_stream_id, self.window.left
+        room = self.limits.streams - len(self._uploads) - len(self.open)
+        largest = min(self.limits.window, self._announced.max_body, frames.DEFAULT_MAX_FRAME_SIZE)
+        read: list[Request] = []
+        number, known = int.from_bytes, self._reader.match(data, position)
+        while known is not None:
+            shape, match, found = known
+            head, *_, size = groups = found.groups()
+            stream_id, length, start = number(head, "big"), number(size, "big"), found.end()
             stop = start + length
-            if stop > end:
+            if stream_id <= last or not stream_id & 1 or length > largest or length > left or not room or stop > end:
                 break
-            requests.append(Request(stream_id, shape, tuple(values), data[start:stop]))
-            open_.add(stream_id)
-            last, position, window = stream_id, stop, window - length
-        self._unreturned += self._window - window
-        self.last_stream_id, self._window = last, window
+            if shape.length is not None and shape.length != length:
+                break
+            read.append(Request(stream_id, shape, groups[1:-1], data[start:stop]))
+            last, position, left, room = stream_id, stop, left - length, room - 1
+            again = match(data, position)
+            known = (shape, match, again) if again is not None else self._reader.match(data, position)
+        self.window.use(self.window.left - left)
+        self.open.update([request[0] for request in read])
+        requests += read
+        self.last_stream_id = last
         return position
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
@@ -311,7 +279,7 @@ class ServerConnection:
         if stream_id > self.last_allowed:
             return
         self.last_stream_id = stream_id
-        if len(self.open) + len(self._uploads) >= self._streams_enforced:
+        if len(self.open) + len(self._uploads) >= self.limits.streams:
             self.reset(stream_id, ErrorCode.REFUSED_STREAM)
         elif flags & frames.FLAG_END_STREAM:
             self._complete(stream_id, shape, b"", requests)
@@ -330,15 +298,13 @@ class ServerConnection:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "DATA does not fit its flags")
         if stream_id > self.last_stream_id and stream_id <= self.last_allowed:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
-        self._window -= len(payload)
-        self._unreturned += len(payload)
-        if self._window < 0:
+        if not self.window.use(len(payload)):
             raise ViolationError(ErrorCode.FLOW_CONTROL_ERROR, "connection window is overrun")
         upload = self._uploads.get(stream_id)
         if upload is None:
             return
         upload.received += len(payload)
-        if upload.received > self._window_enforced + upload.granted:
+        if upload.received > self.limits.window + upload.granted:
             raise ViolationError(ErrorCode.FLOW_CONTROL_ERROR, "stream window is overrun")
         upload.body += content
         if flags & frames.FLAG_END_STREAM:
@@ -353,11 +319,16 @@ class ServerConnection:
         if len(upload.body) > most and stream_id not in self.open:
             self._complete(stream_id, upload.shape, bytes(upload.body), requests)
         del upload.body[most + 1 :]
-        if self.replenish and length:
+        if self.window.replenish and length:
             upload.granted += length
             self._out.append(frames.pack_window_update(stream_id, length))
 
     def _complete(self, stream_id: int, shape: Shape, body: bytes, requests: list[Request]) -> None:
+        """The request is whole, or its body is longer than is kept."""
+        cut = len(body) > self._announced.max_body
+        if shape.malformed or not (cut or shape.length in (None, len(body))):
+            self.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            return
         self.open.add(stream_id)
         requests.append(Request(stream_id, shape, (), body))
 
@@ -391,7 +362,8 @@ class ServerConnection:
         if stream_id or len(payload) % 6 or (flags & frames.FLAG_ACK and payload):
             raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS has the wrong size")
         if flags & frames.FLAG_ACK:
-            self._on_acknowledgement()
+            if not self.limits.acknowledge():
+                raise ViolationError(ErrorCode.PROTOCOL_ERROR, "acknowledgement of no SETTINGS")
             return
         for key, value in frames.unpack_settings(payload):
             self._on_setting(key, value)
@@ -409,31 +381,14 @@ class ServerConnection:
             self._table_shrunk = True
         elif key == frames.SETTINGS_ENABLE_PUSH and value > 1:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is not 0 or 1")
-        elif key == frames.SETTINGS_MAX_FRAME_SIZE:
-            if not frames.DEFAULT_MAX_FRAME_SIZE <= value <= frames.LARGEST_MAX_FRAME_SIZE:
-                raise ViolationError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
-
-    def _on_acknowledgement(self) -> None:
-        if not self._unacknowledged:
-            raise ViolationError(ErrorCode.PROTOCOL_ERROR, "acknowledgement of no SETTINGS")
-        self._unacknowledged.pop(0)
-        if not self._unacknowledged:
-            self._streams_enforced = self.max_streams
-            self._window_enforced = self._stream_window
+        elif key == frames.SETTINGS_MAX_FRAME_SIZE and not _FRAME_SIZES[0] <= value <= _FRAME_SIZES[1]:
+            raise ViolationError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
         if len(payload) != 4:
             raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has the wrong size")
         increment = frames.unpack_increment(payload)
-        if not increment or not self._sending.grant(stream_id, increment):
+        live = not stream_id or stream_id in self.open or stream_id in self._uploads
+        if not increment or not self._sending.grant(stream_id, increment, live=live):
             raise ViolationError(ErrorCode.FLOW_CONTROL_ERROR, "WINDOW_UPDATE is zero or overflows")
         self._out += self._sending.flush()
-
-    def _return_window(self) -> None:
-        if self.replenish and self._unreturned * 2 >= self._announced.connection_window:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        self._out.append(frames.pack_window_update(0, self._unreturned))
-        self._window += self._unreturned
-        self._unreturned = 0

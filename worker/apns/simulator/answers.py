@@ -9,7 +9,8 @@ from worker.apns.simulator.script import Answer
 
 _STATIC_STATUS: Final = {200: b"\x88", 204: b"\x89", 400: b"\x8c", 404: b"\x8d", 500: b"\x8e"}
 _ID_PREFIX: Final = b"\x00\x07apns-id\x24"
-_ACCEPTED: Final = _STATIC_STATUS[200] + _ID_PREFIX
+#: The frame of nearly every answer: 200 and the `apns-id`, for a stream id of four octets and an id of 36.
+ACCEPTED_FRAME: Final = b"\x00\x00\x2f\x01\x05%b" + _STATIC_STATUS[200] + _ID_PREFIX + b"%b"
 _JSON: Final = b"\x0f\x10\x10application/json"
 
 
@@ -26,11 +27,6 @@ def status_field(status: int) -> bytes:
 def new_id() -> str:
     """An `apns-id` as APNs makes them where the request has none: upper case."""
     return str(uuid.uuid4()).upper()
-
-
-def accepted_block(apns_id: str) -> bytes:
-    """The header block of nearly every answer; `apns_id` has 36 characters."""
-    return _ACCEPTED + apns_id.encode()
 
 
 def answer_block(answer: Answer, apns_id: str, *, unique_id: bool) -> bytes:

@@ -7,15 +7,15 @@ import time
 from typing import Any, Final, NamedTuple, cast
 
 from worker.apns.http2 import frames
-from worker.apns.http2.server import Announced, Request, ServerConnection
+from worker.apns.http2.server import Request, ServerConnection
+from worker.apns.http2.server_limits import Announced
 from worker.apns.simulator import answers
 from worker.apns.simulator.client_certificate import read_certificate
 from worker.apns.simulator.inflict import inflict
-from worker.apns.simulator.judge import Judge, Refusal
+from worker.apns.simulator.judge import Judge, Refusal, refill
 from worker.apns.simulator.outlet import Outlet
 from worker.apns.simulator.player import Plan
 from worker.apns.simulator.provider_token import TokensOfConnection
-from worker.apns.simulator.record import Entry
 from worker.apns.simulator.rules import House, Push
 from worker.apns.simulator.script import OK, Answer
 from worker.apns.simulator.service import Service
@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         )
         self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
         self.outlet: Outlet
+        #: Done once the connection is gone.
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.requests = 0
         self.opened = time.time()
         #: A heap of requests whose answer is due later.
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
         self.raised = False
         self._bad_tokens = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._sandbox = settings.environment == "sandbox"
 
     # Life.
@@ -96,6 +99,9 @@ class Connection(asyncio.Protocol):
             self.enter(waiting, answered=False)
         self.waiting.clear()
         self._register.pop(self.number, None)
+        self.service.tell()
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     # Requests.
 
@@ -106,11 +112,46 @@ class Connection(asyncio.Protocol):
         if requests:
             now = time.time()
             self.requests += len(requests)
-            for request in requests:
+            rest = self._accept_plain(requests, now) if self._plain() else requests
+            for request in rest:
                 self._serve(request, now)
             if self.judge.trusted and not self.raised:
                 self._raise_streams()
         self.flush()
+
+    def _plain(self) -> bool:
+        """Whether nothing can befall a request of a known shape but to be accepted at once."""
+        return self.service.player.plain and self.judge.at_ease and not self._sandbox and self.core.takes_answers
+
+    def _accept_plain(self, requests: list[Request], now: float) -> list[Request]:
+        """Accept in one pass what `judge` and `plan` would, one by one; the requests that need them."""
+        rest: list[Request] = []
+        taken: list[Request] = []
+        frames_out: list[bytes] = []
+        named, share = self.service.player.named, self.service.player.share
+        shares = bool(self.service.player.script.shares)
+        for request in requests:
+            stream_id, shape, values, body = request
+            note = shape.note
+            if (
+                note is None
+                or now >= note.good_until
+                or not 0 < len(body) <= note.largest
+                or note.apns_id < 0
+                or values[note.token] in named
+            ):
+                rest.append(request)
+                continue
+            if shares and (answer := share(values[note.token].decode())) is not OK:
+                self._answer(request, refill(note, values), answer, now)
+                continue
+            frames_out.append(answers.ACCEPTED_FRAME % (stream_id.to_bytes(4, "big"), values[note.apns_id]))
+            taken.append(request)
+        if taken:
+            self.core.answered([request.stream_id for request in taken], frames_out)
+            self._bad_tokens = 0
+            self.service.record.accept(taken, now, self.number)
+        return rest
 
     def _raise_streams(self) -> None:
         self.raised = True
@@ -137,11 +178,15 @@ class Connection(asyncio.Protocol):
 
     def _arm(self) -> None:
         """Set the timer to the answer that is due first."""
-        if self._timer is not None or not self.waiting or self.deaf:
+        if not self.waiting or self.deaf:
             return
-        loop = asyncio.get_running_loop()
-        delay = self.waiting[0].due - time.time()
-        self._timer = loop.call_later(max(delay, 0.0), self._on_time)
+        due = self.waiting[0].due
+        if self._timer is not None:
+            if due >= self._timer_due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = asyncio.get_running_loop().call_later(max(due - time.time(), 0.0), self._on_time)
 
     def _on_time(self) -> None:
         self._timer = None
@@ -164,11 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, push: Push | Refusal, answer: Answer, arrived: float) -> None:
         apns_id = push.apns_id or answers.new_id()
-        if answer is OK and not self._sandbox:
-            self.core.accept(request.stream_id, answers.accepted_block(apns_id))
-            self._bad_tokens = 0
-        else:
-            self._answer_in_full(request.stream_id, answer, apns_id)
+        self._answer_in_full(request.stream_id, answer, apns_id)
         self._enter_values(request, push, answer, arrived, apns_id)
 
     def _answer_in_full(self, stream_id: int, answer: Answer, apns_id: str) -> None:
@@ -239,21 +280,8 @@ class Connection(asyncio.Protocol):
         rest: tuple[Any, ...] = ()
         if record.mode == "full" and isinstance(push, Push):
             rest = (*push[2:], request.body.decode("utf-8", "replace"))
-        at = arrived * 1000
-        record.entries.append(
-            Entry(
-                record.total,
-                push.token,
-                apns_id,
-                status,
-                answer.reason,
-                at,
-                self.number,
-                answered,
-                processed,
-                *rest,
-            )
-        )
+        about = (status, answer.reason, arrived * 1000, self.number, answered, processed)
+        record.add((record.total, push.token, apns_id, *about, *rest))
 
     def flush(self) -> None:
         """Write what is queued; close where nothing remains to be done."""
@@ -261,5 +289,6 @@ class Connection(asyncio.Protocol):
             return
         if out := self.core.take():
             self.outlet.write(out)
+        self.service.tell()
         if self.core.error is not None or (self.draining and not self.core.open and not self.waiting):
             self.outlet.close()

@@ -62,10 +62,7 @@ class Control:
         method, _, rest = head[0].partition(" ")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         try:
-            length = int(headers.get("content-length") or 0)
-            if length > MAX_BODY:
-                raise ControlError("413 Content Too Large", "the document is too large")
-            body = await reader.readexactly(length)
+            body = await _body(reader, int(headers.get("content-length") or 0))
             url = urlsplit(rest.split(" ")[0])
             query = {name: values[-1] for name, values in parse_qs(url.query).items()}
             return "200 OK", msgspec.json.encode(self._route(method, url.path, query, body))
@@ -104,11 +101,14 @@ class Control:
     def _entries(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
         after, limit = int(query.get("after", 0)), int(query.get("limit", PAGE))
         found = self._simulator.record.since(after, limit=limit)
-        if path == "/requests":
-            chosen = found
-        else:
-            chosen = [entry for entry in found if entry.accepted is (path == "/accepted")]
-        return [as_json(entry) for entry in chosen]
+        wanted = {"/requests": (True, False), "/accepted": (True,), "/refused": (False,)}[path]
+        return [as_json(entry) for entry in found if entry.accepted in wanted]
+
+
+async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
+    if length > MAX_BODY:
+        raise ControlError("413 Content Too Large", "the document is too large")
+    return await reader.readexactly(length)
 
 
 def as_json(entry: Entry) -> dict[str, Any]:

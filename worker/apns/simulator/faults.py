@@ -36,8 +36,11 @@ class Settings(_Fault, frozen=True, tag="settings"):
 
 
 class GoAway(_Fault, frozen=True, tag="goaway"):
-    """Sends GOAWAY. Streams above the last are dropped and count as unprocessed; `then` says what becomes of the connection:
-    `drain` answers the others first, `close` leaves them without an answer, `stay` keeps it open."""
+    """Sends GOAWAY. Streams above the last are dropped and count as unprocessed.
+
+    `then` says what becomes of the connection: `drain` answers the others first, `close` leaves them without an answer,
+    `stay` keeps it open.
+    """
 
     #: `middle` halves the streams in flight, `last` includes all of them, `max` is 2^31-1.
     last_stream_id: Literal["zero", "middle", "last", "max"] | int = "last"

@@ -81,7 +81,7 @@ def _on_connection(connection: "Connection", fault: faults.Fault) -> None:
             connection.deaf = True
             outlet.transport.pause_reading()
         case faults.ClosedWindow():
-            core.replenish = False
+            core.window.replenish = False
             _later(fault.seconds, connection.reopen_window)
         case faults.PauseReading():
             outlet.transport.pause_reading()

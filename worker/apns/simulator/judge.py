@@ -1,18 +1,17 @@
 """Judges the requests of one connection: the rules, its provider tokens, and what a known shape spares.
 
-The first accepted request of a shape is judged in full. What differs in the next ones of that shape is only what fills the holes, and
-each of those rules looks at one value alone; so only those values, the payload's size and the token's age are looked at again.
+The first accepted request of a shape is judged in full. What differs in the next ones is only what fills the holes, and
+each of those rules looks at one value alone, and the shape's pattern knows only values that are well-formed; so only the
+payload's size and the provider token's age are looked at again.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from worker.apns.http2.header_blocks import HOLES
 from worker.apns.http2.server import Request
 from worker.apns.simulator import rules
 from worker.apns.simulator.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
 from worker.apns.simulator.rules import House, Push
-
-_HEX: Final = b"0123456789abcdefABCDEF"
 
 
 class Refusal(NamedTuple):
@@ -23,7 +22,7 @@ class Refusal(NamedTuple):
     apns_id: str | None
 
 
-class _Note(NamedTuple):
+class Note(NamedTuple):
     """What is known of an accepted shape. The numbers are those of the holes, -1 for none."""
 
     push: Push
@@ -45,19 +44,22 @@ class Judge:
         #: Whether a request with a valid provider token, or any with a certificate, has been seen.
         self.trusted = tokens is None
 
+    @property
+    def at_ease(self) -> bool:
+        """Whether notes of accepted shapes hold: no provider token of this connection was objected to."""
+        return self._tokens is None or not self._tokens.soured
+
     def judge(self, request: Request, now: float) -> Push | Refusal:
         """The push, or why not. `now` is in seconds since the epoch."""
         note = request.shape.note
-        if note is not None and now < note.good_until:
-            push = _refill(note, request, self._tokens, now)
-            if push is not None:
-                return push
+        if note is not None and now < note.good_until and 0 < len(request.body) <= note.largest and self.at_ease:
+            return refill(note, request.values)
         fields = request.shape.headers(request.values)
         verdict = rules.judge(fields, len(request.body), self._house, lambda value: self._authorize(value, now))
         if isinstance(verdict, str):
             return _refusal(verdict, dict(fields))
         self.trusted = True
-        if request.shape.match is not None:
+        if request.shape.known:
             request.shape.note = _note(request, verdict, self._good_until)
         return verdict
 
@@ -73,38 +75,27 @@ class Judge:
         return None
 
 
-def _note(request: Request, push: Push, good_until: float) -> _Note:
+def _note(request: Request, push: Push, good_until: float) -> Note:
     holes = [request.shape.fields[index][0] for index in request.shape.holes]
     at = {name: holes.index(name) if name in holes else -1 for name in HOLES}
     largest = rules.payload_limit(push.push_type)
-    return _Note(
+    return Note(
         push, good_until, largest, at[b":path"], at[b"apns-id"], at[b"apns-expiration"], at[b"apns-collapse-id"]
     )
 
 
-def _refill(note: _Note, request: Request, tokens: TokensOfConnection | None, now: float) -> Push | None:
-    """The push of a request of an accepted shape; None where it needs the full judgement."""
-    values = request.values
-    token, apns_id, _, _, _, expiration, collapse_id = first = note.push
-    if not 0 < len(request.body) <= note.largest or (tokens is not None and now < tokens.blocked_until):
-        return None
+def refill(note: Note, values: tuple[bytes, ...]) -> Push:
+    """The push of another request of an accepted shape."""
+    token, apns_id, topic, push_type, priority, expiration, collapse_id = note.push
     if note.token >= 0:
-        raw = values[note.token]
-        if raw.translate(None, _HEX) or len(raw) & 1 or not raw:
-            return None
-        token = raw.decode().lower()
+        token = values[note.token].decode()
     if note.apns_id >= 0:
-        raw = values[note.apns_id]
-        if raw.translate(None, _HEX) != b"----" or len(raw) != 36 or raw[8:24:5] != b"----":
-            return None
-        apns_id = raw.decode().lower()
+        apns_id = values[note.apns_id].decode()
     if note.expiration >= 0:
-        if not (raw := values[note.expiration]).isdigit():
-            return None
-        expiration = int(raw)
+        expiration = int(values[note.expiration])
     if note.collapse_id >= 0:
         collapse_id = values[note.collapse_id].decode("utf-8", "replace")
-    return Push(token, apns_id, first.topic, first.push_type, first.priority, expiration, collapse_id)
+    return Push(token, apns_id, topic, push_type, priority, expiration, collapse_id)
 
 
 def _refusal(reason: str, headers: dict[bytes, bytes]) -> Refusal:

@@ -18,9 +18,6 @@ class Plan(NamedTuple):
     fault: Fault | None = None
 
 
-ACCEPT = Plan(OK)
-
-
 class _RuleState:
     __slots__ = ("left", "rule", "seen")
 
@@ -41,24 +38,21 @@ class Player:
         self._rules = [_RuleState(rule) for rule in script.rules if rule.on == "request"]
         self._connect = [_RuleState(rule) for rule in script.rules if rule.on == "connect"]
         self._tokens: dict[str, Answer] = {}
+        #: The tokens that have answers of their own.
+        self.named: frozenset[bytes] = frozenset()
+        #: Whether every other token is answered at once, and by shares alone.
+        self.plain = not (self._rules or script.latency)
         self.add_tokens(script.tokens)
 
     def add_tokens(self, tokens: Mapping[str, Answer]) -> None:
         """Answers for single tokens, beyond the script's own."""
         self._tokens |= {token.lower(): answer for token, answer in tokens.items()}
-        self._choose()
-
-    def _choose(self) -> None:
-        script = self.script
-        #: Nothing but token answers to look at.
-        self.plain = not (self._rules or script.shares or script.latency)
-        self.token_answers = self._tokens
+        self.named = frozenset(token.encode() for token in self._tokens)
 
     def plan(self, token: str, topic: str | None, push_type: str | None, connection: int, now: float) -> Plan:
         """What becomes of a request that the rules let pass."""
         if self.plain:
-            answer = self._tokens.get(token)
-            return ACCEPT if answer is None else Plan(answer)
+            return Plan(self._tokens.get(token) or self.share(token))
         answer, latency, fault = None, None, None
         for state in self._rules:
             rule = state.rule
@@ -71,7 +65,7 @@ class Player:
                 answer = answer or rule.answer
                 latency = rule.latency if latency is None else latency
                 fault = fault or rule.fault
-        answer = answer or self._tokens.get(token) or self._share(token)
+        answer = answer or self._tokens.get(token) or self.share(token)
         return Plan(answer, self._seconds(self.script.latency if latency is None else latency), fault)
 
     def on_connect(self, connection: int, now: float) -> Iterable[Fault]:
@@ -92,7 +86,8 @@ class Player:
         state.left -= 1
         return True
 
-    def _share(self, token: str) -> Answer:
+    def share(self, token: str) -> Answer:
+        """What the shares say of a request."""
         for share in self.script.shares:
             if self._lot(share, token) < share.share:
                 return share.answer

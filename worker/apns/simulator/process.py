@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -19,6 +20,9 @@ from worker.apns.simulator.script import Answer, Script
 from worker.apns.simulator.service import Settings
 from worker.apns.simulator.simulator import Simulator
 from worker.apns.simulator.thread import new_event_loop
+
+#: A record of a million rows of atoms has nothing to collect.
+GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
 class ControlClient:
@@ -136,6 +140,7 @@ class SimulatorProcess:
 
 def run(settings: Settings, *, as_json: bool) -> None:
     """Run until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
+    gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(settings, as_json=as_json))
 
@@ -153,7 +158,8 @@ async def _run(settings: Settings, *, as_json: bool) -> None:
             "ca": str(simulator.ca_path),
         }
         text = json.dumps(where) if as_json else _sentence(where)
-        print(text, flush=True)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
         await stopping.wait()
 
 

@@ -138,8 +138,9 @@ class TokensOfConnection:
         self._first: ProviderToken | None = None
         self._updated_at = 0.0
         self._expired = False
-        #: Until then every request is answered TooManyProviderTokenUpdates.
-        self.blocked_until = 0.0
+        self._blocked_until = 0.0
+        #: An update came too early, or a token expired: from then on every request is judged in full.
+        self.soured = False
 
     def admit(self, authorization: bytes | None, now: float) -> ProviderToken | str:
         """The token, or the reason of its refusal. `now` is in seconds since the epoch."""
@@ -150,17 +151,17 @@ class TokensOfConnection:
         if token is None or token.issued_at > now + LEEWAY:
             return "InvalidProviderToken"
         if self._expired or now - token.issued_at > MAX_AGE:
-            self._expired = True
+            self._expired = self.soured = True
             return "ExpiredProviderToken"
         if (reason := self._unfit(token)) is not None:
             return reason
         if raw not in self._seen:
             if self._seen and now - self._updated_at < UPDATE_INTERVAL:
-                self.blocked_until = self._updated_at + UPDATE_INTERVAL
+                self._blocked_until, self.soured = self._updated_at + UPDATE_INTERVAL, True
             else:
                 self._seen.add(raw)
                 self._updated_at = now
-        return "TooManyProviderTokenUpdates" if now < self.blocked_until else token
+        return "TooManyProviderTokenUpdates" if now < self._blocked_until else token
 
     def _unfit(self, token: ProviderToken) -> str | None:
         key = self._verifier.key(token.key_id)

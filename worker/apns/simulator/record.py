@@ -1,8 +1,12 @@
 """What a simulator has received and decided: entries, bounded, and counts, never bounded."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from worker.apns.http2.server import Request
+from worker.apns.simulator.judge import refill
 
 Mode = Literal["full", "compact", "counters"]
 
@@ -39,7 +43,8 @@ class Record:
 
     def __init__(self, mode: Mode = "full", limit: int = 1_000_000) -> None:
         self.mode = mode
-        self.entries: deque[Entry] = deque(maxlen=limit)
+        # Plain tuples of atoms: the garbage collector does not follow them.
+        self._rows: deque[tuple[Any, ...]] = deque(maxlen=limit)
         #: Requests decided, and accepted.
         self.total = 0
         self.accepted_total = 0
@@ -48,15 +53,38 @@ class Record:
         #: By status and reason; the answered 200s only in `accepted_total`.
         self.answers: Counter[tuple[int, str | None]] = Counter()
 
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Keep one entry, as the values of `Entry`; the last ones may be absent."""
+        self._rows.append(row)
+
+    def accept(self, requests: Sequence[Request], now: float, connection: int) -> None:
+        """Count, and keep as the mode says, accepted requests of known shapes. `now` is in seconds since the epoch."""
+        first, about = self.total + 1, (200, None, now * 1000, connection)
+        self.total += len(requests)
+        self.accepted_total += len(requests)
+        if self.mode == "compact":
+            for number, (_, shape, values, _) in enumerate(requests, first):
+                note = shape.note
+                self._rows.append((number, values[note.token].decode(), values[note.apns_id].decode(), *about))
+        elif self.mode == "full":
+            for number, (_, shape, values, body) in enumerate(requests, first):
+                token, apns_id, *rest = refill(shape.note, values)
+                self._rows.append((number, token, apns_id, *about, True, True, *rest, body.decode("utf-8", "replace")))
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All entries that are kept."""
+        return [Entry(*row) for row in tuple(self._rows)]
+
     @property
     def accepted(self) -> list[Entry]:
         """The entries of notifications that ring."""
-        return [entry for entry in tuple(self.entries) if entry.accepted]
+        return [entry for entry in self.entries if entry.accepted]
 
     @property
     def refused(self) -> list[Entry]:
         """The entries of all others."""
-        return [entry for entry in tuple(self.entries) if not entry.accepted]
+        return [entry for entry in self.entries if not entry.accepted]
 
     def count(self, status: int, reason: str | None, answered: bool, processed: bool) -> None:
         """Count one decided request."""
@@ -71,7 +99,8 @@ class Record:
 
     def since(self, number: int, limit: int) -> list[Entry]:
         """Up to `limit` entries after the one of that number."""
-        return list(islice((entry for entry in self.entries if entry.number > number), limit))
+        skipped = max(0, len(self._rows) - (self.total - number)) if number else 0
+        return [Entry(*row) for row in islice(self._rows, skipped, skipped + limit)]
 
     def counts(self) -> dict[str, object]:
         """Totals, and the answers by reason (accepted ones as `200`)."""
@@ -89,6 +118,6 @@ class Record:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.entries.clear()
+        self._rows.clear()
         self.answers.clear()
         self.total = self.accepted_total = self.unanswered = self.unprocessed = 0

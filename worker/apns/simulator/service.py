@@ -1,5 +1,6 @@
 """What all connections of one simulator share."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -62,7 +63,24 @@ class Service:
         #: Connections so far.
         self.connections_total = 0
         #: Stops listening for so many seconds; the listener sets it.
-        self.refuse: Callable[[float], None] = lambda seconds: None
+        self.refuse: Callable[[float], None] = _refuse_nothing
+        self._expected: list[tuple[int, asyncio.Future[None]]] = []
+
+    def expect_accepted(self, count: int) -> asyncio.Future[None]:
+        """Done once so many notifications were accepted."""
+        future = asyncio.get_running_loop().create_future()
+        self._expected.append((count, future))
+        self.tell()
+        return future
+
+    def tell(self) -> None:
+        """Tell who waits for a count that it is reached."""
+        if not self._expected:
+            return
+        for count, future in self._expected:
+            if self.record.accepted_total >= count and not future.done():
+                future.set_result(None)
+        self._expected = [(count, future) for count, future in self._expected if not future.done()]
 
     def set_script(self, script: Script) -> None:
         """Replace the script; its counts and clock start anew."""
@@ -80,3 +98,7 @@ class Service:
         """Forget the record and every script but the one given at the start."""
         self.record.clear()
         self.set_script(self.settings.script)
+
+
+def _refuse_nothing(_seconds: float) -> None:
+    """There is no listener."""

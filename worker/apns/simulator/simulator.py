@@ -55,10 +55,10 @@ class Simulator:
             self._server.close()
         if self._control is not None:
             await self._control.stop()
-        for connection in tuple(self.connections.values()):
+        connections = tuple(self.connections.values())
+        for connection in connections:
             connection.outlet.abort()
-        while self.connections:
-            await asyncio.sleep(0)
+        await asyncio.gather(*(connection.closed for connection in connections))
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -112,11 +112,9 @@ class Simulator:
             found.flush()
         return len(chosen)
 
-    async def wait_accepted(self, count: int, timeout: float = 10.0) -> None:
+    async def wait_accepted(self, count: int, seconds: float = 10.0) -> None:
         """Return once so many notifications were accepted. Raises TimeoutError."""
-        async with asyncio.timeout(timeout):
-            while self.record.accepted_total < count:
-                await asyncio.sleep(0.005)
+        await asyncio.wait_for(self.service.expect_accepted(count), seconds)
 
     def _prepare_tls(self) -> ssl.SSLContext:
         settings = self.settings

@@ -55,7 +55,7 @@ class SimulatorThread:
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(self._main())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that started this one
             self._error = error
             self._ready.set()
 
@@ -130,17 +130,17 @@ class SimulatorThread:
         """Forget the record and every script but the first."""
         self._call(self._simulator.reset)
 
-    def wait_accepted(self, count: int, timeout: float = PATIENCE) -> None:
+    def wait_accepted(self, count: int, seconds: float = PATIENCE) -> None:
         """Return once so many notifications were accepted. Raises TimeoutError."""
         assert self._loop is not None
-        waiting = self._simulator.wait_accepted(count, timeout)
-        asyncio.run_coroutine_threadsafe(waiting, self._loop).result(timeout + 1)
+        waiting = self._simulator.wait_accepted(count, seconds)
+        asyncio.run_coroutine_threadsafe(waiting, self._loop).result(seconds + 1)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is installed."""
+    """Of uvloop where it is installed."""
     try:
-        import uvloop
+        import uvloop  # noqa: PLC0415 - not everywhere there is one
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
