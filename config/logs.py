@@ -19,8 +19,13 @@ _SECRETS: Final = (
 )
 #: Attributes every record has; what remains came in through `extra`.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-#: Libraries that say at INFO what is of use to their authors.
-_TALKATIVE: Final = ("httpx", "httpcore", "hpack", "h2", "kombu", "amqp", "celery.redirected", "tornado.access")
+#: Libraries that say at INFO what is of use to their authors. Celery's two say it twice for every task.
+_TALKATIVE: Final = (
+    *("httpx", "httpcore", "hpack", "h2", "kombu", "amqp", "celery.redirected", "tornado.access"),
+    *("celery.worker.strategy", "celery.app.trace", "celery.beat"),
+)
+#: Whose own fields are shown. Celery attaches a task's whole message to its records.
+_OURS: Final = ("worker", "config", "producers", "benchmarks")
 
 
 def redact(text: str) -> str:
@@ -31,6 +36,8 @@ def redact(text: str) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    if record.name.partition(".")[0] not in _OURS:
+        return {}
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
@@ -40,7 +47,7 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         pairs = "".join(f"  {name}={value}" for name, value in _fields(record).items())
         return super().formatMessage(record) + pairs
 

@@ -22,7 +22,7 @@ def beat() -> None:
     from worker.embedded import attach
 
     signals.after_task_publish.connect(_pulse(attach(get_settings()).redis), weak=False)
-    app.start(["beat"])
+    app.start(["--quiet", "beat"])
 
 
 def _pulse(redis_url: str) -> Callable[..., None]:

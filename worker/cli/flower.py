@@ -26,4 +26,4 @@ def flower(
             )
         # Only this machine reaches it.
         os.environ.setdefault("FLOWER_UNAUTHENTICATED_API", "true")
-    app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300"])
+    app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])

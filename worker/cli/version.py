@@ -1,10 +1,10 @@
 """`carillon version`."""
 
-from importlib.metadata import version
+from importlib import metadata
 
 import typer
 
 
 def version() -> None:
     """Show the version."""
-    typer.echo(f"carillon {version('carillon')}")
+    typer.echo(f"carillon {metadata.version('carillon')}")

@@ -1,5 +1,6 @@
 """`carillon worker`."""
 
+import warnings
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,12 +21,16 @@ def worker(
     name: Annotated[str, typer.Option(help="Name in Flower; several of one name on one machine need their own.")] = "",
 ) -> None:
     """Run a worker: expands messages and delivers to devices. Start as many as needed, on as many machines."""
+    from celery.exceptions import SecurityWarning
+
     from config.celeryconfig import LANES
     from worker.app import app
 
+    # Of running as root, where a message could run code. Only JSON is taken here.
+    warnings.simplefilter("ignore", SecurityWarning)
     app.worker_main(
         [
-            *("worker", "--queues", ",".join(LANES[lane])),
+            *("--quiet", "worker", "--queues", ",".join(LANES[lane])),
             *("--pool", "threads", "--concurrency", str(concurrency)),
             *("--hostname", f"{name or lane}@%h"),
             *("--without-gossip", "--without-mingle"),  # workers need not know of each other: Redis and Postgres decide

@@ -1,0 +1,96 @@
+"""Keeps child processes alive, passes on what they print, and stops them all. Knows nothing of Carillon."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+#: Seconds between the deaths of a child and its next start, so that one that cannot run does not eat the machine.
+RESTART_PAUSE: Final = 1.0
+
+Say = Callable[[str, str], None]
+
+
+class Child:
+    """One command that is to be running. Its lines go to `say(name, line)`."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
+        self.name = name
+        self._command = tuple(command)
+        self._environ = dict(environ)
+        self._say = say
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._due = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start it in a session of its own: a Ctrl-C in the terminal is for the supervisor, who stops it in order."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._pass_on, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def tend(self) -> None:
+        """Start it again some time after it died."""
+        if self._process is None or self._process.poll() is None:
+            return
+        if not self._due:
+            self._say(self.name, f"ended with exit code {self._process.returncode}, starting it again")
+            self._due = time.monotonic() + RESTART_PAUSE
+        elif time.monotonic() >= self._due:
+            self._due = 0.0
+            self._close()
+            self.start()
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic), then kill."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._say(self.name, "did not stop in time and is killed")
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.join(5)
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+        self._process = None
+
+    def _pass_on(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._say(self.name, line.rstrip("\n"))
+
+
+def stop_all(children: Sequence[Child], grace: float) -> None:
+    """Ask all at once, wait `grace` seconds for all together, then kill what is left."""
+    deadline = time.monotonic() + grace
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.wait(deadline)

@@ -1,0 +1,35 @@
+"""`carillon health`: what a container, a load balancer or a person asks."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from worker.cli.worker import Lane
+
+
+def health(
+    lane: Annotated[list[Lane] | None, typer.Option(help="Only this lane's worker; repeatable.")] = None,
+    beat: Annotated[bool, typer.Option("--beat", help="Only beat.")] = False,
+    engines: Annotated[bool, typer.Option("--engines", help="Only Redis, Postgres and its schema.")] = False,
+    flower: Annotated[str, typer.Option(metavar="URL", help="Only the Flower at this address.")] = "",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
+) -> None:
+    """Ask every part for a sign of life, or only those named. Exit code 1 when one gives none, with what to do.
+
+    A worker is well when a task put into its lane's queue came out of it done: a process can live and consume nothing.
+    """
+    from worker.cli import _checks
+
+    everything = not (lane or beat or engines or flower)
+    lanes = [Lane.URGENT, Lane.BULK] if everything else list(lane or [])
+    if Lane.ALL in lanes:
+        lanes = [Lane.URGENT, Lane.BULK]
+    plan = _checks.Plan(
+        lanes=[str(name) for name in lanes], beat=beat or everything, engines=engines or everything, flower=flower
+    )
+    findings = _checks.examine(plan, timeout)
+    for finding in findings:
+        mark = "ok  " if finding.well else "FAIL"
+        typer.echo(f"{mark} {finding.part}: {finding.text}", err=not finding.well)
+    sys.exit(not all(finding.well for finding in findings))

@@ -1,0 +1,126 @@
+"""`carillon up`: the whole system on this machine, for development."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Final
+
+import typer
+
+DEFAULT_PORT: Final = 5555
+#: Seconds for every part to come up before those that have not are named.
+PATIENCE: Final = 60.0
+_COLOURS: Final = {"urgent": "cyan", "bulk": "blue", "beat": "magenta", "flower": "yellow", "carillon": "green"}
+
+
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Flower's port; by default 5555 or a free one.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once in each worker.")] = 8,
+) -> None:
+    """Run the whole system for development: engines, migrations, workers, beat and Flower. Ctrl-C ends all of it.
+
+    Engines are embedded unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others. A part that dies is started again.
+    """
+    from config.settings import get_settings
+    from worker.cli._supervisor import Child, stop_all
+    from worker.cli.migrate import migrate_when_up
+    from worker.embedded import engines
+
+    stop = _stop_on_signals()
+    settings = get_settings()
+    port = port or _free_port()
+    commands = _commands(port, concurrency)
+    say = _printer()
+    with engines(settings) as urls:
+        for version in migrate_when_up(urls.postgres, 30):
+            say("carillon", f"migration {version} applied")
+        # The same directory from whatever place, and lines as they are written.
+        environ = os.environ | {"CARILLON_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
+        root = str(Path(__file__).parents[2])
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        base = (sys.executable, "-m", "worker.cli._child")
+        children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
+        try:
+            for child in children:
+                child.start()
+            _tend(children, stop, lambda: _announce(say, urls, port))
+        finally:
+            say("carillon", "stopping")
+            stop_all(children, settings.shutdown_timeout + 10)
+    say("carillon", "stopped, nothing is left running")
+
+
+def _commands(port: int, concurrency: int) -> dict[str, list[str]]:
+    return {
+        "urgent": ["worker", "--lane", "urgent", "--concurrency", str(concurrency)],
+        "bulk": ["worker", "--lane", "bulk", "--concurrency", str(concurrency)],
+        "beat": ["beat"],
+        "flower": ["flower", "--port", str(port)],
+    }
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def asked(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, asked)
+    return stop
+
+
+def _tend(children: list[Any], stop: threading.Event, announce: Any) -> None:
+    """Until `stop`: keep the children alive; once every part has given a sign of life, announce it."""
+    ready = threading.Thread(target=announce, daemon=True)
+    ready.start()
+    while not stop.wait(0.2):
+        for child in children:
+            child.tend()
+
+
+def _announce(say: Any, urls: Any, port: int) -> None:
+    from worker.cli._checks import Plan, examine
+
+    plan = Plan(lanes=["urgent", "bulk"], beat=True, engines=True, flower=f"http://127.0.0.1:{port}")
+    began = time.monotonic()
+    while faults := [finding for finding in examine(plan, timeout=5) if not finding.well]:
+        if time.monotonic() - began > PATIENCE:
+            for finding in faults:
+                say("carillon", f"{finding.part}: {finding.text}")
+            began = time.monotonic()
+        time.sleep(0.5)
+    say("carillon", "everything is up")
+    say("carillon", f"Flower    http://127.0.0.1:{port}")
+    say("carillon", f"Redis     {urls.redis}")
+    say("carillon", f"Postgres  {urls.postgres}")
+    say("carillon", "Ctrl-C ends all of it")
+
+
+def _printer() -> Any:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+
+    def say(name: str, line: str) -> None:
+        console.print(Text.assemble((f"{name:<8} ", _COLOURS.get(name, "")), line))
+
+    return say
+
+
+def _free_port() -> int:
+    for port in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SystemExit("carillon: no free port for Flower")
