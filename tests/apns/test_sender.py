@@ -14,9 +14,10 @@ from dataclasses import replace
 import pytest
 
 from tests.apns.h2_server import H2Server, Request, server_context
-from tests.apns.push_certificates import p12, push_certificate
+from tests.apns.push_certificates import p12, push_certificate, topic_list
 from worker.apns.certificate import CertificateError
-from worker.apns.sender import HOSTS, Sender, host_for
+from worker.apns.route import HOSTS, host_for
+from worker.apns.sender import Sender
 from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 
@@ -197,10 +198,23 @@ def test_closing_twice_or_unused_is_no_trouble(factory: Factory) -> None:
 def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: Sender, factory: Factory) -> None:
     with pytest.raises(CertificateError, match="not a push certificate"):
         sender.send(
-            replace(PROVIDER, certificate=p12(push_certificate(marks=()))), batch(1), authorization=None, deadline=5
+            replace(PROVIDER, certificate=p12(push_certificate(marks=(), days=36_500))),
+            batch(1),
+            authorization=None,
+            deadline=5,
         )
     assert factory.made == []
     assert sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5) == [Answer(400, "R")]
+
+
+def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Sender, factory: Factory) -> None:
+    # The test's certificates count from a fixed day; the sender reads the real clock.
+    document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
+    provider = replace(PROVIDER, certificate=document, team_id="", key_id="", key="")
+    assert sender.send(provider, batch(1), authorization=None, deadline=5) == [Answer(400, "R")]
+    with pytest.raises(CertificateError, match=r"not for io\.other"):
+        sender.send(replace(provider, topic="io.other"), batch(1), authorization=None, deadline=5)
+    assert [transport.batches for transport in factory.made] == [1]
 
 
 FORKING = """

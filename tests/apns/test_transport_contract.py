@@ -1,6 +1,7 @@
 """What the road may rely on, whichever transport carries its notifications. The server is built on a library we did not write."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
@@ -132,6 +133,20 @@ def test_a_request_has_apples_headers_and_the_payload_as_it_was(make: Make) -> N
     assert expected.items() <= first.headers.items()
     assert first.body == full.payload
     assert {"apns-expiration", "apns-collapse-id"}.isdisjoint(second.headers)
+
+
+def test_no_token_text_or_credential_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    async def script(request: Request) -> None:
+        if by_number(request) % 2:
+            request.answer(400, {"reason": "BadDeviceToken"})
+        else:
+            request.reset(2)
+
+    secret = [notification(n, payload=b'{"aps":{"alert":"a-secret"}}') for n in range(0xABCDEF00, 0xABCDEF06)]
+    with H2Server(script) as server, caplog.at_level(logging.DEBUG):
+        through(make, server, lambda t: t.send(secret, authorization="the-jwt", deadline=5))
+    logged = "".join(record.getMessage() for record in caplog.records if record.threadName != "h2-server")
+    assert not any(word in logged for word in ("abcdef0", "a-secret", "the-jwt"))
 
 
 def test_nothing_to_send_is_no_trouble(make: Make) -> None:

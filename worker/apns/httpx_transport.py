@@ -6,6 +6,7 @@ has a deadline of ours, and a lane on which one passed is given up. Decides noth
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ STREAMS: Final = 100
 CONNECT_SECONDS: Final = 10.0
 #: Seconds a closing client may take; a hung one would take for ever.
 _CLOSE_SECONDS: Final = 1.0
+# These write every URL, and with it the device token, at INFO, and headers with the provider token at DEBUG.
+for _talkative in ("httpx", "httpcore", "hpack"):
+    logging.getLogger(_talkative).setLevel(logging.WARNING)
 _SENT_FROM: Final = "http2.send_request_headers.started"
 
 

@@ -12,19 +12,16 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from worker.apns.certificate import Certificate, load, tls_context
+from worker.apns.certificate import Certificate
+from worker.apns.route import Route
 from worker.apns.transport import Endpoint, Transport, TransportClosed
-from worker.core.model import NoAnswer, Notification, Provider, Response
+from worker.core.model import Environment, NoAnswer, Notification, Provider, Response
 
 #: Makes the transport to an endpoint. Called on the sender's thread.
 Factory = Callable[[Endpoint, ssl.SSLContext], Transport]
 
-#: Apple's hosts. A provider without a host of its own goes to its environment's.
-HOSTS: Final = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
 #: Seconds that the requests in flight to a host or credential that a provider has left may take.
 LEAVE_SECONDS: Final = 30.0
 #: Seconds beyond a deadline after which the loop itself must be stuck, and a caller is let go.
@@ -45,11 +42,6 @@ class SenderStats(NamedTuple):
     answered: int
     not_sent: int
     unknown: int
-
-
-def host_for(provider: Provider) -> str:
-    """The provider's own host; the production host on a sandbox provider is the default nobody changed."""
-    return HOSTS[provider.environment] if provider.host == HOSTS["production"] else provider.host
 
 
 class Sender:
@@ -76,7 +68,7 @@ class Sender:
         """One response for each notification, in their order; blocks for at most `deadline` seconds and a grace.
 
         `authorization` is the provider token, None with a certificate. Raises `CertificateError` where the provider's
-        certificate or CA cannot be used, `TransportClosed` after `close`.
+        certificate or CA cannot be used for what it is to send, `TransportClosed` after `close`.
         """
         running = self._start()
         work = running.send(provider, notifications, authorization, deadline)
@@ -131,31 +123,19 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """What two providers must share to share connections: APNs binds a connection to one team and kind of key."""
+class _Way(NamedTuple):
+    """An open way to APNs."""
 
-    host: str
-    port: int
-    ca: str | None
-    team_id: str
-    key_id: str
-    key: str
-    certificate: bytes | None
-    password: str | None
+    transport: Transport
+    certificate: Certificate | None
 
-    @classmethod
-    def of(cls, provider: Provider) -> "_Route":
-        return cls(
-            host_for(provider),
-            provider.port,
-            provider.ca,
-            provider.team_id,
-            provider.key_id,
-            provider.key,
-            provider.certificate,
-            provider.certificate_password,
-        )
+
+class _Use(NamedTuple):
+    """How a provider uses a way, as it was last seen."""
+
+    route: Route
+    topic: str
+    environment: Environment
 
 
 class _Running:
@@ -164,8 +144,8 @@ class _Running:
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
         self._loop = _new_loop()
-        self._transports: dict[_Route, Transport] = {}
-        self._routes: dict[int, _Route] = {}
+        self._ways: dict[Route, _Way] = {}
+        self._uses: dict[int, _Use] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._in_flight = self._batches = self._answered = self._not_sent = self._unknown = 0
         self._closing = False
@@ -208,7 +188,7 @@ class _Running:
 
     def stats(self) -> SenderStats:
         return SenderStats(
-            len(self._transports), self._in_flight, self._batches, self._answered, self._not_sent, self._unknown
+            len(self._ways), self._in_flight, self._batches, self._answered, self._not_sent, self._unknown
         )
 
     def stop(self, drain: float) -> None:
@@ -231,35 +211,34 @@ class _Running:
         self._loop.close()
 
     def _transport(self, provider: Provider) -> Transport:
-        route = _Route.of(provider)
-        before = self._routes.get(provider.id)
-        transport = self._transports.get(route)
-        if transport is None:
-            transport = self._transports[route] = self._factory(*_endpoint(route))
-        if before != route:
-            self._routes[provider.id] = route
-            if before is not None and before not in self._routes.values():
-                self._leave(before)
-        return transport
+        use = _Use(Route.of(provider), provider.topic, provider.environment)
+        before = self._uses.get(provider.id)
+        if before == use:
+            return self._ways[use.route].transport
+        way = self._ways.get(use.route) or self._open(use.route)
+        if way.certificate is not None:
+            way.certificate.check(provider.topic, provider.environment)
+        self._uses[provider.id] = use
+        if before is not None:
+            self._leave(before.route)
+        return way.transport
 
-    def _leave(self, route: _Route) -> None:
-        """The provider has another host or credential: what is in flight finishes over the old one, nothing new goes there."""
-        transport = self._transports.pop(route)
-        task = self._loop.create_task(transport.close(LEAVE_SECONDS))
+    def _open(self, route: Route) -> _Way:
+        access = route.access()
+        way = self._ways[route] = _Way(self._factory(access.endpoint, access.context), access.certificate)
+        return way
+
+    def _leave(self, route: Route) -> None:
+        """Nothing new goes where no provider goes any more; what is in flight finishes there."""
+        if any(use.route == route for use in self._uses.values()):
+            return
+        task = self._loop.create_task(self._ways.pop(route).transport.close(LEAVE_SECONDS))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
     async def _close_all(self, drain: float) -> None:
         self._closing = True
-        transports = list(self._transports.values())
-        await asyncio.gather(*(each.close(drain) for each in transports), *self._leaving)
-
-
-def _endpoint(route: _Route) -> tuple[Endpoint, ssl.SSLContext]:
-    certificate: Certificate | None = None
-    if route.certificate is not None:
-        certificate = load(route.certificate, route.password, now=datetime.now(UTC))
-    return Endpoint(route.host, route.port, route.ca), tls_context(ca=route.ca, certificate=certificate)
+        await asyncio.gather(*(way.transport.close(drain) for way in self._ways.values()), *self._leaving)
 
 
 def _factory(transport: Literal["http2", "httpx"], connections: int, proxy: str | None) -> Factory:
