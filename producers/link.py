@@ -40,7 +40,7 @@ def translated(fault: Exception) -> AwayError | PublishError:
     if isinstance(fault, exceptions.AuthenticationError | exceptions.AuthorizationError | exceptions.NoPermissionError):
         return PublishError(f"Redis refuses this user: {text}. It needs XADD, XLEN, EVAL, SET and DEL on carillon:*")
     if isinstance(fault, _COME_AGAIN) or text.startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")):
-        return AwayError(text or type(fault).__name__)
+        return AwayError(text.rstrip(".") or type(fault).__name__)
     return PublishError(f"Redis answered: {text}")
 
 

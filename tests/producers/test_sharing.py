@@ -14,6 +14,7 @@ from producers import AsyncPublisher, Publisher
 from producers.aio import CONNECTIONS
 from tests.producers.examples import MESSAGE, changed, numbered
 from tests.producers.stored import ids, stored
+from tests.producers.valkey import Valkey
 
 FORK = """
 import asyncio, json, os, sys
@@ -102,15 +103,15 @@ def test_an_application_keeps_its_own_celery(redis_url: str) -> None:
     assert ids(redis_url) == ["evt-1", "task-1"]
 
 
-def test_many_tasks_share_a_few_connections(redis_url: str) -> None:
+def test_many_tasks_share_a_few_connections(valkey: Valkey) -> None:
     async def publish() -> int:
-        async with AsyncPublisher(redis_url) as publisher:
+        async with AsyncPublisher(valkey.url) as publisher:
             await asyncio.gather(*[publisher.publish(event) for event in numbered(300)])
-            with redis.Redis.from_url(redis_url) as client:
+            with redis.Redis.from_url(valkey.url) as client:
                 return len(client.client_list()) - 1
 
     assert asyncio.run(publish()) <= CONNECTIONS
-    assert sorted(ids(redis_url)) == sorted(event["id"] for event in numbered(300))
+    assert sorted(ids(valkey.url)) == sorted(event["id"] for event in numbered(300))
 
 
 # A loop that ends takes its open connections with it, and Python remarks on them.

@@ -1,0 +1,71 @@
+"""Every way that a Redis URL may be written, and what each fault of Redis means."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import exceptions
+from redis.connection import SSLConnection, UnixDomainSocketConnection
+
+from producers import BackPressureError, Publisher, PublishError
+from producers.link import options, translated
+from producers.patience import AwayError
+from tests.producers.examples import MESSAGE
+from tests.producers.stored import ids
+from tests.producers.valkey import Valkey
+
+
+def test_a_url_may_carry_what_other_clients_take_for_their_pools() -> None:
+    _, arguments = options("redis://localhost?max_connections=5&timeout=3&decode_responses=true&db=2")
+    assert arguments == {"host": "localhost", "db": 2, "protocol": 2}
+
+
+def test_tls_and_sockets_are_a_matter_of_the_url() -> None:
+    kind, arguments = options("rediss://user:p%40ss@redis.example:6380/1?ssl_ca_certs=/ca.pem")
+    assert kind is SSLConnection
+    assert arguments == {
+        "host": "redis.example",
+        "port": 6380,
+        "db": 1,
+        "username": "user",
+        "password": "p@ss",
+        "ssl_ca_certs": "/ca.pem",
+        "protocol": 2,
+    }
+    assert options("unix:///run/redis.sock")[0] is UnixDomainSocketConnection
+
+
+def test_a_socket_file_works(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    file = tmp_path_factory.mktemp("s") / "redis.sock"
+    server = Valkey(tmp_path, "--unixsocket", str(file))
+    server.start()
+    try:
+        with Publisher(f"unix://{file}?db=0") as publisher:
+            publisher.publish(MESSAGE)
+        assert ids(server.url) == ["evt-1"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("fault", "meaning"),
+    [
+        pytest.param(exceptions.ConnectionError("refused"), AwayError, id="no connection"),
+        pytest.param(exceptions.TimeoutError("slow"), AwayError, id="no answer"),
+        pytest.param(OSError("broken pipe"), AwayError, id="a socket's own fault"),
+        pytest.param(exceptions.BusyLoadingError("loading"), AwayError, id="reading its data"),
+        pytest.param(exceptions.ReadOnlyError("replica"), AwayError, id="a replica, until the failover is over"),
+        pytest.param(exceptions.ResponseError("MISCONF cannot save"), AwayError, id="a full disk"),
+        pytest.param(exceptions.OutOfMemoryError("maxmemory"), BackPressureError, id="no memory"),
+        pytest.param(
+            exceptions.ResponseError("ERR Error running script: -OOM command not allowed"),
+            BackPressureError,
+            id="no memory, as older servers say it of a script",
+        ),
+        pytest.param(exceptions.AuthenticationError("invalid password"), PublishError, id="a wrong password"),
+        pytest.param(exceptions.NoPermissionError("no permission to run eval"), PublishError, id="a right is missing"),
+        pytest.param(exceptions.ResponseError("WRONGTYPE"), PublishError, id="another kind of key"),
+    ],
+)
+def test_a_fault_of_redis_is_waited_out_only_where_waiting_helps(fault: Exception, meaning: type[Any]) -> None:
+    assert type(translated(fault)) is meaning
