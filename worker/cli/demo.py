@@ -1,0 +1,66 @@
+"""`carillon demo`."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    users: Annotated[int, typer.Option(min=20, max=50_000, help="Users.")] = 6000,
+    channels: Annotated[int, typer.Option(min=1, max=5000, help="Channels, of 2 to 5,000 members.")] = 320,
+    messages: Annotated[int, typer.Option(min=1, max=100_000, help="Messages.")] = 2500,
+    seed: Annotated[int, typer.Option(help="The same seed says the same things.")] = 7,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Workers on the urgent lane.")] = 2,
+    script: Annotated[
+        Path | None, typer.Option(exists=True, help="JSON script for the simulator: see what misbehaviour does.")
+    ] = None,
+    patience: Annotated[float, typer.Option(help="Seconds without progress after which it is over.")] = 45,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data, to look around in it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The account as one JSON object, as the last line.")] = False,
+) -> None:
+    """Watch real chat traffic go to an APNs simulator, with an account of every device. Exit code 1: it does not balance.
+
+    Engines are embedded, in a directory that is removed afterwards, unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL
+    name others.
+    """
+    from rich.console import Console
+
+    from worker.apns.simulator import read_script
+    from worker.demo.display import display
+    from worker.demo.report import show
+    from worker.demo.show import Demo, StalledError, Wish
+    from worker.demo.show import as_json as json_of
+
+    _stop_on_signals()
+    console = Console(stderr=as_json, highlight=False)
+    extra = read_script(script.read_bytes()) if script else None
+    wish = Wish(users, channels, messages, seed, workers, keep, extra, patience)
+    try:
+        with display(console) as shown:
+            outcome = Demo(wish, shown).run()
+    except StalledError as fault:
+        sys.exit(f"carillon: {fault}")
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        raise typer.Exit(130) from None
+    show(console, outcome)
+    if as_json:
+        typer.echo(json.dumps(json_of(outcome)))
+    raise typer.Exit(0 if outcome.account.balances else 1)
+
+
+def _stop_on_signals() -> None:
+    """Whatever asks it to end, what it started is taken down first."""
+
+    def asked(_signal: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # asked once is enough: what follows must come to its end
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, asked)

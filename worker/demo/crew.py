@@ -1,0 +1,76 @@
+"""The processes of the demo's system: workers, beat and Flower, each with a log of its own."""
+
+import os
+import socket
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from worker.cli._supervisor import Child, stop_all
+
+#: Seconds that all of them together have to end.
+GRACE: Final = 20.0
+
+
+class Crew:
+    """Starts with the block and is gone after it."""
+
+    def __init__(self, logs: Path, environ: dict[str, str], *, workers: int) -> None:
+        self.flower_port = _free_port()
+        self._logs = logs
+        self._lock = threading.Lock()
+        #: The last things said by a process, for when one has to be named.
+        self.ended: deque[str] = deque(maxlen=5)
+        base = (sys.executable, "-m", "worker.cli._child")
+        environ = environ | {"PYTHONUNBUFFERED": "1"}
+        environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, (str(Path(__file__).parents[2]), environ.get("PYTHONPATH")))
+        )
+        self._children = [
+            Child(name, [*base, *command], environ, self._write)
+            for name, command in _commands(workers, self.flower_port).items()
+        ]
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.flower_port}"
+
+    def tend(self) -> None:
+        """Starts again who died."""
+        for child in self._children:
+            child.tend()
+
+    def __enter__(self) -> Self:
+        for child in self._children:
+            child.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        stop_all(self._children, GRACE)
+
+    def _write(self, name: str, line: str) -> None:
+        with self._lock, (self._logs / f"{name}.log").open("a") as log:
+            log.write(line + "\n")
+            if line.startswith("ended with"):
+                self.ended.append(f"{name} {line}")
+
+
+def _commands(workers: int, flower_port: int) -> dict[str, list[str]]:
+    urgent = {
+        f"urgent-{n}": ["worker", "--lane", "urgent", "--name", f"urgent-{n}", "--concurrency", "4"]
+        for n in range(1, workers + 1)
+    }
+    return urgent | {
+        "bulk": ["worker", "--lane", "bulk", "--concurrency", "4"],
+        "beat": ["beat"],
+        "flower": ["flower", "--port", str(flower_port)],
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

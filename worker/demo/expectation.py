@@ -1,0 +1,122 @@
+"""The delivery rules, read a second time: for every message who must ring, on which phones, and why nobody else does.
+
+Written from the rules' text, as plainly as it goes and without a line of the code under test. A message nobody gets:
+
+    skip_push          it says so itself
+    too_old            it is older than the app's maximum age
+    unknown_channel    nobody ever said who is in its channel, and neither does the message
+    channel_push_off   its channel is silent
+
+Otherwise everybody who is named below is looked at, once, in this order: who is mentioned, who takes part in the thread, the
+channel's members; the latter two by the bytes of their ids. Whoever is not skipped rings. The first of these that applies:
+
+    sender             wrote it
+    not_a_member       is not in the channel
+    not_in_thread      it is a reply, and the user neither takes part in the thread nor is mentioned
+    muted_sender       has muted its sender
+    online             is looking at the screen
+    no_device          has no phone
+    over_member_cap    as many members as the app allows ring already
+
+Of a channel with more than a thousand members a further thousand is looked at only while there is still somebody to be found:
+not in a thread, whose people came first, and not once the cap is reached. The others are counted with that reason.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from worker.demo.world import PAGE, Line, Phone, World
+
+
+class Reading(NamedTuple):
+    """What must become of one message."""
+
+    line: Line
+    #: Why nobody gets it.
+    whole: str | None
+    #: User -> all of the user's phones, for those who ring.
+    rings: dict[str, list[Phone]]
+    #: Reason -> how many are skipped for it.
+    skipped: Counter[str]
+
+    @property
+    def considered(self) -> int:
+        return len(self.rings) + sum(self.skipped.values())
+
+
+def read_all(world: World) -> list[Reading]:
+    """A reading of each of the world's messages, in their order."""
+    threads = _threads(world.lines)
+    return [_read(world, line, threads) for line in world.lines]
+
+
+def _threads(lines: Iterable[Line]) -> dict[str, set[str]]:
+    """Root message id -> who wrote or was mentioned in the root or in a reply."""
+    lines = list(lines)
+    roots = {line.parent for line in lines if line.parent is not None}
+    people: dict[str, set[str]] = {root: set() for root in roots}
+    for line in lines:
+        root = line.parent if line.parent is not None else line.id
+        if root in people:
+            people[root] |= {line.sender, *line.mentioned}
+    return people
+
+
+def _read(world: World, line: Line, threads: dict[str, set[str]]) -> Reading:
+    whole = _nobody(world, line)
+    reading = Reading(line, whole, {}, Counter())
+    if whole is not None:
+        return reading
+    stored = line.recipients is None
+    members = set(world.rooms[line.room].members if line.recipients is None else line.recipients)
+    thread = None if line.parent is None else threads[line.parent]
+    ahead = list(dict.fromkeys([*line.mentioned, *sorted(thread or (), key=str.encode)]))
+    unseen = sorted(members, key=str.encode)
+    page = PAGE if stored else max(1, len(unseen))
+    candidates: Iterator[str] | list[str] = [*ahead, *(user for user in unseen[:page] if user not in ahead)]
+    while True:
+        for user in candidates:
+            reason = _skipped(world, line, user, members, thread)
+            phones = world.phones_of(user)
+            if reason is None and len(reading.rings) == world.member_cap:
+                reason = "over_member_cap"
+            if reason is None:
+                reading.rings[user] = phones
+            else:
+                reading.skipped[reason] += 1
+        unseen = unseen[page:]
+        left = [user for user in unseen if user not in ahead]
+        if not unseen:
+            return reading
+        if thread is not None or len(reading.rings) == world.member_cap:
+            reading.skipped["over_member_cap" if thread is None else "not_in_thread"] += len(left)
+            return reading
+        candidates = [user for user in unseen[:page] if user not in ahead]
+
+
+def _nobody(world: World, line: Line) -> str | None:
+    if line.skip_push:
+        return "skip_push"
+    if line.late:
+        return "too_old"
+    room = world.rooms.get(line.room)
+    if room is None:
+        return "unknown_channel" if line.recipients is None else None
+    return None if room.push else "channel_push_off"
+
+
+def _skipped(world: World, line: Line, user: str, members: set[str], thread: set[str] | None) -> str | None:
+    if user == line.sender:
+        return "sender"
+    if user not in members:
+        return "not_a_member"
+    if thread is not None and user not in thread and user not in line.mentioned:
+        return "not_in_thread"
+    if (user, line.sender) in world.mutes:
+        return "muted_sender"
+    if user in world.online:
+        return "online"
+    if not world.phones_of(user):
+        return "no_device"
+    return None

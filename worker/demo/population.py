@@ -1,0 +1,81 @@
+"""Invents people, their phones and their channels. Everything comes from the generator that is handed in."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+from unicodedata import normalize
+
+from worker.demo.phrases import EVERYBODY, FIRST_NAMES, LAST_NAMES, ROOMS, SLOTS
+from worker.demo.world import Phone, Room
+
+#: Phones and tablets -> of a hundred people, who have so many.
+_PHONES: Final = {0: 12, 1: 60, 2: 22, 3: 6}
+#: Largest sizes first: shares of all people, at most 5,000 of them.
+_HUGE: Final = (0.84, 0.42, 0.21, 0.11, 0.06)
+_LARGEST: Final = 5000
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    people: dict[str, str]
+    phones: list[Phone]
+    rooms: dict[str, Room]
+    online: frozenset[str]
+
+
+def populate(random: Random, *, users: int, channels: int, now_ms: int) -> Population:
+    """At least 2 users and 1 channel. All phones are `live`; `now_ms` is in milliseconds since the epoch."""
+    people = _people(random, users)
+    phones = [phone for user in people for phone in _phones(random, user, now_ms)]
+    ids = list(people)
+    rooms = [_room(random, number, size, ids, people) for number, size in enumerate(_sizes(random, users, channels))]
+    online = frozenset(random.sample(ids, users // 6))
+    return Population(people, phones, {room.id: room for room in rooms}, online)
+
+
+def _people(random: Random, users: int) -> dict[str, str]:
+    first, last = FIRST_NAMES.split(), LAST_NAMES.split()
+    people: dict[str, str] = {}
+    while len(people) < users:
+        name = f"{random.choice(first)} {random.choice(last)}"
+        handle = normalize("NFKD", name.lower()).encode("ascii", "ignore").decode().replace(" ", ".")
+        people[handle if handle not in people else f"{handle}.{len(people)}"] = name
+    return people
+
+
+def _phones(random: Random, user: str, now_ms: int) -> list[Phone]:
+    (count,) = random.choices(list(_PHONES), list(_PHONES.values()))
+    return [Phone(random.randbytes(32).hex(), user, "live", _some_time_ago(random, now_ms)) for _ in range(count)]
+
+
+def _some_time_ago(random: Random, now_ms: int) -> int:
+    return now_ms - random.randrange(_DAY_MS, 300 * _DAY_MS)
+
+
+def _sizes(random: Random, users: int, channels: int) -> list[int]:
+    huge = [min(_LARGEST, int(users * share)) for share in _HUGE[: max(1, channels // 20)]]
+    sizes = [size for size in huge if size >= 2][:channels]
+    while len(sizes) < channels:
+        (low, high) = random.choices(((2, 2), (3, 12), (13, 60), (61, 300)), (40, 36, 16, 8))[0]
+        sizes.append(min(users, random.randint(low, high)))
+    return sizes
+
+
+def _room(random: Random, number: int, size: int, ids: list[str], people: dict[str, str]) -> Room:
+    members = random.sample(ids, size)
+    push = random.random() >= 0.04
+    if size == 2:
+        return Room(f"dm:{number}", None, frozenset(members), push)
+    if number < len(EVERYBODY) and size > 300:
+        return Room(f"everybody:{number}", EVERYBODY[number], frozenset(members))
+    kind, names = next(row for row in zip(("group", "team", "community"), ROOMS, strict=True) if _fits(row[0], size))
+    name = random.choice(names).format(city=random.choice(SLOTS["city"]))
+    if kind == "group" and random.random() < 0.4:
+        first = sorted(people[user].split()[0] for user in members)
+        name = ", ".join(first[:3]) + (f" and {size - 3} more" if size > 3 else "")
+    return Room(f"{kind}:{number}", name, frozenset(members), push)
+
+
+def _fits(kind: str, size: int) -> bool:
+    return size <= {"group": 12, "team": 60}.get(kind, size)

@@ -1,0 +1,185 @@
+"""The demo itself, from the first process to the account. `Demo.run` is the main path."""
+
+import math
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from config.settings import Settings
+from worker.apns.simulator import Script
+from worker.demo.account import Account, Found, PhoneState, draw_up
+from worker.demo.display import Display
+from worker.demo.expectation import Reading, read_all
+from worker.demo.figures import Figures, measure
+from worker.demo.generator import generate
+from worker.demo.history import beginnings, mistakes
+from worker.demo.stage import Stage, home, stage
+from worker.demo.traffic import Traffic
+from worker.demo.watch import EVERY, Watch
+from worker.demo.world import DEAF, World
+
+#: Seconds and messages a second of the traffic before the burst.
+STEADY_SECONDS: Final = 8.0
+STEADY_SHARE: Final = 0.25
+#: Seconds that a user stays online.
+_ONLINE: Final = 3600
+
+
+class StalledError(RuntimeError):
+    """The system does not come up or does not take what is published."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What kind of demo. `patience`: seconds without any progress after which the account is drawn up as it stands."""
+
+    users: int = 6000
+    channels: int = 320
+    messages: int = 2500
+    seed: int = 7
+    workers: int = 2
+    keep: bool = False
+    script: Script | None = None
+    patience: float = 45.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    account: Account
+    figures: Figures
+    seconds: float
+    #: Where it all is, where it was kept.
+    directory: Path | None
+    app: str
+    examples: dict[str, str]
+    world: World
+
+
+class Demo:
+    def __init__(self, wish: Wish, display: Display) -> None:
+        self._wish, self._display = wish, display
+        self._began = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Runs the whole demo; raises `StalledError`, or `KeyboardInterrupt` when it is told to stop."""
+        with home(keep=self._wish.keep) as (directory, settings, environ):
+            world = self._world(settings)
+            readings = read_all(world)
+            wish = self._wish
+            with stage(
+                world,
+                settings,
+                environ,
+                workers=wish.workers,
+                seed=wish.seed,
+                script=wish.script,
+                keep=wish.keep,
+                say=self._display.step,
+            ) as running:
+                found, traffic = self._play(world, readings, running)
+            account = draw_up(world, readings, found, mistakes=len(mistakes(world.app, datetime.now(UTC))))
+            steady = frozenset(line.id for line in world.lines[: world.steady])
+            figures = measure(found.requests, traffic.at, steady)
+            seconds = time.monotonic() - self._began
+            kept = directory if wish.keep else None
+            return Outcome(account, figures, seconds, kept, world.app, _examples(readings), world)
+
+    def _world(self, settings: Settings) -> World:
+        wish = self._wish
+        return generate(
+            wish.seed,
+            # In engines that are shared, every demo needs a name of its own.
+            app="demo"
+            if settings.redis_url is None and settings.postgres_url is None
+            else f"demo-{secrets.token_hex(3)}",
+            users=wish.users,
+            channels=wish.channels,
+            messages=wish.messages,
+            steady=math.ceil(wish.messages * STEADY_SHARE),
+            now_ms=int(time.time() * 1000),
+        )
+
+    def _play(self, world: World, readings: list[Reading], running: Stage) -> tuple[Found, Traffic]:
+        traffic = Traffic(world, running.publisher)
+        watch = Watch(running.runtime, running.simulator.control, world.app, traffic.at)
+        display = self._display
+        must = sum(
+            phone.nature not in DEAF for reading in readings for phones in reading.rings.values() for phone in phones
+        )
+        self._publish_beginnings(world, running, watch)
+        display.begin(running, messages=len(world.lines), pushes=must)
+
+        def look() -> None:
+            running.crew.tend()
+            if watch.look():
+                display.progress(watch, traffic.published)
+
+        display.act("a quiet evening: messages come at a pace")
+        traffic.steady(STEADY_SECONDS * min(1.0, world.steady / 300), look)
+        display.act("everybody at once: all other messages in one burst")
+        traffic.burst(look)
+        display.act("the last answers; who was refused for the moment is tried again after 5 to 10 s")
+        while not (watch.settled and watch.expanded >= len(world.lines)) and watch.quiet < self._wish.patience:
+            look()
+            time.sleep(EVERY / 5)
+        watch.look(now=True)
+        display.progress(watch, traffic.published)
+        display.end()
+        return _found(world, running, watch), traffic
+
+    def _publish_beginnings(self, world: World, running: Stage, watch: Watch) -> None:
+        """Channels, members, devices and mutes, and who is online; returns when the system has taken them."""
+        now = datetime.now(UTC)
+        told = [*beginnings(world, self._wish.seed, now), *mistakes(world.app, now)]
+        running.publisher.publish_many(told)
+        for user in sorted(world.online):
+            running.publisher.online(world.app, user, _ONLINE)
+        self._display.step(
+            f"published {len(told):,} events: {len(world.people):,} users, {len(world.phones):,} devices,"
+            f" {len(world.rooms):,} channels; {len(world.online):,} users are online"
+        )
+        deadline = time.monotonic() + self._wish.patience
+        while watch.look() or watch.waiting:
+            if time.monotonic() > deadline:
+                raise StalledError(f"the workers do not take what is published; their logs are in {running.logs}")
+            running.crew.tend()
+            time.sleep(0.05)
+        self._display.step(f"{self._wish.workers} workers, a bulk worker and beat are at work")
+
+
+def _found(world: World, running: Stage, watch: Watch) -> Found:
+    runtime = running.runtime
+    with runtime.pool.connection() as db:
+        rows = db.execute(
+            "SELECT token, active, retired_reason FROM carillon.devices WHERE app = %s", (world.app,)
+        ).fetchall()
+    while runtime.ledger.flush(runtime.journal):
+        pass
+    letters = [stored for stored in runtime.ledger.dead_letters(1000) if stored.letter.app == world.app]
+    phones = {token: PhoneState(active, reason) for token, active, reason in rows}
+    return Found(watch.requests, watch.counts, phones, len(letters))
+
+
+def _examples(readings: list[Reading]) -> dict[str, str]:
+    """Messages worth asking `carillon why` about."""
+    small = [reading for reading in readings if 3 <= len(reading.rings) <= 12]
+    thread = next((r.line.event for r in small if r.line.parent is not None), None)
+    capped = next((r.line.event for r in readings if r.skipped["over_member_cap"]), None)
+    return {name: event for name, event in (("a reply in a thread", thread), ("over the cap", capped)) if event}
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as one JSON object."""
+    world = outcome.world
+    return {
+        **outcome.account.as_json(),
+        **outcome.figures.as_json(),
+        "users": len(world.people),
+        "channels": len(world.rooms),
+        "devices": len(world.phones),
+        "seconds": round(outcome.seconds, 1),
+        "data_dir": None if outcome.directory is None else str(outcome.directory),
+    }

@@ -1,0 +1,104 @@
+"""Sets up the whole system for a demo and takes it down again: engines, schema, simulator, app, processes."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from config.settings import Settings, load, variable
+from producers.publisher import Publisher
+from worker.apns.simulator import Script, SimulatorProcess
+from worker.core.model import AppSettings
+from worker.demo import apns
+from worker.demo.crew import Crew
+from worker.demo.world import MAX_AGE, World
+from worker.embedded import engines
+from worker.runtime import Runtime
+from worker.stores.migrate import migrate
+
+#: Tables with rows of an app, in an order in which they may be emptied.
+_TABLES: Final = (
+    *("ledger", "dead_letters", "messages", "thread_participants", "mutes", "members", "channels", "devices"),
+    "providers",
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The running system."""
+
+    runtime: Runtime
+    simulator: SimulatorProcess
+    crew: Crew
+    publisher: Publisher
+    logs: Path
+
+
+@contextmanager
+def home(*, keep: bool) -> Iterator[tuple[Path, Settings, dict[str, str]]]:
+    """A data directory of the demo's own, the settings that go with it, and the environment that says the same."""
+    directory = Path(tempfile.mkdtemp(prefix="carillon-demo-"))
+    environ = os.environ | {variable("data_dir"): str(directory)}
+    try:
+        # The database runs as another user where the demo runs as root.
+        directory.chmod(0o711)
+        yield directory, load(environ), environ
+    finally:
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def stage(
+    world: World,
+    settings: Settings,
+    environ: dict[str, str],
+    *,
+    workers: int,
+    seed: int,
+    script: Script | None,
+    keep: bool,
+    say: Say,
+) -> Iterator[Stage]:
+    """Everything is running inside the block, and nothing after it."""
+    with ExitStack() as stack:
+        urls = stack.enter_context(engines(settings))
+        say(
+            "PostgreSQL and Valkey are running" if settings.embedded else "PostgreSQL and Redis are the configured ones"
+        )
+        applied = migrate(urls.postgres)
+        say(f"schema brought up to date, {len(applied)} migrations" if applied else "schema is up to date")
+        logs = settings.data_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        crew = stack.enter_context(Crew(logs, environ, workers=workers))
+        key = apns.new_key()
+        simulator = stack.enter_context(SimulatorProcess(apns.settings(key, world.phones, seed, script)))
+        say(f"a simulator stands in for APNs at https://{simulator.host}:{simulator.port}")
+        runtime = Runtime(settings, urls)
+        stack.callback(runtime.close)
+        runtime.registry.save_app(AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE))
+        runtime.registry.save_provider(
+            apns.provider(world.app, key, host=simulator.host, port=simulator.port, ca=simulator.ca_pem)
+        )
+        say(f"app {world.app!r} has a provider with a key of its own")
+        if not settings.embedded and not keep:
+            stack.callback(_forget, runtime, world)
+        publisher = stack.enter_context(Publisher(urls.redis, timeout=20))
+        yield Stage(runtime, simulator, crew, publisher, logs)
+
+
+def _forget(runtime: Runtime, world: World) -> None:
+    """Leaves nothing of the demo in engines that are not its own."""
+    with runtime.pool.connection() as db:
+        for table in _TABLES:
+            db.execute(f"DELETE FROM carillon.{table} WHERE app = %s".encode(), (world.app,))
+        db.execute("DELETE FROM carillon.apps WHERE name = %s", (world.app,))
+    runtime.redis.delete(f"carillon:counts:{world.app}", f"carillon:badge:{world.app}")
+    for user in world.online:
+        runtime.redis.delete(f"carillon:online:{world.app}:{user}")

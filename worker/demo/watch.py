@@ -1,0 +1,152 @@
+"""Looks at the running system from outside: the simulator's record, the journal's counts, the length of the queues."""
+
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from config.celeryconfig import LANES
+from worker.apns.simulator import ControlClient
+from worker.runtime import Runtime
+
+#: Seconds over which the rate and the latency of the moment are taken.
+_MOMENT: Final = 2.0
+#: Seconds between two looks.
+EVERY: Final = 0.25
+
+
+class Request(NamedTuple):
+    """One request as the simulator saw it, `at` in UNIX milliseconds. `message` and `body` are read from its payload."""
+
+    token: str
+    message: str
+    status: int
+    reason: str | None
+    rang: bool
+    at: float
+    title: str
+    body: str
+    thread: str
+
+
+class _Alert(msgspec.Struct):
+    title: str = ""
+    body: str = ""
+
+
+class _Aps(msgspec.Struct, rename="kebab"):
+    alert: _Alert = msgspec.field(default_factory=_Alert)
+    thread_id: str = ""
+
+
+class _Ids(msgspec.Struct):
+    message: str = ""
+
+
+class _Payload(msgspec.Struct):
+    aps: _Aps = msgspec.field(default_factory=_Aps)
+    carillon: _Ids = msgspec.field(default_factory=_Ids)
+
+
+_payload: Final = msgspec.json.Decoder(_Payload).decode
+
+
+def request(entry: Mapping[str, Any]) -> Request:
+    """What the simulator's record says of a request."""
+    aps, ids = _Aps(), _Ids()
+    if entry["payload"]:
+        payload = _payload(entry["payload"])
+        aps, ids = payload.aps, payload.carillon
+    return Request(
+        entry["token"],
+        ids.message,
+        entry["status"],
+        entry["reason"],
+        entry["accepted"],
+        entry["at"],
+        aps.alert.title,
+        aps.alert.body,
+        aps.thread_id,
+    )
+
+
+@dataclass
+class Watch:
+    """`look` brings everything up to date; it is cheap enough to be called all the time and does little too often."""
+
+    runtime: Runtime
+    control: ControlClient
+    app: str
+    #: Message id -> when it was stamped, in UNIX milliseconds.
+    stamps: Mapping[str, float]
+    requests: list[Request] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    queued: int = 0
+    waiting: int = 0
+    accepted: int = 0
+    #: Refusals so far by reason.
+    refused: Counter[str] = field(default_factory=Counter)
+    _seen: int = 0
+    _looked: float = 0.0
+    _changed: float = 0.0
+    #: Arrival (ms) and latency (s) of the last accepted pushes.
+    _recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=20_000))
+
+    def look(self, *, now: bool = False) -> bool:
+        """Whether anything was looked at: not more often than every quarter of a second, unless `now`."""
+        moment = time.monotonic()
+        if not now and moment - self._looked < EVERY:
+            return False
+        counts = self.runtime.journal.counts(self.app)
+        if counts != self.counts or not self._changed:
+            self.counts, self._changed = counts, moment
+        self.queued = sum(self.runtime.queued(queue) for queue in LANES["all"])
+        self.waiting, _ = self.runtime.journal.backlog()
+        for entry in self.control.requests(after=self._seen):
+            self._seen = max(self._seen, entry["number"])
+            self._take(request(entry))
+        self._looked = time.monotonic()
+        return True
+
+    @property
+    def expanded(self) -> int:
+        return self.counts.get("messages", 0)
+
+    @property
+    def quiet(self) -> float:
+        """Seconds since the last change of any count."""
+        return time.monotonic() - self._changed
+
+    @property
+    def settled(self) -> bool:
+        """Whether every job that was made has its final outcome."""
+        final = sum(self.counts.get(name, 0) for name in ("accepted", "retired", "dropped"))
+        return self.counts.get("jobs", 0) == final
+
+    def rate(self) -> float:
+        """Pushes accepted a second, of late."""
+        return len(self._latencies()) / _MOMENT
+
+    def latency(self) -> float | None:
+        """Median seconds from stamp to arrival, of late."""
+        late = sorted(self._latencies())
+        return late[len(late) // 2] if late else None
+
+    def _latencies(self) -> list[float]:
+        since = (time.time() - _MOMENT) * 1000
+        recent = list(self._recent)
+        return [latency for _, latency in recent[bisect_left(recent, (since, 0.0)) :]]
+
+    def _take(self, one: Request) -> None:
+        self.requests.append(one)
+        if one.rang:
+            self.accepted += 1
+            stamp = self.stamps.get(one.message)
+            if stamp is not None:
+                self._recent.append((one.at, (one.at - stamp) / 1000))
+        else:
+            self.refused[one.reason or str(one.status)] += 1

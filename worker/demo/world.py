@@ -1,0 +1,81 @@
+"""The world of a demo as plain facts. Owns no rule about who rings."""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+#: What APNs has to say about a device.
+#: `live`: takes everything. `busy`: refuses once with a 429, 500 or 503, then takes everything.
+#: `gone`: 410 since a moment after its registration. `returned`: once a 410 from before its registration, then takes everything.
+#: `foreign`: BadDeviceToken, because it belongs to the other environment.
+Nature = Literal["live", "busy", "gone", "returned", "foreign"]
+#: Natures that never ring.
+DEAF: frozenset[Nature] = frozenset(("gone", "foreign"))
+
+#: Members of one channel that a message rings at most, unless the app says otherwise.
+MEMBER_CAP = 100
+#: Seconds after which a message is too old for a push.
+MAX_AGE = 3600
+#: Members that are looked at individually once the cap is reached; of a larger channel the rest is only counted.
+PAGE = 1000
+
+
+class Phone(NamedTuple):
+    token: str
+    user: str
+    nature: Nature
+    #: Milliseconds since the epoch.
+    registered_at: int
+
+
+class Room(NamedTuple):
+    """A channel whose membership Carillon stores."""
+
+    id: str
+    name: str | None
+    members: frozenset[str]
+    push: bool = True
+
+
+class Line(NamedTuple):
+    """One message."""
+
+    event: str
+    id: str
+    #: Of a `Room`, or of a channel that Carillon knows nothing about.
+    room: str
+    sender: str
+    text: str
+    mentioned: tuple[str, ...] = ()
+    #: Id of the thread's root message.
+    parent: str | None = None
+    skip_push: bool = False
+    #: The members, where the chat server keeps them itself.
+    recipients: tuple[str, ...] | None = None
+    #: Published only when it was too old.
+    late: bool = False
+    #: Published a second time under the same event id.
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    app: str
+    #: User id -> name.
+    people: dict[str, str]
+    phones: list[Phone]
+    rooms: dict[str, Room]
+    online: frozenset[str]
+    #: (who, whom)
+    mutes: frozenset[tuple[str, str]]
+    lines: list[Line]
+    #: The first lines, which come at a steady pace; the others come all at once.
+    steady: int = 0
+    member_cap: int = MEMBER_CAP
+    _owned: dict[str, list[Phone]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for phone in self.phones:
+            self._owned.setdefault(phone.user, []).append(phone)
+
+    def phones_of(self, user: str) -> list[Phone]:
+        return self._owned.get(user, [])
