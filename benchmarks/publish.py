@@ -24,8 +24,6 @@ from celery import Celery
 from producers import STREAM, AsyncPublisher, Publisher
 from worker.embedded import Engines
 
-#: Seconds that one run lasts, about.
-RUN = 0.5
 #: Events of one call of `publish_many`.
 MANY = 1_000
 TASK_QUEUE = "benchmark"
@@ -72,25 +70,25 @@ def workloads(url: str) -> Iterator[dict[str, tuple[Callable[[], object], int]]]
     app.close()
 
 
-def rate(call: Callable[[], object], events: int) -> float:
-    """Events a second over one run."""
+def rate(call: Callable[[], object], events: int, seconds: float) -> float:
+    """Events a second over one run of about so many seconds."""
     start = end = perf_counter()
     done = 0
-    while end - start < RUN:
+    while end - start < seconds:
         call()
         done += events
         end = perf_counter()
     return done / (end - start)
 
 
-def measure(url: str, runs: int) -> dict[str, float]:
+def measure(url: str, runs: int, seconds: float) -> dict[str, float]:
     """The median rate of each workload over interleaved runs, after one that does not count."""
     rates: dict[str, list[float]] = {}
     with redis.Redis.from_url(url) as client, workloads(url) as all_workloads:
         for run in range(runs + 1):
             for name, (call, events) in all_workloads.items():
                 client.delete(STREAM, TASK_QUEUE)
-                found = rate(call, events)
+                found = rate(call, events, seconds)
                 if run:
                     rates.setdefault(name, []).append(found)
         client.delete(STREAM, TASK_QUEUE)
@@ -102,12 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.publish", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--runs", type=int, default=5, help="interleaved runs of which the median counts (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of one run (%(default)s)")
     parser.add_argument("--redis-url", help="a Redis to use, whose stream is emptied; default: an embedded Valkey")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="carillon-benchmark-") as home:
         engines = Engines(Path(home))
         try:
-            rates = measure(given.redis_url or engines.start().redis, given.runs)
+            rates = measure(given.redis_url or engines.start().redis, given.runs, given.seconds)
         finally:
             engines.stop()
     ratios = {name: found / rates["send_task"] for name, found in rates.items()}

@@ -32,6 +32,16 @@ def suspicious(document: bytes) -> bool:
     return b"\x7f" in document or (not document.isascii() and _RAW.search(document) is not None)
 
 
+def may_have_nul(document: bytes) -> bool:
+    """Whether a string in the document may hold a NUL. May err towards True, never towards False."""
+    return b"\\u0000" in document
+
+
+def has_control(text: str) -> bool:
+    """Whether there is a control character in the text."""
+    return not text.isprintable() and _CONTROL.search(text) is not None
+
+
 def check_characters(value: Any, field: str = "") -> None:
     """Raise `EventError` for a NUL in any string, and for any control character in all but prose and free data.
 
@@ -62,15 +72,17 @@ def _check_string(text: str, field: str) -> None:
     raise EventError(f"{field}: must not have control characters; there is a U+{code:04X}")
 
 
-def check_free(value: Any, field: str, depth: int = 1) -> None:
+def check_free(value: dict[Any, Any] | list[Any] | tuple[Any, ...], field: str, depth: int = 1) -> None:
     """Raise `EventError` where free data is nested deeper than `MAX_DEPTH` or has a number that others cannot read."""
-    if isinstance(value, dict | list | tuple):
-        if depth > MAX_DEPTH:
-            raise EventError(f"{field}: nested too deeply; at most {MAX_DEPTH} levels are taken")
-        for item in value.values() if isinstance(value, dict) else value:
+    if depth > MAX_DEPTH:
+        raise EventError(f"{field}: nested too deeply; at most {MAX_DEPTH} levels are taken")
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, str):
+            continue
+        if isinstance(item, (dict, list, tuple)):  # twice as fast as a union
             check_free(item, field, depth + 1)
-    elif isinstance(value, int):
-        if value not in INTEGERS:
-            raise EventError(f"{field}: a whole number must fit into 64 bits; send it as a string")
-    elif isinstance(value, float) and not isfinite(value):
-        raise EventError(f"{field}: NaN and Infinity are not JSON")
+        elif isinstance(item, int):
+            if item not in INTEGERS:
+                raise EventError(f"{field}: a whole number must fit into 64 bits; send it as a string")
+        elif isinstance(item, float) and not isfinite(item):
+            raise EventError(f"{field}: NaN and Infinity are not JSON")

@@ -30,7 +30,7 @@ _FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(
 #: A name that can stand in a path as it is.
 _PLAIN: Final = re.compile(r"[\w-]{1,60}")
 _BYTE: Final = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)$")
-_ENVELOPE: Final = ("id", "app", "at")
+_ENVELOPE: Final = ("v", "type", "id", "app", "at")
 _UNITS: Final = {"str": "characters", "array": "items", "object": "keys"}
 
 
@@ -147,16 +147,12 @@ def _kind(names: str) -> str:
 def _known(path: str, event: type | None) -> list[str]:
     """The fields that the object at `path` may have; none where the document says twice of what type it is."""
     owner: Any = event
-    envelope = ["v", "type", *_ENVELOPE]
     for name in filter(None, path.split(".")):
-        if owner is None:
-            break
-        declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name)
+        declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name) if owner else None
         parts = getattr(declared, "__args__", (declared,))
-        owner, envelope = next((part for part in parts if hasattr(part, "__struct_fields__")), None), []
-    if owner is None:
-        return []
-    return envelope + [name for name in owner.__struct_fields__ if path or name not in ("v", *_ENVELOPE)]
+        owner = next((part for part in parts if hasattr(part, "__struct_fields__")), None)
+    names = owner.__struct_fields__ if owner else ()
+    return list(names) if path else [*_ENVELOPE, *(name for name in names if name not in _ENVELOPE)]
 
 
 def _short(value: object) -> str:

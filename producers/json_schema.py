@@ -9,7 +9,8 @@ from producers.events import MAX_DOCUMENT, TYPES, AnyEvent
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of one event. It says all but what JSON Schema cannot: see `$comment`."""
-    generated = msgspec.json.schema(AnyEvent)
+    # msgspec keeps the members of a union in no order of its own.
+    generated = _ordered(msgspec.json.schema(AnyEvent))
     events = {event.__name__ for event in TYPES.values()}
     for name, part in generated["$defs"].items():
         if name in events:
@@ -26,6 +27,13 @@ def schema() -> dict[str, Any]:
         ),
         **generated,
     }
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        found = {key: _ordered(item) for key, item in value.items()}
+        return {**found, "anyOf": sorted(found["anyOf"], key=str)} if "anyOf" in found else found
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
 
 
 def text() -> str:

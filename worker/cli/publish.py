@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from producers.feed import Source, Tally
+import producers
+from producers.compose import Words, composed
+from producers.feed import Source, Tally, feed, lines_of, opened
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
@@ -42,10 +43,6 @@ def publish(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
     """Publish events: JSON lines from a file or standard input, or one message made of flags."""
-    from producers.compose import Words, composed
-    from producers.feed import feed, lines_of, opened
-    from producers.publisher import Publisher
-
     words = Words(
         app=app,
         channel=channel,
@@ -67,7 +64,7 @@ def publish(
         with (
             source,
             _redis(redis_url) as url,
-            Publisher(url, timeout=timeout) as publisher,
+            producers.Publisher(url, timeout=timeout) as publisher,
             _progress(file, source, shown=file is not None and not as_json) as progress,
         ):
             tally = feed(source, publisher, _refused, progress)
@@ -98,7 +95,7 @@ def _redis(given: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(file: str | None, source: "Source", *, shown: bool) -> Iterator[Callable[["Tally"], None]]:
+def _progress(file: str | None, source: Source, *, shown: bool) -> Iterator[Callable[[Tally], None]]:
     """Shows a bar on a terminal: of bytes where the input has a size, else of events."""
     if not (shown and sys.stderr.isatty()):
         yield lambda _: None
