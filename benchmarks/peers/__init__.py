@@ -1,0 +1,1 @@
+"""What Carillon is measured against."""

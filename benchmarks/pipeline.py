@@ -1,0 +1,135 @@
+"""The whole road, publish to accepted, beside the obvious design: everything on this machine.
+
+Postgres, Valkey, workers and the APNs simulator share the cores. Every variant gets the same messages; one round of them for
+the slow variants, several for the fast ones so that a run lasts seconds. A rate is notifications that the simulator (or the
+null transport) accepted, over the time from the first publish to the last acceptance. Variants take turns; medians count.
+
+    python -m benchmarks.pipeline --json [--quick]
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.peers import task_per_device
+from benchmarks.support.figures import emit, medians, say
+from benchmarks.support.people import Crowd, chat, ringing, settle
+from benchmarks.support.processes import costs, end_on_sigterm
+from benchmarks.support.profile import profiled
+from benchmarks.support.stage import Stage, stage
+from benchmarks.support.systems import PEER, VARIANTS, Events, Layout, System, running
+
+CROWDS: Final = {"channels_of_50": Crowd("room", 20, 50), "direct_messages": Crowd("dm", 500, 2)}
+#: Messages of a workload in one round, and rounds by variant.
+MESSAGES: Final = {"channels_of_50": 120, "direct_messages": 3000}
+QUICK_MESSAGES: Final = {"channels_of_50": 12, "direct_messages": 250}
+ROUNDS: Final = {PEER: 1, "carillon_httpx": 1, "carillon_http2": 4, "carillon_null": 4}
+#: What must be reached: times the peer, by variant and workload.
+BARS: Final = {
+    "carillon_httpx": {"channels_of_50": 2.0, "direct_messages": 2.0},
+    "carillon_http2": {"channels_of_50": 12.0, "direct_messages": 8.0},
+    "carillon_null": {"channels_of_50": 12.0, "direct_messages": 12.0},
+}
+
+
+def run(system: System, crowd: Crowd, rounds: Sequence[Events]) -> dict[str, Any]:
+    """One timed run over rounds of events: rate, seconds, and CPU microseconds a push by process."""
+    wanted = system.accepted() + sum(ringing(crowd, events) for events in rounds)
+    before, pushes = costs(system.groups), sum(ringing(crowd, events) for events in rounds)
+    began = time.perf_counter()
+    for events in rounds:
+        system.publish(events)
+    system.wait(lambda: system.accepted() >= wanted, "all pushes accepted")
+    took = time.perf_counter() - began
+    system.wait(system.idle, "everything settled")
+    after = costs(system.groups)
+    if system.accepted() != wanted:
+        raise RuntimeError(f"{system.accepted() - wanted} pushes more than there are devices")
+    cpu = {name: round((after[name] - before[name]) * 1e6 / pushes, 1) for name in after}
+    return {"rate": pushes / took, "seconds": took, "pushes": pushes, "cpu_us_per_push": cpu}
+
+
+def warm(system: System) -> None:
+    """A few messages of each workload, so that connections, tokens and caches are there before the clock starts."""
+    for name, crowd in CROWDS.items():
+        events = chat(crowd, 200 // crowd.members, run=f"warm-{name}-{time.monotonic_ns()}", seed=7)
+        wanted = system.accepted() + ringing(crowd, events)
+        system.publish(events)
+        system.wait(lambda wanted=wanted: system.accepted() >= wanted, "warm-up")  # type: ignore[misc]
+    system.wait(system.idle, "warm-up settled")
+
+
+def measure(place: Stage, options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """By workload and variant, what each repeat found."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in options.workloads}
+    messages = QUICK_MESSAGES if options.quick else MESSAGES
+    layout = Layout(options.processes, options.threads)
+    for repeat in range(options.repeats):
+        for variant in options.variants:
+            place.clear()
+            with running(place, variant, layout) as system:
+                warm(system)
+                for name in options.workloads:
+                    count = max(1, int(messages[name] * options.scale))
+                    rounds = [
+                        chat(CROWDS[name], count, run=f"{variant}-{name}-{repeat}-{n}") for n in range(ROUNDS[variant])
+                    ]
+                    with profiled(options.profile, f"{variant}-{name}-{repeat}", system.groups["worker"]):
+                        one = run(system, CROWDS[name], rounds)
+                    found[name].setdefault(variant, []).append(one)
+                    say(f"{name:16} {variant:16} {one['rate']:9,.0f} pushes/s  {one['cpu_us_per_push']}")
+    return found
+
+
+def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """Medians, how many times the peer they are, and which bars they meet."""
+    result: dict[str, Any] = {"rates": {}, "ratios": {}, "cpu_us_per_push": {}, "bars": {}}
+    for name, variants in found.items():
+        rates = medians({variant: [one["rate"] for one in runs] for variant, runs in variants.items()})
+        result["rates"][name] = {variant: round(rate, 1) for variant, rate in rates.items()}
+        result["ratios"][name] = {v: round(r / rates[PEER], 2) for v, r in rates.items() if PEER in rates and v != PEER}
+        result["cpu_us_per_push"][name] = {
+            variant: medians(
+                {part: [one["cpu_us_per_push"][part] for one in runs] for part in runs[0]["cpu_us_per_push"]}
+            )
+            for variant, runs in variants.items()
+        }
+        result["bars"][name] = {
+            variant: ratio >= BARS[variant][name] for variant, ratio in result["ratios"][name].items()
+        }
+    return result
+
+
+def main() -> None:
+    """Measure, and print one object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, the last line")
+    parser.add_argument("--quick", action="store_true", help="one small repeat, under 40 seconds")
+    parser.add_argument("--repeats", type=int, help="interleaved repeats of which the median counts (default: 3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="part of the messages (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="worker processes (%(default)s)")
+    parser.add_argument("--threads", type=int, default=8, help="tasks at once in each (%(default)s)")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--workloads", nargs="+", choices=list(CROWDS), default=list(CROWDS))
+    parser.add_argument(
+        "--profile", type=Path, help="directory for py-spy's stacks of every worker, where it is installed"
+    )
+    options = parser.parse_args()
+    options.repeats = options.repeats or (1 if options.quick else 3)
+    began = time.monotonic()
+    end_on_sigterm()
+    with stage() as place:
+        place.sql(task_per_device.SCHEMA)
+        for crowd in CROWDS.values():
+            settle(place, crowd)
+        found = measure(place, options)
+    result = summary(found)
+    result["layout"] = {"processes": options.processes, "threads": options.threads, "repeats": options.repeats}
+    result["seconds"] = round(time.monotonic() - began, 1)
+    emit(result, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""A transport that answers at once without a network, and a worker that has it: what the road costs without the wire.
+
+`python -m benchmarks.support.null COUNTER CONCURRENCY NAME`: `carillon worker` with that transport.
+"""
+
+import mmap
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import worker.runtime
+from benchmarks.support.stage import DEAD
+from worker.apns.sender import Sender
+from worker.core.model import ACCEPTED, Answer, Notification, Response
+from worker.runtime import Runtime
+
+_COUNT = struct.Struct("=Q")
+
+
+class Counter:
+    """A number in a file that one process writes and others read."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.truncate(_COUNT.size)
+            self._memory = mmap.mmap(file.fileno(), _COUNT.size)
+
+    def add(self, number: int) -> None:
+        _COUNT.pack_into(self._memory, 0, self.read() + number)
+
+    def read(self) -> int:
+        return int(_COUNT.unpack_from(self._memory, 0)[0])
+
+
+class NullTransport:
+    """Accepts what is not dead. Belongs to one event loop, so nobody else writes its counter."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+
+    async def send(
+        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+    ) -> list[Response]:
+        gone = Answer(410, "Unregistered", int(time.time() * 1000))
+        answers: list[Response] = [gone if n.token.startswith(DEAD) else ACCEPTED for n in notifications]
+        self._counter.add(sum(answer is ACCEPTED for answer in answers))
+        return answers
+
+    async def close(self, drain: float = 5.0) -> None:
+        """Nothing is open."""
+
+
+def main() -> None:
+    counter, concurrency, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+    class NullRuntime(Runtime):
+        @cached_property
+        def sender(self) -> Sender:
+            return Sender(lambda *_: NullTransport(Counter(counter)))
+
+    worker.runtime.Runtime = NullRuntime  # type: ignore[misc]  # the one place where a process's runtime is made
+    from worker.cli.worker import worker as run  # noqa: PLC0415 - after the line above
+
+    run(concurrency=concurrency, name=name)
+
+
+if __name__ == "__main__":
+    main()

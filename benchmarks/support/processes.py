@@ -1,0 +1,121 @@
+"""Child processes of a benchmark, by pid, and what they cost."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+ROOT: Final = Path(__file__).parents[2]
+#: Seconds that a child has to go by itself.
+GRACE: Final = 15.0
+
+
+@dataclass
+class Children:
+    """Started processes, each in a session of its own; `stop` ends them and everything they started."""
+
+    log: Path
+    environ: Mapping[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *module: str, cpu: int | None = None) -> int:
+        """Runs `python -m` with these arguments, on one core where `cpu` is given; its pid."""
+        with self.log.open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                cwd=ROOT,
+                env={**os.environ, **self.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(child)
+        if cpu is not None:
+            pin(child.pid, cpu)
+        return child.pid
+
+    def check(self) -> None:
+        """Raises RuntimeError where one has ended."""
+        for child in self.started:
+            if child.poll() is not None:
+                raise RuntimeError(f"a process of the benchmark ended with {child.returncode}:\n{tail(self.log)}")
+
+    def stop(self) -> None:
+        """SIGTERM to all; what is left of any session after the grace is killed."""
+        families = [_family(child.pid) for child in self.started]
+        for child in self.started:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        for child, family in zip(self.started, families, strict=True):
+            try:
+                child.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self.started.clear()
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    """The end of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+def pin(pid: int, cpu: int) -> None:
+    """Binds a process to one core, where the system can."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setaffinity(pid, {cpu})
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU used so far by processes, the children they have and those they had."""
+    total = 0.0
+    for pid in pids:
+        for process in _with_children(pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _with_children(pid: int) -> Iterator[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        yield psutil.Process(pid)
+        yield from _family(pid)
+
+
+def costs(groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """CPU seconds so far by group of processes; this process itself is the `publisher`."""
+    own = os.times()
+    return {name: cpu_seconds(pids) for name, pids in groups.items()} | {"publisher": own.user + own.system}
+
+
+def end_on_sigterm() -> None:
+    """A benchmark that is told to stop unwinds, and so stops what it started."""
+
+    def end(*_: object) -> None:
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)

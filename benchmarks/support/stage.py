@@ -1,0 +1,91 @@
+"""Where a benchmark of the whole road takes place: engines of its own, a simulator, one app with people and devices."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import redis
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from config.secrets import generate_key
+from worker.apns.simulator import Key, Settings, SimulatorProcess
+from worker.core.model import AppSettings, Provider
+from worker.embedded import Engines, Urls
+from worker.embedded.home import Home
+from worker.stores.migrate import migrate
+from worker.stores.postgres import open_pool
+from worker.stores.registry import Registry
+
+APP: Final = "bench"
+TOPIC: Final = "org.example.chat"
+TEAM: Final = "TEAM000001"
+KEY: Final = "KEY0000001"
+#: Tokens that begin with it are answered 410.
+DEAD: Final = "dead"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Running engines and simulator; `environ` is what workers need to find them."""
+
+    directory: Path
+    urls: Urls = field(repr=False)
+    simulator: SimulatorProcess
+    provider: Provider
+    environ: dict[str, str] = field(repr=False)
+
+    def pids(self) -> dict[str, list[int]]:
+        notes = Home.at(self.directory / "engines").pids
+        engine = {name: [int((notes / name).read_text().split()[0])] for name in ("postgres", "valkey")}
+        return {**engine, "simulator": [self.simulator.pid]}
+
+    def sql(self, *statements: str) -> None:
+        with psycopg.connect(self.urls.postgres, autocommit=True) as db:
+            for statement in statements:
+                db.execute(statement.encode())
+
+    def clear(self) -> None:
+        """Forgets every message and revives every device; people and channels stay."""
+        with redis.Redis.from_url(self.urls.redis) as client:
+            client.flushall()
+        self.sql(
+            "TRUNCATE carillon.messages, carillon.ledger, carillon.thread_participants, carillon.intake,"
+            " carillon.dead_letters",
+            "UPDATE carillon.devices SET active = true, retired_reason = NULL, retired_at = NULL WHERE NOT active",
+        )
+
+
+@contextmanager
+def stage(app: AppSettings | None = None) -> Iterator[Stage]:
+    """Engines, simulator and an empty app, gone with everything in them when the block ends."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    secret = generate_key()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carillon-benchmark-")))
+        engines = Engines(directory / "engines")
+        urls = engines.start()
+        stack.callback(engines.stop)
+        simulated = Settings(keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record="counters", bad_tokens=None)
+        simulator = stack.enter_context(SimulatorProcess(simulated))
+        migrate(urls.postgres)
+        with open_pool(urls.postgres, size=1) as pool:
+            registry = Registry(pool, [secret])
+            registry.save_app(app or AppSettings(APP))
+            wanted = Provider(
+                0, APP, "apns", "production", TOPIC, TEAM, KEY, pem, "localhost", simulator.port, simulator.ca_pem
+            )
+            provider = registry.save_provider(wanted)
+        environ = {name: "" for name in os.environ if name.startswith("CARILLON_")} | {
+            "CARILLON_REDIS_URL": urls.redis,
+            "CARILLON_POSTGRES_URL": urls.postgres,
+            "CARILLON_SECRET_KEYS": secret,
+            "CARILLON_LOG_LEVEL": "WARNING",
+        }
+        yield Stage(directory, urls, simulator, provider, environ)
