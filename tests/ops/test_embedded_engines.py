@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,10 +13,10 @@ import pytest
 import redis
 
 from config.settings import load
+from tests.ops.systems import ROOT, until, using, words
 from worker.embedded import Engines, Urls, engines
 from worker.embedded.engines import answering
 
-ROOT = Path(__file__).parents[2]
 USER = """
 import sys, time
 from pathlib import Path
@@ -29,33 +28,17 @@ engines.stop()
 """
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still not true: {what}"
-        time.sleep(0.02)
-
-
 def pids(data_dir: Path) -> dict[str, int]:
     notes = {note.name: note for note in (data_dir / "pids").iterdir()}
     return {name: int(note.read_text().split()[0]) for name, note in notes.items()}
 
 
 def nothing_runs(data_dir: Path) -> bool:
-    return not any(str(data_dir) in " ".join(_command(process)) for process in psutil.process_iter())
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
-    except psutil.Error:
-        return []
+    return not using(data_dir)
 
 
 def keeper(data_dir: Path) -> psutil.Process:
-    (found,) = [
-        p for p in psutil.process_iter() if "worker.embedded.keeper" in (c := _command(p)) and str(data_dir) in c
-    ]
+    (found,) = [process for process in using(data_dir) if "worker.embedded.keeper" in words(process)]
     return found
 
 
