@@ -34,6 +34,9 @@ def simulate(
     certificate_key: Annotated[Path | None, typer.Option(help="Its key in PEM.")] = None,
     client_ca: Annotated[Path | None, typer.Option(help="CA of client certificates, to accept them.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Where to put the CA and certificate that are made.")] = None,
+    require_alpn: Annotated[
+        bool, typer.Option("--alpn/--no-alpn", help="Close connections that did not agree on h2 by ALPN.")
+    ] = True,
     name: Annotated[list[str] | None, typer.Option(help="Name or address in the made certificate; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON.")] = False,
 ) -> None:
@@ -51,6 +54,7 @@ def simulate(
         "seed": seed,
         "record": record,
         "record_limit": record_limit,
+        "require_alpn": require_alpn,
         "certificate": certificate and str(certificate),
         "certificate_key": certificate_key and str(certificate_key),
         "client_ca": client_ca and str(client_ca),

@@ -228,7 +228,7 @@ class ServerConnection:
             head, *_, size = groups = found.groups()
             stream_id, length, start = number(head, "big"), number(size, "big"), found.end()
             stop = start + length
-            if stream_id <= last or not stream_id & 1 or length > largest or length > left or not room or stop > end:
+            if stream_id <= last or not stream_id & 1 or length > largest or length > left or room < 1 or stop > end:
                 break
             if shape.length is not None and shape.length != length:
                 break

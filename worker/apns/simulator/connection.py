@@ -76,7 +76,8 @@ class Connection(asyncio.Protocol):
         self.outlet = Outlet(transport)
         self._register[self.number] = self
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        if secured is not None and secured.selected_alpn_protocol() != "h2":
+        alpn = secured is None or secured.selected_alpn_protocol() == "h2"
+        if self.service.settings.require_alpn and not alpn:
             transport.close()
             return
         if secured is not None and self.service.settings.client_ca and (der := secured.getpeercert(binary_form=True)):

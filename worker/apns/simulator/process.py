@@ -103,7 +103,8 @@ class SimulatorProcess:
         self._process.stdin.close()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the simulator ended with status {self._process.wait()}")
+            with self._process as process:
+                raise RuntimeError(f"the simulator ended with status {process.wait()}")
         where = json.loads(line)
         self.host, self.port, self.control_port = where["host"], where["port"], where["control_port"]
         self.ca_path = Path(where["ca"])

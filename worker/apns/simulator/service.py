@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_ca: str | None = None
     #: Directory of what is made; None: a temporary one.
     directory: str | None = None
+    #: Closes connections that did not agree on `h2` by ALPN. Some senders offer nothing and speak HTTP/2 all the same.
+    require_alpn: bool = True
     #: Names and addresses of the made certificate.
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
 

@@ -116,6 +116,11 @@ class Simulator:
         """Return once so many notifications were accepted. Raises TimeoutError."""
         await asyncio.wait_for(self.service.expect_accepted(count), seconds)
 
+    async def wait_listening(self) -> None:
+        """Return once connections are accepted again, after `faults.Refuse`."""
+        if self._reopening is not None:
+            await asyncio.shield(self._reopening)
+
     def _prepare_tls(self) -> ssl.SSLContext:
         settings = self.settings
         if settings.certificate is not None:
