@@ -40,7 +40,8 @@ def _start_leader(**_: object) -> None:
 
 
 @signals.worker_shutting_down.connect
-def _stop_leader(**_: object) -> None:
+def stop_leader(**_: object) -> None:
+    """Intake takes nothing more in this process; another one may lead."""
     if _leader is not None:
         _leader.stop()
 

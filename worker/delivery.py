@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core.batch import Batch, Job
 from worker.core.model import ACCEPTED, Notification, Provider, Response
-from worker.core.notification import Rendered, apns_id
+from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import (
     DELIVERED,
     GUARD_MINIMUM,
@@ -125,19 +126,15 @@ class Delivery:
         sending = work.open()
         if not sending:
             return
-        now = self._now()
+        now, notifications = self._now(), _notifications(work, sending, provider)
         try:
-            authorization = self._tokens.current(provider, now)
-        except ValueError:  # a key that cannot sign: the error's text is for whoever stores keys, not for a log
-            self._settle(work, sending, Halt("unusable_key"))
+            authorization = None if provider.certificate else self._tokens.current(provider, now)
+            responses = self._sender.send(provider, notifications, authorization=authorization, deadline=self._timeout)
+        except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
+            self._settle(work, sending, Halt("unusable_credential"))
             return
-        responses = self._sender.send(
-            provider,
-            _notifications(work, sending, provider),
-            authorization=authorization,
-            deadline=self._timeout,
-        )
         sent_at, jitter = int(now * 1000), self._random()
+        token_age = now - issued_at(authorization) if authorization else None
         for index, response in zip(sending, responses, strict=True):
             job = work.jobs[index]
             work.outcomes[index] = (
@@ -150,9 +147,10 @@ class Delivery:
                     attempt=job.attempt + 1,
                     expires_at=work.batch.sendings[job.sending].expires_at * 1000,
                     jitter=jitter,
+                    token_age=token_age,
                 )
             )
-        if any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
+        if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
 
     def _refresh(self, work: _Work, provider: Provider, authorization: str) -> None:
@@ -247,8 +245,9 @@ def _marks(work: _Work) -> list[_Mark]:
 
 
 def _notifications(work: _Work, indexes: Sequence[int], provider: Provider) -> list[Notification]:
-    app, sendings = work.batch.app, work.batch.sendings
+    sendings = work.batch.sendings
     rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
+    ids = [apns_ids(s.event_id, work.batch.app) for s in sendings]
     made = []
     for index in indexes:
         job = work.jobs[index]
@@ -256,7 +255,7 @@ def _notifications(work: _Work, indexes: Sequence[int], provider: Provider) -> l
         made.append(
             Notification(
                 job.token,
-                apns_id(sending.event_id, app, job.device),
+                ids[job.sending](job.device),
                 rendered[job.sending].payload(job.badge),
                 provider.topic,
                 "alert",

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from psycopg.errors import UndefinedTable
+
 from config.celeryconfig import URGENT
 from worker.intake import Intake, Leadership
 from worker.runtime import Runtime
@@ -48,6 +50,9 @@ class Leader:
             except _UNAVAILABLE as fault:
                 wait = min(_LONGEST_WAIT, wait * 2 or 0.2)
                 log.warning("intake waits, an engine is away", extra={"fault": type(fault).__name__, "seconds": wait})
+            except UndefinedTable:
+                wait = _LONGEST_WAIT
+                log.error("the database has no schema of ours: run `carillon migrate`")
             except Exception:  # whatever it is, the next attempt starts from what is committed
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")

@@ -8,6 +8,8 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 from producers import events as ev
+from tests.road.keys import new_key
+from worker.apns.token import mint
 from worker.apps import Apps
 from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
 from worker.delivery import Delivery
@@ -46,12 +48,15 @@ class Apns:
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
 
+KEY = new_key()
+
+
 class Tokens:
     def current(self, provider: Provider, now: float) -> str:
-        return "jwt"
+        return mint("T", "K", KEY, now)
 
     def refuse(self, provider: Provider, token: str, now: float) -> str:
-        return "another jwt"
+        return mint("T", "K", KEY, now + 1)
 
 
 class Road:

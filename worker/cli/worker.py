@@ -24,15 +24,17 @@ def worker(
     from celery.exceptions import SecurityWarning
 
     from config.celeryconfig import LANES
-    from worker.app import app
+    from worker.consumer import run
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)
-    app.worker_main(
+    run(
         [
             *("--quiet", "worker", "--queues", ",".join(LANES[lane])),
             *("--pool", "threads", "--concurrency", str(concurrency)),
             *("--hostname", f"{name or lane}@%h"),
             *("--without-gossip", "--without-mingle"),  # workers need not know of each other: Redis and Postgres decide
-        ]
+        ],
+        queues=LANES[lane],
+        concurrency=concurrency,
     )

@@ -1,0 +1,150 @@
+"""Real Celery workers between a producer and a simulator: everything arrives, once, also when things go away and come back."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from celery import Celery
+from msgspec.structs import replace
+
+from producers import events as ev
+from tests.road.fleet import Fleet, wait_until
+from tests.road.harness import message, stamp, token
+from worker.apns.simulator import Answer, Rule, Script
+from worker.embedded import Engines
+from worker.embedded.home import Home
+from worker.stores.migrate import migrate
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def fleet(postgres_url, redis_url, tmp_path) -> Iterator[Fleet]:
+    with Fleet(postgres_url, redis_url, tmp_path) as made:
+        yield made
+
+
+def now_stamp(**fields):
+    return stamp() | {"at": datetime.now(UTC)} | fields
+
+
+def populate(fleet: Fleet, channel: str, users: list[str]) -> None:
+    fleet.publisher.publish(ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id=channel), users=users))
+    fleet.publisher.publish_many(
+        ev.DeviceRegistered(**now_stamp(), user=user, device=ev.Device(token=token(user))) for user in users
+    )
+
+
+def new_message(id: str, channel: str = "general", **fields) -> ev.MessageNew:
+    return replace(message(channel=channel, id=id, **fields), at=now_stamp()["at"])
+
+
+def accepted(fleet: Fleet) -> Counter[str]:
+    return Counter(entry.token for entry in fleet.simulator.accepted)
+
+
+def test_a_published_message_rings_every_device_once_through_two_workers(fleet):
+    fleet.start("worker", "--name", "one")
+    fleet.start("worker", "--name", "two")
+    fleet.start("beat")
+    users = [f"u{n}" for n in range(20)]
+    populate(fleet, "general", ["leia", *users])
+    fleet.publisher.publish_many(new_message(f"e{n}") for n in range(200))
+    wait_until(lambda: len(fleet.simulator.accepted) >= 4000 and fleet.settled())
+    assert accepted(fleet) == {token(user): 200 for user in users}
+    counts = fleet.journal.counts("demo")
+    assert (counts["messages"], counts["accepted"], counts["skipped.sender"]) == (200, 4000, 200)
+
+
+def test_order_holds_under_load_with_several_workers(fleet):
+    """Thousands of "add member, register device, send message" back to back while two workers expand: every one rings."""
+    fleet.start("worker", "--name", "one")
+    fleet.start("worker", "--name", "two")
+    triples = 1500
+    events = []
+    for n in range(triples):
+        events += [
+            ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id=f"c{n}"), users=[f"u{n}"]),
+            ev.DeviceRegistered(**now_stamp(), user=f"u{n}", device=ev.Device(token=token(f"u{n}"))),
+            new_message(f"e{n}", channel=f"c{n}"),
+        ]
+    fleet.publisher.publish_many(events)
+    wait_until(lambda: fleet.settled())
+    assert accepted(fleet) == {token(f"u{n}"): 1 for n in range(triples)}
+
+
+def test_a_retry_comes_back_through_the_tick(fleet):
+    fleet.simulator.set_script(Script(rules=(Rule(token=token("han"), count=1, answer=Answer("Shutdown")),)))
+    fleet.start("worker")
+    fleet.start("beat")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1"))
+    wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled())
+    assert [entry.status for entry in fleet.simulator.refused] == [503]
+
+
+def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fleet):
+    """A rolling restart under load: each worker is stopped in its turn while messages pour in."""
+    workers = [fleet.start("worker", "--name", f"w{n}") for n in range(2)]
+    fleet.start("beat")
+    users = [f"u{n}" for n in range(50)]
+    populate(fleet, "general", ["leia", *users])
+    for round_ in range(4):
+        fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
+        wait_until(lambda sent=round_ * 3000: len(fleet.simulator.accepted) > sent)
+        assert fleet.stop(workers[round_ % 2]) == 0
+        workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
+    wait_until(lambda: fleet.settled(), seconds=60)
+    assert accepted(fleet) == {token(user): 240 for user in users}
+
+
+def test_no_token_and_no_text_in_what_workers_say(fleet):
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
+    wait_until(lambda: len(fleet.simulator.accepted) == 1)
+    said = fleet.output()
+    assert "secret rendezvous" not in said
+    assert token("han") not in said
+    assert "PRIVATE KEY" not in said
+
+
+def test_a_celery_user_may_publish_by_calling_the_task(fleet, redis_url):
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    document = msgspec.json.decode(msgspec.json.encode(new_message("e1")))
+    with Celery("chat", broker=redis_url, set_as_current=False) as chat:
+        chat.conf.broker_transport_options = {"global_keyprefix": "carillon:"}
+        chat.send_task("carillon.fan_out", kwargs={"events": [document]}, queue="carillon.urgent", ignore_result=True)
+    wait_until(lambda: len(fleet.simulator.accepted) == 1)
+
+
+@pytest.mark.parametrize("engine", ["valkey", "postgres"])
+def test_an_engine_that_dies_is_waited_for_and_nothing_is_lost(engine, tmp_path):
+    """`kill -9` in the middle of the traffic; the engine comes back with what it had."""
+    engines = Engines(tmp_path / "engines")
+    urls = engines.start()
+    try:
+        migrate(urls.postgres)
+        (tmp_path / "logs").mkdir()
+        with Fleet(urls.postgres, urls.redis, tmp_path / "logs") as fleet:
+            fleet.start("worker")
+            fleet.start("beat")
+            users = [f"u{n}" for n in range(20)]
+            populate(fleet, "general", ["leia", *users])
+            fleet.publisher.publish_many(new_message(f"before-{n}") for n in range(100))
+            wait_until(lambda: len(fleet.simulator.accepted) > 100)
+            os.kill(engine_pid(tmp_path / "engines", engine), signal.SIGKILL)
+            fleet.publisher.publish_many(new_message(f"after-{n}") for n in range(100))
+            wait_until(lambda: len(accepted(fleet)) == 20 and min(accepted(fleet).values()) >= 200, seconds=90)
+            wait_until(fleet.settled)
+    finally:
+        engines.stop()
+
+
+def engine_pid(data_dir, engine: str) -> int:
+    return int((Home.at(data_dir).pids / engine).read_text().split()[0])

@@ -1,0 +1,119 @@
+"""Runs Celery's worker and keeps this process consuming when Celery gives up or goes deaf.
+
+A broker that goes away can end Celery's consumer with an error of its own, or leave it alive and taking nothing from then on
+(celery#8091, #10205, #10302). Either way the process begins afresh under the same pid: what it held is leased in Redis, and the
+tick rings for it again. Whoever supervises the process sees none of it.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from celery import signals
+from celery.bootsteps import CLOSE, TERMINATE
+
+from worker.app import app, stop_leader
+from worker.runtime import close_runtime, get_runtime
+from worker.stores import redis
+
+log = logging.getLogger(__name__)
+
+#: Seconds of waiting doorbells and idle threads, with none taken, after which a consumer is deaf.
+DEAF_SECONDS: Final = 5.0
+#: Seconds between two looks.
+PAUSE: Final = 0.5
+#: Seconds for which tasks may run on before the process begins again.
+PATIENCE: Final = 15.0
+
+
+class _Hearing:
+    """What the consumer has taken, as Celery's signals tell."""
+
+    def __init__(self) -> None:
+        self.asked_to_stop = False
+        self.active = 0
+        self.heard_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._blueprint: Any = None
+        signals.task_received.connect(self._heard)
+        signals.task_prerun.connect(self._begun)
+        signals.task_postrun.connect(self._ended)
+        signals.worker_ready.connect(self._ready)
+        signals.worker_shutting_down.connect(self._stopping)
+
+    @property
+    def gave_up(self) -> bool:
+        """Celery is taking its worker down though nobody asked it to."""
+        state = None if self._blueprint is None else self._blueprint.state
+        return state in (CLOSE, TERMINATE) and not self.asked_to_stop
+
+    def _ready(self, sender: Any, **_: object) -> None:
+        self.heard_at, self._blueprint = time.monotonic(), sender.controller.blueprint
+
+    def _heard(self, **_: object) -> None:
+        self.heard_at = time.monotonic()
+
+    def _begun(self, **_: object) -> None:
+        with self._lock:
+            self.active += 1
+
+    def _ended(self, **_: object) -> None:
+        self.heard_at = time.monotonic()
+        with self._lock:
+            self.active -= 1
+
+    def _stopping(self, **_: object) -> None:
+        self.asked_to_stop = True
+
+
+def run(argv: Sequence[str], *, queues: Collection[str], concurrency: int) -> None:
+    """Celery's worker with these arguments, until somebody asks it to stop."""
+    hearing = _Hearing()
+    threading.Thread(target=_listen, args=(hearing, queues, concurrency), name="carillon-hearing", daemon=True).start()
+    try:
+        app.worker_main(list(argv))
+    except Exception:  # whatever Celery died of, the answer is the same
+        log.exception("the consumer failed")
+    if not hearing.asked_to_stop:
+        log.error("the consumer gave up, the process begins again")
+        _begin_again(hearing)
+
+
+def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
+    waiting_since: float | None = None
+    while not hearing.asked_to_stop:
+        time.sleep(PAUSE)
+        now = time.monotonic()
+        if hearing.gave_up:
+            log.error("the consumer gave up, the process begins again")
+            _begin_again(hearing)
+        if hearing.active >= concurrency or not _waiting(queues):
+            waiting_since = None
+            continue
+        waiting_since = waiting_since or now
+        if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS and not hearing.asked_to_stop:
+            log.error("the consumer takes nothing though doorbells wait, the process begins again")
+            _begin_again(hearing)
+
+
+def _waiting(queues: Collection[str]) -> bool:
+    try:
+        return any(get_runtime().queued(queue) for queue in queues)
+    except redis.Unavailable:
+        return False
+
+
+def _begin_again(hearing: _Hearing) -> None:
+    """This process, from its beginning: what runs may end, connections are closed, the pid stays."""
+    stop_leader()
+    ends = time.monotonic() + PATIENCE
+    while hearing.active and time.monotonic() < ends:
+        time.sleep(0.05)
+    close_runtime()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
