@@ -53,7 +53,8 @@ class ClientCore(FrameHandlers):
 
     def _limit(self) -> int:
         if not self._greeted:
-            return 1
+            # Its limits on streams and windows are unknown; a request now may break them.
+            return 0
         named = self.peer.max_streams
         if named is None:
             # Apple lets one stream through until a valid provider token was seen, and may not say so.

@@ -169,7 +169,6 @@ class FrameHandlers:
         code = frames.unpack_word(_sized(payload, 4))
         stream = self.streams.make_busy(stream_id)
         if stream is None:
-            self._guard.count()
             return
         self.writer.forget(stream_id)
         self._unread -= len(stream.received)
@@ -247,7 +246,6 @@ class FrameHandlers:
         if stream is None:
             if not self.streams.was_reset(stream_id):
                 raise ConnectionFaultError(ErrorCode.STREAM_CLOSED, "frame on a stream that is over")
-            self._guard.count()
         return stream
 
     def _reset(self, stream_id: int, code: ErrorCode) -> None:
