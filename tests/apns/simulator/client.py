@@ -93,7 +93,7 @@ class Peer:
         self._writer.write(data)
 
     def headers(self, token: str = TOKEN, **changes: str | None) -> list[tuple[str, str]]:
-        fields: dict[str, str | None] = {
+        plain: dict[str, str | None] = {
             ":method": "POST",
             ":scheme": "https",
             ":authority": "localhost",
@@ -101,7 +101,8 @@ class Peer:
             "authorization": f"bearer {self.jwt}",
             "apns-topic": TOPIC,
             "apns-push-type": "alert",
-        } | {name.replace("_", "-"): value for name, value in changes.items()}
+        }
+        fields = plain | {name.replace("_", "-"): value for name, value in changes.items()}
         return [(name, value) for name, value in fields.items() if value is not None]
 
     def post(self, token: str = TOKEN, payload: bytes = PAYLOAD, **changes: str | None) -> int:
@@ -136,7 +137,7 @@ class Peer:
         if not self.eof:
             self.flush()
 
-    def _take(self, event: h2.events.Event) -> None:
+    def _take(self, event: Any) -> None:
         self.events.append(event)
         if isinstance(event, h2.events.ConnectionTerminated):
             self.goaways.append(event)
@@ -145,12 +146,13 @@ class Peer:
         response = self.responses.get(getattr(event, "stream_id", None) or 0)
         if response is None:
             return
+        headers: dict[Any, Any] = dict(getattr(event, "headers", None) or ())
         if isinstance(event, h2.events.ResponseReceived):
-            response.headers = dict(event.headers)
+            response.headers = headers
         elif isinstance(event, h2.events.InformationalResponseReceived):
-            response.interim.append(dict(event.headers)[":status"])
+            response.interim.append(headers[":status"])
         elif isinstance(event, h2.events.TrailersReceived):
-            response.trailers = dict(event.headers)
+            response.trailers = headers
         elif isinstance(event, h2.events.DataReceived):
             response.body += event.data
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -68,7 +68,9 @@ def _learnt(*blocks: bytes) -> BlockReader:
 
 def test_a_second_request_of_a_kind_is_known_by_its_bytes():
     reader = _learnt(block(b"ab12", ID))
-    shape, _, found = reader.match(b"junk" + frame(7, block(b"cd34", OTHER_ID), b"123"), 4)
+    known = reader.match(b"junk" + frame(7, block(b"cd34", OTHER_ID), b"123"), 4)
+    assert known is not None
+    shape, _, found = known
     assert found.groups() == (b"\x00\x00\x00\x07", b"cd34", OTHER_ID, b"\x00\x03")
     expected = BlockReader().read(block(b"cd34", OTHER_ID))
     assert tuple(shape.headers((b"cd34", OTHER_ID))) == expected.fields

@@ -132,6 +132,7 @@ def test_settings_are_a_file_too(tmp_path):
     (tmp_path / "settings.json").write_text('{"topics": ["org.example.chat"], "control_port": null}')
     command = [sys.executable, "-m", "worker.apns.simulator", str(tmp_path / "settings.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         where = json.loads(process.stdout.readline())
         process.terminate()
     assert where["port"]

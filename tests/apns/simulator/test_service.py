@@ -26,8 +26,9 @@ def test_an_accepted_notification_is_answered_and_recorded(settings, run):
     async def main():
         async with Simulator(settings) as simulator, await Peer.open(simulator) as peer:
             before = time.time() * 1000
-            changes = {"apns-expiration": "1763700000", "apns-priority": "5", "apns-collapse-id": "c"}
-            response = await peer.ask(apns_id=apns_id.upper(), **changes)
+            response = await peer.ask(
+                apns_id=apns_id.upper(), apns_expiration="1763700000", apns_priority="5", apns_collapse_id="c"
+            )
             assert (response.status, response.body, response.headers["apns-id"]) == (200, b"", apns_id)
             assert "apns-unique-id" not in response.headers
             (entry,) = simulator.accepted
@@ -54,7 +55,7 @@ def test_the_sandbox_adds_a_unique_id(settings, run):
     async def main():
         async with Simulator(_with(settings, environment="sandbox")) as simulator, await Peer.open(simulator) as peer:
             response = await peer.ask()
-            assert uuid.UUID(response.headers["apns-unique-id"])
+            assert str(uuid.UUID(response.headers["apns-unique-id"])) == response.headers["apns-unique-id"]
             assert response.status == 200
 
     run(main())
@@ -90,11 +91,11 @@ def test_a_410_says_when_and_other_reasons_do_not(settings, run):
 def test_interim_responses_trailers_and_unreadable_bodies_can_be_answered(settings, run):
     async def main():
         answer = Answer("InternalServerError", body="<html>", interim=(103, 103), trailers=True)
-        async with Simulator(_with(settings, script=Script(tokens={"aa": answer}))) as simulator:
-            async with await Peer.open(simulator) as peer:
-                response = await peer.ask("aa")
-                assert (response.status, response.body, response.interim) == (500, b"<html>", ["103", "103"])
-                assert response.trailers == {"apns-trace": "1"}
+        ours = _with(settings, script=Script(tokens={"aa": answer}))
+        async with Simulator(ours) as simulator, await Peer.open(simulator) as peer:
+            response = await peer.ask("aa")
+            assert (response.status, response.body, response.interim) == (500, b"<html>", ["103", "103"])
+            assert response.trailers == {"apns-trace": "1"}
 
     run(main())
 
@@ -173,15 +174,15 @@ def test_a_second_token_too_early_blocks_the_connection_but_not_the_next(setting
 def test_many_bad_device_tokens_close_the_connection_and_410_does_not(reason, closes, settings, run):
     async def main():
         script = Script(shares=(Share(1.0, Answer(reason)),))
-        async with Simulator(_with(settings, script=script, bad_tokens=5)) as simulator:
-            async with await Peer.open(simulator) as peer:
-                for _number in range(5):
-                    assert (await peer.ask()).status in (400, 410)
-                if closes:
-                    await peer.until(lambda: peer.eof)
-                    assert peer.goaways
-                else:
-                    assert (await peer.ask()).status == 410
+        ours = _with(settings, script=script, bad_tokens=5)
+        async with Simulator(ours) as simulator, await Peer.open(simulator) as peer:
+            for _number in range(5):
+                assert (await peer.ask()).status in (400, 410)
+            if closes:
+                await peer.until(lambda: peer.eof)
+                assert peer.goaways
+            else:
+                assert (await peer.ask()).status == 410
 
     run(main())
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 from worker.apns.http2 import frames
 from worker.apns.http2.server import Request, ServerConnection
 from worker.apns.http2.server_limits import Announced
-from worker.apns.simulator import answers
+from worker.apns.simulator import answers, faults
 from worker.apns.simulator.client_certificate import read_certificate
 from worker.apns.simulator.inflict import inflict
 from worker.apns.simulator.judge import Judge, Refusal, refill
@@ -22,6 +22,8 @@ from worker.apns.simulator.service import Service
 
 #: Seconds by which an answer may be early, so that answers due close together leave in one write.
 GRAIN: Final = 0.0005
+#: What a certificate meets at the other environment's host: seen from APNs as the answer to the first request.
+BAD_ENVIRONMENT: Final = faults.GoAway(last_stream_id="zero", reason="BadCertificateEnvironment", then="close")
 
 
 class Waiting(NamedTuple):
@@ -42,15 +44,9 @@ class Connection(asyncio.Protocol):
         self.service = service
         self.number = number
         self._register = register
-        settings = service.settings
-        self.core = ServerConnection(
-            Announced(
-                max_streams=settings.first_streams,
-                stream_window=settings.stream_window,
-                connection_window=settings.connection_window,
-            )
-        )
-        self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
+        #: Made when the connection is: with a client certificate they are others.
+        self.core: ServerConnection
+        self.judge: Judge
         self.outlet: Outlet
         #: Done once the connection is gone.
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,32 +61,46 @@ class Connection(asyncio.Protocol):
         #: The limit of streams has been raised, or set by a script.
         self.raised = False
         self._bad_tokens = 0
+        #: The sender's certificate is for the other environment.
+        self._misplaced = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._sandbox = settings.environment == "sandbox"
+        self._sandbox = service.settings.environment == "sandbox"
 
     # Life.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        settings = self.service.settings
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.outlet = Outlet(transport)
         self._register[self.number] = self
-        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        alpn = secured is None or secured.selected_alpn_protocol() == "h2"
-        if self.service.settings.require_alpn and not alpn:
+        certificate = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
+        self._meet(certificate)
+        agreed = secured is None or secured.selected_alpn_protocol() == "h2"
+        if settings.require_alpn and not agreed:
+            self.deaf = True
             transport.close()
             return
-        if secured is not None and self.service.settings.client_ca and (der := secured.getpeercert(binary_form=True)):
-            self._trust_certificate(der)
         self.core.start()
         for fault in self.service.player.on_connect(self.number, self.opened):
             inflict(self, fault, None)
         self.flush()
 
-    def _trust_certificate(self, der: bytes) -> None:
-        certificate = read_certificate(der)
-        house = House(self.service.house.topics, certificate.default_topic, certificate.topics)
-        self.judge = Judge(house, None)
+    def _meet(self, der: bytes | None) -> None:
+        """Prepare for a sender with or without a certificate: one stream at first is for provider tokens alone."""
+        service, settings, streams = self.service, self.service.settings, self.service.settings.first_streams
+        if der is None:
+            self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
+        else:
+            certificate, streams = read_certificate(der), settings.max_streams
+            self.judge = Judge(House(service.house.topics, certificate.default_topic, certificate.topics), None)
+            self._misplaced = certificate.environment not in (None, settings.environment)
+        window, connection_window = settings.stream_window, settings.connection_window
+        self.raised = der is not None
+        self.core = ServerConnection(
+            Announced(max_streams=streams, stream_window=window, connection_window=connection_window)
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.outlet.stop()
@@ -110,7 +120,9 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         requests = self.core.receive(data)
-        if requests:
+        if requests and self._misplaced:
+            inflict(self, BAD_ENVIRONMENT, None)
+        elif requests:
             now = time.time()
             self.requests += len(requests)
             rest = self._accept_plain(requests, now) if self._plain() else requests
