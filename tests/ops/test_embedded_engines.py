@@ -1,9 +1,11 @@
 """The embedded engines: started once, shared, stopped with the last user, and whole again after any crash."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from config.settings import load
 from tests.ops.systems import ROOT, until, using, words
 from worker.embedded import Engines, Urls, engines
 from worker.embedded.engines import answering
+from worker.embedded.unprivileged import reachable
 
+pytestmark = pytest.mark.slow
 USER = """
 import sys, time
 from pathlib import Path
@@ -154,6 +158,39 @@ def test_everything_killed_at_once_is_recovered(data_dir: Path) -> None:
     user.communicate()
     with engines(load({"CARILLON_DATA_DIR": str(data_dir)})) as urls:
         assert answering(urls)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not reachable(Path(sys.executable).resolve()),
+    reason="only root can become somebody else, and that one must reach this Python",
+)
+def test_an_ordinary_user_starts_engines_too(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        arguments = [sys.executable, "-B", "-c", USER, f"{home}/data"]
+        done = subprocess.run(
+            arguments,
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            input="",
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("redis://")
+        assert nothing_runs(Path(home))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="closed directories are closed to others than root")
+def test_root_needs_to_open_no_directory_for_the_database(data_dir: Path) -> None:
+    data_dir.parent.chmod(0o700)
+    with engines(load({"CARILLON_DATA_DIR": str(data_dir)})) as urls:
+        assert answering(urls)
+        assert psutil.Process(pids(data_dir)["postgres"]).uids().effective == pwd.getpwnam("nobody").pw_uid
+    assert data_dir.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_data_directory_with_a_very_long_path_answering(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
+#: Capabilities stay as they are when the user changes, and count in access(2) for every user.
+_NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _CAP_DAC_OVERRIDE: Final = 1
@@ -39,7 +41,7 @@ def becoming(user: pwd.struct_passwd | None, *needed: Path) -> Callable[[], None
 
     def become() -> None:
         if capable:
-            libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            _must(libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0))
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
@@ -50,9 +52,15 @@ def becoming(user: pwd.struct_passwd | None, *needed: Path) -> Callable[[], None
 
 
 def _keep(libc: ctypes.CDLL, capability: int) -> None:
+    """Give up every capability but one, and let that one pass on to the program that is executed."""
     mask = 1 << capability
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     # Two 32-bit halves of effective, permitted, inheritable.
     sets = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
-    libc.capset(header, sets)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+    _must(libc.capset(header, sets))
+    _must(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+
+
+def _must(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), "PostgreSQL cannot be started as an ordinary user below a closed directory")
