@@ -128,11 +128,13 @@ def test_a_half_open_connection_stays_and_is_silent(settings, run):
         async with simulated(settings, _on(1, faults.HalfOpen())) as (simulator, peer):
             await peer.warm()
             peer.post()
+            await simulator.wait_accepted(2)
             peer.h2.ping(b"12345678")
             peer.flush()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(peer.read(), 0.2)
-            assert simulator.counts["connected"] == 1
+            counts = simulator.counts
+            assert (counts["connected"], counts["accepted"], counts["unanswered"]) == (1, 2, 1)
 
     run(main())
 

@@ -123,6 +123,32 @@ def test_the_rules_hold_on_the_wire(changes, payload, reason, settings, run):
     run(main())
 
 
+def test_a_key_for_some_topics_is_not_for_others(settings, run):
+    async def main():
+        key = msgspec.structs.replace(settings.keys[0], topics=frozenset({f"{TOPIC}.voip"}))
+        async with Simulator(_with(settings, keys=(key,))) as simulator, await Peer.open(simulator) as peer:
+            assert msgspec.json.decode((await peer.ask()).body) == {"reason": "TopicDisallowed"}
+            call = await peer.ask(apns_topic=f"{TOPIC}.voip", apns_push_type="voip")
+            assert call.status == 200
+
+    run(main())
+
+
+def test_a_client_that_reads_no_answers_is_read_no_more(settings, run):
+    async def main():
+        async with Simulator(settings) as simulator, await Peer.open(simulator) as peer:
+            await peer.warm()
+            (connection,) = simulator.connections.values()
+            connection.pause_writing()
+            stream_id = peer.post()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(peer.read(), 0.1)
+            connection.resume_writing()
+            assert (await peer.answer(stream_id)).status == 200
+
+    run(main())
+
+
 def test_a_repeated_header_is_refused_on_the_wire(settings, run):
     async def main():
         async with Simulator(settings) as simulator, await Peer.open(simulator) as peer:

@@ -156,6 +156,8 @@ class ServerConnection:
     def go_away(self, last_stream_id: int, code: int, debug: bytes = b"") -> None:
         """Announce that streams above `last_stream_id` are not served."""
         self.last_allowed = min(self.last_allowed, last_stream_id)
+        for stream_id in [stream_id for stream_id in self._uploads if stream_id > last_stream_id]:
+            del self._uploads[stream_id]
         self._out.append(frames.pack_goaway(last_stream_id, code, debug))
 
     def change_settings(self, settings: Mapping[int, int]) -> None:

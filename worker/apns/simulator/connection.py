@@ -102,13 +102,20 @@ class Connection(asyncio.Protocol):
             Announced(max_streams=streams, stream_window=window, connection_window=connection_window)
         )
 
+    def pause_writing(self) -> None:
+        """The client does not read: take no more from it either."""
+        self.outlet.hold()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.outlet.release()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.deaf = True
         self.outlet.stop()
         if self._timer is not None:
             self._timer.cancel()
-        for waiting in self.waiting:
-            self.enter(waiting, answered=False)
-        self.waiting.clear()
+        self._enter_all()
         self._register.pop(self.number, None)
         self.service.tell()
         if not self.closed.done():
@@ -242,6 +249,20 @@ class Connection(asyncio.Protocol):
         elif answer.code == 200:
             self._bad_tokens = 0
 
+    def _enter_all(self) -> None:
+        """Record what waits: it was served, and its answer will not come."""
+        for waiting in self.waiting:
+            self.enter(waiting, answered=False)
+        self.waiting.clear()
+
+    def fall_silent(self) -> None:
+        """Keep the connection, and read and say nothing more."""
+        self.flush()
+        self.deaf = True
+        self.outlet.pause()
+        self._enter_all()
+        self.service.tell()
+
     def drop_above(self, last: int) -> None:
         """Forget the waiting requests of streams above `last`: nothing was done for them."""
         dropped = [waiting for waiting in self.waiting if waiting.stream_id > last]
@@ -265,11 +286,6 @@ class Connection(asyncio.Protocol):
         """Give back what was withheld of the window."""
         self.core.reopen_window()
         self.flush()
-
-    def resume_reading(self) -> None:
-        """Read on after a pause."""
-        if not self.deaf:
-            self.outlet.transport.resume_reading()
 
     def enter(self, waiting: Waiting, *, answered: bool, processed: bool = True) -> None:
         """Record a request that was not answered."""

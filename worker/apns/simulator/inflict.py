@@ -78,14 +78,13 @@ def _on_connection(connection: "Connection", fault: faults.Fault) -> None:
         case faults.Close():
             connection.close_unanswered(abort=fault.abort)
         case faults.HalfOpen():
-            connection.deaf = True
-            outlet.transport.pause_reading()
+            connection.fall_silent()
         case faults.ClosedWindow():
             core.window.replenish = False
             _later(fault.seconds, connection.reopen_window)
         case faults.PauseReading():
-            outlet.transport.pause_reading()
-            _later(fault.seconds, connection.resume_reading)
+            outlet.pause()
+            _later(fault.seconds, outlet.resume)
         case faults.Trickle():
             outlet.trickle(fault.octets, fault.interval)
         case faults.Raw():

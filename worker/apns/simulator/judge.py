@@ -40,7 +40,9 @@ class Judge:
     def __init__(self, house: House, tokens: TokensOfConnection | None) -> None:
         self._house = house
         self._tokens = tokens
+        #: Of the token judged last: when it expires, and the only topics of its key.
         self._good_until = 0.0
+        self._only_topics: frozenset[str] | None = None
         #: Whether a request with a valid provider token, or any with a certificate, has been seen.
         self.trusted = tokens is None
 
@@ -58,6 +60,8 @@ class Judge:
         verdict = rules.judge(fields, len(request.body), self._house, lambda value: self._authorize(value, now))
         if isinstance(verdict, str):
             return _refusal(verdict, dict(fields))
+        if self._only_topics is not None and verdict.topic not in self._only_topics:
+            return Refusal("TopicDisallowed", verdict.token, verdict.apns_id)
         self.trusted = True
         if request.shape.known:
             request.shape.note = _note(request, verdict, self._good_until)
@@ -72,6 +76,7 @@ class Judge:
             return token
         self.trusted = True
         self._good_until = token.issued_at + MAX_AGE
+        self._only_topics = self._tokens.topics(token)
         return None
 
 

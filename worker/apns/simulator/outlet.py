@@ -1,10 +1,10 @@
-"""Where a connection's bytes leave: at once, or a few at a time."""
+"""Where a connection's bytes leave, at once or a few at a time, and whether it reads."""
 
 import asyncio
 
 
 class Outlet:
-    """Writes to the transport. Once made to trickle, it stays so."""
+    """Writes to the transport; once made to trickle, it stays so. Reads unless paused, or held by a client that does not."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -13,6 +13,8 @@ class Outlet:
         self._queue = bytearray()
         self._timer: asyncio.Handle | None = None
         self._closing = False
+        self._paused = False
+        self._held = False
 
     def write(self, data: bytes) -> None:
         """Write now, or queue for the trickle."""
@@ -39,6 +41,34 @@ class Outlet:
             self._timer = loop.call_later(self._interval, self._drip)
         elif self._closing:
             self.transport.close()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        self._paused = True
+        self._read()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._paused = False
+        self._read()
+
+    def hold(self) -> None:
+        """Read nothing until `release`: what is written piles up."""
+        self._held = True
+        self._read()
+
+    def release(self) -> None:
+        """What piled up is written."""
+        self._held = False
+        self._read()
+
+    def _read(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._paused or self._held:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def close(self) -> None:
         """Close once everything is written."""

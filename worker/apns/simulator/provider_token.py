@@ -163,6 +163,11 @@ class TokensOfConnection:
                 self._updated_at = now
         return "TooManyProviderTokenUpdates" if now < self._blocked_until else token
 
+    def topics(self, token: ProviderToken) -> frozenset[str] | None:
+        """The only topics that the token's key may be used for; None: no such bound."""
+        key = self._verifier.key(token.key_id)
+        return None if key is None else key.topics
+
     def _unfit(self, token: ProviderToken) -> str | None:
         key = self._verifier.key(token.key_id)
         if key is not None and key.environment not in (None, self._environment):
