@@ -134,6 +134,8 @@ class Connection(asyncio.Protocol):
             self.requests += len(requests)
             rest = self._accept_plain(requests, now) if self._plain() else requests
             for request in rest:
+                if self.deaf:
+                    break
                 self._serve(request, now)
             if self.judge.trusted and not self.raised:
                 self._raise_streams()

@@ -45,6 +45,8 @@ def _instead(connection: "Connection", fault: faults.Fault, waiting: "Waiting") 
     match fault:
         case faults.Never():
             pass
+        case faults.HalfOpen():
+            connection.fall_silent()
         case faults.Reset():
             core.reset(stream_id, ErrorCode[fault.code])
             processed = fault.code != "REFUSED_STREAM"
