@@ -85,7 +85,7 @@ def measure(place: Stage, options: argparse.Namespace) -> dict[str, dict[str, li
 
 def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
     """Medians, how many times the peer they are, and which bars they meet."""
-    result: dict[str, Any] = {"rates": {}, "ratios": {}, "cpu_us_per_push": {}, "bars": {}}
+    result: dict[str, Any] = {"rates": {}, "ratios": {}, "cpu_us_per_push": {}, "cpu_ratios": {}, "bars": {}}
     for name, variants in found.items():
         rates = medians({variant: [one["rate"] for one in runs] for variant, runs in variants.items()})
         result["rates"][name] = {variant: round(rate, 1) for variant, rate in rates.items()}
@@ -95,6 +95,10 @@ def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
                 {part: [one["cpu_us_per_push"][part] for one in runs] for part in runs[0]["cpu_us_per_push"]}
             )
             for variant, runs in variants.items()
+        }
+        total = {variant: sum(parts.values()) for variant, parts in result["cpu_us_per_push"][name].items()}
+        result["cpu_ratios"][name] = {
+            v: round(total[PEER] / cost, 2) for v, cost in total.items() if PEER in total and v != PEER and cost
         }
         result["bars"][name] = {
             variant: ratio >= BARS[variant][name] for variant, ratio in result["ratios"][name].items()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,21 +50,23 @@ class Children:
                 raise RuntimeError(f"a process of the benchmark ended with {child.returncode}:\n{tail(self.log)}")
 
     def stop(self) -> None:
-        """SIGTERM to all; what is left of any session after the grace is killed."""
-        families = [_family(child.pid) for child in self.started]
-        for child in self.started:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        for child, family in zip(self.started, families, strict=True):
-            try:
-                child.wait(GRACE)
-            except subprocess.TimeoutExpired:
+        """SIGTERM to all; what is left of any session after the grace, or when this is interrupted, is killed."""
+        families = [process for child in self.started for process in _family(child.pid)]
+        ends = time.monotonic() + GRACE
+        try:
+            for child in self.started:
+                child.terminate()
+            for child in self.started:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.0, ends - time.monotonic()))
+        finally:
+            for child in self.started:
                 child.kill()
                 child.wait()
-            for process in family:
+            for process in families:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-        self.started.clear()
+            self.started.clear()
 
 
 def tail(log: Path, lines: int = 30) -> str:

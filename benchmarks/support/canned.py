@@ -1,0 +1,178 @@
+"""A TLS HTTP/2 server that is never what a sender waits for: it looks at frames, never at headers, and its answers are ready.
+
+The n-th stream of a connection gets the n-th answer: 200 with the id that `load` gives to the n-th notification, or, for every
+`GONE_EVERY`-th, 410 as APNs writes it. So one connection must send the load in its order, which every client here does.
+
+`python -m benchmarks.support.canned DIRECTORY ANSWERS` prints one JSON line, `{"port": …, "ca": path}`, and serves until SIGTERM.
+"""
+
+import asyncio
+import json
+import signal
+import ssl
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, cast
+
+from benchmarks.support.load import GONE_EVERY, identifier
+from benchmarks.support.loops import new_event_loop
+from benchmarks.support.processes import ROOT
+from worker.apns.http2 import frames
+from worker.apns.simulator.certificates import make_identity, server_context
+
+STREAMS: Final = 1000
+_HEAD: Final = frames.FRAME_HEADER_SIZE
+_unpack: Final = struct.Struct(">BHBBL").unpack_from
+_GONE: Final = b'{"reason":"Unregistered","timestamp":1763700000000}'
+_PREFACE: Final = len(frames.PREFACE)
+#: Octets of payload after which the connection's window is filled up again.
+_WINDOW_STEP: Final = 1 << 28
+
+
+def answer(number: int) -> bytes:
+    """The frames of the answer to stream `2 * number + 1`."""
+    stream_id, apns_id = 2 * number + 1, b"\x00\x07apns-id\x24" + identifier(number).encode()
+    if number % GONE_EVERY != GONE_EVERY - 1:
+        flags = frames.FLAG_END_HEADERS | frames.FLAG_END_STREAM
+        return frames.pack_frame(frames.HEADERS, flags, stream_id, b"\x88" + apns_id)
+    head = frames.pack_frame(frames.HEADERS, frames.FLAG_END_HEADERS, stream_id, b"\x08\x03410" + apns_id)
+    return head + frames.pack_frame(frames.DATA, frames.FLAG_END_STREAM, stream_id, _GONE)
+
+
+class Answers:
+    """All answers in a row; those of one stretch of streams are one slice."""
+
+    def __init__(self, count: int) -> None:
+        self._all = memoryview(b"".join([answer(number) for number in range(count)]))
+        self._one = len(answer(0))
+        self._cycle = sum(len(answer(number)) for number in range(GONE_EVERY))
+
+    def __getitem__(self, stretch: tuple[int, int]) -> memoryview:
+        first, last = stretch
+        return self._all[self._place(first) : self._place(last)]
+
+    def _place(self, number: int) -> int:
+        # The odd one ends its cycle, so every answer before it has the same size.
+        return number // GONE_EVERY * self._cycle + number % GONE_EVERY * self._one
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._rest = b""
+        self._skip = _PREFACE
+        self._received = 0
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=1 << 24)
+        settings = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: STREAMS})
+        self._transport.write(settings + frames.pack_window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW))
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data if self._rest else data
+        if self._skip:
+            if len(data) < self._skip:
+                self._rest = data
+                return
+            data, self._skip = data[self._skip :], 0
+        out: list[bytes | memoryview] = []
+        position = self._regular(data, out)
+        self._rest = data[self._walk(data, position, out) :]
+        if self._received >= _WINDOW_STEP:
+            out.append(frames.pack_window_update(0, self._received))
+            self._received = 0
+        if out:
+            self._transport.write(b"".join(out))
+
+    def _regular(self, data: bytes, out: list[bytes | memoryview]) -> int:
+        """Answers the requests at the beginning at once, where all have the sizes of the first; where they end."""
+        if len(data) < 2 * _HEAD:
+            return 0
+        high, low, kind, flags, first = _unpack(data)
+        second = _HEAD + (high << 16 | low)
+        if kind != frames.HEADERS or flags & frames.FLAG_END_STREAM or len(data) < second + _HEAD:
+            return 0
+        high, low, kind, flags, _ = _unpack(data, second)
+        size = second + _HEAD + (high << 16 | low)
+        count = len(data) // size
+        if kind != frames.DATA or not flags & frames.FLAG_END_STREAM or not count:
+            return 0
+        end: int = count * size
+        for place in (0, 1, 2, 3, 4, second, second + 1, second + 2, second + 3, second + 4):
+            if data[place:end:size] != data[place : place + 1] * count:
+                return 0
+        if _unpack(data, end - size)[4] != first + 2 * (count - 1):
+            return 0
+        number = first >> 1
+        out.append(self._answers[number, number + count])
+        self._received += count * (size - second - _HEAD)
+        return end
+
+    def _walk(self, data: bytes, position: int, out: list[bytes | memoryview]) -> int:
+        """Answers what is complete frame by frame; where the first incomplete frame begins."""
+        end: int = len(data)
+        answers = self._answers
+        while end - position >= _HEAD:
+            high, low, kind, flags, stream_id = _unpack(data, position)
+            stop = position + _HEAD + (high << 16 | low)
+            if stop > end:
+                break
+            if kind == frames.DATA:
+                self._received += stop - position - _HEAD
+                if flags & frames.FLAG_END_STREAM:
+                    number = stream_id >> 1
+                    out.append(answers[number, number + 1])
+            elif kind == frames.SETTINGS and not flags & frames.FLAG_ACK:
+                out.append(frames.SETTINGS_ACK)
+            elif kind == frames.PING and not flags & frames.FLAG_ACK:
+                opaque = data[position + _HEAD : stop]
+                out.append(frames.pack_frame(frames.PING, frames.FLAG_ACK, 0, opaque))
+            position = stop
+        return position
+
+
+async def serve(directory: Path, count: int) -> None:
+    identity = make_identity(directory, ("localhost",))
+    context: ssl.SSLContext = server_context(str(identity.certificate), str(identity.key), None)
+    answers, loop, stop = Answers(count), asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0, ssl=context)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1], "ca": str(identity.ca)}), flush=True)
+    await stop.wait()
+
+
+class CannedServer:
+    """The server as a child."""
+
+    def __init__(self, directory: Path, answers: int) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.support.canned", str(directory), str(answers)]
+
+    def __enter__(self) -> Self:
+        self._child = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert self._child.stdout is not None
+        where = json.loads(self._child.stdout.readline())
+        self.pid, self.port = self._child.pid, int(where["port"])
+        self.ca_pem = Path(where["ca"]).read_text()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(5)
+        finally:
+            self._child.kill()
+            self._child.communicate()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
