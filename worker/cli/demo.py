@@ -13,7 +13,7 @@ import typer
 def demo(
     users: Annotated[int, typer.Option(min=20, max=50_000, help="Users.")] = 6000,
     channels: Annotated[int, typer.Option(min=1, max=5000, help="Channels, of 2 to 5,000 members.")] = 320,
-    messages: Annotated[int, typer.Option(min=1, max=100_000, help="Messages.")] = 2500,
+    messages: Annotated[int, typer.Option(min=1, max=100_000, help="Messages.")] = 4000,
     seed: Annotated[int, typer.Option(help="The same seed says the same things.")] = 7,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers on the urgent lane.")] = 2,
     script: Annotated[

@@ -12,7 +12,7 @@ a later message still tried it is taken from the simulator's record, and everyth
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from worker.demo.expectation import Reading
@@ -61,10 +61,13 @@ class Account:
     considered: int
     skipped: dict[str, int]
     skipped_messages: dict[str, int]
+    #: Members who rang, of all messages together.
+    rung: int
     accepted: int
     tried_again: dict[str, int]
     retired: dict[str, int]
     kept: int
+    set_aside: int
     lost: int
     duplicates: int
     unexpected: int
@@ -80,14 +83,9 @@ class Account:
         return not (self.lost or self.duplicates or self.unexpected or self.wrong_content or self.uneven)
 
     def as_json(self) -> dict[str, Any]:
-        names = ("messages", "considered", "skipped", "skipped_messages", "accepted", "tried_again", "retired", "kept")
-        faults = ("lost", "duplicates", "unexpected", "wrong_content")
-        return {
-            **{name: getattr(self, name) for name in names},
-            **{name: getattr(self, name) for name in faults},
-            "uneven": [check._asdict() for check in self.uneven],
-            "balances": self.balances,
-        }
+        told = asdict(self) | {"uneven": [check._asdict() for check in self.uneven], "balances": self.balances}
+        del told["checks"]
+        return told
 
 
 def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: int) -> Account:
@@ -112,10 +110,12 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
         considered=sum(reading.considered for reading in readings),
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
+        rung=pushed,
         accepted=sum(rang.values()),
         tried_again=dict(Counter(one.reason for one in found.requests if one.reason in TRIED_AGAIN)),
         retired=_retired(found),
         kept=sum(found.phones[token].active for token in touched if natures.get(token) == "returned"),
+        set_aside=found.set_aside,
         lost=sum(pair not in rang and pair not in excused for pair in working) + len(never_tried),
         duplicates=sum(n - 1 for n in rang.values()) + sum(n - 1 for n in final.values()),
         unexpected=len((rang.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in rang),

@@ -6,10 +6,11 @@ from typing import Final, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from worker.demo.account import TRIED_AGAIN
 from worker.demo.stage import Stage
 from worker.demo.watch import Watch
 
@@ -75,7 +76,10 @@ class Bars(Lines):
         super().__init__(console)
         self._live: Live | None = None
         self._bars = Progress(
-            TextColumn("  {task.description:<10}"), BarColumn(40), MofNCompleteColumn(), console=console
+            TextColumn("  {task.description:<10}"),
+            BarColumn(44),
+            TextColumn("{task.completed:>9,.0f} of {task.total:,.0f}"),
+            console=console,
         )
         self._tasks: dict[str, TaskID] = {}
         self._now = Text()
@@ -92,8 +96,9 @@ class Bars(Lines):
     def progress(self, watch: Watch, published: int) -> None:
         for name, value in (("published", published), ("expanded", watch.expanded), ("accepted", watch.accepted)):
             self._bars.update(self._tasks[name], completed=value)
-        refused = "  ".join(f"{reason} {n}" for reason, n in watch.refused.most_common())
-        self._now = Text(f"  {_moment(watch)}\n  refused: {refused or 'none'}", style="cyan")
+        again = sum(n for reason, n in watch.refused.items() if reason in TRIED_AGAIN)
+        gone = watch.refused.total() - again
+        self._now = Text(f"\n  {_moment(watch)}\n  refused for good {gone:,}  for now {again:,}", style="cyan")
         if self._live is not None:
             self._live.update(self._frame())
 

@@ -23,7 +23,6 @@ not in a thread, whose people came first, and not once the cap is reached. The o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from worker.demo.world import PAGE, Line, Phone, World
@@ -46,35 +45,31 @@ class Reading(NamedTuple):
 
 
 def read_all(world: World) -> list[Reading]:
-    """A reading of each of the world's messages, in their order."""
-    threads = _threads(world.lines)
-    return [_read(world, line, threads) for line in world.lines]
+    """A reading of each of the world's messages, in their order.
+
+    A thread is who wrote or was mentioned in its root or in a reply, up to and with the message in question.
+    """
+    threads: dict[str, set[str]] = {}
+    readings = []
+    for line in world.lines:
+        thread = threads.setdefault(line.id if line.parent is None else line.parent, set())
+        thread |= {line.sender, *line.mentioned}
+        readings.append(_read(world, line, set(thread)))
+    return readings
 
 
-def _threads(lines: Iterable[Line]) -> dict[str, set[str]]:
-    """Root message id -> who wrote or was mentioned in the root or in a reply."""
-    lines = list(lines)
-    roots = {line.parent for line in lines if line.parent is not None}
-    people: dict[str, set[str]] = {root: set() for root in roots}
-    for line in lines:
-        root = line.parent if line.parent is not None else line.id
-        if root in people:
-            people[root] |= {line.sender, *line.mentioned}
-    return people
-
-
-def _read(world: World, line: Line, threads: dict[str, set[str]]) -> Reading:
+def _read(world: World, line: Line, people: set[str]) -> Reading:
     whole = _nobody(world, line)
     reading = Reading(line, whole, {}, Counter())
     if whole is not None:
         return reading
     stored = line.recipients is None
     members = set(world.rooms[line.room].members if line.recipients is None else line.recipients)
-    thread = None if line.parent is None else threads[line.parent]
+    thread = None if line.parent is None else people
     ahead = list(dict.fromkeys([*line.mentioned, *sorted(thread or (), key=str.encode)]))
     unseen = sorted(members, key=str.encode)
     page = PAGE if stored else max(1, len(unseen))
-    candidates: Iterator[str] | list[str] = [*ahead, *(user for user in unseen[:page] if user not in ahead)]
+    candidates = [*ahead, *(user for user in unseen[:page] if user not in ahead)]
     while True:
         for user in candidates:
             reason = _skipped(world, line, user, members, thread)

@@ -8,12 +8,12 @@ from worker.demo.population import Population, populate
 from worker.demo.talk import Talk
 from worker.demo.world import DEAF, MEMBER_CAP, Line, Nature, Phone, Room, World
 
-#: Share of the phones that the steady traffic can reach, by what is the matter with them.
+#: Share of the phones that are reached early, by what is the matter with them.
 _NATURES: Final[tuple[tuple[Nature, float], ...]] = (
-    ("gone", 0.05),
-    ("foreign", 0.015),
-    ("busy", 0.015),
-    ("returned", 0.006),
+    ("busy", 0.04),
+    ("returned", 0.02),
+    ("foreign", 0.04),
+    ("gone", 0.15),
 )
 
 
@@ -24,7 +24,7 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
     rooms = population.rooms
     lines = Talk(random, app, population.people, rooms).lines(messages)
     steady = min(steady, messages)
-    reached = _reached(lines[:steady], rooms) - population.online
+    reached = _reached(lines[: 1 + steady // 3], rooms) - population.online
     return World(
         app=app,
         people=population.people,
@@ -38,9 +38,10 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
 
 
 def _reached(lines: Collection[Line], rooms: dict[str, Room]) -> set[str]:
-    """Members of the channels in which something is said."""
-    spoken = {line.room for line in lines if not line.late and not line.skip_push}
-    return {user for room in spoken & rooms.keys() for user in rooms[room].members if rooms[room].push}
+    """Members of the channels, small enough for all to ring, in which something is said to all."""
+    spoken = {line.room for line in lines if line.parent is None and not (line.late or line.skip_push)}
+    heard = [rooms[room] for room in spoken & rooms.keys()]
+    return {user for room in heard if room.push and len(room.members) <= MEMBER_CAP for user in room.members}
 
 
 def _troubled(random: Random, population: Population, lines: list[Line], reached: set[str]) -> list[Phone]:

@@ -1,7 +1,7 @@
 """What people are called and what they say. Data only.
 
 A conversation is a block of lines, each spoken by one of its people (A, B, …). `@B` mentions one of them; `{place}` and the
-like are filled from `SLOTS`. Blocks of `THREADS` are a root, which calls everybody by name, and replies in its thread.
+like are filled from `SLOTS`. Blocks of `THREADS` are a root and replies in its thread; some who reply were not called.
 """
 
 from typing import Final
@@ -186,7 +186,7 @@ D: docs done, changelog too
 A: then we ship at {time}
 C: green 🎉
 
-A: Present for Lena: I'd say {thing}. @B @C what do you think?
+A: Present for Lena: I'd say {thing}. @B what do you think?
 B: love it. I'm in with 15
 C: me too, can you order it?
 A: ordered, arrives {day}
@@ -200,7 +200,7 @@ A: Flat viewing on {day} at {time}, near {place}. @B can you come along?
 B: yes! shall I bring the measuring tape?
 A: please do
 
-A: Which of the three logos? @B @C @D
+A: Which of the three logos? @B @C
 B: second
 C: second, but a darker green
 D: first... I'm alone with that, right

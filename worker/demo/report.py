@@ -1,90 +1,96 @@
 """The account as a table for people."""
 
-from rich import box
+from collections.abc import Iterator
+
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli._reasons import MEMBERS, MESSAGES
 from worker.demo.account import Account
 from worker.demo.figures import Figures, Latency
 from worker.demo.show import Outcome
 
-_REASONS = {
-    "sender": "wrote it themselves",
-    "not_a_member": "mentioned, but not in the channel",
-    "not_in_thread": "a reply in a thread they take no part in",
-    "muted_sender": "muted the sender",
-    "online": "online: they see it on the screen",
-    "no_device": "have no device",
-    "over_member_cap": "beyond the 100 members that one message rings",
-}
-_MESSAGES = {
-    "skip_push": "the message says skip_push",
-    "too_old": "too old when it was published",
-    "unknown_channel": "nobody ever joined its channel",
-    "channel_push_off": "its channel is silent",
-}
+#: Columns of the account, on whatever wider screen.
+_WIDTH = 96
+_Row = tuple[str, str, str]
 
 
 def show(console: Console, outcome: Outcome) -> None:
+    """Prints the account, its verdict, and where to look further."""
+    width = min(_WIDTH, console.width)
     console.print()
-    console.print(_table(outcome.account, outcome.figures))
+    console.print(Rule("The account", align="left", style="dim"), width=width)
+    for part in _parts(outcome):
+        console.print(Padding(part, (0, 0, 1, 0)), width=width)
     console.print(_verdict(outcome))
 
 
-def _table(account: Account, figures: Figures) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="The account", title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("", style="dim")
-
-    def row(name: str, value: int | str, note: str = "", style: str = "") -> None:
-        table.add_row(
-            Text(name, style=style), Text(f"{value:,}" if isinstance(value, int) else value, style=style), note
-        )
-
-    row("messages", account.messages, style="bold")
-    for reason, n in sorted(account.skipped_messages.items(), key=_by_number):
-        row(f"  nobody: {reason}", n, _MESSAGES.get(reason, ""))
-    row("members considered", account.considered, style="bold")
-    for reason, n in sorted(account.skipped.items(), key=_by_number):
-        row(f"  skipped: {reason}", n, _REASONS.get(reason, ""))
-    row("pushes accepted by APNs", account.accepted, style="bold")
-    row("  after a second try", sum(account.tried_again.values()), _listed(account.tried_again))
-    row("devices retired", sum(account.retired.values()), _listed(account.retired))
-    row("devices kept", account.kept, "refused as of a time before they were registered anew")
-    table.add_section()
+def _parts(outcome: Outcome) -> Iterator[Table]:
+    account = outcome.account
+    yield _table(_traffic(outcome, account))
+    yield _table(_answers(account))
+    faults = _table(())
     for name, value, note in _faults(account):
-        row(name, value, note, style="bold green" if not value else "bold red")
-    table.add_section()
-    for name, figure, note in _speed(figures):
-        row(name, figure, note)
+        style = "bold red" if value else "bold green"
+        faults.add_row(Text(name, style=style), Text(f"{value:,}", style=style), note)
+    yield faults
+    yield _table(_speed(outcome.figures))
+
+
+def _table(rows: Iterator[_Row] | tuple[()]) -> Table:
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(width=28, no_wrap=True)
+    table.add_column(width=9, justify="right", no_wrap=True)
+    table.add_column(style="dim", ratio=1)
+    for name, value, note in rows:
+        style = "" if name.startswith(" ") else "bold"
+        table.add_row(Text(name, style=style), Text(value, style=style), note)
     return table
 
 
-def _faults(account: Account) -> list[tuple[str, int, str]]:
-    return [
-        ("lost", account.lost, "must have rung and did not"),
-        ("duplicates", account.duplicates, "rang twice for one message"),
-        ("unexpected", account.unexpected, "rang and should not have"),
-        ("wrong content", account.wrong_content, "another title, text or thread than was said"),
-        ("counts that differ", len(account.uneven), f"of {len(account.checks)} that the workers keep"),
-    ]
+def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
+    yield "messages", f"{account.messages:,}", f"{outcome.repeated:,} were published twice, and counted once"
+    for reason, n in _largest(account.skipped_messages):
+        yield f"  nobody: {reason}", f"{n:,}", MESSAGES.get(reason, "")
+    yield "members considered", f"{account.considered:,}", "for all messages together"
+    yield "  who ring", f"{account.rung:,}", "on all of their devices"
+    for reason, n in _largest(account.skipped):
+        yield f"  not: {reason}", f"{n:,}", MEMBERS.get(reason, "")
 
 
-def _speed(figures: Figures) -> list[tuple[str, str, str]]:
-    rows = []
+def _answers(account: Account) -> Iterator[_Row]:
+    yield "pushes accepted by APNs", f"{account.accepted:,}", "each its message's own title, text and thread"
+    yield "  at a second try", f"{sum(account.tried_again.values()):,}", _listed(account.tried_again)
+    yield "devices retired", f"{sum(account.retired.values()):,}", _listed(account.retired)
+    yield "devices kept", f"{account.kept:,}", "refused, but registered anew since"
+    yield "documents set aside", f"{account.set_aside:,}", "bad ones: carillon dead-letters shows them"
+
+
+def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
+    yield "lost", account.lost, "should have rung and did not"
+    yield "duplicates", account.duplicates, "rang twice for one message"
+    yield "unexpected", account.unexpected, "rang and should not have"
+    yield "wrong content", account.wrong_content, "another title, text or thread than was said"
+    yield "differences", len(account.uneven), f"between our {len(account.checks)} sums and those of the workers"
+
+
+def _speed(figures: Figures) -> Iterator[_Row]:
     if figures.steady:
-        rows.append(("latency at a pace", *_latency(figures.steady)))
+        yield "latency at a pace", f"{_time(figures.steady.p50)}", _latency(figures.steady)
     if figures.rate and figures.burst:
-        rows.append(("throughput of the burst", f"{figures.rate:,.0f}/s", f"{figures.burst_pushes:,} pushes"))
-        value, note = _latency(figures.burst)
-        rows.append(("latency in the burst", value, f"{note}, the wait in the queue included"))
-    return rows
+        yield (
+            "throughput of the burst",
+            f"{figures.rate:,.0f}/s",
+            f"{figures.burst_pushes:,} pushes, first publish to last arrival",
+        )
+        yield "latency in the burst", f"{_time(figures.burst.p50)}", _latency(figures.burst) + ", the queue included"
 
 
-def _latency(latency: Latency) -> tuple[str, str]:
-    return f"{_time(latency.p50)} p50", f"{_time(latency.p99)} p99, from publish to arrival at APNs"
+def _latency(latency: Latency) -> str:
+    return f"p50, and {_time(latency.p99)} p99: publish to APNs"
 
 
 def _time(milliseconds: float) -> str:
@@ -92,28 +98,26 @@ def _time(milliseconds: float) -> str:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=_by_number))
+    return ", ".join(f"{n:,} {name}" for name, n in _largest(counts))
 
 
-def _by_number(item: tuple[str, int]) -> int:
-    return -item[1]
+def _largest(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _verdict(outcome: Outcome) -> RenderableType:
-    account = outcome.account
-    took = f"in {outcome.seconds:.0f} s"
+    account, took = outcome.account, f"{outcome.seconds:.0f} s from start to end"
+    lines = []
     if account.balances:
-        lines = [Text(f"The account balances, {took}. Every device that should ring rang, once.", style="bold green")]
+        lines.append(Text("The account balances: every device that should ring rang, once.", style="bold green"))
     else:
-        lines = [Text(f"The account does not balance, {took}.", style="bold red")]
-        lines += [
-            Text(f"  {check.name}: expected {check.expected:,}, counted {check.found:,}") for check in account.uneven
-        ]
+        lines.append(Text("The account does not balance.", style="bold red"))
+        lines += [Text(f"  {one.name}: expected {one.expected:,}, counted {one.found:,}") for one in account.uneven]
+    lines.append(Text(f"Everything is stopped. It took {took}.", style="dim"))
     if outcome.directory is not None:
-        lines += [Text(), Text("Everything was kept. Look around:")]
+        lines += [Text(), Text("Look around in what was kept:")]
         lines.append(Text(f"  export CARILLON_DATA_DIR={outcome.directory}"))
-        lines += [
-            Text(f"  carillon why {event} --app {outcome.app}    # {what}") for what, event in outcome.examples.items()
-        ]
+        for what, event in outcome.examples.items():
+            lines.append(Text(f"  carillon why {event} --app {outcome.app}   # {what}"))
         lines.append(Text("  carillon dead-letters"))
     return Group(*lines)

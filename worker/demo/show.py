@@ -21,9 +21,9 @@ from worker.demo.traffic import Traffic
 from worker.demo.watch import EVERY, Watch
 from worker.demo.world import DEAF, World
 
-#: Seconds and messages a second of the traffic before the burst.
+#: Seconds of the traffic before the burst, and its share of all messages.
 STEADY_SECONDS: Final = 8.0
-STEADY_SHARE: Final = 0.25
+STEADY_SHARE: Final = 0.2
 #: Seconds that a user stays online.
 _ONLINE: Final = 3600
 
@@ -38,7 +38,7 @@ class Wish:
 
     users: int = 6000
     channels: int = 320
-    messages: int = 2500
+    messages: int = 4000
     seed: int = 7
     workers: int = 2
     keep: bool = False
@@ -54,8 +54,13 @@ class Outcome:
     #: Where it all is, where it was kept.
     directory: Path | None
     app: str
+    #: What it is -> event id of a message worth asking `carillon why` about.
     examples: dict[str, str]
     world: World
+
+    @property
+    def repeated(self) -> int:
+        return sum(line.repeated for line in self.world.lines)
 
 
 class Demo:
@@ -69,6 +74,10 @@ class Demo:
             world = self._world(settings)
             readings = read_all(world)
             wish = self._wish
+            self._display.step(
+                f"seed {wish.seed}: {len(world.people):,} users with {len(world.phones):,} devices in"
+                f" {len(world.rooms):,} channels, and {len(world.lines):,} messages to be said"
+            )
             with stage(
                 world,
                 settings,
@@ -106,11 +115,8 @@ class Demo:
         traffic = Traffic(world, running.publisher)
         watch = Watch(running.runtime, running.simulator.control, world.app, traffic.at)
         display = self._display
-        must = sum(
-            phone.nature not in DEAF for reading in readings for phones in reading.rings.values() for phone in phones
-        )
         self._publish_beginnings(world, running, watch)
-        display.begin(running, messages=len(world.lines), pushes=must)
+        display.begin(running, messages=len(world.lines), pushes=_pushes(readings))
 
         def look() -> None:
             running.crew.tend()
@@ -121,7 +127,7 @@ class Demo:
         traffic.steady(STEADY_SECONDS * min(1.0, world.steady / 300), look)
         display.act("everybody at once: all other messages in one burst")
         traffic.burst(look)
-        display.act("the last answers; who was refused for the moment is tried again after 5 to 10 s")
+        display.act("all is published; whoever APNs refused for the moment is tried again after 5 to 10 s")
         while not (watch.settled and watch.expanded >= len(world.lines)) and watch.quiet < self._wish.patience:
             look()
             time.sleep(EVERY / 5)
@@ -138,8 +144,8 @@ class Demo:
         for user in sorted(world.online):
             running.publisher.online(world.app, user, _ONLINE)
         self._display.step(
-            f"published {len(told):,} events: {len(world.people):,} users, {len(world.phones):,} devices,"
-            f" {len(world.rooms):,} channels; {len(world.online):,} users are online"
+            f"published {len(told):,} events about members, devices, mutes and channels;"
+            f" {len(world.online):,} users are online"
         )
         deadline = time.monotonic() + self._wish.patience
         while watch.look() or watch.waiting:
@@ -147,7 +153,14 @@ class Demo:
                 raise StalledError(f"the workers do not take what is published; their logs are in {running.logs}")
             running.crew.tend()
             time.sleep(0.05)
-        self._display.step(f"{self._wish.workers} workers, a bulk worker and beat are at work")
+        self._display.step(f"{self._wish.workers} workers, a bulk worker and beat are at work, the members are known")
+
+
+def _pushes(readings: list[Reading]) -> int:
+    """Pushes that APNs will accept in the end: all but those to phones that are gone, and the one refusal of each returned."""
+    phones = [phone for reading in readings for some in reading.rings.values() for phone in some]
+    returned = {phone.token for phone in phones if phone.nature == "returned"}
+    return sum(phone.nature not in DEAF for phone in phones) - len(returned)
 
 
 def _found(world: World, running: Stage, watch: Watch) -> Found:
@@ -164,7 +177,6 @@ def _found(world: World, running: Stage, watch: Watch) -> Found:
 
 
 def _examples(readings: list[Reading]) -> dict[str, str]:
-    """Messages worth asking `carillon why` about."""
     small = [reading for reading in readings if 3 <= len(reading.rings) <= 12]
     thread = next((r.line.event for r in small if r.line.parent is not None), None)
     capped = next((r.line.event for r in readings if r.skipped["over_member_cap"]), None)

@@ -77,6 +77,7 @@ def stage(
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         crew = stack.enter_context(Crew(logs, environ, workers=workers))
+        say(f"starting {workers} workers, a bulk worker, beat and Flower")
         key = apns.new_key()
         simulator = stack.enter_context(SimulatorProcess(apns.settings(key, world.phones, seed, script)))
         say(f"a simulator stands in for APNs at https://{simulator.host}:{simulator.port}")

@@ -1,8 +1,4 @@
-"""Invents what people say: conversations that run side by side, each line of them a message.
-
-A thread's root mentions everybody who will reply, so that it is the same thread from its first reply on: a message may already
-see what was published a moment after it.
-"""
+"""Invents what people say: conversations that run side by side, each line of them a message."""
 
 import re
 from collections.abc import Iterator
