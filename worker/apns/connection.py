@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.opened_at = self._heard_at = self._loop.time()
-        self._watch = self._loop.call_later(self._timing.probe_after, self._look)
+        self._look()
         self._flush()
 
     def data_received(self, data: bytes) -> None:

@@ -34,7 +34,7 @@ class Judge:
         self.unacknowledged = 1
 
     def announce(self, settings: dict[SettingCodes, int]) -> None:
-        self.h2.update_settings(settings)
+        self.h2.update_settings(dict(settings.items()))
         self.unacknowledged += 1
 
     def take(self) -> bytes:
