@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from worker.apns.http2 import huffman
+from worker.apns.http2 import visible
 
 #: Names of headers that an acceptance may carry, as they stand in a literal: length and octets, plain and Huffman-coded.
 _NAMES: Final = frozenset(
     encoded
     for name in (b"apns-id", b"apns-unique-id", b"content-length", b"content-type", b"date", b"server")
-    for encoded in (bytes((len(name),)) + name, huffman.literal(name))
+    for encoded in (bytes((len(name),)) + name, visible.literal(name))
 )
 _LONGEST_VALUE: Final = 126
 _HUFFMAN: Final = 0x80
@@ -31,6 +31,6 @@ def is_plain_success(data: bytes, start: int, stop: int) -> bool:
         if position > stop or coded % _HUFFMAN > _LONGEST_VALUE:
             return False
         value = data[name_end + 1 : position]
-        if value and not (huffman.is_visible(value) if coded >= _HUFFMAN else not value.translate(None, _VALUE_OCTETS)):
+        if value and not (visible.is_visible(value) if coded >= _HUFFMAN else not value.translate(None, _VALUE_OCTETS)):
             return False
     return True
