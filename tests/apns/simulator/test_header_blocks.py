@@ -2,10 +2,13 @@
 
 import hpack
 import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.huffman_table import decode_huffman
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.apns.http2 import frames
+from worker.apns.http2 import frames, huffman
 from worker.apns.http2.header_blocks import MOST_SHAPES, BlockError, BlockReader
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")]
@@ -40,6 +43,22 @@ def test_any_bytes_are_fields_or_a_block_error_as_hpack_says(blocks):
                 reader.read(block)
             return
         assert reader.read(block).fields == expected
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_huffman_string_or_not_as_hpack_says(data):
+    try:
+        expected = decode_huffman(data)
+    except hpack.HPACKError:
+        with pytest.raises(huffman.HuffmanError):
+            huffman.decode(data)
+        return
+    assert huffman.decode(data) == expected
+
+
+@given(st.binary(max_size=60))
+def test_what_hpack_codes_by_huffman_is_decoded(data):
+    assert huffman.decode(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(data)) == data
 
 
 def literal(name: bytes, value: bytes) -> bytes:

@@ -3,7 +3,7 @@
 A sender of notifications repeats one header block and changes a few values in it. The first block of a kind is decoded field by
 field; where the changing values are plain literals, the block becomes a `Shape`: a pattern over the bytes of a whole request
 (HEADERS, then DATA with END_STREAM) with holes for those values. Indices in a shape point into the dynamic table, so that every
-change of the table forgets all shapes. Huffman coding and the table itself are the `hpack` library's.
+change of the table forgets all shapes. The table itself is the `hpack` library's.
 """
 
 import re
@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+from worker.apns.http2 import huffman
 
 Field = tuple[bytes, bytes]
 
@@ -43,7 +44,8 @@ MOST_SHAPES: Final = 256
 #: What an entry weighs in a table or list beyond its octets (RFC 7541 §4.1).
 ENTRY_OVERHEAD: Final = 32
 
-_huffman = lru_cache(maxsize=2048)(decode_huffman)
+#: Most strings come again and again, and a sender's own names and topics are few.
+_huffman = lru_cache(maxsize=2048)(huffman.decode)
 
 
 class BlockError(Exception):
@@ -76,6 +78,12 @@ class Shape:
         return fields
 
 
+@lru_cache(maxsize=1024)
+def _is_name(name: bytes) -> bool:
+    """Whether a field may have this name (RFC 9113 §8.2.1 and §8.2.2)."""
+    return _NAME.fullmatch(name) is not None and name not in _FORBIDDEN
+
+
 def _examine(fields: tuple[Field, ...]) -> tuple[int | None, bool]:
     """(content-length, whether the fields break the rules of RFC 9113 §8.2 and §8.3)."""
     length, pseudo, regular = None, set(), False
@@ -90,7 +98,7 @@ def _examine(fields: tuple[Field, ...]) -> tuple[int | None, bool]:
             if not value.isdigit():
                 return length, True
             length = int(value)
-        elif not _NAME.fullmatch(name) or name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
+        elif not _is_name(name) or (name == b"te" and value != b"trailers"):
             return length, True
     return length, not pseudo >= _REQUIRED
 
@@ -116,7 +124,7 @@ class BlockReader:
         """The block's fields as a shape without holes. Raises BlockError."""
         try:
             return self._read(block)
-        except (HPACKError, IndexError) as error:
+        except (HPACKError, huffman.HuffmanError, IndexError) as error:
             raise BlockError("header block cannot be decoded") from error
 
     def match(self, data: bytes, position: int) -> Found | None:

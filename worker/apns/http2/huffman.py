@@ -1,75 +1,70 @@
-"""Tells whether octets are the Huffman code of visible ASCII, without decoding them (RFC 7541 §5.2, Appendix B).
+"""Huffman-coded strings (RFC 7541 §5.2), an octet at a step: `hpack` has the code, and takes a step for each symbol and more.
 
-The code is walked an octet at a time by a table of states that fills itself as it is used; a state is how far into a symbol's
-code the last octet ended. Decoding proper is the business of the `hpack` library.
+A state is a node of the code's tree. What an octet does to a state is worked out once, when it is first met; all that there is to
+work out are some 65,000 steps of a few bytes each.
 """
 
-from array import array
 from typing import Final
 
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-_UNKNOWN: Final = 0xFFFF
-_BAD: Final = 0xFFFE
-_FIRST_VISIBLE, _LAST_VISIBLE = 0x21, 0x7E
+_END: Final = 256
+#: By node: the next node for a 0 and for a 1. A leaf is the negative of its symbol, less one.
+_tree: Final[list[list[int]]] = [[0, 0]]
+#: By node and octet: the node after it, and the symbols that were completed.
+_steps: Final[dict[int, tuple[int, bytes]]] = {}
 
 
-def literal(value: bytes) -> bytes:
-    """A string literal, Huffman-coded; at most 126 octets."""
-    bits = "".join(f"{REQUEST_CODES[octet]:0{REQUEST_CODES_LENGTH[octet]}b}" for octet in value)
-    bits += "1" * (-len(bits) % 8)
-    return bytes((0x80 | len(bits) // 8,)) + int(bits, 2).to_bytes(len(bits) // 8, "big")
+class HuffmanError(ValueError):
+    """The string ends in the middle of a symbol, is padded wrongly, or holds the end symbol."""
 
 
-class _Tree:
-    """The visible symbols' codes as a binary tree; everything else is `_BAD`."""
+def decode(data: bytes) -> bytes:
+    """The decoded string. Raises HuffmanError."""
+    node, parts, steps = 0, [], _steps
+    for octet in data:
+        step = steps.get(node << 8 | octet)
+        if step is None:
+            step = _learn(node, octet)
+        node, part = step
+        parts.append(part)
+    if node not in _padding:
+        raise HuffmanError("string ends within a symbol")
+    return b"".join(parts)
 
-    def __init__(self) -> None:
-        #: For each inner node, where a 0 and a 1 lead: another node, 0 after a whole symbol, or `_BAD`.
-        self.nodes: list[list[int]] = [[_BAD, _BAD]]
-        #: Nodes that padding may end in: up to seven ones (§5.2).
-        self.ends: set[int] = set()
-        for octet in range(_FIRST_VISIBLE, _LAST_VISIBLE + 1):
-            self._add(f"{REQUEST_CODES[octet]:0{REQUEST_CODES_LENGTH[octet]}b}")
+
+def _learn(node: int, octet: int) -> tuple[int, bytes]:
+    start, symbols = node, bytearray()
+    for shift in range(7, -1, -1):
+        node = _tree[node][octet >> shift & 1]
+        if node < 0:
+            if node == -_END - 1:
+                raise HuffmanError("string holds the end symbol")
+            symbols.append(-node - 1)
+            node = 0
+    step = _steps[start << 8 | octet] = (node, bytes(symbols))
+    return step
+
+
+def _plant() -> None:
+    for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)):
         node = 0
-        for _ in range(8):
-            self.ends.add(node)
-            node = self.nodes[node][1]
-            if node in (0, _BAD):
-                break
-        self.steps = array("H", [_UNKNOWN]) * (len(self.nodes) * 256)
-
-    def _add(self, code: str) -> None:
-        node = 0
-        for bit in code[:-1]:
-            if self.nodes[node][int(bit)] == _BAD:
-                self.nodes[node][int(bit)] = len(self.nodes)
-                self.nodes.append([_BAD, _BAD])
-            node = self.nodes[node][int(bit)]
-        self.nodes[node][int(code[-1])] = 0
-
-    def step(self, node: int, octet: int) -> int:
-        """Where `octet` leads from `node`; notes it."""
-        after = node
-        for shift in range(7, -1, -1):
-            after = self.nodes[after][octet >> shift & 1]
-            if after == _BAD:
-                break
-        self.steps[node * 256 + octet] = after
-        return after
+        for shift in range(length - 1, 0, -1):
+            bit = code >> shift & 1
+            if not _tree[node][bit]:
+                _tree.append([0, 0])
+                _tree[node][bit] = len(_tree) - 1
+            node = _tree[node][bit]
+        _tree[node][code & 1] = -symbol - 1
 
 
-_TREE: Final = _Tree()
+def _padding_nodes() -> frozenset[int]:
+    """The nodes in which a string may end: up to seven ones after the last symbol."""
+    nodes = [0]
+    while len(nodes) < 8:
+        nodes.append(_tree[nodes[-1]][1])
+    return frozenset(nodes)
 
 
-def is_visible(coded: bytes) -> bool:
-    """Whether this decodes to visible ASCII without blanks, and is padded as it must be."""
-    steps, node = _TREE.steps, 0
-    for octet in coded:
-        after = steps[node * 256 + octet]
-        if after == _UNKNOWN:
-            after = _TREE.step(node, octet)
-        if after == _BAD:
-            return False
-        node = after
-    return node in _TREE.ends
+_plant()
+_padding: Final = _padding_nodes()

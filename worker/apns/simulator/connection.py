@@ -133,13 +133,16 @@ class Connection(asyncio.Protocol):
             now = time.time()
             self.requests += len(requests)
             rest = self._accept_plain(requests, now) if self._plain() else requests
-            for request in rest:
-                if self.deaf:
-                    break
-                self._serve(request, now)
+            self._serve_all(rest, now)
             if self.judge.trusted and not self.raised:
                 self._raise_streams()
         self.flush()
+
+    def _serve_all(self, requests: list[Request], now: float) -> None:
+        for request in requests:
+            if self.deaf:  # a fault may have come with one of them
+                return
+            self._serve(request, now)
 
     def _plain(self) -> bool:
         """Whether nothing can befall a request of a known shape but to be accepted at once."""
@@ -316,10 +319,10 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is queued; close where nothing remains to be done."""
+        self.service.tell()
         if self.deaf:
             return
         if out := self.core.take():
             self.outlet.write(out)
-        self.service.tell()
         if self.core.error is not None or (self.draining and not self.core.open and not self.waiting):
             self.outlet.close()
