@@ -26,9 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.support.canned import CannedServer
 from benchmarks.support.figures import emit, medians, ratios, say
-from benchmarks.support.load import TOPIC, Result, Target, is_gone, payload, tokens
+from benchmarks.support.load import TOPIC, Result, Target, payload, tokens
 from benchmarks.support.processes import ROOT, cores, cpu_seconds, end_on_sigterm, pin
-from worker.apns.simulator import Answer, Script, Settings, SimulatorProcess
 from worker.apns.token import mint
 
 STREAMS: Final = 1000
@@ -46,13 +45,10 @@ WAITING_BAR_MB: Final = 60.0
 TIMEOUT: Final = 120.0
 
 
-Server = SimulatorProcess | CannedServer
-
-
 class Range:
     """A running server and the core that clients run on."""
 
-    def __init__(self, server: Server, target: Target, directory: Path, core: int | None) -> None:
+    def __init__(self, server: CannedServer, target: Target, directory: Path, core: int | None) -> None:
         self.server, self.target, self.directory, self.core = server, target, directory, core
 
     def run(self, name: str, target: Target) -> tuple[Result, float]:
@@ -120,43 +116,21 @@ class Range:
 
 
 @contextmanager
-def shooting_range(latency_ms: float | None = None) -> Iterator[Range]:
-    """A server on the last core; clients get the first. On a single core nothing is pinned.
-
-    With a latency it is the simulator, without one the server whose answers are ready.
-    """
+def shooting_range(latency_ms: float = 0.0) -> Iterator[Range]:
+    """A server on the last core; clients get the first. On a single core nothing is pinned."""
     free = cores()
     private = ec.generate_private_key(ec.SECP256R1())
     key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carillon-benchmark-")))
-        server: Server
-        if latency_ms is None:
-            server = stack.enter_context(CannedServer(directory, ANSWERS))
-        else:
-            server = stack.enter_context(simulator(latency_ms))
+        server = stack.enter_context(CannedServer(directory, ANSWERS, latency_ms / 1000))
         if len(free) > 1:
             pin(server.pid, free[-1])
         token = mint(TEAM, KEY_ID, key, time.time())
-        target = Target("localhost", server.port, server.ca_pem, key, TEAM, KEY_ID, token, count=0)
+        target = Target(
+            "localhost", server.port, server.ca_pem, key, TEAM, KEY_ID, token, count=0, ordered=not latency_ms
+        )
         yield Range(server, target, directory, free[0] if len(free) > 1 else None)
-
-
-@contextmanager
-def simulator(latency_ms: float) -> Iterator[SimulatorProcess]:
-    """Carillon's, which can take its time."""
-    settings = Settings(
-        first_streams=STREAMS,
-        max_streams=STREAMS,
-        record="counters",
-        bad_tokens=None,
-        connection_window=16 << 20,
-        script=Script(latency=latency_ms / 1000),
-    )
-    with SimulatorProcess(settings) as server:
-        gone = Answer("Unregistered")
-        server.control.set_tokens({token: gone for token, _ in tokens(ANSWERS) if is_gone(token)})
-        yield server
 
 
 def installed(name: str) -> bool:

@@ -3,7 +3,8 @@
 The n-th stream of a connection gets the n-th answer: 200 with the id that `load` gives to the n-th notification, or, for every
 `GONE_EVERY`-th, 410 as APNs writes it. So one connection must send the load in its order, which every client here does.
 
-`python -m benchmarks.support.canned DIRECTORY ANSWERS` prints one JSON line, `{"port": …, "ca": path}`, and serves until SIGTERM.
+`python -m benchmarks.support.canned DIRECTORY ANSWERS LATENCY` prints one JSON line, `{"port": …, "ca": path}`, and serves until
+SIGTERM. LATENCY is in seconds; each answer leaves so much later than its request came.
 """
 
 import asyncio
@@ -62,11 +63,13 @@ class Answers:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, answers: Answers, latency: float) -> None:
+        self._answers, self._latency = answers, latency
         self._rest = b""
         self._skip = _PREFACE
         self._received = 0
+        #: The settings were acknowledged, which is not delayed.
+        self._greeted = False
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,7 +91,12 @@ class Connection(asyncio.Protocol):
         if self._received >= _WINDOW_STEP:
             out.append(frames.pack_window_update(0, self._received))
             self._received = 0
-        if out:
+        if not out:
+            return
+        if self._latency and self._greeted:
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, b"".join(out))
+        else:
+            self._greeted = True
             self._transport.write(b"".join(out))
 
     def _regular(self, data: bytes, out: list[bytes | memoryview]) -> int:
@@ -138,12 +146,12 @@ class Connection(asyncio.Protocol):
         return position
 
 
-async def serve(directory: Path, count: int) -> None:
+async def serve(directory: Path, count: int, latency: float) -> None:
     identity = make_identity(directory, ("localhost",))
     context: ssl.SSLContext = server_context(str(identity.certificate), str(identity.key), None)
     answers, loop, stop = Answers(count), asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0, ssl=context)
+    server = await loop.create_server(lambda: Connection(answers, latency), "127.0.0.1", 0, ssl=context)
     print(json.dumps({"port": server.sockets[0].getsockname()[1], "ca": str(identity.ca)}), flush=True)
     await stop.wait()
 
@@ -151,8 +159,9 @@ async def serve(directory: Path, count: int) -> None:
 class CannedServer:
     """The server as a child."""
 
-    def __init__(self, directory: Path, answers: int) -> None:
-        self._command = [sys.executable, "-m", "benchmarks.support.canned", str(directory), str(answers)]
+    def __init__(self, directory: Path, answers: int, latency: float = 0.0) -> None:
+        arguments = (str(directory), str(answers), str(latency))
+        self._command = [sys.executable, "-m", "benchmarks.support.canned", *arguments]
 
     def __enter__(self) -> Self:
         self._child = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE)
@@ -175,4 +184,4 @@ class CannedServer:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -30,6 +30,8 @@ class Target(msgspec.Struct, frozen=True):
     #: Notifications in one call of `send`, and calls at the same time.
     batch: int = 500
     calls: int = 8
+    #: Whether the server answers by the order of the load, so that every answer can be judged by its token.
+    ordered: bool = True
 
 
 def message() -> dict[str, object]:
