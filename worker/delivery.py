@@ -1,6 +1,6 @@
 """Delivers one batch: sends its jobs, asks the core about each answer, and carries the outcomes out.
 
-`Delivery.deliver` is the main path. A batch is leased while it is in work; what was decided is marked before it is carried out,
+`Delivery.deliver` is the main path. A batch is leased to one worker at a time; what was decided is marked before it is carried out,
 so that another worker that has to resume the batch sends nothing twice that was answered and marked.
 """
 
@@ -14,7 +14,7 @@ import msgspec
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
-from worker.core.batch import Batch, Job
+from worker.core.batch import Batch, Job, Lane
 from worker.core.model import ACCEPTED, Notification, Provider, Response
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import (
@@ -98,19 +98,19 @@ class Delivery:
         self._sender, self._tokens, self._breaker = sender, tokens, breaker
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
-    def deliver(self, batch_id: str) -> dict[str, int]:
-        """What became of the batch's jobs, as counts; empty when it is done already or in other hands."""
-        taken = self._journal.begin(batch_id)
+    def deliver(self, lane: Lane) -> dict[str, int]:
+        """What became of the jobs of the lane's next batch, as counts; empty when none waits."""
+        taken = self._journal.take_batch(lane)
         if taken is None:
             return {}
-        work = _resumed(batch_id, taken)
+        work = _resumed(taken)
         provider = self._apps.provider(work.batch.provider)
         if provider is None:
             self._settle(work, work.open(), Drop("unknown_provider", alarm=True))
         else:
             wait = self._breaker.stopped(provider.id)
             if wait:
-                self._journal.postpone(batch_id, wait + self._random())
+                self._journal.postpone(work.id, wait + self._random())
                 return {"parked": len(work.open())}
             self._drop_expired(work)
             self._send(work, provider)
@@ -213,7 +213,7 @@ class Delivery:
             work.outcomes[index] = outcome
 
 
-def _resumed(batch_id: str, taken: Taken) -> _Work:
+def _resumed(taken: Taken) -> _Work:
     """The batch with every badge in place, and with what an earlier try had decided."""
     badges = iter(taken.badges)
     jobs = [
@@ -222,7 +222,7 @@ def _resumed(batch_id: str, taken: Taken) -> _Work:
     outcomes: list[Outcome | None] = [None] * len(jobs)
     for mark in _decode_marks(taken.outcomes) if taken.outcomes else ():
         outcomes[mark.job] = _remembered(mark)
-    return _Work(batch_id, taken.batch, jobs, outcomes)
+    return _Work(taken.id, taken.batch, jobs, outcomes)
 
 
 def _remembered(mark: _Mark) -> Outcome:

@@ -79,10 +79,11 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """What is to be rung for now: batches with their lane, and the messages whose channel goes on."""
+    """What is ready now because of an expansion."""
 
-    batches: list[tuple[str, Lane]]
-    unfinished: list[str]
+    batches: Counter[Lane]
+    #: Messages whose channel goes on, on the bulk lane.
+    unfinished: int
     counts: Mapping[str, Mapping[str, int]]
 
 
@@ -98,18 +99,16 @@ class FanOut:
         *,
         page: int,
         batch: int,
-        lease: float,
         now: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         self._directory, self._redis, self._journal, self._apps = directory, redis, journal, apps
-        self._page, self._batch, self._lease, self._now, self._new_id = page, batch, lease, now, new_id
+        self._page, self._batch, self._now, self._new_id = page, batch, now, new_id
 
-    def expand(self, entries: Sequence[str]) -> Expanded:
-        """Takes each message that is still being expanded one page further."""
-        opened = self._journal.read(entries)
+    def expand(self, opened: Sequence[Opened]) -> Expanded:
+        """Takes each message one page further."""
         while True:
-            plan = _Plan(self._new_id, self._batch, self._lease)
+            plan = _Plan(self._new_id, self._batch)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
             self._decide(self._admitted(items, plan))
             for item in items:
@@ -118,14 +117,16 @@ class FanOut:
             parcels = plan.parcels()
             stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
-                return Expanded([(p.id, p.batch.lane) for p in parcels], plan.unfinished, plan.counts)
+                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts)
             opened = [one for one in opened if one.entry not in stale]
 
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
         event = events.decode(one.document) if one.document else None
         app = self._apps.app(event.app) if event else None
         if not isinstance(event, MessageNew) or app is None:
-            plan.steps.append(Step(one.entry, one.cursor, DONE))  # the document or its app went since intake took it
+            plan.steps.append(
+                Step(one.entry, one.app, one.cursor, DONE)
+            )  # the document or its app went since intake took it
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
         return _Item(one.entry, one.cursor, cursor, event, app)
@@ -229,13 +230,13 @@ class FanOut:
 class _Plan:
     """What one expansion will write: grows message by message, written in one step."""
 
-    def __init__(self, new_id: Callable[[], str], batch: int, lease: float) -> None:
-        self._new_id, self._batch, self._lease = new_id, batch, lease
+    def __init__(self, new_id: Callable[[], str], batch: int) -> None:
+        self._new_id, self._batch = new_id, batch
         self._open: dict[tuple[str, int, Lane], Batch] = {}
         self._full: list[Batch] = []
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
-        self.unfinished: list[str] = []
+        self.unfinished = 0
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def skip(self, item: _Item, reason: Reason) -> None:
@@ -266,15 +267,14 @@ class _Plan:
         if rest:
             account["rest"] = rest
         if following != DONE:
-            self.unfinished.append(item.entry)
+            self.unfinished += 1
         self._finish_page(item, account, following)
 
     def parcels(self) -> list[Parcel]:
-        """All batches, each with a delay that is over only if nobody takes it."""
-        return [Parcel(self._new_id(), batch, self._lease) for batch in (*self._full, *self._open.values())]
+        return [Parcel(self._new_id(), batch) for batch in (*self._full, *self._open.values())]
 
     def _finish_page(self, item: _Item, account: object, following: str) -> None:
-        self.steps.append(Step(item.entry, item.raw_cursor, following))
+        self.steps.append(Step(item.entry, item.event.app, item.raw_cursor, following))
         part = f"page:{item.cursor.page}"
         self.accounts.append(ledger_account(item.event.app, item.event.id, part, account))
 

@@ -76,11 +76,9 @@ class Leadership:
 
 
 class Intake:
-    """Reads the stream on behalf of the leader. `ring` is told the entries to expand, in their order."""
+    """Reads the stream on behalf of the leader. `ring` is told how many messages became ready."""
 
-    def __init__(
-        self, redis: Redis, journal: Journal, apps: Apps, *, batch: int, ring: Callable[[Sequence[str]], None]
-    ) -> None:
+    def __init__(self, redis: Redis, journal: Journal, apps: Apps, *, batch: int, ring: Callable[[int], None]) -> None:
         self._redis, self._journal, self._apps = redis, journal, apps
         self._batch, self._ring = batch, ring
 
@@ -141,7 +139,7 @@ class Intake:
             add_dead_letters(db, stretch.refused)
             _move(db, entries[-1][0])
         self._journal.clear_badges(cleared)
-        self._hand_on([entry for entry, _ in entries], fresh)
+        self._hand_on([entry for entry, _ in entries], [row for row in stretch.messages if row.entry in fresh])
         if stretch.refused:
             log.warning("events set aside", extra={"count": len(stretch.refused)})
 
@@ -149,14 +147,14 @@ class Intake:
         """Entries behind the cursor that the journal does not know: messages go on, everything else is done already."""
         messages = self._sort(entries).messages
         recorded = writes.recorded(db, [(row.app, row.event_id) for row in messages])
-        self._hand_on([entry for entry, _ in entries], {row.entry for row in messages} & recorded)
+        self._hand_on([entry for entry, _ in entries], [row for row in messages if row.entry in recorded])
 
-    def _hand_on(self, entries: Sequence[str], fresh: set[str]) -> None:
-        opened = [entry for entry in entries if entry in fresh]
-        self._journal.open(opened)
-        self._journal.drop([entry for entry in entries if entry not in fresh])
-        if opened:
-            self._ring(opened)
+    def _hand_on(self, entries: Sequence[str], messages: Sequence[writes.MessageRow]) -> None:
+        self._journal.open([(row.entry, row.app) for row in messages])
+        kept = {row.entry for row in messages}
+        self._journal.drop([entry for entry in entries if entry not in kept])
+        if messages:
+            self._ring(len(messages))
 
     def _sort(self, entries: Sequence[RawEntry]) -> _Stretch:
         stretch = _Stretch()

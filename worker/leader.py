@@ -2,12 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from psycopg.errors import UndefinedTable
 
-from config.celeryconfig import URGENT
 from worker.intake import Intake, Leadership
 from worker.runtime import Runtime
 from worker.stores import postgres, redis
@@ -17,15 +16,13 @@ log = logging.getLogger(__name__)
 #: Seconds between two attempts to lead, and longest wait while an engine is away.
 _ATTEMPT: Final = 1.0
 _LONGEST_WAIT: Final = 5.0
-#: Doorbells in the urgent queue at which intake waits for the workers: what waits is better kept on the stream.
-_QUEUED: Final = 64
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
 class Leader:
-    """`ring` is told the entries to expand."""
+    """`ring` is told how many messages became ready."""
 
-    def __init__(self, runtime: Runtime, ring: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:
         self._runtime, self._ring = runtime, ring
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carillon-intake", daemon=True)
@@ -79,4 +76,4 @@ class Leader:
 
     def _busy(self) -> bool:
         _, opened = self._runtime.journal.backlog()
-        return opened >= self._runtime.settings.max_open or self._runtime.queued(URGENT) >= _QUEUED
+        return opened >= self._runtime.settings.max_open

@@ -71,7 +71,6 @@ class Runtime:
             self.apps,
             page=self.settings.fan_out_page,
             batch=self.settings.deliver_batch,
-            lease=self.settings.lease_seconds,
             now=time.time,
             new_id=_new_id,
         )

@@ -1,10 +1,12 @@
-"""The tasks that ops see in Flower. Each is a doorbell: it names what is in Redis, and returns small counts.
+"""The tasks that ops see in Flower. Each is a doorbell: it says that a lane has something ready, and returns small counts.
 
-Arguments and results hold no token and no text. An engine that is away ends a task early and quietly: what it did not do is
-still due, and the tick rings for it again.
+What is done next is decided when a worker takes it, so that each app gets its share whatever the order of the doorbells.
+Arguments and results hold no token and no text. An engine that is away ends a task early and quietly: what it had taken is
+due when its lease is over, and the tick rings for it again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final, ParamSpec
@@ -12,12 +14,14 @@ from typing import Any, Final, ParamSpec
 import msgspec
 from celery import Task
 
-from config.celeryconfig import BULK, LANES, URGENT
+from config.celeryconfig import LANES
 from producers.events import FIELD, STREAM, decode
 from worker.app import app
+from worker.core.batch import Lane
 from worker.fanout import Expanded
 from worker.runtime import Runtime, get_runtime
 from worker.stores import postgres, redis
+from worker.stores.journal import Opened
 from worker.stores.ledger import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -26,8 +30,6 @@ log = logging.getLogger(__name__)
 FAN_OUT: Final = 100
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
-#: Doorbells in a lane's queue at which the tick does not add to them.
-QUEUED: Final = 64
 _PRUNE_SECONDS: Final = 600
 
 _P = ParamSpec("_P")
@@ -48,32 +50,34 @@ def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
 
 @app.task(name="carillon.fan_out")
 @_when_engines_answer
-def fan_out(entries: list[str] | None = None, events: list[dict[str, Any]] | None = None) -> Counts:
-    """Expands messages that the journal holds; or, called by a chat server with `events`, publishes these first."""
+def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Counts:
+    """Expands the lane's next messages; or, called by a chat server with `events`, publishes these first."""
     runtime = get_runtime()
     if events is not None:
         return {"published": _publish(runtime, events)}
-    expanded = _expand(runtime, entries or [])
-    for batch, lane in expanded.batches:
-        ring_deliver(batch, lane)
-    for entry in expanded.unfinished:
-        ring_fan_out([entry], queue=BULK)
+    opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
+    if not opened:
+        return {}
+    expanded = _expand(runtime, opened)
+    for of, n in expanded.batches.items():
+        ring_deliver(of, n)
+    ring_fan_out(expanded.unfinished, "bulk")
     return {name: n for counts in expanded.counts.values() for name, n in counts.items()}
 
 
 @app.task(name="carillon.deliver")
 @_when_engines_answer
-def deliver(batch: str) -> Counts:
-    """Sends a batch and carries out what APNs answers."""
-    return get_runtime().delivery.deliver(batch)
+def deliver(lane: Lane) -> Counts:
+    """Sends the lane's next batch and carries out what APNs answers."""
+    return get_runtime().delivery.deliver(lane)
 
 
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Rings for what is due, brings the ledger up to date, forgets what is old."""
+    """Makes ready what is due, rings where doorbells were lost, keeps the ledger, forgets what is old."""
     runtime = get_runtime()
-    counts = {"rung": _ring_due(runtime), "accounts": 0, "pruned": 0}
+    counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
     if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
@@ -88,57 +92,58 @@ def canary(key: str) -> Counts:
     return {"ok": 1}
 
 
-def ring_fan_out(entries: Sequence[str], queue: str = URGENT) -> None:
-    for start in range(0, len(entries), FAN_OUT):
-        some = list(entries[start : start + FAN_OUT])
-        _ring(fan_out, {"entries": some}, queue, f"{len(some)} messages from {some[0]}")
+def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
+    """Rings for so many messages that are ready."""
+    _ring(fan_out, lane, -(-messages // FAN_OUT) if lane == "urgent" else messages)
 
 
-def ring_deliver(batch: str, lane: str) -> None:
-    _ring(deliver, {"batch": batch}, LANES[lane][0], f"batch {batch}")
+def ring_deliver(lane: Lane, batches: int) -> None:
+    """Rings for so many batches that are ready."""
+    _ring(deliver, lane, batches)
 
 
-def _ring(task: Task, kwargs: dict[str, Any], queue: str, shown: str) -> None:
-    task.apply_async(kwargs=kwargs, queue=queue, argsrepr="()", kwargsrepr=shown, ignore_result=True)
+def _ring(task: Task, lane: Lane, times: int) -> None:
+    for _ in range(times):
+        task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
 
 
-def _ring_due(runtime: Runtime) -> int:
-    queued = {lane: runtime.queued(queues[0]) for lane, queues in LANES.items() if lane != "all"}
-    due = [one for one in runtime.journal.due(1000) if queued[one.lane or "urgent"] < QUEUED]
-    ring_fan_out([one.id for one in due if one.kind == "e"])
-    for one in due:
-        if one.kind == "b":
-            ring_deliver(one.id, one.lane)
-    return len(due)
+def _ring_lost(runtime: Runtime) -> int:
+    """Rings for what is ready beyond the doorbells that are on their way. One too many finds nothing and does no harm."""
+    rung = 0
+    for lane in ("urgent", "bulk"):
+        on_their_way = runtime.queued(LANES[lane][0])
+        messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
+        bells = -(-messages // FAN_OUT) if lane == "urgent" else messages
+        lost = max(0, bells + batches - on_their_way)
+        ring_deliver(lane, min(lost, batches))
+        ring_fan_out(min(messages, (lost - min(lost, batches)) * FAN_OUT), lane)
+        rung += lost
+    return rung
 
 
-def _expand(runtime: Runtime, entries: Sequence[str]) -> Expanded:
+def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
     """One message that cannot be expanded must not stop the others: then each is expanded by itself."""
     try:
-        return runtime.fan_out.expand(entries)
+        return runtime.fan_out.expand(opened)
     except (postgres.Unavailable, *redis.Unavailable):
         raise
     except Exception as fault:
-        if len(entries) == 1:
-            _failed(runtime, entries[0], fault)
-            return Expanded([], [], {})
+        if len(opened) == 1:
+            _failed(runtime, opened[0], fault)
+            return Expanded(Counter(), 0, {})
         log.exception("messages cannot be expanded together, each is tried by itself")
-    for entry in entries:
-        ring_fan_out([entry])
-    return Expanded([], [], {})
+    parts = [_expand(runtime, [one]) for one in opened]
+    return Expanded(sum((p.batches for p in parts), Counter()), sum(p.unfinished for p in parts), {})
 
 
-def _failed(runtime: Runtime, entry: str, fault: Exception) -> None:
+def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:
     """A fault that stays goes to the dead letters with its message, after some tries."""
-    log.error("message cannot be expanded", extra={"entry": entry, "fault": type(fault).__name__})
-    found = runtime.journal.read([entry])
-    if not found or not runtime.journal.last_try(entry, tries=TRIES):
-        return
-    document = found[0].document
-    event = decode(document)
-    error = f"expansion failed: {type(fault).__name__}"
-    runtime.ledger.set_aside(DeadLetter(entry, event.app, event.id, error, document))
-    runtime.journal.abandon(entry)
+    log.error("message cannot be expanded", extra={"entry": opened.entry, "fault": type(fault).__name__})
+    if runtime.journal.last_try(opened.entry, tries=TRIES):
+        event = decode(opened.document)
+        error = f"expansion failed: {type(fault).__name__}"
+        runtime.ledger.set_aside(DeadLetter(opened.entry, event.app, event.id, error, opened.document))
+        runtime.journal.abandon(opened.entry)
 
 
 def _publish(runtime: Runtime, events: list[dict[str, Any]]) -> int:

@@ -71,8 +71,8 @@ class Road:
         self.apns, self.postgres_url = Apns(), postgres_url
         self.save_app()
         self.provider = self.add_provider("apns")
-        self.rung: list[str] = []
-        self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.extend)
+        self.rung: list[int] = []
+        self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.append)
         self.leadership = Leadership(postgres_url)
         self.fan_out = FanOut(
             Directory(self.pool),
@@ -81,7 +81,6 @@ class Road:
             self.apps,
             page=page,
             batch=batch,
-            lease=lease,
             now=lambda: self.now,
             new_id=lambda: secrets.token_hex(8),
         )
@@ -131,31 +130,44 @@ class Road:
 
     # what workers do
 
-    def take(self) -> list[str]:
-        """Intake until the stream has nothing new; returns the entries that were rung."""
+    def take(self) -> int:
+        """Intake until the stream has nothing new; returns how many messages became ready."""
         db = self.leadership.acquire()
         assert db is not None
-        cursor, before = self.intake.cursor(db), len(self.rung)
+        cursor, before = self.intake.cursor(db), sum(self.rung)
         while (following := self.intake.step(db, cursor, wait=0.001)) != cursor:
             cursor = following
-        return self.rung[before:]
+        return sum(self.rung) - before
 
-    def expand(self, entries: Sequence[str]) -> list[str]:
-        """Fan-out to the end of every channel; returns the batches."""
-        batches: list[str] = []
-        waiting = list(entries)
-        while waiting:
-            expanded = self.fan_out.expand(waiting)
-            batches += [batch for batch, _ in expanded.batches]
-            waiting = expanded.unfinished
+    def expand(self) -> int:
+        """Fan-out of everything that is ready, to the end of every channel; returns how many batches that made."""
+        batches = 0
+        for lane in ("urgent", "bulk", "urgent"):
+            while opened := self.journal.take_messages(lane, 100):
+                batches += self.fan_out.expand(opened).batches.total()
         return batches
+
+    def deliver(self) -> list[dict[str, int]]:
+        """Delivery of every batch that is ready; returns the counts of each."""
+        done = []
+        for lane in ("urgent", "bulk"):
+            while counts := self.delivery.deliver(lane):
+                done.append(counts)
+        return done
 
     def run(self) -> list[Notification]:
         """The whole road for what is waiting; returns what was sent."""
         before = len(self.apns.sent)
-        for batch in self.expand(self.take()):
-            self.delivery.deliver(batch)
+        self.take()
+        self.expand()
+        self.deliver()
         return self.apns.sent[before:]
+
+    def later(self, seconds: float = 1000.0) -> int:
+        """Time passes: everything parked or leased until then is due now; returns how much became ready."""
+        for member, at in self.redis.zrange("carillon:due", 0, -1, withscores=True):
+            self.redis.zadd("carillon:due", {member: at - seconds})
+        return self.journal.make_due_ready()
 
     def account(self, event_id: str) -> dict[str, Any]:
         while self.ledger.flush(self.journal):

@@ -3,19 +3,10 @@
 import pytest
 
 from tests.road.harness import START, Road, message, token, user_of
-from worker.core.model import Answer, NoAnswer
+from worker.core.model import Answer, AppSettings, NoAnswer
+from worker.intake import Leadership
 
 REGISTERED = int(START.timestamp() * 1000)
-
-
-def deliver_due(road: Road, seconds: float) -> int:
-    """Time passes: everything parked becomes due by then and is delivered. Returns how many batches were."""
-    t, micro = road.redis.time()
-    limit = t + micro / 1e6 + seconds
-    due = [m.decode()[2:] for m in road.redis.zrangebyscore("carillon:due", "-inf", limit) if m.startswith(b"b:")]
-    for batch in due:
-        road.delivery.deliver(batch)
-    return len(due)
 
 
 def active(road: Road) -> set[str]:
@@ -41,12 +32,14 @@ def test_410_retires_the_device_that_was_not_registered_since(road):
 def test_a_registration_that_comes_while_the_410_is_on_its_way_wins(road):
     road.member("general", "leia", "han")
     road.publish(message())
-    [batch] = road.expand(road.take())
     road.apns.answers[token("han")] = [Answer(410, "Unregistered", REGISTERED + 1)]
-    road.apns.before = lambda: (
-        road.pool.connection().__enter__().execute("UPDATE carillon.devices SET registered_at = registered_at + 10")
-    )
-    road.delivery.deliver(batch)
+
+    def register_again():
+        with road.pool.connection() as db:
+            db.execute("UPDATE carillon.devices SET registered_at = registered_at + 10")
+
+    road.apns.before = register_again
+    road.run()
     assert active(road) == {"leia", "han"}
 
 
@@ -65,7 +58,8 @@ def test_what_may_work_later_is_tried_again_with_the_same_ids_and_badge(road, an
     road.publish(message())
     assert len(road.run()) == 2
     assert road.journal.backlog() == (1, 1), "the event stays open while a device waits"
-    assert deliver_due(road, 1000) == 1
+    assert road.later() == 1
+    road.deliver()
     tries = [n for n in road.apns.sent if user_of(n) == "han"]
     assert len(tries) == 2
     assert tries[0] == tries[1]
@@ -79,7 +73,8 @@ def test_a_retry_ends_with_the_message_s_life(road):
     road.publish(message())
     road.run()
     road.now += 3601
-    deliver_due(road, 1000)
+    road.later()
+    road.deliver()
     assert len(road.apns.sent) == 1
     assert road.journal.counts("demo")["dropped.expired"] == 1
     assert road.journal.backlog() == (0, 0)
@@ -99,18 +94,19 @@ def test_a_provider_at_fault_stops_retires_nothing_and_loses_nothing(road, answe
     for user in users:
         road.apns.answers[token(user)] = [answer, Answer(200)]
     road.publish(message(id="e1"), message(id="e2"))
-    first, *_ = road.expand(road.take())
-    road.delivery.deliver(first)
+    road.run()
     sent = len(road.apns.sent)
     road.publish(message(id="e3"))
-    for batch in road.expand(road.take()):
-        assert set(road.delivery.deliver(batch)) == {"parked"}
+    road.take()
+    road.expand()
+    assert road.deliver() == [{"parked": 40}]
     assert len(road.apns.sent) == sent, "a stopped provider is left alone"
     assert active(road) == {"leia", *users}
     road.redis.delete(f"carillon:breaker:{road.provider.id}")
     for user in users:
         road.apns.answers.pop(token(user))
-    deliver_due(road, 1000)
+    road.later()
+    road.deliver()
     assert road.journal.backlog() == (0, 0)
     assert road.journal.counts("demo")["accepted"] == 120
 
@@ -144,66 +140,65 @@ def test_a_few_answers_prove_nothing_about_a_bad_token(road):
     assert road.journal.counts("demo")["dropped.refused_unproven"] == 1
 
 
-def test_a_doorbell_that_rings_twice_sends_once(road):
+def test_a_doorbell_too_many_finds_nothing(road):
     road.member("general", "leia", "han")
     road.publish(message())
-    [batch] = road.expand(road.take())
-    assert road.delivery.deliver(batch) == {"accepted": 1}
-    assert road.delivery.deliver(batch) == {}
+    road.run()
+    assert road.delivery.deliver("urgent") == {}
     assert len(road.apns.sent) == 1
 
 
-def test_a_batch_in_other_hands_is_left_to_them(road):
+def test_a_batch_in_other_hands_is_left_to_them_until_their_lease_is_over(road):
     road.member("general", "leia", "han")
     road.publish(message())
-    [batch] = road.expand(road.take())
-    road.journal.begin(batch)
-    assert road.delivery.deliver(batch) == {}
-    assert road.apns.sent == []
-
-
-def test_a_batch_whose_worker_died_before_sending_is_resumed(postgres_url, redis_url):
-    road = Road(postgres_url, redis_url, lease=0.05)
-    road.member("general", "leia", "han")
-    road.publish(message())
-    [batch] = road.expand(road.take())
-    first = road.journal.begin(batch)
-    while (again := road.journal.begin(batch)) is None:
-        pass
+    road.take()
+    road.expand()
+    first = road.journal.take_batch("urgent")
+    assert road.deliver() == []
+    assert road.journal.make_due_ready() == 0
+    assert road.later() == 1
+    again = road.journal.take_batch("urgent")
     assert first is not None
-    assert again.badges == first.badges, "a resumed batch counts no badge twice"
-    road.close()
+    assert again is not None
+    assert (again.id, again.badges) == (first.id, first.badges), "a resumed batch counts no badge twice"
 
 
-def test_an_expansion_that_ran_twice_writes_its_batches_once(road):
+def test_what_was_marked_before_a_worker_died_is_not_sent_again(road):
+    road.member("general", "leia", "han", "luke")
+    road.publish(message())
+    road.take()
+    road.expand()
+    taken = road.journal.take_batch("urgent")
+    assert taken is not None
+    road.journal.mark(taken.id, b'[[0,"delivered","",0]]')
+    road.later()
+    assert road.deliver() == [{"accepted": 2}]
+    assert [user_of(n) for n in road.apns.sent] == [taken.batch.jobs[1].user]
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_an_expansion_whose_worker_died_is_done_once(road):
     road.member("general", "leia", "han")
     road.publish(message())
-    entries = road.take()
-    assert len(road.expand(entries)) == 1
-    assert road.expand(entries) == []
-    assert len(road.redis.keys("carillon:batch:*")) == 1
+    road.take()
+    opened = road.journal.take_messages("urgent", 100)
+    road.later()
+    assert road.expand() == 1
+    assert road.fan_out.expand(opened).batches.total() == 0, "whoever comes second writes nothing"
+    assert len(road.run()) == 1
 
 
-def test_a_message_that_another_worker_expanded_meanwhile_leaves_its_neighbours_alone(road):
+def test_a_stale_message_leaves_its_neighbours_alone(road):
     """The step is all or nothing, so the rest is worked out again without the stale one."""
     road.member("general", "leia", "han")
     road.publish(message(id="e1"), message(id="e2"))
-    first, second = road.take()
-    journal, read = road.fan_out._journal, road.journal.read  # noqa: SLF001
-
-    class OneIsFirst:
-        def __getattr__(self, name):
-            return getattr(journal, name)
-
-        def read(self, entries):
-            found = read(entries)
-            road.fan_out._journal = journal  # noqa: SLF001
-            road.expand([first])
-            return found
-
-    road.fan_out._journal = OneIsFirst()  # noqa: SLF001
-    road.fan_out.expand([first, second])
+    road.take()
+    opened = road.journal.take_messages("urgent", 100)
+    road.fan_out.expand(opened[:1])
+    road.fan_out.expand(opened)
+    road.deliver()
     assert road.journal.counts("demo")["messages"] == 2
+    assert len(road.apns.sent) == 2
 
 
 def test_a_leader_that_died_before_opening_is_made_up_for(road):
@@ -225,14 +220,20 @@ def test_a_leader_that_died_before_opening_is_made_up_for(road):
     db = road.leadership.acquire()
     assert db is not None
     assert road.intake.recover(db, road.intake.cursor(db)) == 1
-    for batch in road.expand(road.rung):
-        road.delivery.deliver(batch)
-    assert [user_of(n) for n in road.apns.sent] == ["han"]
+    assert [user_of(n) for n in road.run()] == ["han"]
+
+
+def test_one_app_s_blast_leaves_the_others_their_share(road):
+    road.registry.save_app(AppSettings("other"))
+    blast = [(f"1-{n}", "demo") for n in range(1000)]
+    road.journal.open([*blast, ("2-1", "other"), ("2-2", "other")])
+    first = road.journal.take_messages("urgent", 100)
+    assert [one.app for one in first].count("other") == 2
+    assert len(first) == 100
+    assert len(road.journal.take_messages("urgent", 100)) == 100
 
 
 def test_one_process_leads_at_a_time_and_another_takes_over(road, postgres_url):
-    from worker.intake import Leadership
-
     other = Leadership(postgres_url)
     assert road.leadership.acquire() is not None
     assert other.acquire() is None

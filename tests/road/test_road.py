@@ -48,7 +48,7 @@ def test_the_stream_is_empty_once_everything_is_accounted_for(road):
     assert len(road.run()) == 600
     assert road.journal.backlog() == (0, 0)
     assert road.redis.zcard("carillon:due") == 0
-    assert [key for key in road.redis.keys("carillon:batch:*")] == []
+    assert list(road.redis.keys("carillon:batch:*")) == []
 
 
 def test_S3_A4_presence_and_S5_mutes_and_S11_missing_devices_are_named(road):

@@ -3,10 +3,15 @@
 An entry of the stream stays until its expansion and all of its batches are done. Every change of state is one Lua script, so
 a crash falls before it or after it, and a script that is run twice does nothing the second time.
 
+Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and app, of which each app gets an equal share, or
+*due* at a time: taken and leased to a worker, or parked until a retry. The tick makes ready what is due.
+
     carillon:open        hash   entry -> open units: its expansion and each of its batches
-    carillon:expanding   hash   entry -> cursor of the page to expand next
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then leased, badges, outcomes
-    carillon:due         zset   e:<entry> and b:<batch> -> when to ring for it again
+    carillon:expanding   hash   entry -> app, cursor of the page to expand next
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes
+    carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
+    carillon:ready:<kind>:<lane>:<app>   list   entries or batches
+    carillon:due         zset   e:<entry> and b:<batch> -> when
     carillon:badge:<app> hash   device -> badge number
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
     carillon:accounts    list   what the ledger has still to take down
@@ -19,7 +24,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core import batch as batches
-from worker.core.batch import Batch
+from worker.core.batch import Batch, Lane
 from worker.stores.redis import Redis
 
 #: Cursor that says: this expansion is done.
@@ -31,6 +36,7 @@ class Opened(NamedTuple):
     """A message to expand from `cursor` on ('' at its beginning)."""
 
     entry: str
+    app: str
     cursor: str
     document: bytes
 
@@ -39,6 +45,7 @@ class Step(NamedTuple):
     """An expansion goes from `cursor` to `following` (or `DONE`)."""
 
     entry: str
+    app: str
     cursor: str
     following: str
 
@@ -48,22 +55,17 @@ class Parcel(NamedTuple):
 
     id: str
     batch: Batch
-    #: Seconds until it is rung for; for a batch that is rung at once, until somebody asks why it is still there.
-    delay: float
+    #: Seconds until it may be taken; 0: at once.
+    delay: float = 0.0
 
 
 class Taken(NamedTuple):
-    """A batch in this worker's hands: a badge for each job that had none, and outcomes of an earlier try by job index."""
+    """A batch in this worker's hands: a badge for each job that had none, and outcomes of an earlier try."""
 
+    id: str
     batch: Batch
     badges: list[int]
     outcomes: bytes
-
-
-class Due(NamedTuple):
-    kind: Literal["e", "b"]
-    id: str
-    lane: str
 
 
 class Journal:
@@ -74,36 +76,39 @@ class Journal:
         self._lease = lease
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
-        names = ("open", "read", "expand", "begin", "mark", "finish", "postpone", "due", "abandon")
+        names = (
+            *("open", "take_messages", "expand", "take_batch", "mark", "finish"),
+            *("postpone", "due", "ready", "abandon"),
+        )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
         }
 
-    def open(self, entries: Sequence[str]) -> None:
-        """These messages are recorded; from now on the tick sees to it that they are expanded."""
-        if entries:
-            self._run("open", self._lease, *entries)
+    def open(self, messages: Sequence[tuple[str, str]]) -> None:
+        """These (entry, app) are recorded; from now on they are ready to be expanded."""
+        if messages:
+            self._run("open", *(part for message in messages for part in message))
 
-    def read(self, entries: Sequence[str]) -> list[Opened]:
-        """Those of the entries that are still being expanded."""
-        found = self._run("read", *entries)
-        return [Opened(entry.decode(), cursor.decode(), document) for entry, cursor, document in found]
+    def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
+        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker."""
+        found = self._run("take_messages", lane, limit, self._lease)
+        return [Opened(entry.decode(), app.decode(), cursor.decode(), text) for entry, app, cursor, text in found]
 
     def expand(
         self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
     ) -> set[str]:
         """Takes all steps with their batches, or none: then the entries that another worker was first with."""
-        argv = [self._lease, len(steps), *(part for step in steps for part in step)]
+        argv = [len(steps), *(part for step in steps for part in step)]
         stale = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
         return {entry.decode() for entry in stale}
 
-    def begin(self, batch: str) -> Taken | None:
-        """The batch, for `lease` seconds; None when it is done or in other hands."""
-        answer = self._run("begin", batch, self._lease)
-        if answer[0] != b"taken":
+    def take_batch(self, lane: Lane) -> Taken | None:
+        """The next batch of the lane, leased to this worker; None when none waits."""
+        taken = self._run("take_batch", lane, self._lease)
+        if not taken:
             return None
-        _, document, badges, outcomes = answer
-        return Taken(batches.decode(document), [int(n) for n in badges.split(b",") if n], outcomes)
+        id, document, badges, outcomes = taken
+        return Taken(id.decode(), batches.decode(document), [int(n) for n in badges.split(b",") if n], outcomes)
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes before they are carried out, so that a resumed batch sends nothing twice."""
@@ -130,15 +135,16 @@ class Journal:
         self._redis.ltrim("carillon:accounts", n, -1)
 
     def postpone(self, batch: str, delay: float) -> None:
-        """Hands the batch back, to be rung for after `delay` seconds."""
+        """Hands the batch back, to be taken after `delay` seconds."""
         self._run("postpone", batch, delay)
 
-    def due(self, limit: int) -> list[Due]:
-        """What should be rung for now: retries whose time has come, and what a dead worker left."""
-        return [
-            Due("b" if kind == b"b" else "e", id.decode(), lane.decode())
-            for kind, id, lane in self._run("due", limit, self._lease)
-        ]
+    def make_due_ready(self, limit: int = 1000) -> int:
+        """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many."""
+        return int(self._run("due", limit))
+
+    def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
+        """Messages or batches that wait to be taken."""
+        return int(self._run("ready", kind, lane))
 
     def missing(self, entries: Sequence[str]) -> list[str]:
         """Those of the entries that were never opened."""

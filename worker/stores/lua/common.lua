@@ -20,12 +20,32 @@ local function each(at, width, apply)
   for k = 0, n - 1 do apply(at + 1 + k * width) end
   return at + 1 + n * width
 end
--- id, doc, app, lane, devices, entries, delay
+-- What can be taken now stands in a list of its app; the lane's list has each app with such a list once, in turn.
+-- An item is either ready or due, never both: a worker that takes it is given a lease in DUE.
+local function make_ready(kind, lane, app, id)
+  redis.call('ZREM', DUE, kind .. ':' .. id)
+  local turns = 'carillon:ready:' .. kind .. ':' .. lane
+  if redis.call('RPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
+end
+-- Up to `limit` items of a lane, an equal share of each app that waits.
+local function take(kind, lane, limit)
+  local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, {}
+  while #found < limit do
+    local app = redis.call('LPOP', turns)
+    if not app then break end
+    local left = limit - #found
+    local share = math.min(left, math.ceil(left / (redis.call('LLEN', turns) + 1)))
+    for _, id in ipairs(redis.call('LPOP', turns .. ':' .. app, share) or {}) do found[#found + 1] = {id, app} end
+    if redis.call('EXISTS', turns .. ':' .. app) == 1 then redis.call('RPUSH', turns, app) end
+  end
+  return found
+end
+-- id, doc, app, lane, devices, entries, delay (0: ready now)
 local function add_batch(i)
-  local id = ARGV[i]
-  redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', ARGV[i + 2], 'lane', ARGV[i + 3],
+  local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
+  redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', app, 'lane', lane,
     'devices', ARGV[i + 4], 'entries', ARGV[i + 5])
-  redis.call('ZADD', DUE, now() + tonumber(ARGV[i + 6]), 'b:' .. id)
+  if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
   for entry in string.gmatch(ARGV[i + 5], '[^,]+') do redis.call('HINCRBY', OPEN, entry, 1) end
 end
 -- app, counter, amount

@@ -1,21 +1,17 @@
--- limit, lease: what is overdue, with its lane; each is looked at again only after `lease` seconds.
-local t = now()
-local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, ARGV[1])
-local found = {}
+-- limit: what is due becomes ready: retries whose time has come, and what a dead worker had taken. Returns how many.
+local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now(), 'LIMIT', 0, ARGV[1])
 for _, member in ipairs(due) do
-  local id, lane = string.sub(member, 3), ''
-  local alive
-  if string.sub(member, 1, 1) == 'b' then
-    lane = redis.call('HGET', 'carillon:batch:' .. id, 'lane')
-    alive = lane
+  local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
+  redis.call('ZREM', DUE, member)
+  if kind == 'b' then
+    local batch = redis.call('HMGET', 'carillon:batch:' .. id, 'lane', 'app')
+    if batch[1] then make_ready('b', batch[1], batch[2], id) end
   else
-    alive = redis.call('HEXISTS', EXPANDING, id) == 1
-  end
-  if alive then
-    redis.call('ZADD', DUE, t + tonumber(ARGV[2]), member)
-    found[#found + 1] = {string.sub(member, 1, 1), id, lane}
-  else
-    redis.call('ZREM', DUE, member)
+    local state = redis.call('HGET', EXPANDING, id)
+    if state then
+      local app, cursor = string.match(state, '^([^\n]*)\n(.*)$')
+      make_ready('e', cursor == '' and 'urgent' or 'bulk', app, id)
+    end
   end
 end
-return found
+return #due

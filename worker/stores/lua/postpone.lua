@@ -1,6 +1,4 @@
--- id, delay: hands the batch back untouched, to be rung again after `delay` seconds.
-local key = 'carillon:batch:' .. ARGV[1]
-if redis.call('EXISTS', key) == 0 then return 0 end
-redis.call('HDEL', key, 'leased')
+-- id, delay: hands the batch back untouched, to be taken again after `delay` seconds.
+if redis.call('EXISTS', 'carillon:batch:' .. ARGV[1]) == 0 then return 0 end
 redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. ARGV[1])
 return 1
