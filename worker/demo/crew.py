@@ -6,8 +6,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from worker.cli._supervisor import Child, stop_all
 
@@ -16,7 +15,7 @@ GRACE: Final = 20.0
 
 
 class Crew:
-    """Starts with the block and is gone after it."""
+    """Everybody but the engines and the simulator."""
 
     def __init__(self, logs: Path, environ: dict[str, str], *, workers: int) -> None:
         self.flower_port = _free_port()
@@ -43,12 +42,12 @@ class Crew:
         for child in self._children:
             child.tend()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         for child in self._children:
             child.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+    def stop(self) -> None:
+        """Ends all of them, also after a start that did not come to its end."""
         stop_all(self._children, GRACE)
 
     def _write(self, name: str, line: str) -> None:

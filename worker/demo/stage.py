@@ -76,7 +76,9 @@ def stage(
         say(f"schema brought up to date, {len(applied)} migrations" if applied else "schema is up to date")
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        crew = stack.enter_context(Crew(logs, environ, workers=workers))
+        crew = Crew(logs, environ, workers=workers)
+        stack.callback(crew.stop)
+        crew.start()
         say(f"starting {workers} workers, a bulk worker, beat and Flower")
         key = apns.new_key()
         simulator = stack.enter_context(SimulatorProcess(apns.settings(key, world.phones, seed, script)))

@@ -94,7 +94,15 @@ class SimulatorProcess:
         self.control: ControlClient
 
     def start(self) -> None:
-        """Start and wait until it listens. Raises RuntimeError where it ends instead."""
+        """Start and wait until it listens. Raises RuntimeError where it ends instead; what interrupts the wait ends it."""
+        try:
+            self._start()
+        except BaseException:
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
+            raise
+
+    def _start(self) -> None:
         command = [sys.executable, "-m", "worker.apns.simulator", "-"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None
