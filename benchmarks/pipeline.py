@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one small repeat, under 40 seconds")
     parser.add_argument("--repeats", type=int, help="interleaved repeats of which the median counts (default: 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the messages (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="worker processes (%(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")
     parser.add_argument("--threads", type=int, default=8, help="tasks at once in each (%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--workloads", nargs="+", choices=list(CROWDS), default=list(CROWDS))

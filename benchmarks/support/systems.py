@@ -35,7 +35,7 @@ class System:
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Until the condition holds. Raises TimeoutError, or RuntimeError where a process has ended.
 
-        A look costs the simulator a little, so a long wait looks less often: the time found is up to 1 % too long.
+        A look costs the simulator a little, so a long wait looks less often: the time found is up to 2 % too long.
         """
         began = time.monotonic()
         while not condition():
@@ -43,14 +43,14 @@ class System:
             if waited > PATIENCE:
                 raise TimeoutError(f"{what}: not within {PATIENCE:.0f} s\n{tail(self.children.log)}")
             self.children.check()
-            time.sleep(min(0.1, max(0.005, waited / 100)))
+            time.sleep(min(0.2, max(0.01, waited / 50)))
 
 
 @dataclass(frozen=True)
 class Layout:
     """How many worker processes, and tasks at once in each."""
 
-    processes: int = 1
+    processes: int = 2
     threads: int = 8
 
 
