@@ -3,7 +3,7 @@
 A sender of notifications repeats one header block and changes a few values in it. The first block of a kind is decoded field by
 field; where the changing values are plain literals, the block becomes a `Shape`: a pattern over the bytes of a whole request
 (HEADERS, then DATA with END_STREAM) with holes for those values. Indices in a shape point into the dynamic table, so that every
-change of the table forgets all shapes. The table itself is the `hpack` library's.
+change of the table forgets all shapes.
 """
 
 import re
@@ -11,12 +11,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from hpack.exceptions import HPACKError
-from hpack.table import HeaderTable
-
 from worker.apns.http2 import huffman
-
-Field = tuple[bytes, bytes]
+from worker.apns.http2.header_table import ENTRY_OVERHEAD, Field, HeaderTable
 
 
 class Hole(NamedTuple):
@@ -41,8 +37,6 @@ _FORBIDDEN: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection"
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 #: A sender that needs more shapes than this gains nothing from them.
 MOST_SHAPES: Final = 256
-#: What an entry weighs in a table or list beyond its octets (RFC 7541 §4.1).
-ENTRY_OVERHEAD: Final = 32
 
 #: Most strings come again and again, and a sender's own names and topics are few.
 _huffman = lru_cache(maxsize=2048)(huffman.decode)
@@ -78,29 +72,30 @@ class Shape:
         return fields
 
 
-@lru_cache(maxsize=1024)
-def _is_name(name: bytes) -> bool:
-    """Whether a field may have this name (RFC 9113 §8.2.1 and §8.2.2)."""
-    return _NAME.fullmatch(name) is not None and name not in _FORBIDDEN
-
-
 def _examine(fields: tuple[Field, ...]) -> tuple[int | None, bool]:
     """(content-length, whether the fields break the rules of RFC 9113 §8.2 and §8.3)."""
-    length, pseudo, regular = None, set(), False
-    for name, value in fields:
-        if name.startswith(b":"):
-            if regular or name not in _PSEUDO or name in pseudo:
-                return length, True
-            pseudo.add(name)
-            continue
-        regular = True
-        if name == b"content-length":
-            if not value.isdigit():
-                return length, True
-            length = int(value)
-        elif not _is_name(name) or (name == b"te" and value != b"trailers"):
-            return length, True
-    return length, not pseudo >= _REQUIRED
+    names = tuple([name for name, _ in fields])
+    if not _well_named(names):
+        return None, True
+    if b"te" in names and (b"te", b"trailers") not in fields:
+        return None, True
+    if b"content-length" not in names:
+        return None, False
+    length = fields[names.index(b"content-length")][1]
+    return (int(length), False) if length.isdigit() and len(length) < 19 else (None, True)
+
+
+@lru_cache(maxsize=1024)
+def _well_named(names: tuple[bytes, ...]) -> bool:
+    """Whether a request may have fields of these names in this order."""
+    pseudo = [name for name in names if name.startswith(b":")]
+    regular = names[len(pseudo) :]
+    return (
+        pseudo == list(names[: len(pseudo)])
+        and len(set(pseudo)) == len(pseudo)
+        and _REQUIRED <= set(pseudo) <= _PSEUDO
+        and all(_NAME.fullmatch(name) and name not in _FORBIDDEN for name in regular)
+    )
 
 
 Match = Callable[[bytes, int], re.Match[bytes] | None]
@@ -111,8 +106,7 @@ class BlockReader:
     """Decodes the header blocks of one connection, in their order."""
 
     def __init__(self, table_size: int = 4096, max_list_size: int = 8000) -> None:
-        self._table = HeaderTable()
-        self._table.maxsize = table_size
+        self._table = HeaderTable(table_size)
         self.max_table_size = table_size
         self.max_list_size = max_list_size
         #: By the first five octets of the HEADERS frame: length, type, flags.
@@ -124,7 +118,7 @@ class BlockReader:
         """The block's fields as a shape without holes. Raises BlockError."""
         try:
             return self._read(block)
-        except (HPACKError, huffman.HuffmanError, IndexError) as error:
+        except (huffman.HuffmanError, IndexError) as error:
             raise BlockError("header block cannot be decoded") from error
 
     def match(self, data: bytes, position: int) -> Found | None:
@@ -142,7 +136,7 @@ class BlockReader:
             octet = block[position]
             if octet & 0x80:
                 index, position = _integer(block, position, 7)
-                name, value = self._table.get_by_index(index)
+                name, value = self._table.get(index)
             elif octet & 0xE0 == 0x20:
                 position = self._resize(block, position, bool(fields))
                 steady = False
@@ -152,7 +146,7 @@ class BlockReader:
                 name, start, stop, plain = self._literal(block, position, 6 if indexed else 4)
                 value = block[start:stop] if plain else _huffman(block[start:stop])
                 if indexed:
-                    self._table.add(name, value)
+                    self._table.add((name, value))
                     steady = False
                 elif name in HOLES:
                     prefix = HOLES[name].prefix
@@ -176,7 +170,7 @@ class BlockReader:
         """(name, start and stop of the value, whether the value is plain octets)."""
         index, position = _integer(block, position, prefix)
         if index:
-            name = self._table.get_by_index(index)[0]
+            name = self._table.get(index)[0]
         else:
             start, position, plain = _string(block, position)
             name = block[start:position] if plain else _huffman(block[start:position])
@@ -187,7 +181,7 @@ class BlockReader:
         size, position = _integer(block, position, 5)
         if late or size > self.max_table_size:
             raise BlockError("table size update is out of place or too large")
-        self._table.maxsize = size
+        self._table.resize(size)
         return position
 
     def _learn(self, block: bytes, fields: tuple[Field, ...], cuts: list[tuple[int, int, int]]) -> None:

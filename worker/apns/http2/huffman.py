@@ -11,8 +11,8 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 _END: Final = 256
 #: By node: the next node for a 0 and for a 1. A leaf is the negative of its symbol, less one.
 _tree: Final[list[list[int]]] = [[0, 0]]
-#: By node and octet: the node after it, and the symbols that were completed.
-_steps: Final[dict[int, tuple[int, bytes]]] = {}
+#: By node and octet: the node after it, and the symbols that were completed; None until it is met.
+_steps: Final[list[list[tuple[int, bytes] | None]]] = []
 
 
 class HuffmanError(ValueError):
@@ -23,7 +23,7 @@ def decode(data: bytes) -> bytes:
     """The decoded string. Raises HuffmanError."""
     node, parts, steps = 0, [], _steps
     for octet in data:
-        step = steps.get(node << 8 | octet)
+        step = steps[node][octet]
         if step is None:
             step = _learn(node, octet)
         node, part = step
@@ -42,7 +42,7 @@ def _learn(node: int, octet: int) -> tuple[int, bytes]:
                 raise HuffmanError("string holds the end symbol")
             symbols.append(-node - 1)
             node = 0
-    step = _steps[start << 8 | octet] = (node, bytes(symbols))
+    step = _steps[start][octet] = (node, bytes(symbols))
     return step
 
 
@@ -67,4 +67,5 @@ def _padding_nodes() -> frozenset[int]:
 
 
 _plant()
+_steps.extend([None] * 256 for _ in _tree)
 _padding: Final = _padding_nodes()

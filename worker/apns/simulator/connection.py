@@ -234,7 +234,12 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, push: Push | Refusal, answer: Answer, arrived: float) -> None:
         apns_id = push.apns_id or answers.new_id()
-        self._answer_in_full(request.stream_id, answer, apns_id)
+        if answer is OK and not self._sandbox and self.core.takes_answers:
+            frame = answers.ACCEPTED_FRAME % (request.stream_id.to_bytes(4, "big"), apns_id.encode())
+            self.core.answered((request.stream_id,), (frame,))
+            self._bad_tokens = 0
+        else:
+            self._answer_in_full(request.stream_id, answer, apns_id)
         self._enter_values(request, push, answer, arrived, apns_id)
 
     def _answer_in_full(self, stream_id: int, answer: Answer, apns_id: str) -> None:

@@ -5,7 +5,8 @@ authorization, header values, topic, payload size, device token.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 #: Push type -> what its topic has after the bundle id. None: the topic is not a bundle id at all.
@@ -60,19 +61,15 @@ class House(NamedTuple):
 Authorize = Callable[[bytes | None], str | None]
 
 
-def judge(fields: Iterable[tuple[bytes, bytes]], size: int, house: House, authorize: Authorize) -> Push | str:
+def judge(fields: Sequence[tuple[bytes, bytes]], size: int, house: House, authorize: Authorize) -> Push | str:
     """The push, or the reason of its refusal. `size` is that of the payload in octets."""
-    headers: dict[bytes, bytes] = {}
-    repeated = False
-    for name, value in fields:
-        repeated = repeated or name in headers
-        headers[name] = value
+    headers = dict(fields)
     if headers.get(b":method") != b"POST":
         return "MethodNotAllowed"
     path = _text(headers, b":path") or ""
     if not path.startswith(PATH) and path != PATH[:-1]:
         return "BadPath"
-    if repeated:
+    if len(headers) != len(fields):
         return "DuplicateHeaders"
     if (reason := authorize(headers.get(b"authorization"))) is not None:
         return reason
@@ -114,6 +111,7 @@ def _values(headers: dict[bytes, bytes], token: str) -> Push | str:
     )
 
 
+@lru_cache(maxsize=1024)
 def topic_fault(topic: str | None, push_type: str | None, house: House) -> str | None:
     """Why the topic is refused: absent, ill-formed or unfit for the push type, or not one of the service's."""
     if topic is None:
