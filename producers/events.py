@@ -120,6 +120,8 @@ class MessageNew(Event, frozen=True, tag="message.new"):
     sender: Sender
     #: Replaces the stored membership where the chat server keeps it itself.
     recipients: Recipients | None = None
+    #: After this instant nobody wants the push any more; None: the app's maximum age decides.
+    expires_at: Instant | None = None
 
 
 class DeviceRegistered(Event, frozen=True, tag="device.registered"):

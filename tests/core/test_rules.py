@@ -47,6 +47,16 @@ HAN = Audience(members={"han"}, devices=devices("han"))
         pytest.param(
             replace(EVENT, at=datetime.fromtimestamp(NOW - 3601, UTC)), APP, {}, Reason.TOO_OLD, id="older is dropped"
         ),
+        pytest.param(
+            replace(EVENT, expires_at=datetime.fromtimestamp(NOW - 1, UTC)), APP, {}, Reason.TOO_OLD, id="its own end"
+        ),
+        pytest.param(
+            replace(EVENT, at=datetime.fromtimestamp(0, UTC), expires_at=datetime.fromtimestamp(NOW + 1, UTC)),
+            APP,
+            {},
+            None,
+            id="its own end wins over the app's",
+        ),
         pytest.param(EVENT, APP, {"channel_known": False}, Reason.UNKNOWN_CHANNEL, id="nobody knows the channel"),
         pytest.param(
             replace(EVENT, recipients=["han"]), APP, {"channel_known": False}, None, id="recipients need no channel"

@@ -31,18 +31,22 @@ SHORT_NAME: Final = 80
 NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
 
 _encode: Final = msgspec.json.Encoder().encode
-_HEAD: Final = b'{"aps":{'
+#: How every payload begins: the badge goes behind it.
+HEAD: Final = b'{"aps":{'
 
 
 class Rendered(NamedTuple):
-    """A payload with a gap for the badge, the one thing that differs between the devices of a message."""
+    """A payload with a gap for the badge, the one thing that differs between the devices of a message.
+
+    Without a suffix it is whole, and has its own word about the badge or none.
+    """
 
     prefix: bytes
     suffix: bytes
 
     def payload(self, badge: int | None = None) -> bytes:
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
-        if badge is None:
+        if badge is None or not self.suffix:
             return self.prefix + self.suffix
         return b'%b"badge":%d,%b' % (self.prefix, min(max(badge, 0), LARGEST_BADGE), self.suffix)
 
@@ -99,8 +103,8 @@ def collapse_id(app: str, message_id: str) -> str:
 
 
 def expiration(event: MessageNew, max_age: int) -> int:
-    """The `apns-expiration`, UNIX seconds: `max_age` seconds after the message was sent, however late it reaches us."""
-    return int(event.at.timestamp()) + max_age
+    """The `apns-expiration`, UNIX seconds: the event's own, or `max_age` seconds after it was sent, however late it is here."""
+    return int(event.at.timestamp()) + max_age if event.expires_at is None else int(event.expires_at.timestamp())
 
 
 class _Parts:
@@ -196,4 +200,4 @@ _SHRINKS: Final[tuple[Callable[[_Parts], None], ...]] = (
 
 
 def _split(document: bytes) -> Rendered:
-    return Rendered(_HEAD, document[len(_HEAD) :])
+    return Rendered(HEAD, document[len(HEAD) :])

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from producers.events import MessageNew
 from worker.core.model import AppSettings, Device, Reason
+from worker.core.notification import expiration
 
 Why = Literal["member", "thread", "mention"]
 
@@ -38,6 +39,7 @@ class Audience:
     #: Users who muted the sender.
     muted: Collection[str] = ()
     online: Collection[str] = ()
+    #: Empty for a user whose devices have lost their provider.
     devices: Mapping[str, Sequence[Device]] = field(default_factory=dict)
 
 
@@ -55,7 +57,7 @@ def skip_message(
         return Reason.PUSH_OFF
     if event.message.skip_push:
         return Reason.SKIP_PUSH
-    if now - event.at.timestamp() > app.max_age:
+    if now > expiration(event, app.max_age):
         return Reason.TOO_OLD
     if not channel_known and event.recipients is None:
         return Reason.UNKNOWN_CHANNEL
@@ -84,8 +86,10 @@ def decide_member(user: str, event: MessageNew, app: AppSettings, audience: Audi
     if user in audience.online and not app.push_to_online:
         return Skip(user, Reason.ONLINE)
     devices = audience.devices.get(user)
-    if not devices:
+    if devices is None:
         return Skip(user, Reason.NO_DEVICE)
+    if not devices:
+        return Skip(user, Reason.NO_PROVIDER)
     why: Why = "mention" if mentioned else "member" if audience.thread is None else "thread"
     return Push(user, devices, why)
 

@@ -31,6 +31,13 @@ def fit(text: str, room: int) -> str:
     return text[: _boundary(text, _longest(text, room))].rstrip() + ELLIPSIS
 
 
+def shorten(text: str, length: int) -> str:
+    """The text whole if it has at most `length` code points, else its beginning with an ellipsis in that many."""
+    if len(text) <= max(0, length):
+        return text
+    return "" if length < 1 else text[: _boundary(text, length - 1)].rstrip() + ELLIPSIS
+
+
 def _longest(text: str, room: int) -> int:
     """The largest number of code points whose JSON form takes at most `room` bytes."""
     low, high = 0, min(len(text), room)
