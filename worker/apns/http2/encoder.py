@@ -22,10 +22,12 @@ _STATIC_NAMES: Final = {b":authority": 1, b":path": 4, b"authorization": 23}
 _METHOD_AND_SCHEME: Final = b"\x83\x87"
 _METHOD_AND_SCHEME_SIZE: Final = len(":methodPOST:schemehttps") + 2 * ENTRY_OVERHEAD
 _PATH: Final = b"/3/device/"
+_EXPIRATION: Final = b"apns-expiration"
+_COLLAPSE_ID: Final = b"apns-collapse-id"
 _VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 _TOKEN: Final = re.compile(r"[0-9A-Za-z._~-]*")
-_CACHED_EXTRAS: Final = 4_096
 _CACHED_SHAPES: Final = 1_024
+_OCTETS: Final = [bytes((octet,)) for octet in range(256)]
 
 
 class Keep(Enum):
@@ -65,6 +67,8 @@ def encode_integer(value: int, prefix: int, first: int) -> bytes:
 
 def encode_string(value: bytes) -> bytes:
     """A string literal without Huffman coding."""
+    if len(value) < 127:
+        return _OCTETS[len(value)] + value
     return encode_integer(len(value), 7, 0) + value
 
 
@@ -105,8 +109,9 @@ class RequestEncoder:
         self._inserted = 0
         self._fields: dict[tuple[bytes, bytes], int] = {}
         self._names: dict[bytes, int] = {}
-        self._shapes: dict[tuple[str | None, str, str, int], Shape] = {}
-        self._extras: dict[tuple[int | None, str | None], tuple[bytes, int]] = {}
+        #: By provider token, topic, push type and priority: the shared parts, once a block was written whole for them.
+        self.shapes: dict[tuple[str | None, str, str, int], Shape] = {}
+        self._heads: dict[bytes, bytes] = {}
 
     def table_size(self, announced: int) -> None:
         """The server's SETTINGS_HEADER_TABLE_SIZE: takes effect with the next block, which says so first."""
@@ -115,25 +120,32 @@ class RequestEncoder:
             self._limit = limit
             self._empty()
 
-    def shape(self, authorization: str | None, topic: str, push_type: str, priority: int) -> Shape | None:
-        """The shared parts, once a block was written whole for them; None: write one with `block` first."""
-        return self._shapes.get((authorization, topic, push_type, priority))
-
-    def extra(self, expiration: int | None, collapse_id: str | None) -> tuple[bytes, int] | None:
+    def rest(self, expiration: int | None, collapse_id: str | None) -> tuple[bytes, int] | None:
         """What follows the shape's `back`, and its list size; None where only `block` can tell."""
-        known = self._extras.get((expiration, collapse_id))
-        if known is None:
-            try:
-                fields = _extra_fields(expiration, collapse_id)
-            except BadFieldError:
+        written, size = b"", 0
+        if expiration is not None:
+            head = self._heads.get(_EXPIRATION) or self._name_head(_EXPIRATION)
+            if head is None:
                 return None
-            if any(name not in self._names and self._fits(name, value) for name, value, _ in fields):
+            value = b"%d" % expiration
+            written, size = head + encode_string(value), len(_EXPIRATION) + len(value) + ENTRY_OVERHEAD
+        if collapse_id is not None:
+            head = self._heads.get(_COLLAPSE_ID) or self._name_head(_COLLAPSE_ID)
+            # What is not plain ASCII gets its second look, and its error, from `block`.
+            if head is None or not collapse_id.isascii() or not _VALUE.fullmatch(value := collapse_id.encode()):
                 return None
-            known = (b"".join(self._field(*field) for field in fields), _list_size(fields))
-            if len(self._extras) >= _CACHED_EXTRAS:
-                self._extras.clear()
-            self._extras[expiration, collapse_id] = known
-        return known
+            written += head + encode_string(value)
+            size += len(_COLLAPSE_ID) + len(value) + ENTRY_OVERHEAD
+        return written, size
+
+    def _name_head(self, name: bytes) -> bytes | None:
+        """How a literal with this name begins; None while the name may still go into the table."""
+        named = self._name_index(name)
+        if not named and self._fits(name, b""):
+            return None
+        head = encode_integer(named, 4, 0) + (b"" if named else encode_string(name))
+        self._heads[name] = head
+        return head
 
     def block(self, n: Notification, authorization: str | None, largest: int | None = None) -> bytes:
         """The whole header block of a notification.
@@ -161,9 +173,9 @@ class RequestEncoder:
         return resized + front + b"".join(middle) + back + tail
 
     def _remember(self, n: Notification, authorization: str | None, shape: Shape) -> None:
-        if len(self._shapes) >= _CACHED_SHAPES:
-            self._shapes.clear()
-        self._shapes[authorization, n.topic, n.push_type, n.priority] = shape
+        if len(self.shapes) >= _CACHED_SHAPES:
+            self.shapes.clear()
+        self.shapes[authorization, n.topic, n.push_type, n.priority] = shape
 
     def _fits(self, name: bytes, value: bytes) -> bool:
         return self._used + len(name) + len(value) + ENTRY_OVERHEAD <= self._limit
@@ -189,8 +201,8 @@ class RequestEncoder:
         self._forget_prepared()
 
     def _forget_prepared(self) -> None:
-        self._shapes.clear()
-        self._extras.clear()
+        self.shapes.clear()
+        self._heads.clear()
 
     def _field(self, name: bytes, value: bytes, keep: Keep) -> bytes:
         known = self._fields.get((name, value))
@@ -239,9 +251,9 @@ def _shared_fields(n: Notification, authorization: str | None) -> list[_Field]:
 def _extra_fields(expiration: int | None, collapse_id: str | None) -> list[_Field]:
     fields: list[_Field] = []
     if expiration is not None:
-        fields.append((b"apns-expiration", b"%d" % expiration, Keep.NAME))
+        fields.append((_EXPIRATION, b"%d" % expiration, Keep.NAME))
     if collapse_id is not None:
-        fields.append((b"apns-collapse-id", _value(collapse_id, "collapse id"), Keep.NAME))
+        fields.append((_COLLAPSE_ID, _value(collapse_id, "collapse id"), Keep.NAME))
     return fields
 
 

@@ -243,9 +243,8 @@ class FrameHandlers:
     def _open(self, stream_id: int) -> Stream | None:
         """The stream; None where we reset it and a late frame is to be ignored."""
         stream = self.streams.make_busy(stream_id)
-        if stream is None:
-            if not self.streams.was_reset(stream_id):
-                raise ConnectionFaultError(ErrorCode.STREAM_CLOSED, "frame on a stream that is over")
+        if stream is None and not self.streams.was_reset(stream_id):
+            raise ConnectionFaultError(ErrorCode.STREAM_CLOSED, "frame on a stream that is over")
         return stream
 
     def _reset(self, stream_id: int, code: ErrorCode) -> None:

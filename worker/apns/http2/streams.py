@@ -1,6 +1,8 @@
 """The streams of one client connection and what they settle. Knows no bytes."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 from worker.apns.http2 import frames
@@ -56,6 +58,11 @@ class Streams:
     def left(self) -> int:
         """Streams that can still be opened before the ids run out."""
         return (frames.MAX_STREAM_ID - self.next_id) // 2 + 1
+
+    def open(self, first_id: int, batch: Batch, indices: Sequence[int]) -> None:
+        """Notes the streams from `first_id` on, whose requests are written."""
+        self.next_id = first_id + 2 * len(indices)
+        self.waiting.update(zip(range(first_id, self.next_id, 2), zip(repeat(batch), indices), strict=False))
 
     def make_busy(self, stream_id: int) -> Stream | None:
         """The stream with room for its state; None when it is not open."""

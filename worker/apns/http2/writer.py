@@ -1,7 +1,7 @@
 """Turns notifications into HEADERS and DATA within the server's limits (RFC 9113 §5.1.2, §5.2). Reads nothing."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from worker.apns.http2 import frames
@@ -11,7 +11,7 @@ from worker.apns.http2.errors import ConnectionFaultError, StreamFaultError
 from worker.apns.http2.frames import ErrorCode
 from worker.apns.http2.settings import PeerSettings
 from worker.apns.http2.streams import Stream, Streams
-from worker.core.model import NoAnswer
+from worker.core.model import NoAnswer, Notification
 
 #: Streams that we use at most, whatever the server allows.
 STREAM_CEILING: Final = 16_384
@@ -22,8 +22,30 @@ _DATA_TAIL: Final = bytes((frames.DATA, frames.FLAG_END_STREAM))
 #: Leaves room for the rest of the block within the smallest frame size a server may choose.
 _LONGEST_FAST_TAIL: Final = 8_192
 _ID_LENGTH: Final = 36
-_DASH: Final = "-"
-_pack_id = struct.Struct(">L").pack
+
+
+def _ids(first: int, count: int) -> Iterator[tuple[bytes]]:
+    """The octets of `count` stream ids from `first` on."""
+    return struct.iter_unpack("4s", struct.pack(f">{count}L", *range(first, first + 2 * count, 2)))
+
+
+def _ordinary(notifications: list[Notification]) -> int:
+    """How many, from the first on, have a token and an id that need no second look; usually all."""
+    if _all_ordinary(notifications):
+        return len(notifications)
+    return next(place for place, each in enumerate(notifications) if not _all_ordinary([each]))
+
+
+def _all_ordinary(notifications: list[Notification]) -> bool:
+    tokens = "".join([each[0] for each in notifications])
+    ids = "".join([each[1] for each in notifications])
+    return (
+        tokens.isascii()
+        and ids.isascii()
+        and tokens.encode().isalnum()
+        and ids.encode().replace(b"-", b"").isalnum()
+        and all(len(each[0]) <= LONGEST_FAST_TOKEN and len(each[1]) == _ID_LENGTH for each in notifications)
+    )
 
 
 class RequestWriter:
@@ -38,7 +60,6 @@ class RequestWriter:
         self._window = frames.DEFAULT_WINDOW
         #: Streams whose payload waits for a window.
         self._blocked: dict[int, Stream] = {}
-        self._data_heads: dict[int, bytes] = {}
 
     @property
     def window_is_closed(self) -> bool:
@@ -56,69 +77,60 @@ class RequestWriter:
         return place
 
     def _write_fast(self, batch: Batch, indices: Sequence[int], start: int) -> int:
-        """Writes from `start` on, up to the first notification that is out of the ordinary; returns how many."""
-        notifications, authorization = batch.notifications, batch.authorization
-        waiting, stream_id, window = self._streams.waiting, self._streams.next_id, self._window
+        """Writes from `start` on, up to the first notification that is out of the ordinary; returns how many.
+
+        A sender spends its time in this loop: it is written flat, and what can be asked of all at once is asked before.
+        """
+        chunk: list[Any] = [batch.notifications[index] for index in indices[start:]]
+        del chunk[_ordinary(chunk) :]
+        first_id, window = self._streams.next_id, self._window
         largest = min(self._peer.initial_window, self._peer.max_frame_size)
-        data_heads = self._data_heads
         pieces: list[bytes] = []
-        shared: object = None
-        token_length = -1
-        count = 0
-        for index in indices[start:] if start else indices:
-            notification = notifications[index]
-            token, apns_id, payload = notification[:3]
-            rest = notification[3:]
-            size = len(payload)
-            if size > window or size > largest or len(apns_id) != _ID_LENGTH:
-                break
+        shared: list[Any] | None = None
+        token_length = size = -1
+        for (token, apns_id, payload, *rest), (stream,) in zip(chunk, _ids(first_id, len(chunk)), strict=True):
             if rest != shared:
-                prepared = self._prepared(authorization, *rest)
+                prepared = self._prepared(batch.authorization, *rest)
                 if prepared is None:
                     break
                 shape, tail = prepared
-                shared, token_length = rest, -1
+                shared, middle, token_length, size = rest, shape.id_head, -1, -1
             if len(token) != token_length:
                 token_length = len(token)
-                if token_length > LONGEST_FAST_TOKEN:
-                    break
-                head = shape.head(token_length)
-                block_size = len(head) + token_length + len(shape.id_head) + _ID_LENGTH + len(tail)
-                frame_head = block_size.to_bytes(3, "big") + _HEADERS_TAIL
-                middle = shape.id_head
-            if not (token.isalnum() and token.isascii() and apns_id.isascii() and apns_id.replace(_DASH, "").isalnum()):
+                head = shape.heads.get(token_length) or shape.head(token_length)
+                length = len(head) + token_length + len(middle) + _ID_LENGTH + len(tail)
+                frame_head = length.to_bytes(3, "big") + _HEADERS_TAIL
+            if len(payload) != size:
+                size = len(payload)
+                ending = tail + size.to_bytes(3, "big") + _DATA_TAIL
+            if size > window or size > largest:
                 break
-            data_head = data_heads.get(size) or self._data_head(size)
-            octets = _pack_id(stream_id)
-            pieces += (
-                frame_head, octets, head, token.encode(), middle, apns_id.encode(), tail,
-                data_head, octets, payload,
-            )  # fmt: skip
-            waiting[stream_id] = (batch, index)
-            stream_id += 2
             window -= size
-            count += 1
-        self._streams.next_id, self._window = stream_id, window
+            pieces += (frame_head, stream, head, token.encode(), middle, apns_id.encode(), ending, stream, payload)
+        count = len(pieces) // 9
+        self._streams.open(first_id, batch, indices[start : start + count])
+        self._window = window
         self.out.append(b"".join(pieces))
         return count
 
     def _prepared(
-        self, authorization: str | None, topic: str, push_type: str, priority: int, *extras: Any
+        self,
+        authorization: str | None,
+        topic: str,
+        push_type: str,
+        priority: int,
+        expiration: int | None,
+        collapse_id: str | None,
     ) -> tuple[Shape, bytes] | None:
         """The shape of a notification and what ends its block; None: it has to be written whole."""
-        shape = self.encoder.shape(authorization, topic, push_type, priority)
-        extra = self.encoder.extra(*extras) if shape is not None else None
-        if shape is None or extra is None:
+        shape = self.encoder.shapes.get((authorization, topic, push_type, priority))
+        if shape is None or (extra := self.encoder.rest(expiration, collapse_id)) is None:
             return None
         limit = self._peer.max_header_list
         if limit is not None and shape.list_size + extra[1] + LONGEST_FAST_TOKEN + _ID_LENGTH > limit:
             return None
         tail = shape.back + extra[0]
         return (shape, tail) if len(tail) <= _LONGEST_FAST_TAIL else None
-
-    def _data_head(self, size: int) -> bytes:
-        head = self._data_heads[size] = size.to_bytes(3, "big") + _DATA_TAIL
-        return head
 
     def _write_whole(self, batch: Batch, index: int) -> None:
         """Writes one notification by the book, as far as the windows allow; settles it where it cannot be written."""
