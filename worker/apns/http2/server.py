@@ -6,48 +6,19 @@ about notifications, but that requests repeat their header blocks (`header_block
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from worker.apns.http2 import frames
 from worker.apns.http2.frames import ErrorCode
 from worker.apns.http2.header_blocks import BlockError, BlockReader, Shape
 from worker.apns.http2.send_windows import SendWindows
 from worker.apns.http2.server_limits import Announced, Limits, ReceiveWindow
+from worker.apns.http2.server_request import Request, Upload
+from worker.apns.http2.violation import ViolationError, check_frame, check_setting
 
 #: Octets of a header block over all its frames, before it is decoded.
 MAX_BLOCK: Final = 65_536
-_FRAME_SIZES: Final = (frames.DEFAULT_MAX_FRAME_SIZE, frames.LARGEST_MAX_FRAME_SIZE)
 _SHRINK_TABLE: Final = b"\x20"
-
-
-class Request(NamedTuple):
-    """A complete request. `values` fill the holes of `shape`; those of a shape read from its pattern are well-formed."""
-
-    stream_id: int
-    shape: Shape
-    values: tuple[bytes, ...]
-    body: bytes
-
-
-class _Upload:
-    """A request whose body is still arriving."""
-
-    __slots__ = ("body", "granted", "received", "shape")
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.body = bytearray()
-        self.received = 0
-        self.granted = 0
-
-
-class ViolationError(Exception):
-    """The client broke the protocol. Never leaves this module."""
-
-    def __init__(self, code: ErrorCode, what: str) -> None:
-        super().__init__(what)
-        self.code = code
-        self.what = what
 
 
 class ServerConnection:
@@ -59,7 +30,7 @@ class ServerConnection:
         self._rest = b""
         self._greeted = False
         self._out: list[bytes] = []
-        self._uploads: dict[int, _Upload] = {}
+        self._uploads: dict[int, Upload] = {}
         #: Streams whose request is complete and whose answer is not.
         self.open: set[int] = set()
         self.last_stream_id = 0
@@ -76,12 +47,9 @@ class ServerConnection:
         self._handlers: dict[int, Callable[[int, int, bytes, list[Request]], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
-            frames.PRIORITY: self._on_priority,
             frames.RST_STREAM: self._on_reset,
             frames.SETTINGS: self._on_settings,
-            frames.PUSH_PROMISE: self._on_push_promise,
             frames.PING: self._on_ping,
-            frames.GOAWAY: self._on_goaway,
             frames.WINDOW_UPDATE: self._on_window_update,
             frames.CONTINUATION: self._on_continuation,
         }
@@ -247,6 +215,7 @@ class ServerConnection:
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block[0]):
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "header block is interrupted")
+        check_frame(kind, flags, stream_id, payload)
         if (handler := self._handlers.get(kind)) is not None:
             handler(flags, stream_id, payload, requests)
 
@@ -286,7 +255,7 @@ class ServerConnection:
         elif flags & frames.FLAG_END_STREAM:
             self._complete(stream_id, shape, b"", requests)
         else:
-            self._uploads[stream_id] = _Upload(shape)
+            self._uploads[stream_id] = Upload(shape)
 
     def _on_trailers(self, stream_id: int, flags: int, requests: list[Request]) -> None:
         if not flags & frames.FLAG_END_STREAM:
@@ -296,9 +265,9 @@ class ServerConnection:
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
         content = frames.strip_padding(flags, payload)
-        if content is None or not stream_id:
+        if content is None:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "DATA does not fit its flags")
-        if stream_id > self.last_stream_id and stream_id <= self.last_allowed:
+        if self.last_stream_id < stream_id <= self.last_allowed:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
         if not self.window.use(len(payload)):
             raise ViolationError(ErrorCode.FLOW_CONTROL_ERROR, "connection window is overrun")
@@ -316,7 +285,7 @@ class ServerConnection:
         else:
             self._on_part(stream_id, upload, len(payload), requests)
 
-    def _on_part(self, stream_id: int, upload: _Upload, length: int, requests: list[Request]) -> None:
+    def _on_part(self, stream_id: int, upload: Upload, length: int, requests: list[Request]) -> None:
         most = self._announced.max_body
         if len(upload.body) > most and stream_id not in self.open:
             self._complete(stream_id, upload.shape, bytes(upload.body), requests)
@@ -334,35 +303,18 @@ class ServerConnection:
         self.open.add(stream_id)
         requests.append(Request(stream_id, shape, (), body))
 
-    def _on_priority(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if not stream_id or len(payload) != 5:
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has the wrong size")
-
-    def _on_push_promise(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        raise ViolationError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
-
-    def _on_goaway(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if stream_id or len(payload) < 8:
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has the wrong size")
-
     def _on_reset(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if len(payload) != 4:
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has the wrong size")
-        if not stream_id or (stream_id > self.last_stream_id and stream_id <= self.last_allowed):
+        if self.last_stream_id < stream_id <= self.last_allowed:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
         self._uploads.pop(stream_id, None)
         self._sending.drop(stream_id)
         self.open.discard(stream_id)
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if stream_id or len(payload) != 8:
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "PING has the wrong size")
         if not flags & frames.FLAG_ACK:
             self._out.append(frames.pack_ping(payload, ack=True))
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if stream_id or len(payload) % 6 or (flags & frames.FLAG_ACK and payload):
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS has the wrong size")
         if flags & frames.FLAG_ACK:
             if not self.limits.acknowledge():
                 raise ViolationError(ErrorCode.PROTOCOL_ERROR, "acknowledgement of no SETTINGS")
@@ -373,22 +325,15 @@ class ServerConnection:
         self._out += self._sending.flush()
 
     def _on_setting(self, key: int, value: int) -> None:
+        check_setting(key, value)
         if key == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise ViolationError(ErrorCode.FLOW_CONTROL_ERROR, "initial window is too large")
             self._sending.change_initial(value)
         elif key == frames.SETTINGS_HEADER_TABLE_SIZE and value < frames.DEFAULT_HEADER_TABLE_SIZE:
             # Answers never use the table, so that one shrinking to nothing serves all later sizes (RFC 7541 §4.2).
             self._shrink_table = self._shrink_table or not self._table_shrunk
             self._table_shrunk = True
-        elif key == frames.SETTINGS_ENABLE_PUSH and value > 1:
-            raise ViolationError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is not 0 or 1")
-        elif key == frames.SETTINGS_MAX_FRAME_SIZE and not _FRAME_SIZES[0] <= value <= _FRAME_SIZES[1]:
-            raise ViolationError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
-        if len(payload) != 4:
-            raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has the wrong size")
         increment = frames.unpack_increment(payload)
         live = not stream_id or stream_id in self.open or stream_id in self._uploads
         if not increment or not self._sending.grant(stream_id, increment, live=live):

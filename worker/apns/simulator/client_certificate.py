@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from worker.apns.der import strings
+from worker.apns.der import DerError, strings
 
 _APPLE: Final = "1.2.840.113635.100.6.3"
 MARKS: Final = {"sandbox": ObjectIdentifier(f"{_APPLE}.1"), "production": ObjectIdentifier(f"{_APPLE}.2")}
@@ -22,7 +22,7 @@ class ClientCertificate(NamedTuple):
 
 
 def read_certificate(der: bytes) -> ClientCertificate:
-    """Read a certificate in DER, as Apple's portal issues them. Raises ValueError."""
+    """Read a certificate in DER, as Apple's portal issues them."""
     certificate = x509.load_der_x509_certificate(der)
     extensions = {extension.oid: extension.value for extension in certificate.extensions}
     subject = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
@@ -30,8 +30,15 @@ def read_certificate(der: bytes) -> ClientCertificate:
     for oid in TOPICS:
         listed = extensions.get(oid)
         if isinstance(listed, x509.UnrecognizedExtension):
-            # Topics stand at the top of the sequence, the kinds beside them one level deeper.
-            topics |= {text for depth, text in strings(listed.value) if depth <= 1}
+            topics |= _listed(listed.value)
     marked = [name for name, oid in MARKS.items() if oid in extensions]
     default = str(subject[0].value) if subject and len(topics) == 1 else None
     return ClientCertificate(default, frozenset(topics), marked[0] if len(marked) == 1 else None)
+
+
+def _listed(der: bytes) -> set[str]:
+    """The topics of an extension: they stand at the top of the sequence, the kinds beside them one level deeper."""
+    try:
+        return {text for depth, text in strings(der) if depth <= 1}
+    except DerError:
+        return set()

@@ -7,10 +7,11 @@ import time
 from typing import Any, Final, NamedTuple, cast
 
 from worker.apns.http2 import frames
-from worker.apns.http2.server import Request, ServerConnection
+from worker.apns.http2.server import ServerConnection
 from worker.apns.http2.server_limits import Announced
+from worker.apns.http2.server_request import Request
 from worker.apns.simulator import answers, faults
-from worker.apns.simulator.client_certificate import read_certificate
+from worker.apns.simulator.client_certificate import ClientCertificate, read_certificate
 from worker.apns.simulator.inflict import inflict
 from worker.apns.simulator.judge import Judge, Refusal, refill
 from worker.apns.simulator.outlet import Outlet
@@ -75,8 +76,8 @@ class Connection(asyncio.Protocol):
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.outlet = Outlet(transport)
         self._register[self.number] = self
-        certificate = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
-        self._meet(certificate)
+        shown = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
+        self._meet(None if shown is None else read_certificate(shown))
         agreed = secured is None or secured.selected_alpn_protocol() == "h2"
         if settings.require_alpn and not agreed:
             self.deaf = True
@@ -87,17 +88,17 @@ class Connection(asyncio.Protocol):
             inflict(self, fault, None)
         self.flush()
 
-    def _meet(self, der: bytes | None) -> None:
+    def _meet(self, certificate: ClientCertificate | None) -> None:
         """Prepare for a sender with or without a certificate: one stream at first is for provider tokens alone."""
         service, settings, streams = self.service, self.service.settings, self.service.settings.first_streams
-        if der is None:
+        if certificate is None:
             self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
         else:
-            certificate, streams = read_certificate(der), settings.max_streams
+            streams = settings.max_streams
             self.judge = Judge(House(service.house.topics, certificate.default_topic, certificate.topics), None)
             self._misplaced = certificate.environment not in (None, settings.environment)
         window, connection_window = settings.stream_window, settings.connection_window
-        self.raised = der is not None
+        self.raised = certificate is not None
         self.core = ServerConnection(
             Announced(max_streams=streams, stream_window=window, connection_window=connection_window)
         )

@@ -8,7 +8,7 @@ payload's size and the provider token's age are looked at again.
 from typing import NamedTuple
 
 from worker.apns.http2.header_blocks import HOLES
-from worker.apns.http2.server import Request
+from worker.apns.http2.server_request import Request
 from worker.apns.simulator import rules
 from worker.apns.simulator.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
 from worker.apns.simulator.rules import House, Push

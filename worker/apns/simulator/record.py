@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from worker.apns.http2.server import Request
+from worker.apns.http2.server_request import Request
 from worker.apns.simulator.judge import refill
 
 Mode = Literal["full", "compact", "counters"]
