@@ -21,8 +21,9 @@ class Crew:
         self.flower_port = _free_port()
         self._logs = logs
         self._lock = threading.Lock()
-        #: The last things said by a process, for when one has to be named.
-        self.ended: deque[str] = deque(maxlen=5)
+        #: How often a process ended by itself.
+        self.deaths = 0
+        self._last: deque[str] = deque(maxlen=8)
         base = (sys.executable, "-m", "worker.cli._child")
         environ = environ | {"PYTHONUNBUFFERED": "1"}
         environ["PYTHONPATH"] = os.pathsep.join(
@@ -36,6 +37,11 @@ class Crew:
     @property
     def flower_url(self) -> str:
         return f"http://127.0.0.1:{self.flower_port}"
+
+    def last_words(self) -> str:
+        """What they said last."""
+        with self._lock:
+            return "\n".join(self._last)
 
     def tend(self) -> None:
         """Starts again who died."""
@@ -53,8 +59,8 @@ class Crew:
     def _write(self, name: str, line: str) -> None:
         with self._lock, (self._logs / f"{name}.log").open("a") as log:
             log.write(line + "\n")
-            if line.startswith("ended with"):
-                self.ended.append(f"{name} {line}")
+            self._last.append(f"{name}: {line}")
+            self.deaths += line.startswith("ended with exit code")
 
 
 def _commands(workers: int, flower_port: int) -> dict[str, list[str]]:

@@ -117,4 +117,4 @@ class Bars(Lines):
 def _moment(watch: Watch) -> str:
     latency = watch.latency()
     late = "-" if latency is None else f"{latency * 1000:,.0f} ms" if latency < 2 else f"{latency:,.1f} s"
-    return f"{watch.rate():,.0f}/s  in the queues {watch.queued}  latency {late}"
+    return f"{watch.rate():,.0f}/s  open messages {watch.waiting:,}  latency {late}"

@@ -24,6 +24,8 @@ from worker.demo.world import DEAF, World
 #: Seconds of the traffic before the burst, and its share of all messages.
 STEADY_SECONDS: Final = 8.0
 STEADY_SHARE: Final = 0.2
+#: Processes that may die before there is no hope.
+_DEATHS: Final = 4
 #: Seconds that a user stays online.
 _ONLINE: Final = 3600
 
@@ -149,8 +151,10 @@ class Demo:
         )
         deadline = time.monotonic() + self._wish.patience
         while watch.look() or watch.waiting:
-            if time.monotonic() > deadline:
-                raise StalledError(f"the workers do not take what is published; their logs are in {running.logs}")
+            if time.monotonic() > deadline or running.crew.deaths > _DEATHS:
+                raise StalledError(
+                    f"the workers do not take what is published. The last words:\n{running.crew.last_words()}"
+                )
             running.crew.tend()
             time.sleep(0.05)
         self._display.step(f"{self._wish.workers} workers, a bulk worker and beat are at work, the members are known")

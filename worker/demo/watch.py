@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from config.celeryconfig import LANES
 from worker.apns.simulator import ControlClient
 from worker.runtime import Runtime
 
@@ -85,7 +84,7 @@ class Watch:
     stamps: Mapping[str, float]
     requests: list[Request] = field(default_factory=list)
     counts: Mapping[str, int] = field(default_factory=dict)
-    queued: int = 0
+    #: Entries on the stream: messages whose last device has no final outcome yet.
     waiting: int = 0
     accepted: int = 0
     #: Refusals so far by reason.
@@ -104,7 +103,6 @@ class Watch:
         counts = self.runtime.journal.counts(self.app)
         if counts != self.counts or not self._changed:
             self.counts, self._changed = counts, moment
-        self.queued = sum(self.runtime.queued(queue) for queue in LANES["all"])
         self.waiting, _ = self.runtime.journal.backlog()
         for entry in self.control.requests(after=self._seen):
             self._seen = max(self._seen, entry["number"])

@@ -96,6 +96,15 @@ class Ledger:
             ).fetchall()
         return [StoredLetter(id, at, DeadLetter(*letter)) for id, at, *letter in rows]
 
+    def dead_letter(self, id: int) -> StoredLetter | None:
+        with self._pool.connection() as db:
+            row = db.execute(
+                "SELECT id, extract(epoch FROM at)::float8, entry, app, event_id, error, document"
+                " FROM carillon.dead_letters WHERE id = %s",
+                (id,),
+            ).fetchone()
+        return None if row is None else StoredLetter(row[0], row[1], DeadLetter(*row[2:]))
+
     def set_aside(self, letter: DeadLetter) -> None:
         """Keeps what cannot be processed, with its error, for a person to look at."""
         with self._pool.connection() as db:
@@ -116,9 +125,15 @@ class Ledger:
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
     """Sets documents aside, inside the caller's transaction."""
-    for letter in letters:
+    if letters:
         db.execute(
-            "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            letter,
+            "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[]) ON CONFLICT DO NOTHING",
+            [list(column) for column in zip(*letters, strict=True)],
         )
+
+
+def errors_of(db: Connection, entries: Sequence[str]) -> dict[str, str]:
+    """Why each of the entries was set aside, for those that were."""
+    rows = db.execute("SELECT entry, error FROM carillon.dead_letters WHERE entry = ANY(%s)", (list(entries),))
+    return dict(rows.fetchall())
