@@ -8,14 +8,16 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core.batch import Batch, Job, Lane
-from worker.core.model import ACCEPTED, Notification, Provider, Response
+from worker.core.breaker import FIRST_PROBE
+from worker.core.limits import per_minute, per_second
+from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import (
     DELIVERED,
@@ -32,12 +34,10 @@ from worker.core.outcome import (
 from worker.stores.breaker import Breaker
 from worker.stores.journal import Journal, Parcel, Taken
 from worker.stores.ledger import account
+from worker.stores.limiter import Limiter
 from worker.stores.registry import Registry
 
 log = logging.getLogger(__name__)
-
-#: Seconds for which a provider rests after an answer that blames its credential, topic or host.
-HALT_SECONDS: Final = 30.0
 
 
 class Tokens(Protocol):
@@ -64,6 +64,16 @@ _encode_marks: Final = msgspec.json.Encoder().encode
 _decode_marks: Final = msgspec.json.Decoder(list[_Mark]).decode
 
 
+class Wait(NamedTuple):
+    """Over a rate of ours: not sent yet, and no try of the job's."""
+
+    limit: str
+    delay: float
+
+
+Fate = Outcome | Wait
+
+
 @dataclass(slots=True)
 class _Work:
     """A batch in this worker's hands. `outcomes[i]` is what became of `jobs[i]`, None while nobody knows."""
@@ -71,7 +81,7 @@ class _Work:
     id: str
     batch: Batch
     jobs: list[Job]
-    outcomes: list[Outcome | None]
+    outcomes: list[Fate | None]
 
     def open(self) -> list[int]:
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
@@ -88,6 +98,7 @@ class Delivery:
         sender: Sender,
         tokens: Tokens,
         breaker: Breaker,
+        limiter: Limiter,
         *,
         timeout: float,
         now: Callable[[], float],
@@ -95,7 +106,7 @@ class Delivery:
         new_id: Callable[[], str],
     ) -> None:
         self._journal, self._registry, self._apps = journal, registry, apps
-        self._sender, self._tokens, self._breaker = sender, tokens, breaker
+        self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
     def deliver(self, lane: Lane) -> dict[str, int]:
@@ -105,25 +116,63 @@ class Delivery:
             return {}
         work = _resumed(taken)
         provider = self._apps.provider(work.batch.provider)
+        app = self._apps.app(work.batch.app)
         if provider is None:
-            self._settle(work, work.open(), Drop("unknown_provider", alarm=True))
+            self._settle(work, work.open(), Drop("no_provider"))
+        elif app is None or not app.push_enabled:
+            self._settle(work, work.open(), Drop("app_push_off"))
         else:
-            wait = self._breaker.stopped(provider.id)
-            if wait:
-                self._journal.postpone(work.id, wait + self._random())
-                return {"parked": len(work.open())}
             self._drop_expired(work)
-            self._send(work, provider)
+            if not self._may_flow(work, provider):
+                self._journal.postpone(work.id, FIRST_PROBE * (0.5 + self._random()))
+                return {"parked": len(work.open())}
+            self._limit(work, app, provider)
+            self._send(work, provider, work.open())
             self._guard(work, provider)
         return self._carry_out(work)
+
+    def _may_flow(self, work: _Work, provider: Provider) -> bool:
+        """Whether the batch may go out: always, but where the provider is stopped only after one of its jobs got through."""
+        now, candidates = self._now(), work.open()
+        stopped = self._breaker.stopped(provider.id)
+        if stopped is None or not candidates:
+            return True
+        if not self._breaker.may_probe(provider.id, stopped, now):
+            return False
+        probe = candidates[int(self._random() * len(candidates))]
+        self._send(work, provider, [probe])
+        outcome = work.outcomes[probe]
+        if isinstance(outcome, Halt):
+            work.outcomes[probe] = None
+            return False
+        if isinstance(outcome, Delivered):
+            self._breaker.resume(provider.id)
+            log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
+        return isinstance(outcome, Delivered)
+
+    def _limit(self, work: _Work, app: AppSettings, provider: Provider) -> None:
+        """What is over a rate waits as a batch of its own; a device's own rate is looked at last."""
+        for name, rate in (("provider_rate", app.provider_rate), ("push_rate", app.push_rate)):
+            jobs = work.open()
+            if rate is None or not jobs:
+                continue
+            bucket = f"{name}:{provider.id if name == 'provider_rate' else app.name}"
+            [granted] = self._limiter.take([(bucket, len(jobs), per_second(rate))])
+            over = jobs[granted.allowed :]
+            self._settle(work, over, Wait(name, max(granted.wait, min(1.0, len(over) / rate))))
+        if app.device_rate is not None:
+            jobs, rate_ = work.open(), per_minute(app.device_rate)
+            wanted = [(f"device:{work.jobs[index].device}", 1, rate_) for index in jobs]
+            for index, granted in zip(jobs, self._limiter.take(wanted), strict=True):
+                if not granted.allowed:
+                    work.outcomes[index] = Wait("device_rate", granted.wait)
 
     def _drop_expired(self, work: _Work) -> None:
         now, sendings = self._now(), work.batch.sendings
         late = [index for index in work.open() if sendings[work.jobs[index].sending].expires_at <= now]
         self._settle(work, late, Drop("expired"))
 
-    def _send(self, work: _Work, provider: Provider) -> None:
-        sending = work.open()
+    def _send(self, work: _Work, provider: Provider, sending: Sequence[int]) -> None:
         if not sending:
             return
         now, notifications = self._now(), _notifications(work, sending, provider)
@@ -192,11 +241,11 @@ class Delivery:
     def _stop_provider(self, work: _Work) -> None:
         reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
         for reason in sorted(reasons):
-            self._breaker.stop(work.batch.provider, reason, HALT_SECONDS)
-            log.error(
-                "provider stopped: check its key, topic and environment",
-                extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
-            )
+            if self._breaker.stop(work.batch.provider, reason, self._now()):
+                log.error(
+                    "provider stopped: check its key, topic and environment",
+                    extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
+                )
 
     def _later(self, work: _Work) -> list[Parcel]:
         """Batches of what is tried again, by the time at which it is."""
@@ -204,11 +253,13 @@ class Delivery:
         for index, outcome in enumerate(work.outcomes):
             if isinstance(outcome, Retry):
                 by_delay[outcome.delay].append(index)
+            elif isinstance(outcome, Wait):
+                by_delay[outcome.delay].append(index)
             elif isinstance(outcome, Halt):
-                by_delay[HALT_SECONDS].append(index)
+                by_delay[FIRST_PROBE].append(index)
         return [Parcel(self._new_id(), _rest(work, indexes), delay) for delay, indexes in by_delay.items()]
 
-    def _settle(self, work: _Work, indexes: Sequence[int], outcome: Outcome) -> None:
+    def _settle(self, work: _Work, indexes: Sequence[int], outcome: Fate) -> None:
         for index in indexes:
             work.outcomes[index] = outcome
 
@@ -219,7 +270,7 @@ def _resumed(taken: Taken) -> _Work:
     jobs = [
         job if job.badge is not None else msgspec.structs.replace(job, badge=next(badges)) for job in taken.batch.jobs
     ]
-    outcomes: list[Outcome | None] = [None] * len(jobs)
+    outcomes: list[Fate | None] = [None] * len(jobs)
     for mark in _decode_marks(taken.outcomes) if taken.outcomes else ():
         outcomes[mark.job] = _remembered(mark)
     return _Work(taken.id, taken.batch, jobs, outcomes)
@@ -280,7 +331,7 @@ def _rest(work: _Work, indexes: Sequence[int]) -> Batch:
     return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs)
 
 
-def _name(outcome: Outcome | None) -> str:
+def _name(outcome: Fate | None) -> str:
     match outcome:
         case Delivered():
             return "accepted"
@@ -292,6 +343,8 @@ def _name(outcome: Outcome | None) -> str:
             return f"dropped.{reason}"
         case Halt(reason=reason):
             return f"parked.{reason}"
+        case Wait(limit=limit):
+            return f"limited.{limit}"
         case None:
             raise AssertionError("a job without an outcome")
 
@@ -306,15 +359,13 @@ def _totals(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _accounts(work: _Work) -> list[bytes]:
-    """For each message of the batch: its users and devices by outcome."""
-    by_sending: list[dict[str, list[Any]]] = [{} for _ in work.batch.sendings]
+    """For each message of the batch, however many ways it was rendered: its users and devices by outcome."""
+    by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in work.batch.sendings}
     for job, outcome in zip(work.jobs, work.outcomes, strict=True):
-        by_sending[job.sending].setdefault(_name(outcome), []).append((job.user, job.device))
+        event = work.batch.sendings[job.sending].event_id
+        by_event[event].setdefault(_name(outcome), []).append((job.user, job.device))
     part = f"batch:{work.id}"
-    return [
-        account(work.batch.app, sending.event_id, part, outcomes)
-        for sending, outcomes in zip(work.batch.sendings, by_sending, strict=True)
-    ]
+    return [account(work.batch.app, event, part, outcomes) for event, outcomes in by_event.items()]
 
 
 def _report(work: _Work, counts: Mapping[str, int]) -> None:

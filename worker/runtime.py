@@ -23,6 +23,7 @@ from worker.stores.breaker import Breaker
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
 from worker.stores.ledger import Ledger
+from worker.stores.limiter import Limiter
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
@@ -84,6 +85,7 @@ class Runtime:
             self.sender,
             TokenSource(self.redis),
             Breaker(self.redis),
+            Limiter(self.redis),
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,

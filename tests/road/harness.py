@@ -19,6 +19,7 @@ from worker.stores.breaker import Breaker
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
 from worker.stores.ledger import Ledger
+from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
@@ -91,6 +92,7 @@ class Road:
             self.apns,
             Tokens(),
             Breaker(self.redis),
+            Limiter(self.redis),
             timeout=5,
             now=lambda: self.now,
             random=lambda: 0.5,

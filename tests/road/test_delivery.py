@@ -5,6 +5,7 @@ import pytest
 from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.intake import Leadership
+from worker.stores.breaker import Breaker
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -102,9 +103,11 @@ def test_a_provider_at_fault_stops_retires_nothing_and_loses_nothing(road, answe
     assert road.deliver() == [{"parked": 40}]
     assert len(road.apns.sent) == sent, "a stopped provider is left alone"
     assert active(road) == {"leia", *users}
-    road.redis.delete(f"carillon:breaker:{road.provider.id}")
     for user in users:
         road.apns.answers.pop(token(user))
+    road.redis.delete(f"carillon:probe:{road.provider.id}")
+    road.later()
+    road.deliver()
     road.later()
     road.deliver()
     assert road.journal.backlog() == (0, 0)
@@ -221,6 +224,57 @@ def test_a_leader_that_died_before_opening_is_made_up_for(road):
     assert db is not None
     assert road.intake.recover(db, road.intake.cursor(db)) == 1
     assert [user_of(n) for n in road.run()] == ["han"]
+
+
+def test_a_probe_that_fails_keeps_the_provider_stopped_and_spends_no_try(road):
+    road.member("general", "leia", "han")
+    road.apns.answers[token("han")] = [Answer(403, "InvalidProviderToken")]
+    road.publish(message())
+    road.run()
+    for _ in range(20):
+        road.redis.delete(f"carillon:probe:{road.provider.id}")
+        road.later()
+        assert road.deliver() == [{"parked": 1}]
+    assert len(road.apns.sent) == 21
+    road.apns.answers.clear()
+    road.redis.delete(f"carillon:probe:{road.provider.id}")
+    road.later()
+    assert road.deliver() == [{"accepted": 1}]
+    assert Breaker(road.redis).stopped(road.provider.id) is None
+
+
+def test_a_provider_that_a_person_paused_waits_for_a_person(road):
+    road.member("general", "leia", "han")
+    Breaker(road.redis).stop(road.provider.id, "maintenance", road.now, manual=True)
+    road.publish(message())
+    for _ in range(3):
+        assert road.run() == []
+        road.redis.delete(f"carillon:probe:{road.provider.id}")
+        road.later()
+    assert Breaker(road.redis).resume(road.provider.id)
+    assert len(road.run()) == 1
+
+
+@pytest.mark.parametrize("limit", ["push_rate", "provider_rate"])
+def test_what_is_over_a_rate_waits_and_is_not_lost(road, limit):
+    road.save_app(**{limit: 10.0})
+    road.member("general", "leia", *(f"u{n}" for n in range(25)))
+    road.publish(message())
+    assert len(road.run()) == 10
+    assert road.journal.counts("demo")[f"limited.{limit}"] == 15
+    road.redis.delete(f"carillon:rate:{limit}:{'demo' if limit == 'push_rate' else road.provider.id}")
+    road.save_app()
+    road.later()
+    road.deliver()
+    assert len({n.token for n in road.apns.sent}) == len(road.apns.sent) == 25
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_a_device_s_own_rate_leaves_the_others_alone(road):
+    road.save_app(device_rate=2.0)
+    road.member("general", "leia", "han", "luke")
+    road.publish(*(message(id=f"e{n}", recipients=["han"]) for n in range(5)), message(id="e9", recipients=["luke"]))
+    assert sorted(user_of(n) for n in road.run()) == ["han", "han", "luke"]
 
 
 def test_one_app_s_blast_leaves_the_others_their_share(road):

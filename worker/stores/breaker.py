@@ -1,11 +1,13 @@
 """The health of each provider as the fleet sees it: recent answers, and the breaker that stops one whose answers say so.
 
-carillon:breaker:<provider>   why it is stopped; the key's life time is how long
-carillon:answers:<provider>:<minute>   hash: answered, refused (guarded refusals of a device token)
+carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
+carillon:probe:<provider>     there until the next probe may be sent
+carillon:answers:<provider>:<bucket>   hash: answered, refused (guarded refusals of a device token)
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from worker.core.breaker import Stopped, probe_interval
 from worker.stores.redis import Redis
 
 #: Seconds for which answers count, in two buckets of half of it.
@@ -21,13 +23,34 @@ class Breaker:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def stopped(self, provider: int) -> float:
-        """Seconds for which the provider is still stopped; 0: it flows."""
-        left = self._redis.pttl(f"carillon:breaker:{provider}")
-        return max(0.0, left / 1000)
+    def stopped(self, provider: int) -> Stopped | None:
+        found: Any = self._redis.hgetall(_key(provider))
+        if not found:
+            return None
+        return Stopped(found[b"reason"].decode(), float(found[b"since"]), found.get(b"manual") == b"1")
 
-    def stop(self, provider: int, reason: str, seconds: float) -> None:
-        self._redis.set(f"carillon:breaker:{provider}", reason, px=int(seconds * 1000))
+    def may_probe(self, provider: int, stopped: Stopped, now: float) -> bool:
+        """Whether this worker may send one notification to see; one worker of the fleet in each interval may."""
+        if stopped.manual:
+            return False
+        wait = int(probe_interval(stopped, now) * 1000)
+        return bool(self._redis.set(f"carillon:probe:{provider}", 1, nx=True, px=wait))
+
+    def stop(self, provider: int, reason: str, now: float, *, manual: bool = False) -> bool:
+        """Stops the provider; True when it flowed before. A person's stop outlasts ours."""
+        with self._redis.pipeline() as pipe:
+            pipe.hsetnx(_key(provider), "since", now)
+            if manual:
+                pipe.hset(_key(provider), mapping={"reason": reason, "manual": 1})
+            else:
+                pipe.hsetnx(_key(provider), "reason", reason)
+            pipe.set(f"carillon:probe:{provider}", 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
+            fresh, *_ = pipe.execute()
+        return bool(fresh)
+
+    def resume(self, provider: int) -> bool:
+        """Lets the provider flow again; True when it was stopped."""
+        return bool(self._redis.delete(_key(provider), f"carillon:probe:{provider}"))
 
     def record(self, provider: int, *, answered: int, refused: int, now: float) -> Answers:
         """Adds a batch's answers; returns the totals of the window with them in it."""
@@ -41,3 +64,7 @@ class Breaker:
             pipe.hmget(keys[1], "answered", "refused")
             now_answered, now_refused, _, before = pipe.execute()
         return Answers(now_answered + int(before[0] or 0), now_refused + int(before[1] or 0))
+
+
+def _key(provider: int) -> str:
+    return f"carillon:breaker:{provider}"

@@ -1,0 +1,18 @@
+"""Burst folding: after some messages of a channel, a device gets one notification with their number in their place."""
+
+import msgspec
+
+from producers.events import MessageNew
+from worker.core.model import AppSettings
+from worker.core.rules import Push
+
+
+def folds(push: Push, count: int, app: AppSettings) -> bool:
+    """Whether the `count`-th message of the window is folded for this member. A mention always breaks through."""
+    return app.fold_after is not None and count > app.fold_after and push.why != "mention"
+
+
+def folded(event: MessageNew, count: int, name: str | None) -> MessageNew:
+    """The message as the notification that replaces the banners before it: `name` is the channel's, where it has one."""
+    text = f"{count} new messages in {name}" if name else f"{count} new messages"
+    return msgspec.structs.replace(event, message=msgspec.structs.replace(event.message, text=text))
