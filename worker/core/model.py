@@ -35,6 +35,8 @@ class Reason(StrEnum):
     MUTED = "muted_sender"
     ONLINE = "online"
     NO_DEVICE = "no_device"
+    #: Devices, but only of providers that were removed.
+    NO_PROVIDER = "no_provider"
     OVER_CAP = "over_member_cap"
 
 
@@ -51,6 +53,22 @@ class AppSettings:
     push_to_online: bool = False
     #: Seconds after which a message is not worth a push.
     max_age: int = 3600
+    #: Pushes a second for the app, and for each of its providers; None: no limit.
+    push_rate: float | None = None
+    provider_rate: float | None = None
+    #: Pushes a minute to one device; None: no limit.
+    device_rate: float | None = None
+    #: Messages of one channel within `fold_window` seconds that a device gets one by one; None: all.
+    fold_after: int | None = None
+    fold_window: int = 60
+    #: Whether recent messages are kept for a day or two, so that a test push can be one of them.
+    keep_recent: bool = True
+    #: Registrations a second, by the time at which they were published; None: no limit.
+    registration_rate: int | None = 200
+    #: Registrations that may come at once.
+    registration_burst: int = 10_000
+    #: Days without a registration or an accepted push after which a device is retired; None: never.
+    stale_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
