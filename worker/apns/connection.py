@@ -196,7 +196,7 @@ async def connect(
         raise ConnectError("connect: tls handshake failed") from error
     except ConnectionRefusedError as error:
         raise ConnectError("connect: refused") from error
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise ConnectError("connect: host not found") from error
     except OSError as error:
         raise ConnectError("connect: failed") from error

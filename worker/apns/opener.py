@@ -63,8 +63,8 @@ class Opener:
         self._not_before = asyncio.get_running_loop().time() + pause * (1 + self._jitter()) / 2
 
     async def _open(self) -> None:
-        await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
         try:
+            await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
             connection = await self._attempt()
         except ConnectError as error:
             self._task = None
@@ -74,3 +74,6 @@ class Opener:
         else:
             self._task = None
             self._opened(connection)
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None

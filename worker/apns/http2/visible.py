@@ -15,7 +15,7 @@ _FIRST_VISIBLE, _LAST_VISIBLE = 0x21, 0x7E
 
 
 def literal(value: bytes) -> bytes:
-    """A string literal, Huffman-coded; at most 126 octets."""
+    """A string literal, Huffman-coded; 1 to 126 octets."""
     bits = "".join(f"{REQUEST_CODES[octet]:0{REQUEST_CODES_LENGTH[octet]}b}" for octet in value)
     bits += "1" * (-len(bits) % 8)
     return bytes((0x80 | len(bits) // 8,)) + int(bits, 2).to_bytes(len(bits) // 8, "big")
