@@ -107,7 +107,8 @@ class H2Server:
     async def _stop(self) -> None:
         self._server.close()
         for peer in self.peers:
-            peer.writer.transport.abort()
+            if not peer.writer.transport.is_closing():  # before Python 3.11.5 aborting what was closed twice fails
+                peer.writer.transport.abort()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

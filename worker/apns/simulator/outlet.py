@@ -1,6 +1,7 @@
 """Where a connection's bytes leave, at once or a few at a time, and whether it reads."""
 
 import asyncio
+import contextlib
 
 
 class Outlet:
@@ -78,7 +79,9 @@ class Outlet:
 
     def abort(self) -> None:
         """Reset the connection."""
-        self.transport.abort()
+        # Before Python 3.11.5 a transport that was closed twice, and is gone, cannot be aborted.
+        with contextlib.suppress(AttributeError):
+            self.transport.abort()
 
     def stop(self) -> None:
         """The transport is gone."""
