@@ -20,6 +20,7 @@ FLOORS = {
     "worker.apps": 3,
     "worker.intake": 3,
     "worker.fanout": 3,
+    "worker.rendering": 3,
     "worker.delivery": 3,
     "worker.app": 4,
     "worker.tasks": 4,

@@ -6,7 +6,7 @@ channel that goes on. When another worker was first with one of the messages, no
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,12 +15,13 @@ import msgspec
 from producers import events
 from producers.events import MessageNew
 from worker.apps import Apps
-from worker.core import notification
 from worker.core.batch import Batch, Job, Lane, Sending
-from worker.core.model import AppSettings, Reason
+from worker.core.model import AppSettings, Device, Reason
 from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
-from worker.stores import presence
+from worker.core.templates import Templates
+from worker.rendering import Message, sendings
+from worker.stores import presence, recent
 from worker.stores.directory import ChannelRow, Directory, Page
 from worker.stores.journal import DONE, Journal, Opened, Parcel, Step
 from worker.stores.ledger import account as ledger_account
@@ -54,6 +55,7 @@ class _Item:
     cursor: Cursor
     event: MessageNew
     app: AppSettings
+    document: bytes
     channel: ChannelRow | None = None
     page: Page = _NO_PAGE
     thread: set[str] | None = None
@@ -108,7 +110,7 @@ class FanOut:
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Takes each message one page further."""
         while True:
-            plan = _Plan(self._new_id, self._batch)
+            plan = _Plan(self._new_id, self._batch, self._apps.templates_of)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
             self._decide(self._admitted(items, plan))
             for item in items:
@@ -117,6 +119,7 @@ class FanOut:
             parcels = plan.parcels()
             stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
+                self._keep(items)
                 return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts)
             opened = [one for one in opened if one.entry not in stale]
 
@@ -129,7 +132,12 @@ class FanOut:
             )  # the document or its app went since intake took it
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
-        return _Item(one.entry, one.cursor, cursor, event, app)
+        return _Item(one.entry, one.cursor, cursor, event, app, one.document)
+
+    def _keep(self, items: Sequence[_Item]) -> None:
+        """For test pushes. What no rule skipped as a whole, once."""
+        kept = (i for i in items if i.decision is not None and not i.cursor.page and i.app.keep_recent)
+        recent.keep(self._redis, ((*item.key, item.document) for item in kept), now=self._now())
 
     def _admitted(self, items: Sequence[_Item], plan: "_Plan") -> list[_Item]:
         """The messages that no rule skips as a whole."""
@@ -156,6 +164,7 @@ class FanOut:
         users = {key for _, key in asked}
         online = presence.online(self._redis, {k for item, k in asked if not item.app.push_to_online})
         devices = self._directory.devices(users)
+        gone = self._removed({device.provider_id for some in devices.values() for device in some})
         muted = self._directory.muted({(*key, item.event.sender.id) for item, key in asked})
         for item in items:
             app, sender = item.event.app, item.event.sender.id
@@ -165,9 +174,17 @@ class FanOut:
                 thread=item.thread,
                 muted={user for user in candidates if (app, user, sender) in muted},
                 online={user for user in candidates if (app, user) in online},
-                devices={user: devices[app, user] for user in candidates if (app, user) in devices},
+                devices={
+                    user: [d for d in devices[app, user] if d.provider_id not in gone] if gone else devices[app, user]
+                    for user in candidates
+                    if (app, user) in devices
+                },
             )
             item.decision = decide_page(candidates, item.event, item.app, audience, cap_left=item.cap_left)
+
+    def _removed(self, providers: Collection[int]) -> set[int]:
+        """Those that are no more: their devices stay registered, and ring again when the provider is back."""
+        return {id for id in providers if self._apps.provider(id) is None}
 
     def _read_candidates(self, items: Sequence[_Item]) -> None:
         threads = self._directory.threads(
@@ -230,8 +247,10 @@ class FanOut:
 class _Plan:
     """What one expansion will write: grows message by message, written in one step."""
 
-    def __init__(self, new_id: Callable[[], str], batch: int) -> None:
-        self._new_id, self._batch = new_id, batch
+    def __init__(
+        self, new_id: Callable[[], str], batch: int, templates_of: Callable[[str], Mapping[int, Templates]]
+    ) -> None:
+        self._new_id, self._batch, self._templates_of = new_id, batch, templates_of
         self._open: dict[tuple[str, int, Lane], Batch] = {}
         self._full: list[Batch] = []
         self.steps: list[Step] = []
@@ -281,31 +300,22 @@ class _Plan:
     def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
         devices = [device for push in decision.pushes for device in push.devices]
         lane: Lane = "urgent" if small and len(devices) <= URGENT_JOBS else "bulk"
-        sending = _sending(item) if devices else None
-        for device in devices:
-            assert sending is not None
-            key = (item.event.app, device.provider_id, lane)
-            batch = self._open.get(key)
-            if batch is None:
-                batch = self._open[key] = Batch(item.event.app, device.provider_id, lane, [], [])
-            if not batch.sendings or batch.sendings[-1] is not sending:
-                batch.sendings.append(sending)
-            batch.jobs.append(Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at))
-            if len(batch.jobs) >= self._batch:
-                self._full.append(self._open.pop(key))
+        message = Message(item.entry, item.event, item.channel and item.channel.name, item.app.max_age)
+        rendered = sendings(message, devices, self._templates_of(item.event.app))
+        for sending, some in rendered.groups:
+            for device in some:
+                self._add_job(item.event.app, lane, sending, device)
+        if rendered.failed:
+            self.counts[item.event.app]["template_failed"] += rendered.failed
         return len(devices)
 
-
-def _sending(item: _Item) -> Sending:
-    event = item.event
-    if event.channel.name is None and item.channel is not None and item.channel.name:
-        event = msgspec.structs.replace(event, channel=events.Channel(id=event.channel.id, name=item.channel.name))
-    rendered = notification.render(event)
-    return Sending(
-        entry=item.entry,
-        event_id=event.id,
-        prefix=rendered.prefix.decode(),
-        suffix=rendered.suffix.decode(),
-        expires_at=notification.expiration(event, item.app.max_age),
-        collapse_id=notification.collapse_id(event.app, event.message.id),
-    )
+    def _add_job(self, app: str, lane: Lane, sending: Sending, device: Device) -> None:
+        key = (app, device.provider_id, lane)
+        batch = self._open.get(key)
+        if batch is None:
+            batch = self._open[key] = Batch(app, device.provider_id, lane, [], [])
+        if not batch.sendings or batch.sendings[-1] is not sending:
+            batch.sendings.append(sending)
+        batch.jobs.append(Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at))
+        if len(batch.jobs) >= self._batch:
+            self._full.append(self._open.pop(key))

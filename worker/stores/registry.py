@@ -1,16 +1,45 @@
-"""Apps, their providers, and the end of a device's life. Credentials leave Postgres decrypted only here."""
+"""Apps, their providers and templates, and the end of a device's life. Credentials leave Postgres decrypted only here.
 
-from collections.abc import Sequence
-from typing import Any
+A removed provider keeps its row without its credential: its devices are skipped until a provider of that name is back.
+"""
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
 
 from worker.core.model import AppSettings, Provider
-from worker.stores.postgres import Pool
+from worker.stores.postgres import Connection, Pool
+from worker.stores.vault import CredentialError, Vault
+
+log = logging.getLogger(__name__)
+
+# A setting is a column of the same name.
+_SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
+_PROVIDER: Final = (
+    *("id", "app", "name", "environment", "topic", "team_id", "key_id"),
+    *("kind", "credential", "password", "host", "port", "ca"),
+)
+_PROVIDER_COLUMNS: Final = ", ".join(_PROVIDER)
 
 
-class CredentialError(RuntimeError):
-    """A stored credential cannot be decrypted with the configured keys."""
+class StoredTemplate(NamedTuple):
+    """A template as it was uploaded. `kind` '' stands for every kind, `locale` '' for every language."""
+
+    provider: int
+    kind: str
+    locale: str
+    document: str
+
+
+class Snapshot(NamedTuple):
+    """Everything that workers know about apps, of one moment."""
+
+    apps: Mapping[str, AppSettings]
+    providers: Mapping[int, Provider]
+    templates: Sequence[StoredTemplate]
+    #: The newest provider id ever given, removed ones included.
+    newest: int
 
 
 class Registry:
@@ -18,60 +47,165 @@ class Registry:
 
     def __init__(self, pool: Pool, keys: Sequence[str]) -> None:
         self._pool = pool
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._vault = Vault(keys)
+        self._told: set[int] = set()
+
+    def snapshot(self) -> Snapshot:
+        with self._pool.connection() as db, db.transaction():
+            apps, providers = self._apps(db), self._providers(db)
+            templates = [StoredTemplate(*row) for row in db.execute(_TEMPLATES.encode()).fetchall()]
+            newest = db.execute("SELECT coalesce(max(id), 0) FROM carillon.providers").fetchone()
+        assert newest is not None
+        return Snapshot(apps, providers, templates, newest[0])
+
+    # apps
 
     def apps(self) -> dict[str, AppSettings]:
         with self._pool.connection() as db:
-            rows = db.execute(
-                "SELECT name, push_enabled, member_cap, device_cap, push_to_online, max_age FROM carillon.apps"
-            ).fetchall()
-        return {row[0]: AppSettings(*row) for row in rows}
+            return self._apps(db)
+
+    def create_app(self, app: AppSettings) -> bool:
+        """False where the name is taken; nothing is changed then."""
+        with self._pool.connection() as db:
+            return self._insert_app(db, app, "ON CONFLICT DO NOTHING")
 
     def save_app(self, app: AppSettings) -> None:
         """Creates the app, or changes its settings."""
+        changed = ", ".join(f"{name} = excluded.{name}" for name in _SETTINGS)
         with self._pool.connection() as db:
-            db.execute(
-                "INSERT INTO carillon.apps (name, push_enabled, member_cap, device_cap, push_to_online, max_age)"
-                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET push_enabled = excluded.push_enabled,"
-                " member_cap = excluded.member_cap, device_cap = excluded.device_cap,"
-                " push_to_online = excluded.push_to_online, max_age = excluded.max_age",
-                (app.name, app.push_enabled, app.member_cap, app.device_cap, app.push_to_online, app.max_age),
-            )
+            self._insert_app(db, app, f"ON CONFLICT (name) DO UPDATE SET {changed}")
+
+    def _insert_app(self, db: Connection, app: AppSettings, conflict: str) -> bool:
+        places = ", ".join(["%s"] * len(_SETTINGS))
+        statement = f"INSERT INTO carillon.apps ({', '.join(_SETTINGS)}) VALUES ({places}) {conflict}"
+        return db.execute(statement.encode(), [getattr(app, name) for name in _SETTINGS]).rowcount == 1
+
+    def _apps(self, db: Connection) -> dict[str, AppSettings]:
+        rows = db.execute(f"SELECT {', '.join(_SETTINGS)} FROM carillon.apps".encode()).fetchall()
+        return {app.name: app for app in (AppSettings(*row) for row in rows)}
+
+    # providers
 
     def providers(self) -> dict[int, Provider]:
+        """Every provider that was not removed. One whose credential cannot be decrypted comes without: it can send nothing."""
         with self._pool.connection() as db:
-            rows = db.execute(
-                "SELECT id, app, name, environment, topic, team_id, key_id, credential, host, port, ca"
-                " FROM carillon.providers"
-            ).fetchall()
-        return {row[0]: self._provider(row) for row in rows}
+            return self._providers(db)
 
     def save_provider(self, provider: Provider) -> Provider:
         """Creates or replaces the app's provider of that name; its `id` is given here."""
+        secret = provider.certificate if provider.certificate is not None else provider.key.encode()
+        password = provider.certificate_password
+        row = {
+            **{name: getattr(provider, name) for name in ("app", "name", "environment", "topic", "team_id", "key_id")},
+            **{name: getattr(provider, name) for name in ("host", "port", "ca")},
+            "kind": "key" if provider.certificate is None else "certificate",
+            "credential": self._vault.seal(secret),
+            "password": None if password is None else self._vault.seal(password.encode()),
+        }
+        changed = ", ".join(f"{name} = excluded.{name}" for name in row)
+        with self._pool.connection() as db:
+            saved = db.execute(
+                f"INSERT INTO carillon.providers ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})"
+                f" ON CONFLICT (app, name) DO UPDATE SET {changed}, removed_at = NULL"
+                f" RETURNING {_PROVIDER_COLUMNS}".encode(),
+                list(row.values()),
+            ).fetchone()
+        assert saved is not None
+        return self._provider(saved)
+
+    def remove_provider(self, app: str, name: str) -> bool:
+        """Forgets the credential and the templates; its devices stay, and are skipped. False: there is none of that name."""
+        with self._pool.connection() as db, db.transaction():
+            row = db.execute(
+                "UPDATE carillon.providers SET credential = '', password = NULL, removed_at = now()"
+                " WHERE app = %s AND name = %s AND removed_at IS NULL RETURNING id",
+                (app, name),
+            ).fetchone()
+            if row is not None:
+                db.execute("DELETE FROM carillon.templates WHERE provider_id = %s", row)
+        return row is not None
+
+    def devices_of(self, provider: int) -> int:
+        """How many devices ring through the provider."""
         with self._pool.connection() as db:
             row = db.execute(
-                "INSERT INTO carillon.providers"
-                " (app, name, environment, topic, team_id, key_id, credential, host, port, ca)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, name) DO UPDATE SET"
-                " environment = excluded.environment, topic = excluded.topic, team_id = excluded.team_id,"
-                " key_id = excluded.key_id, credential = excluded.credential, host = excluded.host,"
-                " port = excluded.port, ca = excluded.ca"
-                " RETURNING id, app, name, environment, topic, team_id, key_id, credential, host, port, ca",
-                (
-                    provider.app,
-                    provider.name,
-                    provider.environment,
-                    provider.topic,
-                    provider.team_id,
-                    provider.key_id,
-                    self._fernet.encrypt(provider.key.encode()),
-                    provider.host,
-                    provider.port,
-                    provider.ca,
-                ),
+                "SELECT count(*) FROM carillon.devices WHERE provider_id = %s AND active", (provider,)
             ).fetchone()
         assert row is not None
-        return self._provider(row)
+        return int(row[0])
+
+    def rotate(self) -> int:
+        """Encrypts every credential anew with the first key; returns how many. `CredentialError` names what no key opens.
+
+        All or nothing: a row that cannot be read leaves every other as it is.
+        """
+        with self._pool.connection() as db, db.transaction():
+            rows = db.execute(
+                "SELECT id, app, name, credential, password FROM carillon.providers"
+                " WHERE removed_at IS NULL ORDER BY id FOR UPDATE"
+            ).fetchall()
+            for id, app, name, credential, password in rows:
+                try:
+                    fresh = [
+                        None if sealed is None else self._vault.seal(self._vault.open(bytes(sealed)))
+                        for sealed in (credential, password)
+                    ]
+                except CredentialError as fault:
+                    raise CredentialError(f"provider {name!r} of app {app!r}: {fault}; {_ADVICE}") from None
+                db.execute("UPDATE carillon.providers SET credential = %s, password = %s WHERE id = %s", (*fresh, id))
+        return len(rows)
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """App and name of each provider whose credential none of the keys decrypts."""
+        return [(p.app, p.name) for p in self.providers().values() if not p.key and p.certificate is None]
+
+    def _providers(self, db: Connection) -> dict[int, Provider]:
+        rows = db.execute(
+            f"SELECT {_PROVIDER_COLUMNS} FROM carillon.providers WHERE removed_at IS NULL ORDER BY id".encode()
+        ).fetchall()
+        return {row[0]: self._provider(row) for row in rows}
+
+    def _provider(self, row: Sequence[Any]) -> Provider:
+        read = dict(zip(_PROVIDER, row, strict=True))
+        kind, sealed, sealed_password = read.pop("kind"), read.pop("credential"), read.pop("password")
+        try:
+            secret = self._vault.open(bytes(sealed))
+            password = None if sealed_password is None else self._vault.open(bytes(sealed_password)).decode()
+        except CredentialError as fault:
+            # One credential that cannot be read must not stop the others: what this one has to send waits.
+            if read["id"] not in self._told:
+                self._told.add(read["id"])
+                log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
+            return Provider(**read)
+        if kind == "certificate":
+            return Provider(**read, certificate=secret, certificate_password=password)
+        return Provider(**read, key=secret.decode())
+
+    # templates
+
+    def templates(self) -> list[StoredTemplate]:
+        with self._pool.connection() as db:
+            return [StoredTemplate(*row) for row in db.execute(_TEMPLATES.encode()).fetchall()]
+
+    def save_template(self, template: StoredTemplate) -> None:
+        """Creates or replaces the provider's template of that kind and locale."""
+        with self._pool.connection() as db:
+            db.execute(
+                "INSERT INTO carillon.templates (provider_id, kind, locale, document) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (provider_id, kind, locale) DO UPDATE"
+                " SET document = excluded.document, updated_at = now()",
+                template,
+            )
+
+    def remove_template(self, provider: int, kind: str, locale: str) -> bool:
+        with self._pool.connection() as db:
+            gone = db.execute(
+                "DELETE FROM carillon.templates WHERE provider_id = %s AND kind = %s AND locale = %s",
+                (provider, kind, locale),
+            )
+        return gone.rowcount == 1
+
+    # devices
 
     def retire(self, devices: Sequence[tuple[int, int, str]]) -> int:
         """Ends devices given as (id, time in ms up to which the refusal holds, reason).
@@ -103,13 +237,8 @@ class Registry:
             row = db.execute("SELECT id FROM carillon.devices WHERE app = %s AND token = %s", (app, token)).fetchone()
         return None if row is None else int(row[0])
 
-    def _provider(self, row: Sequence[Any]) -> Provider:
-        id, app, name, environment, topic, team_id, key_id, credential, host, port, ca = row
-        try:
-            key = self._fernet.decrypt(bytes(credential)).decode()
-        except InvalidToken:
-            raise CredentialError(
-                f"provider {name!r} of app {app!r}: none of the keys in CARILLON_SECRET_KEYS decrypts its credential;"
-                " add the key it was stored with, or store the credential again"
-            ) from None
-        return Provider(id, app, name, environment, topic, team_id, key_id, key, host, port, ca)
+
+_TEMPLATES: Final = (
+    "SELECT provider_id, kind, locale, document FROM carillon.templates ORDER BY provider_id, kind, locale"
+)
+_ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn"

@@ -1,0 +1,125 @@
+"""What commands that look after apps share: the stores for the length of a command, and faults told in a sentence.
+
+Exit codes: 0 done, 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+
+from worker.core.model import AppSettings, Provider
+from worker.runtime import Runtime
+
+Row = dict[str, Any]
+
+
+def refuse(fault: object) -> NoReturn:
+    """Ends the command: the input is wrong, nothing was changed."""
+    typer.echo(f"carillon: {fault}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def desk() -> Iterator[Runtime]:
+    """The stores. An engine that is away or a schema that is not there ends the command with what to do about it."""
+    import psycopg
+    import redis
+
+    from config.settings import get_settings
+    from worker.embedded import engines
+    from worker.stores.postgres import CONNECT_ARGS
+
+    settings = get_settings()
+    with engines(settings) as urls:
+        runtime = Runtime(settings, urls)
+        try:
+            psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
+            yield runtime
+        except psycopg.OperationalError as fault:
+            sys.exit(f"carillon: Postgres does not answer, check CARILLON_POSTGRES_URL: {_first_line(fault)}")
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            sys.exit("carillon: the database's schema is not up to date: run carillon migrate")
+        except redis.RedisError as fault:
+            sys.exit(f"carillon: Redis does not answer, check CARILLON_REDIS_URL: {type(fault).__name__}")
+        finally:
+            runtime.close()
+
+
+def app_named(runtime: Runtime, name: str | None) -> AppSettings:
+    """The app of that name, or the only one there is; else the command ends."""
+    apps = runtime.registry.apps()
+    if name is None:
+        if len(apps) == 1:
+            return next(iter(apps.values()))
+        if not apps:
+            refuse("there is no app yet; make one with: carillon app create NAME")
+        refuse(f"--app: there are {len(apps)} apps, name one: {', '.join(sorted(apps))}")
+    if name not in apps:
+        known = f"known: {', '.join(sorted(apps))}" if apps else "there is none yet"
+        refuse(f"--app: no app {name!r}, {known}; make it with: carillon app create {name}")
+    return apps[name]
+
+
+def providers_of(runtime: Runtime, app: str) -> dict[str, Provider]:
+    """The app's providers by name."""
+    return {p.name: p for p in runtime.registry.providers().values() if p.app == app}
+
+
+def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
+    """The app's provider of that name, or the only one it has; else the command ends."""
+    known = providers_of(runtime, app)
+    if name is None:
+        if len(known) == 1:
+            return next(iter(known.values()))
+        if not known:
+            refuse(f"app {app!r} has no provider yet; make one with: carillon push apn --app {app}")
+        refuse(f"--provider: app {app!r} has {len(known)}, name one: {', '.join(sorted(known))}")
+    if name not in known:
+        listed = f"known: {', '.join(sorted(known))}" if known else "it has none"
+        refuse(f"--provider: app {app!r} has no provider {name!r}; {listed}")
+    return known[name]
+
+
+def say(value: Any, text: str, *, as_json: bool) -> None:
+    """The outcome: one JSON object or array, or the sentence."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str) if as_json else text)
+
+
+def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
+    """Rows of the same keys as a table for a person, or as a JSON array."""
+    if as_json:
+        typer.echo(json.dumps(list(rows), ensure_ascii=False, default=str))
+        return
+    if not rows:
+        typer.echo(empty)
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=SIMPLE, pad_edge=False)
+    for key in rows[0]:
+        shown.add_column(key.replace("_", " "), overflow="fold")
+    for row in rows:
+        shown.add_row(*(_cell(value) for value in row.values()))
+    # Where nobody looks at a terminal, lines must not be cut to one.
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=200)
+    console.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).strip().partition("\n")[0]

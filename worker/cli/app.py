@@ -1,0 +1,173 @@
+"""`carillon app`: the apps of this system and their settings."""
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
+from worker.core.model import AppSettings
+from worker.runtime import Runtime
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds.",
+)
+
+Name = Annotated[str, typer.Argument(help="The app's name, as events name it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+Push = Annotated[bool | None, typer.Option("--push/--no-push", help="Switch all pushes of the app on or off.")]
+MemberCap = Annotated[
+    str | None, typer.Option(metavar="N|none", help="Members of a channel that one message rings at most; none: all.")
+]
+DeviceCap = Annotated[
+    int | None, typer.Option(min=1, help="Devices of one user; a further one takes the oldest one's place.")
+]
+Online = Annotated[
+    bool | None, typer.Option("--push-to-online/--no-push-to-online", help="Whether users who are online get pushes.")
+]
+MaxAge = Annotated[int | None, typer.Option(min=1, help="Seconds after which a message is not worth a push.")]
+Recent = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-recent/--no-keep-recent", help="Keep some recent messages, for at most two days, for push test."
+    ),
+]
+
+
+@app.command(epilog="Example: carillon app create chat --member-cap none")
+def create(
+    name: Name,
+    push: Push = None,
+    member_cap: MemberCap = None,
+    device_cap: DeviceCap = None,
+    push_to_online: Online = None,
+    max_age: MaxAge = None,
+    keep_recent: Recent = None,
+    as_json: Json = False,
+) -> None:
+    """Create an app. What is not given has its default."""
+    _check_name(name)
+    made = replace(AppSettings(name), **_given(push, member_cap, device_cap, push_to_online, max_age, keep_recent))
+    with desk() as runtime:
+        if not runtime.registry.create_app(made):
+            refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
+    say(asdict(made), f"app {name!r} created; next, its way to Apple: carillon push apn --app {name}", as_json=as_json)
+
+
+@app.command("set", epilog="Example: carillon app set chat --no-push")
+def change(
+    name: Name,
+    push: Push = None,
+    member_cap: MemberCap = None,
+    device_cap: DeviceCap = None,
+    push_to_online: Online = None,
+    max_age: MaxAge = None,
+    keep_recent: Recent = None,
+    as_json: Json = False,
+) -> None:
+    """Change settings of an app. Running workers follow within seconds."""
+    given = _given(push, member_cap, device_cap, push_to_online, max_age, keep_recent)
+    if not given:
+        refuse("nothing to change; carillon app set --help lists the settings")
+    with desk() as runtime:
+        settings = replace(app_named(runtime, name), **given)
+        runtime.registry.save_app(settings)
+        if keep_recent is False:
+            _forget_recent(runtime, name)
+    changed = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
+    say(asdict(settings), f"app {name!r}: {changed}", as_json=as_json)
+
+
+@app.command("list", epilog="Example: carillon app list --json")
+def list_apps(as_json: Json = False) -> None:
+    """List the apps with what is most often asked about them."""
+    with desk() as runtime:
+        apps, providers = runtime.registry.apps(), runtime.registry.providers().values()
+    rows: list[Row] = [
+        {
+            "app": one.name,
+            "push": one.push_enabled,
+            "providers": ", ".join(p.name for p in providers if p.app == one.name) or None,
+            "member_cap": one.member_cap,
+            "device_cap": one.device_cap,
+        }
+        for one in sorted(apps.values(), key=lambda one: one.name)
+    ]
+    table(rows, as_json=as_json, empty="there is no app yet; make one with: carillon app create NAME")
+
+
+@app.command(epilog="Example: carillon app show chat")
+def show(name: Name, as_json: Json = False) -> None:
+    """Show an app's settings, its providers, its counts and its latest errors."""
+    with desk() as runtime:
+        settings = app_named(runtime, name)
+        shown: Row = {
+            "settings": asdict(settings),
+            "providers": [
+                {"name": p.name, "bundle_id": p.topic, "environment": p.environment}
+                for p in providers_of(runtime, name).values()
+            ],
+            "counts": dict(sorted(runtime.journal.counts(name).items())),
+            "errors": [
+                {"event": one.letter.event_id, "error": one.letter.error}
+                for one in runtime.ledger.dead_letters(limit=1000)
+                if one.letter.app == name
+            ][:10],
+        }
+    say(shown, _told(shown), as_json=as_json)
+
+
+def _told(shown: Row) -> str:
+    lines = [f"{key}: {_word(value)}" for key, value in shown["settings"].items()]
+    lines += ["", "providers:"]
+    lines += [f"  {p['name']}: {p['bundle_id']}, {p['environment']}" for p in shown["providers"]] or ["  none"]
+    lines += ["", "counts since the beginning:"]
+    lines += [f"  {key}: {value:,}" for key, value in shown["counts"].items()] or ["  nothing happened yet"]
+    lines += ["", "latest events that could not be processed:"]
+    lines += [f"  {one['event'] or '(no id)'}: {one['error']}" for one in shown["errors"]] or ["  none"]
+    return "\n".join(lines)
+
+
+def _given(
+    push: bool | None,
+    member_cap: str | None,
+    device_cap: int | None,
+    push_to_online: bool | None,
+    max_age: int | None,
+    keep_recent: bool | None,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "push_enabled": push,
+        "device_cap": device_cap,
+        "push_to_online": push_to_online,
+        "max_age": max_age,
+        "keep_recent": keep_recent,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    if member_cap is not None:
+        given["member_cap"] = None if member_cap == "none" else _count(member_cap)
+    return given
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        refuse(f"--member-cap: {text!r} is neither a number from 1 nor none")
+    return int(text)
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= 255 or ":" in name or not name.isprintable():
+        refuse("the app's name has 1 to 255 characters, none of them a colon or a control character")
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else "on" if value is True else "off" if value is False else str(value)
+
+
+def _forget_recent(runtime: Runtime, name: str) -> None:
+    import time
+
+    from worker.stores import recent
+
+    recent.forget(runtime.redis, name, now=time.time())

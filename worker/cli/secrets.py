@@ -1,0 +1,32 @@
+"""`carillon secrets`: the keys that encrypt what Carillon stores."""
+
+from typing import Annotated
+
+import typer
+
+from worker.cli._desk import desk, refuse, say
+
+secrets = typer.Typer(help="The keys that encrypt stored credentials.", no_args_is_help=True)
+
+
+@secrets.callback()
+def _secrets() -> None:
+    pass
+
+
+@secrets.command(epilog="Example: CARILLON_SECRET_KEYS=new,old carillon secrets rotate")
+def rotate(as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False) -> None:
+    """Encrypt every credential anew with the first key of CARILLON_SECRET_KEYS; the others may then go.
+
+    1. Make a key: carillon secret-key. Put it FIRST in CARILLON_SECRET_KEYS, before the old one, and restart the workers.
+    2. Run this. It changes all credentials or, where one cannot be read, none.
+    3. Take the old key out of CARILLON_SECRET_KEYS and restart the workers when it suits you.
+    """
+    from worker.stores.vault import CredentialError
+
+    with desk() as runtime:
+        try:
+            changed = runtime.registry.rotate()
+        except CredentialError as fault:
+            refuse(fault)
+    say({"rotated": changed}, f"{changed} credentials are encrypted with the first key", as_json=as_json)

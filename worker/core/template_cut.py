@@ -1,0 +1,68 @@
+"""Makes a rendered template fit Apple's limit: what gives way, in which order, and a word about each."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from worker.core.notification import LEAST_BODY, SHORT_NAME
+from worker.core.truncation import fit, json_size
+
+Path = tuple[str | int, ...]
+Values = dict[Path, Any]
+encoded: Final = msgspec.json.Encoder().encode
+
+
+def size(document: Any) -> int:
+    return len(encoded(document))
+
+
+def cut(values: Values, templated: set[Path], measure: Callable[[Values], int], room: int) -> list[str]:
+    """Changes `values` until `measure` says at most `room` bytes or nothing more may go; says what was cut.
+
+    First the longest texts of the alert, each down to a line; then what stands outside `aps`, the largest first and each whole,
+    for half of what an app knows is worse than nothing; then the texts down to a name's length.
+    """
+    texts = [path for path in values if path[:2] == ("aps", "alert") and path in templated]
+    texts = [path for path in texts if isinstance(values[path], str)]
+    before = {path: values[path] for path in texts}
+    left_out: list[str] = []
+    _shorten(values, texts, measure, room, LEAST_BODY)
+    _leave_out(values, measure, room, left_out)
+    _shorten(values, texts, measure, room, SHORT_NAME)
+    shortened = [
+        f"{_dotted(path)}: cut from {json_size(text):,} to {json_size(values[path]):,} bytes"
+        for path, text in before.items()
+        if values[path] != text
+    ]
+    return shortened + left_out
+
+
+def _shorten(values: Values, texts: list[Path], measure: Callable[[Values], int], room: int, least: int) -> None:
+    for path in sorted(texts, key=lambda one: -json_size(values[one])):
+        over = measure(values) - room
+        if over <= 0:
+            return
+        length = json_size(values[path])
+        if length > least:
+            values[path] = fit(values[path], max(least, length - over))
+
+
+def _leave_out(values: Values, measure: Callable[[Values], int], room: int, said: list[str]) -> None:
+    """Values outside `aps`; of a list the whole list, for its elements go by place."""
+    groups: dict[Path, list[Path]] = {}
+    for path in values:
+        if path[0] != "aps":
+            whole = next((path[:end] for end, part in enumerate(path) if isinstance(part, int)), path)
+            groups.setdefault(whole, []).append(path)
+    sizes = {whole: sum(size(values[path]) for path in paths) for whole, paths in groups.items()}
+    for whole in sorted(groups, key=lambda one: -sizes[one]):
+        if measure(values) <= room:
+            return
+        for path in groups[whole]:
+            del values[path]
+        said.append(f"{_dotted(whole)}: left out, {sizes[whole]:,} bytes")
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")

@@ -1,0 +1,217 @@
+"""The language of a template's strings: jinja2 cut down to what ends by itself and reads nothing but the message.
+
+Names, `if`, comparisons, joining and a few filters. No loops, calls, assignments or macros, so that the time of a rendering
+is bounded by the template's length; no attribute of a Python object is ever read, only keys of what the message brought.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from jinja2 import ChainableUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2.filters import FILTERS
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.tests import TESTS
+
+from worker.core.plurals import plural
+from worker.core.truncation import shorten
+
+#: What a template may name. `data` is free below; a part that is `None` here has no parts of its own.
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "message": ("id", "text", "kind", "parent_id", "mentioned", "data"),
+    "sender": ("id", "name", "image"),
+    "channel": ("id", "name"),
+    "recipient": ("id", "mentioned"),
+    "app": ("name",),
+    "event": ("id",),
+}
+BADGE: Final = "badge"
+FILTER_NAMES: Final = (
+    *("truncate", "plural", "default", "upper", "lower", "capitalize", "title", "trim"),
+    *("length", "count", "join", "first", "last"),
+)
+_TEST_NAMES: Final = ("defined", "undefined", "none", "string", "number", "boolean", "true", "false", "odd", "even")
+_ALLOWED: Final = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const),
+    *(nodes.If, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Keyword, nodes.Compare, nodes.Operand),
+    *(nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Neg),
+)
+#: Elements that `join` takes, and characters between them.
+_JOINED, _SEPARATOR = 20, 16
+_LONGEST: Final = 4096
+
+
+class LeafError(ValueError):
+    """A string of a template cannot be used; the text says why, not where."""
+
+
+class Leaf:
+    """A string of a template, compiled."""
+
+    def __init__(self, source: str, language: str) -> None:
+        """Raises `LeafError`."""
+        if len(source) > _LONGEST:
+            raise LeafError(f"{len(source):,} characters, at most {_LONGEST:,} are taken")
+        environment = _environment(language)
+        try:
+            tree = environment.parse(source)
+            _check(tree)
+            #: Parts of the context that it names.
+            self.names: frozenset[str] = frozenset(node.name for node in tree.find_all(nodes.Name))
+            self._render = _compile(environment, source, tree)
+        except TemplateSyntaxError as fault:
+            raise LeafError(fault.message or "cannot be read") from None
+        except RecursionError:
+            raise LeafError("nested too deep") from None
+
+    def render(self, context: Mapping[str, Any]) -> Any:
+        """A string; or, where it is one expression and nothing around it, the value as it is, None for nothing."""
+        return self._render(context)
+
+
+def is_template(text: str) -> bool:
+    return "{{" in text or "{%" in text or "{#" in text
+
+
+def is_badge(source: str) -> bool:
+    """Whether the string is the device's badge number and nothing else."""
+    return source.replace(" ", "") in ("{{badge}}", "{{-badge-}}")
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(wrong, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+class _Environment(SandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict | list):
+            try:
+                return obj[argument]
+            except (KeyError, IndexError, TypeError):
+                pass
+        return self.undefined(obj=obj, name=argument)
+
+
+@lru_cache(maxsize=256)
+def _environment(language: str) -> _Environment:
+    made = _Environment(
+        undefined=ChainableUndefined, finalize=lambda value: "" if value is None else value, cache_size=0
+    )
+    made.globals.clear()
+    own: dict[str, Callable[..., Any]] = {
+        "truncate": lambda text, length: shorten(_text(text), int(length)),
+        "plural": lambda number, *forms: plural(_number(number), forms, language),
+        "join": _join,
+    }
+    made.filters = {name: own.get(name) or FILTERS[name] for name in FILTER_NAMES}
+    made.tests = {name: TESTS[name] for name in _TEST_NAMES}
+    return made
+
+
+def _compile(environment: _Environment, source: str, tree: nodes.Template) -> Callable[[Mapping[str, Any]], Any]:
+    output = tree.body[0] if len(tree.body) == 1 else None
+    inner = source.strip()
+    if (
+        isinstance(output, nodes.Output)
+        and len(output.nodes) == 1
+        and not isinstance(output.nodes[0], nodes.TemplateData)
+        and inner.startswith("{{")
+        and inner.endswith("}}")
+    ):
+        expression = environment.compile_expression(inner[2:-2].strip("-+"), undefined_to_none=True)
+        return expression
+    template = environment.from_string(source)
+    return template.render
+
+
+def _check(tree: nodes.Template) -> None:
+    inside: set[int] = set()
+    for node in _walk(tree):
+        if not isinstance(node, _ALLOWED):
+            raise LeafError(f"{_called(node)} cannot be used here: {_WHAT_CAN}")
+        if isinstance(node, nodes.Getattr | nodes.Getitem) and id(node) not in inside:
+            _check_path(node, inside)
+        elif isinstance(node, nodes.Name) and id(node) not in inside:
+            _check_alone(node)
+        elif isinstance(node, nodes.Filter) and node.name not in FILTER_NAMES:
+            raise LeafError(f"no filter {node.name!r}{suggestion(node.name, FILTER_NAMES)}")
+        elif isinstance(node, nodes.Test) and node.name not in _TEST_NAMES:
+            raise LeafError(f"no test {node.name!r}{suggestion(node.name, _TEST_NAMES)}")
+
+
+def _walk(node: nodes.Node) -> Iterable[nodes.Node]:
+    """Every node, the outer ones first."""
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _walk(child)
+
+
+def _check_path(node: nodes.Node, inside: set[int]) -> None:
+    """`sender.name` and the like: from a known name to a known part."""
+    parts: list[Any] = []
+    while isinstance(node, nodes.Getattr | nodes.Getitem):
+        inside.add(id(node))
+        if isinstance(node, nodes.Getattr):
+            parts.append(node.attr)
+        elif isinstance(node.arg, nodes.Const):
+            parts.append(node.arg.value)
+        else:
+            raise LeafError("what stands in [ ] has to be a name in quotes or a number")
+        node = node.node
+    if not isinstance(node, nodes.Name):
+        raise LeafError("only message, sender and the like have parts")
+    inside.add(id(node))
+    parts.reverse()
+    _check_name(node.name)
+    known = NAMES.get(node.name, ())
+    if parts[0] not in known:
+        raise LeafError(f"{node.name}: has no part {parts[0]!r}{suggestion(str(parts[0]), known)}")
+    if parts[1:] and parts[0] not in ("data", "mentioned"):
+        raise LeafError(f"{node.name}.{parts[0]}: has no parts")
+
+
+def _check_alone(node: nodes.Name) -> None:
+    _check_name(node.name)
+    parts = ", ".join(f"{node.name}.{part}" for part in NAMES[node.name])
+    raise LeafError(f"{node.name}: name a part of it: {parts}")
+
+
+def _check_name(name: str) -> None:
+    if name == BADGE:
+        raise LeafError("badge: is only known when it is sent, so it can stand alone in aps.badge and nowhere else")
+    if name not in NAMES:
+        raise LeafError(f"no such name {name!r}{suggestion(name, NAMES)}")
+
+
+_WHAT_CAN: Final = "names, if, comparisons, ~ and filters can"
+
+
+def _called(node: nodes.Node) -> str:
+    names = {"For": "a loop", "Call": "a call", "Assign": "set", "Mul": "*", "Pow": "**", "Mod": "%", "List": "a list"}
+    return names.get(type(node).__name__, type(node).__name__.lower())
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or isinstance(value, Undefined) else str(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(_text(value)[:32])
+    except ValueError:
+        return 0
+
+
+def _join(values: Any, separator: str = ", ") -> str:
+    if not isinstance(values, list):
+        return _text(values)
+    return separator[:_SEPARATOR].join(_text(value) for value in values[:_JOINED])

@@ -1,0 +1,94 @@
+"""From a message and the devices that ring for it to what is sent: one rendering for all whom the same one is for.
+
+An app without templates renders once for everybody. With templates it is once for each template that a device's provider and
+language choose, and once for each user where the template names the recipient. A template that fails costs nobody a push: the
+default payload goes out in its place.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from producers.events import Channel, MessageNew
+from worker.core import notification
+from worker.core.batch import Sending
+from worker.core.model import Device
+from worker.core.notification import Rendered
+from worker.core.templates import NothingToSayError, Template, TemplateError, Templates, context_of
+
+log = logging.getLogger(__name__)
+
+
+class Message(NamedTuple):
+    """A message as it is rendered. `channel` is the stored name, `max_age` in seconds."""
+
+    entry: str
+    event: MessageNew
+    channel: str | None
+    max_age: int
+
+
+class Renderings(NamedTuple):
+    """What to send to which devices, and how many renderings failed and became the default one."""
+
+    groups: Sequence[tuple[Sending, Sequence[Device]]]
+    failed: int
+
+
+_NONE: Final = Renderings([], 0)
+
+
+def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int, Templates]) -> Renderings:
+    if not devices:
+        return _NONE
+    message = message._replace(event=named(message.event, message.channel))
+    if not templates:
+        return Renderings([(_sending(message, notification.render(message.event)), devices)], 0)
+    groups: dict[tuple[Template | None, str], list[Device]] = {}
+    for device in devices:
+        template = _chosen(templates, device, message.event.message.kind)
+        user = device.user if template is not None and template.per_user else ""
+        groups.setdefault((template, user), []).append(device)
+    rendered, failed = [], 0
+    for (template, user), some in groups.items():
+        payload = None if template is None else _rendered(template, message.event, user, some[0])
+        failed += template is not None and payload is None
+        rendered.append((_sending(message, payload or notification.render(message.event)), some))
+    return Renderings(rendered, failed)
+
+
+def named(event: MessageNew, channel: str | None) -> MessageNew:
+    """The event with the stored name of its channel, where it brings none."""
+    if event.channel.name is not None or not channel:
+        return event
+    return msgspec.structs.replace(event, channel=Channel(id=event.channel.id, name=channel))
+
+
+def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Template | None:
+    of_provider = templates.get(device.provider_id)
+    return None if of_provider is None else of_provider.choose(kind, device.locale)
+
+
+def _rendered(template: Template, event: MessageNew, user: str, device: Device) -> Rendered | None:
+    try:
+        return template.render(context_of(event, user or None)).rendered
+    except NothingToSayError:
+        return None
+    except TemplateError as fault:
+        place = {"app": event.app, "provider": device.provider_id, "kind": event.message.kind, "locale": device.locale}
+        log.warning("template failed, the default payload goes out: %s", fault, extra=place)
+        return None
+
+
+def _sending(message: Message, rendered: Rendered) -> Sending:
+    event = message.event
+    return Sending(
+        entry=message.entry,
+        event_id=event.id,
+        prefix=rendered.prefix.decode(),
+        suffix=rendered.suffix.decode(),
+        expires_at=notification.expiration(event, message.max_age),
+        collapse_id=notification.collapse_id(event.app, event.message.id),
+    )
