@@ -11,7 +11,7 @@ MEMBERS: Final[Mapping[str, str]] = {
     "muted_sender": "muted the sender",
     "online": "online at that moment",
     "no_device": "without a device",
-    "over_member_cap": "beyond the members that one message rings",
+    "over_member_cap": "beyond those that one message may ring",
 }
 #: Why nobody rang.
 MESSAGES: Final[Mapping[str, str]] = {

@@ -35,7 +35,19 @@ def settings(key: str, phones: Sequence[Phone], seed: int, extra: Script | None 
 
 
 def provider(app: str, key: str, *, host: str, port: int, ca: str) -> Provider:
-    return Provider(0, app, "apns", "production", TOPIC, TEAM_ID, KEY_ID, key, host, port, ca)
+    return Provider(
+        id=0,
+        app=app,
+        name="apns",
+        environment="production",
+        topic=TOPIC,
+        team_id=TEAM_ID,
+        key_id=KEY_ID,
+        key=key,
+        host=host,
+        port=port,
+        ca=ca,
+    )
 
 
 def _refusal(phone: Phone) -> Answer:

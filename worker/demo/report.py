@@ -52,7 +52,7 @@ def _table(rows: Iterator[_Row] | tuple[()]) -> Table:
 
 
 def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
-    yield "messages", f"{account.messages:,}", f"{outcome.repeated:,} were published twice, and counted once"
+    yield "messages", f"{account.messages:,}", f"{outcome.repeated:,} published twice, counted once"
     for reason, n in _largest(account.skipped_messages):
         yield f"  nobody: {reason}", f"{n:,}", MESSAGES.get(reason, "")
     yield "members considered", f"{account.considered:,}", "for all messages together"
@@ -62,19 +62,19 @@ def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
 
 
 def _answers(account: Account) -> Iterator[_Row]:
-    yield "pushes accepted by APNs", f"{account.accepted:,}", "each its message's own title, text and thread"
+    yield "pushes accepted by APNs", f"{account.accepted:,}", "each with its message's own content"
     yield "  at a second try", f"{sum(account.tried_again.values()):,}", _listed(account.tried_again)
     yield "devices retired", f"{sum(account.retired.values()):,}", _listed(account.retired)
     yield "devices kept", f"{account.kept:,}", "refused, but registered anew since"
-    yield "documents set aside", f"{account.set_aside:,}", "bad ones: carillon dead-letters shows them"
+    yield "documents set aside", f"{account.set_aside:,}", "bad ones, listed by: dead-letters"
 
 
 def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
     yield "lost", account.lost, "should have rung and did not"
     yield "duplicates", account.duplicates, "rang twice for one message"
     yield "unexpected", account.unexpected, "rang and should not have"
-    yield "wrong content", account.wrong_content, "another title, text or thread than was said"
-    yield "differences", len(account.uneven), f"between our {len(account.checks)} sums and those of the workers"
+    yield "wrong content", account.wrong_content, "another title, text or thread than said"
+    yield "differences", len(account.uneven), f"in {len(account.checks)} sums, ours and those of the workers"
 
 
 def _speed(figures: Figures) -> Iterator[_Row]:
@@ -84,13 +84,13 @@ def _speed(figures: Figures) -> Iterator[_Row]:
         yield (
             "throughput of the burst",
             f"{figures.rate:,.0f}/s",
-            f"{figures.burst_pushes:,} pushes, first publish to last arrival",
+            f"{figures.burst_pushes:,} pushes, first to last",
         )
-        yield "latency in the burst", f"{_time(figures.burst.p50)}", _latency(figures.burst) + ", the queue included"
+        yield "latency in the burst", f"{_time(figures.burst.p50)}", _latency(figures.burst) + ", with its queue"
 
 
 def _latency(latency: Latency) -> str:
-    return f"p50, and {_time(latency.p99)} p99: publish to APNs"
+    return f"p50, {_time(latency.p99)} p99, publish to APNs"
 
 
 def _time(milliseconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from config.settings import Settings
 from worker.apns.simulator import Script
-from worker.demo.account import Account, Found, PhoneState, draw_up
+from worker.demo.account import TRIED_AGAIN, Account, Found, PhoneState, draw_up
 from worker.demo.display import Display
 from worker.demo.expectation import Reading, read_all
 from worker.demo.figures import Figures, measure
@@ -28,6 +28,11 @@ STEADY_SHARE: Final = 0.2
 _DEATHS: Final = 4
 #: Seconds that a user stays online.
 _ONLINE: Final = 3600
+
+
+def steady_of(messages: int) -> int:
+    """How many of the messages come at a pace."""
+    return math.ceil(messages * STEADY_SHARE)
 
 
 class StalledError(RuntimeError):
@@ -96,7 +101,7 @@ class Demo:
             figures = measure(found.requests, traffic.at, steady)
             seconds = time.monotonic() - self._began
             kept = directory if wish.keep else None
-            return Outcome(account, figures, seconds, kept, world.app, _examples(readings), world)
+            return Outcome(account, figures, seconds, kept, world.app, _examples(readings, found), world)
 
     def _world(self, settings: Settings) -> World:
         wish = self._wish
@@ -109,7 +114,7 @@ class Demo:
             users=wish.users,
             channels=wish.channels,
             messages=wish.messages,
-            steady=math.ceil(wish.messages * STEADY_SHARE),
+            steady=steady_of(wish.messages),
             now_ms=int(time.time() * 1000),
         )
 
@@ -180,11 +185,17 @@ def _found(world: World, running: Stage, watch: Watch) -> Found:
     return Found(watch.requests, watch.counts, phones, len(letters))
 
 
-def _examples(readings: list[Reading]) -> dict[str, str]:
-    small = [reading for reading in readings if 3 <= len(reading.rings) <= 12]
-    thread = next((r.line.event for r in small if r.line.parent is not None), None)
-    capped = next((r.line.event for r in readings if r.skipped["over_member_cap"]), None)
-    return {name: event for name, event in (("a reply in a thread", thread), ("over the cap", capped)) if event}
+def _examples(readings: list[Reading], found: Found) -> dict[str, str]:
+    events = {reading.line.id: reading.line.event for reading in readings}
+    some = {
+        "a device was retired": next(
+            (events.get(r.message) for r in found.requests if r.reason == "Unregistered"), None
+        ),
+        "one was tried again": next((events.get(r.message) for r in found.requests if r.reason in TRIED_AGAIN), None),
+        "a reply in a thread": next((r.line.event for r in readings if r.line.parent and len(r.rings) > 1), None),
+        "more members than may ring": next((r.line.event for r in readings if r.skipped["over_member_cap"]), None),
+    }
+    return {what: event for what, event in some.items() if event}
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

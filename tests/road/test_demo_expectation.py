@@ -1,0 +1,176 @@
+"""The second reading of the rules, against worlds small enough to be read a third time by eye."""
+
+from collections import Counter
+
+import pytest
+
+from worker.demo.expectation import Reading, read_all
+from worker.demo.world import Line, Phone, Room, World
+
+EVERYBODY = ("ann", "bob", "cem", "dan", "eve")
+
+
+def phone(user: str, number: int = 1) -> Phone:
+    return Phone(f"{user}-{number}", user, "live", 0)
+
+
+def said(number: int, sender: str = "ann", **more) -> Line:
+    return Line(f"e{number}", f"m{number}", more.pop("room", "r"), sender, "text", **more)
+
+
+def world(*lines: Line, members=EVERYBODY, phones=EVERYBODY, push=True, cap=100, **more) -> World:
+    return World(
+        app="app",
+        people={user: user.title() for user in members},
+        phones=[phone(user) for user in phones],
+        rooms={"r": Room("r", "Room", frozenset(members), push)},
+        online=frozenset(more.get("online", ())),
+        mutes=frozenset(more.get("mutes", ())),
+        lines=list(lines),
+        member_cap=cap,
+    )
+
+
+def last(of: World) -> Reading:
+    return read_all(of)[-1]
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        pytest.param(world(said(1, skip_push=True)), "skip_push", id="the message wants no push"),
+        pytest.param(world(said(1, late=True)), "too_old", id="it is too old"),
+        pytest.param(world(said(1, room="elsewhere")), "unknown_channel", id="nobody knows its channel"),
+        pytest.param(world(said(1), push=False), "channel_push_off", id="its channel is silent"),
+        pytest.param(world(said(1, skip_push=True, late=True)), "skip_push", id="the first reason counts"),
+    ],
+)
+def test_nobody_gets_a_message_when(of, reason):
+    reading = last(of)
+    assert reading.whole == reason
+    assert (reading.rings, reading.considered) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "rings", "skipped"),
+    [
+        pytest.param(world(said(1)), "bob cem dan eve", {"sender": 1}, id="all members but the sender ring"),
+        pytest.param(
+            world(said(1), online=("bob", "ann")),
+            "cem dan eve",
+            {"sender": 1, "online": 1},
+            id="who is online does not, and the sender is counted as the sender",
+        ),
+        pytest.param(
+            world(said(1), mutes=[("cem", "ann"), ("ann", "bob"), ("dan", "eve")]),
+            "bob dan eve",
+            {"sender": 1, "muted_sender": 1},
+            id="who muted the sender does not, other mutes are of no account",
+        ),
+        pytest.param(
+            world(said(1), phones=("ann", "bob", "cem")),
+            "bob cem",
+            {"sender": 1, "no_device": 2},
+            id="who has no phone does not",
+        ),
+        pytest.param(
+            world(said(1, mentioned=("zoe", "bob"))),
+            "bob cem dan eve",
+            {"sender": 1, "not_a_member": 1},
+            id="a mention makes nobody a member",
+        ),
+        pytest.param(
+            world(said(1), cap=2),
+            "bob cem",
+            {"sender": 1, "over_member_cap": 2},
+            id="the cap ends it in the order of the ids",
+        ),
+        pytest.param(
+            world(said(1, mentioned=("eve",)), cap=2),
+            "bob eve",
+            {"sender": 1, "over_member_cap": 2},
+            id="who is mentioned comes before the cap",
+        ),
+        pytest.param(
+            world(said(1), cap=1, online=("eve",)),
+            "bob",
+            {"sender": 1, "over_member_cap": 2, "online": 1},
+            id="over the cap every other reason comes first",
+        ),
+        pytest.param(
+            world(said(1, room="ticket", recipients=("bob", "ann", "zoe"))),
+            "bob",
+            {"sender": 1, "no_device": 1},
+            id="recipients stand for the members",
+        ),
+    ],
+)
+def test_of_a_message_to_the_channel(of, rings, skipped):
+    reading = last(of)
+    assert sorted(reading.rings) == rings.split()
+    assert reading.skipped == Counter(skipped)
+    assert reading.considered == len(reading.rings) + sum(skipped.values())
+
+
+def test_every_phone_of_a_user_rings():
+    of = world(said(1))
+    of = World(**{**vars_of(of), "phones": [phone("bob"), phone("bob", 2)]})
+    assert [one.token for one in last(of).rings["bob"]] == ["bob-1", "bob-2"]
+
+
+def vars_of(of: World) -> dict[str, object]:
+    names = ("app", "people", "phones", "rooms", "online", "mutes", "lines", "member_cap")
+    return {name: getattr(of, name) for name in names}
+
+
+def test_a_reply_rings_who_is_part_of_the_thread_by_then():
+    of = world(
+        said(1, "ann", mentioned=("bob",)),
+        said(2, "cem", parent="m1"),
+        said(3, "bob", parent="m1", mentioned=("dan",)),
+        said(4, "eve", parent="m9"),
+    )
+    _, second, third, other = read_all(of)
+    assert sorted(second.rings) == ["ann", "bob"]
+    assert second.skipped == Counter(sender=1, not_in_thread=2)
+    assert sorted(third.rings) == ["ann", "cem", "dan"]
+    assert other.skipped == Counter(sender=1, not_in_thread=4)
+
+
+MANY = tuple(f"u{number:04}" for number in range(2500))
+
+
+@pytest.mark.parametrize(
+    ("of", "rings", "skipped"),
+    [
+        pytest.param(
+            world(said(1, "u2400"), members=MANY, phones=MANY, online=MANY[200:300]),
+            100,
+            {"over_member_cap": 800 + 1500, "online": 100},
+            id="once the cap is reached the other pages are counted with it",
+        ),
+        pytest.param(
+            world(said(1, "u0000"), members=MANY, phones=MANY[1500:]),
+            100,
+            {"sender": 1, "no_device": 999 + 500, "over_member_cap": 400 + 500},
+            id="until then one page after the other is looked at",
+        ),
+        pytest.param(
+            world(said(1, "u0000", mentioned=("u2499",)), said(2, "u0000", parent="m1"), members=MANY, phones=MANY),
+            1,
+            {"sender": 1, "not_in_thread": 998 + 1500},
+            id="a thread needs no second page",
+        ),
+        pytest.param(
+            world(said(1, "u2400", recipients=MANY), members=MANY, phones=MANY),
+            100,
+            {"sender": 1, "over_member_cap": 2399},
+            id="a list of recipients is one page",
+        ),
+    ],
+)
+def test_of_a_channel_larger_than_a_page(of, rings, skipped):
+    reading = last(of)
+    assert len(reading.rings) == rings
+    assert reading.skipped == Counter(skipped)
+    assert reading.considered == len(MANY)
