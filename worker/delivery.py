@@ -1,38 +1,35 @@
 """Delivers one batch: sends its jobs, asks the core about each answer, and carries the outcomes out.
 
-`Delivery.deliver` is the main path. A batch is leased to one worker at a time; what was decided is marked before it is carried out,
-so that another worker that has to resume the batch sends nothing twice that was answered and marked.
+`Delivery.deliver` is the main path. A batch is leased to one worker at a time. What was decided is marked before it is carried
+out, so that another worker that has to resume the batch sends nothing twice that was answered and marked.
 """
 
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
-
-import msgspec
+from typing import Protocol
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
-from worker.core.batch import Batch, Job, Lane
+from worker.core.batch import Lane
 from worker.core.breaker import FIRST_PROBE
 from worker.core.limits import per_minute, per_second
 from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
-from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import (
     DELIVERED,
     GUARD_MINIMUM,
     Delivered,
     Drop,
     Halt,
-    Outcome,
     Retry,
     Unregister,
     decide_outcome,
     guard,
 )
+from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
+from worker.stores import redis
 from worker.stores.breaker import Breaker
-from worker.stores.journal import Journal, Parcel, Taken
+from worker.stores.journal import Journal, Parcel
 from worker.stores.ledger import account
 from worker.stores.limiter import Limiter
 from worker.stores.registry import Registry
@@ -47,44 +44,14 @@ class Tokens(Protocol):
 
 class Sender(Protocol):
     def send(
-        self, provider: Provider, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        provider: Provider,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
     ) -> list[Response]: ...
-
-
-class _Mark(msgspec.Struct, frozen=True, array_like=True):
-    """A final outcome as it is remembered until the batch is done."""
-
-    job: int
-    kind: str
-    reason: str = ""
-    not_after: int = 0
-
-
-_encode_marks: Final = msgspec.json.Encoder().encode
-_decode_marks: Final = msgspec.json.Decoder(list[_Mark]).decode
-
-
-class Wait(NamedTuple):
-    """Over a rate of ours: not sent yet, and no try of the job's."""
-
-    limit: str
-    delay: float
-
-
-Fate = Outcome | Wait
-
-
-@dataclass(slots=True)
-class _Work:
-    """A batch in this worker's hands. `outcomes[i]` is what became of `jobs[i]`, None while nobody knows."""
-
-    id: str
-    batch: Batch
-    jobs: list[Job]
-    outcomes: list[Fate | None]
-
-    def open(self) -> list[int]:
-        return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
 
 
 class Delivery:
@@ -114,13 +81,13 @@ class Delivery:
         taken = self._journal.take_batch(lane)
         if taken is None:
             return {}
-        work = _resumed(taken)
+        work = resumed(*taken)
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
-            self._settle(work, work.open(), Drop("no_provider"))
+            work.settle(work.open(), Drop("no_provider"))
         elif app is None or not app.push_enabled:
-            self._settle(work, work.open(), Drop("app_push_off"))
+            work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
             if not self._may_flow(work, provider):
@@ -131,7 +98,7 @@ class Delivery:
             self._guard(work, provider)
         return self._carry_out(work)
 
-    def _may_flow(self, work: _Work, provider: Provider) -> bool:
+    def _may_flow(self, work: Work, provider: Provider) -> bool:
         """Whether the batch may go out: always, but where the provider is stopped only after one of its jobs got through."""
         now, candidates = self._now(), work.open()
         stopped = self._breaker.stopped(provider.id)
@@ -150,16 +117,16 @@ class Delivery:
             log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
         return isinstance(outcome, Delivered)
 
-    def _limit(self, work: _Work, app: AppSettings, provider: Provider) -> None:
+    def _limit(self, work: Work, app: AppSettings, provider: Provider) -> None:
         """What is over a rate waits as a batch of its own; a device's own rate is looked at last."""
-        for name, rate in (("provider_rate", app.provider_rate), ("push_rate", app.push_rate)):
+        for limit, rate in (("provider_rate", app.provider_rate), ("push_rate", app.push_rate)):
             jobs = work.open()
             if rate is None or not jobs:
                 continue
-            bucket = f"{name}:{provider.id if name == 'provider_rate' else app.name}"
+            bucket = f"{limit}:{provider.id if limit == 'provider_rate' else app.name}"
             [granted] = self._limiter.take([(bucket, len(jobs), per_second(rate))])
             over = jobs[granted.allowed :]
-            self._settle(work, over, Wait(name, max(granted.wait, min(1.0, len(over) / rate))))
+            work.settle(over, Wait(limit, max(granted.wait, min(1.0, len(over) / rate))))
         if app.device_rate is not None:
             jobs, rate_ = work.open(), per_minute(app.device_rate)
             wanted = [(f"device:{work.jobs[index].device}", 1, rate_) for index in jobs]
@@ -167,20 +134,26 @@ class Delivery:
                 if not granted.allowed:
                     work.outcomes[index] = Wait("device_rate", granted.wait)
 
-    def _drop_expired(self, work: _Work) -> None:
+    def _drop_expired(self, work: Work) -> None:
         now, sendings = self._now(), work.batch.sendings
         late = [index for index in work.open() if sendings[work.jobs[index].sending].expires_at <= now]
-        self._settle(work, late, Drop("expired"))
+        work.settle(late, Drop("expired"))
 
-    def _send(self, work: _Work, provider: Provider, sending: Sequence[int]) -> None:
+    def _send(self, work: Work, provider: Provider, sending: Sequence[int]) -> None:
         if not sending:
             return
-        now, notifications = self._now(), _notifications(work, sending, provider)
+        now, sent = self._now(), notifications(work, sending, provider)
         try:
             authorization = None if provider.certificate else self._tokens.current(provider, now)
-            responses = self._sender.send(provider, notifications, authorization=authorization, deadline=self._timeout)
+            responses = self._sender.send(
+                provider,
+                sent,
+                authorization=authorization,
+                deadline=self._timeout,
+                meanwhile=lambda seen: self._mark_accepted(work, sending, seen),
+            )
         except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
-            self._settle(work, sending, Halt("unusable_credential"))
+            work.settle(sending, Halt("unusable_credential"))
             return
         sent_at, jitter = int(now * 1000), self._random()
         token_age = now - issued_at(authorization) if authorization else None
@@ -202,14 +175,24 @@ class Delivery:
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
 
-    def _refresh(self, work: _Work, provider: Provider, authorization: str) -> None:
+    def _mark_accepted(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
+        """While answers are missing: what APNs has accepted is not sent again, should this process die now."""
+        accepted = [index for index, response in zip(sending, seen, strict=True) if response is ACCEPTED]
+        if len(accepted) > work.marked:
+            work.marked = len(accepted)
+            try:
+                self._journal.mark(work.id, encode_marks([*marks(work), *(Mark(i, "delivered") for i in accepted)]))
+            except redis.Unavailable:
+                log.warning("accepted notifications not marked, redis is away", extra={"batch": work.id})
+
+    def _refresh(self, work: Work, provider: Provider, authorization: str) -> None:
         try:
             self._tokens.refuse(provider, authorization, self._now())
         except RuntimeError:  # our clock is wrong: another token would be refused as well
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
-            self._settle(work, refused, Halt("clock"))
+            work.settle(refused, Halt("clock"))
 
-    def _guard(self, work: _Work, provider: Provider) -> None:
+    def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
         doubtful = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
         answered = sum(isinstance(o, Delivered | Unregister) for o in work.outcomes)
@@ -219,26 +202,26 @@ class Delivery:
         if not doubtful:
             return
         if guard(seen.refused, seen.answered):
-            self._settle(work, doubtful, Halt("mass_refusal"))
+            work.settle(doubtful, Halt("mass_refusal"))
         elif seen.answered < GUARD_MINIMUM:
-            self._settle(work, doubtful, Drop("refused_unproven"))
+            work.settle(doubtful, Drop("refused_unproven"))
 
-    def _carry_out(self, work: _Work) -> dict[str, int]:
+    def _carry_out(self, work: Work) -> dict[str, int]:
         retired = [
             (work.jobs[index].device, outcome.not_after, outcome.reason)
             for index, outcome in enumerate(work.outcomes)
             if isinstance(outcome, Unregister)
         ]
         if retired:
-            self._journal.mark(work.id, _encode_marks(_marks(work)))
+            self._journal.mark(work.id, encode_marks(marks(work)))
             self._registry.retire(retired)
         self._stop_provider(work)
-        counts: Counter[str] = Counter(_name(outcome) for outcome in work.outcomes)
-        self._journal.finish(work.id, self._later(work), {work.batch.app: _totals(counts)}, _accounts(work))
+        counts: Counter[str] = Counter(map(name, work.outcomes))
+        self._journal.finish(work.id, self._later(work), {work.batch.app: totals(counts)}, _accounts(work))
         _report(work, counts)
         return dict(counts)
 
-    def _stop_provider(self, work: _Work) -> None:
+    def _stop_provider(self, work: Work) -> None:
         reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
         for reason in sorted(reasons):
             if self._breaker.stop(work.batch.provider, reason, self._now()):
@@ -247,128 +230,23 @@ class Delivery:
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
                 )
 
-    def _later(self, work: _Work) -> list[Parcel]:
+    def _later(self, work: Work) -> list[Parcel]:
         """Batches of what is tried again, by the time at which it is."""
         by_delay: defaultdict[float, list[int]] = defaultdict(list)
         for index, outcome in enumerate(work.outcomes):
-            if isinstance(outcome, Retry):
-                by_delay[outcome.delay].append(index)
-            elif isinstance(outcome, Wait):
+            if isinstance(outcome, Retry | Wait):
                 by_delay[outcome.delay].append(index)
             elif isinstance(outcome, Halt):
                 by_delay[FIRST_PROBE].append(index)
-        return [Parcel(self._new_id(), _rest(work, indexes), delay) for delay, indexes in by_delay.items()]
-
-    def _settle(self, work: _Work, indexes: Sequence[int], outcome: Fate) -> None:
-        for index in indexes:
-            work.outcomes[index] = outcome
+        return [Parcel(self._new_id(), rest(work, indexes), delay) for delay, indexes in by_delay.items()]
 
 
-def _resumed(taken: Taken) -> _Work:
-    """The batch with every badge in place, and with what an earlier try had decided."""
-    badges = iter(taken.badges)
-    jobs = [
-        job if job.badge is not None else msgspec.structs.replace(job, badge=next(badges)) for job in taken.batch.jobs
-    ]
-    outcomes: list[Fate | None] = [None] * len(jobs)
-    for mark in _decode_marks(taken.outcomes) if taken.outcomes else ():
-        outcomes[mark.job] = _remembered(mark)
-    return _Work(taken.id, taken.batch, jobs, outcomes)
-
-
-def _remembered(mark: _Mark) -> Outcome:
-    if mark.kind == "delivered":
-        return DELIVERED
-    return Unregister(mark.reason, mark.not_after) if mark.kind == "retired" else Drop(mark.reason)
-
-
-def _marks(work: _Work) -> list[_Mark]:
-    marks = []
-    for index, outcome in enumerate(work.outcomes):
-        match outcome:
-            case Delivered():
-                marks.append(_Mark(index, "delivered"))
-            case Unregister(reason=reason, not_after=not_after):
-                marks.append(_Mark(index, "retired", reason, not_after))
-            case Drop(reason=reason):
-                marks.append(_Mark(index, "dropped", reason))
-    return marks
-
-
-def _notifications(work: _Work, indexes: Sequence[int], provider: Provider) -> list[Notification]:
-    sendings = work.batch.sendings
-    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-    ids = [apns_ids(s.event_id, work.batch.app) for s in sendings]
-    made = []
-    for index in indexes:
-        job = work.jobs[index]
-        sending = sendings[job.sending]
-        made.append(
-            Notification(
-                job.token,
-                ids[job.sending](job.device),
-                rendered[job.sending].payload(job.badge),
-                provider.topic,
-                "alert",
-                sending.priority,
-                sending.expires_at,
-                sending.collapse_id,
-            )
-        )
-    return made
-
-
-def _rest(work: _Work, indexes: Sequence[int]) -> Batch:
-    """The jobs that are tried again as a batch of their own, with the sendings that they still need."""
-    used = sorted({work.jobs[index].sending for index in indexes})
-    place = {sending: new for new, sending in enumerate(used)}
-    jobs = []
-    for index in indexes:
-        job, outcome = work.jobs[index], work.outcomes[index]
-        spent = isinstance(outcome, Retry) and outcome.spends_attempt
-        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
-    batch = work.batch
-    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs)
-
-
-def _name(outcome: Fate | None) -> str:
-    match outcome:
-        case Delivered():
-            return "accepted"
-        case Retry(reason=reason):
-            return f"retry.{reason}"
-        case Unregister(reason=reason):
-            return f"retired.{reason}"
-        case Drop(reason=reason):
-            return f"dropped.{reason}"
-        case Halt(reason=reason):
-            return f"parked.{reason}"
-        case Wait(limit=limit):
-            return f"limited.{limit}"
-        case None:
-            raise AssertionError("a job without an outcome")
-
-
-def _totals(counts: Mapping[str, int]) -> dict[str, int]:
-    """The counts, and sums over the reasons of each outcome."""
-    sums: Counter[str] = Counter(counts)
-    for name, n in counts.items():
-        if "." in name:
-            sums[name.partition(".")[0]] += n
-    return dict(sums)
-
-
-def _accounts(work: _Work) -> list[bytes]:
-    """For each message of the batch, however many ways it was rendered: its users and devices by outcome."""
-    by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in work.batch.sendings}
-    for job, outcome in zip(work.jobs, work.outcomes, strict=True):
-        event = work.batch.sendings[job.sending].event_id
-        by_event[event].setdefault(_name(outcome), []).append((job.user, job.device))
+def _accounts(work: Work) -> list[bytes]:
     part = f"batch:{work.id}"
-    return [account(work.batch.app, event, part, outcomes) for event, outcomes in by_event.items()]
+    return [account(work.batch.app, event, part, content) for event, content in accounts(work).items()]
 
 
-def _report(work: _Work, counts: Mapping[str, int]) -> None:
+def _report(work: Work, counts: Mapping[str, int]) -> None:
     log.info(
         "batch delivered", extra={"app": work.batch.app, "batch": work.id, "jobs": len(work.jobs), **_flat(counts)}
     )

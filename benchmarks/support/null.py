@@ -42,7 +42,12 @@ class NullTransport:
         self._counter = counter
 
     async def send(
-        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         gone = Answer(410, "Unregistered", int(time.time() * 1000))
         answers: list[Response] = [gone if n.token.startswith(DEAD) else ACCEPTED for n in notifications]

@@ -47,7 +47,12 @@ class Recorder:
         self.drained: float | None = None
 
     async def send(
-        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         self.threads.add(threading.get_ident())
         self.batches += 1

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.model import AppSettings, Device, Reason
-from worker.core.rules import Audience, Push, Skip, first_candidates, decide_member, decide_page, skip_message
+from worker.core.rules import Audience, Push, Skip, decide_member, decide_page, first_candidates, skip_message
 
 NOW = 1_800_000_000.0
 APP = AppSettings(name="demo")

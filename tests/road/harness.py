@@ -34,12 +34,26 @@ class Apns:
         self.sent: list[Notification] = []
         self.answers: dict[str, list[Response]] = {}
         self.before: Callable[[], None] = lambda: None
+        #: Tokens answered before the process dies in the middle of a batch; None: it lives.
+        self.half: set[str] | None = None
+
+    class Died(BaseException):
+        """As `kill -9`: nothing after it happens."""
 
     def send(
-        self, provider: Provider, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        provider: Provider,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
     ) -> list[Response]:
         self.before()
         self.sent += notifications
+        if meanwhile is not None and self.half is not None:
+            meanwhile([ACCEPTED if n.token in self.half else None for n in notifications])
+            raise self.Died
         return [self._answer(n.token) for n in notifications]
 
     def _answer(self, token: str) -> Response:
@@ -167,7 +181,8 @@ class Road:
 
     def later(self, seconds: float = 1000.0) -> int:
         """Time passes: everything parked or leased until then is due now; returns how much became ready."""
-        for member, at in self.redis.zrange("carillon:due", 0, -1, withscores=True):
+        due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
+        for member, at in due:
             self.redis.zadd("carillon:due", {member: at - seconds})
         return self.journal.make_due_ready()
 

@@ -1,5 +1,7 @@
 """What becomes of the answers: devices retired or kept, jobs tried again, providers stopped, and nothing sent twice."""
 
+from collections import Counter
+
 import pytest
 
 from tests.road.harness import START, Road, message, token, user_of
@@ -177,6 +179,21 @@ def test_what_was_marked_before_a_worker_died_is_not_sent_again(road):
     road.later()
     assert road.deliver() == [{"accepted": 2}]
     assert [user_of(n) for n in road.apns.sent] == [taken.batch.jobs[1].user]
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_batch_repeats_only_what_was_unanswered(road):
+    road.member("general", "leia", *(f"u{n}" for n in range(10)))
+    road.publish(message())
+    road.apns.half = {token(f"u{n}") for n in range(7)}
+    with pytest.raises(road.apns.Died):
+        road.run()
+    road.apns.half = None
+    road.later()
+    road.deliver()
+    tries = Counter(user_of(n) for n in road.apns.sent)
+    assert [user for user, n in tries.items() if n == 2] == ["u7", "u8", "u9"]
+    assert road.journal.counts("demo")["accepted"] == 10
     assert road.journal.backlog() == (0, 0)
 
 

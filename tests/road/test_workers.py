@@ -95,7 +95,7 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
     populate(fleet, "general", ["leia", *users])
     for round_ in range(4):
         fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
-        wait_until(lambda sent=round_ * 3000: len(fleet.simulator.accepted) > sent)
+        fleet.simulator.wait_accepted(round_ * 3000 + 1, 40)
         assert fleet.stop(workers[round_ % 2]) == 0
         workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
     wait_until(lambda: fleet.settled(), seconds=60)

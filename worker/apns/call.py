@@ -12,8 +12,15 @@ class Call(Batch):
 
     __slots__ = ("done", "ends")
 
-    def __init__(self, notifications: Sequence[Notification], authorization: str | None, *, ends: float) -> None:
-        super().__init__(notifications, authorization)
+    def __init__(
+        self,
+        notifications: Sequence[Notification],
+        authorization: str | None,
+        *,
+        ends: float,
+        responses: list[Response | None] | None = None,
+    ) -> None:
+        super().__init__(notifications, authorization, responses)
         #: The loop's time at which whatever has no outcome is given up.
         self.ends = ends
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -49,7 +49,12 @@ class HttpxTransport:
         self._quiet.set()
 
     async def send(
-        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; see `Transport`."""
         if self._closed:
@@ -61,7 +66,9 @@ class HttpxTransport:
         self._quiet.clear()
         try:
             ends = asyncio.get_running_loop().time() + deadline
-            return list(await asyncio.gather(*(self._one(each, bearer, ends) for each in notifications)))
+            responses: list[Response | None] = [None] * len(notifications) if seen is None else seen
+            sending = (self._into(responses, place, each, bearer, ends) for place, each in enumerate(notifications))
+            return list(await asyncio.gather(*sending))
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -77,6 +84,12 @@ class HttpxTransport:
             self._give_up(lane, at_once=True)
         while self._closing:
             await asyncio.wait(set(self._closing))
+
+    async def _into(
+        self, responses: list[Response | None], place: int, notification: Notification, bearer: str | None, ends: float
+    ) -> Response:
+        response = responses[place] = await self._one(notification, bearer, ends)
+        return response
 
     async def _one(self, notification: Notification, bearer: str | None, ends: float) -> Response:
         lane = min(self._lanes, key=lambda each: each.taken)

@@ -86,7 +86,12 @@ class Pool:
         return len(self._connections)
 
     async def send(
-        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; see `Transport`."""
         if self._closed:
@@ -94,7 +99,7 @@ class Pool:
         if not notifications:
             return []
         loop = asyncio.get_running_loop()
-        call = Call(notifications, authorization, ends=loop.time() + deadline)
+        call = Call(notifications, authorization, ends=loop.time() + deadline, responses=seen)
         timer = loop.call_at(call.ends, self._give_up, call, "deadline")
         self._calls.add(call)
         self._door.append(call)
@@ -223,7 +228,7 @@ class Pool:
         live = self._live()
         if not live:
             self._opener.open()
-        elif self._growing is None and len(live) < self._max_connections and all(each.core.answered for each in live):
+        elif self._growing is None and len(live) < self._max_connections and all(each.settled_in() for each in live):
             loop = asyncio.get_running_loop()
             self._growing = loop.call_later(self._timing.grow_after, self._grow_if_full)
 

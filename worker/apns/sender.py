@@ -9,9 +9,11 @@ import logging
 import os
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from worker.apns.certificate import Certificate
@@ -26,6 +28,8 @@ Factory = Callable[[Endpoint, ssl.SSLContext], Transport]
 LEAVE_SECONDS: Final = 30.0
 #: Seconds beyond a deadline after which the loop itself must be stuck, and a caller is let go.
 GRACE: Final = 5.0
+#: Seconds between two looks at responses that are there while others are missing.
+LOOK: Final = 0.1
 
 log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,17 +67,25 @@ class Sender:
         _senders.add(self)
 
     def send(
-        self, provider: Provider, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        provider: Provider,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; blocks for at most `deadline` seconds and a grace.
 
-        `authorization` is the provider token, None with a certificate. Raises `CertificateError` where the provider's
+        `authorization` is the provider token, None with a certificate. `meanwhile` is called in the caller's thread, a few times
+        a second for as long as responses are missing, with those that are there. Raises `CertificateError` where the provider's
         certificate or CA cannot be used for what it is to send, `TransportClosed` after `close`.
         """
         running = self._start()
-        work = running.send(provider, notifications, authorization, deadline)
+        seen: list[Response | None] = [None] * len(notifications)
+        work = running.send(provider, notifications, authorization, deadline, seen)
         try:
-            return running.wait(work, deadline + GRACE)
+            return running.wait(work, deadline + GRACE, None if meanwhile is None else lambda: meanwhile(seen))
         except TimeoutError:
             log.error("event loop of the sender is stuck: restart this worker")
             return [NoAnswer("unknown", "stuck")] * len(notifications)
@@ -152,21 +164,29 @@ class _Running:
         self._thread = threading.Thread(target=self._run, name="carillon-apns", daemon=True)
         self._thread.start()
 
-    def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+    def wait(self, work: Coroutine[Any, Any, T], seconds: float, meanwhile: Callable[[], None] | None = None) -> T:
         """The result of work done on the loop's thread, or `TimeoutError`; `CancelledError` where the loop ended first."""
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop is closed
             work.close()
             raise TransportClosed("the sender is closed") from None
+        ends = time.monotonic() + seconds
+        while meanwhile is not None and not wait_for([future], LOOK).done and time.monotonic() < ends:
+            meanwhile()
         try:
-            return future.result(seconds)
+            return future.result(max(0.0, ends - time.monotonic()))
         except TimeoutError:
             future.cancel()
             raise
 
     async def send(
-        self, provider: Provider, notifications: Sequence[Notification], authorization: str | None, deadline: float
+        self,
+        provider: Provider,
+        notifications: Sequence[Notification],
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None],
     ) -> list[Response]:
         if self._closing:
             raise TransportClosed("the sender is closed")
@@ -174,7 +194,7 @@ class _Running:
         self._in_flight += len(notifications)
         self._batches += 1
         try:
-            responses = await transport.send(notifications, authorization=authorization, deadline=deadline)
+            responses = await transport.send(notifications, authorization=authorization, deadline=deadline, seen=seen)
         finally:
             self._in_flight -= len(notifications)
         for response in responses:

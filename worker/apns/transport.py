@@ -25,12 +25,18 @@ class Transport(Protocol):
     """Sends to one endpoint with one credential. Belongs to one event loop."""
 
     async def send(
-        self, notifications: Sequence[Notification], *, authorization: str | None, deadline: float
+        self,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order.
 
         `authorization` is the provider token (JWT) that goes after `bearer`, None with a client certificate. `deadline` is in
-        seconds from now and holds for each notification. Trouble with the network is a `NoAnswer`, never an exception; raises
+        seconds from now and holds for each notification. `seen`, a None for each notification, is filled as responses come, so
+        that another thread may look before all are there. Trouble with the network is a `NoAnswer`, never an exception; raises
         `TransportClosed` once `close` was called.
         """
         ...

@@ -111,8 +111,8 @@ class Journal:
         return Taken(id.decode(), batches.decode(document), [int(n) for n in badges.split(b",") if n], outcomes)
 
     def mark(self, batch: str, outcomes: bytes) -> None:
-        """Remembers outcomes before they are carried out, so that a resumed batch sends nothing twice."""
-        self._run("mark", batch, outcomes)
+        """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
+        self._run("mark", batch, outcomes, self._lease)
 
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
         """The batch is done but for what is tried later."""

@@ -10,11 +10,17 @@ class Batch:
 
     __slots__ = ("authorization", "left", "notifications", "resent", "responses")
 
-    def __init__(self, notifications: Sequence[Notification], authorization: str | None) -> None:
+    def __init__(
+        self,
+        notifications: Sequence[Notification],
+        authorization: str | None,
+        responses: list[Response | None] | None = None,
+    ) -> None:
+        """`responses` is the list to fill, one None for each notification; a new one where none is given."""
         self.notifications = notifications
         #: The provider token, or None with a client certificate.
         self.authorization = authorization
-        self.responses: list[Response | None] = [None] * len(notifications)
+        self.responses: list[Response | None] = [None] * len(notifications) if responses is None else responses
         #: Notifications without a response.
         self.left = len(notifications)
         #: How often a notification was given to another connection, by its place; only those that were.

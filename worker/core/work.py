@@ -1,0 +1,157 @@
+"""A batch while it is being delivered: what became of each job so far, and what follows from it. Pure; carries nothing out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.core.batch import Batch, Job
+from worker.core.model import Notification, Provider
+from worker.core.notification import Rendered, apns_ids
+from worker.core.outcome import DELIVERED, Delivered, Drop, Halt, Outcome, Retry, Unregister
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """A final outcome as it is remembered until the batch is done."""
+
+    job: int
+    kind: str
+    reason: str = ""
+    not_after: int = 0
+
+
+encode_marks: Final = msgspec.json.Encoder().encode
+_decode_marks: Final = msgspec.json.Decoder(list[Mark]).decode
+
+
+class Wait(NamedTuple):
+    """Over a rate of ours: not sent yet, and no try of the job's."""
+
+    limit: str
+    delay: float
+
+
+Fate = Outcome | Wait
+
+
+@dataclass(slots=True)
+class Work:
+    """A batch in this worker's hands. `outcomes[i]` is what became of `jobs[i]`, None while nobody knows."""
+
+    id: str
+    batch: Batch
+    jobs: list[Job]
+    outcomes: list[Fate | None]
+    #: Accepted notifications marked while others were still in flight.
+    marked: int = 0
+
+    def settle(self, indexes: Sequence[int], outcome: Fate) -> None:
+        for index in indexes:
+            self.outcomes[index] = outcome
+
+    def open(self) -> list[int]:
+        """Jobs of which nobody knows what became."""
+        return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+
+def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> Work:
+    """The batch with every badge in place, and with what an earlier try had marked."""
+    numbers = iter(badges)
+    jobs = [job if job.badge is not None else msgspec.structs.replace(job, badge=next(numbers)) for job in batch.jobs]
+    outcomes: list[Fate | None] = [None] * len(jobs)
+    for mark in _decode_marks(remembered) if remembered else ():
+        outcomes[mark.job] = _remembered(mark)
+    return Work(id, batch, jobs, outcomes)
+
+
+def _remembered(mark: Mark) -> Outcome:
+    if mark.kind == "delivered":
+        return DELIVERED
+    return Unregister(mark.reason, mark.not_after) if mark.kind == "retired" else Drop(mark.reason)
+
+
+def marks(work: Work) -> list[Mark]:
+    marks = []
+    for index, outcome in enumerate(work.outcomes):
+        match outcome:
+            case Delivered():
+                marks.append(Mark(index, "delivered"))
+            case Unregister(reason=reason, not_after=not_after):
+                marks.append(Mark(index, "retired", reason, not_after))
+            case Drop(reason=reason):
+                marks.append(Mark(index, "dropped", reason))
+    return marks
+
+
+def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> list[Notification]:
+    sendings = work.batch.sendings
+    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
+    ids = [apns_ids(s.event_id, work.batch.app) for s in sendings]
+    made = []
+    for index in indexes:
+        job = work.jobs[index]
+        sending = sendings[job.sending]
+        made.append(
+            Notification(
+                job.token,
+                ids[job.sending](job.device),
+                rendered[job.sending].payload(job.badge),
+                provider.topic,
+                "alert",
+                sending.priority,
+                sending.expires_at,
+                sending.collapse_id,
+            )
+        )
+    return made
+
+
+def rest(work: Work, indexes: Sequence[int]) -> Batch:
+    """The jobs that are tried again as a batch of their own, with the sendings that they still need."""
+    used = sorted({work.jobs[index].sending for index in indexes})
+    place = {sending: new for new, sending in enumerate(used)}
+    jobs = []
+    for index in indexes:
+        job, outcome = work.jobs[index], work.outcomes[index]
+        spent = isinstance(outcome, Retry) and outcome.spends_attempt
+        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
+    batch = work.batch
+    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs)
+
+
+def name(outcome: Fate | None) -> str:
+    match outcome:
+        case Delivered():
+            return "accepted"
+        case Retry(reason=reason):
+            return f"retry.{reason}"
+        case Unregister(reason=reason):
+            return f"retired.{reason}"
+        case Drop(reason=reason):
+            return f"dropped.{reason}"
+        case Halt(reason=reason):
+            return f"parked.{reason}"
+        case Wait(limit=limit):
+            return f"limited.{limit}"
+        case None:
+            raise AssertionError("a job without an outcome")
+
+
+def totals(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts, and sums over the reasons of each outcome."""
+    sums: Counter[str] = Counter(counts)
+    for name, n in counts.items():
+        if "." in name:
+            sums[name.partition(".")[0]] += n
+    return dict(sums)
+
+
+def accounts(work: Work) -> dict[str, dict[str, list[Any]]]:
+    """For each message of the batch, however many ways it was rendered: its users and devices by outcome."""
+    by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in work.batch.sendings}
+    for job, outcome in zip(work.jobs, work.outcomes, strict=True):
+        event = work.batch.sendings[job.sending].event_id
+        by_event[event].setdefault(name(outcome), []).append((job.user, job.device))
+    return by_event
