@@ -162,7 +162,7 @@ class Demo:
                 )
             running.crew.tend()
             time.sleep(0.05)
-        self._display.step(f"{self._wish.workers} workers, a bulk worker and beat are at work, the members are known")
+        self._display.step("workers and beat are at work, and know who is in which channel")
 
 
 def _pushes(readings: list[Reading]) -> int:

@@ -79,7 +79,7 @@ def stage(
         crew = Crew(logs, environ, workers=workers)
         stack.callback(crew.stop)
         crew.start()
-        say(f"starting {workers} workers, a bulk worker, beat and Flower")
+        say(f"starting {workers} urgent worker{'s' * (workers > 1)}, a bulk worker, beat and Flower")
         key = apns.new_key()
         simulator = stack.enter_context(SimulatorProcess(apns.settings(key, world.phones, seed, script)))
         say(f"a simulator stands in for APNs at https://{simulator.host}:{simulator.port}")
