@@ -3,8 +3,6 @@
 `python -m benchmarks.support.null COUNTER CONCURRENCY NAME`: `carillon worker` with that transport.
 """
 
-import mmap
-import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -12,27 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 import worker.runtime
+from benchmarks.support.counter import Counter
 from benchmarks.support.stage import DEAD
 from worker.apns.sender import Sender
 from worker.core.model import ACCEPTED, Answer, Notification, Response
 from worker.runtime import Runtime
-
-_COUNT = struct.Struct("=Q")
-
-
-class Counter:
-    """A number in a file that one process writes and others read."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.truncate(_COUNT.size)
-            self._memory = mmap.mmap(file.fileno(), _COUNT.size)
-
-    def add(self, number: int) -> None:
-        _COUNT.pack_into(self._memory, 0, self.read() + number)
-
-    def read(self) -> int:
-        return int(_COUNT.unpack_from(self._memory, 0)[0])
 
 
 class NullTransport:

@@ -1,6 +1,7 @@
 """Child processes of a benchmark, by pid, and what they cost."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import Final
 import psutil
 
 ROOT: Final = Path(__file__).parents[2]
+#: Linux: the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG: Final = 1
 #: Seconds that a child has to go by itself.
 GRACE: Final = 15.0
 
@@ -37,6 +40,7 @@ class Children:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - a benchmark starts its children from its one thread
             )
         self.started.append(child)
         if cpu is not None:
@@ -67,6 +71,12 @@ class Children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self.started.clear()
+
+
+def _end_with_parent() -> None:
+    """In a new child, where the system can: SIGTERM once the benchmark is gone, however it went."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def tail(log: Path, lines: int = 30) -> str:

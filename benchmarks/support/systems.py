@@ -9,7 +9,7 @@ from typing import Any, Final
 import redis
 from celery import Celery
 
-from benchmarks.support.null import Counter
+from benchmarks.support.counter import Counter
 from benchmarks.support.processes import Children, tail
 from benchmarks.support.stage import KEY, TEAM, TOPIC, Stage
 from producers import Publisher
