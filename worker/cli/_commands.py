@@ -28,7 +28,9 @@ def load(name: str) -> Any:
         single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
         single.command(name, epilog=getattr(module, "EPILOG", None))(found)
         found = single
-    return typer.main.get_command(found)
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
 
 
 class _Lazy(TyperGroup):

@@ -77,7 +77,8 @@ class RawServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         for peer in self.peers:
-            peer.writer.transport.abort()
+            if not peer.writer.transport.is_closing():  # before Python 3.11.5 aborting what was closed twice fails
+                peer.writer.transport.abort()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
