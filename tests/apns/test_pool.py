@@ -305,6 +305,47 @@ def test_a_silent_connection_is_asked_and_counts_as_dead_without_an_answer(run: 
     assert run(through(server, talk, timing=QUICK)) == [NoAnswer("unknown", "server is silent"), ACCEPTED]
 
 
+def test_a_server_that_never_sends_its_settings_is_left_for_another(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number == 0:
+            await peer.end()
+        peer.send(GREETING)
+        await answer_all(peer)
+
+    server = RawServer(script, greeting=b"")
+    assert run(through(server, lambda pool: send(pool), timing=QUICK)) == [ACCEPTED]
+    assert len(server.peers) == 2
+
+
+def test_a_connection_that_is_never_allowed_a_stream_is_not_the_last_word(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number:
+            peer.send(GREETING)
+        await answer_all(peer)
+
+    async def talk(pool: Pool) -> list[Response]:
+        early = await send(pool, deadline=0.15)
+        assert early == [NoAnswer("not_sent", "deadline")]
+        return await send(pool)
+
+    server = RawServer(script, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 0}))
+    assert run(through(server, talk, timing=replace(QUICK, ping_timeout=5))) == [ACCEPTED]
+
+
+def test_a_server_that_keeps_asking_and_reads_nothing_is_left(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        peer.send(accepted(await peer.request()))
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.send(frames.pack_ping(bytes(8)) * 20_000)
+        await asyncio.Event().wait()
+
+    async def talk(pool: Pool) -> None:
+        await send(pool)
+        await until(lambda: pool.connections == 0)
+
+    run(through(RawServer(script), talk))
+
+
 def test_a_deadline_on_a_silent_connection_makes_it_suspect(run: Run) -> None:
     async def script(peer: Peer) -> None:
         if peer.number == 0:

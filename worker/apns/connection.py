@@ -63,6 +63,10 @@ class Connection(asyncio.Protocol):
             return 0
         return self.core.room()
 
+    def settled_in(self) -> bool:
+        """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
+        return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
+
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
         """Sends these notifications, at most `room()` of them; returns how many were sent or settled."""
         self.authorization = batch.authorization
@@ -145,6 +149,9 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         """Every `probe_after` seconds: a PING where the silence has lasted too long."""
         silence = self._loop.time() - self._heard_at
+        if not self.core.greeted and silence >= self._timing.probe_after:
+            self._die("server sent no settings")
+            return
         patience = self._timing.probe_after if len(self.core.streams) else self._timing.idle_ping
         if silence >= patience:
             self._ask()

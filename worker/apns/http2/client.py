@@ -45,6 +45,11 @@ class ClientCore(FrameHandlers):
         update = frames.pack_window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
         self.writer.out.append(frames.PREFACE + frames.pack_settings(_SETTINGS) + update)
 
+    @property
+    def greeted(self) -> bool:
+        """Whether the server's settings are known; before that nothing can be sent."""
+        return self._greeted
+
     def room(self) -> int:
         """Notifications that can be written now."""
         if self.retiring or self.closed or self.writer.window_is_closed:
