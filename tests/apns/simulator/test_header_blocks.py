@@ -1,6 +1,7 @@
 """Header blocks of any encoder, judged against the `hpack` library; and the shapes learnt from them."""
 
 import hpack
+import hypothesis
 import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
@@ -17,6 +18,7 @@ FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=80), st.booleans()), max_s
 REQUESTS = st.lists(st.tuples(st.binary(max_size=40), FIELDS), min_size=1, max_size=8)
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(REQUESTS, st.booleans(), st.sampled_from([0, 60, 200, 4096]))
 def test_what_hpack_writes_is_read(requests, huffman, table_size):
     encoder, reader = hpack.Encoder(), BlockReader()
@@ -32,6 +34,7 @@ def test_what_hpack_writes_is_read(requests, huffman, table_size):
         assert reader.read(encoder.encode(sensitive, huffman=huffman)).fields == tuple(headers)
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_any_bytes_are_fields_or_a_block_error_as_hpack_says(blocks):
     reader, judge = BlockReader(), hpack.Decoder()
@@ -45,6 +48,7 @@ def test_any_bytes_are_fields_or_a_block_error_as_hpack_says(blocks):
         assert reader.read(block).fields == expected
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_huffman_string_or_not_as_hpack_says(data):
     try:
@@ -56,6 +60,7 @@ def test_any_bytes_are_a_huffman_string_or_not_as_hpack_says(data):
     assert huffman.decode(data) == expected
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_what_hpack_codes_by_huffman_is_decoded(data):
     assert huffman.decode(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(data)) == data

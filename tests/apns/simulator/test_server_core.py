@@ -5,6 +5,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.settings
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,7 @@ def test_requests_come_out_whole_and_answers_go_back():
     assert not pair.core.open
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 400), max_size=30), st.integers(1, 12))
 def test_the_bytes_may_arrive_in_any_pieces(cuts, count):
     data = b"".join(frame(2 * n + 1, block(b"%08x" % n, ID), b"x" * (n * 37)) for n in range(count))
@@ -258,6 +260,7 @@ def test_something_else_than_http2_is_recognised():
     assert core.error == "not the preface of HTTP/2"
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=2000))
 def test_no_bytes_raise(data):
     core = raw()
