@@ -16,12 +16,14 @@ from producers import events
 from producers.events import MessageNew
 from worker.apps import Apps
 from worker.core.batch import Batch, Job, Lane, Sending
+from worker.core.folding import folds
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
 from worker.core.templates import Templates
-from worker.rendering import Message, sendings
-from worker.stores import presence, recent
+from worker.rendering import Message, folded_sending, sendings
+from worker.stores import bursts, presence, recent
+from worker.stores.bursts import Burst
 from worker.stores.directory import ChannelRow, Directory, Page
 from worker.stores.journal import DONE, Journal, Opened, Parcel, Step
 from worker.stores.ledger import account as ledger_account
@@ -63,6 +65,8 @@ class _Item:
     first: list[str] = field(default_factory=list)
     members: set[str] | None = None
     decision: Decision | None = None
+    #: Where the app folds bursts: which message of the window this is for each user who rings.
+    nth: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -113,6 +117,7 @@ class FanOut:
             plan = _Plan(self._new_id, self._batch, self._apps.templates_of)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
             self._decide(self._admitted(items, plan))
+            self._count_bursts(items)
             for item in items:
                 if item.decision is not None:
                     self._plan(item, item.decision, plan)
@@ -185,6 +190,16 @@ class FanOut:
     def _removed(self, providers: Collection[int]) -> set[int]:
         """Those that are no more: their devices stay registered, and ring again when the provider is back."""
         return {id for id in providers if self._apps.provider(id) is None}
+
+    def _count_bursts(self, items: Sequence[_Item]) -> None:
+        folding = [item for item in items if item.app.fold_after is not None and item.decision is not None]
+        asked = [
+            Burst(*item.key, item.app.fold_window, [p.user for p in item.decision.pushes if p.why != "mention"])
+            for item in folding
+            if item.decision is not None
+        ]
+        for item, nth in zip(folding, bursts.count(self._redis, asked, self._now()), strict=True):
+            item.nth = nth
 
     def _read_candidates(self, items: Sequence[_Item]) -> None:
         threads = self._directory.threads(
@@ -298,16 +313,24 @@ class _Plan:
         self.accounts.append(ledger_account(item.event.app, item.event.id, part, account))
 
     def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
-        devices = [device for push in decision.pushes for device in push.devices]
-        lane: Lane = "urgent" if small and len(devices) <= URGENT_JOBS else "bulk"
+        devices = sum(len(push.devices) for push in decision.pushes)
+        lane: Lane = "urgent" if small and devices <= URGENT_JOBS else "bulk"
         message = Message(item.entry, item.event, item.channel and item.channel.name, item.app.max_age)
-        rendered = sendings(message, devices, self._templates_of(item.event.app))
-        for sending, some in rendered.groups:
+        plain: list[Device] = []
+        by_count: defaultdict[int, list[Device]] = defaultdict(list)
+        for push in decision.pushes:
+            nth = item.nth.get(push.user, 0)
+            (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
+        rendered = sendings(message, plain, self._templates_of(item.event.app))
+        together = [(folded_sending(message, nth), some) for nth, some in by_count.items()]
+        for sending, some in (*rendered.groups, *together):
             for device in some:
                 self._add_job(item.event.app, lane, sending, device)
         if rendered.failed:
             self.counts[item.event.app]["template_failed"] += rendered.failed
-        return len(devices)
+        if together:
+            self.counts[item.event.app]["folded"] += sum(len(some) for _, some in together)
+        return devices
 
     def _add_job(self, app: str, lane: Lane, sending: Sending, device: Device) -> None:
         key = (app, device.provider_id, lane)

@@ -14,6 +14,7 @@ import msgspec
 from producers.events import Channel, MessageNew
 from worker.core import notification
 from worker.core.batch import Sending
+from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.notification import Rendered
 from worker.core.templates import NothingToSayError, Template, TemplateError, Templates, context_of
@@ -57,6 +58,14 @@ def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int
         failed += template is not None and payload is None
         rendered.append((_sending(message, payload or notification.render(message.event)), some))
     return Renderings(rendered, failed)
+
+
+def folded_sending(message: Message, count: int) -> Sending:
+    """The notification that stands for the channel's last `count` messages: each replaces the one before."""
+    event = folded(message.event, count, message.event.channel.name or message.channel)
+    sending = _sending(message, notification.render(event))
+    shared = notification.collapse_id(event.app, f"burst:{event.channel.id}")
+    return msgspec.structs.replace(sending, collapse_id=shared)
 
 
 def named(event: MessageNew, channel: str | None) -> MessageNew:

@@ -288,3 +288,17 @@ def test_what_was_published_before_a_message_is_in_force_when_it_is_expanded(roa
     sent = road.run()
     assert len(sent) == triples
     assert len({n.token for n in sent}) == triples
+
+
+def test_a_burst_is_folded_into_one_replaceable_notification_and_mentions_break_through(road):
+    road.save_app(fold_after=3)
+    road.member("general", "leia", "han")
+    road.publish(ev.ChannelUpdated(**stamp(1), channel=ev.ChannelSettings(id="general", name="General")))
+    road.publish(*(message(id=f"e{n}") for n in range(5)), message(id="e5", mentioned=["han"]))
+    sent = road.run()
+    bodies = [json.loads(n.payload)["aps"]["alert"]["body"] for n in sent]
+    assert sorted(bodies) == ["4 new messages in General", "5 new messages in General", *["hello"] * 4]
+    folded = {n.collapse_id for n in sent if b"new messages" in n.payload}
+    assert len(folded) == 1, "each replaces the one before"
+    assert len({n.collapse_id for n in sent}) == 5
+    assert road.journal.counts("demo")["folded"] == 2
