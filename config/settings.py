@@ -42,6 +42,8 @@ class Settings(BaseModel):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     #: PostgreSQL 15 or later. None: an embedded PostgreSQL in `data_dir`.
     postgres_url: PostgresUrl | None = Field(default=None, repr=False)
+    #: The chat server's database, where that has the outbox. None: the outbox in our own.
+    outbox_url: PostgresUrl | None = Field(default=None, repr=False)
     #: Home of the embedded engines and of what is generated for them.
     data_dir: Path = Path(".carillon")
     #: Fernet keys that encrypt stored credentials, comma separated: the first encrypts, all decrypt.

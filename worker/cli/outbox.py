@@ -1,0 +1,110 @@
+"""`carillon outbox`: the table, the relay that empties it, and what is in it."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from producers.wire import MAX_BACKLOG
+
+outbox = typer.Typer(
+    help="Events written in the chat server's own transaction, and the relay that publishes them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+_Url = Annotated[
+    str | None,
+    typer.Option("--url", help="The database that has the outbox. Default: CARILLON_OUTBOX_URL, else our own."),
+]
+
+
+@outbox.command()
+def sql(
+    notify: Annotated[bool, typer.Option(help="With a trigger that wakes the relay at commit.")] = True,
+) -> None:
+    """Print the SQL that makes the outbox in the chat server's database; it may be run again."""
+    from producers import outbox as table
+
+    typer.echo(table.sql(notify=notify), nl=False)
+
+
+@outbox.command()
+def relay(
+    url: _Url = None,
+    batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows moved at once.")] = 500,
+    poll: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds between looks without a notification.")] = 1.0,
+    keep_hours: Annotated[float, typer.Option(min=0, help="Hours for which moved rows are kept.")] = 0.0,
+    max_backlog: Annotated[int, typer.Option(min=1, help="Entries on the stream at which rows wait.")] = MAX_BACKLOG,
+) -> None:
+    """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
+    from config.logs import set_up
+    from config.settings import get_settings
+    from worker.outbox import Pace, Relay
+    from worker.stores.fence import Fence
+    from worker.stores.outbox import Outbox
+
+    settings = get_settings()
+    set_up(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with _engines(url) as (postgres_url, redis_url):
+        relay = Relay(
+            Outbox(postgres_url),
+            lambda source: Fence(redis_url, source, max_backlog=max_backlog),
+            Pace(batch, poll, keep_hours),
+            stop.wait,
+        )
+        try:
+            relay.run(stop.is_set)
+        finally:
+            relay.close()
+
+
+@outbox.command()
+def status(
+    url: _Url = None,
+    limit: Annotated[int, typer.Option(min=0, max=1_000, help="Failed rows to show.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what waits in the outbox and what was set aside, with its error. Exit code 1 when something was."""
+    import psycopg
+
+    from worker.stores.outbox import Outbox
+
+    with _engines(url) as (postgres_url, _):
+        table = Outbox(postgres_url)
+        try:
+            state = table.state(limit)
+        except psycopg.errors.UndefinedTable:
+            raise SystemExit("carillon: there is no outbox: run what `carillon outbox sql` prints") from None
+        except psycopg.OperationalError as fault:
+            raise SystemExit(f"carillon: the outbox's Postgres does not answer: {type(fault).__name__}") from None
+        finally:
+            table.close()
+    if as_json:
+        failures = [{"id": id, "age": round(age, 3), "error": error} for id, age, error in state.failures]
+        typer.echo(json.dumps(state._asdict() | {"failures": failures}))
+    else:
+        since = "" if state.oldest_waiting is None else f", the oldest for {state.oldest_waiting:.1f} s"
+        typer.echo(f"{state.waiting:,} waiting{since}; {state.kept:,} kept; {state.failed:,} failed")
+        for id, age, error in state.failures:
+            typer.echo(f"  {id}  {age:,.0f} s ago  {error}")
+    raise typer.Exit(1 if state.failed else 0)
+
+
+@contextmanager
+def _engines(url: str | None) -> Iterator[tuple[str, str]]:
+    """The outbox's Postgres, and Redis."""
+    from config.settings import get_settings
+    from worker.embedded import engines
+
+    settings = get_settings()
+    with engines(settings) as urls:
+        yield url or settings.outbox_url or urls.postgres, urls.redis
