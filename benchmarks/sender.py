@@ -9,6 +9,7 @@ how much of its core the server needed: near 1 it held the client back.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -106,13 +107,15 @@ class Range:
         command += [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
         if self.core is not None and shutil.which("taskset"):
             command = ["taskset", "-c", str(self.core), *command]
+        before = children_cpu()
         out = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
+        used = children_cpu() - before
         rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", out)
         statuses = re.search(r"status codes: (\d+) 2xx, \d+ 3xx, (\d+) 4xx", out)
         assert rate is not None
         assert statuses is not None
         accepted, gone = int(statuses[1]), int(statuses[2])
-        return Result(target.count / float(rate[1]), 0.0, accepted, gone, target.count - accepted - gone)
+        return Result(target.count / float(rate[1]), used, accepted, gone, target.count - accepted - gone)
 
 
 @contextmanager
@@ -131,6 +134,12 @@ def shooting_range(latency_ms: float = 0.0) -> Iterator[Range]:
             "localhost", server.port, server.ca_pem, key, TEAM, KEY_ID, token, count=0, ordered=not latency_ms
         )
         yield Range(server, target, directory, free[0] if len(free) > 1 else None)
+
+
+def children_cpu() -> float:
+    """CPU seconds of children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def installed(name: str) -> bool:
@@ -160,10 +169,15 @@ def measure_rates(names: list[str], runs: int, scale: float) -> dict[str, Any]:
                 say(f"{name:16} {found[name][-1]:10,.0f} /s   server {100 * busy[name][-1]:3.0f} % busy")
     rates = medians(found)
     times = ratios(rates, of="carillon")
+    costs = medians(cost)
     return {
         "rates": {name: round(rate, 1) for name, rate in rates.items()},
         "ratios": times,
-        "cpu_us_per_notification": {name: round(value, 2) for name, value in medians(cost).items() if value},
+        "cpu_us_per_notification": {name: round(value, 2) for name, value in costs.items()},
+        # The same ratios by CPU time, which other work on the machine disturbs less.
+        "cpu_ratios": {
+            name: round(value / costs["carillon"], 2) for name, value in costs.items() if name != "carillon"
+        },
         "server_busy": {name: round(value, 2) for name, value in medians(busy).items()},
         "bars": {peer: times[peer] >= bar for peer, bar in BARS.items() if peer in times},
         "runs": runs,
