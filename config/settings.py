@@ -70,7 +70,7 @@ class Settings(BaseModel):
     #: Days for which a repeated event id is recognised and a message can be looked up.
     message_retention_days: Count = 30
     #: Seconds after which a batch whose worker fell silent is given to another.
-    lease_seconds: Annotated[float, Field(ge=1)] = 15.0
+    lease_seconds: Annotated[float, Field(ge=4)] = 8.0
     #: Seconds after which Celery hands out an unacknowledged message again. A time limit stays below it.
     visibility_timeout: Annotated[int, Field(ge=10)] = 60
     #: Seconds that a worker may take to finish or hand back what it holds when it is told to stop.

@@ -5,9 +5,10 @@ out, so that another worker that has to resume the batch sends nothing twice tha
 """
 
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
@@ -35,6 +36,11 @@ from worker.stores.limiter import Limiter
 from worker.stores.registry import Registry
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two renewals of a lease while answers are missing.
+RENEW_SECONDS: Final = 1.0
+#: Seconds for which outcomes are kept for a Redis that is away.
+INSIST_SECONDS: Final = 90.0
 
 
 class Tokens(Protocol):
@@ -150,7 +156,7 @@ class Delivery:
                 sent,
                 authorization=authorization,
                 deadline=self._timeout,
-                meanwhile=lambda seen: self._mark_accepted(work, sending, seen),
+                meanwhile=lambda seen: self._keep(work, sending, seen),
             )
         except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
             work.settle(sending, Halt("unusable_credential"))
@@ -175,15 +181,32 @@ class Delivery:
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
 
-    def _mark_accepted(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
-        """While answers are missing: what APNs has accepted is not sent again, should this process die now."""
+    def _keep(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
+        """While answers are missing: the batch stays ours, and what APNs has accepted is not sent again should we die now."""
         accepted = [index for index, response in zip(sending, seen, strict=True) if response is ACCEPTED]
-        if len(accepted) > work.marked:
-            work.marked = len(accepted)
-            try:
+        now = self._now()
+        try:
+            if len(accepted) > work.marked:
                 self._journal.mark(work.id, encode_marks([*marks(work), *(Mark(i, "delivered") for i in accepted)]))
+                work.marked, work.renewed_at = len(accepted), now
+            elif now - work.renewed_at >= RENEW_SECONDS:
+                self._journal.renew(work.id)
+                work.renewed_at = now
+        except redis.Unavailable:
+            log.warning("batch in flight not renewed, redis is away", extra={"batch": work.id})
+
+    def _insist(self, write: Callable[[], object]) -> None:
+        """Writes what APNs has answered, if need be once Redis is back: nobody else knows it, and it must not be sent again."""
+        ends = self._now() + INSIST_SECONDS
+        while True:
+            try:
+                write()
+                return
             except redis.Unavailable:
-                log.warning("accepted notifications not marked, redis is away", extra={"batch": work.id})
+                if self._now() > ends:
+                    raise
+                log.warning("outcomes not written yet, redis is away")
+                time.sleep(0.3)
 
     def _refresh(self, work: Work, provider: Provider, authorization: str) -> None:
         try:
@@ -213,11 +236,12 @@ class Delivery:
             if isinstance(outcome, Unregister)
         ]
         if retired:
-            self._journal.mark(work.id, encode_marks(marks(work)))
+            self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
             self._registry.retire(retired)
         self._stop_provider(work)
         counts: Counter[str] = Counter(map(name, work.outcomes))
-        self._journal.finish(work.id, self._later(work), {work.batch.app: totals(counts)}, _accounts(work))
+        written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)
+        self._insist(lambda: self._journal.finish(work.id, *written))
         _report(work, counts)
         return dict(counts)
 

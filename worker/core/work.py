@@ -46,6 +46,8 @@ class Work:
     outcomes: list[Fate | None]
     #: Accepted notifications marked while others were still in flight.
     marked: int = 0
+    #: UNIX seconds.
+    renewed_at: float = 0.0
 
     def settle(self, indexes: Sequence[int], outcome: Fate) -> None:
         for index in indexes:

@@ -77,7 +77,7 @@ class Journal:
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         names = (
-            *("open", "take_messages", "expand", "take_batch", "mark", "finish"),
+            *("open", "take_messages", "expand", "take_batch", "mark", "renew", "finish"),
             *("postpone", "due", "ready", "abandon"),
         )
         self._scripts = {
@@ -114,6 +114,10 @@ class Journal:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
         self._run("mark", batch, outcomes, self._lease)
 
+    def renew(self, batch: str) -> None:
+        """The batch is still in work; its lease begins anew."""
+        self._run("renew", batch, self._lease)
+
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
         """The batch is done but for what is tried later."""
         self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts)
@@ -140,7 +144,7 @@ class Journal:
 
     def make_due_ready(self, limit: int = 1000) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many."""
-        return int(self._run("due", limit))
+        return int(self._run("due", limit, self._lease))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
