@@ -54,7 +54,11 @@ def start(temporary: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def finish(demo: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
-    out, shown = demo.communicate(timeout=90)
+    try:
+        out, shown = demo.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        demo.terminate()
+        out, shown = demo.communicate(timeout=60)
     assert out, shown
     return demo.returncode, json.loads(out.splitlines()[-1]), shown
 

@@ -73,6 +73,11 @@ def request(entry: Mapping[str, Any]) -> Request:
     )
 
 
+def _reached(counts: Mapping[str, int]) -> list[int]:
+    """Messages expanded, jobs made of them, and jobs that ended, by how."""
+    return [counts.get(name, 0) for name in ("messages", "jobs", "accepted", "retired", "dropped")]
+
+
 @dataclass
 class Watch:
     """`look` brings everything up to date; it is cheap enough to be called all the time and does little too often."""
@@ -101,8 +106,9 @@ class Watch:
         if not now and moment - self._looked < EVERY:
             return False
         counts = self.runtime.journal.counts(self.app)
-        if counts != self.counts or not self._changed:
-            self.counts, self._changed = counts, moment
+        if _reached(counts) != _reached(self.counts) or not self._changed:
+            self._changed = moment
+        self.counts = counts
         self.waiting, _ = self.runtime.journal.backlog()
         for entry in self.control.requests(after=self._seen):
             self._seen = max(self._seen, entry["number"])
@@ -116,14 +122,14 @@ class Watch:
 
     @property
     def quiet(self) -> float:
-        """Seconds since the last change of any count."""
+        """Seconds since anything got nearer to its end; being tried again and again is no progress."""
         return time.monotonic() - self._changed
 
     @property
     def settled(self) -> bool:
         """Whether every job that was made has its final outcome."""
-        final = sum(self.counts.get(name, 0) for name in ("accepted", "retired", "dropped"))
-        return self.counts.get("jobs", 0) == final
+        _, jobs, *final = _reached(self.counts)
+        return jobs == sum(final)
 
     def rate(self) -> float:
         """Pushes accepted a second, of late."""
