@@ -23,7 +23,7 @@ from worker.stores import redis
 log = logging.getLogger(__name__)
 
 #: Seconds of waiting doorbells and idle threads, with none taken, after which a consumer is deaf.
-DEAF_SECONDS: Final = 5.0
+DEAF_SECONDS: Final = 6.0
 #: Seconds between two looks.
 PAUSE: Final = 0.5
 #: Seconds for which tasks may run on before the process begins again.
@@ -44,6 +44,11 @@ class _Hearing:
         signals.task_postrun.connect(self._ended)
         signals.worker_ready.connect(self._ready)
         signals.worker_shutting_down.connect(self._stopping)
+
+    @property
+    def ready(self) -> bool:
+        """The consumer has begun."""
+        return self._blueprint is not None
 
     @property
     def gave_up(self) -> bool:
@@ -91,7 +96,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> Non
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
-        if hearing.active >= concurrency or not _waiting(queues):
+        if not hearing.ready or hearing.active >= concurrency or not _waiting(queues):
             waiting_since = None
             continue
         waiting_since = waiting_since or now

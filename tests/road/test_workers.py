@@ -96,7 +96,8 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
     for round_ in range(4):
         fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
         fleet.simulator.wait_accepted(round_ * 3000 + 1, 40)
-        assert fleet.stop(workers[round_ % 2]) == 0
+        # Told so early that it had not begun, it simply ends.
+        assert fleet.stop(workers[round_ % 2]) in (0, -signal.SIGTERM)
         workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
     wait_until(lambda: fleet.settled(), seconds=60)
     assert accepted(fleet) == {token(user): 240 for user in users}
