@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from config.broker import broker
 from config.settings import Settings
 
 URGENT: Final = "carillon.urgent"
@@ -21,7 +22,7 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     and a worker takes few messages ahead.
     """
     return {
-        "broker_url": redis_url,
+        **broker(redis_url),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": _transport(settings),
