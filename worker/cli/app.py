@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.cli._app_settings import with_settings
 from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
 from worker.core.model import AppSettings
 from worker.runtime import Runtime
@@ -16,39 +17,14 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="The app's name, as events name it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
-Push = Annotated[bool | None, typer.Option("--push/--no-push", help="Switch all pushes of the app on or off.")]
-MemberCap = Annotated[
-    str | None, typer.Option(metavar="N|none", help="Members of a channel that one message rings at most; none: all.")
-]
-DeviceCap = Annotated[
-    int | None, typer.Option(min=1, help="Devices of one user; a further one takes the oldest one's place.")
-]
-Online = Annotated[
-    bool | None, typer.Option("--push-to-online/--no-push-to-online", help="Whether users who are online get pushes.")
-]
-MaxAge = Annotated[int | None, typer.Option(min=1, help="Seconds after which a message is not worth a push.")]
-Recent = Annotated[
-    bool | None,
-    typer.Option(
-        "--keep-recent/--no-keep-recent", help="Keep some recent messages, for at most two days, for push test."
-    ),
-]
 
 
 @app.command(epilog="Example: carillon app create chat --member-cap none")
-def create(
-    name: Name,
-    push: Push = None,
-    member_cap: MemberCap = None,
-    device_cap: DeviceCap = None,
-    push_to_online: Online = None,
-    max_age: MaxAge = None,
-    keep_recent: Recent = None,
-    as_json: Json = False,
-) -> None:
+@with_settings
+def create(name: Name, as_json: Json = False, **given: Any) -> None:
     """Create an app. What is not given has its default."""
     _check_name(name)
-    made = replace(AppSettings(name), **_given(push, member_cap, device_cap, push_to_online, max_age, keep_recent))
+    made = replace(AppSettings(name), **given)
     with desk() as runtime:
         if not runtime.registry.create_app(made):
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
@@ -56,24 +32,15 @@ def create(
 
 
 @app.command("set", epilog="Example: carillon app set chat --no-push")
-def change(
-    name: Name,
-    push: Push = None,
-    member_cap: MemberCap = None,
-    device_cap: DeviceCap = None,
-    push_to_online: Online = None,
-    max_age: MaxAge = None,
-    keep_recent: Recent = None,
-    as_json: Json = False,
-) -> None:
+@with_settings
+def change(name: Name, as_json: Json = False, **given: Any) -> None:
     """Change settings of an app. Running workers follow within seconds."""
-    given = _given(push, member_cap, device_cap, push_to_online, max_age, keep_recent)
     if not given:
         refuse("nothing to change; carillon app set --help lists the settings")
     with desk() as runtime:
         settings = replace(app_named(runtime, name), **given)
         runtime.registry.save_app(settings)
-        if keep_recent is False:
+        if not settings.keep_recent:
             _forget_recent(runtime, name)
     changed = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
     say(asdict(settings), f"app {name!r}: {changed}", as_json=as_json)
@@ -127,33 +94,6 @@ def _told(shown: Row) -> str:
     lines += ["", "latest events that could not be processed:"]
     lines += [f"  {one['event'] or '(no id)'}: {one['error']}" for one in shown["errors"]] or ["  none"]
     return "\n".join(lines)
-
-
-def _given(
-    push: bool | None,
-    member_cap: str | None,
-    device_cap: int | None,
-    push_to_online: bool | None,
-    max_age: int | None,
-    keep_recent: bool | None,
-) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "push_enabled": push,
-        "device_cap": device_cap,
-        "push_to_online": push_to_online,
-        "max_age": max_age,
-        "keep_recent": keep_recent,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    if member_cap is not None:
-        given["member_cap"] = None if member_cap == "none" else _count(member_cap)
-    return given
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
-        refuse(f"--member-cap: {text!r} is neither a number from 1 nor none")
-    return int(text)
 
 
 def _check_name(name: str) -> None:

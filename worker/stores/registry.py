@@ -125,6 +125,16 @@ class Registry:
                 db.execute("DELETE FROM carillon.templates WHERE provider_id = %s", row)
         return row is not None
 
+    def named(self, app: str, name: str) -> Provider | None:
+        """What the app's provider of that name is or, if it was removed, was; without its credential."""
+        columns = [column for column in _PROVIDER if column not in ("kind", "credential", "password")]
+        with self._pool.connection() as db:
+            row = db.execute(
+                f"SELECT {', '.join(columns)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
+                (app, name),
+            ).fetchone()
+        return None if row is None else Provider(**dict(zip(columns, row, strict=True)))
+
     def devices_of(self, provider: int) -> int:
         """How many devices ring through the provider."""
         with self._pool.connection() as db:

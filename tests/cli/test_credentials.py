@@ -1,0 +1,206 @@
+"""S12, S13, S14: keys and certificates are checked when they come in, kept encrypted, and shown to nobody."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.apns.push_certificates import NOW, p12, push_certificate
+from tests.cli.conftest import TOPIC, Cli, apn, rows
+
+DAYS = (datetime.now(UTC) - NOW).days + 300
+PASSWORD = ser.BestAvailableEncryption(b"secret")
+
+
+@pytest.fixture
+def app(cli: Cli) -> Cli:
+    cli.ok("app", "create", "chat")
+    return cli
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    file = tmp_path / "Push.p12"
+    file.write_bytes(p12(push_certificate(uid=TOPIC, days=DAYS), PASSWORD))
+    return file
+
+
+def test_S14_the_flags_store_a_key(app, key_file, registry):
+    said = app.ok(*apn(key_file))
+    assert "stored: provider 'apns' of app 'chat'" in said
+    assert "carillon doctor" in said
+    [stored] = registry.providers().values()
+    assert (stored.key, stored.key_id, stored.team_id) == (key_file.read_text(), "ABC123DEFG", "DEF123GHIJ")
+    assert (stored.topic, stored.environment, stored.host) == (TOPIC, "production", "api.push.apple.com")
+
+
+def test_S13_a_certificate_knows_its_bundle_id_and_environment(app, certificate, registry):
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--environment", "sandbox")
+    [stored] = registry.providers().values()
+    assert (stored.name, stored.topic, stored.environment) == ("apns-sandbox", TOPIC, "sandbox")
+    assert (stored.certificate, stored.certificate_password) == (certificate.read_bytes(), "secret")
+
+
+def test_S12_one_app_may_have_many_providers(app, key_file, certificate):
+    app.ok(*apn(key_file))
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    shown = app.json("push", "list")
+    assert [(one["name"], one["kind"], one["expires"] is None) for one in shown] == [
+        ("apns", "key", True),
+        ("old", "certificate", False),
+    ]
+    assert "io.team.App" in app.ok("push", "list", "--app", "chat")
+
+
+def test_credentials_are_encrypted_at_rest_and_never_shown(app, key_file, certificate):
+    app.ok(*apn(key_file))
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    secrets = [key_file.read_text().splitlines()[1], "secret"]
+    at_rest = repr(rows(app, "providers"))
+    shown = app.ok("push", "list") + app.ok("app", "show", "chat") + app.ok("push", "list", "--json")
+    for secret in secrets:
+        assert secret not in at_rest
+        assert secret not in shown.replace("secrets", "")
+
+
+def broken(folder: Path, content: bytes, name: str = "File") -> Path:
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def other_curve() -> bytes:
+    key = ec.generate_private_key(ec.SECP384R1())
+    return key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(other_curve(), "P-256", id="another curve"),
+        pytest.param(b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----", "damaged", id="cut off"),
+        pytest.param(b"-----BEGIN CERTIFICATE-----\nx", "a certificate where the private key", id="a certificate"),
+        pytest.param(b"0\x82\x01\x00", "--p12-cert", id="a .p12"),
+        pytest.param(b"hello", "no PEM text", id="any file"),
+        pytest.param(b"x" * 300_000, "too large", id="a large file"),
+    ],
+)
+def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, content, said):
+    text = app.refused(*apn(broken(tmp_path, content)))
+    assert said in text
+    assert "--p12-cert" in text or "developer.apple.com" in text or "too large" in text
+    assert rows(app, "providers") == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        pytest.param(["-k", "short"], "AuthKey_<key id>.p8", id="key id"),
+        pytest.param(["-t", "team"], "Membership details", id="team id"),
+        pytest.param(["-b", "not a bundle"], "Xcode", id="bundle id"),
+        pytest.param(["-b", "DEF123GHIJ.io.team.App"], "leave out the team before it: io.team.App", id="app id"),
+        pytest.param(["--environment", "staging"], "production, sandbox", id="environment"),
+        pytest.param(["--app", "chta"], "known: chat", id="app"),
+        pytest.param(["--name", "a b"], "such as apns-sandbox", id="name"),
+        pytest.param(["-a", "/nowhere/Key.p8"], "cannot be read", id="no file"),
+        pytest.param(["-c", "x.p12"], "not both", id="two kinds"),
+        pytest.param(["--p12-password", "x"], "belongs to --p12-cert", id="a password without its file"),
+        pytest.param(["--ca", "/dev/null"], "is not the PEM text of a certificate", id="no ca"),
+    ],
+)
+def test_a_wrong_word_is_refused_and_changes_nothing(app, key_file, flags, said):
+    assert said in app.refused(*apn(key_file), *flags)
+    assert rows(app, "providers") == []
+
+
+@pytest.mark.parametrize(
+    ("made", "flags", "said"),
+    [
+        pytest.param({}, ["--p12-password", "wrong"], "wrong password", id="password"),
+        pytest.param({}, [], "--p12-password: needed", id="no password where nobody can be asked"),
+        pytest.param({"days": -1}, ["--p12-password", "secret"], "expired on", id="expired"),
+        pytest.param({"marks": ()}, ["--p12-password", "secret"], "not a push certificate", id="no marks"),
+        pytest.param(
+            {"marks": ("sandbox",)},
+            ["--p12-password", "secret", "--environment", "production"],
+            "is for sandbox, not for production",
+            id="environment",
+        ),
+        pytest.param(
+            {},
+            ["--p12-password", "secret", "-b", "io.other.App"],
+            "is for io.team.App, not for io.other.App",
+            id="topic",
+        ),
+    ],
+)
+def test_a_wrong_certificate_is_refused_and_changes_nothing(app, tmp_path, made, flags, said):
+    file = broken(tmp_path, p12(push_certificate(**{"uid": TOPIC, "days": DAYS} | made), PASSWORD))
+    assert said in app.refused("push", "apn", "-c", file, *flags)
+    assert rows(app, "providers") == []
+
+
+def test_what_is_missing_is_named_where_nobody_can_be_asked(app, key_file):
+    assert "--auth-key: needed" in app.refused("push", "apn")
+    assert "--team-id: needed" in app.refused("push", "apn", "-a", key_file)
+
+
+def test_storing_again_replaces_the_credential_and_keeps_the_id(app, key_file, tmp_path, registry):
+    app.ok(*apn(key_file))
+    before = registry.providers()
+    (again := tmp_path / "again.p8").write_text(key_file.read_text() + "\n")
+    app.ok(*apn(again))
+    after = registry.providers()
+    assert before.keys() == after.keys()
+    assert before != after
+
+
+def test_a_provider_with_devices_is_not_turned_to_another_bundle_id(app, key_file, registry):
+    app.ok(*apn(key_file))
+    [id] = registry.providers()
+    with registry._pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
+            " VALUES ('chat', 'ab', 'han', %s, 0, true)",
+            (id,),
+        )
+    said = app.refused(*apn(key_file), "-b", "io.other.App")
+    assert "has 1 devices" in said and "--name" in said
+    assert registry.providers()[id].topic == TOPIC
+
+
+def test_removing_wipes_the_credential_and_storing_again_brings_the_devices_back(app, key_file, registry):
+    app.ok(*apn(key_file))
+    [id] = registry.providers()
+    assert "--yes" in app.refused("push", "remove", "apns")
+    assert app.json("push", "remove", "apns", "--yes") == {"removed": "apns", "app": "chat"}
+    assert registry.providers() == {}
+    assert rows(app, "providers")[0][7] == b""
+    assert "has no provider" in app.refused("push", "remove", "apns", "--yes")
+    app.ok(*apn(key_file))
+    assert list(registry.providers()) == [id]
+
+
+def test_rotation_makes_the_old_key_superfluous(app, key_file, certificate, registry):
+    app.ok(*apn(key_file))
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    before = registry.providers()
+    app.keys.insert(0, Fernet.generate_key().decode())
+    assert app.json("secrets", "rotate") == {"rotated": 2}
+    del app.keys[1]
+    assert [one["name"] for one in app.json("push", "list")] == ["apns", "old"]
+    from worker.stores.registry import Registry
+
+    assert Registry(registry._pool, app.keys).providers() == before
+
+
+def test_a_rotation_that_cannot_read_a_row_changes_none(app, key_file):
+    app.ok(*apn(key_file))
+    app.ok(*apn(key_file), "--name", "second")
+    before = rows(app, "providers")
+    app.keys[:] = [Fernet.generate_key().decode()]
+    said = app.refused("secrets", "rotate")
+    assert "provider 'apns' of app 'chat'" in said and "add the key it was stored with" in said
+    assert rows(app, "providers") == before

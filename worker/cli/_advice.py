@@ -1,0 +1,48 @@
+"""What to do about an answer of APNs, in words for whoever runs this."""
+
+from typing import Final
+
+from worker.apns.route import host_for
+from worker.core.model import NoAnswer, Provider, Response
+
+_STORE: Final = "store it again with carillon push apn"
+_ADVICE: Final = {
+    "BadDeviceToken": "the token is no token of {environment}: the app was built for the other environment, or the token"
+    " is cut off; register the device with a provider of the right environment",
+    "DeviceTokenNotForTopic": "the token belongs to another app than {topic}: check the provider's bundle id",
+    "Unregistered": "the app was removed from the device, or pushes were forbidden; it registers again when it is opened",
+    "ExpiredToken": "the token has expired; the app gets another one when it is opened",
+    "InvalidProviderToken": "Apple does not know this key: check that key id {key_id} and team id {team_id} belong to the"
+    f" key, and that it was not revoked at developer.apple.com, Keys; {_STORE}",
+    "ExpiredProviderToken": "the provider token is called expired: set this machine's clock (NTP)",
+    "BadEnvironmentKeyInToken": "the key is not for {environment}: at developer.apple.com, Keys, look which environment it"
+    f" is for, and store one for {{environment}}: {_STORE}",
+    "BadEnvironmentKeyIdInToken": "the key is not for {environment}; store one that is: carillon push apn",
+    "TopicDisallowed": "the key or certificate may not push to {topic}: check the bundle id, and the key's topics",
+    "BadTopic": "{topic} is no topic: check the bundle id",
+    "MissingTopic": "no topic arrived: check the bundle id",
+    "BadCertificate": "the certificate was revoked or is of the wrong kind; make another one at developer.apple.com",
+    "BadCertificateEnvironment": "the certificate is not for {environment}; make one that is for both",
+    "TooManyProviderTokenUpdates": "provider tokens were renewed too often; wait 20 minutes, and look for another system"
+    " that signs with this key",
+    "TooManyRequests": "too many pushes to this one device; wait",
+    "PayloadTooLarge": "a fault of Carillon's: please report it",
+    "InternalServerError": "Apple has a fault; try again later",
+    "ServiceUnavailable": "Apple is busy; try again later",
+}
+
+
+def advice(response: Response, provider: Provider) -> str:
+    """What to do about anything but a 200."""
+    reason = response.cause if isinstance(response, NoAnswer) else response.reason or ""
+    if text := _ADVICE.get(reason):
+        return text.format(
+            environment=provider.environment, topic=provider.topic, key_id=provider.key_id, team_id=provider.team_id
+        )
+    place = f"{host_for(provider)}:{provider.port}"
+    if isinstance(response, NoAnswer):
+        return (
+            f"{place} cannot be reached or ended the connection: check the firewall, or try --port 2197; for a host of"
+            " your own its address and --ca"
+        )
+    return f"{place} gave an answer that Apple does not document: is it Apple's?"

@@ -1,0 +1,68 @@
+"""Words that a command needs: given as flags, or asked for, one after another, until each is right."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+
+from worker.apns.certificate import CertificateError
+from worker.apns.token import ProviderKeyError
+from worker.cli._credentials import CredentialFault
+from worker.cli._desk import refuse
+
+T = TypeVar("T")
+Faults = (CredentialFault, CertificateError, ProviderKeyError)
+
+
+class Asker:
+    """`interactive`: somebody is there to be asked for what was not given. `bare`: also for what has a default."""
+
+    def __init__(self, *, interactive: bool, bare: bool) -> None:
+        self._interactive, self.bare = interactive, bare
+
+    def word(
+        self,
+        flag: str,
+        given: str | None,
+        question: str,
+        check: Callable[[str], T],
+        *,
+        default: str | None = None,
+        hidden: bool = False,
+    ) -> T:
+        """What `check` makes of the word. A wrong flag ends the command, a wrong answer is asked for again."""
+        if given is not None:
+            return self._checked(given, check)
+        if not (self.bare if default is not None else self._interactive):
+            if default is None:
+                refuse(f"{flag}: needed. Called without any flag, this command asks for everything; --help lists all")
+            return self._checked(default, check)
+        while True:
+            answer: Any = typer.prompt(question, default=default, hide_input=hidden, show_default=not hidden, err=True)
+            try:
+                return check(str(answer).strip())
+            except Faults as fault:
+                typer.echo(f"  {fault}", err=True)
+
+    def tell(self, text: str) -> None:
+        """Explains, to somebody who is being asked."""
+        if self.bare:
+            typer.echo(text, err=True)
+
+    def _checked(self, word: str, check: Callable[[str], T]) -> T:
+        try:
+            return check(word)
+        except Faults as fault:
+            refuse(fault)
+
+
+def one_of(what: str, *known: str) -> Callable[[str], str]:
+    """A check for one of a few words, of which a beginning is enough."""
+
+    def check(word: str) -> str:
+        fitting = [one for one in known if word and one.startswith(word.lower())]
+        if len(fitting) != 1:
+            raise CredentialFault(f"{what}: {word!r} is none of: {', '.join(known)}")
+        return fitting[0]
+
+    return check

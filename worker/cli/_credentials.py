@@ -1,0 +1,90 @@
+"""Files and words from Apple's developer site, read and checked before anything is stored."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from worker.apns.certificate import Certificate, load, tls_context
+from worker.apns.token import check_key
+
+#: Larger than any key, certificate or chain, in bytes.
+_LARGEST: Final = 256 * 1024
+_TEN: Final = re.compile(r"[A-Z0-9]{10}")
+_BUNDLE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,153}[A-Za-z0-9])?")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+KEY_FILE: Final = re.compile(r"AuthKey_([A-Z0-9]{10})\.p8")
+
+
+class CredentialFault(ValueError):
+    """What was given cannot be used; the text says what is wrong and where the right thing is."""
+
+
+def read_key(path: str) -> str:
+    """The text of a .p8 file. Raises `CredentialFault`, or `ProviderKeyError` for a key of another kind."""
+    content = _read(path)
+    if content[:1] == b"\x30":
+        raise CredentialFault("key: this is a binary file, such as a .p12; give it with --p12-cert")
+    text = content.decode("ascii", "replace")
+    check_key(text)
+    return text
+
+
+def read_certificate(path: str, password: str | None) -> tuple[bytes, Certificate]:
+    """The bytes of a .p12 file and what is in it. Raises `CredentialFault` or `CertificateError`."""
+    content = _read(path)
+    if b"PRIVATE KEY-----" in content[:200]:
+        raise CredentialFault("certificate: this is a .p8 key; give it with --auth-key")
+    return content, load(content, password, now=datetime.now(UTC))
+
+
+def read_ca(path: str) -> str:
+    """The PEM text of a CA. Raises `CredentialFault` or `CertificateError`."""
+    text = _read(path).decode("ascii", "replace")
+    if "BEGIN CERTIFICATE" not in text:
+        raise CredentialFault(f"ca: {path} is not the PEM text of a certificate")
+    tls_context(ca=text)
+    return text
+
+
+def check_key_id(text: str) -> str:
+    if not _TEN.fullmatch(text):
+        raise CredentialFault(
+            f"key id: {text!r} is not 10 capital letters and digits; it stands beside the key at developer.apple.com,"
+            " Certificates, Identifiers & Profiles, Keys, and in the file's name AuthKey_<key id>.p8"
+        )
+    return text
+
+
+def check_team_id(text: str) -> str:
+    if not _TEN.fullmatch(text):
+        raise CredentialFault(
+            f"team id: {text!r} is not 10 capital letters and digits; it stands at developer.apple.com, Membership details"
+        )
+    return text
+
+
+def check_bundle_id(text: str) -> str:
+    if not _BUNDLE.fullmatch(text):
+        raise CredentialFault(
+            f"bundle id: {text!r} is not one, such as io.team.App; it stands in Xcode, target, General, Identity"
+        )
+    if _TEN.fullmatch(text.partition(".")[0]) and "." in text:
+        raise CredentialFault(f"bundle id: leave out the team before it: {text.partition('.')[2]}")
+    return text
+
+
+def check_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise CredentialFault(f"name: {text!r} has to be up to 64 letters, digits and ._- such as apns-sandbox")
+    return text
+
+
+def _read(path: str) -> bytes:
+    file = Path(path).expanduser()
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise CredentialFault(f"{path}: too large for a key or a certificate")
+        return file.read_bytes()
+    except OSError as fault:
+        raise CredentialFault(f"{path}: cannot be read: {fault.strerror}") from None

@@ -1,0 +1,149 @@
+"""A push as it would leave, without leaving: headers, bytes, size and cuts."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from producers import events
+from producers.errors import EventError
+from producers.events import MessageNew
+from worker.apns.route import host_for
+from worker.cli._desk import Row, app_named, provider_named, refuse
+from worker.cli._samples import sample
+from worker.core import notification
+from worker.core.model import Provider
+from worker.core.notification import LIMIT, Rendered
+from worker.core.templates import Template, TemplateError, context_of, normal_locale
+from worker.rendering import named
+from worker.runtime import Runtime
+from worker.stores.directory import Directory
+
+
+class Target(NamedTuple):
+    """Whom a push is for. `repr` of `token` is nobody's business: print `hint`."""
+
+    device: int
+    user: str
+    provider: int
+    token: str
+    locale: str | None
+
+    @property
+    def hint(self) -> str:
+        """Enough of the token to know it by."""
+        return self.token if len(self.token) <= 12 else f"{self.token[:4]}…{self.token[-4:]}"
+
+
+class Rendering(NamedTuple):
+    rendered: Rendered
+    cuts: list[str]
+    #: Which template it was, or why the default payload.
+    source: str
+
+
+def event_of(document: str | None, app: str, kind: str) -> MessageNew:
+    """The message in a JSON document, or a sample; anything else ends the command."""
+    if document is None:
+        return sample(app, kind, at=datetime.now(UTC))
+    try:
+        event = events.decode(document)
+    except EventError as fault:
+        refuse(f"message: {fault}")
+    if not isinstance(event, MessageNew):
+        refuse("message: only a message.new makes a push")
+    if event.app != app:
+        refuse(f"message: is for app {event.app!r}, not {app!r}")
+    return event
+
+
+def target(
+    runtime: Runtime, app: str, provider: str | None, token: str | None, user: str, locale: str
+) -> tuple[Provider, Target]:
+    """A registered device and its provider, or an imagined one of a provider."""
+    if token is None:
+        to = provider_named(runtime, app, provider)
+        return to, Target(0, user, to.id, "0" * 64, normal_locale(locale) or None)
+    found = [one for one in devices(runtime, app, token=token) if one.provider]
+    if not found:
+        refuse(f"--device: app {app!r} has no such device that could ring")
+    [one] = found
+    to_id = runtime.registry.providers().get(one.provider)
+    if to_id is None:
+        refuse("--device: its provider was removed")
+    return to_id, one._replace(locale=normal_locale(locale) or one.locale)
+
+
+def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str | None = None) -> list[Target]:
+    """The active devices of a user, or the one of a token."""
+    with runtime.pool.connection() as db:
+        rows = db.execute(
+            "SELECT id, user_id, provider_id, token, locale FROM carillon.devices WHERE app = %s AND active"
+            " AND user_id = coalesce(%s, user_id) AND token = coalesce(%s, token) ORDER BY id",
+            (app, user, token and token.lower()),
+        ).fetchall()
+    return [Target(*row) for row in rows]
+
+
+def render(runtime: Runtime, target: Target, event: MessageNew, template: Template | None = None) -> Rendering:
+    """As a worker would: the template of the device's provider, kind and language, or the default payload."""
+    channels = Directory(runtime.pool).channels([(event.app, event.channel.id)])
+    stored = channels.get((event.app, event.channel.id))
+    event = named(event, stored and stored.name)
+    source = "the template given"
+    if template is None:
+        if (templates := runtime.apps.templates_of(event.app).get(target.provider)) is not None:
+            template = templates.choose(event.message.kind, target.locale)
+        source = "the stored template"
+    if template is None:
+        return Rendering(notification.render(event), [], "the default payload, for there is no template")
+    try:
+        outcome = template.render(context_of(event, target.user))
+        return Rendering(outcome.rendered, outcome.cuts, source)
+    except TemplateError as fault:
+        return Rendering(notification.render(event), [], f"the default payload, for {source} failed: {fault}")
+
+
+def shown(
+    runtime: Runtime, provider: Provider, target: Target, event: MessageNew, badge: int, template: Template | None
+) -> Row:
+    """Everything about the push, as JSON types."""
+    found = render(runtime, target, event, template)
+    payload = found.rendered.payload(badge)
+    settings = app_named(runtime, event.app)
+    expiration = notification.expiration(event, settings.max_age)
+    headers = {
+        ":method": "POST",
+        ":path": f"/3/device/{target.hint}",
+        "host": host_for(provider),
+        "authorization": "none: the connection's certificate" if provider.certificate else "bearer (provider token)",
+        "apns-topic": provider.topic,
+        "apns-push-type": "alert",
+        "apns-priority": "10",
+        "apns-expiration": str(expiration),
+        "apns-collapse-id": notification.collapse_id(event.app, event.message.id),
+        "apns-id": notification.apns_id(event.id, event.app, target.device),
+    }
+    return {
+        "headers": headers,
+        "payload": payload.decode(),
+        "bytes": len(payload),
+        "limit": LIMIT,
+        "cut": found.cuts,
+        "rendered_by": found.source,
+        "too_old": expiration < time.time(),
+    }
+
+
+def told(shown: Row) -> str:
+    """The same for a person."""
+    payload: Any = json.loads(shown["payload"])
+    lines = [f"{name}: {value}" for name, value in shown["headers"].items()]
+    lines += ["", shown["payload"], "", msgspec.json.format(json.dumps(payload, ensure_ascii=False), indent=2), ""]
+    lines.append(f"{shown['bytes']:,} of {shown['limit']:,} bytes, by {shown['rendered_by']}")
+    lines += [f"cut: {one}" for one in shown["cut"]] or ["nothing was cut"]
+    if shown["too_old"]:
+        lines.append("it would not be sent: the message is older than the app's max_age")
+    return "\n".join(lines)

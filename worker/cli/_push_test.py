@@ -1,0 +1,145 @@
+"""`carillon push test`: a real push to a user's own devices."""
+
+import json
+import random
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from producers import events
+from producers.errors import EventError
+from producers.events import Message, MessageNew
+from worker.apns.token import TokenSource
+from worker.cli import _preview
+from worker.cli._advice import advice
+from worker.cli._desk import Row, app_named, desk, refuse, say
+from worker.cli._preview import Target
+from worker.cli._samples import sample
+from worker.core.model import ACCEPTED, Answer, Notification, Provider
+from worker.core.notification import apns_id, collapse_id
+from worker.runtime import Runtime
+from worker.stores import recent
+from worker.stores.directory import Directory
+
+EPILOG = "Example: carillon push test han --app chat --dry-run"
+#: Seconds for which Apple keeps a test push for a phone that is off.
+_LIFE = 3600
+
+
+def push_test(
+    user: Annotated[str, typer.Argument(help="The user whose devices get it.")],
+    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
+    message: Annotated[
+        str | None, typer.Option(help="Text, or a message.new event as JSON, instead of a recent message.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="TOKEN", help="Only this one of the user's devices.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: show what would be sent.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Send a random recent message from a channel the user is part of to all of the user's devices; say what became of each.
+
+    It is rendered with the templates of each device's provider. Badges, counts, the breaker and the devices stay as they are.
+    Exit code 1 where a device did not take it.
+    """
+    with desk() as runtime:
+        of_app = app_named(runtime, app).name
+        targets = _targets(runtime, of_app, user, device)
+        event, origin = _event(runtime, of_app, user, message)
+        # An id of its own, so that it replaces nobody's banner and is sent whatever became of the message.
+        event = msgspec.structs.replace(event, id=f"test-{secrets.token_hex(8)}")
+        results = [_one(runtime, one, event, dry_run=dry_run) for one in targets]
+    outcome = {"app": of_app, "user": user, "message": origin, "sent": not dry_run, "devices": results}
+    say(outcome, _told(outcome), as_json=as_json)
+    raise typer.Exit(0 if dry_run or all(one["accepted"] for one in results) else 1)
+
+
+def _targets(runtime: Runtime, app: str, user: str, token: str | None) -> list[Target]:
+    found = _preview.devices(runtime, app, user=user, token=token)
+    if not found and token is not None:
+        refuse(f"--device: user {user!r} of app {app!r} has no such device that could ring")
+    if not found:
+        refuse(f"user {user!r} of app {app!r} has no device that could ring; see: carillon push device --help")
+    return found
+
+
+def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[MessageNew, str]:
+    """The message and where it comes from."""
+    if given is not None:
+        if given.lstrip().startswith("{"):
+            return _preview.event_of(given, app, ""), "given"
+        made = sample(app, channel="test", name=None, at=datetime.now(UTC))
+        return msgspec.structs.replace(made, message=Message(id="test", text=given)), "given"
+    kept = [
+        event for document in recent.documents(runtime.redis, app, now=time.time()) if (event := _decoded(document))
+    ]
+    theirs = Directory(runtime.pool).present({(app, event.channel.id, user) for event in kept})
+    mine = [event for event in kept if (app, event.channel.id, user) in theirs]
+    if mine:
+        event = random.choice(mine)
+        return event, f"a recent one of {event.at:%Y-%m-%d %H:%M} UTC from channel {event.channel.id!r}"
+    return sample(app, at=datetime.now(UTC)), "a sample, for no recent message from a channel of theirs is kept"
+
+
+def _decoded(document: bytes) -> MessageNew | None:
+    try:
+        event = events.decode(document)
+    except EventError:
+        return None
+    return event if isinstance(event, MessageNew) else None
+
+
+def _one(runtime: Runtime, target: Target, event: MessageNew, *, dry_run: bool) -> Row:
+    provider = runtime.registry.providers().get(target.provider)
+    row: Row = {"device": target.device, "token": target.hint, "provider": provider and provider.name}
+    if provider is None:
+        return row | {"accepted": False, "answer": "not sent", "advice": "its provider was removed"}
+    found = _preview.render(runtime, target, event)
+    payload = found.rendered.payload()
+    row |= {"locale": target.locale, "rendered_by": found.source, "cut": found.cuts, "bytes": len(payload)}
+    if dry_run:
+        return row | {"accepted": None, "payload": payload.decode()}
+    return row | _sent(runtime, provider, target, event, payload)
+
+
+def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, payload: bytes) -> Row:
+    notification = Notification(
+        target.token,
+        apns_id(event.id, event.app, target.device),
+        payload,
+        provider.topic,
+        expiration=int(time.time()) + _LIFE,
+        collapse_id=collapse_id(event.app, event.id),
+    )
+    try:
+        authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
+        [response] = runtime.sender.send(
+            provider, [notification], authorization=authorization, deadline=runtime.settings.apns_timeout
+        )
+    except ValueError as fault:
+        return {"accepted": False, "answer": "not sent", "advice": str(fault)}
+    if response == ACCEPTED:
+        return {"accepted": True, "answer": "accepted"}
+    if isinstance(response, Answer):
+        answer = f"{response.status} {response.reason or ''}".strip()
+        return {"accepted": False, "answer": answer, "advice": advice(response, provider)}
+    return {"accepted": False, "answer": f"no answer: {response.cause}", "advice": advice(response, provider)}
+
+
+def _told(outcome: dict[str, Any]) -> str:
+    lines = [f"message: {outcome['message']}"]
+    for one in outcome["devices"]:
+        place = f"device {one['device']} ({one['token']}) by {one['provider'] or 'nobody'}"
+        if one["accepted"] is None:
+            shown = json.dumps(json.loads(one["payload"]), ensure_ascii=False, indent=2)
+            lines += ["", f"{place}: {one['bytes']:,} bytes, {one['rendered_by']}", shown]
+        else:
+            lines.append(f"{'ok  ' if one['accepted'] else 'FAIL'} {place}: {one['answer']}")
+            lines += [f"     {one['advice']}"] if one.get("advice") else []
+        lines += [f"     cut: {cut}" for cut in one.get("cut", ())]
+    if not outcome["sent"]:
+        lines.append("\nnothing was sent")
+    return "\n".join(lines)

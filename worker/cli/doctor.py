@@ -1,0 +1,40 @@
+"""`carillon doctor`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
+
+
+def doctor(
+    app: Annotated[str | None, typer.Option(help="Only this app's providers.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Whether workers and beat should be running.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")] = False,
+) -> None:
+    """Examine everything that pushes depend on, and say what to do about each finding. Exit code 1: something is wrong.
+
+    Engines and their settings, the schema, clocks, secrets, workers; and each provider by a push to a token that cannot exist,
+    which its host must refuse as BadDeviceToken: then key, team, topic and environment are right. Nobody's phone rings.
+    """
+    from rich.console import Console
+
+    from worker.cli import _examination
+
+    findings = _examination.examine(app, timeout, workers=workers)
+    well = all(finding.well for finding in findings)
+    if as_json:
+        typer.echo(json.dumps([{"part": f.part, "well": f.well, "text": f.text} for f in findings]))
+        raise typer.Exit(0 if well else 1)
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        mark = "[green]ok  [/green]" if finding.well else "[bold red]FAIL[/bold red]"
+        console.print(mark, end=" ")
+        console.print(f"{finding.part}: {finding.text}", markup=False)
+    wrong = sum(not finding.well for finding in findings)
+    console.print("all is well" if well else f"{wrong} of {len(findings)} findings need somebody", markup=False)
+    raise typer.Exit(0 if well else 1)

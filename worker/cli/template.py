@@ -1,0 +1,145 @@
+"""`carillon template`: what a push says, for each provider, kind of message and language."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli._desk import Row, app_named, desk, provider_named, refuse, say, table
+
+template = typer.Typer(
+    no_args_is_help=True,
+    help="Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.",
+)
+
+App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
+Of = Annotated[str | None, typer.Option("--provider", "-p", help="The provider; may be left out where there is one.")]
+Kind = Annotated[str, typer.Option(help="Kind of message; left out: every kind without a template of its own.")]
+Locale = Annotated[str, typer.Option(help="Language, as fr or fr-CA; left out: everybody without a better one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The template, JSON; - is standard input.")]
+
+
+@template.command("set", epilog="Example: carillon template set message.json --app chat --kind regular --locale fr")
+def set_(
+    file: File, app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "", as_json: Json = False
+) -> None:
+    """Store a template. It is rendered against samples first; one that cannot be used changes nothing."""
+    from worker.core.templates import normal_locale
+    from worker.stores.registry import StoredTemplate
+
+    document = _read(file)
+    locale = normal_locale(locale)
+    with desk() as runtime:
+        of_app = app_named(runtime, app).name
+        to = provider_named(runtime, of_app, provider)
+        _checked(document, of_app, kind, locale)
+        runtime.registry.save_template(StoredTemplate(to.id, kind, locale, document))
+    stored = {"app": of_app, "provider": to.name, "kind": kind or None, "locale": locale or None}
+    text = f"stored: {_named(kind, locale)} of provider {to.name!r}, app {of_app!r}; workers use it within seconds"
+    say(stored, text, as_json=as_json)
+
+
+@template.command(epilog="Example: carillon template show --app chat --kind regular")
+def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "") -> None:
+    """Print a template as it was stored: JSON."""
+    from worker.core.templates import normal_locale
+
+    locale = normal_locale(locale)
+    with desk() as runtime:
+        to = provider_named(runtime, app_named(runtime, app).name, provider)
+        for one in runtime.registry.templates():
+            if (one.provider, one.kind, one.locale) == (to.id, kind, locale):
+                typer.echo(one.document.rstrip("\n"))
+                return
+    refuse(f"provider {to.name!r} has no template {_named(kind, locale)}; carillon template list shows what there is")
+
+
+@template.command("list", epilog="Example: carillon template list --app chat")
+def list_(app: Annotated[str | None, typer.Option(help="Only this app's.")] = None, as_json: Json = False) -> None:
+    """List the templates."""
+    with desk() as runtime:
+        only = None if app is None else app_named(runtime, app).name
+        providers = runtime.registry.providers()
+        stored = runtime.registry.templates()
+    rows: list[Row] = [
+        {"app": of.app, "provider": of.name, "kind": one.kind or None, "locale": one.locale or None}
+        for one in stored
+        if (of := providers.get(one.provider)) and only in (None, of.app)
+    ]
+    table(rows, as_json=as_json, empty="there is no template: the default payload goes out")
+
+
+@template.command(epilog="Example: carillon template remove --app chat --kind regular --locale fr")
+def remove(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "", as_json: Json = False) -> None:
+    """Remove a template; the next best one takes its place, or the default payload."""
+    from worker.core.templates import normal_locale
+
+    locale = normal_locale(locale)
+    with desk() as runtime:
+        of_app = app_named(runtime, app).name
+        to = provider_named(runtime, of_app, provider)
+        if not runtime.registry.remove_template(to.id, kind, locale):
+            refuse(f"provider {to.name!r} has no template {_named(kind, locale)}")
+    gone = {"app": of_app, "provider": to.name, "kind": kind or None, "locale": locale or None, "removed": True}
+    say(gone, f"removed: {_named(kind, locale)} of provider {to.name!r}, app {of_app!r}", as_json=as_json)
+
+
+@template.command(epilog="Example: carillon template preview --app chat --message event.json --locale fr")
+def preview(
+    app: App = None,
+    provider: Of = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A message.new event, JSON; left out: a sample.")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="Kind of the sample.")] = "regular",
+    device: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="A registered device: its provider, user and language.")
+    ] = None,
+    locale: Locale = "",
+    user: Annotated[str, typer.Option(help="The recipient, where no device is given.")] = "sample-user",
+    badge: Annotated[int, typer.Option(min=0, help="The badge that would be due.")] = 1,
+    file: Annotated[
+        str | None, typer.Option("--template", metavar="FILE", help="Try this template instead of what is stored.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the exact headers and bytes of a push, its size, and what was cut. Sends and stores nothing."""
+    from worker.cli import _preview
+
+    given = None if file is None else _read(file)
+    with desk() as runtime:
+        of_app = app_named(runtime, app).name
+        event = _preview.event_of(None if message is None else _read(message), of_app, kind)
+        to, target = _preview.target(runtime, of_app, provider, device, user, locale)
+        chosen = None if given is None else _checked(given, of_app, event.message.kind, target.locale or "")
+        shown = _preview.shown(runtime, to, target, event, badge, chosen)
+    say(shown, _preview.told(shown), as_json=as_json)
+
+
+def _checked(document: str, app: str, kind: str, locale: str) -> Any:
+    from worker.cli._samples import samples
+    from worker.core.templates import Template, TemplateError, check
+
+    if len(kind) > 255 or len(locale) > 35:
+        refuse("--kind has at most 255 characters, --locale at most 35")
+    try:
+        made = Template.parse(document, locale=locale)
+        check(made, samples(app, kind or "regular"))
+    except TemplateError as fault:
+        refuse(fault)
+    return made
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
+    except OSError as fault:
+        refuse(f"{file}: cannot be read: {fault.strerror}")
+    except UnicodeDecodeError:
+        refuse(f"{file}: is not UTF-8 text")
+
+
+def _named(kind: str, locale: str) -> str:
+    return f"the template for {kind or 'every kind'}, {locale or 'every language'}"
