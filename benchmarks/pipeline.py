@@ -23,9 +23,9 @@ from benchmarks.support.systems import PEER, VARIANTS, Events, Layout, System, r
 
 CROWDS: Final = {"channels_of_50": Crowd("room", 20, 50), "direct_messages": Crowd("dm", 500, 2)}
 #: Messages of a workload in one round, and rounds by variant.
-MESSAGES: Final = {"channels_of_50": 120, "direct_messages": 3000}
+MESSAGES: Final = {"channels_of_50": 120, "direct_messages": 2000}
 QUICK_MESSAGES: Final = {"channels_of_50": 12, "direct_messages": 250}
-ROUNDS: Final = {PEER: 1, "carillon_httpx": 1, "carillon_http2": 4, "carillon_null": 4}
+ROUNDS: Final = {PEER: 1, "carillon_httpx": 1, "carillon_http2": 8, "carillon_null": 8}
 #: What must be reached: times the peer, by variant and workload.
 BARS: Final = {
     "carillon_httpx": {"channels_of_50": 2.0, "direct_messages": 2.0},
