@@ -21,6 +21,7 @@ _SECRETS: Final = (
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: Libraries that say at INFO what is of use to their authors. Celery's two say it twice for every task.
 _TALKATIVE: Final = (
+    "celery.worker.request",
     *("httpx", "httpcore", "hpack", "h2", "kombu", "amqp", "celery.redirected", "tornado.access"),
     *("celery.worker.strategy", "celery.app.trace", "celery.beat"),
 )
