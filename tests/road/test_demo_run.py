@@ -19,8 +19,9 @@ from worker.apns.simulator.faults import Reset
 from worker.demo.expectation import read_all
 from worker.demo.generator import generate
 from worker.demo.show import Wish, steady_of
+from worker.embedded import Engines
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SMALL = Wish(users=400, channels=40, messages=300)
 
 
@@ -77,7 +78,12 @@ def test_a_small_demo_balances_and_what_it_kept_can_be_asked_about(temporary):
     assert account["pushes_per_second"] > 0
     assert "The account balances" in shown
     assert left(temporary) == []
-    explain(shown, environ(data_dir=account["data_dir"]))
+    engines = Engines(Path(account["data_dir"]))
+    engines.start()  # once, for all that is asked
+    try:
+        explain(shown, environ(data_dir=account["data_dir"]))
+    finally:
+        engines.stop()
 
 
 def explain(shown: str, kept: dict[str, str]) -> None:

@@ -74,7 +74,7 @@ def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
     yield "duplicates", account.duplicates, "rang twice for one message"
     yield "unexpected", account.unexpected, "rang and should not have"
     yield "wrong content", account.wrong_content, "another title, text or thread than said"
-    yield "differences", len(account.uneven), f"in {len(account.checks)} sums, ours and those of the workers"
+    yield "differences", len(account.uneven), f"in {len(account.checks)} sums, ours and theirs"
 
 
 def _speed(figures: Figures) -> Iterator[_Row]:
@@ -86,11 +86,11 @@ def _speed(figures: Figures) -> Iterator[_Row]:
             f"{figures.rate:,.0f}/s",
             f"{figures.burst_pushes:,} pushes, first to last",
         )
-        yield "latency in the burst", f"{_time(figures.burst.p50)}", _latency(figures.burst) + ", with its queue"
+        yield "  latency in it, with queue", f"{_time(figures.burst.p50)}", _latency(figures.burst)
 
 
 def _latency(latency: Latency) -> str:
-    return f"p50, {_time(latency.p99)} p99, publish to APNs"
+    return f"p50, {_time(latency.p99)} p99, until APNs"
 
 
 def _time(milliseconds: float) -> str:
