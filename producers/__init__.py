@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from producers.aio import AsyncPublisher
-    from producers.errors import BackPressureError, EventError, PublishError
+    from producers.errors import (
+        BackPressureError,
+        EventError,
+        NoReplyError,
+        PublishError,
+        RateLimitError,
+        RefusedError,
+    )
     from producers.events import (
         FIELD,
         MAX_DOCUMENT,
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
         decode,
         encode,
         online_key,
+        reply_key,
     )
     from producers.json_schema import schema
     from producers.publisher import Publisher
@@ -60,14 +68,18 @@ __all__ = [
     "MemberRemoved",
     "Message",
     "MessageNew",
+    "NoReplyError",
     "PublishError",
     "Publisher",
+    "RateLimitError",
+    "RefusedError",
     "Sender",
     "UserMuted",
     "UserUnmuted",
     "decode",
     "encode",
     "online_key",
+    "reply_key",
     "schema",
 ]
 
@@ -75,8 +87,11 @@ _ELSEWHERE = {
     "AsyncPublisher": "producers.aio",
     "BackPressureError": "producers.errors",
     "EventError": "producers.errors",
+    "NoReplyError": "producers.errors",
     "PublishError": "producers.errors",
     "Publisher": "producers.publisher",
+    "RateLimitError": "producers.errors",
+    "RefusedError": "producers.errors",
     "schema": "producers.json_schema",
 }
 

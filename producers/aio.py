@@ -3,21 +3,25 @@
 import asyncio
 import os
 from collections.abc import Iterable
+from datetime import datetime
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 from redis import exceptions
 from redis.asyncio.connection import Connection, parse_url
 
-from producers import wire
+from producers import registration, wire
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
 from producers.link import options, translated
 from producers.patience import AwayError, Patience
+from producers.registration import Registration
 
 #: Connections of one publisher; further calls wait for one within their timeout.
 CONNECTIONS: Final = 8
+#: Calls that wait for a device's outcome at once, each with a connection of its own.
+WAITING: Final = 64
 
 
 class AsyncPublisher:
@@ -35,7 +39,7 @@ class AsyncPublisher:
         self._closed = False
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._idle: list[Any] = []
-        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._slots, self._waiting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(WAITING)
 
     async def publish(self, event: Publishable) -> str:
         """Put one event on the stream and return its entry id. Raises `EventError` or `PublishError`."""
@@ -58,6 +62,35 @@ class AsyncPublisher:
                 raise wire.midway(fault, accepted, len(written)) from fault
         return accepted
 
+    async def register_device(
+        self, *, app: str, user: str, token: str, wait: float | None = None, **more: Unpack[Registration]
+    ) -> str:
+        """Put a registration on the stream and return its entry id; with `wait`, only when it is in force.
+
+        With `wait` (seconds): raises `RefusedError` naming the field, `RateLimitError`, or `NoReplyError` when no worker
+        told the outcome in time. Without: whoever asks for no answer gets none. A device is its newest owner's at once.
+        """
+        reply = registration.reply_id(wait)
+        return await self._call(registration.registered(app, user, token, reply, **more), reply, wait)
+
+    async def unregister_device(
+        self,
+        *,
+        app: str,
+        token: str,
+        user: str | None = None,
+        wait: float | None = 5.0,
+        at: datetime | None = None,
+        id: str | None = None,
+    ) -> str:
+        """End the device's registration and return the event's entry id: when it returns, no push begins for it any more.
+
+        With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
+        raised, take it that the device still rings. `wait=None` returns as soon as the event is on the stream.
+        """
+        reply = registration.reply_id(wait)
+        return await self._call(registration.unregistered(app, token, user, id, at, reply), reply, wait)
+
     async def online(self, app: str, user: str, seconds: int) -> None:
         """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""
         await self._ask(wire.online(app, user, seconds))
@@ -79,13 +112,21 @@ class AsyncPublisher:
     ) -> None:
         await self.close()
 
-    async def _ask(self, command: bytes) -> Any:
+    async def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
+        entry = await self.publish(event)
+        if reply is not None and wait is not None:
+            # Redis waits itself; the second more is for its answer to arrive.
+            registration.settle(await self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
+        return entry
+
+    async def _ask(self, command: bytes, seconds: float | None = None) -> Any:
         if self._closed:
             raise PublishError("this publisher is closed")
         self._settle()
-        patience, last = Patience(self._timeout), None
+        within = seconds or self._timeout
+        patience, last = Patience(within), None
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
+            async with asyncio.timeout(within), self._slots if seconds is None else self._waiting:
                 while True:
                     try:
                         return await self._try(command)
@@ -118,7 +159,8 @@ class AsyncPublisher:
         """Forget connections of another process or loop: their sockets belong there."""
         home = (os.getpid(), asyncio.get_running_loop())
         if self._home != home:
-            self._home, self._idle, self._slots = home, [], asyncio.Semaphore(CONNECTIONS)
+            self._home, self._idle = home, []
+            self._slots, self._waiting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(WAITING)
 
     async def _drop_idle(self) -> None:
         while self._idle:

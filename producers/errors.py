@@ -2,9 +2,12 @@
 
 ValueError
   EventError              a document breaks the contract: mend the document
+    RefusedError          the workers refuse it: mend the document, or what is configured
 Exception
   PublishError            Redis did not take it: publish again
     BackPressureError     the backlog is too long, or Redis is full: slow down
+    RateLimitError        the app's rate of registrations is exceeded: try again later
+    NoReplyError          it is on the stream, but no worker told its outcome in time
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,10 @@ class EventError(ValueError):
     def field(self) -> str:
         """Path of the field at fault, such as `message.text`; `document` where it is the whole."""
         return str(self).partition(":")[0]
+
+
+class RefusedError(EventError):
+    """A worker refused the event and says why: an app or provider that is not configured, a token of another form."""
 
 
 class PublishError(Exception):
@@ -36,3 +43,11 @@ class PublishError(Exception):
 
 class BackPressureError(PublishError):
     """Nothing after `accepted` was written: the backlog is longer than allowed, or Redis has no memory left."""
+
+
+class RateLimitError(PublishError):
+    """The app takes no more registrations at the moment. Nothing was changed."""
+
+
+class NoReplyError(PublishError):
+    """No worker told the outcome in time. The event is on the stream and will be applied or refused when one reads it."""

@@ -38,6 +38,9 @@ App = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schem
 Name = Annotated[str, msgspec.Meta(max_length=255, extra_json_schema=_NO_NUL)]
 Url = Annotated[str, msgspec.Meta(max_length=2048, extra_json_schema=_NO_CONTROL)]
 Text = Annotated[str, msgspec.Meta(max_length=40_000, extra_json_schema=_NO_NUL)]
+#: Longest id of a reply.
+MAX_REPLY: Final = 255
+Version = Annotated[str, msgspec.Meta(max_length=64, extra_json_schema=_NO_CONTROL)]
 Locale = Annotated[str, msgspec.Meta(max_length=35, extra_json_schema=_NO_CONTROL)]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROL)]
 Users = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
@@ -88,6 +91,7 @@ class Device(_Part, frozen=True):
     provider: Id | None = None
     environment: Literal["production", "sandbox"] | None = None
     locale: Locale | None = None
+    app_version: Version | None = None
     attributes: Attributes = {}
 
 
@@ -127,12 +131,18 @@ class MessageNew(Event, frozen=True, tag="message.new"):
 class DeviceRegistered(Event, frozen=True, tag="device.registered"):
     user: Id
     device: Device
+    #: A user without an account has no device: the event is ignored, and counts against the registration rate.
+    anonymous: bool = False
+    #: The outcome is put under `reply_key` of this id, which nobody else may use.
+    reply: Id | None = None
 
 
 class DeviceUnregistered(Event, frozen=True, tag="device.unregistered"):
     device: DeviceToken
     #: Unregister only if the device is this user's; None: whoever owns it.
     user: Id | None = None
+    #: As in `DeviceRegistered`.
+    reply: Id | None = None
 
 
 class MemberAdded(Event, frozen=True, tag="member.added"):
@@ -229,6 +239,11 @@ def utf8(document: str) -> bytes:
 def online_key(app: str, user: str) -> str:
     """The Redis key that says, while it exists, that the user is online."""
     return f"carillon:online:{app}:{user}"
+
+
+def reply_key(id: str) -> str:
+    """The Redis list on which the outcome of a device event with this `reply` appears."""
+    return f"carillon:reply:{id}"
 
 
 def _check_values(event: AnyEvent) -> None:

@@ -3,15 +3,17 @@
 import os
 from collections import deque
 from collections.abc import Iterable
+from datetime import datetime
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
-from producers import wire
+from producers import registration, wire
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
 from producers.link import Link, options
 from producers.patience import AwayError, Patience
+from producers.registration import Registration
 
 
 class Publisher:
@@ -60,6 +62,35 @@ class Publisher:
                 raise wire.midway(fault, accepted, len(written)) from fault
         return accepted
 
+    def register_device(
+        self, *, app: str, user: str, token: str, wait: float | None = None, **more: Unpack[Registration]
+    ) -> str:
+        """Put a registration on the stream and return its entry id; with `wait`, only when it is in force.
+
+        With `wait` (seconds): raises `RefusedError` naming the field, `RateLimitError`, or `NoReplyError` when no worker
+        told the outcome in time. Without: whoever asks for no answer gets none. A device is its newest owner's at once.
+        """
+        reply = registration.reply_id(wait)
+        return self._call(registration.registered(app, user, token, reply, **more), reply, wait)
+
+    def unregister_device(
+        self,
+        *,
+        app: str,
+        token: str,
+        user: str | None = None,
+        wait: float | None = 5.0,
+        at: datetime | None = None,
+        id: str | None = None,
+    ) -> str:
+        """End the device's registration and return the event's entry id: when it returns, no push begins for it any more.
+
+        With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
+        raised, take it that the device still rings. `wait=None` returns as soon as the event is on the stream.
+        """
+        reply = registration.reply_id(wait)
+        return self._call(registration.unregistered(app, token, user, id, at, reply), reply, wait)
+
     def online(self, app: str, user: str, seconds: int) -> None:
         """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""
         self._ask(wire.online(app, user, seconds))
@@ -79,10 +110,17 @@ class Publisher:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, command: bytes) -> Any:
+    def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
+        entry = self.publish(event)
+        if reply is not None and wait is not None:
+            # Redis waits itself; the second more is for its answer to arrive.
+            registration.settle(self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
+        return entry
+
+    def _ask(self, command: bytes, seconds: float | None = None) -> Any:
         if self._closed:
             raise PublishError("this publisher is closed")
-        patience = Patience(self._timeout)
+        patience = Patience(seconds or self._timeout)
         while True:
             link = self._take(patience.left())
             try:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from producers.documents import document
 from producers.errors import BackPressureError, EventError, PublishError
-from producers.events import FIELD, STREAM, online_key
+from producers.events import FIELD, STREAM, online_key, reply_key
 
 #: Events that one command writes. More gain little, fewer keep the server's other clients waiting less.
 CHUNK_EVENTS: Final = 200
@@ -46,6 +46,11 @@ def online(app: str, user: str, seconds: int) -> bytes:
 def offline(app: str, user: str) -> bytes:
     """The command after which the user is offline. Raises `EventError` for an id that cannot be."""
     return _packed(b"DEL", _presence(app, user))
+
+
+def await_reply(id: str, seconds: float) -> bytes:
+    """The command that waits for the answer to a device event."""
+    return _packed(b"BRPOP", reply_key(id).encode(), b"%g" % seconds)
 
 
 def entries(answer: Any) -> list[str]:

@@ -25,15 +25,16 @@ from worker.core.outcome import (
     Retry,
     Unregister,
     decide_outcome,
+    doubtful,
     guard,
 )
 from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
 from worker.stores import redis
 from worker.stores.breaker import Breaker
+from worker.stores.devices import Devices
 from worker.stores.journal import Journal, Parcel
 from worker.stores.ledger import account
 from worker.stores.limiter import Limiter
-from worker.stores.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Delivery:
     def __init__(
         self,
         journal: Journal,
-        registry: Registry,
+        devices: Devices,
         apps: Apps,
         sender: Sender,
         tokens: Tokens,
@@ -78,7 +79,7 @@ class Delivery:
         random: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        self._journal, self._registry, self._apps = journal, registry, apps
+        self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
@@ -96,6 +97,7 @@ class Delivery:
             work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
+            self._drop_moved(work)
             if not self._may_flow(work, provider):
                 self._journal.postpone(work.id, FIRST_PROBE * (0.5 + self._random()))
                 return {"parked": len(work.open())}
@@ -144,6 +146,13 @@ class Delivery:
         now, sendings = self._now(), work.batch.sendings
         late = [index for index in work.open() if sendings[work.jobs[index].sending].expires_at <= now]
         work.settle(late, Drop("expired"))
+
+    def _drop_moved(self, work: Work) -> None:
+        """A3: what was expanded for a user does not ring a device that has another one since, or none."""
+        jobs = {index: (work.jobs[index].device, work.jobs[index].user) for index in work.open()}
+        if jobs:
+            owned = self._devices.owned(jobs.values())
+            work.settle([index for index, job in jobs.items() if job not in owned], Drop("device_moved"))
 
     def _send(self, work: Work, provider: Provider, sending: Sequence[int]) -> None:
         if not sending:
@@ -217,27 +226,28 @@ class Delivery:
 
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
-        doubtful = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
+        refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
+        gone = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and not o.guarded]
         answered = sum(isinstance(o, Delivered | Unregister) for o in work.outcomes)
         if not answered:
             return
-        seen = self._breaker.record(provider.id, answered=answered, refused=len(doubtful), now=self._now())
-        if not doubtful:
-            return
-        if guard(seen.refused, seen.answered):
-            work.settle(doubtful, Halt("mass_refusal"))
+        seen = self._breaker.record(
+            provider.id, answered=answered, refused=len(refused), gone=len(gone), now=self._now()
+        )
+        if gone and doubtful(seen.gone, seen.answered):
+            work.doubted = work.refusals(gone)
+            work.settle(gone, Drop("mass_gone", alarm=True))
+        if refused and guard(seen.refused, seen.answered):
+            work.settle(refused, Halt("mass_refusal"))
         elif seen.answered < GUARD_MINIMUM:
-            work.settle(doubtful, Drop("refused_unproven"))
+            work.settle(refused, Drop("refused_unproven"))
 
     def _carry_out(self, work: Work) -> dict[str, int]:
-        retired = [
-            (work.jobs[index].device, outcome.not_after, outcome.reason)
-            for index, outcome in enumerate(work.outcomes)
-            if isinstance(outcome, Unregister)
-        ]
-        if retired:
+        retired = work.refusals(range(len(work.outcomes)))
+        if retired or work.doubted:
             self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
-            self._registry.retire(retired)
+            self._devices.retire(work.batch.provider, retired)
+            self._devices.doubt(work.batch.provider, work.doubted)
         self._stop_provider(work)
         counts: Counter[str] = Counter(map(name, work.outcomes))
         written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)

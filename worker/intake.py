@@ -11,7 +11,7 @@ expands it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,12 +20,14 @@ import psycopg
 from producers import events
 from producers.errors import EventError
 from worker.apps import Apps
-from worker.core.admission import Refused, canonical_token, choose_provider, unknown_app
+from worker.core.admission import Refused, token_forms, unknown_app
+from worker.registrations import Call, answer, apply, counts, read_call, reply_id
 from worker.stores import writes
 from worker.stores.journal import Journal
-from worker.stores.ledger import DeadLetter, add_dead_letters
+from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
 from worker.stores.postgres import CONNECT_ARGS, Connection
 from worker.stores.redis import Redis
+from worker.stores.replies import Replies
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +45,13 @@ class _Stretch:
     members: list[writes.MemberWrite] = field(default_factory=list)
     mutes: list[writes.MuteWrite] = field(default_factory=list)
     channels: list[writes.ChannelWrite] = field(default_factory=list)
-    devices: list[writes.DeviceWrite] = field(default_factory=list)
+    devices: list[Call] = field(default_factory=list)
     messages: list[writes.MessageRow] = field(default_factory=list)
-    #: app, user, token or None for all of the user's devices
-    badges: list[tuple[str, str, str | None]] = field(default_factory=list)
+    #: app, user, forms of the token or None for all of the user's devices
+    badges: list[tuple[str, str, list[str] | None]] = field(default_factory=list)
     refused: list[DeadLetter] = field(default_factory=list)
+    #: entry -> the id under which its author waits for an answer
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 class Leadership:
@@ -80,7 +84,7 @@ class Intake:
 
     def __init__(self, redis: Redis, journal: Journal, apps: Apps, *, batch: int, ring: Callable[[int], None]) -> None:
         self._redis, self._journal, self._apps = redis, journal, apps
-        self._batch, self._ring = batch, ring
+        self._batch, self._ring, self._replies = batch, ring, Replies(redis)
 
     def cursor(self, db: Connection) -> str:
         row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s", (events.STREAM,)).fetchone()
@@ -120,11 +124,11 @@ class Intake:
                 return
             [(entry, document)] = entries
             log.error("event set aside", extra={"entry": entry, "fault": type(fault).__name__})
+            letter = DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)
             with db.transaction():
-                add_dead_letters(
-                    db, [DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)]
-                )
+                add_dead_letters(db, [letter])
                 _move(db, entry)
+            self._answer(self._sort(entries), {entry: letter.error})
             self._journal.drop([entry])
 
     def _take(self, db: Connection, entries: Sequence[RawEntry]) -> None:
@@ -134,20 +138,31 @@ class Intake:
             writes.write_members(db, stretch.members)
             writes.write_channels(db, stretch.channels)
             writes.write_mutes(db, stretch.mutes)
-            writes.write_devices(db, stretch.devices)
+            stretch.refused += apply(db, stretch.devices, self._apps)
             cleared = [(badge[0], device) for badge in stretch.badges for device in _badge_devices(db, badge)]
             add_dead_letters(db, stretch.refused)
             _move(db, entries[-1][0])
         self._journal.clear_badges(cleared)
+        self._answer(stretch, {letter.entry: letter.error for letter in stretch.refused})
         self._hand_on([entry for entry, _ in entries], [row for row in stretch.messages if row.entry in fresh])
         if stretch.refused:
             log.warning("events set aside", extra={"count": len(stretch.refused)})
 
     def _settle(self, db: Connection, entries: Sequence[RawEntry]) -> None:
         """Entries behind the cursor that the journal does not know: messages go on, everything else is done already."""
-        messages = self._sort(entries).messages
+        stretch = self._sort(entries)
+        self._answer(stretch, errors_of(db, list(stretch.asked)))
+        messages = stretch.messages
         recorded = writes.recorded(db, [(row.app, row.event_id) for row in messages])
         self._hand_on([entry for entry, _ in entries], [row for row in messages if row.entry in recorded])
+
+    def _answer(self, stretch: _Stretch, errors: Mapping[str, str]) -> None:
+        """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
+        anonymous = {call.entry for call in stretch.devices if not call.writes}
+        self._replies.send(
+            [(id, answer(errors.get(entry), anonymous=entry in anonymous)) for entry, id in stretch.asked.items()],
+            counts(stretch.devices, stretch.refused),
+        )
 
     def _hand_on(self, entries: Sequence[str], messages: Sequence[writes.MessageRow]) -> None:
         self._journal.open([(row.entry, row.app) for row in messages])
@@ -160,17 +175,19 @@ class Intake:
         stretch = _Stretch()
         for entry, document in entries:
             event = None
+            if (asked := reply_id(document)) is not None:
+                stretch.asked[entry] = asked
             try:
                 event = events.decode(document)
                 if self._apps.app(event.app) is None:
                     raise unknown_app(event.app)
-                self._add(stretch, entry, event)
+                self._add(stretch, entry, event, document)
             except (EventError, Refused) as fault:
                 app, id = (event.app, event.id) if event else (None, None)
                 stretch.refused.append(DeadLetter(entry, app, id, str(fault), document))
         return stretch
 
-    def _add(self, stretch: _Stretch, entry: str, event: events.AnyEvent) -> None:
+    def _add(self, stretch: _Stretch, entry: str, event: events.AnyEvent, document: bytes) -> None:
         at = _ms(event)
         match event:
             case events.MessageNew(message=m):
@@ -184,22 +201,16 @@ class Intake:
                 stretch.members += (
                     writes.MemberWrite(event.app, event.channel.id, user, at, present) for user in event.users
                 )
-            case events.DeviceRegistered(device=device):
-                provider = choose_provider(device, event.app, self._apps.providers_of(event.app)).id
-                token = canonical_token(device.token)
-                stretch.devices.append(
-                    writes.DeviceWrite(event.app, token, event.user, at, provider, device.locale, device.attributes)
-                )
-            case events.DeviceUnregistered(device=device):
-                stretch.devices.append(writes.DeviceWrite(event.app, canonical_token(device.token), event.user, at))
+            case events.DeviceRegistered() | events.DeviceUnregistered():
+                stretch.devices.append(read_call(entry, event, document, self._apps))
             case events.ChannelUpdated(channel=c):
                 stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at))
             case events.UserMuted() | events.UserUnmuted():
                 muted = isinstance(event, events.UserMuted)
                 stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted))
             case events.BadgeCleared(device=named):
-                one = None if named is None else canonical_token(named.token)
-                stretch.badges.append((event.app, event.user, one))
+                forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
+                stretch.badges.append((event.app, event.user, forms))
 
 
 def _entries(raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[RawEntry]:
@@ -219,9 +230,10 @@ def _move(db: Connection, cursor: str) -> None:
     )
 
 
-def _badge_devices(db: Connection, badge: tuple[str, str, str | None]) -> list[int]:
+def _badge_devices(db: Connection, badge: tuple[str, str, list[str] | None]) -> list[int]:
     rows = db.execute(
-        "SELECT id FROM carillon.devices WHERE app = %s AND user_id = %s AND active AND token = coalesce(%s, token)",
+        "SELECT id FROM carillon.devices WHERE app = %s AND user_id = %s AND active"
+        " AND token = ANY(coalesce(%s, ARRAY[token]))",
         badge,
     )
     return [id for (id,) in rows]

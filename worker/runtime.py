@@ -20,6 +20,8 @@ from worker.delivery import Delivery
 from worker.embedded import Urls, attach
 from worker.fanout import FanOut
 from worker.stores.breaker import Breaker
+from worker.stores.device_upkeep import Upkeep
+from worker.stores.devices import Devices
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
 from worker.stores.ledger import Ledger
@@ -52,6 +54,14 @@ class Runtime:
         return Registry(self.pool, secret_keys(self.settings))
 
     @cached_property
+    def devices(self) -> Devices:
+        return Devices(self.pool)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.pool, self.redis)
+
+    @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.pool)
 
@@ -80,7 +90,7 @@ class Runtime:
     def delivery(self) -> Delivery:
         return Delivery(
             self.journal,
-            self.registry,
+            self.devices,
             self.apps,
             self.sender,
             TokenSource(self.redis),

@@ -82,6 +82,8 @@ def tick() -> Counts:
         counts["accounts"] += written
     if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
+        upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
+        counts |= {f"devices_{what}": n for what, n in upkeep.items()}
     return counts
 
 

@@ -16,6 +16,8 @@ from worker.delivery import Delivery
 from worker.fanout import FanOut
 from worker.intake import Intake, Leadership
 from worker.stores.breaker import Breaker
+from worker.stores.device_upkeep import Upkeep
+from worker.stores.devices import Devices
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
 from worker.stores.ledger import Ledger
@@ -79,9 +81,10 @@ class Road:
 
     def __init__(self, postgres_url: str, redis_url: str, *, page: int = 1000, batch: int = 500, lease: float = 15.0):
         self.now = START.timestamp()
-        self.redis, self.pool = connect(redis_url), open_pool(postgres_url, size=4)
+        self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.journal = Journal(self.redis, lease=lease)
         self.registry = Registry(self.pool, [Fernet.generate_key().decode()])
+        self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.redis)
         self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
         self.apns, self.postgres_url = Apns(), postgres_url
         self.save_app()
@@ -101,7 +104,7 @@ class Road:
         )
         self.delivery = Delivery(
             self.journal,
-            self.registry,
+            self.devices,
             self.apps,
             self.apns,
             Tokens(),

@@ -7,6 +7,9 @@ from typing import Final
 from producers.events import Device
 from worker.core.model import Provider
 
+#: How the reason begins where an app's registration rate is exceeded.
+OVER_RATE: Final = "rate limit"
+
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
 
@@ -38,12 +41,39 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
     return fitting[0]
 
 
+def stored_token(token: str, provider: Provider) -> str:
+    """The token as it is stored: for APNs its canonical form, for a webhook the string that the company chose (A2)."""
+    return token if _is_webhook(provider) else canonical_token(token)
+
+
+def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
+    """The forms that a token may be stored in, where no provider is named."""
+    webhooks = [_is_webhook(provider) for provider in providers.values()]
+    if webhooks and not any(webhooks):
+        return [canonical_token(token)]
+    if webhooks and all(webhooks):
+        return [token]
+    try:
+        return list(dict.fromkeys((token, canonical_token(token))))
+    except Refused:
+        return [token]
+
+
 def canonical_token(token: str) -> str:
-    """An APNs device token as it is stored: lower-case hex of any even length, without the `<>` and blanks of old clients."""
+    """An APNs device token: lower-case hex of any even length, without the `<>` and blanks of old clients."""
     canonical = token.lower().translate({ord(c): None for c in "<> "})
     if not _HEX.match(canonical):
         raise Refused("device.token: an APNs device token is an even number of hex digits")
     return canonical
+
+
+def over_rate(app: str, rate: int, burst: int) -> str:
+    """Why a registration is set aside that came on top of too many others."""
+    return f"{OVER_RATE}: app {app!r} takes {rate:,} registrations a second and {burst:,} at once; try again later"
+
+
+def _is_webhook(provider: Provider) -> bool:
+    return getattr(provider, "kind", "apns") == "webhook"
 
 
 def _known(providers: Mapping[str, Provider]) -> str:

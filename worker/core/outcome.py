@@ -17,6 +17,9 @@ MAX_ATTEMPTS: Final = 10
 #: Share of refused tokens above which the fault is ours, not the tokens'; see `guard`.
 GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20
+#: Likewise for 410, which no wrong key or topic gives: a share that is believed only of a device that is told again.
+GONE_SHARE: Final = 0.50
+GONE_MINIMUM: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,14 @@ def guard(refused: int, answered: int) -> bool:
     A wrong host or topic turns every good token into a `BadDeviceToken`; a share above 20 % of at least 20 answers is that.
     """
     return answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE
+
+
+def doubtful(gone: int, answered: int) -> bool:
+    """Whether so many of a provider's recent answers were 410 that it is hard to believe: keep the devices, tell a person.
+
+    Everybody does not uninstall within minutes. More than half of at least 200 answers is an outage or a wrong gateway.
+    """
+    return answered >= GONE_MINIMUM and gone > answered * GONE_SHARE
 
 
 def _answered(

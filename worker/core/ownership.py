@@ -1,14 +1,25 @@
 """Who owns a device: the fold of its writes by their own times, whatever the order in which they arrive. M1-M5, A3.
 
-Times are milliseconds since the epoch. Of two writes with the same time the one that arrives later wins: a chat server
-publishes in order, and many stamp only whole seconds.
+Times are milliseconds since the epoch. Of two writes with the same time the one that arrived first came first: a chat server
+publishes in order, and many stamp only whole seconds. A repeat of such a write counts as its first arrival.
+
+What a late write may still have to know is kept beside the owner: unregistrations and refusals that are newer than the
+registration in force. Both are bounded.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Final
 
 #: Tombstone key of an unregistration without a user: it ends whoever's registration.
-ANYONE = ""
+ANYONE: Final = ""
+#: Users whose unregistrations are remembered one by one.
+MAX_TOMBSTONES: Final = 16
+#: Writes of one and the same time that are told from their repeats.
+MAX_SEEN: Final = 8
+
+Times = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +31,22 @@ class Registration:
     registered_at: int
     active: bool
     locale: str | None = None
+    app_version: str | None = None
     attributes: Mapping[str, object] | None = None
     #: Unregistrations that a registration still to come may be older than: user or ANYONE -> time.
-    tombstones: Mapping[str, int] | None = None
+    tombstones: Times | None = None
+    #: Refusals likewise: provider id as text -> the time up to which the provider has no use for the token.
+    refusals: Times | None = None
+    #: `mark`s of the last writes, as far back as the last registration that was newer than all before it.
+    seen: tuple[int, ...] = ()
+
+
+UNKNOWN: Final = Registration(None, None, -1, active=False)
+
+
+def mark(event_id: str) -> int:
+    """A 63-bit number for an event id, by which a repeat is known."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def register(
@@ -31,26 +55,66 @@ def register(
     user: str,
     provider_id: int,
     at: int,
+    event: int = 0,
     locale: str | None = None,
+    app_version: str | None = None,
     attributes: Mapping[str, object] | None = None,
 ) -> Registration:
-    """The device after a registration: taken over at once unless a newer write is known."""
-    if state is not None and at < state.registered_at:
+    """The device after a registration: taken over at once unless a newer write is known. `event`: its `mark`, 0 for none."""
+    state = state or UNKNOWN
+    if at < state.registered_at or (event and event in state.seen):
         return state
-    stones = dict(state.tombstones or {}) if state else {}
-    ended = any(stones.get(key, -1) > at for key in (user, ANYONE))
-    newer = {key: time for key, time in stones.items() if time > at}
-    return Registration(user, provider_id, at, not ended, locale, attributes, newer or None)
+    stones, refusals = state.tombstones or {}, state.refusals or {}
+    ended = any(stones.get(key, -1) > at for key in (user, ANYONE)) or refusals.get(str(provider_id), -1) >= at
+    return Registration(
+        user,
+        provider_id,
+        at,
+        not ended,
+        locale,
+        app_version,
+        attributes,
+        {key: time for key, time in stones.items() if time > at} or None,
+        {key: time for key, time in refusals.items() if time >= at} or None,
+        _seen(state if at <= _newest(state) else UNKNOWN, event),
+    )
 
 
-def unregister(state: Registration | None, *, user: str | None, at: int) -> Registration:
+def unregister(state: Registration | None, *, user: str | None, at: int, event: int = 0) -> Registration:
     """The device after an unregistration: by a user only if it is theirs (M3), by nobody in particular always (M4)."""
-    if state is None:
-        state = Registration(None, None, -1, False)
-    if at < state.registered_at:
+    state = state or UNKNOWN
+    if at < state.registered_at or (event and event in state.seen):
         return state
     key = user or ANYONE
     stones = dict(state.tombstones or {})
     stones[key] = max(at, stones.get(key, -1))
     theirs = user is None or user == state.user
-    return replace(state, active=state.active and not theirs, tombstones=stones)
+    active = state.active and not theirs
+    return replace(state, active=active, tombstones=_bounded(stones), seen=_seen(state, event))
+
+
+def refuse(state: Registration, *, provider_id: int, until: int) -> Registration:
+    """The device after its provider said that the token was of no use up to `until`. Other providers' word stands."""
+    if until < state.registered_at:
+        return state
+    refusals = dict(state.refusals or {})
+    key = str(provider_id)
+    refusals[key] = max(until, refusals.get(key, -1))
+    return replace(state, active=state.active and state.provider_id != provider_id, refusals=refusals)
+
+
+def _bounded(stones: dict[str, int]) -> dict[str, int]:
+    """At most `MAX_TOMBSTONES` users: the oldest unregistration beyond counts as everybody's. Rather silent than wrong."""
+    if len(stones) - (ANYONE in stones) > MAX_TOMBSTONES:
+        oldest = min((key for key in stones if key != ANYONE), key=lambda key: stones[key])
+        at = stones.pop(oldest)
+        stones[ANYONE] = max(at, stones.get(ANYONE, -1))
+    return stones
+
+
+def _newest(state: Registration) -> int:
+    return max(state.registered_at, *(state.tombstones or {}).values(), -1)
+
+
+def _seen(state: Registration, event: int) -> tuple[int, ...]:
+    return (*state.seen, event)[-MAX_SEEN:] if event else state.seen

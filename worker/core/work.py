@@ -1,8 +1,8 @@
 """A batch while it is being delivered: what became of each job so far, and what follows from it. Pure; carries nothing out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -48,6 +48,8 @@ class Work:
     marked: int = 0
     #: UNIX seconds.
     renewed_at: float = 0.0
+    #: `refusals` of devices that are not believed to be gone.
+    doubted: list[tuple[int, int, str]] = field(default_factory=list)
 
     def settle(self, indexes: Sequence[int], outcome: Fate) -> None:
         for index in indexes:
@@ -56,6 +58,15 @@ class Work:
     def open(self) -> list[int]:
         """Jobs of which nobody knows what became."""
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def refusals(self, indexes: Iterable[int]) -> list[tuple[int, int, str]]:
+        """Device, ms up to which the refusal holds and reason, of those jobs whose device is to be retired."""
+        found = []
+        for index in indexes:
+            outcome = self.outcomes[index]
+            if isinstance(outcome, Unregister):
+                found.append((self.jobs[index].device, outcome.not_after, outcome.reason))
+        return found
 
 
 def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> Work:

@@ -2,7 +2,7 @@
 
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
-carillon:answers:<provider>:<bucket>   hash: answered, refused (guarded refusals of a device token)
+carillon:answers:<provider>:<bucket>   hash: answered, refused (guarded refusals of a device token), gone (410)
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ WINDOW = 600
 class Answers(NamedTuple):
     answered: int
     refused: int
+    #: Answers 410: the app is gone from the device.
+    gone: int = 0
 
 
 class Breaker:
@@ -52,7 +54,7 @@ class Breaker:
         """Lets the provider flow again; True when it was stopped."""
         return bool(self._redis.delete(_key(provider), f"carillon:probe:{provider}"))
 
-    def record(self, provider: int, *, answered: int, refused: int, now: float) -> Answers:
+    def record(self, provider: int, *, answered: int, refused: int, now: float, gone: int = 0) -> Answers:
         """Adds a batch's answers; returns the totals of the window with them in it."""
         half = WINDOW // 2
         current = int(now) // half
@@ -60,10 +62,11 @@ class Breaker:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hincrby(keys[0], "answered", answered)
             pipe.hincrby(keys[0], "refused", refused)
+            pipe.hincrby(keys[0], "gone", gone)
             pipe.expire(keys[0], WINDOW)
-            pipe.hmget(keys[1], "answered", "refused")
-            now_answered, now_refused, _, before = pipe.execute()
-        return Answers(now_answered + int(before[0] or 0), now_refused + int(before[1] or 0))
+            pipe.hmget(keys[1], "answered", "refused", "gone")
+            *current_counts, _, before = pipe.execute()
+        return Answers(*(n + int(earlier or 0) for n, earlier in zip(current_counts, before, strict=True)))
 
 
 def _key(provider: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from worker.stores.device_upkeep import Use
 from worker.stores.journal import Journal
 from worker.stores.postgres import Connection, Pool
 
@@ -18,9 +19,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     account: msgspec.Raw
 
 
+class _Batch(msgspec.Struct, frozen=True):
+    """As much of a delivered batch's account as tells which devices are in use."""
+
+    accepted: list[tuple[str, int]] = []
+
+
 _LOCK: Final = 0x6361_726C
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Entry).decode
+_decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 
 
 def account(app: str, event_id: str, part: str, content: object) -> bytes:
@@ -46,7 +54,7 @@ class Ledger:
     """Writes are repeatable: a part or an entry that is there already stays as it is."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._pool, self._use = pool, Use()
 
     def flush(self, journal: Journal, *, limit: int = 2000) -> int:
         """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
@@ -76,6 +84,8 @@ class Ledger:
             " ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )
+        batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
+        self._use.note(db, {device for batch in batches for _, device in batch.accepted})
 
     def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
         """The parts of a message's account by their names."""

@@ -1,4 +1,4 @@
-"""Apps, their providers and templates, and the end of a device's life. Credentials leave Postgres decrypted only here.
+"""Apps, their providers and templates. Credentials leave Postgres decrypted only here.
 
 A removed provider keeps its row without its credential: its devices are skipped until a provider of that name is back.
 """
@@ -214,38 +214,6 @@ class Registry:
                 (provider, kind, locale),
             )
         return gone.rowcount == 1
-
-    # devices
-
-    def retire(self, devices: Sequence[tuple[int, int, str]]) -> int:
-        """Ends devices given as (id, time in ms up to which the refusal holds, reason).
-
-        Compare and set: a device that was registered anew after that time, also while the answer was on its way, stays.
-        Returns how many were ended.
-        """
-        if not devices:
-            return 0
-        with self._pool.connection() as db:
-            done = db.execute(
-                "UPDATE carillon.devices d SET active = false, retired_reason = r.reason, retired_at = now()"
-                " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS r (id, until, reason)"
-                " WHERE d.id = r.id AND d.active AND d.registered_at <= r.until",
-                [list(column) for column in zip(*devices, strict=True)],
-            )
-        return done.rowcount
-
-    def user_devices(self, app: str, users: Sequence[str]) -> list[int]:
-        """Ids of the users' active devices."""
-        with self._pool.connection() as db:
-            rows = db.execute(
-                "SELECT id FROM carillon.devices WHERE app = %s AND user_id = ANY(%s) AND active", (app, list(users))
-            ).fetchall()
-        return [id for (id,) in rows]
-
-    def device_by_token(self, app: str, token: str) -> int | None:
-        with self._pool.connection() as db:
-            row = db.execute("SELECT id FROM carillon.devices WHERE app = %s AND token = %s", (app, token)).fetchone()
-        return None if row is None else int(row[0])
 
 
 _TEMPLATES: Final = (

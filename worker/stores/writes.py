@@ -1,4 +1,4 @@
-"""Applies what chat servers publish about members, devices, mutes, channels and messages, in bulk.
+"""Applies what chat servers publish about members, mutes, channels and messages, in bulk; for devices see `device_writes`.
 
 Each function takes the writes of many events in the order in which they were published, folds what concerns the same row by
 the writes' own times (the later one wins, of equals the one published later), and makes one statement of the rest. All run
@@ -8,10 +8,7 @@ inside the caller's transaction. Times are milliseconds since the epoch.
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from worker.core.position import entry, position
-from worker.core.ownership import Registration, register, unregister
 from worker.stores.postgres import Connection
 
 
@@ -39,18 +36,6 @@ class ChannelWrite(NamedTuple):
     name: str | None
     push: bool | None
     at: int
-
-
-class DeviceWrite(NamedTuple):
-    """A registration, or with `provider_id` None an unregistration (`user` None: whoever owns it)."""
-
-    app: str
-    token: str
-    user: str | None
-    at: int
-    provider_id: int | None = None
-    locale: str | None = None
-    attributes: dict[str, Any] | None = None
 
 
 class MessageRow(NamedTuple):
@@ -124,57 +109,6 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
     )
 
 
-def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> None:
-    """Folds registrations and unregistrations into the devices, then evicts what is over an owner's device cap (S6)."""
-    if not writes:
-        return
-    states = _registrations(db, {(write.app, write.token) for write in writes})
-    before = dict(states)
-    for write in writes:
-        key = (write.app, write.token)
-        if write.provider_id is None:
-            states[key] = unregister(states.get(key), user=write.user, at=write.at)
-        elif write.user is not None:
-            states[key] = register(
-                states.get(key),
-                user=write.user,
-                provider_id=write.provider_id,
-                at=write.at,
-                locale=write.locale,
-                attributes=write.attributes,
-            )
-    changed = {key: state for key, state in states.items() if state is not before.get(key)}
-    _bulk(
-        db,
-        "INSERT INTO carillon.devices AS d"
-        " (app, token, user_id, provider_id, registered_at, active, locale, attributes, tombstones)"
-        " SELECT app, token, user_id, provider_id, registered_at, active, locale, attributes::jsonb, tombstones::jsonb"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::boolean[], %s::text[],"
-        " %s::text[], %s::text[]) AS w"
-        " (app, token, user_id, provider_id, registered_at, active, locale, attributes, tombstones)"
-        " ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
-        " registered_at = excluded.registered_at, active = excluded.active, locale = excluded.locale,"
-        " attributes = excluded.attributes, tombstones = excluded.tombstones,"
-        " retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
-        " retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END",
-        [
-            (
-                app,
-                token,
-                s.user,
-                s.provider_id,
-                s.registered_at,
-                s.active,
-                s.locale,
-                _json(s.attributes),
-                _json(s.tombstones),
-            )
-            for (app, token), s in changed.items()
-        ],
-    )
-    _evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
-
-
 def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
     """Records messages and their threads; returns the entries that are new, a repeated event id is not among them."""
     if not rows:
@@ -229,29 +163,6 @@ def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
     )
 
 
-def _registrations(db: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Registration]:
-    rows = db.execute(
-        b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at, d.active, d.locale, d.attributes, d.tombstones"
-        b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)"
-        b" ORDER BY d.app, d.token FOR UPDATE OF d",
-        _columns(sorted(keys)),
-    )
-    return {(app, token): Registration(*state) for app, token, *state in rows}
-
-
-def _evict(db: Connection, owners: Iterable[tuple[str, str]]) -> None:
-    _bulk(
-        db,
-        # An index scan for each owner, whatever the planner believes: it may have met this table when it was empty.
-        "UPDATE carillon.devices SET active = false, retired_reason = 'over_device_cap', retired_at = now()"
-        " WHERE id = ANY(ARRAY(SELECT beyond.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
-        " JOIN carillon.apps a ON a.name = k.app CROSS JOIN LATERAL (SELECT d.id FROM carillon.devices d"
-        " WHERE d.app = k.app AND d.user_id = k.user_id AND d.active"
-        " ORDER BY d.registered_at DESC, d.id DESC OFFSET a.device_cap) beyond))",
-        sorted(owners),
-    )
-
-
 def _latest(writes: Iterable[tuple[tuple[str, ...], _W]]) -> list[_W]:
     kept: dict[tuple[str, ...], _W] = {}
     for key, write in writes:
@@ -268,10 +179,6 @@ def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 def _bulk(db: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
     if rows:
         db.execute(statement.encode(), _columns(rows))
-
-
-def _json(value: object) -> str | None:
-    return msgspec.json.encode(value).decode() if value else None
 
 
 def _array(values: Sequence[str]) -> str | None:

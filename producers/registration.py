@@ -1,0 +1,82 @@
+"""Registering and unregistering a device as calls: the events they publish, and what their answers mean."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypedDict, Unpack
+from uuid import uuid4
+
+import msgspec
+
+from producers.errors import EventError, NoReplyError, RateLimitError, RefusedError
+
+#: Seconds for which a call may wait.
+MAX_WAIT: Final = 60.0
+
+
+class Registration(TypedDict, total=False):
+    """What may be said of a device beside its app, user and token; see the contract. Whatever is left out is null."""
+
+    provider: str | None
+    environment: str | None
+    locale: str | None
+    app_version: str | None
+    attributes: Mapping[str, Any]
+    #: The user has no account: ignored, but counted.
+    anonymous: bool
+    #: When it happened; default: now. Give both in a repeat of the same call.
+    at: datetime
+    #: The event's id; default: made up.
+    id: str
+
+
+def registered(app: str, user: str, token: str, reply: str | None, **more: Unpack[Registration]) -> dict[str, Any]:
+    """The `device.registered` that is meant, not yet checked."""
+    device = {name: more[name] for name in _DEVICE if more.get(name) is not None}
+    return {
+        **_envelope("device.registered", app, more.get("id"), more.get("at"), reply),
+        "user": user,
+        "anonymous": more.get("anonymous", False),
+        "device": {"token": token, **device},
+    }
+
+
+def unregistered(
+    app: str, token: str, user: str | None, id: str | None, at: datetime | None, reply: str | None
+) -> dict[str, Any]:
+    """The `device.unregistered` that is meant, not yet checked."""
+    return {**_envelope("device.unregistered", app, id, at, reply), "user": user, "device": {"token": token}}
+
+
+def reply_id(wait: float | None) -> str | None:
+    """An id to be answered under, where the caller wants to wait. Raises `EventError` for a wait that cannot be."""
+    if wait is None:
+        return None
+    if not 0 < wait <= MAX_WAIT:
+        raise EventError(f"wait: expected more than 0 and at most {MAX_WAIT:g} seconds, or None not to wait")
+    return uuid4().hex
+
+
+def settle(answer: Any, wait: float) -> None:
+    """Return where the answer is a success; otherwise raise what it says. `answer`: what BRPOP gave."""
+    if answer is None:
+        raise NoReplyError(
+            f"no worker told the outcome within {wait:g} s; the event is on the stream and takes effect once one reads it: "
+            "see that workers run, and repeat the call if in doubt: that is harmless"
+        )
+    told = msgspec.json.decode(answer[1], type=_Answer)
+    if not told.ok:
+        raise RateLimitError(told.error) if told.code == "rate_limit" else RefusedError(told.error)
+
+
+class _Answer(msgspec.Struct):
+    ok: bool
+    code: str = ""
+    error: str = ""
+
+
+_DEVICE: Final = ("provider", "environment", "locale", "app_version", "attributes")
+
+
+def _envelope(kind: str, app: str, id: str | None, at: datetime | None, reply: str | None) -> dict[str, Any]:
+    when = at or datetime.now(UTC)
+    return {"v": 1, "type": kind, "id": id or uuid4().hex, "app": app, "at": when.isoformat(), "reply": reply}

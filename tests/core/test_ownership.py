@@ -1,0 +1,180 @@
+"""One device, one owner: the fold of its writes against a second, slower reading of the same rules."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from worker.core.ownership import (
+    ANYONE,
+    MAX_SEEN,
+    MAX_TOMBSTONES,
+    Registration,
+    mark,
+    refuse,
+    register,
+    unregister,
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A registration, or without a provider an unregistration."""
+
+    number: int
+    at: int
+    user: str | None
+    provider: int | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    provider: int
+    until: int
+
+
+def fold(state: Registration | None, write: Write | Refusal) -> Registration | None:
+    if isinstance(write, Refusal):
+        return None if state is None else refuse(state, provider_id=write.provider, until=write.until)
+    event = mark(f"e{write.number}")
+    if write.provider is None:
+        return unregister(state, user=write.user, at=write.at, event=event)
+    return register(state, user=write.user or "", provider_id=write.provider, at=write.at, event=event)
+
+
+def owner(arrived: list[Write | Refusal]) -> str | None:
+    """The rules, read off the whole story: sort by time, take the last registration, see whether anything ended it."""
+    first = list(dict.fromkeys(write for write in arrived if isinstance(write, Write)))
+    order = sorted(first, key=lambda write: write.at)
+    places = [place for place, write in enumerate(order) if write.provider is not None]
+    if not places:
+        return None
+    last = order[places[-1]]
+    if any(write.user in (None, last.user) for write in order[places[-1] + 1 :]):
+        return None
+    refusals = [one for one in arrived if isinstance(one, Refusal)]
+    if any(one.provider == last.provider and one.until >= last.at for one in refusals):
+        return None
+    return last.user
+
+
+USERS = st.sampled_from(["han", "leia", "luke"])
+#: Few moments: ties are common.
+TIMES = st.integers(1, 6)
+PROVIDERS = st.integers(1, 2)
+
+
+class AnyInterleaving(RuleBasedStateMachine):
+    """Writes come in any order and again; refusals of either provider fall in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: Registration | None = None
+        self.arrived: list[Write | Refusal] = []
+
+    def _arrive(self, write: Write | Refusal) -> None:
+        self.arrived.append(write)
+        self.state = fold(self.state, write)
+
+    @initialize(user=USERS, at=TIMES, provider=PROVIDERS)
+    def begins_with_a_registration(self, user: str, at: int, provider: int) -> None:
+        self._arrive(Write(0, at, user, provider))
+
+    @rule(user=USERS, at=TIMES, provider=PROVIDERS)
+    def registers(self, user: str, at: int, provider: int) -> None:
+        self._arrive(Write(len(self.arrived), at, user, provider))
+
+    @rule(user=st.none() | USERS, at=TIMES)
+    def unregisters(self, user: str | None, at: int) -> None:
+        self._arrive(Write(len(self.arrived), at, user))
+
+    @rule(provider=PROVIDERS, until=TIMES)
+    def is_refused(self, provider: int, until: int) -> None:
+        self._arrive(Refusal(provider, until))
+
+    @rule(data=st.data())
+    def repeats(self, data: st.DataObject) -> None:
+        # As many writes back as a device remembers of one and the same time.
+        self._arrive(data.draw(st.sampled_from(self.arrived[-MAX_SEEN:])))
+
+    @invariant()
+    def the_owner_is_that_of_the_whole_story(self) -> None:
+        found = self.state.user if self.state and self.state.active else None
+        assert found == owner(self.arrived), self.arrived
+
+    @invariant()
+    def what_is_remembered_is_bounded(self) -> None:
+        if self.state:
+            assert len(self.state.tombstones or ()) <= MAX_TOMBSTONES + 1
+            assert len(self.state.seen) <= MAX_SEEN
+            assert all(at >= self.state.registered_at for at in (self.state.tombstones or {}).values())
+
+
+def test_M2_M5_any_interleaving_finds_the_owner_of_the_whole_story() -> None:
+    run_state_machine_as_test(
+        AnyInterleaving, settings=settings(max_examples=200, stateful_step_count=20, deadline=None)
+    )
+
+
+@pytest.mark.parametrize("order", range(24))
+def test_M5_distinct_times_make_any_order_of_arrival_the_same(order: int) -> None:
+    from itertools import permutations
+
+    story: list[Write | Refusal] = [
+        Write(1, 10, "han", 1),
+        Write(2, 20, "leia", 1),
+        Write(3, 30, "han"),
+        Write(4, 15, None),
+    ]
+    state: Registration | None = None
+    for write in list(permutations(story))[order]:
+        state = fold(state, write)
+    assert state is not None
+    assert (state.user, state.active) == ("leia", True)
+
+
+def test_M3_an_unregistration_by_somebody_else_ends_nothing_and_M4_one_by_nobody_ends_it() -> None:
+    owned = register(None, user="han", provider_id=1, at=10)
+    assert unregister(owned, user="luke", at=11).active
+    assert not unregister(owned, user="han", at=11).active
+    assert not unregister(owned, user=None, at=11).active
+
+
+def test_A3_an_unregistration_that_overtook_its_registration_still_ends_it() -> None:
+    early = unregister(None, user="han", at=20)
+    assert not register(early, user="han", provider_id=1, at=10).active
+    assert register(early, user="leia", provider_id=1, at=10).active
+    assert register(early, user="han", provider_id=1, at=21).active
+
+
+def test_a_refusal_speaks_for_its_own_provider_and_for_registrations_up_to_its_time() -> None:
+    owned = register(None, user="han", provider_id=1, at=10)
+    assert refuse(owned, provider_id=2, until=20).active
+    refused = refuse(owned, provider_id=1, until=20)
+    assert not refused.active
+    assert not register(refused, user="han", provider_id=1, at=20).active
+    assert register(refused, user="han", provider_id=1, at=21).active
+    assert register(refused, user="han", provider_id=2, at=12).active
+    assert refuse(owned, provider_id=1, until=9) is owned
+
+
+def test_more_unregistrations_than_are_remembered_end_rather_too_much_than_too_little() -> None:
+    state: Registration | None = None
+    for n in range(MAX_TOMBSTONES + 3):
+        state = unregister(state, user=f"u{n}", at=100 + n)
+    assert state is not None and state.tombstones is not None
+    assert state.tombstones[ANYONE] == 102
+    assert len(state.tombstones) == MAX_TOMBSTONES + 1
+    assert not register(state, user="u0", provider_id=1, at=99).active
+    assert not register(state, user=f"u{MAX_TOMBSTONES}", provider_id=1, at=110).active
+    assert register(state, user="somebody", provider_id=1, at=110).active
+
+
+def test_a_repeat_of_equal_times_counts_as_its_first_arrival() -> None:
+    first, second = mark("first"), mark("second")
+    state = register(None, user="han", provider_id=1, at=10, event=first)
+    state = register(state, user="leia", provider_id=1, at=10, event=second)
+    assert register(state, user="han", provider_id=1, at=10, event=first) is state
+    assert unregister(state, user="leia", at=10, event=second) is state

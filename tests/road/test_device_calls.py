@@ -1,0 +1,257 @@
+"""Registering and unregistering as calls: what the caller is told, in Python and in any other language."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from producers import AsyncPublisher, EventError, NoReplyError, Publisher, RateLimitError, RefusedError
+from producers.events import FIELD, STREAM, reply_key
+from tests.road.harness import Road, message, token, user_of
+
+
+@contextmanager
+def working(road: Road) -> Iterator[None]:
+    """The intake of a worker, in a thread of its own."""
+    stop = threading.Event()
+
+    def run() -> None:
+        db = road.leadership.acquire()
+        assert db is not None
+        cursor = road.intake.cursor(db)
+        while not stop.is_set():
+            cursor = road.intake.step(db, cursor, wait=0.02)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+Caller = Callable[..., Any]
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def call(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Caller]:
+    """Calls a method of either publisher by its name."""
+    if request.param == "threads":
+        with Publisher(redis_url) as publisher:
+            yield lambda name, **arguments: getattr(publisher, name)(**arguments)
+        return
+    with asyncio.Runner() as runner:
+        aio = AsyncPublisher(redis_url)
+        yield lambda name, **arguments: runner.run(getattr(aio, name)(**arguments))
+        runner.run(aio.close())
+
+
+def test_M1_a_registration_that_was_waited_for_is_in_force(road: Road, call: Caller) -> None:
+    with working(road):
+        call(
+            "register_device",
+            app="demo",
+            user="han",
+            token="AB CD",
+            locale="en-GB",
+            app_version="7.1",
+            attributes={"team": "red"},
+            wait=5.0,
+        )
+    [device] = road.devices.of_user("demo", "han")
+    assert (device.token, device.provider, device.locale, device.app_version, device.attributes) == (
+        "abcd",
+        "apns",
+        "en-GB",
+        "7.1",
+        {"team": "red"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "text"),
+    [
+        pytest.param({"app": "nobody"}, "app", "is not known", id="an unknown app"),
+        pytest.param(
+            {"provider": "fcm"}, "device.provider", "no provider 'fcm'; known: apns", id="an unknown provider"
+        ),
+        pytest.param({"token": "xyz"}, "device.token", "hex digits", id="no APNs token"),
+    ],
+)
+def test_M1_a_refusal_names_the_field_and_changes_nothing(
+    road: Road, call: Caller, change: dict[str, str], field: str, text: str
+) -> None:
+    with working(road), pytest.raises(RefusedError, match=text) as caught:
+        call("register_device", **({"app": "demo", "user": "han", "token": "abcd", "wait": 5.0} | change))
+    assert caught.value.field == field
+    assert road.devices.of_user("demo", "han", retired=True) == []
+
+
+def test_what_breaks_the_contract_is_told_before_anything_is_sent(road: Road, call: Caller) -> None:
+    with pytest.raises(EventError, match=r"device\.token: must not be empty"):
+        call("register_device", app="demo", user="han", token="", wait=5.0)
+    with pytest.raises(EventError, match="wait: expected more than 0"):
+        call("unregister_device", app="demo", token="ab", wait=0)
+    assert road.redis.xlen(STREAM) == 0
+
+
+def test_without_a_worker_the_outcome_is_unknown_and_the_error_says_so(road: Road, call: Caller) -> None:
+    with pytest.raises(NoReplyError, match="takes effect once one reads it"):
+        call("unregister_device", app="demo", token="abcd", wait=0.05)
+    assert road.redis.xlen(STREAM) == 1
+
+
+def test_without_waiting_a_registration_returns_at_once(road: Road, call: Caller) -> None:
+    entry = call("register_device", app="demo", user="han", token="abcd")
+    published: Any = road.redis.xrange(STREAM)
+    assert published[0][0] == entry.encode()
+    road.take()
+    assert len(road.devices.of_user("demo", "han")) == 1
+    assert road.redis.keys("carillon:reply:*") == []
+
+
+def test_A3_an_unregistration_is_in_force_when_the_call_returns(road: Road, call: Caller) -> None:
+    with working(road):
+        call("register_device", app="demo", user="han", token="abcd", wait=5.0)
+        call("unregister_device", app="demo", user="luke", token="abcd")
+        assert len(road.devices.of_user("demo", "han")) == 1, "M3: it is not his"
+        call("unregister_device", app="demo", user="han", token="ABCD")
+        assert road.devices.of_user("demo", "han") == []
+
+
+def test_A3_what_was_expanded_for_the_last_user_rings_nobody_else(road: Road) -> None:
+    """The batch was made before the device changed hands, and is delivered after."""
+    road.member("general", "leia", "han", "luke")
+    road.publish(message())
+    road.take()
+    road.expand()
+    with working(road), Publisher(road.redis_url) as publisher:
+        publisher.unregister_device(app="demo", user="han", token=token("han"))
+        publisher.register_device(app="demo", user="greedo", token=token("luke"), wait=5.0)
+    road.deliver()
+    assert [user_of(n) for n in road.apns.sent] == []
+    assert road.journal.counts("demo")["dropped.device_moved"] == 2
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_S10_an_anonymous_user_has_no_device_and_the_call_is_a_success(road: Road, call: Caller) -> None:
+    with working(road):
+        call("register_device", app="demo", user="han", token="abcd", wait=5.0)
+        call("register_device", app="demo", user="guest-7", token="abcd", anonymous=True, wait=5.0)
+    assert [device.user for device in road.devices.of_user("demo", "han")] == ["han"]
+    assert road.devices.of_user("demo", "guest-7", retired=True) == []
+    assert road.journal.counts("demo")["devices.anonymous"] == 1
+
+
+def test_S10_anonymous_registrations_count_against_the_rate_and_unregistrations_do_not(
+    road: Road, call: Caller
+) -> None:
+    road.save_app(registration_rate=1, registration_burst=2)
+    with working(road):
+        for n in range(2):
+            call("register_device", app="demo", user=f"guest-{n}", token="abcd", anonymous=True, wait=5.0)
+        with pytest.raises(RateLimitError, match="takes 1 registrations a second and 2 at once"):
+            call("register_device", app="demo", user="han", token="abcd", wait=5.0)
+        call("unregister_device", app="demo", user="han", token="abcd")
+    assert road.journal.counts("demo")["devices.over_rate"] == 1
+    [letter] = road.ledger.dead_letters()
+    assert letter.letter.error.startswith("rate limit")
+
+
+def test_a_backlog_is_no_flood(road: Road) -> None:
+    """The rate is that of publishing: what waited while no worker ran is applied whole."""
+    road.save_app(registration_rate=1, registration_burst=1)
+    for second in range(1, 31):
+        document = {
+            "v": 1,
+            "type": "device.registered",
+            "id": f"e{second}",
+            "app": "demo",
+            "at": "2026-11-21T20:00:00Z",
+            "user": f"u{second}",
+            "device": {"token": f"{second:04x}"},
+        }
+        road.redis.xadd(STREAM, {FIELD: json.dumps(document)}, id=f"{second * 1000}-0")
+    road.take()
+    assert road.ledger.dead_letters() == []
+    assert len(road.devices.user_devices("demo", [f"u{n}" for n in range(31)])) == 30
+
+
+@pytest.mark.parametrize(
+    ("document", "answer"),
+    [
+        pytest.param(
+            {"type": "device.registered", "user": "han", "device": {"token": "abcd"}}, {"ok": True}, id="a success"
+        ),
+        pytest.param(
+            {"type": "device.registered", "user": "g", "device": {"token": "abcd"}, "anonymous": True},
+            {"ok": True, "ignored": "anonymous"},
+            id="an anonymous user",
+        ),
+        pytest.param(
+            {"type": "device.registered", "user": "han", "device": {"tokn": "abcd"}},
+            {
+                "ok": False,
+                "code": "refused",
+                "field": "device.tokn",
+                "error": "device.tokn: unknown field; known in device are token, provider, environment, locale,"
+                " app_version, attributes",
+            },
+            id="a misspelt field",
+        ),
+        pytest.param(
+            {"type": "device.unregistered", "device": {"token": "xyz"}},
+            {
+                "ok": False,
+                "code": "refused",
+                "field": "device.token",
+                "error": "device.token: an APNs device token is an even number of hex digits",
+            },
+            id="a bad token",
+        ),
+    ],
+)
+def test_any_language_may_ask_by_a_reply_key(road: Road, document: dict[str, Any], answer: dict[str, Any]) -> None:
+    envelope = {"v": 1, "id": "e", "app": "demo", "at": "2026-11-21T20:00:00Z", "reply": "r-1"}
+    road.redis.xadd(STREAM, {FIELD: json.dumps(envelope | document)})
+    road.take()
+    assert [json.loads(one) for one in road.redis.lrange(reply_key("r-1"), 0, -1)] == [answer]
+    assert 0 < road.redis.ttl(reply_key("r-1")) <= 60
+    assert road.redis.xlen(STREAM) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        pytest.param({"token": "abcd"}, {"ok": True}, id="applied"),
+        pytest.param({"token": "xyz"}, {"ok": False}, id="refused"),
+    ],
+)
+def test_a_leader_that_died_before_answering_is_made_up_for(
+    road: Road, body: dict[str, str], answer: dict[str, Any]
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    document = {"v": 1, "type": "device.registered", "id": "e", "app": "demo", "at": "2026-11-21T20:00:00Z"}
+    road.redis.xadd(STREAM, {FIELD: json.dumps(document | {"user": "han", "device": body, "reply": "r-1"})})
+    replies: Any = road.intake._replies  # the crash: between the commit and the answer
+    send, replies.send = replies.send, die
+    with pytest.raises(Killed):
+        road.take()
+    replies.send = send
+    road.leadership.resign()
+    db = road.leadership.acquire()
+    assert db is not None
+    road.intake.recover(db, road.intake.cursor(db))
+    [told] = road.redis.lrange(reply_key("r-1"), 0, -1)
+    assert json.loads(told)["ok"] is answer["ok"]
+    assert road.redis.xlen(STREAM) == 0

@@ -1,0 +1,122 @@
+"""Device events as calls: what each writes, whether its app's rate allows it, and what its caller is told."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers import events
+from worker.apps import Apps
+from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
+from worker.core.ownership import mark
+from worker.stores.device_writes import DeviceWrite, write_devices
+from worker.stores.ledger import DeadLetter
+from worker.stores.postgres import Connection
+from worker.stores.rates import admitted
+
+DeviceEvent = events.DeviceRegistered | events.DeviceUnregistered
+
+
+class Call(NamedTuple):
+    """A device event that can be taken. `writes` is empty for an anonymous user, whom no device belongs to (S10)."""
+
+    entry: str
+    event: DeviceEvent
+    document: bytes
+    writes: Sequence[DeviceWrite]
+
+
+class _Asking(msgspec.Struct):
+    """As much of a document as it takes to answer it, whatever else is wrong with it."""
+
+    type: str = ""
+    reply: str | None = None
+
+
+_asking: Final = msgspec.json.Decoder(_Asking).decode
+
+
+def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps) -> Call:
+    """The writes that a device event means. Raises `Refused`."""
+    at, event_mark = int(event.at.timestamp() * 1000), mark(event.id)
+    providers = apps.providers_of(event.app)
+    if isinstance(event, events.DeviceUnregistered):
+        forms = token_forms(event.device.token, providers)
+        writes = [DeviceWrite(event.app, token, event.user, at, event=event_mark) for token in forms]
+        return Call(entry, event, document, writes)
+    if event.anonymous:
+        return Call(entry, event, document, ())
+    device = event.device
+    provider = choose_provider(device, event.app, providers)
+    write = DeviceWrite(
+        event.app,
+        stored_token(device.token, provider),
+        event.user,
+        at,
+        provider.id,
+        device.locale,
+        device.attributes,
+        device.app_version,
+        event_mark,
+    )
+    return Call(entry, event, document, (write,))
+
+
+def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> list[DeadLetter]:
+    """Writes what the calls say; returns those over their app's rate. Unregistrations are never refused.
+
+    Runs inside the caller's transaction.
+    """
+    counted = [call for call in calls if isinstance(call.event, events.DeviceRegistered)]
+    limits = _limits({call.event.app for call in counted}, apps)
+    answers = admitted(db, [(call.event.app, int(call.entry.partition("-")[0])) for call in counted], limits)
+    over = {call.entry for call, allowed in zip(counted, answers, strict=True) if not allowed}
+    write_devices(db, [write for call in calls if call.entry not in over for write in call.writes])
+    return [
+        DeadLetter(
+            call.entry, call.event.app, call.event.id, over_rate(call.event.app, *limits[call.event.app]), call.document
+        )
+        for call in counted
+        if call.entry in over
+    ]
+
+
+def counts(calls: Iterable[Call], refused: Iterable[DeadLetter]) -> Mapping[tuple[str, str], int]:
+    """What is worth counting of them, by app and counter."""
+    found = Counter((call.event.app, "devices.anonymous") for call in calls if not call.writes)
+    found.update(
+        (letter.app, "devices.over_rate") for letter in refused if letter.app and letter.error.startswith(OVER_RATE)
+    )
+    return found
+
+
+def reply_id(document: bytes) -> str | None:
+    """Under which id the document's author waits for an answer, if at all; also where the document is refused."""
+    if b'"reply"' not in document:
+        return None
+    try:
+        asking = _asking(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not asking.type.startswith("device.") or not asking.reply or len(asking.reply) > events.MAX_REPLY:
+        return None
+    return asking.reply
+
+
+def answer(error: str | None, *, anonymous: bool = False) -> dict[str, Any]:
+    """The document that the caller gets."""
+    if error is None:
+        return {"ok": True, "ignored": "anonymous"} if anonymous else {"ok": True}
+    if error.startswith(OVER_RATE):
+        return {"ok": False, "code": "rate_limit", "error": error, "field": None}
+    return {"ok": False, "code": "refused", "error": error, "field": error.partition(":")[0]}
+
+
+def _limits(names: Iterable[str], apps: Apps) -> dict[str, tuple[int, int]]:
+    found = {}
+    for name in names:
+        app = apps.app(name)
+        if app is not None and app.registration_rate is not None:
+            found[name] = (app.registration_rate, app.registration_burst)
+    return found

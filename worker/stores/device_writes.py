@@ -1,0 +1,175 @@
+"""Folds registrations and unregistrations into the devices, in bulk, inside the caller's transaction.
+
+Everybody who writes devices holds `lock` to the end of the transaction: whatever a fold was based on is still so when it is
+written, and two that want the same rows in another order cannot wait for each other.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.core.ownership import Registration, register, unregister
+from worker.stores.postgres import Connection
+
+_LOCK: Final = 0x6361_726D
+Key = tuple[str, str]
+
+
+class DeviceWrite(NamedTuple):
+    """A registration, or with `provider_id` None an unregistration (`user` None: whoever owns it). `at` in ms."""
+
+    app: str
+    token: str
+    user: str | None
+    at: int
+    provider_id: int | None = None
+    locale: str | None = None
+    attributes: dict[str, Any] | None = None
+    app_version: str | None = None
+    #: `ownership.mark` of the event's id; 0: none.
+    event: int = 0
+
+
+class Happened(NamedTuple):
+    """A line of a device's history. `what`: registered, taken_over, unregistered, refused, evicted, stale, restored."""
+
+    device: int
+    what: str
+    user: str | None
+    detail: str | None = None
+
+
+def lock(db: Connection) -> None:
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> None:
+    """Applies the writes in their order, then evicts what is over an owner's device cap (S6)."""
+    if not writes:
+        return
+    lock(db)
+    states = _registrations(db, {(write.app, write.token) for write in writes})
+    before = dict(states)
+    story: list[tuple[Key, tuple[str, str | None, str | None]]] = []
+    for write in writes:
+        key = (write.app, write.token)
+        old = states.get(key)
+        new = states[key] = _applied(old, write)
+        if (what := _happened(old, new)) is not None:
+            story.append((key, what))
+    changed = {key: state for key, state in states.items() if state is not before.get(key)}
+    if not changed:
+        return
+    ids = _upsert(db, changed)
+    remember(db, [Happened(ids[key], *what) for key, what in story])
+    evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
+
+
+def remember(db: Connection, happened: Sequence[Happened]) -> None:
+    """Adds to the devices' histories."""
+    if happened:
+        db.execute(
+            "INSERT INTO carillon.device_history (device, what, user_id, detail)"
+            " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])",
+            [list(column) for column in zip(*happened, strict=True)],
+        )
+
+
+def evict(db: Connection, owners: Collection[Key]) -> None:
+    """Ends what these (app, user) have over their app's cap, the oldest registrations first."""
+    if owners:
+        db.execute(
+            # An index scan for each owner, whatever the planner believes: it may have met this table when it was empty.
+            "WITH gone AS (UPDATE carillon.devices SET active = false, retired_reason = 'over_device_cap',"
+            " retired_at = now(), changed_at = now()"
+            " WHERE id = ANY(ARRAY(SELECT beyond.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
+            " JOIN carillon.apps a ON a.name = k.app CROSS JOIN LATERAL (SELECT d.id FROM carillon.devices d"
+            " WHERE d.app = k.app AND d.user_id = k.user_id AND d.active"
+            " ORDER BY d.registered_at DESC, d.id DESC OFFSET a.device_cap) beyond)) RETURNING id, user_id)"
+            " INSERT INTO carillon.device_history (device, what, user_id, detail)"
+            " SELECT id, 'evicted', user_id, 'over_device_cap' FROM gone",
+            [list(column) for column in zip(*sorted(owners), strict=True)],
+        )
+
+
+def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
+    if write.provider_id is None or write.user is None:
+        return unregister(state, user=write.user, at=write.at, event=write.event)
+    return register(
+        state,
+        user=write.user,
+        provider_id=write.provider_id,
+        at=write.at,
+        event=write.event,
+        locale=write.locale,
+        app_version=write.app_version,
+        attributes=write.attributes,
+    )
+
+
+def _happened(old: Registration | None, new: Registration) -> tuple[str, str | None, str | None] | None:
+    """What to remember of a step. A registration that only says the same again is none."""
+    if old is new:
+        return None
+    was = old.user if old is not None and old.active else None
+    if new.active and new.user != was:
+        return ("registered", new.user, None) if was is None else ("taken_over", new.user, f"from {was}")
+    if new.active and old is not None and new.provider_id != old.provider_id:
+        return "registered", new.user, "with another provider"
+    return ("unregistered", was, None) if was is not None and not new.active else None
+
+
+def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
+    rows = db.execute(
+        b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at, d.active, d.locale, d.app_version,"
+        b" d.attributes, d.tombstones, d.refusals, d.seen"
+        b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
+        [list(column) for column in zip(*sorted(keys), strict=True)],
+    )
+    return {(row[0], row[1]): Registration(*(*row[2:11], tuple(row[11] or ()))) for row in rows}
+
+
+def _upsert(db: Connection, states: dict[Key, Registration]) -> dict[Key, int]:
+    rows = db.execute(
+        b"INSERT INTO carillon.devices AS d"
+        b" (app, token, user_id, provider_id, registered_at, active, locale, app_version, attributes, tombstones,"
+        b" refusals, seen)"
+        b" SELECT app, token, user_id, provider_id, registered_at, active, locale, app_version, attributes::jsonb,"
+        b" tombstones::jsonb, refusals::jsonb, seen::bigint[]"
+        b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::boolean[], %s::text[],"
+        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
+        b" (app, token, user_id, provider_id, registered_at, active, locale, app_version, attributes, tombstones,"
+        b" refusals, seen)"
+        b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
+        b" registered_at = excluded.registered_at, active = excluded.active, locale = excluded.locale,"
+        b" app_version = excluded.app_version, attributes = excluded.attributes, tombstones = excluded.tombstones,"
+        b" refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
+        b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
+        b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
+        b" doubted_at = CASE WHEN excluded.registered_at > d.registered_at THEN NULL ELSE d.doubted_at END"
+        b" RETURNING app, token, id",
+        [list(column) for column in zip(*(_row(key, state) for key, state in sorted(states.items())), strict=True)],
+    )
+    return {(app, token): id for app, token, id in rows}
+
+
+def _row(key: Key, s: Registration) -> tuple[Any, ...]:
+    seen = "{" + ",".join(map(str, s.seen)) + "}" if s.seen else None
+    return (
+        *key,
+        s.user,
+        s.provider_id,
+        s.registered_at,
+        s.active,
+        s.locale,
+        s.app_version,
+        _json(s.attributes),
+        _json(s.tombstones),
+        _json(s.refusals),
+        seen,
+    )
+
+
+def _json(value: object) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None
