@@ -125,8 +125,7 @@ def _compile(environment: _Environment, source: str, tree: nodes.Template) -> Ca
         and inner.startswith("{{")
         and inner.endswith("}}")
     ):
-        expression = environment.compile_expression(inner[2:-2].strip("-+"), undefined_to_none=True)
-        return expression
+        return environment.compile_expression(inner[2:-2].strip("-+"), undefined_to_none=True)
     template = environment.from_string(source)
     return template.render
 
