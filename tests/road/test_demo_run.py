@@ -56,7 +56,7 @@ def start(temporary: Path, *more: str) -> subprocess.Popen[str]:
 
 def finish(demo: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
     try:
-        out, shown = demo.communicate(timeout=90)
+        out, shown = demo.communicate(timeout=150)
     except subprocess.TimeoutExpired:
         demo.terminate()
         out, shown = demo.communicate(timeout=60)
