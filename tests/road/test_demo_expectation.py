@@ -114,8 +114,7 @@ def test_of_a_message_to_the_channel(of, rings, skipped):
 
 
 def test_every_phone_of_a_user_rings():
-    of = world(said(1))
-    of = replace(of, phones=[phone("bob"), phone("bob", 2)])
+    of = replace(world(said(1)), phones=[phone("bob"), phone("bob", 2)], _owned={})
     assert [one.token for one in last(of).rings["bob"]] == ["bob-1", "bob-2"]
 
 

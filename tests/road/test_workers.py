@@ -1,7 +1,10 @@
 """Real Celery workers between a producer and a simulator: everything arrives, once, also when things go away and come back."""
 
+import json
 import os
 import signal
+import socket
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -112,6 +115,34 @@ def test_no_token_and_no_text_in_what_workers_say(fleet):
     assert "secret rendezvous" not in said
     assert token("han") not in said
     assert "PRIVATE KEY" not in said
+
+
+def test_flower_shows_what_tasks_are_about_and_no_token_and_no_text(fleet):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    fleet.start("flower", "--port", str(port))
+    wait_until(lambda: asked(port, "/healthcheck") == b"OK")
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
+    wait_until(lambda: b"'accepted': 1" in asked(port, "/api/tasks"))
+    shown = asked(port, "/api/tasks") + asked(port, "/tasks")
+    tasks = {
+        task["name"]: task for task in json.loads(asked(port, "/api/tasks")).values() if "accepted" in task["result"]
+    }
+    assert tasks["carillon.deliver"]["kwargs"] == "{'lane': 'urgent'}"
+    for secret in ("secret rendezvous", token("han"), "PRIVATE KEY"):
+        assert secret.encode() not in shown
+
+
+def asked(port: int, path: str) -> bytes:
+    """What Flower answers, or nothing while it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            body: bytes = answer.read()
+            return body
+    except OSError:
+        return b""
 
 
 def test_a_celery_user_may_publish_by_calling_the_task(fleet, redis_url):
