@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 
 from producers import events as ev
 from tests.apns.push_certificates import NOW, p12, push_certificate
@@ -177,10 +178,11 @@ def test_recent_messages_are_bounded_in_number_size_and_time(redis_url, road):
     assert 0 < road.redis.ttl(key) <= 2 * recent.DAY
 
 
-def test_S13_a_provider_with_a_certificate_delivers(channel):
+def test_S13_a_provider_with_a_certificate_delivers(channel, tmp_path):
     days = (datetime.now(UTC) - NOW).days + 300
     certificate, key = push_certificate(uid="io.carillon.demo", days=days)
-    with SimulatorThread(Settings(topics=("io.carillon.demo",))) as simulator:
+    (trusted := tmp_path / "client.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    with SimulatorThread(Settings(topics=("io.carillon.demo",), client_ca=str(trusted))) as simulator:
         stored = Provider(
             channel.provider.id,
             "demo",
@@ -190,7 +192,8 @@ def test_S13_a_provider_with_a_certificate_delivers(channel):
             host="localhost",
             port=simulator.port,
             ca=simulator.ca_pem,
-            certificate=p12((certificate, key)),
+            certificate=p12((certificate, key), BestAvailableEncryption(b"secret")),
+            certificate_password="secret",
         )
         channel.registry.save_provider(stored)
         sender = Sender()
@@ -198,9 +201,7 @@ def test_S13_a_provider_with_a_certificate_delivers(channel):
         channel.publish(message())
         channel.run()
         sender.close()
-        refused = [entry.reason for entry in simulator.refused]
-    # This simulator trusts no client certificates; that it asks for a token shows that none was sent.
-    assert refused == ["MissingProviderToken"] * 3
+        assert sorted(entry.token for entry in simulator.accepted) == sorted(token(u) for u in ("han", "luke", "rey"))
 
 
 def test_one_credential_that_cannot_be_read_stops_no_other(road, caplog):
