@@ -125,9 +125,28 @@ def _compile(environment: _Environment, source: str, tree: nodes.Template) -> Ca
         and inner.startswith("{{")
         and inner.endswith("}}")
     ):
+        if (path := _plain_path(output.nodes[0])) is not None:
+            return lambda context: _looked_up(context, path)
         return environment.compile_expression(inner[2:-2].strip("-+"), undefined_to_none=True)
     template = environment.from_string(source)
     return template.render
+
+
+def _plain_path(node: nodes.Node) -> list[Any] | None:
+    """The keys of `message.data.n`: most strings are that, and looking up costs a fraction of asking jinja2."""
+    path: list[Any] = []
+    while isinstance(node, nodes.Getattr):
+        path.append(node.attr)
+        node = node.node
+    return [node.name, *reversed(path)] if isinstance(node, nodes.Name) else None
+
+
+def _looked_up(context: Any, path: list[Any]) -> Any:
+    for key in path:
+        if not isinstance(context, dict) or key not in context:
+            return None
+        context = context[key]
+    return context
 
 
 def _check(tree: nodes.Template) -> None:
