@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from producers.events import FIELD, STREAM
+
 if TYPE_CHECKING:
+    from worker.runtime import Runtime
     from worker.stores.ledger import Ledger, StoredLetter
 
 _JSON = typer.Option("--json", help="One JSON object a line.")
@@ -56,8 +59,43 @@ def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[b
     typer.echo(f"\n{_indented(document)}")
 
 
+@dead_letters.command("retry", epilog="Example: carillon dead-letters retry 12")
+def _retry(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Publish one once more, after what was wrong is mended: an app created, a provider named, a fault fixed."""
+    with _runtime() as runtime:
+        letter = _known(runtime.ledger, id).letter
+        if letter.app is not None and letter.event_id is not None:
+            runtime.ledger.forget_message(letter.app, letter.event_id)
+        runtime.redis.xadd(STREAM, {FIELD: letter.document})
+        runtime.ledger.drop_letter(id)
+    typer.echo(f"{id} is published once more")
+
+
+@dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12")
+def _drop(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Forget one for good."""
+    with _ledger() as ledger:
+        _known(ledger, id)
+        ledger.drop_letter(id)
+    typer.echo(f"{id} is dropped")
+
+
+def _known(ledger: "Ledger", id: int) -> "StoredLetter":
+    letter = ledger.dead_letter(id)
+    if letter is None:
+        typer.echo(f"carillon: there is no dead letter {id}", err=True)
+        raise typer.Exit(2)
+    return letter
+
+
 @contextmanager
 def _ledger() -> "Iterator[Ledger]":
+    with _runtime() as runtime:
+        yield runtime.ledger
+
+
+@contextmanager
+def _runtime() -> "Iterator[Runtime]":
     from config.settings import get_settings
     from worker.embedded import engines
     from worker.runtime import Runtime
@@ -66,7 +104,7 @@ def _ledger() -> "Iterator[Ledger]":
     with engines(settings) as urls:
         runtime = Runtime(settings, urls)
         try:
-            yield runtime.ledger
+            yield runtime
         finally:
             runtime.close()
 

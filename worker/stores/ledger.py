@@ -120,6 +120,16 @@ class Ledger:
         with self._pool.connection() as db:
             add_dead_letters(db, [letter])
 
+    def drop_letter(self, id: int) -> bool:
+        """Forgets what was set aside; False where there is no such letter."""
+        with self._pool.connection() as db:
+            return db.execute("DELETE FROM carillon.dead_letters WHERE id = %s", (id,)).rowcount == 1
+
+    def forget_message(self, app: str, event_id: str) -> None:
+        """Makes way for an event that is published once more under its id: what is known of it would refuse it."""
+        with self._pool.connection() as db:
+            db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
+
     def prune(self, days: int, *, limit: int = 10_000) -> int:
         """Forgets accounts and messages older than `days`, at most `limit` of each; returns how many went."""
         gone = 0

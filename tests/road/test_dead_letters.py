@@ -1,0 +1,60 @@
+"""Dead letters through the command line: listed, shown, published once more, dropped."""
+
+import os
+import subprocess
+import sys
+
+from cryptography.fernet import Fernet
+from msgspec.structs import replace
+
+from producers import events as ev
+from tests.road.harness import message, user_of
+from worker.core.model import AppSettings
+from worker.stores.ledger import DeadLetter
+
+
+def carillon(postgres_url: str, redis_url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    given = {
+        "CARILLON_POSTGRES_URL": postgres_url,
+        "CARILLON_REDIS_URL": redis_url,
+        "CARILLON_SECRET_KEYS": Fernet.generate_key().decode(),
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")}
+    command = [sys.executable, "-m", "worker.cli", "dead-letters", *words]
+    return subprocess.run(command, env=kept | given, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_was_set_aside_rings_once_its_fault_is_mended(road, postgres_url, redis_url):
+    road.member("general", "leia", "han")
+    early = replace(message(id="e1"), app="tomorrow", recipients=["han"])
+    road.publish(ev.encode(early), b"{")
+    road.run()
+    assert "tomorrow" in carillon(postgres_url, redis_url, "list").stdout
+    road.registry.save_app(AppSettings("tomorrow"))
+    ids = {one.letter.event_id: one.id for one in road.ledger.dead_letters()}
+    done = carillon(postgres_url, redis_url, "retry", str(ids["e1"]))
+    assert done.returncode == 0, done.stderr
+    road.run()
+    road.account("e1")
+    assert road.ledger.of_event("tomorrow", "e1")["page:0"]["skipped"] == {"no_device": ["han"]}
+    assert carillon(postgres_url, redis_url, "drop", str(ids[None])).returncode == 0
+    assert road.ledger.dead_letters() == []
+    assert carillon(postgres_url, redis_url, "drop", str(ids[None])).returncode == 2
+
+
+def test_a_message_whose_expansion_failed_is_not_refused_as_a_repeat(road, postgres_url, redis_url):
+    """It was recorded before it failed: the retry must get past its own id."""
+    road.member("general", "leia", "han")
+    road.publish(message(id="e1"))
+    road.take()
+    [opened] = road.journal.take_messages("urgent", 10)
+    road.ledger.set_aside(letter_of(opened))
+    road.journal.abandon(opened.entry)
+    assert road.run() == []
+    [stored] = road.ledger.dead_letters()
+    assert carillon(postgres_url, redis_url, "retry", str(stored.id)).returncode == 0
+    assert [user_of(n) for n in road.run()] == ["han"]
+
+
+def letter_of(opened):
+    return DeadLetter(opened.entry, "demo", "e1", "expansion failed: TypeError", opened.document)
