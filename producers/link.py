@@ -38,9 +38,7 @@ def translated(fault: Exception) -> AwayError | PublishError:
     if isinstance(fault, exceptions.OutOfMemoryError) or "OOM command" in text:
         return BackPressureError("Redis has no memory left (maxmemory): see that workers keep up, or give it more")
     if isinstance(fault, exceptions.AuthenticationError | exceptions.AuthorizationError | exceptions.NoPermissionError):
-        return PublishError(
-            f"Redis refuses this user: {text}. It needs XADD, XLEN, EVAL, SET, DEL and BRPOP on carillon:*"
-        )
+        return PublishError(f"Redis refuses this user: {text}. docs/security.md has the user that is needed")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return PublishError("Redis' certificate is not trusted: see ssl_ca_certs in the URL, and the host's name in it")
     if isinstance(fault, _COME_AGAIN) or text.startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")):

@@ -15,11 +15,21 @@ MAX_BACKLOG: Final = 1_000_000
 #: Seconds for which one call may keep a user online.
 MAX_ONLINE: Final = 7 * 24 * 3600
 
-# KEYS[1]: the stream. ARGV[1]: the longest backlog; the others: documents. Answers their entry ids, or the length of
-# the backlog. A script runs whole or not at all, so a chunk is never half written and its events keep their order.
+#: Percent of Redis' `maxmemory` at which publishing is refused. The rest is for workers, whose batches need room before
+#: they can take anything off the stream.
+FULL: Final = 80
+
+# KEYS[1]: the stream. ARGV[1]: the longest backlog; the others: documents. Answers their entry ids, or the length of the
+# backlog, or below zero how many percent of its memory Redis uses. A script runs whole or not at all, so a chunk is never
+# half written and its events keep their order. A user that may not ask for INFO is refused only when Redis is full.
 _SCRIPT: Final = f"""
 local length = redis.call('XLEN', KEYS[1])
 if length >= tonumber(ARGV[1]) then return length end
+local memory = redis.pcall('INFO', 'memory')
+if type(memory) == 'string' then
+  local used, most = string.match(memory, 'used_memory:(%d+)'), tonumber(string.match(memory, 'maxmemory:(%d+)'))
+  if most and most > 0 and used / most * 100 >= {FULL} then return -math.min(100, math.floor(used / most * 100)) end
+end
 local ids = {{}}
 for i = 2, #ARGV do ids[i - 1] = redis.call('XADD', KEYS[1], '*', '{FIELD}', ARGV[i]) end
 return ids
@@ -55,6 +65,10 @@ def await_reply(id: str, seconds: float) -> bytes:
 
 def entries(answer: Any) -> list[str]:
     """The entry ids in an answer, or `BackPressureError` where it tells of a backlog."""
+    if isinstance(answer, int) and answer < 0:
+        raise BackPressureError(
+            f"Redis has filled {-answer} % of its maxmemory: see that workers keep up, or give it more"
+        )
     if isinstance(answer, int):
         raise BackPressureError(
             f"{answer:,} events wait on {STREAM} already: see that workers run and keep up, and publish again later"

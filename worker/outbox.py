@@ -30,7 +30,7 @@ _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
 class BacklogError(Exception):
-    """The stream is as long as it may be; the transaction is undone and the rows wait where they are."""
+    """The stream or Redis is as full as it may be; the transaction is undone and the rows wait where they are."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Relay:
         except Overtaken:
             return True
         except BacklogError as fault:
-            log.warning("outbox waits, the stream is too long", extra=again | {"backlog": str(fault)})
+            log.warning("outbox waits, there is no room on the stream", extra=again | {"full": str(fault)})
             return False
         except _UNAVAILABLE as fault:
             log.warning("outbox waits, an engine is away", extra=again | {"fault": type(fault).__name__})
@@ -102,9 +102,9 @@ class Relay:
             rows = self._outbox.waiting(self._pace.batch)
             good, errors = _judged(rows)
             if good:
-                backlog = stream.move([(f"{row.id}.{row.version}", checked) for row, checked in good])
-                if backlog is not None:
-                    raise BacklogError(str(backlog))
+                full = stream.move([(f"{row.id}.{row.version}", checked) for row, checked in good])
+                if full is not None:
+                    raise BacklogError(full)
             self._outbox.moved([row.id for row, _ in good], keep=self._pace.keep_hours > 0)
             self._outbox.set_aside(errors)
         self._moved += len(good)

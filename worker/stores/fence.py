@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from producers.events import STREAM
+from producers.wire import FULL
 from worker.stores.redis import Redis, connect
 
 _KEY: Final = "carillon:outbox:"
@@ -48,19 +49,21 @@ class Fence:
             self._redis.hset(self._key, "holder", holder)
             self._holder = holder
 
-    def move(self, rows: Sequence[tuple[str, bytes]]) -> int | None:
+    def move(self, rows: Sequence[tuple[str, bytes]]) -> str | None:
         """Puts the documents of (row, document) on the stream, in order; all are there when it returns None.
 
-        Returns the length of the stream, with nothing written, where that is too long already. Raises `Overtaken`.
+        Returns why not, with nothing written, where the stream or Redis is too full. Raises `Overtaken`.
         """
         # After a failure nobody knows what was done, or will be: the next try is another holder's.
         holder, self._holder = self._holder, None
         parts = [part for row in rows for part in row]
-        answer: Any = self._script(keys=[STREAM, self._key], args=[holder or "", self._max_backlog, *parts])
+        answer: Any = self._script(keys=[STREAM, self._key], args=[holder or "", self._max_backlog, FULL, *parts])
         if answer == b"stale":
             raise Overtaken
         self._holder = holder
-        return answer if isinstance(answer, int) else None
+        if isinstance(answer, int):
+            return f"{answer} entries" if answer > 0 else f"memory {-answer} % full"
+        return None
 
     def close(self) -> None:
         self._redis.close()
