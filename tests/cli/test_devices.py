@@ -1,0 +1,71 @@
+"""`carillon push device` and `carillon devices`, over the real stream with an intake at work."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.road.harness import Road
+from tests.road.test_device_calls import working
+
+
+@pytest.fixture
+def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
+    made = Road(postgres_url, redis_url)
+    with working(made):
+        yield made
+    made.close()
+
+
+def test_S16_a_device_is_added_listed_and_deleted(road: Road, cli: Cli) -> None:
+    said = cli.json("push", "device", "add", "--user", "han", "--token", "AB" * 32, "--locale", "en-GB")
+    assert said == {"app": "demo", "user": "han", "added": True}
+    [listed] = cli.json("push", "device", "get", "--user", "han")
+    assert (listed["token"], listed["active"], listed["locale"]) == ("ab" * 32, True, "en-GB")
+    assert "ababab…abab" in cli.ok("push", "device", "get", "--user", "han")
+    assert cli.ok("push", "device", "delete", "--token", "ab" * 32) == "deleted\n"
+    assert cli.json("push", "device", "get", "--user", "han") == []
+    assert cli.ok("push", "device", "get", "--user", "han") == "han has no device\n"
+
+
+def test_push_device_history_tells_what_happened(road: Road, cli: Cli) -> None:
+    cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
+    cli.ok("push", "device", "add", "--user", "leia", "--token", "abcd")
+    told = cli.json("push", "device", "history", "--token", "ABCD")
+    assert [line["what"] for line in told["history"]] == ["taken_over", "registered"]
+    assert "taken_over" in cli.ok("push", "device", "history", "--id", told["device"]["id"])
+
+
+def test_devices_restore_undoes_refusals(road: Road, cli: Cli) -> None:
+    cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
+    [device] = road.devices.of_user("demo", "han")
+    later = int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
+    road.devices.retire(road.provider.id, [(device.id, later, "Unregistered")])
+    counted = cli.json("devices", "restore", "--since", "1h", "--dry-run")
+    assert counted == {"restored": 0, "restorable": 1, "by_reason": {"Unregistered": 1}}
+    assert "1 devices restored" in cli.ok("devices", "restore", "--since", "2020-01-01T00:00Z", "--app", "demo")
+    assert [d.user for d in road.devices.of_user("demo", "han")] == ["han"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(("push", "device", "add", "--user", "han", "--token", "xyz"), "even number of hex", id="a token"),
+        pytest.param(
+            ("push", "device", "add", "--user", "han", "--token", "ab", "--provider", "fcm"),
+            "no provider 'fcm'",
+            id="a provider",
+        ),
+        pytest.param(("push", "device", "get", "--user", "han", "--app", "nope"), "no app 'nope'", id="an app"),
+        pytest.param(("push", "device", "history"), "either --id or --token", id="neither of two"),
+        pytest.param(("push", "device", "history", "--token", "ab"), "no such device", id="a device"),
+        pytest.param(("devices", "restore", "--since", "yesterday"), "--since: expected how long ago", id="a time"),
+        pytest.param(("devices", "restore", "--since", "2026-11-21"), "no offset from UTC", id="a time without offset"),
+    ],
+)
+def test_bad_input_gives_one_message_and_exit_code_2(
+    road: Road, cli: Cli, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in cli.refused(*arguments)
+    assert road.devices.of_user("demo", "han", retired=True) == []

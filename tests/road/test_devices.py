@@ -1,0 +1,264 @@
+"""The registry of devices over time: evicted, refused, quarantined and restored, stale, forgotten; and its history."""
+
+import random
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from producers import events as ev
+from tests.core.test_ownership import Refusal, Write, owner
+from tests.road.harness import START, Road, message, stamp, token
+from worker.core.model import Answer
+from worker.core.ownership import mark
+from worker.stores.device_writes import DeviceWrite, write_devices
+from worker.stores.postgres import transaction
+
+REGISTERED = int(START.timestamp() * 1000)
+AGES_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def registered(user: str, text: str, seconds: float = 0.0, **more: object) -> ev.DeviceRegistered:
+    return ev.DeviceRegistered(**stamp(seconds), user=user, device=ev.Device(token=text, **more))  # type: ignore[arg-type]
+
+
+def unregistered(text: str, user: str | None = None, seconds: float = 1.0) -> ev.DeviceUnregistered:
+    return ev.DeviceUnregistered(**stamp(seconds), user=user, device=ev.DeviceToken(token=text))
+
+
+def active(road: Road) -> set[str]:
+    with road.pool.connection() as db:
+        return {user for (user,) in db.execute("SELECT user_id FROM carillon.devices WHERE active")}
+
+
+def story(road: Road, text: str) -> list[str]:
+    id = road.devices.device_by_token("demo", [text])
+    assert id is not None
+    return [line.what for line in road.devices.history(id)][::-1]
+
+
+def sql(road: Road, statement: str) -> None:
+    with road.pool.connection() as db:
+        db.execute(statement.encode())
+
+
+def test_M6_a_device_has_a_provider_not_just_a_token(road: Road) -> None:
+    sandbox = road.add_provider("sandbox", environment="sandbox")
+    road.publish(registered("han", "aa", provider="sandbox"), registered("han", "bb", environment="production"))
+    road.take()
+    assert {d.token: d.provider for d in road.devices.of_user("demo", "han")} == {"aa": sandbox.name, "bb": "apns"}
+
+
+def test_the_history_tells_what_changed_and_not_every_repeated_registration(road: Road) -> None:
+    road.publish(registered("han", "aa", 1), registered("han", "aa", 2), registered("leia", "aa", 3))
+    road.take()
+    road.publish(unregistered("aa", "han", 4), unregistered("aa", None, 5), registered("han", "aa", 6))
+    road.take()
+    assert story(road, "aa") == ["registered", "taken_over", "unregistered", "registered"]
+
+
+def test_S6_an_evicted_device_is_told_in_its_history(road: Road) -> None:
+    road.save_app(device_cap=1)
+    road.publish(registered("han", "aa", 1), registered("han", "bb", 2))
+    road.take()
+    assert [d.token for d in road.devices.of_user("demo", "han")] == ["bb"]
+    assert story(road, "aa") == ["registered", "evicted"]
+
+
+def test_P1_attributes_are_queried_by_their_index(road: Road) -> None:
+    road.publish(
+        registered("han", "aa", attributes={"team": "red"}), registered("leia", "bb", attributes={"team": "blue"})
+    )
+    road.take()
+    with road.pool.connection() as db, db.transaction():
+        db.execute("SET LOCAL enable_seqscan = off")
+        plan = db.execute(
+            """EXPLAIN SELECT user_id FROM carillon.devices WHERE active AND attributes @> '{"team": "red"}'"""
+        ).fetchall()
+        found = db.execute("""SELECT user_id FROM carillon.devices WHERE active AND attributes @> '{"team": "red"}'""")
+        assert found.fetchall() == [("han",)]
+    assert "devices_attributes" in str(plan)
+
+
+def test_A3_a_refusal_by_one_provider_leaves_a_registration_with_another(road: Road) -> None:
+    """The 410 of the old provider is under way while the device registers with a new one, its clock a little behind."""
+    road.add_provider("other")
+    road.publish(registered("han", "aa", provider="apns"))
+    road.take()
+    [device] = road.devices.of_user("demo", "han")
+    road.publish(registered("han", "aa", 1, provider="other"))
+    road.take()
+    assert road.devices.retire(road.provider.id, [(device.id, REGISTERED + 60_000, "Unregistered")]) == 0
+    road.publish(registered("han", "aa", 2, provider="apns"))
+    road.take()
+    assert active(road) == set(), "but its word stands for the registration with itself that is older"
+
+
+def mass(road: Road, share: float, users: int = 300) -> list[str]:
+    """A channel of which so many devices are answered 410."""
+    names = [f"u{n:03}" for n in range(users)]
+    road.save_app(member_cap=None)
+    road.member("general", "leia", *names)
+    for user in names[: int(users * share)]:
+        road.apns.answers[token(user)] = [Answer(410, "Unregistered", REGISTERED + 1)]
+    return names
+
+
+def test_a_flood_of_410s_empties_no_registry_and_raises_an_alarm(road: Road, caplog: pytest.LogCaptureFixture) -> None:
+    names = mass(road, 0.9)
+    road.publish(message())
+    road.run()
+    assert active(road) == {"leia", *names}
+    assert road.journal.counts("demo")["dropped.mass_gone"] == 270
+    assert any(record.levelname == "ERROR" for record in caplog.records)
+
+
+def test_410s_in_usual_numbers_retire(road: Road) -> None:
+    names = mass(road, 0.3)
+    road.publish(message())
+    road.run()
+    assert active(road) == {"leia", *names[90:]}
+
+
+def test_a_doubted_device_is_retired_when_it_is_refused_again_a_day_later(road: Road) -> None:
+    names = mass(road, 1.0)
+    road.publish(message())
+    road.run()
+    sql(road, "UPDATE carillon.devices SET doubted_at = doubted_at - interval '25 hours'")
+    sql(
+        road,
+        "INSERT INTO carillon.device_use SELECT id, current_date FROM carillon.devices WHERE user_id = 'u000'",
+    )
+    road.redis.delete(*road.redis.keys("carillon:answers:*"))
+    road.publish(message(id="e2"))
+    road.run()
+    assert active(road) == {"leia", names[0]}, "one that took a push in between is doubted anew"
+
+
+@pytest.mark.parametrize("reason", ["Unregistered", "BadDeviceToken"])
+def test_what_was_refused_is_in_quarantine_and_restored(road: Road, reason: str) -> None:
+    road.member("general", "leia", "han", "luke", "lando", "rey")
+    road.take()
+    ids = {user: road.devices.device_by_token("demo", [token(user)]) or 0 for user in ("han", "luke", "lando", "rey")}
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    assert road.devices.retire(road.provider.id, [(id, REGISTERED + 5, reason) for id in ids.values()]) == 4
+    road.publish(unregistered(token("luke"), "luke"), unregistered(token("lando")), registered("kylo", token("rey"), 9))
+    road.take()
+    assert road.devices.restore(before, dry_run=True) == {reason: 1}
+    assert active(road) == {"leia", "kylo"}
+    assert road.devices.restore(before, app="demo", reason=reason) == {reason: 1}
+    assert road.devices.restore(before) == {}
+    assert active(road) == {"leia", "kylo", "han"}, "who was unregistered or handed on since is not brought back"
+    assert story(road, token("han")) == ["registered", "refused", "restored"]
+    assert road.devices.restore(datetime.now(UTC) + timedelta(hours=1)) == {}
+
+
+def test_an_evicted_device_is_restored_only_by_name_and_never_over_the_cap(road: Road) -> None:
+    road.save_app(device_cap=1)
+    road.publish(registered("han", "aa", 1), registered("han", "bb", 2))
+    road.take()
+    assert road.devices.restore(AGES_AGO) == {}
+    assert road.devices.restore(AGES_AGO, reason="over_device_cap") == {"over_device_cap": 1}
+    assert [d.token for d in road.devices.of_user("demo", "han")] == ["bb"]
+
+
+def test_the_last_accepted_push_is_noted_once_a_day(road: Road) -> None:
+    road.member("general", "leia", "han")
+    road.publish(message(id="e1"), message(id="e2"))
+    road.run()
+    road.account("e1")
+    [device] = road.devices.of_user("demo", "han")
+    assert device.last_accepted_at is not None
+    assert device.last_accepted_at.date() == datetime.now(UTC).date()
+    with road.pool.connection() as db:
+        [(rows,)] = db.execute("SELECT count(*) FROM carillon.device_use").fetchall()
+    assert rows == 1
+
+
+def test_stale_devices_are_kept_unless_an_app_says_how_long_and_then_counted(road: Road) -> None:
+    road.publish(*(registered(user, f"{n:02x}") for n, user in enumerate(("han", "luke", "rey"))))
+    road.take()
+    sql(road, f"UPDATE carillon.devices SET registered_at = {int(AGES_AGO.timestamp() * 1000)} WHERE user_id <> 'rey'")
+    sql(road, "INSERT INTO carillon.device_use SELECT id, current_date FROM carillon.devices WHERE user_id = 'luke'")
+    assert road.upkeep.prune(30) == {"stale": 0, "forgotten": 0, "history": 0}
+    road.save_app(stale_days=3650 // 10)
+    sql(road, "UPDATE carillon.devices SET registered_at = extract(epoch FROM now()) * 1000 WHERE user_id = 'rey'")
+    road.redis.delete("carillon:devices:walk")
+    assert road.upkeep.prune(30)["stale"] == 1
+    assert active(road) == {"luke", "rey"}
+    assert road.journal.counts("demo")["devices.stale"] == 1
+    assert road.devices.restore(AGES_AGO) == {}
+    assert road.devices.restore(AGES_AGO, reason="stale") == {"stale": 1}
+
+
+def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(road: Road) -> None:
+    road.publish(*(registered(f"u{n}", f"{n:02x}") for n in range(10)))
+    road.publish(*(unregistered(f"{n:02x}") for n in range(0, 20, 2)))
+    road.take()
+    assert road.upkeep.prune(30, bite=4)["forgotten"] == 0
+    sql(road, "UPDATE carillon.devices SET changed_at = now() - interval '31 days'")
+    road.redis.delete("carillon:devices:walk")
+    went = [road.upkeep.prune(30, bite=4)["forgotten"] for _ in range(5)]
+    assert sum(went) == 10
+    assert max(went) <= 4
+    assert active(road) == {f"u{n}" for n in range(1, 10, 2)}
+
+
+Steps = list[tuple[str, Write | Refusal]]
+USERS = st.sampled_from(["han", "leia", "luke"])
+TOKENS = st.sampled_from(["aa", "bb"])
+TIMES = st.integers(1, 40)
+WRITES = st.builds(Write, st.just(0), TIMES, USERS, st.integers(1, 2)) | st.builds(
+    Write, st.just(0), TIMES, st.none() | USERS
+)
+STEPS = st.lists(st.tuples(TOKENS, WRITES | st.builds(Refusal, st.integers(1, 2), TIMES)), max_size=24)
+
+
+def apply(road: Road, text: str, step: Write | Refusal) -> None:
+    if isinstance(step, Refusal):
+        if (id := road.devices.device_by_token("demo", [text])) is not None:
+            road.devices.retire(step.provider, [(id, step.until, "Unregistered")])
+        return
+    event = mark(f"e{step.number}")
+    with transaction(road.pool) as db:
+        write_devices(db, [DeviceWrite("demo", text, step.user, step.at, step.provider, event=event)])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=STEPS, seed=st.integers(0, 2**16))
+def test_M2_M5_several_workers_find_the_owner_whatever_the_order(
+    road: Road, steps: list[tuple[str, Write | Refusal]], seed: int
+) -> None:
+    """Writes of distinct times, each of them twice, dealt out to three threads with connections of their own."""
+    sql(road, "TRUNCATE carillon.devices, carillon.device_history")
+    by_time = {(text, step.until if isinstance(step, Refusal) else step.at): (text, step) for text, step in steps}
+    distinct = [
+        (text, step if isinstance(step, Refusal) else replace(step, number=n))
+        for n, (text, step) in enumerate(by_time.values())
+    ]
+    known = [(text, Write(5000 + n, 0, "nobody", 9)) for n, text in enumerate(("aa", "bb"))]
+    for text, first in known:
+        apply(road, text, first)
+    dealt = random.Random(seed).sample(distinct * 2, len(distinct) * 2)
+    faults: list[BaseException] = []
+
+    def work(part: int) -> None:
+        try:
+            for text, step in dealt[part::3]:
+                apply(road, text, step)
+        except BaseException as fault:  # noqa: BLE001  # told by the test's own thread
+            faults.append(fault)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    with road.pool.connection() as db:
+        found: dict[str, str] = dict(db.execute("SELECT token, user_id FROM carillon.devices WHERE active").fetchall())
+    for text in ("aa", "bb"):
+        assert found.get(text) == owner([step for t, step in known + distinct if t == text]), (text, steps)

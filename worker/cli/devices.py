@@ -1,0 +1,196 @@
+"""`carillon push device`: a user's devices, one by one; `carillon devices`: all of them, when something went wrong."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from worker.cli._desk import Row, app_named, desk, refuse, say, table
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+    from worker.stores.devices import StoredDevice
+
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+device_app = typer.Typer(
+    no_args_is_help=True,
+    context_settings=_HELP,
+    pretty_exceptions_enable=False,
+    help="A user's devices: add, list, remove, and what happened to one.",
+)
+devices_app = typer.Typer(
+    no_args_is_help=True,
+    context_settings=_HELP,
+    pretty_exceptions_enable=False,
+    help="All devices: undo what a wrong answer did.",
+)
+#: Under these names the commands are found.
+device, devices = device_app, devices_app
+
+App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
+Wait = Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for a worker's answer.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+Token = Annotated[str, typer.Option(help="The device's token, or its id for a webhook.")]
+
+
+@device_app.callback()
+def _device() -> None:
+    pass
+
+
+@devices_app.callback()
+def _devices() -> None:
+    pass
+
+
+@device_app.command(
+    "add", context_settings=_HELP, epilog="Example: carillon push device add --user han --token 0f74…78ad"
+)
+def add(
+    user: Annotated[str, typer.Option(help="Whose device it is from now on.")],
+    token: Token,
+    app: App = None,
+    provider: Annotated[str | None, typer.Option(help="May be left out where the app has only one.")] = None,
+    locale: Annotated[str | None, typer.Option(help="As en-GB.")] = None,
+    wait: Wait = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Register a device, as an app does when it starts. Returns when it is in force."""
+    with desk() as runtime, _outcomes():
+        name = app_named(runtime, app).name
+        with _publisher(runtime) as publisher:
+            publisher.register_device(app=name, user=user, token=token, provider=provider, locale=locale, wait=wait)
+    say({"app": name, "user": user, "added": True}, f"added to the devices of {user}", as_json=as_json)
+
+
+@device_app.command("delete", context_settings=_HELP, epilog="Example: carillon push device delete --token 0f74…78ad")
+def delete(
+    token: Token,
+    app: App = None,
+    user: Annotated[str | None, typer.Option(help="Only if it is this user's; default: whoever owns it.")] = None,
+    wait: Wait = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Unregister a device. When it returns, no push begins for it any more."""
+    with desk() as runtime, _outcomes():
+        name = app_named(runtime, app).name
+        with _publisher(runtime) as publisher:
+            publisher.unregister_device(app=name, user=user, token=token, wait=wait)
+    say({"app": name, "deleted": True}, "deleted", as_json=as_json)
+
+
+@device_app.command("get", context_settings=_HELP, epilog="Example: carillon push device get --user han --json")
+def get(
+    user: Annotated[str, typer.Option(help="Whose devices.")],
+    app: App = None,
+    every: Annotated[bool, typer.Option("--all", help="Also those that ring no more, with the reason.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List a user's devices, the newest first. Tokens are whole only with --json."""
+    with desk() as runtime:
+        found = runtime.devices.of_user(app_named(runtime, app).name, user, retired=every)
+    table([_row(one, whole=as_json) for one in found], as_json=as_json, empty=f"{user} has no device")
+
+
+@device_app.command("history", context_settings=_HELP, epilog="Example: carillon push device history --id 42")
+def history(
+    app: App = None,
+    id: Annotated[int | None, typer.Option(help="The device's id, as `get` shows it.")] = None,
+    token: Annotated[str | None, typer.Option(help="Or its token.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What happened to a device: registered, taken over, unregistered, refused, evicted, stale, restored; its last push."""
+    from worker.core.admission import Refused, token_forms
+
+    if (id is None) == (token is None):
+        refuse("give either --id or --token")
+    with desk() as runtime:
+        if token is not None:
+            name = app_named(runtime, app).name
+            try:
+                forms = token_forms(token, runtime.apps.providers_of(name))
+            except Refused as fault:
+                refuse(fault)
+            id = runtime.devices.device_by_token(name, forms)
+        found = None if id is None else runtime.devices.get(id)
+        if found is None:
+            refuse("there is no such device")
+        lines = runtime.devices.history(found.id)
+    rows = [line._asdict() for line in lines]
+    if as_json:
+        say({"device": _row(found, whole=True), "history": rows}, "", as_json=True)
+        return
+    accepted = "none yet" if found.last_accepted_at is None else f"{found.last_accepted_at:%Y-%m-%d}"
+    typer.echo(f"device {found.id} of {found.user or 'nobody'}, last push accepted: {accepted}")
+    table(rows, as_json=False, empty="nothing is remembered")
+
+
+@devices_app.command("restore", context_settings=_HELP, epilog="Example: carillon devices restore --since 2h --dry-run")
+def restore(
+    since: Annotated[str, typer.Option(help="What was retired since: 30m, 2h, 1d, or a time as 2026-11-21T20:00Z.")],
+    until: Annotated[str | None, typer.Option(help="And before this time; default: until now.")] = None,
+    app: Annotated[str | None, typer.Option(help="Only this app's.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only what was retired for this; default: whatever a provider refused.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Undo retirements: after a wrong key, topic or gateway. Devices registered or unregistered since stay as they are."""
+    now = datetime.now(UTC)
+    first, last = _moment(since, now, "--since"), None if until is None else _moment(until, now, "--until")
+    with desk() as runtime:
+        only = None if app is None else app_named(runtime, app).name
+        found = runtime.devices.restore(first, until=last, app=only, reason=reason, dry_run=dry_run)
+    total = sum(found.values())
+    told = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
+    by_reason = "".join(f"\n  {why}: {n:,}" for why, n in sorted(found.items()))
+    say(told, f"{total:,} devices {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
+
+
+@contextmanager
+def _outcomes() -> Iterator[None]:
+    from producers import EventError, PublishError
+
+    try:
+        yield
+    except EventError as fault:
+        refuse(fault)
+    except PublishError as fault:
+        sys.exit(f"carillon: {fault}")
+
+
+def _publisher(runtime: "Runtime") -> Any:
+    from producers import Publisher
+
+    return Publisher(runtime.urls.redis)
+
+
+def _row(one: "StoredDevice", *, whole: bool) -> Row:
+    token = one.token if whole or len(one.token) <= 12 else f"{one.token[:6]}…{one.token[-4:]}"
+    row = one._asdict() | {"token": token}
+    if whole:
+        return row
+    shown: Row = {name: row[name] for name in ("id", "token", "provider", "locale", "app_version")}
+    shown["registered"] = f"{one.registered_at:%Y-%m-%d %H:%M}"
+    shown["last_accepted"] = None if one.last_accepted_at is None else f"{one.last_accepted_at:%Y-%m-%d}"
+    return shown | {"rings": one.active, "reason": one.retired_reason}
+
+
+def _moment(text: str, now: datetime, option: str) -> datetime:
+    """A time, or how long ago."""
+    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        refuse(f"{option}: expected how long ago, as 30m, 2h or 1d, or a time as 2026-11-21T20:00Z")
+    if found.tzinfo is None:
+        refuse(f"{option}: the time has no offset from UTC; write {text}Z for UTC")
+    return found
