@@ -88,9 +88,10 @@ def test_S14_the_wizard_takes_a_certificate_and_hides_its_password(cli, tmp_path
     wizard.answer("Which app")
     wizard.answer("key or certificate", "cert")
     wizard.answer("Path of the .p12 file", str(file))
-    wizard.answer("Password of the .p12 file", "wrong")
+    # The blank is written once the terminal hides what is typed; what was typed before that is thrown away.
+    wizard.answer("Password of the .p12 file: ", "wrong")
     wizard.expect("wrong password")
-    wizard.answer("Password of the .p12 file", "secret")
+    wizard.answer("Password of the .p12 file: ", "secret")
     wizard.answer(f"Bundle ID of the iOS app [{TOPIC}]")
     assert "secret" not in wizard.seen
     wizard.answer("production (App Store, TestFlight) or sandbox")
