@@ -143,7 +143,16 @@ class Connection(asyncio.Protocol):
         for request in requests:
             if self.deaf:  # a fault may have come with one of them
                 return
-            self._serve(request, now)
+            if request.stream_id > self.core.last_allowed:
+                self._leave_out(request, now)
+            else:
+                self._serve(request, now)
+
+    def _leave_out(self, request: Request, now: float) -> None:
+        """A GOAWAY on the occasion of a request read together with this one does not include it."""
+        self.core.open.discard(request.stream_id)
+        push = self.judge.judge(request, now)
+        self.enter(Waiting(now, request.stream_id, request, push, OK, now), answered=False, processed=False)
 
     def _plain(self) -> bool:
         """Whether nothing can befall a request of a known shape but to be accepted at once."""
