@@ -106,9 +106,16 @@ class HttpxTransport:
                 self._replace(lane)
             return NoAnswer(progress.sent, "deadline")
         except httpx.HTTPError as fault:
+            if isinstance(fault, httpx.LocalProtocolError):
+                # The server broke the protocol. httpcore keeps such a connection, and every later request fails or hangs on it.
+                self._replace(lane)
             return _no_answer(fault, progress)
         except (ssl.SSLError, OSError):
             return NoAnswer(progress.sent, "network")
+        except (ValueError, LookupError, RuntimeError):
+            # What httpcore lets through where a server answers nonsense, such as a status that is no number.
+            self._replace(lane)
+            return NoAnswer(progress.sent, "protocol")
         except asyncio.CancelledError:
             self._replace(lane)
             raise
