@@ -209,6 +209,9 @@ class Pool:
         if connection.over.is_set() and connection in self._connections:
             self._connections.remove(connection)
             self._opener.ended(connection)
+            if not connection.core.greeted:
+                # An attempt that failed after all: in TLS 1.3 a certificate is refused after the client's handshake.
+                self._failed(ConnectError(connection.core.closed or "connection lost"))
         self._pump()
 
     def _doubt(self, connection: Connection) -> None:
