@@ -127,6 +127,17 @@ def test_a_flood_of_bad_device_tokens_retires_nobody(road):
     assert road.journal.counts("demo")["parked.mass_refusal"] == 90
 
 
+def test_many_bad_device_tokens_among_good_ones_stop_nobody_and_retire_nobody(road):
+    users = [f"u{n}" for n in range(90)]
+    road.member("general", "leia", *users)
+    for user in users[:30]:
+        road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
+    road.publish(message(id="e1"), message(id="e2"))
+    assert len(road.run()) == 180
+    assert active(road) == {"leia", *users}
+    assert road.journal.backlog() == (0, 0)
+
+
 def test_a_single_bad_device_token_among_good_ones_is_retired(road):
     users = [f"u{n}" for n in range(90)]
     road.member("general", "leia", *users)
