@@ -21,8 +21,10 @@ _RAW: Final = re.compile(rb"\xc2[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUL: Final = re.compile(r"[\x00\ud800-\udfff]")
 #: Written by people or by the app itself: a line break is welcome, only what no database stores is not.
-_PROSE: Final = frozenset({"message.text", "channel.name", "sender.name"})
-_FREE: Final = frozenset({"message.data", "device.attributes"})
+_PROSE: Final = frozenset(
+    {"message.text", "channel.name", "sender.name", "alert", "alert.title", "alert.subtitle", "alert.body"}
+)
+_FREE: Final = frozenset({"message.data", "device.attributes", "data", "where.attributes"})
 
 
 def suspicious(document: bytes) -> bool:

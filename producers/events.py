@@ -17,6 +17,7 @@ import msgspec
 from producers.checks import check_characters, check_free, has_control, may_have_nul, suspicious
 from producers.errors import EventError
 from producers.faults import explained
+from producers.targeting import CONDITIONS_SCHEMA, MAX_BADGE, MAX_CONDITIONS, MAX_VALUES, check_push
 
 STREAM: Final = "carillon:events"
 #: The stream entry's one field.
@@ -48,6 +49,10 @@ Mentioned = Annotated[list[Id], msgspec.Meta(max_length=1_000)]
 Recipients = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
 Attributes = Annotated[dict[str, Any], msgspec.Meta(max_length=64)]
 Data = Annotated[dict[str, Any], msgspec.Meta(max_length=256)]
+Badge = Annotated[int, msgspec.Meta(ge=0, le=MAX_BADGE)]
+AnyOf = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_VALUES)]
+Conditions = Annotated[dict[str, Any], msgspec.Meta(max_length=MAX_CONDITIONS, extra_json_schema=CONDITIONS_SCHEMA)]
+CollapseId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"pattern": "^[ -~]*$"})]
 #: An instant with its offset from UTC; a time without one is refused.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -77,6 +82,8 @@ class Message(_Part, frozen=True):
     kind: Id = "regular"
     #: Handed to the app untouched.
     data: Data = {}
+    #: What becomes of the number on the icon; None: the template decides, and without a word of its own it goes up by one.
+    badge: Literal["increment", "none"] | Badge | None = None
 
 
 class Sender(_Part, frozen=True):
@@ -107,6 +114,31 @@ class ChannelSettings(_Part, frozen=True):
     id: Id
     name: Name | None = None
     push_notifications: bool | None = None
+
+
+class OneOf(_Part, frozen=True):
+    """`{"in": [...]}`: any of these."""
+
+    any_of: AnyOf = msgspec.field(name="in")
+
+
+class Where(_Part, frozen=True):
+    """Which devices of the app: all conditions hold. For all of them it has to be said: `everyone`."""
+
+    everyone: bool = False
+    user: Id | OneOf | None = None
+    #: A value that the attribute has, or an object of `in`, `exists`, `lt`, `lte`, `gt`, `gte`, all of which hold.
+    attributes: Conditions = {}
+    #: Name of one of the app's providers.
+    provider: Id | OneOf | None = None
+    #: `fr` stands for `fr-CA` too.
+    locale: Locale | OneOf | None = None
+
+
+class Alert(_Part, frozen=True):
+    title: Name = ""
+    subtitle: Name = ""
+    body: Text = ""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -171,8 +203,29 @@ class UserUnmuted(Event, frozen=True, tag="user.unmuted"):
 
 class BadgeCleared(Event, frozen=True, tag="badge.cleared"):
     user: Id
-    #: Only this device; None: all of the user's.
+    #: Where the user saw it: its icon is clear already, so it gets no push. None: it may have been anywhere.
     device: DeviceToken | None = None
+    #: False: only that device's count begins anew, and nobody else hears of it.
+    others: bool = True
+
+
+class PushSend(Event, frozen=True, tag="push.send"):
+    """A push to the devices that a query finds. Not a chat message: presence, mutes and channels have no say in it."""
+
+    where: Where
+    #: Either this, shown with the default sound and cut where it is too long,
+    alert: Text | Alert | None = None
+    #: or this: `alert`, `badge` ("Increment" or a number), `sound` and Apple's other keys, and the app's own, untouched.
+    data: Data | None = None
+    #: None: at once.
+    send_at: Instant | None = None
+    #: None: the app's maximum age after it is sent.
+    expires_at: Instant | None = None
+    push_type: Literal["alert", "background"] = "alert"
+    #: None: 10, and 5 for a background push.
+    priority: Literal[1, 5, 10] | None = None
+    #: A later push of the same id replaces this one on the screen; None: only a repeat of this event does.
+    collapse_id: CollapseId | None = None
 
 
 AnyEvent = (
@@ -185,6 +238,7 @@ AnyEvent = (
     | UserMuted
     | UserUnmuted
     | BadgeCleared
+    | PushSend
 )
 
 #: The event types by their `type`.
@@ -254,6 +308,17 @@ def _check_values(event: AnyEvent) -> None:
     if ":" in event.app:
         raise EventError("app: must not have a colon")
     _check_free_parts(event)
+    if isinstance(event, BadgeCleared) and event.device is None and not event.others:
+        raise EventError("others: false needs a device, whose count it is about")
+    if isinstance(event, PushSend):
+        _check_push(event)
+
+
+def _check_push(event: PushSend) -> None:
+    for name, instant in (("send_at", event.send_at), ("expires_at", event.expires_at)):
+        if instant is not None and not YEARS.start <= instant.year < YEARS.stop:
+            raise EventError(f"{name}: the year must be from {YEARS[0]} to {YEARS[-1]}")
+    check_push(event)
 
 
 def _ids_have_control(event: AnyEvent) -> bool:
@@ -272,3 +337,6 @@ def _check_free_parts(event: AnyEvent) -> None:
             check_free(event.message.data, "message.data")
     elif isinstance(event, DeviceRegistered) and event.device.attributes:
         check_free(event.device.attributes, "device.attributes")
+    elif isinstance(event, PushSend):
+        check_free(event.where.attributes, "where.attributes")
+        check_free(event.data or {}, "data")

@@ -96,7 +96,9 @@ def _wrong_envelope(value: Any, types: Mapping[str, type]) -> EventError | None:
         return EventError("type: expected a string")
     if kind not in types:
         known = ", ".join(types)
-        return EventError(f"type: {_short(kind)} is not known, and only new messages push; known are {known}")
+        return EventError(
+            f"type: {_short(kind)} is not known, and of chat events only new messages push; known are {known}"
+        )
     return None
 
 
@@ -134,9 +136,17 @@ _RULES: Final = {
 }
 
 
+_CHOICES: Final = {
+    "device.environment": "production or sandbox",
+    "message.badge": "increment, none or a whole number from 0",
+    "push_type": "alert or background",
+    "priority": "1, 5 or 10",
+}
+
+
 def _rule(what: str, field: str) -> str:
-    if field == "device.environment" and what.startswith("Invalid enum value"):
-        return "expected production or sandbox"
+    if field in _CHOICES and what.startswith(("Invalid enum value", "Expected `int` ")):
+        return f"expected {_CHOICES[field]}"
     return "not valid" if what.startswith("Invalid") else what[:1].lower() + what[1:]
 
 
@@ -151,7 +161,7 @@ def _known(path: str, event: type | None) -> list[str]:
         declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name) if owner else None
         parts = getattr(declared, "__args__", (declared,))
         owner = next((part for part in parts if hasattr(part, "__struct_fields__")), None)
-    names = owner.__struct_fields__ if owner else ()
+    names = owner.__struct_encode_fields__ if owner else ()
     return list(names) if path else [*_ENVELOPE, *(name for name in names if name not in _ENVELOPE)]
 
 

@@ -23,7 +23,8 @@ def schema() -> dict[str, Any]:
             f"Beyond this schema: at most {MAX_DOCUMENT} bytes of UTF-8; "
             "`at` has an offset and a year from 1970 to 2999; "
             "no NUL in any string and no half surrogate pairs; `data` and `attributes` are at most 16 levels deep, "
-            "their whole numbers fit into 64 bits."
+            "their whole numbers fit into 64 bits; "
+            "a `push.send` has either `alert` or `data`, and says whom it is for: see docs/targeted-pushes.md."
         ),
         **generated,
     }

@@ -13,21 +13,22 @@ from typing import Any, Final
 import msgspec
 
 from producers import events
-from producers.events import MessageNew
+from producers.events import BadgeCleared, MessageNew, PushSend
 from worker.apps import Apps
-from worker.core.batch import Batch, Job, Lane, Sending
+from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
 from worker.core.templates import Templates
+from worker.plan import Plan
 from worker.rendering import Message, folded_sending, sendings
 from worker.stores import bursts, presence, recent
 from worker.stores.bursts import Burst
 from worker.stores.directory import ChannelRow, Directory, Page
-from worker.stores.journal import DONE, Journal, Opened, Parcel, Step
-from worker.stores.ledger import account as ledger_account
+from worker.stores.journal import DONE, Journal, Opened, Step
 from worker.stores.redis import Redis
+from worker.targeted import Target, Targeted
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +111,14 @@ class FanOut:
     ) -> None:
         self._directory, self._redis, self._journal, self._apps = directory, redis, journal, apps
         self._page, self._batch, self._now, self._new_id = page, batch, now, new_id
+        self._targeted = Targeted(directory.audience, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Takes each message one page further."""
         while True:
             plan = _Plan(self._new_id, self._batch, self._apps.templates_of)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
+            self._targeted.plan(plan.targeted, plan)
             self._decide(self._admitted(items, plan))
             self._count_bursts(items)
             for item in items:
@@ -131,6 +134,9 @@ class FanOut:
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
         event = events.decode(one.document) if one.document else None
         app = self._apps.app(event.app) if event else None
+        if isinstance(event, BadgeCleared | PushSend) and app is not None:
+            plan.targeted.append(Target(one, event, app))
+            return None
         if not isinstance(event, MessageNew) or app is None:
             plan.steps.append(
                 Step(one.entry, one.app, one.cursor, DONE)
@@ -259,19 +265,15 @@ class FanOut:
         return self._directory.count_after(*item.key, after) - ahead
 
 
-class _Plan:
-    """What one expansion will write: grows message by message, written in one step."""
+class _Plan(Plan):
+    """What messages add to a plan."""
 
     def __init__(
         self, new_id: Callable[[], str], batch: int, templates_of: Callable[[str], Mapping[int, Templates]]
     ) -> None:
-        self._new_id, self._batch, self._templates_of = new_id, batch, templates_of
-        self._open: dict[tuple[str, int, Lane], Batch] = {}
-        self._full: list[Batch] = []
-        self.steps: list[Step] = []
-        self.accounts: list[bytes] = []
-        self.unfinished = 0
-        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        super().__init__(new_id, batch)
+        self._templates_of = templates_of
+        self.targeted: list[Target] = []
 
     def skip(self, item: _Item, reason: Reason) -> None:
         """The whole message is skipped, or what is left of it."""
@@ -300,17 +302,11 @@ class _Plan:
         }
         if rest:
             account["rest"] = rest
-        if following != DONE:
-            self.unfinished += 1
         self._finish_page(item, account, following)
 
-    def parcels(self) -> list[Parcel]:
-        return [Parcel(self._new_id(), batch) for batch in (*self._full, *self._open.values())]
-
     def _finish_page(self, item: _Item, account: object, following: str) -> None:
-        self.steps.append(Step(item.entry, item.event.app, item.raw_cursor, following))
-        part = f"page:{item.cursor.page}"
-        self.accounts.append(ledger_account(item.event.app, item.event.id, part, account))
+        step = Step(item.entry, item.event.app, item.raw_cursor, following)
+        self.take(step, item.event.id, item.cursor.page, account)
 
     def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
         devices = sum(len(push.devices) for push in decision.pushes)
@@ -323,22 +319,11 @@ class _Plan:
             (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
         rendered = sendings(message, plain, self._templates_of(item.event.app))
         together = [(folded_sending(message, nth), some) for nth, some in by_count.items()]
+        why = {push.user: push.why for push in decision.pushes}
         for sending, some in (*rendered.groups, *together):
-            for device in some:
-                self._add_job(item.event.app, lane, sending, device)
+            self.add_jobs(item.event.app, lane, sending, some, why)
         if rendered.failed:
             self.counts[item.event.app]["template_failed"] += rendered.failed
         if together:
             self.counts[item.event.app]["folded"] += sum(len(some) for _, some in together)
         return devices
-
-    def _add_job(self, app: str, lane: Lane, sending: Sending, device: Device) -> None:
-        key = (app, device.provider_id, lane)
-        batch = self._open.get(key)
-        if batch is None:
-            batch = self._open[key] = Batch(app, device.provider_id, lane, [], [])
-        if not batch.sendings or batch.sendings[-1] is not sending:
-            batch.sendings.append(sending)
-        batch.jobs.append(Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at))
-        if len(batch.jobs) >= self._batch:
-            self._full.append(self._open.pop(key))

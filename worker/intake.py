@@ -12,6 +12,7 @@ expands it.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,11 +24,13 @@ from worker.apps import Apps
 from worker.core.admission import Refused, token_forms, unknown_app
 from worker.registrations import Call, answer, apply, counts, read_call, reply_id
 from worker.stores import writes
+from worker.stores.badges import Clearing, clearings
 from worker.stores.journal import Journal
 from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
 from worker.stores.postgres import CONNECT_ARGS, Connection
 from worker.stores.redis import Redis
 from worker.stores.replies import Replies
+from worker.targeted import BEGINNING
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,9 @@ class _Stretch:
     channels: list[writes.ChannelWrite] = field(default_factory=list)
     devices: list[Call] = field(default_factory=list)
     messages: list[writes.MessageRow] = field(default_factory=list)
-    #: app, user, forms of the token or None for all of the user's devices
-    badges: list[tuple[str, str, list[str] | None]] = field(default_factory=list)
+    #: entry -> UNIX seconds at which it is to begin, for those of the messages that are targeted pushes
+    targeted: dict[str, float] = field(default_factory=dict)
+    badges: list[Clearing] = field(default_factory=list)
     refused: list[DeadLetter] = field(default_factory=list)
     #: entry -> the id under which its author waits for an answer
     asked: dict[str, str] = field(default_factory=dict)
@@ -139,22 +143,25 @@ class Intake:
             writes.write_channels(db, stretch.channels)
             writes.write_mutes(db, stretch.mutes)
             stretch.refused += apply(db, stretch.devices, self._apps)
-            cleared = [(badge[0], device) for badge in stretch.badges for device in _badge_devices(db, badge)]
+            cleared = clearings(db, stretch.badges)
             add_dead_letters(db, stretch.refused)
             _move(db, entries[-1][0])
-        self._journal.clear_badges(cleared)
+        told = self._journal.clear_badges(cleared)
         self._answer(stretch, {letter.entry: letter.error for letter in stretch.refused})
-        self._hand_on([entry for entry, _ in entries], [row for row in stretch.messages if row.entry in fresh])
+        self._hand_on(stretch, [entry for entry, _ in entries], fresh, told)
         if stretch.refused:
             log.warning("events set aside", extra={"count": len(stretch.refused)})
 
     def _settle(self, db: Connection, entries: Sequence[RawEntry]) -> None:
-        """Entries behind the cursor that the journal does not know: messages go on, everything else is done already."""
+        """Entries behind the cursor that the journal does not know: messages go on, badges are cleared if they were not.
+
+        Everything else is done already.
+        """
         stretch = self._sort(entries)
         self._answer(stretch, errors_of(db, list(stretch.asked)))
-        messages = stretch.messages
-        recorded = writes.recorded(db, [(row.app, row.event_id) for row in messages])
-        self._hand_on([entry for entry, _ in entries], [row for row in messages if row.entry in recorded])
+        recorded = writes.recorded(db, [(row.app, row.event_id) for row in stretch.messages])
+        told = self._journal.clear_badges(clearings(db, stretch.badges))
+        self._hand_on(stretch, [entry for entry, _ in entries], recorded, told)
 
     def _answer(self, stretch: _Stretch, errors: Mapping[str, str]) -> None:
         """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
@@ -164,12 +171,24 @@ class Intake:
             counts(stretch.devices, stretch.refused),
         )
 
-    def _hand_on(self, entries: Sequence[str], messages: Sequence[writes.MessageRow]) -> None:
-        self._journal.open([(row.entry, row.app) for row in messages])
-        kept = {row.entry for row in messages}
+    def _hand_on(
+        self, stretch: _Stretch, entries: Sequence[str], recorded: AbstractSet[str], told: AbstractSet[str]
+    ) -> None:
+        """Opens the messages that are recorded; every entry that nobody goes on with leaves the stream."""
+        rows = [row for row in stretch.messages if row.entry in recorded]
+        messages = [(row.entry, row.app) for row in rows if row.entry not in stretch.targeted]
+        self._journal.open(messages)
+        self._journal.open_targeted(
+            [
+                (row.entry, row.app, BEGINNING, stretch.targeted[row.entry])
+                for row in rows
+                if row.entry in stretch.targeted
+            ]
+        )
+        kept = {row.entry for row in rows} | told
         self._journal.drop([entry for entry in entries if entry not in kept])
-        if messages:
-            self._ring(len(messages))
+        if messages or told:
+            self._ring(len(messages) + len(told))
 
     def _sort(self, entries: Sequence[RawEntry]) -> _Stretch:
         stretch = _Stretch()
@@ -210,7 +229,11 @@ class Intake:
                 stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
-                stretch.badges.append((event.app, event.user, forms))
+                stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others))
+            case events.PushSend(send_at=send_at):
+                # No channel and no sender; recorded like a message, so that its id is taken once.
+                stretch.messages.append(writes.MessageRow(event.app, event.id, entry, "", None, "", "", ()))
+                stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
 
 
 def _entries(raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[RawEntry]:
@@ -228,12 +251,3 @@ def _move(db: Connection, cursor: str) -> None:
         " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor",
         (events.STREAM, cursor),
     )
-
-
-def _badge_devices(db: Connection, badge: tuple[str, str, list[str] | None]) -> list[int]:
-    rows = db.execute(
-        "SELECT id FROM carillon.devices WHERE app = %s AND user_id = %s AND active"
-        " AND token = ANY(coalesce(%s, ARRAY[token]))",
-        badge,
-    )
-    return [id for (id,) in rows]

@@ -13,7 +13,7 @@ import msgspec
 
 from producers.events import Channel, MessageNew
 from worker.core import notification
-from worker.core.batch import Sending
+from worker.core.batch import COUNT, LEAVE, Sending
 from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.notification import Rendered
@@ -100,4 +100,17 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
         collapse_id=notification.collapse_id(event.app, event.message.id),
+        badge=_badge(event, rendered),
+        kind=event.message.kind,
     )
+
+
+def _badge(event: MessageNew, rendered: Rendered) -> int:
+    """The template's own word, else the message's, else one more."""
+    if not rendered.suffix:
+        word = msgspec.json.decode(rendered.prefix)["aps"].get("badge")
+    else:
+        word = event.message.badge
+        if word is None or word == "increment":
+            return COUNT
+    return word if isinstance(word, int) else LEAVE

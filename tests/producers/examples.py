@@ -44,7 +44,19 @@ EVERY_TYPE: tuple[dict[str, Any], ...] = (
     {**ENVELOPE, "type": "user.muted", "user": "han", "target": "leia"},
     {**ENVELOPE, "type": "user.unmuted", "user": "han", "target": "leia"},
     {**ENVELOPE, "type": "badge.cleared", "user": "han", "device": {"token": "ab" * 32}},
+    {
+        **ENVELOPE,
+        "type": "push.send",
+        "where": {
+            "user": {"in": ["han"]},
+            "attributes": {"team": "red", "level": {"gte": 3, "lt": 9.5}},
+            "locale": "en",
+        },
+        "data": {"alert": "hello", "badge": "Increment", "sound": "default", "uri": {"any": "thing"}},
+        "send_at": AT,
+    },
 )
+PUSH = EVERY_TYPE[-1]
 #: To leave a field out.
 MISSING = object()
 

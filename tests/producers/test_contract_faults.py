@@ -7,7 +7,7 @@ import pytest
 
 from producers import MAX_DOCUMENT, EventError, decode, encode
 from producers.events import Message, MessageNew
-from tests.producers.examples import DEVICE, EVERY_TYPE, MESSAGE, MISSING, changed
+from tests.producers.examples import DEVICE, EVERY_TYPE, MESSAGE, MISSING, PUSH, changed
 
 MEMBERS = EVERY_TYPE[3]
 
@@ -31,9 +31,9 @@ def nested(levels: int) -> Any:
         pytest.param(changed(MESSAGE, type=7), "type: expected a string", id="the type as a number"),
         pytest.param(
             changed(MESSAGE, type="reaction.new"),
-            "type: 'reaction.new' is not known, and only new messages push; known are message.new, device.registered, "
-            "device.unregistered, member.added, member.removed, channel.updated, user.muted, user.unmuted, "
-            "badge.cleared",
+            "type: 'reaction.new' is not known, and of chat events only new messages push; known are message.new, "
+            "device.registered, device.unregistered, member.added, member.removed, channel.updated, user.muted, user.unmuted, "
+            "badge.cleared, push.send",
             id="S1 S19: another chat event never pushes",
         ),
         pytest.param(changed(MESSAGE, type="x" * 500), "type: 'xxxx", id="a type without end is cut"),
@@ -237,3 +237,84 @@ def test_no_fault_shows_the_text_the_token_or_the_data() -> None:
         assert caught.value.field == field
         assert "s3cret" not in str(caught.value)
         assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        pytest.param(changed(MESSAGE, message__badge="up"), "message.badge: expected increment, none or", id="a badge"),
+        pytest.param(
+            changed(MESSAGE, message__badge=-1), "message.badge: expected increment, none or", id="below nought"
+        ),
+        pytest.param(changed(PUSH, where=MISSING), "where: required, but missing", id="no query"),
+        pytest.param(changed(PUSH, where={}), "where: names nobody; for every device of the app", id="an empty query"),
+        pytest.param(
+            changed(PUSH, where__everyone=True), "where.everyone: cannot stand beside user", id="all and some"
+        ),
+        pytest.param(
+            changed(PUSH, where__users="x"), "where.users: unknown field; known in where", id="a misspelt query"
+        ),
+        pytest.param(changed(PUSH, where__user={"in": []}), "where.user.in: must not be empty", id="nobody in a list"),
+        pytest.param(changed(PUSH, where__user={"inn": ["x"]}), "known in where.user are in", id="a misspelt in"),
+        pytest.param(
+            changed(PUSH, where__attributes__team=None), "where.attributes.team: expected a string", id="null"
+        ),
+        pytest.param(
+            changed(PUSH, where__attributes__team={}), "where.attributes.team: must not be empty", id="nothing"
+        ),
+        pytest.param(
+            changed(PUSH, where__attributes__level={"gtee": 3}),
+            "where.attributes.level: no such comparison; known here are in, exists, lt, lte, gt, gte",
+            id="a misspelt comparison",
+        ),
+        pytest.param(
+            changed(PUSH, where__attributes__level={"lt": True}), "level.lt: expected a number", id="no order"
+        ),
+        pytest.param(
+            changed(PUSH, where__attributes__level={"exists": 1}), "exists: expected true or false", id="exists"
+        ),
+        pytest.param(
+            changed(PUSH, where__attributes__a={"in": []}), "a.in: expected a list of 1 to 1,000", id="in nothing"
+        ),
+        pytest.param(changed(PUSH, where__attributes__a={"in": [[]]}), "a.in[0]: expected a string", id="in lists"),
+        pytest.param(changed(PUSH, where__attributes__a="x" * 1001), "a: at most 1,000 characters", id="a long value"),
+        pytest.param(changed(PUSH, where__attributes={"": 1}), "where.attributes: a name has 1 to 255", id="no name"),
+        pytest.param(changed(PUSH, where__attributes={str(n): 1 for n in range(17)}), "at most 16 keys", id="too many"),
+        pytest.param(changed(PUSH, alert="x"), "alert: either alert or data is required, and not both", id="both"),
+        pytest.param(changed(PUSH, data=MISSING), "alert: either alert or data is required", id="neither"),
+        pytest.param(changed(PUSH, data=MISSING, alert=""), "alert: must not be empty", id="an empty text"),
+        pytest.param(changed(PUSH, data=MISSING, alert={"body": ""}), "alert: must not be empty", id="an empty alert"),
+        pytest.param(
+            changed(PUSH, data__badge="increment"), 'data.badge: expected "Increment" or', id="a small letter"
+        ),
+        pytest.param(changed(PUSH, data__badge=True), "data.badge: expected", id="a badge that is a truth"),
+        pytest.param(changed(PUSH, data__alert=7), "data.alert: expected a string or an object", id="an alert of 7"),
+        pytest.param(changed(PUSH, data__sound=None), "data.sound: expected a string or an object", id="a null sound"),
+        pytest.param(changed(PUSH, data__aps={}), "data.aps: put its keys into data itself", id="an aps"),
+        pytest.param(changed(PUSH, data={"x": 1}), "data: has no alert, badge or sound", id="nothing to show"),
+        pytest.param(changed(PUSH, data__uri="x" * 4096), "data: 4,", id="too large for Apple"),
+        pytest.param(
+            changed(PUSH, push_type="background"), "data.alert: a background push shows", id="a loud background"
+        ),
+        pytest.param(changed(PUSH, push_type="voip"), "push_type: expected alert or background", id="another type"),
+        pytest.param(changed(PUSH, priority=7), "priority: expected 1, 5 or 10", id="another priority"),
+        pytest.param(
+            changed(PUSH, push_type="background", data={"x": 1}, priority=10),
+            "priority: a background push has 5",
+            id="loud",
+        ),
+        pytest.param(changed(PUSH, collapse_id="ü"), "collapse_id: only visible ASCII", id="a collapse id"),
+        pytest.param(changed(PUSH, send_at="2026-12-31T00:00:00Z"), "send_at: at most 30 days after at", id="too far"),
+        pytest.param(changed(PUSH, send_at="soon"), "send_at: expected a time with its offset", id="soon"),
+        pytest.param(changed(PUSH, expires_at=PUSH["at"]), "expires_at: has to be later", id="over before it begins"),
+        pytest.param(
+            changed(EVERY_TYPE[8], others=False, device=None), "others: false needs a device", id="others than nobody"
+        ),
+    ],
+)
+def test_P2_P3_a_push_or_a_badge_that_breaks_a_rule_is_refused_by_its_field(
+    document: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(EventError) as refused:
+        decode(json.dumps(document))
+    assert fault in str(refused.value)

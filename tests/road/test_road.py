@@ -231,7 +231,9 @@ def test_badges_count_up_for_each_device_and_are_cleared(road):
     road.publish(message(id="e1"), message(id="e2"))
     badges = sorted(json.loads(n.payload)["aps"]["badge"] for n in road.run())
     assert badges == [1, 2]
-    road.publish(ev.BadgeCleared(**stamp(), user="han"), message(id="e3"))
+    road.publish(ev.BadgeCleared(**stamp(), user="han"))
+    road.run()
+    road.publish(message(id="e3"))
     assert [json.loads(n.payload)["aps"]["badge"] for n in road.run()] == [1]
 
 

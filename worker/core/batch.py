@@ -4,7 +4,16 @@ from typing import Final, Literal
 
 import msgspec
 
+from worker.core.model import PushType
+
 Lane = Literal["urgent", "bulk"]
+
+#: What becomes of a device's badge number; from 0 on it is set to that.
+COUNT: Final = -1
+#: The number stays, and the payload says nothing of it.
+LEAVE: Final = -2
+#: The number stays, and the payload says it.
+SHOW: Final = -3
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True):
@@ -17,8 +26,12 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     #: UNIX seconds after which nobody wants this push any more.
     expires_at: int
     collapse_id: str
-    push_type: str = "alert"
+    push_type: PushType = "alert"
     priority: int = 10
+    #: `COUNT`, `LEAVE`, `SHOW`, or a number to set.
+    badge: int = COUNT
+    #: The message's kind, for those who get more than the payload.
+    kind: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -35,6 +48,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     attempt: int = 0
     #: Known from an earlier try; None: taken when the batch is first delivered.
     badge: int | None = None
+    #: Why the user rings, where a rule of channels said so: `rules.Why`.
+    why: str = ""
 
     def __repr__(self) -> str:
         return f"Job(sending={self.sending}, device={self.device}, attempt={self.attempt})"
@@ -51,6 +66,25 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
     def __repr__(self) -> str:
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"
+
+
+def badge_orders(batch: Batch) -> str:
+    """What `take_batch.lua` does to the badges of jobs that have no number yet: `@<entry><mode>,<device>,<device>,...`."""
+    orders: list[str] = []
+    current, left = -1, False
+    for job in batch.jobs:
+        if job.badge is not None:
+            continue
+        if job.sending != current:
+            current = job.sending
+            sending = batch.sendings[current]
+            left = sending.badge == LEAVE
+            if not left:
+                mode = "" if sending.badge == COUNT else "?" if sending.badge == SHOW else f"={sending.badge}"
+                orders.append(f"@{sending.entry}{mode}")
+        if not left:
+            orders.append(str(job.device))
+    return ",".join(orders)
 
 
 encode: Final = msgspec.json.Encoder().encode

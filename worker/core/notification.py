@@ -48,7 +48,10 @@ class Rendered(NamedTuple):
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
         if badge is None or not self.suffix:
             return self.prefix + self.suffix
-        return b'%b"badge":%d,%b' % (self.prefix, min(max(badge, 0), LARGEST_BADGE), self.suffix)
+        number = min(max(badge, 0), LARGEST_BADGE)
+        if self.suffix.startswith(b"}"):  # nothing else is in `aps`
+            return b'%b"badge":%d%b' % (self.prefix, number, self.suffix)
+        return b'%b"badge":%d,%b' % (self.prefix, number, self.suffix)
 
 
 def render(event: MessageNew, *, limit: int = LIMIT) -> Rendered:

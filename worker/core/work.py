@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from worker.core.batch import Batch, Job
+from worker.core.batch import LEAVE, Batch, Job
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import DELIVERED, Delivered, Drop, Halt, Outcome, Retry, Unregister
@@ -72,7 +72,11 @@ class Work:
 def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> Work:
     """The batch with every badge in place, and with what an earlier try had marked."""
     numbers = iter(badges)
-    jobs = [job if job.badge is not None else msgspec.structs.replace(job, badge=next(numbers)) for job in batch.jobs]
+    left = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
+    jobs = [
+        job if job.badge is not None or job.sending in left else msgspec.structs.replace(job, badge=next(numbers))
+        for job in batch.jobs
+    ]
     outcomes: list[Fate | None] = [None] * len(jobs)
     for mark in _decode_marks(remembered) if remembered else ():
         outcomes[mark.job] = _remembered(mark)
@@ -112,7 +116,7 @@ def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> lis
                 ids[job.sending](job.device),
                 rendered[job.sending].payload(job.badge),
                 provider.topic,
-                "alert",
+                sending.push_type,
                 sending.priority,
                 sending.expires_at,
                 sending.collapse_id,

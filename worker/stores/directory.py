@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from worker.core.model import Device
+from worker.stores.audience import Audience
 from worker.stores.postgres import Pool
 
 #: app, channel
@@ -32,6 +33,7 @@ class Directory:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.audience = Audience(pool)
 
     def channels(self, keys: Collection[ChannelKey]) -> dict[ChannelKey, ChannelRow]:
         rows = self._all(

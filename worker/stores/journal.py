@@ -13,12 +13,14 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
     carillon:badge:<app> hash   device -> badge number
+    carillon:cleared:<app> hash device -> entry that cleared its badge last, and under '' the latest of them
+    carillon:parked      set    entries scheduled for later: open, but no load
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
     carillon:accounts    list   what the ledger has still to take down
     carillon:tries       hash   entry -> failed expansions
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
@@ -50,6 +52,15 @@ class Step(NamedTuple):
     following: str
 
 
+class Cleared(NamedTuple):
+    """A clearing of badges, and which of the devices are not told because they know."""
+
+    entry: str
+    app: str
+    devices: Sequence[int]
+    quiet: Collection[int] = ()
+
+
 class Parcel(NamedTuple):
     """A batch with its id, as it is written."""
 
@@ -78,7 +89,7 @@ class Journal:
         common = folder.joinpath("common.lua").read_text()
         names = (
             *("open", "take_messages", "expand", "take_batch", "mark", "renew", "finish"),
-            *("postpone", "due", "ready", "abandon"),
+            *("postpone", "due", "ready", "abandon", "open_targeted", "clear"),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
@@ -88,6 +99,11 @@ class Journal:
         """These (entry, app) are recorded; from now on they are ready to be expanded."""
         if messages:
             self._run("open", *(part for message in messages for part in message))
+
+    def open_targeted(self, pushes: Sequence[tuple[str, str, str, float]]) -> None:
+        """These (entry, app, cursor, UNIX seconds) are recorded; each waits for its time, then for the bulk lane."""
+        if pushes:
+            self._run("open_targeted", *(part for push in pushes for part in push))
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker."""
@@ -163,25 +179,30 @@ class Journal:
             self._redis.xdel(STREAM, *entries)
 
     def backlog(self) -> tuple[int, int]:
-        """Entries on the stream, and how many of them are open."""
+        """Entries on the stream, and how many of them are open and not scheduled for later."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.xlen(STREAM)
             pipe.hlen("carillon:open")
-            length, opened = pipe.execute()
-        return int(length), int(opened)
+            pipe.scard("carillon:parked")
+            length, opened, parked = pipe.execute()
+        return int(length), int(opened) - int(parked)
 
     def counts(self, app: str) -> dict[str, int]:
         """Totals of an app since its beginning, by counter."""
         found: Any = self._redis.hgetall(f"carillon:counts:{app}")
         return {name.decode(): int(total) for name, total in found.items()}
 
-    def clear_badges(self, devices: Iterable[tuple[str, int]]) -> None:
-        """Badge numbers of these (app, device) begin again at 0."""
-        by_app: dict[str, list[str]] = {}
-        for app, device in devices:
-            by_app.setdefault(app, []).append(str(device))
-        for app, fields in by_app.items():
-            self._redis.hdel(f"carillon:badge:{app}", *fields)
+    def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:
+        """Badge numbers begin again at 0. Returns the entries of which there is something to tell; these are open now.
+
+        A number counts the messages behind the clearing on the stream, whenever they are delivered. A second time does nothing.
+        """
+        if not cleared:
+            return set()
+        argv: list[str] = []
+        for one in cleared:
+            argv += (one.entry, one.app, ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices))
+        return {entry.decode() for entry in self._run("clear", *argv)}
 
     def _run(self, name: str, *argv: Any) -> Any:
         return self._scripts[name](args=argv)
@@ -190,9 +211,8 @@ class Journal:
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
     argv: list[Any] = [len(parcels)]
     for id, batch, delay in parcels:
-        fresh = ",".join(str(job.device) for job in batch.jobs if job.badge is None)
         entries = ",".join(sending.entry for sending in batch.sendings)
-        argv += (id, batches.encode(batch), batch.app, batch.lane, fresh, entries, delay)
+        argv += (id, batches.encode(batch), batch.app, batch.lane, batches.badge_orders(batch), entries, delay)
     return argv
 
 

@@ -14,6 +14,14 @@ local function settle(entry, delta)
   end
   return 0
 end
+-- Whether entry `a` stands behind entry `b` on the stream.
+local function newer(a, b)
+  local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
+  if not a_ms or not b_ms then return false end
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_n) > tonumber(b_n)
+end
 -- Reads a counted list of fixed-width records from ARGV: returns the index after it.
 local function each(at, width, apply)
   local n = tonumber(ARGV[at])

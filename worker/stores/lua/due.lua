@@ -19,6 +19,7 @@ for _, member in ipairs(due) do
     if batch[1] then make_ready('b', batch[1], batch[2], id) end
   else
     local state = redis.call('HGET', EXPANDING, id)
+    redis.call('SREM', 'carillon:parked', id)
     if state then
       local app, cursor = string.match(state, '^([^\n]*)\n(.*)$')
       make_ready('e', cursor == '' and 'urgent' or 'bulk', app, id)

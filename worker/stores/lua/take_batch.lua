@@ -1,4 +1,34 @@
 -- lane, lease: the next batch for `lease` seconds, with its badge numbers once and for all.
+
+-- Carries out `orders` (see `badge_orders` in core/batch.py): '' one more, '?' as it is, '=n' from now on n. What an entry would
+-- do to a badge that was cleared behind it on the stream is seen already, and leaves it as it is.
+local function numbers(app, orders)
+  local badges, cleared, found = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}
+  local latest = redis.call('HGET', cleared, '')
+  local entry, mode, late = '', '', false
+  for part in string.gmatch(orders, '[^,]+') do
+    if string.byte(part) == 64 then
+      entry, mode = string.match(part, '^@([^?=]*)(.*)$')
+      late = latest and mode ~= '?' and newer(latest, entry)
+    else
+      local how = mode
+      if late then
+        local seen = redis.call('HGET', cleared, part)
+        if seen and newer(seen, entry) then how = '?' end
+      end
+      if how == '' then
+        found[#found + 1] = redis.call('HINCRBY', badges, part, 1)
+      elseif how == '?' then
+        found[#found + 1] = redis.call('HGET', badges, part) or 0
+      else
+        found[#found + 1] = string.sub(how, 2)
+        redis.call('HSET', badges, part, string.sub(how, 2))
+      end
+    end
+  end
+  return found
+end
+
 while true do
   local item = take('b', ARGV[1], 1)[1]
   if not item then return {} end
@@ -9,11 +39,7 @@ while true do
     redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
     local badges = batch[2]
     if not badges then
-      local numbers = {}
-      for device in string.gmatch(batch[3], '[^,]+') do
-        numbers[#numbers + 1] = redis.call('HINCRBY', 'carillon:badge:' .. batch[4], device, 1)
-      end
-      badges = table.concat(numbers, ',')
+      badges = table.concat(numbers(batch[4], batch[3]), ',')
       redis.call('HSET', key, 'badges', badges)
     end
     return {id, batch[1], badges, batch[5] or ''}

@@ -1,0 +1,175 @@
+"""What `push.send` may ask for beyond the types of its fields: a query that is one, and a payload that Apple takes."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from producers.checks import check_free
+from producers.errors import EventError
+
+if TYPE_CHECKING:
+    from producers.events import PushSend, Where
+
+#: Attributes that one query may look at, values behind an `in`, and characters of a value.
+MAX_CONDITIONS: Final = 16
+MAX_VALUES: Final = 1_000
+MAX_VALUE: Final = 1_000
+#: Characters of an attribute's name.
+MAX_NAME: Final = 255
+COMPARISONS: Final = ("lt", "lte", "gt", "gte")
+OPERATORS: Final = ("in", "exists", *COMPARISONS)
+#: How far ahead of `at` a push may be scheduled: as long as its id is remembered, unless that is set otherwise.
+FURTHEST: Final = timedelta(days=30)
+#: Bytes of an alert's payload, and those that stay free for a counted badge.
+MAX_PAYLOAD: Final = 4_096
+BADGE_ROOM: Final = 19
+#: The word of a badge that goes up by one for each device.
+INCREMENT: Final = "Increment"
+MAX_BADGE: Final = 2**31 - 1
+
+#: The keys of `data` that are Apple's. Source: Apple, "Generating a remote notification".
+APS_KEYS: Final = frozenset(
+    (
+        *("alert", "badge", "sound", "thread-id", "category", "content-available", "mutable-content"),
+        *("target-content-id", "interruption-level", "relevance-score", "filter-criteria"),
+    )
+)
+
+_SCALAR: Final = {"anyOf": [{"type": "string", "maxLength": MAX_VALUE}, {"type": "number"}, {"type": "boolean"}]}
+_ORDERED: Final = {"anyOf": [{"type": "string", "maxLength": MAX_VALUE}, {"type": "number"}]}
+#: The JSON Schema of `where.attributes`; `_check_condition` says the same.
+CONDITIONS_SCHEMA: Final = {
+    "propertyNames": {"minLength": 1, "maxLength": MAX_NAME},
+    "additionalProperties": {
+        "anyOf": [
+            *_SCALAR["anyOf"],
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    "in": {"type": "array", "minItems": 1, "maxItems": MAX_VALUES, "items": _SCALAR},
+                    "exists": {"type": "boolean"},
+                    **dict.fromkeys(COMPARISONS, _ORDERED),
+                },
+            },
+        ]
+    },
+}
+
+
+def check_where(where: "Where", field: str = "where") -> None:
+    """Raise `EventError` unless the query says clearly who is meant."""
+    named = [name for name in ("user", "provider", "locale") if getattr(where, name) is not None]
+    if where.attributes:
+        named.append("attributes")
+    if where.everyone and named:
+        raise EventError(f"{field}.everyone: cannot stand beside {named[0]}; leave one of them out")
+    if not where.everyone and not named:
+        raise EventError(f'{field}: names nobody; for every device of the app say "everyone": true')
+    check_free(where.attributes, f"{field}.attributes")
+    for name, condition in where.attributes.items():
+        if not 1 <= len(name) <= MAX_NAME:
+            raise EventError(f"{field}.attributes: a name has 1 to {MAX_NAME} characters")
+        _check_condition(condition, f"{field}.attributes.{name}")
+
+
+def check_push(event: "PushSend") -> None:
+    """Raise `EventError` for a push to nobody in particular, without a content, too large, or never in time."""
+    check_where(event.where)
+    if (event.alert is None) == (event.data is None):
+        raise EventError("alert: either alert or data is required, and not both")
+    if event.data is None:
+        _check_alert(event)
+    else:
+        _check_data(event.data, background=event.push_type == "background")
+    if event.push_type == "background" and event.priority not in (None, 5):
+        raise EventError("priority: a background push has 5")
+    if event.collapse_id is not None and not (event.collapse_id.isascii() and event.collapse_id.isprintable()):
+        raise EventError("collapse_id: only visible ASCII characters are taken")
+    starts = event.at if event.send_at is None else event.send_at
+    if starts > event.at + FURTHEST:
+        raise EventError(f"send_at: at most {FURTHEST.days} days after at")
+    if event.expires_at is not None and event.expires_at <= starts:
+        raise EventError("expires_at: has to be later than the push is sent")
+
+
+def arranged(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The `aps` of a payload, and every other key beside it, untouched. An incremented badge is in neither."""
+    aps = {key: value for key, value in data.items() if key in APS_KEYS}
+    if aps.get("badge") == INCREMENT:
+        del aps["badge"]
+    return aps, {key: value for key, value in data.items() if key not in APS_KEYS}
+
+
+def _check_condition(condition: Any, field: str) -> None:
+    if not isinstance(condition, dict):
+        _check_value(condition, field)
+        return
+    if not condition:
+        raise EventError(f"{field}: must not be empty; known here are {', '.join(OPERATORS)}")
+    for operator, value in condition.items():
+        if operator not in OPERATORS:
+            raise EventError(f"{field}: no such comparison; known here are {', '.join(OPERATORS)}")
+        _check_operand(operator, value, f"{field}.{operator}")
+
+
+def _check_operand(operator: str, value: Any, field: str) -> None:
+    if operator == "in":
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
+            raise EventError(f"{field}: expected a list of 1 to {MAX_VALUES:,} values")
+        for index, one in enumerate(value):
+            _check_value(one, f"{field}[{index}]")
+    elif operator == "exists":
+        if not isinstance(value, bool):
+            raise EventError(f"{field}: expected true or false")
+    elif isinstance(value, bool):
+        raise EventError(f"{field}: expected a number or a string; true and false have no order")
+    else:
+        _check_value(value, field)
+
+
+def _check_value(value: Any, field: str) -> None:
+    if not isinstance(value, str | int | float):
+        raise EventError(f"{field}: expected a string, a number, true or false")
+    if isinstance(value, str) and len(value) > MAX_VALUE:
+        raise EventError(f"{field}: at most {MAX_VALUE:,} characters are taken")
+
+
+def _check_alert(event: "PushSend") -> None:
+    if event.push_type == "background":
+        raise EventError("alert: a background push shows nothing; send data")
+    alert = event.alert
+    if not (alert if isinstance(alert, str) or alert is None else alert.title or alert.subtitle or alert.body):
+        raise EventError("alert: must not be empty")
+
+
+def _check_data(data: dict[str, Any], *, background: bool) -> None:
+    check_free(data, "data")
+    if "aps" in data:
+        raise EventError("data.aps: put its keys into data itself: alert, badge, sound, …")
+    if "badge" in data and data["badge"] != INCREMENT:
+        badge = data["badge"]
+        if type(badge) is not int or not 0 <= badge <= MAX_BADGE:
+            raise EventError(f'data.badge: expected "{INCREMENT}" or a whole number from 0')
+    for key in ("alert", "sound"):
+        if key in data and (not isinstance(data[key], str | dict) or not data[key]):
+            raise EventError(f"data.{key}: expected a string or an object, not empty")
+    if "content-available" in data and data["content-available"] != 1:
+        raise EventError("data.content-available: expected 1")
+    seen = [key for key in ("alert", "badge", "sound") if key in data]
+    if background and seen:
+        raise EventError(f"data.{seen[0]}: a background push shows nothing; leave it out, or send an alert")
+    if not background and not seen:
+        raise EventError('data: has no alert, badge or sound; to wake the app alone say "push_type": "background"')
+    _check_size(data, background=background)
+
+
+def _check_size(data: Mapping[str, Any], *, background: bool) -> None:
+    aps, others = arranged(data)
+    size = len(msgspec.json.encode({"aps": {**aps, "content-available": 1} if background else aps, **others}))
+    room = MAX_PAYLOAD - BADGE_ROOM if data.get("badge") == INCREMENT else MAX_PAYLOAD
+    if size > room:
+        raise EventError(f"data: {size:,} bytes as a payload, Apple takes {room:,}")

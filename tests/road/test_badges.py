@@ -1,0 +1,237 @@
+"""P4 and P5: the number on the icon, counted per device, cleared by place in the stream, exact whatever is repeated."""
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from producers import events as ev
+from tests.road.harness import Road, message, stamp, token, user_of
+from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, badge_orders
+from worker.stores.journal import DONE, Cleared, Journal, Parcel, Step, Taken
+from worker.stores.redis import Redis, connect
+from worker.stores.registry import StoredTemplate
+
+NONE = object()
+
+
+def badge_of(notification):
+    return json.loads(notification.payload)["aps"].get("badge", NONE)
+
+
+def counters(road) -> dict[str, int]:
+    """Badge numbers by token, as the server has them."""
+    with road.pool.connection() as db:
+        tokens = dict(db.execute("SELECT id, token FROM carillon.devices").fetchall())
+    found = road.redis.hgetall("carillon:badge:demo")
+    return {tokens[int(id)]: int(n) for id, n in found.items()}
+
+
+def cleared(user: str = "han", device: str | None = None, **fields) -> ev.BadgeCleared:
+    named = None if device is None else ev.DeviceToken(token=device)
+    return ev.BadgeCleared(**stamp(), user=user, device=named, **fields)
+
+
+@pytest.fixture
+def two(road: Road) -> Road:
+    """Han with two devices."""
+    road.member("general", "leia", "han", devices=2)
+    road.take()
+    return road
+
+
+@pytest.mark.parametrize(
+    ("badge", "pushed", "after"),
+    [
+        pytest.param(None, [1, 1], [1, 1], id="a chat message counts one more"),
+        pytest.param("increment", [1, 1], [1, 1], id="and so it does when it says so"),
+        pytest.param("none", [NONE, NONE], [], id="none leaves the icon and the count"),
+        pytest.param(7, [7, 7], [7, 7], id="a number is set"),
+        pytest.param(0, [0, 0], [0, 0], id="nought clears the icon"),
+    ],
+)
+def test_a_message_says_what_becomes_of_the_badge(two, badge, pushed, after):
+    two.publish(message(badge=badge))
+    assert [badge_of(n) for n in two.run()] == pushed
+    assert sorted(counters(two).values()) == after
+
+
+@pytest.mark.parametrize(
+    ("aps", "pushed", "after"),
+    [
+        pytest.param(
+            {"alert": "{{ message.text }}", "badge": "{{ badge }}"}, 3, {3}, id="counted: the message's own number"
+        ),
+        pytest.param({"alert": "{{ message.text }}", "badge": 9}, 9, {9}, id="a number"),
+        pytest.param({"alert": "{{ message.text }}", "badge": None}, NONE, set(), id="left alone"),
+    ],
+)
+def test_a_template_s_own_word_goes_before_the_message_s(two, aps, pushed, after):
+    two.registry.save_template(StoredTemplate(two.provider.id, "", "", json.dumps({"aps": aps})))
+    two.publish(message(badge=3))
+    assert {badge_of(n) for n in two.run()} == {pushed}
+    assert set(counters(two).values()) == after
+
+
+def test_P5_seen_on_one_device_the_others_are_told_and_all_counts_begin_anew(two):
+    two.publish(message())
+    two.run()
+    two.publish(cleared(device=token("han", 0)))
+    [told] = two.run()
+    assert (told.token, told.payload) == (token("han", 1), b'{"aps":{"badge":0}}')
+    assert (told.push_type, told.priority) == ("alert", 5)
+    assert counters(two) == {}
+    assert two.journal.backlog() == (0, 0)
+
+
+def test_P5_seen_anywhere_every_device_that_shows_a_number_is_told_once(two):
+    two.publish(message())
+    two.run()
+    two.publish(cleared(), cleared())
+    assert [(user_of(n), badge_of(n)) for n in two.run()] == [("han", 0), ("han", 0)]
+    assert len({n.token for n in two.apns.sent[-2:]}) == 2
+
+
+def test_of_one_device_alone_nobody_else_hears(two):
+    two.publish(message())
+    two.run()
+    two.publish(cleared(device=token("han", 0), others=False))
+    assert two.run() == []
+    assert counters(two) == {token("han", 1): 1}
+
+
+@pytest.mark.parametrize("user", [pytest.param("han", id="no number to clear"), pytest.param("nobody", id="no device")])
+def test_where_no_icon_shows_a_number_nothing_is_sent(two, user):
+    two.publish(cleared(user))
+    assert two.run() == []
+    assert two.journal.backlog() == (0, 0)
+
+
+def test_an_app_that_is_switched_off_clears_and_tells_nobody(two):
+    two.publish(message())
+    two.run()
+    two.save_app(push_enabled=False)
+    two.publish(cleared())
+    assert two.run() == []
+    assert counters(two) == {}
+
+
+def test_P5_a_message_from_before_a_clearing_is_not_counted_however_late_it_is_delivered(two):
+    two.publish(message(id="e1"))
+    two.take()
+    two.expand()
+    two.publish(cleared(), message(id="e2"))
+    two.run()
+    assert set(counters(two).values()) == {1}
+    assert {badge_of(n) for n in two.apns.sent} == {0, 1}
+
+
+def test_a_clearing_that_a_dead_leader_left_is_made_up_for_once(two):
+    two.publish(message(id="e1"))
+    two.run()
+
+    def dies(cleared):
+        raise SystemExit
+
+    journal = two.intake._journal
+    two.intake._journal = type("Dead", (), {"clear_badges": staticmethod(dies)})()
+    two.publish(cleared(), message(id="e2"))
+    with pytest.raises(SystemExit):
+        two.take()
+    two.intake._journal = journal
+    db = two.leadership.acquire()
+    assert two.intake.recover(db, two.intake.cursor(db)) == 2
+    two.run()
+    assert set(counters(two).values()) == {1}
+    assert two.intake.recover(db, two.intake.cursor(db)) == 0
+    assert two.journal.backlog() == (0, 0)
+
+
+def test_P4_a_redelivered_message_counts_once(two):
+    two.publish(message(id="e1"), message(id="e1"))
+    two.run()
+    two.publish(message(id="e1"))
+    two.run()
+    assert set(counters(two).values()) == {1}
+
+
+def test_orders_name_each_message_once_and_pass_over_what_is_known_or_left_alone():
+    sendings = [Sending(f"{n}-0", f"e{n}", "", "", 0, "", badge=how) for n, how in enumerate((COUNT, LEAVE, SHOW, 5))]
+    jobs = [Job(sending, device, "u", "00", 0) for device, sending in enumerate((0, 0, 1, 2, 3, 0))]
+    jobs[1] = Job(0, 1, "u", "00", 0, badge=4)
+    assert badge_orders(Batch("demo", 1, "urgent", sendings, jobs)) == "@0-0,0,@2-0?,3,@3-0=5,4,@0-0,5"
+
+
+# Any number of workers, any repeats: the same numbers.
+
+
+class Crew:
+    """An intake in the stream's order and workers beside it, who each hand every batch back some times, as if they died."""
+
+    def __init__(self, journal: Journal, kinds: list[str], repeats: int) -> None:
+        self.journal, self.kinds, self.repeats = journal, kinds, repeats
+        self.done = threading.Event()
+        #: Of each batch the badges that its deliveries had.
+        self.seen: dict[str, list[int]] = defaultdict(list)
+
+    def run(self, workers: int) -> None:
+        with ThreadPoolExecutor(workers + 1) as pool:
+            running = [pool.submit(self.intake), *(pool.submit(self.work) for _ in range(workers))]
+            for one in running:
+                one.result()
+
+    def intake(self) -> None:
+        for n, kind in enumerate(self.kinds):
+            entry = f"{1000 + n}-0"
+            for _ in range(2):
+                if kind == "clear":
+                    self.journal.clear_badges([Cleared(entry, "demo", [7], quiet=[7])])
+                else:
+                    self.open(entry)
+        self.done.set()
+
+    def open(self, entry: str) -> None:
+        self.journal.open([(entry, "demo")])
+        batch = Batch("demo", 1, "urgent", [Sending(entry, entry, "", "", 0, "")], [Job(0, 7, "u", "00", 0)])
+        self.journal.expand([Step(entry, "demo", "", DONE)], [Parcel(f"b{entry}", batch)], {}, [])
+
+    def work(self) -> None:
+        while True:
+            over = self.done.is_set()
+            taken = self.journal.take_batch("urgent")
+            if taken is not None:
+                self.deliver(taken)
+            elif over:
+                return
+
+    def deliver(self, taken: Taken) -> None:
+        seen = self.seen[taken.id]
+        seen += taken.badges
+        if len(seen) <= self.repeats:
+            self.journal.postpone(taken.id, -1)
+            self.journal.make_due_ready()
+
+
+@pytest.fixture(scope="module")
+def valkey(engine_urls) -> Iterator[Redis]:
+    client = connect(engine_urls.redis)
+    yield client
+    client.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(some.lists(some.sampled_from(["message", "message", "message", "clear"]), min_size=1, max_size=25))
+def test_P4_P5_threads_and_repeats_count_each_message_behind_the_last_clearing_once(valkey, kinds):
+    valkey.flushall()
+    crew = Crew(Journal(valkey, lease=60), kinds, repeats=2)
+    crew.run(workers=4)
+    clears = [n for n, kind in enumerate(kinds) if kind == "clear"]
+    expected = kinds[clears[-1] + 1 if clears else 0 :].count("message")
+    assert int(valkey.hget("carillon:badge:demo", "7") or 0) == expected
+    assert len(crew.seen) == kinds.count("message")
+    assert all(len(badges) == 3 and len(set(badges)) == 1 for badges in crew.seen.values())

@@ -1,0 +1,83 @@
+"""What a phone receives that is not a chat message: a targeted push, and a badge that was cleared elsewhere."""
+
+from typing import Any, Final
+
+import msgspec
+
+from producers.events import Alert, BadgeCleared, PushSend
+from producers.targeting import INCREMENT, arranged
+from worker.core import notification
+from worker.core.batch import COUNT, LEAVE, SHOW, Sending
+from worker.core.notification import HEAD, LIMIT
+from worker.core.truncation import fit
+
+#: Seconds for which a cleared badge is worth telling: Apple keeps one push for a phone that is off, and it should be a message.
+BADGE_LIFE: Final = 600
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def expiration(event: PushSend, max_age: int) -> int:
+    """UNIX seconds: the event's own, or `max_age` seconds after it is meant to be sent."""
+    if event.expires_at is not None:
+        return int(event.expires_at.timestamp())
+    return int((event.send_at or event.at).timestamp()) + max_age
+
+
+def push_sending(entry: str, event: PushSend, max_age: int) -> Sending:
+    """One rendering for the whole audience."""
+    badge = LEAVE
+    if event.data is None:
+        document = _alert(event.alert or "")
+        prefix, suffix = document, b""
+    else:
+        aps, others = arranged(event.data)
+        if event.push_type == "background":
+            aps.setdefault("content-available", 1)
+        document = _encode({"aps": aps, **others})
+        counted = event.data.get("badge") == INCREMENT
+        prefix, suffix = (HEAD, document[len(HEAD) :]) if counted else (document, b"")
+        badge = COUNT if counted else event.data.get("badge", LEAVE)
+    return Sending(
+        entry=entry,
+        event_id=event.id,
+        prefix=prefix.decode(),
+        suffix=suffix.decode(),
+        expires_at=expiration(event, max_age),
+        collapse_id=event.collapse_id or notification.collapse_id(event.app, f"push:{event.id}"),
+        push_type=event.push_type,
+        priority=event.priority or (5 if event.push_type == "background" else 10),
+        badge=badge,
+        kind="push",
+    )
+
+
+def badge_sending(entry: str, event: BadgeCleared) -> Sending:
+    """`{"aps":{"badge":n}}`: the number as it is when it goes out, 0 unless another message came in between."""
+    return Sending(
+        entry=entry,
+        event_id=event.id,
+        prefix=HEAD.decode(),
+        suffix="}}",
+        expires_at=int(event.at.timestamp()) + BADGE_LIFE,
+        collapse_id=notification.collapse_id(event.app, f"badge:{event.user}"),
+        priority=5,
+        badge=SHOW,
+        kind="badge",
+    )
+
+
+def _alert(given: str | Alert) -> bytes:
+    """A plain message as its payload. What does not fit of its body is cut; titles are short."""
+    if isinstance(given, str):
+        room = LIMIT - len(_payload(""))
+        return _payload(fit(given, room))
+    alert: dict[str, Any] = {key: text for key in ("title", "subtitle") if (text := getattr(given, key))}
+    if given.body:
+        room = LIMIT - len(_payload({**alert, "body": ""}))
+        alert["body"] = fit(given.body, room)
+    return _payload(alert)
+
+
+def _payload(alert: dict[str, Any] | str) -> bytes:
+    return _encode({"aps": {"alert": alert, "sound": "default"}})

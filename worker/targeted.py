@@ -1,0 +1,87 @@
+"""Expands what is addressed to devices and not to a channel: pushes to a query, page by page, and badges to show anew.
+
+Of the rules of a chat message only the app's switch and the life time apply: presence, mutes and channels have no say.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers.events import BadgeCleared, PushSend
+from worker.core.batch import Sending
+from worker.core.model import AppSettings, Device, Reason
+from worker.core.targeted import badge_sending, expiration, push_sending
+from worker.plan import Plan
+from worker.stores.audience import Audience
+from worker.stores.journal import DONE, Opened, Step
+
+#: The cursor of a push that has not begun: the page, and the device id that it begins behind.
+BEGINNING: Final = "[0,0]"
+
+
+class Target(NamedTuple):
+    """An event to expand from its cursor on. That of a cleared badge has the ids of the devices to tell."""
+
+    opened: Opened
+    event: BadgeCleared | PushSend
+    app: AppSettings
+
+
+class Targeted:
+    """`now` gives UNIX seconds."""
+
+    def __init__(self, audience: Audience, *, page: int, now: Callable[[], float]) -> None:
+        self._audience, self._page, self._now = audience, page, now
+
+    def plan(self, targets: Sequence[Target], plan: Plan) -> None:
+        """Takes each event one page further."""
+        if not targets:
+            return
+        cleared = {(t.event.app, t.event.user) for t in targets if isinstance(t.event, BadgeCleared)}
+        owned = self._audience.of_user(cleared)
+        for target in targets:
+            if isinstance(target.event, PushSend):
+                self._push(target, target.event, plan)
+            else:
+                self._badge(target, target.event, owned.get((target.event.app, target.event.user), ()), plan)
+
+    def _push(self, target: Target, event: PushSend, plan: Plan) -> None:
+        page, after = msgspec.json.decode(target.opened.cursor, type=tuple[int, int])
+        if (reason := self._refused(target.app, expiration(event, target.app.max_age))) is not None:
+            plan.counts[event.app][f"skipped_message.{reason}"] += 1
+            plan.take(_step(target, DONE), event.id, page, {"message": reason})
+            return
+        found = self._audience.page(event.app, event.where, after, self._page)
+        following = msgspec.json.encode((page + 1, found.devices[-1].id)).decode() if found.more else DONE
+        plan.counts[event.app]["targeted"] += page == 0
+        self._send(target, push_sending(target.opened.entry, event, target.app.max_age), found.devices, plan)
+        plan.take(_step(target, following), event.id, page, _account(found.devices))
+
+    def _badge(self, target: Target, event: BadgeCleared, owned: Sequence[Device], plan: Plan) -> None:
+        told = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
+        sending = badge_sending(target.opened.entry, event)
+        devices = [device for device in owned if device.id in told]
+        if self._refused(target.app, sending.expires_at) is not None:
+            devices = []
+        plan.counts[event.app]["badges_told"] += len(devices)
+        self._send(target, sending, devices, plan)
+        plan.take(_step(target, DONE), event.id, 0, _account(devices))
+
+    def _refused(self, app: AppSettings, expires_at: int) -> Reason | None:
+        if not app.push_enabled:
+            return Reason.PUSH_OFF
+        return Reason.TOO_OLD if self._now() > expires_at else None
+
+    def _send(self, target: Target, sending: Sending, devices: Sequence[Device], plan: Plan) -> None:
+        plan.counts[target.event.app]["jobs"] += len(devices)
+        plan.add_jobs(target.event.app, "bulk", sending, devices)
+
+
+def _step(target: Target, following: str) -> Step:
+    return Step(target.opened.entry, target.opened.app, target.opened.cursor, following)
+
+
+def _account(devices: Sequence[Device]) -> dict[str, Any]:
+    users = list(dict.fromkeys(device.user for device in devices))
+    return {"considered": len(users), "pushed": users, "skipped": {}}
