@@ -30,6 +30,8 @@ def open_pool(url: str, *, size: int) -> Pool:
         min_size=1,
         max_size=size,
         timeout=5,
+        # Attempts to reconnect come ever more rarely until this many seconds have passed; the next caller then begins anew.
+        reconnect_timeout=2,
         kwargs={**CONNECT_ARGS, "autocommit": True, "options": "-c statement_timeout=20000 -c random_page_cost=1.1"},
         open=True,
         connection_class=Connection,
