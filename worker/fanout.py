@@ -75,6 +75,8 @@ class _Item:
 
     @property
     def candidates(self) -> list[str]:
+        if not self.first:
+            return self.page.users
         ahead = set(self.first)
         rest = [user for user in self.page.users if user not in ahead]
         return rest if self.cursor.page else [*self.first, *rest]
@@ -171,27 +173,30 @@ class FanOut:
 
     def _decide(self, items: Sequence[_Item]) -> None:
         self._read_candidates(items)
-        asked = [(item, (item.event.app, user)) for item in items for user in self._eligible(item)]
-        users = {key for _, key in asked}
-        online = presence.online(self._redis, {k for item, k in asked if not item.app.push_to_online})
+        eligible = [self._eligible(item) for item in items]
+        users = {(item.event.app, user) for item, some in zip(items, eligible, strict=True) for user in some}
+        shy = {item.event.app for item in items if not item.app.push_to_online}
+        online = presence.online(self._redis, {key for key in users if key[0] in shy})
         devices = self._directory.devices(users)
-        gone = self._removed({device.provider_id for some in devices.values() for device in some})
-        muted = self._directory.muted({(*key, item.event.sender.id) for item, key in asked})
-        for item in items:
+        if gone := self._removed({device.provider_id for some in devices.values() for device in some}):
+            devices = {key: [d for d in some if d.provider_id not in gone] for key, some in devices.items()}
+        muted = self._directory.muted(
+            {
+                (item.event.app, user, item.event.sender.id)
+                for item, some in zip(items, eligible, strict=True)
+                for user in some
+            }
+        )
+        for item, some in zip(items, eligible, strict=True):
             app, sender = item.event.app, item.event.sender.id
-            candidates = item.candidates
             audience = Audience(
                 members=item.members,
                 thread=item.thread,
-                muted={user for user in candidates if (app, user, sender) in muted},
-                online={user for user in candidates if (app, user) in online},
-                devices={
-                    user: [d for d in devices[app, user] if d.provider_id not in gone] if gone else devices[app, user]
-                    for user in candidates
-                    if (app, user) in devices
-                },
+                muted={user for user in some if (app, user, sender) in muted} if muted else (),
+                online={user for user in some if (app, user) in online} if online else (),
+                devices={user: devices[app, user] for user in some if (app, user) in devices},
             )
-            item.decision = decide_page(candidates, item.event, item.app, audience, cap_left=item.cap_left)
+            item.decision = decide_page(item.candidates, item.event, item.app, audience, cap_left=item.cap_left)
 
     def _removed(self, providers: Collection[int]) -> set[int]:
         """Those that are no more: their devices stay registered, and ring again when the provider is back."""
@@ -235,15 +240,13 @@ class FanOut:
         for item in items:
             item.members = (item.members or set()) | {user for user in item.first if (*item.key, user) in present}
 
-    def _eligible(self, item: _Item) -> Iterable[str]:
+    def _eligible(self, item: _Item) -> list[str]:
         """Candidates about whom more must be read: membership and thread have not ruled them out."""
         sender, members, thread = item.event.sender.id, item.members or (), item.thread
-        mentioned = item.event.message.mentioned
-        return (
-            user
-            for user in item.candidates
-            if user != sender and user in members and (thread is None or user in thread or user in mentioned)
-        )
+        if thread is None:
+            return [user for user in item.candidates if user in members and user != sender]
+        within = thread.union(item.event.message.mentioned)
+        return [user for user in item.candidates if user in members and user in within and user != sender]
 
     def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> None:
         rung = item.cursor.rung + len(decision.pushes)

@@ -1,6 +1,7 @@
 """Who is in a channel, a thread, a mute, and what devices they have. Reads for many messages at once; decides nothing.
 
-Every read is one query for all of its arguments, whose plan is a nested loop over the keys.
+Every read is one query for all of its arguments, whose plan is a nested loop over the keys. Arrays go as binary (`%b`): psycopg
+writes their text form string by string in Python.
 """
 
 from collections.abc import Collection, Sequence
@@ -37,7 +38,7 @@ class Directory:
 
     def channels(self, keys: Collection[ChannelKey]) -> dict[ChannelKey, ChannelRow]:
         rows = self._all(
-            "SELECT c.app, c.id, c.name, c.push FROM unnest(%s::text[], %s::text[]) AS k (app, id)"
+            "SELECT c.app, c.id, c.name, c.push FROM unnest(%b::text[], %b::text[]) AS k (app, id)"
             " JOIN carillon.channels c USING (app, id)",
             keys,
         )
@@ -48,7 +49,7 @@ class Directory:
         rows = self._all(
             "SELECT ARRAY(SELECT m.user_id FROM carillon.members m WHERE m.app = k.app AND m.channel = k.channel"
             " AND m.user_id > k.after AND m.present ORDER BY m.user_id LIMIT %s)"
-            " FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS k (app, channel, after, n) ORDER BY k.n",
+            " FROM unnest(%b::text[], %b::text[], %b::text[]) WITH ORDINALITY AS k (app, channel, after, n) ORDER BY k.n",
             starts,
             size + 1,
             width=3,
@@ -68,7 +69,7 @@ class Directory:
     def present(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
         """Those of the (app, channel, user) that are members."""
         rows = self._all(
-            "SELECT m.app, m.channel, m.user_id FROM unnest(%s::text[], %s::text[], %s::text[])"
+            "SELECT m.app, m.channel, m.user_id FROM unnest(%b::text[], %b::text[], %b::text[])"
             " AS k (app, channel, user_id) JOIN carillon.members m USING (app, channel, user_id) WHERE m.present",
             keys,
             width=3,
@@ -81,7 +82,7 @@ class Directory:
         Whoever wrote or was mentioned in the root or a reply.
         """
         rows = self._all(
-            "WITH k AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS k (app, thread))"
+            "WITH k AS (SELECT * FROM unnest(%b::text[], %b::text[]) AS k (app, thread))"
             " SELECT p.app, p.thread, p.user_id, NULL, p.since FROM k"
             " JOIN carillon.thread_participants p USING (app, thread)"
             " UNION ALL SELECT m.app, m.message_id, m.sender, m.mentioned, m.position FROM k"
@@ -96,11 +97,19 @@ class Directory:
         return found
 
     def muted(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-        """Those of the (app, user, target) where the user muted the target."""
+        """Those of the (app, user, target) where the user muted the target. Most senders are muted by nobody at all."""
+        targets = self._all(
+            "SELECT k.app, k.target FROM unnest(%b::text[], %b::text[]) AS k (app, target)"
+            " WHERE EXISTS (SELECT FROM carillon.mutes m WHERE m.app = k.app AND m.target = k.target AND m.muted)",
+            {(app, target) for app, _, target in keys},
+        )
+        if not targets:
+            return set()
+        known = set(targets)
         rows = self._all(
-            "SELECT m.app, m.user_id, m.target FROM unnest(%s::text[], %s::text[], %s::text[])"
+            "SELECT m.app, m.user_id, m.target FROM unnest(%b::text[], %b::text[], %b::text[])"
             " AS k (app, user_id, target) JOIN carillon.mutes m USING (app, user_id, target) WHERE m.muted",
-            keys,
+            [key for key in keys if (key[0], key[2]) in known],
             width=3,
         )
         return {(app, user, target) for app, user, target in rows}
@@ -109,7 +118,7 @@ class Directory:
         """Active devices for each (app, user) that has any, oldest first."""
         rows = self._all(
             "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
-            " FROM unnest(%s::text[], %s::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id)"
+            " FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id)"
             " WHERE d.active ORDER BY d.id",
             keys,
         )

@@ -58,14 +58,14 @@ def write_members(db: Connection, writes: Iterable[MemberWrite]) -> None:
         return
     _bulk(
         db,
-        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%s::text[], %s::text[])"
+        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%b::text[], %b::text[])"
         " ON CONFLICT DO NOTHING",
         sorted({(write.app, write.channel) for write in latest}),
     )
     _bulk(
         db,
         "INSERT INTO carillon.members AS m (app, channel, user_id, at, present)"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::boolean[])"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[])"
         " ON CONFLICT (app, channel, user_id) DO UPDATE SET at = excluded.at, present = excluded.present"
         " WHERE m.at <= excluded.at",
         latest,
@@ -76,7 +76,7 @@ def write_mutes(db: Connection, writes: Iterable[MuteWrite]) -> None:
     _bulk(
         db,
         "INSERT INTO carillon.mutes AS m (app, user_id, target, at, muted)"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::boolean[])"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[])"
         " ON CONFLICT (app, user_id, target) DO UPDATE SET at = excluded.at, muted = excluded.muted"
         " WHERE m.at <= excluded.at",
         _latest(((write.app, write.user, write.target), write) for write in writes),
@@ -87,7 +87,7 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
     writes = list(writes)
     _bulk(
         db,
-        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%s::text[], %s::text[])"
+        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%b::text[], %b::text[])"
         " ON CONFLICT DO NOTHING",
         sorted({(write.app, write.id) for write in writes}),
     )
@@ -95,7 +95,7 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
     _bulk(
         db,
         "UPDATE carillon.channels c SET name = w.name, name_at = w.at"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) AS w (app, id, name, at)"
+        " FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[]) AS w (app, id, name, at)"
         " WHERE c.app = w.app AND c.id = w.id AND c.name_at <= w.at",
         [(write.app, write.id, write.name, write.at) for write in names],
     )
@@ -103,7 +103,7 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
     _bulk(
         db,
         "UPDATE carillon.channels c SET push = w.push, push_at = w.at"
-        " FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::bigint[]) AS w (app, id, push, at)"
+        " FROM unnest(%b::text[], %b::text[], %b::boolean[], %b::bigint[]) AS w (app, id, push, at)"
         " WHERE c.app = w.app AND c.id = w.id AND c.push_at <= w.at",
         [(write.app, write.id, write.push, write.at) for write in pushes],
     )
@@ -120,7 +120,7 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
     inserted = db.execute(
         b"INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, mentioned)"
         b" SELECT app, event_id, position, message_id, channel, sender, mentioned::text[] FROM"
-        b" unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])"
+        b" unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[])"
         b" AS w (app, event_id, position, message_id, channel, sender, mentioned)"
         b" ON CONFLICT DO NOTHING RETURNING position",
         _columns(fields),
@@ -133,7 +133,7 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
 def recorded(db: Connection, keys: Sequence[tuple[str, str]]) -> set[str]:
     """The entries under which these (app, event id) were recorded."""
     rows = db.execute(
-        b"SELECT m.position FROM unnest(%s::text[], %s::text[]) AS k (app, event_id)"
+        b"SELECT m.position FROM unnest(%b::text[], %b::text[]) AS k (app, event_id)"
         b" JOIN carillon.messages m USING (app, event_id)",
         _columns(keys) or [[], []],
     )
@@ -146,7 +146,7 @@ def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
     _bulk(
         db,
         "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
-        " SELECT m.app, m.message_id, u, min(m.position) FROM unnest(%s::text[], %s::text[]) AS k (app, thread)"
+        " SELECT m.app, m.message_id, u, min(m.position) FROM unnest(%b::text[], %b::text[]) AS k (app, thread)"
         " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread,"
         " unnest(m.sender || coalesce(m.mentioned, '{}')) AS u GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING",
         roots,
@@ -158,7 +158,7 @@ def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
     _bulk(
         db,
         "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[]) ON CONFLICT DO NOTHING",
         [(*key, place) for key, place in sorted(since.items())],
     )
 
