@@ -1,8 +1,9 @@
 """What an operator may choose, read from `CARILLON_*` variables and checked whole. Reads no file and starts nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -27,8 +28,20 @@ def _url_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
+    for word in text.replace(",", " ").split():
+        try:
+            yield ip_network(word)
+        except ValueError:
+            raise ValueError("networks such as 10.20.0.0/16 are needed, comma separated") from None
+
+
 RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
 PostgresUrl = Annotated[str, _url_of("postgresql", "postgres")]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    BeforeValidator(lambda value: tuple(_networks(value)) if isinstance(value, str) else value),
+]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -54,6 +67,11 @@ class Settings(BaseModel):
     apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
     #: Seconds to wait for one answer.
     apns_timeout: Seconds = 10.0
+
+    #: Networks that a webhook may be in although they are not public, comma separated: 10.20.0.0/16,fd00::/8.
+    webhook_allow: Networks = ()
+    #: Seconds to wait for a webhook's whole answer.
+    webhook_timeout: Annotated[float, Field(gt=0, le=30)] = 10.0
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     #: `text` for people, `json` for machines: one object a line.

@@ -12,12 +12,14 @@ from typing import Final, Protocol
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
+from worker.core import webhook_answer
 from worker.core.batch import Lane
 from worker.core.breaker import FIRST_PROBE
 from worker.core.limits import per_minute, per_second
 from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
+    GONE_MINIMUM,
     GUARD_MINIMUM,
     Delivered,
     Drop,
@@ -28,6 +30,7 @@ from worker.core.outcome import (
     doubtful,
     guard,
 )
+from worker.core.webhook import Recipient, recipients
 from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
 from worker.stores import redis
 from worker.stores.breaker import Breaker
@@ -61,6 +64,17 @@ class Sender(Protocol):
     ) -> list[Response]: ...
 
 
+class Webhooks(Protocol):
+    def send(
+        self,
+        provider: Provider,
+        recipients: Sequence[Recipient],
+        *,
+        now: Callable[[], float],
+        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+    ) -> list[Response]: ...
+
+
 class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before."""
 
@@ -74,6 +88,7 @@ class Delivery:
         breaker: Breaker,
         limiter: Limiter,
         *,
+        webhooks: Webhooks,
         timeout: float,
         now: Callable[[], float],
         random: Callable[[], float],
@@ -81,6 +96,7 @@ class Delivery:
     ) -> None:
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
+        self._webhooks = webhooks
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
     def deliver(self, lane: Lane) -> dict[str, int]:
@@ -117,13 +133,13 @@ class Delivery:
         probe = candidates[int(self._random() * len(candidates))]
         self._send(work, provider, [probe])
         outcome = work.outcomes[probe]
-        if isinstance(outcome, Halt):
+        # A 410 is about the device, so it proves as much as an acceptance: the credential was taken.
+        if not isinstance(outcome, Delivered) and not (isinstance(outcome, Unregister) and not outcome.guarded):
             work.outcomes[probe] = None
             return False
-        if isinstance(outcome, Delivered):
-            self._breaker.resume(provider.id)
-            log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
-        return isinstance(outcome, Delivered)
+        self._breaker.resume(provider.id)
+        log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
+        return True
 
     def _limit(self, work: Work, app: AppSettings, provider: Provider) -> None:
         """What is over a rate waits as a batch of its own; a device's own rate is looked at last."""
@@ -157,16 +173,12 @@ class Delivery:
     def _send(self, work: Work, provider: Provider, sending: Sequence[int]) -> None:
         if not sending:
             return
-        now, sent = self._now(), notifications(work, sending, provider)
+        now = self._now()
+        by_webhook = provider.kind == "webhook"
+        decide = webhook_answer.decide if by_webhook else decide_outcome
         try:
-            authorization = None if provider.certificate else self._tokens.current(provider, now)
-            responses = self._sender.send(
-                provider,
-                sent,
-                authorization=authorization,
-                deadline=self._timeout,
-                meanwhile=lambda seen: self._keep(work, sending, seen),
-            )
+            authorization = None if by_webhook or provider.certificate else self._tokens.current(provider, now)
+            responses = self._responses(work, provider, sending, authorization)
         except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
             work.settle(sending, Halt("unusable_credential"))
             return
@@ -177,7 +189,7 @@ class Delivery:
             work.outcomes[index] = (
                 DELIVERED
                 if response is ACCEPTED
-                else decide_outcome(
+                else decide(
                     response,
                     registered_at=job.registered_at,
                     sent_at=sent_at,
@@ -189,6 +201,17 @@ class Delivery:
             )
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
+
+    def _responses(
+        self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None
+    ) -> list[Response]:
+        def keep(seen: Sequence[Response | None]) -> None:
+            self._keep(work, sending, seen)
+
+        if provider.kind == "webhook":
+            return self._webhooks.send(provider, recipients(work, sending), now=self._now, meanwhile=keep)
+        sent = notifications(work, sending, provider)
+        return self._sender.send(provider, sent, authorization=authorization, deadline=self._timeout, meanwhile=keep)
 
     def _keep(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
         """While answers are missing: the batch stays ours, and what APNs has accepted is not sent again should we die now."""
@@ -234,11 +257,14 @@ class Delivery:
         seen = self._breaker.record(
             provider.id, answered=answered, refused=len(refused), gone=len(gone), now=self._now()
         )
-        if gone and doubtful(seen.gone, seen.answered):
+        minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
+        if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
             work.doubted = work.refusals(gone)
             work.settle(gone, Drop("mass_gone", alarm=True))
         if refused and guard(seen.refused, seen.answered):
-            work.settle(refused, Halt("mass_refusal"))
+            # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
+            at_fault = seen.refused * 2 > seen.answered
+            work.settle(refused, Halt("mass_refusal") if at_fault else Drop("refused_unproven"))
         elif seen.answered < GUARD_MINIMUM:
             work.settle(refused, Drop("refused_unproven"))
 

@@ -29,6 +29,7 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
+from worker.webhook.client import WebhookClient
 
 
 class Runtime:
@@ -74,6 +75,10 @@ class Runtime:
         return Sender(transport=self.settings.apns_transport, connections=self.settings.apns_connections)
 
     @cached_property
+    def webhooks(self) -> WebhookClient:
+        return WebhookClient(self.settings.webhook_allow, timeout=self.settings.webhook_timeout)
+
+    @cached_property
     def fan_out(self) -> FanOut:
         return FanOut(
             Directory(self.pool),
@@ -96,6 +101,7 @@ class Runtime:
             TokenSource(self.redis),
             Breaker(self.redis),
             Limiter(self.redis),
+            webhooks=self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,
@@ -110,6 +116,8 @@ class Runtime:
         made = vars(self)
         if "sender" in made:
             self.sender.close()
+        if "webhooks" in made:
+            self.webhooks.close()
         if "pool" in made:
             self.pool.close()
         if "redis" in made:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -25,7 +26,9 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
+from worker.webhook.client import WebhookClient
 
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 START = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
 
@@ -89,6 +92,7 @@ class Road:
         self.apns, self.postgres_url = Apns(), postgres_url
         self.save_app()
         self.provider = self.add_provider("apns")
+        self.webhooks = WebhookClient(LOOPBACK, timeout=5)
         self.rung: list[int] = []
         self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.append)
         self.leadership = Leadership(postgres_url)
@@ -110,6 +114,7 @@ class Road:
             Tokens(),
             Breaker(self.redis),
             Limiter(self.redis),
+            webhooks=self.webhooks,
             timeout=5,
             now=lambda: self.now,
             random=lambda: 0.5,
@@ -118,6 +123,7 @@ class Road:
 
     def close(self) -> None:
         self.leadership.resign()
+        self.webhooks.close()
         self.pool.close()
         self.redis.close()
 

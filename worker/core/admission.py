@@ -73,7 +73,7 @@ def over_rate(app: str, rate: int, burst: int) -> str:
 
 
 def _is_webhook(provider: Provider) -> bool:
-    return getattr(provider, "kind", "apns") == "webhook"
+    return provider.kind == "webhook"
 
 
 def _known(providers: Mapping[str, Provider]) -> str:

@@ -73,7 +73,7 @@ class AppSettings:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One way out: an APNs credential and topic of one app. `repr` shows no secret."""
+    """One way out: an APNs credential and topic of one app, or its webhook. `repr` shows no secret."""
 
     id: int
     app: str
@@ -92,6 +92,13 @@ class Provider:
     #: The .p12 file and its password: certificate authentication, instead of the three above.
     certificate: bytes | None = field(default=None, repr=False)
     certificate_password: str | None = field(default=None, repr=False)
+    #: `webhook`: the company's own API takes the pushes, and of the fields above it has `ca` alone.
+    kind: Literal["apns", "webhook"] = "apns"
+    #: Where a webhook's batches go. Not in `repr`: people put words into a URL that only the receiver should see.
+    url: str = field(default="", repr=False)
+    #: What a webhook's batches are signed with, the newest first; two while they are being changed.
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    signing: Literal["hmac", "jwt"] = "hmac"
 
 
 class Device(NamedTuple):

@@ -93,6 +93,11 @@ def decide_outcome(
         outcome = _answered(response, registered_at, sent_at, attempt, jitter, token_age)
     else:
         outcome = _unanswered(response, attempt, jitter, token_age)
+    return within_life(outcome, sent_at=sent_at, attempt=attempt, expires_at=expires_at)
+
+
+def within_life(outcome: Outcome, *, sent_at: int, attempt: int, expires_at: int | None) -> Outcome:
+    """The outcome, but a retry that would come too late or too often is a drop. Arguments as of `decide_outcome`."""
     if not isinstance(outcome, Retry):
         return outcome
     if expires_at is not None and sent_at + outcome.delay * 1000 >= expires_at:
@@ -119,12 +124,12 @@ def guard(refused: int, answered: int) -> bool:
     return answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE
 
 
-def doubtful(gone: int, answered: int) -> bool:
+def doubtful(gone: int, answered: int, *, minimum: int = GONE_MINIMUM) -> bool:
     """Whether so many of a provider's recent answers were 410 that it is hard to believe: keep the devices, tell a person.
 
     Everybody does not uninstall within minutes. More than half of at least 200 answers is an outage or a wrong gateway.
     """
-    return answered >= GONE_MINIMUM and gone > answered * GONE_SHARE
+    return answered >= minimum and gone > answered * GONE_SHARE
 
 
 def _answered(

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
 _PROVIDER: Final = (
     *("id", "app", "name", "environment", "topic", "team_id", "key_id"),
-    *("kind", "credential", "password", "host", "port", "ca"),
+    *("kind", "credential", "password", "host", "port", "ca", "url", "signing"),
 )
 _PROVIDER_COLUMNS: Final = ", ".join(_PROVIDER)
 
@@ -93,13 +93,12 @@ class Registry:
 
     def save_provider(self, provider: Provider) -> Provider:
         """Creates or replaces the app's provider of that name; its `id` is given here."""
-        secret = provider.certificate if provider.certificate is not None else provider.key.encode()
         password = provider.certificate_password
         row = {
             **{name: getattr(provider, name) for name in ("app", "name", "environment", "topic", "team_id", "key_id")},
-            **{name: getattr(provider, name) for name in ("host", "port", "ca")},
-            "kind": "key" if provider.certificate is None else "certificate",
-            "credential": self._vault.seal(secret),
+            **{name: getattr(provider, name) for name in ("host", "port", "ca", "url", "signing")},
+            "kind": _kind(provider),
+            "credential": self._vault.seal(_credential(provider)),
             "password": None if password is None else self._vault.seal(password.encode()),
         }
         changed = ", ".join(f"{name} = excluded.{name}" for name in row)
@@ -127,13 +126,16 @@ class Registry:
 
     def named(self, app: str, name: str) -> Provider | None:
         """What the app's provider of that name is or, if it was removed, was; without its credential."""
-        columns = [column for column in _PROVIDER if column not in ("kind", "credential", "password")]
+        columns = [column for column in _PROVIDER if column not in ("credential", "password")]
         with self._pool.connection() as db:
             row = db.execute(
                 f"SELECT {', '.join(columns)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
                 (app, name),
             ).fetchone()
-        return None if row is None else Provider(**dict(zip(columns, row, strict=True)))
+        if row is None:
+            return None
+        read: dict[str, Any] = dict(zip(columns, row, strict=True))
+        return Provider(**read | {"kind": "webhook" if read["kind"] == "webhook" else "apns"})
 
     def devices_of(self, provider: int) -> int:
         """How many devices ring through the provider."""
@@ -167,7 +169,7 @@ class Registry:
 
     def unreadable(self) -> list[tuple[str, str]]:
         """App and name of each provider whose credential none of the keys decrypts."""
-        return [(p.app, p.name) for p in self.providers().values() if not p.key and p.certificate is None]
+        return [(p.app, p.name) for p in self.providers().values() if not (p.key or p.certificate or p.secrets)]
 
     def _providers(self, db: Connection) -> dict[int, Provider]:
         rows = db.execute(
@@ -177,7 +179,8 @@ class Registry:
 
     def _provider(self, row: Sequence[Any]) -> Provider:
         read = dict(zip(_PROVIDER, row, strict=True))
-        kind, sealed, sealed_password = read.pop("kind"), read.pop("credential"), read.pop("password")
+        stored_as, sealed, sealed_password = read.pop("kind"), read.pop("credential"), read.pop("password")
+        read["kind"] = "webhook" if stored_as == "webhook" else "apns"
         try:
             secret = self._vault.open(bytes(sealed))
             password = None if sealed_password is None else self._vault.open(bytes(sealed_password)).decode()
@@ -187,7 +190,9 @@ class Registry:
                 self._told.add(read["id"])
                 log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
             return Provider(**read)
-        if kind == "certificate":
+        if stored_as == "webhook":
+            return Provider(**read, secrets=tuple(secret.decode().split()))
+        if stored_as == "certificate":
             return Provider(**read, certificate=secret, certificate_password=password)
         return Provider(**read, key=secret.decode())
 
@@ -214,6 +219,19 @@ class Registry:
                 (provider, kind, locale),
             )
         return gone.rowcount == 1
+
+
+def _kind(provider: Provider) -> str:
+    if provider.kind == "webhook":
+        return "webhook"
+    return "key" if provider.certificate is None else "certificate"
+
+
+def _credential(provider: Provider) -> bytes:
+    """A webhook's secrets have no blanks in them."""
+    if provider.kind == "webhook":
+        return " ".join(provider.secrets).encode()
+    return provider.key.encode() if provider.certificate is None else provider.certificate
 
 
 _TEMPLATES: Final = (

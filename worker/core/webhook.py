@@ -1,0 +1,106 @@
+"""A batch as a webhook gets it: the body, its signatures, and the id by which a receiver knows a repeat.
+
+docs/webhooks.md is what receivers are told; what is said there about names and signatures is decided here.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from worker.core.model import Provider
+from worker.core.notification import Rendered, apns_ids
+from worker.core.work import Work
+
+#: Recipients of one request; with a payload of 4 KiB each that is a body of some 450 kB.
+LARGEST_BATCH: Final = 100
+#: Seconds for which a JWT is valid.
+JWT_SECONDS: Final = 300
+
+
+class Recipient(NamedTuple):
+    """One device of a batch, as the receiver reads it. `repr` is long and holds message text: never log it."""
+
+    #: The same on every try, as the `apns-id` is.
+    id: str
+    event_id: str
+    kind: str
+    #: Why the user rings: member, thread or mention; '' for what is not a message in a channel.
+    why: str
+    user: str
+    #: As it was registered.
+    device_id: str
+    badge: int | None
+    #: The JSON that a phone would get.
+    payload: bytes
+    #: UNIX seconds.
+    expires_at: int
+
+
+def recipients(work: Work, indexes: Sequence[int]) -> list[Recipient]:
+    sendings = work.batch.sendings
+    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
+    ids = [apns_ids(s.event_id, work.batch.app) for s in sendings]
+    made = []
+    for job in (work.jobs[index] for index in indexes):
+        sending = sendings[job.sending]
+        made.append(
+            Recipient(
+                ids[job.sending](job.device),
+                sending.event_id,
+                sending.kind,
+                job.why,
+                job.user,
+                job.token,
+                job.badge,
+                rendered[job.sending].payload(job.badge),
+                sending.expires_at,
+            )
+        )
+    return made
+
+
+def batch_id(some: Sequence[Recipient]) -> str:
+    """32 hex digits that name these recipients in this order, on whatever try and from whatever worker."""
+    return hashlib.blake2b("".join(one.id for one in some).encode(), digest_size=16, person=b"webhook").hexdigest()
+
+
+def body(provider: Provider, batch: str, some: Sequence[Recipient]) -> bytes:
+    entries = [one._asdict() | {"payload": msgspec.Raw(one.payload)} for one in some]
+    return msgspec.json.encode({"app": provider.app, "provider": provider.name, "batch": batch, "recipients": entries})
+
+
+def headers(provider: Provider, batch: str, content: bytes, now: int) -> dict[str, str]:
+    """What a request bears beside its body; `now` in UNIX seconds. Raises `ValueError` where no secret can be read."""
+    if not provider.secrets:
+        raise ValueError("webhook: its secrets cannot be read")
+    common = {"Content-Type": "application/json", "Carillon-Batch": batch, "Carillon-Timestamp": str(now)}
+    if provider.signing == "jwt":
+        tokens = [f"Bearer {jwt(secret, batch, content, now)}" for secret in provider.secrets]
+        return common | dict(zip(("Authorization", "Carillon-Authorization"), tokens, strict=False))
+    signatures = ",".join(f"v1={signature(secret, now, content)}" for secret in provider.secrets)
+    return common | {"Carillon-Signature": signatures}
+
+
+def signature(secret: str, now: int, content: bytes) -> str:
+    """Hex of HMAC-SHA256 over `<timestamp>.<body>`."""
+    return hmac.new(secret.encode(), b"%d.%b" % (now, content), hashlib.sha256).hexdigest()
+
+
+def jwt(secret: str, batch: str, content: bytes, now: int) -> str:
+    """An HS256 token over the body's hash: RFC 7519, compact form."""
+    claims = {"iss": "carillon", "iat": now, "exp": now + JWT_SECONDS, "jti": batch}
+    claims |= {"body_sha256": hashlib.sha256(content).hexdigest()}
+    signed = f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment(claims)}"
+    return f"{signed}.{_base64url(hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest())}"
+
+
+def _segment(value: Mapping[str, object]) -> str:
+    return _base64url(msgspec.json.encode(value))
+
+
+def _base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,148 @@
+"""What a webhook's answer says about each recipient, and what follows from it.
+
+The receiver is somebody else's program, so what it says has bounds: its words never become names of counts, a 410 for everybody
+is believed only of a webhook that is known to be well, and what it took is never sent again because its answer was odd.
+"""
+
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+
+from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.core.outcome import (
+    DELIVERED,
+    LONGEST_RECONNECT,
+    Drop,
+    Halt,
+    Outcome,
+    Retry,
+    Unregister,
+    backoff,
+    within_life,
+)
+from worker.core.webhook import Recipient
+
+#: Answers in ten minutes from which on more than half "gone" is not believed at once; see `outcome.doubtful`.
+GONE_MINIMUM: Final = 10
+#: Seconds; a receiver that asks for more gets what an event lives for anyway.
+_LONGEST_WAIT: Final = 86_400.0
+#: What the receiver said about one device, and what it said about all of them.
+_GONE: Final = Answer(410, "gone")
+_ALL_GONE: Final = Answer(410, "all_gone")
+_REFUSED: Final = Answer(400, "refused")
+_BAD_ANSWER: Final = Answer(200, "bad_answer")
+#: Nothing was sent, or it would have gone where it must not: a person has to look.
+_STOPPING: Final = frozenset(("forbidden_address", "certificate"))
+#: Statuses that speak of the webhook, not of what was sent.
+_WRONG_DOOR: Final = frozenset((401, 402, 403, 404, 405, 407, 421, 426, 451))
+_LATER: Final = frozenset((408, 423, 425, 429))
+
+
+def read(
+    status: int, content: bytes | None, retry_after: str | None, some: Sequence[Recipient], now: float
+) -> list[Response]:
+    """One response for each recipient. `content` None: it was too large to read; `now` in UNIX seconds."""
+    wait = seconds(retry_after, now)
+    if status >= 300 and status != 410:
+        return [Answer(status, "redirect" if status < 400 else None, None, wait)] * len(some)
+    if content is None:
+        return [_BAD_ANSWER if status < 300 else Answer(503, "retry")] * len(some)
+    said = _said(content)
+    if status == 410:
+        # Whoever names devices means those; the others were not taken.
+        rest: Response = Answer(503, "retry", None, wait) if said else _ALL_GONE
+    else:
+        rest = ACCEPTED
+    return [said.get(one.id) or said.get(one.device_id) or rest for one in some]
+
+
+def seconds(retry_after: str | None, now: float) -> float | None:
+    """A Retry-After, a number or a date, as seconds from now; None where there is none that can be read."""
+    if not retry_after:
+        return None
+    try:
+        number = retry_after.strip().isdecimal()
+        wait = float(retry_after) if number else parsedate_to_datetime(retry_after).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait), _LONGEST_WAIT)
+
+
+def decide(
+    response: Response,
+    *,
+    registered_at: int,
+    sent_at: int,
+    attempt: int,
+    expires_at: int | None = None,
+    jitter: float = 0.5,
+    token_age: float | None = None,  # noqa: ARG001 - the signature of `decide_outcome`, which this stands in for
+) -> Outcome:
+    """The outcome of one try; arguments as of `outcome.decide_outcome`."""
+    outcome = _unanswered(response, attempt, jitter) if isinstance(response, NoAnswer) else None
+    if isinstance(response, Answer):
+        outcome = _answered(response, registered_at, sent_at, attempt, jitter)
+    assert outcome is not None
+    return within_life(outcome, sent_at=sent_at, attempt=attempt, expires_at=expires_at)
+
+
+def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, jitter: float) -> Outcome:
+    status, reason = answer.status, answer.reason or f"status_{answer.status}"
+    if status < 300:
+        return DELIVERED if answer.reason is None else Drop(reason, alarm=True)
+    if status == 410:
+        if registered_at > sent_at:
+            return Drop("reregistered", cause=reason)
+        return Unregister(reason, not_after=sent_at, guarded=answer.reason != _GONE.reason)
+    if status < 400 or status in _WRONG_DOOR:
+        return Halt(reason)
+    if status in _LATER or status >= 500:
+        return Retry(max(backoff(attempt, jitter=jitter), answer.retry_after or 0.0), reason)
+    return Drop(reason, alarm=answer.reason != _REFUSED.reason)
+
+
+def _unanswered(none: NoAnswer, attempt: int, jitter: float) -> Outcome:
+    if none.cause in _STOPPING:
+        return Halt(none.cause)
+    if none.sent == "not_sent":
+        delay = backoff(attempt, jitter=jitter, base=0.5, longest=LONGEST_RECONNECT)
+        return Retry(delay, none.cause, spends_attempt=False)
+    return Retry(backoff(attempt, jitter=jitter, base=1.0), none.cause)
+
+
+def _said(content: bytes) -> dict[str, Response]:
+    """By notification id or device id. An answer that is no JSON object says nothing of anybody: many say "OK"."""
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    said: dict[str, Response] = {}
+    for entry in _list(document.get("results")):
+        if isinstance(entry, dict) and isinstance(name := entry.get("id"), str):
+            said[name] = _verdict(entry)
+    said.update({name: _GONE for name in _list(document.get("gone")) if isinstance(name, str)})
+    return said
+
+
+def _verdict(entry: dict[str, Any]) -> Response:
+    match entry.get("status"):
+        case "accepted":
+            return ACCEPTED
+        case "gone":
+            return _GONE
+        case "refused":
+            return _REFUSED
+        case "retry":
+            wait = entry.get("retry_after")
+            number = isinstance(wait, int | float) and not isinstance(wait, bool)
+            return Answer(503, "retry", None, min(max(0.0, wait), _LONGEST_WAIT) if number and wait else None)
+        case _:
+            return _BAD_ANSWER
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

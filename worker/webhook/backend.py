@@ -1,0 +1,127 @@
+"""The network as a webhook's requests see it: public addresses only, and an end to every wait.
+
+A name is resolved here and the address that was checked is the one that is connected to, so a name that changes its mind between
+a check and a connection gains nothing. TLS still asks for the name.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from threading import local
+from typing import Any, Final
+
+import httpcore
+
+from worker.core.addresses import Network, permitted
+
+#: Addresses of a host, the preferred first. Raises `OSError` for a host that has none.
+Resolve = Callable[[str, int], Sequence[str]]
+SocketOptions = Iterable[Any]
+#: Bytes that are written in one wait: a TLS record.
+_RECORD: Final = 16 * 1024
+
+
+class ForbiddenAddress(Exception):
+    """Every address of the host is one that a webhook may not be at."""
+
+
+class UnknownHost(httpcore.ConnectError):
+    """The host has no address, or the resolver does not answer."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Deadline:
+    """When a thread's request has to be over, whatever its server does meanwhile."""
+
+    def __init__(self) -> None:
+        self._mine = local()
+
+    @contextmanager
+    def within(self, seconds: float) -> Any:
+        self._mine.ends = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            del self._mine.ends
+
+    def left(self) -> float:
+        """Seconds, never more than the thread has; a thread without a deadline has none left."""
+        return max(0.0, getattr(self._mine, "ends", 0.0) - time.monotonic())
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    def __init__(self, allowed: Sequence[Network], deadline: Deadline, resolve: Resolve = resolve) -> None:
+        self._allowed, self._deadline, self._resolve = tuple(allowed), deadline, resolve
+        self._network: Final = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: SocketOptions | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            found = self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise UnknownHost from None
+        addresses = [address for address in found if permitted(address, self._allowed)]
+        if not addresses:
+            raise ForbiddenAddress("forbidden address")
+        fault: Exception = httpcore.ConnectTimeout()
+        for address in addresses:
+            if not (left := self._deadline.left()):
+                break
+            try:
+                stream = self._network.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
+                fault = failed
+            else:
+                return _BoundedStream(stream, self._deadline)
+        raise fault
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: SocketOptions | None = None
+    ) -> httpcore.NetworkStream:
+        raise ForbiddenAddress("no webhook is at a path")
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    """A stream whose every wait ends with the thread's deadline: one byte at a time does not keep us."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _RECORD):
+            self._stream.write(buffer[start : start + _RECORD], self._left(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, self._left(httpcore.ConnectTimeout))
+        return _BoundedStream(secured, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def _left(self, fault: type[Exception]) -> float:
+        if not (left := self._deadline.left()):
+            raise fault
+        return left

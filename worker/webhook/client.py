@@ -1,0 +1,153 @@
+"""Sends batches to webhooks: one signed HTTPS POST for up to a hundred recipients, one response for each of them."""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Final
+
+import httpcore
+import httpx
+
+from worker.core import webhook, webhook_answer
+from worker.core.addresses import Network
+from worker.core.model import NoAnswer, Provider, Response
+from worker.core.webhook import Recipient
+from worker.webhook.backend import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
+from worker.webhook.transport import GuardedTransport
+
+log = logging.getLogger(__name__)
+
+#: The longest answer that is read, in bytes.
+LARGEST_ANSWER: Final = 1024 * 1024
+#: Requests of one batch in flight at once.
+AT_ONCE: Final = 4
+#: Seconds between two looks at responses that are there while others are missing.
+LOOK: Final = 0.1
+#: Seconds beyond a deadline after which a thread itself must be stuck (in the resolver), and a caller is let go.
+GRACE: Final = 5.0
+
+
+class WebhookClient:
+    """For any provider from any thread. `allowed` are networks that webhooks may be in although they are not public."""
+
+    def __init__(self, allowed: Sequence[Network] = (), *, timeout: float = 10.0, resolve: Resolve = resolve) -> None:
+        self._timeout, self._deadline = timeout, Deadline()
+        self._network = GuardedBackend(allowed, self._deadline, resolve)
+        self._lock = threading.Lock()
+        #: By the CA that they trust.
+        self._clients: dict[str | None, httpx.Client] = {}
+
+    def send(
+        self,
+        provider: Provider,
+        recipients: Sequence[Recipient],
+        *,
+        now: Callable[[], float],
+        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+    ) -> list[Response]:
+        """One response for each recipient, in their order; blocks for at most the timeout for each wave of requests.
+
+        `now` gives UNIX seconds. `meanwhile` is called a few times a second for as long as responses are missing, with those
+        that are there. Raises `ValueError` where the provider's secrets or CA cannot be used.
+        """
+        seen: list[Response | None] = [None] * len(recipients)
+        client = self._client(provider.ca)
+        if not provider.secrets:
+            raise ValueError("webhook: its secrets cannot be read")
+        starts = range(0, len(recipients), webhook.LARGEST_BATCH)
+        parts = [recipients[start : start + webhook.LARGEST_BATCH] for start in starts]
+        workers = ThreadPoolExecutor(min(AT_ONCE, max(1, len(parts))), thread_name_prefix="carillon-webhook")
+        waves = -(-len(parts) // AT_ONCE)
+        ends = time.monotonic() + waves * self._timeout + GRACE
+        try:
+            pending = {workers.submit(self._post, client, provider, part, now): i for i, part in enumerate(parts)}
+            while pending and time.monotonic() < ends:
+                for future in wait(pending, LOOK, "FIRST_COMPLETED").done:
+                    _keep(seen, starts[pending.pop(future)], future)
+                if pending and meanwhile is not None:
+                    meanwhile(seen)
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+        return [NoAnswer("unknown", "stuck") if one is None else one for one in seen]
+
+    def close(self) -> None:
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    def _client(self, ca: str | None) -> httpx.Client:
+        with self._lock:
+            if ca not in self._clients:
+                transport = GuardedTransport(ssl.create_default_context(cadata=ca), self._network)
+                self._clients[ca] = httpx.Client(
+                    transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout
+                )
+            return self._clients[ca]
+
+    def _post(
+        self, client: httpx.Client, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
+    ) -> list[Response]:
+        with self._deadline.within(self._timeout):
+            return _answers(client, provider, some, now)
+
+
+def _answers(
+    client: httpx.Client, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
+) -> list[Response]:
+    batch = webhook.batch_id(some)
+    content = webhook.body(provider, batch, some)
+    headers = webhook.headers(provider, batch, content, int(now()))
+    try:
+        status, answer, retry_after = _asked(client, provider.url, content, headers)
+    except _FAULTS as fault:
+        return [_no_answer(fault)] * len(some)
+    if status == 413 and len(some) > 1:  # what is too much at once may be taken in halves
+        half = len(some) // 2
+        return _answers(client, provider, some[:half], now) + _answers(client, provider, some[half:], now)
+    return webhook_answer.read(status, answer, retry_after, some, now())
+
+
+def _asked(
+    client: httpx.Client, url: str, content: bytes, headers: dict[str, str]
+) -> tuple[int, bytes | None, str | None]:
+    """Status, body (None: too large) and Retry-After. The body is taken as it comes: nothing is unpacked."""
+    headers = headers | {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "carillon"}
+    with client.stream("POST", url, content=content, headers=headers) as response:
+        read = bytearray()
+        for piece in response.iter_raw():
+            read += piece
+            if len(read) > LARGEST_ANSWER:
+                return response.status_code, None, response.headers.get("retry-after")
+        return response.status_code, bytes(read), response.headers.get("retry-after")
+
+
+def _keep(seen: list[Response | None], start: int, future: "Future[list[Response]]") -> None:
+    responses = future.result()
+    seen[start : start + len(responses)] = responses
+
+
+_FAULTS: Final = (ForbiddenAddress, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+
+
+def _no_answer(fault: Exception) -> NoAnswer:
+    """By what is certain: only what failed before the request was written has certainly not arrived."""
+    if isinstance(fault, ForbiddenAddress):
+        return NoAnswer("not_sent", "forbidden_address")
+    if isinstance(fault, httpcore.ConnectTimeout):
+        return NoAnswer("not_sent", "connect_timeout")
+    if isinstance(fault, httpcore.ConnectError):
+        return NoAnswer("not_sent", _why(fault))
+    if isinstance(fault, httpcore.TimeoutException):
+        return NoAnswer("unknown", "timeout")
+    return NoAnswer("unknown", "protocol" if isinstance(fault, httpcore.ProtocolError) else "connection_lost")
+
+
+def _why(fault: httpcore.ConnectError) -> str:
+    if isinstance(fault, UnknownHost):
+        return "dns"
+    cause = fault.__cause__ or fault.__context__
+    return "certificate" if isinstance(cause, ssl.SSLCertVerificationError) else "connect_failed"
