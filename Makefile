@@ -12,7 +12,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check format bench lock clean
+.PHONY: help install demo up test test-fast check format bench chaos lock clean
 
 help: ## Show what there is
 	@echo "Carillon. Targets:"
@@ -69,6 +69,9 @@ bench: $(READY) ## Measure; figures and their meaning are in docs/benchmarks.md
 	@for benchmark in publish pipeline memory sender "sender --latency 50" "sender --memory"; do \
 		echo "== benchmarks.$$benchmark"; $(BIN)/python -m benchmarks.$$benchmark --json || exit 1; \
 	done
+
+chaos: $(READY) ## Break the whole system for 20 minutes while it works; the report is docs/reliability.md
+	@$(BIN)/python -m tests.chaos --seconds 1200 --scale 1 --report
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

@@ -1,0 +1,48 @@
+"""`python -m tests.chaos`: breaks the system while it works, and draws up the account."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos import report
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import Options, run
+from tests.chaos.verdict import judge
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=75.0, help="of faults; from 300 on each comes alone first")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fault", action="append", default=[], choices=sorted(FAULTS), help="only these; repeatable")
+    parser.add_argument("--rate", type=float, default=12.0, help="messages a second")
+    parser.add_argument("--scale", type=float, default=0.02, help="part of 100,000 in bursts and the largest channel")
+    parser.add_argument("--kill-every", type=float, default=3.0, help="seconds between two kills in a mix")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--report", action="store_true", help="write the run into docs/reliability.md")
+    parser.add_argument("--keep", action="store_true", help="leave the logs where they are")
+    given = parser.parse_args()
+    options = Options(
+        given.seconds, given.seed, tuple(given.fault), rate=given.rate, scale=given.scale, kill_every=given.kill_every
+    )
+    directory = Path(tempfile.mkdtemp(prefix="carillon-chaos-"))
+    # The database runs as another user where we are root.
+    directory.chmod(0o711)
+    try:
+        found = run(options, directory)
+        verdict = judge(found)
+    finally:
+        if given.keep:
+            sys.stderr.write(f"logs in {directory / 'logs'}\n")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    sys.stdout.write((report.as_json if given.json else report.as_text)(found, verdict) + "\n")
+    if given.report:
+        report.write(found, verdict)
+    return 0 if verdict.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The account of a run, notification by notification, from what was published and what the simulator saw. Pure.
+
+    lost          expected, and never accepted
+    unexpected    accepted, and nobody expected it
+    doubled       accepted again, and nothing excuses it
+    after a kill  accepted again: a worker was killed while the first was on its way, or its answer was
+    unanswered    accepted again: APNs had not answered the first, or its connection broke before the answer can have been
+                  read, so nobody could know
+
+Whatever was accepted again has the same `apns-id`: that is how it is recognised here.
+"""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+#: Seconds from the last moment at which an answer may have left to the moment at which a worker has written it down.
+#: Outcomes are marked every tenth of a second while a batch is in flight; the rest is what a busy machine needs.
+MARKED: Final = 1.5
+#: Longest latency of an answer where nothing is wrong, seconds.
+ANSWERED: Final = 0.05
+#: Seconds before and after an arrival in which a connection that breaks may have cost its answer: what a sender that has not
+#: noticed yet still writes, and what lies unread in its socket.
+BROKEN: Final = 1.0
+LOST: Final = 0.5
+#: Longest latency while APNs is slow.
+SLOWLY: Final = 12.0
+
+
+class Accepted(NamedTuple):
+    """A notification that APNs took; `at` is its arrival in UNIX seconds."""
+
+    apns_id: str
+    token: str
+    at: float
+    answered: bool
+    connection: int = 0
+
+
+class Repeat(NamedTuple):
+    """A notification that was accepted again, and when both times."""
+
+    apns_id: str
+    first_at: float
+    again_at: float
+
+
+class Kill(NamedTuple):
+    name: str
+    at: float
+
+
+Span = tuple[float, float]
+
+
+@dataclass
+class Account:
+    expected: int
+    accepted: int
+    lost: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    doubled: list[Repeat] = field(default_factory=list)
+    unanswered: int = 0
+    #: Kill (by its index) -> notifications that were sent again because of it.
+    after_kill: Counter[int] = field(default_factory=Counter)
+    #: Longest time from an arrival to the kill that had it sent again, seconds.
+    oldest_in_flight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Excuses:
+    """What was done to the run. Times are in UNIX seconds and in their order."""
+
+    #: Of workers.
+    kills: Sequence[Kill] = ()
+    #: In which answers took their time.
+    slow: Sequence[Span] = ()
+    #: Connection -> when a request on it was left without an answer.
+    broken: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+
+def settle(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:
+    """`expected` is the token by `apns-id`."""
+    seen: defaultdict[str, list[Accepted]] = defaultdict(list)
+    total = 0
+    for one in accepted:
+        total += 1
+        seen[one.apns_id].append(one)
+    account = Account(len(expected), total)
+    account.lost = [apns_id for apns_id in expected if apns_id not in seen]
+    for apns_id, arrivals in seen.items():
+        if expected.get(apns_id) != arrivals[0].token:
+            account.unexpected.append(apns_id)
+        arrivals.sort(key=lambda one: one.at)
+        for first, again in pairwise(arrivals):
+            _excuse(account, first, again, excuses)
+    return account
+
+
+def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses) -> None:
+    took_long = any(began <= first.at <= ended for began, ended in excuses.slow)
+    known_by = first.at + (SLOWLY if took_long else ANSWERED) + MARKED
+    index = bisect_left(excuses.kills, first.at, key=lambda kill: kill.at)
+    if index < len(excuses.kills) and excuses.kills[index].at <= min(known_by, again.at):
+        account.after_kill[index] += 1
+        account.oldest_in_flight = max(account.oldest_in_flight, excuses.kills[index].at - first.at)
+    elif not first.answered or took_long or _broke(first, excuses.broken):
+        # Where an answer takes as long as we wait for one, the two may cross on the way.
+        account.unanswered += 1
+    else:
+        account.doubled.append(Repeat(first.apns_id, first.at, again.at))
+
+
+def _broke(first: Accepted, broken: Mapping[int, Sequence[float]]) -> bool:
+    """Whether its connection was cut or garbled before its answer can have been read."""
+    times = broken.get(first.connection, ())
+    index = bisect_left(times, first.at - BROKEN)
+    return index < len(times) and times[index] <= first.at + ANSWERED + LOST
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The value below which this share of the values lies; None without values."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None

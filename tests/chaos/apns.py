@@ -1,0 +1,99 @@
+"""What is done to the simulator: each fault a set of rules that are in force for a while, several at once if need be."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from worker.apns.simulator import Answer, ControlClient, Latency, Rule, Script, faults
+
+#: Seconds until an answer where nothing is wrong.
+LATENCY: Final = Latency(low=0.01, high=0.05)
+
+
+def _all(reason: str, **more: int) -> tuple[Rule, ...]:
+    return (Rule(answer=Answer(reason, **more)),)
+
+
+def _each(every: int, *some: faults.Fault) -> tuple[Rule, ...]:
+    """Each of the faults befalls one in so many requests."""
+    return tuple(Rule(every=every, skip=index * every // len(some), fault=fault) for index, fault in enumerate(some))
+
+
+_BAD: Final = ("truncated", "bad_index", "bad_huffman", "upper_case", "no_status", "late_pseudo", "bad_status")
+#: Fault -> rules. Together they have every fault of the simulator's script, and what a provider's own mistakes look like.
+RULES: Final[dict[str, tuple[Rule, ...]]] = {
+    "apns_503": _all("ServiceUnavailable"),
+    "apns_500_429": (
+        Rule(share=0.3, answer=Answer("TooManyRequests", retry_after=3)),
+        Rule(share=0.3, answer=Answer("InternalServerError")),
+    ),
+    "apns_shutdown": (Rule(share=0.5, answer=Answer("Shutdown")),),
+    "apns_slow": (Rule(share=0.8, latency=8.5), Rule(latency=12.0)),
+    "apns_revoked_key": _all("InvalidProviderToken"),
+    "apns_expired_certificate": _all("BadCertificate"),
+    "apns_clock": _all("ExpiredProviderToken"),
+    "apns_wrong_topic": _all("TopicDisallowed"),
+    "apns_resets": _each(60, faults.Close(), faults.Close(abort=True)),
+    "apns_goaway": _each(
+        80,
+        faults.GoAway(last_stream_id="middle"),
+        faults.GoAway(last_stream_id="zero", then="close"),
+        faults.GoAway(last_stream_id="max", reason="Shutdown"),
+        faults.GoAway(last_stream_id="last", code="ENHANCE_YOUR_CALM"),
+    ),
+    "apns_streams": _each(40, faults.Reset(), faults.Reset(code="REFUSED_STREAM"), faults.Never()),
+    "apns_silence": _each(400, faults.HalfOpen(), faults.PauseReading(seconds=3), faults.ClosedWindow(seconds=3)),
+    "apns_trickle": _each(300, faults.Trickle(octets=100, interval=0.002)),
+    "apns_garbage": _each(
+        300, *(faults.BadHeaders(variant=variant) for variant in _BAD), faults.Raw(hex="ff" * 20), faults.Ping()
+    ),
+    "apns_huge_headers": _each(300, faults.BadHeaders(variant="huge"), faults.BadHeaders(variant="endless")),
+    "apns_few_streams": (Rule(every=50, fault=faults.Settings(max_concurrent_streams=2, initial_window_size=100)),),
+    "apns_flapping": (Rule(on="connect", share=0.6, fault=faults.Close(abort=True)), *_each(100, faults.Close())),
+}
+#: What stays with a connection when its rules are gone.
+_LASTING: Final = ("apns_silence", "apns_trickle", "apns_few_streams")
+
+
+class Apns:
+    """The rules now in force, and since when answers took how long."""
+
+    def __init__(self, control: ControlClient) -> None:
+        self.control, self._lock = control, threading.Lock()
+        self._active: dict[int, tuple[Rule, ...]] = {}
+        self._numbers = 0
+        #: Spans (UNIX seconds) in which an answer could take `RULES`' seconds instead of some hundredths.
+        self.slow: list[tuple[float, float]] = []
+        self._set()
+
+    @contextmanager
+    def under(self, name: str) -> Iterator[None]:
+        """The rules of this fault are in force."""
+        with self._lock:
+            self._numbers += 1
+            number, self._active[self._numbers] = self._numbers, RULES[name]
+            self._set()
+        began = time.time()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._active[number]
+                self._set()
+                if name in _LASTING:
+                    self.control.inflict(faults.GoAway(last_stream_id="last"))
+            if name == "apns_slow":
+                self.slow.append((began, time.time()))
+
+    @contextmanager
+    def refusing(self, seconds: float) -> Iterator[None]:
+        """Connections are refused, and those that were open are reset."""
+        self.control.inflict(faults.Refuse(seconds=seconds))
+        self.control.inflict(faults.Close(abort=True))
+        yield
+
+    def _set(self) -> None:
+        rules = tuple(rule for some in self._active.values() for rule in some)
+        self.control.set_script(Script(rules=rules, latency=LATENCY))

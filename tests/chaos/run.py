@@ -1,0 +1,240 @@
+"""One run: the system under steady traffic, faults alone and mixed, then everything mended, and the account."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psycopg
+
+from tests.chaos import account, schedule
+from tests.chaos.account import Account, Excuses, Kill
+from tests.chaos.crew import WORKERS
+from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
+from tests.chaos.system import System, await_true, running
+from tests.chaos.traffic import Sent
+from tests.chaos.watch import Sample, Watch
+from tests.chaos.world import APP, token
+from worker.core.notification import apns_ids
+from worker.stores.postgres import Unavailable as PostgresUnavailable
+from worker.stores.redis import Unavailable as RedisUnavailable
+
+#: Seconds of traffic before the first fault.
+CALM: Final = 8.0
+#: Seconds that a single fault is watched after its end at most.
+AFTER: Final = 60.0
+
+
+class Window(NamedTuple):
+    """A fault and when it was in force, UNIX seconds."""
+
+    fault: str
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """`scale` is the part of 100,000 that a burst has events and the largest channel members."""
+
+    seconds: float
+    seed: int
+    faults: tuple[str, ...] = ()
+    rate: float = 12.0
+    scale: float = 0.02
+    #: Seconds between two kills in a mix.
+    kill_every: float = 3.0
+    #: Seconds within which everything must have settled once all is mended.
+    settle: float = 420.0
+
+    @property
+    def short(self) -> bool:
+        return self.seconds < 300
+
+    @property
+    def many(self) -> int:
+        return max(300, int(100_000 * self.scale))
+
+
+@dataclass
+class Found:
+    """Everything that a run saw."""
+
+    options: Options
+    account: Account
+    sent: list[Sent]
+    #: `apns-id` -> index into `sent`.
+    message_of: dict[str, int]
+    #: `apns-id` -> when it first was accepted.
+    accepted_at: dict[str, float]
+    windows: list[Window]
+    kills: list[Kill]
+    worked: dict[str, list[float]]
+    samples: list[Sample]
+    retired: int
+    poisoned: int
+    set_aside: int
+    hung: int
+    begun_again: int
+    failures: dict[str, int]
+    errors: dict[str, int]
+    republished: int
+    #: Seconds it took to settle after everything was mended; None: it did not.
+    settled_in: float | None
+    #: The machine and what else it had to do.
+    machine: str
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def run(options: Options, directory: Path) -> Found:
+    """Raises TimeoutError where the system does not even come up."""
+    chosen = options.faults or tuple(FAULTS)
+    blast = options.many if "blast" in chosen else 0
+    with running(directory, seed=options.seed, rate=options.rate, blast=blast, burst=options.many) as system:
+        engines = {"valkey": system.hands.pid("valkey"), "simulator": system.simulator.pid}
+        watch = Watch(system.simulator.control, system.crew, engines)
+        watch.start()
+        storm = _Storm(system, options)
+        time.sleep(CALM)
+        ends = time.monotonic() + options.seconds
+        if options.faults:
+            while time.monotonic() < ends:
+                for fault in chosen:
+                    storm.alone(fault)
+        else:
+            for fault in ("blast", "burst"):
+                storm.alone(fault)
+            if not options.short:
+                for fault in schedule.alone(options.seed, [name for name in FAULTS if name not in ALONE_ONLY]):
+                    storm.alone(fault)
+            storm.mix(max(30.0, ends - time.monotonic()))
+        system.traffic.fall_silent()
+        settled_in = _settle(system, options.settle)
+        watch.stop()
+        return _found(system, options, storm, watch, settled_in)
+
+
+class _Storm:
+    """Carries faults out and notes when."""
+
+    def __init__(self, system: System, options: Options) -> None:
+        self._system, self._options = system, options
+        self.windows: list[Window] = []
+
+    def _seconds(self, fault: str) -> float:
+        return FAULTS[fault].short if self._options.short else FAULTS[fault].seconds
+
+    def alone(self, fault: str) -> None:
+        """The fault, and then time for every worker to work again."""
+        self._inflict(fault, self._seconds(fault))
+        began, worked = time.time(), self._system.crew.worked
+        with suppress(TimeoutError):
+            await_true(lambda: all(worked[name][-1] > began for name in WORKERS), AFTER, "the workers")
+        if fault in ALONE_ONLY:
+            with suppress(TimeoutError):
+                await_true(self._quiet, 60 + 400 * self._options.scale, "the blast")
+        time.sleep(2.0)
+
+    def mix(self, seconds: float) -> None:
+        """What befalls us and what befalls APNs, each one after another, and kills whenever."""
+        lasting = {name: self._seconds(name) for name in FAULTS if name not in (*ALONE_ONLY, *KILLS)}
+        ours = {name: seconds for name, seconds in lasting.items() if not name.startswith("apns_")}
+        tracks = (ours, {name: seconds for name, seconds in lasting.items() if name not in ours})
+        gap = 0.5 if self._options.short else 8.0
+        kill_every = self._options.kill_every * (2 if self._options.short else 1)
+        began = time.monotonic()
+        at_work = []
+        for spell in schedule.mixed(self._options.seed, seconds, tracks, kill_every=kill_every, gap=gap):
+            time.sleep(max(0.0, began + spell.at - time.monotonic()))
+            at_work.append(threading.Thread(target=self._inflict, args=(spell.fault, spell.seconds)))
+            at_work[-1].start()
+        for thread in at_work:
+            thread.join()
+
+    def _inflict(self, fault: str, seconds: float) -> None:
+        began = time.time()
+        with FAULTS[fault].act(self._system, seconds):
+            time.sleep(seconds)
+        self.windows.append(Window(fault, began, time.time()))
+
+    def _quiet(self) -> bool:
+        """Only what the steady traffic makes is on its way."""
+        return not self._system.traffic.unconfirmed and self._system.journal.backlog()[0] < 3 * self._options.rate
+
+
+def _settle(system: System, seconds: float) -> float | None:
+    began = time.monotonic()
+
+    def idle() -> bool:
+        try:
+            return system.idle()
+        except (PostgresUnavailable, *RedisUnavailable):
+            return False
+
+    try:
+        await_true(idle, seconds, "everything to settle")
+    except TimeoutError:
+        return None
+    return time.monotonic() - began
+
+
+def _found(system: System, options: Options, storm: _Storm, watch: Watch, settled_in: float | None) -> Found:
+    with psycopg.connect(system.postgres_url) as db:
+        devices = db.execute("SELECT token, id, active FROM carillon.devices WHERE app = %s", (APP,)).fetchall()
+        letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
+    ids = {device_token: id for device_token, id, _ in devices}
+    sent = list(system.traffic.sent)
+    expected, message_of = _expected(sent, ids)
+    first: dict[str, float] = {}
+    for one in watch.accepted:
+        first[one.apns_id] = min(one.at, first.get(one.apns_id, one.at))
+    kills = [Kill(*kill) for kill in system.crew.kills]
+    of_workers = [kill for kill in kills if kill.name in WORKERS]
+    excuses = Excuses(of_workers, system.apns.slow, {n: sorted(times) for n, times in watch.unanswered.items()})
+    return Found(
+        options=options,
+        account=account.settle(expected, watch.accepted, excuses),
+        sent=sent,
+        message_of=message_of,
+        accepted_at=first,
+        windows=sorted(storm.windows, key=lambda window: window.began),
+        kills=kills,
+        worked={name: list(system.crew.worked[name]) for name in WORKERS},
+        samples=watch.samples,
+        retired=sum(not active for _, _, active in devices),
+        poisoned=system.poisoned,
+        set_aside=0 if letters is None else int(letters[0]),
+        hung=system.hung,
+        begun_again=system.crew.begun_again,
+        failures=dict(system.crew.failures),
+        errors=system.crew.errors(),
+        republished=system.traffic.repeated,
+        settled_in=settled_in,
+        machine=_machine(watch.slowness),
+        counts=system.journal.counts(APP),
+    )
+
+
+def _expected(sent: Sequence[Sent], ids: dict[str, int]) -> tuple[dict[str, str], dict[str, int]]:
+    """Token, and message, of every notification that must be accepted."""
+    expected: dict[str, str] = {}
+    message_of: dict[str, int] = {}
+    for index, one in enumerate(sent):
+        id_of = apns_ids(one.said.event.id, APP)
+        for user in one.said.ringing:
+            phone = token(user)
+            apns_id = id_of(ids[phone])
+            expected[apns_id], message_of[apns_id] = phone, index
+    return expected, message_of
+
+
+def _machine(slowness: Sequence[float]) -> str:
+    usual = account.percentile(slowness, 0.5) or 0.0
+    worst = account.percentile(slowness, 0.99) or 0.0
+    return (
+        f"{os.cpu_count()} cores; work took {usual:.1f} times its CPU time at the median, {worst:.0f} times at the p99."
+    )

@@ -1,0 +1,68 @@
+"""The account finds what was lost and what was doubled, and excuses only what nobody could have known."""
+
+import pytest
+
+from tests.chaos.account import Accepted, Excuses, Kill, percentile, settle
+
+EXPECTED = {"id-1": "token-1", "id-2": "token-2"}
+
+
+def accepted(apns_id="id-1", token="token-1", at=100.0, answered=True, connection=1):
+    return Accepted(apns_id, token, at, answered, connection)
+
+
+OTHER = accepted("id-2", "token-2")
+
+
+def test_everything_once_is_a_clean_account():
+    account = settle(EXPECTED, [accepted(), OTHER], Excuses())
+    assert (account.expected, account.accepted, account.lost, account.doubled, account.unexpected) == (2, 2, [], [], [])
+
+
+def test_what_was_never_accepted_is_lost():
+    assert settle(EXPECTED, [OTHER], Excuses()).lost == ["id-1"]
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [pytest.param(accepted("id-3"), id="nobody's id"), pytest.param(accepted(token="token-2"), id="another's token")],
+)
+def test_what_nobody_expected_is_named(stranger):
+    assert settle(EXPECTED, [OTHER, stranger], Excuses()).unexpected == [stranger.apns_id]
+
+
+def test_a_repeat_that_nothing_excuses_is_a_double():
+    account = settle(EXPECTED, [accepted(), accepted(at=101.0), OTHER], Excuses())
+    assert [repeat.apns_id for repeat in account.doubled] == ["id-1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "excuses", "found"),
+    [
+        pytest.param(accepted(), Excuses([Kill("urgent", 100.1)]), (1, 0, 0), id="a worker was killed meanwhile"),
+        pytest.param(accepted(), Excuses([Kill("urgent", 99.9)]), (0, 0, 1), id="a worker was killed before"),
+        pytest.param(accepted(), Excuses([Kill("urgent", 104.0)]), (0, 0, 1), id="a worker was killed much later"),
+        pytest.param(
+            accepted(), Excuses([Kill("urgent", 106.0)]), (0, 0, 1), id="a worker was killed after the repeat"
+        ),
+        pytest.param(accepted(), Excuses([Kill("urgent", 104.0)], [(90, 110)]), (1, 0, 0), id="killed in a slow spell"),
+        pytest.param(accepted(answered=False), Excuses(), (0, 1, 0), id="no answer"),
+        pytest.param(accepted(), Excuses(broken={1: [100.2]}), (0, 1, 0), id="its connection broke"),
+        pytest.param(accepted(), Excuses(broken={2: [100.2]}), (0, 0, 1), id="another connection broke"),
+        pytest.param(accepted(), Excuses(broken={1: [103.0]}), (0, 0, 1), id="its connection broke much later"),
+    ],
+)
+def test_a_repeat_is_excused_by_what_was_done_at_its_time(first, excuses, found):
+    account = settle(EXPECTED, [first, accepted(at=105.0), OTHER], excuses)
+    assert (account.after_kill.total(), account.unanswered, len(account.doubled)) == found
+
+
+def test_the_third_time_is_judged_by_the_second():
+    arrivals = [accepted(answered=False), accepted(at=101.0), accepted(at=102.0), OTHER]
+    account = settle(EXPECTED, arrivals, Excuses())
+    assert (account.unanswered, len(account.doubled)) == (1, 1)
+
+
+def test_percentiles_are_values_that_were_seen():
+    assert [percentile([3.0, 1.0, 2.0], share) for share in (0.0, 0.5, 0.99, 1.0)] == [1.0, 2.0, 3.0, 3.0]
+    assert percentile([], 0.5) is None

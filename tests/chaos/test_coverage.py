@@ -1,0 +1,21 @@
+"""What the harness leaves out is left out knowingly."""
+
+from typing import get_args
+
+import pytest
+
+from tests.chaos.apns import RULES
+from tests.chaos.faults import FAULTS
+from worker.apns.simulator import faults
+
+INFLICTED = {type(rule.fault) for rules in RULES.values() for rule in rules}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in get_args(faults.Fault)])
+def test_every_fault_of_the_simulator_is_inflicted(kind):
+    # Refusing connections is done to the listener, not by a rule.
+    assert kind in INFLICTED or (kind is faults.Refuse and "apns_refuses" in FAULTS)
+
+
+def test_every_set_of_rules_is_a_fault():
+    assert RULES.keys() <= FAULTS.keys()

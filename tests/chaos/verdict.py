@@ -1,0 +1,215 @@
+"""From what a run saw to its figures, and to whether they are good enough. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from tests.chaos.account import percentile
+from tests.chaos.run import Found, Window
+
+#: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
+CONSUMES: Final = 10.0
+RESUMES: Final = 15.0
+#: Times that the p99 of direct messages may grow while a message to the largest channel is delivered.
+BLAST: Final = 3.0
+#: Seconds around a fault whose messages say nothing about calm times.
+BEFORE, AFTER = 1.0, 12.0
+#: Megabytes that a process may have, and gain in a minute once it is warm.
+MEMORY: Final = 400.0
+
+
+class Bar(NamedTuple):
+    """A promise and whether the run kept it."""
+
+    name: str
+    wanted: str
+    found: str
+    kept: bool
+
+
+class Verdict(NamedTuple):
+    figures: dict[str, Any]
+    bars: list[Bar]
+    #: By fault: how often, and the longest until every worker consumed again.
+    faults: list[tuple[str, int, float | None]]
+
+    @property
+    def good(self) -> bool:
+        return all(bar.kept for bar in self.bars)
+
+
+def judge(found: Found) -> Verdict:
+    account, spans = found.account, _spans(found.windows)
+    workers = [kill for kill in found.kills if kill.name in found.worked]
+    late = _latencies(found, lambda at: not any(a - BEFORE <= at <= b + AFTER for a, b in spans))
+    again = _consumed_again(found)
+    resumed = _resumed(found, [kill.at for kill in workers])
+    calm, blasted = _direct(found)
+    ratio = blasted / calm if calm and blasted else None
+    memory = _memory(found)
+    slowest = max((took for times in again.values() for took in times), default=None)
+    most = max(account.after_kill.values(), default=0)
+    bars = [
+        Bar("lost", "0", str(len(account.lost)), not account.lost),
+        Bar("doubled, no worker killed", "0", str(len(account.doubled)), not account.doubled),
+        Bar("never expected", "0", str(len(account.unexpected)), not account.unexpected),
+        Bar("devices retired that work", "0", str(found.retired), not found.retired),
+        Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned == found.set_aside),
+        Bar("settled after the end", "yes", _seconds(found.settled_in), found.settled_in is not None),
+        Bar("deployments that hung", "0", str(found.hung), not found.hung),
+        Bar(
+            "every worker consumes again",
+            f"{CONSUMES:.0f} s",
+            _seconds(slowest),
+            slowest is None or slowest <= CONSUMES,
+        ),
+        Bar(
+            "work of a killed worker resumed",
+            f"{RESUMES:.0f} s",
+            _seconds(resumed),
+            resumed is None or resumed <= RESUMES,
+        ),
+        Bar(
+            "memory of a process",
+            f"{MEMORY:.0f} MB",
+            f"{max(memory.values(), default=0):.0f} MB",
+            max(memory.values(), default=0) < MEMORY,
+        ),
+    ]
+    if ratio is not None:
+        bars.append(Bar("direct messages in a blast", f"{BLAST:g} times", f"{ratio:.1f} times", ratio <= BLAST))
+    figures = {
+        "messages": len(found.sent),
+        "through_outbox": sum(one.through_outbox for one in found.sent),
+        "notifications": account.expected,
+        "accepted": account.accepted,
+        "kills": dict(Counter(kill.name for kill in found.kills)),
+        "repeated_after_kill": sum(account.after_kill.values()),
+        "most_repeated_after_one_kill": most,
+        "longest_in_flight_at_kill": round(account.oldest_in_flight, 3),
+        "repeated_unanswered": account.unanswered,
+        "lost_during": _during(found, [found.sent[found.message_of[id]].at for id in account.lost]),
+        "doubled_during": _during(found, [repeat.first_at for repeat in account.doubled]),
+        "late_p99": _rounded(percentile(late, 0.99)),
+        "late_max": _rounded(max(late, default=None)),
+        "calm_notifications": len(late),
+        "direct_p99_calm": _rounded(calm),
+        "direct_p99_blast": _rounded(blasted),
+        "resumed_in": _rounded(resumed),
+        "settled_in": _rounded(found.settled_in),
+        "republished": found.republished,
+        "begun_again": found.begun_again,
+        "failures": found.failures,
+        "errors": found.errors,
+        "memory_mb": {name: round(most) for name, most in memory.items()},
+        "memory_growth_mb_per_minute": _growth(found),
+        "counts": found.counts,
+    }
+    faults = [
+        (name, n, max(again[name], default=None))
+        for name, n in sorted(Counter(window.fault for window in found.windows).items())
+    ]
+    return Verdict(figures, bars, faults)
+
+
+def _spans(windows: Sequence[Window]) -> list[tuple[float, float]]:
+    return [(window.began, window.ended) for window in windows]
+
+
+def _during(found: Found, times: Sequence[float]) -> dict[str, int]:
+    """How many of these moments fell into which fault, the last that had begun before; '' for none."""
+    during: Counter[str] = Counter()
+    for at in times:
+        begun = [window.fault for window in found.windows if window.began - 0.1 <= at <= window.ended + 1.0]
+        during[" ".join(begun)] += 1
+    return dict(during)
+
+
+def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float]:
+    """Seconds from the beginning of publishing to the first acceptance, of messages published when it `counts`."""
+    return [
+        found.accepted_at[apns_id] - found.sent[index].at
+        for apns_id, index in found.message_of.items()
+        if apns_id in found.accepted_at
+        and (kind is None or found.sent[index].said.channel.kind == kind)
+        and counts(found.sent[index].at)
+    ]
+
+
+def _consumed_again(found: Found) -> defaultdict[str, list[float]]:
+    """By fault, for each of its spells seconds until the last worker finished a batch. Of those that others disturbed, none."""
+    again: defaultdict[str, list[float]] = defaultdict(list)
+    for window in found.windows:
+        took = max(next((at for at in times if at > window.ended), float("inf")) for times in found.worked.values())
+        seconds = took - window.ended
+        disturbed = any(
+            other is not window and other.began < window.ended + min(seconds, CONSUMES) and other.ended > window.ended
+            for other in found.windows
+        )
+        if seconds <= CONSUMES or not disturbed:
+            again[window.fault].append(seconds)
+    return again
+
+
+def _resumed(found: Found, kills: Sequence[float]) -> float | None:
+    """Longest time from the kill of a worker to the last acceptance of what was published before, no other fault near."""
+    worst = None
+    others = [window for window in found.windows if window.fault != "kill_worker"]
+    published = sorted(
+        (found.sent[index].confirmed_at, found.accepted_at[apns_id])
+        for apns_id, index in found.message_of.items()
+        if apns_id in found.accepted_at
+    )
+    for at in kills:
+        if any(window.began < at + RESUMES and window.ended > at - 2 * RESUMES for window in others):
+            continue
+        after = [accepted - at for confirmed, accepted in published if at - 30 <= confirmed <= at < accepted]
+        worst = max([*after, *([worst] if worst is not None else [])], default=worst)
+    return worst
+
+
+def _direct(found: Found) -> tuple[float | None, float | None]:
+    """p99 of direct messages in calm times before the first fault, and while a blast was delivered."""
+    blasts = {index for index, one in enumerate(found.sent) if one.said.channel.kind == "blast"}
+    if not blasts:
+        return None, None
+    first = min(window.began for window in found.windows)
+    ends = max(
+        (found.accepted_at[a] for a, index in found.message_of.items() if index in blasts and a in found.accepted_at),
+        default=0.0,
+    )
+    began = min(found.sent[index].at for index in blasts)
+    calm = _latencies(found, lambda at: at < first, "direct")
+    during = _latencies(found, lambda at: began <= at <= ends, "direct")
+    return percentile(calm, 0.99), percentile(during, 0.99)
+
+
+def _memory(found: Found) -> dict[str, float]:
+    """Most megabytes that each process had; the simulator keeps a record of everything and does not count."""
+    most: dict[str, float] = {}
+    for sample in found.samples:
+        if sample.name != "simulator":
+            most[sample.name] = max(sample.megabytes, most.get(sample.name, 0.0))
+    return most
+
+
+def _growth(found: Found) -> dict[str, float]:
+    """Of processes that lived for two minutes: megabytes gained in a minute from their first half minute on."""
+    lives: defaultdict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    for sample in found.samples:
+        if sample.age >= 30:
+            lives[sample.name, sample.pid].append((sample.age, sample.megabytes))
+    grown: dict[str, float] = {}
+    for (name, _), life in lives.items():
+        (from_, before), (to, after) = life[0], life[-1]
+        if to - from_ >= 90 and name != "simulator":
+            grown[name] = max(round((after - before) / (to - from_) * 60, 2), grown.get(name, float("-inf")))
+    return grown
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _seconds(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.1f} s"
