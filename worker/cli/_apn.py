@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import typer
 
@@ -231,14 +232,22 @@ def _stored(provider: Provider) -> str:
 
 def described(provider: Provider, certificate: Certificate | None) -> Row:
     """A provider without its secrets."""
+    kind = "webhook" if provider.kind == "webhook" else "certificate" if provider.certificate else "key"
     return {
         "app": provider.app,
         "name": provider.name,
-        "kind": "certificate" if provider.certificate else "key",
+        "kind": kind,
         "bundle_id": provider.topic,
         "environment": provider.environment,
         "key_id": provider.key_id or None,
         "team_id": provider.team_id or None,
         "expires": certificate and certificate.expires_at.date().isoformat(),
-        "host": None if provider.host in HOSTS.values() else f"{provider.host}:{provider.port}",
+        "host": _host(provider),
     }
+
+
+def _host(provider: Provider) -> str | None:
+    """Where that is not Apple's. A webhook's address may have words in it that are nobody's business."""
+    if provider.kind == "webhook":
+        return urlsplit(provider.url).netloc
+    return None if provider.host in HOSTS.values() else f"{provider.host}:{provider.port}"

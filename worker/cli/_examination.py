@@ -15,6 +15,8 @@ from worker.cli import _checks
 from worker.cli._advice import advice
 from worker.cli._checks import Finding
 from worker.cli._desk import app_named, desk
+from worker.cli._webhook import WebhookFault, check_url
+from worker.core.addresses import Network
 from worker.core.model import Answer, NoAnswer, Notification, Provider
 from worker.runtime import Runtime
 
@@ -86,6 +88,8 @@ def _secrets(providers: list[Provider], unreadable: set[tuple[str, str]]) -> Ite
 
 def _provider(runtime: Runtime, provider: Provider, timeout: float) -> Finding:
     part = f"provider {_named(provider)}"
+    if provider.kind == "webhook":
+        return _webhook(part, provider, runtime.settings.webhook_allow)
     try:
         authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
         [response] = runtime.sender.send(
@@ -101,6 +105,15 @@ def _provider(runtime: Runtime, provider: Provider, timeout: float) -> Finding:
     if response.status == 200:
         return Finding(part, False, f"{host} took a push for a token that cannot exist: that is not Apple")
     return Finding(part, False, f"{host} answered {_words(response)}: {advice(response, provider)}")
+
+
+def _webhook(part: str, provider: Provider, allowed: tuple[Network, ...]) -> Finding:
+    """Only where it is: a request would be a push to nobody that its people had to understand."""
+    try:
+        check_url(provider.url, allowed)
+    except WebhookFault as fault:
+        return Finding(part, False, str(fault))
+    return Finding(part, True, "its host is where a webhook may be")
 
 
 def _expiry(part: str, provider: Provider, host: str) -> Finding:

@@ -1,4 +1,4 @@
-"""`carillon push`: the ways to Apple, and trying them out."""
+"""`carillon push`: the ways out, to Apple and to webhooks, and trying them out."""
 
 import importlib
 import importlib.util
@@ -13,6 +13,7 @@ from worker.cli._desk import app_named, desk, provider_named, refuse, say, table
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
 _ELSEWHERE: Final = {
     "apn": ("worker.cli._apn", "apn"),
+    "webhook": ("worker.cli._webhook", "webhook"),
     "test": ("worker.cli._push_test", "push_test"),
     "device": ("worker.cli.devices", "device"),
     "send": ("worker.cli._push_send", "send"),

@@ -1,0 +1,77 @@
+"""`carillon push webhook`: what it stores, what it shows once, and what it refuses."""
+
+import pytest
+
+from tests.cli.conftest import cli, registry, rows  # noqa: F401 - fixtures
+from tests.webhook.conftest import SECRET
+
+URL = "https://127.0.0.1/push"
+
+
+@pytest.fixture
+def desk(cli, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CARILLON_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
+    cli.ok("app", "create", "chat")
+    return cli
+
+
+def stored(registry):  # noqa: F811
+    [one] = registry.providers().values()
+    return one
+
+
+def test_a_secret_that_is_made_is_shown_once_and_signs(desk, registry):  # noqa: F811
+    shown = desk.json("push", "webhook", "--url", URL)
+    provider = stored(registry)
+    assert provider.kind == "webhook" and provider.url == URL
+    assert provider.secrets == (shown["secret"],)
+    assert len(shown["secret"]) >= 32
+    assert shown["secret"] not in desk.ok("push", "list", "--json")
+    assert shown["secret"] not in repr(provider)
+    assert not [row for row in rows(desk, "providers") if shown["secret"].encode() in repr(row).encode()]
+
+
+def test_a_rotation_has_two_secrets_until_the_old_one_is_dropped(desk, registry):  # noqa: F811
+    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    shown = desk.json("push", "webhook", "--rotate-secret")
+    assert stored(registry).secrets == (shown["secret"], SECRET)
+    assert "secret" not in desk.json("push", "webhook", "--url", URL + "/2"), "a change of the address keeps them"
+    assert stored(registry).secrets == (shown["secret"], SECRET)
+    desk.ok("push", "webhook", "--drop-old-secret")
+    assert stored(registry).secrets == (shown["secret"],)
+
+
+def test_the_keys_that_encrypt_can_be_rotated(desk, registry):  # noqa: F811
+    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    desk.ok("secrets", "rotate")
+    assert stored(registry).secrets == (SECRET,)
+
+
+def test_a_list_of_providers_names_its_host_and_no_more(desk):
+    desk.ok("push", "webhook", "--url", URL + "?key=hunter2", "--signing", "jwt")
+    [row] = desk.json("push", "list")
+    assert (row["kind"], row["host"]) == ("webhook", "127.0.0.1")
+    assert "hunter2" not in str(row)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["--url", "http://example.com/push"], "only https", id="http"),
+        pytest.param(["--url", "ftp://example.com"], "only https", id="another scheme"),
+        pytest.param(["--url", "https://u:p@127.0.0.1/"], "without a user", id="a password in it"),
+        pytest.param(["--url", "https://127.0.0.1:99999/"], "not a URL", id="no port"),
+        pytest.param(["--url", "https://10.0.0.1/push"], "CARILLON_WEBHOOK_ALLOW", id="a private address"),
+        pytest.param(["--url", "https://169.254.169.254/latest"], "not public", id="a cloud's metadata"),
+        pytest.param(["--url", "https://nowhere.invalid/push"], "does not resolve", id="no such host"),
+        pytest.param([], "--url", id="no address"),
+        pytest.param(["--url", URL, "--secret", "short"], "--secret", id="a short secret"),
+        pytest.param(["--url", URL, "--signing", "rot13"], "hmac or jwt", id="another signature"),
+        pytest.param(["--url", URL, "--rotate-secret"], "no secret yet", id="nothing to rotate"),
+        pytest.param(["--url", URL, "--ca", "/nowhere.pem"], "cannot be read", id="no such CA"),
+        pytest.param(["--url", URL, "--name", "a b"], "name:", id="a name that is none"),
+    ],
+)
+def test_bad_input_gives_one_message_and_changes_nothing(desk, registry, arguments, said):  # noqa: F811
+    assert said in desk.refused("push", "webhook", *arguments)
+    assert registry.providers() == {}
