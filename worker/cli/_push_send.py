@@ -1,0 +1,137 @@
+"""`carillon push send`: a push to every device that a query finds."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from producers import events
+from producers.errors import EventError, PublishError
+from producers.events import PushSend
+from producers.publisher import Publisher
+from worker.cli._desk import app_named, desk, refuse, say
+from worker.runtime import Runtime
+from worker.stores.audience import Audience, Share
+
+EPILOG = "Example: carillon push send --app chat --attribute team=red --alert 'Kick-off at eight' --dry-run"
+
+
+def send(
+    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
+    where: Annotated[str | None, typer.Option(metavar="JSON", help="The query, as in docs/targeted-pushes.md.")] = None,
+    user: Annotated[list[str] | None, typer.Option(help="This user's devices; several times: any of them.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Devices with this attribute; several: with all of them."),
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Every device of the app.")] = False,
+    alert: Annotated[str | None, typer.Option(help="The text to show.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help='Instead of --alert: {"alert": …, "badge": "Increment", …}.')
+    ] = None,
+    send_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not before, as 2026-12-24T18:00:00+01:00.")
+    ] = None,
+    expires_at: Annotated[str | None, typer.Option(metavar="TIME", help="Not after.")] = None,
+    background: Annotated[bool, typer.Option("--background", help="Wake the app, show nothing; needs --data.")] = False,
+    id: Annotated[str | None, typer.Option(help="Its id: the same one is sent once. Made up if left out.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: count the audience as it is now.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Send a push to the devices that a query finds. Conditions of all options have to hold together.
+
+    Returns once the push is written down; workers send it. `carillon why ID` says what became of it.
+    """
+    query = _query(where, user or [], attribute or [], everyone=everyone)
+    with desk() as runtime:
+        document = {
+            "v": 1,
+            "type": "push.send",
+            "id": id or f"push-{secrets.token_hex(8)}",
+            "app": app_named(runtime, app).name,
+            "at": datetime.now(UTC),
+            "where": query,
+            "alert": alert,
+            "data": None if data is None else _json(data, "--data"),
+            "send_at": send_at,
+            "expires_at": expires_at,
+            "push_type": "background" if background else "alert",
+        }
+        event = _event(document)
+        audience = Audience(runtime.pool).count(event.app, event.where)
+        if not dry_run:
+            _publish(runtime, event)
+    outcome = {
+        "id": event.id,
+        "app": event.app,
+        "sent": not dry_run,
+        "devices": sum(share.devices for share in audience),
+        "audience": [share._asdict() for share in audience],
+    }
+    say(outcome, _told(outcome, audience), as_json=as_json)
+
+
+def _query(where: str | None, users: list[str], attributes: list[str], *, everyone: bool) -> dict[str, Any]:
+    query = {} if where is None else _json(where, "--where")
+    if not isinstance(query, dict):
+        refuse('--where: expected an object, such as {"attributes": {"team": "red"}}')
+    if everyone:
+        query["everyone"] = True
+    if users:
+        if "user" in query:
+            refuse("--user: --where says who already")
+        query["user"] = users[0] if len(users) == 1 else {"in": users}
+    if attributes:
+        known = query.setdefault("attributes", {})
+        if not isinstance(known, dict):
+            refuse("--where: attributes: expected an object")
+        known.update(_attribute(one) for one in attributes)
+    return query
+
+
+def _attribute(given: str) -> tuple[str, Any]:
+    """`level=3` is a number, `beta=true` a truth, anything else text; `level='"3"'` is the text."""
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        refuse(f"--attribute: expected NAME=VALUE, got {given!r}")
+    try:
+        read = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return name, value
+    return name, read if isinstance(read, str | int | float) else value
+
+
+def _json(given: str, option: str) -> Any:
+    try:
+        return msgspec.json.decode(given)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
+        refuse(f"{option}: is not JSON: {fault}")
+
+
+def _event(document: dict[str, Any]) -> PushSend:
+    try:
+        event = events.decode(events.dump(document))
+    except EventError as fault:
+        refuse(fault)
+    assert isinstance(event, PushSend)
+    return event
+
+
+def _publish(runtime: Runtime, event: PushSend) -> None:
+    try:
+        with Publisher(runtime.urls.redis) as publisher:
+            publisher.publish(event)
+    except PublishError as fault:
+        typer.echo(f"carillon: not sent: {fault}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _told(outcome: dict[str, Any], audience: list[Share]) -> str:
+    devices = f"{outcome['devices']:,} device{'' if outcome['devices'] == 1 else 's'}"
+    head = f"{outcome['id']} goes to {devices} of app {outcome['app']!r}"
+    if not outcome["sent"]:
+        head = f"{devices} of app {outcome['app']!r} would get it; nothing was sent"
+    lines = [f"  {one.provider} ({one.environment}): {one.devices:,} of {one.users:,} users" for one in audience]
+    return "\n".join([head, *lines])
