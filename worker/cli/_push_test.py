@@ -21,6 +21,7 @@ from worker.cli._preview import Target
 from worker.cli._samples import sample
 from worker.core.model import ACCEPTED, Answer, Notification, Provider
 from worker.core.notification import apns_id, collapse_id
+from worker.core.webhook import Recipient
 from worker.runtime import Runtime
 from worker.stores import recent
 from worker.stores.directory import Directory
@@ -115,10 +116,14 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
         collapse_id=collapse_id(event.app, event.id),
     )
     try:
-        authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
-        [response] = runtime.sender.send(
-            provider, [notification], authorization=authorization, deadline=runtime.settings.apns_timeout
-        )
+        if provider.kind == "webhook":
+            one = _recipient(target, event, notification)
+            [response] = runtime.webhooks.send(provider, [one], now=time.time)
+        else:
+            authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
+            [response] = runtime.sender.send(
+                provider, [notification], authorization=authorization, deadline=runtime.settings.apns_timeout
+            )
     except ValueError as fault:
         return {"accepted": False, "answer": "not sent", "advice": str(fault)}
     if response == ACCEPTED:
@@ -127,6 +132,21 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
         answer = f"{response.status} {response.reason or ''}".strip()
         return {"accepted": False, "answer": answer, "advice": advice(response, provider)}
     return {"accepted": False, "answer": f"no answer: {response.cause}", "advice": advice(response, provider)}
+
+
+def _recipient(target: Target, event: MessageNew, sent: Notification) -> Recipient:
+    """A test push says no reason: no rule was asked."""
+    return Recipient(
+        sent.id,
+        event.id,
+        event.message.kind,
+        "",
+        target.user,
+        target.token,
+        None,
+        sent.payload,
+        sent.expiration or 0,
+    )
 
 
 def _told(outcome: dict[str, Any]) -> str:
