@@ -80,7 +80,7 @@ class Ledger:
         db.execute(
             "INSERT INTO carillon.ledger (app, event_id, part, account)"
             " SELECT app, event_id, part, account::jsonb"
-            " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS w (app, event_id, part, account)"
+            " FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS w (app, event_id, part, account)"
             " ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )
