@@ -12,7 +12,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check format bench chaos lock clean
+.PHONY: help install demo up test test-fast check audit format bench chaos lock clean
 
 help: ## Show what there is
 	@echo "Carillon. Targets:"
@@ -55,11 +55,17 @@ test: $(READY) ## Run every test, the fast ones first
 test-fast: $(READY) ## Run the tests that boot no whole system
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-check: $(READY) ## Formatting, lint and types
+check: $(READY) ## Formatting, lint, types, and what is installed: as locked, by hash, under licences that allow it
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/security/test_dependencies.py
+
+audit: $(READY) ## Look for known vulnerabilities in what is locked (asks a database on the network)
+	@$(BIN)/python -m venv build/audit
+	@build/audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit
+	@build/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 format: $(READY) ## Put the code in its form
 	@$(BIN)/ruff format .

@@ -1,0 +1,65 @@
+"""What is installed is what is locked, by hash, under licences that allow it. Asks no network.
+
+Whether a version has a known vulnerability only a database knows: `make audit` asks one.
+"""
+
+import re
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+
+ROOT = Path(__file__).parents[2]
+LOCK = (ROOT / "requirements.lock").read_text()
+PINNED = re.findall(
+    r"^([a-z0-9.-]+)==([^\s;\\]+)(?: ; ([^\\]+?))? \\\n((?:    --hash=\S+(?: \\)?\n?)+)", LOCK, re.MULTILINE
+)
+
+#: Free licences that ask for no more than to be named, or, with weak copyleft, for the source of changes to the package itself.
+ALLOWED = {
+    *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0"),
+    *("MPL-2.0", "LGPL-3.0-only"),
+}
+#: How packages without an SPDX expression put it.
+SPELT = {
+    **dict.fromkeys(["Apache Software License", "Apache License, Version 2.0", "Apache 2.0"], "Apache-2.0"),
+    **dict.fromkeys(["BSD License", "BSD", "New BSD"], "BSD-3-Clause"),
+    **dict.fromkeys(["MIT License", "The MIT License (MIT)"], "MIT"),
+    **dict.fromkeys(["ISC License (ISCL)", "ISC License"], "ISC"),
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "DFSG approved": "",
+}
+
+
+def wanted_here(marker: str) -> bool:
+    return not marker or Marker(marker).evaluate()
+
+
+def licences(package: Distribution) -> set[str]:
+    """The SPDX names of every licence a package names; one of two that it offers may do."""
+    expression = package.metadata.get("License-Expression")
+    if expression:
+        return set(re.split(r" (?:AND|OR) ", expression.strip("()")))
+    named = [text.rpartition(" :: ")[2] for text in package.metadata.get_all("Classifier", []) if "License ::" in text]
+    named = named or [(package.metadata.get("License") or "none named").splitlines()[0]]
+    return {SPELT.get(name, name) for name in named} - {""}
+
+
+def test_the_lock_is_read_whole() -> None:
+    assert len(PINNED) == len(re.findall(r"^[a-z0-9.-]+==", LOCK, re.MULTILINE)) > 50
+
+
+@pytest.mark.parametrize(("name", "version", "marker", "hashes"), PINNED, ids=[pin[0] for pin in PINNED])
+def test_a_package_is_the_locked_one_by_hash_and_its_licence_allows_it(
+    name: str, version: str, marker: str, hashes: str
+) -> None:
+    assert re.fullmatch(r"(    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+", hashes)
+    if not wanted_here(marker):
+        return
+    try:
+        installed = distribution(name)
+    except PackageNotFoundError:
+        pytest.fail(f"{name} is locked and not installed: run make install")
+    assert installed.version == version, "run: make install"
+    assert licences(installed) <= ALLOWED, f"{name}: judge its licence, then name it here"
