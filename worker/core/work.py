@@ -74,13 +74,17 @@ def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> 
     numbers = iter(badges)
     left = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
     jobs = [
-        job if job.badge is not None or job.sending in left else msgspec.structs.replace(job, badge=next(numbers))
-        for job in batch.jobs
+        job if job.badge is not None or job.sending in left else _numbered(job, next(numbers)) for job in batch.jobs
     ]
     outcomes: list[Fate | None] = [None] * len(jobs)
     for mark in _decode_marks(remembered) if remembered else ():
         outcomes[mark.job] = _remembered(mark)
     return Work(id, batch, jobs, outcomes)
+
+
+def _numbered(job: Job, badge: int) -> Job:
+    # By hand: `structs.replace` took a tenth of a delivery.
+    return Job(job.sending, job.device, job.user, job.token, job.registered_at, job.attempt, badge, job.why)
 
 
 def _remembered(mark: Mark) -> Outcome:
