@@ -27,7 +27,8 @@ class Got:
 
     @property
     def recipients(self) -> list[dict[str, Any]]:
-        return self.document["recipients"]
+        found: list[dict[str, Any]] = self.document["recipients"]
+        return found
 
     @property
     def users(self) -> list[str]:

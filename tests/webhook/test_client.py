@@ -11,6 +11,7 @@ import pytest
 from tests.road.harness import LOOPBACK
 from tests.webhook.receiver import Receiver, Say
 from worker.core.model import ACCEPTED, Answer, NoAnswer
+from worker.core.outcome import Drop
 from worker.core.webhook import Recipient
 from worker.core.webhook_answer import decide
 from worker.webhook.client import LARGEST_ANSWER, WebhookClient
@@ -119,7 +120,7 @@ def test_an_answer_that_is_too_large_is_not_read_and_its_batch_not_sent_again(se
     receiver.says(raw=b" " * (LARGEST_ANSWER + 1))
     [response] = send(hook)
     outcome = decide(response, registered_at=0, sent_at=1, attempt=1)
-    assert type(outcome).__name__ == "Drop" and outcome.alarm
+    assert outcome == Drop("bad_answer", alarm=True)
 
 
 @pytest.mark.parametrize(

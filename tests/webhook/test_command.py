@@ -1,5 +1,7 @@
 """`carillon push webhook`: what it stores, what it shows once, and what it refuses."""
 
+import json
+
 import pytest
 
 from tests.cli.conftest import cli, registry, rows  # noqa: F401 - fixtures
@@ -75,3 +77,22 @@ def test_a_list_of_providers_names_its_host_and_no_more(desk):
 def test_bad_input_gives_one_message_and_changes_nothing(desk, registry, arguments, said):  # noqa: F811
     assert said in desk.refused("push", "webhook", *arguments)
     assert registry.providers() == {}
+
+
+def test_S15_a_test_push_goes_to_a_webhook_s_devices_too(cli, registry, receiver, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CARILLON_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
+    cli.ok("app", "create", "chat")
+    cli.ok("push", "webhook", "--url", receiver.url, "--ca", receiver.ca_path)
+    with registry._pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
+            " VALUES ('chat', 'any string', 'han', %s, 0, true)",
+            (stored(registry).id,),
+        )
+    [device] = cli.json("push", "test", "han", "--message", "hello")["devices"]
+    assert device["accepted"]
+    [one] = receiver.got[0].recipients
+    assert (one["device_id"], one["user"]) == ("any string", "han")
+    findings = json.loads(cli.run("doctor", "--no-workers", "--timeout", "5", "--json").stdout)
+    [seen] = [row for row in findings if "webhook" in str(row)]
+    assert "where a webhook may be" in str(seen)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def request(age):
 
 @pytest.mark.parametrize(("secret", "age", "well"), CASES)
 def test_the_check_in_python(secret, age, well):
-    names = {}
+    names: dict[str, Any] = {}
     exec(code("python"), names)
     assert names["verified"](secret, request(age), BODY) == well
 

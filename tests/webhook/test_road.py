@@ -1,18 +1,23 @@
 """A1, A2, A5: a message reaches the company's own API over the whole road, and its answer is carried out."""
 
+import dataclasses
 import hashlib
 import hmac
 from email.utils import formatdate
+from typing import Any
 
 import jwt
 import pytest
+from cryptography.fernet import Fernet
 
 from producers import events as ev
 from tests.road.harness import START, message, stamp, token
 from tests.webhook.conftest import OLDER, SECRET
 from tests.webhook.receiver import Say, told
+from worker.apps import Apps
 from worker.core.notification import apns_id
 from worker.core.webhook_answer import GONE_MINIMUM
+from worker.stores.registry import Registry
 
 
 def active(road):
@@ -28,8 +33,6 @@ def verified(got, secret):
 
 
 def save(road, **changes):
-    import dataclasses
-
     road.provider = road.registry.save_provider(dataclasses.replace(road.provider, **changes))
 
 
@@ -112,7 +115,7 @@ def test_a_jwt_over_the_body_s_hash_instead(road, receiver):
     road.run()
     [got] = receiver.got
     assert "carillon-signature" not in got.headers
-    options = {"verify_exp": False, "verify_iat": False}  # the road's clock is not this machine's
+    options: Any = {"verify_exp": False, "verify_iat": False}  # the road's clock is not this machine's
     for header, secret in (("authorization", SECRET), ("carillon-authorization", OLDER)):
         bearer = got.headers[header].removeprefix("Bearer ")
         claims = jwt.decode(bearer, secret, algorithms=["HS256"], options=options)
@@ -296,10 +299,6 @@ def test_what_the_receiver_says_never_becomes_the_name_of_a_count(road, receiver
 
 
 def test_a_webhook_without_a_readable_secret_sends_nothing_and_waits(road, receiver):
-    from cryptography.fernet import Fernet
-
-    from tests.road.harness import Apps, Registry
-
     road.member("general", "leia", "han")
     road.publish(message())
     road.take()
@@ -310,4 +309,5 @@ def test_a_webhook_without_a_readable_secret_sends_nothing_and_waits(road, recei
     assert receiver.got == []
     stopped = road.delivery._breaker.stopped(road.provider.id)
     assert stopped is not None and stopped.reason == "unusable_credential"
-    assert blind.provider(road.provider.id).kind == "webhook"
+    seen = blind.provider(road.provider.id)
+    assert seen is not None and seen.kind == "webhook"
