@@ -38,11 +38,10 @@ def wanted_here(marker: str) -> bool:
 
 def licences(package: Distribution) -> set[str]:
     """The SPDX names of every licence a package names; one of two that it offers may do."""
-    expression = package.metadata.get("License-Expression")
-    if expression:
+    for expression in package.metadata.get_all("License-Expression", []):
         return set(re.split(r" (?:AND|OR) ", expression.strip("()")))
     named = [text.rpartition(" :: ")[2] for text in package.metadata.get_all("Classifier", []) if "License ::" in text]
-    named = named or [(package.metadata.get("License") or "none named").splitlines()[0]]
+    named = named or [package.metadata.get_all("License", ["none named"])[0].splitlines()[0]]
     return {SPELT.get(name, name) for name in named} - {""}
 
 

@@ -19,7 +19,8 @@ from worker.core.model import Notification, Provider
 from worker.embedded import Urls
 from worker.stores.outbox import Outbox
 from worker.stores.postgres import open_pool
-from worker.stores.registry import CredentialError, Registry
+from worker.stores.registry import Registry
+from worker.stores.vault import CredentialError
 
 KEY = new_key()
 TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"

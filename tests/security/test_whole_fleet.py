@@ -20,7 +20,8 @@ from producers import Publisher
 from tests.ops.systems import free_port
 from tests.producers.valkey import Valkey
 from tests.road.fleet import Fleet, wait_until
-from tests.road.test_workers import new_message, now_stamp, token
+from tests.road.harness import token
+from tests.road.test_workers import new_message, now_stamp
 from tests.security.acl import PAGE, PASSWORD, denied, make, url_of, users
 from tests.security.tls import Front, postgres_socket, tcp, unix
 from worker.apns.simulator.certificates import Identity
