@@ -13,6 +13,7 @@ from typing import Any, Final, ParamSpec
 
 import msgspec
 from celery import Task
+from kombu.exceptions import OperationalError
 
 from config.celeryconfig import LANES
 from producers.events import FIELD, STREAM, decode
@@ -105,8 +106,11 @@ def ring_deliver(lane: Lane, batches: int) -> None:
 
 
 def _ring(task: Task, lane: Lane, times: int) -> None:
-    for _ in range(times):
-        task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
+    try:
+        for _ in range(times):
+            task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
+    except (OperationalError, *redis.Unavailable) as fault:  # what they were to ring for is safe: the tick rings again
+        log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
 def _ring_lost(runtime: Runtime) -> int:
