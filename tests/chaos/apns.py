@@ -12,8 +12,8 @@ from worker.apns.simulator import Answer, ControlClient, Latency, Rule, Script, 
 LATENCY: Final = Latency(low=0.01, high=0.05)
 
 
-def _all(reason: str, **more: int) -> tuple[Rule, ...]:
-    return (Rule(answer=Answer(reason, **more)),)
+def _all(reason: str, retry_after: int | None = None) -> tuple[Rule, ...]:
+    return (Rule(answer=Answer(reason, retry_after=retry_after)),)
 
 
 def _each(every: int, *some: faults.Fault) -> tuple[Rule, ...]:
