@@ -14,7 +14,12 @@ from tests.chaos.verdict import judge
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=75.0, help="of faults; from 300 on each comes alone first")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=75.0,
+        help="of faults; from 240 on each comes alone first, from 600 on they last long",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", action="append", default=[], choices=sorted(FAULTS), help="only these; repeatable")
     parser.add_argument("--rate", type=float, default=12.0, help="messages a second")

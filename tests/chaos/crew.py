@@ -47,7 +47,7 @@ class Crew:
         self.worked: defaultdict[str, list[float]] = defaultdict(list)
         #: (name, when) of each kill that hit a running process.
         self.kills: list[tuple[str, float]] = []
-        #: Exit codes other than those of a kill or of a stop that was asked for.
+        #: Exit codes other than those of a kill or of a stop that was asked for, be it before the process could take the wish.
         self.failures: Counter[str] = Counter()
         #: How often a worker began again by itself because its consumer gave up or went deaf.
         self.begun_again = 0
@@ -111,5 +111,5 @@ class Crew:
         elif " ERROR " in line or " CRITICAL " in line:
             self._errors[f"{name}: {_FIELDS.sub('', line[13:])[:120]}"] += 1
             self.begun_again += "the process begins again" in line
-        elif (ended := _ENDED.search(line)) and int(ended[1]) not in (0, -signal.SIGKILL):
+        elif (ended := _ENDED.search(line)) and int(ended[1]) not in (0, -signal.SIGKILL, -signal.SIGTERM):
             self.failures[f"{name} ended with {ended[1]}"] += 1

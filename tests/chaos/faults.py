@@ -26,6 +26,8 @@ POISON: Final = (
 )
 #: Seconds between the restarts of a deployment.
 _STEP: Final = 1.0
+#: Seconds for which a document is offered to a Redis that is away.
+_PATIENCE: Final = 60.0
 
 #: Does it to the system; in force until the block ends. The number is the seconds it is meant to last.
 Act = Callable[[System, float], AbstractContextManager[object]]
@@ -68,9 +70,21 @@ def _postgres_killed(system: System, _seconds: float) -> AbstractContextManager[
 def _poison(system: System, _seconds: float) -> AbstractContextManager[object]:
     with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
         for document in POISON:
-            client.xadd(STREAM, {FIELD: document})
+            _insist(client, document)
             system.poisoned += 1
     return nullcontext()
+
+
+def _insist(client: redis.Redis, document: bytes) -> None:
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            client.xadd(STREAM, {FIELD: document})
+            return
+        except redis.RedisError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.2)
 
 
 def _burst(system: System, _seconds: float) -> AbstractContextManager[object]:

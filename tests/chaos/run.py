@@ -3,13 +3,16 @@
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psutil
 import psycopg
+import redis
 
 from tests.chaos import account, schedule
 from tests.chaos.account import Account, Excuses, Kill
@@ -53,7 +56,17 @@ class Options:
 
     @property
     def short(self) -> bool:
-        return self.seconds < 300
+        """Faults last only as long as it takes to see them."""
+        return self.seconds < 600
+
+    @property
+    def alone_first(self) -> bool:
+        return self.seconds >= 240
+
+    @property
+    def gap(self) -> float:
+        """Seconds between two lasting faults of a mix."""
+        return 0.5 if self.seconds < 100 else 3.0 if self.short else 8.0
 
     @property
     def many(self) -> int:
@@ -82,6 +95,7 @@ class Found:
     begun_again: int
     failures: dict[str, int]
     errors: dict[str, int]
+    not_inflicted: dict[str, int]
     republished: int
     #: Seconds it took to settle after everything was mended; None: it did not.
     settled_in: float | None
@@ -108,10 +122,10 @@ def run(options: Options, directory: Path) -> Found:
         else:
             for fault in ("blast", "burst"):
                 storm.alone(fault)
-            if not options.short:
+            if options.alone_first:
                 for fault in schedule.alone(options.seed, [name for name in FAULTS if name not in ALONE_ONLY]):
                     storm.alone(fault)
-            storm.mix(max(30.0, ends - time.monotonic()))
+            storm.mix(max(60.0 if options.alone_first else 30.0, ends - time.monotonic()))
         system.traffic.fall_silent()
         settled_in = _settle(system, options.settle)
         watch.stop()
@@ -124,6 +138,8 @@ class _Storm:
     def __init__(self, system: System, options: Options) -> None:
         self._system, self._options = system, options
         self.windows: list[Window] = []
+        #: Faults that could not be inflicted, or not to their end, because what they are done to was away.
+        self.not_inflicted: Counter[str] = Counter()
 
     def _seconds(self, fault: str) -> float:
         return FAULTS[fault].short if self._options.short else FAULTS[fault].seconds
@@ -144,11 +160,11 @@ class _Storm:
         lasting = {name: self._seconds(name) for name in FAULTS if name not in (*ALONE_ONLY, *KILLS)}
         ours = {name: seconds for name, seconds in lasting.items() if not name.startswith("apns_")}
         tracks = (ours, {name: seconds for name, seconds in lasting.items() if name not in ours})
-        gap = 0.5 if self._options.short else 8.0
-        kill_every = self._options.kill_every * (2 if self._options.short else 1)
         began = time.monotonic()
         at_work = []
-        for spell in schedule.mixed(self._options.seed, seconds, tracks, kill_every=kill_every, gap=gap):
+        for spell in schedule.mixed(
+            self._options.seed, seconds, tracks, kill_every=self._options.kill_every, gap=self._options.gap
+        ):
             time.sleep(max(0.0, began + spell.at - time.monotonic()))
             at_work.append(threading.Thread(target=self._inflict, args=(spell.fault, spell.seconds)))
             at_work[-1].start()
@@ -157,8 +173,11 @@ class _Storm:
 
     def _inflict(self, fault: str, seconds: float) -> None:
         began = time.time()
-        with FAULTS[fault].act(self._system, seconds):
-            time.sleep(seconds)
+        try:
+            with FAULTS[fault].act(self._system, seconds):
+                time.sleep(seconds)
+        except (redis.RedisError, psycopg.Error, psutil.NoSuchProcess, OSError):
+            self.not_inflicted[fault] += 1
         self.windows.append(Window(fault, began, time.time()))
 
     def _quiet(self) -> bool:
@@ -212,6 +231,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         begun_again=system.crew.begun_again,
         failures=dict(system.crew.failures),
         errors=system.crew.errors(),
+        not_inflicted=dict(storm.not_inflicted),
         republished=system.traffic.repeated,
         settled_in=settled_in,
         machine=_machine(watch.slowness),

@@ -54,7 +54,7 @@ def judge(found: Found) -> Verdict:
         Bar("doubled, no worker killed", "0", str(len(account.doubled)), not account.doubled),
         Bar("never expected", "0", str(len(account.unexpected)), not account.unexpected),
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
-        Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned == found.set_aside),
+        Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned <= found.set_aside),
         Bar("settled after the end", "yes", _seconds(found.settled_in), found.settled_in is not None),
         Bar("deployments that hung", "0", str(found.hung), not found.hung),
         Bar(
@@ -100,6 +100,7 @@ def judge(found: Found) -> Verdict:
         "republished": found.republished,
         "begun_again": found.begun_again,
         "failures": found.failures,
+        "not_inflicted": found.not_inflicted,
         "errors": found.errors,
         "memory_mb": {name: round(most) for name, most in memory.items()},
         "memory_growth_mb_per_minute": _growth(found),
