@@ -11,6 +11,9 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url pyproject.toml
 
+# What needs no engine and no process.
+FAST := tests/core tests/apns/http2_client tests/producers/test_contract_faults.py tests/test_floors.py tests/test_promises.py
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast check audit format bench chaos lock clean
 
@@ -52,8 +55,8 @@ test: $(READY) ## Run every test, the fast ones first
 	@$(BIN)/python -m pytest -q -m "not slow"
 	@$(BIN)/python -m pytest -q -m slow
 
-test-fast: $(READY) ## Run the tests that boot no whole system
-	@$(BIN)/python -m pytest -q -m "not slow"
+test-fast: $(READY) ## Run the tests of decisions, protocol and structure: under a minute
+	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)
 
 check: $(READY) ## Formatting, lint, types, and what is installed: as locked, by hash, under licences that allow it
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
