@@ -93,6 +93,8 @@ class Settings(BaseModel):
     visibility_timeout: Annotated[int, Field(ge=10)] = 60
     #: Seconds that a worker may take to finish or hand back what it holds when it is told to stop.
     shutdown_timeout: Seconds = 20.0
+    #: Megabytes of memory over which a worker finishes what it has and begins again.
+    worker_memory: Annotated[int, Field(ge=64)] = 1_000
     #: Connections to Postgres that one process may hold.
     postgres_pool: Annotated[int, Field(ge=1, le=100)] = 8
 

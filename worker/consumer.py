@@ -1,21 +1,24 @@
-"""Runs Celery's worker and keeps this process consuming when Celery gives up or goes deaf.
+"""Runs Celery's worker and keeps this process consuming when Celery gives up, goes deaf, or has grown too large.
 
 A broker that goes away can end Celery's consumer with an error of its own, or leave it alive and taking nothing from then on
-(celery#8091, #10205, #10302). Either way the process begins afresh under the same pid: what it held is leased in Redis, and the
-tick rings for it again. Whoever supervises the process sees none of it.
+(celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process begins afresh under the
+same pid: what it held is leased in Redis, and the tick rings for it again. Whoever supervises the process sees none of it.
 """
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+import psutil
 from celery import signals
 from celery.bootsteps import CLOSE, TERMINATE
 
+from config.settings import get_settings
 from worker.app import app, stop_leader
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
@@ -35,6 +38,8 @@ class _Hearing:
 
     def __init__(self) -> None:
         self.asked_to_stop = False
+        #: Stopped by ourselves, to begin anew with the memory that a process begins with.
+        self.recycled = False
         self.active = 0
         self.heard_at = time.monotonic()
         self._lock = threading.Lock()
@@ -83,6 +88,8 @@ def run(argv: Sequence[str], *, queues: Collection[str], concurrency: int) -> No
         app.worker_main(list(argv))
     except Exception:  # whatever Celery died of, the answer is the same
         log.exception("the consumer failed")
+    if hearing.recycled:
+        _begin_again(hearing)
     if not hearing.asked_to_stop:
         log.error("the consumer gave up, the process begins again")
         _begin_again(hearing)
@@ -90,9 +97,17 @@ def run(argv: Sequence[str], *, queues: Collection[str], concurrency: int) -> No
 
 def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
     waiting_since: float | None = None
+    limit = get_settings().worker_memory
     while not hearing.asked_to_stop:
         time.sleep(PAUSE)
         now = time.monotonic()
+        if hearing.ready and psutil.Process().memory_info().rss > limit * 1_000_000:
+            log.warning(
+                "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
+            )
+            hearing.recycled = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)

@@ -106,6 +106,19 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
     assert accepted(fleet) == {token(user): 240 for user in users}
 
 
+def test_a_worker_whose_memory_grew_begins_again_and_loses_nothing(postgres_url, redis_url, tmp_path):
+    """A limit that every process is over: it recycles again and again, and everything arrives once all the same."""
+    with Fleet(postgres_url, redis_url, tmp_path, CARILLON_WORKER_MEMORY="64") as fleet:
+        worker = fleet.start("worker")
+        fleet.start("beat")
+        populate(fleet, "general", ["leia", "han"])
+        fleet.publisher.publish_many(new_message(f"e{n}") for n in range(20))
+        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.settled(), seconds=90)
+        wait_until(lambda: fleet.output().count("begins again") >= 2)
+        assert worker.poll() is None, "the pid stays"
+        assert accepted(fleet) == {token("han"): 20}
+
+
 def test_no_token_and_no_text_in_what_workers_say(fleet):
     fleet.start("worker")
     populate(fleet, "general", ["leia", "han"])
