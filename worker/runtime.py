@@ -32,7 +32,6 @@ from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
 from worker.webhook.client import WebhookClient
 
-
 #: Jobs in a batch over httpx, which sends some hundreds a second: more would wait beyond their deadline.
 HTTPX_BATCH: Final = 50
 
