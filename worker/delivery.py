@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
@@ -40,6 +40,7 @@ from worker.stores.ledger import account
 from worker.stores.limiter import Limiter
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Seconds between two renewals of a lease while answers are missing.
 RENEW_SECONDS: Final = 1.0
@@ -137,7 +138,9 @@ class Delivery:
         if not isinstance(outcome, Delivered) and not (isinstance(outcome, Unregister) and not outcome.guarded):
             work.outcomes[probe] = None
             return False
-        self._breaker.resume(provider.id)
+        # The others have yet to be sent, which may fail: the probe is not to be sent again because of them.
+        self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
+        self._insist(lambda: self._breaker.resume(provider.id))
         log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
         return True
 
@@ -227,13 +230,15 @@ class Delivery:
         except redis.Unavailable:
             log.warning("batch in flight not renewed, redis is away", extra={"batch": work.id})
 
-    def _insist(self, write: Callable[[], object]) -> None:
-        """Writes what APNs has answered, if need be once Redis is back: nobody else knows it, and it must not be sent again."""
+    def _insist(self, write: Callable[[], T]) -> T:
+        """Writes what APNs has answered, if need be once Redis is back: nobody else knows it, and it must not be sent again.
+
+        From the answers on nothing may end the delivery but the outcomes written, so every step on Redis goes through here.
+        """
         ends = self._now() + INSIST_SECONDS
         while True:
             try:
-                write()
-                return
+                return write()
             except redis.Unavailable:
                 if self._now() > ends:
                     raise
@@ -242,7 +247,7 @@ class Delivery:
 
     def _refresh(self, work: Work, provider: Provider, authorization: str) -> None:
         try:
-            self._tokens.refuse(provider, authorization, self._now())
+            self._insist(lambda: self._tokens.refuse(provider, authorization, self._now()))
         except RuntimeError:  # our clock is wrong: another token would be refused as well
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
             work.settle(refused, Halt("clock"))
@@ -254,8 +259,10 @@ class Delivery:
         answered = sum(isinstance(o, Delivered | Unregister) for o in work.outcomes)
         if not answered:
             return
-        seen = self._breaker.record(
-            provider.id, answered=answered, refused=len(refused), gone=len(gone), now=self._now()
+        seen = self._insist(
+            lambda: self._breaker.record(
+                provider.id, answered=answered, refused=len(refused), gone=len(gone), now=self._now()
+            )
         )
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
@@ -284,7 +291,7 @@ class Delivery:
     def _stop_provider(self, work: Work) -> None:
         reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
         for reason in sorted(reasons):
-            if self._breaker.stop(work.batch.provider, reason, self._now()):
+            if self._insist(lambda: self._breaker.stop(work.batch.provider, reason, self._now())):  # noqa: B023 - called here
                 log.error(
                     "provider stopped: check its key, topic and environment",
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
