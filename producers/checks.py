@@ -54,7 +54,7 @@ def check_characters(value: Any, field: str = "") -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             inside = field if field in _FREE else f"{field}.{key}" if field else key
-            _check_string(key, inside)
+            _check_string(key, field or "document")  # a key with a control character names nothing
             check_characters(item, inside)
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from producers import EventError, decode, encode
@@ -46,6 +46,7 @@ def mutated(draw: some.DrawFn) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=400)
+@example({**EVERY_TYPE[0], ":\x1f": []})
 @given(mutated())
 def test_a_document_is_refused_by_name_or_harmless(document: dict[str, Any]) -> None:
     event = taken(json.dumps(document).encode())
