@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -42,10 +43,13 @@ class Leader:
         leadership = Leadership(self._runtime.urls.postgres)
         wait = 0.0
         while not self._stop.wait(wait):
+            began = time.monotonic()
             try:
                 wait = self._lead(leadership)
             except _UNAVAILABLE as fault:
-                wait = min(_LONGEST_WAIT, wait * 2 or 0.2)
+                # Who has led for a while meets a new fault, not the old one again.
+                before = 0.0 if time.monotonic() - began > _LONGEST_WAIT else wait
+                wait = min(_LONGEST_WAIT, before * 2 or 0.2)
                 log.warning("intake waits, an engine is away", extra={"fault": type(fault).__name__, "seconds": wait})
             except UndefinedTable:
                 wait = _LONGEST_WAIT
