@@ -66,6 +66,10 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
         "sent again because APNs had not answered": figures["repeated_unanswered"],
         "publish to accepted in calm times, p99; longest": f"{figures['late_p99']} s; {figures['late_max']} s",
         "direct messages p99, calm; in a blast": f"{figures['direct_p99_calm']} s; {figures['direct_p99_blast']} s",
+        "until every worker consumed again, median of so many": (
+            f"{figures['returns_median']} s of {figures['returns_measured']}"
+        ),
+        "longer than that bar": "; ".join(figures["slow_to_return"]) or "none",
         "most memory, MB": _plain(figures["memory_mb"]),
         "growth of long-lived processes, MB a minute": grown,
         "workers that began again by themselves": figures["begun_again"],

@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.account import percentile
@@ -47,7 +49,7 @@ def judge(found: Found) -> Verdict:
     calm, blasted = _direct(found)
     ratio = blasted / calm if calm and blasted else None
     memory = _memory(found)
-    slowest = max((took for times in again.values() for took in times), default=None)
+    slowest = max((one.seconds for one in again), default=None)
     most = max(account.after_kill.values(), default=0)
     bars = [
         Bar("lost", "0", str(len(account.lost)), not account.lost),
@@ -97,6 +99,13 @@ def judge(found: Found) -> Verdict:
         "direct_p99_blast": _rounded(blasted),
         "resumed_in": _rounded(resumed),
         "settled_in": _rounded(found.settled_in),
+        "slow_to_return": [
+            f"{one.worker} {one.seconds:.1f} s after {one.fault} at {datetime.fromtimestamp(one.ended, UTC):%H:%M:%S}"
+            for one in again
+            if one.seconds > CONSUMES
+        ],
+        "returns_measured": len(again),
+        "returns_median": _rounded(percentile([one.seconds for one in again], 0.5)),
         "republished": found.republished,
         "begun_again": found.begun_again,
         "failures": found.failures,
@@ -107,7 +116,7 @@ def judge(found: Found) -> Verdict:
         "counts": found.counts,
     }
     faults = [
-        (name, n, max(again[name], default=None))
+        (name, n, max((one.seconds for one in again if one.fault == name), default=None))
         for name, n in sorted(Counter(window.fault for window in found.windows).items())
     ]
     return Verdict(figures, bars, faults)
@@ -137,19 +146,29 @@ def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float
     ]
 
 
-def _consumed_again(found: Found) -> defaultdict[str, list[float]]:
-    """By fault, for each of its spells seconds until the last worker finished a batch. Of those that others disturbed, none."""
-    again: defaultdict[str, list[float]] = defaultdict(list)
+class Return(NamedTuple):
+    """When the last worker had finished a batch after a fault: which, how many seconds after, and the fault's end."""
+
+    fault: str
+    worker: str
+    seconds: float
+    ended: float
+
+
+def _consumed_again(found: Found) -> list[Return]:
+    """For each fault that no other disturbed."""
+    returns = []
     for window in found.windows:
-        took = max(next((at for at in times if at > window.ended), float("inf")) for times in found.worked.values())
-        seconds = took - window.ended
+        first = {name: next((at for at in times if at > window.ended), inf) for name, times in found.worked.items()}
+        last = max(first, key=first.__getitem__)
+        seconds = first[last] - window.ended
         disturbed = any(
             other is not window and other.began < window.ended + min(seconds, CONSUMES) and other.ended > window.ended
             for other in found.windows
         )
         if seconds <= CONSUMES or not disturbed:
-            again[window.fault].append(seconds)
-    return again
+            returns.append(Return(window.fault, last, seconds, window.ended))
+    return returns
 
 
 def _resumed(found: Found, kills: Sequence[float]) -> float | None:
