@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.run import Found
-from tests.chaos.verdict import Verdict
+from tests.chaos.verdict import NOT_MEASURED, Bar, Verdict
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 #: What stands between these lines is written by a run.
@@ -34,10 +34,7 @@ def as_text(found: Found, verdict: Verdict) -> str:
         f"seed {found.options.seed}, {found.options.seconds:.0f} s of faults, {'good' if verdict.good else 'NOT GOOD'}",
         "",
     ]
-    lines += [
-        f"  {'ok  ' if bar.kept else 'FAIL'}  {bar.name:<34} {bar.found:>14}   wanted {bar.wanted}"
-        for bar in verdict.bars
-    ]
+    lines += [f"  {_word(bar):<10}  {bar.name:<34} {bar.found:>14}   wanted {bar.wanted}" for bar in verdict.bars]
     lines += ["", found.machine, *(f"  {name:<34} {_plain(value)}" for name, value in verdict.figures.items())]
     lines += ["", *(f"  {name:<34} {n:>4} times  {_again(again)}" for name, n, again in verdict.faults)]
     return "\n".join(lines)
@@ -75,11 +72,15 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
         "workers that began again by themselves": figures["begun_again"],
     }
     lines = [told, "", "| promise | wanted | found | |", "|---|---|---|---|"]
-    lines += [f"| {b.name} | {b.wanted} | {b.found} | {'kept' if b.kept else '**broken**'} |" for b in verdict.bars]
+    lines += [f"| {b.name} | {b.wanted} | {b.found} | {_word(b)} |" for b in verdict.bars]
     lines += ["", "| figure | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     lines += ["", "| fault | times | every worker consumed again within |", "|---|---|---|"]
     lines += [f"| {name} | {n} | {_again(again)} |" for name, n, again in verdict.faults]
     return "\n".join(lines) + "\n"
+
+
+def _word(bar: Bar) -> str:
+    return "" if bar.found == NOT_MEASURED else "kept" if bar.kept else "**broken**"
 
 
 def _plain(value: Any) -> str:

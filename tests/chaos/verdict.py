@@ -18,6 +18,8 @@ BLAST: Final = 3.0
 BEFORE, AFTER = 1.0, 12.0
 #: Megabytes that a process may have, and gain in a minute once it is warm.
 MEMORY: Final = 400.0
+#: What stands for a figure that the run gave no occasion to take.
+NOT_MEASURED: Final = "not measured"
 
 
 class Bar(NamedTuple):
@@ -57,7 +59,12 @@ def judge(found: Found) -> Verdict:
         Bar("never expected", "0", str(len(account.unexpected)), not account.unexpected),
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
         Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned <= found.set_aside),
-        Bar("settled after the end", "yes", _seconds(found.settled_in), found.settled_in is not None),
+        Bar(
+            "settled after the end",
+            "yes",
+            "no" if found.settled_in is None else _seconds(found.settled_in),
+            found.settled_in is not None,
+        ),
         Bar("deployments that hung", "0", str(found.hung), not found.hung),
         Bar(
             "every worker consumes again",
@@ -232,4 +239,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _seconds(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.1f} s"
+    return NOT_MEASURED if value is None else f"{value:.1f} s"
