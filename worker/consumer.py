@@ -11,12 +11,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 import psutil
 from celery import signals
 from celery.bootsteps import CLOSE, TERMINATE
+from celery.utils.nodenames import host_format
 
 from config.settings import get_settings
 from worker.app import app, stop_leader
@@ -80,12 +81,25 @@ class _Hearing:
         self.asked_to_stop = True
 
 
-def run(argv: Sequence[str], *, queues: Collection[str], concurrency: int) -> None:
-    """Celery's worker with these arguments, until somebody asks it to stop."""
+def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
+    """Celery's worker with threads for its pool, until somebody asks it to stop. `name` is what Flower calls it, at this host.
+
+    Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
+    that a worker which was killed has no use for.
+    """
     hearing = _Hearing()
     threading.Thread(target=_listen, args=(hearing, queues, concurrency), name="carillon-hearing", daemon=True).start()
     try:
-        app.worker_main(list(argv))
+        app.Worker(
+            hostname=host_format(f"{name}@%h"),
+            queues=list(queues),
+            pool_cls="threads",
+            concurrency=concurrency,
+            # Workers need not know of each other: Redis and Postgres decide.
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
+        ).start()
     except Exception:  # whatever Celery died of, the answer is the same
         log.exception("the consumer failed")
     if hearing.recycled:

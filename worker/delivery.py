@@ -77,7 +77,10 @@ class Webhooks(Protocol):
 
 
 class Delivery:
-    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before."""
+    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before.
+
+    `webhooks` gives the client for them; it is asked for one when there is something to send.
+    """
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Delivery:
         breaker: Breaker,
         limiter: Limiter,
         *,
-        webhooks: Webhooks,
+        webhooks: Callable[[], Webhooks],
         timeout: float,
         now: Callable[[], float],
         random: Callable[[], float],
@@ -212,7 +215,7 @@ class Delivery:
             self._keep(work, sending, seen)
 
         if provider.kind == "webhook":
-            return self._webhooks.send(provider, recipients(work, sending), now=self._now, meanwhile=keep)
+            return self._webhooks().send(provider, recipients(work, sending), now=self._now, meanwhile=keep)
         sent = notifications(work, sending, provider)
         return self._sender.send(provider, sent, authorization=authorization, deadline=self._timeout, meanwhile=keep)
 

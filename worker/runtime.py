@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
@@ -30,10 +30,29 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
-from worker.webhook.client import WebhookClient
+
+if TYPE_CHECKING:
+    from worker.webhook.client import WebhookClient
 
 #: Jobs in a batch over httpx, which sends some hundreds a second: more would wait beyond their deadline.
 HTTPX_BATCH: Final = 50
+
+
+_T = TypeVar("_T")
+
+
+class _once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
+    """A `cached_property` that threads do not make twice; since Python 3.12 the standard one lets them."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
+        if not isinstance(instance, Runtime):
+            return self
+        with instance.making:
+            return super().__get__(instance, owner)
 
 
 class Runtime:
@@ -41,48 +60,51 @@ class Runtime:
 
     def __init__(self, settings: Settings, urls: Urls) -> None:
         self.settings, self.urls = settings, urls
+        self.making = threading.RLock()
 
-    @cached_property
+    @_once
     def redis(self) -> Redis:
         return connect(self.urls.redis)
 
-    @cached_property
+    @_once
     def pool(self) -> Pool:
         return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
 
-    @cached_property
+    @_once
     def journal(self) -> Journal:
         return Journal(self.redis, lease=self.settings.lease_seconds)
 
-    @cached_property
+    @_once
     def registry(self) -> Registry:
         return Registry(self.pool, secret_keys(self.settings))
 
-    @cached_property
+    @_once
     def devices(self) -> Devices:
         return Devices(self.pool)
 
-    @cached_property
+    @_once
     def upkeep(self) -> Upkeep:
         return Upkeep(self.pool, self.redis)
 
-    @cached_property
+    @_once
     def ledger(self) -> Ledger:
         return Ledger(self.pool)
 
-    @cached_property
+    @_once
     def apps(self) -> Apps:
         return Apps(self.registry)
 
-    @cached_property
+    @_once
     def sender(self) -> Sender:
         return Sender(transport=self.settings.apns_transport, connections=self.settings.apns_connections)
 
-    @cached_property
-    def webhooks(self) -> WebhookClient:
+    @_once
+    def webhooks(self) -> "WebhookClient":
+        from worker.webhook.client import WebhookClient  # noqa: PLC0415 - a tenth of the time in which a worker starts
+
         return WebhookClient(self.settings.webhook_allow, timeout=self.settings.webhook_timeout)
 
-    @cached_property
+    @_once
     def fan_out(self) -> FanOut:
         return FanOut(
             Directory(self.pool),
@@ -95,7 +117,7 @@ class Runtime:
             new_id=_new_id,
         )
 
-    @cached_property
+    @_once
     def delivery(self) -> Delivery:
         return Delivery(
             self.journal,
@@ -105,7 +127,7 @@ class Runtime:
             TokenSource(self.redis),
             Breaker(self.redis),
             Limiter(self.redis),
-            webhooks=self.webhooks,
+            webhooks=lambda: self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,

@@ -114,7 +114,7 @@ class Road:
             Tokens(),
             Breaker(self.redis),
             Limiter(self.redis),
-            webhooks=self.webhooks,
+            webhooks=lambda: self.webhooks,
             timeout=5,
             now=lambda: self.now,
             random=lambda: 0.5,

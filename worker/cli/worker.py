@@ -28,13 +28,4 @@ def worker(
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)
-    run(
-        [
-            *("--quiet", "worker", "--queues", ",".join(LANES[lane])),
-            *("--pool", "threads", "--concurrency", str(concurrency)),
-            *("--hostname", f"{name or lane}@%h"),
-            *("--without-gossip", "--without-mingle"),  # workers need not know of each other: Redis and Postgres decide
-        ],
-        queues=LANES[lane],
-        concurrency=concurrency,
-    )
+    run(name or lane, queues=LANES[lane], concurrency=concurrency)
