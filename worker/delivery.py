@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core import webhook_answer
-from worker.core.batch import Lane
+from worker.core.batch import Batch, Lane
 from worker.core.breaker import FIRST_PROBE
 from worker.core.limits import per_minute, per_second
 from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
@@ -21,6 +21,8 @@ from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
     GUARD_MINIMUM,
+    GUARDED,
+    MASS_REFUSAL,
     Delivered,
     Drop,
     Halt,
@@ -263,9 +265,7 @@ class Delivery:
         if not answered:
             return
         seen = self._insist(
-            lambda: self._breaker.record(
-                provider.id, answered=answered, refused=len(refused), gone=len(gone), now=self._now()
-            )
+            lambda: self._breaker.record(provider.id, answered=answered, refused=len(refused), gone=len(gone))
         )
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
@@ -274,7 +274,7 @@ class Delivery:
         if refused and guard(seen.refused, seen.answered):
             # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
             at_fault = seen.refused * 2 > seen.answered
-            work.settle(refused, Halt("mass_refusal") if at_fault else Drop("refused_unproven"))
+            work.settle(refused, Halt(MASS_REFUSAL) if at_fault else Drop("refused_unproven"))
         elif seen.answered < GUARD_MINIMUM:
             work.settle(refused, Drop("refused_unproven"))
 
@@ -285,6 +285,8 @@ class Delivery:
             self._devices.retire(work.batch.provider, retired)
             self._devices.doubt(work.batch.provider, work.doubted)
         self._stop_provider(work)
+        if retired or Halt(MASS_REFUSAL) in work.outcomes:
+            self._reprieve(work.batch)
         counts: Counter[str] = Counter(map(name, work.outcomes))
         written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
@@ -299,6 +301,21 @@ class Delivery:
                     "provider stopped: check its key, topic and environment",
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
                 )
+
+    def _reprieve(self, batch: Batch) -> None:
+        """What this provider's refusals retired while its fault was coming to light is taken back.
+
+        Whoever retires looks after it has, and whoever stops the provider after it did: no retirement falls between the two.
+        """
+        stopped = self._insist(lambda: self._breaker.stopped(batch.provider))
+        if stopped is None or stopped.reason != MASS_REFUSAL:
+            return
+        back = self._devices.reprieve(batch.provider, [*GUARDED, webhook_answer.ALL_GONE])
+        if back:
+            log.error(
+                "devices restored: the provider was at fault when they were refused",
+                extra={"app": batch.app, "provider": batch.provider, "devices": back},
+            )
 
     def _later(self, work: Work) -> list[Parcel]:
         """Batches of what is tried again, by the time at which it is."""

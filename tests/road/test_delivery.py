@@ -127,6 +127,37 @@ def test_a_flood_of_bad_device_tokens_retires_nobody(road):
     assert road.journal.counts("demo")["parked.mass_refusal"] == 90
 
 
+def test_a_mistake_after_a_million_good_answers_stops_the_provider_and_costs_no_device(road):
+    road.save_app(member_cap=None)
+    users = [f"u{n}" for n in range(240)]
+    for n, user in enumerate(users):
+        road.member(f"d{n}", "leia", user)
+        road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
+    road.delivery._breaker.record(road.provider.id, answered=1_000_000, refused=0)
+    ended = set()
+    for n in range(240):  # one at a time, as direct messages come
+        road.publish(message(id=f"e{n}", channel=f"d{n}"))
+        road.run()
+        ended |= {"leia", *users} - active(road)
+        if road.delivery._breaker.stopped(road.provider.id):
+            break
+    assert 20 <= len(ended) <= 60, "some were retired before it was known"
+    assert active(road) == {"leia", *users}, "and all of them are back"
+    assert n < 210
+
+
+def test_what_a_provider_answered_before_it_was_mended_is_forgotten(road):
+    users = [f"u{n}" for n in range(90)]
+    road.member("general", "leia", *users)
+    road.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
+    road.delivery._breaker.record(road.provider.id, answered=300, refused=300)
+    road.delivery._breaker.stop(road.provider.id, "mass_refusal", road.now)
+    road.delivery._breaker.resume(road.provider.id)
+    road.publish(message())
+    road.run()
+    assert active(road) == {"leia", *users} - {"u7"}
+
+
 def test_many_bad_device_tokens_among_good_ones_stop_nobody_and_retire_nobody(road):
     users = [f"u{n}" for n in range(90)]
     road.member("general", "leia", *users)

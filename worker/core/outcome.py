@@ -14,6 +14,10 @@ LONGEST_RECONNECT: Final = 30.0
 TOKEN_MIN_AGE: Final = 20 * 60
 #: After this many tries that may have reached APNs a notification is given up, whatever its expiry.
 MAX_ATTEMPTS: Final = 10
+#: Reasons that a wrong host or topic gives as well.
+GUARDED: Final = frozenset(reason for reason, action in BY_REASON.items() if action is Action.DELETE_TOKEN_GUARDED)
+#: Why a provider is stopped that refuses most tokens.
+MASS_REFUSAL: Final = "mass_refusal"
 #: Share of refused tokens above which the fault is ours, not the tokens'; see `guard`.
 GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20

@@ -24,13 +24,15 @@ from worker.core.outcome import (
 )
 from worker.core.webhook import Recipient
 
-#: Answers in ten minutes from which on more than half "gone" is not believed at once; see `outcome.doubtful`.
+#: Recent answers from which on more than half "gone" is not believed at once; see `outcome.doubtful`.
 GONE_MINIMUM: Final = 10
 #: Seconds; a receiver that asks for more gets what an event lives for anyway.
 _LONGEST_WAIT: Final = 86_400.0
+#: Why a device is retired when nothing was said of it but of all.
+ALL_GONE: Final = "all_gone"
 #: What the receiver said about one device, and what it said about all of them.
 _GONE: Final = Answer(410, "gone")
-_ALL_GONE: Final = Answer(410, "all_gone")
+_ALL_GONE: Final = Answer(410, ALL_GONE)
 _REFUSED: Final = Answer(400, "refused")
 _BAD_ANSWER: Final = Answer(200, "bad_answer")
 #: Nothing was sent, or it would have gone where it must not: a person has to look.

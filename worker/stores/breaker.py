@@ -2,16 +2,17 @@
 
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
-carillon:answers:<provider>:<bucket>   hash: answered, refused (guarded refusals of a device token), gone (410)
+carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410)
 """
 
-from typing import Any, NamedTuple
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped, probe_interval
 from worker.stores.redis import Redis
 
-#: Seconds for which answers count, in two buckets of half of it.
-WINDOW = 600
+#: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
+RECENT: Final = 400
 
 
 class Answers(NamedTuple):
@@ -24,6 +25,7 @@ class Answers(NamedTuple):
 class Breaker:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._answers = redis.register_script(files("worker.stores").joinpath("lua", "answers.lua").read_text())
 
     def stopped(self, provider: int) -> Stopped | None:
         found: Any = self._redis.hgetall(_key(provider))
@@ -51,22 +53,13 @@ class Breaker:
         return bool(fresh)
 
     def resume(self, provider: int) -> bool:
-        """Lets the provider flow again; True when it was stopped."""
-        return bool(self._redis.delete(_key(provider), f"carillon:probe:{provider}"))
+        """Lets the provider flow again, and forgets what it answered before; True when it was stopped."""
+        self._redis.delete(f"carillon:answers:{provider}", f"carillon:probe:{provider}")
+        return bool(self._redis.delete(_key(provider)))
 
-    def record(self, provider: int, *, answered: int, refused: int, now: float, gone: int = 0) -> Answers:
-        """Adds a batch's answers; returns the totals of the window with them in it."""
-        half = WINDOW // 2
-        current = int(now) // half
-        keys = [f"carillon:answers:{provider}:{current - age}" for age in (0, 1)]
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hincrby(keys[0], "answered", answered)
-            pipe.hincrby(keys[0], "refused", refused)
-            pipe.hincrby(keys[0], "gone", gone)
-            pipe.expire(keys[0], WINDOW)
-            pipe.hmget(keys[1], "answered", "refused", "gone")
-            *current_counts, _, before = pipe.execute()
-        return Answers(*(n + int(earlier or 0) for n, earlier in zip(current_counts, before, strict=True)))
+    def record(self, provider: int, *, answered: int, refused: int, gone: int = 0) -> Answers:
+        """Adds a batch's answers; returns the recent ones with them."""
+        return Answers(*self._answers(args=[provider, RECENT, answered, refused, gone]))
 
 
 def _key(provider: int) -> str:

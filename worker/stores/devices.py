@@ -14,6 +14,8 @@ from worker.stores.postgres import Connection, Pool, transaction
 OUR_OWN: Final = ("over_device_cap", "stale")
 #: How long a device keeps its owner although most devices of its provider get a 410.
 DOUBT: Final = "1 day"
+#: How long before a provider is found to be at fault its fault can have begun.
+REPRIEVE: Final = "10 minutes"
 #: Devices restored in one transaction.
 _BITE: Final = 5_000
 
@@ -127,6 +129,7 @@ class Devices:
         until: datetime | None = None,
         app: str | None = None,
         reason: str | None = None,
+        provider: int | None = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
         """Undoes retirements since then; returns how many by reason. Idempotent.
@@ -139,7 +142,7 @@ class Devices:
         while True:
             with transaction(self._pool) as db:
                 lock(db)
-                rows = _restorable(db, after, since, until, app, reason)
+                rows = _restorable(db, after, since, until, app, reason, provider)
                 if rows and not dry_run:
                     _revive(db, [id for id, *_ in rows])
                     evict(db, {(app, user) for _, app, user, _ in rows})
@@ -148,6 +151,13 @@ class Devices:
             for _, _, _, why in rows:
                 found[why] = found.get(why, 0) + 1
             after = rows[-1][0]
+
+    def reprieve(self, provider: int, reasons: Collection[str]) -> int:
+        """Undoes what this provider's refusals for these reasons retired in the last minutes; returns how many devices."""
+        with self._pool.connection() as db:
+            rows = db.execute(f"SELECT now() - interval '{REPRIEVE}'".encode()).fetchall()
+        [(since,)] = rows
+        return sum(sum(self.restore(since, provider=provider, reason=reason).values()) for reason in reasons)
 
     def _refuse(self, provider: int, refusals: Sequence[Refusal], *, proven: bool) -> int:
         if not refusals:
@@ -217,13 +227,20 @@ def _long_doubted(db: Connection, refusals: dict[int, Refusal]) -> dict[int, Ref
 
 
 def _restorable(
-    db: Connection, after: int, since: datetime, until: datetime | None, app: str | None, reason: str | None
+    db: Connection,
+    after: int,
+    since: datetime,
+    until: datetime | None,
+    app: str | None,
+    reason: str | None,
+    provider: int | None,
 ) -> list[tuple[Any, ...]]:
     # A tombstone that is kept is not older than the registration: whoever left it wanted this device silent.
     return db.execute(
         "SELECT id, app, user_id, retired_reason FROM carillon.devices WHERE id > %(after)s AND NOT active"
         " AND retired_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR retired_at < %(until)s)"
         " AND (%(app)s::text IS NULL OR app = %(app)s)"
+        " AND (%(provider)s::bigint IS NULL OR provider_id = %(provider)s)"
         " AND CASE WHEN %(reason)s::text IS NULL THEN retired_reason <> ALL(%(ours)s)"
         " ELSE retired_reason = %(reason)s END"
         " AND user_id IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false)"
@@ -233,6 +250,7 @@ def _restorable(
             "since": since,
             "until": until,
             "app": app,
+            "provider": provider,
             "reason": reason,
             "ours": list(OUR_OWN),
             "bite": _BITE,
