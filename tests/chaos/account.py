@@ -1,6 +1,7 @@
 """The account of a run, notification by notification, from what was published and what the simulator saw. Pure.
 
     lost          expected, and never accepted
+    given up      expected, and never accepted: APNs refused the token for good, or had the device retired, by mistake
     unexpected    accepted, and nobody expected it
     doubled       accepted again, and nothing excuses it
     after a kill  accepted again: a worker was killed while the first was on its way, or its answer was
@@ -12,7 +13,7 @@ Whatever was accepted again has the same `apns-id`: that is how it is recognised
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -61,6 +62,7 @@ class Account:
     expected: int
     accepted: int
     lost: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     doubled: list[Repeat] = field(default_factory=list)
     unanswered: int = 0
@@ -78,6 +80,8 @@ class Excuses:
     kills: Sequence[Kill] = ()
     #: In which answers took their time.
     slow: Sequence[Span] = ()
+    #: Notifications that APNs refused, and those of messages from a time in which it refused every token.
+    refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
     broken: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
@@ -90,7 +94,9 @@ def settle(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: E
         total += 1
         seen[one.apns_id].append(one)
     account = Account(len(expected), total)
-    account.lost = [apns_id for apns_id in expected if apns_id not in seen]
+    missing = [apns_id for apns_id in expected if apns_id not in seen]
+    account.lost = [apns_id for apns_id in missing if apns_id not in excuses.refused]
+    account.given_up = [apns_id for apns_id in missing if apns_id in excuses.refused]
     for apns_id, arrivals in seen.items():
         if expected.get(apns_id) != arrivals[0].token:
             account.unexpected.append(apns_id)

@@ -35,6 +35,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "apns_expired_certificate": _all("BadCertificate"),
     "apns_clock": _all("ExpiredProviderToken"),
     "apns_wrong_topic": _all("TopicDisallowed"),
+    "apns_bad_token": _all("BadDeviceToken"),
     "apns_resets": _each(60, faults.Close(), faults.Close(abort=True)),
     "apns_goaway": _each(
         80,
@@ -66,6 +67,8 @@ class Apns:
         self._numbers = 0
         #: Spans (UNIX seconds) in which an answer could take `RULES`' seconds instead of some hundredths.
         self.slow: list[tuple[float, float]] = []
+        #: Spans in which every token was refused.
+        self.refused: list[tuple[float, float]] = []
         self._set()
 
     @contextmanager
@@ -84,8 +87,9 @@ class Apns:
                 self._set()
                 if name in _LASTING:
                     self.control.inflict(faults.GoAway(last_stream_id="last"))
-            if name == "apns_slow":
-                self.slow.append((began, time.time()))
+            spans = {"apns_slow": self.slow, "apns_bad_token": self.refused}.get(name)
+            if spans is not None:
+                spans.append((began, time.time()))
 
     @contextmanager
     def refusing(self, seconds: float) -> Iterator[None]:

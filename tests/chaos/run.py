@@ -26,8 +26,14 @@ from worker.core.notification import apns_ids
 from worker.stores.postgres import Unavailable as PostgresUnavailable
 from worker.stores.redis import Unavailable as RedisUnavailable
 
-#: Seconds of traffic before the first fault.
+#: Seconds of traffic before the first fault, in a short run and in one where each fault comes alone first.
 CALM: Final = 8.0
+LONG_CALM: Final = 20.0
+#: Kills of a worker with nothing else near, and the seconds from one on that belong to it.
+KILLS_APART: Final = 6
+APART: Final = 15.0
+#: Seconds around a mistake of the provider's in which devices may be missing.
+RESTORED: Final = 1.0
 #: Seconds that a single fault is watched after its end at most.
 AFTER: Final = 60.0
 
@@ -113,13 +119,15 @@ def run(options: Options, directory: Path) -> Found:
         watch = Watch(system.simulator.control, system.crew, engines)
         watch.start()
         storm = _Storm(system, options)
-        time.sleep(CALM)
+        time.sleep(LONG_CALM if options.alone_first else CALM)
         ends = time.monotonic() + options.seconds
         if options.faults:
             while time.monotonic() < ends:
                 for fault in chosen:
                     storm.alone(fault)
         else:
+            if options.alone_first:
+                storm.kill_apart()
             for fault in ("blast", "burst"):
                 storm.alone(fault)
             if options.alone_first:
@@ -154,6 +162,13 @@ class _Storm:
             with suppress(TimeoutError):
                 await_true(self._quiet, 60 + 400 * self._options.scale, "the blast")
         time.sleep(2.0)
+
+    def kill_apart(self) -> None:
+        """Workers, with time enough between two of them to see what became of the work of each."""
+        for _ in range(KILLS_APART):
+            ends = time.monotonic() + APART
+            self.alone("kill_worker")
+            time.sleep(max(0.0, ends - time.monotonic()))
 
     def mix(self, seconds: float) -> None:
         """What befalls us and what befalls APNs, each one after another, and kills whenever."""
@@ -213,7 +228,13 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         first[one.apns_id] = min(one.at, first.get(one.apns_id, one.at))
     kills = [Kill(*kill) for kill in system.crew.kills]
     of_workers = [kill for kill in kills if kill.name in WORKERS]
-    excuses = Excuses(of_workers, system.apns.slow, {n: sorted(times) for n, times in watch.unanswered.items()})
+    refused = watch.refused | {
+        apns_id
+        for apns_id, index in message_of.items()
+        if any(began - RESTORED <= sent[index].at <= ended + RESTORED for began, ended in system.apns.refused)
+    }
+    broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
+    excuses = Excuses(of_workers, system.apns.slow, refused, broken)
     return Found(
         options=options,
         account=account.settle(expected, watch.accepted, excuses),

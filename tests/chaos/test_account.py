@@ -23,6 +23,11 @@ def test_what_was_never_accepted_is_lost():
     assert settle(EXPECTED, [OTHER], Excuses()).lost == ["id-1"]
 
 
+def test_what_apns_refused_for_good_is_given_up():
+    account = settle(EXPECTED, [OTHER], Excuses(refused={"id-1", "id-2"}))
+    assert (account.lost, account.given_up) == ([], ["id-1"])
+
+
 @pytest.mark.parametrize(
     "stranger",
     [pytest.param(accepted("id-3"), id="nobody's id"), pytest.param(accepted(token="token-2"), id="another's token")],

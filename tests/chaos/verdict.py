@@ -7,17 +7,19 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.account import percentile
-from tests.chaos.run import Found, Window
+from tests.chaos.run import APART, Found, Window
 
 #: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
 CONSUMES: Final = 10.0
-RESUMES: Final = 15.0
+RESUMES: Final = APART
 #: Times that the p99 of direct messages may grow while a message to the largest channel is delivered.
 BLAST: Final = 3.0
 #: Seconds around a fault whose messages say nothing about calm times.
 BEFORE, AFTER = 1.0, 12.0
 #: Megabytes that a process may have, and gain in a minute once it is warm.
 MEMORY: Final = 400.0
+#: Notifications lost to a provider that refuses every token, until it is stopped.
+GIVEN_UP: Final = 400
 #: What stands for a figure that the run gave no occasion to take.
 NOT_MEASURED: Final = "not measured"
 
@@ -57,6 +59,7 @@ def judge(found: Found) -> Verdict:
         Bar("lost", "0", str(len(account.lost)), not account.lost),
         Bar("doubled, no worker killed", "0", str(len(account.doubled)), not account.doubled),
         Bar("never expected", "0", str(len(account.unexpected)), not account.unexpected),
+        _given_up(found),
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
         Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned <= found.set_aside),
         Bar(
@@ -127,6 +130,16 @@ def judge(found: Found) -> Verdict:
         for name, n in sorted(Counter(window.fault for window in found.windows).items())
     ]
     return Verdict(figures, bars, faults)
+
+
+def _given_up(found: Found) -> Bar:
+    given_up, mistakes = len(found.account.given_up), sum(window.fault == "apns_bad_token" for window in found.windows)
+    return Bar(
+        "given up in a mistake",
+        f"{GIVEN_UP} each",
+        f"{given_up} in {mistakes}" if mistakes else NOT_MEASURED,
+        given_up <= GIVEN_UP * mistakes,
+    )
 
 
 def _spans(windows: Sequence[Window]) -> list[tuple[float, float]]:

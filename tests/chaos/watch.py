@@ -35,6 +35,8 @@ class Watch:
         self.accepted: list[Accepted] = []
         #: Connection -> when requests arrived on it that got no answer.
         self.unanswered: defaultdict[int, list[float]] = defaultdict(list)
+        #: Ids that were answered `BadDeviceToken`.
+        self.refused: set[str] = set()
         self.samples: list[Sample] = []
         #: How many times longer than its own CPU time a piece of work took, at each look: what others leave of the machine.
         self.slowness: list[float] = []
@@ -55,6 +57,8 @@ class Watch:
                 at, connection, answered = entry["at"] / 1000, entry["connection"], entry["answered"]
                 if not answered:
                     self.unanswered[connection].append(at)
+                if entry["reason"] == "BadDeviceToken":
+                    self.refused.add(entry["apns_id"])
                 if entry["accepted"]:
                     self.accepted.append(Accepted(entry["apns_id"], entry["token"], at, answered, connection))
 
