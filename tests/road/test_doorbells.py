@@ -1,0 +1,60 @@
+"""A doorbell is a convenience: whoever rings goes on where it cannot be rung."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from worker.stores.redis import connect
+
+RING = """
+import logging
+logging.basicConfig()
+from worker.tasks import ring_deliver, ring_fan_out
+ring_fan_out(500)
+ring_deliver("bulk", 3)
+print("went on")
+"""
+
+
+def ring(redis_url: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "CARILLON_REDIS_URL": redis_url,
+        "CARILLON_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", RING], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def nobody_listens(_redis_url: str) -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
+
+
+def out_of_memory(redis_url: str) -> str:
+    with connect(redis_url) as redis:
+        redis.config_set("maxmemory", 1)
+    return redis_url
+
+
+@pytest.mark.parametrize("fault", [nobody_listens, out_of_memory])
+def test_whoever_rings_goes_on_while_redis_is_away(redis_url, fault):
+    try:
+        rung = ring(fault(redis_url))
+    finally:
+        with connect(redis_url) as redis:
+            redis.config_set("maxmemory", 0)
+    assert rung.stdout == "went on\n", rung.stderr
+    assert rung.stderr.count("doorbells lost") == 2
+
+
+def test_each_hundred_messages_and_each_batch_has_its_doorbell(redis_url):
+    rung = ring(redis_url)
+    assert rung.stderr == ""
+    with connect(redis_url) as redis:
+        assert redis.llen("carillon:carillon.urgent") == 5
+        assert redis.llen("carillon:carillon.bulk") == 3
