@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.ops.systems import ROOT, carillon, environ
 from worker.cli._commands import load, names
+from worker.stores.breaker import Breaker
+from worker.stores.ledger import DeadLetter, add_dead_letters
+from worker.stores.redis import connect
 
 
 @pytest.mark.parametrize("name", names())
@@ -65,6 +70,34 @@ def test_health_of_a_database_without_schema_says_to_migrate(empty_postgres_url:
     done = carillon("health", "--engines", env=env)
     assert done.returncode == 1
     assert "carillon migrate" in done.stderr
+
+
+def test_health_tells_what_waits_for_a_person(postgres_url: str, redis_url: str) -> None:
+    env = environ(postgres_url=postgres_url, redis_url=redis_url)
+    calm = carillon("health", "--alarms", env=env)
+    assert (calm.returncode, calm.stderr) == (0, "")
+    assert "dead letters: 0 set aside" in calm.stdout
+    with psycopg.connect(postgres_url) as db:
+        db.execute("INSERT INTO carillon.apps (name) VALUES ('chat')")
+        row = db.execute(
+            "INSERT INTO carillon.providers (app, name, environment, topic, team_id, key_id, credential, host, port)"
+            " VALUES ('chat', 'apns', 'production', 't', 't', 'k', '', 'localhost', 1) RETURNING id"
+        ).fetchone()
+        assert row is not None
+        for hours in (0, 5):
+            letter = DeadLetter(f"{hours}-1", "chat", f"e{hours}", "what was wrong", b"{}")
+            add_dead_letters(db, [letter])
+            db.execute(
+                "UPDATE carillon.dead_letters SET at = now() - make_interval(hours => %s) WHERE entry = %s",
+                (hours, letter.entry),
+            )
+    with connect(redis_url) as redis:
+        Breaker(redis).stop(row[0], "InvalidProviderToken", time.time() - 90)
+    told = carillon("health", "--alarms", env=env)
+    assert told.returncode == 1
+    assert "provider chat/apns: stopped for 9" in told.stderr
+    assert "InvalidProviderToken" in told.stderr
+    assert "dead letters: 2 set aside, 1 of them in the last hour: carillon dead-letters list" in told.stderr
 
 
 def test_flower_beyond_this_machine_needs_a_password(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
 from worker.cli.beat import PULSE, PULSE_SECONDS
 from worker.embedded import Urls, running
+from worker.stores.breaker import Breaker
 from worker.stores.migrate import pending
 
 
@@ -25,6 +26,7 @@ class Plan:
     lanes: list[str]
     beat: bool = False
     engines: bool = False
+    alarms: bool = False
     #: Flower's address, or empty.
     flower: str = ""
 
@@ -39,7 +41,7 @@ class Finding(NamedTuple):
 
 def examine(plan: Plan, timeout: float) -> list[Finding]:
     """A finding for each part, most basic first. What rests on an engine that is away is not asked."""
-    if plan.flower and not (plan.lanes or plan.beat or plan.engines):
+    if plan.flower and not (plan.lanes or plan.beat or plan.engines or plan.alarms):
         return [flower(plan.flower, timeout)]
     settings = get_settings()
     urls = _urls(settings)
@@ -50,6 +52,7 @@ def examine(plan: Plan, timeout: float) -> list[Finding]:
     if all(finding.well for finding in findings):
         findings += [canary(lane, urls, timeout) for lane in plan.lanes]
         findings += [_beat(urls, timeout)] if plan.beat else []
+        findings += _alarms(urls, timeout) if plan.alarms else []
     findings += [flower(plan.flower, timeout)] if plan.flower else []
     return findings
 
@@ -105,6 +108,33 @@ def _beat(urls: Urls, timeout: float) -> Finding:
         if client.exists(PULSE):
             return Finding("beat", True, "ticks")
     return Finding("beat", False, f"no tick for {PULSE_SECONDS} s: start or restart carillon beat")
+
+
+def _alarms(urls: Urls, timeout: float) -> list[Finding]:
+    """What waits for a person though everything runs: providers that are stopped, and documents that were set aside."""
+    with psycopg.connect(urls.postgres, connect_timeout=max(1, int(timeout))) as db:
+        providers = db.execute("SELECT id, app, name FROM carillon.providers ORDER BY app, name").fetchall()
+        letters = db.execute(
+            "SELECT count(*), count(*) FILTER (WHERE at > now() - interval '1 hour') FROM carillon.dead_letters"
+        ).fetchone() or (0, 0)
+    with _client(urls, timeout) as client:
+        breaker = Breaker(client)
+        stopped = [(app, name, found) for id, app, name in providers if (found := breaker.stopped(id))]
+    findings = [
+        Finding(
+            f"provider {app}/{name}",
+            False,
+            f"stopped for {max(0, int(time.time() - found.since))} s: {found.reason};"
+            + (f" carillon provider resume {name} --app {app}" if found.manual else " mend it and it flows by itself"),
+        )
+        for app, name, found in stopped
+    ]
+    if not stopped:
+        findings.append(Finding("providers", True, f"none of {len(providers)} is stopped"))
+    total, late = letters
+    text = f"{total:,} set aside, {late:,} of them in the last hour"
+    findings.append(Finding("dead letters", not late, f"{text}: carillon dead-letters list" if late else text))
+    return findings
 
 
 def flower(url: str, timeout: float) -> Finding:

@@ -12,21 +12,31 @@ def health(
     lane: Annotated[list[Lane] | None, typer.Option(help="Only this lane's worker; repeatable.")] = None,
     beat: Annotated[bool, typer.Option("--beat", help="Only beat.")] = False,
     engines: Annotated[bool, typer.Option("--engines", help="Only Redis, Postgres and its schema.")] = False,
+    alarms: Annotated[
+        bool,
+        typer.Option(
+            "--alarms", help="Only what waits for a person: stopped providers, dead letters of the last hour."
+        ),
+    ] = False,
     flower: Annotated[str, typer.Option(metavar="URL", help="Only the Flower at this address.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
 ) -> None:
-    """Ask every part for a sign of life, or only those named. Exit code 1 when one gives none, with what to do.
+    """Ask every part for a sign of life and for alarms, or only those named. Exit code 1 for any that is not well.
 
     A worker is well when a task put into its lane's queue came out of it done: a process can live and consume nothing.
     """
     from worker.cli import _checks
 
-    everything = not (lane or beat or engines or flower)
+    everything = not (lane or beat or engines or alarms or flower)
     lanes = [Lane.URGENT, Lane.BULK] if everything else list(lane or [])
     if Lane.ALL in lanes:
         lanes = [Lane.URGENT, Lane.BULK]
     plan = _checks.Plan(
-        lanes=[str(name) for name in lanes], beat=beat or everything, engines=engines or everything, flower=flower
+        lanes=[str(name) for name in lanes],
+        beat=beat or everything,
+        engines=engines or everything,
+        alarms=alarms or everything,
+        flower=flower,
     )
     findings = _checks.examine(plan, timeout)
     for finding in findings:
