@@ -102,6 +102,7 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         collapse_id=notification.collapse_id(event.app, event.message.id),
         badge=_badge(event, rendered),
         kind=event.message.kind,
+        channel=event.channel.id,
     )
 
 

@@ -329,6 +329,27 @@ def test_what_is_over_a_rate_waits_and_is_not_lost(road, limit):
     assert road.journal.backlog() == (0, 0)
 
 
+def test_a_burst_in_one_channel_waits_and_leaves_other_channels_and_mentions_alone(road):
+    road.save_app(channel_rate=10.0)
+    users = [f"u{n}" for n in range(25)]
+    road.member("general", "leia", *users)
+    road.publish(
+        message(id="e1", mentioned=["u7", "u8"]), message(id="e2", channel="lobby", recipients=["han", "luke"])
+    )
+    for user in ("han", "luke"):
+        road.member("lobby", user)
+    rung = [user_of(n) for n in road.run()]
+    assert {"u7", "u8", "han", "luke"} <= set(rung)
+    assert len(rung) == 10 + 2 + 2
+    assert road.journal.counts("demo")["limited.channel_rate"] == 13
+    road.redis.delete("carillon:rate:channel_rate:demo:general")
+    road.save_app()
+    road.later()
+    road.deliver()
+    assert len({n.token for n in road.apns.sent}) == len(road.apns.sent) == 27
+    assert road.journal.backlog() == (0, 0)
+
+
 def test_a_device_s_own_rate_leaves_the_others_alone(road):
     road.save_app(device_rate=2.0)
     road.member("general", "leia", "han", "luke")

@@ -44,6 +44,7 @@ SETTINGS: Final[dict[str, Number | Switch]] = {
     "max_age": Number("Seconds after which a message is not worth a push."),
     "push_rate": Number("Pushes a second for the app.", float, optional=True),
     "provider_rate": Number("Pushes a second for each of its providers.", float, optional=True),
+    "channel_rate": Number("Pushes a second for one channel, mentions apart.", float, optional=True),
     "device_rate": Number("Pushes a minute to one device.", float, optional=True),
     "fold_after": Number("Messages of a channel that a device gets one by one before they are folded.", optional=True),
     "fold_window": Number("Seconds within which they are counted."),

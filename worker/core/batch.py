@@ -32,6 +32,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     badge: int = COUNT
     #: The message's kind, for those who get more than the payload.
     kind: str = ""
+    #: The channel's id, where it is a channel's message.
+    channel: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

@@ -56,6 +56,8 @@ class AppSettings:
     #: Pushes a second for the app, and for each of its providers; None: no limit.
     push_rate: float | None = None
     provider_rate: float | None = None
+    #: Pushes a second for the messages of one channel, mentions apart; None: no limit.
+    channel_rate: float | None = None
     #: Pushes a minute to one device; None: no limit.
     device_rate: float | None = None
     #: Messages of one channel within `fold_window` seconds that a device gets one by one; None: all.
