@@ -21,6 +21,7 @@ from celery.utils.nodenames import host_format
 
 from config.settings import get_settings
 from worker.app import app, stop_leader
+from worker.delivery import INSIST_SECONDS
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
 
@@ -30,8 +31,9 @@ log = logging.getLogger(__name__)
 DEAF_SECONDS: Final = 6.0
 #: Seconds between two looks.
 PAUSE: Final = 0.5
-#: Seconds for which tasks may run on before the process begins again.
-PATIENCE: Final = 15.0
+#: Seconds for which tasks may run on before the process begins again: what APNs has answered is kept that long for a Redis that
+#: is away, and nobody else knows it.
+PATIENCE: Final = INSIST_SECONDS + 30.0
 
 
 class _Hearing:

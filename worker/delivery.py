@@ -78,6 +78,10 @@ class Webhooks(Protocol):
     ) -> list[Response]: ...
 
 
+class _LeaseRunsOut(Exception):
+    """Too much of a batch's lease is gone to send it: another worker may have it before the first answer is here."""
+
+
 class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before.
 
@@ -107,10 +111,18 @@ class Delivery:
 
     def deliver(self, lane: Lane) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits."""
+        taken_at = self._now()
         taken = self._journal.take_batch(lane)
         if taken is None:
             return {}
-        work = resumed(*taken)
+        work = resumed(*taken, taken_at=taken_at)
+        try:
+            return self._process(work)
+        except _LeaseRunsOut:
+            log.warning("batch left to its lease, an engine took too long", extra={"batch": work.id})
+            return {"left": len(work.open())}
+
+    def _process(self, work: Work) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
@@ -145,6 +157,7 @@ class Delivery:
             return False
         # The others have yet to be sent, which may fail: the probe is not to be sent again because of them.
         self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
+        work.renewed_at = self._now()
         self._insist(lambda: self._breaker.resume(provider.id))
         log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
         return True
@@ -196,6 +209,8 @@ class Delivery:
         if not sending:
             return
         now = self._now()
+        if now - work.renewed_at > self._journal.lease / 2:
+            raise _LeaseRunsOut
         by_webhook = provider.kind == "webhook"
         decide = webhook_answer.decide if by_webhook else decide_outcome
         try:

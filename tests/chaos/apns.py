@@ -46,7 +46,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "apns_streams": _each(40, faults.Reset(), faults.Reset(code="REFUSED_STREAM"), faults.Never()),
     "apns_silence": _each(400, faults.HalfOpen(), faults.PauseReading(seconds=3), faults.ClosedWindow(seconds=3)),
-    "apns_trickle": _each(300, faults.Trickle(octets=100, interval=0.002)),
+    "apns_trickle": _each(300, faults.Trickle(octets=500, interval=0.002)),
     "apns_garbage": _each(
         300, *(faults.BadHeaders(variant=variant) for variant in _BAD), faults.Raw(hex="ff" * 20), faults.Ping()
     ),

@@ -23,6 +23,7 @@ from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch
 from tests.chaos.world import APP, token
 from worker.core.notification import apns_ids
+from worker.core.outcome import LONGEST_DELAY
 from worker.stores.postgres import Unavailable as PostgresUnavailable
 from worker.stores.redis import Unavailable as RedisUnavailable
 
@@ -57,13 +58,15 @@ class Options:
     scale: float = 0.02
     #: Seconds between two kills in a mix.
     kill_every: float = 3.0
-    #: Seconds within which everything must have settled once all is mended.
-    settle: float = 420.0
+    #: Seconds within which everything must have settled once all is mended: the longest delay of a retry, and some more.
+    settle: float = LONGEST_DELAY + 120.0
+    #: Faults last as in a long run.
+    lasting: bool = False
 
     @property
     def short(self) -> bool:
         """Faults last only as long as it takes to see them."""
-        return self.seconds < 600
+        return self.seconds < 600 and not self.lasting
 
     @property
     def alone_first(self) -> bool:
@@ -197,7 +200,10 @@ class _Storm:
 
     def _quiet(self) -> bool:
         """Only what the steady traffic makes is on its way."""
-        return not self._system.traffic.unconfirmed and self._system.journal.backlog()[0] < 3 * self._options.rate
+        journal = self._system.journal
+        waiting = journal.ready("e", "urgent") + journal.ready("e", "bulk") + journal.ready("b", "urgent")
+        waiting += journal.ready("b", "bulk")
+        return not self._system.traffic.unconfirmed and max(waiting, journal.backlog()[0]) < 3 * self._options.rate
 
 
 def _settle(system: System, seconds: float) -> float | None:

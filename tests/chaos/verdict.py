@@ -219,6 +219,8 @@ def _direct(found: Found) -> tuple[float | None, float | None]:
         default=0.0,
     )
     began = min(found.sent[index].at for index in blasts)
+    # What comes next is not the blast's doing, even if a straggler of it is still on its way.
+    ends = min([ends, *(window.began for window in found.windows if window.began > began and window.fault != "blast")])
     calm = _latencies(found, lambda at: at < first, "direct")
     during = _latencies(found, lambda at: began <= at <= ends, "direct")
     return percentile(calm, 0.99), percentile(during, 0.99)

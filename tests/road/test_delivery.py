@@ -8,6 +8,7 @@ from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.intake import Leadership
 from worker.stores.breaker import Breaker
+from worker.stores.devices import Devices
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -374,3 +375,22 @@ def test_one_process_leads_at_a_time_and_another_takes_over(road, postgres_url):
     road.leadership.resign()
     assert other.acquire() is not None
     other.resign()
+
+
+def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_has_it_now(road):
+    road.member("general", "leia", "han")
+    road.publish(message())
+    road.take()
+    road.expand()
+
+    class Slow(Devices):
+        def owned(self, jobs):
+            road.now += 8.0
+            return super().owned(jobs)
+
+    quick, road.delivery._devices = road.delivery._devices, Slow(road.pool)
+    assert road.delivery.deliver("urgent") == {"left": 1}
+    assert road.apns.sent == []
+    road.delivery._devices = quick
+    road.later()
+    assert len(road.run()) == 1

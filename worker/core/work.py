@@ -46,7 +46,7 @@ class Work:
     outcomes: list[Fate | None]
     #: Accepted notifications marked while others were still in flight.
     marked: int = 0
-    #: UNIX seconds.
+    #: UNIX seconds from which the lease counts; it began no earlier.
     renewed_at: float = 0.0
     #: `refusals` of devices that are not believed to be gone.
     doubted: list[tuple[int, int, str]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Work:
         return found
 
 
-def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> Work:
+def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes, *, taken_at: float = 0.0) -> Work:
     """The batch with every badge in place, and with what an earlier try had marked."""
     numbers = iter(badges)
     left = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
@@ -79,7 +79,7 @@ def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes) -> 
     outcomes: list[Fate | None] = [None] * len(jobs)
     for mark in _decode_marks(remembered) if remembered else ():
         outcomes[mark.job] = _remembered(mark)
-    return Work(id, batch, jobs, outcomes)
+    return Work(id, batch, jobs, outcomes, renewed_at=taken_at)
 
 
 def _numbered(job: Job, badge: int) -> Job:

@@ -84,7 +84,8 @@ class Journal:
 
     def __init__(self, redis: Redis, *, lease: float) -> None:
         self._redis = redis
-        self._lease = lease
+        #: Seconds for which what is taken belongs to who took it.
+        self.lease = lease
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         names = (
@@ -107,7 +108,7 @@ class Journal:
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker."""
-        found = self._run("take_messages", lane, limit, self._lease)
+        found = self._run("take_messages", lane, limit, self.lease)
         return [Opened(entry.decode(), app.decode(), cursor.decode(), text) for entry, app, cursor, text in found]
 
     def expand(
@@ -120,7 +121,7 @@ class Journal:
 
     def take_batch(self, lane: Lane) -> Taken | None:
         """The next batch of the lane, leased to this worker; None when none waits."""
-        taken = self._run("take_batch", lane, self._lease)
+        taken = self._run("take_batch", lane, self.lease)
         if not taken:
             return None
         id, document, badges, outcomes = taken
@@ -128,11 +129,11 @@ class Journal:
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
-        self._run("mark", batch, outcomes, self._lease)
+        self._run("mark", batch, outcomes, self.lease)
 
     def renew(self, batch: str) -> None:
         """The batch is still in work; its lease begins anew."""
-        self._run("renew", batch, self._lease)
+        self._run("renew", batch, self.lease)
 
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
         """The batch is done but for what is tried later."""
@@ -160,7 +161,7 @@ class Journal:
 
     def make_due_ready(self, limit: int = 1000) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many."""
-        return int(self._run("due", limit, self._lease))
+        return int(self._run("due", limit, self.lease))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
