@@ -1,0 +1,71 @@
+"""What the fleet shares about providers and bursts, asked by eight threads at once on the real store."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from worker.core.breaker import Stopped
+from worker.stores import bursts
+from worker.stores.breaker import RECENT, Breaker
+from worker.stores.bursts import Burst
+from worker.stores.redis import Redis, connect
+
+THREADS = 8
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with connect(redis_url) as made:
+        yield made
+
+
+def at_once(ask: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=ask) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_one_of_all_workers_probes_a_stopped_provider(redis):
+    breaker = Breaker(redis)
+    allowed: list[bool] = []
+    stopped = Stopped("BadTopic", since=1000.0)
+    at_once(lambda: allowed.extend(breaker.may_probe(1, stopped, now=1000.0) for _ in range(20)))
+    assert Counter(allowed) == {True: 1, False: 20 * THREADS - 1}
+
+
+def test_one_of_all_workers_stops_a_provider_and_the_first_reason_stays(redis):
+    breaker, numbers = Breaker(redis), iter(range(1000))
+    fresh: list[bool] = []
+    at_once(lambda: fresh.extend(breaker.stop(1, f"reason {next(numbers)}", now=1000.0) for _ in range(20)))
+    assert fresh.count(True) == 1
+    stopped = breaker.stopped(1)
+    assert stopped is not None
+    breaker.stop(1, "another", now=2000.0)
+    assert breaker.stopped(1) == stopped
+
+
+def test_no_answer_is_forgotten_or_counted_twice_while_few_count(redis):
+    breaker = Breaker(redis)
+    at_once(lambda: [breaker.record(1, answered=2, refused=1) for _ in range(RECENT // 2 // THREADS)])
+    assert breaker.record(1, answered=0, refused=0) == (RECENT, RECENT // 2, 0)
+
+
+def test_shares_outlive_the_numbers_that_they_come_from(redis):
+    breaker = Breaker(redis)
+    at_once(lambda: [breaker.record(1, answered=100, refused=10, gone=30) for _ in range(50)])
+    seen = breaker.record(1, answered=0, refused=0)
+    assert RECENT // 2 <= seen.answered <= RECENT
+    assert seen.refused / seen.answered == pytest.approx(0.1, abs=0.02)
+    assert seen.gone / seen.answered == pytest.approx(0.3, abs=0.02)
+
+
+def test_each_message_of_a_burst_has_a_number_of_its_own_for_each_member(redis):
+    burst = Burst("demo", "general", 60, ["han", "leia"])
+    seen: list[dict[str, int]] = []
+    at_once(lambda: seen.extend(bursts.count(redis, [burst], now=1000.0)[0] for _ in range(20)))
+    for user in burst.users:
+        assert sorted(numbers[user] for numbers in seen) == list(range(1, 20 * THREADS + 1))
