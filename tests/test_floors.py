@@ -26,6 +26,7 @@ FLOORS = {
     "worker.rendering": 3,
     "worker.targeted": 3,
     "worker.delivery": 3,
+    "worker.limits": 3,
     "worker.outbox": 3,
     "worker.app": 4,
     "worker.tasks": 4,

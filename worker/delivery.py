@@ -15,8 +15,7 @@ from worker.apps import Apps
 from worker.core import webhook_answer
 from worker.core.batch import Batch, Lane
 from worker.core.breaker import FIRST_PROBE
-from worker.core.limits import per_minute, per_second
-from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
+from worker.core.model import ACCEPTED, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
@@ -34,12 +33,13 @@ from worker.core.outcome import (
 )
 from worker.core.webhook import Recipient, recipients
 from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
+from worker.limits import limit
 from worker.stores import redis
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
 from worker.stores.journal import Journal, Parcel
 from worker.stores.ledger import account
-from worker.stores.limiter import Granted, Limiter
+from worker.stores.limiter import Limiter
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Delivery:
             if not self._may_flow(work, provider):
                 self._journal.postpone(work.id, FIRST_PROBE * (0.5 + self._random()))
                 return {"parked": len(work.open())}
-            self._limit(work, app, provider)
+            limit(work, app, provider, self._limiter)
             self._send(work, provider, work.open())
             self._guard(work, provider)
         return self._carry_out(work)
@@ -161,37 +161,6 @@ class Delivery:
         self._insist(lambda: self._breaker.resume(provider.id))
         log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
         return True
-
-    def _limit(self, work: Work, app: AppSettings, provider: Provider) -> None:
-        """What is over a rate waits as a batch of its own. A channel's comes first: what it holds back costs no other channel."""
-        self._limit_channels(work, app)
-        for limit, rate in (("provider_rate", app.provider_rate), ("push_rate", app.push_rate)):
-            jobs = work.open()
-            if rate is None or not jobs:
-                continue
-            bucket = f"{limit}:{provider.id if limit == 'provider_rate' else app.name}"
-            [granted] = self._limiter.take([(bucket, len(jobs), per_second(rate))])
-            _hold_back(work, limit, jobs, granted, rate)
-        if app.device_rate is not None:
-            jobs, rate_ = work.open(), per_minute(app.device_rate)
-            wanted = [(f"device:{work.jobs[index].device}", 1, rate_) for index in jobs]
-            for index, granted in zip(jobs, self._limiter.take(wanted), strict=True):
-                if not granted.allowed:
-                    work.outcomes[index] = Wait("device_rate", granted.wait)
-
-    def _limit_channels(self, work: Work, app: AppSettings) -> None:
-        if app.channel_rate is None:
-            return
-        by_channel: defaultdict[str, list[int]] = defaultdict(list)
-        for index in work.open():
-            job = work.jobs[index]
-            channel = work.batch.sendings[job.sending].channel
-            if channel and job.why != "mention":
-                by_channel[channel].append(index)
-        rate = per_second(app.channel_rate)
-        wanted = [(f"channel_rate:{app.name}:{channel}", len(jobs), rate) for channel, jobs in by_channel.items()]
-        for jobs, granted in zip(by_channel.values(), self._limiter.take(wanted), strict=True):
-            _hold_back(work, "channel_rate", jobs, granted, app.channel_rate)
 
     def _drop_expired(self, work: Work) -> None:
         now, sendings = self._now(), work.batch.sendings
@@ -355,12 +324,6 @@ class Delivery:
             elif isinstance(outcome, Halt):
                 by_delay[FIRST_PROBE].append(index)
         return [Parcel(self._new_id(), rest(work, indexes), delay) for delay, indexes in by_delay.items()]
-
-
-def _hold_back(work: Work, limit: str, jobs: Sequence[int], granted: Granted, rate: float) -> None:
-    """Those of the jobs that are over a rate of so many a second wait, and a second at most before they ask again."""
-    over = jobs[granted.allowed :]
-    work.settle(over, Wait(limit, max(granted.wait, min(1.0, len(over) / rate))))
 
 
 def _accounts(work: Work) -> list[bytes]:
