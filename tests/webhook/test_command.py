@@ -96,3 +96,14 @@ def test_S15_a_test_push_goes_to_a_webhook_s_devices_too(cli, registry, receiver
     findings = json.loads(cli.run("doctor", "--no-workers", "--timeout", "5", "--json").stdout)
     [seen] = [row for row in findings if "webhook" in str(row)]
     assert "where a webhook may be" in str(seen)
+
+
+def test_a_preview_shows_the_request_that_a_webhook_gets_and_no_signature(desk):
+    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    shown = desk.json("template", "preview", "--badge", "3")
+    assert (shown["headers"][":url"], shown["headers"]["Carillon-Signature"]) == (URL, "(made with the secret)")
+    assert not [name for name in shown["headers"] if name.startswith("apns-")]
+    body = json.loads(shown["body"])
+    [recipient] = body["recipients"]
+    assert body["batch"] == shown["headers"]["Carillon-Batch"]
+    assert (recipient["badge"], recipient["payload"]) == (3, json.loads(shown["payload"]))

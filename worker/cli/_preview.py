@@ -13,7 +13,7 @@ from producers.events import MessageNew
 from worker.apns.route import host_for
 from worker.cli._desk import Row, app_named, provider_named, refuse
 from worker.cli._samples import sample
-from worker.core import notification
+from worker.core import notification, webhook
 from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
 from worker.core.templates import Template, TemplateError, context_of, normal_locale
@@ -114,6 +114,16 @@ def shown(
     payload = found.rendered.payload(badge)
     settings = app_named(runtime, event.app)
     expiration = notification.expiration(event, settings.max_age)
+    push = {
+        "payload": payload.decode(),
+        "bytes": len(payload),
+        "limit": LIMIT,
+        "cut": found.cuts,
+        "rendered_by": found.source,
+        "too_old": expiration < time.time(),
+    }
+    if provider.kind == "webhook":
+        return _request(provider, target, event, badge, payload, expiration) | push
     headers = {
         ":method": "POST",
         ":path": f"/3/device/{target.hint}",
@@ -126,22 +136,37 @@ def shown(
         "apns-collapse-id": notification.collapse_id(event.app, event.message.id),
         "apns-id": notification.apns_id(event.id, event.app, target.device),
     }
-    return {
-        "headers": headers,
-        "payload": payload.decode(),
-        "bytes": len(payload),
-        "limit": LIMIT,
-        "cut": found.cuts,
-        "rendered_by": found.source,
-        "too_old": expiration < time.time(),
+    return {"headers": headers, "body": payload.decode()} | push
+
+
+def _request(
+    provider: Provider, target: Target, event: MessageNew, badge: int, payload: bytes, expiration: int
+) -> dict[str, Any]:
+    """What the webhook would be sent with this device alone. Its signature stays out: whoever has one can send it."""
+    id = notification.apns_id(event.id, event.app, target.device)
+    of_one = [
+        webhook.Recipient(
+            id, event.id, event.message.kind, "member", target.user, target.hint, badge, payload, expiration
+        )
+    ]
+    batch = webhook.batch_id(of_one)
+    content = webhook.body(provider, batch, of_one)
+    try:
+        signed = webhook.headers(provider, batch, content, int(time.time()))
+    except ValueError as fault:
+        refuse(fault)
+    shown = {
+        name: "(made with the secret)" if "Signature" in name or "Authorization" in name else value
+        for name, value in signed.items()
     }
+    return {"headers": {":method": "POST", ":url": provider.url} | shown, "body": content.decode()}
 
 
 def told(shown: Row) -> str:
     """The same for a person."""
-    payload: Any = json.loads(shown["payload"])
+    body: Any = json.loads(shown["body"])
     lines = [f"{name}: {value}" for name, value in shown["headers"].items()]
-    lines += ["", shown["payload"], "", msgspec.json.format(json.dumps(payload, ensure_ascii=False), indent=2), ""]
+    lines += ["", shown["body"], "", msgspec.json.format(json.dumps(body, ensure_ascii=False), indent=2), ""]
     lines.append(f"{shown['bytes']:,} of {shown['limit']:,} bytes, by {shown['rendered_by']}")
     lines += [f"cut: {one}" for one in shown["cut"]] or ["nothing was cut"]
     if shown["too_old"]:
