@@ -22,7 +22,7 @@ from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
 from worker.core.templates import Templates
 from worker.plan import Plan
-from worker.rendering import Message, folded_sending, sendings
+from worker.rendering import Message, folded_sendings, sendings
 from worker.stores import bursts, presence, recent
 from worker.stores.bursts import Burst
 from worker.stores.directory import ChannelRow, Directory, Page
@@ -320,13 +320,14 @@ class _Plan(Plan):
         for push in decision.pushes:
             nth = item.nth.get(push.user, 0)
             (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
-        rendered = sendings(message, plain, self._templates_of(item.event.app))
-        together = [(folded_sending(message, nth), some) for nth, some in by_count.items()]
+        templates, count = self._templates_of(item.event.app), self.counts[item.event.app]
+        folded = [folded_sendings(message, nth, some, templates) for nth, some in by_count.items()]
         why = {push.user: push.why for push in decision.pushes}
-        for sending, some in (*rendered.groups, *together):
-            self.add_jobs(item.event.app, lane, sending, some, why)
-        if rendered.failed:
-            self.counts[item.event.app]["template_failed"] += rendered.failed
-        if together:
-            self.counts[item.event.app]["folded"] += sum(len(some) for _, some in together)
+        for rendered in (sendings(message, plain, templates), *folded):
+            for sending, some in rendered.groups:
+                self.add_jobs(item.event.app, lane, sending, some, why)
+            if rendered.failed:
+                count["template_failed"] += rendered.failed
+        if by_count:
+            count["folded"] += sum(map(len, by_count.values()))
         return devices

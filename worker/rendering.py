@@ -60,12 +60,18 @@ def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int
     return Renderings(rendered, failed)
 
 
-def folded_sending(message: Message, count: int) -> Sending:
-    """The notification that stands for the channel's last `count` messages: each replaces the one before."""
+def folded_sendings(
+    message: Message, count: int, devices: Sequence[Device], templates: Mapping[int, Templates]
+) -> Renderings:
+    """The notification that stands for the channel's last `count` messages: each replaces the one before.
+
+    A template finds the number in the text of the message.
+    """
     event = folded(message.event, count, message.event.channel.name or message.channel)
-    sending = _sending(message, notification.render(event))
     shared = notification.collapse_id(event.app, f"burst:{event.channel.id}")
-    return msgspec.structs.replace(sending, collapse_id=shared)
+    rendered = sendings(message._replace(event=event), devices, templates)
+    groups = [(msgspec.structs.replace(sending, collapse_id=shared), some) for sending, some in rendered.groups]
+    return Renderings(groups, rendered.failed)
 
 
 def named(event: MessageNew, channel: str | None) -> MessageNew:
