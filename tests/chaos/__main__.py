@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--fault", action="append", default=[], choices=sorted(FAULTS), help="only these; repeatable")
     parser.add_argument("--rate", type=float, default=12.0, help="messages a second")
     parser.add_argument("--scale", type=float, default=0.02, help="part of 100,000 in bursts and the largest channel")
-    parser.add_argument("--kill-every", type=float, default=3.0, help="seconds between two kills in a mix")
+    parser.add_argument("--kill-every", type=float, default=2.5, help="seconds between two kills in a mix")
     parser.add_argument("--lasting", action="store_true", help="faults last as in a run of 600 seconds or more")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--report", action="store_true", help="write the run into docs/reliability.md")

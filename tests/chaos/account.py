@@ -4,7 +4,8 @@
     given up      expected, and never accepted: APNs refused the token for good, or had the device retired, by mistake
     unexpected    accepted, and nobody expected it
     doubled       accepted again, and nothing excuses it
-    after a kill  accepted again: a worker was killed while the first was on its way, or its answer was
+    after a kill  accepted again: a worker was killed while the first was on its way, or its answer was, or while Redis was
+                  away and the outcome could not be written down
     unanswered    accepted again: APNs had not answered the first, or its connection broke before the answer can have been
                   read, so nobody could know
 
@@ -80,6 +81,8 @@ class Excuses:
     kills: Sequence[Kill] = ()
     #: In which answers took their time.
     slow: Sequence[Span] = ()
+    #: In which Redis took nothing, so that no outcome could be written down; in their order.
+    away: Sequence[Span] = ()
     #: Notifications that APNs refused, and those of messages from a time in which it refused every token.
     refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
@@ -109,6 +112,9 @@ def settle(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: E
 def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses) -> None:
     took_long = any(began <= first.at <= ended for began, ended in excuses.slow)
     known_by = first.at + (SLOWLY if took_long else ANSWERED) + MARKED
+    for began, ended in excuses.away:
+        if began <= known_by and first.at <= ended:
+            known_by = max(known_by, ended + MARKED)
     index = bisect_left(excuses.kills, first.at, key=lambda kill: kill.at)
     if index < len(excuses.kills) and excuses.kills[index].at <= min(known_by, again.at):
         account.after_kill[index] += 1

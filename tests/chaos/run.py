@@ -33,8 +33,12 @@ LONG_CALM: Final = 20.0
 #: Kills of a worker with nothing else near, and the seconds from one on that belong to it.
 KILLS_APART: Final = 6
 APART: Final = 15.0
+#: Messages that are published just before such a kill.
+BUSY: Final = 3000
 #: Seconds around a mistake of the provider's in which devices may be missing.
 RESTORED: Final = 1.0
+#: Seconds after a fault of Redis' in which outcomes may still be unwritten: a killed one has to come up first.
+RETURNS: Final = 3.0
 #: Seconds that a single fault is watched after its end at most.
 AFTER: Final = 60.0
 
@@ -57,7 +61,7 @@ class Options:
     rate: float = 12.0
     scale: float = 0.02
     #: Seconds between two kills in a mix.
-    kill_every: float = 3.0
+    kill_every: float = 2.5
     #: Seconds within which everything must have settled once all is mended: the longest delay of a retry, and some more.
     settle: float = LONGEST_DELAY + 120.0
     #: Faults last as in a long run.
@@ -167,9 +171,12 @@ class _Storm:
         time.sleep(2.0)
 
     def kill_apart(self) -> None:
-        """Workers, with time enough between two of them to see what became of the work of each."""
+        """Busy workers, with time enough between two of them to see what became of the work of each."""
         for _ in range(KILLS_APART):
             ends = time.monotonic() + APART
+            said = [self._system.world.say("direct") for _ in range(min(self._options.many, BUSY))]
+            self._system.traffic.blast(said)
+            time.sleep(0.5)
             self.alone("kill_worker")
             time.sleep(max(0.0, ends - time.monotonic()))
 
@@ -240,7 +247,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         if any(began - RESTORED <= sent[index].at <= ended + RESTORED for began, ended in system.apns.refused)
     }
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
-    excuses = Excuses(of_workers, system.apns.slow, refused, broken)
+    away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
+    excuses = Excuses(of_workers, system.apns.slow, sorted(away), refused, broken)
     return Found(
         options=options,
         account=account.settle(expected, watch.accepted, excuses),

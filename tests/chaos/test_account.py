@@ -51,6 +51,10 @@ def test_a_repeat_that_nothing_excuses_is_a_double():
             accepted(), Excuses([Kill("urgent", 106.0)]), (0, 0, 1), id="a worker was killed after the repeat"
         ),
         pytest.param(accepted(), Excuses([Kill("urgent", 104.0)], [(90, 110)]), (1, 0, 0), id="killed in a slow spell"),
+        pytest.param(
+            accepted(), Excuses([Kill("urgent", 104.0)], away=[(101, 104.5)]), (1, 0, 0), id="killed without Redis"
+        ),
+        pytest.param(accepted(), Excuses([Kill("urgent", 104.0)], away=[(80, 99)]), (0, 0, 1), id="Redis was back"),
         pytest.param(accepted(answered=False), Excuses(), (0, 1, 0), id="no answer"),
         pytest.param(accepted(), Excuses(broken={1: [100.2]}), (0, 1, 0), id="its connection broke"),
         pytest.param(accepted(), Excuses(broken={2: [100.2]}), (0, 0, 1), id="another connection broke"),

@@ -19,7 +19,7 @@ class Timing:
     grow_after: float = 0.1
     #: The first pause after a connection that failed or bore nothing; it doubles up to `backoff_cap`.
     backoff: float = 0.1
-    backoff_cap: float = 15.0
+    backoff_cap: float = 8.0
     #: A connection that ended sooner than this is not replaced at once.
     short_life: float = 5.0
     #: For the TLS goodbye.
