@@ -141,6 +141,7 @@ def run(options: Options, directory: Path) -> Found:
                 for fault in schedule.alone(options.seed, [name for name in FAULTS if name not in ALONE_ONLY]):
                     storm.alone(fault)
             storm.mix(max(60.0 if options.alone_first else 30.0, ends - time.monotonic()))
+            storm.watch_return()
         system.traffic.fall_silent()
         settled_in = _settle(system, options.settle)
         watch.stop()
@@ -162,13 +163,17 @@ class _Storm:
     def alone(self, fault: str) -> None:
         """The fault, and then time for every worker to work again."""
         self._inflict(fault, self._seconds(fault))
-        began, worked = time.time(), self._system.crew.worked
-        with suppress(TimeoutError):
-            await_true(lambda: all(worked[name][-1] > began for name in WORKERS), AFTER, "the workers")
+        self.watch_return()
         if fault in ALONE_ONLY:
             with suppress(TimeoutError):
                 await_true(self._quiet, 60 + 400 * self._options.scale, "the blast")
         time.sleep(2.0)
+
+    def watch_return(self) -> None:
+        """Until every worker has worked again, while there is something to do."""
+        began, worked = time.time(), self._system.crew.worked
+        with suppress(TimeoutError):
+            await_true(lambda: all(worked[name][-1] > began for name in WORKERS), AFTER, "the workers")
 
     def kill_apart(self) -> None:
         """Busy workers, with time enough between two of them to see what became of the work of each."""
