@@ -3,7 +3,9 @@
 The engines start when the first test asks for them, so that the tests of the core need none.
 """
 
+import queue
 import tempfile
+import threading
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -45,23 +47,66 @@ def _migrated(engine_urls: Urls) -> Urls:
     return engine_urls
 
 
-def _database(urls: Urls, template: str) -> Iterator[str]:
+class _Databases:
+    """Databases made from the template ahead of the tests that want them, and dropped behind them: both in one thread."""
+
+    def __init__(self, urls: Urls) -> None:
+        self._urls = urls
+        self._ready: queue.Queue[str] = queue.Queue(maxsize=2)
+        self._used: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="databases", daemon=True)
+        self._thread.start()
+
+    def take(self) -> str:
+        """Its URL; `done` with it later."""
+        return self._ready.get(timeout=60)
+
+    def done(self, url: str) -> None:
+        self._used.put(url)
+
+    def close(self) -> None:
+        self._used.put(None)
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        for _ in range(self._ready.maxsize):
+            self._ready.put(_create(self._urls, _TEMPLATE))
+        while (url := self._used.get()) is not None:
+            self._ready.put(_create(self._urls, _TEMPLATE))
+            _drop(self._urls, url)
+
+
+def _create(urls: Urls, template: str) -> str:
     name = f"test_{next(_numbers)}"
     _admin(urls, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _with_database(urls.postgres, name)
-    _admin(urls, f"DROP DATABASE {name} WITH (FORCE)")
+    return _with_database(urls.postgres, name)
+
+
+def _drop(urls: Urls, url: str) -> None:
+    _admin(urls, f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _databases(_migrated: Urls) -> Iterator[_Databases]:
+    made = _Databases(_migrated)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def postgres_url(_migrated: Urls) -> Iterator[str]:
+def postgres_url(_databases: _Databases) -> Iterator[str]:
     """A database of this test's own, its schema up to date."""
-    yield from _database(_migrated, _TEMPLATE)
+    url = _databases.take()
+    yield url
+    _databases.done(url)
 
 
 @pytest.fixture
 def empty_postgres_url(engine_urls: Urls) -> Iterator[str]:
     """A database of this test's own without any schema."""
-    yield from _database(engine_urls, "template0")
+    url = _create(engine_urls, "template0")
+    yield url
+    _drop(engine_urls, url)
 
 
 @pytest.fixture

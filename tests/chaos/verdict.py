@@ -16,6 +16,8 @@ RESUMES: Final = APART
 BLAST: Final = 3.0
 #: Seconds around a fault whose messages say nothing about calm times.
 BEFORE, AFTER = 1.0, 12.0
+#: Seconds before the first fault from which on something may be published for it.
+BUSY_BEFORE: Final = 2.0
 #: Megabytes that a process may have, and gain in a minute once it is warm.
 MEMORY: Final = 400.0
 #: Notifications lost to a provider that refuses every token, until it is stopped.
@@ -221,7 +223,7 @@ def _direct(found: Found) -> tuple[float | None, float | None]:
     began = min(found.sent[index].at for index in blasts)
     # What comes next is not the blast's doing, even if a straggler of it is still on its way.
     ends = min([ends, *(window.began for window in found.windows if window.began > began and window.fault != "blast")])
-    calm = _latencies(found, lambda at: at < first, "direct")
+    calm = _latencies(found, lambda at: at < first - BUSY_BEFORE, "direct")
     during = _latencies(found, lambda at: began <= at <= ends, "direct")
     return percentile(calm, 0.99), percentile(during, 0.99)
 
