@@ -36,7 +36,7 @@ def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
             raise ValueError("networks such as 10.20.0.0/16 are needed, comma separated") from None
 
 
-RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
+RedisUrl = Annotated[str, _url_of("redis", "rediss")]
 PostgresUrl = Annotated[str, _url_of("postgresql", "postgres")]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
