@@ -22,7 +22,7 @@ COMPARISONS: Final = ("lt", "lte", "gt", "gte")
 OPERATORS: Final = ("in", "exists", *COMPARISONS)
 #: How far ahead of `at` a push may be scheduled: as long as its id is remembered, unless that is set otherwise.
 FURTHEST: Final = timedelta(days=30)
-#: Bytes of an alert's payload, and those that stay free for a counted badge.
+#: Bytes of an alert's payload, and those that stay free for a counted badge: `"badge":2147483647,`.
 MAX_PAYLOAD: Final = 4_096
 BADGE_ROOM: Final = 19
 #: The word of a badge that goes up by one for each device.

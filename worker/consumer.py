@@ -113,11 +113,11 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
 
 def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
     waiting_since: float | None = None
-    limit = get_settings().worker_memory
+    limit, process = get_settings().worker_memory, psutil.Process()
     while not hearing.asked_to_stop:
         time.sleep(PAUSE)
         now = time.monotonic()
-        if hearing.ready and psutil.Process().memory_info().rss > limit * 1_000_000:
+        if hearing.ready and process.memory_info().rss > limit * 1_000_000:
             log.warning(
                 "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
             )

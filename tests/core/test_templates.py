@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
-from worker.core.notification import LARGEST_BADGE, LIMIT
+from producers.targeting import MAX_BADGE
+from worker.core.notification import LIMIT
 from worker.core.plurals import plural
 from worker.core.templates import (
     NothingToSayError,
@@ -196,7 +197,7 @@ def test_whatever_the_message_the_payload_is_json_within_apples_limit(text, name
     except NothingToSayError:
         assert not text and not name
         return
-    payload = outcome.rendered.payload(LARGEST_BADGE)
+    payload = outcome.rendered.payload(MAX_BADGE)
     assert len(payload) <= LIMIT
     assert json.loads(payload)["aps"]["thread-id"] == "c1"
 

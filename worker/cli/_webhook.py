@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import secrets
-import socket
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -66,6 +65,8 @@ def webhook(
 
 def check_url(url: str, allowed: tuple[Network, ...]) -> None:
     """Raises `WebhookFault` unless it is an https URL whose host is, right now, where a webhook may be."""
+    from worker.webhook.backend import resolve
+
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 443
@@ -76,7 +77,7 @@ def check_url(url: str, allowed: tuple[Network, ...]) -> None:
     if "@" in parts.netloc or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise WebhookFault("url: without a user, a password, a fragment or characters beyond ASCII")
     try:
-        found = {str(a[0]) for *_, a in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        found = resolve(host, port)
     except (OSError, UnicodeError):
         raise WebhookFault(f"url: {host} does not resolve here; check its name and this machine's DNS") from None
     if not any(permitted(address, allowed) for address in found):

@@ -16,13 +16,11 @@ from uuid import UUID
 import msgspec
 
 from producers.events import MessageNew
+from producers.targeting import BADGE_ROOM, MAX_BADGE, MAX_PAYLOAD
 from worker.core.truncation import fit, json_size
 
 #: Largest payload of an alert, in bytes; a VoIP push may have 5120.
-LIMIT: Final = 4096
-#: Bytes that the cut leaves for a badge, `"badge":2147483647,`.
-BADGE_ROOM: Final = 19
-LARGEST_BADGE: Final = 2**31 - 1
+LIMIT: Final = MAX_PAYLOAD
 #: A body is not cut below this many bytes to make room for anything that is not an id.
 LEAST_BODY: Final = 160
 #: Bytes kept of each name once names have to give way.
@@ -48,7 +46,7 @@ class Rendered(NamedTuple):
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
         if badge is None or not self.suffix:
             return self.prefix + self.suffix
-        number = min(max(badge, 0), LARGEST_BADGE)
+        number = min(max(badge, 0), MAX_BADGE)
         if self.suffix.startswith(b"}"):  # nothing else is in `aps`
             return b'%b"badge":%d%b' % (self.prefix, number, self.suffix)
         return b'%b"badge":%d,%b' % (self.prefix, number, self.suffix)

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, Self
 import msgspec
 
 from producers.events import MessageNew
-from worker.core.notification import BADGE_ROOM, HEAD, LIMIT, Rendered
+from producers.targeting import APS_KEYS, BADGE_ROOM
+from worker.core.notification import HEAD, LIMIT, Rendered
 from worker.core.template_cut import cut, encoded, size
 from worker.core.template_language import BADGE, Leaf, LeafError, is_badge, is_template, suggestion
 
@@ -22,12 +23,6 @@ MAX_LEAVES: Final = 256
 MAX_DEPTH: Final = 12
 
 #: Source: Apple, "Generating a remote notification".
-APS_KEYS: Final = frozenset(
-    (
-        *("alert", "badge", "sound", "thread-id", "category", "content-available", "mutable-content"),
-        *("target-content-id", "interruption-level", "relevance-score", "filter-criteria"),
-    )
-)
 ALERT_KEYS: Final = frozenset(
     (
         *("title", "subtitle", "body", "launch-image", "loc-key", "loc-args", "action-loc-key"),

@@ -83,10 +83,10 @@ def decide(
     token_age: float | None = None,  # noqa: ARG001 - the signature of `decide_outcome`, which this stands in for
 ) -> Outcome:
     """The outcome of one try; arguments as of `outcome.decide_outcome`."""
-    outcome = _unanswered(response, attempt, jitter) if isinstance(response, NoAnswer) else None
     if isinstance(response, Answer):
         outcome = _answered(response, registered_at, sent_at, attempt, jitter)
-    assert outcome is not None
+    else:
+        outcome = _unanswered(response, attempt, jitter)
     return within_life(outcome, sent_at=sent_at, attempt=attempt, expires_at=expires_at)
 
 
