@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from types import TracebackType
@@ -22,6 +23,8 @@ from producers.registration import Registration
 CONNECTIONS: Final = 8
 #: Calls that wait for a device's outcome at once, each with a connection of its own.
 WAITING: Final = 64
+#: Seconds for a server to say that it has closed too.
+_FAREWELL: Final = 1.0
 
 
 class AsyncPublisher:
@@ -100,9 +103,11 @@ class AsyncPublisher:
         await self._ask(wire.offline(app, user))
 
     async def close(self) -> None:
-        """Close the connections; a call under way in another task still ends well."""
+        """Close the connections, within a second; a call under way in another task still ends well."""
         self._closed = True
-        await self._drop_idle()
+        self._settle()
+        idle, self._idle = self._idle, []
+        await _end(idle)
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,7 +155,7 @@ class AsyncPublisher:
             await link.disconnect(nowait=True)
             raise
         if self._closed:
-            await link.disconnect(nowait=True)
+            await _end([link])
         else:
             self._idle.append(link)
         return answer
@@ -165,3 +170,10 @@ class AsyncPublisher:
     async def _drop_idle(self) -> None:
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
+
+
+async def _end(links: list[Any]) -> None:
+    """Close what still answers. TLS closes in a dialogue, which a loop that ends at once would leave with open sockets."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FAREWELL):
+            await asyncio.gather(*(link.disconnect() for link in links), return_exceptions=True)

@@ -1,7 +1,9 @@
 """Redis and Postgres over TLS: every client verifies the server's certificate and name, and talks to no one else."""
 
 import asyncio
+import gc
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -59,7 +61,9 @@ def by_celery(url: str) -> None:
         connection.ensure_connection(max_retries=1, timeout=2)
         queue: Any = connection.SimpleQueue("tls", serializer="json")
         queue.put({"hello": 1})
-        assert queue.get(timeout=5).payload == {"hello": 1}
+        message = queue.get(timeout=5)
+        assert message.payload == {"hello": 1}
+        message.ack()
         queue.close()
 
 
@@ -80,6 +84,28 @@ def test_a_client_talks_to_a_redis_it_can_verify(
     client(rediss(redis_front.port, identity))
     assert redis_front.secured > 0
     assert redis_front.refused == 0
+
+
+def test_a_loop_that_ends_with_its_publisher_leaves_no_socket_open(identity: Identity, valkey: Valkey) -> None:
+    with Front(identity, tcp(valkey.port), lingers=0.3) as front:
+        by_asyncio(rediss(front.port, identity))
+        # What was left open warns here, and pytest makes an error of it.
+        gc.collect()
+
+
+def test_a_publisher_closes_within_a_second_although_the_server_does_not(identity: Identity, valkey: Valkey) -> None:
+    async def publish(url: str) -> float:
+        publisher = AsyncPublisher(url, timeout=10)
+        await publisher.publish(badge(1))
+        began = time.monotonic()
+        await publisher.close()
+        took = time.monotonic() - began
+        # The dialogue goes on behind it, so the loop stays for its end.
+        await asyncio.sleep(3)
+        return took
+
+    with Front(identity, tcp(valkey.port), lingers=3) as front:
+        assert 0.9 < asyncio.run(publish(rediss(front.port, identity))) < 2.5
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,10 +20,15 @@ _SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 class Front:
-    """A TLS port before one server, a thread for each connection. `opened` connects to the server behind."""
+    """A TLS port before one server, a thread for each connection. `opened` connects to the server behind.
 
-    def __init__(self, identity: Identity, opened: Callable[[], socket.socket], *, postgres: bool = False) -> None:
-        self._opened, self._postgres = opened, postgres
+    `lingers`: seconds before it closes what its client has closed.
+    """
+
+    def __init__(
+        self, identity: Identity, opened: Callable[[], socket.socket], *, postgres: bool = False, lingers: float = 0
+    ) -> None:
+        self._opened, self._postgres, self._lingers = opened, postgres, lingers
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(identity.certificate, identity.key)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -68,6 +74,7 @@ class Front:
                     self._pass_on(secure, behind)
                 except OSError:
                     return
+                time.sleep(self._lingers)
 
     def _pass_on(self, secure: ssl.SSLSocket, behind: socket.socket) -> None:
         while not self._stopping:
