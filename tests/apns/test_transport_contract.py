@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -101,6 +103,17 @@ def test_an_answer_may_ask_for_patience(make: Make) -> None:
 
     with H2Server(script) as server:
         assert send(make, server, batch(1)) == [Answer(503, "ServiceUnavailable", None, 17.0)]
+
+
+def test_it_may_ask_for_it_with_a_date(make: Make) -> None:
+    async def script(request: Request) -> None:
+        request.answer(429, {"reason": "TooManyRequests"}, retry_after=formatdate(time.time() + 900, usegmt=True))
+
+    with H2Server(script) as server:
+        [answer] = send(make, server, batch(1))
+    assert isinstance(answer, Answer)
+    assert answer.retry_after is not None
+    assert 700 < answer.retry_after < 901
 
 
 def test_a_request_has_apples_headers_and_the_payload_as_it_was(make: Make) -> None:

@@ -205,9 +205,7 @@ class _Lane:
         )
         if answer.status_code == 200:
             return ACCEPTED
-        seconds = answer.headers.get("retry-after", "")
-        retry_after = float(seconds) if seconds.isdecimal() and len(seconds) < 10 else None
-        return read_answer(answer.status_code, retry_after, answer.content)
+        return read_answer(answer.status_code, answer.headers.get("retry-after"), answer.content)
 
     async def close(self) -> None:
         with suppress(TimeoutError, httpx.HTTPError, OSError, RuntimeError):

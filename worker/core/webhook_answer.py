@@ -5,7 +5,6 @@ is believed only of a webhook that is known to be well, and what it took is neve
 """
 
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
@@ -22,12 +21,11 @@ from worker.core.outcome import (
     backoff,
     within_life,
 )
+from worker.core.retry_after import LONGEST, seconds
 from worker.core.webhook import Recipient
 
 #: Recent answers from which on more than half "gone" is not believed at once; see `outcome.doubtful`.
 GONE_MINIMUM: Final = 10
-#: Seconds; a receiver that asks for more gets what an event lives for anyway.
-_LONGEST_WAIT: Final = 86_400.0
 #: Why a device is retired when nothing was said of it but of all.
 ALL_GONE: Final = "all_gone"
 #: What the receiver said about one device, and what it said about all of them.
@@ -58,18 +56,6 @@ def read(
     else:
         rest = ACCEPTED
     return [said.get(one.id) or said.get(one.device_id) or rest for one in some]
-
-
-def seconds(retry_after: str | None, now: float) -> float | None:
-    """A Retry-After, a number or a date, as seconds from now; None where there is none that can be read."""
-    if not retry_after:
-        return None
-    try:
-        number = retry_after.strip().isdecimal()
-        wait = float(retry_after) if number else parsedate_to_datetime(retry_after).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, wait), _LONGEST_WAIT)
 
 
 def decide(
@@ -141,7 +127,7 @@ def _verdict(entry: dict[str, Any]) -> Response:
         case "retry":
             wait = entry.get("retry_after")
             number = isinstance(wait, int | float) and not isinstance(wait, bool)
-            return Answer(503, "retry", None, min(max(0.0, wait), _LONGEST_WAIT) if number and wait else None)
+            return Answer(503, "retry", None, min(max(0.0, wait), LONGEST) if number and wait else None)
         case _:
             return _BAD_ANSWER
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Final, NamedTuple
 
 from hpack import Decoder, HPACKError
@@ -9,6 +10,7 @@ from hpack import Decoder, HPACKError
 from worker.apns.http2.errors import ConnectionFaultError, StreamFaultError
 from worker.apns.http2.frames import ErrorCode
 from worker.core.model import Answer
+from worker.core.retry_after import seconds
 
 #: Bounds a decoded header list, by the measure of RFC 9113 §6.5.2; we announce it.
 MAX_HEADER_LIST: Final = 16_384
@@ -27,8 +29,7 @@ class Head(NamedTuple):
     """The part of a header block that an answer needs. `status` is None in trailers."""
 
     status: int | None
-    #: Seconds.
-    retry_after: float | None
+    retry_after: str | None
 
 
 class HeaderReader:
@@ -59,15 +60,15 @@ class HeaderReader:
 
 def _head(fields: list[tuple[bytes, bytes]]) -> Head:
     status: int | None = None
-    retry_after: float | None = None
+    retry_after: str | None = None
     for position, (name, value) in enumerate(fields):
         if name == b":status" and position == 0:
             status = _status(value)
             continue
         if not _NAME.fullmatch(name) or name in _CONNECTION_FIELDS or _BAD_VALUE.search(value):
             raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "malformed header in an answer")
-        if name == b"retry-after" and value.isdigit() and len(value) < 10:
-            retry_after = float(value)
+        if name == b"retry-after":
+            retry_after = value.decode("latin-1")
     return Head(status, retry_after)
 
 
@@ -77,15 +78,15 @@ def _status(value: bytes) -> int:
     raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "malformed status in an answer")
 
 
-def read_answer(status: int, retry_after: float | None, body: bytes | bytearray) -> Answer:
-    """The answer of a status and its body; a body that is no JSON of Apple's form leaves the reason out."""
+def read_answer(status: int, retry_after: str | None, body: bytes | bytearray) -> Answer:
+    """The answer of a status, a Retry-After and a body; a body that is no JSON of Apple's form leaves the reason out."""
     document = _document(body) if status != 200 else {}
     timestamp = document.get("timestamp") if status == 410 else None
     return Answer(
         status,
         _reason(document),
         timestamp if isinstance(timestamp, int) and not isinstance(timestamp, bool) else None,
-        retry_after,
+        seconds(retry_after, time.time()),
     )
 
 

@@ -26,7 +26,7 @@ class Stream:
         #: Octets that the server still takes on this stream; kept only while `body` waits.
         self.window = 0
         self.status: int | None = None
-        self.retry_after: float | None = None
+        self.retry_after: str | None = None
         self.received = bytearray()
         #: Flow-controlled octets received, padding included.
         self.octets = 0
