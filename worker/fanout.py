@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: A message with more jobs than this leaves the urgent lane to the smaller ones.
 URGENT_JOBS: Final = 250
+#: Stored members that one expansion considers at most, over all of its messages: it has to end well within its lease.
+MEMBERS: Final = 125_000
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -213,12 +215,13 @@ class FanOut:
             item.nth = nth
 
     def _read_candidates(self, items: Sequence[_Item]) -> None:
+        size = min(self._page, max(1, MEMBERS // len(items))) if items else self._page
         threads = self._directory.threads(
             {(item.event.app, parent) for item in items if (parent := item.event.message.parent_id)}
         )
         stored = [item for item in items if item.event.recipients is None]
         starts = list(dict.fromkeys((*item.key, item.cursor.after) for item in stored))
-        pages = dict(zip(starts, self._directory.pages(starts, self._page), strict=True))
+        pages = dict(zip(starts, self._directory.pages(starts, size), strict=True))
         for item in items:
             parent = item.event.message.parent_id
             if parent:

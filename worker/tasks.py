@@ -22,13 +22,13 @@ from worker.core.batch import Lane
 from worker.fanout import Expanded
 from worker.runtime import Runtime, get_runtime
 from worker.stores import postgres, redis
-from worker.stores.journal import Opened
+from worker.stores.journal import OCTETS, Opened
 from worker.stores.ledger import DeadLetter
 
 log = logging.getLogger(__name__)
 
-#: Messages in one fan-out task.
-FAN_OUT: Final = 100
+#: Messages in one fan-out task. Each task costs as much as some twenty of them, so a backlog is taken in large pieces.
+FAN_OUT: Final = 500
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 600
@@ -59,6 +59,8 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return {}
+    if sum(len(one.document) for one in opened) >= OCTETS:  # there may be more to this doorbell than could be taken
+        ring_fan_out(1, lane)
     expanded = _expand(runtime, opened)
     for of, n in expanded.batches.items():
         ring_deliver(of, n)
@@ -128,23 +130,25 @@ def _ring_lost(runtime: Runtime) -> int:
 
 
 def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
-    """One message that cannot be expanded must not stop the others: then each is expanded by itself."""
+    """One message that cannot be expanded must not stop the others: it is found by halves."""
     try:
         return runtime.fan_out.expand(opened)
     except (postgres.Unavailable, *redis.Unavailable):
         raise
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message
         if len(opened) == 1:
             _failed(runtime, opened[0], fault)
             return Expanded(Counter(), 0, {})
-        log.exception("messages cannot be expanded together, each is tried by itself")
-    parts = [_expand(runtime, [one]) for one in opened]
+        log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
+    half = len(opened) // 2
+    parts = [_expand(runtime, opened[:half]), _expand(runtime, opened[half:])]
     return Expanded(sum((p.batches for p in parts), Counter()), sum(p.unfinished for p in parts), {})
 
 
 def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:
     """A fault that stays goes to the dead letters with its message, after some tries."""
-    log.error("message cannot be expanded", extra={"entry": opened.entry, "fault": type(fault).__name__})
+    extra = {"entry": opened.entry, "fault": type(fault).__name__}
+    log.error("message cannot be expanded", extra=extra, exc_info=fault)
     if runtime.journal.last_try(opened.entry, tries=TRIES):
         event = decode(opened.document)
         error = f"expansion failed: {type(fault).__name__}"

@@ -13,7 +13,7 @@ RING = """
 import logging
 logging.basicConfig()
 from worker.tasks import ring_deliver, ring_fan_out
-ring_fan_out(500)
+ring_fan_out(1001)
 ring_deliver("bulk", 3)
 print("went on")
 """
@@ -52,9 +52,9 @@ def test_whoever_rings_goes_on_while_redis_is_away(redis_url, fault):
     assert rung.stderr.count("doorbells lost") == 2
 
 
-def test_each_hundred_messages_and_each_batch_has_its_doorbell(redis_url):
+def test_each_five_hundred_messages_and_each_batch_has_its_doorbell(redis_url):
     rung = ring(redis_url)
     assert rung.stderr == ""
     with connect(redis_url) as redis:
-        assert redis.llen("carillon:carillon.urgent") == 5
+        assert redis.llen("carillon:carillon.urgent") == 3
         assert redis.llen("carillon:carillon.bulk") == 3

@@ -31,6 +31,8 @@ from worker.stores.redis import Redis
 
 #: Cursor that says: this expansion is done.
 DONE: Final = "-"
+#: Of documents that one worker takes at once to expand: they are held in memory until all of them are.
+OCTETS: Final = 1 << 20
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -107,8 +109,11 @@ class Journal:
             self._run("open_targeted", *(part for push in pushes for part in push))
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
-        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker."""
-        found = self._run("take_messages", lane, limit, self.lease)
+        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
+
+        Fewer, and at least one, where their documents come to `OCTETS`.
+        """
+        found = self._run("take_messages", lane, limit, self.lease, OCTETS)
         return [Opened(entry.decode(), app.decode(), cursor.decode(), text) for entry, app, cursor, text in found]
 
     def expand(

@@ -4,15 +4,28 @@ local function now()
   local t = redis.call('TIME')
   return tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
--- An entry's count of open units (its expansion, its batches) changes; at none left its journal entry goes.
-local function settle(entry, delta)
-  if redis.call('HINCRBY', OPEN, entry, delta) <= 0 then
-    redis.call('HDEL', OPEN, entry)
-    redis.call('HDEL', 'carillon:tries', entry)
-    redis.call('XDEL', STREAM, entry)
-    return 1
+-- A command whose arguments may be many: Lua passes on only so many at once. Pairs stay together.
+local function bulk(command, key, args)
+  for at = 1, #args, 1000 do redis.call(command, key, unpack(args, at, math.min(at + 999, #args))) end
+end
+-- Changes entries' counts of open units (an expansion, a batch) together; at none left an entry's place in the journal goes.
+local Units = {}
+Units.__index = Units
+local function units() return setmetatable({order = {}, delta = {}}, Units) end
+function Units:add(entry, delta)
+  if not self.delta[entry] then self.order[#self.order + 1] = entry end
+  self.delta[entry] = (self.delta[entry] or 0) + delta
+end
+function Units:settle()
+  local ended = {}
+  for _, entry in ipairs(self.order) do
+    local delta = self.delta[entry]
+    if delta ~= 0 and redis.call('HINCRBY', OPEN, entry, delta) <= 0 then ended[#ended + 1] = entry end
   end
-  return 0
+  bulk('HDEL', OPEN, ended)
+  bulk('HDEL', 'carillon:tries', ended)
+  bulk('XDEL', STREAM, ended)
+  return #ended
 end
 -- Whether entry `a` stands behind entry `b` on the stream.
 local function newer(a, b)
@@ -48,19 +61,24 @@ local function take(kind, lane, limit)
   end
   return found
 end
--- id, doc, app, lane, devices, entries, delay (0: ready now)
-local function add_batch(i)
-  local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
-  redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', app, 'lane', lane,
-    'devices', ARGV[i + 4], 'entries', ARGV[i + 5])
-  if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
-  for entry in string.gmatch(ARGV[i + 5], '[^,]+') do redis.call('HINCRBY', OPEN, entry, 1) end
+-- id, doc, app, lane, devices, entries, delay (0: ready now): its units are added to `open`
+local function adds_batch(open)
+  return function(i)
+    local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
+    redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', app, 'lane', lane,
+      'devices', ARGV[i + 4], 'entries', ARGV[i + 5])
+    if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
+    for entry in string.gmatch(ARGV[i + 5], '[^,]+') do open:add(entry, 1) end
+  end
 end
 -- app, counter, amount
 local function count(i)
   redis.call('HINCRBY', 'carillon:counts:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
--- one JSON document for the ledger
-local function account(i)
-  redis.call('RPUSH', 'carillon:accounts', ARGV[i])
+-- A counted list of JSON documents for the ledger.
+local function accounts(at)
+  local documents = {}
+  local after = each(at, 1, function(i) documents[#documents + 1] = ARGV[i] end)
+  bulk('RPUSH', 'carillon:accounts', documents)
+  return after
 end

@@ -4,19 +4,23 @@ each(1, 4, function(i)
   if redis.call('HGET', EXPANDING, ARGV[i]) ~= ARGV[i + 1] .. '\n' .. ARGV[i + 2] then stale[#stale + 1] = ARGV[i] end
 end)
 if #stale > 0 then return stale end
+local open, done, taken = units(), {}, {}
 local at = 2 + tonumber(ARGV[1]) * 4
-at = each(at, 7, add_batch)
+at = each(at, 7, adds_batch(open))
 at = each(at, 3, count)
-each(at, 1, account)
+accounts(at)
 each(1, 4, function(i)
   local entry, app, following = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   if following == '-' then
-    redis.call('HDEL', EXPANDING, entry)
-    redis.call('ZREM', DUE, 'e:' .. entry)
-    settle(entry, -1)
+    done[#done + 1] = entry
+    taken[#taken + 1] = 'e:' .. entry
+    open:add(entry, -1)
   else
     redis.call('HSET', EXPANDING, entry, app .. '\n' .. following)
     make_ready('e', 'bulk', app, entry)
   end
 end)
+bulk('HDEL', EXPANDING, done)
+bulk('ZREM', DUE, taken)
+open:settle()
 return stale

@@ -2,11 +2,11 @@
 local key = 'carillon:batch:' .. ARGV[1]
 local entries = redis.call('HGET', key, 'entries')
 if not entries then return -1 end
-local at = each(2, 7, add_batch)
+local open = units()
+local at = each(2, 7, adds_batch(open))
 at = each(at, 3, count)
-each(at, 1, account)
+accounts(at)
 redis.call('DEL', key)
 redis.call('ZREM', DUE, 'b:' .. ARGV[1])
-local settled = 0
-for entry in string.gmatch(entries, '[^,]+') do settled = settled + settle(entry, -1) end
-return settled
+for entry in string.gmatch(entries, '[^,]+') do open:add(entry, -1) end
+return open:settle()

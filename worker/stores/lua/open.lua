@@ -1,10 +1,13 @@
 -- (entry, app)...: messages that intake has recorded begin their life.
-local opened = 0
+local opened, states = 0, {}
 for i = 1, #ARGV, 2 do
-  if redis.call('HSETNX', OPEN, ARGV[i], 1) == 1 then
-    redis.call('HSET', EXPANDING, ARGV[i], ARGV[i + 1] .. '\n')
-    make_ready('e', 'urgent', ARGV[i + 1], ARGV[i])
+  local entry, app = ARGV[i], ARGV[i + 1]
+  if redis.call('HSETNX', OPEN, entry, 1) == 1 then
+    states[#states + 1] = entry
+    states[#states + 1] = app .. '\n'
+    make_ready('e', 'urgent', app, entry)
     opened = opened + 1
   end
 end
+bulk('HSET', EXPANDING, states)
 return opened

@@ -1,13 +1,28 @@
--- lane, limit, lease: messages to expand, each with app, cursor and document.
-local found, till = {}, now() + tonumber(ARGV[3])
-for _, item in ipairs(take('e', ARGV[1], tonumber(ARGV[2]))) do
-  local entry = item[1]
-  local state = redis.call('HGET', EXPANDING, entry)
+-- lane, limit, lease, octets: messages to expand, each with app, cursor and document. Once their documents have come to `octets`
+-- together, the others go back to the head of their lines.
+local lane, room = ARGV[1], tonumber(ARGV[4])
+local items = take('e', lane, tonumber(ARGV[2]))
+local entries, found, leases, till = {}, {}, {}, now() + tonumber(ARGV[3])
+for k, item in ipairs(items) do entries[k] = item[1] end
+local states, k = {}, 1
+if #entries > 0 then states = redis.call('HMGET', EXPANDING, unpack(entries)) end
+while k <= #items and room > 0 do
+  local entry, state = entries[k], states[k]
   if state then
-    redis.call('ZADD', DUE, till, 'e:' .. entry)
+    leases[#leases + 1] = till
+    leases[#leases + 1] = 'e:' .. entry
     local event = redis.call('XRANGE', STREAM, entry, entry)[1]
     local app, cursor = string.match(state, '^([^\n]*)\n(.*)$')
-    found[#found + 1] = {entry, app, cursor, event and event[2][2] or ''}
+    local document = event and event[2][2] or ''
+    room = room - #document
+    found[#found + 1] = {entry, app, cursor, document}
   end
+  k = k + 1
+end
+bulk('ZADD', DUE, leases)
+local turns = 'carillon:ready:e:' .. lane
+for back = #items, k, -1 do
+  local app = items[back][2]
+  if redis.call('LPUSH', turns .. ':' .. app, items[back][1]) == 1 then redis.call('RPUSH', turns, app) end
 end
 return found

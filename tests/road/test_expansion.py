@@ -1,0 +1,93 @@
+"""A backlog is taken in large pieces, which have their bounds: what is held, how many members are considered, who is at fault."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.road.harness import message, user_of
+from worker import tasks
+from worker.core.model import AppSettings
+from worker.core.position import position
+
+
+def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, monkeypatch):
+    road.registry.save_app(AppSettings("other"))
+    road.publish(*(message(id=f"e{n}", text="x" * 1000) for n in range(8)))
+    road.publish(*(replace(message(id=f"o{n}", text="x" * 1000), app="other") for n in range(2)))
+    road.take()
+    monkeypatch.setattr("worker.stores.journal.OCTETS", 2_500)
+    first = road.journal.take_messages("urgent", 6)
+    assert len(first) == 3, "the third brings it over the bound"
+    assert road.journal.ready("e", "urgent") == 7
+    taken = [*first]
+    while some := road.journal.take_messages("urgent", 6):
+        taken += some
+    assert len(taken) == 10
+    by_app = {app: [position(one.entry) for one in taken if one.app == app] for app in ("demo", "other")}
+    assert {app: len(some) for app, some in by_app.items()} == {"demo": 8, "other": 2}
+    assert all(some == sorted(some) for some in by_app.values()), "each app in the order of the stream"
+    assert road.journal.ready("e", "urgent") == 0
+    assert road.redis.zcard("carillon:due") == 10, "each is leased, once"
+
+
+def test_a_document_over_the_bound_is_taken_alone(road, monkeypatch):
+    road.publish(message(id="e1", text="x" * 3000), message(id="e2"))
+    road.take()
+    monkeypatch.setattr("worker.stores.journal.OCTETS", 100)
+    assert len(road.journal.take_messages("urgent", 10)) == 1
+    assert len(road.journal.take_messages("urgent", 10)) == 1
+    assert road.journal.take_messages("urgent", 10) == []
+
+
+def test_many_messages_at_once_read_smaller_pages_and_lose_nobody(road, monkeypatch):
+    monkeypatch.setattr("worker.fanout.MEMBERS", 12)
+    channels = [f"c{n}" for n in range(4)]
+    for channel in channels:
+        road.member(channel, "leia", *(f"{channel}u{n}" for n in range(7)))
+    road.take()
+    road.publish(*(message(id=f"e-{channel}", channel=channel) for channel in channels))
+    road.take()
+    opened = road.journal.take_messages("urgent", 500)
+    assert len(opened) == 4
+    assert road.fan_out.expand(opened).unfinished == 4, "three members of each, and the channels go on"
+    sent = road.run()
+    assert Counter(map(user_of, sent)) == {f"{channel}u{n}": 1 for channel in channels for n in range(7)}
+    assert road.journal.backlog() == (0, 0)
+
+
+class Picky:
+    """A fan-out that has a bug with some messages."""
+
+    def __init__(self, fan_out, at_fault):
+        self.fan_out, self.at_fault, self.calls = fan_out, at_fault, 0
+
+    def expand(self, opened):
+        self.calls += 1
+        if self.at_fault & {one.entry for one in opened}:
+            raise TypeError("a bug")
+        return self.fan_out.expand(opened)
+
+
+@pytest.mark.parametrize("count", [1, 2, 65])
+def test_who_is_at_fault_is_found_by_halves_and_set_aside_after_its_tries(road, count):
+    road.member("general", "leia", "han")
+    road.publish(*(message(id=f"e{n}") for n in range(count)))
+    road.take()
+    opened = road.journal.take_messages("urgent", 500)
+    culprit = opened[count // 2]
+    picky = Picky(road.fan_out, {culprit.entry})
+    runtime: Any = SimpleNamespace(fan_out=picky, journal=road.journal, ledger=road.ledger)
+    tasks._expand(runtime, opened)
+    assert picky.calls <= 1 + 2 * count.bit_length(), "not one by one"
+    assert len(road.run()) == count - 1
+    for _ in range(tasks.TRIES - 1):
+        assert road.ledger.dead_letters() == []
+        road.later()
+        [again] = road.journal.take_messages("urgent", 500)
+        tasks._expand(runtime, [again])
+    [stored] = road.ledger.dead_letters()
+    assert (stored.letter.entry, stored.letter.error) == (culprit.entry, "expansion failed: TypeError")
+    assert road.journal.backlog() == (0, 0)
