@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 
 #: A message with more jobs than this leaves the urgent lane to the smaller ones.
 URGENT_JOBS: Final = 250
-#: Stored members that one expansion considers at most, over all of its messages: it has to end well within its lease.
-MEMBERS: Final = 125_000
+#: Members after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
+#: once may be as many again.
+MEMBERS: Final = 50_000
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +77,11 @@ class _Item:
         return (self.event.app, self.event.channel.id)
 
     @property
+    def start(self) -> tuple[str, str, str]:
+        """Where its page begins."""
+        return (*self.key, self.cursor.after)
+
+    @property
     def candidates(self) -> list[str]:
         if not self.first:
             return self.page.users
@@ -96,6 +102,8 @@ class Expanded:
     #: Messages whose channel goes on, on the bulk lane.
     unfinished: int
     counts: Mapping[str, Mapping[str, int]]
+    #: Messages that were too many for once, in their order.
+    left: Sequence[Opened] = ()
 
 
 class FanOut:
@@ -118,12 +126,12 @@ class FanOut:
         self._targeted = Targeted(directory.audience, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
-        """Takes each message one page further."""
+        """Takes each message one page further, but for those that are left for later."""
         while True:
             plan = _Plan(self._new_id, self._batch, self._apps.templates_of)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
             self._targeted.plan(plan.targeted, plan)
-            self._decide(self._admitted(items, plan))
+            left = self._decide(self._admitted(items, plan))
             self._count_bursts(items)
             for item in items:
                 if item.decision is not None:
@@ -132,7 +140,9 @@ class FanOut:
             stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
                 self._keep(items)
-                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts)
+                behind = {item.entry for item in left}
+                rest = [one for one in opened if one.entry in behind]
+                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts, rest)
             opened = [one for one in opened if one.entry not in stale]
 
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
@@ -173,8 +183,9 @@ class FanOut:
                 plan.skip(item, reason)
         return admitted
 
-    def _decide(self, items: Sequence[_Item]) -> None:
-        self._read_candidates(items)
+    def _decide(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """Decides about the first of the messages, as many as their members allow; returns the others."""
+        items, left = self._read_candidates(items)
         eligible = [self._eligible(item) for item in items]
         users = {(item.event.app, user) for item, some in zip(items, eligible, strict=True) for user in some}
         shy = {item.event.app for item in items if not item.app.push_to_online}
@@ -199,6 +210,7 @@ class FanOut:
                 devices={user: devices[app, user] for user in some if (app, user) in devices},
             )
             item.decision = decide_page(item.candidates, item.event, item.app, audience, cap_left=item.cap_left)
+        return left
 
     def _removed(self, providers: Collection[int]) -> set[int]:
         """Those that are no more: their devices stay registered, and ring again when the provider is back."""
@@ -214,27 +226,36 @@ class FanOut:
         for item, nth in zip(folding, bursts.count(self._redis, asked, self._now()), strict=True):
             item.nth = nth
 
-    def _read_candidates(self, items: Sequence[_Item]) -> None:
-        size = min(self._page, max(1, MEMBERS // len(items))) if items else self._page
+    def _read_candidates(self, items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+        """Reads a page of each of the first messages; returns these, and the others."""
+        pages: dict[tuple[str, str, str], Page] = {}
+        at_once, read, considered = max(1, MEMBERS // self._page), 0, 0
+        while read < len(items) and considered < MEMBERS:
+            some = items[read : read + at_once]
+            stored = (item for item in some if item.event.recipients is None)
+            starts = list(dict.fromkeys(start for item in stored if (start := item.start) not in pages))
+            pages |= zip(starts, self._directory.pages(starts, self._page), strict=True)
+            for item in some:
+                named = item.event.recipients
+                item.page = pages[item.start] if named is None else Page(sorted(set(named)), False)
+                item.members = set(item.page.users)
+                considered += len(item.page.users)
+            read += len(some)
+        items, left = items[:read], items[read:]
+        self._put_first(items)
+        self._find_members_among_first([item for item in items if item.event.recipients is None])
+        return items, left
+
+    def _put_first(self, items: Sequence[_Item]) -> None:
         threads = self._directory.threads(
             {(item.event.app, parent) for item in items if (parent := item.event.message.parent_id)}
         )
-        stored = [item for item in items if item.event.recipients is None]
-        starts = list(dict.fromkeys((*item.key, item.cursor.after) for item in stored))
-        pages = dict(zip(starts, self._directory.pages(starts, size), strict=True))
         for item in items:
             parent = item.event.message.parent_id
             if parent:
                 place = position(item.entry)
                 item.thread = {u for u, since in threads[item.event.app, parent].items() if since <= place}
             item.first = first_candidates(item.event, item.thread)
-            if item.event.recipients is None:
-                item.page = pages[*item.key, item.cursor.after]
-                item.members = set(item.page.users)
-            else:
-                item.page = Page(sorted(set(item.event.recipients)), False)
-                item.members = set(item.page.users)
-        self._find_members_among_first(stored)
 
     def _find_members_among_first(self, items: Sequence[_Item]) -> None:
         """Users considered ahead of the page may be members further down the channel, or none at all."""

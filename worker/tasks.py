@@ -59,9 +59,10 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return {}
-    if sum(len(one.document) for one in opened) >= OCTETS:  # there may be more to this doorbell than could be taken
-        ring_fan_out(1, lane)
     expanded = _expand(runtime, opened)
+    runtime.journal.give_back(lane, expanded.left)
+    if expanded.left or sum(len(one.document) for one in opened) >= OCTETS:  # there was more to this doorbell
+        ring_fan_out(1, lane)
     for of, n in expanded.batches.items():
         ring_deliver(of, n)
     ring_fan_out(expanded.unfinished, "bulk")
@@ -142,7 +143,8 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
     parts = [_expand(runtime, opened[:half]), _expand(runtime, opened[half:])]
-    return Expanded(sum((p.batches for p in parts), Counter()), sum(p.unfinished for p in parts), {})
+    left = [one for part in parts for one in part.left]
+    return Expanded(sum((p.batches for p in parts), Counter()), sum(p.unfinished for p in parts), {}, left)
 
 
 def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:

@@ -169,7 +169,9 @@ class Road:
         batches = 0
         for lane in ("urgent", "bulk", "urgent"):
             while opened := self.journal.take_messages(lane, 100):
-                batches += self.fan_out.expand(opened).batches.total()
+                expanded = self.fan_out.expand(opened)
+                self.journal.give_back(lane, expanded.left)
+                batches += expanded.batches.total()
         return batches
 
     def deliver(self) -> list[dict[str, int]]:

@@ -42,20 +42,45 @@ def test_a_document_over_the_bound_is_taken_alone(road, monkeypatch):
     assert road.journal.take_messages("urgent", 10) == []
 
 
-def test_many_messages_at_once_read_smaller_pages_and_lose_nobody(road, monkeypatch):
-    monkeypatch.setattr("worker.fanout.MEMBERS", 12)
-    channels = [f"c{n}" for n in range(4)]
+def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(road, monkeypatch):
+    monkeypatch.setattr("worker.fanout.MEMBERS", 2_500)
+    channels = [f"c{n}" for n in range(6)]
     for channel in channels:
-        road.member(channel, "leia", *(f"{channel}u{n}" for n in range(7)))
-    road.take()
+        road.member(channel, "leia", *(f"{channel}u{n}" for n in range(1_300)))
     road.publish(*(message(id=f"e-{channel}", channel=channel) for channel in channels))
     road.take()
     opened = road.journal.take_messages("urgent", 500)
-    assert len(opened) == 4
-    assert road.fan_out.expand(opened).unfinished == 4, "three members of each, and the channels go on"
+    expanded = road.fan_out.expand(opened)
+    assert [one.entry for one in expanded.left] == [one.entry for one in opened[4:]], "two pages at once, twice"
+    road.journal.give_back("urgent", expanded.left)
+    assert road.journal.ready("e", "urgent") == 2
+    assert [one.entry for one in road.journal.take_messages("urgent", 500)] == [one.entry for one in opened[4:]]
+
+
+@pytest.mark.parametrize("members", [5, 12, 100])
+def test_whatever_is_left_for_later_everybody_rings_once(road, monkeypatch, members):
+    monkeypatch.setattr("worker.fanout.MEMBERS", members)
+    channels = [f"c{n}" for n in range(4)]
+    for channel in channels:
+        road.member(channel, "leia", *(f"{channel}u{n}" for n in range(7)))
+    road.publish(*(message(id=f"e-{channel}", channel=channel) for channel in channels))
+    road.publish(message(id="named", channel="c0", recipients=[f"c1u{n}" for n in range(7)]))
     sent = road.run()
-    assert Counter(map(user_of, sent)) == {f"{channel}u{n}": 1 for channel in channels for n in range(7)}
+    assert Counter(map(user_of, sent)) == {
+        f"{channel}u{n}": 1 + (channel == "c1") for channel in channels for n in range(7)
+    }
     assert road.journal.backlog() == (0, 0)
+
+
+def test_what_somebody_else_has_meanwhile_is_not_given_back(road):
+    road.member("general", "leia", "han")
+    road.publish(message(id="e1"), message(id="e2"))
+    road.take()
+    first, second = road.journal.take_messages("urgent", 10)
+    road.fan_out.expand([first])
+    road.later()
+    road.journal.give_back("urgent", [first, second])
+    assert [one.entry for one in road.journal.take_messages("urgent", 10)] == [second.entry]
 
 
 class Picky:

@@ -92,7 +92,7 @@ class Journal:
         common = folder.joinpath("common.lua").read_text()
         names = (
             *("open", "take_messages", "expand", "take_batch", "mark", "renew", "finish"),
-            *("postpone", "due", "ready", "abandon", "open_targeted", "clear"),
+            *("postpone", "due", "ready", "abandon", "open_targeted", "clear", "give_back"),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
@@ -115,6 +115,11 @@ class Journal:
         """
         found = self._run("take_messages", lane, limit, self.lease, OCTETS)
         return [Opened(entry.decode(), app.decode(), cursor.decode(), text) for entry, app, cursor, text in found]
+
+    def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
+        """Messages that were taken and not expanded are the first of their lane again, in this order."""
+        if messages:
+            self._run("give_back", lane, *(part for one in messages for part in (one.entry, one.app)))
 
     def expand(
         self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]

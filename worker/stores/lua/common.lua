@@ -48,6 +48,11 @@ local function make_ready(kind, lane, app, id)
   local turns = 'carillon:ready:' .. kind .. ':' .. lane
   if redis.call('RPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
 end
+-- What was taken stands at the head of its line again.
+local function put_back(kind, lane, app, id)
+  local turns = 'carillon:ready:' .. kind .. ':' .. lane
+  if redis.call('LPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
+end
 -- Up to `limit` items of a lane, an equal share of each app that waits.
 local function take(kind, lane, limit)
   local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, {}

@@ -20,9 +20,5 @@ while k <= #items and room > 0 do
   k = k + 1
 end
 bulk('ZADD', DUE, leases)
-local turns = 'carillon:ready:e:' .. lane
-for back = #items, k, -1 do
-  local app = items[back][2]
-  if redis.call('LPUSH', turns .. ':' .. app, items[back][1]) == 1 then redis.call('RPUSH', turns, app) end
-end
+for back = #items, k, -1 do put_back('e', lane, items[back][2], items[back][1]) end
 return found
