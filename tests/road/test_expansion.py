@@ -72,6 +72,22 @@ def test_whatever_is_left_for_later_everybody_rings_once(road, monkeypatch, memb
     assert road.journal.backlog() == (0, 0)
 
 
+def test_who_is_silent_has_the_same_reason_in_a_backlog_and_alone(road, monkeypatch):
+    """The cap leaves out whoever has no reason of their own: that must not hang on how much is read at once."""
+    monkeypatch.setattr("worker.fanout.MEMBERS", 10)
+    road.save_app(member_cap=2)
+    for channel in ("c0", "c1", "c2"):
+        road.member(channel, "leia", "a", "b", "c")
+        road.member(channel, "d", "e", devices=0)
+    road.publish(*(message(id=f"e{n}", channel=f"c{n}") for n in range(3)))
+    road.run()
+    road.publish(message(id="alone", channel="c0"))
+    road.run()
+    said = {name: road.account(name)["page:0"]["skipped"] for name in ("e0", "e1", "e2", "alone")}
+    assert said["alone"] == {"sender": ["leia"], "no_device": ["d", "e"], "over_member_cap": ["c"]}
+    assert set(map(str, said.values())) == {str(said["alone"])}
+
+
 def test_what_somebody_else_has_meanwhile_is_not_given_back(road):
     road.member("general", "leia", "han")
     road.publish(message(id="e1"), message(id="e2"))
