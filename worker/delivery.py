@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core import webhook_answer
-from worker.core.batch import Batch, Lane
+from worker.core.batch import Lane
 from worker.core.breaker import FIRST_PROBE
 from worker.core.model import ACCEPTED, Notification, Provider, Response
 from worker.core.outcome import (
@@ -284,7 +284,7 @@ class Delivery:
             self._devices.doubt(work.batch.provider, work.doubted)
         self._stop_provider(work)
         if retired or Halt(MASS_REFUSAL) in work.outcomes:
-            self._reprieve(work.batch)
+            self._reprieve(work)
         counts: Counter[str] = Counter(map(name, work.outcomes))
         written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
@@ -300,13 +300,17 @@ class Delivery:
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
                 )
 
-    def _reprieve(self, batch: Batch) -> None:
+    def _reprieve(self, work: Work) -> None:
         """What this provider's refusals retired while its fault was coming to light is taken back.
 
         Whoever retires looks after it has, and whoever stops the provider after it did: no retirement falls between the two.
+        A retirement may come late, of answers from before the stop though the provider flows again: by a worker that stood
+        still, or by whoever resumed its batch.
         """
-        stopped = self._insist(lambda: self._breaker.stopped(batch.provider))
-        if stopped is None or stopped.reason != MASS_REFUSAL:
+        batch, late = work.batch, self._now() - work.taken_at >= FIRST_PROBE
+        if not late and self._insist(lambda: self._breaker.stopped(batch.provider)) is None:
+            return
+        if not self._insist(lambda: self._breaker.stopped_lately(batch.provider, MASS_REFUSAL)):
             return
         back = self._devices.reprieve(batch.provider, [*GUARDED, webhook_answer.ALL_GONE])
         if back:

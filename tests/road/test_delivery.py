@@ -159,6 +159,44 @@ def test_what_a_provider_answered_before_it_was_mended_is_forgotten(road):
     assert active(road) == {"leia", *users} - {"u7"}
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_retirement_that_comes_late_is_taken_back_though_the_provider_flows_again(road, late):
+    """Its worker stood still while the others stopped the provider, took back what they had retired, and probed."""
+    users = [f"u{n}" for n in range(90)]
+    road.member("general", "leia", *users)
+    road.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
+    breaker = road.delivery._breaker
+
+    def stand_still():
+        breaker.stop(road.provider.id, "mass_refusal", road.now)
+        breaker.resume(road.provider.id)
+        if late:
+            road.now += 60
+
+    road.apns.before = stand_still
+    breaker.record(road.provider.id, answered=300, refused=0)
+    road.publish(message())
+    road.run()
+    assert active(road) == ({"leia", *users} if late else {"leia", *users} - {"u7"})
+
+
+def test_a_mistake_on_top_of_another_costs_no_device(road):
+    users = [f"u{n}" for n in range(90)]
+    road.member("general", "leia", *users)
+    road.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
+    breaker = road.delivery._breaker
+
+    def stop_twice():
+        breaker.stop(road.provider.id, "TopicDisallowed", road.now)
+        breaker.stop(road.provider.id, "mass_refusal", road.now)
+
+    road.apns.before = stop_twice
+    breaker.record(road.provider.id, answered=300, refused=0)
+    road.publish(message())
+    road.run()
+    assert active(road) == {"leia", *users}
+
+
 def test_many_bad_device_tokens_among_good_ones_stop_nobody_and_retire_nobody(road):
     users = [f"u{n}" for n in range(90)]
     road.member("general", "leia", *users)

@@ -2,6 +2,7 @@
 
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
+carillon:stopped:<provider>:<reason>   there for ten minutes after its answers stopped it, whether or not it flows again
 carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410)
 """
 
@@ -13,6 +14,8 @@ from worker.stores.redis import Redis
 
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
 RECENT: Final = 400
+#: Seconds for which a stop is remembered: outcomes that were decided before it are carried out by then.
+LATELY: Final = 600
 
 
 class Answers(NamedTuple):
@@ -48,9 +51,14 @@ class Breaker:
                 pipe.hset(_key(provider), mapping={"reason": reason, "manual": 1})
             else:
                 pipe.hsetnx(_key(provider), "reason", reason)
+                pipe.set(_lately(provider, reason), 1, ex=LATELY)
             pipe.set(f"carillon:probe:{provider}", 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)
+
+    def stopped_lately(self, provider: int, reason: str) -> bool:
+        """Whether answers stopped it for this in the last ten minutes, be it on top of another reason, be it flowing again."""
+        return bool(self._redis.exists(_lately(provider, reason)))
 
     def resume(self, provider: int) -> bool:
         """Lets the provider flow again, and forgets what it answered before; True when it was stopped."""
@@ -64,3 +72,7 @@ class Breaker:
 
 def _key(provider: int) -> str:
     return f"carillon:breaker:{provider}"
+
+
+def _lately(provider: int, reason: str) -> str:
+    return f"carillon:stopped:{provider}:{reason}"
