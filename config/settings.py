@@ -83,7 +83,7 @@ class Settings(BaseModel):
     fan_out_page: Annotated[int, Field(ge=1, le=50_000)] = 1_000
     #: Jobs in one batch for the sender.
     deliver_batch: Annotated[int, Field(ge=1, le=5_000)] = 500
-    #: Journal entries that may be open before intake waits for delivery to catch up.
+    #: Messages that may be ready to be expanded, or batches to be sent, before intake waits for workers to catch up.
     max_open: Count = 20_000
     #: Days for which a repeated event id is recognised and a message can be looked up.
     message_retention_days: Count = 30

@@ -14,7 +14,7 @@ from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core import webhook_answer
 from worker.core.batch import Lane
-from worker.core.breaker import FIRST_PROBE
+from worker.core.breaker import FIRST_PROBE, parked
 from worker.core.model import ACCEPTED, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
@@ -34,11 +34,12 @@ from worker.core.outcome import (
 from worker.core.webhook import Recipient, recipients
 from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
 from worker.limits import limit
-from worker.stores import redis
+from worker.poison import Poison
+from worker.stores import postgres, redis
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
-from worker.stores.journal import Journal, Parcel
-from worker.stores.ledger import account
+from worker.stores.journal import Journal, Parcel, Unreadable
+from worker.stores.ledger import DeadLetter, account
 from worker.stores.limiter import Limiter
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ class _LeaseRunsOut(Exception):
 
 
 class Delivery:
-    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before.
+    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before, `set_aside` keeps a
+    dead letter.
 
     `webhooks` gives the client for them; it is asked for one when there is something to send.
     """
@@ -103,7 +105,9 @@ class Delivery:
         now: Callable[[], float],
         random: Callable[[], float],
         new_id: Callable[[], str],
+        set_aside: Callable[[DeadLetter], None],
     ) -> None:
+        self._poison = Poison(journal, set_aside)
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
         self._webhooks = webhooks
@@ -112,7 +116,11 @@ class Delivery:
     def deliver(self, lane: Lane) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits."""
         taken_at = self._now()
-        taken = self._journal.take_batch(lane)
+        try:
+            taken = self._journal.take_batch(lane)
+        except Unreadable as batch:
+            self._poison.put_off_unread(batch)
+            return {"failed": 1}
         if taken is None:
             return {}
         work = resumed(*taken, taken_at=taken_at)
@@ -121,6 +129,11 @@ class Delivery:
         except _LeaseRunsOut:
             log.warning("batch left to its lease, an engine took too long", extra={"batch": work.id})
             return {"left": len(work.open())}
+        except (postgres.Unavailable, *redis.Unavailable):
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its job
+            self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
+            return {"failed": len(work.jobs)} if self._poison.put_off(work, fault) else self._carry_out(work)
 
     def _process(self, work: Work) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
@@ -133,10 +146,11 @@ class Delivery:
             self._drop_expired(work)
             self._drop_moved(work)
             if not self._may_flow(work, provider):
-                self._journal.postpone(work.id, FIRST_PROBE * (0.5 + self._random()))
+                self._park(work)
                 return {"parked": len(work.open())}
             limit(work, app, provider, self._limiter)
             self._send(work, provider, work.open())
+            self._hold(work)
             self._guard(work, provider)
         return self._carry_out(work)
 
@@ -159,8 +173,19 @@ class Delivery:
         self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
         work.renewed_at = self._now()
         self._insist(lambda: self._breaker.resume(provider.id))
+        if self._insist(lambda: self._breaker.stopped(provider.id)):  # by a person, meanwhile
+            return False
+        self._insist(lambda: self._journal.wake(provider.id))
         log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
         return True
+
+    def _park(self, work: Work) -> None:
+        """Until the provider flows again. It may do so before the batch is among those that are woken."""
+        provider = work.batch.provider
+        delay = parked(self._journal.halted(provider), self._random())
+        self._journal.halt(work.id, provider, delay)
+        if self._breaker.stopped(provider) is None:
+            self._journal.wake(provider)
 
     def _drop_expired(self, work: Work) -> None:
         now, sendings = self._now(), work.batch.sendings
@@ -230,7 +255,7 @@ class Delivery:
             elif now - work.renewed_at >= RENEW_SECONDS:
                 self._journal.renew(work.id)
                 work.renewed_at = now
-        except redis.Unavailable:
+        except redis.Error:
             log.warning("batch in flight not renewed, redis is away", extra={"batch": work.id})
 
     def _insist(self, write: Callable[[], T]) -> T:
@@ -242,7 +267,7 @@ class Delivery:
         while True:
             try:
                 return write()
-            except redis.Unavailable:
+            except redis.Error:
                 if self._now() > ends:
                     raise
                 log.warning("outcomes not written yet, redis is away")
@@ -254,6 +279,15 @@ class Delivery:
         except RuntimeError:  # our clock is wrong: another token would be refused as well
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
             work.settle(refused, Halt("clock"))
+
+    def _hold(self, work: Work) -> None:
+        held = {
+            job.device: outcome.delay
+            for job, outcome in zip(work.jobs, work.outcomes, strict=True)
+            if isinstance(outcome, Retry) and outcome.holds_device
+        }
+        if held:
+            self._insist(lambda: self._limiter.hold(work.batch.provider, held))
 
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""

@@ -11,6 +11,7 @@ expands it.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from worker.stores import writes
 from worker.stores.badges import Clearing, clearings
 from worker.stores.journal import Journal
 from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
-from worker.stores.postgres import CONNECT_ARGS, Connection
+from worker.stores.postgres import CONNECT_ARGS, SESSION, Connection, options
 from worker.stores.redis import Redis
 from worker.stores.replies import Replies
 from worker.targeted import BEGINNING
@@ -35,6 +36,9 @@ from worker.targeted import BEGINNING
 log = logging.getLogger(__name__)
 
 _LOCK: Final = 0x6361_7268
+#: Seconds after which a leader says that it is there.
+PRESENT: Final = 3.0
+_SESSION: Final = SESSION | {"idle_session_timeout": 15_000}
 #: Entries looked at in one step of the recovery.
 _RECOVERY_PAGE: Final = 1000
 
@@ -59,23 +63,31 @@ class _Stretch:
 
 
 class Leadership:
-    """The one Postgres session whose holder may read the stream."""
+    """The one Postgres session whose holder may read the stream, for as long as it is heard of."""
 
     def __init__(self, postgres_url: str) -> None:
         self._url = postgres_url
         self._db: Connection | None = None
+        self._heard_at = 0.0
 
     def acquire(self) -> Connection | None:
         """The leader's session, or None while another process leads."""
         if self._db is None or self._db.closed or self._db.broken:
             self.resign()
-            db: Connection = psycopg.connect(self._url, autocommit=True, **CONNECT_ARGS)
+            db: Connection = psycopg.connect(self._url, autocommit=True, options=options(_SESSION), **CONNECT_ARGS)
             row = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
             if row is None or not row[0]:
                 db.close()
                 return None
             self._db = db
+            self._heard_at = time.monotonic()
         return self._db
+
+    def hold(self) -> None:
+        """To be called all the time: the server ends a session that is silent for 15 s, so that who froze leads no more."""
+        if self._db is not None and time.monotonic() - self._heard_at > PRESENT:
+            self._db.execute("SELECT 1")
+            self._heard_at = time.monotonic()
 
     def resign(self) -> None:
         if self._db is not None:

@@ -72,6 +72,7 @@ class Leader:
         recovered = intake.recover(db, cursor)
         log.info("leading the intake", extra={"recovered": recovered})
         while not self._stop.is_set():
+            leadership.hold()
             if self._busy():
                 self._stop.wait(0.02)
             else:
@@ -79,5 +80,5 @@ class Leader:
         return 0.0
 
     def _busy(self) -> bool:
-        _, opened = self._runtime.journal.backlog()
-        return opened >= self._runtime.settings.max_open
+        """Whether so much waits for the fleet that more would only lie about. What is parked waits for its time, not for us."""
+        return max(self._runtime.journal.load()) >= self._runtime.settings.max_open

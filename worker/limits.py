@@ -1,5 +1,6 @@
 """The rates of an app, asked of the fleet's buckets before a batch is sent. What is over one waits as a batch of its own."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -10,7 +11,11 @@ from worker.stores.limiter import Granted, Limiter
 
 
 def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter) -> None:
-    """A channel's rate comes first: what it holds back costs no other channel. A device's own comes last."""
+    """A channel's rate comes first: what it holds back costs no other channel. A device's own comes last.
+
+    Before all of them: a device of which APNs said that it gets too many is left alone for as long as that takes.
+    """
+    _held(work, provider, limiter)
     if app.channel_rate is not None:
         _channels(work, app.name, app.channel_rate, limiter)
     if app.provider_rate is not None:
@@ -19,6 +24,19 @@ def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter) ->
         _all(work, "push_rate", app.name, app.push_rate, limiter)
     if app.device_rate is not None:
         _devices(work, app.device_rate, limiter)
+
+
+def _held(work: Work, provider: Provider, limiter: Limiter) -> None:
+    jobs = work.open()
+    left = limiter.held(provider.id, [work.jobs[index].device for index in jobs])
+    for index in jobs:
+        if (seconds := left.get(work.jobs[index].device)) is not None:
+            work.outcomes[index] = Wait("device_held", _whole(seconds))
+
+
+def _whole(seconds: float) -> float:
+    """Rounded up, so that what waits for nearly the same time waits in one batch."""
+    return float(math.ceil(seconds))
 
 
 def _channels(work: Work, app: str, rate: float, limiter: Limiter) -> None:
@@ -45,7 +63,7 @@ def _devices(work: Work, rate: float, limiter: Limiter) -> None:
     wanted = [(f"device:{work.jobs[index].device}", 1, per_minute(rate)) for index in jobs]
     for index, granted in zip(jobs, limiter.take(wanted), strict=True):
         if not granted.allowed:
-            work.outcomes[index] = Wait("device_rate", granted.wait)
+            work.outcomes[index] = Wait("device_rate", _whole(granted.wait))
 
 
 def _hold_back(work: Work, name: str, jobs: Sequence[int], granted: Granted, rate: float) -> None:

@@ -132,6 +132,7 @@ class Runtime:
             now=time.time,
             random=random.random,
             new_id=_new_id,
+            set_aside=self.ledger.set_aside,
         )
 
     @property

@@ -6,6 +6,7 @@ due when its lease is over, and the tick rings for it again.
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -13,9 +14,11 @@ from typing import Any, Final, ParamSpec
 
 import msgspec
 from celery import Task
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from config.celeryconfig import LANES
+from producers.errors import EventError
 from producers.events import FIELD, STREAM, decode
 from worker.app import app
 from worker.core.batch import Lane
@@ -32,6 +35,8 @@ FAN_OUT: Final = 500
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 600
+#: Seconds before events that Redis did not take are offered to it again.
+_BRIEFLY: Final = 0.5
 
 _P = ParamSpec("_P")
 Counts = dict[str, int]
@@ -55,7 +60,11 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
     """Expands the lane's next messages; or, called by a chat server with `events`, publishes these first."""
     runtime = get_runtime()
     if events is not None:
-        return {"published": _publish(runtime, events)}
+        try:
+            return {"published": _publish(runtime, events)}
+        except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
+            time.sleep(_BRIEFLY)
+            raise Reject(type(fault).__name__, requeue=True) from fault
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return {}
@@ -152,9 +161,12 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:
     extra = {"entry": opened.entry, "fault": type(fault).__name__}
     log.error("message cannot be expanded", extra=extra, exc_info=fault)
     if runtime.journal.last_try(opened.entry, tries=TRIES):
-        event = decode(opened.document)
         error = f"expansion failed: {type(fault).__name__}"
-        runtime.ledger.set_aside(DeadLetter(opened.entry, event.app, event.id, error, opened.document))
+        try:
+            id = decode(opened.document).id
+        except EventError:  # of another release, which could read it
+            id = None
+        runtime.ledger.set_aside(DeadLetter(opened.entry, opened.app, id, error, opened.document))
         runtime.journal.abandon(opened.entry)
 
 

@@ -59,7 +59,7 @@ OUTCOMES: dict[str, Outcome] = {
     "NEW_CONNECTION_RETRY": Retry(0.0, "R", new_connection=True),
     "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", new_connection=True, refresh_token=True),
     "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(45.0, "R", new_connection=True),
-    "RETRY_DELAY_THIS_TOKEN": Retry(7.5, "R"),
+    "RETRY_DELAY_THIS_TOKEN": Retry(7.5, "R", holds_device=True),
     "RETRY_BACKOFF": Retry(7.5, "R"),
 }
 
@@ -79,7 +79,7 @@ def test_every_documented_answer_has_the_outcome_of_its_action(row: dict[str, st
         pytest.param(Answer(400, "Unregistered"), Drop("Unregistered", alarm=True), id="a reason under another status"),
         pytest.param(Answer(403, "Surprise"), Drop("Surprise", alarm=True), id="a new 4xx"),
         pytest.param(Answer(302, None), Drop("status_302", alarm=True), id="a redirect"),
-        pytest.param(Answer(429, "Slower"), Retry(7.5, "Slower"), id="a new 429"),
+        pytest.param(Answer(429, "Slower"), Retry(7.5, "Slower", holds_device=True), id="a new 429"),
         pytest.param(Answer(502, None), Retry(7.5, "status_502"), id="a gateway without a body"),
     ],
 )

@@ -119,6 +119,7 @@ class Road:
             now=lambda: self.now,
             random=lambda: 0.5,
             new_id=lambda: secrets.token_hex(8),
+            set_aside=self.ledger.set_aside,
         )
 
     def close(self) -> None:
@@ -195,6 +196,11 @@ class Road:
         due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
         for member, at in due:
             self.redis.zadd("carillon:due", {member: at - seconds})
+        keys: Any = self.redis.keys("carillon:held:*")
+        for key in keys:
+            held: Any = self.redis.zrange(key, 0, -1, withscores=True)
+            for device, at in held:
+                self.redis.zadd(key, {device: at - seconds})
         return self.journal.make_due_ready()
 
     def account(self, event_id: str) -> dict[str, Any]:

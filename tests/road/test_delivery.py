@@ -1,5 +1,6 @@
 """What becomes of the answers: devices retired or kept, jobs tried again, providers stopped, and nothing sent twice."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.intake import Leadership
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
+from worker.stores.postgres import SESSION, Unavailable
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -349,7 +351,93 @@ def test_a_provider_that_a_person_paused_waits_for_a_person(road):
         assert road.run() == []
         road.redis.delete(f"carillon:probe:{road.provider.id}")
         road.later()
-    assert Breaker(road.redis).resume(road.provider.id)
+    assert not Breaker(road.redis).resume(road.provider.id), "it is not for a probe to resume"
+    assert Breaker(road.redis).resume(road.provider.id, by_hand=True)
+    assert len(road.run()) == 1
+
+
+def test_a_pause_that_falls_into_a_probe_holds(road):
+    road.member("general", "leia", "han", "luke")
+    breaker = road.delivery._breaker
+    breaker.stop(road.provider.id, "InvalidProviderToken", road.now)
+    road.redis.delete(f"carillon:probe:{road.provider.id}")
+    road.apns.before = lambda: breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
+    road.publish(message())
+    assert len(road.run()) == 1, "the probe"
+    assert breaker.stopped(road.provider.id).manual
+    breaker.resume(road.provider.id, by_hand=True)
+    road.later()
+    road.deliver()
+    assert sorted(user_of(n) for n in road.apns.sent) == ["han", "luke"]
+
+
+def test_what_waits_for_a_provider_is_no_load_and_goes_as_soon_as_it_flows(road):
+    """However much it is: a company whose key is revoked must not stop the others' messages, nor keep workers busy."""
+    road.member("general", "leia", "han")
+    breaker, waiting = road.delivery._breaker, 300
+    breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
+    for n in range(waiting):
+        road.publish(message(id=f"e{n}"))
+        road.run()
+    assert road.journal.load() == (0, 0)
+    assert road.journal.halted(road.provider.id) == waiting
+    due = sorted(at - road.redis.time()[0] for _, at in road.redis.zrange("carillon:due", 0, -1, withscores=True))
+    assert due[-1] > 12, "the more wait, the more rarely each looks"
+    breaker.resume(road.provider.id, by_hand=True)
+    road.journal.wake(road.provider.id)
+    assert road.journal.make_due_ready() == waiting
+    assert road.journal.halted(road.provider.id) == 0
+    assert len(road.run()) == waiting
+
+
+def test_waking_leaves_alone_what_is_in_work_by_now(road):
+    road.member("general", "leia", "han")
+    road.delivery._breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
+    road.publish(message())
+    road.run()
+    road.later()
+    taken = road.journal.take_batch("urgent")
+    assert taken is not None
+    road.journal.wake(road.provider.id)
+    assert road.journal.make_due_ready() == 0
+
+
+def test_a_provider_that_flows_before_a_batch_is_parked_wakes_it_all_the_same(road, monkeypatch):
+    road.member("general", "leia", "han")
+    breaker, halt = road.delivery._breaker, road.journal.halt
+    breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
+
+    def resumed_just_before(*arguments):
+        breaker.resume(road.provider.id, by_hand=True)
+        road.journal.wake(road.provider.id)
+        halt(*arguments)
+
+    monkeypatch.setattr(road.journal, "halt", resumed_just_before)
+    road.publish(message())
+    assert road.run() == []
+    assert road.journal.make_due_ready() == 1
+
+
+def test_a_device_that_gets_too_many_is_left_alone_and_its_neighbours_are_not(road):
+    road.member("general", "leia", "han", "luke")
+    road.apns.answers[token("han")] = [Answer(429, "TooManyRequests"), Answer(200)]
+    road.publish(message(id="e1"))
+    road.run()
+    road.publish(message(id="e2"))
+    assert [user_of(n) for n in road.run()] == ["luke"]
+    assert road.journal.counts("demo")["limited.device_held"] == 1
+    road.later()
+    road.deliver()
+    assert Counter(user_of(n) for n in road.apns.sent) == {"han": 3, "luke": 2}
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_a_provider_that_is_asked_to_slow_down_holds_no_device(road):
+    road.member("general", "leia", "han")
+    road.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable"), Answer(200)]
+    road.publish(message(id="e1"))
+    road.run()
+    road.publish(message(id="e2"))
     assert len(road.run()) == 1
 
 
@@ -413,6 +501,35 @@ def test_one_process_leads_at_a_time_and_another_takes_over(road, postgres_url):
     road.leadership.resign()
     assert other.acquire() is not None
     other.resign()
+
+
+def test_a_leader_of_which_nothing_is_heard_leads_no_more(road, postgres_url, monkeypatch):
+    """Its host is gone, or it froze: its session would keep the lock for hours."""
+    monkeypatch.setattr("worker.intake._SESSION", SESSION | {"idle_session_timeout": 500})
+    silent, other = Leadership(postgres_url), Leadership(postgres_url)
+    assert silent.acquire() is not None
+    ends = time.monotonic() + 10
+    while other.acquire() is None and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert other.acquire() is not None
+    monkeypatch.setattr("worker.intake.PRESENT", 0.0)
+    with pytest.raises(Unavailable):
+        silent.hold()
+    silent.resign()
+    other.resign()
+
+
+def test_a_leader_with_nothing_to_do_goes_on_leading(road, postgres_url, monkeypatch):
+    monkeypatch.setattr("worker.intake._SESSION", SESSION | {"idle_session_timeout": 500})
+    monkeypatch.setattr("worker.intake.PRESENT", 0.1)
+    leader, other = Leadership(postgres_url), Leadership(postgres_url)
+    assert leader.acquire() is not None
+    ends = time.monotonic() + 1.0
+    while time.monotonic() < ends:
+        leader.hold()
+        time.sleep(0.05)
+    assert other.acquire() is None
+    leader.resign()
 
 
 def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_has_it_now(road):

@@ -19,13 +19,24 @@ print("went on")
 """
 
 
-def ring(redis_url: str) -> subprocess.CompletedProcess[str]:
+PUBLISH = """
+from celery.exceptions import Reject
+from worker.tasks import fan_out
+event = {"v": 1, "type": "user.muted", "id": "e1", "app": "demo", "at": "2026-11-21T20:00:00Z", "user": "leia", "target": "han"}
+try:
+    print(fan_out(events=[event]))
+except Reject as reject:
+    print("back to its queue" if reject.requeue else "lost")
+"""
+
+
+def ring(redis_url: str, script: str = RING) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "CARILLON_REDIS_URL": redis_url,
         "CARILLON_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     return subprocess.run(
-        [sys.executable, "-c", RING], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -50,6 +61,18 @@ def test_whoever_rings_goes_on_while_redis_is_away(redis_url, fault):
             redis.config_set("maxmemory", 0)
     assert rung.stdout == "went on\n", rung.stderr
     assert rung.stderr.count("doorbells lost") == 2
+
+
+def test_a_chat_server_s_task_goes_back_to_its_queue_while_redis_takes_nothing(redis_url):
+    """Its events are nowhere else: done with, they would be lost."""
+    try:
+        assert ring(out_of_memory(redis_url), PUBLISH).stdout == "back to its queue\n"
+    finally:
+        with connect(redis_url) as redis:
+            redis.config_set("maxmemory", 0)
+    assert ring(redis_url, PUBLISH).stdout == "{'published': 1}\n"
+    with connect(redis_url) as redis:
+        assert redis.xlen("carillon:events") == 1
 
 
 def test_each_five_hundred_messages_and_each_batch_has_its_doorbell(redis_url):

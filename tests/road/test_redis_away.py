@@ -22,16 +22,28 @@ def full_for(road: Road, seconds: float) -> Callable[[], None]:
     return fill
 
 
+def replica_for(road: Road, seconds: float) -> Callable[[], None]:
+    """Likewise Redis is a replica, as in a failover: it answers, and takes nothing."""
+
+    def fail_over() -> None:
+        road.apns.before = lambda: None
+        road.redis.replicaof("127.0.0.1", "1")
+        threading.Timer(seconds, road.redis.replicaof, ("NO", "ONE")).start()
+
+    return fail_over
+
+
 def sent(road: Road) -> list[str]:
     return sorted(user_of(notification) for notification in road.apns.sent)
 
 
-def test_what_was_answered_while_redis_was_full_is_sent_once(road):
+@pytest.mark.parametrize("away_for", [full_for, replica_for])
+def test_what_was_answered_while_redis_took_nothing_is_sent_once(road, away_for):
     road.member("general", *USERS)
     road.publish(message(id="e1"))
     road.take()
     road.expand()
-    road.apns.before = full_for(road, 0.5)
+    road.apns.before = away_for(road, 0.5)
     assert road.deliver() == [{"accepted": 2}]
     road.later()
     road.run()

@@ -62,6 +62,7 @@ def resume(name: Annotated[str, typer.Argument(help="The provider.")], app: App,
     """Let a provider flow again, whoever stopped it. What waited goes out within seconds."""
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        was_stopped = Breaker(runtime.redis).resume(chosen.id)
+        was_stopped = Breaker(runtime.redis).resume(chosen.id, by_hand=True)
+        runtime.journal.wake(chosen.id)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

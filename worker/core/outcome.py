@@ -43,6 +43,8 @@ class Retry:
     refresh_token: bool = False
     #: False: the try did not reach APNs, so it counts against the expiry alone.
     spends_attempt: bool = True
+    #: It is the device that gets too many: what else is for it waits as well.
+    holds_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,4 +210,5 @@ def _provider_or_retry(
         case Action.KEEP_JWT_DELAY_RECYCLE_CONNECTION:
             return Retry(max(backoff(attempt, jitter=jitter, base=60.0), least), reason, new_connection=True)
         case _:
-            return Retry(max(backoff(attempt, jitter=jitter), least), reason)
+            device = action is Action.RETRY_DELAY_THIS_TOKEN
+            return Retry(max(backoff(attempt, jitter=jitter), least), reason, holds_device=device)

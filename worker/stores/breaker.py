@@ -28,7 +28,9 @@ class Answers(NamedTuple):
 class Breaker:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._answers = redis.register_script(files("worker.stores").joinpath("lua", "answers.lua").read_text())
+        folder = files("worker.stores").joinpath("lua")
+        self._answers = redis.register_script(folder.joinpath("answers.lua").read_text())
+        self._resume = redis.register_script(folder.joinpath("resume.lua").read_text())
 
     def stopped(self, provider: int) -> Stopped | None:
         found: Any = self._redis.hgetall(_key(provider))
@@ -60,10 +62,12 @@ class Breaker:
         """Whether answers stopped it for this in the last ten minutes, be it on top of another reason, be it flowing again."""
         return bool(self._redis.exists(_lately(provider, reason)))
 
-    def resume(self, provider: int) -> bool:
-        """Lets the provider flow again, and forgets what it answered before; True when it was stopped."""
-        self._redis.delete(f"carillon:answers:{provider}", f"carillon:probe:{provider}")
-        return bool(self._redis.delete(_key(provider)))
+    def resume(self, provider: int, *, by_hand: bool = False) -> bool:
+        """Lets the provider flow again, and forgets what it answered before; True when it was stopped.
+
+        What a person stopped stays stopped, unless it is a person who resumes it.
+        """
+        return bool(self._resume(args=[provider, int(by_hand)]))
 
     def record(self, provider: int, *, answered: int, refused: int, gone: int = 0) -> Answers:
         """Adds a batch's answers; returns the recent ones with them."""

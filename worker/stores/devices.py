@@ -14,8 +14,8 @@ from worker.stores.postgres import Connection, Pool, transaction
 OUR_OWN: Final = ("over_device_cap", "stale")
 #: How long a device keeps its owner although most devices of its provider get a 410.
 DOUBT: Final = "1 day"
-#: How long before a provider is found to be at fault its fault can have begun.
-REPRIEVE: Final = "10 minutes"
+#: How long before a provider is found to be at fault its fault can have begun: one that sends a few pushes an hour is found late.
+REPRIEVE: Final = "7 days"
 #: Devices restored in one transaction.
 _BITE: Final = 5_000
 
@@ -153,7 +153,7 @@ class Devices:
             after = rows[-1][0]
 
     def reprieve(self, provider: int, reasons: Collection[str]) -> int:
-        """Undoes what this provider's refusals for these reasons retired in the last minutes; returns how many devices."""
+        """Undoes what this provider's refusals for these reasons retired in the last days; returns how many devices."""
         with self._pool.connection() as db:
             rows = db.execute(f"SELECT now() - interval '{REPRIEVE}'".encode()).fetchall()
         [(since,)] = rows

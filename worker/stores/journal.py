@@ -8,12 +8,13 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:expanding   hash   entry -> app, cursor of the page to expand next
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, failures
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
     carillon:badge:<app> hash   device -> badge number
     carillon:cleared:<app> hash device -> entry that cleared its badge last, and under '' the latest of them
+    carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
     carillon:parked      set    entries scheduled for later: open, but no load
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
     carillon:accounts    list   what the ledger has still to take down
@@ -24,7 +25,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
-from producers.events import STREAM
+from producers.events import FIELD, STREAM
 from worker.core import batch as batches
 from worker.core.batch import Batch, Lane
 from worker.stores.redis import Redis
@@ -81,6 +82,14 @@ class Taken(NamedTuple):
     outcomes: bytes
 
 
+class Unreadable(Exception):
+    """A batch was taken and is none that this release can read."""
+
+    def __init__(self, id: str, document: bytes, fault: Exception) -> None:
+        super().__init__(str(fault))
+        self.id, self.document = id, document
+
+
 class Journal:
     """Redis' side of the road."""
 
@@ -92,7 +101,19 @@ class Journal:
         common = folder.joinpath("common.lua").read_text()
         names = (
             *("open", "take_messages", "expand", "take_batch", "mark", "renew", "finish"),
-            *("postpone", "due", "ready", "abandon", "open_targeted", "clear", "give_back"),
+            *(
+                "postpone",
+                "due",
+                "ready",
+                "abandon",
+                "open_targeted",
+                "clear",
+                "give_back",
+                "load",
+                "halt",
+                "wake",
+                "fail",
+            ),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
@@ -130,12 +151,16 @@ class Journal:
         return {entry.decode() for entry in stale}
 
     def take_batch(self, lane: Lane) -> Taken | None:
-        """The next batch of the lane, leased to this worker; None when none waits."""
+        """The next batch of the lane, leased to this worker; None when none waits. Raises `Unreadable`."""
         taken = self._run("take_batch", lane, self.lease)
         if not taken:
             return None
         id, document, badges, outcomes = taken
-        return Taken(id.decode(), batches.decode(document), [int(n) for n in badges.split(b",") if n], outcomes)
+        try:
+            batch = batches.decode(document)
+        except ValueError as fault:
+            raise Unreadable(id.decode(), document, fault) from None
+        return Taken(id.decode(), batch, [int(n) for n in badges.split(b",") if n], outcomes)
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
@@ -148,6 +173,15 @@ class Journal:
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
         """The batch is done but for what is tried later."""
         self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts)
+
+    def failed(self, batch: str) -> int:
+        """Counts a failed try of a batch; returns how many there were."""
+        return int(self._run("fail", batch))
+
+    def document(self, entry: str) -> bytes:
+        """What was published as this entry; empty when it has left the stream."""
+        found: Any = self._redis.xrange(STREAM, entry, entry)
+        return found[0][1].get(FIELD.encode(), b"") if found else b""
 
     def last_try(self, entry: str, *, tries: int) -> bool:
         """Counts a failed expansion; True when it was the last one of those allowed."""
@@ -169,6 +203,19 @@ class Journal:
         """Hands the batch back, to be taken after `delay` seconds."""
         self._run("postpone", batch, delay)
 
+    def halted(self, provider: int) -> int:
+        """Batches that wait for this provider."""
+        return int(self._redis.zcard(f"carillon:halted:{provider}"))
+
+    def halt(self, batch: str, provider: int, delay: float) -> None:
+        """Hands back a batch whose provider is stopped, to be taken when it flows again, or after `delay` seconds."""
+        self._run("halt", batch, provider, delay)
+
+    def wake(self, provider: int, limit: int = 1000) -> None:
+        """Takes up what waits for this provider: it flows again."""
+        while self._run("wake", provider, limit) == limit:
+            pass
+
     def make_due_ready(self, limit: int = 1000) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many."""
         return int(self._run("due", limit, self.lease))
@@ -176,6 +223,11 @@ class Journal:
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
         return int(self._run("ready", kind, lane))
+
+    def load(self) -> tuple[int, int]:
+        """Messages, and batches, that wait to be taken, of both lanes."""
+        messages, batches = self._run("load")
+        return int(messages), int(batches)
 
     def missing(self, entries: Sequence[str]) -> list[str]:
         """Those of the entries that were never opened."""

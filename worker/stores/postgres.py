@@ -1,9 +1,9 @@
 """The pool of Postgres connections that a process shares. Owns no SQL of the road."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -13,14 +13,30 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 #: What stands for "Postgres is away or busy; the same call may work later".
 Unavailable = psycopg.OperationalError
 
-#: A dead peer is noticed within about 10 s; a statement that hangs is ended.
+#: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
 }
+#: The same the other way round: what a host that is gone held, locks above all, is free again within seconds.
+SESSION: Final = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 15_000,
+}
+#: Of sessions of the pool: a statement that hangs is ended, and one that waits for a lock well before a lease runs out.
+_POOLED: Final = {"statement_timeout": 20_000, "lock_timeout": 4_000, "random_page_cost": 1.1}
+
+
+def options(settings: Mapping[str, float]) -> str:
+    """Settings of a session as libpq takes them."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 class Pool(ConnectionPool[Connection]):
@@ -58,7 +74,7 @@ def open_pool(url: str, *, size: int) -> Pool:
         timeout=5,
         # Attempts to reconnect come ever more rarely until this many seconds have passed; the next caller then begins anew.
         reconnect_timeout=2,
-        kwargs={**CONNECT_ARGS, "autocommit": True, "options": "-c statement_timeout=20000 -c random_page_cost=1.1"},
+        kwargs={**CONNECT_ARGS, "autocommit": True, "options": options(SESSION | _POOLED)},
         open=True,
         connection_class=Connection,
     )

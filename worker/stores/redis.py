@@ -5,9 +5,16 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 Redis = redis.Redis
+Error = redis.RedisError
 
-#: What stands for "Redis is away or busy; the same call may work later".
-Unavailable = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.OutOfMemoryError)
+#: What stands for "Redis is away or busy; the same call may work later". A replica is read-only until it is the primary.
+Unavailable = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.BusyLoadingError,
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+)
 
 
 def connect(url: str) -> Redis:

@@ -53,6 +53,12 @@ local function put_back(kind, lane, app, id)
   local turns = 'carillon:ready:' .. kind .. ':' .. lane
   if redis.call('LPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
 end
+-- How many items of a lane wait to be taken.
+local function waiting(kind, lane)
+  local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, 0
+  for _, app in ipairs(redis.call('LRANGE', turns, 0, -1)) do found = found + redis.call('LLEN', turns .. ':' .. app) end
+  return found
+end
 -- Up to `limit` items of a lane, an equal share of each app that waits.
 local function take(kind, lane, limit)
   local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, {}

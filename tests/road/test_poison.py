@@ -1,0 +1,109 @@
+"""A bug of ours that a job meets on its way to APNs: the job is set aside, its neighbours in the batch ring."""
+
+import pytest
+
+from producers import events as ev
+from tests.road.harness import message, token, user_of
+from worker.core.model import Notification
+from worker.delivery import Delivery
+from worker.poison import PARTS, READINGS, TRIES
+
+
+@pytest.fixture
+def broken(road, monkeypatch):
+    """Whoever has a token from `poisoned` cannot be sent to, nor can who is in a batch with them."""
+    poisoned: set[str] = set()
+    send = road.apns.send
+
+    def fail(provider, notifications: list[Notification], **how):
+        if any(n.token in poisoned for n in notifications):
+            raise KeyError("what nobody thought of")
+        return send(provider, notifications, **how)
+
+    monkeypatch.setattr(road.apns, "send", fail)
+    return poisoned
+
+
+def tries(road) -> int:
+    """Everything that becomes due is tried, until nothing is left."""
+    n = 0
+    while road.redis.exists("carillon:due"):
+        road.later()
+        n += len(road.deliver())
+    return n
+
+
+def test_one_job_is_set_aside_and_its_neighbours_ring(road, broken):
+    users = [f"u{n:02}" for n in range(30)]
+    road.member("general", "leia", *users)
+    broken.add(token("u17"))
+    road.publish(message(id="e1"), message(id="e2", recipients=["u01", "u02"]))
+    road.run()
+    assert tries(road) < 3 * TRIES + 3 * PARTS
+    rung = sorted(user_of(n) for n in road.apns.sent)
+    assert rung == sorted([*users, "u01", "u02"][:17] + [*users, "u01", "u02"][18:])
+    [letter] = [stored.letter for stored in road.ledger.dead_letters()]
+    assert (letter.app, letter.event_id) == ("demo", "e1")
+    assert "KeyError" in letter.error
+    assert ev.decode(letter.document).id == "e1"
+    assert road.journal.backlog() == (0, 0)
+    assert road.journal.counts("demo")["dropped.delivery_failed"] == 1
+
+
+def test_a_fault_that_passes_costs_nobody_anything(road, broken):
+    road.member("general", "leia", "han", "luke")
+    broken.add(token("han"))
+    road.publish(message())
+    road.run()
+    assert road.deliver() == [], "not at once"
+    broken.clear()
+    tries(road)
+    assert sorted(user_of(n) for n in road.apns.sent) == ["han", "luke"]
+    assert road.ledger.dead_letters() == []
+
+
+def test_what_apns_has_accepted_before_the_fault_is_not_sent_again(road, monkeypatch):
+    road.member("general", "leia", "han")
+    road.publish(message())
+    carry_out, faults = Delivery._carry_out, iter([True, False])
+
+    def fail_once(self, work):
+        if next(faults, False):
+            raise KeyError("what nobody thought of")
+        return carry_out(self, work)
+
+    monkeypatch.setattr(Delivery, "_carry_out", fail_once)
+    road.run()
+    tries(road)
+    assert [user_of(n) for n in road.apns.sent] == ["han"]
+    assert road.journal.counts("demo")["accepted"] == 1
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_a_batch_that_nobody_can_read_is_set_aside_in_the_end(road):
+    road.member("general", "leia", "han")
+    road.publish(message())
+    road.take()
+    road.expand()
+    [key] = road.redis.keys("carillon:batch:*")
+    road.redis.hset(key, "doc", b'["of tomorrow"]')
+    road.deliver()
+    assert tries(road) == READINGS - 1
+    [letter] = [stored.letter for stored in road.ledger.dead_letters()]
+    assert letter.document == b'["of tomorrow"]'
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_a_batch_of_another_release_waits_for_one_that_can_read_it(road):
+    road.member("general", "leia", "han")
+    road.publish(message())
+    road.take()
+    road.expand()
+    [key] = road.redis.keys("carillon:batch:*")
+    readable = road.redis.hget(key, "doc")
+    road.redis.hset(key, "doc", b'["of tomorrow"]')
+    road.deliver()
+    road.redis.hset(key, "doc", readable)
+    tries(road)
+    assert [user_of(n) for n in road.apns.sent] == ["han"]
+    assert road.ledger.dead_letters() == []
