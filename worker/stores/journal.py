@@ -8,7 +8,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:expanding   hash   entry -> app, cursor of the page to expand next
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, failures
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, failures, leased
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
@@ -216,9 +216,18 @@ class Journal:
         while self._run("wake", provider, limit) == limit:
             pass
 
-    def make_due_ready(self, limit: int = 1000) -> int:
-        """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many."""
-        return int(self._run("due", limit, self.lease))
+    def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
+        """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.
+
+        In bites of `limit`, so that Redis is never busy for long, and at most so many of them.
+        """
+        ready, gap = 0, b""
+        for _ in range(rounds):
+            made, due, gap = self._run("due", limit, self.lease, gap)
+            ready += int(made)
+            if due < limit:
+                break
+        return ready
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""

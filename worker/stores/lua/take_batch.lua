@@ -37,11 +37,8 @@ while true do
   local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes')
   if batch[1] then
     redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
-    local badges = batch[2]
-    if not badges then
-      badges = table.concat(numbers(batch[4], batch[3]), ',')
-      redis.call('HSET', key, 'badges', badges)
-    end
+    local badges = batch[2] or table.concat(numbers(batch[4], batch[3]), ',')
+    redis.call('HSET', key, 'badges', badges, 'leased', 1)
     return {id, batch[1], badges, batch[5] or ''}
   end
 end
