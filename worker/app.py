@@ -10,6 +10,7 @@ from config.settings import get_settings
 from worker.embedded import attach
 from worker.leader import Leader
 from worker.runtime import close_runtime, get_runtime
+from worker.ticker import Ticker
 
 
 def _configuration() -> dict[str, Any]:
@@ -21,7 +22,8 @@ def _configuration() -> dict[str, Any]:
 app = Celery("carillon", set_as_current=False, include=["worker.tasks"])
 app.add_defaults(_configuration)
 
-_leader: Leader | None = None
+#: The threads that run beside the tasks.
+_beside: list[Leader | Ticker] = []
 
 
 @signals.setup_logging.connect
@@ -30,24 +32,24 @@ def _logs(**_: object) -> None:
 
 
 @signals.worker_ready.connect
-def _start_leader(**_: object) -> None:
-    global _leader  # noqa: PLW0603 one worker a process, and Celery's signals carry no state
-    from worker.tasks import ring_fan_out  # noqa: PLC0415 the tasks need the app to register with
+def _start_beside(**_: object) -> None:
+    from worker.tasks import ring_fan_out, tick  # noqa: PLC0415 the tasks need the app to register with
 
     runtime = get_runtime()
-    _leader = Leader(runtime, ring_fan_out)
-    _leader.start()
+    _beside.extend((Leader(runtime, ring_fan_out), Ticker(runtime, tick)))
+    for thread in _beside:
+        thread.start()
 
 
 @signals.worker_shutting_down.connect
-def stop_leader(**_: object) -> None:
+def stop_beside(**_: object) -> None:
     """Intake takes nothing more in this process; another one may lead."""
-    if _leader is not None:
-        _leader.stop()
+    for thread in _beside:
+        thread.stop()
 
 
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
-    if _leader is not None:
-        _leader.join()
+    for thread in _beside:
+        thread.join()
     close_runtime()

@@ -21,7 +21,7 @@ from celery.bootsteps import CLOSE, TERMINATE
 from celery.utils.nodenames import host_format
 
 from config.settings import get_settings
-from worker.app import app, stop_leader
+from worker.app import app, stop_beside
 from worker.delivery import INSIST_SECONDS
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
@@ -144,22 +144,35 @@ def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> Non
         if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS and not hearing.asked_to_stop:
             log.error("the consumer takes nothing though doorbells wait, the process begins again")
             _begin_again(hearing)
+    _leave_in_time(get_settings().shutdown_timeout)
+
+
+def _leave_in_time(seconds: float) -> None:
+    """Celery waits for its threads without end, and a thread may wait long: for an engine that is away, say."""
+    time.sleep(seconds)
+    log.warning("time is up: what is still in work is resumed by another worker when its lease is over")
+    _flush()
+    os._exit(0)
 
 
 def _waiting(queues: Collection[str]) -> bool:
     try:
         return any(get_runtime().queued(queue) for queue in queues)
-    except redis.Unavailable:
+    except redis.Error:
         return False
 
 
 def _begin_again(hearing: _Hearing) -> None:
     """This process, from its beginning: what runs may end, connections are closed, the pid stays."""
-    stop_leader()
+    stop_beside()
     ends = time.monotonic() + PATIENCE
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
     close_runtime()
+    _flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
+
+
+def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us

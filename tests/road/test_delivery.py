@@ -376,9 +376,11 @@ def test_what_waits_for_a_provider_is_no_load_and_goes_as_soon_as_it_flows(road)
     road.member("general", "leia", "han")
     breaker, waiting = road.delivery._breaker, 300
     breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
-    for n in range(waiting):
-        road.publish(message(id=f"e{n}"))
-        road.run()
+    road.publish(*(message(id=f"e{n}") for n in range(waiting)))
+    road.take()
+    while opened := road.journal.take_messages("urgent", 1):
+        road.fan_out.expand(opened)
+    road.deliver()
     assert road.journal.load() == (0, 0)
     assert road.journal.halted(road.provider.id) == waiting
     due = sorted(at - road.redis.time()[0] for _, at in road.redis.zrange("carillon:due", 0, -1, withscores=True))

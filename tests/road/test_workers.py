@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -80,14 +81,35 @@ def test_order_holds_under_load_with_several_workers(fleet):
     assert accepted(fleet) == {token(f"u{n}"): 1 for n in range(triples)}
 
 
-def test_a_retry_comes_back_through_the_tick(fleet):
+@pytest.mark.parametrize("beat", [True, False])
+def test_a_retry_comes_back_through_the_tick_and_where_beat_is_away_without_it(fleet, beat):
     fleet.simulator.set_script(Script(rules=(Rule(token=token("han"), count=1, answer=Answer("Shutdown")),)))
     fleet.start("worker")
-    fleet.start("beat")
+    if beat:
+        fleet.start("beat")
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1"))
     wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled())
     assert [entry.status for entry in fleet.simulator.refused] == [503]
+
+
+def test_sigterm_is_obeyed_in_time_though_a_thread_hangs_and_its_work_goes_on_elsewhere(
+    postgres_url, redis_url, tmp_path
+):
+    bounds = {"CARILLON_SHUTDOWN_TIMEOUT": "1", "CARILLON_LEASE_SECONDS": "4", "CARILLON_APNS_TIMEOUT": "60"}
+    with Fleet(postgres_url, redis_url, tmp_path, **bounds) as fleet:
+        fleet.simulator.set_script(Script(rules=(Rule(count=1, latency=60.0),)))
+        worker = fleet.start("worker")
+        populate(fleet, "general", ["leia", "han"])
+        fleet.publisher.publish(new_message("e1"))
+        wait_until(lambda: fleet.redis.zcard("carillon:due") == 1)
+        began = time.monotonic()
+        assert fleet.stop(worker) == 0
+        assert time.monotonic() - began < 15, "sixty seconds without the bound"
+        assert "time is up" in fleet.output()
+        fleet.start("worker")
+        wait_until(fleet.settled)
+        assert set(accepted(fleet)) == {token("han")}
 
 
 def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fleet):

@@ -229,6 +229,10 @@ class Journal:
                 break
         return ready
 
+    def unwatched(self) -> bool:
+        """Whether nobody has made ready for three seconds what is due. Who is told so does it; nobody else is told meanwhile."""
+        return bool(self._redis.set("carillon:watched", 1, nx=True, px=3000))
+
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
         return int(self._run("ready", kind, lane))

@@ -5,6 +5,7 @@
 local t = now()
 local asked = tonumber(redis.call('GET', 'carillon:asked') or t)
 redis.call('SET', 'carillon:asked', string.format('%.3f', t))
+redis.call('SET', 'carillon:watched', 1, 'PX', 3000)
 local gap = tonumber(ARGV[3]) or t - asked
 local due, readied = redis.call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, ARGV[1]), 0
 for _, member in ipairs(due) do

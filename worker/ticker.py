@@ -1,0 +1,43 @@
+"""The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from worker.runtime import Runtime
+from worker.stores import redis
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+PAUSE: Final = 1.0
+
+
+class Ticker:
+    """`tick` does what the task of that name does, and is asked for by one process of the fleet at a time."""
+
+    def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:
+        self._runtime, self._tick = runtime, tick
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="carillon-ticker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout: float = 10.0) -> None:
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.wait(PAUSE):
+            try:
+                if self._runtime.journal.unwatched():
+                    self._tick()
+            except redis.Unavailable:
+                continue
+            except Exception:  # whatever it is, the next tick may be better
+                log.exception("tick failed")
