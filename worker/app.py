@@ -50,6 +50,7 @@ def stop_beside(**_: object) -> None:
 
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
+    stop_beside()
     for thread in _beside:
         thread.join()
     close_runtime()

@@ -8,7 +8,6 @@ same pid: what it held is leased in Redis, and the tick rings for it again. Whoe
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,7 +17,9 @@ from typing import Any, Final
 import psutil
 from celery import signals
 from celery.bootsteps import CLOSE, TERMINATE
+from celery.platforms import EX_OK
 from celery.utils.nodenames import host_format
+from celery.worker import state as celery_state
 
 from config.settings import get_settings
 from worker.app import app, stop_beside
@@ -43,7 +44,7 @@ class _Hearing:
     """What the consumer has taken, as Celery's signals tell."""
 
     def __init__(self) -> None:
-        self.asked_to_stop = False
+        self.asked_to_stop = threading.Event()
         #: Stopped by ourselves, to begin anew with the memory that a process begins with.
         self.recycled = False
         self.active = 0
@@ -65,7 +66,7 @@ class _Hearing:
     def gave_up(self) -> bool:
         """Celery is taking its worker down though nobody asked it to."""
         state = None if self._blueprint is None else self._blueprint.state
-        return state in (CLOSE, TERMINATE) and not self.asked_to_stop
+        return state in (CLOSE, TERMINATE) and not self.asked_to_stop.is_set()
 
     def _ready(self, sender: Any, **_: object) -> None:
         _spare_the_collector()
@@ -84,7 +85,7 @@ class _Hearing:
             self.active -= 1
 
     def _stopping(self, **_: object) -> None:
-        self.asked_to_stop = True
+        self.asked_to_stop.set()
 
 
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
@@ -108,11 +109,11 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
         ).start()
     except Exception:  # whatever Celery died of, the answer is the same
         log.exception("the consumer failed")
-    if hearing.recycled:
-        _begin_again(hearing)
-    if not hearing.asked_to_stop:
+    if hearing.asked_to_stop.is_set():
+        return
+    if not hearing.recycled:
         log.error("the consumer gave up, the process begins again")
-        _begin_again(hearing)
+    _begin_again(hearing)
 
 
 def _spare_the_collector() -> None:
@@ -124,16 +125,18 @@ def _spare_the_collector() -> None:
 def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
     waiting_since: float | None = None
     limit, process = get_settings().worker_memory, psutil.Process()
-    while not hearing.asked_to_stop:
-        time.sleep(PAUSE)
+    while not hearing.asked_to_stop.wait(PAUSE):
         now = time.monotonic()
+        if hearing.recycled:
+            continue
         if hearing.ready and process.memory_info().rss > limit * 1_000_000:
             log.warning(
                 "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
             )
             hearing.recycled = True
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
+            # What SIGTERM would set; but a signal of ours and one of somebody who means it could not be told apart.
+            celery_state.should_stop = EX_OK
+            continue
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
@@ -141,7 +144,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> Non
             waiting_since = None
             continue
         waiting_since = waiting_since or now
-        if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS and not hearing.asked_to_stop:
+        if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS:
             log.error("the consumer takes nothing though doorbells wait, the process begins again")
             _begin_again(hearing)
     _leave_in_time(get_settings().shutdown_timeout)
@@ -152,7 +155,7 @@ def _leave_in_time(seconds: float) -> None:
     time.sleep(seconds)
     log.warning("time is up: what is still in work is resumed by another worker when its lease is over")
     _flush()
-    os._exit(0)
+    os._exit(EX_OK)
 
 
 def _waiting(queues: Collection[str]) -> bool:
@@ -170,6 +173,8 @@ def _begin_again(hearing: _Hearing) -> None:
         time.sleep(0.05)
     close_runtime()
     _flush()
+    if hearing.asked_to_stop.is_set():
+        os._exit(EX_OK)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
 
 
