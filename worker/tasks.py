@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FAN_OUT: Final = 500
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
-_PRUNE_SECONDS: Final = 600
+_PRUNE_SECONDS: Final = 60
 #: Seconds before events that Redis did not take are offered to it again.
 _BRIEFLY: Final = 0.5
 

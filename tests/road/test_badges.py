@@ -131,6 +131,24 @@ def test_P5_a_message_from_before_a_clearing_is_not_counted_however_late_it_is_d
     assert {badge_of(n) for n in two.apns.sent} == {0, 1}
 
 
+def test_a_clearing_that_is_told_twice_for_want_of_an_answer_is_open_both_times(two):
+    two.publish(message(id="e1"))
+    two.run()
+    two.publish(cleared())
+    twice: list[set[str]] = []
+    once = two.journal.clear_badges
+
+    def clear(what):
+        twice.extend((once(what), once(what)))
+        return twice[-1]
+
+    two.journal.clear_badges = clear
+    assert [badge_of(n) for n in two.run()] == [0, 0]
+    assert twice[0] == twice[1] != set()
+    [entry] = twice[0]
+    assert once([Cleared(entry, "demo", [1, 2])]) == set(), "what is done stays done"
+
+
 def test_a_clearing_that_a_dead_leader_left_is_made_up_for_once(two):
     two.publish(message(id="e1"))
     two.run()

@@ -201,10 +201,17 @@ def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(road:
     assert road.upkeep.prune(30, bite=4)["forgotten"] == 0
     sql(road, "UPDATE carillon.devices SET changed_at = now() - interval '31 days'")
     road.redis.delete("carillon:devices:walk")
+    with road.pool.connection() as db:
+        ids = db.execute("SELECT id, active FROM carillon.devices").fetchall()
+    for kind in ("badge", "cleared"):
+        road.redis.hset(f"carillon:{kind}:demo", mapping={str(id): 1 for id, _ in ids})
     went = [road.upkeep.prune(30, bite=4)["forgotten"] for _ in range(5)]
     assert sum(went) == 10
     assert max(went) <= 4
     assert active(road) == {f"u{n}" for n in range(1, 10, 2)}
+    rings = {str(id).encode() for id, rings in ids if rings}
+    for kind in ("badge", "cleared"):
+        assert set(road.redis.hkeys(f"carillon:{kind}:demo")) == rings
 
 
 Steps = list[tuple[str, Write | Refusal]]

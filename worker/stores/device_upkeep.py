@@ -1,5 +1,6 @@
 """What the tick does for devices: notes which are in use, retires the stale, forgets what is long over. In bounded bites."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -70,7 +71,7 @@ class Upkeep:
             ).fetchone()
             last = row[0] if row else None
             stale = _retire_stale(db, after, last) if last is not None else {}
-            gone = _forget(db, after, last, days) if last is not None else 0
+            gone = _forget(db, after, last, days) if last is not None else {}
             old = db.execute(
                 "DELETE FROM carillon.device_history WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.device_history"
                 " WHERE at < now() - make_interval(days => %s) LIMIT %s))",
@@ -79,7 +80,16 @@ class Upkeep:
         self._redis.set(_WALK, last or 0)
         for app, n in stale.items():
             self._redis.hincrby(f"carillon:counts:{app}", "devices.stale", n)
-        return {"stale": sum(stale.values()), "forgotten": gone, "history": old}
+        for app, ids in gone.items():
+            self._forget_badges(app, ids)
+        return {"stale": sum(stale.values()), "forgotten": sum(map(len, gone.values())), "history": old}
+
+    def _forget_badges(self, app: str, ids: Sequence[int]) -> None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for at in range(0, len(ids), 1000):
+                for kind in ("badge", "cleared"):
+                    pipe.hdel(f"carillon:{kind}:{app}", *map(str, ids[at : at + 1000]))
+            pipe.execute()
 
 
 def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
@@ -97,13 +107,14 @@ def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
     return dict(rows)
 
 
-def _forget(db: Connection, after: int, last: int, days: int) -> int:
-    row = db.execute(
+def _forget(db: Connection, after: int, last: int, days: int) -> dict[str, list[int]]:
+    """By app, the ids of the devices that went."""
+    rows = db.execute(
         "WITH gone AS (DELETE FROM carillon.devices WHERE id > %s AND id <= %s AND NOT active"
-        " AND changed_at < now() - make_interval(days => %s) RETURNING id),"
+        " AND changed_at < now() - make_interval(days => %s) RETURNING id, app),"
         " use AS (DELETE FROM carillon.device_use WHERE device IN (SELECT id FROM gone)),"
         " told AS (DELETE FROM carillon.device_history WHERE device IN (SELECT id FROM gone))"
-        " SELECT count(*) FROM gone",
+        " SELECT app, array_agg(id) FROM gone GROUP BY app",
         (after, last, days),
-    ).fetchone()
-    return int(row[0]) if row else 0
+    ).fetchall()
+    return dict(rows)

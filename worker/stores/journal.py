@@ -100,20 +100,9 @@ class Journal:
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         names = (
-            *("open", "take_messages", "expand", "take_batch", "mark", "renew", "finish"),
-            *(
-                "postpone",
-                "due",
-                "ready",
-                "abandon",
-                "open_targeted",
-                "clear",
-                "give_back",
-                "load",
-                "halt",
-                "wake",
-                "fail",
-            ),
+            *("open", "open_targeted", "clear", "take_messages", "give_back", "expand", "abandon"),
+            *("take_batch", "mark", "renew", "finish", "postpone", "fail", "halt", "wake"),
+            *("due", "ready", "load", "forget_accounts"),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
@@ -196,8 +185,10 @@ class Journal:
         found: Any = self._redis.lrange("carillon:accounts", 0, limit - 1)
         return list(found)
 
-    def forget_accounts(self, n: int) -> None:
-        self._redis.ltrim("carillon:accounts", n, -1)
+    def forget_accounts(self, documents: Sequence[bytes]) -> None:
+        """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
+        if documents:
+            self._run("forget_accounts", len(documents), documents[0])
 
     def postpone(self, batch: str, delay: float) -> None:
         """Hands the batch back, to be taken after `delay` seconds."""

@@ -1,5 +1,6 @@
 """What became of every member of every message, kept to be looked up; and what could not be processed at all."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -70,7 +71,7 @@ class Ledger:
                 documents = journal.accounts(limit)
                 if documents:
                     self._write(db, [_decode(document) for document in documents])
-                    journal.forget_accounts(len(documents))
+                    journal.forget_accounts(documents)
             finally:
                 db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
         return len(documents)
@@ -130,16 +131,20 @@ class Ledger:
         with self._pool.connection() as db:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 
-    def prune(self, days: int, *, limit: int = 10_000) -> int:
-        """Forgets accounts and messages older than `days`, at most `limit` of each; returns how many went."""
-        gone = 0
+    def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
+        """Forgets accounts and messages older than `days`, in bites, until none is left or the time is up; returns how many."""
+        gone, ends, tables = 0, time.monotonic() + seconds, {"ledger": "at", "messages": "seen_at"}
         with self._pool.connection() as db:
-            for table, column in (("ledger", "at"), ("messages", "seen_at")):
-                gone += db.execute(
-                    f"DELETE FROM carillon.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
-                    f" WHERE {column} < now() - make_interval(days => %s) LIMIT %s))".encode(),
-                    (days, limit),
-                ).rowcount
+            while tables and time.monotonic() < ends:
+                for table, column in list(tables.items()):
+                    went = db.execute(
+                        f"DELETE FROM carillon.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
+                        f" WHERE {column} < now() - make_interval(days => %s) LIMIT %s))".encode(),
+                        (days, bite),
+                    ).rowcount
+                    gone += went
+                    if went < bite:
+                        del tables[table]
         return gone
 
 

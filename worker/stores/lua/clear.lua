@@ -1,5 +1,5 @@
 -- (entry, app, devices)...: badges begin anew at this place of the stream. A device with '!' is not told. Entries with devices to
--- tell are opened, with these as their cursor, and returned.
+-- tell are opened, with these as their cursor, and returned; a second time they are found open, and returned as well.
 local opened = {}
 for i = 1, #ARGV, 3 do
   local entry, app, tell = ARGV[i], ARGV[i + 1], {}
@@ -20,6 +20,8 @@ for i = 1, #ARGV, 3 do
   if #tell > 0 and redis.call('HSETNX', OPEN, entry, 1) == 1 then
     redis.call('HSET', EXPANDING, entry, app .. '\n[' .. table.concat(tell, ',') .. ']')
     make_ready('e', 'urgent', app, entry)
+    opened[#opened + 1] = entry
+  elseif redis.call('HEXISTS', OPEN, entry) == 1 then
     opened[#opened + 1] = entry
   end
 end
