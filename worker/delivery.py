@@ -20,7 +20,6 @@ from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
     GUARD_MINIMUM,
-    GUARDED,
     MASS_REFUSAL,
     Delivered,
     Drop,
@@ -41,6 +40,7 @@ from worker.stores.devices import Devices
 from worker.stores.journal import Journal, Parcel, Unreadable
 from worker.stores.ledger import DeadLetter, account
 from worker.stores.limiter import Limiter
+from worker.suspicion import SUSPICIOUS, Suspicion
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -99,6 +99,7 @@ class Delivery:
         tokens: Tokens,
         breaker: Breaker,
         limiter: Limiter,
+        suspicion: Suspicion,
         *,
         webhooks: Callable[[], Webhooks],
         timeout: float,
@@ -110,6 +111,7 @@ class Delivery:
         self._poison = Poison(journal, set_aside)
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
+        self._suspicion = suspicion
         self._webhooks = webhooks
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
@@ -293,11 +295,16 @@ class Delivery:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
         refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
         gone = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and not o.guarded]
-        answered = sum(isinstance(o, Delivered | Unregister) for o in work.outcomes)
-        if not answered:
+        # Counted by device: one that everybody writes to says as much as any other.
+        bad, away = work.devices(refused), work.devices(gone)
+        well = work.devices(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered))
+        if bad:
+            bad -= self._insist(lambda: self._suspicion.known(provider.id))
+        if not (bad or away or well):
             return
+        answered = len(well) + len(away) + len(bad)
         seen = self._insist(
-            lambda: self._breaker.record(provider.id, answered=answered, refused=len(refused), gone=len(gone))
+            lambda: self._breaker.record(provider.id, answered=answered, refused=len(bad), gone=len(away))
         )
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
@@ -314,11 +321,13 @@ class Delivery:
         retired = work.refusals(range(len(work.outcomes)))
         if retired or work.doubted:
             self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
-            self._devices.retire(work.batch.provider, retired)
+            self._devices.retire(work.batch.provider, [one for one in retired if one[2] not in SUSPICIOUS])
+            suspected = [one for one in retired if one[2] in SUSPICIOUS]
+            self._insist(lambda: self._suspicion.raise_against(work.batch.provider, suspected))
             self._devices.doubt(work.batch.provider, work.doubted)
         self._stop_provider(work)
-        if retired or Halt(MASS_REFUSAL) in work.outcomes:
-            self._reprieve(work)
+        if Halt(MASS_REFUSAL) in work.outcomes:
+            self._insist(lambda: self._suspicion.take_back(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
         written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
@@ -333,25 +342,6 @@ class Delivery:
                     "provider stopped: check its key, topic and environment",
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
                 )
-
-    def _reprieve(self, work: Work) -> None:
-        """What this provider's refusals retired while its fault was coming to light is taken back.
-
-        Whoever retires looks after it has, and whoever stops the provider after it did: no retirement falls between the two.
-        A retirement may come late, of answers from before the stop though the provider flows again: by a worker that stood
-        still, or by whoever resumed its batch.
-        """
-        batch, late = work.batch, self._now() - work.taken_at >= FIRST_PROBE
-        if not late and self._insist(lambda: self._breaker.stopped(batch.provider)) is None:
-            return
-        if not self._insist(lambda: self._breaker.stopped_lately(batch.provider, MASS_REFUSAL)):
-            return
-        back = self._devices.reprieve(batch.provider, [*GUARDED, webhook_answer.ALL_GONE])
-        if back:
-            log.error(
-                "devices restored: the provider was at fault when they were refused",
-                extra={"app": batch.app, "provider": batch.provider, "devices": back},
-            )
 
     def _later(self, work: Work) -> list[Parcel]:
         """Batches of what is tried again, by the time at which it is."""

@@ -30,6 +30,8 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
+from worker.stores.suspects import Suspects
+from worker.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from worker.webhook.client import WebhookClient
@@ -118,6 +120,10 @@ class Runtime:
         )
 
     @_once
+    def suspicion(self) -> Suspicion:
+        return Suspicion(Suspects(self.redis), Breaker(self.redis), self.devices)
+
+    @_once
     def delivery(self) -> Delivery:
         return Delivery(
             self.journal,
@@ -127,6 +133,7 @@ class Runtime:
             TokenSource(self.redis),
             Breaker(self.redis),
             Limiter(self.redis),
+            self.suspicion,
             webhooks=lambda: self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,

@@ -91,6 +91,7 @@ def tick() -> Counts:
     """Makes ready what is due, rings where doorbells were lost, keeps the ledger, forgets what is old."""
     runtime = get_runtime()
     counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
+    counts["retired"] = runtime.suspicion.settle()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
     if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):

@@ -26,6 +26,7 @@ from worker.stores.migrate import migrate
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
+from worker.stores.suspects import Suspects
 
 #: Seconds for everybody to come up and for the world to be known.
 START: Final = 120.0
@@ -42,6 +43,7 @@ class System:
     world: World
     traffic: Traffic
     journal: Journal
+    suspects: Suspects
     random: Random
     #: What `burst` publishes at once.
     burst: int
@@ -58,7 +60,8 @@ class System:
         """Nothing is on its way any more."""
         with psycopg.connect(self.postgres_url, connect_timeout=5) as db:
             row = db.execute("SELECT count(*) FROM carillon.outbox").fetchone()
-        return not self.traffic.unconfirmed and row == (0,) and self.journal.backlog() == (0, 0)
+        settled = self.journal.backlog() == (0, 0) and not self.suspects.waiting()
+        return not self.traffic.unconfirmed and row == (0,) and settled
 
 
 @contextmanager
@@ -106,7 +109,8 @@ def running(directory: Path, *, seed: int, rate: float, blast: int, burst: int) 
         traffic = Traffic(world, urls.redis, urls.postgres, rate=rate, outbox=0.2, seed=seed)
         stack.callback(traffic.stop)
         apns, hands = Apns(simulator.control), Hands(directory / "engines", urls)
-        system = System(crew, hands, apns, simulator, world, traffic, Journal(redis, lease=8), random, burst)
+        journal, suspects = Journal(redis, lease=8), Suspects(redis)
+        system = System(crew, hands, apns, simulator, world, traffic, journal, suspects, random, burst)
         traffic.introduce()
         await_true(lambda: known(system) == len(world.users) and system.idle(), START, "the world to be known")
         traffic.start()

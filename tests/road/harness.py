@@ -26,6 +26,8 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
+from worker.stores.suspects import Suspects
+from worker.suspicion import Suspicion
 from worker.webhook.client import WebhookClient
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -106,6 +108,7 @@ class Road:
             now=lambda: self.now,
             new_id=lambda: secrets.token_hex(8),
         )
+        self.suspicion = Suspicion(Suspects(self.redis), Breaker(self.redis), self.devices)
         self.delivery = Delivery(
             self.journal,
             self.devices,
@@ -114,6 +117,7 @@ class Road:
             Tokens(),
             Breaker(self.redis),
             Limiter(self.redis),
+            self.suspicion,
             webhooks=lambda: self.webhooks,
             timeout=5,
             now=lambda: self.now,
@@ -184,12 +188,21 @@ class Road:
         return done
 
     def run(self) -> list[Notification]:
-        """The whole road for what is waiting; returns what was sent."""
+        """The whole road for what is waiting, the time in which a mistake could show included; returns what was sent."""
         before = len(self.apns.sent)
         self.take()
         self.expand()
         self.deliver()
+        self.settle()
         return self.apns.sent[before:]
+
+    def settle(self) -> int:
+        """It is time to decide about the devices whose token was refused; returns how many are retired."""
+        keys: Any = self.redis.keys("carillon:suspects:[0-9]*")
+        for key in keys:
+            suspects: Any = self.redis.zrange(key, 0, -1)
+            self.redis.zadd(key, dict.fromkeys(suspects, 0))
+        return self.suspicion.settle()
 
     def later(self, seconds: float = 1000.0) -> int:
         """Time passes: everything parked or leased until then is due now; returns how much became ready."""

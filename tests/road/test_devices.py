@@ -214,6 +214,44 @@ def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(road:
         assert set(road.redis.hkeys(f"carillon:{kind}:demo")) == rings
 
 
+def test_histories_go_in_bites_until_no_line_is_too_old_while_others_write_devices(road: Road) -> None:
+    sql(
+        road,
+        "INSERT INTO carillon.device_history (device, what, at)"
+        " SELECT n, 'registered', now() - n * interval '1 day' FROM generate_series(1, 120) n",
+    )
+    assert road.upkeep.prune(30, bite=7, seconds=0.0)["history"] == 0
+    forget, seen = road.upkeep._forget_history, list[int]()
+
+    def watched(bite: int, seconds: float) -> int:
+        road.publish(registered("han", "aa"))
+        road.take()  # would wait for the lock on devices
+        seen.append(forget(bite, seconds))
+        return seen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(road.upkeep, "_forget_history", watched)
+        assert road.upkeep.prune(30, bite=7)["history"] == 31
+    assert seen == [31]
+    assert active(road) == {"han"}
+    assert road.devices.history(89) != []
+    assert road.devices.history(91) == []
+
+
+def test_badges_are_forgotten_for_the_app_of_the_device_and_no_other(road: Road) -> None:
+    road.publish(*(registered(f"u{n}", f"{n:02x}") for n in range(3)))
+    road.publish(unregistered("00"))
+    road.take()
+    sql(road, "UPDATE carillon.devices SET changed_at = now() - interval '31 days'")
+    id = road.devices.device_by_token("demo", ["00"])
+    hashes = [f"carillon:{kind}:{app}" for kind in ("badge", "cleared") for app in ("demo", "other")]
+    for key in hashes:
+        road.redis.hset(key, mapping={"": "1-1", str(id): 1})
+    assert road.upkeep.prune(30)["forgotten"] == 1
+    left = {key: set(road.redis.hkeys(key)) for key in hashes}
+    assert left == {key: {b""} if key.endswith("demo") else {b"", str(id).encode()} for key in hashes}
+
+
 Steps = list[tuple[str, Write | Refusal]]
 USERS = st.sampled_from(["han", "leia", "luke"])
 TOKENS = st.sampled_from(["aa", "bb"])

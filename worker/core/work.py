@@ -1,6 +1,5 @@
 """A batch while it is being delivered: what became of each job so far, and what follows from it. Pure; carries nothing out."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,8 +46,6 @@ class Work:
     outcomes: list[Fate | None]
     #: Accepted notifications marked while others were still in flight.
     marked: int = 0
-    #: UNIX seconds at which it was taken; -inf where it was taken before, and somebody's outcomes came with it.
-    taken_at: float = 0.0
     #: UNIX seconds from which the lease counts; it began no earlier.
     renewed_at: float = 0.0
     #: `refusals` of devices that are not believed to be gone.
@@ -61,6 +58,9 @@ class Work:
     def open(self) -> list[int]:
         """Jobs of which nobody knows what became."""
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def devices(self, indexes: Iterable[int]) -> set[int]:
+        return {self.jobs[index].device for index in indexes}
 
     def refusals(self, indexes: Iterable[int]) -> list[tuple[int, int, str]]:
         """Device, ms up to which the refusal holds and reason, of those jobs whose device is to be retired."""
@@ -82,7 +82,7 @@ def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes, *, 
     outcomes: list[Fate | None] = [None] * len(jobs)
     for mark in _decode_marks(remembered) if remembered else ():
         outcomes[mark.job] = _remembered(mark)
-    return Work(id, batch, jobs, outcomes, taken_at=-math.inf if remembered else taken_at, renewed_at=taken_at)
+    return Work(id, batch, jobs, outcomes, renewed_at=taken_at)
 
 
 def _numbered(job: Job, badge: int) -> Job:

@@ -94,6 +94,8 @@ class Watch:
     accepted: int = 0
     #: Refusals so far by reason.
     refused: Counter[str] = field(default_factory=Counter)
+    #: Whether devices were refused about which it is still to be decided.
+    deciding: bool = False
     _seen: int = 0
     _looked: float = 0.0
     _changed: float = 0.0
@@ -110,6 +112,7 @@ class Watch:
             self._changed = moment
         self.counts = counts
         self.waiting, _ = self.runtime.journal.backlog()
+        self.deciding = self.runtime.suspicion.waiting()
         for entry in self.control.requests(after=self._seen):
             self._seen = max(self._seen, entry["number"])
             self._take(request(entry))
@@ -127,9 +130,9 @@ class Watch:
 
     @property
     def settled(self) -> bool:
-        """Whether every job that was made has its final outcome."""
+        """Whether every job that was made has its final outcome, and every device that was refused."""
         _, jobs, *final = _reached(self.counts)
-        return jobs == sum(final)
+        return jobs == sum(final) and not self.deciding
 
     def rate(self) -> float:
         """Pushes accepted a second, of late."""

@@ -2,7 +2,7 @@
 
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
-carillon:stopped:<provider>:<reason>   there for ten minutes after its answers stopped it, whether or not it flows again
+carillon:stopped:<provider>:<reason>   there for two minutes after its answers stopped it, whether or not it flows again
 carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410)
 """
 
@@ -15,7 +15,7 @@ from worker.stores.redis import Redis
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
 RECENT: Final = 400
 #: Seconds for which a stop is remembered: outcomes that were decided before it are carried out by then.
-LATELY: Final = 600
+LATELY: Final = 120
 
 
 class Answers(NamedTuple):
@@ -59,7 +59,7 @@ class Breaker:
         return bool(fresh)
 
     def stopped_lately(self, provider: int, reason: str) -> bool:
-        """Whether answers stopped it for this in the last ten minutes, be it on top of another reason, be it flowing again."""
+        """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
         return bool(self._redis.exists(_lately(provider, reason)))
 
     def resume(self, provider: int, *, by_hand: bool = False) -> bool:

@@ -1,5 +1,6 @@
 """What the tick does for devices: notes which are in use, retires the stale, forgets what is long over. In bounded bites."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
@@ -56,7 +57,7 @@ class Upkeep:
     def __init__(self, pool: Pool, redis: Redis) -> None:
         self._pool, self._redis = pool, redis
 
-    def prune(self, days: int, *, bite: int = 20_000) -> dict[str, int]:
+    def prune(self, days: int, *, bite: int = 20_000, seconds: float = 3.0) -> dict[str, int]:
         """Goes over the next `bite` devices: retires those stale by their app's `stale_days`, forgets those that are over.
 
         Over: inactive, and nothing heard of for `days`. A device that was retired can be restored until then, and a late
@@ -72,16 +73,12 @@ class Upkeep:
             last = row[0] if row else None
             stale = _retire_stale(db, after, last) if last is not None else {}
             gone = _forget(db, after, last, days) if last is not None else {}
-            old = db.execute(
-                "DELETE FROM carillon.device_history WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.device_history"
-                " WHERE at < now() - make_interval(days => %s) LIMIT %s))",
-                (HISTORY_DAYS, bite),
-            ).rowcount
         self._redis.set(_WALK, last or 0)
         for app, n in stale.items():
             self._redis.hincrby(f"carillon:counts:{app}", "devices.stale", n)
         for app, ids in gone.items():
             self._forget_badges(app, ids)
+        old = self._forget_history(bite, seconds)
         return {"stale": sum(stale.values()), "forgotten": sum(map(len, gone.values())), "history": old}
 
     def _forget_badges(self, app: str, ids: Sequence[int]) -> None:
@@ -90,6 +87,21 @@ class Upkeep:
                 for kind in ("badge", "cleared"):
                     pipe.hdel(f"carillon:{kind}:{app}", *map(str, ids[at : at + 1000]))
             pipe.execute()
+
+    def _forget_history(self, bite: int, seconds: float) -> int:
+        """In bites, until no line is too old or the time is up. Apart from the devices: who writes those need not wait."""
+        gone, ends = 0, time.monotonic() + seconds
+        with self._pool.connection() as db:
+            while time.monotonic() < ends:
+                went = db.execute(
+                    "DELETE FROM carillon.device_history WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.device_history"
+                    " WHERE at < now() - make_interval(days => %s) LIMIT %s))",
+                    (HISTORY_DAYS, bite),
+                ).rowcount
+                gone += went
+                if went < bite:
+                    break
+        return gone
 
 
 def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:

@@ -188,7 +188,7 @@ class Journal:
     def forget_accounts(self, documents: Sequence[bytes]) -> None:
         """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
         if documents:
-            self._run("forget_accounts", len(documents), documents[0])
+            self._run("forget_accounts", len(documents), documents[0], documents[-1])
 
     def postpone(self, batch: str, delay: float) -> None:
         """Hands the batch back, to be taken after `delay` seconds."""

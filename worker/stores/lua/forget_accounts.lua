@@ -1,4 +1,6 @@
--- n, first: the first n accounts go, if `first` is still the first. No two are equal: a part of a message is accounted for once.
-if redis.call('LINDEX', 'carillon:accounts', 0) ~= ARGV[2] then return 0 end
-redis.call('LTRIM', 'carillon:accounts', ARGV[1], -1)
+-- n, first, last: the first n accounts go, if these still begin and end them. The first alone does not tell: of a clearing of
+-- badges that is published twice the list may have the same account twice.
+local key, n = 'carillon:accounts', tonumber(ARGV[1])
+if redis.call('LINDEX', key, 0) ~= ARGV[2] or redis.call('LINDEX', key, n - 1) ~= ARGV[3] then return 0 end
+redis.call('LTRIM', key, n, -1)
 return 1

@@ -1,0 +1,102 @@
+"""What is kept for a time goes, and what is done twice for want of an answer does nothing the second time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from worker.stores.journal import DONE, Cleared, Journal, Step
+from worker.stores.ledger import Ledger, account
+from worker.stores.postgres import Pool, open_pool
+from worker.stores.redis import Redis, connect
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def journal(redis: Redis) -> Journal:
+    return Journal(redis, lease=8.0)
+
+
+@pytest.fixture
+def pool(postgres_url: str) -> Iterator[Pool]:
+    made = open_pool(postgres_url, size=2)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("kept", "read"), [("abcd", 2), ("abac", 2), ("abcb", 2), ("aab", 1), ("ab", 2), ("a", 1)])
+def test_forgetting_twice_takes_nothing_that_was_not_read(journal, redis, kept, read):
+    redis.rpush("carillon:accounts", *kept)
+    found = journal.accounts(read)
+    for _ in range(2):
+        journal.forget_accounts(found)
+    # Of equal accounts the ledger keeps one: it does not matter which of them goes.
+    assert set(kept[read:].encode()) - set(kept[:read].encode()) <= {n for (n,) in journal.accounts(9)}
+
+
+def test_what_came_while_the_ledger_wrote_stays(journal, redis):
+    redis.rpush("carillon:accounts", "a", "b")
+    found = journal.accounts(9)
+    redis.rpush("carillon:accounts", "c")
+    journal.forget_accounts(found)
+    assert journal.accounts(9) == [b"c"]
+
+
+def test_a_flush_whose_forgetting_is_repeated_loses_no_account(pool, journal, redis):
+    parts = [account("demo", f"e{n}", "page:0", {"n": n}) for n in range(10)]
+    redis.rpush("carillon:accounts", *parts)
+    ledger, once = Ledger(pool), journal.forget_accounts
+
+    def twice(documents):
+        once(documents)
+        once(documents)
+
+    journal.forget_accounts = twice
+    while ledger.flush(journal, limit=3):
+        pass
+    assert [ledger.of_event("demo", f"e{n}") for n in range(10)] == [{"page:0": {"n": n}} for n in range(10)]
+
+
+def test_old_accounts_and_messages_both_go_however_unequal_their_numbers(pool):
+    with pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.ledger (app, event_id, part, account, at)"
+            " SELECT 'demo', n::text, 'page:0', '{}', now() - n * interval '1 day' FROM generate_series(1, 33) n"
+        )
+        db.execute(
+            "INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, seen_at)"
+            " SELECT 'demo', n::text, n, '', '', '', now() - n * interval '1 day' FROM generate_series(1, 60) n"
+        )
+    ledger = Ledger(pool)
+    assert ledger.prune(30, bite=7, seconds=0.0) == 0
+    assert ledger.prune(30, bite=7) == 4 + 31
+    with pool.connection() as db:
+        for table in ("ledger", "messages"):
+            row = db.execute(f"SELECT count(*), max(event_id::int) FROM carillon.{table}".encode()).fetchone()
+            assert row == (29, 29), table
+
+
+def test_a_clearing_told_twice_leaves_a_number_that_was_counted_between(journal, redis):
+    redis.hset("carillon:badge:demo", mapping={"1": 3, "2": 0})
+    clearing = [Cleared("5-0", "demo", [1, 2])]
+    assert journal.clear_badges(clearing) == {"5-0"}
+    redis.hset("carillon:badge:demo", "1", 1)
+    before = redis.hgetall("carillon:expanding")
+    assert journal.clear_badges(clearing) == {"5-0"}
+    assert redis.hget("carillon:badge:demo", "1") == b"1"
+    assert redis.hgetall("carillon:expanding") == before == {b"5-0": b"demo\n[1]"}
+    assert (journal.ready("e", "urgent"), redis.hget("carillon:open", "5-0")) == (1, b"1")
+
+
+def test_a_clearing_that_is_told_or_had_nothing_to_tell_is_not_opened_by_a_second_time(journal, redis):
+    redis.hset("carillon:badge:demo", "1", 3)
+    clearing = [Cleared("5-0", "demo", [1]), Cleared("6-0", "demo", [1])]
+    assert journal.clear_badges(clearing) == {"5-0"}
+    [opened] = journal.take_messages("urgent", 9)
+    assert journal.expand([Step(opened.entry, "demo", opened.cursor, DONE)], [], {}, []) == set()
+    assert journal.clear_badges(clearing) == set()
+    assert redis.hlen("carillon:open") == 0
