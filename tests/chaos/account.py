@@ -1,7 +1,7 @@
 """The account of a run, notification by notification, from what was published and what the simulator saw. Pure.
 
     lost          expected, and never accepted
-    given up      expected, and never accepted: APNs refused the token for good, or had the device retired, by mistake
+    given up      expected, and never accepted: APNs refused the token for good, by mistake
     unexpected    accepted, and nobody expected it
     doubled       accepted again, and nothing excuses it
     after a kill  accepted again: a worker was killed while the first was on its way, or its answer was, or while Redis was
@@ -83,7 +83,7 @@ class Excuses:
     slow: Sequence[Span] = ()
     #: In which Redis took nothing, so that no outcome could be written down; in their order.
     away: Sequence[Span] = ()
-    #: Notifications that APNs refused, and those of messages from a time in which it refused every token.
+    #: Notifications whose token APNs refused.
     refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
     broken: Mapping[int, Sequence[float]] = field(default_factory=dict)

@@ -67,8 +67,6 @@ class Apns:
         self._numbers = 0
         #: Spans (UNIX seconds) in which an answer could take `RULES`' seconds instead of some hundredths.
         self.slow: list[tuple[float, float]] = []
-        #: Spans in which every token was refused.
-        self.refused: list[tuple[float, float]] = []
         self._set()
 
     @contextmanager
@@ -87,9 +85,8 @@ class Apns:
                 self._set()
                 if name in _LASTING:
                     self.control.inflict(faults.GoAway(last_stream_id="last"))
-            spans = {"apns_slow": self.slow, "apns_bad_token": self.refused}.get(name)
-            if spans is not None:
-                spans.append((began, time.time()))
+            if name == "apns_slow":
+                self.slow.append((began, time.time()))
 
     @contextmanager
     def refusing(self, seconds: float) -> Iterator[None]:

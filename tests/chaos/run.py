@@ -35,8 +35,6 @@ KILLS_APART: Final = 6
 APART: Final = 15.0
 #: Messages that are published just before such a kill.
 BUSY: Final = 3000
-#: Seconds around a mistake of the provider's in which devices may be missing.
-RESTORED: Final = 1.0
 #: Seconds after a fault of Redis' in which outcomes may still be unwritten: a killed one has to come up first.
 RETURNS: Final = 3.0
 #: Seconds that a single fault is watched after its end at most.
@@ -246,14 +244,9 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         first[one.apns_id] = min(one.at, first.get(one.apns_id, one.at))
     kills = [Kill(*kill) for kill in system.crew.kills]
     of_workers = [kill for kill in kills if kill.name in WORKERS]
-    refused = watch.refused | {
-        apns_id
-        for apns_id, index in message_of.items()
-        if any(began - RESTORED <= sent[index].at <= ended + RESTORED for began, ended in system.apns.refused)
-    }
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
-    excuses = Excuses(of_workers, system.apns.slow, sorted(away), refused, broken)
+    excuses = Excuses(of_workers, system.apns.slow, sorted(away), watch.refused, broken)
     return Found(
         options=options,
         account=account.settle(expected, watch.accepted, excuses),
