@@ -1,11 +1,11 @@
-"""Looks at a run while it lasts: the simulator's record, and the memory of every process."""
+"""Looks at a run: the memory of every process while it lasts, and the simulator's record once it is over."""
 
 import contextlib
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psutil
 
@@ -14,6 +14,8 @@ from tests.chaos.crew import Crew
 from worker.apns.simulator import ControlClient
 
 EVERY: Final = 2.0
+#: Requests read at once.
+PAGE: Final = 100_000
 
 
 class Sample(NamedTuple):
@@ -26,11 +28,14 @@ class Sample(NamedTuple):
 
 
 class Watch:
-    """A thread that looks every two seconds."""
+    """A thread that looks every two seconds.
+
+    The record is read at the end, and a page at a time: a simulator that gives it out answers nobody meanwhile.
+    """
 
     def __init__(self, control: ControlClient, crew: Crew, others: Mapping[str, int]) -> None:
         self._control, self._crew, self._others = control, crew, others
-        self._stop, self._lock, self._seen = threading.Event(), threading.Lock(), 0
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.accepted: list[Accepted] = []
         #: Connection -> when requests arrived on it that got no answer.
@@ -45,27 +50,26 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
+        """Ends the thread, and reads what the simulator has recorded."""
         self._stop.set()
         self._thread.join(60)
-        self.look()
+        seen = 0
+        while page := self._control.requests(after=seen, limit=PAGE):
+            seen = page[-1]["number"]
+            for entry in page:
+                self._take(entry)
 
-    def look(self) -> None:
-        """Brings `accepted` up to date."""
-        with self._lock:
-            for entry in self._control.requests(after=self._seen):
-                self._seen = max(self._seen, entry["number"])
-                at, connection, answered = entry["at"] / 1000, entry["connection"], entry["answered"]
-                if not answered:
-                    self.unanswered[connection].append(at)
-                if entry["reason"] == "BadDeviceToken":
-                    self.refused.add(entry["apns_id"])
-                if entry["accepted"]:
-                    self.accepted.append(Accepted(entry["apns_id"], entry["token"], at, answered, connection))
+    def _take(self, entry: dict[str, Any]) -> None:
+        at, connection, answered = entry["at"] / 1000, entry["connection"], entry["answered"]
+        if not answered:
+            self.unanswered[connection].append(at)
+        if entry["reason"] == "BadDeviceToken":
+            self.refused.add(entry["apns_id"])
+        if entry["accepted"]:
+            self.accepted.append(Accepted(entry["apns_id"], entry["token"], at, answered, connection))
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
-            with contextlib.suppress(OSError):
-                self.look()
             self._weigh()
             self.slowness.append(_slowness())
 

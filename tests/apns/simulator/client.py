@@ -109,12 +109,20 @@ class Peer:
         return self.send(self.headers(token, **changes), payload)
 
     def send(self, headers: list[tuple[str, str]], payload: bytes = PAYLOAD) -> int:
+        stream_id = self._form(headers, payload)
+        self.flush()
+        return stream_id
+
+    def form(self, token: str = TOKEN, payload: bytes = PAYLOAD) -> int:
+        """A request that is not written yet."""
+        return self._form(self.headers(token), payload)
+
+    def _form(self, headers: list[tuple[str, str]], payload: bytes) -> int:
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers, end_stream=not payload)
         if payload:
             self.h2.send_data(stream_id, payload, end_stream=True)
         self.responses[stream_id] = Response()
-        self.flush()
         return stream_id
 
     async def until(self, condition: Callable[[], object]) -> None:

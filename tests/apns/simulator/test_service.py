@@ -42,6 +42,29 @@ def test_an_accepted_notification_is_answered_and_recorded(settings, run):
     run(main())
 
 
+def test_what_one_client_sends_does_not_keep_another_waiting(settings, run):
+    async def main():
+        async with (
+            Simulator(settings) as simulator,
+            await Peer.open(simulator) as crowd,
+            await Peer.open(simulator) as single,
+        ):
+            await crowd.warm()
+            await single.warm()
+            many = [crowd.form("cc", PAYLOAD + b" " * 300) for _ in range(900)]
+            one = single.form("dd")
+            served = [simulator.connections[number] for number in (1, 2)]
+            for connection, peer in zip(served, (crowd, single), strict=True):
+                connection.data_received(peer.h2.data_to_send())
+            await crowd.until(lambda: all(crowd.responses[stream].ended for stream in many))
+            await single.answer(one)
+            tokens = [entry.token for entry in simulator.accepted[2:]]
+            assert tokens.count("cc") == 900
+            assert tokens.index("dd") < 200
+
+    run(main())
+
+
 def test_an_absent_id_is_made_in_upper_case(settings, run):
     async def main():
         async with Simulator(settings) as simulator, await Peer.open(simulator) as peer:

@@ -23,6 +23,8 @@ from worker.apns.simulator.service import Service
 
 #: Seconds by which an answer may be early, so that answers due close together leave in one write.
 GRAIN: Final = 0.0005
+#: Octets of a connection that are taken before it is another one's turn: some hundred requests.
+TURN: Final = 32 * 1024
 #: What a certificate meets at the other environment's host: seen from APNs as the answer to the first request.
 BAD_ENVIRONMENT: Final = faults.GoAway(last_stream_id="zero", reason="BadCertificateEnvironment", then="close")
 
@@ -62,6 +64,8 @@ class Connection(asyncio.Protocol):
         #: The limit of streams has been raised, or set by a script.
         self.raised = False
         self._bad_tokens = 0
+        #: Read, and not yet taken.
+        self._unread = bytearray()
         #: The sender's certificate is for the other environment.
         self._misplaced = False
         self._timer: asyncio.TimerHandle | None = None
@@ -125,6 +129,23 @@ class Connection(asyncio.Protocol):
     # Requests.
 
     def data_received(self, data: bytes) -> None:
+        if self._unread:
+            self._unread += data
+        elif len(data) <= TURN:
+            self._take(data)
+        else:
+            self._unread += data
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """What one client sends must not keep the others waiting."""
+        data = bytes(self._unread[:TURN])
+        del self._unread[:TURN]
+        if self._unread:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self.deaf:
             return
         requests = self.core.receive(data)
