@@ -36,6 +36,9 @@ PAUSE: Final = 0.5
 #: Seconds for which tasks may run on before the process begins again: what APNs has answered is kept that long for a Redis that
 #: is away, and nobody else knows it.
 PATIENCE: Final = INSIST_SECONDS + 30.0
+#: Seconds of life under which a process rests for as long as `BREATH` says before it begins again: what ended it may go on.
+SHORT_LIFE: Final = 5.0
+BREATH: Final = 1.0
 #: Objects made since its last look after which the garbage collector looks again; its default of 700 is a few messages.
 YOUNG: Final = 5_000
 
@@ -48,7 +51,7 @@ class _Hearing:
         #: Stopped by ourselves, to begin anew with the memory that a process begins with.
         self.recycled = False
         self.active = 0
-        self.heard_at = time.monotonic()
+        self.began_at = self.heard_at = time.monotonic()
         self._lock = threading.Lock()
         self._blueprint: Any = None
         signals.task_received.connect(self._heard)
@@ -173,6 +176,8 @@ def _begin_again(hearing: _Hearing) -> None:
         time.sleep(0.05)
     close_runtime()
     _flush()
+    if time.monotonic() - hearing.began_at < SHORT_LIFE:
+        hearing.asked_to_stop.wait(BREATH)
     if hearing.asked_to_stop.is_set():
         os._exit(EX_OK)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
