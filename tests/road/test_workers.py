@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from producers import events as ev
 from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import message, stamp, token
-from worker.apns.simulator import Answer, Rule, Script
+from worker.apns.simulator import Answer, ControlClient, Rule, Script
 from worker.embedded import Engines
 from worker.embedded.home import Home
 from worker.stores.migrate import migrate
@@ -103,7 +103,8 @@ def test_sigterm_is_obeyed_in_time_though_a_thread_hangs_and_its_work_goes_on_el
         fleet.start("beat")
         populate(fleet, "general", ["leia", "han"])
         fleet.publisher.publish(new_message("e1"))
-        wait_until(lambda: fleet.redis.zcard("carillon:due") == 1)
+        control = ControlClient(fleet.simulator.host, fleet.simulator.control_port)
+        wait_until(lambda: any(connection["open"] for connection in control.connections()))
         began = time.monotonic()
         assert fleet.stop(worker) == 0
         assert time.monotonic() - began < 15, "sixty seconds without the bound"
