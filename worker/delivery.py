@@ -283,11 +283,10 @@ class Delivery:
             work.settle(refused, Halt("clock"))
 
     def _hold(self, work: Work) -> None:
-        held = {
-            job.device: outcome.delay
-            for job, outcome in zip(work.jobs, work.outcomes, strict=True)
-            if isinstance(outcome, Retry) and outcome.holds_device
-        }
+        held: defaultdict[int, float] = defaultdict(float)
+        for job, outcome in zip(work.jobs, work.outcomes, strict=True):
+            if isinstance(outcome, Retry) and outcome.hold:
+                held[job.device] = max(held[job.device], outcome.hold)
         if held:
             self._insist(lambda: self._limiter.hold(work.batch.provider, held))
 

@@ -175,11 +175,14 @@ class _Storm:
 
     def kill_apart(self) -> None:
         """Busy workers, with time enough between two of them to see what became of the work of each."""
+        traffic, many = self._system.traffic, min(self._options.many, BUSY)
         for _ in range(KILLS_APART):
             ends = time.monotonic() + APART
-            said = [self._system.world.say("direct") for _ in range(min(self._options.many, BUSY))]
-            self._system.traffic.blast(said)
-            time.sleep(0.5)
+            traffic.blast([self._system.world.say("direct") for _ in range(many)])
+            # What is confirmed by then is what the work of the killed one is measured by.
+            with suppress(TimeoutError):
+                await_true(lambda: traffic.unconfirmed < many / 2, 5, "the messages to be confirmed")
+            time.sleep(0.2)
             self.alone("kill_worker")
             time.sleep(max(0.0, ends - time.monotonic()))
 

@@ -59,7 +59,7 @@ OUTCOMES: dict[str, Outcome] = {
     "NEW_CONNECTION_RETRY": Retry(0.0, "R", new_connection=True),
     "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", new_connection=True, refresh_token=True),
     "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(45.0, "R", new_connection=True),
-    "RETRY_DELAY_THIS_TOKEN": Retry(7.5, "R", holds_device=True),
+    "RETRY_DELAY_THIS_TOKEN": Retry(7.5, "R", hold=7.5),
     "RETRY_BACKOFF": Retry(7.5, "R"),
 }
 
@@ -79,7 +79,7 @@ def test_every_documented_answer_has_the_outcome_of_its_action(row: dict[str, st
         pytest.param(Answer(400, "Unregistered"), Drop("Unregistered", alarm=True), id="a reason under another status"),
         pytest.param(Answer(403, "Surprise"), Drop("Surprise", alarm=True), id="a new 4xx"),
         pytest.param(Answer(302, None), Drop("status_302", alarm=True), id="a redirect"),
-        pytest.param(Answer(429, "Slower"), Retry(7.5, "Slower", holds_device=True), id="a new 429"),
+        pytest.param(Answer(429, "Slower"), Retry(7.5, "Slower", hold=7.5), id="a new 429"),
         pytest.param(Answer(502, None), Retry(7.5, "status_502"), id="a gateway without a body"),
     ],
 )
@@ -154,6 +154,14 @@ def test_only_the_first_move_to_another_connection_is_at_once() -> None:
     shutdown = Answer(503, "Shutdown")
     assert decide(shutdown, attempt=1) == Retry(0.0, "Shutdown", new_connection=True)
     assert decide(shutdown, attempt=2) == Retry(7.5, "Shutdown", new_connection=True)
+
+
+def test_a_notification_that_was_tried_often_holds_its_device_for_a_minute_at_most() -> None:
+    """What else is for the device has had no part in those tries."""
+    busy = decide(Answer(429, "TooManyRequests"), attempt=5, expires_at=None)
+    assert busy == Retry(607.5, "TooManyRequests", hold=60.0)
+    told = decide(Answer(429, "TooManyRequests", retry_after=300.0), expires_at=None)
+    assert told == Retry(300.0, "TooManyRequests", hold=300.0)
 
 
 def test_retry_after_is_a_least_delay() -> None:

@@ -8,6 +8,8 @@ from worker.core.model import Answer, NoAnswer, Response
 
 #: Apple: a 5xx may be tried again after 15 minutes. A chat message is worth earlier tries, so this is where we end, in seconds.
 LONGEST_DELAY: Final = 900.0
+#: Longest that all of a device waits because of one notification, whose own tries may be many, and of other reasons.
+LONGEST_HOLD: Final = 60.0
 #: Longest delay after a try that certainly did not reach APNs: the fault is the network's and ends at any moment.
 LONGEST_RECONNECT: Final = 30.0
 #: A provider token younger than this may not be replaced (Apple), in seconds.
@@ -43,8 +45,8 @@ class Retry:
     refresh_token: bool = False
     #: False: the try did not reach APNs, so it counts against the expiry alone.
     spends_attempt: bool = True
-    #: It is the device that gets too many: what else is for it waits as well.
-    holds_device: bool = False
+    #: Seconds in which nothing else goes to the device: it is the device that gets too many.
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +212,6 @@ def _provider_or_retry(
         case Action.KEEP_JWT_DELAY_RECYCLE_CONNECTION:
             return Retry(max(backoff(attempt, jitter=jitter, base=60.0), least), reason, new_connection=True)
         case _:
-            device = action is Action.RETRY_DELAY_THIS_TOKEN
-            return Retry(max(backoff(attempt, jitter=jitter), least), reason, holds_device=device)
+            delay = max(backoff(attempt, jitter=jitter), least)
+            holds = action is Action.RETRY_DELAY_THIS_TOKEN
+            return Retry(delay, reason, hold=max(min(delay, LONGEST_HOLD), least) if holds else 0.0)
