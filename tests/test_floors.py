@@ -33,6 +33,7 @@ FLOORS = {
     "worker.app": 4,
     "worker.tasks": 4,
     "worker.runtime": 4,
+    "worker.beside": 4,
     "worker.leader": 4,
     "worker.ticker": 4,
     "worker.consumer": 4,

@@ -7,6 +7,7 @@ from celery import Celery, signals
 from config.celeryconfig import celery_config
 from config.logs import set_up
 from config.settings import get_settings
+from worker.beside import Beside
 from worker.embedded import attach
 from worker.leader import Leader
 from worker.runtime import close_runtime, get_runtime
@@ -23,7 +24,7 @@ app = Celery("carillon", set_as_current=False, include=["worker.tasks"])
 app.add_defaults(_configuration)
 
 #: The threads that run beside the tasks.
-_beside: list[Leader | Ticker] = []
+_beside: list[Beside] = []
 
 
 @signals.setup_logging.connect

@@ -1,13 +1,13 @@
 """The thread of a worker process that tries to lead the intake, and takes the stream while it does."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 from psycopg.errors import UndefinedTable
 
+from worker.beside import Beside
 from worker.intake import Intake, Leadership
 from worker.runtime import Runtime
 from worker.stores import postgres, redis
@@ -20,24 +20,12 @@ _LONGEST_WAIT: Final = 5.0
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
-class Leader:
-    """`ring` is told how many messages became ready."""
+class Leader(Beside):
+    """`ring` is told how many messages became ready. Once it is stopped the next leader may begin."""
 
     def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:
+        super().__init__("carillon-intake")
         self._runtime, self._ring = runtime, ring
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="carillon-intake", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Takes nothing more; the next leader may begin as soon as what is in work is committed."""
-        self._stop.set()
-
-    def join(self, timeout: float = 10.0) -> None:
-        if self._thread.is_alive():
-            self._thread.join(timeout)
 
     def _run(self) -> None:
         leadership = Leadership(self._runtime.urls.postgres)

@@ -1,10 +1,10 @@
 """The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long."""
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Final
 
+from worker.beside import Beside
 from worker.runtime import Runtime
 from worker.stores import redis
 
@@ -14,23 +14,12 @@ log = logging.getLogger(__name__)
 PAUSE: Final = 1.0
 
 
-class Ticker:
+class Ticker(Beside):
     """`tick` does what the task of that name does, and is asked for by one process of the fleet at a time."""
 
     def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:
+        super().__init__("carillon-ticker")
         self._runtime, self._tick = runtime, tick
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="carillon-ticker", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def join(self, timeout: float = 10.0) -> None:
-        if self._thread.is_alive():
-            self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.wait(PAUSE):

@@ -1,26 +1,10 @@
 """What is due, on the real store: retries at their time, leases of the dead, and patience with owners who could not renew."""
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from worker.core.batch import Batch, Job, Sending
 from worker.stores.journal import Journal, Parcel
-from worker.stores.redis import Redis, connect
-
-LEASE = 8.0
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with connect(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def journal(redis: Redis) -> Journal:
-    return Journal(redis, lease=LEASE)
+from worker.stores.redis import Redis
 
 
 def write(journal: Journal, n: int, delay: float = 0.0) -> None:

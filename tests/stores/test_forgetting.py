@@ -4,21 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.stores.journal import DONE, Cleared, Journal, Step
+from worker.stores.journal import DONE, Cleared, Step
 from worker.stores.ledger import Ledger, account
 from worker.stores.postgres import Pool, open_pool
-from worker.stores.redis import Redis, connect
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with connect(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def journal(redis: Redis) -> Journal:
-    return Journal(redis, lease=8.0)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,15 +10,8 @@ from worker.core.breaker import Stopped
 from worker.stores import bursts
 from worker.stores.breaker import RECENT, Breaker
 from worker.stores.bursts import Burst
-from worker.stores.redis import Redis, connect
 
 THREADS = 8
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with connect(redis_url) as made:
-        yield made
 
 
 def at_once(ask: Callable[[], object]) -> None:

@@ -1,0 +1,17 @@
+from collections.abc import Iterator
+
+import pytest
+
+from worker.stores.journal import Journal
+from worker.stores.redis import Redis, connect
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def journal(redis: Redis) -> Journal:
+    return Journal(redis, lease=8.0)

@@ -1,0 +1,25 @@
+"""A thread that runs beside the tasks of a worker process."""
+
+import threading
+
+
+class Beside:
+    """What extends it does its work in `_run`, which returns soon after `_stop` is set."""
+
+    def __init__(self, name: str) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begins nothing more; what is in work is finished."""
+        self._stop.set()
+
+    def join(self, timeout: float = 10.0) -> None:
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        raise NotImplementedError
