@@ -1,9 +1,10 @@
 """A thread that runs beside the tasks of a worker process."""
 
 import threading
+from abc import ABC, abstractmethod
 
 
-class Beside:
+class Beside(ABC):
     """What extends it does its work in `_run`, which returns soon after `_stop` is set."""
 
     def __init__(self, name: str) -> None:
@@ -21,5 +22,5 @@ class Beside:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def _run(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _run(self) -> None: ...

@@ -287,8 +287,7 @@ class Delivery:
         for job, outcome in zip(work.jobs, work.outcomes, strict=True):
             if isinstance(outcome, Retry) and outcome.hold:
                 held[job.device] = max(held[job.device], outcome.hold)
-        if held:
-            self._insist(lambda: self._limiter.hold(work.batch.provider, held))
+        self._insist(lambda: self._limiter.hold(work.batch.provider, held))
 
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""

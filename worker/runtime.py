@@ -120,8 +120,12 @@ class Runtime:
         )
 
     @_once
+    def breaker(self) -> Breaker:
+        return Breaker(self.redis)
+
+    @_once
     def suspicion(self) -> Suspicion:
-        return Suspicion(Suspects(self.redis), Breaker(self.redis), self.devices)
+        return Suspicion(Suspects(self.redis), self.breaker, self.devices)
 
     @_once
     def delivery(self) -> Delivery:
@@ -131,7 +135,7 @@ class Runtime:
             self.apps,
             self.sender,
             TokenSource(self.redis),
-            Breaker(self.redis),
+            self.breaker,
             Limiter(self.redis),
             self.suspicion,
             webhooks=lambda: self.webhooks,

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from worker.cli._desk import app_named, desk, provider_named, providers_of, say
-from worker.stores.breaker import Breaker
 
 provider = typer.Typer(
     help="See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.",
@@ -22,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 def list_(app: App, as_json: Json = False) -> None:
     """Every provider of an app, and whether it flows."""
     with desk() as runtime:
-        breaker, known = Breaker(runtime.redis), providers_of(runtime, app_named(runtime, app).name)
+        breaker, known = runtime.breaker, providers_of(runtime, app_named(runtime, app).name)
         states = {name: (one, breaker.stopped(one.id)) for name, one in sorted(known.items())}
     rows = [
         {
@@ -52,7 +51,7 @@ def pause(
     """Send nothing through a provider until it is resumed."""
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        Breaker(runtime.redis).stop(chosen.id, reason, time.time(), manual=True)
+        runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
     words = f"{name} is paused. Resume it: carillon provider resume {name} --app {app}"
     say({"paused": name}, words, as_json=as_json)
 
@@ -62,7 +61,7 @@ def resume(name: Annotated[str, typer.Argument(help="The provider.")], app: App,
     """Let a provider flow again, whoever stopped it. What waited goes out within seconds."""
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        was_stopped = Breaker(runtime.redis).resume(chosen.id, by_hand=True)
+        was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
         runtime.journal.wake(chosen.id)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

@@ -211,7 +211,8 @@ def _provider_or_retry(
             return Retry(max(quick, least), reason, new_connection=True)
         case Action.KEEP_JWT_DELAY_RECYCLE_CONNECTION:
             return Retry(max(backoff(attempt, jitter=jitter, base=60.0), least), reason, new_connection=True)
+        case Action.RETRY_DELAY_THIS_TOKEN:
+            delay = backoff(attempt, jitter=jitter)
+            return Retry(max(delay, least), reason, hold=max(min(delay, LONGEST_HOLD), least))
         case _:
-            delay = max(backoff(attempt, jitter=jitter), least)
-            holds = action is Action.RETRY_DELAY_THIS_TOKEN
-            return Retry(delay, reason, hold=max(min(delay, LONGEST_HOLD), least) if holds else 0.0)
+            return Retry(max(backoff(attempt, jitter=jitter), least), reason)

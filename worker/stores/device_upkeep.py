@@ -1,6 +1,5 @@
 """What the tick does for devices: notes which are in use, retires the stale, forgets what is long over. In bounded bites."""
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from worker.stores.device_writes import lock
 from worker.stores.postgres import Connection, Pool, transaction
 from worker.stores.redis import Redis
+from worker.stores.retention import forget_older
 
 #: Where the walk over the devices stands: the id of the last one looked at.
 _WALK: Final = "carillon:devices:walk"
@@ -89,19 +89,8 @@ class Upkeep:
             pipe.execute()
 
     def _forget_history(self, bite: int, seconds: float) -> int:
-        """In bites, until no line is too old or the time is up. Apart from the devices: who writes those need not wait."""
-        gone, ends = 0, time.monotonic() + seconds
-        with self._pool.connection() as db:
-            while time.monotonic() < ends:
-                went = db.execute(
-                    "DELETE FROM carillon.device_history WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.device_history"
-                    " WHERE at < now() - make_interval(days => %s) LIMIT %s))",
-                    (HISTORY_DAYS, bite),
-                ).rowcount
-                gone += went
-                if went < bite:
-                    break
-        return gone
+        """Apart from the devices: who writes those need not wait."""
+        return forget_older(self._pool, {"device_history": "at"}, HISTORY_DAYS, bite=bite, seconds=seconds)
 
 
 def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """What became of every member of every message, kept to be looked up; and what could not be processed at all."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +8,7 @@ import msgspec
 from worker.stores.device_upkeep import Use
 from worker.stores.journal import Journal
 from worker.stores.postgres import Connection, Pool
+from worker.stores.retention import forget_older
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -133,19 +133,8 @@ class Ledger:
 
     def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
         """Forgets accounts and messages older than `days`, in bites, until none is left or the time is up; returns how many."""
-        gone, ends, tables = 0, time.monotonic() + seconds, {"ledger": "at", "messages": "seen_at"}
-        with self._pool.connection() as db:
-            while tables and time.monotonic() < ends:
-                for table, column in list(tables.items()):
-                    went = db.execute(
-                        f"DELETE FROM carillon.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
-                        f" WHERE {column} < now() - make_interval(days => %s) LIMIT %s))".encode(),
-                        (days, bite),
-                    ).rowcount
-                    gone += went
-                    if went < bite:
-                        del tables[table]
-        return gone
+        tables = {"ledger": "at", "messages": "seen_at"}
+        return forget_older(self._pool, tables, days, bite=bite, seconds=seconds)
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:

@@ -109,15 +109,12 @@ class Peer:
         return self.send(self.headers(token, **changes), payload)
 
     def send(self, headers: list[tuple[str, str]], payload: bytes = PAYLOAD) -> int:
-        stream_id = self._form(headers, payload)
+        stream_id = self.form(headers, payload)
         self.flush()
         return stream_id
 
-    def form(self, token: str = TOKEN, payload: bytes = PAYLOAD) -> int:
+    def form(self, headers: list[tuple[str, str]], payload: bytes = PAYLOAD) -> int:
         """A request that is not written yet."""
-        return self._form(self.headers(token), payload)
-
-    def _form(self, headers: list[tuple[str, str]], payload: bytes) -> int:
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers, end_stream=not payload)
         if payload:

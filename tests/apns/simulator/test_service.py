@@ -51,8 +51,8 @@ def test_what_one_client_sends_does_not_keep_another_waiting(settings, run):
         ):
             await crowd.warm()
             await single.warm()
-            many = [crowd.form("cc", PAYLOAD + b" " * 300) for _ in range(900)]
-            one = single.form("dd")
+            many = [crowd.form(crowd.headers("cc"), PAYLOAD + b" " * 300) for _ in range(900)]
+            one = single.form(single.headers("dd"))
             served = [simulator.connections[number] for number in (1, 2)]
             for connection, peer in zip(served, (crowd, single), strict=True):
                 connection.data_received(peer.h2.data_to_send())

@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         #: The limit of streams has been raised, or set by a script.
         self.raised = False
         self._bad_tokens = 0
-        #: Read, and not yet taken.
+        #: Read, and not yet taken; while there is any, the next turn is set.
         self._unread = bytearray()
         #: The sender's certificate is for the other environment.
         self._misplaced = False
@@ -129,12 +129,9 @@ class Connection(asyncio.Protocol):
     # Requests.
 
     def data_received(self, data: bytes) -> None:
-        if self._unread:
-            self._unread += data
-        elif len(data) <= TURN:
-            self._take(data)
-        else:
-            self._unread += data
+        has_turn = bool(self._unread)
+        self._unread += data
+        if not has_turn:
             self._take_turn()
 
     def _take_turn(self) -> None:
