@@ -16,7 +16,7 @@ import redis
 
 from config.settings import load
 from tests.ops.systems import ROOT, until, using, words
-from worker.embedded import Engines, Urls, engines
+from worker.embedded import Engines, Urls, engines, running
 from worker.embedded.engines import answering
 from worker.embedded.unprivileged import reachable
 
@@ -120,7 +120,8 @@ def test_a_killed_keeper_is_replaced_and_its_engines_with_it(data_dir: Path) -> 
     before = first.start()
     orphans = pids(data_dir)
     keeper(data_dir).kill()
-    until("its lock is free", lambda: answering(before))
+    until("its lock is free", lambda: running(data_dir) is None)
+    until("its engines go on without it", lambda: answering(before))
     second = Engines(data_dir)
     after = second.start()
     assert answering(after)
