@@ -5,6 +5,7 @@ the slow variants, several for the fast ones so that a run lasts seconds. A rate
 null transport) accepted, over the time from the first publish to the last acceptance. Variants take turns; medians count.
 
     python -m benchmarks.pipeline --json [--quick]
+    python -m benchmarks.pipeline --json --against REV    this tree beside another revision, in turn
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.peers import task_per_device
+from benchmarks.support.against import LEAST_PAIRS, compare
 from benchmarks.support.figures import emit, medians, say
 from benchmarks.support.people import Crowd, chat, ringing, settle
 from benchmarks.support.processes import costs, end_on_sigterm
@@ -126,7 +128,20 @@ def main() -> None:
     parser.add_argument(
         "--profile", type=Path, help="directory for py-spy's stacks of every worker, where it is installed"
     )
+    parser.add_argument("--against", metavar="REV", help="compare CPU a push with this revision, pair by pair")
+    parser.add_argument("--pairs", type=int, default=LEAST_PAIRS, help="pairs of runs with --against (%(default)s)")
     options = parser.parse_args()
+    if options.against:
+        sizes = (
+            "--scale",
+            str(options.scale),
+            "--processes",
+            str(options.processes),
+            "--threads",
+            str(options.threads),
+        )
+        emit(compare(options.against, options.pairs, sizes, options.workloads), as_json=options.json)
+        return
     options.repeats = options.repeats or (1 if options.quick else 3)
     began = time.monotonic()
     end_on_sigterm()

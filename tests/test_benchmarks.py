@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.support.against import interval, ratio_of
+
 _ROOT = Path(__file__).parents[1]
 
 
@@ -63,3 +65,22 @@ def test_the_sender_benchmark_gives_the_memory_of_what_waits_and_of_what_is_over
     found = _last_line("benchmarks.sender", "--memory", "--scale", "0.02")
     assert found["waiting"] == 10_000
     assert {"waiting_mb", "growth_mb"} <= set(found)
+
+
+def test_the_median_of_paired_ratios_has_an_interval_that_holds_it_with_95_percent():
+    # Ranks 3 and 10 of 12, 6 and 15 of 20: the tables of the sign test.
+    assert interval(12) == (2, 9)
+    assert interval(20) == (5, 14)
+    assert interval(3) == (0, 2)
+    found = ratio_of([(float(n), 10.0) for n in range(1, 13)])
+    assert found["median"] == 0.65
+    assert found["interval_95"] == [0.3, 1.0]
+
+
+@pytest.mark.slow
+def test_this_tree_is_compared_with_another_revision_pair_by_pair():
+    sizes = ("--pairs", "1", "--scale", "0.05", "--processes", "1", "--workloads", "channels_of_50")
+    found = _last_line("benchmarks.pipeline", "--against", "HEAD", *sizes)
+    assert found["pairs"] == 1
+    assert found["cpu_ratio"]["channels_of_50"]["median"] > 0
+    assert "simulator" not in found["cpu_ratio_by_part"]["channels_of_50"]
