@@ -58,6 +58,8 @@ class Row(NamedTuple):
     httpx_within: float | None = None
     #: Octets of each payload of the second batch beyond its few own.
     padding: int = 0
+    #: Octets of the header table that the simulator announces at the start.
+    table: int = 4_096
 
     def over(self, transport: str) -> Self:
         """The row as it holds for this transport."""
@@ -71,7 +73,7 @@ class Row(NamedTuple):
         """Seconds: of the first batch, of the second, of those that follow."""
         if self.within == LONG:
             return LONG, LONG, LONG
-        first = self.within if self.rules[0].on == "connect" else LONG
+        first = self.within if self.rules and self.rules[0].on == "connect" else LONG
         return first, self.within, LATER if self.recovers else self.within
 
 
@@ -99,6 +101,8 @@ def _settings() -> dict[str, Row]:
         ),
         "settings: a small window": Row(_at(faults.Settings(initial_window_size=16)), loses=BATCH, within=SHORT),
         "settings: no header table": Row(_at(faults.Settings(header_table_size=0))),
+        "settings: no header table from the start": Row((), table=0),
+        "settings: a small header table from the start": Row(_at(faults.Settings(header_table_size=4_096)), table=100),
         "settings: large frames": Row(_at(faults.Settings(max_frame_size=1 << 20))),
     }
 

@@ -75,6 +75,7 @@ async def through(row: Row, make: Callable[[Endpoint], Transport], identity: Ide
         certificate=str(identity.certificate),
         certificate_key=str(identity.key),
         connection_window=65_535,
+        header_table_size=row.table,
         control_port=None,
     )
     account = Account()

@@ -102,8 +102,8 @@ class RequestEncoder:
 
     def __init__(self, authority: str) -> None:
         self._authority = authority.encode()
-        #: Octets of the table in use by agreement; 0 until the server's settings are known.
-        self._limit = 0
+        #: Octets of the table in use by agreement; None until the server's settings are known.
+        self._limit: int | None = None
         self._resize = False
         self._used = 0
         self._inserted = 0
@@ -113,10 +113,14 @@ class RequestEncoder:
         self.shapes: dict[tuple[str | None, str, str, int], Shape] = {}
         self._heads: dict[bytes, bytes] = {}
 
-    def table_size(self, announced: int) -> None:
-        """The server's SETTINGS_HEADER_TABLE_SIZE: takes effect with the next block, which says so first."""
+    def table_size(self, announced: int, least: int | None = None) -> None:
+        """The server's SETTINGS_HEADER_TABLE_SIZE: takes effect with the next block, which says so first.
+
+        `least` is the smallest of several values in one frame. The first call is never "no change": the server's decoder begins
+        with 4,096 octets, so that a first value of 0 has to be confirmed as well (RFC 7541 §4.2).
+        """
         limit = min(announced, TABLE_LIMIT)
-        if limit != self._limit:
+        if self._limit is None or limit != self._limit or (least is not None and least < limit):
             self._limit = limit
             self._empty()
 
@@ -178,13 +182,13 @@ class RequestEncoder:
         self.shapes[authorization, n.topic, n.push_type, n.priority] = shape
 
     def _fits(self, name: bytes, value: bytes) -> bool:
-        return self._used + len(name) + len(value) + ENTRY_OVERHEAD <= self._limit
+        return self._used + len(name) + len(value) + ENTRY_OVERHEAD <= (self._limit or 0)
 
     def _make_room(self, authorization: bytes | None) -> bytes:
         """Empties the table for a provider token that no longer fits; returns the size updates that are due."""
         if authorization is not None and (b"authorization", authorization) not in self._fields:
             size = len(b"authorization") + len(authorization) + ENTRY_OVERHEAD
-            if self._used + size > self._limit >= size:
+            if self._used + size > (self._limit or 0) >= size:
                 self._empty()
         if not self._resize:
             return b""

@@ -187,7 +187,7 @@ class FrameHandlers:
         self.peer.apply(payload)
         self._greeted = True
         self.writer.out.append(frames.SETTINGS_ACK)
-        self.writer.encoder.table_size(self.peer.header_table_size)
+        self.writer.encoder.table_size(self.peer.header_table_size, self.peer.least_table_size)
         self.writer.widen_streams(self.peer.initial_window - window)
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:

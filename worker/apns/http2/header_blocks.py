@@ -113,6 +113,15 @@ class BlockReader:
         self.shapes: dict[bytes, list[tuple[Shape, Match]]] = {}
         self._sources: set[bytes] = set()
         self._learnt = 0
+        #: The largest size with which the next block has to begin; None: it need not change the table.
+        self._owed: int | None = None
+
+    def limit_table(self, size: int) -> None:
+        """The sender has acknowledged this size. A smaller table than it uses has to be confirmed by its next block."""
+        self.max_table_size = size
+        if size < self._table.size:
+            self._owed = size if self._owed is None else min(size, self._owed)
+            self._forget_shapes()
 
     def read(self, block: bytes) -> Shape:
         """The block's fields as a shape without holes. Raises BlockError."""
@@ -129,6 +138,8 @@ class BlockReader:
         return None
 
     def _read(self, block: bytes) -> Shape:
+        if self._owed is not None:
+            self._check_owed(block)
         fields: list[Field] = []
         cuts: list[tuple[int, int, int]] = []
         position, size, end, steady, learnable = 0, 0, len(block), True, True
@@ -158,13 +169,22 @@ class BlockReader:
                 raise BlockError("header list is larger than announced")
             fields.append((name, value))
         if not steady:
-            self.shapes.clear()
-            self._sources.clear()
+            self._forget_shapes()
             return Shape(tuple(fields))
         shape = Shape(tuple(fields))
         if learnable and not shape.malformed:
             self._learn(block, shape.fields, cuts)
         return shape
+
+    def _check_owed(self, block: bytes) -> None:
+        """Raises BlockError unless the block begins with a size update as small as was asked for (RFC 9113 §4.3.1)."""
+        if not block or block[0] & 0xE0 != 0x20 or _integer(block, 0, 5)[0] > (self._owed or 0):
+            raise BlockError("the smaller header table is not confirmed")
+        self._owed = None
+
+    def _forget_shapes(self) -> None:
+        self.shapes.clear()
+        self._sources.clear()
 
     def _literal(self, block: bytes, position: int, prefix: int) -> tuple[bytes, int, int, bool]:
         """(name, start and stop of the value, whether the value is plain octets)."""

@@ -318,6 +318,8 @@ class ServerConnection:
         if flags & frames.FLAG_ACK:
             if not self.limits.acknowledge():
                 raise ViolationError(ErrorCode.PROTOCOL_ERROR, "acknowledgement of no SETTINGS")
+            if (size := self.limits.table_size()) is not None:
+                self._reader.limit_table(size)
             return
         for key, value in frames.unpack_settings(payload):
             self._on_setting(key, value)

@@ -3,6 +3,7 @@
 RFC 9113 §5.1.2, §5.2 and §6.5.3.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,12 +20,15 @@ class Announced:
     #: Octets the connection may send before it is given more; not less than the protocol's 65,535.
     connection_window: int = 1 << 20
     max_header_list: int = 8000
+    #: Octets of the dynamic table for request headers.
+    header_table_size: int = frames.DEFAULT_HEADER_TABLE_SIZE
     #: Octets of a body that are kept; a longer one is handed on at once, cut there.
     max_body: int = 8192
 
     def settings(self) -> dict[int, int]:
         """The content of the first SETTINGS."""
-        return {
+        table = {frames.SETTINGS_HEADER_TABLE_SIZE: self.header_table_size}
+        return (table if self.header_table_size != frames.DEFAULT_HEADER_TABLE_SIZE else {}) | {
             frames.SETTINGS_MAX_CONCURRENT_STREAMS: self.max_streams,
             frames.SETTINGS_INITIAL_WINDOW_SIZE: self.stream_window,
             frames.SETTINGS_MAX_HEADER_LIST_SIZE: self.max_header_list,
@@ -43,10 +47,13 @@ class Limits:
         #: Enforced now: streams at once, and octets of a stream before its first WINDOW_UPDATE.
         self.window = max(announced.stream_window, frames.DEFAULT_WINDOW)
         self._unacknowledged = 0
+        #: For each SETTINGS that waits, the size of the header table that it announces.
+        self._table_sizes: deque[int | None] = deque()
 
     def announce(self, settings: Mapping[int, int]) -> bytes:
         """The SETTINGS frame, from now on waiting for its acknowledgement."""
         self._unacknowledged += 1
+        self._table_sizes.append(settings.get(frames.SETTINGS_HEADER_TABLE_SIZE))
         self._streams = settings.get(frames.SETTINGS_MAX_CONCURRENT_STREAMS, self._streams)
         self._window = settings.get(frames.SETTINGS_INITIAL_WINDOW_SIZE, self._window)
         self.streams = max(self.streams, self._streams)
@@ -59,6 +66,10 @@ class Limits:
         if not self._unacknowledged:
             self.streams, self.window = self._streams, self._window
         return self._unacknowledged >= 0
+
+    def table_size(self) -> int | None:
+        """The size of the header table that the oldest acknowledged SETTINGS announced; to be asked once for each."""
+        return self._table_sizes.popleft()
 
 
 class ReceiveWindow:

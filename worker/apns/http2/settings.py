@@ -8,10 +8,19 @@ from worker.apns.http2.frames import ErrorCode
 class PeerSettings:
     """The server's settings in force; the RFC's initial values until the first frame."""
 
-    __slots__ = ("header_table_size", "initial_window", "max_frame_size", "max_header_list", "max_streams")
+    __slots__ = (
+        "header_table_size",
+        "initial_window",
+        "least_table_size",
+        "max_frame_size",
+        "max_header_list",
+        "max_streams",
+    )
 
     def __init__(self) -> None:
         self.header_table_size = frames.DEFAULT_HEADER_TABLE_SIZE
+        #: The smallest value in the last frame.
+        self.least_table_size = self.header_table_size
         #: None: the server named no limit.
         self.max_streams: int | None = None
         self.initial_window = frames.DEFAULT_WINDOW
@@ -22,12 +31,14 @@ class PeerSettings:
         """Takes over one SETTINGS frame, in order; unknown settings are ignored. Raises `ConnectionFaultError`."""
         if len(payload) % 6:
             raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "settings of a wrong size")
+        self.least_table_size = self.header_table_size
         for key, value in frames.unpack_settings(payload):
             self._set(key, value)
 
     def _set(self, key: int, value: int) -> None:
         if key == frames.SETTINGS_HEADER_TABLE_SIZE:
             self.header_table_size = value
+            self.least_table_size = min(self.least_table_size, value)
         elif key == frames.SETTINGS_ENABLE_PUSH:
             if value:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "a server cannot enable push")

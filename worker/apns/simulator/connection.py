@@ -104,7 +104,12 @@ class Connection(asyncio.Protocol):
         window, connection_window = settings.stream_window, settings.connection_window
         self.raised = certificate is not None
         self.core = ServerConnection(
-            Announced(max_streams=streams, stream_window=window, connection_window=connection_window)
+            Announced(
+                max_streams=streams,
+                stream_window=window,
+                connection_window=connection_window,
+                header_table_size=settings.header_table_size,
+            )
         )
 
     def pause_writing(self) -> None:

@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: Octets: initial window of a stream, and of the connection.
     stream_window: int = 65_535
     connection_window: int = 1 << 20
+    #: Octets of the dynamic table for request headers, as announced at the start.
+    header_table_size: int = 4096
     seed: int = 0
     script: Script = Script()
     record: Mode = "full"
