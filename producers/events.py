@@ -52,7 +52,9 @@ Data = Annotated[dict[str, Any], msgspec.Meta(max_length=256)]
 Badge = Annotated[int, msgspec.Meta(ge=0, le=MAX_BADGE)]
 AnyOf = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_VALUES)]
 Conditions = Annotated[dict[str, Any], msgspec.Meta(max_length=MAX_CONDITIONS, extra_json_schema=CONDITIONS_SCHEMA)]
-CollapseId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"pattern": "^[ -~]*$"})]
+CollapseId = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"pattern": "^[!-~]([ -~]*[!-~])?$"})
+]
 #: An instant with its offset from UTC; a time without one is refused.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 

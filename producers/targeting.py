@@ -87,13 +87,21 @@ def check_push(event: "PushSend") -> None:
         _check_data(event.data, background=event.push_type == "background")
     if event.push_type == "background" and event.priority not in (None, 5):
         raise EventError("priority: a background push has 5")
-    if event.collapse_id is not None and not (event.collapse_id.isascii() and event.collapse_id.isprintable()):
-        raise EventError("collapse_id: only visible ASCII characters are taken")
+    if event.collapse_id is not None:
+        _check_collapse_id(event.collapse_id)
     starts = event.at if event.send_at is None else event.send_at
     if starts > event.at + FURTHEST:
         raise EventError(f"send_at: at most {FURTHEST.days} days after at")
     if event.expires_at is not None and event.expires_at <= starts:
         raise EventError("expires_at: has to be later than the push is sent")
+
+
+def _check_collapse_id(text: str) -> None:
+    """What a header can hold: a blank at an end would be refused by the sender, or lost on the way."""
+    if not (text.isascii() and text.isprintable()):
+        raise EventError("collapse_id: only visible ASCII characters are taken")
+    if text != text.strip(" "):
+        raise EventError("collapse_id: begins or ends with a blank")
 
 
 def arranged(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -162,6 +162,14 @@ def test_no_token_text_or_credential_is_logged(make: Make, caplog: pytest.LogCap
     assert not any(word in logged for word in ("abcdef0", "a-secret", "the-jwt"))
 
 
+@pytest.mark.parametrize("collapse_id", [" match-7", "match-7 ", " ", "a\nb", "\ud800"])
+def test_a_header_that_cannot_be_written_is_named_and_holds_nobody(make: Make, collapse_id: str) -> None:
+    with H2Server() as server:
+        responses = send(make, server, [notification(0, collapse_id=collapse_id), *batch(3)[1:]])
+    assert responses == [NoAnswer("unwritable", "collapse id not allowed in a header"), ACCEPTED, ACCEPTED]
+    assert len(server.requests) == 2
+
+
 def test_nothing_to_send_is_no_trouble(make: Make) -> None:
     with H2Server() as server:
         assert send(make, server, []) == []

@@ -114,6 +114,11 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
             id="not sent: soon, for nothing",
         ),
         pytest.param(
+            NoAnswer("unwritable", "collapse id not allowed in a header"),
+            Drop("collapse id not allowed in a header", alarm=True),
+            id="unwritable: no try will be better",
+        ),
+        pytest.param(
             NoAnswer("unknown", "reset"), Retry(0.75, "reset", new_connection=True), id="unknown: costs a try"
         ),
         pytest.param(

@@ -304,6 +304,12 @@ def test_no_fault_shows_the_text_the_token_or_the_data() -> None:
             id="loud",
         ),
         pytest.param(changed(PUSH, collapse_id="ü"), "collapse_id: only visible ASCII", id="a collapse id"),
+        pytest.param(
+            changed(PUSH, collapse_id=" match-7"), "collapse_id: begins or ends with a blank", id="a blank before it"
+        ),
+        pytest.param(
+            changed(PUSH, collapse_id="match-7 "), "collapse_id: begins or ends with a blank", id="a blank after it"
+        ),
         pytest.param(changed(PUSH, send_at="2026-12-31T00:00:00Z"), "send_at: at most 30 days after at", id="too far"),
         pytest.param(changed(PUSH, send_at="soon"), "send_at: expected a time with its offset", id="soon"),
         pytest.param(changed(PUSH, expires_at=PUSH["at"]), "expires_at: has to be later", id="over before it begins"),

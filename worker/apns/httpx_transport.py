@@ -18,6 +18,7 @@ import httpcore
 import httpx
 
 from worker.apns.http2.answers import read_answer, read_reason
+from worker.apns.http2.encoder import BadFieldError, check_fields
 from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 
@@ -92,6 +93,10 @@ class HttpxTransport:
         return response
 
     async def _one(self, notification: Notification, bearer: str | None, ends: float) -> Response:
+        try:
+            check_fields(notification, bearer)
+        except BadFieldError as error:
+            return NoAnswer("unwritable", error.cause)
         lane = min(self._lanes, key=lambda each: each.taken)
         lane.taken += 1
         progress = _Progress()

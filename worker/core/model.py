@@ -140,9 +140,12 @@ class Answer(NamedTuple):
 
 
 class NoAnswer(NamedTuple):
-    """No answer came. `not_sent`: the server cannot have processed it. `unknown`: it may have."""
+    """No answer came. `not_sent`: the server cannot have processed it. `unknown`: it may have.
 
-    sent: Literal["not_sent", "unknown"]
+    `unwritable`: a value of it is not allowed in a request, so that no try will be better.
+    """
+
+    sent: Literal["not_sent", "unknown", "unwritable"]
     #: A short fixed phrase for logs and counts, never data from the request. Apple's reason where a GOAWAY gave one.
     cause: str
 

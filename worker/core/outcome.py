@@ -177,6 +177,8 @@ def _unanswered(none: NoAnswer, attempt: int, jitter: float, token_age: float | 
     action = BY_REASON.get(none.cause)
     if action in _CONNECTION_WIDE:
         return _provider_or_retry(action, none.cause, attempt, jitter, token_age, None)
+    if none.sent == "unwritable":
+        return Drop(none.cause, alarm=True)
     if none.sent == "not_sent":
         delay = backoff(attempt, jitter=jitter, base=0.5, longest=LONGEST_RECONNECT)
         return Retry(delay, none.cause, new_connection=True, spends_attempt=False)

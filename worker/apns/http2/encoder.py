@@ -51,6 +51,18 @@ class BadFieldError(ValueError):
         self.cause = cause
 
 
+class OversizedError(BadFieldError):
+    """A header list over the limit that this server announced."""
+
+
+def check_fields(n: Notification, authorization: str | None) -> None:
+    """Raises `BadFieldError` where a request for this notification cannot be written, whoever writes it."""
+    _shared_fields(n, authorization)
+    _extra_fields(n.expiration, n.collapse_id)
+    _token(n.token)
+    _value(n.id, "apns-id")
+
+
 def encode_integer(value: int, prefix: int, first: int) -> bytes:
     """An integer with a prefix of `prefix` bits, its other bits from `first` (RFC 7541 §5.1)."""
     limit = (1 << prefix) - 1
@@ -163,7 +175,7 @@ class RequestEncoder:
         authority: _Field = (b":authority", self._authority, Keep.VALUE)
         list_size = _METHOD_AND_SCHEME_SIZE + _list_size([authority, *shared])
         if largest is not None and list_size + _list_size([*own, *extra]) > largest:
-            raise BadFieldError("headers over the server's limit")
+            raise OversizedError("headers over the server's limit")
         inserted = self._inserted
         resized = self._make_room(shared[0][1] if authorization is not None else None)
         front = _METHOD_AND_SCHEME + self._field(*authority)

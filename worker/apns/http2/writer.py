@@ -2,11 +2,11 @@
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from worker.apns.http2 import frames
 from worker.apns.http2.batch import Batch
-from worker.apns.http2.encoder import LONGEST_FAST_TOKEN, BadFieldError, RequestEncoder, Shape
+from worker.apns.http2.encoder import LONGEST_FAST_TOKEN, BadFieldError, OversizedError, RequestEncoder, Shape
 from worker.apns.http2.errors import ConnectionFaultError, StreamFaultError
 from worker.apns.http2.frames import ErrorCode
 from worker.apns.http2.settings import PeerSettings
@@ -138,7 +138,9 @@ class RequestWriter:
         try:
             block = self.encoder.block(notification, batch.authorization, self._peer.max_header_list)
         except BadFieldError as error:
-            self._streams.settle(batch, index, NoAnswer("not_sent", error.cause))
+            # What is too large for this server's limit may fit another's.
+            sent: Literal["not_sent", "unwritable"] = "not_sent" if isinstance(error, OversizedError) else "unwritable"
+            self._streams.settle(batch, index, NoAnswer(sent, error.cause))
             return
         stream_id = self._streams.next_id
         self._streams.next_id += 2
