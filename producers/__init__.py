@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         PublishError,
         RateLimitError,
         RefusedError,
+        SupersededError,
     )
     from producers.events import (
         FIELD,
@@ -81,6 +82,7 @@ __all__ = [
     "RateLimitError",
     "RefusedError",
     "Sender",
+    "SupersededError",
     "UserMuted",
     "UserUnmuted",
     "Where",
@@ -100,6 +102,7 @@ _ELSEWHERE = {
     "Publisher": "producers.publisher",
     "RateLimitError": "producers.errors",
     "RefusedError": "producers.errors",
+    "SupersededError": "producers.errors",
     "schema": "producers.json_schema",
 }
 

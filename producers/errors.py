@@ -3,6 +3,7 @@
 ValueError
   EventError              a document breaks the contract: mend the document
     RefusedError          the workers refuse it: mend the document, or what is configured
+      SupersededError     something newer is known of the device: what was asked for is not so
 Exception
   PublishError            Redis did not take it: publish again
     BackPressureError     the backlog is too long, or Redis is full: slow down
@@ -11,6 +12,7 @@ Exception
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class EventError(ValueError):
@@ -24,6 +26,17 @@ class EventError(ValueError):
 
 class RefusedError(EventError):
     """A worker refused the event and says why: an app or provider that is not configured, a token of another form."""
+
+
+class SupersededError(RefusedError):
+    """A newer write about the device is known, so what was asked for is not so. `at`: its time, None where it has none."""
+
+    def __init__(self, message: str, at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.at = at
+
+    def __reduce__(self) -> tuple[type["SupersededError"], tuple[str, datetime | None]]:
+        return type(self), (str(self), self.at)
 
 
 class PublishError(Exception):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
-from producers.errors import EventError, NoReplyError, RateLimitError, RefusedError
+from producers.errors import EventError, NoReplyError, RateLimitError, RefusedError, SupersededError
 
 #: Seconds for which a call may wait.
 MAX_WAIT: Final = 60.0
@@ -64,6 +64,8 @@ def settle(answer: Any, wait: float) -> None:
             "see that workers run, and repeat the call if in doubt: that is harmless"
         )
     told = msgspec.json.decode(answer[1], type=_Answer)
+    if told.code == "superseded":
+        raise SupersededError(told.error, told.at)
     if not told.ok:
         raise RateLimitError(told.error) if told.code == "rate_limit" else RefusedError(told.error)
 
@@ -72,6 +74,7 @@ class _Answer(msgspec.Struct):
     ok: bool
     code: str = ""
     error: str = ""
+    at: datetime | None = None
 
 
 _DEVICE: Final = ("provider", "environment", "locale", "app_version", "attributes")

@@ -22,10 +22,12 @@ import psycopg
 from producers import events
 from producers.errors import EventError
 from worker.apps import Apps
-from worker.core.admission import Refused, token_forms, unknown_app
-from worker.registrations import Call, answer, apply, counts, read_call, reply_id
+from worker.core.admission import Refused, check_time, token_forms, unknown_app
+from worker.core.ownership import Superseded
+from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
 from worker.stores import writes
 from worker.stores.badges import Clearing, clearings
+from worker.stores.clocks import Clocks
 from worker.stores.journal import Journal
 from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
 from worker.stores.postgres import CONNECT_ARGS, SESSION, Connection, options
@@ -41,6 +43,12 @@ PRESENT: Final = 3.0
 _SESSION: Final = SESSION | {"idle_session_timeout": 15_000}
 #: Entries looked at in one step of the recovery.
 _RECOVERY_PAGE: Final = 1000
+
+#: Events of which the latest by its own time wins.
+_BY_TIME: Final = (
+    *(events.DeviceRegistered, events.DeviceUnregistered, events.MemberAdded, events.MemberRemoved),
+    *(events.ChannelUpdated, events.UserMuted, events.UserUnmuted),
+)
 
 RawEntry = tuple[str, bytes]
 
@@ -60,6 +68,10 @@ class _Stretch:
     refused: list[DeadLetter] = field(default_factory=list)
     #: entry -> the id under which its author waits for an answer
     asked: dict[str, str] = field(default_factory=dict)
+
+    def asking(self, errors: Mapping[str, str]) -> list[Call]:
+        """Device events whose authors wait for an answer and that were not refused."""
+        return [call for call in self.devices if call.entry in self.asked and call.entry not in errors]
 
 
 class Leadership:
@@ -100,7 +112,7 @@ class Intake:
 
     def __init__(self, redis: Redis, journal: Journal, apps: Apps, *, batch: int, ring: Callable[[int], None]) -> None:
         self._redis, self._journal, self._apps = redis, journal, apps
-        self._batch, self._ring, self._replies = batch, ring, Replies(redis)
+        self._batch, self._ring, self._replies, self._clocks = batch, ring, Replies(redis), Clocks(redis)
 
     def cursor(self, db: Connection) -> str:
         row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s", (events.STREAM,)).fetchone()
@@ -145,10 +157,11 @@ class Intake:
             with db.transaction():
                 add_dead_letters(db, [letter])
                 _move(db, entry)
-            self._answer(self._sort(entries), {entry: letter.error})
+            self._answer(self._sort(entries), {entry: letter.error}, {})
             self._journal.drop([entry])
 
     def _take(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+        self._clocks.look(db)
         stretch = self._sort(entries)
         with db.transaction():
             fresh = writes.write_messages(db, stretch.messages)
@@ -156,11 +169,13 @@ class Intake:
             writes.write_channels(db, stretch.channels)
             writes.write_mutes(db, stretch.mutes)
             stretch.refused += apply(db, stretch.devices, self._apps)
+            errors = {letter.entry: letter.error for letter in stretch.refused}
+            newer = superseded(db, stretch.asking(errors))
             cleared = clearings(db, stretch.badges)
             add_dead_letters(db, stretch.refused)
             _move(db, entries[-1][0])
         told = self._journal.clear_badges(cleared)
-        self._answer(stretch, {letter.entry: letter.error for letter in stretch.refused})
+        self._answer(stretch, errors, newer)
         self._hand_on(stretch, [entry for entry, _ in entries], fresh, told)
         if stretch.refused:
             log.warning("events set aside", extra={"count": len(stretch.refused)})
@@ -170,17 +185,22 @@ class Intake:
 
         Everything else is done already.
         """
+        self._clocks.look(db)
         stretch = self._sort(entries)
-        self._answer(stretch, errors_of(db, list(stretch.asked)))
+        errors = errors_of(db, list(stretch.asked))
+        self._answer(stretch, errors, superseded(db, stretch.asking(errors)))
         recorded = writes.recorded(db, [(row.app, row.event_id) for row in stretch.messages])
         told = self._journal.clear_badges(clearings(db, stretch.badges))
         self._hand_on(stretch, [entry for entry, _ in entries], recorded, told)
 
-    def _answer(self, stretch: _Stretch, errors: Mapping[str, str]) -> None:
+    def _answer(self, stretch: _Stretch, errors: Mapping[str, str], newer: Mapping[str, Superseded]) -> None:
         """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
         anonymous = {call.entry for call in stretch.devices if not call.writes}
         self._replies.send(
-            [(id, answer(errors.get(entry), anonymous=entry in anonymous)) for entry, id in stretch.asked.items()],
+            [
+                (id, answer(errors.get(entry), newer.get(entry), anonymous=entry in anonymous))
+                for entry, id in stretch.asked.items()
+            ],
             counts(stretch.devices, stretch.refused),
         )
 
@@ -213,6 +233,8 @@ class Intake:
                 event = events.decode(document)
                 if self._apps.app(event.app) is None:
                     raise unknown_app(event.app)
+                if isinstance(event, _BY_TIME):
+                    check_time(event.at, self._clocks.now())
                 self._add(stretch, entry, event, document)
             except (EventError, Refused) as fault:
                 app, id = (event.app, event.id) if event else (None, None)

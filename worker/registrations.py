@@ -9,8 +9,8 @@ import msgspec
 from producers import events
 from worker.apps import Apps
 from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
-from worker.core.ownership import mark
-from worker.stores.device_writes import DeviceWrite, write_devices
+from worker.core.ownership import Superseded, instant, mark, microseconds
+from worker.stores.device_writes import DeviceWrite, unmet, write_devices
 from worker.stores.ledger import DeadLetter
 from worker.stores.postgres import Connection
 from worker.stores.rates import admitted
@@ -39,7 +39,7 @@ _asking: Final = msgspec.json.Decoder(_Asking).decode
 
 def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps) -> Call:
     """The writes that a device event means. Raises `Refused`."""
-    at, event_mark = int(event.at.timestamp() * 1000), mark(event.id)
+    at, event_mark = microseconds(event.at), mark(event.id)
     providers = apps.providers_of(event.app)
     if isinstance(event, events.DeviceUnregistered):
         forms = token_forms(event.device.token, providers)
@@ -82,6 +82,13 @@ def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> list[DeadLetter]
     ]
 
 
+def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:
+    """By entry, those of the calls whose writes were applied and do not hold, by what is stored now."""
+    asked = [(call.entry, write) for call in calls for write in call.writes]
+    found = zip(asked, unmet(db, [write for _, write in asked]), strict=True)
+    return {entry: newer for (entry, _), newer in found if newer is not None}
+
+
 def counts(calls: Iterable[Call], refused: Iterable[DeadLetter]) -> Mapping[tuple[str, str], int]:
     """What is worth counting of them, by app and counter."""
     found = Counter((call.event.app, "devices.anonymous") for call in calls if not call.writes)
@@ -104,8 +111,11 @@ def reply_id(document: bytes) -> str | None:
     return asking.reply
 
 
-def answer(error: str | None, *, anonymous: bool = False) -> dict[str, Any]:
-    """The document that the caller gets."""
+def answer(error: str | None, newer: Superseded | None = None, *, anonymous: bool = False) -> dict[str, Any]:
+    """The document that the caller gets. `error`: why the event was refused; `newer`: what was newer than its write."""
+    if newer is not None:
+        at = None if newer.at is None else instant(newer.at)
+        return {"ok": False, "code": "superseded", "at": at, "error": newer.error}
     if error is None:
         return {"ok": True, "ignored": "anonymous"} if anonymous else {"ok": True}
     if error.startswith(OVER_RATE):

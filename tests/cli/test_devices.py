@@ -29,6 +29,30 @@ def test_S16_a_device_is_added_listed_and_deleted(road: Road, cli: Cli) -> None:
     assert cli.ok("push", "device", "get", "--user", "han") == "han has no device\n"
 
 
+def test_push_device_delete_says_what_it_did_and_did_not(road: Road, cli: Cli) -> None:
+    cli.ok("push", "device", "add", "--user", "bob", "--token", "cafe01")
+    for asked, code, said in [
+        (("--user", "han", "--token", "cafe01"), 2, "not theirs: it is bob's, nothing changed\n"),
+        (("--token", "00ff00ff"), 2, "no such device\n"),
+        (("--user", "bob", "--token", "CAFE01"), 0, "deleted\n"),
+        (("--token", "cafe01"), 0, "nothing changed: it is registered to nobody any more\n"),
+    ]:
+        done = cli.run("push", "device", "delete", *asked)
+        assert (done.exit_code, done.output) == (code, said)
+    assert cli.json("push", "device", "get", "--user", "bob") == []
+
+
+def test_push_device_delete_wins_over_a_registration_of_the_year_2999(road: Road, cli: Cli) -> None:
+    cli.ok("push", "device", "add", "--user", "mallory", "--token", "abcd")
+    with road.pool.connection() as db:
+        db.execute("UPDATE carillon.devices SET registered_at = 32503680000000, registered_us = 0")
+    refused = cli.run("push", "device", "add", "--user", "han", "--token", "abcd")
+    assert refused.exit_code == 2 and "a registration of 3000-01-01T00:00:00.000000Z" in refused.stderr
+    assert cli.ok("push", "device", "delete", "--token", "abcd") == "deleted\n"
+    cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
+    assert [d.user for d in road.devices.of_user("demo", "han")] == ["han"]
+
+
 def test_push_device_history_tells_what_happened(road: Road, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
     cli.ok("push", "device", "add", "--user", "leia", "--token", "abcd")

@@ -1,6 +1,7 @@
 """One device, one owner: the fold of its writes against a second, slower reading of the same rules."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 from hypothesis import settings
@@ -12,9 +13,14 @@ from worker.core.ownership import (
     MAX_SEEN,
     MAX_TOMBSTONES,
     Registration,
+    end,
+    instant,
     mark,
+    microseconds,
     refuse,
     register,
+    unmet_registration,
+    unmet_unregistration,
     unregister,
 )
 
@@ -178,3 +184,81 @@ def test_a_repeat_of_equal_times_counts_as_its_first_arrival() -> None:
     state = register(state, user="leia", provider_id=1, at=10, event=second)
     assert register(state, user="han", provider_id=1, at=10, event=first) is state
     assert unregister(state, user="leia", at=10, event=second) is state
+
+
+AT = 1_795_880_095_000_000
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        pytest.param((), None, id="nothing happened since"),
+        pytest.param(({"user": "han", "provider_id": 1, "at": AT + 5},), None, id="the same was said again"),
+        pytest.param(
+            ({"user": "leia", "provider_id": 1, "at": AT + 3_000_000},),
+            (AT + 3_000_000, "is 3 s newer"),
+            id="taken over",
+        ),
+        pytest.param(
+            ({"user": "leia", "provider_id": 1, "at": AT + 800},), (AT + 800, "0.0008 s newer"), id="0.8 ms later"
+        ),
+        pytest.param(
+            ({"user": "leia", "provider_id": 1, "at": AT},),
+            (AT, "was published later"),
+            id="taken over at the same time",
+        ),
+        pytest.param(
+            ({"user": "han", "provider_id": 1, "at": AT + 1, "locale": "de"},),
+            (AT + 1, "newer"),
+            id="said otherwise since",
+        ),
+        pytest.param(("han",), (AT + 9, "an unregistration of 2026-11-28T"), id="unregistered"),
+        pytest.param((None,), (AT + 9, "an unregistration of 2026-11-28T"), id="unregistered by nobody in particular"),
+        pytest.param(("leia",), None, id="somebody else unregistered"),
+        pytest.param((1,), (AT + 9, "refused the token as of"), id="refused by its provider"),
+    ],
+)
+def test_a_registration_is_answered_by_whether_it_is_so_now(
+    later: tuple[object, ...], said: tuple[int, str] | None
+) -> None:
+    state = register(None, user="han", provider_id=1, at=AT)
+    for step in later:
+        if isinstance(step, dict):
+            state = register(state, **step)
+        elif isinstance(step, int):
+            state = refuse(state, provider_id=step, until=AT + 9)
+        else:
+            assert step is None or isinstance(step, str)
+            state = unregister(state, user=step, at=AT + 9)
+    newer = unmet_registration(state, user="han", provider_id=1, at=AT)
+    assert (newer is None) == (said is None)
+    if newer is not None and said is not None:
+        assert newer.at == said[0] and said[1] in newer.error and newer.error.startswith("device: ")
+
+
+def test_an_unregistration_is_answered_by_whether_the_device_is_still_theirs() -> None:
+    owned = register(None, user="han", provider_id=1, at=AT)
+    assert unmet_unregistration(None, user="han", at=AT) is None
+    assert unmet_unregistration(owned, user="leia", at=AT - 9) is None
+    assert unmet_unregistration(unregister(owned, user="han", at=AT + 1), user="han", at=AT + 1) is None
+    newer = unmet_unregistration(owned, user="han", at=AT - 3_000_000)
+    assert newer is not None and newer.at == AT and "3 s newer" in newer.error
+    assert unmet_unregistration(owned, user=None, at=AT - 1) is not None
+
+
+def test_an_operator_ends_what_a_clock_of_the_year_2999_registered() -> None:
+    future = register(None, user="mallory", provider_id=1, at=AT * 10)
+    future = unregister(future, user="han", at=AT * 11)
+    ended = end(refuse(future, provider_id=1, until=AT * 11), at=AT)
+    assert not ended.active
+    assert not register(ended, user="han", provider_id=1, at=AT - 1).active
+    assert register(ended, user="han", provider_id=1, at=AT + 1).active
+
+
+def test_times_are_exact_to_the_microsecond() -> None:
+    text = "2026-11-28T15:34:55.123457+00:00"
+    at = microseconds(datetime.fromisoformat(text))
+    assert at % 1_000_000 == 123_457
+    assert instant(at) == "2026-11-28T15:34:55.123457Z"
+    first = register(None, user="han", provider_id=1, at=at)
+    assert register(first, user="leia", provider_id=1, at=at - 1) is first

@@ -5,11 +5,20 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from producers import AsyncPublisher, EventError, NoReplyError, Publisher, RateLimitError, RefusedError
+from producers import (
+    AsyncPublisher,
+    EventError,
+    NoReplyError,
+    Publisher,
+    RateLimitError,
+    RefusedError,
+    SupersededError,
+)
 from producers.events import FIELD, STREAM, reply_key
 from tests.road.harness import Road, message, token, user_of
 
@@ -255,3 +264,92 @@ def test_a_leader_that_died_before_answering_is_made_up_for(
     [told] = road.redis.lrange(reply_key("r-1"), 0, -1)
     assert json.loads(told)["ok"] is answer["ok"]
     assert road.redis.xlen(STREAM) == 0
+
+
+def test_M1_a_write_that_something_newer_decided_is_not_called_ok(road: Road, call: Caller) -> None:
+    now = datetime.now(UTC)
+    with working(road):
+        call("register_device", app="demo", user="han", token="abcd", at=now + timedelta(seconds=3), wait=5.0)
+        with pytest.raises(SupersededError, match="is 3 s newer") as caught:
+            call("register_device", app="demo", user="leia", token="abcd", at=now, wait=5.0)
+        assert caught.value.at == now + timedelta(seconds=3)
+        with pytest.raises(SupersededError):
+            call("unregister_device", app="demo", user="han", token="abcd", at=now)
+        assert [d.user for d in road.devices.of_user("demo", "han")] == ["han"]
+        call("unregister_device", app="demo", user="leia", token="abcd", at=now)  # it is not hers: what she asked is so
+        call("unregister_device", app="demo", user="han", token="abcd", at=now + timedelta(seconds=4))
+        with pytest.raises(SupersededError, match="an unregistration of"):
+            call("register_device", app="demo", user="han", token="abcd", at=now + timedelta(seconds=3.5), wait=5.0)
+
+
+def test_M1_a_device_beyond_the_users_cap_is_not_called_registered(road: Road, call: Caller) -> None:
+    road.save_app(device_cap=1)
+    now = datetime.now(UTC)
+    with working(road):
+        call("register_device", app="demo", user="han", token="aa", at=now, wait=5.0)
+        with pytest.raises(SupersededError, match="device_cap"):
+            call("register_device", app="demo", user="han", token="bb", at=now - timedelta(days=1), wait=5.0)
+
+
+def test_M5_two_writes_of_one_millisecond_are_told_apart(road: Road, call: Caller) -> None:
+    moment = datetime(2026, 11, 28, 12, 0, 0, 123_400, tzinfo=UTC)
+    with working(road):
+        call(
+            "register_device", app="demo", user="leia", token="abcd", at=moment + timedelta(microseconds=500), wait=5.0
+        )
+        with pytest.raises(SupersededError):
+            call("register_device", app="demo", user="han", token="abcd", at=moment, wait=5.0)
+        call("unregister_device", app="demo", user=None, token="abcd", at=moment + timedelta(microseconds=501))
+        with pytest.raises(SupersededError, match=r"12:00:00\.123901Z"):
+            call(
+                "register_device",
+                app="demo",
+                user="han",
+                token="abcd",
+                at=moment + timedelta(microseconds=500),
+                wait=5.0,
+            )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "device.registered", "user": "han", "device": {"token": "abcd"}},
+        {"type": "device.unregistered", "device": {"token": "abcd"}},
+        {"type": "member.added", "channel": {"id": "c"}, "users": ["han"]},
+        {"type": "member.removed", "channel": {"id": "c"}, "users": ["han"]},
+        {"type": "channel.updated", "channel": {"id": "c", "push_notifications": False}},
+        {"type": "user.muted", "user": "han", "target": "leia"},
+        {"type": "user.unmuted", "user": "han", "target": "leia"},
+    ],
+    ids=lambda body: body["type"],
+)
+def test_a_write_from_the_future_is_refused_so_that_it_does_not_win_for_ever(road: Road, body: dict[str, Any]) -> None:
+    for id, at in (("near", timedelta(minutes=4)), ("far", timedelta(minutes=6))):
+        envelope = {"v": 1, "id": id, "app": "demo", "at": (datetime.now(UTC) + at).isoformat()}
+        road.redis.xadd(STREAM, {FIELD: json.dumps(envelope | body)})
+    road.take()
+    [letter] = road.ledger.dead_letters()
+    assert letter.letter.event_id == "far"
+    assert letter.letter.error.startswith("at: ")
+    assert "s ahead of Postgres's and Redis's clock" in letter.letter.error
+
+
+def test_what_an_older_release_stored_in_milliseconds_is_read(road: Road) -> None:
+    with road.pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active, tombstones, refusals)"
+            " VALUES ('demo', 'abcd', 'han', %s, 1000, true, '{\"leia\": 2000}', '{\"9\": 3000}')",
+            (road.provider.id,),
+        )
+    for user, ms in (("leia", 1_999), ("luke", 1_999)):
+        at = datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+        document = {"v": 1, "type": "device.registered", "id": user, "app": "demo", "at": at, "user": user}
+        road.redis.xadd(STREAM, {FIELD: json.dumps(document | {"device": {"token": "abcd"}, "reply": user})})
+    road.take()
+    [leia], [luke] = (road.redis.lrange(reply_key(user), 0, -1) for user in ("leia", "luke"))
+    assert json.loads(leia)["code"] == "superseded"
+    assert json.loads(luke) == {"ok": True}
+    with road.pool.connection() as db:
+        row = db.execute("SELECT registered_at, registered_us, tombstones, refusals FROM carillon.devices").fetchone()
+    assert row == (1_999, 0, {"leia": 2000}, {"9": 3000})

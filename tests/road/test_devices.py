@@ -269,7 +269,7 @@ def apply(road: Road, text: str, step: Write | Refusal) -> None:
         return
     event = mark(f"e{step.number}")
     with transaction(road.pool) as db:
-        write_devices(db, [DeviceWrite("demo", text, step.user, step.at, step.provider, event=event)])
+        write_devices(db, [DeviceWrite("demo", text, step.user, step.at * 1000, step.provider, event=event)])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -74,15 +74,30 @@ def delete(
     token: Token,
     app: App = None,
     user: Annotated[str | None, typer.Option(help="Only if it is this user's; default: whoever owns it.")] = None,
-    wait: Wait = 5.0,
+    wait: Annotated[float | None, typer.Option(hidden=True, help="Of older releases.")] = None,  # noqa: ARG001
     as_json: Json = False,
 ) -> None:
-    """Unregister a device. When it returns, no push begins for it any more."""
-    with desk() as runtime, _outcomes():
+    """End a device's registration, whatever its time. When it returns, no push begins for it any more.
+
+    Exit code 2: nothing was changed, because the device is another user's or there is none with this token.
+    """
+    from worker.core.admission import Refused, token_forms
+
+    with desk() as runtime:
         name = app_named(runtime, app).name
-        with _publisher(runtime) as publisher:
-            publisher.unregister_device(app=name, user=user, token=token, wait=wait)
-    say({"app": name, "deleted": True}, "deleted", as_json=as_json)
+        try:
+            forms = token_forms(token, runtime.apps.providers_of(name))
+        except Refused as fault:
+            refuse(fault)
+        became, owner = runtime.devices.end(name, forms, user)
+    words = {
+        "deleted": "deleted",
+        "ended": "nothing changed: it is registered to nobody any more",
+        "not theirs": f"not theirs: it is {owner}'s, nothing changed",
+        "unknown": "no such device",
+    }[became]
+    say({"app": name, "deleted": became == "deleted", "found": became, "user": owner}, words, as_json=as_json)
+    raise typer.Exit(0 if became in ("deleted", "ended") else 2)
 
 
 @device_app.command("get", context_settings=_HELP, epilog="Example: carillon push device get --user han --json")

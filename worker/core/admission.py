@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from producers.events import Device
@@ -9,6 +10,9 @@ from worker.core.model import Provider
 
 #: How the reason begins where an app's registration rate is exceeded.
 OVER_RATE: Final = "rate limit"
+
+#: Seconds by which the time of a write may be ahead of the clocks of both engines.
+AHEAD: Final = 300.0
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
@@ -19,6 +23,22 @@ class Refused(ValueError):
 
 def unknown_app(app: str) -> Refused:
     return Refused(f"app: {app!r} is not known; create it, or correct the name")
+
+
+def check_time(at: datetime, clocks: Mapping[str, float]) -> None:
+    """A write that wins by its time must not win for ever: raises `Refused` where it is far ahead of every clock.
+
+    `clocks`: what each engine says, by its name, in UNIX seconds.
+    """
+    name = max(clocks, key=lambda engine: clocks[engine])
+    ahead = at.timestamp() - clocks[name]
+    if ahead > AHEAD:
+        engines = " and ".join(f"{engine}'s" for engine in sorted(clocks))
+        now = datetime.fromtimestamp(clocks[name], UTC)
+        raise Refused(
+            f"at: {at.isoformat()} is {ahead:,.0f} s ahead of {engines} clock, which say at most {now:%Y-%m-%dT%H:%M:%SZ}:"
+            f" set the clock of the server that wrote it; at most {AHEAD:.0f} s are taken"
+        )
 
 
 def choose_provider(device: Device, app: str, providers: Mapping[str, Provider]) -> Provider:

@@ -1,16 +1,20 @@
 """Who owns a device: the fold of its writes by their own times, whatever the order in which they arrive. M1-M5, A3.
 
-Times are milliseconds since the epoch. Of two writes with the same time the one that arrived first came first: a chat server
+Times are microseconds since the epoch. Of two writes with the same time the one that arrived first came first: a chat server
 publishes in order, and many stamp only whole seconds. A repeat of such a write counts as its first arrival.
 
 What a late write may still have to know is kept beside the owner: unregistrations and refusals that are newer than the
 registration in force. Both are bounded.
+
+A write is answered by the state that it left behind: is what it asked for true now? `unmet_registration` and
+`unmet_unregistration` say what decided otherwise, so a write that is repeated, or answered late, gets the answer of that moment.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 #: Tombstone key of an unregistration without a user: it ends whoever's registration.
 ANYONE: Final = ""
@@ -42,6 +46,14 @@ class Registration:
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)
+
+
+class Superseded(NamedTuple):
+    """What a write asked for is not true, because something newer decided. `error` begins with the field."""
+
+    #: The time of what decided; None where it has none.
+    at: int | None
+    error: str
 
 
 def mark(event_id: str) -> int:
@@ -101,6 +113,80 @@ def refuse(state: Registration, *, provider_id: int, until: int) -> Registration
     key = str(provider_id)
     refusals[key] = max(until, refusals.get(key, -1))
     return replace(state, active=state.active and state.provider_id != provider_id, refusals=refusals)
+
+
+def end(state: Registration, *, at: int) -> Registration:
+    """The device after an operator ended it at `at`, the time now: nothing that is known, of whatever time, outlasts it.
+
+    Times in the future, as a clock that was wrong leaves them, become `at`: otherwise no later write could win.
+    """
+    refusals = {key: min(until, at) for key, until in (state.refusals or {}).items()}
+    return replace(
+        state,
+        active=False,
+        registered_at=min(state.registered_at, at),
+        tombstones={ANYONE: at},
+        refusals=refusals or None,
+    )
+
+
+def unmet_registration(
+    state: Registration | None,
+    *,
+    user: str,
+    provider_id: int,
+    at: int,
+    locale: str | None = None,
+    app_version: str | None = None,
+    attributes: Mapping[str, object] | None = None,
+) -> Superseded | None:
+    """None: the device is as this registration asked. Otherwise what decided otherwise."""
+    state = state or UNKNOWN
+    asked = (user, provider_id, locale, app_version, attributes or None)
+    found = (state.user, state.provider_id, state.locale, state.app_version, state.attributes or None)
+    if state.active and asked == found:
+        return None
+    if state.registered_at > at or (state.registered_at == at and asked != found):
+        return Superseded(
+            state.registered_at, f"device: a registration of {instant(state.registered_at)} {_ahead(state, at)}"
+        )
+    stones = state.tombstones or {}
+    ended = max(stones.get(user, -1), stones.get(ANYONE, -1))
+    if ended >= at:
+        return Superseded(ended, f"device: an unregistration of {instant(ended)} ended it")
+    refused = (state.refusals or {}).get(str(provider_id), -1)
+    if refused >= at:
+        return Superseded(refused, f"device: its provider refused the token as of {instant(refused)}")
+    return Superseded(None, "device: it is retired: the user's newer devices fill the app's device_cap")
+
+
+def unmet_unregistration(state: Registration | None, *, user: str | None, at: int) -> Superseded | None:
+    """None: the device is no longer this user's; without a user, nobody's. Otherwise the registration that is newer."""
+    if state is None or not state.active or (user is not None and user != state.user):
+        return None
+    return Superseded(
+        state.registered_at, f"device: a registration of {instant(state.registered_at)} {_ahead(state, at)}"
+    )
+
+
+def instant(at: int) -> str:
+    """Microseconds since the epoch as RFC 3339, in UTC."""
+    return f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since the epoch, exactly."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _ahead(state: Registration, at: int) -> str:
+    gap = (state.registered_at - at) / 1e6
+    if not gap:
+        return "has the same time and was published later"
+    return f"is {gap:,.0f} s newer" if gap >= 10 else f"is {gap:.6g} s newer"
 
 
 def _bounded(stones: dict[str, int]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from worker.stores.device_writes import evict, lock
+from worker.stores.device_writes import end_device, evict, lock
 from worker.stores.postgres import Connection, Pool, transaction
 
 #: Reasons that are no provider's word: restored only when asked for by name.
@@ -88,6 +88,11 @@ class Devices:
                 prepare=True,
             ).fetchall()
         return {(id, user) for id, user in rows} & set(jobs)
+
+    def end(self, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
+        """Ends a device by an operator's hand, see `end_device`."""
+        with transaction(self._pool) as db:
+            return end_device(db, app, tokens, user)
 
     def of_user(self, app: str, user: str, *, retired: bool = False) -> list[StoredDevice]:
         """A user's devices, the newest registration first; with `retired` also those that ring no more."""
@@ -201,7 +206,7 @@ class Devices:
                     " d.retired_reason, d.retired_at FROM carillon.devices d"
                     " LEFT JOIN carillon.providers p ON p.id = d.provider_id"
                     " LEFT JOIN carillon.device_use u ON u.device = d.id"
-                    f" WHERE {condition} ORDER BY d.registered_at DESC, d.id DESC"
+                    f" WHERE {condition} ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC"
                 ).encode(),
                 arguments,
             ).fetchall()
