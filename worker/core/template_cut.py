@@ -1,11 +1,13 @@
 """Makes a rendered template fit Apple's limit: what gives way, in which order, and a word about each."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from worker.core.notification import LEAST_BODY, SHORT_NAME
+from worker.core.template_values import LARGEST
 from worker.core.truncation import fit, json_size
 
 Path = tuple[str | int, ...]
@@ -27,25 +29,27 @@ def cut(values: Values, templated: set[Path], measure: Callable[[Values], int], 
     texts = [path for path in texts if isinstance(values[path], str)]
     before = {path: values[path] for path in texts}
     left_out: list[str] = []
-    _shorten(values, texts, measure, room, LEAST_BODY)
+    _shorten(values, texts, measure(values) - room, LEAST_BODY)
     _leave_out(values, measure, room, left_out)
-    _shorten(values, texts, measure, room, SHORT_NAME)
+    _shorten(values, texts, measure(values) - room, SHORT_NAME)
     shortened = [
-        f"{_dotted(path)}: cut from {json_size(text):,} to {json_size(values[path]):,} bytes"
+        f"{_dotted(path)}: cut from {_bytes(json_size(text))} to {json_size(values[path]):,}"
         for path, text in before.items()
         if values[path] != text
     ]
     return shortened + left_out
 
 
-def _shorten(values: Values, texts: list[Path], measure: Callable[[Values], int], room: int, least: int) -> None:
-    for path in sorted(texts, key=lambda one: -json_size(values[one])):
-        over = measure(values) - room
+def _shorten(values: Values, texts: list[Path], over: int, least: int) -> None:
+    """Until the document is `over` bytes smaller."""
+    lengths = {path: json_size(values[path]) for path in texts}
+    for path in sorted(texts, key=lambda one: -lengths[one]):
         if over <= 0:
             return
-        length = json_size(values[path])
+        length = lengths[path]
         if length > least:
             values[path] = fit(values[path], max(least, length - over))
+            over -= length - json_size(values[path])
 
 
 def _leave_out(values: Values, measure: Callable[[Values], int], room: int, said: list[str]) -> None:
@@ -56,12 +60,23 @@ def _leave_out(values: Values, measure: Callable[[Values], int], room: int, said
             whole = next((path[:end] for end, part in enumerate(path) if isinstance(part, int)), path)
             groups.setdefault(whole, []).append(path)
     sizes = {whole: sum(size(values[path]) for path in paths) for whole, paths in groups.items()}
-    for whole in sorted(groups, key=lambda one: -sizes[one]):
-        if measure(values) <= room:
-            return
+    largest = sorted(groups, key=lambda one: -sizes[one])
+
+    def without(number: int) -> Values:
+        gone = {path for whole in largest[:number] for path in groups[whole]}
+        return {path: value for path, value in values.items() if path not in gone}
+
+    # How many of the largest have to go: as many as it takes, or all.
+    enough = bisect_left(range(len(largest)), True, key=lambda number: measure(without(number)) <= room)
+    for whole in largest[:enough]:
         for path in groups[whole]:
             del values[path]
-        said.append(f"{_dotted(whole)}: left out, {sizes[whole]:,} bytes")
+        said.append(f"{_dotted(whole)}: left out, {_bytes(sizes[whole])}")
+
+
+def _bytes(number: int) -> str:
+    """A value that certainly does not fit was not read to its end."""
+    return f"{number:,} bytes" if number < LARGEST else f"{LARGEST:,} bytes or more"
 
 
 def _dotted(path: Path) -> str:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from jinja2 import ChainableUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2 import ChainableUndefined, TemplateSyntaxError, nodes
+from jinja2.environment import TemplateExpression
 from jinja2.filters import FILTERS
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.tests import TESTS
 
 from worker.core.plurals import plural
+from worker.core.template_values import LARGEST, bounded, text_of
 from worker.core.truncation import shorten
 
 #: What a template may name. `data` is free below; a part that is `None` here has no parts of its own.
@@ -37,9 +39,15 @@ _ALLOWED: Final = (
     *(nodes.If, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Keyword, nodes.Compare, nodes.Operand),
     *(nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Neg),
 )
+#: Filters that make a text of the whole value they are given.
+_OF_TEXT: Final = ("upper", "lower", "capitalize", "title", "trim")
+#: What an operand of `~` goes through. No template can name it.
+_OPERAND: Final = "operand"
 #: Elements that `join` takes, and characters between them.
 _JOINED, _SEPARATOR = 20, 16
 _LONGEST: Final = 4096
+#: Filters inside one another; jinja2 takes seconds to compile a hundred.
+_DEEPEST: Final = 20
 
 
 class LeafError(ValueError):
@@ -59,15 +67,19 @@ class Leaf:
             _check(tree)
             #: Parts of the context that it names.
             self.names: frozenset[str] = frozenset(node.name for node in tree.find_all(nodes.Name))
+            _bound_operands(tree)
             self._render = _compile(environment, source, tree)
         except TemplateSyntaxError as fault:
             raise LeafError(fault.message or "cannot be read") from None
-        except RecursionError:
+        except (RecursionError, SyntaxError, MemoryError):  # what Python says of the code that jinja2 makes of it
             raise LeafError("nested too deep") from None
 
     def render(self, context: Mapping[str, Any]) -> Any:
-        """A string; or, where it is one expression and nothing around it, the value as it is, None for nothing."""
-        return self._render(context)
+        """A string; or, where it is one expression and nothing around it, the value as it is, None for nothing.
+
+        Of what certainly does not fit into a payload only a beginning that does not either.
+        """
+        return bounded(self._render(context))
 
 
 def is_template(text: str) -> bool:
@@ -87,6 +99,11 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
 
 
 class _Environment(SandboxedEnvironment):
+    intercepted_binops = frozenset("+")
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        return _part(left) + _part(right)
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
 
@@ -101,16 +118,15 @@ class _Environment(SandboxedEnvironment):
 
 @lru_cache(maxsize=256)
 def _environment(language: str) -> _Environment:
-    made = _Environment(
-        undefined=ChainableUndefined, finalize=lambda value: "" if value is None else value, cache_size=0
-    )
+    made = _Environment(undefined=ChainableUndefined, finalize=_output, cache_size=0)
     made.globals.clear()
     own: dict[str, Callable[..., Any]] = {
-        "truncate": lambda text, length: shorten(_text(text), int(length)),
+        "truncate": lambda text, length: shorten(text_of(text), int(length)),
         "plural": lambda number, *forms: plural(_number(number), forms, language),
         "join": _join,
     }
-    made.filters = {name: own.get(name) or FILTERS[name] for name in FILTER_NAMES}
+    own |= {name: _of_text(FILTERS[name]) for name in _OF_TEXT}
+    made.filters = {name: own.get(name) or FILTERS[name] for name in FILTER_NAMES} | {_OPERAND: _output}
     made.tests = {name: TESTS[name] for name in _TEST_NAMES}
     return made
 
@@ -127,9 +143,19 @@ def _compile(environment: _Environment, source: str, tree: nodes.Template) -> Ca
     ):
         if (path := _plain_path(output.nodes[0])) is not None:
             return lambda context: _looked_up(context, path)
-        return environment.compile_expression(inner[2:-2].strip("-+"), undefined_to_none=True)
-    template = environment.from_string(source)
-    return template.render
+        result = nodes.Assign(nodes.Name("result", "store"), output.nodes[0], lineno=1)
+        expression = environment.from_string(nodes.Template([result], lineno=1))
+        return TemplateExpression(expression, undefined_to_none=True)
+    return environment.from_string(tree).render
+
+
+def _bound_operands(tree: nodes.Template) -> None:
+    """`~` makes a text of each of its operands, so each goes through a filter that reads no more than may be of use."""
+    for node in tree.find_all(nodes.Concat):
+        node.nodes = [
+            nodes.Filter(operand, _OPERAND, [], [], None, None, lineno=operand.lineno, environment=tree.environment)
+            for operand in node.nodes
+        ]
 
 
 def _plain_path(node: nodes.Node) -> list[Any] | None:
@@ -150,6 +176,8 @@ def _looked_up(context: Any, path: list[Any]) -> Any:
 
 
 def _check(tree: nodes.Template) -> None:
+    if (deep := _filters_deep(tree)) > _DEEPEST:
+        raise LeafError(f"nested too deep: {deep} filters inside one another, at most {_DEEPEST} are taken")
     inside: set[int] = set()
     for node in _walk(tree):
         if not isinstance(node, _ALLOWED):
@@ -160,6 +188,10 @@ def _check(tree: nodes.Template) -> None:
             _check_alone(node)
         elif isinstance(node, nodes.Filter) and node.name not in FILTER_NAMES:
             raise LeafError(f"no filter {node.name!r}{suggestion(node.name, FILTER_NAMES)}")
+        elif isinstance(node, nodes.TemplateData):
+            _check_text(node.data)
+        elif isinstance(node, nodes.Const) and isinstance(node.value, str):
+            _check_text(node.value)
         elif isinstance(node, nodes.Test) and node.name not in _TEST_NAMES:
             raise LeafError(f"no test {node.name!r}{suggestion(node.name, _TEST_NAMES)}")
 
@@ -169,6 +201,10 @@ def _walk(node: nodes.Node) -> Iterable[nodes.Node]:
     yield node
     for child in node.iter_child_nodes():
         yield from _walk(child)
+
+
+def _filters_deep(node: nodes.Node) -> int:
+    return max(map(_filters_deep, node.iter_child_nodes()), default=0) + isinstance(node, nodes.Filter)
 
 
 def _check_path(node: nodes.Node, inside: set[int]) -> None:
@@ -195,6 +231,19 @@ def _check_path(node: nodes.Node, inside: set[int]) -> None:
         raise LeafError(f"{node.name}.{parts[0]}: has no parts")
 
 
+def _check_text(text: str) -> None:
+    if not _encodable(text):
+        raise LeafError("holds half of a surrogate pair, which is no character; write the whole character")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_alone(node: nodes.Name) -> None:
     _check_name(node.name)
     parts = ", ".join(f"{node.name}.{part}" for part in NAMES[node.name])
@@ -216,20 +265,35 @@ def _called(node: nodes.Node) -> str:
     return names.get(type(node).__name__, type(node).__name__.lower())
 
 
-def _text(value: Any) -> str:
-    return "" if value is None or isinstance(value, Undefined) else str(value)
+def _output(value: Any) -> Any:
+    """A value on its way into a text."""
+    if isinstance(value, str | dict | list):
+        return text_of(value)
+    return "" if value is None else value
+
+
+def _part(value: Any) -> Any:
+    """An operand of `+`."""
+    return value[:LARGEST] if isinstance(value, str | list) else value
+
+
+def _of_text(of: Callable[..., Any]) -> Callable[..., Any]:
+    def bounded_filter(value: Any, *args: Any, **options: Any) -> Any:
+        return of(bounded(value), *args, **options)
+
+    return bounded_filter
 
 
 def _number(value: Any) -> float:
     if isinstance(value, int | float):
         return value
     try:
-        return float(_text(value)[:32])
+        return float(text_of(value)[:32])
     except ValueError:
         return 0
 
 
 def _join(values: Any, separator: str = ", ") -> str:
     if not isinstance(values, list):
-        return _text(values)
-    return separator[:_SEPARATOR].join(_text(value) for value in values[:_JOINED])
+        return text_of(values)
+    return separator[:_SEPARATOR].join(text_of(value) for value in values[:_JOINED])[:LARGEST]

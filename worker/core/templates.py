@@ -76,6 +76,15 @@ class Template:
 
     def render(self, context: Mapping[str, Any], *, limit: int = LIMIT) -> Outcome:
         """The payload in at most `limit` bytes with any badge. `TemplateError` where this message cannot be rendered by it."""
+        try:
+            return self._outcome(context, limit)
+        except TemplateError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the message goes out by the default payload
+            # The fault's own words may quote the message, so they stay out of the report.
+            raise TemplateError(f"template: {type(fault).__name__}") from None
+
+    def _outcome(self, context: Mapping[str, Any], limit: int) -> Outcome:
         values: dict[Path, Any] = {}
         for path, leaf in self._leaves.items():
             value = self._value(path, leaf, context)
