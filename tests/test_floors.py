@@ -30,6 +30,7 @@ FLOORS = {
     "worker.poison": 3,
     "worker.suspicion": 3,
     "worker.outbox": 3,
+    "worker.reports": 3,
     "worker.app": 4,
     "worker.tasks": 4,
     "worker.runtime": 4,

@@ -1,0 +1,313 @@
+"""The one list of what needs somebody. `carillon health`, `doctor`, `provider list` and the log ask it, so that they agree.
+
+`find` decides over one `Snapshot` and does no I/O: `worker/reports/reading.py` reads it. What a snapshot does not know (None)
+makes no condition: who could not look says so beside the list.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import Final, Literal, NamedTuple
+
+from worker.core.breaker import Stopped
+
+#: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
+Severity = Literal["warning", "error"]
+
+#: Per cent of Redis' memory from which it is filling up, and from which publishers are refused.
+FILLING: Final = 70
+FULL: Final = 80
+#: Seconds for which entries may wait while the intake takes nothing.
+STILL: Final = 30.0
+#: Seconds that two clocks may differ.
+SKEW: Final = 5.0
+#: Days before a credential's end from which it is a condition.
+EXPIRY_DAYS: Final = 30
+#: Conditions of one name that are told one by one.
+MOST: Final = 50
+_DAY: Final = 86_400.0
+
+
+class Condition(NamedTuple):
+    """`text` says what is the matter and what to do. `provider` is a name, `since` UNIX seconds or None: not known."""
+
+    name: str
+    severity: Severity
+    text: str
+    app: str | None = None
+    provider: str | None = None
+    since: float | None = None
+
+    @property
+    def key(self) -> str:
+        """By which it is known again."""
+        return "/".join(part or "" for part in (self.name, self.app, self.provider))
+
+    @property
+    def about(self) -> str:
+        """What it is about, for a line of a report: `provider chat/apns`, `app chat`, or its name in words."""
+        if self.provider is not None:
+            return f"provider {self.app}/{self.provider}"
+        return f"app {self.app}" if self.app is not None else self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What INFO says."""
+
+    used: int = 0
+    #: 0: no limit.
+    maximum: int = 0
+    policy: str = "noeviction"
+    append_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AppFacts:
+    name: str
+    push_enabled: bool = True
+    #: Whether it got messages lately; only asked where pushes are off.
+    traffic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    app: str
+    name: str
+    kind: Literal["apns", "webhook"] = "apns"
+    stopped: Stopped | None = None
+    #: Batches that wait for it.
+    waiting: int = 0
+    #: UNIX seconds at which its certificate ends; None: it has none, or nobody could read it.
+    ends: float | None = None
+    #: Whether the keys at hand open its credential; None: nobody tried.
+    readable: bool | None = None
+    #: A worker (host) whose keys do not.
+    unreadable_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """A stream of events. Times in UNIX seconds by the engines' clocks."""
+
+    name: str
+    #: None: the stream of all apps.
+    app: str | None = None
+    #: Age of the oldest entry that was not taken, in seconds; None: none waits.
+    oldest: float | None = None
+    waiting: int | None = None
+    #: Seconds since the intake last moved its cursor; None: not known.
+    still: float | None = None
+    #: Seconds by which the newest id is ahead of Redis' clock.
+    ahead: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who took the intake's lease last."""
+
+    owner: str
+    since: float
+    #: Seconds until the lease ends; negative: nobody leads.
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Dead letters: all, those of the last hour, and of these the most frequent app and reason."""
+
+    total: int = 0
+    late: int = 0
+    app: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the conditions depend on, of one moment. None: it could not be read."""
+
+    now: float
+    apps: Sequence[AppFacts] = ()
+    providers: Sequence[ProviderFacts] = ()
+    streams: Sequence[StreamFacts] = ()
+    redis: RedisFacts | None = None
+    #: Postgres takes no writes.
+    read_only: bool | None = None
+    #: Nobody ever led: `Leader` with an empty owner. None: not known, or no workers are expected.
+    leader: Leader | None = None
+    letters: Letters | None = None
+    #: App, or '' where it is not known -> entries that somebody else took off its stream.
+    trimmed: dict[str, int] = field(default_factory=dict)
+    #: Seconds by which an engine's clock is ahead of this host's.
+    skews: dict[str, float] = field(default_factory=dict)
+
+
+def find(snapshot: Snapshot) -> list[Condition]:
+    """What needs somebody: errors first, then by what it is about. At most `MOST` of each name, and one that counts the rest."""
+    found = [
+        *_engines(snapshot),
+        *_intake(snapshot),
+        *(one for provider in snapshot.providers for one in _provider(provider, snapshot.now)),
+        *_apps(snapshot),
+        *_letters(snapshot.letters),
+    ]
+    return sorted(
+        _bounded(found), key=lambda one: (one.severity != "error", one.name, one.app or "", one.provider or "")
+    )
+
+
+def _engines(snapshot: Snapshot) -> Iterator[Condition]:
+    if snapshot.read_only:
+        text = (
+            "Postgres takes no writes, as a replica or a server in recovery does: name the primary, or promote this one"
+        )
+        yield Condition("postgres_read_only", "error", text)
+    if (redis := snapshot.redis) is not None:
+        yield from _redis(redis)
+    for engine, skew in snapshot.skews.items():
+        if abs(skew) > SKEW:
+            text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's: set both by NTP"
+            yield Condition(f"clock_of_{engine}", "warning", f"{text}, or provider tokens and expiries go wrong")
+
+
+def _redis(redis: RedisFacts) -> Iterator[Condition]:
+    percent = redis.used * 100 // redis.maximum if redis.maximum else 0
+    if percent >= FILLING:
+        refused = "publishers are refused" if percent >= FULL else f"publishers are refused from {FULL} % on"
+        text = f"{percent} % of its memory is used, and {refused}: see that workers run and providers flow, or raise maxmemory"
+        yield Condition("redis_filling", "error" if percent >= FULL else "warning", text)
+    if redis.maximum and redis.policy != "noeviction":
+        text = f"{redis.policy}: Redis may throw away pushes when it is full: set maxmemory-policy noeviction"
+        yield Condition("redis_eviction", "error", text)
+    if not redis.append_only:
+        text = "appendonly is off, so a restart loses pushes: set appendonly yes in redis.conf"
+        yield Condition("redis_persistence", "warning", text)
+
+
+def _intake(snapshot: Snapshot) -> Iterator[Condition]:
+    leader = snapshot.leader
+    nobody = leader is not None and leader.left < 0
+    if leader is not None and nobody:
+        last = f"{leader.owner} did until {-leader.left:.0f} s ago" if leader.owner else "nobody ever did"
+        text = f"no worker takes events off the stream ({last}): start carillon worker, or look at its log"
+        yield Condition("no_leader", "error", text, since=snapshot.now + leader.left if leader.owner else None)
+    for stream in snapshot.streams:
+        still = (
+            None
+            if stream.oldest is None
+            else min(stream.oldest, stream.oldest if stream.still is None else stream.still)
+        )
+        if still is not None and still >= STILL and not nobody:
+            waiting = "entries wait" if stream.waiting is None else f"{stream.waiting:,} entries wait"
+            whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
+            text = f"{waiting} on {stream.name}, and none was taken for {still:.0f} s: look at the log, {whose}"
+            yield Condition("intake_not_moving", "error", text, stream.app, since=snapshot.now - still)
+        if stream.ahead > SKEW:
+            text = (
+                f"the newest id of {stream.name} is {stream.ahead:,.0f} s ahead of Redis' clock: it was ahead once, or a producer"
+                " gives ids of its own; set the clock, and let Redis give the ids ('*')"
+            )
+            yield Condition("stream_ahead_of_clock", "warning", text, stream.app)
+    for app, n in sorted(snapshot.trimmed.items()):
+        text = (
+            f"{n:,} entries were taken off the stream by somebody else before they were done, so their pushes are lost: no"
+            " producer may use MAXLEN, XTRIM or XDEL"
+        )
+        yield Condition("entries_trimmed", "error", text, app or None)
+
+
+def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
+    def condition(name: str, severity: Severity, text: str, since: float | None = None) -> Condition:
+        return Condition(name, severity, text, one.app, one.name, since)
+
+    if one.unreadable_by is not None:
+        text = f"the CARILLON_SECRET_KEYS of the worker on {one.unreadable_by} do not decrypt its credential: give every worker"
+        yield condition("credential_unreadable", "error", f"{text} the same keys, or store it again")
+    elif one.readable is False:
+        text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with, or store it"
+        yield condition("credential_unreadable", "error", f"{text} again with {_store(one)}")
+    if one.stopped is not None and not (one.unreadable_by and one.stopped.reason == "unusable_credential"):
+        name, text = _stop(one, one.stopped, now)
+        yield condition(name, "error", text, one.stopped.since)
+    if one.ends is None:
+        return
+    days = (one.ends - now) / _DAY
+    anew = "make another certificate at developer.apple.com and store it with"
+    if days <= 0:
+        text = f"its certificate ended {-days:.0f} days ago: {anew} {_store(one)}"
+        yield condition("credential_ended", "error", text, one.ends)
+    elif days <= EXPIRY_DAYS:
+        text = f"its certificate is good for {days:.0f} days only: {anew} {_store(one)}, or change to a key"
+        yield condition("credential_ending", "warning", text)
+
+
+#: By the breaker's reason: the condition's name, and what is the matter. Whatever is not here is an answer of the provider's.
+_STOPS: Final = {
+    "unreachable": ("provider_unreachable", "it cannot be reached"),
+    "refused": ("provider_unreachable", "it refuses connections"),
+    "silent": ("provider_silent", "it does not answer"),
+    "timeout": ("provider_silent", "it does not answer in time"),
+    "slow": ("provider_silent", "it answers too slowly"),
+    "unusable_credential": ("credential_unusable", "its key or certificate cannot be used"),
+    "certificate_ended": ("credential_ended", "its certificate has ended"),
+    "clock": ("provider_stopped", "its host calls fresh provider tokens expired"),
+    "mass_refusal": ("provider_stopped", "it refuses most device tokens"),
+}
+
+
+def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
+    since = f"for {max(0.0, now - stopped.since):.0f} s"
+    waits = f"; {one.waiting:,} batches wait" if one.waiting else ""
+    resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
+    if stopped.manual:
+        return "provider_paused", f"paused by hand {since}: {stopped.reason}{waits}: {resume}"
+    kind, _, more = stopped.reason.partition(":")
+    name, what = _STOPS.get(kind.strip(), ("provider_stopped", "its answers say that something is wrong with it"))
+    detail = f" ({stopped.reason})" if more or kind not in _STOPS else f" ({kind})"
+    return name, f"stopped {since}: {what}{detail}{waits}: {_remedy(one, name)}"
+
+
+def _remedy(one: ProviderFacts, name: str) -> str:
+    if name in ("provider_unreachable", "provider_silent"):
+        return "look at its host and at the network; it flows by itself once it answers"
+    if one.kind == "webhook":
+        return "mend what is behind its URL; it flows by itself once it answers as it should"
+    if name.startswith("credential"):
+        return f"store it again with {_store(one)}"
+    return "check its key, topic, environment and this machine's clock; it flows by itself once it is mended"
+
+
+def _apps(snapshot: Snapshot) -> Iterator[Condition]:
+    with_provider = {one.app for one in snapshot.providers}
+    for app in snapshot.apps:
+        if app.name not in with_provider:
+            text = f"it has no provider, so nothing can be pushed: carillon push apn --app {quote(app.name)}"
+            yield Condition("app_without_provider", "warning", text, app.name)
+        elif not app.push_enabled and app.traffic:
+            text = f"pushes are off, and messages come: carillon app set {quote(app.name)} --push"
+            yield Condition("app_switched_off", "warning", text, app.name)
+
+
+def _letters(letters: Letters | None) -> Iterator[Condition]:
+    if letters is not None and letters.late:
+        most = f", most of them of app {letters.app or '(unknown)'}: {letters.reason}" if letters.reason else ""
+        late = f"{letters.late:,} of them in the last hour"
+        yield Condition(
+            "dead_letters", "warning", f"{letters.total:,} set aside, {late}: carillon dead-letters list{most}"
+        )
+
+
+def _bounded(found: Iterable[Condition]) -> Iterator[Condition]:
+    by_name: dict[str, list[Condition]] = {}
+    for one in found:
+        by_name.setdefault(one.name, []).append(one)
+    for name, alike in by_name.items():
+        yield from alike[:MOST]
+        if len(alike) > MOST:
+            worst: Severity = "error" if any(one.severity == "error" for one in alike) else "warning"
+            yield Condition(f"{name}_more", worst, f"and {len(alike) - MOST:,} more with {name}")
+
+
+def _store(one: ProviderFacts) -> str:
+    command = "webhook" if one.kind == "webhook" else "apn"
+    return f"carillon push {command} --app {quote(one.app)} --name {quote(one.name)}"

@@ -1,0 +1,71 @@
+"""What a fault of an engine means for whoever runs this, in a sentence. Knows the libraries' faults by name, imports none."""
+
+from typing import Final
+
+from config.logs import redact
+
+MIGRATE: Final = "the database's schema is not up to date: run carillon migrate"
+_REDIS: Final = "is it running, is CARILLON_REDIS_URL right?"
+_POSTGRES: Final = "is it running, is CARILLON_POSTGRES_URL right?"
+_CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without cluster mode"
+_REPLICA: Final = "this Redis is a read-only replica: CARILLON_REDIS_URL must name the primary"
+_READ_ONLY: Final = "this Postgres is read-only, as a replica is: CARILLON_POSTGRES_URL must name the primary"
+#: Beginnings of SQLSTATEs with a sentence of their own.
+_STATES: Final = {"42P01": MIGRATE, "42703": MIGRATE, "3F000": MIGRATE, "25006": _READ_ONLY}
+_CLUSTER_FAULTS: Final = {
+    "MovedError",
+    "AskError",
+    "ClusterDownError",
+    "ClusterCrossSlotError",
+    "CrossSlotTransactionError",
+}
+#: Longest line of an engine's own words.
+_LONGEST: Final = 300
+
+
+def sentence(fault: BaseException) -> str:
+    """What happened, in the engine's own first line without passwords, and what to do about it."""
+    fault = _cause(fault)
+    libraries = {kind.__module__.partition(".")[0] for kind in type(fault).__mro__}
+    if libraries & {"psycopg", "psycopg_pool"}:
+        return _postgres(fault)
+    if "redis" in libraries:
+        return _redis(fault)
+    return f"{type(fault).__name__}: {first_line(fault)}" if str(fault) else type(fault).__name__
+
+
+def first_line(fault: BaseException) -> str:
+    """The first line of what a fault says, fit to be shown: without passwords and control characters."""
+    lines = str(fault).strip().splitlines()
+    line = "".join(c if c.isprintable() else "?" for c in redact(lines[0])) if lines else type(fault).__name__
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _postgres(fault: BaseException) -> str:
+    state = getattr(fault, "sqlstate", None) or ""
+    if state in _STATES:
+        return _STATES[state]
+    line = first_line(fault)
+    if state == "42501":
+        return f"{line}: the role of CARILLON_POSTGRES_URL lacks a right; docs/security.md has the GRANT lines"
+    return f"{line}: {_POSTGRES}" if not state or state.startswith(("08", "28", "3D", "57")) else line
+
+
+def _redis(fault: BaseException) -> str:
+    kind, line = type(fault).__name__, first_line(fault)
+    if kind in _CLUSTER_FAULTS or line.startswith(("MOVED ", "CLUSTERDOWN ", "CROSSSLOT ")):
+        return _CLUSTER
+    if kind == "ReadOnlyError" or line.startswith("READONLY "):
+        return _REPLICA
+    if kind == "NoPermissionError" or line.startswith("NOPERM"):
+        return f"{line}: its user lacks a right; docs/security.md has the ACL lines"
+    if kind == "OutOfMemoryError":
+        return "Redis is full (maxmemory): it takes nothing new until something is done"
+    return f"{line}: {_REDIS}"
+
+
+def _cause(fault: BaseException) -> BaseException:
+    """What Celery's broker library wraps up in an error of its own."""
+    while type(fault).__module__.startswith("kombu") and (inner := fault.__cause__ or fault.__context__) is not None:
+        fault = inner
+    return fault
