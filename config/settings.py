@@ -89,7 +89,7 @@ class Settings(BaseModel):
     message_retention_days: Count = 30
     #: Seconds after which a batch whose worker fell silent is given to another.
     lease_seconds: Annotated[float, Field(ge=4)] = 8.0
-    #: Seconds after which Celery hands out an unacknowledged message again. A time limit stays below it.
+    #: Seconds after which Celery hands out an unacknowledged message again.
     visibility_timeout: Annotated[int, Field(ge=10)] = 60
     #: Seconds that a worker may take to finish or hand back what it holds when it is told to stop.
     shutdown_timeout: Seconds = 20.0

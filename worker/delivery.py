@@ -8,13 +8,14 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core import webhook_answer
 from worker.core.batch import Lane
-from worker.core.breaker import FIRST_PROBE, parked
+from worker.core.breaker import parked
 from worker.core.model import ACCEPTED, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
@@ -29,9 +30,21 @@ from worker.core.outcome import (
     decide_outcome,
     doubtful,
     guard,
+    within_life,
 )
 from worker.core.webhook import Recipient, recipients
-from worker.core.work import Mark, Wait, Work, accounts, encode_marks, marks, name, notifications, rest, resumed, totals
+from worker.core.work import (
+    Mark,
+    Work,
+    accounts,
+    encode_marks,
+    later,
+    marks,
+    name,
+    notifications,
+    resumed,
+    totals,
+)
 from worker.limits import limit
 from worker.poison import Poison
 from worker.stores import postgres, redis
@@ -150,9 +163,8 @@ class Delivery:
             if not self._may_flow(work, provider):
                 self._park(work)
                 return {"parked": len(work.open())}
-            limit(work, app, provider, self._limiter)
+            limit(work, app, provider, self._limiter, now=self._now())
             self._send(work, provider, work.open())
-            self._hold(work)
             self._guard(work, provider)
         return self._carry_out(work)
 
@@ -190,8 +202,8 @@ class Delivery:
             self._journal.wake(provider)
 
     def _drop_expired(self, work: Work) -> None:
-        now, sendings = self._now(), work.batch.sendings
-        late = [index for index in work.open() if sendings[work.jobs[index].sending].expires_at <= now]
+        now = self._now()
+        late = [index for index in work.open() if work.expires_at(index) <= now]
         work.settle(late, Drop("expired"))
 
     def _drop_moved(self, work: Work) -> None:
@@ -227,13 +239,20 @@ class Delivery:
                     registered_at=job.registered_at,
                     sent_at=sent_at,
                     attempt=job.attempt + 1,
-                    expires_at=work.batch.sendings[job.sending].expires_at * 1000,
+                    unsent=work.batch.unsent,
                     jitter=jitter,
                     token_age=token_age,
                 )
             )
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
+        self._cool_down(work, sending, jitter)
+        now = self._now()
+        for index in sending:
+            attempt, outcome = work.jobs[index].attempt + 1, work.outcomes[index]
+            if isinstance(outcome, Retry):
+                expires_at = work.expires_at(index)
+                work.outcomes[index] = within_life(outcome, now=now, attempt=attempt, expires_at=expires_at)
 
     def _responses(
         self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None
@@ -282,12 +301,20 @@ class Delivery:
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
             work.settle(refused, Halt("clock"))
 
-    def _hold(self, work: Work) -> None:
-        held: defaultdict[int, float] = defaultdict(float)
-        for job, outcome in zip(work.jobs, work.outcomes, strict=True):
-            if isinstance(outcome, Retry) and outcome.hold:
-                held[job.device] = max(held[job.device], outcome.hold)
-        self._insist(lambda: self._limiter.hold(work.batch.provider, held))
+    def _cool_down(self, work: Work, sending: Sequence[int], jitter: float) -> None:
+        """A device that refused gets nothing for a while, and what it refused waits as long."""
+        refused = {
+            index: outcome
+            for index in sending
+            if isinstance(outcome := work.outcomes[index], Retry) and outcome.scope == "device"
+        }
+        least: defaultdict[int, float] = defaultdict(float)
+        for index, outcome in refused.items():
+            device = work.jobs[index].device
+            least[device] = max(least[device], outcome.delay)
+        waits = self._insist(lambda: self._limiter.cool_down(work.batch.provider, least, jitter=jitter))
+        for index, outcome in refused.items():
+            work.outcomes[index] = replace(outcome, delay=waits[work.jobs[index].device])
 
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
@@ -327,7 +354,8 @@ class Delivery:
         if Halt(MASS_REFUSAL) in work.outcomes:
             self._insist(lambda: self._suspicion.take_back(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
-        written = self._later(work), {work.batch.app: totals(counts)}, _accounts(work)
+        again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work)]
+        written = again, {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
         _report(work, counts)
         return dict(counts)
@@ -340,16 +368,6 @@ class Delivery:
                     "provider stopped: check its key, topic and environment",
                     extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
                 )
-
-    def _later(self, work: Work) -> list[Parcel]:
-        """Batches of what is tried again, by the time at which it is."""
-        by_delay: defaultdict[float, list[int]] = defaultdict(list)
-        for index, outcome in enumerate(work.outcomes):
-            if isinstance(outcome, Retry | Wait):
-                by_delay[outcome.delay].append(index)
-            elif isinstance(outcome, Halt):
-                by_delay[FIRST_PROBE].append(index)
-        return [Parcel(self._new_id(), rest(work, indexes), delay) for delay, indexes in by_delay.items()]
 
 
 def _accounts(work: Work) -> list[bytes]:

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from worker.core.limits import per_minute, per_second
 from worker.core.model import AppSettings, Provider
+from worker.core.outcome import Drop
 from worker.core.work import Wait, Work
 from worker.stores.limiter import Granted, Limiter
 
 
-def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter) -> None:
+def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter, *, now: float) -> None:
     """A channel's rate comes first: what it holds back costs no other channel. A device's own comes last.
 
-    Before all of them: a device of which APNs said that it gets too many is left alone for as long as that takes.
+    Before all of them: a device of which APNs said that it gets too many is left alone for as long as that takes. What would
+    wait beyond its life is dropped at once. `now` in UNIX seconds.
     """
-    _held(work, provider, limiter)
+    _cooldowns(work, provider, limiter)
     if app.channel_rate is not None:
         _channels(work, app.name, app.channel_rate, limiter)
     if app.provider_rate is not None:
@@ -24,11 +26,14 @@ def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter) ->
         _all(work, "push_rate", app.name, app.push_rate, limiter)
     if app.device_rate is not None:
         _devices(work, app.device_rate, limiter)
+    for index, outcome in enumerate(work.outcomes):
+        if isinstance(outcome, Wait) and now + outcome.delay >= work.expires_at(index):
+            work.outcomes[index] = Drop("expired", cause=outcome.limit)
 
 
-def _held(work: Work, provider: Provider, limiter: Limiter) -> None:
+def _cooldowns(work: Work, provider: Provider, limiter: Limiter) -> None:
     jobs = work.open()
-    left = limiter.held(provider.id, [work.jobs[index].device for index in jobs])
+    left = limiter.cooldowns(provider.id, [work.jobs[index].device for index in jobs])
     for index in jobs:
         if (seconds := left.get(work.jobs[index].device)) is not None:
             work.outcomes[index] = Wait("device_held", _whole(seconds))

@@ -75,7 +75,10 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
     for of, n in expanded.batches.items():
         ring_deliver(of, n)
     ring_fan_out(expanded.unfinished, "bulk")
-    return {name: n for counts in expanded.counts.values() for name, n in counts.items()}
+    total: Counter[str] = Counter()
+    for counts in expanded.counts.values():
+        total.update(counts)
+    return dict(total)
 
 
 @app.task(name="carillon.deliver")

@@ -21,6 +21,7 @@ from worker.core.outcome import (
     backoff,
     decide_outcome,
     guard,
+    within_life,
 )
 
 FACTS = Path(__file__).parent.parent / "data" / "apns-errors.csv"
@@ -29,8 +30,13 @@ REGISTERED, SENT, EXPIRES = 1_000_000, 2_000_000, 2_000_000 + 3_600_000
 
 
 def decide(response: Response, **changed: object) -> Outcome:
-    facts: dict[str, object] = {"registered_at": REGISTERED, "sent_at": SENT, "attempt": 1, "expires_at": EXPIRES}
+    facts: dict[str, object] = {"registered_at": REGISTERED, "sent_at": SENT, "attempt": 1}
     return decide_outcome(response, **(facts | changed))  # type: ignore[arg-type]
+
+
+def ended(response: Response, *, attempt: int = 1, expires_at: int = EXPIRES) -> Outcome:
+    outcome = decide(response, attempt=attempt)
+    return within_life(outcome, now=SENT / 1000, attempt=attempt, expires_at=expires_at / 1000)
 
 
 def test_the_table_holds_exactly_the_documented_answers() -> None:
@@ -56,11 +62,11 @@ OUTCOMES: dict[str, Outcome] = {
     "FIX_CONFIG": Halt("R"),
     "DELETE_TOKEN_GUARDED": Unregister("R", not_after=SENT, guarded=True),
     "DELETE_TOKEN_IF_NOT_REREGISTERED": Unregister("R", not_after=SENT),
-    "NEW_CONNECTION_RETRY": Retry(0.0, "R", new_connection=True),
-    "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", new_connection=True, refresh_token=True),
-    "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(45.0, "R", new_connection=True),
-    "RETRY_DELAY_THIS_TOKEN": Retry(7.5, "R", hold=7.5),
-    "RETRY_BACKOFF": Retry(7.5, "R"),
+    "NEW_CONNECTION_RETRY": Retry(0.0, "R", "origin", new_connection=True),
+    "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", "origin", new_connection=True, refresh_token=True),
+    "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(0.75, "R", "provider", new_connection=True),
+    "RETRY_DELAY_THIS_TOKEN": Retry(0.75, "R", "device"),
+    "RETRY_BACKOFF": Retry(0.75, "R", "provider"),
 }
 
 
@@ -79,8 +85,8 @@ def test_every_documented_answer_has_the_outcome_of_its_action(row: dict[str, st
         pytest.param(Answer(400, "Unregistered"), Drop("Unregistered", alarm=True), id="a reason under another status"),
         pytest.param(Answer(403, "Surprise"), Drop("Surprise", alarm=True), id="a new 4xx"),
         pytest.param(Answer(302, None), Drop("status_302", alarm=True), id="a redirect"),
-        pytest.param(Answer(429, "Slower"), Retry(7.5, "Slower", hold=7.5), id="a new 429"),
-        pytest.param(Answer(502, None), Retry(7.5, "status_502"), id="a gateway without a body"),
+        pytest.param(Answer(429, "Slower"), Retry(0.75, "Slower", "device"), id="a new 429"),
+        pytest.param(Answer(502, None), Retry(0.75, "status_502", "provider"), id="a gateway without a body"),
     ],
 )
 def test_an_unlisted_answer_never_costs_a_token(answer: Answer, outcome: Outcome) -> None:
@@ -110,7 +116,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
     [
         pytest.param(
             NoAnswer("not_sent", "connect"),
-            Retry(0.375, "connect", new_connection=True, spends_attempt=False),
+            Retry(0.375, "connect", "origin", new_connection=True, spends_attempt=False),
             id="not sent: soon, for nothing",
         ),
         pytest.param(
@@ -119,7 +125,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
             id="unwritable: no try will be better",
         ),
         pytest.param(
-            NoAnswer("unknown", "reset"), Retry(0.75, "reset", new_connection=True), id="unknown: costs a try"
+            NoAnswer("unknown", "reset"), Retry(0.75, "reset", "origin", new_connection=True), id="unknown: costs a try"
         ),
         pytest.param(
             NoAnswer("not_sent", "BadCertificateEnvironment"),
@@ -128,17 +134,17 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
         ),
         pytest.param(
             NoAnswer("unknown", "Shutdown"),
-            Retry(0.0, "Shutdown", new_connection=True),
+            Retry(0.0, "Shutdown", "origin", new_connection=True),
             id="a GOAWAY because that server goes down",
         ),
         pytest.param(
             NoAnswer("unknown", "ExpiredProviderToken"),
-            Retry(0.0, "ExpiredProviderToken", new_connection=True, refresh_token=True),
+            Retry(0.0, "ExpiredProviderToken", "origin", new_connection=True, refresh_token=True),
             id="a GOAWAY that calls the provider token old",
         ),
         pytest.param(
             NoAnswer("unknown", "BadDeviceToken"),
-            Retry(0.75, "BadDeviceToken", new_connection=True),
+            Retry(0.75, "BadDeviceToken", "origin", new_connection=True),
             id="a GOAWAY says nothing about one device",
         ),
     ],
@@ -151,27 +157,41 @@ def test_a_young_provider_token_called_expired_is_a_wrong_clock_and_halts() -> N
     expired = Answer(403, "ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60 - 1) == Halt("ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60) == Retry(
-        0.0, "ExpiredProviderToken", new_connection=True, refresh_token=True
+        0.0, "ExpiredProviderToken", "origin", new_connection=True, refresh_token=True
     )
 
 
 def test_only_the_first_move_to_another_connection_is_at_once() -> None:
     shutdown = Answer(503, "Shutdown")
-    assert decide(shutdown, attempt=1) == Retry(0.0, "Shutdown", new_connection=True)
-    assert decide(shutdown, attempt=2) == Retry(7.5, "Shutdown", new_connection=True)
+    assert decide(shutdown, attempt=1) == Retry(0.0, "Shutdown", "origin", new_connection=True)
+    assert decide(shutdown, attempt=2) == Retry(0.75, "Shutdown", "origin", new_connection=True)
 
 
-def test_a_notification_that_was_tried_often_holds_its_device_for_a_minute_at_most() -> None:
-    """What else is for the device has had no part in those tries."""
-    busy = decide(Answer(429, "TooManyRequests"), attempt=5, expires_at=None)
-    assert busy == Retry(607.5, "TooManyRequests", hold=60.0)
-    told = decide(Answer(429, "TooManyRequests", retry_after=300.0), expires_at=None)
-    assert told == Retry(300.0, "TooManyRequests", hold=300.0)
+def test_a_device_s_cooldown_does_not_grow_with_one_notification_s_tries() -> None:
+    """It grows with the device's own refusals in a row, which the store counts."""
+    assert decide(Answer(429, "TooManyRequests"), attempt=5) == Retry(0.75, "TooManyRequests", "device")
+    told = decide(Answer(429, "TooManyRequests", retry_after=300.0))
+    assert told == Retry(300.0, "TooManyRequests", "device")
+
+
+def test_what_never_was_sent_waits_longer_each_time_though_it_costs_no_try() -> None:
+    delays = [decide(NoAnswer("not_sent", "connect"), unsent=n) for n in range(12)]
+    waits = [d.delay for d in delays if isinstance(d, Retry) and not d.spends_attempt]
+    assert waits == sorted(waits)
+    assert len(waits) == 12
+    assert waits[-1] == LONGEST_DELAY * 0.75
+
+
+@pytest.mark.parametrize("what", ["topic", "provider token"])
+def test_a_field_that_all_of_a_provider_s_requests_share_stops_the_provider(what: str) -> None:
+    assert decide(NoAnswer("unwritable", f"{what} not allowed in a header")) == Halt(f"{what} not allowed in a header")
 
 
 def test_retry_after_is_a_least_delay() -> None:
-    assert decide(Answer(503, "ServiceUnavailable", retry_after=120.0)) == Retry(120.0, "ServiceUnavailable")
-    assert decide(Answer(503, "ServiceUnavailable", retry_after=-5.0)) == Retry(7.5, "ServiceUnavailable")
+    assert decide(Answer(503, "ServiceUnavailable", retry_after=120.0)) == Retry(
+        120.0, "ServiceUnavailable", "provider"
+    )
+    assert decide(Answer(503, "ServiceUnavailable", retry_after=-5.0)) == Retry(0.75, "ServiceUnavailable", "provider")
 
 
 @pytest.mark.parametrize(
@@ -182,29 +202,25 @@ def test_retry_after_is_a_least_delay() -> None:
     ],
 )
 def test_a_retry_that_would_be_due_after_the_expiry_is_a_drop(response: Response, cause: str) -> None:
-    assert decide(response, expires_at=SENT + 100) == Drop("expired", cause=cause)
+    assert ended(response, expires_at=SENT + 100) == Drop("expired", cause=cause)
 
 
-def test_without_expiry_the_number_of_tries_is_the_end() -> None:
+def test_the_number_of_tries_is_an_end() -> None:
     again = Answer(500, "InternalServerError")
-    assert isinstance(decide(again, attempt=MAX_ATTEMPTS - 1, expires_at=None), Retry)
-    assert decide(again, attempt=MAX_ATTEMPTS, expires_at=None) == Drop(
-        "too_many_attempts", cause="InternalServerError"
-    )
+    assert isinstance(ended(again, attempt=MAX_ATTEMPTS - 1), Retry)
+    assert ended(again, attempt=MAX_ATTEMPTS) == Drop("too_many_attempts", cause="InternalServerError")
 
 
 def test_a_try_that_reached_nobody_does_not_count_towards_the_end() -> None:
-    assert isinstance(decide(NoAnswer("not_sent", "connect"), attempt=MAX_ATTEMPTS + 5), Retry)
+    assert isinstance(ended(NoAnswer("not_sent", "connect"), attempt=MAX_ATTEMPTS + 5), Retry)
 
 
 def test_an_accepted_notification_is_delivered_however_late() -> None:
-    assert decide(ACCEPTED, attempt=MAX_ATTEMPTS + 1, expires_at=0) is DELIVERED
+    assert ended(ACCEPTED, attempt=MAX_ATTEMPTS + 1, expires_at=0) is DELIVERED
 
 
-def test_delays_grow_to_fifteen_minutes_and_stay_there() -> None:
-    assert [backoff(n, jitter=0.999999) for n in range(1, 8)] == pytest.approx(
-        [10, 30, 90, 270, 810, 900, 900], rel=1e-5
-    )
+def test_delays_begin_at_a_second_and_stay_below_half_a_minute() -> None:
+    assert [backoff(n, jitter=0.999999) for n in range(1, 6)] == pytest.approx([1, 1.6, 2.56, 4.096, 6.5536], rel=1e-5)
     assert backoff(10_000, jitter=0.0) == LONGEST_DELAY / 2
 
 
@@ -242,7 +258,7 @@ def test_a_share_of_refused_tokens_above_a_fifth_blames_the_provider(refused: in
     attempt=st.integers(1, 50),
 )
 def test_only_the_listed_answers_about_a_token_can_retire_it(response: Response, attempt: int) -> None:
-    outcome = decide(response, attempt=attempt)
+    outcome = ended(response, attempt=attempt)
     if isinstance(outcome, Unregister):
         assert isinstance(response, Answer)
         assert "DELETE_TOKEN" in action_for(response.status, response.reason)

@@ -209,10 +209,10 @@ class Road:
         due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
         for member, at in due:
             self.redis.zadd("carillon:due", {member: at - seconds})
-        keys: Any = self.redis.keys("carillon:held:*")
+        keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]")
         for key in keys:
-            held: Any = self.redis.zrange(key, 0, -1, withscores=True)
-            for device, at in held:
+            ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
+            for device, at in ends:
                 self.redis.zadd(key, {device: at - seconds})
         return self.journal.make_due_ready()
 

@@ -65,6 +65,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     lane: Lane
     sendings: list[Sending]
     jobs: list[Job]
+    #: Tries in a row that did not reach the provider.
+    unsent: int = 0
 
     def __repr__(self) -> str:
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"

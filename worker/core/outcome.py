@@ -1,17 +1,19 @@
 """What becomes of a notification once APNs has answered, or has not. One pure table; the road carries the outcome out."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from worker.core.apns_reasons import BY_REASON, Action, action_for
 from worker.core.model import Answer, NoAnswer, Response
 
-#: Apple: a 5xx may be tried again after 15 minutes. A chat message is worth earlier tries, so this is where we end, in seconds.
-LONGEST_DELAY: Final = 900.0
-#: Longest that all of a device waits because of one notification, whose own tries may be many, and of other reasons.
-LONGEST_HOLD: Final = 60.0
-#: Longest delay after a try that certainly did not reach APNs: the fault is the network's and ends at any moment.
-LONGEST_RECONNECT: Final = 30.0
+#: Longest delay of one notification's own tries, in seconds. A provider that fails most of the time is not asked so often by
+#: each of them: its circuit breaker opens, and one notification at a time goes out as a probe.
+LONGEST_DELAY: Final = 30.0
+#: Longest cooldown of a device that refuses too many in a row.
+LONGEST_COOLDOWN: Final = 60.0
+#: First delay, and factor from one to the next.
+FIRST_DELAY: Final = 1.0
+GROWTH: Final = 1.6
 #: A provider token younger than this may not be replaced (Apple), in seconds.
 TOKEN_MIN_AGE: Final = 20 * 60
 #: After this many tries that may have reached APNs a notification is given up, whatever its expiry.
@@ -27,6 +29,10 @@ GUARD_MINIMUM: Final = 20
 GONE_SHARE: Final = 0.50
 GONE_MINIMUM: Final = 200
 
+#: What a fault is about, the smallest that explains it: one notification, its device, the way to the provider (`origin`: host
+#: and connections), or all that the provider sends.
+Scope = Literal["notification", "device", "origin", "provider"]
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -35,18 +41,21 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Send the same request again, same `apns-id` and collapse id, not before `delay` seconds from now."""
+    """Send the same request again, same `apns-id` and collapse id, not before `delay` seconds from now.
+
+    With the scope `device` nothing else goes to the device meanwhile, and the delay grows with the device's refusals in a row,
+    which the store counts: `delay` is the least then.
+    """
 
     delay: float
     reason: str
+    scope: Scope = "notification"
     #: The connection is worth nothing for this request any more: use another one.
     new_connection: bool = False
     #: Ask the token source for another provider token first.
     refresh_token: bool = False
     #: False: the try did not reach APNs, so it counts against the expiry alone.
     spends_attempt: bool = True
-    #: Seconds in which nothing else goes to the device: it is the device that gets too many.
-    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,41 +95,46 @@ def decide_outcome(
     registered_at: int,
     sent_at: int,
     attempt: int,
-    expires_at: int | None = None,
+    unsent: int = 0,
     jitter: float = 0.5,
     token_age: float | None = None,
 ) -> Outcome:
-    """The outcome of one try.
+    """The outcome of one try. `within_life` ends what would be tried again too late or too often.
 
-    `registered_at`, `sent_at`, `expires_at`: ms since the epoch; `attempt`: this try's number, from 1; `jitter` in [0, 1);
-    `token_age`: seconds since the provider token in use was issued, None for a certificate or where it is not known.
+    `registered_at`, `sent_at`: ms since the epoch; `attempt`: this try's number, from 1; `unsent`: tries in a row before this
+    one that did not reach APNs; `jitter` in [0, 1); `token_age`: seconds since the provider token in use was issued, None for
+    a certificate or where it is not known.
     """
     if isinstance(response, Answer):
         if response.status == 200:
             return DELIVERED
-        outcome = _answered(response, registered_at, sent_at, attempt, jitter, token_age)
-    else:
-        outcome = _unanswered(response, attempt, jitter, token_age)
-    return within_life(outcome, sent_at=sent_at, attempt=attempt, expires_at=expires_at)
+        return _answered(response, registered_at, sent_at, attempt, jitter, token_age)
+    return _unanswered(response, attempt, unsent, jitter, token_age)
 
 
-def within_life(outcome: Outcome, *, sent_at: int, attempt: int, expires_at: int | None) -> Outcome:
-    """The outcome, but a retry that would come too late or too often is a drop. Arguments as of `decide_outcome`."""
+def within_life(outcome: Outcome, *, now: float, attempt: int, expires_at: float) -> Outcome:
+    """The outcome, but a retry that would come too late or too often is a drop.
+
+    `now` and `expires_at` in UNIX seconds; `attempt`: number of the try that had this outcome, from 1. Asked last, when the
+    delay is final and the device's cooldown is stored: that holds for other messages, whatever becomes of this one.
+    """
     if not isinstance(outcome, Retry):
         return outcome
-    if expires_at is not None and sent_at + outcome.delay * 1000 >= expires_at:
+    if now + outcome.delay >= expires_at:
         return Drop("expired", cause=outcome.reason)
     if outcome.spends_attempt and attempt >= MAX_ATTEMPTS:
         return Drop("too_many_attempts", cause=outcome.reason)
     return outcome
 
 
-def backoff(attempt: int, *, jitter: float, base: float = 10.0, longest: float = LONGEST_DELAY) -> float:
-    """Seconds to wait after try number `attempt` (from 1): tripling from `base` to `longest`, the upper half of it random.
+def backoff(
+    attempt: int, *, jitter: float, base: float = FIRST_DELAY, longest: float = LONGEST_DELAY, growth: float = GROWTH
+) -> float:
+    """Seconds to wait after try number `attempt` (from 1): growing from `base` to `longest`, the upper half of it random.
 
     With `jitter` in [0, 1) the delay is in [half, whole): retries of one outage do not come back as one wave.
     """
-    whole = min(longest, base * 3.0 ** min(max(attempt, 1) - 1, 20))
+    whole = min(longest, base * growth ** min(max(attempt, 1) - 1, 20))
     return whole * (0.5 + jitter / 2)
 
 
@@ -169,8 +183,10 @@ def _gone(reason: str, timestamp: int | None, registered_at: int, sent_at: int) 
     return Drop("reregistered", cause=reason)
 
 
-def _unanswered(none: NoAnswer, attempt: int, jitter: float, token_age: float | None) -> Outcome:
+def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_age: float | None) -> Outcome:
     """No answer: `not_sent` costs nothing but time; `unknown` may repeat, which the same ids make the phone show once.
+
+    What cannot be written as a request never will be: sent again it would come back at once, for as long as it lives.
 
     A GOAWAY's reason speaks for the whole connection, so only what it says about provider or connection is taken from it.
     """
@@ -178,13 +194,16 @@ def _unanswered(none: NoAnswer, attempt: int, jitter: float, token_age: float | 
     if action in _CONNECTION_WIDE:
         return _provider_or_retry(action, none.cause, attempt, jitter, token_age, None)
     if none.sent == "unwritable":
-        return Drop(none.cause, alarm=True)
+        of_provider = none.cause.startswith(_PROVIDER_FIELDS)
+        return Halt(none.cause) if of_provider else Drop(none.cause, alarm=True)
     if none.sent == "not_sent":
-        delay = backoff(attempt, jitter=jitter, base=0.5, longest=LONGEST_RECONNECT)
-        return Retry(delay, none.cause, new_connection=True, spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter, base=1.0), none.cause, new_connection=True)
+        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
+        return Retry(delay, none.cause, "origin", new_connection=True, spends_attempt=False)
+    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin", new_connection=True)
 
 
+#: Fields of a request that all of a provider's have in common.
+_PROVIDER_FIELDS: Final = ("topic", "provider token")
 _CONNECTION_WIDE: Final = frozenset(
     (
         Action.FIX_CONFIG,
@@ -208,13 +227,12 @@ def _provider_or_retry(
             if token_age is not None and token_age < TOKEN_MIN_AGE:
                 # A token this young is not an hour old: our clock is wrong, and minting more of them ends in 429.
                 return Halt(reason)
-            return Retry(max(quick, least), reason, new_connection=True, refresh_token=True)
+            return Retry(max(quick, least), reason, "origin", new_connection=True, refresh_token=True)
         case Action.NEW_CONNECTION_RETRY:
-            return Retry(max(quick, least), reason, new_connection=True)
+            return Retry(max(quick, least), reason, "origin", new_connection=True)
         case Action.KEEP_JWT_DELAY_RECYCLE_CONNECTION:
-            return Retry(max(backoff(attempt, jitter=jitter, base=60.0), least), reason, new_connection=True)
+            return Retry(max(backoff(attempt, jitter=jitter), least), reason, "provider", new_connection=True)
         case Action.RETRY_DELAY_THIS_TOKEN:
-            delay = backoff(attempt, jitter=jitter)
-            return Retry(max(delay, least), reason, hold=max(min(delay, LONGEST_HOLD), least))
+            return Retry(max(backoff(1, jitter=jitter), least), reason, "device")
         case _:
-            return Retry(max(backoff(attempt, jitter=jitter), least), reason)
+            return Retry(max(backoff(attempt, jitter=jitter), least), reason, "provider")

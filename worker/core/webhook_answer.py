@@ -12,14 +12,14 @@ import msgspec
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
-    LONGEST_RECONNECT,
+    FIRST_DELAY,
     Drop,
     Halt,
     Outcome,
     Retry,
+    Scope,
     Unregister,
     backoff,
-    within_life,
 )
 from worker.core.retry_after import LONGEST, seconds
 from worker.core.webhook import Recipient
@@ -32,11 +32,12 @@ ALL_GONE: Final = "all_gone"
 _GONE: Final = Answer(410, "gone")
 _ALL_GONE: Final = Answer(410, ALL_GONE)
 _REFUSED: Final = Answer(400, "refused")
+_RETRY: Final = "retry"
 _BAD_ANSWER: Final = Answer(200, "bad_answer")
 #: Nothing was sent, or it would have gone where it must not: a person has to look.
 _STOPPING: Final = frozenset(("forbidden_address", "certificate"))
 #: Statuses that speak of the webhook, not of what was sent.
-_WRONG_DOOR: Final = frozenset((401, 402, 403, 404, 405, 407, 421, 426, 451))
+_WRONG_DOOR: Final = frozenset((401, 402, 403, 404, 405, 407, 421, 426, 431, 451))
 _LATER: Final = frozenset((408, 423, 425, 429))
 
 
@@ -48,11 +49,11 @@ def read(
     if status >= 300 and status != 410:
         return [Answer(status, "redirect" if status < 400 else None, None, wait)] * len(some)
     if content is None:
-        return [_BAD_ANSWER if status < 300 else Answer(503, "retry")] * len(some)
+        return [_BAD_ANSWER if status < 300 else Answer(503, _RETRY)] * len(some)
     said = _said(content)
     if status == 410:
         # Whoever names devices means those; the others were not taken.
-        rest: Response = Answer(503, "retry", None, wait) if said else _ALL_GONE
+        rest: Response = Answer(503, _RETRY, None, wait) if said else _ALL_GONE
     else:
         rest = ACCEPTED
     return [said.get(one.id) or said.get(one.device_id) or rest for one in some]
@@ -64,16 +65,14 @@ def decide(
     registered_at: int,
     sent_at: int,
     attempt: int,
-    expires_at: int | None = None,
+    unsent: int = 0,
     jitter: float = 0.5,
     token_age: float | None = None,  # noqa: ARG001 - the signature of `decide_outcome`, which this stands in for
 ) -> Outcome:
     """The outcome of one try; arguments as of `outcome.decide_outcome`."""
     if isinstance(response, Answer):
-        outcome = _answered(response, registered_at, sent_at, attempt, jitter)
-    else:
-        outcome = _unanswered(response, attempt, jitter)
-    return within_life(outcome, sent_at=sent_at, attempt=attempt, expires_at=expires_at)
+        return _answered(response, registered_at, sent_at, attempt, jitter)
+    return _unanswered(response, attempt, unsent, jitter)
 
 
 def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, jitter: float) -> Outcome:
@@ -87,17 +86,19 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
     if status < 400 or status in _WRONG_DOOR:
         return Halt(reason)
     if status in _LATER or status >= 500:
-        return Retry(max(backoff(attempt, jitter=jitter), answer.retry_after or 0.0), reason)
+        # What was said of one recipient is about it; a status is about all that this webhook gets.
+        scope: Scope = "notification" if answer.reason == _RETRY else "provider"
+        return Retry(max(backoff(attempt, jitter=jitter), answer.retry_after or 0.0), reason, scope)
     return Drop(reason, alarm=answer.reason != _REFUSED.reason)
 
 
-def _unanswered(none: NoAnswer, attempt: int, jitter: float) -> Outcome:
+def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Outcome:
     if none.cause in _STOPPING:
         return Halt(none.cause)
     if none.sent == "not_sent":
-        delay = backoff(attempt, jitter=jitter, base=0.5, longest=LONGEST_RECONNECT)
-        return Retry(delay, none.cause, spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter, base=1.0), none.cause)
+        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
+        return Retry(delay, none.cause, "origin", spends_attempt=False)
+    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
 
 
 def _said(content: bytes) -> dict[str, Response]:
@@ -127,7 +128,7 @@ def _verdict(entry: dict[str, Any]) -> Response:
         case "retry":
             wait = entry.get("retry_after")
             number = isinstance(wait, int | float) and not isinstance(wait, bool)
-            return Answer(503, "retry", None, min(max(0.0, wait), LONGEST) if number and wait else None)
+            return Answer(503, _RETRY, None, min(max(0.0, wait), LONGEST) if number and wait else None)
         case _:
             return _BAD_ANSWER
 

@@ -1,13 +1,14 @@
 """A batch while it is being delivered: what became of each job so far, and what follows from it. Pure; carries nothing out."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from worker.core.batch import LEAVE, Batch, Job
+from worker.core.breaker import FIRST_PROBE
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import DELIVERED, Delivered, Drop, Halt, Outcome, Retry, Unregister
@@ -58,6 +59,10 @@ class Work:
     def open(self) -> list[int]:
         """Jobs of which nobody knows what became."""
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def expires_at(self, index: int) -> int:
+        """UNIX seconds after which nobody wants this job's push any more."""
+        return self.batch.sendings[self.jobs[index].sending].expires_at
 
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
@@ -132,8 +137,25 @@ def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> lis
     return made
 
 
-def rest(work: Work, indexes: Sequence[int]) -> Batch:
-    """The jobs that are tried again as a batch of their own, with the sendings that they still need."""
+def later(work: Work) -> Iterator[tuple[float, Batch]]:
+    """Seconds from now, and the batch of what is tried again then."""
+    groups: defaultdict[tuple[float, int], list[int]] = defaultdict(list)
+    for index, outcome in enumerate(work.outcomes):
+        match outcome:
+            case Retry(spends_attempt=False):
+                groups[outcome.delay, work.batch.unsent + 1].append(index)
+            case Retry():
+                groups[outcome.delay, 0].append(index)
+            case Wait():
+                groups[outcome.delay, work.batch.unsent].append(index)
+            case Halt():
+                groups[FIRST_PROBE, 0].append(index)
+    for (delay, unsent), indexes in groups.items():
+        yield delay, _rest(work, indexes, unsent)
+
+
+def _rest(work: Work, indexes: Sequence[int], unsent: int) -> Batch:
+    """The jobs as a batch of their own, with the sendings that they still need."""
     used = sorted({work.jobs[index].sending for index in indexes})
     place = {sending: new for new, sending in enumerate(used)}
     jobs = []
@@ -142,7 +164,7 @@ def rest(work: Work, indexes: Sequence[int]) -> Batch:
         spent = isinstance(outcome, Retry) and outcome.spends_attempt
         jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
     batch = work.batch
-    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs)
+    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs, unsent)
 
 
 def name(outcome: Fate | None) -> str:
