@@ -148,7 +148,19 @@ class Delivery:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its job
             self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
-            return {"failed": len(work.jobs)} if self._poison.put_off(work, fault) else self._carry_out(work)
+            if self._poison.put_off(work, fault):
+                return {"failed": len(work.jobs)}
+        return self._end(work)
+
+    def _end(self, work: Work) -> dict[str, int]:
+        """Carries out what is left of a batch that failed too often; where that fails as well, the batch is a dead letter."""
+        try:
+            return self._carry_out(work)
+        except (postgres.Unavailable, *redis.Unavailable):
+            raise
+        except Exception as fault:  # noqa: BLE001 - it must not come back for ever
+            self._poison.give_up(work, fault)
+            return {"failed": len(work.jobs)}
 
     def _process(self, work: Work) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
@@ -321,11 +333,12 @@ class Delivery:
         refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
         gone = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and not o.guarded]
         # Counted by device: one that everybody writes to says as much as any other.
-        bad, away = work.devices(refused), work.devices(gone)
-        well = work.devices(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered))
+        # Once: what an earlier try of the batch had marked was counted by it.
+        bad, away = work.devices(work.fresh(refused)), work.devices(work.fresh(gone))
+        well = work.devices(work.fresh(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered)))
         if bad:
             bad -= self._insist(lambda: self._suspicion.known(provider.id))
-        if not (bad or away or well):
+        if not (refused or bad or away or well):
             return
         answered = len(well) + len(away) + len(bad)
         seen = self._insist(

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from worker.core.batch import encode
 from worker.core.outcome import Delivered, Drop, Retry, Unregister
 from worker.core.work import Work
 from worker.stores.journal import Journal, Unreadable
@@ -40,7 +41,9 @@ class Poison:
             self._journal.postpone(work.id, PAUSE * 5 ** (tries - 1))
             return True
         undone = [i for i, o in enumerate(work.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
-        if len(undone) > 1:
+        if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
+            undone, work.doubted = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister)], []
+        elif len(undone) > 1:
             for part in range(PARTS):
                 again = Retry(1.0 + part / PARTS, type(fault).__name__, spends_attempt=False)
                 work.settle(undone[part::PARTS], again)
@@ -52,6 +55,13 @@ class Poison:
             document = self._journal.document(of.entry)
             self._set_aside(DeadLetter(of.entry, work.batch.app, of.event_id, error, document))
         return False
+
+    def give_up(self, work: Work, fault: Exception) -> None:
+        """The batch ends as a dead letter: what became of its jobs cannot be written down."""
+        log.error("batch given up", extra={"app": work.batch.app, "batch": work.id, "fault": type(fault).__name__})
+        error = f"batch cannot be carried out: {type(fault).__name__}"
+        self._set_aside(DeadLetter(f"batch:{work.id}", work.batch.app, None, error, encode(work.batch)))
+        self._journal.finish(work.id, [], {work.batch.app: {"dropped.delivery_failed": len(work.open())}}, [])
 
     def put_off_unread(self, batch: Unreadable) -> None:
         """Likewise for one of which nobody knows what is in it."""

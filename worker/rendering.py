@@ -105,7 +105,7 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         prefix=rendered.prefix.decode(),
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
-        collapse_id=notification.collapse_id(event.app, event.message.id),
+        collapse_id=notification.collapse_id(event.app, event.message.id, event.channel.id),
         badge=_badge(event, rendered),
         kind=event.message.kind,
         channel=event.channel.id,

@@ -116,7 +116,7 @@ def message(document: str) -> None:
 
 def _queue(event: MessageNew, rows: list[Any]) -> None:
     rendered, id_of = render(event), apns_ids(event.id, event.app)
-    expires, collapse = expiration(event, MAX_AGE), collapse_id(event.app, event.message.id)
+    expires, collapse = expiration(event, MAX_AGE), collapse_id(event.app, event.message.id, event.channel.id)
     rung: set[str] = set()
     with app.producer_pool.acquire(block=True) as producer:
         for (user, device, token), badge in rows:

@@ -107,6 +107,16 @@ def test_a_410_retires_only_what_was_registered_by_then(reason: str, timestamp: 
     assert repr(decide(Answer(410, reason, timestamp))) == repr(outcome).replace("?", reason)
 
 
+@pytest.mark.parametrize("timestamp", [SENT + 1, 10**30])
+def test_a_410_of_the_future_says_nothing_of_registrations_after_it(timestamp: int) -> None:
+    assert decide(Answer(410, "Unregistered", timestamp)) == Unregister("Unregistered", SENT)
+
+
+@pytest.mark.parametrize("timestamp", [-(10**30), -1, 0])
+def test_a_410_with_an_absurd_time_is_one_without(timestamp: int) -> None:
+    assert decide(Answer(410, "Unregistered", timestamp)) == Unregister("Unregistered", SENT)
+
+
 def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() -> None:
     assert decide(Answer(410, "Unregistered"), registered_at=SENT + 1) == Drop("reregistered", cause="Unregistered")
 

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from psycopg import OperationalError
 
 from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
@@ -48,6 +49,30 @@ def test_a_registration_that_comes_while_the_410_is_on_its_way_wins(road):
     road.apns.before = register_again
     road.run()
     assert active(road) == {"leia", "han"}
+
+
+def test_a_batch_that_is_taken_up_again_is_counted_once_and_stays_guarded(road, monkeypatch):
+    users = [f"u{n}" for n in range(60)]
+    road.save_app(member_cap=None)
+    road.member("general", "leia", *users)
+    for user in users[:5]:
+        road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
+    road.publish(message())
+    road.take()
+    road.expand()
+
+    def away(*_):
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(road.devices, "retire", away)
+        for _ in range(3):
+            with pytest.raises(OperationalError):
+                road.delivery.deliver("urgent")
+            road.later()
+    road.deliver()
+    answers = road.redis.hgetall(f"carillon:answers:{road.provider.id}")
+    assert {name: int(n) for name, n in answers.items()} == {b"answered": 60, b"refused": 5, b"gone": 0}
 
 
 @pytest.mark.parametrize(

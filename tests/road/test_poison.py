@@ -1,10 +1,11 @@
 """A bug of ours that a job meets on its way to APNs: the job is set aside, its neighbours in the batch ring."""
 
 import pytest
+from psycopg.errors import NumericValueOutOfRange
 
 from producers import events as ev
 from tests.road.harness import message, token, user_of
-from worker.core.model import Notification
+from worker.core.model import Answer, Notification
 from worker.delivery import Delivery
 from worker.poison import PARTS, READINGS, TRIES
 
@@ -77,6 +78,30 @@ def test_what_apns_has_accepted_before_the_fault_is_not_sent_again(road, monkeyp
     tries(road)
     assert [user_of(n) for n in road.apns.sent] == ["han"]
     assert road.journal.counts("demo")["accepted"] == 1
+    assert road.journal.backlog() == (0, 0)
+
+
+@pytest.mark.parametrize("at", ["_devices.retire", "_journal.finish"])
+def test_a_batch_whose_outcomes_cannot_be_carried_out_is_a_dead_letter(road, monkeypatch, at):
+    road.member("general", "leia", "han")
+    road.apns.answers[token("han")] = [Answer(410, "Unregistered")]
+    road.publish(message())
+    owner, _, method = at.partition(".")
+    once = getattr(getattr(road.delivery, owner), method)
+
+    def fail(*given):
+        if method == "finish" and not given[3]:  # what ends a batch that is given up
+            return once(*given)
+        raise NumericValueOutOfRange
+
+    monkeypatch.setattr(getattr(road.delivery, owner), method, fail)
+    road.run()
+    tries(road)
+    [letter] = [
+        stored.letter for stored in road.ledger.dead_letters() if "NumericValueOutOfRange" in stored.letter.error
+    ][:1]
+    assert letter.app == "demo"
+    assert len(road.apns.sent) == 1
     assert road.journal.backlog() == (0, 0)
 
 

@@ -133,7 +133,7 @@ def shown(
         "apns-push-type": "alert",
         "apns-priority": "10",
         "apns-expiration": str(expiration),
-        "apns-collapse-id": notification.collapse_id(event.app, event.message.id),
+        "apns-collapse-id": notification.collapse_id(event.app, event.message.id, event.channel.id),
         "apns-id": notification.apns_id(event.id, event.app, target.device),
     }
     return {"headers": headers, "body": payload.decode()} | push

@@ -48,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     registered_at: int
     #: Tries that were answered so far.
     attempt: int = 0
-    #: Known from an earlier try; None: taken when the batch is first delivered.
+    #: The number of an earlier try; None: not counted yet. A try after the first shows the number as it is by then.
     badge: int | None = None
     #: Why the user rings, where a rule of channels said so: `rules.Why`.
     why: str = ""
@@ -73,22 +73,26 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 def badge_orders(batch: Batch) -> str:
-    """What `take_batch.lua` does to the badges of jobs that have no number yet: `@<entry><mode>,<device>,<device>,...`."""
+    """What `take_batch.lua` does to badges: `@<entry><mode>,<device>,<device>,...`. A job that has a number shows it as it is."""
     orders: list[str] = []
-    current, left = -1, False
+    current, left = (-1, False), False
     for job in batch.jobs:
-        if job.badge is not None:
-            continue
-        if job.sending != current:
-            current = job.sending
-            sending = batch.sendings[current]
+        section = (job.sending, job.badge is None)
+        if section != current:
+            current = section
+            sending = batch.sendings[job.sending]
             left = sending.badge == LEAVE
             if not left:
-                mode = "" if sending.badge == COUNT else "?" if sending.badge == SHOW else f"={sending.badge}"
-                orders.append(f"@{sending.entry}{mode}")
+                orders.append(f"@{sending.entry}{_mode(sending, counted=job.badge is not None)}")
         if not left:
             orders.append(str(job.device))
     return ",".join(orders)
+
+
+def _mode(sending: Sending, *, counted: bool) -> str:
+    if counted or sending.badge == SHOW:
+        return "?"
+    return "" if sending.badge == COUNT else f"={sending.badge}"
 
 
 encode: Final = msgspec.json.Encoder().encode

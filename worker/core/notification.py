@@ -97,9 +97,12 @@ def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
     return for_device
 
 
-def collapse_id(app: str, message_id: str) -> str:
-    """The `apns-collapse-id` of a message, 40 characters: its own, so only a repeat of it replaces its banner."""
-    name = f"{len(app)}:{app}{message_id}".encode()
+def collapse_id(app: str, message_id: str, channel: str = "") -> str:
+    """The `apns-collapse-id` of a message, 40 characters: its own, so only a repeat of it replaces its banner.
+
+    The channel is part of it: many chat servers number the messages of each channel by themselves.
+    """
+    name = f"{len(app)}:{app}{len(channel)}:{channel}{message_id}".encode()
     return hashlib.blake2b(name, digest_size=20, person=b"carillon").hexdigest()
 
 

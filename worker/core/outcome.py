@@ -177,7 +177,8 @@ def _gone(reason: str, timestamp: int | None, registered_at: int, sent_at: int) 
     Then the device stays, and this notification is final all the same: Apple forbids sending again after a 410, and an app
     that has just registered is open in its user's hand. The next message tries the token anew.
     """
-    not_after = sent_at if timestamp is None else timestamp
+    # The answer can know nothing of registrations that are still to come.
+    not_after = sent_at if timestamp is None or timestamp <= 0 else min(timestamp, sent_at)
     if registered_at <= not_after:
         return Unregister(reason, not_after)
     return Drop("reregistered", cause=reason)

@@ -21,6 +21,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     reason: str = ""
     not_after: int = 0
+    guarded: bool = False
 
 
 encode_marks: Final = msgspec.json.Encoder().encode
@@ -45,6 +46,8 @@ class Work:
     batch: Batch
     jobs: list[Job]
     outcomes: list[Fate | None]
+    #: Jobs whose outcome an earlier try had marked: the breaker has counted their answers.
+    remembered: frozenset[int] = frozenset()
     #: Accepted notifications marked while others were still in flight.
     marked: int = 0
     #: UNIX seconds from which the lease counts; it began no earlier.
@@ -67,6 +70,10 @@ class Work:
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
 
+    def fresh(self, indexes: Iterable[int]) -> list[int]:
+        """Those of the jobs that had their outcome now, not on an earlier try of the batch."""
+        return [index for index in indexes if index not in self.remembered]
+
     def refusals(self, indexes: Iterable[int]) -> list[tuple[int, int, str]]:
         """Device, ms up to which the refusal holds and reason, of those jobs whose device is to be retired."""
         found = []
@@ -81,13 +88,15 @@ def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes, *, 
     """The batch with every badge in place, and with what an earlier try had marked."""
     numbers = iter(badges)
     left = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
-    jobs = [
-        job if job.badge is not None or job.sending in left else _numbered(job, next(numbers)) for job in batch.jobs
-    ]
+    asked = [job.sending not in left for job in batch.jobs]
+    if sum(asked) != len(badges):  # of a release before: it asked for no number where a job had one
+        asked = [told and job.badge is None for told, job in zip(asked, batch.jobs, strict=True)]
+    jobs = [_numbered(job, next(numbers)) if told else job for told, job in zip(asked, batch.jobs, strict=True)]
     outcomes: list[Fate | None] = [None] * len(jobs)
-    for mark in _decode_marks(remembered) if remembered else ():
+    known = _decode_marks(remembered) if remembered else []
+    for mark in known:
         outcomes[mark.job] = _remembered(mark)
-    return Work(id, batch, jobs, outcomes, renewed_at=taken_at)
+    return Work(id, batch, jobs, outcomes, frozenset(mark.job for mark in known), renewed_at=taken_at)
 
 
 def _numbered(job: Job, badge: int) -> Job:
@@ -98,7 +107,9 @@ def _numbered(job: Job, badge: int) -> Job:
 def _remembered(mark: Mark) -> Outcome:
     if mark.kind == "delivered":
         return DELIVERED
-    return Unregister(mark.reason, mark.not_after) if mark.kind == "retired" else Drop(mark.reason)
+    if mark.kind == "retired":
+        return Unregister(mark.reason, mark.not_after, mark.guarded)
+    return Drop(mark.reason)
 
 
 def marks(work: Work) -> list[Mark]:
@@ -107,8 +118,8 @@ def marks(work: Work) -> list[Mark]:
         match outcome:
             case Delivered():
                 marks.append(Mark(index, "delivered"))
-            case Unregister(reason=reason, not_after=not_after):
-                marks.append(Mark(index, "retired", reason, not_after))
+            case Unregister(reason=reason, not_after=not_after, guarded=guarded):
+                marks.append(Mark(index, "retired", reason, not_after, guarded))
             case Drop(reason=reason):
                 marks.append(Mark(index, "dropped", reason))
     return marks

@@ -1,14 +1,15 @@
--- lane, lease: the next batch for `lease` seconds, with its badge numbers once and for all.
+-- lane, lease: the next batch for `lease` seconds, with its badge numbers. They count once; taken again it shows them as they are.
 
 -- Carries out `orders` (see `badge_orders` in core/batch.py): '' one more, '?' as it is, '=n' from now on n. What an entry would
 -- do to a badge that was cleared behind it on the stream is seen already, and leaves it as it is.
-local function numbers(app, orders)
+local function numbers(app, orders, again)
   local badges, cleared, found = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}
   local latest = redis.call('HGET', cleared, '')
   local entry, mode, late = '', '', false
   for part in string.gmatch(orders, '[^,]+') do
     if string.byte(part) == 64 then
       entry, mode = string.match(part, '^@([^?=]*)(.*)$')
+      if again then mode = '?' end
       late = latest and mode ~= '?' and newer(latest, entry)
     else
       local how = mode
@@ -37,7 +38,7 @@ while true do
   local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes')
   if batch[1] then
     redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
-    local badges = batch[2] or table.concat(numbers(batch[4], batch[3]), ',')
+    local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
     redis.call('HSET', key, 'badges', badges, 'leased', 1)
     return {id, batch[1], badges, batch[5] or ''}
   end
