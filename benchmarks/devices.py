@@ -22,9 +22,10 @@ from producers import Publisher
 from worker.apps import Apps
 from worker.core.model import AppSettings, Provider
 from worker.embedded import Engines, Urls
-from worker.intake import Intake, Leadership
+from worker.intake import Intake
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
+from worker.stores.lease import Lease
 from worker.stores.migrate import migrate
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
@@ -77,20 +78,19 @@ def event(number: int, known: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-def apply(urls: Urls, redis: Redis, apps: Apps, events: int, known: int) -> float:
+def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: int) -> float:
     """Events a second from the stream into Postgres."""
     chance = random.Random(1)
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
     intake = Intake(redis, Journal(redis, lease=15), apps, batch=500, ring=lambda _: None)
-    leadership = Leadership(urls.postgres)
-    db = leadership.acquire()
-    assert db is not None
-    cursor, began = intake.cursor(db), time.perf_counter()
-    while (following := intake.step(db, cursor, wait=0.001)) != cursor:
+    lease = Lease(pool, redis, owner="benchmark")
+    assert lease.acquire()
+    cursor, began = intake.cursor(lease), time.perf_counter()
+    while (following := intake.step(lease, cursor, wait=0.001)) != cursor:
         cursor = following
     seconds = time.perf_counter() - began
-    leadership.resign()
+    lease.release()
     return events / seconds
 
 
@@ -134,7 +134,7 @@ def main() -> None:
             "read_ms": round(statistics.median(times), 2),
             "read_ms_worst": round(max(times), 2),
             "plan": plan(pool, given.devices),
-            "events_per_second": round(apply(urls, redis, apps, given.events, given.devices)),
+            "events_per_second": round(apply(urls, redis, pool, apps, given.events, given.devices)),
         }
         redis.close()
     found["bars"] = {

@@ -53,7 +53,7 @@ WIRES = {
     "ssl": ("worker.apns", "worker.webhook"),
     "jwt": ("worker.apns",),
 }
-#: The intake's leader holds its lock on a session of its own, and names Postgres's refusals of one entry.
+#: The intake names Postgres's refusals of one entry.
 WIRED = {("worker.intake", "psycopg")}
 #: What a decision has no business with.
 NOT_IN_CORE = {

@@ -1,7 +1,7 @@
 """Takes events off the stream in their order, applies what they say, and hands the messages on.
 
-1. `Leadership`: of all workers one at a time reads, the one whose Postgres session holds the advisory lock. A process that dies
-   loses its session and with it the lock; nothing has to be timed.
+1. `stores.lease`: of all workers one at a time reads, the owner of a row in Postgres. Each of its transactions checks that it
+   still is, and moves the cursor by compare-and-set: two leaders cannot both apply an entry.
 2. `Intake.take`: one transaction applies a stretch of the stream and moves the cursor past it. It is there whole or not at all.
 3. What was recorded is opened in the journal and rung for. A leader that died in between is made up for by `Intake.recover`,
    the first thing that the next leader does.
@@ -11,7 +11,6 @@ expands it.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -25,22 +24,18 @@ from worker.apps import Apps
 from worker.core.admission import Refused, check_time, token_forms, unknown_app
 from worker.core.ownership import Superseded
 from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
-from worker.stores import writes
+from worker.stores import cursors, writes
 from worker.stores.badges import Clearing, clearings
 from worker.stores.clocks import Clocks
 from worker.stores.journal import Journal
+from worker.stores.lease import Lease
 from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
-from worker.stores.postgres import CONNECT_ARGS, SESSION, Connection, options
 from worker.stores.redis import Redis
 from worker.stores.replies import Replies
 from worker.targeted import BEGINNING
 
 log = logging.getLogger(__name__)
 
-_LOCK: Final = 0x6361_7268
-#: Seconds after which a leader says that it is there.
-PRESENT: Final = 3.0
-_SESSION: Final = SESSION | {"idle_session_timeout": 15_000}
 #: Entries looked at in one step of the recovery.
 _RECOVERY_PAGE: Final = 1000
 
@@ -74,39 +69,6 @@ class _Stretch:
         return [call for call in self.devices if call.entry in self.asked and call.entry not in errors]
 
 
-class Leadership:
-    """The one Postgres session whose holder may read the stream, for as long as it is heard of."""
-
-    def __init__(self, postgres_url: str) -> None:
-        self._url = postgres_url
-        self._db: Connection | None = None
-        self._heard_at = 0.0
-
-    def acquire(self) -> Connection | None:
-        """The leader's session, or None while another process leads."""
-        if self._db is None or self._db.closed or self._db.broken:
-            self.resign()
-            db: Connection = psycopg.connect(self._url, autocommit=True, options=options(_SESSION), **CONNECT_ARGS)
-            row = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-            if row is None or not row[0]:
-                db.close()
-                return None
-            self._db = db
-            self._heard_at = time.monotonic()
-        return self._db
-
-    def hold(self) -> None:
-        """To be called all the time: the server ends a session that is silent for 15 s, so that who froze leads no more."""
-        if self._db is not None and time.monotonic() - self._heard_at > PRESENT:
-            self._db.execute("SELECT 1")
-            self._heard_at = time.monotonic()
-
-    def resign(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-
 class Intake:
     """Reads the stream on behalf of the leader. `ring` is told how many messages became ready."""
 
@@ -114,26 +76,26 @@ class Intake:
         self._redis, self._journal, self._apps = redis, journal, apps
         self._batch, self._ring, self._replies, self._clocks = batch, ring, Replies(redis), Clocks(redis)
 
-    def cursor(self, db: Connection) -> str:
-        row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s", (events.STREAM,)).fetchone()
-        return "0-0" if row is None else str(row[0])
+    def cursor(self, lease: Lease) -> str:
+        with lease.transaction() as db:
+            return cursors.read(db, events.STREAM)
 
-    def step(self, db: Connection, cursor: str, *, wait: float) -> str:
+    def step(self, lease: Lease, cursor: str, *, wait: float) -> str:
         """Takes what is waiting behind `cursor`, for which it waits up to `wait` seconds; returns the new cursor."""
         answer: Any = self._redis.xread({events.STREAM: cursor}, count=self._batch, block=max(1, int(wait * 1000)))
         entries = _entries(answer[0][1]) if answer else []
         if not entries:
             return cursor
-        self._take_or_isolate(db, entries)
+        self._take_or_isolate(lease, cursor, entries)
         return entries[-1][0]
 
-    def recover(self, db: Connection, cursor: str) -> int:
+    def recover(self, lease: Lease, cursor: str) -> int:
         """Opens or removes what a leader left between its transaction and the journal; returns how many."""
         found, start = 0, "-"
         while page := self._stretch(start, cursor):
             lost = set(self._journal.missing([entry for entry, _ in page]))
             found += len(lost)
-            self._settle(db, [(entry, document) for entry, document in page if entry in lost])
+            self._settle(lease, [(entry, document) for entry, document in page if entry in lost])
             start = f"({page[-1][0]}"
         return found
 
@@ -141,29 +103,29 @@ class Intake:
         found: Any = self._redis.xrange(events.STREAM, first, last, count=_RECOVERY_PAGE)
         return _entries(found)
 
-    def _take_or_isolate(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+    def _take_or_isolate(self, lease: Lease, cursor: str, entries: Sequence[RawEntry]) -> None:
         """An event that Postgres will not have must not stop its neighbours: it is found by halves, in the stream's order."""
         try:
-            self._take(db, entries)
+            self._take(lease, cursor, entries)
         except (psycopg.DataError, psycopg.IntegrityError) as fault:
             if len(entries) > 1:
                 half = len(entries) // 2
-                self._take_or_isolate(db, entries[:half])
-                self._take_or_isolate(db, entries[half:])
+                self._take_or_isolate(lease, cursor, entries[:half])
+                self._take_or_isolate(lease, entries[half - 1][0], entries[half:])
                 return
             [(entry, document)] = entries
             log.error("event set aside", extra={"entry": entry, "fault": type(fault).__name__})
             letter = DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)
-            with db.transaction():
+            with lease.transaction() as db:
                 add_dead_letters(db, [letter])
-                _move(db, entry)
+                cursors.move(db, events.STREAM, cursor, entry)
             self._answer(self._sort(entries), {entry: letter.error}, {})
             self._journal.drop([entry])
 
-    def _take(self, db: Connection, entries: Sequence[RawEntry]) -> None:
-        self._clocks.look(db)
+    def _take(self, lease: Lease, cursor: str, entries: Sequence[RawEntry]) -> None:
+        self._clocks.look(lease.transaction)
         stretch = self._sort(entries)
-        with db.transaction():
+        with lease.transaction() as db:
             fresh = writes.write_messages(db, stretch.messages)
             writes.write_members(db, stretch.members)
             writes.write_channels(db, stretch.channels)
@@ -173,24 +135,27 @@ class Intake:
             newer = superseded(db, stretch.asking(errors))
             cleared = clearings(db, stretch.badges)
             add_dead_letters(db, stretch.refused)
-            _move(db, entries[-1][0])
+            cursors.move(db, events.STREAM, cursor, entries[-1][0])
         told = self._journal.clear_badges(cleared)
         self._answer(stretch, errors, newer)
         self._hand_on(stretch, [entry for entry, _ in entries], fresh, told)
         if stretch.refused:
             log.warning("events set aside", extra={"count": len(stretch.refused)})
 
-    def _settle(self, db: Connection, entries: Sequence[RawEntry]) -> None:
+    def _settle(self, lease: Lease, entries: Sequence[RawEntry]) -> None:
         """Entries behind the cursor that the journal does not know: messages go on, badges are cleared if they were not.
 
         Everything else is done already.
         """
-        self._clocks.look(db)
+        self._clocks.look(lease.transaction)
         stretch = self._sort(entries)
-        errors = errors_of(db, list(stretch.asked))
-        self._answer(stretch, errors, superseded(db, stretch.asking(errors)))
-        recorded = writes.recorded(db, [(row.app, row.event_id) for row in stretch.messages])
-        told = self._journal.clear_badges(clearings(db, stretch.badges))
+        with lease.transaction() as db:
+            errors = errors_of(db, list(stretch.asked))
+            newer = superseded(db, stretch.asking(errors))
+            recorded = writes.recorded(db, [(row.app, row.event_id) for row in stretch.messages])
+            cleared = clearings(db, stretch.badges)
+        self._answer(stretch, errors, newer)
+        told = self._journal.clear_badges(cleared)
         self._hand_on(stretch, [entry for entry, _ in entries], recorded, told)
 
     def _answer(self, stretch: _Stretch, errors: Mapping[str, str], newer: Mapping[str, Superseded]) -> None:
@@ -278,11 +243,3 @@ def _entries(raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Raw
 
 def _ms(event: events.AnyEvent) -> int:
     return int(event.at.timestamp() * 1000)
-
-
-def _move(db: Connection, cursor: str) -> None:
-    db.execute(
-        "INSERT INTO carillon.intake (stream, cursor) VALUES (%s, %s)"
-        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor",
-        (events.STREAM, cursor),
-    )

@@ -1,6 +1,8 @@
 """The thread of a worker process that tries to lead the intake, and takes the stream while it does."""
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Final
@@ -8,9 +10,10 @@ from typing import Final
 from psycopg.errors import UndefinedTable
 
 from worker.beside import Beside
-from worker.intake import Intake, Leadership
+from worker.intake import Intake
 from worker.runtime import Runtime
 from worker.stores import postgres, redis
+from worker.stores.lease import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -28,43 +31,46 @@ class Leader(Beside):
         self._runtime, self._ring = runtime, ring
 
     def _run(self) -> None:
-        leadership = Leadership(self._runtime.urls.postgres)
+        runtime = self._runtime
+        lease = Lease(runtime.pool, runtime.redis, owner=f"{socket.gethostname()}:{os.getpid()}")
         wait = 0.0
         while not self._stop.wait(wait):
             began = time.monotonic()
             try:
-                wait = self._lead(leadership)
+                wait = self._lead(lease)
             except _UNAVAILABLE as fault:
                 # Who has led for a while meets a new fault, not the old one again.
                 before = 0.0 if time.monotonic() - began > _LONGEST_WAIT else wait
                 wait = min(_LONGEST_WAIT, before * 2 or 0.2)
                 log.warning("intake waits, an engine is away", extra={"fault": type(fault).__name__, "seconds": wait})
+            except LeaseLost as fault:
+                wait = _ATTEMPT
+                log.warning("another process leads the intake now", extra={"lost": str(fault)})
             except UndefinedTable:
                 wait = _LONGEST_WAIT
                 log.error("the database has no schema of ours: run `carillon migrate`")
             except Exception:  # whatever it is, the next attempt starts from what is committed
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")
-            leadership.resign()
+            lease.release()
 
-    def _lead(self, leadership: Leadership) -> float:
+    def _lead(self, lease: Lease) -> float:
         """Leads until told to stop or until something fails; returns the seconds to wait when another process leads."""
-        db = leadership.acquire()
-        if db is None:
+        if not lease.acquire():
             return _ATTEMPT
         runtime = self._runtime
         intake = Intake(
             runtime.redis, runtime.journal, runtime.apps, batch=runtime.settings.intake_batch, ring=self._ring
         )
-        cursor = intake.cursor(db)
-        recovered = intake.recover(db, cursor)
+        cursor = intake.cursor(lease)
+        recovered = intake.recover(lease, cursor)
         log.info("leading the intake", extra={"recovered": recovered})
         while not self._stop.is_set():
-            leadership.hold()
+            lease.renew()
             if self._busy():
                 self._stop.wait(0.02)
             else:
-                cursor = intake.step(db, cursor, wait=1.0)
+                cursor = intake.step(lease, cursor, wait=1.0)
         return 0.0
 
     def _busy(self) -> bool:

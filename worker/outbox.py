@@ -71,9 +71,10 @@ class Relay:
         """Moves a batch, or waits for one; False where it has to wait for something to mend."""
         again = {"seconds": pause}
         try:
-            if not self.step():
-                self._report()
-                self._await_rows(stopped)
+            with postgres.unavailable_as_such():
+                if not self.step():
+                    self._report()
+                    self._await_rows(stopped)
             return True
         except Overtaken:
             return True

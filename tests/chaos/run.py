@@ -24,7 +24,6 @@ from tests.chaos.watch import Sample, Watch
 from tests.chaos.world import APP, token
 from worker.core.notification import apns_ids
 from worker.core.outcome import LONGEST_DELAY
-from worker.stores.postgres import Unavailable as PostgresUnavailable
 from worker.stores.redis import Unavailable as RedisUnavailable
 
 #: Seconds of traffic before the first fault, in a short run and in one where each fault comes alone first.
@@ -225,7 +224,7 @@ def _settle(system: System, seconds: float) -> float | None:
     def idle() -> bool:
         try:
             return system.idle()
-        except (PostgresUnavailable, *RedisUnavailable):
+        except (psycopg.OperationalError, *RedisUnavailable):
             return False
 
     try:

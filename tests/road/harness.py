@@ -15,12 +15,13 @@ from worker.apps import Apps
 from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
 from worker.delivery import Delivery
 from worker.fanout import FanOut
-from worker.intake import Intake, Leadership
+from worker.intake import Intake
 from worker.stores.breaker import Breaker
 from worker.stores.device_upkeep import Upkeep
 from worker.stores.devices import Devices
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
+from worker.stores.lease import Lease
 from worker.stores.ledger import Ledger
 from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
@@ -97,7 +98,7 @@ class Road:
         self.webhooks = WebhookClient(LOOPBACK, timeout=5)
         self.rung: list[int] = []
         self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.append)
-        self.leadership = Leadership(postgres_url)
+        self.lease = Lease(self.pool, self.redis, owner="road")
         self.fan_out = FanOut(
             Directory(self.pool),
             self.redis,
@@ -127,7 +128,7 @@ class Road:
         )
 
     def close(self) -> None:
-        self.leadership.resign()
+        self.lease.release()
         self.webhooks.close()
         self.pool.close()
         self.redis.close()
@@ -162,10 +163,9 @@ class Road:
 
     def take(self) -> int:
         """Intake until the stream has nothing new; returns how many messages became ready."""
-        db = self.leadership.acquire()
-        assert db is not None
-        cursor, before = self.intake.cursor(db), sum(self.rung)
-        while (following := self.intake.step(db, cursor, wait=0.001)) != cursor:
+        assert self.lease.acquire()
+        cursor, before = self.intake.cursor(self.lease), sum(self.rung)
+        while (following := self.intake.step(self.lease, cursor, wait=0.001)) != cursor:
             cursor = following
         return sum(self.rung) - before
 

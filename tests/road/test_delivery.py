@@ -9,10 +9,8 @@ from psycopg import OperationalError
 
 from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
-from worker.intake import Leadership
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
-from worker.stores.postgres import SESSION, Unavailable
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -390,10 +388,9 @@ def test_a_leader_that_died_before_opening_is_made_up_for(road):
     with pytest.raises(Killed):
         road.take()
     road.journal.open = opened
-    road.leadership.resign()
-    db = road.leadership.acquire()
-    assert db is not None
-    assert road.intake.recover(db, road.intake.cursor(db)) == 1
+    road.lease.release()
+    assert road.lease.acquire()
+    assert road.intake.recover(road.lease, road.intake.cursor(road.lease)) == 1
     assert [user_of(n) for n in road.run()] == ["han"]
 
 
@@ -645,44 +642,6 @@ def test_one_app_s_blast_leaves_the_others_their_share(road):
     assert [one.app for one in first].count("other") == 2
     assert len(first) == 100
     assert len(road.journal.take_messages("urgent", 100)) == 100
-
-
-def test_one_process_leads_at_a_time_and_another_takes_over(road, postgres_url):
-    other = Leadership(postgres_url)
-    assert road.leadership.acquire() is not None
-    assert other.acquire() is None
-    road.leadership.resign()
-    assert other.acquire() is not None
-    other.resign()
-
-
-def test_a_leader_of_which_nothing_is_heard_leads_no_more(road, postgres_url, monkeypatch):
-    """Its host is gone, or it froze: its session would keep the lock for hours."""
-    monkeypatch.setattr("worker.intake._SESSION", SESSION | {"idle_session_timeout": 500})
-    silent, other = Leadership(postgres_url), Leadership(postgres_url)
-    assert silent.acquire() is not None
-    ends = time.monotonic() + 10
-    while other.acquire() is None and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert other.acquire() is not None
-    monkeypatch.setattr("worker.intake.PRESENT", 0.0)
-    with pytest.raises(Unavailable):
-        silent.hold()
-    silent.resign()
-    other.resign()
-
-
-def test_a_leader_with_nothing_to_do_goes_on_leading(road, postgres_url, monkeypatch):
-    monkeypatch.setattr("worker.intake._SESSION", SESSION | {"idle_session_timeout": 500})
-    monkeypatch.setattr("worker.intake.PRESENT", 0.1)
-    leader, other = Leadership(postgres_url), Leadership(postgres_url)
-    assert leader.acquire() is not None
-    ends = time.monotonic() + 1.0
-    while time.monotonic() < ends:
-        leader.hold()
-        time.sleep(0.05)
-    assert other.acquire() is None
-    leader.resign()
 
 
 def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_has_it_now(road):

@@ -29,11 +29,10 @@ def working(road: Road) -> Iterator[None]:
     stop = threading.Event()
 
     def run() -> None:
-        db = road.leadership.acquire()
-        assert db is not None
-        cursor = road.intake.cursor(db)
+        assert road.lease.acquire()
+        cursor = road.intake.cursor(road.lease)
         while not stop.is_set():
-            cursor = road.intake.step(db, cursor, wait=0.02)
+            cursor = road.intake.step(road.lease, cursor, wait=0.02)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -257,10 +256,9 @@ def test_a_leader_that_died_before_answering_is_made_up_for(
     with pytest.raises(Killed):
         road.take()
     replies.send = send
-    road.leadership.resign()
-    db = road.leadership.acquire()
-    assert db is not None
-    road.intake.recover(db, road.intake.cursor(db))
+    road.lease.release()
+    assert road.lease.acquire()
+    road.intake.recover(road.lease, road.intake.cursor(road.lease))
     [told] = road.redis.lrange(reply_key("r-1"), 0, -1)
     assert json.loads(told)["ok"] is answer["ok"]
     assert road.redis.xlen(STREAM) == 0

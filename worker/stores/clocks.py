@@ -1,6 +1,8 @@
 """What time the engines say it is, asked every few seconds and reckoned on in between."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from worker.stores.postgres import Connection
@@ -16,11 +18,12 @@ class Clocks:
         self._asked_at = -_KEPT
         self._said: dict[str, float] = {}
 
-    def look(self, db: Connection) -> None:
+    def look(self, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
         """Asks both engines, unless they were asked in the last seconds."""
         if time.monotonic() - self._asked_at < _KEPT:
             return
-        row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        with transaction() as db:
+            row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         assert row is not None
         seconds, micros = self._redis.time()
         self._said = {"Postgres": row[0], "Redis": seconds + micros / 1e6}

@@ -10,8 +10,35 @@ from psycopg_pool import ConnectionPool
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: What stands for "Postgres is away or busy; the same call may work later".
-Unavailable = psycopg.OperationalError
+
+class Unavailable(psycopg.OperationalError):
+    """Postgres is away or busy: the same call may work later. Whatever else it refuses is a fault of what was asked."""
+
+
+#: SQLSTATEs, or their beginnings, that say so: connection lost; shutdown, crash, not yet started; conflict with another
+#: transaction; too many connections, disk full; lock timeout; statement timeout; read-only; idle in transaction; I/O error.
+_AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "58030")
+
+
+def is_away(fault: psycopg.Error) -> bool:
+    """Whether the fault is one of the engine, which may be better later."""
+    if fault.sqlstate is None:  # libpq's own, or the pool's
+        return isinstance(fault, psycopg.OperationalError)
+    return fault.sqlstate.startswith(_AWAY)
+
+
+@contextmanager
+def unavailable_as_such() -> Iterator[None]:
+    """Raises `Unavailable` in place of psycopg's own exceptions that mean it; others pass."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except psycopg.Error as fault:
+        if is_away(fault):
+            raise Unavailable(str(fault)) from fault
+        raise
+
 
 #: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
@@ -40,11 +67,16 @@ def options(settings: Mapping[str, float]) -> str:
 
 
 class Pool(ConnectionPool[Connection]):
-    """Hands out no connection that the server has ended while nobody used it.
+    """Hands out no connection that the server has ended while nobody used it. Raises `Unavailable` where that is what it is.
 
     A socket tells that for the price of a system call. Otherwise each connection that a restart or failover has ended would
     fail somebody once, one after another; and the pool's own `check` waits longer after each one that it finds.
     """
+
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[Connection]:
+        with unavailable_as_such(), super().connection(timeout) as db:
+            yield db
 
     def getconn(self, timeout: float | None = None) -> Connection:
         while True:

@@ -1,0 +1,185 @@
+"""The lease of the intake: one owner at a time, also where an owner froze, and nothing of one that was replaced."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from producers.events import STREAM
+from worker.stores import cursors
+from worker.stores.lease import LEADER_KEY, Lease, LeaseLost, holder
+from worker.stores.postgres import Pool, Unavailable, open_pool
+from worker.stores.redis import Redis, connect
+
+Owner = Callable[..., Lease]
+
+
+@pytest.fixture
+def pool(postgres_url: str) -> Iterator[Pool]:
+    with open_pool(postgres_url, size=4) as made:
+        yield made
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def owner(pool: Pool, redis: Redis) -> Owner:
+    def make(name: str, ttl: float = 60.0) -> Lease:
+        return Lease(pool, redis, owner=name, ttl=ttl)
+
+    return make
+
+
+def acquired(lease: Lease, seconds: float = 20.0) -> bool:
+    """Whether the lease could be had within so many seconds."""
+    ends = time.monotonic() + seconds
+    while not (done := lease.acquire()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    return done
+
+
+def test_one_process_leads_at_a_time_and_hands_over_at_once(owner: Owner, pool: Pool) -> None:
+    first, second = owner("a:1"), owner("b:2")
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    with pool.connection() as db:
+        leads = holder(db)
+    assert leads is not None
+    assert (leads.owner, leads.token) == ("b:2", 2)
+    assert leads.since <= leads.now < leads.until
+
+
+def test_who_looks_at_redis_does_not_ask_postgres(owner: Owner, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = owner("a:1"), owner("b:2")
+    assert first.acquire()
+    assert redis.get(LEADER_KEY) == b"a:1 1"
+    with monkeypatch.context() as no_pool:
+        no_pool.setattr(second, "_pool", None)
+        assert not second.acquire()
+    redis.delete(LEADER_KEY)
+    assert not second.acquire(), "the row decides"
+
+
+def test_a_silent_owner_is_replaced_and_commits_nothing_more(owner: Owner, pool: Pool) -> None:
+    silent, other = owner("a:1", 0.2), owner("b:2")
+    assert silent.acquire()
+    with silent.transaction() as db:
+        cursor = cursors.read(db, STREAM)
+    assert acquired(other)
+    with pytest.raises(LeaseLost), silent.transaction() as db:
+        cursors.move(db, STREAM, cursor, "1-1")
+    silent.release()
+    with other.transaction() as db:
+        assert cursors.read(db, STREAM) == cursor, "and releases nothing that is not its own"
+
+
+def test_an_owner_that_has_nothing_to_do_keeps_its_lease(owner: Owner) -> None:
+    idle, other = owner("a:1", 0.6), owner("b:2", 0.6)
+    assert idle.acquire()
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends:
+        idle.renew()
+        assert not other.acquire()
+        time.sleep(0.05)
+
+
+def test_an_owner_that_works_longer_than_its_lease_is_not_replaced_meanwhile(owner: Owner) -> None:
+    slow, other = owner("a:1", 0.2), owner("b:2", 0.2)
+    assert slow.acquire()
+    with slow.transaction() as db:
+        cursor = cursors.read(db, STREAM)
+        time.sleep(0.5)
+        assert not other.acquire(), "nor does the other one wait for it"
+        cursors.move(db, STREAM, cursor, "1-1")
+    with slow.transaction() as db:
+        assert cursors.read(db, STREAM) == "1-1"
+
+
+def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) -> None:
+    frozen, other = owner("a:1", 0.2), owner("b:2")
+    assert frozen.acquire()
+    began = time.monotonic()
+
+    def freeze() -> None:
+        with frozen.transaction() as db:
+            cursors.move(db, STREAM, cursors.read(db, STREAM), "1-1")
+            assert acquired(other)
+            assert time.monotonic() - began > 3, "the server ends its transaction, nothing else does"
+            db.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        freeze()
+    with other.transaction() as db:
+        assert cursors.read(db, STREAM) == "0-0"
+
+
+def test_a_transaction_leaves_nothing_in_its_session(owner: Owner, postgres_url: str, redis: Redis) -> None:
+    with open_pool(postgres_url, size=1) as pool:
+        lease = Lease(pool, redis, owner="a:1")
+        with pool.connection() as db:
+            before = db.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall()
+        assert lease.acquire()
+        for _ in range(7):  # more than what a statement is prepared after
+            with lease.transaction():
+                pass
+        with pool.connection() as db:
+            assert db.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall() == before
+
+
+def test_the_cursor_moves_only_from_where_it_is(owner: Owner) -> None:
+    lease = owner("a:1")
+    assert lease.acquire()
+    with lease.transaction() as db:
+        cursors.read(db, STREAM)
+        cursors.move(db, STREAM, "0-0", "5-0")
+    with pytest.raises(LeaseLost), lease.transaction() as db:
+        cursors.move(db, STREAM, "0-0", "7-0")
+    with lease.transaction() as db:
+        assert cursors.read(db, STREAM) == "5-0"
+        assert cursors.moved_at(db)[STREAM][0] == "5-0"
+
+
+_OLD_MOVE = (
+    "INSERT INTO carillon.intake (stream, cursor) VALUES (%s, %s)"
+    " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor"
+)
+
+
+def test_the_cursor_of_the_release_before_is_taken_over_and_that_one_leads_no_more(owner: Owner, pool: Pool) -> None:
+    with pool.connection() as db:
+        db.execute(_OLD_MOVE, (STREAM, "7-0"))
+        db.execute(_OLD_MOVE, (STREAM, "8-0"))
+    lease = owner("a:1")
+    assert lease.acquire()
+    for _ in range(2):
+        with lease.transaction() as db:
+            assert cursors.read(db, STREAM) == "8-0"
+    with pool.connection() as db, pytest.raises(psycopg.OperationalError, match="a newer release"):
+        db.execute(_OLD_MOVE, (STREAM, "9-0"))
+    with pool.connection() as db:
+        found = db.execute("SELECT cursor FROM carillon.intake").fetchall()
+    assert found == [("taken over",)], "no cursor that the older release could read the stream with"
+
+
+def test_a_leader_of_the_release_before_that_is_inside_its_transaction_is_waited_for(owner: Owner, pool: Pool) -> None:
+    lease = owner("a:1")
+    assert lease.acquire()
+
+    def take_over() -> None:
+        with lease.transaction() as db:
+            db.execute("SET LOCAL lock_timeout = 200")
+            cursors.read(db, STREAM)
+
+    with pool.connection() as old, old.transaction():
+        old.execute(_OLD_MOVE, (STREAM, "7-0"))
+        with pytest.raises(Unavailable):
+            take_over()
+    with lease.transaction() as db:
+        assert cursors.read(db, STREAM) == "7-0"
