@@ -154,6 +154,74 @@ def test_a_provider_token_that_every_connection_calls_expired_is_not_carried_fro
     assert len(server.peers) <= 3
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (503, "Shutdown"),
+        (400, "IdleTimeout"),
+        (403, "UnrelatedKeyIdInToken"),
+        (429, "TooManyProviderTokenUpdates"),
+        (403, "ExpiredProviderToken"),
+    ],
+)
+def test_an_answer_about_the_connection_ends_it_and_the_next_try_comes_over_another(
+    run: Run, status: int, reason: str
+) -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.send(accepted(await peer.request()))
+            peer.send(rejection(await peer.request(), status, reason))
+            await peer.end()
+        await answer_all(peer)
+
+    async def talk(pool: Pool) -> list[Response]:
+        return await send(pool) + await send(pool, start=1) + await send(pool, start=1)
+
+    server = RawServer(script)
+    assert run(through(server, talk)) == [ACCEPTED, Answer(status, reason), ACCEPTED]
+    assert [len(peer.requests) for peer in server.peers] == [2, 1]
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("ends", ["deadline", "reset", "refused"])
+def test_what_a_living_connection_left_without_an_answer_is_tried_on_another(
+    run: Run, ends: str, connections: int
+) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            stream_id = await peer.request()
+            # The first notification fares ill on the first connection, and only there. A refused one is sent four times at once.
+            if peer.number or len(peer.requests) > (4 if ends == "refused" else 1):
+                peer.send(accepted(stream_id))
+            elif ends != "deadline":
+                code = frames.ErrorCode.INTERNAL_ERROR if ends == "reset" else frames.ErrorCode.REFUSED_STREAM
+                peer.send(frames.pack_rst_stream(stream_id, code))
+
+    async def talk(pool: Pool) -> list[Response]:
+        first = await send(pool, deadline=0.3 if ends == "deadline" else 10)
+        return first + await send(pool, 1) + await send(pool, 3)
+
+    server = RawServer(script)
+    first, *rest = run(through(server, talk, max_connections=connections))
+    assert isinstance(first, NoAnswer)
+    assert rest == [ACCEPTED] * 4
+    assert len(server.peers[1].requests) >= 1, "the second try came over another connection"
+    assert len(server.peers) == 2
+
+
+def test_where_no_other_connection_can_be_had_the_next_try_takes_the_one_there_is(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        peer.send(frames.pack_rst_stream(await peer.request(), frames.ErrorCode.INTERNAL_ERROR))
+        server.close()
+        await answer_all(peer)
+
+    async def talk(pool: Pool) -> list[Response]:
+        return await send(pool) + await send(pool)
+
+    server = RawServer(script)
+    assert run(through(server, talk)) == [NoAnswer("unknown", "stream reset: INTERNAL_ERROR"), ACCEPTED]
+
+
 def test_at_the_deadline_what_is_in_flight_is_unknown_what_waits_was_not_sent_and_the_slots_are_free(run: Run) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -162,7 +230,7 @@ def test_at_the_deadline_what_is_in_flight_is_unknown_what_waits_was_not_sent_an
         await answer_all(peer)
 
     async def talk(pool: Pool) -> list[Response]:
-        return await send(pool, 4, deadline=0.2) + await send(pool, 2)
+        return await send(pool, 4, deadline=0.2) + await send(pool, 2, start=4)
 
     server = RawServer(script, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 2}))
     responses = run(through(server, talk))
@@ -198,7 +266,7 @@ def test_a_cancelled_call_frees_its_streams(run: Run) -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        return await send(pool)
+        return await send(pool, start=1)
 
     server = RawServer(script, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1}))
     assert run(through(server, talk)) == [ACCEPTED]
@@ -263,6 +331,33 @@ def test_a_server_that_hangs_up_at_once_is_not_stormed(run: Run) -> None:
     assert 2 <= len(server.peers) <= 6
 
 
+@pytest.mark.parametrize("answers", [1, 5])
+def test_a_server_that_answers_a_little_and_hangs_up_is_not_stormed_either(run: Run, answers: int) -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(answers):
+            peer.send(accepted(await peer.request()))
+        peer.send(frames.pack_goaway(2 * answers - 1, 0))
+
+    server = RawServer(script, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1}))
+    timing = replace(PATIENT, backoff=0.1, backoff_cap=10)
+    responses = run(through(server, lambda pool: send(pool, 100, deadline=1.5), timing=timing, max_connections=8))
+    # One at once in place of the first that says goodbye; then with pauses of 0.05, 0.1, 0.2, 0.4 and 0.8 s.
+    assert 2 <= len(server.peers) <= 8
+    assert responses.count(ACCEPTED) >= 2 * answers
+
+
+def test_connections_that_are_short_and_full_of_answers_follow_each_other_quickly(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(100):
+            peer.send(accepted(await peer.request()))
+        peer.send(frames.pack_goaway(199, 0))
+
+    server = RawServer(script, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 100}))
+    timing = replace(PATIENT, backoff=0.01, backoff_cap=30)
+    assert run(through(server, lambda pool: send(pool, 1_000, deadline=30), timing=timing)) == [ACCEPTED] * 1_000
+    assert len(server.peers) >= 10
+
+
 def test_nobody_there_is_known_after_a_few_attempts_not_at_the_deadline(run: Run) -> None:
     async def main() -> list[Response]:
         server = RawServer(answer_all)
@@ -288,6 +383,46 @@ def test_a_host_without_an_address_is_not_sent_to(run: Run) -> None:
                 await pool.close()
 
     assert run(main()) == [NoAnswer("not_sent", "connect: host not found")]
+
+
+def test_after_a_quiet_while_a_forgotten_connection_costs_one_look_and_nothing_is_lost_or_doubled(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        peer.send(accepted(await peer.request()))
+        if peer.number == 0:
+            await peer.end()
+        await answer_all(peer)
+
+    async def talk(pool: Pool) -> list[Response]:
+        first = await send(pool)
+        await asyncio.sleep(0.1)
+        return first + await send(pool, 3, start=1)
+
+    server = RawServer(script)
+    timing = replace(PATIENT, check_after=0.05, check_timeout=0.2)
+    assert run(through(server, talk, timing=timing)) == [ACCEPTED] * 4
+    # The forgotten connection was asked and given nothing.
+    assert [len(peer.requests) for peer in server.peers] == [1, 3]
+    assert [kind for kind, *_ in server.peers[0].frames].count(frames.PING) == 1
+
+
+def test_after_a_quiet_while_a_living_connection_answers_a_ping_and_goes_on(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        peer.send(accepted(await peer.request()))
+        _, _, _, opaque = await peer.until(frames.PING)
+        assert len(peer.requests) == 1, "asked before it is given anything"
+        await asyncio.sleep(0.3)
+        peer.send(frames.pack_ping(opaque, ack=True))
+        await answer_all(peer)
+
+    async def talk(pool: Pool) -> list[Response]:
+        first = await send(pool)
+        await asyncio.sleep(0.1)
+        return first + await send(pool, 3, start=1)
+
+    server = RawServer(script)
+    timing = replace(PATIENT, check_after=0.05, check_timeout=20)
+    assert run(through(server, talk, timing=timing)) == [ACCEPTED] * 4
+    assert len(server.peers) == 1, "none is opened meanwhile"
 
 
 def test_a_silent_connection_is_asked_and_counts_as_dead_without_an_answer(run: Run) -> None:

@@ -39,11 +39,13 @@ class Call(Batch):
 class Work:
     """Notifications of one call that wait for a connection, in order."""
 
-    __slots__ = ("call", "indices")
+    __slots__ = ("avoid", "call", "indices")
 
-    def __init__(self, call: Call, indices: Sequence[int]) -> None:
+    def __init__(self, call: Call, indices: Sequence[int], avoid: object = None) -> None:
         self.call = call
         self.indices = indices
+        #: The connection that left them without an answer on their last try.
+        self.avoid = avoid
 
     def give_all(self, response: Response) -> None:
         """Ends all of them with the same response."""

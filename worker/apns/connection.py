@@ -46,8 +46,10 @@ class Connection(asyncio.Protocol):
         self.over = asyncio.Event()
         #: The provider token of the last notification written.
         self.authorization: str | None = None
-        #: Whether the pool has drawn its conclusions from an expired provider token.
+        #: Whether the pool has drawn its conclusions from an answer that ended it.
         self.judged = False
+        #: Whether it has to answer a PING before it is given anything.
+        self.checking = False
         self._timing = timing
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -62,6 +64,19 @@ class Connection(asyncio.Protocol):
         if self._paused or self._probe is not None or self._transport is None:
             return 0
         return self.core.room()
+
+    def is_stale(self) -> bool:
+        """Whether it was silent for so long that something on the way may have forgotten it."""
+        return not len(self.core.streams) and self._loop.time() - self._heard_at >= self._timing.check_after
+
+    def check(self) -> None:
+        """Asks for a sign of life, and does not wait long for it; until then there is no room."""
+        if not self.checking and self._transport is not None:
+            self.checking = True
+            if self._probe is not None:
+                self._probe.cancel()
+                self._probe = None
+            self._ask(self._timing.check_timeout)
 
     def settled_in(self) -> bool:
         """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
@@ -110,6 +125,7 @@ class Connection(asyncio.Protocol):
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
+            self.checking = False
         self.core.receive(data, self._heard_at)
         self._changed(self)
         self._settle_down()
@@ -157,11 +173,11 @@ class Connection(asyncio.Protocol):
             self._ask()
         self._watch = self._loop.call_later(min(self._timing.probe_after, self._timing.idle_ping), self._look)
 
-    def _ask(self) -> None:
+    def _ask(self, patience: float | None = None) -> None:
         if self._probe is None and self._transport is not None:
             self.core.ping(_PING)
             self._flush()
-            self._probe = self._loop.call_later(self._timing.ping_timeout, self._die, "server is silent")
+            self._probe = self._loop.call_later(patience or self._timing.ping_timeout, self._die, "server is silent")
 
     def _die(self, cause: str) -> None:
         """Without a goodbye: nobody listens."""

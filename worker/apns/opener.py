@@ -27,6 +27,8 @@ class Opener:
         self._task: asyncio.Task[None] | None = None
         #: Attempts and connections in a row that bore nothing.
         self.failures = 0
+        #: Connections in a row that were short and bore little.
+        self._brief = 0
         self._not_before = 0.0
 
     @property
@@ -41,14 +43,12 @@ class Opener:
 
     def ended(self, connection: Connection) -> None:
         """Takes note of a connection that is over: was it of use, and for long enough?"""
-        core, loop = connection.core, asyncio.get_running_loop()
-        if core.answered > core.expired:
-            self.failures = 0
-            if loop.time() - connection.opened_at >= self._timing.short_life:
-                return
-        else:
-            self.failures += 1
-        self._pause(max(1, self.failures))
+        lived = asyncio.get_running_loop().time() - connection.opened_at
+        useful = connection.core.answered - connection.core.parting
+        self.failures = 0 if useful else self.failures + 1
+        self._brief = 0 if lived >= self._timing.short_life or useful >= self._timing.worth else self._brief + 1
+        if not useful or lived < self._timing.short_life:
+            self._pause(max(1, self.failures, self._brief))
 
     async def stop(self) -> None:
         """Gives up an attempt that is under way."""

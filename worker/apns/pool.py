@@ -17,7 +17,6 @@ from typing import Final, cast
 
 from worker.apns.call import Call, Work
 from worker.apns.connection import ConnectError, Connection, client_context, connect
-from worker.apns.http2.handlers import EXPIRED
 from worker.apns.opener import Opener
 from worker.apns.timing import Timing
 from worker.apns.transport import Endpoint, TransportClosed
@@ -30,6 +29,8 @@ _MAX_RESENDS: Final = 3
 #: Failed attempts in a row after which what waits is given back instead of waiting on.
 _PATIENCE: Final = 3
 #: Reasons in a GOAWAY that another connection may not meet; any other concerns the credential, and comes back as it is.
+#: Notifications of which a pool remembers the connection that left them without an answer.
+_MOST_AVOIDED: Final = 10_000
 _PASSING: Final = frozenset(("Shutdown", "IdleTimeout", "InternalServerError", "ServiceUnavailable"))
 
 
@@ -66,13 +67,17 @@ class Pool:
         self._calls: set[Call] = set()
         self._door: deque[Call] = deque()
         self._queue: deque[Work] = deque()
-        #: Notifications in `_queue`.
+        #: What was left without an answer by a connection that lives, and has to be tried on another one.
+        self._elsewhere: list[Work] = []
+        #: Notifications in `_queue` and `_elsewhere`.
         self._waiting = 0
+        #: By `apns-id`: the connection that left it without an answer.
+        self._avoided: dict[str, Connection] = {}
         self._growing: asyncio.TimerHandle | None = None
         #: Why the last attempt to connect failed; None once one succeeded.
         self._trouble: str | None = None
-        #: A provider token of which a whole connection heard nothing but that it has expired.
-        self._doubted: str | None = None
+        #: A provider token, and the reason for which a whole connection refused all that came with it.
+        self._doubted: tuple[str | None, str] | None = None
         self._closed = False
 
     @property
@@ -133,27 +138,74 @@ class Pool:
     def _pump(self) -> None:
         """Gives what waits to whichever connection has most room, and asks for another where none has."""
         while self._let_in():
-            connection = max(self._connections, key=Connection.room, default=None)
-            room = 0 if connection is None else connection.room()
-            if connection is None or not room:
+            connection = self._roomiest(self._connections)
+            if connection is None:
                 self._grow()
-                return
-            work = self._queue[0]
-            count = connection.write(work.call, work.indices[: min(room, _CHUNK)])
-            self._waiting -= count
-            if count == len(work.indices):
+                break
+            if self._write(connection, self._queue[0]):
                 self._queue.popleft()
-            else:
-                work.indices = work.indices[count:]
             self._collect(connection)
+        if self._elsewhere:
+            self._pump_elsewhere()
+
+    def _roomiest(self, connections: Sequence[Connection]) -> Connection | None:
+        """The connection that takes most; one that was idle for long is asked for a sign of life first."""
+        while (connection := max(connections, key=Connection.room, default=None)) is not None and connection.room():
+            if not connection.is_stale():
+                return connection
+            connection.check()
+        return None
+
+    def _write(self, connection: Connection, work: Work) -> bool:
+        """Gives a connection what it takes of this work; true where nothing is left of it."""
+        count = connection.write(work.call, work.indices[: min(connection.room(), _CHUNK)])
+        self._waiting -= count
+        done = count == len(work.indices)
+        if not done:
+            work.indices = work.indices[count:]
+        return done
+
+    def _pump_elsewhere(self) -> None:
+        """Another try goes over another connection than the last one, which is opened for it if need be."""
+        for work in list(self._elsewhere):
+            others = [each for each in self._connections if each is not work.avoid]
+            while work in self._elsewhere and (connection := self._roomiest(others)) is not None:
+                if self._write(connection, work):
+                    self._elsewhere.remove(work)
+                self._collect(connection)
+        avoided = {id(work.avoid) for work in self._elsewhere}
+        live = self._live()
+        if self._elsewhere and all(id(each) in avoided for each in live):
+            if len(live) >= self._max_connections:
+                live[0].retire("left notifications without an answer")
+            self._opener.open()
 
     def _let_in(self) -> bool:
         """Moves calls from the door into the queue, as far as the bound allows; a call over the bound goes in alone."""
         while self._door and (not self._queue or self._waiting + self._door[0].left <= self._max_waiting):
             call = self._door.popleft()
-            self._queue.append(Work(call, range(call.left)))
             self._waiting += call.left
+            if self._avoided:
+                self._queue_apart(call)
+            else:
+                self._queue.append(Work(call, range(call.left)))
         return bool(self._queue)
+
+    def _queue_apart(self, call: Call) -> None:
+        """Queues a call of which some notifications may not go over the connection of their last try."""
+        apart: dict[Connection | None, list[int]] = {}
+        for index, notification in enumerate(call.notifications):
+            apart.setdefault(self._avoided.pop(notification.id, None), []).append(index)
+        for avoid, indices in apart.items():
+            (self._queue if avoid is None else self._elsewhere).append(Work(call, indices, avoid))
+
+    def _avoid(self, connection: Connection, ids: Sequence[str]) -> None:
+        """Remembers what a connection that goes on left without an answer."""
+        if connection.core.retiring or connection.core.closed:
+            return
+        self._avoided.update(dict.fromkeys(ids, connection))
+        while len(self._avoided) > _MOST_AVOIDED:
+            del self._avoided[next(iter(self._avoided))]
 
     def _collect(self, connection: Connection) -> None:
         """Wakes the calls that are complete, and takes back what the server cannot have processed."""
@@ -161,6 +213,9 @@ class Pool:
         for call in streams.settled:
             cast("Call", call).finish()
         streams.settled.clear()
+        if streams.lost:
+            lost, streams.lost = streams.lost, []
+            self._avoid(connection, lost)
         if streams.refused:
             self._take_back(connection)
 
@@ -175,6 +230,7 @@ class Pool:
             call = cast("Call", batch)
             tries = call.resent[index] = call.resent.get(index, 0) + 1
             if lasting or tries > _MAX_RESENDS or now >= call.ends:
+                self._avoid(connection, [call.notifications[index].id])
                 call.give(index, NoAnswer("not_sent", cause))
             else:
                 again.setdefault(call, []).append(index)
@@ -195,19 +251,21 @@ class Pool:
         for call in [call for call in self._door if chosen(call)]:
             self._door.remove(call)
             Work(call, range(call.left)).give_all(response)
-        for work in [work for work in self._queue if chosen(work.call)]:
-            self._queue.remove(work)
-            self._waiting -= len(work.indices)
-            work.give_all(response)
+        for waiting in (self._queue, self._elsewhere):
+            for work in [work for work in waiting if chosen(work.call)]:
+                waiting.remove(work)
+                self._waiting -= len(work.indices)
+                work.give_all(response)
 
     def _changed(self, connection: Connection) -> None:
         """A connection has news: outcomes, room, or its end."""
         self._collect(connection)
-        if connection.core.retiring == EXPIRED and not connection.judged:
+        if connection.core.parting and not connection.judged:
             connection.judged = True
             self._doubt(connection)
         if connection.over.is_set() and connection in self._connections:
             self._connections.remove(connection)
+            self._avoided = {each: of for each, of in self._avoided.items() if of is not connection}
             self._opener.ended(connection)
             if not connection.core.greeted:
                 # An attempt that failed after all: in TLS 1.3 a certificate is refused after the client's handshake.
@@ -215,20 +273,22 @@ class Pool:
         self._pump()
 
     def _doubt(self, connection: Connection) -> None:
-        """One stale connection is replaced; a second one in a row means that the provider token itself has expired.
+        """One connection that refused all is replaced; after a second one in a row the fault is not the connection's.
 
         What waits with that token would only be told the same, one connection each.
         """
-        token = connection.authorization
-        if connection.core.answered > connection.core.expired:
+        token, reason = connection.authorization, connection.core.retiring or ""
+        if connection.core.answered > connection.core.parting:
             self._doubted = None
-        elif self._doubted == token:
-            self._give_back(NoAnswer("not_sent", EXPIRED), lambda call: call.authorization == token)
-        self._doubted = token
+        elif self._doubted == (token, reason):
+            self._give_back(NoAnswer("not_sent", reason), lambda call: call.authorization == token)
+        self._doubted = (token, reason)
 
     def _grow(self) -> None:
         """Something waits and nothing has room: a connection if there is none, or later if all stay full."""
         live = self._live()
+        if any(each.checking for each in live):
+            return
         if not live:
             self._opener.open()
         elif self._growing is None and len(live) < self._max_connections and all(each.settled_in() for each in live):
@@ -251,6 +311,9 @@ class Pool:
 
     def _failed(self, error: ConnectError) -> None:
         self._trouble = error.cause
+        # Where no other connection can be had, the one that there is has to do.
+        self._queue.extend(self._elsewhere)
+        self._elsewhere.clear()
         if not self._live() and (error.lasting or self._opener.failures >= _PATIENCE):
             self._give_back(NoAnswer("not_sent", error.cause), lambda _: True)
         self._pump()

@@ -13,6 +13,10 @@ class Timing:
     probe_after: float = 10.0
     #: How long a PING may stay unanswered before the connection counts as dead.
     ping_timeout: float = 5.0
+    #: Silence of an idle connection after which its next notification waits for the answer to a PING, and for how long: a
+    #: firewall may have forgotten the connection, and then another one is opened.
+    check_after: float = 60.0
+    check_timeout: float = 1.5
     #: Silence of an idle connection after which it is kept alive by a PING (Apple: about an hour).
     idle_ping: float = 3_300.0
     #: How long every connection must have been full before another is opened.
@@ -20,7 +24,9 @@ class Timing:
     #: The first pause after a connection that failed or bore nothing; it doubles up to `backoff_cap`.
     backoff: float = 0.1
     backoff_cap: float = 8.0
-    #: A connection that ended sooner than this is not replaced at once.
+    #: A connection that ended sooner than this is not replaced at once, and the next ones later each time where it was not worth
+    #: so many answers either: Apple takes connections that come and go for an attack.
     short_life: float = 5.0
+    worth: int = 100
     #: For the TLS goodbye.
     goodbye: float = 2.0

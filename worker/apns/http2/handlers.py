@@ -22,6 +22,16 @@ MAX_BODIES: Final = 4 << 20
 MAX_HEADER_BLOCK: Final = 32_768
 #: The reason of an answer that ends a connection: once judged expired, a connection stays so.
 EXPIRED: Final = "ExpiredProviderToken"
+#: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
+PARTING: Final = frozenset(
+    (
+        (403, EXPIRED),
+        (403, "UnrelatedKeyIdInToken"),
+        (400, "IdleTimeout"),
+        (429, "TooManyProviderTokenUpdates"),
+        (503, "Shutdown"),
+    )
+)
 
 
 class FrameHandlers:
@@ -35,9 +45,9 @@ class FrameHandlers:
         self.retiring: str | None = None
         #: The reason that a GOAWAY gave.
         self.reason: str | None = None
-        #: Answers received, and those among them that judged the provider token expired.
+        #: Answers received, and those among them that ended the connection (`PARTING`).
         self.answered = 0
-        self.expired = 0
+        self.parting = 0
         #: PINGs of ours that were answered.
         self.pongs = 0
         self._greeted = False
@@ -160,9 +170,9 @@ class FrameHandlers:
         self.answered += 1
         if answer.status != 403:
             self._proven = True
-        elif answer.reason == EXPIRED:
-            self.expired += 1
-            self._retire(EXPIRED)
+        if answer.reason is not None and (answer.status, answer.reason) in PARTING:
+            self.parting += 1
+            self._retire(answer.reason)
 
     def _on_rst_stream(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._check_opened(stream_id)

@@ -47,6 +47,8 @@ class Streams:
         self.settled: list[Batch] = []
         #: Notifications that the server cannot have processed, with the cause; the owner empties it.
         self.refused: list[tuple[Batch, int, str]] = []
+        #: The `apns-id` of what a single stream left without an answer; the owner empties it.
+        self.lost: list[str] = []
         self._reset: OrderedDict[int, None] = OrderedDict()
         self._reset_below = 0
 
@@ -119,15 +121,20 @@ class Streams:
 
         A request whose body is not complete cannot have been processed; any other may have been.
         """
+        batch, index = self._lose(stream_id, cause)
+        self.lost.append(batch.notifications[index].id)
+
+    def lose_all(self, cause: str) -> None:
+        """Settles every open stream without an answer: the connection is over."""
+        for stream_id in (*self.waiting, *self.busy):
+            self._lose(stream_id, cause)
+
+    def _lose(self, stream_id: int, cause: str) -> tuple[Batch, int]:
         stream = self.busy.pop(stream_id, None)
         if stream is None:
             batch, index = self.waiting.pop(stream_id)
             self.settle(batch, index, NoAnswer("unknown", cause))
-        else:
-            sent: Response = NoAnswer("unknown" if stream.body is None else "not_sent", cause)
-            self.settle(stream.batch, stream.index, sent)
-
-    def lose_all(self, cause: str) -> None:
-        """Settles every open stream without an answer."""
-        for stream_id in (*self.waiting, *self.busy):
-            self.lose(stream_id, cause)
+            return batch, index
+        sent: Response = NoAnswer("unknown" if stream.body is None else "not_sent", cause)
+        self.settle(stream.batch, stream.index, sent)
+        return stream.batch, stream.index
