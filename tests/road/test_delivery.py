@@ -5,12 +5,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from psycopg import OperationalError
 
 from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
+from worker.stores.postgres import Unavailable
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -60,12 +60,12 @@ def test_a_batch_that_is_taken_up_again_is_counted_once_and_stays_guarded(road, 
     road.expand()
 
     def away(*_):
-        raise OperationalError
+        raise Unavailable
 
     with monkeypatch.context() as patch:
         patch.setattr(road.devices, "retire", away)
         for _ in range(3):
-            with pytest.raises(OperationalError):
+            with pytest.raises(Unavailable):
                 road.delivery.deliver("urgent")
             road.later()
     road.deliver()
