@@ -39,6 +39,11 @@ class Apps:
         self._refresh(self._ttl if id <= self._newest else 0.0)
         return self._providers.get(id)
 
+    def providers(self) -> Mapping[int, Provider]:
+        """Every provider that was not removed, by its id."""
+        self._refresh(self._ttl)
+        return self._providers
+
     def providers_of(self, app: str) -> Mapping[str, Provider]:
         """The app's providers by name."""
         self._refresh(self._ttl if app in self._by_app else _UNKNOWN_APP)

@@ -8,6 +8,7 @@ same pid: what it held is leased in Redis, and the tick rings for it again. Whoe
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -39,6 +40,9 @@ PATIENCE: Final = INSIST_SECONDS + 30.0
 #: Seconds of life under which a process rests for as long as `BREATH` says before it begins again: what ended it may go on.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
+#: Key that is there while all threads of a worker that takes from this queue are at work, and the seconds that it stays.
+BUSY: Final = "carillon:busy:"
+BUSY_SECONDS: Final = 9.0
 #: Objects made since its last look after which the garbage collector looks again; its default of 700 is a few messages.
 YOUNG: Final = 5_000
 
@@ -127,6 +131,7 @@ def _spare_the_collector() -> None:
 
 def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
     waiting_since: float | None = None
+    told_at = -BUSY_SECONDS
     limit, process = get_settings().worker_memory, psutil.Process()
     while not hearing.asked_to_stop.wait(PAUSE):
         now = time.monotonic()
@@ -143,6 +148,9 @@ def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> Non
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
+        if hearing.ready and hearing.active >= concurrency and now >= told_at + BUSY_SECONDS / 3:
+            told_at = now
+            _tell_busy(queues)
         if not hearing.ready or hearing.active >= concurrency or not _waiting(queues):
             waiting_since = None
             continue
@@ -159,6 +167,15 @@ def _leave_in_time(seconds: float) -> None:
     log.warning("time is up: what is still in work is resumed by another worker when its lease is over")
     _flush()
     os._exit(EX_OK)
+
+
+def _tell_busy(queues: Collection[str]) -> None:
+    """For `carillon health`: a canary that waits behind busy threads does not prove that this process hangs."""
+    try:
+        for queue in queues:
+            get_runtime().redis.set(f"{BUSY}{queue}", socket.gethostname(), ex=int(BUSY_SECONDS))
+    except redis.Error:
+        return
 
 
 def _waiting(queues: Collection[str]) -> bool:

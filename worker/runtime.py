@@ -20,6 +20,8 @@ from worker.apps import Apps
 from worker.delivery import Delivery
 from worker.embedded import Urls, attach
 from worker.fanout import FanOut
+from worker.reports.notes import Notes
+from worker.reports.watch import Watch
 from worker.stores.breaker import Breaker
 from worker.stores.device_upkeep import Upkeep
 from worker.stores.devices import Devices
@@ -122,6 +124,14 @@ class Runtime:
     @_once
     def breaker(self) -> Breaker:
         return Breaker(self.redis)
+
+    @_once
+    def watch(self) -> Watch:
+        return Watch(self.redis, self.pool)
+
+    @_once
+    def notes(self) -> Notes:
+        return Notes(self.redis, self.apps.providers)
 
     @_once
     def suspicion(self) -> Suspicion:

@@ -91,9 +91,10 @@ def deliver(lane: Lane) -> Counts:
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Makes ready what is due, rings where doorbells were lost, keeps the ledger, forgets what is old."""
+    """Makes ready what is due, rings where doorbells were lost, logs conditions, keeps the ledger, forgets what is old."""
     runtime = get_runtime()
     counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
+    runtime.watch.look()
     counts["retired"] = runtime.suspicion.settle()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

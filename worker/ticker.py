@@ -1,4 +1,7 @@
-"""The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long."""
+"""The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long.
+
+It also writes what only a process with the keys can tell, see `worker/reports/notes.py`.
+"""
 
 import logging
 from collections.abc import Callable
@@ -26,6 +29,7 @@ class Ticker(Beside):
             try:
                 if self._runtime.journal.unwatched():
                     self._tick()
+                self._runtime.notes.write()
             except redis.Unavailable:
                 continue
             except Exception:  # whatever it is, the next tick may be better

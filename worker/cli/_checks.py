@@ -1,22 +1,38 @@
-"""Signs of life, part by part. Starts nothing and repairs nothing."""
+"""Signs of life, part by part, and the conditions that need somebody. Starts nothing and repairs nothing.
+
+A part that cannot be looked at is a finding of its own and hides no other.
+"""
 
 import secrets
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NamedTuple
 
 import psycopg
 import redis
+from kombu.exceptions import KombuError, OperationalError
 
 from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
 from worker.cli.beat import PULSE, PULSE_SECONDS
 from worker.embedded import Urls, running
-from worker.stores.breaker import Breaker
+from worker.reports import conditions, watch
+from worker.reports.conditions import Condition
+from worker.reports.faults import sentence
+from worker.reports.reading import Reading, read
 from worker.stores.migrate import pending
+from worker.stores.postgres import CONNECT_ARGS
+
+#: What asking an engine may end with.
+FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
+#: Conditions that keep a lane's threads busy though its worker lives.
+_SLOW: Final = ("provider_unreachable", "provider_silent")
 
 
 @dataclass(frozen=True)
@@ -26,33 +42,67 @@ class Plan:
     lanes: list[str]
     beat: bool = False
     engines: bool = False
+    #: The conditions that need somebody.
     alarms: bool = False
+    #: Whether workers should be running.
+    workers: bool = True
     #: Flower's address, or empty.
     flower: str = ""
 
 
 class Finding(NamedTuple):
-    """What one part said; where it is not well, `text` says what to do."""
+    """What one part said; where it is not well, `text` says what to do. A `warning` is not well, and everything flows."""
 
     part: str
     well: bool
     text: str
+    severity: Literal["warning", "error"] = "error"
+    #: What `worker.reports.conditions` calls it; None: a part that was asked.
+    condition: str | None = None
+    app: str | None = None
+    provider: str | None = None
+    #: UNIX seconds.
+    since: float | None = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether pushes are stopped or lost by it."""
+        return not self.well and self.severity == "error"
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`: times in RFC 3339."""
+        return self._asdict() | {"since": None if self.since is None else instant(self.since)}
 
 
-def examine(plan: Plan, timeout: float) -> list[Finding]:
+def instant(at: float) -> str:
+    """UNIX seconds as RFC 3339 in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What whoever has the keys knows of the providers, by id; see `worker.reports.reading.read`."""
+
+    readable: Mapping[int, bool] | None = None
+    ends: Mapping[int, float] | None = None
+
+
+def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Finding]:
     """A finding for each part, most basic first. What rests on an engine that is away is not asked."""
     if plan.flower and not (plan.lanes or plan.beat or plan.engines or plan.alarms):
         return [flower(plan.flower, timeout)]
     settings = get_settings()
     urls = _urls(settings)
     if urls is None:
-        text = f"nobody runs the engines in {settings.data_dir}: start them with carillon up"
+        text = f"nobody runs the engines in {settings.data_dir.absolute()}: start them with carillon up"
         return [Finding("engines", False, text)]
-    findings = list(_engines(urls, timeout))
-    if all(finding.well for finding in findings):
-        findings += [canary(lane, urls, timeout) for lane in plan.lanes]
-        findings += [_beat(urls, timeout)] if plan.beat else []
-        findings += _alarms(urls, timeout) if plan.alarms else []
+    with _opened(urls, timeout) as (client, db, findings):
+        asked = plan.alarms or plan.lanes
+        found, told = _conditions(client, db, plan, known or Known()) if asked else ([], [])
+        if client is not None:
+            findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
+            findings.extend([_beat(client)] if plan.beat else [])
+        findings.extend(told if plan.alarms else [])
     findings += [flower(plan.flower, timeout)] if plan.flower else []
     return findings
 
@@ -64,77 +114,135 @@ def _urls(settings: Settings) -> Urls | None:
     return embedded and Urls(settings.redis_url or embedded.redis, settings.postgres_url or embedded.postgres)
 
 
-def _client(urls: Urls, timeout: float) -> redis.Redis:
-    return redis.Redis.from_url(urls.redis, socket_timeout=timeout, socket_connect_timeout=timeout)
-
-
-def _engines(urls: Urls, timeout: float) -> Iterator[Finding]:
+@contextmanager
+def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, Any, list[Finding]]]:
+    """Redis and Postgres, each None where it cannot be used, and what was found of them and of the schema."""
+    client, db = None, None
+    findings: list[Finding] = []
     try:
-        with _client(urls, timeout) as client:
-            client.ping()
-        yield Finding("redis", True, "answers")
-    except redis.RedisError as fault:
-        yield Finding("redis", False, f"{type(fault).__name__}: is it running, is CARILLON_REDIS_URL right?")
+        client = redis.Redis.from_url(urls.redis, socket_timeout=timeout, socket_connect_timeout=timeout)
+        text, usable = _ask_redis(client)
+        findings.append(Finding("redis", usable, text))
+        if not usable:
+            client.close()
+            client = None
+    except (*FAULTS, ValueError) as fault:
+        findings.append(Finding("redis", False, sentence(fault)))
+        client = None
     try:
+        db = _connect(urls.postgres, timeout)
+        findings.append(Finding("postgres", True, "answers"))
         behind = pending(psycopg.conninfo.make_conninfo(urls.postgres, connect_timeout=max(1, int(timeout))))
-        yield Finding("postgres", True, "answers")
         run = f"{', '.join(behind)} not applied: run carillon migrate"
-        yield Finding("schema", not behind, run if behind else "up to date")
-    except psycopg.OperationalError as fault:
-        yield Finding("postgres", False, f"{type(fault).__name__}: is it running, is CARILLON_POSTGRES_URL right?")
+        findings.append(Finding("schema", not behind, run if behind else "up to date"))
+    except (psycopg.Error, OSError) as fault:
+        findings.append(Finding("postgres" if db is None else "schema", False, sentence(fault)))
+    try:
+        schema = db is not None and all(finding.well for finding in findings if finding.part == "schema")
+        yield client, db if schema else None, findings
+    finally:
+        if client is not None:
+            client.close()
+        if db is not None:
+            with suppress(psycopg.Error):
+                db.close()
 
 
-def canary(lane: str, urls: Urls, timeout: float) -> Finding:
-    """Put a task into the lane's queue and wait until it was done."""
+def _connect(url: str, timeout: float) -> Any:
+    """A session as the workers' are, so that what refuses theirs refuses this."""
+    arguments = CONNECT_ARGS | {"connect_timeout": max(1, int(timeout))}
+    return psycopg.connect(url, autocommit=True, **arguments)
+
+
+def _ask_redis(client: redis.Redis) -> tuple[str, bool]:
+    """Whether it is one that Carillon can work with: one primary, no cluster."""
+    client.ping()
+    try:
+        server: Any = client.info("server")
+        replication: Any = client.info("replication")
+    except redis.ResponseError as fault:  # an ACL, or a managed Redis
+        return (
+            f"answers; it may not be asked what it is ({sentence(fault)}): mode, memory and persistence unknown",
+            True,
+        )
+    if server.get("redis_mode") == "cluster":
+        return "a Redis Cluster: Carillon needs one primary without cluster mode", False
+    if replication.get("role") not in (None, "master"):
+        return "a read-only replica: CARILLON_REDIS_URL must name the primary", False
+    return "answers", True
+
+
+def _conditions(client: Any, db: Any, plan: Plan, known: Known) -> tuple[list[Condition], list[Finding]]:
+    reading: Reading = read(client, db, workers=plan.workers, readable=known.readable, ends=known.ends)
+    found = conditions.find(reading.snapshot)
+    with suppress(redis.RedisError):
+        found = watch.with_since(found, watch.known(client)) if client is not None else found
+    findings = [Finding(one.about, False, one.text, one.severity, *_place(one)) for one in found]
+    findings += [Finding(part, False, f"could not be looked at: {why}", "warning") for part, why in reading.unknown]
+    findings += list(_well(reading, {one.name for one in found}))
+    return found, findings
+
+
+def _place(one: Condition) -> tuple[str, str | None, str | None, float | None]:
+    return one.name, one.app, one.provider, one.since
+
+
+def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
+    """What was looked at and is well: silence would not say so."""
+    snapshot = reading.snapshot
+    if snapshot.providers and not any(name.startswith("provider_") for name in found):
+        yield Finding("providers", True, f"none of {len(snapshot.providers)} is stopped")
+    if snapshot.letters is not None and "dead_letters" not in found:
+        yield Finding("dead letters", True, f"{snapshot.letters.total:,} set aside, 0 of them in the last hour")
+    if snapshot.leader is not None and not found & {"no_leader", "intake_not_moving"}:
+        waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
+        yield Finding("intake", True, f"{snapshot.leader.owner} leads, the oldest entry waits for {waits:.1f} s")
+    if (memory := snapshot.redis) is not None:
+        if "redis_persistence" not in found:
+            yield Finding("redis persistence", True, "appendonly is on")
+        if "redis_eviction" not in found:
+            limit = "" if memory.maximum else ", without a limit of memory"
+            yield Finding("redis eviction", True, f"{memory.policy}{limit}")
+        if memory.maximum and "redis_filling" not in found:
+            yield Finding("redis memory", True, f"{memory.used * 100 // memory.maximum} % of maxmemory is used")
+    for engine in snapshot.skews:
+        if f"clock_of_{engine}" not in found:
+            yield Finding(f"clock of {engine}", True, "agrees with this machine's")
+
+
+def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition]) -> Finding:
+    """Put a task into the lane's queue and wait until it was done. `found`: what could keep its threads busy."""
     from worker.app import app
+    from worker.consumer import BUSY
 
     part, key = f"{lane} worker", secrets.token_hex(8)
     began = time.monotonic()
     try:
         app.send_task("carillon.canary", [key], queue=LANES[lane][0], expires=timeout, retry=False)
-        with _client(urls, timeout) as client:
-            while time.monotonic() - began < timeout:
-                if client.getdel(f"carillon:canary:{key}"):
-                    return Finding(part, True, f"a canary came through in {time.monotonic() - began:.2f} s")
-                time.sleep(0.02)
-    except (redis.RedisError, OSError) as fault:
-        return Finding(part, False, f"{type(fault).__name__} on the way to the queue: is Redis well?")
-    text = f"no canary within {timeout:g} s: start carillon worker --lane {lane}, or restart it if its log is silent"
-    return Finding(part, False, text)
+        while time.monotonic() - began < timeout:
+            if client.getdel(f"carillon:canary:{key}"):
+                return Finding(part, True, f"a canary came through in {time.monotonic() - began:.2f} s")
+            time.sleep(0.02)
+        busy = client.get(f"{BUSY}{LANES[lane][0]}")
+    except (*FAULTS, RuntimeError) as fault:
+        return Finding(part, False, f"on the way to the queue: {sentence(fault)}")
+    slow = next((one for one in found if one.name in _SLOW), None)
+    if busy is not None and slow is not None:
+        text = f"lives, and all its threads are at work, of which many wait for {slow.about}: {slow.text}"
+        return Finding(part, False, text, "warning")
+    do = f"start carillon worker --lane {lane}, or restart it if its log is silent"
+    if busy is not None:
+        do = "its worker lives, and all its threads are at work: add workers, or restart it if this goes on"
+    return Finding(part, False, f"no canary within {timeout:g} s: {do}")
 
 
-def _beat(urls: Urls, timeout: float) -> Finding:
-    with _client(urls, timeout) as client:
+def _beat(client: redis.Redis) -> Finding:
+    try:
         if client.exists(PULSE):
             return Finding("beat", True, "ticks")
+    except redis.RedisError as fault:
+        return Finding("beat", False, sentence(fault))
     return Finding("beat", False, f"no tick for {PULSE_SECONDS} s: start or restart carillon beat")
-
-
-def _alarms(urls: Urls, timeout: float) -> list[Finding]:
-    """What waits for a person though everything runs: providers that are stopped, and documents that were set aside."""
-    with psycopg.connect(urls.postgres, connect_timeout=max(1, int(timeout))) as db:
-        providers = db.execute("SELECT id, app, name FROM carillon.providers ORDER BY app, name").fetchall()
-        letters = db.execute(
-            "SELECT count(*), count(*) FILTER (WHERE at > now() - interval '1 hour') FROM carillon.dead_letters"
-        ).fetchone() or (0, 0)
-    with _client(urls, timeout) as client:
-        breaker = Breaker(client)
-        stopped = [(app, name, found) for id, app, name in providers if (found := breaker.stopped(id))]
-    findings = [
-        Finding(
-            f"provider {app}/{name}",
-            False,
-            f"stopped for {max(0, int(time.time() - found.since))} s: {found.reason};"
-            + (f" carillon provider resume {name} --app {app}" if found.manual else " mend it and it flows by itself"),
-        )
-        for app, name, found in stopped
-    ]
-    if not stopped:
-        findings.append(Finding("providers", True, f"none of {len(providers)} is stopped"))
-    total, late = letters
-    text = f"{total:,} set aside, {late:,} of them in the last hour"
-    findings.append(Finding("dead letters", not late, f"{text}: carillon dead-letters list" if late else text))
-    return findings
 
 
 def flower(url: str, timeout: float) -> Finding:

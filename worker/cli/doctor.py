@@ -18,23 +18,25 @@ def doctor(
 ) -> None:
     """Examine everything that pushes depend on, and say what to do about each finding. Exit code 1: something is wrong.
 
-    Engines and their settings, the schema, clocks, secrets, workers; and each provider by a push to a token that cannot exist,
-    which its host must refuse as BadDeviceToken: then key, team, topic and environment are right. Nobody's phone rings.
+    Engines and their settings, the schema, clocks, secrets, workers, the intake; everything that `carillon health` warns of; and
+    each provider by a push to a token that cannot exist, which its host must refuse as BadDeviceToken: then key, team, topic and
+    environment are right. Nobody's phone rings.
     """
     from rich.console import Console
 
     from worker.cli import _examination
+    from worker.cli._terminal import shown
 
     findings = _examination.examine(app, timeout, workers=workers)
     well = all(finding.well for finding in findings)
     if as_json:
-        typer.echo(json.dumps([{"part": f.part, "well": f.well, "text": f.text} for f in findings]))
+        typer.echo(json.dumps([finding.as_json() for finding in findings]))
         raise typer.Exit(0 if well else 1)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        mark = "[green]ok  [/green]" if finding.well else "[bold red]FAIL[/bold red]"
-        console.print(mark, end=" ")
-        console.print(f"{finding.part}: {finding.text}", markup=False)
+        bad = "[bold red]FAIL[/bold red]" if finding.fails else "[bold yellow]WARN[/bold yellow]"
+        console.print("[green]ok  [/green]" if finding.well else bad, end=" ")
+        console.print(shown(f"{finding.part}: {finding.text}"), markup=False)
     wrong = sum(not finding.well for finding in findings)
     console.print("all is well" if well else f"{wrong} of {len(findings)} findings need somebody", markup=False)
     raise typer.Exit(0 if well else 1)

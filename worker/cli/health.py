@@ -1,5 +1,6 @@
 """`carillon health`: what a container, a load balancer or a person asks."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -15,17 +16,22 @@ def health(
     alarms: Annotated[
         bool,
         typer.Option(
-            "--alarms", help="Only what waits for a person: stopped providers, dead letters of the last hour."
+            "--alarms",
+            help="Only what needs somebody: stopped providers, an intake that does not move, a full Redis, dead letters.",
         ),
     ] = False,
     flower: Annotated[str, typer.Option(metavar="URL", help="Only the Flower at this address.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")] = False,
 ) -> None:
-    """Ask every part for a sign of life and for alarms, or only those named. Exit code 1 for any that is not well.
+    """Ask every part for a sign of life and for alarms, or only those named. Exit code 1 for any that fails.
+
+    A warning (WARN) needs somebody, but everything flows: it alone leaves the exit code 0.
 
     A worker is well when a task put into its lane's queue came out of it done: a process can live and consume nothing.
     """
     from worker.cli import _checks
+    from worker.cli._terminal import shown
 
     everything = not (lane or beat or engines or alarms or flower)
     lanes = [Lane.URGENT, Lane.BULK] if everything else list(lane or [])
@@ -39,7 +45,11 @@ def health(
         flower=flower,
     )
     findings = _checks.examine(plan, timeout)
+    fails = any(finding.fails for finding in findings)
+    if as_json:
+        typer.echo(json.dumps([finding.as_json() for finding in findings]))
+        sys.exit(fails)
     for finding in findings:
-        mark = "ok  " if finding.well else "FAIL"
-        typer.echo(f"{mark} {finding.part}: {finding.text}", err=not finding.well)
-    sys.exit(not all(finding.well for finding in findings))
+        mark = "ok  " if finding.well else "FAIL" if finding.fails else "WARN"
+        typer.echo(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
+    sys.exit(fails)

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._desk import app_named, desk, provider_named, providers_of, say
+from worker.cli._desk import Row, app_named, desk, provider_named, say
+from worker.reports import conditions
+from worker.reports.notes import certificate_end, readable
+from worker.reports.reading import read
 
 provider = typer.Typer(
     help="See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.",
@@ -18,27 +21,48 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 
 
 @provider.command("list", epilog="Example: carillon provider list --app demo")
-def list_(app: App, as_json: Json = False) -> None:
-    """Every provider of an app, and whether it flows."""
+def list_(
+    app: Annotated[str | None, typer.Option("--app", "-a", help="Only this app's.")] = None, as_json: Json = False
+) -> None:
+    """Every provider, whether it flows, and what needs somebody."""
     with desk() as runtime:
-        breaker, known = runtime.breaker, providers_of(runtime, app_named(runtime, app).name)
-        states = {name: (one, breaker.stopped(one.id)) for name, one in sorted(known.items())}
-    rows = [
-        {
-            "name": name,
-            "environment": one.environment,
-            "flows": stopped is None,
-            "reason": stopped and stopped.reason,
-            "since": stopped and stopped.since,
-            "by_hand": bool(stopped and stopped.manual),
-        }
-        for name, (one, stopped) in states.items()
-    ]
+        only = None if app is None else app_named(runtime, app).name
+        every = runtime.registry.providers()
+        with runtime.pool.connection() as db:
+            reading = read(
+                runtime.redis,
+                db,
+                workers=False,
+                readable={id: readable(one) for id, one in every.items()},
+                ends={id: end for id, one in every.items() if (end := certificate_end(one)) is not None},
+            )
+        found = [one for one in conditions.find(reading.snapshot) if one.provider is not None]
+        stops = runtime.breaker.stopped_among(list(every))
+    rows: list[Row] = []
+    for one in sorted(every.values(), key=lambda each: (each.app, each.name)):
+        if only not in (None, one.app):
+            continue
+        stopped = stops.get(one.id)
+        about = [each for each in found if (each.app, each.provider) == (one.app, one.name)]
+        rows.append(
+            {
+                "app": one.app,
+                "name": one.name,
+                "environment": one.environment,
+                "flows": stopped is None,
+                "reason": stopped and stopped.reason,
+                "since": stopped and stopped.since,
+                "by_hand": bool(stopped and stopped.manual),
+                "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
+            }
+        )
     words = []
     for row in rows:
-        state = "flows" if row["flows"] else f"{'paused' if row['by_hand'] else 'stopped'}: {row['reason']}"
-        words.append(f"{row['name']:<24} {row['environment']:<12} {state}")
-    say(rows, "\n".join(words), as_json=as_json)
+        state = "flows" if row["flows"] else "paused" if row["by_hand"] else "stopped"
+        place = "" if only is not None else f"{row['app']:<16} "
+        texts = "; ".join(each["text"] for each in row["conditions"])
+        words.append(f"{place}{row['name']:<24} {row['environment']:<12} {state}{': ' if texts else ''}{texts}")
+    say(rows, "\n".join(words) or "there is no provider yet; make one with: carillon push apn", as_json=as_json)
 
 
 @provider.command(epilog="Example: carillon provider pause apns --app demo --reason 'new key on Monday'")

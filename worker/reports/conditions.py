@@ -19,6 +19,8 @@ FILLING: Final = 70
 FULL: Final = 80
 #: Seconds for which entries may wait while the intake takes nothing.
 STILL: Final = 30.0
+#: Seconds without a leader: a worker that stops hands over in less.
+LEADERLESS: Final = 10.0
 #: Seconds that two clocks may differ.
 SKEW: Final = 5.0
 #: Days before a credential's end from which it is a condition.
@@ -186,7 +188,9 @@ def _redis(redis: RedisFacts) -> Iterator[Condition]:
 
 def _intake(snapshot: Snapshot) -> Iterator[Condition]:
     leader = snapshot.leader
-    nobody = leader is not None and leader.left < 0
+    waits = any(stream.oldest is not None for stream in snapshot.streams)
+    # A system that was just made, and where nothing is to be taken, misses nobody.
+    nobody = leader is not None and leader.left < -LEADERLESS and bool(leader.owner or waits)
     if leader is not None and nobody:
         last = f"{leader.owner} did until {-leader.left:.0f} s ago" if leader.owner else "nobody ever did"
         text = f"no worker takes events off the stream ({last}): start carillon worker, or look at its log"

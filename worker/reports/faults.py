@@ -65,7 +65,10 @@ def _redis(fault: BaseException) -> str:
 
 
 def _cause(fault: BaseException) -> BaseException:
-    """What Celery's broker library wraps up in an error of its own."""
-    while type(fault).__module__.startswith("kombu") and (inner := fault.__cause__ or fault.__context__) is not None:
+    """What Celery's broker library, or our pool, wraps up in an error of its own."""
+    while True:
+        wraps = type(fault).__module__.partition(".")[0] in ("kombu", "worker")
+        inner = fault.__cause__ or fault.__context__
+        if not wraps or inner is None:
+            return fault
         fault = inner
-    return fault

@@ -6,6 +6,7 @@ carillon:stopped:<provider>:<reason>   there for two minutes after its answers s
 carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410)
 """
 
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -34,9 +35,15 @@ class Breaker:
 
     def stopped(self, provider: int) -> Stopped | None:
         found: Any = self._redis.hgetall(_key(provider))
-        if not found:
-            return None
-        return Stopped(found[b"reason"].decode(), float(found[b"since"]), found.get(b"manual") == b"1")
+        return _stopped(found) if found else None
+
+    def stopped_among(self, providers: Sequence[int]) -> dict[int, Stopped]:
+        """Those of the providers that are stopped."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for id in providers:
+                pipe.hgetall(_key(id))
+            answers = pipe.execute() if providers else []
+        return {id: _stopped(found) for id, found in zip(providers, answers, strict=True) if found}
 
     def may_probe(self, provider: int, stopped: Stopped, now: float) -> bool:
         """Whether this worker may send one notification to see; one worker of the fleet in each interval may."""
@@ -72,6 +79,10 @@ class Breaker:
     def record(self, provider: int, *, answered: int, refused: int, gone: int = 0) -> Answers:
         """Adds a batch's answers; returns the recent ones with them."""
         return Answers(*self._answers(args=[provider, RECENT, answered, refused, gone]))
+
+
+def _stopped(found: Mapping[bytes, bytes]) -> Stopped:
+    return Stopped(found[b"reason"].decode(), float(found[b"since"]), found.get(b"manual") == b"1")
 
 
 def _key(provider: int) -> str:

@@ -1,0 +1,228 @@
+"""Reads the snapshot that the conditions are found in. Changes nothing; a part that cannot be read hides no other.
+
+Redis, beside the keys of the journal and the breaker:
+
+    carillon:trimmed        hash   app, or '' -> entries that somebody else took off its stream; written by the intake
+    carillon:certificates   hash   provider -> UNIX seconds at which its certificate ends; `worker/reports/notes.py`
+    carillon:unreadable     hash   provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential; likewise
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final, TypeVar
+
+from producers.events import STREAM
+from worker.reports.conditions import (
+    AppFacts,
+    Leader,
+    Letters,
+    ProviderFacts,
+    RedisFacts,
+    Snapshot,
+    StreamFacts,
+)
+from worker.reports.faults import sentence
+from worker.stores import cursors, lease
+from worker.stores.breaker import Breaker
+from worker.stores.postgres import Connection
+from worker.stores.redis import Redis
+
+CERTIFICATES: Final = "carillon:certificates"
+UNREADABLE: Final = "carillon:unreadable"
+TRIMMED: Final = "carillon:trimmed"
+#: Seconds for which a worker's note that it cannot decrypt a credential holds; it writes it anew until it can.
+NOTE_SECONDS: Final = 60.0
+#: Dead letters that are looked through for those of the last hour, and counted at most.
+_LETTERS: Final = 10_000
+_COUNTED: Final = 100_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    snapshot: Snapshot
+    #: What could not be read: the part, and why in a sentence.
+    unknown: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class _Parts:
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+
+    def read(self, part: str, ask: Callable[[], T]) -> T | None:
+        try:
+            return ask()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the other parts are still worth a look
+            self.unknown.append((part, sentence(fault)))
+            return None
+
+
+def read(
+    redis: Redis | None,
+    db: Connection | None,
+    *,
+    workers: bool = True,
+    readable: Mapping[int, bool] | None = None,
+    ends: Mapping[int, float] | None = None,
+) -> Reading:
+    """The snapshot of this moment. `redis` or `db` None: that engine is away, and nothing of it is asked.
+
+    `db` is in autocommit. `workers`: whether any should be running. `readable`, `ends`: by provider, what is known to whoever
+    has the keys: whether they open the credential, and when its certificate ends.
+    """
+    parts, now = _Parts(), time.time()
+    facts: dict[str, Any] = {}
+    skews: dict[str, float | None] = {}
+    if redis is not None:
+        facts["redis"] = parts.read("redis memory", lambda: _info(redis))
+        facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or {}
+        skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: _redis_clock(redis)))
+    if db is not None:
+        facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
+        facts["letters"] = parts.read("dead letters", lambda: _letters(db))
+        facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
+        skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: _postgres_clock(db)))
+    if redis is not None and db is not None:
+        providers = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}))
+        if providers is not None:
+            facts["providers"] = providers
+            facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
+        facts["streams"] = (parts.read("intake", lambda: _streams(redis, db)) or ()) if workers else ()
+    known = {engine: skew for engine, skew in skews.items() if skew is not None}
+    return Reading(Snapshot(now, skews=known, **facts), parts.unknown)
+
+
+def _info(redis: Redis) -> RedisFacts:
+    memory: Any = redis.info("memory")
+    persistence: Any = redis.info("persistence")
+    return RedisFacts(
+        int(memory.get("used_memory", 0)),
+        int(memory.get("maxmemory", 0)),
+        str(memory.get("maxmemory_policy", "noeviction")),
+        bool(persistence.get("aof_enabled", True)),
+    )
+
+
+def _trimmed(redis: Redis) -> dict[str, int]:
+    found: Any = redis.hgetall(TRIMMED)
+    return {app.decode(errors="replace"): int(n) for app, n in found.items() if int(n) > 0}
+
+
+def _redis_clock(redis: Redis) -> float:
+    seconds, micros = redis.time()
+    return float(seconds) + float(micros) / 1e6
+
+
+def _postgres_clock(db: Connection) -> float:
+    [(now,)] = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
+    return float(now)
+
+
+def _skew(ask: Callable[[], float]) -> float:
+    """Seconds by which a clock is ahead of this host's: what it says against the middle of the time that asking took."""
+    began = time.time()
+    theirs = ask()
+    return theirs - (began + time.time()) / 2
+
+
+def _read_only(db: Connection) -> bool:
+    [(read_only,)] = db.execute(
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+    ).fetchall()
+    return bool(read_only)
+
+
+def _letters(db: Connection) -> Letters:
+    [(total,)] = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM carillon.dead_letters LIMIT %s) AS counted", (_COUNTED,)
+    ).fetchall()
+    rows = db.execute(
+        "SELECT app, left(error, 120), count(*) FROM (SELECT app, error, at FROM carillon.dead_letters"
+        " ORDER BY id DESC LIMIT %s) AS latest WHERE at > now() - interval '1 hour' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+        (_LETTERS,),
+    ).fetchall()
+    if not rows:
+        return Letters(total)
+    return Letters(total, sum(n for *_, n in rows), rows[0][0], rows[0][1])
+
+
+def _apps(db: Connection) -> Sequence[AppFacts]:
+    rows = db.execute("SELECT name, push_enabled FROM carillon.apps ORDER BY name").fetchall()
+    off = [name for name, enabled in rows if not enabled]
+    busy = set()
+    if off:
+        found = db.execute(
+            "SELECT DISTINCT app FROM carillon.messages WHERE seen_at > now() - interval '10 minutes' AND app = ANY(%s)",
+            (off,),
+        ).fetchall()
+        busy = {app for (app,) in found}
+    return [AppFacts(name, enabled, traffic=name in busy) for name, enabled in rows]
+
+
+def _providers(
+    redis: Redis, db: Connection, now: float, readable: Mapping[int, bool] | None, ends: Mapping[int, float]
+) -> Sequence[ProviderFacts]:
+    rows = db.execute(
+        "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
+    ).fetchall()
+    breaker = Breaker(redis)
+    stops = breaker.stopped_among([id for id, *_ in rows])
+    waiting = _waiting(redis, list(stops))
+    noted: Any = redis.hgetall(CERTIFICATES)
+    known = {int(id): float(at) for id, at in noted.items()} | dict(ends)
+    unreadable = _unreadable(redis, now)
+    return [
+        ProviderFacts(
+            app,
+            name,
+            "webhook" if kind == "webhook" else "apns",
+            stops.get(id),
+            waiting.get(id, 0),
+            known.get(id) if kind == "certificate" else None,
+            None if readable is None else readable.get(id),
+            unreadable.get(id),
+        )
+        for id, app, name, kind in rows
+    ]
+
+
+def _waiting(redis: Redis, providers: Sequence[int]) -> dict[int, int]:
+    with redis.pipeline(transaction=False) as pipe:
+        for id in providers:
+            pipe.zcard(f"carillon:halted:{id}")
+        return dict(zip(providers, pipe.execute(), strict=True)) if providers else {}
+
+
+def _unreadable(redis: Redis, now: float) -> dict[int, str]:
+    found: Any = redis.hgetall(UNREADABLE)
+    notes = {int(id): note.decode(errors="replace").partition(" ") for id, note in found.items()}
+    return {id: host for id, (at, _, host) in notes.items() if now - float(at) < NOTE_SECONDS}
+
+
+def _leader(db: Connection) -> Leader | None:
+    found = lease.holder(db)
+    return Leader("", 0.0, -inf) if found is None else Leader(found.owner, found.since, found.until - found.now)
+
+
+def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
+    known = cursors.moved_at(db)
+    now, clock = _postgres_clock(db), _redis_clock(redis)
+    with redis.pipeline(transaction=False) as pipe:
+        for stream, (cursor, _) in known.items():
+            pipe.xrange(stream, f"({cursor}", "+", count=1)
+            pipe.xrevrange(stream, count=1)
+        answers = pipe.execute()
+    facts = []
+    for (stream, (_, moved_at)), first, last in zip(known.items(), answers[::2], answers[1::2], strict=True):
+        oldest = max(0.0, clock - _seconds(first[0][0])) if first else None
+        ahead = _seconds(last[0][0]) - clock if last else 0.0
+        app = stream.removeprefix(f"{STREAM}:") if stream != STREAM else None
+        facts.append(StreamFacts(stream, app, oldest, None, now - moved_at, ahead))
+    return facts
+
+
+def _seconds(entry: bytes) -> float:
+    return int(entry.partition(b"-")[0]) / 1000

@@ -1,0 +1,89 @@
+"""Logs each condition when it begins and when it is over, once for the whole fleet, and remembers since when it is.
+
+carillon:conditions         hash   key of a condition -> JSON of it
+carillon:conditions:looked         there until the next look
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from worker.reports.conditions import Condition, find
+from worker.reports.reading import read
+from worker.stores import postgres
+from worker.stores.postgres import Pool
+from worker.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+
+CONDITIONS: Final = "carillon:conditions"
+_LOOKED: Final = "carillon:conditions:looked"
+#: Milliseconds between two looks of the fleet.
+_EVERY: Final = 5_000
+#: Conditions whose beginning is told in one look; the others are told in the next.
+_TOLD: Final = 50
+_LEVELS: Final = {"error": logging.ERROR, "warning": logging.WARNING}
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Condition).decode
+
+
+def known(redis: Redis) -> dict[str, Condition]:
+    """The conditions that the last look found, by key; `since` says when the first look did, or what is known better."""
+    found: Any = redis.hgetall(CONDITIONS)
+    return {key.decode(): _decode(document) for key, document in found.items()}
+
+
+def with_since(found: list[Condition], seen: dict[str, Condition]) -> list[Condition]:
+    """The conditions with the time since which they are, where they have none of their own."""
+    return [
+        one if one.since is not None or one.key not in seen else one._replace(since=seen[one.key].since)
+        for one in found
+    ]
+
+
+class Watch:
+    """One look of the fleet every five seconds, whoever ticks. `now` gives UNIX seconds."""
+
+    def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
+        self._redis, self._pool, self._now = redis, pool, now
+        script = files("worker.stores").joinpath("lua", "while_full.lua").read_text()
+        self._run = redis.register_script(script)
+
+    def look(self) -> int:
+        """Logs what began and what is over; returns how many conditions there are, 0 where somebody else has just looked."""
+        if not self._run(args=["SET", _LOOKED, 1, "NX", "PX", _EVERY]):
+            return 0
+        complete = True
+        try:
+            with self._pool.connection() as db:
+                reading = read(self._redis, db)
+        except postgres.Unavailable:
+            reading = read(self._redis, None)
+            complete = False
+        found, seen = find(reading.snapshot), known(self._redis)
+        self._begin([one for one in found if one.key not in seen or seen[one.key].severity != one.severity])
+        if complete and not reading.unknown:  # what could not be looked at is not over
+            keys = {one.key for one in found}
+            self._end([one for key, one in seen.items() if key not in keys])
+        return len(found)
+
+    def _begin(self, conditions: list[Condition]) -> None:
+        for one in conditions[:_TOLD]:
+            since = self._now() if one.since is None else one.since
+            self._run(args=["HSET", CONDITIONS, one.key, _encode(one._replace(since=since))])
+            log.log(_LEVELS[one.severity], "condition begins", extra=_fields(one) | {"what": one.text})
+
+    def _end(self, conditions: list[Condition]) -> None:
+        for one in conditions:
+            self._redis.hdel(CONDITIONS, one.key)
+            lasted = round(self._now() - (one.since or self._now()))
+            log.warning("condition is over", extra=_fields(one) | {"seconds": lasted})
+
+
+def _fields(one: Condition) -> dict[str, object]:
+    fields = {"condition": one.name, "app": one.app, "provider": one.provider}
+    return {name: value for name, value in fields.items() if value is not None}
