@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     message.add_argument("--id", help="idempotency key of the event; default: made up")
     message.add_argument("--message-id", help="default: made up")
     message.add_argument("--parent", help="id of the thread's root message")
+    message.add_argument("--parent-sender", help="who wrote that root message")
     message.add_argument("--kind", help="default: regular")
     message.add_argument("--data", help="a JSON object that is handed to the app")
     message.add_argument("--mention", action="append", default=[], help="a mentioned user; may be repeated")

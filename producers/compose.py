@@ -23,6 +23,7 @@ class Words:
     channel_name: str | None = None
     sender_name: str | None = None
     parent: str | None = None
+    parent_sender: str | None = None
     kind: str | None = None
     #: A JSON object.
     data: str | None = None
@@ -40,6 +41,7 @@ def composed(words: Words, at: datetime) -> dict[str, Any]:
         "id": words.message_id or f"msg-{uuid4().hex}",
         "text": words.text or "",
         "parent_id": words.parent,
+        "parent_sender": words.parent_sender,
         "mentioned": list(words.mention),
         "kind": words.kind or "regular",
         "skip_push": words.skip_push,

@@ -79,6 +79,8 @@ class Message(_Part, frozen=True):
     text: Text = ""
     #: The id of the thread's root message, for a reply.
     parent_id: Id | None = None
+    #: Who wrote that root: part of the thread also where it was written before Carillon was there.
+    parent_sender: Id | None = None
     mentioned: Mentioned = []
     skip_push: bool = False
     kind: Id = "regular"
@@ -329,7 +331,7 @@ def _ids_have_control(event: AnyEvent) -> bool:
         return True
     message, sender = event.message, event.sender
     ids = [event.id, event.app, event.channel.id, message.id, message.kind, sender.id, *message.mentioned]
-    optional = (message.parent_id or "", sender.image or "", *(event.recipients or ()))
+    optional = (message.parent_id or "", message.parent_sender or "", sender.image or "", *(event.recipients or ()))
     return has_control("".join([*ids, *optional]))
 
 

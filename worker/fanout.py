@@ -5,8 +5,10 @@ channel that goes on. When another worker was first with one of the messages, no
 """
 
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,9 +25,9 @@ from worker.core.rules import Audience, Decision, decide_page, first_candidates,
 from worker.core.templates import Templates
 from worker.plan import Plan
 from worker.rendering import Message, folded_sendings, sendings
-from worker.stores import bursts, presence, recent
-from worker.stores.bursts import Burst
-from worker.stores.directory import ChannelRow, Directory, Page
+from worker.stores import presence, recent
+from worker.stores.bursts import Burst, Bursts
+from worker.stores.directory import ChannelRow, Directory, Page, Thread, ThreadKey
 from worker.stores.journal import DONE, Journal, Opened, Step
 from worker.stores.redis import Redis
 from worker.targeted import Target, Targeted
@@ -34,9 +36,11 @@ log = logging.getLogger(__name__)
 
 #: A message with more jobs than this leaves the urgent lane to the smaller ones.
 URGENT_JOBS: Final = 250
-#: Members after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
+#: Candidates after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
 #: once may be as many again.
 MEMBERS: Final = 50_000
+#: The part of its lease after which an expansion begins with no further message, and renews what it still has in hand.
+PATIENCE: Final = 1 / 4
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -64,7 +68,8 @@ class _Item:
     document: bytes
     channel: ChannelRow | None = None
     page: Page = _NO_PAGE
-    thread: set[str] | None = None
+    thread: AbstractSet[str] | None = None
+    thread_full: bool = False
     #: Considered on the first page, ahead of the channel's own order.
     first: list[str] = field(default_factory=list)
     members: set[str] | None = None
@@ -80,6 +85,11 @@ class _Item:
     def start(self) -> tuple[str, str, str]:
         """Where its page begins."""
         return (*self.key, self.cursor.after)
+
+    @property
+    def thread_key(self) -> ThreadKey | None:
+        parent = self.event.message.parent_id
+        return ThreadKey(*self.key, parent, self.event.recipients is not None) if parent else None
 
     @property
     def candidates(self) -> list[str]:
@@ -106,8 +116,28 @@ class Expanded:
     left: Sequence[Opened] = ()
 
 
+class _Time:
+    """How long an expansion takes; renews the leases of its messages meanwhile."""
+
+    def __init__(self, journal: Journal, opened: Sequence[Opened], clock: Callable[[], float]) -> None:
+        self._journal, self._opened, self._clock = journal, opened, clock
+        self._part = journal.lease * PATIENCE
+        self._ends = self._renews = clock() + self._part
+
+    @property
+    def over(self) -> bool:
+        """Whether it took so long that other messages are better left for later."""
+        return self._clock() > self._ends
+
+    def alive(self) -> None:
+        """Called all the time."""
+        if self._clock() > self._renews:
+            self._journal.renew_messages(self._opened)
+            self._renews = self._clock() + self._part
+
+
 class FanOut:
-    """`now` gives UNIX seconds, `new_id` a batch id that was never given before."""
+    """`now` gives UNIX seconds, `clock` seconds from anywhere, `new_id` a batch id that was never given before."""
 
     def __init__(
         self,
@@ -120,22 +150,23 @@ class FanOut:
         batch: int,
         now: Callable[[], float],
         new_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._redis, self._journal, self._apps = directory, redis, journal, apps
-        self._page, self._batch, self._now, self._new_id = page, batch, now, new_id
+        self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
+        self._bursts = Bursts(redis)
         self._targeted = Targeted(directory.audience, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Takes each message one page further, but for those that are left for later."""
+        took = _Time(self._journal, opened, self._clock)
         while True:
-            plan = _Plan(self._new_id, self._batch, self._apps.templates_of)
+            plan = _Plan(self._new_id, self._batch, self._apps.templates_of, took.alive)
             items = [item for one in opened if (item := self._item(one, plan)) is not None]
             self._targeted.plan(plan.targeted, plan)
-            left = self._decide(self._admitted(items, plan))
+            left = self._decide(self._admitted(items, plan), took)
             self._count_bursts(items)
-            for item in items:
-                if item.decision is not None:
-                    self._plan(item, item.decision, plan)
+            left = [*self._plan_all(items, plan, took), *left]
             parcels = plan.parcels()
             stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
@@ -183,9 +214,9 @@ class FanOut:
                 plan.skip(item, reason)
         return admitted
 
-    def _decide(self, items: Sequence[_Item]) -> Sequence[_Item]:
-        """Decides about the first of the messages, as many as their members allow; returns the others."""
-        items, left = self._read_candidates(items)
+    def _decide(self, items: Sequence[_Item], took: _Time) -> Sequence[_Item]:
+        """Decides about the first of the messages, as many as their candidates allow; returns the others."""
+        items, left = self._read_candidates(items, took)
         eligible = [self._eligible(item) for item in items]
         users = {(item.event.app, user) for item, some in zip(items, eligible, strict=True) for user in some}
         shy = {item.event.app for item in items if not item.app.push_to_online}
@@ -205,6 +236,7 @@ class FanOut:
             audience = Audience(
                 members=item.members,
                 thread=item.thread,
+                thread_full=item.thread_full,
                 muted={user for user in some if (app, user, sender) in muted} if muted else (),
                 online={user for user in some if (app, user) in online} if online else (),
                 devices={user: devices[app, user] for user in some if (app, user) in devices},
@@ -219,43 +251,42 @@ class FanOut:
     def _count_bursts(self, items: Sequence[_Item]) -> None:
         folding = [item for item in items if item.app.fold_after is not None and item.decision is not None]
         asked = [
-            Burst(*item.key, item.app.fold_window, [p.user for p in item.decision.pushes if p.why != "mention"])
+            Burst(
+                *item.key,
+                item.app.fold_window,
+                f"{item.entry}:{item.cursor.page}",
+                [p.user for p in item.decision.pushes if p.why != "mention"],
+            )
             for item in folding
             if item.decision is not None
         ]
-        for item, nth in zip(folding, bursts.count(self._redis, asked, self._now()), strict=True):
+        for item, nth in zip(folding, self._bursts.count(asked, self._now()), strict=True):
             item.nth = nth
 
-    def _read_candidates(self, items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+    def _read_candidates(self, items: Sequence[_Item], took: _Time) -> tuple[Sequence[_Item], Sequence[_Item]]:
         """Reads a page of each of the first messages; returns these, and the others."""
         pages: dict[tuple[str, str, str], Page] = {}
+        threads: dict[ThreadKey, Thread] = {}
         at_once, read, considered = max(1, MEMBERS // self._page), 0, 0
-        while read < len(items) and considered < MEMBERS:
+        while read < len(items) and considered < MEMBERS and not (read and took.over):
             some = items[read : read + at_once]
             stored = (item for item in some if item.event.recipients is None)
             starts = list(dict.fromkeys(start for item in stored if (start := item.start) not in pages))
             pages |= zip(starts, self._directory.pages(starts, self._page), strict=True)
+            threads |= self._directory.threads({key for item in some if (key := item.thread_key)} - threads.keys())
             for item in some:
                 named = item.event.recipients
                 item.page = pages[item.start] if named is None else Page(sorted(set(named)), False)
                 item.members = set(item.page.users)
-                considered += len(item.page.users)
+                if (key := item.thread_key) is not None:
+                    _put_in_thread(item, threads[key])
+                item.first = first_candidates(item.event, item.thread)
+                considered += len(item.page.users) + len(item.first)
             read += len(some)
+            took.alive()
         items, left = items[:read], items[read:]
-        self._put_first(items)
         self._find_members_among_first([item for item in items if item.event.recipients is None])
         return items, left
-
-    def _put_first(self, items: Sequence[_Item]) -> None:
-        threads = self._directory.threads(
-            {(item.event.app, parent) for item in items if (parent := item.event.message.parent_id)}
-        )
-        for item in items:
-            parent = item.event.message.parent_id
-            if parent:
-                place = position(item.entry)
-                item.thread = {u for u, since in threads[item.event.app, parent].items() if since <= place}
-            item.first = first_candidates(item.event, item.thread)
 
     def _find_members_among_first(self, items: Sequence[_Item]) -> None:
         """Users considered ahead of the page may be members further down the channel, or none at all."""
@@ -269,8 +300,20 @@ class FanOut:
         sender, members, thread = item.event.sender.id, item.members or (), item.thread
         if thread is None:
             return [user for user in item.candidates if user in members and user != sender]
-        within = thread.union(item.event.message.mentioned)
+        within = thread | set(item.event.message.mentioned)
         return [user for user in item.candidates if user in members and user in within and user != sender]
+
+    def _plan_all(self, items: Sequence[_Item], plan: "_Plan", took: _Time) -> Sequence[_Item]:
+        """Plans what is decided, in its order; returns those for which no time was left."""
+        decided = [(item, item.decision) for item in items if item.decision is not None]
+        for n, (item, decision) in enumerate(decided):
+            if n and took.over:
+                for later, _ in decided[n:]:
+                    later.decision = None
+                return [later for later, _ in decided[n:]]
+            took.alive()
+            self._plan(item, decision, plan)
+        return ()
 
     def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> None:
         rung = item.cursor.rung + len(decision.pushes)
@@ -279,7 +322,8 @@ class FanOut:
         if item.page.more:
             last = item.page.users[-1]
             if item.thread is not None:
-                rest[Reason.NOT_IN_THREAD] = self._count_rest(item, last)
+                outside = Reason.THREAD_FULL if item.thread_full else Reason.NOT_IN_THREAD
+                rest[outside] = self._count_rest(item, last)
             elif item.app.member_cap is not None and rung >= item.app.member_cap:
                 rest[Reason.OVER_CAP] = self._count_rest(item, last)
             else:
@@ -292,14 +336,33 @@ class FanOut:
         return self._directory.count_after(*item.key, after) - ahead
 
 
+def _put_in_thread(item: _Item, thread: Thread) -> None:
+    """Who of the thread takes part at the message's place."""
+    place, event = position(item.entry), item.event
+    item.thread_full = thread.full
+    if thread.newest <= place:
+        people: AbstractSet[str] = thread.people.keys()
+    else:
+        people = {user for user, since in thread.people.items() if since <= place}
+    more = {event.message.parent_sender} if event.message.parent_sender else set()
+    if not thread.root_seen:
+        # Nobody knows who took part before; whoever the chat server lists is meant.
+        more.update(event.recipients or ())
+    item.thread = people | more if more else people
+
+
 class _Plan(Plan):
     """What messages add to a plan."""
 
     def __init__(
-        self, new_id: Callable[[], str], batch: int, templates_of: Callable[[str], Mapping[int, Templates]]
+        self,
+        new_id: Callable[[], str],
+        batch: int,
+        templates_of: Callable[[str], Mapping[int, Templates]],
+        alive: Callable[[], None],
     ) -> None:
         super().__init__(new_id, batch)
-        self._templates_of = templates_of
+        self._templates_of, self._alive = templates_of, alive
         self.targeted: list[Target] = []
 
     def skip(self, item: _Item, reason: Reason) -> None:
@@ -345,9 +408,9 @@ class _Plan(Plan):
             nth = item.nth.get(push.user, 0)
             (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
         templates, count = self._templates_of(item.event.app), self.counts[item.event.app]
-        folded = [folded_sendings(message, nth, some, templates) for nth, some in by_count.items()]
+        folded = [folded_sendings(message, nth, some, templates, alive=self._alive) for nth, some in by_count.items()]
         why = {push.user: push.why for push in decision.pushes}
-        for rendered in (sendings(message, plain, templates), *folded):
+        for rendered in (sendings(message, plain, templates, alive=self._alive), *folded):
             for sending, some in rendered.groups:
                 self.add_jobs(item.event.app, lane, sending, some, why)
             if rendered.failed:

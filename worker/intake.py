@@ -126,10 +126,10 @@ class Intake:
         self._clocks.look(lease.transaction)
         stretch = self._sort(entries)
         with lease.transaction() as db:
-            fresh = writes.write_messages(db, stretch.messages)
             writes.write_members(db, stretch.members)
             writes.write_channels(db, stretch.channels)
             writes.write_mutes(db, stretch.mutes)
+            fresh = writes.write_messages(db, stretch.messages)
             stretch.refused += apply(db, stretch.devices, self._apps)
             errors = {letter.entry: letter.error for letter in stretch.refused}
             newer = superseded(db, stretch.asking(errors))
@@ -212,7 +212,16 @@ class Intake:
             case events.MessageNew(message=m):
                 stretch.messages.append(
                     writes.MessageRow(
-                        event.app, event.id, entry, m.id, m.parent_id, event.channel.id, event.sender.id, m.mentioned
+                        event.app,
+                        event.id,
+                        entry,
+                        m.id,
+                        m.parent_id,
+                        event.channel.id,
+                        event.sender.id,
+                        m.mentioned,
+                        m.parent_sender,
+                        event.recipients,
                     )
                 )
             case events.MemberAdded() | events.MemberRemoved():

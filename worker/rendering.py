@@ -6,7 +6,7 @@ default payload goes out in its place.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -41,7 +41,10 @@ class Renderings(NamedTuple):
 _NONE: Final = Renderings([], 0)
 
 
-def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int, Templates]) -> Renderings:
+def sendings(
+    message: Message, devices: Sequence[Device], templates: Mapping[int, Templates], *, alive: Callable[[], None]
+) -> Renderings:
+    """`alive` is called before each rendering: where each user has one of their own, all of them take long."""
     if not devices:
         return _NONE
     message = message._replace(event=named(message.event, message.channel))
@@ -54,6 +57,7 @@ def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int
         groups.setdefault((template, user), []).append(device)
     rendered, failed = [], 0
     for (template, user), some in groups.items():
+        alive()
         payload = None if template is None else _rendered(template, message.event, user, some[0])
         failed += template is not None and payload is None
         rendered.append((_sending(message, payload or notification.render(message.event)), some))
@@ -61,7 +65,12 @@ def sendings(message: Message, devices: Sequence[Device], templates: Mapping[int
 
 
 def folded_sendings(
-    message: Message, count: int, devices: Sequence[Device], templates: Mapping[int, Templates]
+    message: Message,
+    count: int,
+    devices: Sequence[Device],
+    templates: Mapping[int, Templates],
+    *,
+    alive: Callable[[], None],
 ) -> Renderings:
     """The notification that stands for the channel's last `count` messages: each replaces the one before.
 
@@ -69,7 +78,7 @@ def folded_sendings(
     """
     event = folded(message.event, count, message.event.channel.name or message.channel)
     shared = notification.collapse_id(event.app, f"burst:{event.channel.id}")
-    rendered = sendings(message._replace(event=event), devices, templates)
+    rendered = sendings(message._replace(event=event), devices, templates, alive=alive)
     groups = [(msgspec.structs.replace(sending, collapse_id=shared), some) for sending, some in rendered.groups]
     return Renderings(groups, rendered.failed)
 

@@ -142,13 +142,13 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
     ],
 )
 def test_a_candidate_is_decided_by(user, event, app, audience, expected):
-    verdict = decide_member(user, event, app, audience)
+    verdict = decide_member(user, event, app, audience, event.message.mentioned)
     assert (verdict.reason if isinstance(verdict, Skip) else verdict.why) == expected
 
 
 def test_S6_every_device_of_a_user_rings():
     two = [Device(1, "han", 1, "aa", None, 0), Device(2, "han", 1, "bb", None, 0)]
-    verdict = decide_member("han", EVENT, APP, Audience(members={"han"}, devices={"han": two}))
+    verdict = decide_member("han", EVENT, APP, Audience(members={"han"}, devices={"han": two}), ())
     assert verdict == Push("han", two, "member")
 
 

@@ -14,6 +14,7 @@ MESSAGE: dict[str, Any] = {
         "id": "msg-1",
         "text": "hello",
         "parent_id": None,
+        "parent_sender": None,
         "mentioned": ["han"],
         "skip_push": False,
         "kind": "regular",

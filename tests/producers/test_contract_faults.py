@@ -80,8 +80,8 @@ def nested(levels: int) -> Any:
         ),
         pytest.param(
             changed(MESSAGE, message__mentionned=[]),
-            "message.mentionned: unknown field; known in message are id, text, parent_id, mentioned, skip_push, kind, "
-            "data",
+            "message.mentionned: unknown field; known in message are id, text, parent_id, parent_sender, mentioned, "
+            "skip_push, kind, data",
             id="a misspelt field",
         ),
         pytest.param(

@@ -3,13 +3,13 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
 from worker.core.breaker import Stopped
-from worker.stores import bursts
 from worker.stores.breaker import RECENT, Breaker
-from worker.stores.bursts import Burst
+from worker.stores.bursts import Burst, Bursts
 
 THREADS = 8
 
@@ -57,8 +57,12 @@ def test_shares_outlive_the_numbers_that_they_come_from(redis):
 
 
 def test_each_message_of_a_burst_has_a_number_of_its_own_for_each_member(redis):
-    burst = Burst("demo", "general", 60, ["han", "leia"])
+    users, pages, bursts = ["han", "leia"], count(), Bursts(redis)
     seen: list[dict[str, int]] = []
-    at_once(lambda: seen.extend(bursts.count(redis, [burst], now=1000.0)[0] for _ in range(20)))
-    for user in burst.users:
+
+    def one_more() -> dict[str, int]:
+        return bursts.count([Burst("demo", "general", 60, f"{next(pages)}-0:0", users)], now=1000.0)[0]
+
+    at_once(lambda: seen.extend(one_more() for _ in range(20)))
+    for user in users:
         assert sorted(numbers[user] for numbers in seen) == list(range(1, 20 * THREADS + 1))

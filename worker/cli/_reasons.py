@@ -8,6 +8,7 @@ MEMBERS: Final[Mapping[str, str]] = {
     "sender": "wrote it",
     "not_a_member": "mentioned, but not in the channel",
     "not_in_thread": "not part of the thread it is in",
+    "thread_full": "not part of the thread it is in, which takes up nobody more",
     "muted_sender": "muted the sender",
     "online": "online at that moment",
     "no_device": "without a device",

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     SENDER = "sender"
     NOT_A_MEMBER = "not_a_member"
     NOT_IN_THREAD = "not_in_thread"
+    #: Not in the thread, which has as many people as one may have.
+    THREAD_FULL = "thread_full"
     MUTED = "muted_sender"
     ONLINE = "online"
     NO_DEVICE = "no_device"

@@ -36,6 +36,8 @@ class Audience:
     members: Collection[str] | None = None
     #: Users of the thread, for a reply; None for a message that is not in a thread.
     thread: Collection[str] | None = None
+    #: Whether the thread has taken up nobody for a while, because it has as many people as one may have.
+    thread_full: bool = False
     #: Users who muted the sender.
     muted: Collection[str] = ()
     online: Collection[str] = ()
@@ -72,15 +74,17 @@ def first_candidates(event: MessageNew, thread: Iterable[str] | None) -> list[st
     return list(dict.fromkeys([*event.message.mentioned, *sorted(thread or ())]))
 
 
-def decide_member(user: str, event: MessageNew, app: AppSettings, audience: Audience) -> Push | Skip:
-    """The rules S2-S6 and A4 for one candidate, without the cap."""
+def decide_member(
+    user: str, event: MessageNew, app: AppSettings, audience: Audience, named: Collection[str]
+) -> Push | Skip:
+    """The rules S2-S6 and A4 for one candidate, without the cap. `named`: who is mentioned, as a set where they are many."""
     if user == event.sender.id:
         return Skip(user, Reason.SENDER)
     if audience.members is not None and user not in audience.members:
         return Skip(user, Reason.NOT_A_MEMBER)
-    mentioned = user in event.message.mentioned
+    mentioned = user in named
     if audience.thread is not None and not mentioned and user not in audience.thread:
-        return Skip(user, Reason.NOT_IN_THREAD)
+        return Skip(user, Reason.THREAD_FULL if audience.thread_full else Reason.NOT_IN_THREAD)
     if user in audience.muted:
         return Skip(user, Reason.MUTED)
     if user in audience.online and not app.push_to_online:
@@ -100,8 +104,9 @@ def decide_page(
     """Push or Skip for each candidate, in order. The cap (S7) counts members who ring, not devices and not skips."""
     pushes: list[Push] = []
     skips: list[Skip] = []
+    named = frozenset(event.message.mentioned)
     for user in candidates:
-        verdict = decide_member(user, event, app, audience)
+        verdict = decide_member(user, event, app, audience, named)
         if isinstance(verdict, Skip):
             skips.append(verdict)
         elif cap_left is not None and len(pushes) >= cap_left:

@@ -5,11 +5,12 @@ writes their text form string by string in Python.
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worker.core.model import Device
 from worker.stores.audience import Audience
 from worker.stores.postgres import Pool
+from worker.stores.writes import THREAD_PEOPLE
 
 #: app, channel
 ChannelKey = tuple[str, str]
@@ -27,6 +28,27 @@ class Page(NamedTuple):
 
     users: list[str]
     more: bool
+
+
+class ThreadKey(NamedTuple):
+    """A thread by its root. `listed`: about users who need not be stored as members of its channel."""
+
+    app: str
+    channel: str
+    root: str
+    listed: bool
+
+
+class Thread(NamedTuple):
+    """Who takes part in a thread, each with the place of the message that made them."""
+
+    people: dict[str, int]
+    #: The latest of those places.
+    newest: int
+    #: Whether its root was recorded: only then is it known who took part before the first reply.
+    root_seen: bool
+    #: Whether it takes up nobody more.
+    full: bool
 
 
 class Directory:
@@ -47,9 +69,9 @@ class Directory:
     def pages(self, starts: Sequence[tuple[str, str, str]], size: int) -> list[Page]:
         """For each (app, channel, after): up to `size` members whose id sorts after `after`."""
         rows = self._all(
-            "SELECT ARRAY(SELECT m.user_id FROM carillon.members m WHERE m.app = k.app AND m.channel = k.channel"
-            " AND m.user_id > k.after AND m.present ORDER BY m.user_id LIMIT %s)"
-            " FROM unnest(%b::text[], %b::text[], %b::text[]) WITH ORDINALITY AS k (app, channel, after, n) ORDER BY k.n",
+            "SELECT p.users FROM unnest(%b::text[], %b::text[], %b::text[]) WITH ORDINALITY AS k (app, channel, after, n),"
+            " LATERAL (SELECT ARRAY(SELECT m.user_id FROM carillon.members m WHERE m.app = k.app AND m.channel = k.channel"
+            " AND m.user_id > k.after AND m.present ORDER BY m.user_id LIMIT %s) AS users) p ORDER BY k.n",
             starts,
             size + 1,
             width=3,
@@ -76,24 +98,33 @@ class Directory:
         )
         return {(app, channel, user) for app, channel, user in rows}
 
-    def threads(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
-        """Participants for each (app, root message id), with the place in the stream since when they are.
+    def threads(self, keys: Collection[ThreadKey]) -> dict[ThreadKey, Thread]:
+        """Each of the threads: whoever wrote or was mentioned in the root or a reply, as far as they have to do with the channel.
 
-        Whoever wrote or was mentioned in the root or a reply.
+        At most `THREAD_PEOPLE` of each. Whether they are members at a message's place is for `present` to say.
         """
         rows = self._all(
-            "WITH k AS (SELECT * FROM unnest(%b::text[], %b::text[]) AS k (app, thread))"
-            " SELECT p.app, p.thread, p.user_id, NULL, p.since FROM k"
-            " JOIN carillon.thread_participants p USING (app, thread)"
-            " UNION ALL SELECT m.app, m.message_id, m.sender, m.mentioned, m.position FROM k"
-            " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread",
+            "SELECT k.app, k.channel, k.root, k.listed, coalesce(t.root_seen, true), coalesce(t.people, 0), p.users, p.since"
+            " FROM unnest(%b::text[], %b::text[], %b::text[], %b::boolean[]) AS k (app, channel, root, listed)"
+            " LEFT JOIN carillon.threads t ON t.app = k.app AND t.channel = k.channel AND t.id = k.root,"
+            " LATERAL (SELECT array_agg(s.user_id) AS users, array_agg(s.since) AS since FROM"
+            " (SELECT p.user_id, p.since FROM carillon.thread_participants p"
+            # Rows under no channel are of an older release.
+            " WHERE p.app = k.app AND p.thread = k.root AND p.channel = ANY(ARRAY['', k.channel])"
+            " AND (k.listed OR EXISTS (SELECT FROM carillon.members m"
+            " WHERE m.app = k.app AND m.channel = k.channel AND m.user_id = p.user_id))"
+            " LIMIT %s) s) p",
             keys,
+            2 * THREAD_PEOPLE,
+            width=4,
         )
-        found: dict[tuple[str, str], dict[str, int]] = {key: {} for key in keys}
-        for app, thread, user, mentioned, since in rows:
-            people = found[app, thread]
-            for one in (user, *(mentioned or ())):
-                people[one] = min(since, people.get(one, since))
+        found = {}
+        for app, channel, root, listed, root_seen, count, users, places in rows:
+            people: dict[str, int] = {}
+            for user, since in zip(users or (), places or (), strict=True):
+                people[user] = min(since, people.get(user, since))
+            newest = max(people.values(), default=0)
+            found[ThreadKey(app, channel, root, listed)] = Thread(people, newest, root_seen, count >= THREAD_PEOPLE)
         return found
 
     def muted(self, keys: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
@@ -128,11 +159,13 @@ class Directory:
             found.setdefault((app, row.user), []).append(row)
         return found
 
-    def _all(self, query: str, keys: Collection[tuple[str, ...]], *more: object, width: int = 2) -> list[tuple]:  # type: ignore[type-arg]
-        """All rows of a query whose first placeholders are the keys' columns as arrays (or `more` goes before them)."""
+    def _all(
+        self, query: str, keys: Collection[tuple[object, ...]], *more: object, width: int = 2
+    ) -> list[tuple[Any, ...]]:
+        """All rows of a query whose placeholders are the keys' columns as arrays, then `more`."""
         if not keys:
             return []
         columns = [list(column) for column in zip(*keys, strict=True)]
         assert len(columns) == width
         with self._pool.connection() as db:
-            return db.execute(query.encode(), (*more, *columns), prepare=True).fetchall()
+            return db.execute(query.encode(), (*columns, *more), prepare=True).fetchall()

@@ -100,7 +100,7 @@ class Journal:
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         names = (
-            *("open", "open_targeted", "clear", "take_messages", "give_back", "expand", "abandon"),
+            *("open", "open_targeted", "clear", "take_messages", "renew_messages", "give_back", "expand", "abandon"),
             *("take_batch", "mark", "renew", "finish", "postpone", "fail", "halt", "wake"),
             *("due", "ready", "load", "forget_accounts"),
         )
@@ -130,6 +130,11 @@ class Journal:
         """Messages that were taken and not expanded are the first of their lane again, in this order."""
         if messages:
             self._run("give_back", lane, *(part for one in messages for part in (one.entry, one.app)))
+
+    def renew_messages(self, messages: Sequence[Opened]) -> None:
+        """These are still being expanded; their leases begin anew."""
+        if messages:
+            self._run("renew_messages", self.lease, *(part for one in messages for part in one[:3]))
 
     def expand(
         self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]

@@ -6,10 +6,13 @@ inside the caller's transaction. Times are milliseconds since the epoch.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from worker.core.position import entry, position
 from worker.stores.postgres import Connection
+
+#: People that a thread has at most. It is read for each of its replies, and a client can name whom it likes.
+THREAD_PEOPLE: Final = 5_000
 
 
 class MemberWrite(NamedTuple):
@@ -47,6 +50,10 @@ class MessageRow(NamedTuple):
     channel: str
     sender: str
     mentioned: Sequence[str]
+    #: Who wrote the root, where the event says so.
+    parent_sender: str | None = None
+    #: The event's own list in place of the stored members.
+    recipients: Sequence[str] | None = None
 
 
 _W = TypeVar("_W", MemberWrite, MuteWrite, ChannelWrite)
@@ -110,12 +117,16 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
 
 
 def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
-    """Records messages and their threads; returns the entries that are new, a repeated event id is not among them."""
+    """Records messages and their threads; returns the entries that are new, a repeated event id is not among them.
+
+    Of the mentioned only members of the channel, or those whom the event lists, are recorded. Members are written before.
+    """
     if not rows:
         return set()
+    named = _named(db, rows)
     fields = [
-        (row.app, row.event_id, position(row.entry), row.message_id, row.channel, row.sender, _array(row.mentioned))
-        for row in rows
+        (row.app, row.event_id, position(row.entry), row.message_id, row.channel, row.sender, _array(people))
+        for row, people in zip(rows, named, strict=True)
     ]
     inserted = db.execute(
         b"INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, mentioned)"
@@ -126,8 +137,32 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
         _columns(fields),
     )
     fresh = {entry(place) for (place,) in inserted}
-    _write_threads(db, [row for row in rows if row.parent_id is not None and row.entry in fresh])
+    replies = zip(rows, named, strict=True)
+    _write_threads(db, [(row, people) for row, people in replies if row.parent_id is not None and row.entry in fresh])
     return fresh
+
+
+def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
+    """Those of the mentioned of each message who are in its audience."""
+    asked = sorted({(row.app, row.channel, user) for row in rows if row.recipients is None for user in row.mentioned})
+    members: set[tuple[Any, ...]] = set()
+    if asked:
+        members.update(
+            db.execute(
+                b"SELECT m.app, m.channel, m.user_id FROM unnest(%b::text[], %b::text[], %b::text[])"
+                b" AS k (app, channel, user_id) JOIN carillon.members m USING (app, channel, user_id) WHERE m.present",
+                _columns(asked),
+            )
+        )
+    named: list[Sequence[str]] = []
+    for row in rows:
+        listed = row.recipients and set(row.recipients)
+        named.append(
+            [user for user in dict.fromkeys(row.mentioned) if user in listed]
+            if listed
+            else [user for user in dict.fromkeys(row.mentioned) if (row.app, row.channel, user) in members]
+        )
+    return named
 
 
 def recorded(db: Connection, keys: Sequence[tuple[str, str]]) -> set[str]:
@@ -140,26 +175,49 @@ def recorded(db: Connection, keys: Sequence[tuple[str, str]]) -> set[str]:
     return {entry(place) for (place,) in rows}
 
 
-def _write_threads(db: Connection, replies: Sequence[MessageRow]) -> None:
-    roots = sorted({(row.app, row.parent_id or "") for row in replies})
-    # The root's own people are copied with the first reply: the thread then outlives the message's row.
+def _write_threads(db: Connection, replies: Sequence[tuple[MessageRow, Sequence[str]]]) -> None:
+    """Each reply with those of its mentioned who take part from then on."""
+    if not replies:
+        return
     _bulk(
         db,
-        "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
-        " SELECT m.app, m.message_id, u, min(m.position) FROM unnest(%b::text[], %b::text[]) AS k (app, thread)"
-        " JOIN carillon.messages m ON m.app = k.app AND m.message_id = k.thread,"
-        " unnest(m.sender || coalesce(m.mentioned, '{}')) AS u GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING",
-        roots,
+        "INSERT INTO carillon.threads AS t (app, channel, id, root_seen, day)"
+        " SELECT k.app, k.channel, k.id, EXISTS (SELECT FROM carillon.messages m"
+        " WHERE m.app = k.app AND m.message_id = k.id AND m.channel = k.channel), now.day"
+        " FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, channel, id)"
+        " CROSS JOIN (SELECT (now() AT TIME ZONE 'utc')::date AS day) now LEFT JOIN carillon.threads t USING (app, channel, id)"
+        " WHERE t.day IS NULL OR t.day < now.day OR NOT t.root_seen"
+        " ON CONFLICT (app, channel, id) DO UPDATE SET day = excluded.day, root_seen = t.root_seen OR excluded.root_seen"
+        " WHERE t.day < excluded.day OR t.root_seen <> excluded.root_seen",
+        sorted({(row.app, row.channel, row.parent_id or "") for row, _ in replies}),
     )
-    since: dict[tuple[str, str, str], int] = {}
-    for row in replies:
-        for user in (row.sender, *row.mentioned):
-            since.setdefault((row.app, row.parent_id or "", user), position(row.entry))
-    _bulk(
-        db,
-        "INSERT INTO carillon.thread_participants (app, thread, user_id, since)"
-        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[]) ON CONFLICT DO NOTHING",
-        [(*key, place) for key, place in sorted(since.items())],
+    since: dict[tuple[str, str, str, str], int] = {}
+    for row, named in replies:
+        for user in (row.sender, *([row.parent_sender] if row.parent_sender else ()), *named):
+            since.setdefault((row.app, row.channel, row.parent_id or "", user), position(row.entry))
+    # A new thread takes over its root's people, who then outlive the message's row, and what an older release knew of it.
+    db.execute(
+        b"WITH given AS (SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[])"
+        b" AS g (app, channel, thread, user_id, since)),"
+        b" fresh AS (SELECT t.app, t.channel, t.id FROM (SELECT DISTINCT app, channel, thread FROM given) g"
+        b" JOIN carillon.threads t ON t.app = g.app AND t.channel = g.channel AND t.id = g.thread WHERE t.people = 0),"
+        b" earlier AS (SELECT * FROM given"
+        b" UNION ALL SELECT f.app, f.channel, f.id, u, m.position FROM fresh f JOIN carillon.messages m"
+        b" ON m.app = f.app AND m.message_id = f.id AND m.channel = f.channel, unnest(m.sender || m.mentioned) AS u"
+        b" UNION ALL SELECT f.app, f.channel, f.id, p.user_id, p.since FROM fresh f JOIN carillon.thread_participants p"
+        b" ON p.app = f.app AND p.thread = f.id AND p.channel = ''),"
+        b" ranked AS (SELECT app, channel, thread, user_id, min(since) AS since,"
+        b" row_number() OVER (PARTITION BY app, channel, thread ORDER BY min(since), user_id) AS n FROM earlier e"
+        b" WHERE NOT EXISTS (SELECT FROM carillon.thread_participants p WHERE p.app = e.app AND p.thread = e.thread"
+        b" AND p.channel = e.channel AND p.user_id = e.user_id) GROUP BY app, channel, thread, user_id),"
+        b" added AS (INSERT INTO carillon.thread_participants (app, thread, channel, user_id, since)"
+        b" SELECT r.app, r.thread, r.channel, r.user_id, r.since FROM ranked r JOIN carillon.threads t"
+        b" ON t.app = r.app AND t.channel = r.channel AND t.id = r.thread WHERE t.people + r.n <= %s"
+        b" RETURNING app, thread, channel)"
+        b" UPDATE carillon.threads t SET people = t.people + a.n"
+        b" FROM (SELECT app, channel, thread, count(*) AS n FROM added GROUP BY 1, 2, 3) a"
+        b" WHERE t.app = a.app AND t.channel = a.channel AND t.id = a.thread",
+        (*_columns([(*key, place) for key, place in sorted(since.items())]), THREAD_PEOPLE),
     )
 
 
