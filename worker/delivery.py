@@ -15,8 +15,8 @@ from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.core import webhook_answer
 from worker.core.batch import Lane
-from worker.core.breaker import parked
-from worker.core.model import ACCEPTED, Notification, Provider, Response
+from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, parked, probe_interval, probe_timeout
+from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
@@ -171,28 +171,28 @@ class Delivery:
             work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
+            stopped = self._breaker.stopped(provider.id) if work.open() else None
+            if stopped is not None and not self._breaker.may_probe(provider.id, stopped, self._now()):
+                return self._park(work, stopped)
             self._drop_moved(work)
-            if not self._may_flow(work, provider):
-                self._park(work)
-                return {"parked": len(work.open())}
+            if stopped is not None and not self._probe(work, provider, stopped):
+                return self._park(work, stopped)
             limit(work, app, provider, self._limiter, now=self._now())
             self._send(work, provider, work.open())
             self._guard(work, provider)
         return self._carry_out(work)
 
-    def _may_flow(self, work: Work, provider: Provider) -> bool:
-        """Whether the batch may go out: always, but where the provider is stopped only after one of its jobs got through."""
-        now, candidates = self._now(), work.open()
-        stopped = self._breaker.stopped(provider.id)
-        if stopped is None or not candidates:
+    def _probe(self, work: Work, provider: Provider, stopped: Stopped) -> bool:
+        """Whether a stopped provider takes one of the batch's jobs; if so it flows again, and the others may go out."""
+        candidates, now = work.open(), self._now()
+        if not candidates:
             return True
-        if not self._breaker.may_probe(provider.id, stopped, now):
-            return False
         probe = candidates[int(self._random() * len(candidates))]
-        self._send(work, provider, [probe])
+        self._send(work, provider, [probe], timeout=probe_timeout(stopped, now, self._timeout))
         outcome = work.outcomes[probe]
         # A 410 is about the device, so it proves as much as an acceptance: the credential was taken.
-        if not isinstance(outcome, Delivered) and not (isinstance(outcome, Unregister) and not outcome.guarded):
+        proof = isinstance(outcome, Delivered) or (isinstance(outcome, Unregister) and not outcome.guarded)
+        if not proof and not (stopped.passing and work.alive):
             work.outcomes[probe] = None
             return False
         # The others have yet to be sent, which may fail: the probe is not to be sent again because of them.
@@ -202,16 +202,26 @@ class Delivery:
         if self._insist(lambda: self._breaker.stopped(provider.id)):  # by a person, meanwhile
             return False
         self._insist(lambda: self._journal.wake(provider.id))
-        log.warning("provider flows again", extra={"app": provider.app, "provider": provider.id})
+        log.warning(
+            "provider flows again",
+            extra={
+                "app": provider.app,
+                "provider": provider.name,
+                "reason": stopped.reason,
+                "seconds": round(self._now() - stopped.since, 1),
+            },
+        )
         return True
 
-    def _park(self, work: Work) -> None:
+    def _park(self, work: Work, stopped: Stopped) -> dict[str, int]:
         """Until the provider flows again. It may do so before the batch is among those that are woken."""
         provider = work.batch.provider
-        delay = parked(self._journal.halted(provider), self._random())
+        interval = probe_interval(stopped, self._now())
+        delay = parked(self._journal.halted(provider), self._random(), interval)
         self._journal.halt(work.id, provider, delay)
         if self._breaker.stopped(provider) is None:
             self._journal.wake(provider)
+        return {"parked": len(work.open())}
 
     def _drop_expired(self, work: Work) -> None:
         now = self._now()
@@ -225,7 +235,7 @@ class Delivery:
             owned = self._devices.owned(jobs.values())
             work.settle([index for index, job in jobs.items() if job not in owned], Drop("device_moved"))
 
-    def _send(self, work: Work, provider: Provider, sending: Sequence[int]) -> None:
+    def _send(self, work: Work, provider: Provider, sending: Sequence[int], *, timeout: float | None = None) -> None:
         if not sending:
             return
         now = self._now()
@@ -235,7 +245,7 @@ class Delivery:
         decide = webhook_answer.decide if by_webhook else decide_outcome
         try:
             authorization = None if by_webhook or provider.certificate else self._tokens.current(provider, now)
-            responses = self._responses(work, provider, sending, authorization)
+            responses = self._responses(work, provider, sending, authorization, timeout or self._timeout)
         except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
             work.settle(sending, Halt("unusable_credential"))
             return
@@ -258,7 +268,9 @@ class Delivery:
             )
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
+        self._note_faults(work, sending, responses)
         self._cool_down(work, sending, jitter)
+        work.lasted = self._now() - now
         now = self._now()
         for index in sending:
             attempt, outcome = work.jobs[index].attempt + 1, work.outcomes[index]
@@ -267,7 +279,7 @@ class Delivery:
                 work.outcomes[index] = within_life(outcome, now=now, attempt=attempt, expires_at=expires_at)
 
     def _responses(
-        self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None
+        self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None, timeout: float
     ) -> list[Response]:
         def keep(seen: Sequence[Response | None]) -> None:
             self._keep(work, sending, seen)
@@ -275,7 +287,7 @@ class Delivery:
         if provider.kind == "webhook":
             return self._webhooks().send(provider, recipients(work, sending), now=self._now, meanwhile=keep)
         sent = notifications(work, sending, provider)
-        return self._sender.send(provider, sent, authorization=authorization, deadline=self._timeout, meanwhile=keep)
+        return self._sender.send(provider, sent, authorization=authorization, deadline=timeout, meanwhile=keep)
 
     def _keep(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
         """While answers are missing: the batch stays ours, and what APNs has accepted is not sent again should we die now."""
@@ -313,6 +325,16 @@ class Delivery:
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
             work.settle(refused, Halt("clock"))
 
+    def _note_faults(self, work: Work, sending: Sequence[int], responses: Sequence[Response]) -> None:
+        """What the tries say of the provider itself; see `is_fault`."""
+        faults = [i for i in sending if isinstance(outcome := work.outcomes[i], Retry) and is_fault(outcome)]
+        faulty = set(faults)
+        work.faults += faults
+        work.alive = bool(work.alive) or any(
+            isinstance(response, Answer) and index not in faulty
+            for index, response in zip(sending, responses, strict=True)
+        )
+
     def _cool_down(self, work: Work, sending: Sequence[int], jitter: float) -> None:
         """A device that refused gets nothing for a while, and what it refused waits as long."""
         refused = {
@@ -338,12 +360,26 @@ class Delivery:
         well = work.devices(work.fresh(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered)))
         if bad:
             bad -= self._insist(lambda: self._suspicion.known(provider.id))
-        if not (refused or bad or away or well):
+        busy = {i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.scope == "device"}
+        failed = work.devices(busy.union(work.faults))
+        if not (refused or bad or away or well or failed):
             return
         answered = len(well) + len(away) + len(bad)
+        # Where nothing at all was answered, one fault explains all of the batch: its number says nothing of the share.
+        alive = work.alive or (None if not work.faults else False)
         seen = self._insist(
-            lambda: self._breaker.record(provider.id, answered=answered, refused=len(bad), gone=len(away))
+            lambda: self._breaker.record(
+                provider.id,
+                answered=answered,
+                refused=len(bad),
+                gone=len(away),
+                failed=len(failed) if work.alive else 0,
+                alive=alive,
+                lasted=work.lasted,
+            )
         )
+        if failed and opens(row=seen.row, lasted=seen.lasted, answered=seen.answered, failed=seen.failed):
+            self._open_breaker(work, provider)
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
             work.doubted = work.refusals(gone)
@@ -370,8 +406,27 @@ class Delivery:
         again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work)]
         written = again, {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
-        _report(work, counts)
+        _report(work, self._name(work.batch.provider), counts)
         return dict(counts)
+
+    def _open_breaker(self, work: Work, provider: Provider) -> None:
+        """Faults of the way to the provider, or of its servers: its pushes wait in the store, and one probe at a time goes."""
+        faults = [outcome for i in work.faults if isinstance(outcome := work.outcomes[i], Retry)]
+        reason = fault_reason(faults, alive=bool(work.alive))
+        again = self._insist(lambda: self._breaker.stopped_lately(provider.id, reason))
+        if self._insist(lambda: self._breaker.stop(provider.id, reason, self._now())):
+            # One line an episode: a provider that fails half of the time opens its breaker again and again.
+            log.log(
+                logging.INFO if again else logging.ERROR,
+                "provider stopped: %s. Its pushes wait and go out by themselves",
+                PASSING[reason],
+                extra={
+                    "app": provider.app,
+                    "provider": provider.name,
+                    "reason": reason,
+                    "causes": ", ".join(sorted({fault.reason for fault in faults})[:3]),
+                },
+            )
 
     def _stop_provider(self, work: Work) -> None:
         reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
@@ -379,8 +434,13 @@ class Delivery:
             if self._insist(lambda: self._breaker.stop(work.batch.provider, reason, self._now())):  # noqa: B023 - called here
                 log.error(
                     "provider stopped: check its key, topic and environment",
-                    extra={"app": work.batch.app, "provider": work.batch.provider, "reason": reason},
+                    extra={"app": work.batch.app, "provider": self._name(work.batch.provider), "reason": reason},
                 )
+
+    def _name(self, provider: int) -> str:
+        """For people: the provider's name, or its number where it was removed."""
+        found = self._apps.provider(provider)
+        return str(provider) if found is None else found.name
 
 
 def _accounts(work: Work) -> list[bytes]:
@@ -388,13 +448,19 @@ def _accounts(work: Work) -> list[bytes]:
     return [account(work.batch.app, event, part, content) for event, content in accounts(work).items()]
 
 
-def _report(work: Work, counts: Mapping[str, int]) -> None:
-    log.info(
-        "batch delivered", extra={"app": work.batch.app, "batch": work.id, "jobs": len(work.jobs), **_flat(counts)}
-    )
+def _report(work: Work, provider: str, counts: Mapping[str, int]) -> None:
+    """Says delivered only of what was, and warns of what the provider or the way there kept from it."""
+    extra = {"app": work.batch.app, "provider": provider, "batch": work.id, "jobs": len(work.jobs), **_flat(counts)}
+    if not work.faults:
+        log.info("batch delivered" if counts.get("accepted") else "batch done", extra=extra)
+    else:
+        log.warning("batch delivered in part" if counts.get("accepted") else "batch not delivered", extra=extra)
     bugs = Counter(o.reason for o in work.outcomes if isinstance(o, Drop) and o.alarm)
     for reason, n in bugs.items():
-        log.error("notifications refused for good: this is a fault of ours", extra={"reason": reason, "count": n})
+        log.error(
+            "notifications refused for good: this is a fault of ours",
+            extra={"app": work.batch.app, "provider": provider, "reason": reason, "count": n},
+        )
 
 
 def _flat(counts: Mapping[str, int]) -> dict[str, int]:

@@ -44,7 +44,7 @@ def test_one_of_all_workers_stops_a_provider_and_the_first_reason_stays(redis):
 def test_no_answer_is_forgotten_or_counted_twice_while_few_count(redis):
     breaker = Breaker(redis)
     at_once(lambda: [breaker.record(1, answered=2, refused=1) for _ in range(RECENT // 2 // THREADS)])
-    assert breaker.record(1, answered=0, refused=0) == (RECENT, RECENT // 2, 0)
+    assert breaker.record(1, answered=0, refused=0)[:3] == (RECENT, RECENT // 2, 0)
 
 
 def test_shares_outlive_the_numbers_that_they_come_from(redis):

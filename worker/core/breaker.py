@@ -1,13 +1,46 @@
-"""When a provider is left alone, and when it is tried again. `now` in UNIX seconds."""
+"""When a provider is left alone, why, and when it is tried again. `now` in UNIX seconds.
 
+A provider's circuit breaker opens for what its answers say (a wrong key, most tokens refused: `Halt`), and for faults of the
+way there or of its servers, which may end at any moment. These have the reasons in `PASSING`; every other reason waits for a
+person as well as for a probe.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from worker.core.outcome import Outcome, Retry
 
 #: Seconds between two probes: the shortest, and the longest after a long time.
 FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
-#: Parked batches of a provider that a worker looks at in a second: for a probe, and for what is too old by now.
+#: The shortest where the fault may end by itself.
+FIRST_RECONNECT: Final = 1.0
+#: Waiting batches of a provider that a worker looks at in a second: for a probe, and for what is too old by now.
 LOOKS_PER_SECOND: Final = 20.0
+#: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
+#: each takes long to fail, fewer are enough.
+ROW: Final = 3
+ROW_SECONDS: Final = 1.0
+LONG_ROW: Final = 2
+LONG_ROW_SECONDS: Final = 5.0
+#: Recent answers and faults from which on more than half faults opens it.
+MINIMUM: Final = 20
+
+UNREACHABLE: Final = "unreachable"
+SILENT: Final = "silent"
+SLOW: Final = "slow"
+UNAVAILABLE: Final = "unavailable"
+#: Reasons of a fault that may end by itself, and what to do about it.
+PASSING: Final[Mapping[str, str]] = {
+    UNREACHABLE: "no connection to its host: check host, port, DNS, firewall, proxy and certificates",
+    SILENT: "its host takes connections and answers nothing: check the way to it, and its state",
+    SLOW: "it answers less than half in time: check its state",
+    UNAVAILABLE: "it answers mostly 5xx or 429: check its state and what it allows",
+}
+#: Causes of a missing answer that mean waiting in vain, and those by which we end a request ourselves.
+_IN_VAIN: Final = frozenset(("deadline", "timeout", "stuck", "server is silent"))
+_OURS: Final = frozenset(("closed", "cancelled"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +51,50 @@ class Stopped:
     since: float
     manual: bool = False
 
+    @property
+    def passing(self) -> bool:
+        """Whether it may end by itself: then any answer at all to a probe closes the breaker."""
+        return not self.manual and self.reason in PASSING
 
-def parked(n: int, jitter: float) -> float:
-    """Seconds for which one more batch of a stopped provider is set aside where `n` are already; `jitter` in [0, 1).
+
+def is_fault(outcome: Outcome) -> bool:
+    """Whether a try speaks against its provider, or the way there, rather than against what was sent."""
+    return (
+        isinstance(outcome, Retry)
+        and outcome.scope in ("origin", "provider")
+        and not outcome.refresh_token
+        and outcome.reason not in _OURS
+    )
+
+
+def opens(*, row: int, lasted: float, answered: int, failed: int) -> bool:
+    """Whether the breaker opens: `row` batches in a row got no answer, over `lasted` seconds, or most of the recent failed."""
+    if (row >= ROW and lasted >= ROW_SECONDS) or (row >= LONG_ROW and lasted >= LONG_ROW_SECONDS):
+        return True
+    return answered + failed >= MINIMUM and failed > answered
+
+
+def fault_reason(faults: Sequence[Retry], *, alive: bool) -> str:
+    """The reason of `PASSING` that most of a batch's faults have; `alive`: others of the batch were answered."""
+    if not faults:
+        return UNAVAILABLE
+    said = sum(fault.scope == "provider" for fault in faults)
+    waited = sum(fault.reason in _IN_VAIN for fault in faults)
+    lost = len(faults) - said - waited
+    if said >= max(waited, lost):
+        return UNAVAILABLE
+    if lost > waited:
+        return UNREACHABLE
+    return SLOW if alive else SILENT
+
+
+def parked(n: int, jitter: float, interval: float = FIRST_PROBE) -> float:
+    """Seconds for which one more batch of a stopped provider waits where `n` do already; `jitter` in [0, 1).
 
     So many of them come to look in a second at most, however many there are: they are woken when the provider flows again.
+    `interval`: seconds between two probes.
     """
-    return max(FIRST_PROBE, n / LOOKS_PER_SECOND) * (0.5 + jitter)
+    return max(interval, n / LOOKS_PER_SECOND) * (0.5 + jitter)
 
 
 def probe_interval(stopped: Stopped, now: float) -> float:
@@ -32,4 +102,10 @@ def probe_interval(stopped: Stopped, now: float) -> float:
 
     Short at first, because most faults are mended by whoever just made them; then rarer, because Apple counts refusals.
     """
-    return min(LONGEST_PROBE, max(FIRST_PROBE, (now - stopped.since) / 4))
+    first = FIRST_RECONNECT if stopped.passing else FIRST_PROBE
+    return min(LONGEST_PROBE, max(first, (now - stopped.since) / 4))
+
+
+def probe_timeout(stopped: Stopped, now: float, timeout: float) -> float:
+    """Seconds that a probe may take: short at first, so that a silent host costs little, and the whole `timeout` later on."""
+    return min(timeout, max(2.0, (now - stopped.since) / 4)) if stopped.passing else timeout

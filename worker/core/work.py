@@ -52,6 +52,11 @@ class Work:
     marked: int = 0
     #: UNIX seconds from which the lease counts; it began no earlier.
     renewed_at: float = 0.0
+    #: Jobs whose last try speaks against the provider, whether any other was answered (None: nothing was sent), and the seconds
+    #: that the sending took.
+    faults: list[int] = field(default_factory=list)
+    alive: bool | None = None
+    lasted: float = 0.0
     #: `refusals` of devices that are not believed to be gone.
     doubted: list[tuple[int, int, str]] = field(default_factory=list)
 

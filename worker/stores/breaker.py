@@ -3,7 +3,8 @@
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
 carillon:stopped:<provider>:<reason>   there for two minutes after its answers stopped it, whether or not it flows again
-carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410)
+carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410), failed; and of the
+                              batches in a row of which nothing was answered: row (how many), since, last
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,19 @@ class Answers(NamedTuple):
     refused: int
     #: Answers 410: the app is gone from the device.
     gone: int = 0
+    #: Notifications without an answer, and those whose answer was that the provider cannot take them now.
+    failed: int = 0
+    #: Batches in a row of which nothing was answered, and the seconds over which they failed.
+    row: int = 0
+    lasted: float = 0.0
 
 
 class Breaker:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         folder = files("worker.stores").joinpath("lua")
-        self._answers = redis.register_script(folder.joinpath("answers.lua").read_text())
+        common = folder.joinpath("common.lua").read_text()
+        self._answers = redis.register_script(common + folder.joinpath("answers.lua").read_text())
         self._resume = redis.register_script(folder.joinpath("resume.lua").read_text())
 
     def stopped(self, provider: int) -> Stopped | None:
@@ -76,9 +83,25 @@ class Breaker:
         """
         return bool(self._resume(args=[provider, int(by_hand)]))
 
-    def record(self, provider: int, *, answered: int, refused: int, gone: int = 0) -> Answers:
-        """Adds a batch's answers; returns the recent ones with them."""
-        return Answers(*self._answers(args=[provider, RECENT, answered, refused, gone]))
+    def record(
+        self,
+        provider: int,
+        *,
+        answered: int = 0,
+        refused: int = 0,
+        gone: int = 0,
+        failed: int = 0,
+        alive: bool | None = None,
+        lasted: float = 0.0,
+    ) -> Answers:
+        """Adds a batch's answers; returns the recent ones with them.
+
+        `alive`: whether anything of it was answered, None where nothing was sent; `lasted`: seconds that its sending took.
+        """
+        state = {True: 1, False: -1, None: 0}[alive]
+        given = (provider, RECENT, answered, refused, gone, failed, state, lasted)
+        all_answered, all_refused, all_gone, all_failed, row, over = self._answers(args=given)
+        return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000)
 
 
 def _stopped(found: Mapping[bytes, bytes]) -> Stopped:
