@@ -66,6 +66,7 @@ class _Item:
     event: MessageNew
     app: AppSettings
     document: bytes
+    place: int
     channel: ChannelRow | None = None
     page: Page = _NO_PAGE
     thread: AbstractSet[str] | None = None
@@ -188,7 +189,8 @@ class FanOut:
             )  # the document or its app went since intake took it
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
-        return _Item(one.entry, one.cursor, cursor, event, app, one.document)
+        place = one.place or position(one.entry)
+        return _Item(one.entry, one.cursor, cursor, event, app, one.document, place)
 
     def _keep(self, items: Sequence[_Item]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
@@ -338,7 +340,7 @@ class FanOut:
 
 def _put_in_thread(item: _Item, thread: Thread) -> None:
     """Who of the thread takes part at the message's place."""
-    place, event = position(item.entry), item.event
+    place, event = item.place, item.event
     item.thread_full = thread.full
     if thread.newest <= place:
         people: AbstractSet[str] = thread.people.keys()
@@ -401,7 +403,7 @@ class _Plan(Plan):
     def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
         devices = sum(len(push.devices) for push in decision.pushes)
         lane: Lane = "urgent" if small and devices <= URGENT_JOBS else "bulk"
-        message = Message(item.entry, item.event, item.channel and item.channel.name, item.app.max_age)
+        message = Message(item.entry, item.event, item.channel and item.channel.name, item.app.max_age, item.place)
         plain: list[Device] = []
         by_count: defaultdict[int, list[Device]] = defaultdict(list)
         for push in decision.pushes:

@@ -11,25 +11,26 @@ expands it.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
 from producers import events
 from producers.errors import EventError
 from worker.apps import Apps
+from worker.core import entry as names
 from worker.core.admission import Refused, check_time, token_forms, unknown_app
 from worker.core.ownership import Superseded
 from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
 from worker.stores import cursors, writes
 from worker.stores.badges import Clearing, clearings
 from worker.stores.clocks import Clocks
-from worker.stores.journal import Journal
+from worker.stores.journal import Cleared, Journal, Push, Recorded
 from worker.stores.lease import Lease
-from worker.stores.ledger import DeadLetter, add_dead_letters, errors_of
+from worker.stores.ledger import DeadLetter, add_dead_letters
+from worker.stores.postgres import Connection
 from worker.stores.redis import Redis
 from worker.stores.replies import Replies
 from worker.targeted import BEGINNING
@@ -69,6 +70,18 @@ class _Stretch:
         return [call for call in self.devices if call.entry in self.asked and call.entry not in errors]
 
 
+class _Applied(NamedTuple):
+    """What the transaction of a stretch found out."""
+
+    #: Entries that messages are recorded under -> their places.
+    recorded: Mapping[str, int]
+    cleared: Sequence[Cleared]
+    #: Why an entry was refused.
+    errors: Mapping[str, str]
+    #: Which write was newer than an entry's.
+    newer: Mapping[str, Superseded]
+
+
 class Intake:
     """Reads the stream on behalf of the leader. `ring` is told how many messages became ready."""
 
@@ -78,7 +91,7 @@ class Intake:
 
     def cursor(self, lease: Lease) -> str:
         with lease.transaction() as db:
-            return cursors.read(db, events.STREAM)
+            return cursors.read(db)[events.STREAM].id
 
     def step(self, lease: Lease, cursor: str, *, wait: float) -> str:
         """Takes what is waiting behind `cursor`, for which it waits up to `wait` seconds; returns the new cursor."""
@@ -92,10 +105,12 @@ class Intake:
     def recover(self, lease: Lease, cursor: str) -> int:
         """Opens or removes what a leader left between its transaction and the journal; returns how many."""
         found, start = 0, "-"
+        with lease.transaction() as db:
+            places = cursors.read(db)[events.STREAM].taken
         while page := self._stretch(start, cursor):
             lost = set(self._journal.missing([entry for entry, _ in page]))
             found += len(lost)
-            self._settle(lease, [(entry, document) for entry, document in page if entry in lost])
+            self._take_again(lease, places, [(entry, document) for entry, document in page if entry in lost])
             start = f"({page[-1][0]}"
         return found
 
@@ -117,46 +132,54 @@ class Intake:
             log.error("event set aside", extra={"entry": entry, "fault": type(fault).__name__})
             letter = DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)
             with lease.transaction() as db:
+                cursors.move(db, events.STREAM, cursor, [entry])
                 add_dead_letters(db, [letter])
-                cursors.move(db, events.STREAM, cursor, entry)
-            self._answer(self._sort(entries), {entry: letter.error}, {})
+            self._answer(self._sort(entries, [0]), {entry: letter.error}, {})
             self._journal.drop([entry])
 
     def _take(self, lease: Lease, cursor: str, entries: Sequence[RawEntry]) -> None:
         self._clocks.look(lease.transaction)
-        stretch = self._sort(entries)
         with lease.transaction() as db:
-            writes.write_members(db, stretch.members)
-            writes.write_channels(db, stretch.channels)
-            writes.write_mutes(db, stretch.mutes)
-            fresh = writes.write_messages(db, stretch.messages)
-            stretch.refused += apply(db, stretch.devices, self._apps)
-            errors = {letter.entry: letter.error for letter in stretch.refused}
-            newer = superseded(db, stretch.asking(errors))
-            cleared = clearings(db, stretch.badges)
-            add_dead_letters(db, stretch.refused)
-            cursors.move(db, events.STREAM, cursor, entries[-1][0])
-        told = self._journal.clear_badges(cleared)
-        self._answer(stretch, errors, newer)
-        self._hand_on(stretch, [entry for entry, _ in entries], fresh, told)
-        if stretch.refused:
-            log.warning("events set aside", extra={"count": len(stretch.refused)})
+            first = cursors.move(db, events.STREAM, cursor, [names.id_of(entry) for entry, _ in entries])
+            stretch = self._sort(entries, range(first, first + len(entries)))
+            applied = self._apply(db, stretch)
+        self._finish(stretch, entries, applied)
 
-    def _settle(self, lease: Lease, entries: Sequence[RawEntry]) -> None:
-        """Entries behind the cursor that the journal does not know: messages go on, badges are cleared if they were not.
+    def _take_again(self, lease: Lease, places: Mapping[str, int], entries: Sequence[RawEntry]) -> None:
+        """Entries up to the cursor that the journal does not know: their leader died before it handed them on.
 
-        Everything else is done already.
+        All that a transaction writes may be written twice. They keep the places that they had.
         """
         self._clocks.look(lease.transaction)
-        stretch = self._sort(entries)
         with lease.transaction() as db:
-            errors = errors_of(db, list(stretch.asked))
-            newer = superseded(db, stretch.asking(errors))
-            recorded = writes.recorded(db, [(row.app, row.event_id) for row in stretch.messages])
-            cleared = clearings(db, stretch.badges)
-        self._answer(stretch, errors, newer)
-        told = self._journal.clear_badges(cleared)
-        self._hand_on(stretch, [entry for entry, _ in entries], recorded, told)
+            unknown = sum(names.id_of(entry) not in places for entry, _ in entries)
+            drawn = iter(
+                range(first, first + unknown) if unknown and (first := cursors.draw_places(db, unknown)) else ()
+            )
+            stretch = self._sort(entries, [places.get(names.id_of(entry)) or next(drawn) for entry, _ in entries])
+            applied = self._apply(db, stretch)
+        self._finish(stretch, entries, applied)
+
+    def _apply(self, db: Connection, stretch: _Stretch) -> _Applied:
+        """Inside the caller's transaction."""
+        writes.write_members(db, stretch.members)
+        writes.write_channels(db, stretch.channels)
+        writes.write_mutes(db, stretch.mutes)
+        recorded = writes.write_messages(db, stretch.messages)
+        stretch.refused += apply(db, stretch.devices, self._apps)
+        errors = {letter.entry: letter.error for letter in stretch.refused}
+        newer = superseded(db, stretch.asking(errors))
+        cleared = clearings(db, stretch.badges)
+        add_dead_letters(db, stretch.refused)
+        return _Applied(recorded, cleared, errors, newer)
+
+    def _finish(self, stretch: _Stretch, entries: Sequence[RawEntry], applied: _Applied) -> None:
+        """What follows the commit."""
+        told = self._journal.clear_badges(applied.cleared)
+        self._answer(stretch, applied.errors, applied.newer)
+        self._hand_on(stretch, [entry for entry, _ in entries], applied.recorded, told)
+        if stretch.refused:
+            log.warning("events set aside", extra={"count": len(stretch.refused)})
 
     def _answer(self, stretch: _Stretch, errors: Mapping[str, str], newer: Mapping[str, Superseded]) -> None:
         """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
@@ -170,27 +193,29 @@ class Intake:
         )
 
     def _hand_on(
-        self, stretch: _Stretch, entries: Sequence[str], recorded: AbstractSet[str], told: AbstractSet[str]
+        self, stretch: _Stretch, entries: Sequence[str], recorded: Mapping[str, int], told: Collection[str]
     ) -> None:
-        """Opens the messages that are recorded; every entry that nobody goes on with leaves the stream."""
+        """Opens the messages that are recorded, and deletes every entry that needs no further work."""
         rows = [row for row in stretch.messages if row.entry in recorded]
-        messages = [(row.entry, row.app) for row in rows if row.entry not in stretch.targeted]
+        messages = [
+            Recorded(row.entry, row.app, recorded[row.entry]) for row in rows if row.entry not in stretch.targeted
+        ]
         self._journal.open(messages)
         self._journal.open_targeted(
             [
-                (row.entry, row.app, BEGINNING, stretch.targeted[row.entry])
+                Push(row.entry, row.app, recorded[row.entry], BEGINNING, stretch.targeted[row.entry])
                 for row in rows
                 if row.entry in stretch.targeted
             ]
         )
-        kept = {row.entry for row in rows} | told
+        kept = recorded.keys() | told
         self._journal.drop([entry for entry in entries if entry not in kept])
         if messages or told:
             self._ring(len(messages) + len(told))
 
-    def _sort(self, entries: Sequence[RawEntry]) -> _Stretch:
+    def _sort(self, entries: Sequence[RawEntry], places: Sequence[int]) -> _Stretch:
         stretch = _Stretch()
-        for entry, document in entries:
+        for (entry, document), place in zip(entries, places, strict=True):
             event = None
             if (asked := reply_id(document)) is not None:
                 stretch.asked[entry] = asked
@@ -200,13 +225,13 @@ class Intake:
                     raise unknown_app(event.app)
                 if isinstance(event, _BY_TIME):
                     check_time(event.at, self._clocks.now())
-                self._add(stretch, entry, event, document)
+                self._add(stretch, entry, place, event, document)
             except (EventError, Refused) as fault:
                 app, id = (event.app, event.id) if event else (None, None)
                 stretch.refused.append(DeadLetter(entry, app, id, str(fault), document))
         return stretch
 
-    def _add(self, stretch: _Stretch, entry: str, event: events.AnyEvent, document: bytes) -> None:
+    def _add(self, stretch: _Stretch, entry: str, place: int, event: events.AnyEvent, document: bytes) -> None:
         at = _ms(event)
         match event:
             case events.MessageNew(message=m):
@@ -220,6 +245,7 @@ class Intake:
                         event.channel.id,
                         event.sender.id,
                         m.mentioned,
+                        place,
                         m.parent_sender,
                         event.recipients,
                     )
@@ -238,10 +264,10 @@ class Intake:
                 stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
-                stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others))
+                stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend(send_at=send_at):
                 # No channel and no sender; recorded like a message, so that its id is taken once.
-                stretch.messages.append(writes.MessageRow(event.app, event.id, entry, "", None, "", "", ()))
+                stretch.messages.append(writes.MessageRow(event.app, event.id, entry, "", None, "", "", (), place))
                 stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
 
 

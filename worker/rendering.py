@@ -29,6 +29,7 @@ class Message(NamedTuple):
     event: MessageNew
     channel: str | None
     max_age: int
+    place: int = 0
 
 
 class Renderings(NamedTuple):
@@ -118,6 +119,7 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         badge=_badge(event, rendered),
         kind=event.message.kind,
         channel=event.channel.id,
+        place=message.place,
     )
 
 

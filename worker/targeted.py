@@ -55,12 +55,13 @@ class Targeted:
         found = self._audience.page(event.app, event.where, after, self._page)
         following = msgspec.json.encode((page + 1, found.devices[-1].id)).decode() if found.more else DONE
         plan.counts[event.app]["targeted"] += page == 0
-        self._send(target, push_sending(target.opened.entry, event, target.app.max_age), found.devices, plan)
+        sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
+        self._send(target, sending, found.devices, plan)
         plan.take(_step(target, following), event.id, page, _account(found.devices))
 
     def _badge(self, target: Target, event: BadgeCleared, owned: Sequence[Device], plan: Plan) -> None:
         told = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
-        sending = badge_sending(target.opened.entry, event)
+        sending = badge_sending(target.opened.entry, target.opened.place, event)
         devices = [device for device in owned if device.id in told]
         if self._refused(target.app, sending.expires_at) is not None:
             devices = []

@@ -15,7 +15,7 @@ from tests.road.harness import Road, message, stamp, token, user_of
 from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, badge_orders
 from worker.core.model import ACCEPTED, Answer
 from worker.core.work import resumed
-from worker.stores.journal import DONE, Cleared, Journal, Parcel, Step, Taken
+from worker.stores.journal import DONE, Cleared, Journal, Parcel, Recorded, Step, Taken
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import StoredTemplate
 
@@ -239,6 +239,7 @@ class Crew:
     def intake(self) -> None:
         for n, kind in enumerate(self.kinds):
             entry = f"{1000 + n}-0"
+            self.journal._redis.xadd("carillon:events", {"event": ""}, id=entry)
             for _ in range(2):
                 if kind == "clear":
                     self.journal.clear_badges([Cleared(entry, "demo", [7], quiet=[7])])
@@ -247,7 +248,7 @@ class Crew:
         self.done.set()
 
     def open(self, entry: str) -> None:
-        self.journal.open([(entry, "demo")])
+        self.journal.open([Recorded(entry, "demo", 0)])
         batch = Batch("demo", 1, "urgent", [Sending(entry, entry, "", "", 0, "")], [Job(0, 7, "u", "00", 0)])
         self.journal.expand([Step(entry, "demo", "", DONE)], [Parcel(f"b{entry}", batch)], {}, [])
 

@@ -10,6 +10,7 @@ from tests.road.harness import START, Road, message, token, user_of
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
+from worker.stores.journal import Recorded
 from worker.stores.postgres import Unavailable
 
 REGISTERED = int(START.timestamp() * 1000)
@@ -636,8 +637,11 @@ def test_a_device_s_own_rate_leaves_the_others_alone(road):
 
 def test_one_app_s_blast_leaves_the_others_their_share(road):
     road.registry.save_app(AppSettings("other"))
-    blast = [(f"1-{n}", "demo") for n in range(1000)]
-    road.journal.open([*blast, ("2-1", "other"), ("2-2", "other")])
+    blast = [Recorded(f"1-{n}", "demo", n) for n in range(1, 1001)]
+    both = [*blast, Recorded("2-1", "other", 2001), Recorded("2-2", "other", 2002)]
+    for one in both:
+        road.redis.xadd("carillon:events", {"event": ""}, id=one.entry)
+    road.journal.open(both)
     first = road.journal.take_messages("urgent", 100)
     assert [one.app for one in first].count("other") == 2
     assert len(first) == 100

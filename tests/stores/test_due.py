@@ -3,14 +3,15 @@
 from typing import Any
 
 from worker.core.batch import Batch, Job, Sending
-from worker.stores.journal import Journal, Parcel
+from worker.stores.journal import Journal, Parcel, Recorded
 from worker.stores.redis import Redis
 
 
 def write(journal: Journal, n: int, delay: float = 0.0) -> None:
     sending = Sending("1-1", "e1", '{"aps":{', "}}", 2_000_000_000, "c1")
     jobs = [Job(0, 1, "han", "aa", 0)]
-    journal.open([("1-1", "demo")])
+    journal._redis.xadd("carillon:events", {"event": ""}, id="1-1")
+    journal.open([Recorded("1-1", "demo", 1)])
     parcels = [Parcel(f"b{i}", Batch("demo", 1, "urgent", [sending], jobs), delay) for i in range(n)]
     journal.expand([], parcels, {}, [])
 

@@ -70,19 +70,19 @@ def test_old_accounts_and_messages_both_go_however_unequal_their_numbers(pool):
 
 def test_a_clearing_told_twice_leaves_a_number_that_was_counted_between(journal, redis):
     redis.hset("carillon:badge:demo", mapping={"1": 3, "2": 0})
-    clearing = [Cleared("5-0", "demo", [1, 2])]
+    clearing = [Cleared("5-0", "demo", [1, 2], place=5)]
     assert journal.clear_badges(clearing) == {"5-0"}
     redis.hset("carillon:badge:demo", "1", 1)
     before = redis.hgetall("carillon:expanding")
     assert journal.clear_badges(clearing) == {"5-0"}
     assert redis.hget("carillon:badge:demo", "1") == b"1"
-    assert redis.hgetall("carillon:expanding") == before == {b"5-0": b"demo\n[1]"}
+    assert redis.hgetall("carillon:expanding") == before == {b"5-0": b"demo\n[1]\n5"}
     assert (journal.ready("e", "urgent"), redis.hget("carillon:open", "5-0")) == (1, b"1")
 
 
 def test_a_clearing_that_is_told_or_had_nothing_to_tell_is_not_opened_by_a_second_time(journal, redis):
     redis.hset("carillon:badge:demo", "1", 3)
-    clearing = [Cleared("5-0", "demo", [1]), Cleared("6-0", "demo", [1])]
+    clearing = [Cleared("5-0", "demo", [1], place=5), Cleared("6-0", "demo", [1], place=6)]
     assert journal.clear_badges(clearing) == {"5-0"}
     [opened] = journal.take_messages("urgent", 9)
     assert journal.expand([Step(opened.entry, "demo", opened.cursor, DONE)], [], {}, []) == set()

@@ -71,13 +71,13 @@ def test_a_silent_owner_is_replaced_and_commits_nothing_more(owner: Owner, pool:
     silent, other = owner("a:1", 0.2), owner("b:2")
     assert silent.acquire()
     with silent.transaction() as db:
-        cursor = cursors.read(db, STREAM)
+        cursor = cursors.read(db)[STREAM].id
     assert acquired(other)
     with pytest.raises(LeaseLost), silent.transaction() as db:
-        cursors.move(db, STREAM, cursor, "1-1")
+        cursors.move(db, STREAM, cursor, ["1-1"])
     silent.release()
     with other.transaction() as db:
-        assert cursors.read(db, STREAM) == cursor, "and releases nothing that is not its own"
+        assert cursors.read(db)[STREAM].id == cursor, "and releases nothing that is not its own"
 
 
 def test_an_owner_that_has_nothing_to_do_keeps_its_lease(owner: Owner) -> None:
@@ -94,12 +94,12 @@ def test_an_owner_that_works_longer_than_its_lease_is_not_replaced_meanwhile(own
     slow, other = owner("a:1", 0.2), owner("b:2", 0.2)
     assert slow.acquire()
     with slow.transaction() as db:
-        cursor = cursors.read(db, STREAM)
+        cursor = cursors.read(db)[STREAM].id
         time.sleep(0.5)
         assert not other.acquire(), "nor does the other one wait for it"
-        cursors.move(db, STREAM, cursor, "1-1")
+        cursors.move(db, STREAM, cursor, ["1-1"])
     with slow.transaction() as db:
-        assert cursors.read(db, STREAM) == "1-1"
+        assert cursors.read(db)[STREAM].id == "1-1"
 
 
 def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) -> None:
@@ -109,7 +109,7 @@ def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) ->
 
     def freeze() -> None:
         with frozen.transaction() as db:
-            cursors.move(db, STREAM, cursors.read(db, STREAM), "1-1")
+            cursors.move(db, STREAM, cursors.read(db)[STREAM].id, ["1-1"])
             assert acquired(other)
             assert time.monotonic() - began > 3, "the server ends its transaction, nothing else does"
             db.execute("SELECT 1")
@@ -117,7 +117,7 @@ def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) ->
     with pytest.raises(Unavailable):
         freeze()
     with other.transaction() as db:
-        assert cursors.read(db, STREAM) == "0-0"
+        assert cursors.read(db)[STREAM].id == "0-0"
 
 
 def test_a_transaction_leaves_nothing_in_its_session(owner: Owner, postgres_url: str, redis: Redis) -> None:
@@ -137,12 +137,12 @@ def test_the_cursor_moves_only_from_where_it_is(owner: Owner) -> None:
     lease = owner("a:1")
     assert lease.acquire()
     with lease.transaction() as db:
-        cursors.read(db, STREAM)
-        cursors.move(db, STREAM, "0-0", "5-0")
+        cursors.read(db)
+        cursors.move(db, STREAM, "0-0", ["5-0"])
     with pytest.raises(LeaseLost), lease.transaction() as db:
-        cursors.move(db, STREAM, "0-0", "7-0")
+        cursors.move(db, STREAM, "0-0", ["7-0"])
     with lease.transaction() as db:
-        assert cursors.read(db, STREAM) == "5-0"
+        assert cursors.read(db)[STREAM].id == "5-0"
         assert cursors.moved_at(db)[STREAM][0] == "5-0"
 
 
@@ -160,7 +160,7 @@ def test_the_cursor_of_the_release_before_is_taken_over_and_that_one_leads_no_mo
     assert lease.acquire()
     for _ in range(2):
         with lease.transaction() as db:
-            assert cursors.read(db, STREAM) == "8-0"
+            assert cursors.read(db)[STREAM].id == "8-0"
     with pool.connection() as db, pytest.raises(psycopg.OperationalError, match="a newer release"):
         db.execute(_OLD_MOVE, (STREAM, "9-0"))
     with pool.connection() as db:
@@ -175,11 +175,11 @@ def test_a_leader_of_the_release_before_that_is_inside_its_transaction_is_waited
     def take_over() -> None:
         with lease.transaction() as db:
             db.execute("SET LOCAL lock_timeout = 200")
-            cursors.read(db, STREAM)
+            cursors.read(db)
 
     with pool.connection() as old, old.transaction():
         old.execute(_OLD_MOVE, (STREAM, "7-0"))
         with pytest.raises(Unavailable):
             take_over()
     with lease.transaction() as db:
-        assert cursors.read(db, STREAM) == "7-0"
+        assert cursors.read(db)[STREAM].id == "7-0"

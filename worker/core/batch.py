@@ -34,6 +34,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     kind: str = ""
     #: The channel's id, where it is a channel's message.
     channel: str = ""
+    #: The entry's place in the order of intake; 0: made by a release before, whose entry tells it.
+    place: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +75,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 def badge_orders(batch: Batch) -> str:
-    """What `take_batch.lua` does to badges: `@<entry><mode>,<device>,<device>,...`. A job that has a number shows it as it is."""
+    """What `take_batch.lua` does to badges: `@<place><mode>,<device>,<device>,...`. A job that has a number shows it as it is."""
     orders: list[str] = []
     current, left = (-1, False), False
     for job in batch.jobs:
@@ -83,7 +85,7 @@ def badge_orders(batch: Batch) -> str:
             sending = batch.sendings[job.sending]
             left = sending.badge == LEAVE
             if not left:
-                orders.append(f"@{sending.entry}{_mode(sending, counted=job.badge is not None)}")
+                orders.append(f"@{sending.place or sending.entry}{_mode(sending, counted=job.badge is not None)}")
         if not left:
             orders.append(str(job.device))
     return ",".join(orders)

@@ -1,17 +1,18 @@
-"""A stream entry's id as one number that sorts as the stream does."""
+"""Places: the order in which the leader takes entries, as one number over all streams.
+
+The leader draws them from a counter in Postgres, in the transaction that moves its cursor. A release before used the entry's id
+for it: such a position lies below every place.
+"""
 
 from typing import Final
 
-#: Bits for the sequence number within a millisecond: a million entries.
+#: The lowest place.
+FIRST_PLACE: Final = 1 << 62
+#: Bits for the sequence number within a millisecond.
 _SEQUENCE: Final = 20
 
 
 def position(entry: str) -> int:
-    """`<ms>-<sequence>` as a 63-bit number."""
+    """What a release before recorded for an entry of the inlet, below every place. Two entries may share one."""
     ms, _, sequence = entry.partition("-")
-    return int(ms) << _SEQUENCE | min(int(sequence), (1 << _SEQUENCE) - 1)
-
-
-def entry(position: int) -> str:
-    """The id that `position` was made of."""
-    return f"{position >> _SEQUENCE}-{position & ((1 << _SEQUENCE) - 1)}"
+    return min(int(ms) << _SEQUENCE | min(int(sequence), (1 << _SEQUENCE) - 1), FIRST_PLACE - 1)

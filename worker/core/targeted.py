@@ -24,7 +24,7 @@ def expiration(event: PushSend, max_age: int) -> int:
     return int((event.send_at or event.at).timestamp()) + max_age
 
 
-def push_sending(entry: str, event: PushSend, max_age: int) -> Sending:
+def push_sending(entry: str, place: int, event: PushSend, max_age: int) -> Sending:
     """One rendering for the whole audience."""
     badge = LEAVE
     if event.data is None:
@@ -49,10 +49,11 @@ def push_sending(entry: str, event: PushSend, max_age: int) -> Sending:
         priority=event.priority or (5 if event.push_type == "background" else 10),
         badge=badge,
         kind="push",
+        place=place,
     )
 
 
-def badge_sending(entry: str, event: BadgeCleared) -> Sending:
+def badge_sending(entry: str, place: int, event: BadgeCleared) -> Sending:
     """`{"aps":{"badge":n}}`: the number as it is when it goes out, 0 unless another message came in between."""
     return Sending(
         entry=entry,
@@ -64,6 +65,7 @@ def badge_sending(entry: str, event: BadgeCleared) -> Sending:
         priority=5,
         badge=SHOW,
         kind="badge",
+        place=place,
     )
 
 

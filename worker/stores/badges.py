@@ -16,6 +16,7 @@ class Clearing(NamedTuple):
     tokens: Sequence[str] | None
     #: Whether the user's other devices are cleared too.
     others: bool
+    place: int
 
 
 def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
@@ -37,4 +38,4 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
 def _cleared(one: Clearing, owned: Sequence[tuple[int, str]]) -> Cleared:
     here = {id for id, token in owned if token in (one.tokens or ())}
     devices = [id for id, _ in owned if one.others or id in here]
-    return Cleared(one.entry, one.app, devices, here)
+    return Cleared(one.entry, one.app, devices, here, one.place)

@@ -1,7 +1,13 @@
-"""Up to which entry the intake has applied a stream. Runs inside the transactions of the lease that leads the intake."""
+"""How far the leader has applied each stream, and the places that it gives to entries.
 
-from typing import Final
+Runs inside the transactions of the lease that leads the intake. The cursor moves by compare-and-set. Its row remembers the
+entries of the last transaction with their places, because the leader may die before it has handed them on.
+"""
 
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from producers.events import STREAM
 from worker.stores.lease import LeaseLost
 from worker.stores.postgres import Connection
 
@@ -10,31 +16,86 @@ BEGINNING: Final = "0-0"
 _TAKEN_OVER: Final = "taken over"
 
 
-def read(db: Connection, stream: str) -> str:
-    """The id of the last entry that was applied. The first leader of this release takes it over from the one before."""
-    row = db.execute("SELECT cursor FROM carillon.cursors WHERE stream = %s", (stream,)).fetchone()
-    if row is not None:
-        return str(row[0])
+class Cursor(NamedTuple):
+    """The id of the last entry that was applied, and the places of those that were applied with it, by id."""
+
+    id: str = BEGINNING
+    taken: Mapping[str, int] = {}
+    #: Entries ever added to the stream, up to `id`; None: not known yet.
+    read: int | None = None
+
+
+def read(db: Connection) -> dict[str, Cursor]:
+    """Every stream's cursor, the inlet's always. The first leader of this release takes it over from the one before."""
+    rows = db.execute("SELECT stream, cursor, taken, first_place, read FROM carillon.cursors")
+    found = {
+        stream: Cursor(id, {one: first + n for n, one in enumerate(taken.split())}, read)
+        for stream, id, taken, first, read in rows
+    }
+    if STREAM not in found:
+        found[STREAM] = Cursor(_take_over(db))
+    return found
+
+
+def _take_over(db: Connection) -> str:
     # The older leader's transaction has either ended, or waits for this one and then fails.
-    row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s FOR UPDATE", (stream,)).fetchone()
+    row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s FOR UPDATE", (STREAM,)).fetchone()
     cursor = BEGINNING if row is None or row[0] == _TAKEN_OVER else str(row[0])
-    db.execute("INSERT INTO carillon.cursors (stream, cursor) VALUES (%s, %s)", (stream, cursor))
+    db.execute("INSERT INTO carillon.cursors (stream, cursor) VALUES (%s, %s)", (STREAM, cursor))
     if row is not None and row[0] != _TAKEN_OVER:
-        db.execute("UPDATE carillon.intake SET cursor = %s WHERE stream = %s", (_TAKEN_OVER, stream))
+        db.execute("UPDATE carillon.intake SET cursor = %s WHERE stream = %s", (_TAKEN_OVER, STREAM))
     return cursor
 
 
-def move(db: Connection, stream: str, old: str, new: str) -> None:
-    """Moves the cursor from `old` to `new`. LeaseLost where it is not at `old`: another leader moved it."""
+def move(db: Connection, stream: str, before: str, taken: Sequence[str], *, read: int | None = None) -> int:
+    """Moves the cursor from `before` to the last of the ids in `taken`; returns the place of the first of them.
+
+    The places of the others follow it. LeaseLost where the cursor is not at `before`: another leader moved it.
+    """
+    row = db.execute(
+        "WITH counter AS (UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s AS first)"
+        " INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
+        " SELECT %(stream)s, %(after)s, %(taken)s, first, %(read)s, clock_timestamp() FROM counter"
+        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
+        " first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
+        " WHERE c.cursor = %(before)s RETURNING first_place",
+        {
+            "n": len(taken),
+            "stream": stream,
+            "before": before,
+            "after": taken[-1],
+            "taken": " ".join(taken),
+            "read": read,
+        },
+    ).fetchone()
+    if row is None:
+        raise _lost(stream, before)
+    return int(row[0])
+
+
+def correct(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
+    """Sets a cursor, or a count of entries, that the stream belies. LeaseLost where the cursor is not at `before`."""
     moved = db.execute(
-        "UPDATE carillon.cursors SET cursor = %s, moved_at = clock_timestamp() WHERE stream = %s AND cursor = %s",
-        (new, stream, old),
+        "UPDATE carillon.cursors SET cursor = %s, read = %s, moved_at = clock_timestamp()"
+        " WHERE stream = %s AND cursor = %s",
+        (after.id, after.read, stream, before.id),
     )
     if moved.rowcount != 1:
-        raise LeaseLost(f"the cursor of {stream} is not at {old}")
+        raise _lost(stream, before.id)
+
+
+def draw_places(db: Connection, n: int) -> int:
+    """The first of `n` new places."""
+    row = db.execute("UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s", {"n": n}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def moved_at(db: Connection) -> dict[str, tuple[str, float]]:
     """By stream: the cursor, and when it last moved (UNIX seconds by Postgres' clock)."""
     rows = db.execute("SELECT stream, cursor, extract(epoch FROM moved_at)::float8 FROM carillon.cursors").fetchall()
     return {stream: (cursor, at) for stream, cursor, at in rows}
+
+
+def _lost(stream: str, cursor: str) -> LeaseLost:
+    return LeaseLost(f"the cursor of {stream} is not at {cursor}")

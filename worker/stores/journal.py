@@ -1,19 +1,19 @@
 """The journal: which messages are open, how far each is expanded, and the batches still to be delivered.
 
-An entry of the stream stays until its expansion and all of its batches are done. Every change of state is one Lua script, so
+An entry stays on its stream until its expansion and all of its batches are done. Every change of state is one Lua script, so
 a crash falls before it or after it, and a script that is run twice does nothing the second time.
 
 Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and app, of which each app gets an equal share, or
 *due* at a time: taken and leased to a worker, or parked until a retry. The tick makes ready what is due.
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
-    carillon:expanding   hash   entry -> app, cursor of the page to expand next
+    carillon:expanding   hash   entry -> app, cursor of the page to expand next, place
     carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, failures, leased
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
     carillon:badge:<app> hash   device -> badge number
-    carillon:cleared:<app> hash device -> entry that cleared its badge last, and under '' the latest of them
+    carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
     carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
     carillon:parked      set    entries scheduled for later: open, but no load
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
@@ -25,9 +25,10 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
-from producers.events import FIELD, STREAM
+from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core.batch import Batch, Lane
+from worker.core.entry import joined
 from worker.stores.redis import Redis
 
 #: Cursor that says: this expansion is done.
@@ -44,6 +45,8 @@ class Opened(NamedTuple):
     app: str
     cursor: str
     document: bytes
+    #: 0: opened by a release before, which had none.
+    place: int = 0
 
 
 class Step(NamedTuple):
@@ -62,6 +65,25 @@ class Cleared(NamedTuple):
     app: str
     devices: Sequence[int]
     quiet: Collection[int] = ()
+    place: int = 0
+
+
+class Recorded(NamedTuple):
+    """A message that intake has recorded, with its place."""
+
+    entry: str
+    app: str
+    place: int
+
+
+class Push(NamedTuple):
+    """A targeted push that intake has recorded. It begins at `cursor`, and not before `at` (UNIX seconds)."""
+
+    entry: str
+    app: str
+    place: int
+    cursor: str
+    at: float
 
 
 class Parcel(NamedTuple):
@@ -100,21 +122,22 @@ class Journal:
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         names = (
-            *("open", "open_targeted", "clear", "take_messages", "renew_messages", "give_back", "expand", "abandon"),
+            *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
+            *("take_messages", "renew_messages", "give_back"),
             *("take_batch", "mark", "renew", "finish", "postpone", "fail", "halt", "wake"),
-            *("due", "ready", "load", "forget_accounts"),
+            *("due", "ready", "load", "forget_accounts", "document"),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
         }
 
-    def open(self, messages: Sequence[tuple[str, str]]) -> None:
-        """These (entry, app) are recorded; from now on they are ready to be expanded."""
+    def open(self, messages: Sequence[Recorded]) -> None:
+        """These are ready to be expanded from now on. A second time does nothing."""
         if messages:
             self._run("open", *(part for message in messages for part in message))
 
-    def open_targeted(self, pushes: Sequence[tuple[str, str, str, float]]) -> None:
-        """These (entry, app, cursor, UNIX seconds) are recorded; each waits for its time, then for the bulk lane."""
+    def open_targeted(self, pushes: Sequence[Push]) -> None:
+        """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
         if pushes:
             self._run("open_targeted", *(part for push in pushes for part in push))
 
@@ -124,7 +147,10 @@ class Journal:
         Fewer, and at least one, where their documents come to `OCTETS`.
         """
         found = self._run("take_messages", lane, limit, self.lease, OCTETS)
-        return [Opened(entry.decode(), app.decode(), cursor.decode(), text) for entry, app, cursor, text in found]
+        return [
+            Opened(entry.decode(), app.decode(), cursor.decode(), text, int(place or 0))
+            for entry, app, cursor, text, place in found
+        ]
 
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lane again, in this order."""
@@ -174,8 +200,8 @@ class Journal:
 
     def document(self, entry: str) -> bytes:
         """What was published as this entry; empty when it has left the stream."""
-        found: Any = self._redis.xrange(STREAM, entry, entry)
-        return found[0][1].get(FIELD.encode(), b"") if found else b""
+        found: Any = self._run("document", entry)
+        return bytes(found or b"")
 
     def last_try(self, entry: str, *, tries: int) -> bool:
         """Counts a failed expansion; True when it was the last one of those allowed."""
@@ -246,9 +272,9 @@ class Journal:
         return [entry for entry, units in zip(entries, known, strict=True) if units is None]
 
     def drop(self, entries: Sequence[str]) -> None:
-        """Takes fully accounted entries off the stream."""
+        """Takes entries off their streams, but for those that are open."""
         if entries:
-            self._redis.xdel(STREAM, *entries)
+            self._run("drop", *entries)
 
     def backlog(self) -> tuple[int, int]:
         """Entries on the stream, and how many of them are open and not scheduled for later."""
@@ -267,13 +293,15 @@ class Journal:
     def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:
         """Badge numbers begin again at 0. Returns the entries of which there is something to tell; these are open now.
 
-        A number counts the messages behind the clearing on the stream, whenever they are delivered. A second time does nothing.
+        A number counts the messages at later places, whenever they are delivered. A second time does nothing. The other
+        entries leave their stream.
         """
         if not cleared:
             return set()
         argv: list[str] = []
         for one in cleared:
-            argv += (one.entry, one.app, ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices))
+            devices = ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices)
+            argv += (one.entry, one.app, str(one.place or one.entry), devices)
         return {entry.decode() for entry in self._run("clear", *argv)}
 
     def _run(self, name: str, *argv: Any) -> Any:
@@ -283,7 +311,7 @@ class Journal:
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
     argv: list[Any] = [len(parcels)]
     for id, batch, delay in parcels:
-        entries = ",".join(sending.entry for sending in batch.sendings)
+        entries = joined(sending.entry for sending in batch.sendings)
         argv += (id, batches.encode(batch), batch.app, batch.lane, batches.badge_orders(batch), entries, delay)
     return argv
 

@@ -5,10 +5,10 @@ the writes' own times (the later one wins, of equals the one published later), a
 inside the caller's transaction. Times are milliseconds since the epoch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from worker.core.position import entry, position
+from worker.core.position import position
 from worker.stores.postgres import Connection
 
 #: People that a thread has at most. It is read for each of its replies, and a client can name whom it likes.
@@ -50,6 +50,7 @@ class MessageRow(NamedTuple):
     channel: str
     sender: str
     mentioned: Sequence[str]
+    place: int
     #: Who wrote the root, where the event says so.
     parent_sender: str | None = None
     #: The event's own list in place of the stored members.
@@ -116,30 +117,34 @@ def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
     )
 
 
-def write_messages(db: Connection, rows: Sequence[MessageRow]) -> set[str]:
-    """Records messages and their threads; returns the entries that are new, a repeated event id is not among them.
+def write_messages(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
+    """Records messages and their threads; returns the entries that messages are recorded under, with their places.
 
-    Of the mentioned only members of the channel, or those whom the event lists, are recorded. Members are written before.
+    A repeated event id is not among them. An entry that was recorded before and is taken again is, at its first place. Of the
+    mentioned only members of the channel, or those whom the event lists, are recorded. Members are written before.
     """
     if not rows:
-        return set()
+        return {}
     named = _named(db, rows)
     fields = [
-        (row.app, row.event_id, position(row.entry), row.message_id, row.channel, row.sender, _array(people))
+        (row.app, row.event_id, row.place, row.entry, row.message_id, row.channel, row.sender, _array(people))
         for row, people in zip(rows, named, strict=True)
     ]
     inserted = db.execute(
-        b"INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, mentioned)"
-        b" SELECT app, event_id, position, message_id, channel, sender, mentioned::text[] FROM"
-        b" unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[])"
-        b" AS w (app, event_id, position, message_id, channel, sender, mentioned)"
-        b" ON CONFLICT DO NOTHING RETURNING position",
+        b"INSERT INTO carillon.messages (app, event_id, position, entry, message_id, channel, sender, mentioned)"
+        b" SELECT app, event_id, position, entry, message_id, channel, sender, mentioned::text[] FROM"
+        b" unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])"
+        b" AS w (app, event_id, position, entry, message_id, channel, sender, mentioned)"
+        b" ON CONFLICT DO NOTHING RETURNING entry, position",
         _columns(fields),
     )
-    fresh = {entry(place) for (place,) in inserted}
+    places: dict[str, int] = dict(inserted.fetchall())
+    if len(places) < len(rows):
+        places |= _recorded(db, [row for row in rows if row.entry not in places])
     replies = zip(rows, named, strict=True)
-    _write_threads(db, [(row, people) for row, people in replies if row.parent_id is not None and row.entry in fresh])
-    return fresh
+    ours = [(row, people) for row, people in replies if row.parent_id is not None and row.entry in places]
+    _write_threads(db, ours, places)
+    return places
 
 
 def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
@@ -165,17 +170,24 @@ def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
     return named
 
 
-def recorded(db: Connection, keys: Sequence[tuple[str, str]]) -> set[str]:
-    """The entries under which these (app, event id) were recorded."""
-    rows = db.execute(
-        b"SELECT m.position FROM unnest(%b::text[], %b::text[]) AS k (app, event_id)"
+def _recorded(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
+    """Those of the entries that are recorded as the message's own, with their places."""
+    found = db.execute(
+        b"SELECT k.entry, m.entry, m.position FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, event_id, entry)"
         b" JOIN carillon.messages m USING (app, event_id)",
-        _columns(keys) or [[], []],
+        _columns([(row.app, row.event_id, row.entry) for row in rows]),
     )
-    return {entry(place) for (place,) in rows}
+    # A release before recorded the position alone, of entries of the inlet.
+    return {
+        entry: place
+        for entry, of, place in found
+        if entry == of or (of is None and "@" not in entry and position(entry) == place)
+    }
 
 
-def _write_threads(db: Connection, replies: Sequence[tuple[MessageRow, Sequence[str]]]) -> None:
+def _write_threads(
+    db: Connection, replies: Sequence[tuple[MessageRow, Sequence[str]]], places: Mapping[str, int]
+) -> None:
     """Each reply with those of its mentioned who take part from then on."""
     if not replies:
         return
@@ -194,7 +206,7 @@ def _write_threads(db: Connection, replies: Sequence[tuple[MessageRow, Sequence[
     since: dict[tuple[str, str, str, str], int] = {}
     for row, named in replies:
         for user in (row.sender, *([row.parent_sender] if row.parent_sender else ()), *named):
-            since.setdefault((row.app, row.channel, row.parent_id or "", user), position(row.entry))
+            since.setdefault((row.app, row.channel, row.parent_id or "", user), places[row.entry])
     # A new thread takes over its root's people, who then outlive the message's row, and what an older release knew of it.
     db.execute(
         b"WITH given AS (SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[])"

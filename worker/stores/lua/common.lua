@@ -1,4 +1,7 @@
 -- Prepended to every script. The keys are fixed names on one Redis; `now` is the server's, so that the fleet has one clock.
+-- Redis lets a script that began with a write which needs no memory write on, also at `maxmemory`: what takes, finishes and
+-- deletes must run then, or nothing would ever become free again.
+redis.call('DEL', 'carillon:none')
 local STREAM, OPEN, EXPANDING, DUE = 'carillon:events', 'carillon:open', 'carillon:expanding', 'carillon:due'
 local function now()
   local t = redis.call('TIME')
@@ -8,6 +11,50 @@ end
 local function bulk(command, key, args)
   for at = 1, #args, 1000 do redis.call(command, key, unpack(args, at, math.min(at + 999, #args))) end
 end
+-- The stream of an entry, and its id there: `<id>`, or `<id>@<app>` on the app's own stream.
+local function on_stream(entry)
+  local id, app = string.match(entry, '^([^@]*)@(.*)$')
+  if id then return STREAM .. ':' .. app, id end
+  return STREAM, entry
+end
+-- Takes entries off their streams.
+local function delete(entries)
+  local ids = {}
+  for _, entry in ipairs(entries) do
+    local stream, id = on_stream(entry)
+    ids[stream] = ids[stream] or {}
+    table.insert(ids[stream], id)
+  end
+  for stream, of in pairs(ids) do bulk('XDEL', stream, of) end
+end
+-- The field `event` of an entry's fields, by its name; nothing where it is missing or there twice.
+local function event_of(fields)
+  local found
+  for i = 1, #fields, 2 do
+    if fields[i] == 'event' then
+      if found then return nil end
+      found = fields[i + 1]
+    end
+  end
+  return found
+end
+-- An entry's document; nothing when it has left its stream.
+local function document_of(entry)
+  local stream, id = on_stream(entry)
+  local found = redis.call('XRANGE', stream, id, id)[1]
+  return found and event_of(found[2])
+end
+-- Whether an entry is still on its stream.
+local function on_its_stream(entry)
+  local stream, id = on_stream(entry)
+  return redis.call('XRANGE', stream, id, id)[1] ~= nil
+end
+-- A list of entries, separated by line breaks; one of a release before by commas, and has no other stream's entries.
+local function entries_in(list)
+  return string.gmatch(list, string.find(list, '^[%d,-]*$') and '[^,]+' or '[^\n]+')
+end
+-- What `EXPANDING` keeps of an entry: app, cursor, and its place in the order of intake (empty: of a release before).
+local function expansion(state) return string.match(state, '^([^\n]*)\n([^\n]*)\n?(.*)$') end
 -- Changes entries' counts of open units (an expansion, a batch) together; at none left an entry's place in the journal goes.
 local Units = {}
 Units.__index = Units
@@ -24,14 +71,19 @@ function Units:settle()
   end
   bulk('HDEL', OPEN, ended)
   bulk('HDEL', 'carillon:tries', ended)
-  bulk('XDEL', STREAM, ended)
+  delete(ended)
   return #ended
 end
--- Whether entry `a` stands behind entry `b` on the stream.
+-- Whether place `a` is behind place `b`. Places are numbers beyond Lua's: they compare as text. A release before used the ids of
+-- entries, which are older than every place.
 local function newer(a, b)
   local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
-  if not a_ms or not b_ms then return false end
+  if not a_ms and not b_ms then
+    if #a ~= #b then return #a > #b end
+    return a > b
+  end
+  if not a_ms or not b_ms then return not a_ms end
   if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
   return tonumber(a_n) > tonumber(b_n)
 end
@@ -79,7 +131,7 @@ local function adds_batch(open)
     redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', app, 'lane', lane,
       'devices', ARGV[i + 4], 'entries', ARGV[i + 5])
     if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
-    for entry in string.gmatch(ARGV[i + 5], '[^,]+') do open:add(entry, 1) end
+    for entry in entries_in(ARGV[i + 5]) do open:add(entry, 1) end
   end
 end
 -- app, counter, amount

@@ -28,7 +28,7 @@ for _, member in ipairs(due) do
     redis.call('ZREM', DUE, member)
     redis.call('SREM', 'carillon:parked', id)
     if state then
-      local app, cursor = string.match(state, '^([^\n]*)\n(.*)$')
+      local app, cursor = expansion(state)
       make_ready('e', cursor == '' and 'urgent' or 'bulk', app, id)
       readied = readied + 1
     end

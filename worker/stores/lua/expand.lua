@@ -1,7 +1,9 @@
 -- steps (entry, app, cursor, next or '-'), batches, counts, accounts: all of it, or, when another worker was first, nothing.
-local stale = {}
+local stale, places = {}, {}
 each(1, 4, function(i)
-  if redis.call('HGET', EXPANDING, ARGV[i]) ~= ARGV[i + 1] .. '\n' .. ARGV[i + 2] then stale[#stale + 1] = ARGV[i] end
+  local app, cursor, place = expansion(redis.call('HGET', EXPANDING, ARGV[i]) or '')
+  if app ~= ARGV[i + 1] or cursor ~= ARGV[i + 2] then stale[#stale + 1] = ARGV[i] end
+  places[ARGV[i]] = place
 end)
 if #stale > 0 then return stale end
 local open, done, taken = units(), {}, {}
@@ -16,7 +18,7 @@ each(1, 4, function(i)
     taken[#taken + 1] = 'e:' .. entry
     open:add(entry, -1)
   else
-    redis.call('HSET', EXPANDING, entry, app .. '\n' .. following)
+    redis.call('HSET', EXPANDING, entry, app .. '\n' .. following .. '\n' .. places[entry])
     make_ready('e', 'bulk', app, entry)
   end
 end)

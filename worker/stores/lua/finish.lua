@@ -8,5 +8,5 @@ at = each(at, 3, count)
 accounts(at)
 redis.call('DEL', key)
 redis.call('ZREM', DUE, 'b:' .. ARGV[1])
-for entry in string.gmatch(entries, '[^,]+') do open:add(entry, -1) end
+for entry in entries_in(entries) do open:add(entry, -1) end
 return open:settle()

@@ -1,7 +1,8 @@
 -- lease, (entry, app, cursor)...: the messages are still being expanded; their leases begin anew, but for what another worker has taken on.
 local leases, till = {}, now() + tonumber(ARGV[1])
 for i = 2, #ARGV, 3 do
-  if redis.call('HGET', EXPANDING, ARGV[i]) == ARGV[i + 1] .. '\n' .. ARGV[i + 2] then
+  local app, cursor = expansion(redis.call('HGET', EXPANDING, ARGV[i]) or '')
+  if app == ARGV[i + 1] and cursor == ARGV[i + 2] then
     leases[#leases + 1] = till
     leases[#leases + 1] = 'e:' .. ARGV[i]
   end

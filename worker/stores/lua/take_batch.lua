@@ -1,21 +1,21 @@
 -- lane, lease: the next batch for `lease` seconds, with its badge numbers. They count once; taken again it shows them as they are.
 
 -- Carries out `orders` (see `badge_orders` in core/batch.py): '' one more, '?' as it is, '=n' from now on n. What an entry would
--- do to a badge that was cleared behind it on the stream is seen already, and leaves it as it is.
+-- do to a badge that was cleared at a later place is seen already, and leaves it as it is.
 local function numbers(app, orders, again)
   local badges, cleared, found = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}
   local latest = redis.call('HGET', cleared, '')
-  local entry, mode, late = '', '', false
+  local place, mode, late = '', '', false
   for part in string.gmatch(orders, '[^,]+') do
     if string.byte(part) == 64 then
-      entry, mode = string.match(part, '^@([^?=]*)(.*)$')
+      place, mode = string.match(part, '^@([^?=]*)(.*)$')
       if again then mode = '?' end
-      late = latest and mode ~= '?' and newer(latest, entry)
+      late = latest and mode ~= '?' and newer(latest, place)
     else
       local how = mode
       if late then
         local seen = redis.call('HGET', cleared, part)
-        if seen and newer(seen, entry) then how = '?' end
+        if seen and newer(seen, place) then how = '?' end
       end
       if how == '' then
         found[#found + 1] = redis.call('HINCRBY', badges, part, 1)

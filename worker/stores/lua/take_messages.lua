@@ -1,4 +1,4 @@
--- lane, limit, lease, octets: messages to expand, each with app, cursor and document. Once their documents have come to `octets`
+-- lane, limit, lease, octets: messages to expand, each with app, cursor, document and place. Once their documents have come to `octets`
 -- together, the others go back to the head of their lines.
 local lane, room = ARGV[1], tonumber(ARGV[4])
 local items = take('e', lane, tonumber(ARGV[2]))
@@ -11,11 +11,10 @@ while k <= #items and room > 0 do
   if state then
     leases[#leases + 1] = till
     leases[#leases + 1] = 'e:' .. entry
-    local event = redis.call('XRANGE', STREAM, entry, entry)[1]
-    local app, cursor = string.match(state, '^([^\n]*)\n(.*)$')
-    local document = event and event[2][2] or ''
+    local app, cursor, place = expansion(state)
+    local document = document_of(entry) or ''
     room = room - #document
-    found[#found + 1] = {entry, app, cursor, document}
+    found[#found + 1] = {entry, app, cursor, document, place}
   end
   k = k + 1
 end
