@@ -3,10 +3,9 @@
 import base64
 import binascii
 import os
-import secrets
-from pathlib import Path
 from typing import Final
 
+from config.private import check_directory, make_directory, read_private, write_private_once
 from config.settings import Settings, SettingsError, variable
 
 FILE: Final = "secret.keys"
@@ -28,10 +27,12 @@ def secret_keys(settings: Settings) -> tuple[str, ...]:
         return _checked(settings.secret_keys.get_secret_value(), variable("secret_keys"))
     if settings.postgres_url is not None:
         raise SettingsError(f"{variable('secret_keys')}: needed beside {variable('postgres_url')}; {ADVICE}")
+    make_directory(settings.data_dir, 0o700)
+    check_directory(settings.data_dir)
     file = settings.data_dir / FILE
     if not file.exists():
-        _write_once(file, generate_key() + "\n")
-    return _checked(file.read_text(encoding="ascii"), str(file))
+        write_private_once(file, generate_key() + "\n")
+    return _checked(read_private(file), str(file))
 
 
 def _checked(text: str, source: str) -> tuple[str, ...]:
@@ -46,16 +47,3 @@ def _checked(text: str, source: str) -> tuple[str, ...]:
         if size != 32:  # the key itself stays out of the message
             raise SettingsError(f"{source}: key {number} is not a Fernet key; {ADVICE}")
     return keys
-
-
-def _write_once(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-    try:
-        os.link(draft, file)  # atomic, and whoever comes second keeps the first one's key
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

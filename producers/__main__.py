@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=_publish)
     publish.add_argument("file", nargs="?", help="JSON lines, one event a line; - is standard input")
     url = os.environ.get("CARILLON_REDIS_URL")
-    publish.add_argument("--redis-url", default=url, help="where Redis is; default: CARILLON_REDIS_URL")
+    publish.add_argument("--redis-url", default=url, help="where Redis is; with a password in it: CARILLON_REDIS_URL")
     publish.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for Redis (%(default)s)")
     publish.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
     message = publish.add_argument_group("one message, instead of a file")
@@ -56,6 +56,8 @@ def _schema(_given: argparse.Namespace) -> int:
 def _publish(given: argparse.Namespace) -> int:
     if not given.redis_url:
         return _failed("--redis-url or CARILLON_REDIS_URL is needed")
+    if "@" in given.redis_url and given.redis_url != os.environ.get("CARILLON_REDIS_URL"):
+        _say("--redis-url: the command line shows its password to every user of this machine: use CARILLON_REDIS_URL")
     try:
         with _source(given) as source, producers.Publisher(given.redis_url, timeout=given.timeout) as publisher:
             tally = feed(source, publisher, lambda number, fault: _say(f"line {number}: {fault}"))

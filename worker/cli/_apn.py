@@ -12,12 +12,13 @@ from worker.apns.route import HOSTS
 from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, Faults, one_of
 from worker.cli._desk import Row, app_named, desk, refuse, say
+from worker.cli._secret_options import secret_given
 from worker.core.model import AppSettings, Environment, Provider
 from worker.runtime import Runtime
 
 EPILOG = (
     "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -k ABC123DEFG -t DEF123GHIJ -b io.team.App --app chat"
-    "  …or with a certificate: carillon push apn -c Push.p12 --p12-password secret --app chat --environment sandbox"
+    "  …or with a certificate: carillon push apn -c Push.p12 --p12-password-file FILE --app chat --environment sandbox"
 )
 _KEY, _CERTIFICATE, _MORE = "A key (.p8), preferred", "…or a certificate (.p12)", "More"
 _INTRO = """This stores the credential with which Carillon pushes to your iOS app. Nothing is stored before the end.
@@ -48,9 +49,15 @@ def apn(
         str | None,
         typer.Option("-c", "--p12-cert", metavar="FILE.p12", help="The file.", rich_help_panel=_CERTIFICATE),
     ] = None,
-    p12_password: Annotated[
-        str | None, typer.Option(help="Its password; asked for where it is needed.", rich_help_panel=_CERTIFICATE)
+    p12_password_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file with its password, - is standard input; asked for where it is needed.",
+            rich_help_panel=_CERTIFICATE,
+        ),
     ] = None,
+    p12_password: Annotated[str | None, typer.Option(hidden=True)] = None,
     bundle_id: Annotated[
         str | None, typer.Option("-b", "--bundle-id", help="Of the iOS app; a certificate knows it.")
     ] = None,
@@ -71,7 +78,8 @@ def apn(
     What is given is checked at once: the file, the password, the curve, expiry, and that a certificate is for the bundle id. A
     provider of the same name is replaced, and keeps its devices.
     """
-    given = (auth_key, key_id, team_id, p12_cert, p12_password, bundle_id, app, name, environment, host, ca)
+    password = secret_given("--p12-password", p12_password, p12_password_file)
+    given = (auth_key, key_id, team_id, p12_cert, password, bundle_id, app, name, environment, host, ca)
     interactive = sys.stdin.isatty() and not as_json
     asker = Asker(interactive=interactive, bare=interactive and not any(given))
     if auth_key and p12_cert:
@@ -81,7 +89,7 @@ def apn(
         of_app = _app(runtime, asker, app)
         if not of_app.name:
             refuse("app: its name has at least one character")
-        credential = _credential(asker, auth_key, key_id, team_id, p12_cert, p12_password)
+        credential = _credential(asker, auth_key, key_id, team_id, p12_cert, password)
         provider = _provider(asker, of_app.name, credential, bundle_id, environment, name, host, port, ca)
         _may_replace(runtime, provider)
         if asker.bare:

@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from worker.apns.certificate import Certificate, load, tls_context
 from worker.apns.token import check_key
+from worker.cli._secret_options import warn_of_open_file
 
 #: Larger than any key, certificate or chain, in bytes.
 _LARGEST: Final = 256 * 1024
@@ -22,7 +24,7 @@ class CredentialFault(ValueError):
 
 def read_key(path: str) -> str:
     """The text of a .p8 file. Raises `CredentialFault`, or `ProviderKeyError` for a key of another kind."""
-    content = _read(path)
+    content = _read(path, private=True)
     if content[:1] == b"\x30":
         raise CredentialFault("key: this is a binary file, such as a .p12; give it with --p12-cert")
     text = content.decode("ascii", "replace")
@@ -32,7 +34,7 @@ def read_key(path: str) -> str:
 
 def read_certificate(path: str, password: str | None) -> tuple[bytes, Certificate]:
     """The bytes of a .p12 file and what is in it. Raises `CredentialFault` or `CertificateError`."""
-    content = _read(path)
+    content = _read(path, private=True)
     if b"PRIVATE KEY-----" in content[:200]:
         raise CredentialFault("certificate: this is a .p8 key; give it with --auth-key")
     return content, load(content, password, now=datetime.now(UTC))
@@ -80,11 +82,19 @@ def check_name(text: str) -> str:
     return text
 
 
-def _read(path: str) -> bytes:
+@cache
+def _warn_once(file: Path) -> None:
+    """A file may be read several times, to ask for its password."""
+    warn_of_open_file(file)
+
+
+def _read(path: str, *, private: bool = False) -> bytes:
     file = Path(path).expanduser()
     try:
         if file.stat().st_size > _LARGEST:
             raise CredentialFault(f"{path}: too large for a key or a certificate")
+        if private:
+            _warn_once(file)
         return file.read_bytes()
     except OSError as fault:
         raise CredentialFault(f"{path}: cannot be read: {fault.strerror}") from None

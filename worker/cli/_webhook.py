@@ -11,6 +11,7 @@ import typer
 from worker.apns.certificate import CertificateError
 from worker.cli._credentials import CredentialFault, check_name, read_ca
 from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._secret_options import secret_given
 from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
 from worker.runtime import Runtime
@@ -31,7 +32,13 @@ def webhook(
     url: Annotated[str | None, typer.Option(help="Where the batches go: https://…")] = None,
     app: Annotated[str | None, typer.Option(help="The app of Carillon; may be left out where there is one.")] = None,
     name: Annotated[str, typer.Option(help="Its name.")] = "webhook",
-    secret: Annotated[str | None, typer.Option(help="To sign with, 32 characters or more; default: made here.")] = None,
+    secret_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A file with the secret to sign with, - is standard input; default: made here."
+        ),
+    ] = None,
+    secret: Annotated[str | None, typer.Option(hidden=True)] = None,
     rotate_secret: Annotated[
         bool, typer.Option("--rotate-secret", help="Sign with a new secret, and with the one before as well.")
     ] = False,
@@ -46,6 +53,7 @@ def webhook(
 
     A secret that is made here is shown once. A webhook of the same name is changed by what is given and keeps the rest.
     """
+    secret = secret_given("--secret", secret, secret_file)
     with desk() as runtime:
         of_app = app_named(runtime, app).name
         before = _before(runtime, of_app, name)

@@ -20,7 +20,9 @@ outbox = typer.Typer(
 
 _Url = Annotated[
     str | None,
-    typer.Option("--url", help="The database that has the outbox. Default: CARILLON_OUTBOX_URL, else our own."),
+    typer.Option(
+        "--url", help="Where the outbox is; with a password in it: CARILLON_OUTBOX_URL. Default: that, else our own."
+    ),
 ]
 
 
@@ -103,8 +105,10 @@ def status(
 def _engines(url: str | None) -> Iterator[tuple[str, str]]:
     """The outbox's Postgres, and Redis."""
     from config.settings import get_settings
+    from worker.cli._secret_options import warn_of_password
     from worker.embedded import engines
 
+    warn_of_password("--url", url, "CARILLON_OUTBOX_URL")
     settings = get_settings()
     with engines(settings) as urls:
         yield url or settings.outbox_url or urls.postgres, urls.redis

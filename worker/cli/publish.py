@@ -13,6 +13,7 @@ import typer
 import producers
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
+from worker.cli._secret_options import warn_of_password
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
@@ -39,11 +40,17 @@ def publish(
     skip_push: Annotated[bool, _word("No push for this message.")] = False,
     event_id: Annotated[str | None, typer.Option("--id", help="Idempotency key.", rich_help_panel=_MESSAGE)] = None,
     message_id: Annotated[str | None, _word("Id of the message.")] = None,
-    redis_url: Annotated[str | None, typer.Option(help="Default: CARILLON_REDIS_URL, else the embedded one.")] = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Without a password, which others would see. Default: CARILLON_REDIS_URL, else the embedded one."
+        ),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for Redis.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
     """Publish events: JSON lines from a file or standard input, or one message made of flags."""
+    warn_of_password("--redis-url", redis_url, "CARILLON_REDIS_URL")
     words = Words(
         app=app,
         channel=channel,

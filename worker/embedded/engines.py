@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from config.private import check_directory
 from worker.embedded.home import Home, Urls
 from worker.embedded.locks import PAUSE, FileLock
 from worker.embedded.process import stop_leftover
@@ -112,9 +113,12 @@ def _start_keeper(home: Home) -> None:
 
 
 def running(data_dir: Path) -> Urls | None:
-    """Where the engines of a data directory are, if somebody runs them now. Starts nothing."""
+    """Where the engines of a data directory are, if somebody runs them now. Starts nothing. `SettingsError` as `create`."""
     home = Home.at(data_dir)
-    return home.urls() if home.root.is_dir() and _keeper_lives(home) else None
+    if not home.root.is_dir():
+        return None
+    check_directory(home.root)
+    return home.urls() if _keeper_lives(home) else None
 
 
 def answering(urls: Urls) -> bool:

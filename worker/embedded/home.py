@@ -2,10 +2,11 @@
 
 import json
 import os
-import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
+
+from config.private import check_directory, make_directory, read_private, write_private
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,18 @@ class Home:
         return cls(Path(os.path.abspath(data_dir)))
 
     def create(self) -> None:
-        """Make the directories. What is private has modes of its own; root lets `nobody` pass to the database below."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700 if os.geteuid() else 0o711)
+        """Make the directories. What is private has modes of its own; root lets `nobody` pass to the database below.
+
+        Raises `SettingsError` where one of them is somebody else's or others may write there.
+        """
+        make_directory(self.root, 0o700 if os.geteuid() else 0o711)
+        check_directory(self.root)
         for directory in (self.pids, self.postgres, self.valkey):
-            directory.mkdir(exist_ok=True, mode=0o711 if directory == self.postgres else 0o700)
+            make_directory(directory, 0o711 if directory == self.postgres else 0o700)
+            check_directory(directory)
         ignore = self.root / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            write_private(ignore, "*\n")
 
     @property
     def users_lock(self) -> Path:
@@ -69,9 +75,9 @@ class Home:
         return self.root / "engines.json"
 
     def urls(self) -> Urls | None:
-        """Where the running engines are, or None."""
+        """Where the running engines are, or None. Raises `SettingsError` where somebody else may have written it."""
         try:
-            return Urls(**json.loads(self._urls_file.read_text()))
+            return Urls(**json.loads(read_private(self._urls_file)))
         except FileNotFoundError:
             return None
 
@@ -82,11 +88,3 @@ class Home:
     def withdraw(self) -> None:
         """Tell every command that there are none."""
         self._urls_file.unlink(missing_ok=True)
-
-
-def write_private(file: Path, text: str) -> None:
-    """Replace a file at once with one that only its owner reads."""
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-    draft.replace(file)

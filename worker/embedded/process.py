@@ -11,6 +11,8 @@ from typing import Final
 
 import psutil
 
+from config.private import write_private
+
 #: Seconds for an engine to go by itself before it is killed.
 GRACE: Final = 15.0
 
@@ -48,7 +50,7 @@ class Process:
                 start_new_session=True,
             )
         created = psutil.Process(self._child.pid).create_time()
-        self._note.write_text(f"{self._child.pid} {created} {self._stop_signal.name}")
+        write_private(self._note, f"{self._child.pid} {created} {self._stop_signal.name}")
 
     def alive(self) -> bool:
         """Whether the child that was started is running."""

@@ -9,7 +9,8 @@ from typing import Final
 
 import redis
 
-from worker.embedded.home import Home, write_private
+from config.private import read_private, write_private
+from worker.embedded.home import Home
 from worker.embedded.process import Process
 
 HOST: Final = "127.0.0.1"
@@ -36,7 +37,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        return f"redis://:{self._password}@{HOST}:{self._port}/0"
+        return f"redis://default:{self._password}@{HOST}:{self._port}/0"
 
     def start(self) -> None:
         """Start the server, on the port and with the password of the last time."""
@@ -79,7 +80,7 @@ class Valkey:
 def _password(file: Path) -> str:
     if not file.exists():
         write_private(file, secrets.token_urlsafe(18))
-    return file.read_text()
+    return read_private(file)
 
 
 def _port(file: Path) -> int:
@@ -89,7 +90,7 @@ def _port(file: Path) -> int:
         _claim(port)
     except (OSError, ValueError):
         port = _claim(0)
-        file.write_text(str(port))
+        write_private(file, str(port))
     return port
 
 
