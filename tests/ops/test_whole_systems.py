@@ -1,9 +1,9 @@
 """The whole system as a developer and as ops start it: `carillon up`, and the Procfile under honcho."""
 
 import json
+import re
 import signal
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.ops.flowers import AUTH, asked, page
 from tests.ops.systems import Running, carillon, environ, free_port, until, using, words
 
 pytestmark = pytest.mark.slow
@@ -27,8 +28,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def flower(port: int, path: str) -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-        return json.load(answer)
+    return json.loads(page(port, path))
 
 
 def up(data_dir: Path, port: int) -> Running:
@@ -43,8 +43,11 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
     port = free_port()
     with up(data_dir, port) as running:
         until("it says that everything is up", lambda: running.said("everything is up"))
-        for address in (f"http://127.0.0.1:{port}", "redis://", "postgresql://"):
+        for address in (f"http://127.0.0.1:{port}", "redis://default:", "postgresql://"):
             assert running.said(address)
+        (password,) = re.findall(r"user carillon, password (\S+)", running.output())
+        assert asked(port, "/api/workers", auth=None)[0] == 401
+        assert asked(port, "/api/workers", auth=f"carillon:{password}")[0] == 200
 
         health = carillon("health", "--flower", f"http://127.0.0.1:{port}", env=environ(data_dir=str(data_dir)))
         assert (health.returncode, health.stdout.count("ok ")) == (0, 1)
@@ -73,7 +76,7 @@ def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
 
 def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Path) -> None:
     port = free_port()
-    env = environ(data_dir=str(data_dir)) | {"FLOWER_PORT": str(port)}
+    env = environ(data_dir=str(data_dir)) | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": AUTH}
     with Running([sys.executable, "-m", "honcho", "start"], env) as running:
         wanted = (
             "health",

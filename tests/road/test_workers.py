@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from celery import Celery
 from msgspec.structs import replace
 
 from producers import events as ev
+from tests.ops.flowers import AUTH, page
 from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import message, stamp, token
 from worker.apns.simulator import Answer, ControlClient, Rule, Script
@@ -158,29 +158,20 @@ def test_no_token_and_no_text_in_what_workers_say(fleet):
 def test_flower_shows_what_tasks_are_about_and_no_token_and_no_text(fleet):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    fleet._environment["FLOWER_BASIC_AUTH"] = AUTH
     fleet.start("flower", "--port", str(port))
-    wait_until(lambda: asked(port, "/healthcheck") == b"OK")
+    wait_until(lambda: page(port, "/healthcheck") == b"OK")
     fleet.start("worker")
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
-    wait_until(lambda: b"'accepted': 1" in asked(port, "/api/tasks"))
-    shown = asked(port, "/api/tasks") + asked(port, "/tasks")
+    wait_until(lambda: b"'accepted': 1" in page(port, "/api/tasks"))
+    shown = page(port, "/api/tasks") + page(port, "/tasks")
     tasks = {
-        task["name"]: task for task in json.loads(asked(port, "/api/tasks")).values() if "accepted" in task["result"]
+        task["name"]: task for task in json.loads(page(port, "/api/tasks")).values() if "accepted" in task["result"]
     }
     assert tasks["carillon.deliver"]["kwargs"] == "{'lane': 'urgent'}"
     for secret in ("secret rendezvous", token("han"), "PRIVATE KEY"):
         assert secret.encode() not in shown
-
-
-def asked(port: int, path: str) -> bytes:
-    """What Flower answers, or nothing while it does not."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            body: bytes = answer.read()
-            return body
-    except OSError:
-        return b""
 
 
 def test_a_celery_user_may_publish_by_calling_the_task(fleet, redis_url):

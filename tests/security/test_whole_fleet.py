@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import redis
 
 from producers import Publisher
+from tests.ops.flowers import AUTH, page
 from tests.ops.systems import free_port
 from tests.producers.valkey import Valkey
 from tests.road.fleet import Fleet, wait_until
@@ -134,7 +134,10 @@ def test_flower_shows_workers_over_tls_with_its_own_user(guarded: Guarded, tmp_p
     port = free_port()
     with Fleet(guarded.postgres_as("carillon_worker"), url_of(guarded.redis, "carillon-worker"), tmp_path) as fleet:
         fleet.start("worker", "--concurrency", "2")
-        environment = fleet._environment | {"CARILLON_REDIS_URL": url_of(guarded.redis, "carillon-flower")}
+        environment = fleet._environment | {
+            "CARILLON_REDIS_URL": url_of(guarded.redis, "carillon-flower"),
+            "FLOWER_BASIC_AUTH": AUTH,
+        }
         with (tmp_path / "flower.log").open("wb") as log:
             flower = subprocess.Popen(
                 [sys.executable, "-m", "worker.cli", "flower", "--port", str(port)],
@@ -149,14 +152,6 @@ def test_flower_shows_workers_over_tls_with_its_own_user(guarded: Guarded, tmp_p
             flower.send_signal(signal.SIGTERM)
             flower.wait(30)
     assert denied(guarded.admin) == []
-
-
-def page(port: int, path: str) -> bytes:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return bytes(answer.read())
-    except OSError:
-        return b""
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,119 @@
 """`carillon flower`."""
 
 import os
+import secrets
 import sys
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_USER: Final = "carillon"
 #: Flower's own variables that make it ask who is there.
 _AUTHENTICATION: Final = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
+_FILE: Final = "FLOWER_BASIC_AUTH_FILE"
+_HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def flower(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5555,
     address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host name by which browsers reach it; repeatable. Default: on loopback only this machine's."
+        ),
+    ] = None,
+    auth_file: Annotated[
+        Path | None, typer.Option(envvar=_FILE, metavar="FILE", help="A file with user:password, one a line.")
+    ] = None,
 ) -> None:
-    """Run Flower, where ops watch workers, tasks and queues. Flower's own FLOWER_* variables are heeded."""
-    from worker.app import app
+    """Run Flower, where ops watch workers, tasks and queues. Flower's own FLOWER_* variables are heeded.
 
-    if not any(os.environ.get(name) for name in _AUTHENTICATION):
+    It can stop workers, so it always asks for a password: that of the file, of FLOWER_BASIC_AUTH, or one made here and printed.
+    """
+    if auth_file is not None:
+        os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
+    if not configured():
         if address not in _LOOPBACK:
             sys.exit(
-                f"carillon: Flower can stop workers, so on {address} it must ask for a password: "
-                "set FLOWER_BASIC_AUTH=user:password"
+                f"carillon: on {address} Flower needs a password that you know: set FLOWER_BASIC_AUTH=user:password, or"
+                f" {_FILE} to a file with it"
             )
-        # Only this machine reaches it.
-        os.environ.setdefault("FLOWER_UNAUTHENTICATED_API", "true")
+        os.environ["FLOWER_BASIC_AUTH"] = made = credentials()
+        typer.echo(f"Flower's password, made for this run: {made} (FLOWER_BASIC_AUTH sets one)")
+    # It would answer everybody.
+    os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
+    os.environ.pop(_FILE, None)
+    _guard((*_LOOPBACK, *(name or ())) if name or address in _LOOPBACK else None)
+
+    from worker.app import app
+
     app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])
+
+
+def configured() -> bool:
+    """Whether the environment says who may come in."""
+    return any(os.environ.get(name) for name in (*_AUTHENTICATION, _FILE))
+
+
+def credentials() -> str:
+    """A user and a new password."""
+    return f"{_USER}:{secrets.token_urlsafe(18)}"
+
+
+def refusal(method: str, headers: Any, host: str, names: tuple[str, ...] | None) -> str | None:
+    """Why a request is not for us, if it is not. `host` is what it was sent to, without port; `names`: which are ours.
+
+    A page in a browser may send requests to this machine, with the password that the browser remembers.
+    """
+    if names is not None and host.strip("[]").lower() not in names:
+        return f"this Flower is not known as {host}; if it is meant to be: carillon flower --name {host}"
+    if method in _HARMLESS:
+        return None
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return "the request comes from another site"
+    if origin is not None and urlsplit(origin).netloc != headers.get("Host"):
+        return "the request comes from another origin"
+    return None
+
+
+def _guard(names: tuple[str, ...] | None) -> None:
+    """Every request passes `refusal` before Flower's own handlers see it."""
+    import flower.command
+    from tornado.web import RequestHandler
+
+    class Refused(RequestHandler):
+        def initialize(self, reason: str) -> None:
+            self._why = reason
+
+        def check_xsrf_cookie(self) -> None:
+            pass
+
+        def prepare(self) -> None:
+            self.set_status(403)
+            self.set_header("Content-Type", "text/plain; charset=UTF-8")
+            self.finish(f"{self._why}\n")
+
+    class Guarded(flower.command.Flower):  # type: ignore[misc] # it has no types
+        def find_handler(self, request: Any, **options: Any) -> Any:
+            reason = refusal(request.method, request.headers, request.host_name, names)
+            if reason is not None:
+                return self.get_handler_delegate(request, Refused, {"reason": reason})
+            return super().find_handler(request, **options)
+
+    flower.command.Flower = Guarded
+
+
+def _read(file: Path) -> str:
+    """What Flower takes in its variable: `user:password`, comma separated."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as fault:
+        sys.exit(f"carillon: {file}: cannot be read: {getattr(fault, 'strerror', None) or 'it is no text'}")
+    if not lines or not all(0 < line.find(":") < len(line) - 1 and "," not in line for line in lines):
+        sys.exit(f"carillon: {file}: has to have user:password in each line, without commas")
+    return ",".join(lines)

@@ -27,6 +27,7 @@ def up(
     Engines are embedded unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others. A part that dies is started again.
     """
     from config.settings import get_settings
+    from worker.cli import flower
     from worker.cli._supervisor import Child, stop_all
     from worker.cli.migrate import migrate_when_up
     from worker.embedded import engines
@@ -41,6 +42,9 @@ def up(
             say("carillon", f"migration {version} applied")
         # The same directory from whatever place, and lines as they are written.
         environ = os.environ | {"CARILLON_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
+        made = None if flower.configured() else flower.credentials()
+        if made is not None:
+            environ["FLOWER_BASIC_AUTH"] = made
         root = str(Path(__file__).parents[2])
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         base = (sys.executable, "-m", "worker.cli._child")
@@ -48,7 +52,7 @@ def up(
         try:
             for child in children:
                 child.start()
-            _tend(children, stop, lambda: _announce(say, urls, port))
+            _tend(children, stop, lambda: _announce(say, _shown(settings, urls), port, made))
         finally:
             say("carillon", "stopping")
             stop_all(children, settings.shutdown_timeout + 10)
@@ -84,7 +88,18 @@ def _tend(children: list[Any], stop: threading.Event, announce: Any) -> None:
             child.tend()
 
 
-def _announce(say: Any, urls: Any, port: int) -> None:
+def _shown(settings: Any, urls: Any) -> Any:
+    """The addresses as they are printed: of engines that somebody configured without their passwords."""
+    from worker.cli._secret_options import without_password
+    from worker.embedded import Urls
+
+    return Urls(
+        urls.redis if settings.redis_url is None else without_password(urls.redis),
+        urls.postgres if settings.postgres_url is None else without_password(urls.postgres),
+    )
+
+
+def _announce(say: Any, urls: Any, port: int, credentials: str | None) -> None:
     from worker.cli._checks import Plan, examine
 
     plan = Plan(lanes=["urgent", "bulk"], beat=True, engines=True, flower=f"http://127.0.0.1:{port}")
@@ -96,7 +111,9 @@ def _announce(say: Any, urls: Any, port: int) -> None:
             began = time.monotonic()
         time.sleep(0.5)
     say("carillon", "everything is up")
-    say("carillon", f"Flower    http://127.0.0.1:{port}")
+    user, _, password = (credentials or "").partition(":")
+    known = f"user {user}, password {password}" if credentials else "with the password that you set"
+    say("carillon", f"Flower    http://127.0.0.1:{port}  {known}")
     say("carillon", f"Redis     {urls.redis}")
     say("carillon", f"Postgres  {urls.postgres}")
     say("carillon", "Ctrl-C ends all of it")
