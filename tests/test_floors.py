@@ -28,6 +28,7 @@ FLOORS = {
     "worker.delivery": 3,
     "worker.limits": 3,
     "worker.poison": 3,
+    "worker.recorder": 3,
     "worker.suspicion": 3,
     "worker.outbox": 3,
     "worker.reports": 3,

@@ -34,7 +34,6 @@ from worker.core.outcome import (
 )
 from worker.core.webhook import Recipient, recipients
 from worker.core.work import (
-    Mark,
     Work,
     accounts,
     encode_marks,
@@ -47,6 +46,7 @@ from worker.core.work import (
 )
 from worker.limits import limit
 from worker.poison import Poison
+from worker.recorder import Recorder
 from worker.stores import postgres, redis
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
@@ -58,8 +58,6 @@ from worker.suspicion import SUSPICIOUS, Suspicion
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Seconds between two renewals of a lease while answers are missing.
-RENEW_SECONDS: Final = 1.0
 #: Seconds for which outcomes are kept for a Redis that is away.
 INSIST_SECONDS: Final = 90.0
 
@@ -77,7 +75,8 @@ class Sender(Protocol):
         *,
         authorization: str | None,
         deadline: float,
-        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]: ...
 
 
@@ -88,7 +87,8 @@ class Webhooks(Protocol):
         recipients: Sequence[Recipient],
         *,
         now: Callable[[], float],
-        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]: ...
 
 
@@ -122,6 +122,7 @@ class Delivery:
         set_aside: Callable[[DeadLetter], None],
     ) -> None:
         self._poison = Poison(journal, set_aside)
+        self.recorder = Recorder(journal, now)
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
         self._suspicion = suspicion
@@ -281,27 +282,21 @@ class Delivery:
     def _responses(
         self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None, timeout: float
     ) -> list[Response]:
-        def keep(seen: Sequence[Response | None]) -> None:
-            self._keep(work, sending, seen)
-
-        if provider.kind == "webhook":
-            return self._webhooks().send(provider, recipients(work, sending), now=self._now, meanwhile=keep)
-        sent = notifications(work, sending, provider)
-        return self._sender.send(provider, sent, authorization=authorization, deadline=timeout, meanwhile=keep)
-
-    def _keep(self, work: Work, sending: Sequence[int], seen: Sequence[Response | None]) -> None:
-        """While answers are missing: the batch stays ours, and what APNs has accepted is not sent again should we die now."""
-        accepted = [index for index, response in zip(sending, seen, strict=True) if response is ACCEPTED]
-        now = self._now()
-        try:
-            if len(accepted) > work.marked:
-                self._journal.mark(work.id, encode_marks([*marks(work), *(Mark(i, "delivered") for i in accepted)]))
-                work.marked, work.renewed_at = len(accepted), now
-            elif now - work.renewed_at >= RENEW_SECONDS:
-                self._journal.renew(work.id)
-                work.renewed_at = now
-        except redis.Error:
-            log.warning("batch in flight not renewed, redis is away", extra={"batch": work.id})
+        """While answers are missing the batch stays ours, and what was accepted is not sent again should we die."""
+        seen: list[Response | None] = [None] * len(sending)
+        with self.recorder.watch(work.id, sending, seen, work.renewed_at) as flight:
+            if provider.kind == "webhook":
+                responses = self._webhooks().send(provider, recipients(work, sending), now=self._now, seen=seen)
+            else:
+                responses = self._sender.send(
+                    provider,
+                    notifications(work, sending, provider),
+                    authorization=authorization,
+                    deadline=timeout,
+                    seen=seen,
+                )
+        work.renewed_at = flight.renewed_at
+        return responses
 
     def _insist(self, write: Callable[[], T]) -> T:
         """Writes what APNs has answered, if need be once Redis is back: nobody else knows it, and it must not be sent again.

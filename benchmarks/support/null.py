@@ -5,7 +5,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class NullTransport:
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         gone = Answer(410, "Unregistered", int(time.time() * 1000))
         answers: list[Response] = [gone if n.token.startswith(DEAD) else ACCEPTED for n in notifications]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -53,6 +53,7 @@ class Recorder:
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         self.threads.add(threading.get_ident())
         self.batches += 1

@@ -17,7 +17,7 @@ from worker.apns.certificate import Certificate, load, tls_context
 from worker.apns.httpx_transport import HttpxTransport
 from worker.apns.pool import Pool
 from worker.apns.transport import Endpoint, Transport, TransportClosed
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -95,6 +95,49 @@ def test_every_answer_reaches_its_own_notification(make: Make) -> None:
         responses = send(make, server, batch(300), 30.0)
     assert responses == [STATUSES[number % len(STATUSES)][2] for number in range(300)]
     assert sorted(map(by_number, server.requests)) == list(range(300)), "each was sent once"
+
+
+def chained(make: Make, server: H2Server, size: int, following: dict[int, int], deadline: float = 10.0) -> Any:
+    async def talk(transport: Transport) -> list[Response]:
+        return await transport.send(batch(size), authorization="jwt", deadline=deadline, following=following)
+
+    return through(make, server, talk)
+
+
+def test_what_follows_another_one_is_sent_as_soon_as_that_is_accepted(make: Make) -> None:
+    """Sixty devices with five notifications each, whose answers take the longer the earlier they are."""
+    answered: set[int] = set()
+
+    async def script(request: Request) -> None:
+        number = by_number(request)
+        assert number < 60 or number - 60 in answered, "the one before it was answered"
+        await asyncio.sleep((300 - number) / 30_000)
+        answered.add(number)
+        request.answer(200)
+
+    with H2Server(script) as server:
+        assert chained(make, server, 300, {n: n + 60 for n in range(240)}, 30.0) == [ACCEPTED] * 300
+    assert sorted(map(by_number, server.requests)) == list(range(300)), "each was sent once"
+
+
+def test_behind_what_is_not_accepted_nothing_is_sent(make: Make) -> None:
+    async def script(request: Request) -> None:
+        if by_number(request) != 4:  # which is never answered
+            request.answer(503 if by_number(request) == 1 else 200)
+
+    with H2Server(script) as server:
+        responses = chained(make, server, 8, {0: 1, 1: 2, 2: 3, 4: 5, 6: 7}, 0.5)
+    assert responses == [
+        ACCEPTED,
+        Answer(503),
+        HELD_UP,
+        HELD_UP,
+        NoAnswer("unknown", "deadline"),
+        HELD_UP,
+        ACCEPTED,
+        ACCEPTED,
+    ]
+    assert sorted(map(by_number, server.requests)) == [0, 1, 4, 6, 7]
 
 
 def test_an_answer_may_ask_for_patience(make: Make) -> None:

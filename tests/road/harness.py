@@ -1,7 +1,7 @@
 """The road on real engines in one thread: what workers do with Celery between the steps, done one step after another."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -42,6 +42,8 @@ class Apns:
         self.sent: list[Notification] = []
         self.answers: dict[str, list[Response]] = {}
         self.before: Callable[[], None] = lambda: None
+        #: Writes down what was answered so far.
+        self.record: Callable[[], None] = lambda: None
         #: Tokens answered before the process dies in the middle of a batch; None: it lives.
         self.half: set[str] | None = None
 
@@ -55,12 +57,14 @@ class Apns:
         *,
         authorization: str | None,
         deadline: float,
-        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         self.before()
         self.sent += notifications
-        if meanwhile is not None and self.half is not None:
-            meanwhile([ACCEPTED if n.token in self.half else None for n in notifications])
+        if seen is not None and self.half is not None:
+            seen[:] = [ACCEPTED if n.token in self.half else None for n in notifications]
+            self.record()
             raise self.Died
         return [self._answer(n.token) for n in notifications]
 
@@ -126,6 +130,7 @@ class Road:
             new_id=lambda: secrets.token_hex(8),
             set_aside=self.ledger.set_aside,
         )
+        self.apns.record = self.delivery.recorder.record
 
     def close(self) -> None:
         self.lease.release()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.road.harness import LOOPBACK
 from tests.webhook.receiver import Receiver, Say
-from worker.core.model import ACCEPTED, Answer, NoAnswer
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
 from worker.core.webhook import Recipient
 from worker.core.webhook_answer import decide
@@ -27,10 +27,10 @@ def send():
     """Sends to a provider with what a test says of the client."""
     made = []
 
-    def sending(provider, recipients=None, *, allowed=LOOPBACK, meanwhile=None, **settings):
+    def sending(provider, recipients=None, *, allowed=LOOPBACK, following=None, seen=None, **settings):
         client = WebhookClient(allowed, **{"timeout": 5.0} | settings)
         made.append(client)
-        return client.send(provider, recipients or [recipient()], now=time.time, meanwhile=meanwhile)
+        return client.send(provider, recipients or [recipient()], now=time.time, following=following, seen=seen)
 
     yield sending
     for client in made:
@@ -148,21 +148,32 @@ def test_an_answer_that_never_ends_is_left(send, hook, receiver):
     assert response == NoAnswer("unknown", "timeout")
 
 
-def test_while_answers_are_missing_the_caller_is_told_what_is_there(send, hook, receiver):
-    looked = threading.Event()
+def test_while_answers_are_missing_others_may_look_at_what_is_there(send, hook, receiver):
+    seen = [None] * 150
 
     def answer(got):
         if len(got.recipients) < 100:
-            assert looked.wait(4)
+            ends = time.monotonic() + 4
+            while seen[0] is not ACCEPTED:
+                assert time.monotonic() < ends
+                time.sleep(0.01)
         return Say()
 
-    def meanwhile(seen):
-        if seen[0] is ACCEPTED:
-            looked.set()
-
     receiver.answer = answer
-    assert send(hook, [recipient(n) for n in range(150)], meanwhile=meanwhile) == [ACCEPTED] * 150
+    assert send(hook, [recipient(n) for n in range(150)], seen=seen) == [ACCEPTED] * 150
     assert sorted(len(got.recipients) for got in receiver.got) == [50, 100]
+
+
+def test_what_follows_another_one_goes_with_it_or_after_it_and_not_without_it(send, hook, receiver):
+    receiver.answer = lambda got: Say(200 if len(got.recipients) == 100 else 503)
+    responses = send(hook, [recipient(n) for n in range(250)], following={0: 1, 1: 100, 200: 201, 100: 240, 240: 241})
+    assert [len(got.recipients) for got in receiver.got] == [100, 100, 50]
+    assert responses[:200] == [ACCEPTED] * 200
+    receiver.got.clear()
+    receiver.answer = lambda _: Say(503)
+    responses = send(hook, [recipient(n) for n in range(150)], following={0: 120, 120: 130})
+    assert sorted(len(got.recipients) for got in receiver.got) == [48, 100]
+    assert [place for place, one in enumerate(responses) if one is HELD_UP] == [120, 130]
 
 
 def test_what_is_too_much_at_once_goes_in_halves(send, hook, receiver):

@@ -1,7 +1,7 @@
 """One call of `send` on its way: its outcomes so far, and the part of it that still waits for a connection."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from worker.apns.http2.batch import Batch
 from worker.core.model import Notification, Response
@@ -19,8 +19,9 @@ class Call(Batch):
         *,
         ends: float,
         responses: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> None:
-        super().__init__(notifications, authorization, responses)
+        super().__init__(notifications, authorization, responses, following or {})
         #: The loop's time at which whatever has no outcome is given up.
         self.ends = ends
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -8,9 +8,9 @@ has a deadline of ours, and a lane on which one passed is given up. Decides noth
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import h2.errors
 import h2.events
@@ -20,7 +20,7 @@ import httpx
 from worker.apns.http2.answers import read_answer, read_reason
 from worker.apns.http2.encoder import BadFieldError, check_fields
 from worker.apns.transport import Endpoint, TransportClosed
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 
 #: httpcore takes no more streams on a connection, whatever the server allows.
 STREAMS: Final = 100
@@ -56,6 +56,7 @@ class HttpxTransport:
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; see `Transport`."""
         if self._closed:
@@ -68,8 +69,9 @@ class HttpxTransport:
         try:
             ends = asyncio.get_running_loop().time() + deadline
             responses: list[Response | None] = [None] * len(notifications) if seen is None else seen
-            sending = (self._into(responses, place, each, bearer, ends) for place, each in enumerate(notifications))
-            return list(await asyncio.gather(*sending))
+            chains = _chains(len(notifications), following or {})
+            await asyncio.gather(*(self._chain(responses, chain, notifications, bearer, ends) for chain in chains))
+            return cast("list[Response]", responses)
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -86,11 +88,19 @@ class HttpxTransport:
         while self._closing:
             await asyncio.wait(set(self._closing))
 
-    async def _into(
-        self, responses: list[Response | None], place: int, notification: Notification, bearer: str | None, ends: float
-    ) -> Response:
-        response = responses[place] = await self._one(notification, bearer, ends)
-        return response
+    async def _chain(
+        self,
+        responses: list[Response | None],
+        chain: Sequence[int],
+        notifications: Sequence[Notification],
+        bearer: str | None,
+        ends: float,
+    ) -> None:
+        """Sends one after another; behind one that is not accepted, none."""
+        response: Response = ACCEPTED
+        for place in chain:
+            response = await self._one(notifications[place], bearer, ends) if response is ACCEPTED else HELD_UP
+            responses[place] = response
 
     async def _one(self, notification: Notification, bearer: str | None, ends: float) -> Response:
         try:
@@ -149,6 +159,18 @@ class HttpxTransport:
             task = asyncio.get_running_loop().create_task(lane.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _chains(count: int, following: Mapping[int, int]) -> list[list[int]]:
+    """Places of notifications that are sent one after another; most are alone."""
+    behind, chains = set(following.values()), []
+    for place in range(count):
+        if place not in behind:
+            chain = [place]
+            while (after := following.get(chain[-1])) is not None:
+                chain.append(after)
+            chains.append(chain)
+    return chains
 
 
 class _Progress:

@@ -12,7 +12,7 @@ import asyncio
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from worker.apns.call import Call, Work
@@ -97,6 +97,7 @@ class Pool:
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; see `Transport`."""
         if self._closed:
@@ -104,7 +105,7 @@ class Pool:
         if not notifications:
             return []
         loop = asyncio.get_running_loop()
-        call = Call(notifications, authorization, ends=loop.time() + deadline, responses=seen)
+        call = Call(notifications, authorization, ends=loop.time() + deadline, responses=seen, following=following)
         timer = loop.call_at(call.ends, self._give_up, call, "deadline")
         self._calls.add(call)
         self._door.append(call)
@@ -184,20 +185,20 @@ class Pool:
         """Moves calls from the door into the queue, as far as the bound allows; a call over the bound goes in alone."""
         while self._door and (not self._queue or self._waiting + self._door[0].left <= self._max_waiting):
             call = self._door.popleft()
-            self._waiting += call.left
-            if self._avoided:
-                self._queue_apart(call)
-            else:
-                self._queue.append(Work(call, range(call.left)))
+            self._queue_up(call, call.first())
         return bool(self._queue)
 
-    def _queue_apart(self, call: Call) -> None:
-        """Queues a call of which some notifications may not go over the connection of their last try."""
+    def _queue_up(self, call: Call, indices: Sequence[int]) -> None:
+        """Queues notifications of a call; some may not go over the connection of their last try."""
+        self._waiting += len(indices)
+        if not self._avoided:
+            self._queue.append(Work(call, indices))
+            return
         apart: dict[Connection | None, list[int]] = {}
-        for index, notification in enumerate(call.notifications):
-            apart.setdefault(self._avoided.pop(notification.id, None), []).append(index)
-        for avoid, indices in apart.items():
-            (self._queue if avoid is None else self._elsewhere).append(Work(call, indices, avoid))
+        for index in indices:
+            apart.setdefault(self._avoided.pop(call.notifications[index].id, None), []).append(index)
+        for avoid, some in apart.items():
+            (self._queue if avoid is None else self._elsewhere).append(Work(call, some, avoid))
 
     def _avoid(self, connection: Connection, ids: Sequence[str]) -> None:
         """Remembers what a connection that goes on left without an answer."""
@@ -218,6 +219,10 @@ class Pool:
             self._avoid(connection, lost)
         if streams.refused:
             self._take_back(connection)
+        for call in self._calls:
+            if call.freed:
+                freed, call.freed = call.freed, []
+                self._queue_up(call, freed)
 
     def _take_back(self, connection: Connection) -> None:
         """Puts what the server cannot have processed at the head of the queue, unless trying again is of no use."""
@@ -250,7 +255,7 @@ class Pool:
         """Ends what waits of the chosen calls."""
         for call in [call for call in self._door if chosen(call)]:
             self._door.remove(call)
-            Work(call, range(call.left)).give_all(response)
+            Work(call, call.first()).give_all(response)
         for waiting in (self._queue, self._elsewhere):
             for work in [work for work in waiting if chosen(work.call)]:
                 waiting.remove(work)

@@ -9,11 +9,9 @@ import logging
 import os
 import ssl
 import threading
-import time
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
-from concurrent.futures import wait as wait_for
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from worker.apns.certificate import Certificate
@@ -28,8 +26,6 @@ Factory = Callable[[Endpoint, ssl.SSLContext], Transport]
 LEAVE_SECONDS: Final = 30.0
 #: Seconds beyond a deadline after which the loop itself must be stuck, and a caller is let go.
 GRACE: Final = 5.0
-#: Seconds between two looks at responses that are there while others are missing.
-LOOK: Final = 0.1
 
 log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,24 +69,25 @@ class Sender:
         *,
         authorization: str | None,
         deadline: float,
-        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order; blocks for at most `deadline` seconds and a grace.
 
-        `authorization` is the provider token, None with a certificate. `meanwhile` is called in the caller's thread, a few times
-        a second for as long as responses are missing, with those that are there. Raises `CertificateError` where the provider's
-        certificate or CA cannot be used for what it is to send, `TransportClosed` after `close`.
+        `authorization` is the provider token, None with a certificate. `following` and `seen` as of `Transport`. Raises
+        `CertificateError` where the provider's certificate or CA cannot be used for what it is to send, `TransportClosed`
+        after `close`.
         """
         running = self._start()
-        seen: list[Response | None] = [None] * len(notifications)
-        work = running.send(provider, notifications, authorization, deadline, seen)
+        seen = [None] * len(notifications) if seen is None else seen
+        work = running.send(provider, notifications, authorization, deadline, following, seen)
         try:
-            return running.wait(work, deadline + GRACE, None if meanwhile is None else lambda: meanwhile(seen))
+            return running.wait(work, deadline + GRACE)
         except TimeoutError:
             log.error("event loop of the sender is stuck: restart this worker")
-            return [NoAnswer("unknown", "stuck")] * len(notifications)
+            return [one or NoAnswer("unknown", "stuck") for one in seen]
         except CancelledError:
-            return [NoAnswer("unknown", "closed")] * len(notifications)
+            return [one or NoAnswer("unknown", "closed") for one in seen]
 
     def stats(self) -> SenderStats:
         running = self._running
@@ -164,18 +161,15 @@ class _Running:
         self._thread = threading.Thread(target=self._run, name="carillon-apns", daemon=True)
         self._thread.start()
 
-    def wait(self, work: Coroutine[Any, Any, T], seconds: float, meanwhile: Callable[[], None] | None = None) -> T:
+    def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """The result of work done on the loop's thread, or `TimeoutError`; `CancelledError` where the loop ended first."""
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop is closed
             work.close()
             raise TransportClosed("the sender is closed") from None
-        ends = time.monotonic() + seconds
-        while meanwhile is not None and not wait_for([future], LOOK).done and time.monotonic() < ends:
-            meanwhile()
         try:
-            return future.result(max(0.0, ends - time.monotonic()))
+            return future.result(seconds)
         except TimeoutError:
             future.cancel()
             raise
@@ -186,6 +180,7 @@ class _Running:
         notifications: Sequence[Notification],
         authorization: str | None,
         deadline: float,
+        following: Mapping[int, int] | None,
         seen: list[Response | None],
     ) -> list[Response]:
         if self._closing:
@@ -194,7 +189,9 @@ class _Running:
         self._in_flight += len(notifications)
         self._batches += 1
         try:
-            responses = await transport.send(notifications, authorization=authorization, deadline=deadline, seen=seen)
+            responses = await transport.send(
+                notifications, authorization=authorization, deadline=deadline, seen=seen, following=following
+            )
         finally:
             self._in_flight -= len(notifications)
         for response in responses:

@@ -1,6 +1,6 @@
 """The way out to APNs as the road sees it: a batch in, one response for each notification out. Owns no wire."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,13 +31,15 @@ class Transport(Protocol):
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         """One response for each notification, in their order.
 
         `authorization` is the provider token (JWT) that goes after `bearer`, None with a client certificate. `deadline` is in
         seconds from now and holds for each notification. `seen`, a None for each notification, is filled as responses come, so
-        that another thread may look before all are there. Trouble with the network is a `NoAnswer`, never an exception; raises
-        `TransportClosed` once `close` was called.
+        that another thread may look before all are there. `following`: the place of a notification -> that of the one which is
+        sent as soon as it is accepted, and otherwise is `HELD_UP`. Trouble with the network is a `NoAnswer`, never an
+        exception; raises `TransportClosed` once `close` was called.
         """
         ...
 

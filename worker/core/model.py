@@ -154,4 +154,6 @@ class NoAnswer(NamedTuple):
 
 ACCEPTED = Answer(200)
 Response = Answer | NoAnswer
+#: Not sent because the one before it to the same device was not accepted.
+HELD_UP = NoAnswer("not_sent", "earlier_not_accepted")
 Payload = Mapping[str, Any]

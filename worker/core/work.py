@@ -48,8 +48,6 @@ class Work:
     outcomes: list[Fate | None]
     #: Jobs whose outcome an earlier try had marked: the breaker has counted their answers.
     remembered: frozenset[int] = frozenset()
-    #: Accepted notifications marked while others were still in flight.
-    marked: int = 0
     #: UNIX seconds from which the lease counts; it began no earlier.
     renewed_at: float = 0.0
     #: Jobs whose last try speaks against the provider, whether any other was answered (None: nothing was sent), and the seconds
@@ -89,7 +87,15 @@ class Work:
         return found
 
 
-def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes, *, taken_at: float = 0.0) -> Work:
+def resumed(
+    id: str,
+    batch: Batch,
+    badges: Sequence[int],
+    remembered: bytes,
+    accepted: Sequence[int] = (),
+    *,
+    taken_at: float = 0.0,
+) -> Work:
     """The batch with every badge in place, and with what an earlier try had marked."""
     numbers = iter(badges)
     left = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
@@ -98,7 +104,8 @@ def resumed(id: str, batch: Batch, badges: Sequence[int], remembered: bytes, *, 
         asked = [told and job.badge is None for told, job in zip(asked, batch.jobs, strict=True)]
     jobs = [_numbered(job, next(numbers)) if told else job for told, job in zip(asked, batch.jobs, strict=True)]
     outcomes: list[Fate | None] = [None] * len(jobs)
-    known = _decode_marks(remembered) if remembered else []
+    known = [Mark(index, "delivered") for index in accepted]
+    known += _decode_marks(remembered) if remembered else []
     for mark in known:
         outcomes[mark.job] = _remembered(mark)
     return Work(id, batch, jobs, outcomes, frozenset(mark.job for mark in known), renewed_at=taken_at)

@@ -8,7 +8,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, failures, leased
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, accepted, failures, leased
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
@@ -96,12 +96,13 @@ class Parcel(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A batch in this worker's hands: a badge for each job that had none, and outcomes of an earlier try."""
+    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted."""
 
     id: str
     batch: Batch
     badges: list[int]
     outcomes: bytes
+    accepted: Sequence[int] = ()
 
 
 class Unreadable(Exception):
@@ -124,7 +125,7 @@ class Journal:
         names = (
             *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
             *("take_messages", "renew_messages", "give_back"),
-            *("take_batch", "mark", "renew", "finish", "postpone", "fail", "halt", "wake"),
+            *("take_batch", "mark", "record", "finish", "postpone", "fail", "halt", "wake"),
             *("due", "ready", "load", "forget_accounts", "document"),
         )
         self._scripts = {
@@ -175,20 +176,21 @@ class Journal:
         taken = self._run("take_batch", lane, self.lease)
         if not taken:
             return None
-        id, document, badges, outcomes = taken
+        id, document, badges, outcomes, accepted = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
             raise Unreadable(id.decode(), document, fault) from None
-        return Taken(id.decode(), batch, [int(n) for n in badges.split(b",") if n], outcomes)
+        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
         self._run("mark", batch, outcomes, self.lease)
 
-    def renew(self, batch: str) -> None:
-        """The batch is still in work; its lease begins anew."""
-        self._run("renew", batch, self.lease)
+    def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> None:
+        """Remembers which jobs of each batch were accepted, also of those that are done by now; the leases begin anew."""
+        argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
+        self._run("record", self.lease, *argv)
 
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
         """The batch is done but for what is tried later."""
@@ -306,6 +308,10 @@ class Journal:
 
     def _run(self, name: str, *argv: Any) -> Any:
         return self._scripts[name](args=argv)
+
+
+def _numbers(listed: bytes) -> list[int]:
+    return [int(n) for n in listed.split(b",") if n]
 
 
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:

@@ -3,9 +3,8 @@
 import logging
 import ssl
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
 import httpcore
@@ -13,7 +12,7 @@ import httpx
 
 from worker.core import webhook, webhook_answer
 from worker.core.addresses import Network
-from worker.core.model import NoAnswer, Provider, Response
+from worker.core.model import ACCEPTED, HELD_UP, NoAnswer, Provider, Response
 from worker.core.webhook import Recipient
 from worker.webhook.backend import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
 from worker.webhook.transport import GuardedTransport
@@ -24,8 +23,6 @@ log = logging.getLogger(__name__)
 LARGEST_ANSWER: Final = 1024 * 1024
 #: Requests of one batch in flight at once.
 AT_ONCE: Final = 4
-#: Seconds between two looks at responses that are there while others are missing.
-LOOK: Final = 0.1
 #: Seconds beyond a deadline after which a thread itself must be stuck (in the resolver), and a caller is let go.
 GRACE: Final = 5.0
 
@@ -46,30 +43,41 @@ class WebhookClient:
         recipients: Sequence[Recipient],
         *,
         now: Callable[[], float],
-        meanwhile: Callable[[Sequence[Response | None]], None] | None = None,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
     ) -> list[Response]:
         """One response for each recipient, in their order; blocks for at most the timeout for each wave of requests.
 
-        `now` gives UNIX seconds. `meanwhile` is called a few times a second for as long as responses are missing, with those
-        that are there. Raises `ValueError` where the provider's secrets or CA cannot be used.
+        `now` gives UNIX seconds. `following`: the place of a recipient -> that of the one which follows it in the same request
+        or a later one, and is `HELD_UP` where it was not accepted by then. `seen`, a None for each recipient, is filled as
+        responses come, for other threads to look at. Raises `ValueError` where the provider's secrets or CA cannot be used.
         """
-        seen: list[Response | None] = [None] * len(recipients)
+        responses: list[Response | None] = [None] * len(recipients) if seen is None else seen
         client = self._client(provider.ca)
+        before = {after: place for place, after in (following or {}).items()}
         starts = range(0, len(recipients), webhook.LARGEST_BATCH)
-        parts = [recipients[start : start + webhook.LARGEST_BATCH] for start in starts]
-        workers = ThreadPoolExecutor(min(AT_ONCE, max(1, len(parts))), thread_name_prefix="carillon-webhook")
-        waves = -(-len(parts) // AT_ONCE)
-        ends = time.monotonic() + waves * self._timeout + GRACE
+        at_once = min(1 if before else AT_ONCE, max(1, len(starts)))
+        workers = ThreadPoolExecutor(at_once, thread_name_prefix="carillon-webhook")
+
+        def post(start: int) -> None:
+            places = []
+            for place in range(start, min(start + webhook.LARGEST_BATCH, len(recipients))):
+                ahead = responses[before[place]] if place in before else None
+                if ahead is None or ahead is ACCEPTED:
+                    places.append(place)
+                else:
+                    responses[place] = HELD_UP
+            answers = self._post(client, provider, [recipients[place] for place in places], now) if places else ()
+            for place, response in zip(places, answers, strict=True):
+                responses[place] = response
+
         try:
-            pending = {workers.submit(self._post, client, provider, part, now): i for i, part in enumerate(parts)}
-            while pending and time.monotonic() < ends:
-                for future in wait(pending, LOOK, "FIRST_COMPLETED").done:
-                    _keep(seen, starts[pending.pop(future)], future)
-                if pending and meanwhile is not None:
-                    meanwhile(seen)
+            pending = [workers.submit(post, start) for start in starts]
+            for future in wait(pending, -(-len(starts) // at_once) * self._timeout + GRACE).done:
+                future.result()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
-        return [NoAnswer("unknown", "stuck") if one is None else one for one in seen]
+        return [one or NoAnswer("unknown", "stuck") for one in list(responses)]
 
     def close(self) -> None:
         with self._lock:
@@ -121,11 +129,6 @@ def _asked(
             if len(read) > LARGEST_ANSWER:
                 return response.status_code, None, response.headers.get("retry-after")
         return response.status_code, bytes(read), response.headers.get("retry-after")
-
-
-def _keep(seen: list[Response | None], start: int, future: "Future[list[Response]]") -> None:
-    responses = future.result()
-    seen[start : start + len(responses)] = responses
 
 
 _FAULTS: Final = (ForbiddenAddress, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)

@@ -150,6 +150,8 @@ class ClientCore(FrameHandlers):
                 batch, index = waiting.pop(stream_id)
                 batch.responses[index] = ACCEPTED
                 batch.left -= 1
+                if batch.following and (follower := batch.following.get(index)) is not None:
+                    batch.freed.append(follower)
                 if not batch.left:
                     settled.append(batch)
                 accepted += 1

@@ -35,11 +35,11 @@ while true do
   if not item then return {} end
   local id = item[1]
   local key = 'carillon:batch:' .. id
-  local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes')
+  local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes', 'accepted')
   if batch[1] then
     redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
     local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
     redis.call('HSET', key, 'badges', badges, 'leased', 1)
-    return {id, batch[1], badges, batch[5] or ''}
+    return {id, batch[1], badges, batch[5] or '', batch[6] or ''}
   end
 end
