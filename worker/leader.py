@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from psycopg.errors import UndefinedTable
+from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedColumn, UndefinedTable
 
 from worker.beside import Beside
 from worker.intake import Intake
+from worker.reports.faults import sentence
 from worker.runtime import Runtime
 from worker.stores import postgres, redis
 from worker.stores.lease import Lease, LeaseLost
@@ -42,13 +43,13 @@ class Leader(Beside):
                 # Who has led for a while meets a new fault, not the old one again.
                 before = 0.0 if time.monotonic() - began > _LONGEST_WAIT else wait
                 wait = min(_LONGEST_WAIT, before * 2 or 0.2)
-                log.warning("intake waits, an engine is away", extra={"fault": type(fault).__name__, "seconds": wait})
+                log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
             except LeaseLost as fault:
                 wait = _ATTEMPT
                 log.warning("another process leads the intake now", extra={"lost": str(fault)})
-            except UndefinedTable:
+            except (UndefinedTable, UndefinedColumn, InvalidSchemaName, InsufficientPrivilege) as fault:
                 wait = _LONGEST_WAIT
-                log.error("the database has no schema of ours: run `carillon migrate`")
+                log.error("intake waits: %s", sentence(fault))
             except Exception:  # whatever it is, the next attempt starts from what is committed
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")

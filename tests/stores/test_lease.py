@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from producers.events import STREAM
+from tests.pooler import pooler
 from worker.stores import cursors
 from worker.stores.lease import LEADER_KEY, Lease, LeaseLost, holder
 from worker.stores.postgres import Pool, Unavailable, open_pool
@@ -15,9 +16,18 @@ from worker.stores.redis import Redis, connect
 Owner = Callable[..., Lease]
 
 
+@pytest.fixture(params=["direct", "pooler"])
+def url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    if request.param == "direct":
+        yield postgres_url
+    else:
+        with pooler(postgres_url) as between:
+            yield between
+
+
 @pytest.fixture
-def pool(postgres_url: str) -> Iterator[Pool]:
-    with open_pool(postgres_url, size=4) as made:
+def pool(url: str) -> Iterator[Pool]:
+    with open_pool(url, size=4) as made:
         yield made
 
 
@@ -120,8 +130,8 @@ def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) ->
         assert cursors.read(db)[STREAM].id == "0-0"
 
 
-def test_a_transaction_leaves_nothing_in_its_session(owner: Owner, postgres_url: str, redis: Redis) -> None:
-    with open_pool(postgres_url, size=1) as pool:
+def test_a_transaction_leaves_nothing_in_its_session(url: str, redis: Redis) -> None:
+    with open_pool(url, size=1) as pool:
         lease = Lease(pool, redis, owner="a:1")
         with pool.connection() as db:
             before = db.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall()

@@ -17,6 +17,7 @@ from worker.core.model import Answer, NoAnswer, Notification, Provider
 from worker.reports.faults import sentence
 from worker.reports.notes import certificate_end, readable
 from worker.runtime import Runtime
+from worker.stores.postgres import missing_role_settings
 
 #: No device can have it: APNs and the simulator refuse it by its form.
 IMPOSSIBLE: Final = "carillon-doctor"
@@ -36,9 +37,18 @@ def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
         ends = {id: end for id, p in every.items() if (end := certificate_end(p)) is not None}
         findings = _checks.examine(plan, timeout, _checks.Known(opened, ends))
         providers = [p for p in every.values() if only in (None, p.app)]
+        findings += _pooler(runtime)
         findings += [f for f in _secrets(providers, opened) if f.part not in {one.part for one in findings}]
         findings += [_provider(runtime, p, timeout) for p in providers if opened[p.id]]
     return [finding for finding in findings if only is None or finding.app in (None, only)]
+
+
+def _pooler(runtime: Runtime) -> Iterator[Finding]:
+    with runtime.pool.connection() as db:
+        lines = missing_role_settings(db)
+    if lines:
+        text = "a pooler stands before Postgres, so the role needs the timeouts that our sessions have: "
+        yield Finding("postgres pooler", False, text + " ".join(lines))
 
 
 def _secrets(providers: list[Provider], opened: Mapping[int, bool]) -> Iterator[Finding]:

@@ -61,22 +61,24 @@ class Ledger:
         """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
 
         The journal forgets them only when they are committed: a crash in between writes the same parts again, which changes
-        nothing, and the lock outlasts both steps, so that nobody forgets what another one has read.
+        nothing. So does another process that reads them before they are forgotten.
         """
         with self._pool.connection() as db:
-            row = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-            if row is None or not row[0]:
-                return 0
-            try:
+            with db.transaction():
+                row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
+                if row is None or not row[0]:
+                    return 0
                 documents = journal.accounts(limit)
-                if documents:
-                    self._write(db, [_decode(document) for document in documents])
-                    journal.forget_accounts(documents)
-            finally:
-                db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+                entries = [_decode(document) for document in documents]
+                self._write(db, entries)
+            batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
+            self._use.note(db, {device for batch in batches for _, device in batch.accepted})
+        journal.forget_accounts(documents)
         return len(documents)
 
     def _write(self, db: Connection, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
         rows = [(e.app, e.event_id, e.part, bytes(e.account).decode()) for e in entries]
         db.execute(
             "INSERT INTO carillon.ledger (app, event_id, part, account)"
@@ -85,8 +87,6 @@ class Ledger:
             " ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )
-        batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
-        self._use.note(db, {device for batch in batches for _, device in batch.accepted})
 
     def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
         """The parts of a message's account by their names."""

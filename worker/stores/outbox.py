@@ -14,7 +14,7 @@ import psycopg
 
 from producers.events import MAX_DOCUMENT
 from producers.outbox import CHANNEL
-from worker.stores.postgres import CONNECT_ARGS, Connection
+from worker.stores.postgres import CONNECT_ARGS, Connection, is_direct
 
 #: There is no outbox, or not for this role.
 Missing = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege)
@@ -161,5 +161,8 @@ class Outbox:
             # Each statement has to see what was committed when it began: the rows are read after the lock was taken.
             db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._db = db
-            db.execute(f"LISTEN {CHANNEL}".encode())
+            if is_direct(
+                db
+            ):  # behind a pooler it would be another session that hears it: there the poll alone finds rows
+                db.execute(f"LISTEN {CHANNEL}".encode())
         return self._db

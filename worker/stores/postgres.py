@@ -1,12 +1,21 @@
-"""The pool of Postgres connections that a process shares. Owns no SQL of the road."""
+"""The pool of Postgres connections that a process shares. Owns no SQL of the pipeline.
 
+A pooler such as PgBouncer may stand between, also one that gives each transaction another server session. So nothing that matters
+is kept in a session: locks last for a transaction, nothing is listened for, and nothing is prepared behind a pooler.
+"""
+
+import logging
 import select
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg_pool import ConnectionPool
+
+log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -20,6 +29,10 @@ class Unavailable(psycopg.OperationalError):
 _AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "58030")
 
 
+#: What a statement that was prepared in another session fails with.
+_UNPREPARED: Final = ("26000", "42P05")
+
+
 def is_away(fault: psycopg.Error) -> bool:
     """Whether the fault is one of the engine, which may be better later."""
     if fault.sqlstate is None:  # libpq's own, or the pool's
@@ -29,16 +42,36 @@ def is_away(fault: psycopg.Error) -> bool:
 
 @contextmanager
 def unavailable_as_such() -> Iterator[None]:
-    """Raises `Unavailable` in place of psycopg's own exceptions that mean it; others pass."""
+    """Raises `Unavailable` in place of psycopg's own exceptions that mean it, with their SQLSTATE; others pass."""
     try:
         yield
     except Unavailable:
         raise
     except psycopg.Error as fault:
-        if is_away(fault):
-            raise Unavailable(str(fault)) from fault
-        raise
+        if fault.sqlstate in _UNPREPARED:
+            _preparing.end()
+        elif not is_away(fault):
+            raise
+        again = Unavailable(str(fault))
+        again.sqlstate = fault.sqlstate
+        raise again from fault
 
+
+class _Preparing:
+    """Whether this process's statements are prepared, where that makes sense."""
+
+    def __init__(self) -> None:
+        self.on = True
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        with self._lock:
+            if self.on:
+                log.info("statements are no longer prepared: a pooler gives each transaction another session")
+            self.on = False
+
+
+_preparing = _Preparing()
 
 #: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
@@ -49,21 +82,50 @@ CONNECT_ARGS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-#: The same the other way round: what a host that is gone held, locks above all, is free again within seconds.
-SESSION: Final = {
-    "tcp_keepalives_idle": 5,
-    "tcp_keepalives_interval": 2,
-    "tcp_keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "idle_in_transaction_session_timeout": 15_000,
+#: Settings of a session that is ours alone. What a host that is gone held, locks above all, is free again within seconds; a
+#: statement that hangs is ended, and one that waits for a lock well before a lease runs out.
+_SESSION: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "idle_in_transaction_session_timeout": "15000",
+    "statement_timeout": "20000",
+    "lock_timeout": "4000",
+    "random_page_cost": "1.1",
 }
-#: Of sessions of the pool: a statement that hangs is ended, and one that waits for a lock well before a lease runs out.
-_POOLED: Final = {"statement_timeout": 20_000, "lock_timeout": 4_000, "random_page_cost": 1.1}
+#: Those of them that the role of a session behind a pooler should have.
+_OF_ROLE: Final = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout", "random_page_cost")
 
 
-def options(settings: Mapping[str, float]) -> str:
-    """Settings of a session as libpq takes them."""
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+def is_direct(db: Connection) -> bool:
+    """Whether the server's process is the one that greeted us: a pooler greets its clients itself."""
+    row = db.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] == db.info.backend_pid
+
+
+def _set_up(db: Connection) -> None:
+    """Settings of the session, where it is ours: behind a pooler they would be somebody else's with the next transaction."""
+    if is_direct(db):
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+        db.execute(f"SELECT {settings}".encode())
+    else:
+        db.prepare_threshold = None
+
+
+def missing_role_settings(db: Connection) -> list[str]:
+    """`ALTER ROLE` lines for the timeouts that a session behind a pooler lacks; nothing where the connection is direct."""
+    if is_direct(db):
+        return []
+    rows = db.execute(
+        "SELECT name, current_user FROM pg_settings WHERE name = ANY(%s) AND setting = boot_val ORDER BY name",
+        (list(_OF_ROLE),),
+    )
+    line = sql.SQL("ALTER ROLE {} SET {} = {};")
+    return [
+        line.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(_SESSION[name])).as_string()
+        for name, role in rows
+    ]
 
 
 class Pool(ConnectionPool[Connection]):
@@ -82,6 +144,8 @@ class Pool(ConnectionPool[Connection]):
         while True:
             db = super().getconn(timeout)
             if not _ended(db):
+                if not _preparing.on:
+                    db.prepare_threshold = None
                 return db
             db.close()
             self.putconn(db)
@@ -106,7 +170,8 @@ def open_pool(url: str, *, size: int) -> Pool:
         timeout=5,
         # Attempts to reconnect come ever more rarely until this many seconds have passed; the next caller then begins anew.
         reconnect_timeout=2,
-        kwargs={**CONNECT_ARGS, "autocommit": True, "options": options(SESSION | _POOLED)},
+        kwargs={**CONNECT_ARGS, "autocommit": True},
+        configure=_set_up,
         open=True,
         connection_class=Connection,
     )

@@ -1,0 +1,64 @@
+"""Programs from outside Python that a test needs, and PgBouncer as the tests run it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import psycopg
+import pytest
+
+from worker.embedded.unprivileged import becoming, ordinary_user
+
+
+def needs(program: str) -> str:
+    """The path of the program. Without it the test is skipped, and fails where CI=true: `.ci/run` installs what is needed."""
+    found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{program} is not installed")
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+@contextmanager
+def pgbouncer(postgres_url: str, directory: Path) -> Iterator[str]:
+    """The URL of a PgBouncer in transaction mode, with its own defaults otherwise, before this Postgres."""
+    program, parts = needs("pgbouncer"), urlsplit(postgres_url)
+    host, database = dict(parse_qsl(parts.query))["host"], parts.path[1:]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = directory / "pgbouncer.ini"
+    users = directory / "pgbouncer.users"
+    users.write_text(f'"{parts.username}" ""\n')
+    configuration.write_text(
+        f"[databases]\n{database} = host={host} dbname={database} user={parts.username}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
+        f"auth_file = {users}\npool_mode = transaction\nserver_round_robin = 1\ndefault_pool_size = 6\n"
+    )
+    process = subprocess.Popen(
+        [program, "--quiet", str(configuration)],
+        stderr=subprocess.DEVNULL,
+        # It refuses root, as PostgreSQL does.
+        preexec_fn=becoming(ordinary_user(), configuration),  # noqa: PLW1509 - no thread of ours holds a lock at this time
+    )
+    url = f"postgresql://{parts.username}@127.0.0.1:{port}/{database}"
+    try:
+        ends = time.monotonic() + 20
+        while True:
+            try:
+                psycopg.connect(url, autocommit=True, prepare_threshold=None).close()
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < ends, "PgBouncer did not begin"
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
