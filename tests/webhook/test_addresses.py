@@ -37,6 +37,9 @@ FORBIDDEN = {
     "IPv4 compatible": "::127.0.0.1",
     "NAT64 of a private address": "64:ff9b::a00:1",
     "NAT64 of another network": "64:ff9b:1::1",
+    "Azure's host agent, at a public address": "168.63.129.16",
+    "the same, mapped": "::ffff:168.63.129.16",
+    "AWS's metadata in IPv6": "fd00:ec2::254",
     "no address": "localhost",
     "an address as a number": "2130706433",
     "nothing": "",
@@ -73,3 +76,12 @@ def test_what_is_public_is_permitted(address):
 )
 def test_an_allowed_network_is_permitted_and_nothing_beside_it(address, well):
     assert permitted(address, (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))) == well
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "::ffff:169.254.169.254"])
+def test_a_cloud_s_metadata_is_not_allowed_by_a_network_around_it(address):
+    assert not permitted(address, (ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+
+def test_a_cloud_s_metadata_is_allowed_by_its_own_address():
+    assert permitted("169.254.169.254", (ip_network("169.254.169.254/32"),))

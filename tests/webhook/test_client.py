@@ -204,3 +204,16 @@ def test_two_receivers_with_authorities_of_their_own(send, hook, receiver, tmp_p
         assert client.send(hook, [recipient()], now=time.time) == [ACCEPTED]
         assert client.send(second, [recipient()], now=time.time) == [ACCEPTED]
         client.close()
+
+
+def test_a_cookie_goes_to_nobody(hook, receiver):
+    """One client sends to the webhooks of many companies, some below one domain."""
+    receiver.says(headers={"Set-Cookie": f"evil={'x' * 3000}; Domain=example.com; Path=/; Secure"})
+    client = WebhookClient(LOOPBACK, timeout=5.0, resolve=lambda *_: ["127.0.0.1"])
+    try:
+        for host in ("a.hooks.example.com", "hooks.example.com", "hooks.example.com", "localhost", "localhost"):
+            client.send(at(hook, receiver, host), [recipient()], now=time.time)
+    finally:
+        client.close()
+    assert len(receiver.got) == 4  # the first name is not in the certificate
+    assert not [got for got in receiver.got if "cookie" in got.headers]

@@ -56,6 +56,25 @@ def test_a_list_of_providers_names_its_host_and_no_more(desk):
     assert "hunter2" not in str(row)
 
 
+def test_what_an_address_holds_beyond_its_host_is_stored_encrypted_and_not_shown(desk, registry):  # noqa: F811
+    shown = desk.ok("push", "webhook", "--url", URL + "/T0/hunter2?key=hunter3", "--secret", SECRET)
+    assert stored(registry).url == URL + "/T0/hunter2?key=hunter3"
+    assert not [row for row in rows(desk, "providers") if "hunter" in repr(row)]
+    preview = desk.json("template", "preview")
+    assert preview["headers"][":url"].endswith("?…")
+    assert "hunter3" not in shown + str(preview)
+
+
+def test_an_address_that_a_release_before_stored_in_clear_is_used_and_encrypted_by_a_rotation(desk, registry):  # noqa: F811
+    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    with registry._pool.connection() as db:
+        db.execute("UPDATE carillon.providers SET url = %s, password = NULL", (URL + "?key=hunter2",))
+    assert stored(registry).url == URL + "?key=hunter2"
+    desk.ok("secrets", "rotate")
+    assert stored(registry).url == URL + "?key=hunter2"
+    assert not [row for row in rows(desk, "providers") if "hunter2" in repr(row)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -63,6 +82,8 @@ def test_a_list_of_providers_names_its_host_and_no_more(desk):
         pytest.param(["--url", "ftp://example.com"], "only https", id="another scheme"),
         pytest.param(["--url", "https://u:p@127.0.0.1/"], "without a user", id="a password in it"),
         pytest.param(["--url", "https://127.0.0.1:99999/"], "not a URL", id="no port"),
+        pytest.param(["--url", "https://127.0.0.1:0/"], "port 0", id="port 0"),
+        pytest.param(["--url", "https://168.63.129.16/"], "not public", id="Azure's host agent"),
         pytest.param(["--url", "https://10.0.0.1/push"], "CARILLON_WEBHOOK_ALLOW", id="a private address"),
         pytest.param(["--url", "https://169.254.169.254/latest"], "not public", id="a cloud's metadata"),
         pytest.param(["--url", "https://nowhere.invalid/push"], "does not resolve", id="no such host"),

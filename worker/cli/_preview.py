@@ -13,6 +13,7 @@ from producers.events import MessageNew
 from worker.apns.route import host_for
 from worker.cli._desk import Row, app_named, provider_named, refuse
 from worker.cli._samples import sample
+from worker.cli._webhook import shown_url
 from worker.core import notification, webhook
 from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
@@ -159,7 +160,7 @@ def _request(
         name: "(made with the secret)" if "Signature" in name or "Authorization" in name else value
         for name, value in signed.items()
     }
-    return {"headers": {":method": "POST", ":url": provider.url} | shown, "body": content.decode()}
+    return {"headers": {":method": "POST", ":url": shown_url(provider.url)} | shown, "body": content.decode()}
 
 
 def told(shown: Row) -> str:

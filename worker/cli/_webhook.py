@@ -77,11 +77,13 @@ def check_url(url: str, allowed: tuple[Network, ...]) -> None:
 
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 443
+        host, port = parts.hostname, 443 if parts.port is None else parts.port
     except ValueError:
         raise WebhookFault("url: not a URL, such as https://api.example.com/push") from None
     if parts.scheme != "https" or not host:
         raise WebhookFault("url: only https, such as https://api.example.com/push")
+    if port == 0:
+        raise WebhookFault("url: nothing listens on port 0")
     if "@" in parts.netloc or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise WebhookFault("url: without a user, a password, a fragment or characters beyond ASCII")
     try:
@@ -95,14 +97,19 @@ def check_url(url: str, allowed: tuple[Network, ...]) -> None:
         )
 
 
+def shown_url(url: str) -> str:
+    """The address without its query, which may hold a token."""
+    address, query, _ = url.partition("?")
+    return f"{address}?…" if query else address
+
+
 def described(provider: Provider) -> dict[str, object]:
     """A webhook without its secrets."""
-    parts = urlsplit(provider.url)
     return {
         "app": provider.app,
         "name": provider.name,
         "kind": "webhook",
-        "url": f"{parts.scheme}://{parts.netloc}{parts.path}",
+        "url": shown_url(provider.url),
         "signing": provider.signing,
         "secrets": len(provider.secrets),
     }

@@ -28,16 +28,32 @@ _NOT_HOSTS: Final = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002:
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
+#: Where clouds give a machine its credentials: AWS, Google and most others; ECS and EKS; Alibaba; Oracle; Azure's host agent,
+#: which is at a public address; and those of AWS and Google in IPv6.
+_METADATA: Final = tuple(
+    map(
+        ip_address,
+        (
+            *("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+            *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        ),
+    )
+)
+
+
 def permitted(address: str, allowed: Sequence[Network] = ()) -> bool:
     """Whether a webhook may be connected to there. What is no address is not permitted.
 
-    An IPv4 address inside an IPv6 one counts as what it is.
+    An IPv4 address inside an IPv6 one counts as what it is. A cloud's metadata is allowed by its own address only, not by a
+    network around it.
     """
     try:
         found = ip_address(address)
     except ValueError:
         return False
     inner = _inner(found)
+    if inner in _METADATA:
+        return any(network.num_addresses == 1 and inner in network for network in allowed)
     return any(one in network for one in (found, inner) for network in allowed) or _public(inner)
 
 

@@ -93,10 +93,11 @@ class Registry:
 
     def save_provider(self, provider: Provider) -> Provider:
         """Creates or replaces the app's provider of that name; its `id` is given here."""
-        password = provider.certificate_password
+        password = provider.url if provider.kind == "webhook" else provider.certificate_password
         row = {
             **{name: getattr(provider, name) for name in ("app", "name", "environment", "topic", "team_id", "key_id")},
-            **{name: getattr(provider, name) for name in ("host", "port", "ca", "url", "signing")},
+            **{name: getattr(provider, name) for name in ("host", "port", "ca", "signing")},
+            "url": _origin(provider.url),
             "kind": _kind(provider),
             "credential": self._vault.seal(_credential(provider)),
             "password": None if password is None else self._vault.seal(password.encode()),
@@ -153,10 +154,12 @@ class Registry:
         """
         with self._pool.connection() as db, db.transaction():
             rows = db.execute(
-                "SELECT id, app, name, credential, password FROM carillon.providers"
+                "SELECT id, app, name, credential, password, kind, url FROM carillon.providers"
                 " WHERE removed_at IS NULL ORDER BY id FOR UPDATE"
             ).fetchall()
-            for id, app, name, credential, password in rows:
+            for id, app, name, credential, password, kind, url in rows:
+                if kind == "webhook" and password is None:
+                    password = self._vault.seal(url.encode())  # noqa: PLW2901 - it was stored in clear
                 try:
                     fresh = [
                         None if sealed is None else self._vault.seal(self._vault.open(bytes(sealed)))
@@ -164,7 +167,10 @@ class Registry:
                     ]
                 except CredentialError as fault:
                     raise CredentialError(f"provider {name!r} of app {app!r}: {fault}; {_ADVICE}") from None
-                db.execute("UPDATE carillon.providers SET credential = %s, password = %s WHERE id = %s", (*fresh, id))
+                db.execute(
+                    "UPDATE carillon.providers SET credential = %s, password = %s, url = %s WHERE id = %s",
+                    (*fresh, _origin(url), id),
+                )
         return len(rows)
 
     def unreadable(self) -> list[tuple[str, str]]:
@@ -191,7 +197,8 @@ class Registry:
                 log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
             return Provider(**read)
         if stored_as == "webhook":
-            return Provider(**read, secrets=tuple(secret.decode().split()))
+            # One that was stored by a release before has its whole address in the column.
+            return Provider(**read | {"url": password or read["url"]}, secrets=tuple(secret.decode().split()))
         if stored_as == "certificate":
             return Provider(**read, certificate=secret, certificate_password=password)
         return Provider(**read, key=secret.decode())
@@ -225,6 +232,11 @@ def _kind(provider: Provider) -> str:
     if provider.kind == "webhook":
         return "webhook"
     return "key" if provider.certificate is None else "certificate"
+
+
+def _origin(url: str) -> str:
+    """Scheme and host of a webhook, which is all that stands in clear: the rest may hold a token, and is stored encrypted."""
+    return "/".join(url.partition("?")[0].split("/")[:3])
 
 
 def _credential(provider: Provider) -> bytes:

@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpcore
@@ -90,7 +91,12 @@ class WebhookClient:
             if ca not in self._clients:
                 transport = GuardedTransport(ssl.create_default_context(cadata=ca), self._network)
                 self._clients[ca] = httpx.Client(
-                    transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout
+                    transport=transport,
+                    # One client is for the webhooks of many companies: it keeps nothing of what a server says.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=self._timeout,
                 )
             return self._clients[ca]
 
