@@ -22,6 +22,7 @@ from producers.errors import EventError
 from worker.apps import Apps
 from worker.core import entry as names
 from worker.core.admission import Refused, check_time, token_forms, unknown_app
+from worker.core.envelope import identify
 from worker.core.ownership import Superseded
 from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
 from worker.stores import cursors, writes
@@ -30,6 +31,7 @@ from worker.stores.clocks import Clocks
 from worker.stores.journal import Cleared, Journal, Push, Recorded
 from worker.stores.lease import Lease
 from worker.stores.ledger import DeadLetter, add_dead_letters
+from worker.stores.letter_log import log_letters
 from worker.stores.postgres import Connection
 from worker.stores.redis import Redis
 from worker.stores.replies import Replies
@@ -129,11 +131,11 @@ class Intake:
                 self._take_or_isolate(lease, entries[half - 1][0], entries[half:])
                 return
             [(entry, document)] = entries
-            log.error("event set aside", extra={"entry": entry, "fault": type(fault).__name__})
-            letter = DeadLetter(entry, None, None, f"cannot be stored: {type(fault).__name__}", document)
+            letter = DeadLetter(entry, *identify(document), f"cannot be stored: {type(fault).__name__}", document)
             with lease.transaction() as db:
                 cursors.move(db, events.STREAM, cursor, [entry])
                 add_dead_letters(db, [letter])
+            log_letters([letter])
             self._answer(self._sort(entries, [0]), {entry: letter.error}, {})
             self._journal.drop([entry])
 
@@ -166,6 +168,7 @@ class Intake:
         writes.write_channels(db, stretch.channels)
         writes.write_mutes(db, stretch.mutes)
         recorded = writes.write_messages(db, stretch.messages)
+        writes.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
         stretch.refused += apply(db, stretch.devices, self._apps)
         errors = {letter.entry: letter.error for letter in stretch.refused}
         newer = superseded(db, stretch.asking(errors))
@@ -178,8 +181,7 @@ class Intake:
         told = self._journal.clear_badges(applied.cleared)
         self._answer(stretch, applied.errors, applied.newer)
         self._hand_on(stretch, [entry for entry, _ in entries], applied.recorded, told)
-        if stretch.refused:
-            log.warning("events set aside", extra={"count": len(stretch.refused)})
+        log_letters(stretch.refused)
 
     def _answer(self, stretch: _Stretch, errors: Mapping[str, str], newer: Mapping[str, Superseded]) -> None:
         """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
@@ -227,7 +229,7 @@ class Intake:
                     check_time(event.at, self._clocks.now())
                 self._add(stretch, entry, place, event, document)
             except (EventError, Refused) as fault:
-                app, id = (event.app, event.id) if event else (None, None)
+                app, id = (event.app, event.id) if event else identify(document)
                 stretch.refused.append(DeadLetter(entry, app, id, str(fault), document))
         return stretch
 

@@ -32,7 +32,7 @@ from worker.stores.postgres import CONNECT_ARGS
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
 #: Conditions that keep a lane's threads busy though its worker lives.
-_SLOW: Final = ("provider_unreachable", "provider_silent")
+_SLOW: Final = ("provider_unreachable", "provider_silent", "provider_unavailable")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Plan:
     alarms: bool = False
     #: Whether workers should be running.
     workers: bool = True
+    #: Tell of the engines' settings and clocks also where they are well.
+    thorough: bool = False
     #: Flower's address, or empty.
     flower: str = ""
 
@@ -179,7 +181,8 @@ def _conditions(client: Any, db: Any, plan: Plan, known: Known) -> tuple[list[Co
         found = watch.with_since(found, watch.known(client)) if client is not None else found
     findings = [Finding(one.about, False, one.text, one.severity, *_place(one)) for one in found]
     findings += [Finding(part, False, f"could not be looked at: {why}", "warning") for part, why in reading.unknown]
-    findings += list(_well(reading, {one.name for one in found}))
+    names = {one.name for one in found}
+    findings += [*_well(reading, names), *(_settings(reading, names) if plan.thorough else ())]
     return found, findings
 
 
@@ -190,14 +193,17 @@ def _place(one: Condition) -> tuple[str, str | None, str | None, float | None]:
 def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
     """What was looked at and is well: silence would not say so."""
     snapshot = reading.snapshot
-    if snapshot.providers and not any(name.startswith("provider_") for name in found):
+    if snapshot.providers is not None and not any(name.startswith("provider_") for name in found):
         yield Finding("providers", True, f"none of {len(snapshot.providers)} is stopped")
     if snapshot.letters is not None and "dead_letters" not in found:
         yield Finding("dead letters", True, f"{snapshot.letters.total:,} set aside, 0 of them in the last hour")
     if snapshot.leader is not None and not found & {"no_leader", "intake_not_moving"}:
         waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
         yield Finding("intake", True, f"{snapshot.leader.owner} leads, the oldest entry waits for {waits:.1f} s")
-    if (memory := snapshot.redis) is not None:
+
+
+def _settings(reading: Reading, found: set[str]) -> Iterator[Finding]:
+    if (memory := reading.snapshot.redis) is not None:
         if "redis_persistence" not in found:
             yield Finding("redis persistence", True, "appendonly is on")
         if "redis_eviction" not in found:
@@ -205,7 +211,7 @@ def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
             yield Finding("redis eviction", True, f"{memory.policy}{limit}")
         if memory.maximum and "redis_filling" not in found:
             yield Finding("redis memory", True, f"{memory.used * 100 // memory.maximum} % of maxmemory is used")
-    for engine in snapshot.skews:
+    for engine in reading.snapshot.skews:
         if f"clock_of_{engine}" not in found:
             yield Finding(f"clock of {engine}", True, "agrees with this machine's")
 

@@ -26,7 +26,8 @@ def load(name: str) -> Any:
     found = getattr(module, attribute)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        single.command(name, epilog=getattr(module, "EPILOG", None))(found)
+        context = getattr(module, "CONTEXT", None)
+        single.command(name, epilog=getattr(module, "EPILOG", None), context_settings=context)(found)
         found = single
     command = typer.main.get_command(found)
     command.name = name

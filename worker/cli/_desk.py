@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,9 @@ from typing import Any, NoReturn
 
 import typer
 
+from worker.cli._terminal import json_text, shown
 from worker.core.model import AppSettings, Provider
+from worker.reports.faults import sentence
 from worker.runtime import Runtime
 
 Row = dict[str, Any]
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 
 def refuse(fault: object) -> NoReturn:
     """Ends the command: the input is wrong, nothing was changed."""
-    typer.echo(f"carillon: {fault}", err=True)
+    typer.echo(shown(f"carillon: {fault}", lines=True), err=True)
     raise typer.Exit(2)
 
 
@@ -33,18 +34,18 @@ def desk() -> Iterator[Runtime]:
     from worker.embedded import engines
     from worker.stores.postgres import CONNECT_ARGS
 
+    missing = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
+    told = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)
     settings = get_settings()
     with engines(settings) as urls:
         runtime = Runtime(settings, urls)
         try:
             psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
             yield runtime
-        except psycopg.OperationalError as fault:
-            sys.exit(f"carillon: Postgres does not answer, check CARILLON_POSTGRES_URL: {_first_line(fault)}")
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            sys.exit("carillon: the database's schema is not up to date: run carillon migrate")
+        except told as fault:
+            sys.exit(f"carillon: Postgres: {sentence(fault)}")
         except redis.RedisError as fault:
-            sys.exit(f"carillon: Redis does not answer, check CARILLON_REDIS_URL: {type(fault).__name__}")
+            sys.exit(f"carillon: Redis: {sentence(fault)}")
         finally:
             runtime.close()
 
@@ -86,31 +87,31 @@ def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
 
 def say(value: Any, text: str, *, as_json: bool) -> None:
     """The outcome: one JSON object or array, or the sentence."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str) if as_json else text)
+    typer.echo(json_text(value) if as_json else shown(text, lines=True))
 
 
 def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
     """Rows of the same keys as a table for a person, or as a JSON array."""
     if as_json:
-        typer.echo(json.dumps(list(rows), ensure_ascii=False, default=str))
+        typer.echo(json_text(list(rows)))
         return
     if not rows:
-        typer.echo(empty)
+        typer.echo(shown(empty))
         return
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(box=SIMPLE, pad_edge=False)
+    grid = Table(box=SIMPLE, pad_edge=False)
     for key in rows[0]:
-        shown.add_column(key.replace("_", " "), overflow="fold")
+        grid.add_column(key.replace("_", " "), overflow="fold")
     for row in rows:
-        shown.add_row(*(_cell(value) for value in row.values()))
+        grid.add_row(*(_cell(value) for value in row.values()))
     # Where nobody looks at a terminal, lines must not be cut to one.
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=200)
-    console.print(shown)
+    console.print(grid)
 
 
 def _cell(value: Any) -> str:
@@ -118,8 +119,4 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
-
-
-def _first_line(fault: Exception) -> str:
-    return str(fault).strip().partition("\n")[0]
+    return shown(str(value))

@@ -26,7 +26,7 @@ IMPOSSIBLE: Final = "carillon-doctor"
 def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
     """Findings, the most basic first; what rests on a part that is away is not looked at."""
     lanes = ["urgent", "bulk"] if workers else []
-    plan = _checks.Plan(lanes=lanes, beat=workers, engines=True, alarms=True, workers=workers)
+    plan = _checks.Plan(lanes=lanes, beat=workers, engines=True, alarms=True, workers=workers, thorough=True)
     basic = _checks.examine(_checks.Plan(lanes=[], engines=True), timeout)
     if not all(finding.well for finding in basic):
         return _checks.examine(plan, timeout)  # what of it can be asked

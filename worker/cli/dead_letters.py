@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.events import FIELD, STREAM
+from worker.cli._terminal import json_text, shown
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -38,7 +39,7 @@ def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = 
     with _ledger() as ledger:
         letters = ledger.dead_letters(limit)
     for letter in letters:
-        typer.echo(json.dumps(_summary(letter)) if as_json else _line(letter))
+        typer.echo(json_text(_summary(letter)) if as_json else shown(_line(letter)))
     if not letters and not as_json:
         typer.echo("nothing was set aside")
 
@@ -52,11 +53,11 @@ def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[b
         sys.exit(f"carillon: there is no dead letter {id}")
     document = letter.letter.document.decode(errors="replace")
     if as_json:
-        typer.echo(json.dumps(_summary(letter) | {"document": document}))
+        typer.echo(json_text(_summary(letter) | {"document": document}))
         return
     for name, value in _summary(letter).items():
-        typer.echo(f"{name:<9} {'-' if value is None else value}")
-    typer.echo(f"\n{_indented(document)}")
+        typer.echo(shown(f"{name:<9} {'-' if value is None else value}"))
+    typer.echo(f"\n{shown(_indented(document), lines=True)}")
 
 
 @dead_letters.command("retry", epilog="Example: carillon dead-letters retry 12")

@@ -1,114 +1,112 @@
 """`carillon why`."""
 
 import json
-import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
-    from worker.cli._story import Story
+    from worker.reports.delivery_report import Facts, Report
 
 EPILOG = "Example: carillon why evt-1 --app demo --user han"
+#: An id may begin with a dash.
+CONTEXT: Final = {"ignore_unknown_options": True}
 #: Names shown of a longer list.
 _SHOWN: Final = 12
 
 
 def why(
     event: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, as it was published.")],
-    app: Annotated[str, typer.Option(help="The app.")],
+    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
     user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, complete.")] = False,
 ) -> None:
-    """Say what became of a message: who rang, on which devices, and why nobody else did. Exit code 1: nothing is known."""
-    from config.settings import get_settings
-    from worker.cli._story import Story, read
-    from worker.embedded import engines
-    from worker.runtime import Runtime
+    """Say what became of a message: who rang, on which devices, when, and why nobody else did. Exit code 1: nothing is known.
 
-    settings = get_settings()
-    with engines(settings) as urls:
-        runtime = Runtime(settings, urls)
-        try:
-            while runtime.ledger.flush(runtime.journal):
-                pass
-            parts = runtime.ledger.of_event(app, event)
-            letters = [] if parts else runtime.ledger.dead_letters(1000)
-        finally:
-            runtime.close()
-    story = read(parts) if parts else Story()
+    Times are those of the stream and of the ledger, which is written up to a second later.
+    """
+    from worker.cli._desk import app_named, desk
+    from worker.cli._terminal import shown
+    from worker.reports.delivery_report import as_json as report_json
+    from worker.reports.delivery_report import unknown
+    from worker.reports.looking_up import look_up
+
+    with desk() as runtime:
+        name = app_named(runtime, None).name if app is None else app
+        facts, report = look_up(runtime.redis, runtime.pool, runtime.journal, runtime.ledger, name, event)
     if as_json:
-        typer.echo(json.dumps({"app": app, "event": event, "known": bool(parts)} | story.as_json()))
-        raise typer.Exit(0 if parts else 1)
-    if not parts:
-        errors = [
-            stored.letter.error for stored in letters if (stored.letter.app, stored.letter.event_id) == (app, event)
-        ]
-        sys.exit(f"carillon: {_unknown(app, event, errors)}")
-    for line in _lines(story, user):
-        typer.echo(line)
+        typer.echo(json.dumps({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
+        raise typer.Exit(0 if facts.known else 1)
+    if not facts.known:
+        typer.echo(shown(f"carillon: {unknown(name, event, facts.untaken)}", lines=True), err=True)
+        raise typer.Exit(1)
+    for line in _lines(facts, report, user):
+        typer.echo(shown(line))
 
 
-def _unknown(app: str, event: str, errors: list[str]) -> str:
-    if errors:
-        return f"event {event!r} of app {app!r} was set aside: {errors[0]}\nSee: carillon dead-letters"
-    return (
-        f"nothing is known of event {event!r} of app {app!r}: it was never published under this id, has not been taken yet,"
-        " or is older than CARILLON_MESSAGE_RETENTION_DAYS"
-    )
+def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
+    from worker.reports.delivery_report import heads
 
-
-def _lines(story: "Story", user: str | None) -> list[str]:
+    yield from heads(facts)
+    if not facts.parts:
+        return
     if user is None:
-        return [*_head(story), *_rings(story, _SHOWN), *_silent(story)]
-    mine = story.only(user)
-    if mine.rings:
-        return _rings(mine, _SHOWN)
-    if mine.skipped:
-        return [f"{user} did not ring: {_words(mine.skipped[user])}"]
-    if story.whole is not None:
-        return _head(story)
-    if story.counted:
-        counted = "; ".join(f"{n:,} {_words(reason)}" for reason, n in story.counted.items())
-        return [f"{user} is not named: not a member then, or one of those who were only counted ({counted})"]
-    return [f"{user} was not considered: not a member of the channel when the message was expanded"]
+        yield from (*_head(report), *_pushed(facts, report, _SHOWN), *_silent(report))
+        return
+    mine = report.only(user)
+    if mine.pushed:
+        yield from _pushed(facts, mine, _SHOWN)
+    elif mine.skipped:
+        yield f"{user} did not ring: {_words(mine.skipped[user])}"
+    elif report.whole is not None:
+        yield from _head(report)
+    elif report.counted:
+        counted = "; ".join(f"{n:,} {_words(reason)}" for reason, n in report.counted.items())
+        yield f"{user} is not named: not a member then, or one of those who were only counted ({counted})"
+    else:
+        yield f"{user} was not considered: not a member of the channel when the message was expanded"
 
 
-def _head(story: "Story") -> list[str]:
-    from worker.cli._reasons import MESSAGES
+def _head(report: "Report") -> list[str]:
+    from worker.reports.reasons import MESSAGES
 
-    if story.whole is not None:
-        return [f"nobody rang: {MESSAGES.get(story.whole, story.whole)} ({story.whole})"]
-    silent = story.considered - len(story.rings)
-    return [f"{story.considered:,} members were considered: {len(story.rings):,} ring, {silent:,} do not"]
+    if report.whole is not None:
+        return [f"nobody rang: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
+    silent = report.considered - len(report.pushed)
+    return [f"{report.considered:,} members were considered: {len(report.pushed):,} ring, {silent:,} do not"]
 
 
-def _rings(story: "Story", limit: int) -> list[str]:
-    from worker.cli._story import told
+def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
+    from worker.reports.delivery_report import told
 
     lines = []
-    for user, devices in list(story.rings.items())[:limit]:
+    for user, devices in list(report.pushed.items())[:limit]:
         lines.append(f"  {user} rings")
-        lines += [f"    device {id}: {told(outcomes)}" for id, outcomes in sorted(devices.items())]
-        if not devices:
+        tries = devices or {id: [] for id in facts.devices.get(user, ())}
+        lines += [
+            f"    device {id}: {told(of, facts.ways.get(id), facts.following.get(id))}"
+            for id, of in sorted(tries.items())
+        ]
+        if not tries:
             lines.append("    on its way")
-    if len(story.rings) > limit:
-        lines.append(f"  … and {len(story.rings) - limit:,} more ring; --user names one, --json names all")
+    if len(report.pushed) > limit:
+        lines.append(f"  … and {len(report.pushed) - limit:,} more ring; --user names one, --json names all")
     return lines
 
 
-def _silent(story: "Story") -> list[str]:
+def _silent(report: "Report") -> list[str]:
     lines = []
-    for reason, users in story.by_reason().items():
+    for reason, users in report.by_reason().items():
         more = f" … and {len(users) - _SHOWN:,} more" if len(users) > _SHOWN else ""
         lines.append(f"  {len(users):,} do not, {_words(reason)}:")
         lines.append(f"    {', '.join(users[:_SHOWN])}{more}")
-    for reason, n in story.counted.items():
+    for reason, n in report.counted.items():
         lines.append(f"  {n:,} further members do not, counted without a look at each: {_words(reason)}")
     return lines
 
 
 def _words(reason: str) -> str:
-    from worker.cli._reasons import MEMBERS
+    from worker.reports.reasons import MEMBERS
 
     return f"{MEMBERS.get(reason, reason)} ({reason})"

@@ -8,10 +8,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli._reasons import MEMBERS, MESSAGES
 from worker.demo.account import Account
 from worker.demo.figures import Figures, Latency
 from worker.demo.show import Outcome
+from worker.reports.reasons import MEMBERS, MESSAGES
 
 #: Columns of the account, on whatever wider screen.
 _WIDTH = 96

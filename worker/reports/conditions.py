@@ -130,7 +130,7 @@ class Snapshot:
 
     now: float
     apps: Sequence[AppFacts] = ()
-    providers: Sequence[ProviderFacts] = ()
+    providers: Sequence[ProviderFacts] | None = None
     streams: Sequence[StreamFacts] = ()
     redis: RedisFacts | None = None
     #: Postgres takes no writes.
@@ -149,7 +149,7 @@ def find(snapshot: Snapshot) -> list[Condition]:
     found = [
         *_engines(snapshot),
         *_intake(snapshot),
-        *(one for provider in snapshot.providers for one in _provider(provider, snapshot.now)),
+        *(one for provider in snapshot.providers or () for one in _provider(provider, snapshot.now)),
         *_apps(snapshot),
         *_letters(snapshot.letters),
     ]
@@ -252,6 +252,7 @@ _STOPS: Final = {
     "silent": ("provider_silent", "it does not answer"),
     "timeout": ("provider_silent", "it does not answer in time"),
     "slow": ("provider_silent", "it answers too slowly"),
+    "unavailable": ("provider_unavailable", "it answers mostly 5xx or 429"),
     "unusable_credential": ("credential_unusable", "its key or certificate cannot be used"),
     "certificate_ended": ("credential_ended", "its certificate has ended"),
     "clock": ("provider_stopped", "its host calls fresh provider tokens expired"),
@@ -272,7 +273,7 @@ def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
 
 
 def _remedy(one: ProviderFacts, name: str) -> str:
-    if name in ("provider_unreachable", "provider_silent"):
+    if name in ("provider_unreachable", "provider_silent", "provider_unavailable"):
         return "look at its host and at the network; it flows by itself once it answers"
     if one.kind == "webhook":
         return "mend what is behind its URL; it flows by itself once it answers as it should"
@@ -282,6 +283,8 @@ def _remedy(one: ProviderFacts, name: str) -> str:
 
 
 def _apps(snapshot: Snapshot) -> Iterator[Condition]:
+    if snapshot.providers is None:
+        return
     with_provider = {one.app for one in snapshot.providers}
     for app in snapshot.apps:
         if app.name not in with_provider:

@@ -86,10 +86,8 @@ def read(
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
         skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: _postgres_clock(db)))
     if redis is not None and db is not None:
-        providers = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}))
-        if providers is not None:
-            facts["providers"] = providers
-            facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
+        facts["providers"] = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}))
+        facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
         facts["streams"] = (parts.read("intake", lambda: _streams(redis, db)) or ()) if workers else ()
     known = {engine: skew for engine, skew in skews.items() if skew is not None}
     return Reading(Snapshot(now, skews=known, **facts), parts.unknown)

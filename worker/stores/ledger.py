@@ -7,6 +7,7 @@ import msgspec
 
 from worker.stores.device_upkeep import Use
 from worker.stores.journal import Journal
+from worker.stores.letter_log import log_letters
 from worker.stores.postgres import Connection, Pool
 from worker.stores.retention import forget_older
 
@@ -120,6 +121,7 @@ class Ledger:
         """Keeps what cannot be processed, with its error, for a person to look at."""
         with self._pool.connection() as db:
             add_dead_letters(db, [letter])
+        log_letters([letter])
 
     def drop_letter(self, id: int) -> bool:
         """Forgets what was set aside; False where there is no such letter."""

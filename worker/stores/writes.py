@@ -5,6 +5,7 @@ the writes' own times (the later one wins, of equals the one published later), a
 inside the caller's transaction. Times are milliseconds since the epoch.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -168,6 +169,18 @@ def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
             else [user for user in dict.fromkeys(row.mentioned) if (row.app, row.channel, user) in members]
         )
     return named
+
+
+def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
+    """Counts that these messages were published once more under an id that was there already."""
+    times = Counter((row.app, row.event_id) for row in rows)
+    _bulk(
+        db,
+        "UPDATE carillon.messages m SET repeats = m.repeats + w.n, repeated_at = now()"
+        " FROM unnest(%b::text[], %b::text[], %b::int[]) AS w (app, event_id, n)"
+        " WHERE m.app = w.app AND m.event_id = w.event_id",
+        [(*key, n) for key, n in sorted(times.items())],
+    )
 
 
 def _recorded(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:

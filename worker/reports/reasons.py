@@ -12,6 +12,7 @@ MEMBERS: Final[Mapping[str, str]] = {
     "muted_sender": "muted the sender",
     "online": "online at that moment",
     "no_device": "without a device",
+    "no_provider": "with devices only of providers that were removed",
     "over_member_cap": "beyond those that one message may ring",
 }
 #: Why nobody rang.

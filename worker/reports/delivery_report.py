@@ -1,0 +1,252 @@
+"""What became of one message, told from what the stores know of it. Pure; `worker/reports/looking_up.py` reads it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from worker.core.breaker import Stopped
+
+#: Outcomes after which nothing more is tried.
+FINAL: Final = ("accepted", "retired", "dropped")
+
+
+class Part(NamedTuple):
+    """A part of a message's account, `page:<n>` or `batch:<id>`, and when the ledger took it down (UNIX seconds)."""
+
+    name: str
+    at: float
+    account: Mapping[str, Any]
+
+
+class Tried(NamedTuple):
+    """One outcome of a device, and when the ledger took it down."""
+
+    outcome: str
+    at: float
+
+
+class Recorded(NamedTuple):
+    """A message that was recorded. Times in UNIX seconds."""
+
+    entry: str
+    at: float
+    #: How often it was published once more under its id, and when last.
+    repeats: int = 0
+    repeated_at: float | None = None
+
+
+class Letter(NamedTuple):
+    """A dead letter about the event."""
+
+    id: int
+    at: float
+    error: str
+
+
+class Way(NamedTuple):
+    """A provider, as the way of a device."""
+
+    name: str
+    kind: str
+    stopped: Stopped | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that is known of one event. Times in UNIX seconds."""
+
+    parts: Sequence[Part] = ()
+    recorded: Recorded | None = None
+    letters: Sequence[Letter] = ()
+    #: When a push that was scheduled begins; None: it does not wait for a time.
+    scheduled: float | None = None
+    #: Whether something of it is still to be done.
+    open: bool = False
+    #: device id -> its provider
+    ways: Mapping[int, Way] = field(default_factory=dict)
+    #: user -> their devices, for users of whom no outcome is known yet
+    devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    #: device id -> when it is tried next
+    following: Mapping[int, float] = field(default_factory=dict)
+    #: Seconds for which the oldest entry waits that the intake has not taken; None: none waits.
+    untaken: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the event was taken, be it refused."""
+        return bool(self.parts or self.recorded or self.letters)
+
+
+@dataclass(frozen=True)
+class Report:
+    """`pushed` has every try of each device of each user who is to get it, the final one last."""
+
+    considered: int = 0
+    #: Why nobody got it.
+    whole: str | None = None
+    pushed: dict[str, dict[int, list[Tried]]] = field(default_factory=dict)
+    #: user -> reason
+    skipped: dict[str, str] = field(default_factory=dict)
+    #: reason -> members who were counted without a look at each.
+    counted: Counter[str] = field(default_factory=Counter)
+
+    def only(self, user: str) -> "Report":
+        """The same with nobody but this user."""
+        return Report(
+            self.considered,
+            self.whole,
+            {user: self.pushed[user]} if user in self.pushed else {},
+            {user: self.skipped[user]} if user in self.skipped else {},
+            self.counted,
+        )
+
+    def by_reason(self) -> dict[str, list[str]]:
+        """Who is skipped, by reason; the reason with most users first."""
+        found: dict[str, list[str]] = {}
+        for user, reason in self.skipped.items():
+            found.setdefault(reason, []).append(user)
+        return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def report(parts: Sequence[Part]) -> Report:
+    """What the parts of one event tell together."""
+    pages = [part.account for part in parts if part.name.startswith("page:")]
+    whole = next((str(page["message"]) for page in pages if "message" in page), None)
+    made = Report(sum(page.get("considered", 0) for page in pages), whole)
+    for page in pages:
+        made.pushed.update({user: {} for user in page.get("pushed", ())})
+        made.counted.update(page.get("rest", {}))
+        for reason, users in page.get("skipped", {}).items():
+            made.skipped.update(dict.fromkeys(users, reason))
+    for part in parts:
+        if part.name.startswith("batch:"):
+            for outcome, devices in part.account.items():
+                for user, device in devices:
+                    made.pushed.setdefault(user, {}).setdefault(device, []).append(Tried(outcome, part.at))
+    for devices in made.pushed.values():
+        for tries in devices.values():
+            tries.sort(
+                key=lambda one: (_final(one.outcome), one.at)
+            )  # what was taken down together has no order of its own
+    return made
+
+
+def _final(outcome: str) -> bool:
+    return outcome.partition(".")[0] in FINAL
+
+
+def told(tries: Sequence[Tried], way: Way | None = None, following: float | None = None) -> str:
+    """A device's outcomes in words. `following`: when it is tried next."""
+    if not tries:
+        return _waits(way, following)
+    before, last = tries[:-1], tries[-1]
+    kind, _, reason = last.outcome.partition(".")
+    by = "its webhook" if way is not None and way.kind == "webhook" else "APNs"
+    words = {
+        "accepted": f"accepted by {by}",
+        "retired": f"refused by {by} ({reason}); the device is retired",
+        "dropped": f"given up ({reason}); the device stays",
+        "retry": f"refused for now ({reason}), will be tried again",
+        "limited": f"waits for a rate of the app ({reason})",
+        "overtaken": "overtaken: later ones of its channel went first",
+    }.get(kind, last.outcome)
+    if kind == "parked" or (kind in ("retry", "limited") and way is not None and way.stopped is not None):
+        words = (
+            _waits(way, following)
+            if way is not None and way.stopped is not None
+            else f"waits for its provider ({reason})"
+        )
+    elif kind in ("retry", "limited") and following is not None:
+        words += f" at {instant(following)}"
+    return f"{words}, {instant(last.at)}{_earlier(before)}" if kind in FINAL else f"{words}{_earlier(before)}"
+
+
+def _waits(way: Way | None, following: float | None) -> str:
+    if way is not None and way.stopped is not None:
+        what = "is paused by hand" if way.stopped.manual else "is stopped"
+        return f"waits: its provider {way.name!r} {what} since {instant(way.stopped.since)} ({way.stopped.reason})"
+    return "on its way" if following is None else f"waits until {instant(following)}"
+
+
+def _earlier(before: Sequence[Tried]) -> str:
+    if not before:
+        return ""
+    causes = Counter(one.outcome.partition(".")[2] or one.outcome for one in before)
+    listed = ", ".join(cause if n == 1 else f"{cause}: {n:,} times" for cause, n in causes.most_common())
+    return f", after {len(before):,} earlier {'try' if len(before) == 1 else 'tries'} ({listed})"
+
+
+def heads(facts: Facts) -> list[str]:
+    """What there is to say of the event as a whole, beside who gets it."""
+    lines = []
+    if facts.recorded is not None:
+        lines.append(f"published {instant(published(facts.recorded.entry))}, taken {instant(facts.recorded.at)}")
+        if (n := facts.recorded.repeats) > 0:
+            last = "" if facts.recorded.repeated_at is None else f", last at {instant(facts.recorded.repeated_at)}"
+            lines.append(f"published {n + 1:,} times under this id{last}; counted once")
+    lines += [
+        f"set aside {instant(one.at)}: {one.error}; see: carillon dead-letters show {one.id}" for one in facts.letters
+    ]
+    if facts.scheduled is not None:
+        lines.append(f"scheduled: it begins at {instant(facts.scheduled)}")
+    elif facts.recorded is not None and not any(part.name.startswith("page:") for part in facts.parts):
+        if facts.open:
+            lines.append("on its way: it waits for a worker to expand it")
+        elif not facts.letters:
+            lines.append(
+                "nothing more is known: its account is not written yet, or is older than CARILLON_MESSAGE_RETENTION_DAYS"
+            )
+    return lines
+
+
+def unknown(app: str, event: str, untaken: float | None) -> str:
+    """Of an event that nobody heard of."""
+    text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id, has not been taken yet,"
+    text += " or is older than CARILLON_MESSAGE_RETENTION_DAYS"
+    if untaken is not None:
+        text += f"\nEntries wait to be taken, the oldest for {untaken:.0f} s: it may be among them. See carillon health"
+    return text
+
+
+def as_json(facts: Facts, made: Report) -> dict[str, Any]:
+    """The report as one JSON object. Device ids are strings, times are RFC 3339."""
+    devices = {user: {str(id): tries for id, tries in of.items()} for user, of in made.pushed.items()}
+    return {
+        "considered": made.considered,
+        "nobody": made.whole,
+        "rings": {user: {id: [t.outcome for t in tries] for id, tries in of.items()} for user, of in devices.items()},
+        "rings_at": {
+            user: {id: [instant(t.at) for t in tries] for id, tries in of.items()} for user, of in devices.items()
+        },
+        "skipped": made.skipped,
+        "counted": dict(made.counted),
+        "published": None if facts.recorded is None else instant(published(facts.recorded.entry)),
+        "taken": None if facts.recorded is None else instant(facts.recorded.at),
+        "expanded": [instant(part.at) for part in facts.parts if part.name.startswith("page:")],
+        "scheduled": None if facts.scheduled is None else instant(facts.scheduled),
+        "repeats": 0 if facts.recorded is None else facts.recorded.repeats,
+        "open": facts.open,
+        "set_aside": [{"id": one.id, "at": instant(one.at), "error": one.error} for one in facts.letters],
+        "waits": {
+            str(id): {
+                "provider": way.name,
+                "kind": way.kind,
+                "stopped": way.stopped and {"reason": way.stopped.reason, "since": instant(way.stopped.since)},
+                "next": None if (at := facts.following.get(id)) is None else instant(at),
+            }
+            for id, way in facts.ways.items()
+            if way.stopped is not None or id in facts.following
+        },
+    }
+
+
+def published(entry: str) -> float:
+    """UNIX seconds at which an entry was put on the stream."""
+    return int(entry.partition("-")[0]) / 1000
+
+
+def instant(at: float) -> str:
+    """UNIX seconds as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,97 @@
+"""Reads what the stores know of one event, for its delivery report. Changes nothing but that the ledger is written up first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from worker.core import batch as batches
+from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Way, report
+from worker.reports.reading import read
+from worker.stores import lookups
+from worker.stores.breaker import Breaker
+from worker.stores.journal import Journal
+from worker.stores.ledger import Ledger
+from worker.stores.limiter import Limiter
+from worker.stores.postgres import Pool
+from worker.stores.redis import Redis
+
+#: Devices whose providers are looked up.
+_DEVICES: Final = 2_000
+#: Batches among which those of the event are looked for, and batches of it that are opened.
+_BATCHES: Final = 5_000
+_OPENED: Final = 100
+#: Dead letters of one event that are told.
+_LETTERS: Final = 10
+
+
+def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str, event: str) -> tuple[Facts, Report]:
+    """What is known of the event now, and what its parts tell together."""
+    while ledger.flush(journal):
+        pass
+    with pool.connection() as db:
+        parts = [Part(*row) for row in lookups.parts(db, app, event)]
+        row = lookups.recorded(db, app, event)
+        recorded = None if row is None else Recorded(*row)
+        letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS)]
+        made = report(parts)
+        if not (parts or recorded or letters):
+            streams = read(redis, db).snapshot.streams
+            return Facts(untaken=max((s.oldest for s in streams if s.oldest is not None), default=None)), made
+        devices = defaultdict(list)
+        for user, id in lookups.devices(db, app, [user for user, of in made.pushed.items() if not of], _DEVICES):
+            devices[user].append(id)
+        ids = [id for of in (*made.pushed.values(), *devices.values()) for id in of][:_DEVICES]
+        providers = lookups.providers(db, ids)
+    stops = Breaker(redis).stopped_among(sorted({id for id, *_ in providers.values()}))
+    ways = {device: Way(name, kind, stops.get(id)) for device, (id, name, kind) in providers.items()}
+    is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
+    following: dict[int, float] = {}
+    if recorded is not None and is_open:
+        following = _cooldowns(redis, providers) | dict(_retries(redis, recorded.entry))
+    return Facts(parts, recorded, letters, scheduled, is_open, ways, devices, following), made
+
+
+def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
+    """Whether something of the entry is to be done yet, and when it begins where it waits for its time."""
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.hexists("carillon:open", entry)
+        pipe.sismember("carillon:parked", entry)
+        pipe.zscore("carillon:due", f"e:{entry}")
+        is_open, parked, due = pipe.execute()
+    return bool(is_open), float(due) if parked and due is not None else None
+
+
+def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
+    """Device and time (UNIX seconds) of what is tried again later, of the batches that are due first."""
+    waiting: Any = redis.zrange("carillon:due", 0, _BATCHES - 1, withscores=True)
+    due = [(member[2:].decode(), at) for member, at in waiting if member.startswith(b"b:")]
+    with redis.pipeline(transaction=False) as pipe:
+        for id, _ in due:
+            pipe.hmget(f"carillon:batch:{id}", "entries", "leased")
+        answers = pipe.execute() if due else []
+    found = [
+        (id, at)
+        for (id, at), (entries, leased) in zip(due, answers, strict=True)
+        if not leased and entry in (entries or b"").decode().replace(",", "\n").split("\n")
+    ]
+    for id, at in found[:_OPENED]:
+        document: Any = redis.hget(f"carillon:batch:{id}", "doc")
+        try:
+            batch = batches.decode(document or b"")
+        except ValueError:  # done meanwhile, or of another release
+            continue
+        yield from ((job.device, at) for job in batch.jobs if batch.sendings[job.sending].entry == entry)
+
+
+def _cooldowns(redis: Redis, providers: Mapping[int, tuple[int, str, str]]) -> dict[int, float]:
+    """Until when devices cool down, in UNIX seconds."""
+    by_provider = defaultdict(list)
+    for device, (provider, *_) in providers.items():
+        by_provider[provider].append(device)
+    limiter = Limiter(redis)
+    seconds, micros = redis.time()
+    now = seconds + micros / 1e6
+    found: dict[int, float] = {}
+    for provider, devices in by_provider.items():
+        found |= {device: now + left for device, left in limiter.cooldowns(provider, devices).items()}
+    return found
