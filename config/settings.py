@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -36,8 +37,23 @@ def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
             raise ValueError("networks such as 10.20.0.0/16 are needed, comma separated") from None
 
 
+def _proxy(value: SecretStr) -> SecretStr:
+    with suppress(ValueError):
+        parts = urlsplit(value.get_secret_value())
+        if (
+            parts.scheme == "http"
+            and parts.hostname
+            and parts.port != 0
+            and parts.path in ("", "/")
+            and not parts.query
+        ):
+            return value
+    raise ValueError("a URL such as http://user:password@proxy.example.org:3128 is needed")
+
+
 RedisUrl = Annotated[str, _url_of("redis", "rediss")]
 PostgresUrl = Annotated[str, _url_of("postgresql", "postgres")]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(lambda value: tuple(_networks(value)) if isinstance(value, str) else value),
@@ -67,6 +83,10 @@ class Settings(BaseModel):
     apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
     #: Seconds to wait for one answer.
     apns_timeout: Seconds = 10.0
+    #: An HTTP proxy that opens tunnels to APNs (CONNECT): http://user:password@proxy.example.org:3128. None: APNs directly.
+    apns_proxy: ProxyUrl | None = None
+    #: Seconds without a push after which the connections of a host and credential are closed.
+    apns_idle: Annotated[float, Field(ge=60, le=86_400)] = 1_800.0
 
     #: Networks that a webhook may be in although they are not public, comma separated: 10.20.0.0/16,fd00::/8.
     webhook_allow: Networks = ()

@@ -100,7 +100,13 @@ class Runtime:
 
     @_once
     def sender(self) -> Sender:
-        return Sender(transport=self.settings.apns_transport, connections=self.settings.apns_connections)
+        settings = self.settings
+        return Sender(
+            transport=settings.apns_transport,
+            connections=settings.apns_connections,
+            proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),
+            idle=settings.apns_idle,
+        )
 
     @_once
     def webhooks(self) -> "WebhookClient":

@@ -130,6 +130,16 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
             id="not sent: soon, for nothing",
         ),
         pytest.param(
+            NoAnswer("not_sent", "tls alert: certificate_expired"),
+            Halt("tls alert: certificate_expired"),
+            id="the server refuses our certificate",
+        ),
+        pytest.param(
+            NoAnswer("not_sent", "tls alert: internal_error"),
+            Retry(0.375, "tls alert: internal_error", new_connection=True, spends_attempt=False, scope="origin"),
+            id="the server has another trouble",
+        ),
+        pytest.param(
             NoAnswer("unwritable", "collapse id not allowed in a header"),
             Drop("collapse id not allowed in a header", alarm=True),
             id="unwritable: no try will be better",

@@ -1,18 +1,19 @@
 """Certificate authentication: a `.p12` file read, checked and made a TLS context. Nothing of it stays on a disk."""
 
 import os
+import re
 import ssl
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from worker.apns.der import DerError, strings
@@ -24,6 +25,9 @@ PRODUCTION: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.2")
 VOIP_TOPICS: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.4")
 TOPICS: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.6")
 
+_BLOCK: Final = re.compile(
+    r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END (?:X509 |TRUSTED )?CERTIFICATE-----"
+)
 _WHERE: Final = (
     "create an 'Apple Push Notification service SSL (Sandbox & Production)' certificate at developer.apple.com and "
     "export it from Keychain Access together with its private key, as .p12"
@@ -32,6 +36,15 @@ _WHERE: Final = (
 
 class CertificateError(ValueError):
     """The `.p12` cannot be used; the text says why and what to do."""
+
+    #: Why a provider with it is stopped.
+    reason: ClassVar[str] = "unusable_credential"
+
+
+class CertificateExpired(CertificateError):
+    """The certificate was good, until now."""
+
+    reason = "certificate_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,39 +71,92 @@ class Certificate:
             known = ", ".join(sorted(self.environments))
             raise CertificateError(f"certificate: is for {known}, not for {environment}; {_WHERE}")
 
+    def check_expiry(self, now: datetime) -> None:
+        """Raises `CertificateExpired` where it has expired by `now`, timezone-aware."""
+        if now >= self.expires_at:
+            raise CertificateExpired(f"certificate: expired on {self.expires_at:%Y-%m-%d}; {_WHERE}")
+
     def days_left(self, now: datetime) -> float:
         """Days until it expires; `now` is timezone-aware."""
         return (self.expires_at - now).total_seconds() / 86_400
 
 
-def load(p12: bytes, password: str | None, *, now: datetime) -> Certificate:
-    """The push certificate in a `.p12` file, with the ciphers of old and new exports. Raises `CertificateError`."""
-    key, leaf, others = _open(p12, password)
-    if leaf is None or key is None:
+def load(p12: bytes, password: str | None, *, now: datetime, topic: str | None = None) -> Certificate:
+    """The push certificate in a `.p12` file, with the ciphers of old and new exports. Raises `CertificateError`.
+
+    A file may hold several: of those that belong to its private key it is the one for `topic`, if there is one, that is valid at
+    `now` and lasts longest.
+    """
+    key, found = _open(p12, password)
+    if key is None or not found:
         raise CertificateError(f"certificate: the .p12 holds no certificate together with its private key; {_WHERE}")
-    if now >= leaf.not_valid_after_utc:
-        raise CertificateError(f"certificate: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; {_WHERE}")
-    uid = _uid(leaf)
-    topics = _topics(leaf, uid)
-    environments = _environments(leaf)
-    if not topics or not environments:
-        raise CertificateError(
-            f"certificate: not a push certificate (no topic or environment of Apple's in it); {_WHERE}"
+    public = _public(key.public_key())
+    ours = [each for each in found if _public(each.public_key()) == public]
+    usable = [each for each in ours if _is_push(each)]
+    if not usable:
+        raise CertificateError(_nothing_usable(ours, found))
+    chain = [each for each in found if each not in ours]
+    read = [_read(each, chain, key) for each in usable]
+    best = max(read, key=lambda each: (topic in each.topics, now < each.expires_at, each.expires_at))
+    best.check_expiry(now)
+    return best
+
+
+def _is_push(certificate: x509.Certificate) -> bool:
+    return bool(_topics(certificate, _uid(certificate)) and _environments(certificate))
+
+
+def _nothing_usable(ours: list[x509.Certificate], found: list[x509.Certificate]) -> str:
+    if any(_is_push(each) for each in found if each not in ours):
+        return (
+            "certificate: the .p12 holds several identities, or a push certificate without its private key: in Keychain Access "
+            "open the push certificate, select it together with the key under it, and export only these two"
         )
-    chain = b"".join(each.public_bytes(ser.Encoding.PEM) for each in (leaf, *others))
+    if not ours:
+        return f"certificate: the private key in the .p12 belongs to none of its certificates; {_WHERE}"
+    expected = "not a push certificate (no topic or environment of Apple's in it)"
+    several = f", nor is any other of the {len(ours)} in the file" if len(ours) > 1 else ""
+    return f"certificate: {expected}{several}; {_WHERE}"
+
+
+def _read(leaf: x509.Certificate, chain: list[x509.Certificate], key: PrivateKeyTypes) -> Certificate:
+    uid = _uid(leaf)
+    pem = b"".join(each.public_bytes(ser.Encoding.PEM) for each in (leaf, *chain))
     secret = key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
-    return Certificate(uid, topics, environments, leaf.not_valid_after_utc, chain, secret)
+    return Certificate(uid, _topics(leaf, uid), _environments(leaf), leaf.not_valid_after_utc, pem, secret)
+
+
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificates_in(content: bytes | str) -> str:
+    """The PEM certificates in a file, and nothing else of it: a BOM, comments in any script and other text are left out.
+
+    Raises `CertificateError` where there is none.
+    """
+    blocks = _BLOCK.findall(text_of(content) if isinstance(content, bytes) else content)
+    if not blocks:
+        raise CertificateError("ca: not the PEM text of a certificate")
+    return "\n".join([*blocks, ""])
+
+
+def text_of(content: bytes) -> str:
+    """The text of a file that an editor has saved: UTF-16 where it begins so, else ASCII with whatever else in it."""
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
 
 
 def tls_context(*, ca: str | None = None, certificate: Certificate | None = None) -> ssl.SSLContext:
     """The TLS context for one endpoint: TLS 1.2 or newer, HTTP/2, the public roots or only `ca` (PEM).
 
-    `CertificateError` where `ca` is no certificate.
+    Raises `CertificateError` where `ca` is no certificate, or OpenSSL will not use `certificate`.
     """
     try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=ca)
-    except (ssl.SSLError, ValueError):
+        roots = None if ca is None else certificates_in(ca)
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=roots)
+    except (ssl.SSLError, ValueError, TypeError):
         raise CertificateError("ca: not the PEM text of a certificate") from None
+    context.hostname_checks_common_name = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     if certificate is not None:
@@ -109,6 +175,9 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(pem)
         context.load_cert_chain(path)
+    except ssl.SSLError as fault:
+        words = (fault.reason or "no reason given").replace("_", " ").lower()
+        raise CertificateError(f"certificate: OpenSSL will not use it ({words}); {_WHERE}") from None
     finally:
         os.close(descriptor)
         if not path.startswith("/proc/"):
@@ -116,13 +185,11 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
                 Path(path).unlink()
 
 
-def _open(
-    p12: bytes, password: str | None
-) -> tuple[PrivateKeyTypes | None, x509.Certificate | None, list[x509.Certificate]]:
+def _open(p12: bytes, password: str | None) -> tuple[PrivateKeyTypes | None, list[x509.Certificate]]:
     if b"-----BEGIN" in p12[:200]:
         raise CertificateError(f"certificate: this is PEM text, not a .p12 file; {_WHERE}")
     try:
-        return pkcs12.load_key_and_certificates(p12, password.encode() if password else None)
+        key, first, others = pkcs12.load_key_and_certificates(p12, password.encode() if password else None)
     except UnsupportedAlgorithm as fault:
         raise CertificateError(
             f"certificate: a cipher of this .p12 is not supported here; export it again. {fault}"
@@ -132,6 +199,7 @@ def _open(
             said = "wrong password" if password else "a password is needed"
             raise CertificateError(f"certificate: {said} for this .p12") from None
         raise CertificateError(f"certificate: not a .p12 file, or a damaged one; {_WHERE}") from None
+    return key, others if first is None else [first, *others]
 
 
 def _uid(leaf: x509.Certificate) -> str:

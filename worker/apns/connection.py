@@ -1,21 +1,31 @@
 """One TLS connection to APNs: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
+from worker.apns.dial import Dialer
 from worker.apns.http2.batch import Batch
 from worker.apns.http2.client import ClientCore
+from worker.apns.proxy import ProxyError
 from worker.apns.timing import Timing
-from worker.apns.transport import Endpoint
+from worker.core.apns_reasons import ALERT
 
 #: Octets that may wait for the socket before the connection counts as full.
 _HIGH_WATER: Final = 512 * 1024
 #: Octets that may wait for a server which keeps us answering its frames but reads nothing.
 _MOST_UNREAD: Final = 4 * 1024 * 1024
 _PING: Final = b"carillon"
+#: OpenSSL's name of an alert that the server sent: `SSLV3_ALERT_CERTIFICATE_EXPIRED`, `TLSV13_ALERT_CERTIFICATE_REQUIRED`.
+_ALERT: Final = re.compile(r"^(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z0-9_]+)$")
+_TLS_FAULTS: Final = {
+    "WRONG_VERSION_NUMBER": "tls error: the server does not speak TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "connection closed",
+    "UNSUPPORTED_PROTOCOL": "tls error: the server speaks no TLS 1.2 or newer",
+}
 
 
 class ConnectError(Exception):
@@ -30,6 +40,7 @@ class ConnectError(Exception):
 def client_context(ca: str | None = None) -> ssl.SSLContext:
     """TLS 1.2 or newer, checked against the public CAs or only against `ca` (PEM text)."""
     context = ssl.create_default_context(cadata=ca)
+    context.hostname_checks_common_name = False
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -192,37 +203,60 @@ def _cause_of(error: Exception | None) -> str:
         return "connection closed"
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "connection reset"
-    return "tls error" if isinstance(error, ssl.SSLError) else "connection lost"
+    return tls_cause(error) if isinstance(error, ssl.SSLError) else "connection lost"
+
+
+def tls_cause(error: ssl.SSLError) -> str:
+    """A fixed phrase; for an alert of the server its name as in RFC 8446 §6.2, such as `tls alert: certificate_expired`."""
+    alert = _ALERT.search(error.reason or "")
+    if alert is not None:
+        return f"{ALERT}{alert[1].lower()}"
+    return _TLS_FAULTS.get(error.reason or "", "tls error")
 
 
 async def connect(
-    endpoint: Endpoint, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
 ) -> Connection:
     """A connection that is ready to send. The host is looked up anew each time. Raises `ConnectError`."""
-    authority = endpoint.host if endpoint.port == 443 else f"{endpoint.host}:{endpoint.port}"
-    loop = asyncio.get_running_loop()
+    name = dialer.name
     try:
         async with asyncio.timeout(timing.connect):
-            _, connection = await loop.create_connection(
-                lambda: Connection(authority, timing, changed),
-                endpoint.host,
-                endpoint.port,
-                ssl=context,
-                server_hostname=endpoint.host,
-                ssl_shutdown_timeout=timing.goodbye,
-            )
+            connection = await _secured(dialer, context, timing, changed)
     except TimeoutError:
-        raise ConnectError("connect: timed out") from None
+        raise ConnectError(f"{name}: timed out") from None
+    except ProxyError as error:
+        raise ConnectError(error.cause, lasting=error.lasting) from error
     except ssl.SSLCertVerificationError as error:
         raise ConnectError("connect: certificate not trusted", lasting=True) from error
     except ssl.SSLError as error:
-        raise ConnectError("connect: tls handshake failed") from error
+        raise ConnectError(tls_cause(error), lasting=_ALERT.search(error.reason or "") is not None) from error
     except ConnectionRefusedError as error:
-        raise ConnectError("connect: refused") from error
+        raise ConnectError(f"{name}: refused") from error
     except (socket.gaierror, UnicodeError) as error:
-        raise ConnectError("connect: host not found") from error
+        raise ConnectError(f"{name}: host not found") from error
     except OSError as error:
-        raise ConnectError("connect: failed") from error
+        raise ConnectError(f"{name}: failed") from error
     if connection.unfit is not None:
         raise ConnectError(f"connect: {connection.unfit}", lasting=True)
+    return connection
+
+
+async def _secured(
+    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+) -> Connection:
+    host = f"[{dialer.host}]" if ":" in dialer.host else dialer.host
+    authority = host if dialer.port == 443 else f"{host}:{dialer.port}"
+    sock, address = await dialer.dial()
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(authority, timing, changed),
+            sock=sock,
+            ssl=context,
+            server_hostname=dialer.host,
+            ssl_shutdown_timeout=timing.goodbye,
+        )
+    except BaseException:
+        # Another address may be a better server, or not be cut off by the same firewall.
+        dialer.distrust(address)
+        raise
     return connection

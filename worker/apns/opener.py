@@ -1,10 +1,14 @@
 """Opens connections one at a time, and the worse it goes the more slowly. Does not decide whether one is wanted."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from worker.apns.connection import ConnectError, Connection
 from worker.apns.timing import Timing
+
+log: Final = logging.getLogger(__name__)
 
 
 class Opener:
@@ -62,15 +66,22 @@ class Opener:
         pause = min(self._timing.backoff_cap, self._timing.backoff * 2 ** min(step - 1, 16))
         self._not_before = asyncio.get_running_loop().time() + pause * (1 + self._jitter()) / 2
 
+    def _fail(self, error: ConnectError) -> None:
+        self._task = None
+        self.failures += 1
+        self._pause(self.failures)
+        self._failed(error)
+
     async def _open(self) -> None:
         try:
             await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
             connection = await self._attempt()
         except ConnectError as error:
-            self._task = None
-            self.failures += 1
-            self._pause(self.failures)
-            self._failed(error)
+            self._fail(error)
+        except Exception:
+            # Whatever the bug is, what waits is to be told, and the next attempt to be made in its time.
+            log.exception("connection attempt failed in an unforeseen way")
+            self._fail(ConnectError("connect: failed"))
         else:
             self._task = None
             self._opened(connection)

@@ -17,9 +17,12 @@ from typing import Final, cast
 
 from worker.apns.call import Call, Work
 from worker.apns.connection import ConnectError, Connection, client_context, connect
+from worker.apns.dial import Dialer, Resolve
 from worker.apns.opener import Opener
+from worker.apns.proxy import Proxy
 from worker.apns.timing import Timing
 from worker.apns.transport import Endpoint, TransportClosed
+from worker.core.apns_reasons import CERTIFICATE_ALERTS
 from worker.core.model import NoAnswer, Notification, Response
 
 #: Notifications written before looking again whether the socket is full.
@@ -38,6 +41,7 @@ class Pool:
     """A `Transport` over our own HTTP/2 engine.
 
     `ssl_context` carries a client certificate where there is one; without it the endpoint's CA is trusted, or the public ones.
+    `proxy` opens tunnels to the endpoint; `resolve` looks up addresses instead of the system.
     `max_waiting` bounds the notifications that wait for a connection; more calls wait at the door, in their order.
     """
 
@@ -48,17 +52,20 @@ class Pool:
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 4,
         max_waiting: int = 10_000,
+        proxy: Proxy | None = None,
+        resolve: Resolve | None = None,
         timing: Timing | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         context = ssl_context or client_context(endpoint.ca)
         context.set_alpn_protocols(["h2"])
         self._timing = timing or Timing()
+        dialer = Dialer(endpoint.host, endpoint.port, proxy=proxy, resolve=resolve)
         self._max_connections = max_connections
         self._max_waiting = max_waiting
         self._connections: list[Connection] = []
         self._opener = Opener(
-            lambda: connect(endpoint, context, self._timing, self._changed),
+            lambda: connect(dialer, context, self._timing, self._changed),
             self._timing,
             jitter,
             opened=self._opened,
@@ -274,7 +281,8 @@ class Pool:
             self._opener.ended(connection)
             if not connection.core.greeted:
                 # An attempt that failed after all: in TLS 1.3 a certificate is refused after the client's handshake.
-                self._failed(ConnectError(connection.core.closed or "connection lost"))
+                cause = connection.core.closed or "connection lost"
+                self._failed(ConnectError(cause, lasting=cause in CERTIFICATE_ALERTS))
         self._pump()
 
     def _doubt(self, connection: Connection) -> None:

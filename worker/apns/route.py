@@ -39,6 +39,8 @@ class Route:
     key: str = field(repr=False)
     certificate: bytes | None = field(repr=False)
     password: str | None = field(repr=False)
+    #: With a certificate: a file may hold one for each topic.
+    topic: str
 
     @classmethod
     def of(cls, provider: Provider) -> Self:
@@ -51,12 +53,13 @@ class Route:
             provider.key,
             provider.certificate,
             provider.certificate_password,
+            provider.topic if provider.certificate is not None else "",
         )
 
     def access(self) -> Access:
         """Reads the certificate and makes the TLS context. Raises `CertificateError`."""
         certificate = None
         if self.certificate is not None:
-            certificate = load(self.certificate, self.password, now=datetime.now(UTC))
+            certificate = load(self.certificate, self.password, now=datetime.now(UTC), topic=self.topic)
         context = tls_context(ca=self.ca, certificate=certificate)
         return Access(Endpoint(self.host, self.port, self.ca), context, certificate)

@@ -9,12 +9,17 @@ import logging
 import os
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from worker.apns.certificate import Certificate
+from worker.apns.proxy import Proxy
 from worker.apns.route import Route
 from worker.apns.transport import Endpoint, Transport, TransportClosed
 from worker.core.model import Environment, NoAnswer, Notification, Provider, Response
@@ -24,8 +29,18 @@ Factory = Callable[[Endpoint, ssl.SSLContext], Transport]
 
 #: Seconds that the requests in flight to a host or credential that a provider has left may take.
 LEAVE_SECONDS: Final = 30.0
-#: Seconds beyond a deadline after which the loop itself must be stuck, and a caller is let go.
+#: Seconds beyond a deadline after which a caller is let go.
 GRACE: Final = 5.0
+#: Seconds between two looks at whether the loop lives.
+LOOK: Final = 0.5
+#: Seconds between two signs of life of the loop, and seconds without one after which it counts as stuck.
+BEAT: Final = 0.5
+STUCK: Final = 5.0
+#: Seconds between two looks for connections that nobody uses.
+SWEEP: Final = 10.0
+#: Days before a certificate expires from which on the log says so once a day.
+EXPIRY_DAYS: Final = 30
+_DAY: Final = 86_400.0
 
 log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,9 +69,15 @@ class Sender:
         transport: Literal["http2", "httpx"] = "http2",
         connections: int = 4,
         proxy: str | None = None,
+        idle: float = 1_800.0,
     ) -> None:
-        """`factory` stands in for `transport`; `proxy` is for httpx alone; `connections` holds per host and credential."""
+        """`factory` stands in for `transport`; `connections` holds per host and credential.
+
+        `proxy` is the URL of an HTTP proxy that opens tunnels; raises `ValueError` where it is none. After `idle` seconds
+        without a notification the connections of a host and credential are closed.
+        """
         self._factory = factory or _factory(transport, connections, proxy)
+        self._idle = idle
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
@@ -80,14 +101,23 @@ class Sender:
         """
         running = self._start()
         seen = [None] * len(notifications) if seen is None else seen
-        work = running.send(provider, notifications, authorization, deadline, following, seen)
+        claim = _Claim()
+        work = running.send(provider, notifications, authorization, deadline, following, seen, claim)
         try:
             return running.wait(work, deadline + GRACE)
+        except _LoopStuckError:
+            self._replace(running)
+            cause = "stuck"
         except TimeoutError:
-            log.error("event loop of the sender is stuck: restart this worker")
-            return [one or NoAnswer("unknown", "stuck") for one in seen]
+            log.error(
+                "sender gave no answer within its deadline", extra={"app": provider.app, "provider": provider.name}
+            )
+            cause = "stuck"
         except CancelledError:
-            return [one or NoAnswer("unknown", "closed") for one in seen]
+            cause = "closed"
+        # What the loop has not begun it will never begin: this thread has the claim.
+        sent: Literal["not_sent", "unknown"] = "not_sent" if claim.take() else "unknown"
+        return [NoAnswer(sent, cause) if response is None else response for response in seen]
 
     def stats(self) -> SenderStats:
         running = self._running
@@ -103,14 +133,26 @@ class Sender:
 
     def _start(self) -> "_Running":
         running = self._running
-        if running is not None:
+        if running is not None and running.is_alive():
             return running
         with self._lock:
             if self._closed:
                 raise TransportClosed("the sender is closed")
+            if self._running is not None and not self._running.is_alive():
+                log.error("event loop of the sender has ended: another one is made")
+                self._running = None
             if self._running is None:
-                self._running = _Running(self._factory)
+                self._running = _Running(self._factory, self._idle)
             return self._running
+
+    def _replace(self, running: "_Running") -> None:
+        """The next batch gets a new loop. The old one, should it ever go on, closes its connections and ends."""
+        with self._lock:
+            if self._running is not running:
+                return
+            self._running = None
+        log.error("event loop of the sender is stuck: another one is made", extra={"stuck_seconds": STUCK})
+        running.abandon()
 
     def _forget(self) -> None:
         """In the child of a fork: the parent's loop is not ours to run, and its connections are not ours to close."""
@@ -132,11 +174,34 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-class _Way(NamedTuple):
+class _LoopStuckError(TimeoutError):
+    """The loop showed no sign of life."""
+
+
+class _Claim:
+    """Who has a batch: the loop that begins to send it, or a caller who gives up on a loop that does not."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """True for the first who asks."""
+        return self._taken.acquire(blocking=False)
+
+
+class _Way:
     """An open way to APNs."""
 
-    transport: Transport
-    certificate: Certificate | None
+    __slots__ = ("certificate", "in_flight", "transport", "used_at")
+
+    def __init__(self, transport: Transport, certificate: Certificate | None, used_at: float) -> None:
+        self.transport = transport
+        self.certificate = certificate
+        #: Batches that are being sent, and the loop's time at which one last was.
+        self.in_flight = 0
+        self.used_at = used_at
 
 
 class _Use(NamedTuple):
@@ -150,9 +215,15 @@ class _Use(NamedTuple):
 class _Running:
     """The thread, its loop, and the transports that live on it."""
 
-    def __init__(self, factory: Factory) -> None:
+    def __init__(self, factory: Factory, idle: float) -> None:
         self._factory = factory
+        self._idle = idle
         self._loop = _new_loop()
+        #: Signs of life so far.
+        self._beats = 0
+        self._swept_at = 0.0
+        #: By provider: the UNIX time from which on the log may speak of its certificate's end again.
+        self._warn_from: dict[int, float] = {}
         self._ways: dict[Route, _Way] = {}
         self._uses: dict[int, _Use] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -161,18 +232,34 @@ class _Running:
         self._thread = threading.Thread(target=self._run, name="carillon-apns", daemon=True)
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Whether the thread runs. One that is stuck does."""
+        return self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """Should the loop go on after all, it closes its connections and ends."""
+        with suppress(RuntimeError):  # it is closed
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+
     def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """The result of work done on the loop's thread, or `TimeoutError`; `CancelledError` where the loop ended first."""
+        """The result of work done on the loop's thread.
+
+        Raises `TimeoutError`, `_LoopStuckError` where the loop shows no sign of life meanwhile, `CancelledError` where it ended.
+        """
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop is closed
             work.close()
             raise TransportClosed("the sender is closed") from None
-        try:
-            return future.result(seconds)
-        except TimeoutError:
-            future.cancel()
-            raise
+        ends, beats, looks = time.monotonic() + seconds, self._beats, 0
+        while not wait_for([future], LOOK).done:
+            # Looks are counted, not seconds: a process that was frozen has not looked.
+            beats, looks = (beats, looks + 1) if beats == self._beats else (self._beats, 0)
+            stuck = looks * LOOK >= STUCK
+            if stuck or time.monotonic() >= ends:
+                future.cancel()
+                raise _LoopStuckError if stuck else TimeoutError
+        return future.result()
 
     async def send(
         self,
@@ -182,17 +269,23 @@ class _Running:
         deadline: float,
         following: Mapping[int, int] | None,
         seen: list[Response | None],
+        claim: _Claim,
     ) -> list[Response]:
+        if not claim.take():
+            return []
         if self._closing:
             raise TransportClosed("the sender is closed")
-        transport = self._transport(provider)
+        way = self._way(provider)
+        way.in_flight += 1
         self._in_flight += len(notifications)
         self._batches += 1
         try:
-            responses = await transport.send(
+            responses = await way.transport.send(
                 notifications, authorization=authorization, deadline=deadline, seen=seen, following=following
             )
         finally:
+            way.in_flight -= 1
+            way.used_at = self._loop.time()
             self._in_flight -= len(notifications)
         for response in responses:
             if not isinstance(response, NoAnswer):
@@ -218,40 +311,83 @@ class _Running:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        # Whoever still waits for an answer shall not wait out the deadline.
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        self._loop.call_soon(self._beat)
+        try:
+            self._loop.run_forever()
+        finally:
+            # Whoever still waits for an answer shall not wait out the deadline.
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
 
-    def _transport(self, provider: Provider) -> Transport:
+    def _beat(self) -> None:
+        self._beats += 1
+        self._loop.call_later(BEAT, self._beat)
+        now = self._loop.time()
+        if now - self._swept_at >= min(SWEEP, self._idle / 2):
+            self._swept_at = now
+            self._close_idle(now)
+
+    def _close_idle(self, now: float) -> None:
+        """What nobody has used for long is closed: its provider is quiet, or was removed."""
+        for route in [r for r, way in self._ways.items() if not way.in_flight and now - way.used_at >= self._idle]:
+            self._uses = {provider: use for provider, use in self._uses.items() if use.route != route}
+            self._close(route)
+
+    def _way(self, provider: Provider) -> _Way:
         use = _Use(Route.of(provider), provider.topic, provider.environment)
         before = self._uses.get(provider.id)
         if before == use:
-            return self._ways[use.route].transport
-        way = self._ways.get(use.route) or self._open(use.route)
+            way = self._ways[use.route]
+        else:
+            way = self._ways.get(use.route) or self._open(use.route, provider)
+            if way.certificate is not None:
+                way.certificate.check(provider.topic, provider.environment)
+            self._uses[provider.id] = use
+            if before is not None:
+                self._leave(before.route)
         if way.certificate is not None:
-            way.certificate.check(provider.topic, provider.environment)
-        self._uses[provider.id] = use
-        if before is not None:
-            self._leave(before.route)
-        return way.transport
+            self._look_at_expiry(way.certificate, provider)
+        return way
 
-    def _open(self, route: Route) -> _Way:
+    def _look_at_expiry(self, certificate: Certificate, provider: Provider) -> None:
+        """Raises `CertificateExpired`; the log is told beforehand, once a day and provider."""
+        now = datetime.now(UTC)
+        certificate.check_expiry(now)
+        days = certificate.days_left(now)
+        if days < EXPIRY_DAYS and now.timestamp() >= self._warn_from.get(provider.id, 0.0):
+            self._warn_from[provider.id] = now.timestamp() + _DAY
+            log.warning(
+                "push certificate expires soon: make another one at developer.apple.com and store it with carillon push apn",
+                extra={"app": provider.app, "provider": provider.name, "expires": f"{certificate.expires_at:%Y-%m-%d}"}
+                | {"days": int(days)},
+            )
+
+    def _open(self, route: Route, provider: Provider) -> _Way:
         access = route.access()
-        way = self._ways[route] = _Way(self._factory(access.endpoint, access.context), access.certificate)
+        if access.certificate is not None:
+            access.certificate.check(provider.topic, provider.environment)
+        transport = self._factory(access.endpoint, access.context)
+        way = self._ways[route] = _Way(transport, access.certificate, self._loop.time())
         return way
 
     def _leave(self, route: Route) -> None:
         """Nothing new goes where no provider goes any more; what is in flight finishes there."""
         if any(use.route == route for use in self._uses.values()):
             return
+        self._close(route)
+
+    def _close(self, route: Route) -> None:
         task = self._loop.create_task(self._ways.pop(route).transport.close(LEAVE_SECONDS))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    async def _end(self) -> None:
+        await self._close_all(drain=0.0)
+        self._loop.stop()
 
     async def _close_all(self, drain: float) -> None:
         self._closing = True
@@ -266,7 +402,8 @@ def _factory(transport: Literal["http2", "httpx"], connections: int, proxy: str 
         return lambda endpoint, context: HttpxTransport(endpoint, context, lanes=connections, proxy=proxy)
     from worker.apns.pool import Pool  # noqa: PLC0415
 
-    return lambda endpoint, context: Pool(endpoint, ssl_context=context, max_connections=connections)
+    tunnel = None if proxy is None else Proxy.parse(proxy)
+    return lambda endpoint, context: Pool(endpoint, ssl_context=context, max_connections=connections, proxy=tunnel)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -4,6 +4,8 @@ Apple asks that a token be 20 to 60 minutes old when it is replaced and answers 
 mints, under a lease, and all others take its token. Only the token is in Redis, never the key.
 """
 
+import base64
+import binascii
 import hashlib
 import logging
 import threading
@@ -13,8 +15,9 @@ from typing import Final, Literal
 
 import jwt
 import redis
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from worker.core.model import Provider
 
@@ -197,21 +200,50 @@ def redis_key(provider: Provider) -> str:
 _WHERE: Final = "download an APNs key (.p8) at developer.apple.com, Certificates, Identifiers & Profiles, Keys"
 
 
+def is_der_key(content: bytes) -> bool:
+    """Whether this is a private key, but not in PEM."""
+    try:
+        load_der_private_key(content, password=None)
+    except TypeError:  # encrypted
+        return True
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
 def _load(pem: str) -> ec.EllipticCurvePrivateKey:
     if "PRIVATE KEY-----" not in pem:
-        seen = (
-            "a certificate" if "BEGIN CERTIFICATE" in pem else "a public key" if "PUBLIC KEY" in pem else "no PEM text"
+        raise ProviderKeyError(f"key: {_seen(pem)} where the private key of a .p8 file was expected; {_WHERE}")
+    if "\\n" in pem:
+        raise ProviderKeyError(
+            "key: its line breaks became the two characters \\n on the way, as in an environment variable: put real ones there"
         )
-        raise ProviderKeyError(f"key: {seen} where the private key of a .p8 file was expected; {_WHERE}")
     try:
         key = load_pem_private_key(pem.strip().encode(), password=None)
     except TypeError:
         raise ProviderKeyError(
             f"key: encrypted with a passphrase, which Apple's .p8 files never are; {_WHERE}"
         ) from None
+    except UnsupportedAlgorithm:
+        raise ProviderKeyError(f"key: of a kind that is not supported, where P-256 was expected; {_WHERE}") from None
     except ValueError:
         raise ProviderKeyError(f"key: the PEM text is damaged or cut off; {_WHERE}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         kind = f"an EC key on {key.curve.name}" if isinstance(key, ec.EllipticCurvePrivateKey) else type(key).__name__
         raise ProviderKeyError(f"key: {kind} where an EC key on P-256 was expected; {_WHERE}")
     return key
+
+
+def _seen(text: str) -> str:
+    """What stands where the PEM text of a private key was expected."""
+    if "BEGIN CERTIFICATE" in text:
+        return "a certificate"
+    if "PUBLIC KEY" in text:
+        return "a public key"
+    try:
+        decoded = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return "no PEM text"
+    if b"PRIVATE KEY-----" in decoded:
+        return "base64 of the whole file (decode it first: base64 -d)"
+    return "the key without its lines BEGIN and END PRIVATE KEY" if is_der_key(decoded) else "no PEM text"

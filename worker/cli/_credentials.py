@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from worker.apns.certificate import Certificate, load, tls_context
-from worker.apns.token import check_key
+from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
+from worker.apns.token import check_key, is_der_key
 from worker.cli._secret_options import warn_of_open_file
 
 #: Larger than any key, certificate or chain, in bytes.
@@ -26,26 +26,33 @@ def read_key(path: str) -> str:
     """The text of a .p8 file. Raises `CredentialFault`, or `ProviderKeyError` for a key of another kind."""
     content = _read(path, private=True)
     if content[:1] == b"\x30":
+        if is_der_key(content):
+            raise CredentialFault(
+                "key: this is a key in DER, not in PEM; convert it: openssl pkcs8 -topk8 -nocrypt -inform DER -in FILE"
+            )
         raise CredentialFault("key: this is a binary file, such as a .p12; give it with --p12-cert")
-    text = content.decode("ascii", "replace")
+    text = text_of(content)
     check_key(text)
     return text
 
 
-def read_certificate(path: str, password: str | None) -> tuple[bytes, Certificate]:
-    """The bytes of a .p12 file and what is in it. Raises `CredentialFault` or `CertificateError`."""
+def read_certificate(path: str, password: str | None, topic: str | None = None) -> tuple[bytes, Certificate]:
+    """The bytes of a .p12 file and what is in it, for a topic. Raises `CredentialFault` or `CertificateError`."""
     content = _read(path, private=True)
     if b"PRIVATE KEY-----" in content[:200]:
         raise CredentialFault("certificate: this is a .p8 key; give it with --auth-key")
-    return content, load(content, password, now=datetime.now(UTC))
+    certificate = load(content, password, now=datetime.now(UTC), topic=topic)
+    tls_context(certificate=certificate)
+    return content, certificate
 
 
 def read_ca(path: str) -> str:
-    """The PEM text of a CA. Raises `CredentialFault` or `CertificateError`."""
-    text = _read(path).decode("ascii", "replace")
-    if "BEGIN CERTIFICATE" not in text:
-        raise CredentialFault(f"ca: {path} is not the PEM text of a certificate")
-    tls_context(ca=text)
+    """The certificates in a PEM file of a CA, without the text around them. Raises `CredentialFault`."""
+    try:
+        text = certificates_in(_read(path))
+        tls_context(ca=text)
+    except CertificateError:
+        raise CredentialFault(f"ca: {path} is not the PEM text of a certificate") from None
     return text
 
 

@@ -79,8 +79,27 @@ ACTIONS: Final[dict[tuple[int, str | None], Action]] = {
     (403, "TopicMismatch"): _A.FIX_CONFIG,
 }
 
+#: What the cause of a TLS alert from the server begins with; its name (RFC 8446 §6.2) follows.
+ALERT: Final = "tls alert: "
+#: Alerts by which a server refuses our certificate, or misses one.
+CERTIFICATE_ALERTS: Final = frozenset(
+    ALERT + name
+    for name in (
+        "bad_certificate",
+        "unsupported_certificate",
+        "certificate_revoked",
+        "certificate_expired",
+        "certificate_unknown",
+        "unknown_ca",
+        "access_denied",
+        "certificate_required",
+    )
+)
+
 #: A GOAWAY carries a reason without a status; no two statuses share a reason.
 BY_REASON: Final[dict[str, Action]] = {reason: action for (_, reason), action in ACTIONS.items() if reason}
+#: Likewise what a connection says without an answer.
+BY_CAUSE: Final[dict[str, Action]] = BY_REASON | dict.fromkeys(CERTIFICATE_ALERTS, _A.FIX_CONFIG)
 
 
 def action_for(status: int, reason: str | None) -> Action:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from worker.core.apns_reasons import BY_REASON, Action, action_for
+from worker.core.apns_reasons import BY_CAUSE, BY_REASON, Action, action_for
 from worker.core.model import Answer, NoAnswer, Response
 
 #: Longest delay of one notification's own tries, in seconds. A provider that fails most of the time is not asked so often by
@@ -191,7 +191,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
 
     A GOAWAY's reason speaks for the whole connection, so only what it says about provider or connection is taken from it.
     """
-    action = BY_REASON.get(none.cause)
+    action = BY_CAUSE.get(none.cause)
     if action in _CONNECTION_WIDE:
         return _provider_or_retry(action, none.cause, attempt, jitter, token_age, None)
     if none.sent == "unwritable":
