@@ -247,8 +247,10 @@ class Delivery:
         try:
             authorization = None if by_webhook or provider.certificate else self._tokens.current(provider, now)
             responses = self._responses(work, provider, sending, authorization, timeout or self._timeout)
-        except ValueError:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
-            work.settle(sending, Halt("unusable_credential"))
+        except (
+            ValueError
+        ) as fault:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
+            work.settle(sending, Halt(getattr(fault, "reason", "unusable_credential")))
             return
         sent_at, jitter = int(now * 1000), self._random()
         token_age = now - issued_at(authorization) if authorization else None

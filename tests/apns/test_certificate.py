@@ -4,17 +4,21 @@ import os
 import ssl
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.apns.push_certificates import NOW, der, p12, push_certificate, topic_list, utf8
-from worker.apns.certificate import Certificate, CertificateError, load, tls_context
+from tests.apns.push_certificates import NOW, Key, der, p12, push_certificate, topic_list, utf8
+from worker.apns.certificate import Certificate, CertificateError, CertificateExpired, load, tls_context
 from worker.apns.der import DerError, strings
 
 BUNDLE = "io.team.App"
@@ -97,6 +101,51 @@ def test_the_chain_beside_the_certificate_is_kept() -> None:
     issuer, _ = push_certificate()
     certificate = load(p12(push_certificate(), chain=[issuer]), None, now=NOW)
     assert certificate.chain_pem.count(b"BEGIN CERTIFICATE") == 2
+
+
+def bundle(key: Key, first: x509.Certificate, *others: x509.Certificate) -> bytes:
+    return pkcs12.serialize_key_and_certificates(b"x", key, first, list(others), ser.NoEncryption())
+
+
+def test_of_several_certificates_of_one_key_the_right_one_is_taken_whatever_their_order() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    long, _ = push_certificate(key=key, days=300)
+    short, _ = push_certificate(key=key, days=10)
+    expired, _ = push_certificate(key=key, days=-5)
+    signing, _ = push_certificate(key=key, marks=(), days=900)
+    issuer, _ = push_certificate(marks=(), days=2_000)
+    everything = (long, short, expired, signing, issuer)
+    for order in permutations(everything[:4]):
+        found = load(bundle(key, *order, issuer), None, now=NOW)
+        assert found.expires_at == long.not_valid_after_utc
+        leaf, *chain = x509.load_pem_x509_certificates(found.chain_pem)
+        assert (leaf, chain) == (long, [issuer])
+    other, _ = push_certificate(key=key, uid="io.team.Other", days=50)
+    assert load(bundle(key, long, other), None, now=NOW, topic="io.team.Other").uid == "io.team.Other"
+    with pytest.raises(CertificateExpired, match="expired on"):
+        load(bundle(key, signing, expired), None, now=NOW)
+
+
+def test_a_push_certificate_beside_another_identitys_key_is_told_in_words() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    signing, _ = push_certificate(key=key, marks=())
+    push, _ = push_certificate()
+    with pytest.raises(CertificateError, match="several identities"):
+        load(bundle(key, signing, push), None, now=NOW)
+    another, _ = push_certificate(key=key, marks=(), days=10)
+    with pytest.raises(CertificateError, match="nor is any other of the 2 in the file"):
+        load(bundle(key, signing, another), None, now=NOW)
+
+
+def test_what_openssl_will_not_use_is_a_fault_in_words() -> None:
+    certificate = load(p12(push_certificate()), None, now=NOW)
+    strange = load(p12(push_certificate()), None, now=NOW)
+    with pytest.raises(CertificateError, match=r"OpenSSL will not use it \(key values mismatch"):
+        tls_context(certificate=replace(certificate, key_pem=strange.key_pem))
+
+
+def test_a_server_without_a_subject_alternative_name_is_not_known_by_its_common_name() -> None:
+    assert not tls_context().hostname_checks_common_name
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.apns.h2_server import H2Server, Request, server_context
 from tests.apns.push_certificates import p12, push_certificate, topic_list
-from worker.apns.certificate import CertificateError
+from worker.apns.certificate import CertificateError, CertificateExpired
 from worker.apns.route import HOSTS, host_for
 from worker.apns.sender import Sender
 from worker.apns.transport import Endpoint, TransportClosed
@@ -221,6 +222,139 @@ def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Send
     with pytest.raises(CertificateError, match=r"not for io\.other"):
         sender.send(replace(provider, topic="io.other"), batch(1), authorization=None, deadline=5)
     assert [transport.batches for transport in factory.made] == [1]
+
+
+class Stubborn:
+    """A loop thread that hangs, or dies, on its next turn."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.loop = sender._start()._loop
+        self.released = threading.Event()
+
+    def hang(self) -> None:
+        self.loop.call_soon_threadsafe(self.released.wait, 30)
+
+    def die(self) -> None:
+        self.loop.call_soon_threadsafe(_exit)
+
+
+def _exit() -> None:
+    raise SystemExit
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.apns.sender.LOOK", 0.02)
+    monkeypatch.setattr("worker.apns.sender.BEAT", 0.02)
+    monkeypatch.setattr("worker.apns.sender.STUCK", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_loop_that_is_stuck_is_replaced_and_what_it_had_not_begun_was_not_sent(
+    sender: Sender, factory: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)) == 1
+    stuck = Stubborn(sender)
+    stuck.hang()
+    began = time.monotonic()
+    assert sender.send(PROVIDER, batch(2), authorization="jwt", deadline=30) == [NoAnswer("not_sent", "stuck")] * 2
+    assert time.monotonic() - began < 20, "long before the deadline"
+    assert "event loop of the sender is stuck" in caplog.text
+    assert len(sender.send(PROVIDER, batch(2), authorization="jwt", deadline=5)) == 2
+    stuck.released.set()
+    until(lambda: stuck.loop.is_closed())
+    old, new = factory.made
+    assert (old.batches, old.drained) == (1, 0.0), (
+        "what was given up was not sent after all, and its connections are closed"
+    )
+    assert (new.batches, new.drained) == (1, None)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_of_a_batch_in_flight_on_a_stuck_loop_the_answers_are_kept_and_the_rest_is_unknown(
+    sender: Sender, factory: Factory
+) -> None:
+    factory.answering = threading.Event()
+    seen: list[Response | None] = [None, None]
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(sender.send, PROVIDER, batch(2), authorization="jwt", deadline=30, seen=seen)
+        until(lambda: bool(factory.made and factory.made[0].batches))
+        seen[1] = ACCEPTED
+        stuck = Stubborn(sender)
+        stuck.hang()
+        assert sent.result(20) == [NoAnswer("unknown", "stuck"), ACCEPTED]
+    factory.answering.set()
+    stuck.released.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_whose_thread_has_died_is_replaced(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)) == 1
+    died = Stubborn(sender)
+    died.die()
+    until(died.loop.is_closed)
+    assert len(sender.send(PROVIDER, batch(2), authorization="jwt", deadline=5)) == 2
+    assert "another one is made" in caplog.text
+
+
+def test_connections_that_nobody_uses_are_closed_and_opened_again_when_needed(factory: Factory) -> None:
+    sender = Sender(factory, idle=0.3)
+    try:
+        sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
+        until(lambda: factory.made[0].drained is not None)
+        assert sender.stats().transports == 0
+        sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
+        assert len(factory.made) == 2
+    finally:
+        sender.close(drain=0.1)
+
+
+def test_connections_in_use_are_not_idle(factory: Factory) -> None:
+    factory.answering = threading.Event()
+    sender = Sender(factory, idle=0.05)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(sender.send, PROVIDER, batch(1), authorization="jwt", deadline=5)
+            until(lambda: bool(factory.made and factory.made[0].batches))
+            beats = sender._start()._beats
+            until(lambda: sender._start()._beats >= beats + 2)
+            assert factory.made[0].drained is None
+            factory.answering.set()
+            assert len(sent.result(10)) == 1
+    finally:
+        sender.close(drain=0.1)
+
+
+def test_a_certificate_that_expires_in_use_stops_its_provider_and_is_announced_once_a_day(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = push_certificate(days=36_500)
+    provider = replace(PROVIDER, certificate=p12((certificate, key)), team_id="", key_id="", key="")
+    clock = Clock(certificate.not_valid_after_utc - timedelta(days=31))
+    monkeypatch.setattr("worker.apns.sender.datetime", clock)
+
+    def send() -> None:
+        sender.send(provider, batch(1), authorization=None, deadline=5)
+
+    send()
+    assert "expires soon" not in caplog.text
+    for days in (2, 0, 0, 1):
+        clock.time += timedelta(days=days)
+        send()
+    told = [record for record in caplog.records if "expires soon" in record.message]
+    assert [(record.app, record.provider, record.days) for record in told] == [("demo", "apn", 29), ("demo", "apn", 28)]  # type: ignore[attr-defined]
+    clock.time = certificate.not_valid_after_utc
+    with pytest.raises(CertificateExpired, match="expired on") as raised:
+        send()
+    assert raised.value.reason == "certificate_expired"
+
+
+class Clock:
+    def __init__(self, time: datetime) -> None:
+        self.time = time
+
+    def now(self, _zone: object) -> datetime:
+        return self.time
 
 
 FORKING = """

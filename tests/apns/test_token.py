@@ -1,5 +1,6 @@
 """One provider token for the whole fleet, renewed inside Apple's window, and clear words for a wrong key."""
 
+import base64
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -171,6 +172,15 @@ def test_the_lease_of_a_process_that_died_holds_nobody_for_long() -> None:
 
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+#: A private key, made for this, on a curve that cryptography does not know: prime239v1.
+ODD_CURVE = (
+    "-----BEGIN "
+    "PRIVATE KEY-----\n"
+    "MIGBAgEAMBMGByqGSM49AgEGCCqGSM49AwEEBGcwZQIBAQQeQWIp/lHX0Jjucpu7\n"
+    "0LQyy/NXnlHrmJZZ0hryHH6ioUADPgAERnVJk7tpLBsAoF+fT7jLJVhFrS43s59V\n"
+    "v4J/1ha8bNsqXv45ERkJlbmAm8BIiN1MnT1E0sfv9ZzUMbbb\n"
+    "-----END PRIVATE KEY-----\n"
+)
 PUBLIC = KEY.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
@@ -181,6 +191,9 @@ PUBLIC = KEY.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.Subjec
         pytest.param("AuthKey_ABC.p8", "no PEM text", id="a file name"),
         pytest.param(CERTIFICATE, "a certificate", id="a certificate"),
         pytest.param(PUBLIC, "a public key", id="a public key"),
+        pytest.param(base64.b64encode(pem(KEY).encode()).decode(), "base64 of the whole file", id="base64 of the file"),
+        pytest.param("".join(pem(KEY).splitlines()[1:-1]), "without its lines BEGIN", id="no first and last line"),
+        pytest.param(ODD_CURVE, "of a kind that is not supported", id="a curve that is not known"),
         pytest.param(pem(KEY)[:90] + "\n-----END PRIVATE KEY-----", "damaged", id="cut off"),
         pytest.param(pem(KEY, b"secret"), "encrypted", id="encrypted"),
         pytest.param(pem(rsa.generate_private_key(65537, 2048)), "RSA", id="an RSA key"),
@@ -193,6 +206,11 @@ def test_a_wrong_key_says_what_it_is_and_where_the_right_one_comes_from(text: st
     assert "developer.apple.com" in str(raised.value)
     assert not any(line and line in str(raised.value) for line in text.splitlines())
     assert raised.value.__cause__ is None
+
+
+def test_line_breaks_that_became_two_characters_are_named() -> None:
+    with pytest.raises(ProviderKeyError, match="put real ones there"):
+        check_key(pem(KEY).replace("\n", "\\n"))
 
 
 def test_a_key_with_stray_blank_lines_is_taken() -> None:

@@ -101,6 +101,15 @@ def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, 
         pytest.param(["-t", "team"], "Membership details", id="team id"),
         pytest.param(["-b", "not a bundle"], "Xcode", id="bundle id"),
         pytest.param(["-b", "DEF123GHIJ.io.team.App"], "leave out the team before it: io.team.App", id="app id"),
+        pytest.param(["-b", "io.team.App.voip"], "voip pushes; Carillon sends alerts", id="VoIP"),
+        pytest.param(
+            ["-b", "io.team.App.push-type.liveactivity"], "give the app's own: io.team.App", id="Live Activity"
+        ),
+        pytest.param(["-b", "com.apple.mgmt.External.1"], "topic of an MDM certificate", id="MDM"),
+        pytest.param(["-t", "ABC123DEFG"], "the same as the key id", id="team id is key id"),
+        pytest.param(["--host", "https://localhost"], "give a port with --port", id="a URL for a host"),
+        pytest.param(["--host", "localhost:2197"], "give a port with --port", id="a port in a host"),
+        pytest.param(["--host", "localhost/"], "give a port with --port", id="a path in a host"),
         pytest.param(["--environment", "staging"], "production, sandbox", id="environment"),
         pytest.param(["--app", "chta"], "known: chat", id="app"),
         pytest.param(["--name", "a b"], "such as apns-sandbox", id="name"),
@@ -113,6 +122,37 @@ def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, 
 def test_a_wrong_word_is_refused_and_changes_nothing(app, key_file, flags, said):
     assert said in app.refused(*apn(key_file), *flags)
     assert rows(app, "providers") == []
+
+
+def test_the_key_id_in_a_files_name_is_believed_rather_than_another(app, key_file, tmp_path):
+    named = tmp_path / "AuthKey_AAAAAAAAAA.p8"
+    named.write_bytes(key_file.read_bytes())
+    assert "its key id is AAAAAAAAAA" in app.refused(*apn(named))
+    assert rows(app, "providers") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(lambda pem: b"\xef\xbb\xbf" + pem, id="a BOM"),
+        pytest.param(lambda pem: "# f\u00fcr Zw\u00f6lf\n".encode() + pem, id="an umlaut"),
+        pytest.param(lambda pem: "# f\u00fcr".encode("latin-1") + b"\n" + pem, id="an umlaut of Latin 1"),
+        pytest.param(lambda pem: pem.replace(b"\n", b"\r\n"), id="CRLF"),
+        pytest.param(lambda pem: pem.decode().encode("utf-16"), id="UTF-16"),
+        pytest.param(lambda pem: pem + b"\n# and another\n" + pem, id="a chain"),
+    ],
+)
+def test_a_ca_in_any_editors_spelling_is_taken(app, key_file, tmp_path, registry, content):
+    pem = push_certificate()[0].public_bytes(ser.Encoding.PEM)
+    (tmp_path / "ca.pem").write_bytes(content(pem))
+    app.ok(*apn(key_file), "--ca", tmp_path / "ca.pem")
+    [stored] = registry.providers().values()
+    assert stored.ca.replace("\r", "").startswith(pem.decode().strip())
+
+
+def test_an_address_of_IPv6_is_stored_without_its_brackets(app, key_file, registry):
+    app.ok(*apn(key_file), "--host", "[::1]")
+    assert [one.host for one in registry.providers().values()] == ["::1"]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,10 @@ def test_every_fault_is_named_at_once_with_what_is_known() -> None:
         pytest.param("CARILLON_APNS_TIMEOUT", "-1", id="a negative time"),
         pytest.param("CARILLON_VISIBILITY_TIMEOUT", "1", id="a visibility timeout below any task"),
         pytest.param("CARILLON_APNS_TRANSPORT", "carrier pigeon", id="an unknown transport"),
+        pytest.param("CARILLON_APNS_PROXY", "https://me:hunter2@proxy:3128", id="a proxy of another kind"),
+        pytest.param("CARILLON_APNS_PROXY", "http://me:hunter2@[proxy", id="a proxy's URL that cannot be read"),
+        pytest.param("CARILLON_APNS_PROXY", "http://me:hunter2@proxy:port", id="a proxy's port that is none"),
+        pytest.param("CARILLON_APNS_IDLE", "5", id="connections that come and go"),
     ],
 )
 def test_a_wrong_value_is_refused_without_being_repeated(name: str, value: str) -> None:
@@ -63,6 +67,7 @@ def test_a_log_level_may_be_written_small() -> None:
 def test_settings_show_no_secret() -> None:
     key = generate_key()
     environ = {"REDIS_URL": "redis://:hunter2@h", "POSTGRES_URL": "postgresql://u:hunter2@h/d", "SECRET_KEYS": key}
+    environ["APNS_PROXY"] = "http://me:hunter2@proxy.example.org:3128"
     shown = repr(load({f"CARILLON_{name}": value for name, value in environ.items()}))
     assert "hunter2" not in shown
     assert key not in shown

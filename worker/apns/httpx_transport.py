@@ -39,7 +39,8 @@ class HttpxTransport:
     def __init__(
         self, endpoint: Endpoint, context: ssl.SSLContext, *, lanes: int = 2, proxy: str | None = None
     ) -> None:
-        self._base = f"https://{endpoint.host}:{endpoint.port}/3/device/"
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        self._base = f"https://{host}:{endpoint.port}/3/device/"
         self._context = context
         self._proxy = proxy
         self._lanes = [self._new_lane() for _ in range(lanes)]

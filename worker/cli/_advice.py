@@ -3,6 +3,7 @@
 from typing import Final
 
 from worker.apns.route import host_for
+from worker.core.apns_reasons import CERTIFICATE_ALERTS
 from worker.core.model import NoAnswer, Provider, Response
 
 _STORE: Final = "store it again with carillon push apn"
@@ -13,7 +14,8 @@ _ADVICE: Final = {
     "Unregistered": "the app was removed from the device, or pushes were forbidden; it registers again when it is opened",
     "ExpiredToken": "the token has expired; the app gets another one when it is opened",
     "InvalidProviderToken": "Apple does not know this key: check that key id {key_id} and team id {team_id} belong to the"
-    f" key, and that it was not revoked at developer.apple.com, Keys; {_STORE}",
+    f" key, and that it was not revoked at developer.apple.com, Keys; {_STORE}. If they do, set this machine's clock (NTP):"
+    " a clock that is ahead of Apple's is answered the same",
     "ExpiredProviderToken": "the provider token is called expired: set this machine's clock (NTP)",
     "BadEnvironmentKeyInToken": "the key is not for {environment}: at developer.apple.com, Keys, look which environment it"
     f" is for, and store one for {{environment}}: {_STORE}",
@@ -40,6 +42,12 @@ def advice(response: Response, provider: Provider) -> str:
             environment=provider.environment, topic=provider.topic, key_id=provider.key_id, team_id=provider.team_id
         )
     place = f"{host_for(provider)}:{provider.port}"
+    if isinstance(response, NoAnswer) and reason.startswith("proxy:"):
+        return "the proxy in CARILLON_APNS_PROXY opens no tunnel: check its address, user and password, and its rules"
+    if isinstance(response, NoAnswer) and reason in CERTIFICATE_ALERTS:
+        return f"{place} refuses the certificate, or wants one: make another one at developer.apple.com, and {_STORE}"
+    if isinstance(response, NoAnswer) and reason == "connect: certificate not trusted":
+        return f"{place} shows a certificate of a CA that is not trusted: for a host of your own give its CA with --ca"
     if isinstance(response, NoAnswer):
         return (
             f"{place} cannot be reached or ended the connection: check the firewall, or try --port 2197; for a host of"

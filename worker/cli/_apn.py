@@ -89,7 +89,7 @@ def apn(
         of_app = _app(runtime, asker, app)
         if not of_app.name:
             refuse("app: its name has at least one character")
-        credential = _credential(asker, auth_key, key_id, team_id, p12_cert, password)
+        credential = _credential(asker, auth_key, key_id, team_id, p12_cert, password, bundle_id)
         provider = _provider(asker, of_app.name, credential, bundle_id, environment, name, host, port, ca)
         _may_replace(runtime, provider)
         if asker.bare:
@@ -111,13 +111,19 @@ def _app(runtime: Runtime, asker: Asker, given: str | None) -> AppSettings:
 
 
 def _credential(
-    asker: Asker, auth_key: str | None, key_id: str | None, team_id: str | None, p12: str | None, password: str | None
+    asker: Asker,
+    auth_key: str | None,
+    key_id: str | None,
+    team_id: str | None,
+    p12: str | None,
+    password: str | None,
+    bundle_id: str | None,
 ) -> Credential:
     kind = "certificate" if p12 else "key"
     if asker.bare:
         kind = asker.word("", None, "key or certificate", one_of("kind", "key", "certificate"), default="key")
     if kind == "certificate":
-        return _certificate(asker, p12, password)
+        return _certificate(asker, p12, password, bundle_id)
     if password is not None:
         refuse("--p12-password: belongs to --p12-cert")
     found: dict[str, str] = {}
@@ -130,13 +136,17 @@ def _credential(
     key = asker.word("--auth-key", auth_key, "Path of the .p8 file", read)
     key_id = asker.word("--key-id", key_id, "Key ID", credentials.check_key_id, default=found.get("id"))
     team_id = asker.word("--team-id", team_id, "Team ID (Membership details)", credentials.check_team_id)
+    if found.get("id", key_id) != key_id:
+        refuse(f"--key-id: the file is named AuthKey_{found['id']}.p8, so its key id is {found['id']}, not {key_id}")
+    if key_id == team_id:
+        refuse("--team-id: the same as the key id; it stands at developer.apple.com, Membership details")
     return Credential({"key": key, "key_id": key_id, "team_id": team_id}, None)
 
 
-def _certificate(asker: Asker, p12: str | None, password: str | None) -> Credential:
+def _certificate(asker: Asker, p12: str | None, password: str | None, bundle_id: str | None) -> Credential:
     path = asker.word("--p12-cert", p12, "Path of the .p12 file", _readable)
     try:  # first as it is, or with the password given: many exports have none
-        content, certificate = credentials.read_certificate(path, password)
+        content, certificate = credentials.read_certificate(path, password, bundle_id)
     except CertificateError as fault:
         if password is not None or "a password is needed" not in str(fault):
             refuse(fault)
@@ -144,7 +154,7 @@ def _certificate(asker: Asker, p12: str | None, password: str | None) -> Credent
             "--p12-password",
             None,
             "Password of the .p12 file",
-            lambda word: (*credentials.read_certificate(path, word), word),
+            lambda word: (*credentials.read_certificate(path, word, bundle_id), word),
             hidden=True,
         )
     except Faults as fault:
@@ -196,7 +206,9 @@ def _provider(
         default="apns" if where == "production" else "apns-sandbox",
     )
     trusted = None if ca is None else asker.word("--ca", ca, "", credentials.read_ca)
-    host = host or HOSTS["production"]  # which stands for the environment's own
+    host = (
+        asker.word("--host", host, "", credentials.check_host) if host else HOSTS["production"]
+    )  # which stands for the environment's own
     return Provider(0, app, called, where, bundle, host=host, port=port, ca=trusted, **credential.fields)
 
 

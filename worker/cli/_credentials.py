@@ -3,18 +3,23 @@
 import re
 from datetime import UTC, datetime
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
 from worker.apns.token import check_key, is_der_key
 from worker.cli._secret_options import warn_of_open_file
+from worker.core.push_types import PUSH_TYPES
 
 #: Larger than any key, certificate or chain, in bytes.
 _LARGEST: Final = 256 * 1024
 _TEN: Final = re.compile(r"[A-Z0-9]{10}")
 _BUNDLE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,153}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+#: What the topics of other kinds of pushes end in.
+_OTHER_PUSHES: Final = {rule.suffix: f"{kind} pushes" for kind, rule in PUSH_TYPES.items() if rule.suffix}
 KEY_FILE: Final = re.compile(r"AuthKey_([A-Z0-9]{10})\.p8")
 
 
@@ -80,7 +85,28 @@ def check_bundle_id(text: str) -> str:
         )
     if _TEN.fullmatch(text.partition(".")[0]) and "." in text:
         raise CredentialFault(f"bundle id: leave out the team before it: {text.partition('.')[2]}")
+    for end, kind in _OTHER_PUSHES.items():
+        if text.endswith(end):
+            raise CredentialFault(
+                f"bundle id: {text} is a topic for {kind}; Carillon sends alerts, so give the app's own: {text.removesuffix(end)}"
+            )
+    if text.startswith("com.apple.mgmt."):
+        raise CredentialFault(f"bundle id: {text} is the topic of an MDM certificate; Carillon sends alerts to an app")
     return text
+
+
+def check_host(text: str) -> str:
+    """A name or an address, of IPv6 without its brackets."""
+    host = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    try:
+        ip_address(host)
+    except ValueError:
+        if _HOST.fullmatch(host):
+            return host
+        raise CredentialFault(
+            f"host: {text!r} is not a name or an address, such as localhost; give a port with --port, and no https://"
+        ) from None
+    return host
 
 
 def check_name(text: str) -> str:

@@ -254,7 +254,8 @@ _STOPS: Final = {
     "slow": ("provider_silent", "it answers too slowly"),
     "unavailable": ("provider_unavailable", "it answers mostly 5xx or 429"),
     "unusable_credential": ("credential_unusable", "its key or certificate cannot be used"),
-    "certificate_ended": ("credential_ended", "its certificate has ended"),
+    "certificate_expired": ("credential_ended", "its certificate has ended"),
+    "tls alert": ("credential_refused", "its host refuses the certificate, or wants one"),
     "clock": ("provider_stopped", "its host calls fresh provider tokens expired"),
     "mass_refusal": ("provider_stopped", "it refuses most device tokens"),
 }
