@@ -4,7 +4,10 @@
 -- number, so that what was long ago weighs ever less, and a flood can not hide what begins now.
 local key, recent, fields = 'carillon:answers:' .. ARGV[1], tonumber(ARGV[2]), {'answered', 'refused', 'gone', 'failed'}
 local seen = {}
-for i, field in ipairs(fields) do seen[i] = redis.call('HINCRBY', key, field, ARGV[i + 2]) end
+for i, field in ipairs(fields) do
+  local rare = i == 4 and ARGV[i + 2] == '0'
+  seen[i] = rare and tonumber(redis.call('HGET', key, field) or '0') or redis.call('HINCRBY', key, field, ARGV[i + 2])
+end
 if seen[1] + seen[4] > recent then
   for i, field in ipairs(fields) do
     redis.call('HSET', key, field, math.floor(seen[i] * recent / 2 / (seen[1] + seen[4]) + 0.5))
