@@ -27,6 +27,7 @@ FLOORS = {
     "worker.targeted": 3,
     "worker.delivery": 3,
     "worker.limits": 3,
+    "worker.bulkhead": 3,
     "worker.poison": 3,
     "worker.recorder": 3,
     "worker.suspicion": 3,

@@ -24,6 +24,7 @@ from celery.worker import state as celery_state
 
 from config.settings import get_settings
 from worker.app import app, stop_beside
+from worker.bulkhead import WAITING
 from worker.delivery import INSIST_SECONDS
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
@@ -50,7 +51,8 @@ YOUNG: Final = 5_000
 class _Hearing:
     """What the consumer has taken, as Celery's signals tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
         self.asked_to_stop = threading.Event()
         #: Stopped by ourselves, to begin anew with the memory that a process begins with.
         self.recycled = False
@@ -77,6 +79,7 @@ class _Hearing:
 
     def _ready(self, sender: Any, **_: object) -> None:
         _spare_the_collector()
+        get_runtime().bulkhead.resize(self.concurrency)
         self.heard_at, self._blueprint = time.monotonic(), sender.controller.blueprint
 
     def _heard(self, **_: object) -> None:
@@ -98,17 +101,19 @@ class _Hearing:
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     """Celery's worker with threads for its pool, until somebody asks it to stop. `name` is what Flower calls it, at this host.
 
+    So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`.
+
     Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
     that a worker which was killed has no use for.
     """
-    hearing = _Hearing()
-    threading.Thread(target=_listen, args=(hearing, queues, concurrency), name="carillon-hearing", daemon=True).start()
+    hearing, threads = _Hearing(concurrency), concurrency + WAITING
+    threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:
         app.Worker(
             hostname=host_format(f"{name}@%h"),
             queues=list(queues),
             pool_cls="threads",
-            concurrency=concurrency,
+            concurrency=threads,
             # Workers need not know of each other: Redis and Postgres decide.
             without_gossip=True,
             without_mingle=True,
@@ -129,7 +134,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(YOUNG)
 
 
-def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> None:
+def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
     waiting_since: float | None = None
     told_at = -BUSY_SECONDS
     limit, process = get_settings().worker_memory, psutil.Process()
@@ -148,10 +153,10 @@ def _listen(hearing: _Hearing, queues: Collection[str], concurrency: int) -> Non
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
-        if hearing.ready and hearing.active >= concurrency and now >= told_at + BUSY_SECONDS / 3:
+        if hearing.ready and hearing.active >= hearing.concurrency and now >= told_at + BUSY_SECONDS / 3:
             told_at = now
             _tell_busy(queues)
-        if not hearing.ready or hearing.active >= concurrency or not _waiting(queues):
+        if not hearing.ready or hearing.active >= threads or not _waiting(queues):
             waiting_since = None
             continue
         waiting_since = waiting_since or now

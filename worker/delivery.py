@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from worker.apns.token import issued_at
 from worker.apps import Apps
+from worker.bulkhead import Bulkhead
 from worker.core import webhook_answer
 from worker.core.batch import Lane
 from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, parked, probe_interval, probe_timeout
@@ -60,6 +61,8 @@ T = TypeVar("T")
 
 #: Seconds for which outcomes are kept for a Redis that is away.
 INSIST_SECONDS: Final = 90.0
+#: Seconds after which a batch looks again whether its provider has room in some process.
+ROOM_SECONDS: Final = 1.0
 
 
 class Tokens(Protocol):
@@ -120,6 +123,7 @@ class Delivery:
         random: Callable[[], float],
         new_id: Callable[[], str],
         set_aside: Callable[[DeadLetter], None],
+        bulkhead: Bulkhead | None = None,
     ) -> None:
         self._poison = Poison(journal, set_aside)
         self.recorder = Recorder(journal, now)
@@ -127,6 +131,7 @@ class Delivery:
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
         self._suspicion = suspicion
         self._webhooks = webhooks
+        self._bulkhead = bulkhead or Bulkhead()
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
     def deliver(self, lane: Lane) -> dict[str, int]:
@@ -175,13 +180,26 @@ class Delivery:
             stopped = self._breaker.stopped(provider.id) if work.open() else None
             if stopped is not None and not self._breaker.may_probe(provider.id, stopped, self._now()):
                 return self._park(work, stopped)
-            self._drop_moved(work)
-            if stopped is not None and not self._probe(work, provider, stopped):
-                return self._park(work, stopped)
-            limit(work, app, provider, self._limiter, now=self._now())
-            self._send(work, provider, work.open())
-            self._guard(work, provider)
+            if not self._bulkhead.enter(provider.id):
+                return self._park(work, None)
+            try:
+                self._drop_moved(work)
+                if stopped is not None and not self._probe(work, provider, stopped):
+                    return self._park(work, stopped)
+                limit(work, app, provider, self._limiter, now=self._now())
+                self._send(work, provider, work.open())
+                self._guard(work, provider)
+            finally:
+                if self._bulkhead.leave(provider.id, answered=work.alive):
+                    self._wake_some(provider.id)
         return self._carry_out(work)
+
+    def _wake_some(self, provider: int) -> None:
+        """A batch was turned away while the provider had its share of this process's threads: one is free."""
+        try:
+            self._journal.wake(provider, 1, once=True)
+        except redis.Unavailable:  # it is looked at again by itself
+            log.warning("waiting batch not woken, redis is away")
 
     def _probe(self, work: Work, provider: Provider, stopped: Stopped) -> bool:
         """Whether a stopped provider takes one of the batch's jobs; if so it flows again, and the others may go out."""
@@ -214,13 +232,14 @@ class Delivery:
         )
         return True
 
-    def _park(self, work: Work, stopped: Stopped) -> dict[str, int]:
-        """Until the provider flows again. It may do so before the batch is among those that are woken."""
+    def _park(self, work: Work, stopped: Stopped | None) -> dict[str, int]:
+        """Until the provider flows again, or, with None, until it has room for another batch in some process."""
         provider = work.batch.provider
-        interval = probe_interval(stopped, self._now())
+        interval = ROOM_SECONDS if stopped is None else probe_interval(stopped, self._now())
         delay = parked(self._journal.halted(provider), self._random(), interval)
         self._journal.halt(work.id, provider, delay)
-        if self._breaker.stopped(provider) is None:
+        # It may have begun to flow before the batch was among those that are woken.
+        if stopped is not None and self._breaker.stopped(provider) is None:
             self._journal.wake(provider)
         return {"parked": len(work.open())}
 
@@ -286,7 +305,8 @@ class Delivery:
     ) -> list[Response]:
         """While answers are missing the batch stays ours, and what was accepted is not sent again should we die."""
         seen: list[Response | None] = [None] * len(sending)
-        with self.recorder.watch(work.id, sending, seen, work.renewed_at) as flight:
+        watch = self.recorder.watch(work.id, sending, seen, work.renewed_at)
+        with watch as flight, self._bulkhead.answers(provider.id, seen):
             if provider.kind == "webhook":
                 responses = self._webhooks().send(provider, recipients(work, sending), now=self._now, seen=seen)
             else:

@@ -17,6 +17,7 @@ from config.settings import Settings, get_settings
 from worker.apns.sender import Sender
 from worker.apns.token import TokenSource
 from worker.apps import Apps
+from worker.bulkhead import Bulkhead
 from worker.delivery import Delivery
 from worker.embedded import Urls, attach
 from worker.fanout import FanOut
@@ -144,6 +145,10 @@ class Runtime:
         return Suspicion(Suspects(self.redis), self.breaker, self.devices)
 
     @_once
+    def bulkhead(self) -> Bulkhead:
+        return Bulkhead()
+
+    @_once
     def delivery(self) -> Delivery:
         return Delivery(
             self.journal,
@@ -160,6 +165,7 @@ class Runtime:
             random=random.random,
             new_id=_new_id,
             set_aside=self.ledger.set_aside,
+            bulkhead=self.bulkhead,
         )
 
     @property

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 #: Messages in one fan-out task. Each task costs as much as some twenty of them, so a backlog is taken in large pieces.
 FAN_OUT: Final = 500
+#: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
+TURN: Final = 0.1
+#: Doorbells that wait in a lane. Each is good for all that is ready, so more would only stand before others.
+MOST: Final = 32
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
@@ -65,6 +69,11 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
         except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
             time.sleep(_BRIEFLY)
             raise Reject(type(fault).__name__, requeue=True) from fault
+    with runtime.bulkhead.working():
+        return _fan_out(runtime, lane)
+
+
+def _fan_out(runtime: Runtime, lane: Lane) -> Counts:
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return {}
@@ -84,8 +93,15 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
 @app.task(name="carillon.deliver")
 @_when_engines_answer
 def deliver(lane: Lane) -> Counts:
-    """Sends the lane's next batch and carries out what APNs answers."""
-    return get_runtime().delivery.deliver(lane)
+    """Sends the lane's next batches, as many as begin within a moment, and carries out what their providers answer."""
+    runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
+    with runtime.bulkhead.working():
+        while counts := runtime.delivery.deliver(lane):
+            total.update(counts)
+            if time.monotonic() > ends:
+                ring_deliver(lane, 1)
+                break
+    return dict(total)
 
 
 @app.task(name="carillon.tick", expires=5)
@@ -114,17 +130,21 @@ def canary(key: str) -> Counts:
 
 def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
     """Rings for so many messages that are ready."""
-    _ring(fan_out, lane, -(-messages // FAN_OUT) if lane == "urgent" else messages)
+    # Doorbells for batches, however many, leave room for these.
+    _ring(fan_out, lane, -(-messages // FAN_OUT) if lane == "urgent" else messages, most=2 * MOST)
 
 
 def ring_deliver(lane: Lane, batches: int) -> None:
     """Rings for so many batches that are ready."""
-    _ring(deliver, lane, batches)
+    _ring(deliver, lane, batches, most=MOST)
 
 
-def _ring(task: Task, lane: Lane, times: int) -> None:
+def _ring(task: Task, lane: Lane, times: int, *, most: int) -> None:
+    """So often, but for what would make more than `most` wait in the lane: whoever comes takes all that is ready."""
+    if not times:
+        return
     try:
-        for _ in range(times):
+        for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
     except (OperationalError, *redis.Unavailable) as fault:  # what they were to ring for is safe: the tick rings again
         log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
@@ -137,9 +157,10 @@ def _ring_lost(runtime: Runtime) -> int:
         on_their_way = runtime.queued(LANES[lane][0])
         messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
         bells = -(-messages // FAN_OUT) if lane == "urgent" else messages
-        lost = max(0, bells + batches - on_their_way)
-        ring_deliver(lane, min(lost, batches))
-        ring_fan_out(min(messages, (lost - min(lost, batches)) * FAN_OUT), lane)
+        lost = max(0, min(bells, MOST) + min(batches, MOST) - on_their_way)
+        if lost:
+            ring_deliver(lane, min(lost, batches))
+            ring_fan_out(min(messages, lost * FAN_OUT if lane == "urgent" else lost), lane)
         rung += lost
     return rung
 

@@ -81,3 +81,16 @@ def test_each_five_hundred_messages_and_each_batch_has_its_doorbell(redis_url):
     with connect(redis_url) as redis:
         assert redis.llen("carillon:carillon.urgent") == 3
         assert redis.llen("carillon:carillon.bulk") == 3
+
+
+def test_doorbells_of_one_app_never_stand_in_thousands_before_another_s(redis_url):
+    """Each is good for all that is ready, so more than a few are of no use."""
+    ring(
+        redis_url,
+        "from worker.tasks import ring_deliver, ring_fan_out\nring_deliver('urgent', 5000)\nring_fan_out(500000)",
+    )
+    with connect(redis_url) as redis:
+        waiting = redis.llen("carillon:carillon.urgent")
+        kinds = [b"carillon.fan_out" in one for one in redis.lrange("carillon:carillon.urgent", 0, -1)]
+    assert waiting <= 64
+    assert sum(kinds) >= 32, "batches that wait leave room for messages to be expanded"

@@ -235,9 +235,9 @@ class Journal:
         """Hands back a batch whose provider is stopped, to be taken when it flows again, or after `delay` seconds."""
         self._run("halt", batch, provider, delay)
 
-    def wake(self, provider: int, limit: int = 1000) -> None:
-        """Takes up what waits for this provider: it flows again."""
-        while self._run("wake", provider, limit) == limit:
+    def wake(self, provider: int, limit: int = 1000, *, once: bool = False) -> None:
+        """Takes up what waits for this provider: it flows again. With `once`, `limit` batches of it: it has room for them."""
+        while self._run("wake", provider, limit) == limit and not once:
             pass
 
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:

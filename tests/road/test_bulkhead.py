@@ -1,0 +1,115 @@
+"""A provider that is silent or slow holds a bounded part of a process's threads, and what it cannot take waits in the store."""
+
+import threading
+
+import pytest
+
+from tests.road.harness import Road, message, token
+from worker.bulkhead import LEAST, PATIENCE, QUIET_SECONDS, Bulkhead
+from worker.core.model import Answer, NoAnswer
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def enter_all(bulkhead: Bulkhead, provider: int) -> int:
+    """Batches of the provider until one is turned away; returns how many got in."""
+    n = 0
+    while bulkhead.enter(provider):
+        n += 1
+    return n
+
+
+def test_silent_providers_leave_room_for_the_next_however_many_they_are(clock):
+    bulkhead = Bulkhead(8, 56, clock=clock)
+    for provider in range(8):
+        assert bulkhead.enter(provider)
+    clock.now += 2 * QUIET_SECONDS
+    held = sum(1 + enter_all(bulkhead, provider) for provider in range(8))
+    assert held <= 56
+    assert enter_all(bulkhead, 99) >= 4
+
+
+def test_eight_that_fall_silent_at_full_speed_leave_room(clock):
+    bulkhead = Bulkhead(8, 56, clock=clock)
+    for _ in range(8):
+        for provider in range(8):
+            bulkhead.enter(provider)
+    clock.now += 2 * QUIET_SECONDS
+    assert bulkhead.enter(99)
+
+
+def test_a_provider_alone_has_more_than_threads_work_at_once(clock):
+    assert enter_all(Bulkhead(8, 56, clock=clock), 1) > 8
+
+
+def test_a_provider_that_left_a_batch_without_answer_has_little_until_it_answers(clock):
+    bulkhead = Bulkhead(8, 56, clock=clock)
+    bulkhead.enter(1)
+    assert not bulkhead.leave(1, answered=False)
+    quiet = enter_all(bulkhead, 1)
+    assert LEAST <= quiet <= 8
+    assert bulkhead.leave(1, answered=True), "another was turned away"
+    assert enter_all(bulkhead, 1) > quiet
+
+
+def test_a_thread_that_waits_in_vain_lets_another_work_and_goes_on_at_once(clock):
+    bulkhead, begun, seen = Bulkhead(1, 8, clock=clock), threading.Event(), [None] * 3
+
+    def work() -> None:
+        with bulkhead.working():
+            begun.set()
+
+    other = threading.Thread(target=work)
+    with bulkhead.working():
+        assert bulkhead.enter(1)
+        with bulkhead.answers(1, seen):
+            other.start()
+            assert not begun.wait(0.05), "its provider is not silent yet"
+            seen[0] = 200
+            clock.now += 2 * PATIENCE
+            assert not begun.wait(0.3), "an answer came"
+            clock.now += 2 * PATIENCE
+            assert begun.wait(10)
+        bulkhead.leave(1, answered=True)
+    other.join(10)
+    with bulkhead.working():
+        pass
+
+
+def test_what_a_provider_has_no_room_for_waits_in_the_store_and_goes_when_there_is(road: Road):
+    road.member("general", "leia", "han")
+    road.publish(message(id="e1"))
+    road.take()
+    road.expand()
+    bulkhead, id = road.delivery._bulkhead, road.provider.id
+    held = enter_all(bulkhead, id)
+    assert road.deliver() == [{"parked": 1}]
+    assert road.apns.sent == []
+    assert road.journal.make_due_ready() == 0
+    road.publish(message(id="e2"))
+    bulkhead._in_work[id] -= 1
+    road.run()
+    assert road.journal.make_due_ready() == 1, "the one that was turned away is woken"
+    road.deliver()
+    assert len(road.apns.sent) == 2
+    assert road.journal.backlog() == (0, 0)
+    assert bulkhead._in_work[id] == held - 1
+
+
+def test_a_batch_gives_its_share_back_whatever_becomes_of_it(road: Road):
+    road.member("general", "leia", "han")
+    for answer in (Answer(200), NoAnswer("unknown", "deadline"), Answer(403, "InvalidProviderToken"), Answer(200)):
+        road.apns.answers[token("han")] = [answer]
+        road.publish(message(id=f"e{len(road.apns.sent)}"))
+        road.run()
+    assert not road.delivery._bulkhead._in_work

@@ -1,0 +1,155 @@
+"""How the task threads of one process are shared: a few work at once, and each provider may have a bounded part wait for it.
+
+A thread that waits for a provider from which nothing comes works at nothing, so another begins meanwhile: a silent provider
+costs waiting threads, of which there are many. How many it may have depends on how many are free, so that one provider alone has
+what it can use and many slow ones leave room for the next.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+#: Threads that may wait for answers beside those that work.
+WAITING: Final = 56
+#: Threads that work at once, where nobody said otherwise.
+WORKING: Final = 8
+#: Batches that any provider may have in work, however few threads are free.
+LEAST: Final = 2
+#: Parts of the free threads that a provider may have: one that answers, and one from which nothing came for a second, or that
+#: left its last batch without any answer.
+SHARE: Final = 2
+QUIET_SHARE: Final = 8
+QUIET_SECONDS: Final = 1.0
+#: Seconds without any answer of the provider after which a thread that waits for it lets another work.
+PATIENCE: Final = 0.25
+#: Seconds between two looks at the answers that are there.
+LOOK: Final = 0.1
+
+
+class Bulkhead:
+    """Shared by the task threads of a process. `clock` gives seconds."""
+
+    def __init__(self, working: int = WORKING, waiting: int = WAITING, *, clock: Callable[[], float] = time.monotonic):
+        self._working, self._threads, self._waiting = working, working + waiting, waiting
+        self._clock = clock
+        self._at_work = 0
+        self._changed = threading.Condition()
+        self._own = threading.local()
+        self._waits: dict[_Wait, None] = {}
+        self._looked_at = 0.0
+        self._in_work: Counter[int] = Counter()
+        self._heard_at: dict[int, float] = {}
+        #: Providers whose last batch got no answer, and those of which a batch was turned away.
+        self._quiet: set[int] = set()
+        self._turned_away: set[int] = set()
+
+    def resize(self, working: int) -> None:
+        """So many threads work at once from now on."""
+        with self._changed:
+            self._working, self._threads = working, working + self._waiting
+            self._changed.notify_all()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Waits until fewer than the bound work, or one of these waits in vain, and is one of them."""
+        with self._changed:
+            while self._at_work >= self._working and not self._give_way():
+                self._changed.wait(LOOK)
+            self._at_work += 1
+        self._own.working = True
+        try:
+            yield
+        finally:
+            self._own.working = False
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify()
+
+    @contextmanager
+    def answers(self, provider: int, seen: Sequence[object]) -> Iterator[None]:
+        """Around the wait for a batch's answers; those that are there stand in `seen`, the others are None.
+
+        Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
+        """
+        at_work = getattr(self._own, "working", False)
+        wait = _Wait(provider, seen, at_work)
+        with self._changed:
+            self._waits[wait] = None
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._waits[wait]
+                if at_work and not wait.at_work:
+                    self._at_work += 1
+
+    def enter(self, provider: int) -> bool:
+        """Whether a batch of the provider may be sent now; `leave` after it. False: its share is used up."""
+        with self._changed:
+            if self._in_work[provider] >= self._limit(provider):
+                self._turned_away.add(provider)
+                return False
+            if not self._in_work[provider]:
+                self._heard_at[provider] = self._clock()
+            self._in_work[provider] += 1
+            return True
+
+    def leave(self, provider: int, *, answered: bool | None) -> bool:
+        """A batch is over; `answered`: whether anything of it was, None where nothing was sent. True: another was turned away."""
+        with self._changed:
+            self._in_work[provider] -= 1
+            if answered:
+                self._quiet.discard(provider)
+                self._heard_at[provider] = self._clock()
+            elif answered is not None:
+                self._quiet.add(provider)
+            if not self._in_work[provider]:
+                del self._in_work[provider]
+                self._heard_at.pop(provider, None)
+            if provider not in self._turned_away:
+                return False
+            self._turned_away.discard(provider)
+            return True
+
+    def _limit(self, provider: int) -> int:
+        self._look()
+        quiet = provider in self._quiet or self._silence(provider) > QUIET_SECONDS
+        free = self._threads - self._in_work.total()
+        return max(LEAST, free // (QUIET_SHARE if quiet else SHARE))
+
+    def _give_way(self) -> bool:
+        """Whether a thread at work waited in vain: it is at work no more."""
+        self._look()
+        for wait in self._waits:
+            if wait.at_work and self._silence(wait.provider) > PATIENCE:
+                wait.at_work = False
+                self._at_work -= 1
+                return True
+        return False
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < LOOK:
+            return
+        self._looked_at = now
+        for wait in self._waits:
+            answered = len(wait.seen) - wait.seen.count(None)
+            if answered > wait.answered:
+                wait.answered, self._heard_at[wait.provider] = answered, now
+
+    def _silence(self, provider: int) -> float:
+        """Seconds since its last answer, or since it has any batch in work."""
+        now = self._clock()
+        return now - self._heard_at.get(provider, now)
+
+
+class _Wait:
+    """A thread that waits for a batch's answers, and whether it counts as one at work."""
+
+    __slots__ = ("answered", "at_work", "provider", "seen")
+
+    def __init__(self, provider: int, seen: Sequence[object], at_work: bool) -> None:
+        self.provider, self.seen, self.at_work, self.answered = provider, seen, at_work, 0
