@@ -63,7 +63,8 @@ def test_a_provider_that_left_a_batch_without_answer_has_little_until_it_answers
 
 
 def test_a_thread_that_waits_in_vain_lets_another_work_and_goes_on_at_once(clock):
-    bulkhead, begun, seen = Bulkhead(1, 8, clock=clock), threading.Event(), [None] * 3
+    bulkhead, begun = Bulkhead(1, 8, clock=clock), threading.Event()
+    seen: list[int | None] = [None] * 3
 
     def work() -> None:
         with bulkhead.working():
