@@ -42,6 +42,12 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
+def _one_line(value: Any) -> str:
+    """A value that may come from a document: what would end the line or move a terminal's cursor is spelt out."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class TextFormatter(logging.Formatter):
     """`12:03:04.123 INFO    worker.delivery  batch delivered  jobs=500`, and a traceback below."""
 
@@ -49,7 +55,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        pairs = "".join(f"  {name}={value}" for name, value in _fields(record).items())
+        pairs = "".join(f"  {name}={_one_line(value)}" for name, value in _fields(record).items())
         return super().formatMessage(record) + pairs
 
     def format(self, record: logging.LogRecord) -> str:

@@ -13,6 +13,7 @@ from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, Faults, one_of
 from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._secret_options import secret_given
+from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
 from worker.runtime import Runtime
 
@@ -239,7 +240,7 @@ def _may_replace(runtime: Runtime, provider: Provider) -> None:
 
 
 def _confirm(provider: Provider) -> None:
-    typer.echo(f"\n{provider.topic}, {provider.environment}, as {provider.name!r} of app {provider.app!r}", err=True)
+    echo(f"\n{provider.topic}, {provider.environment}, as {provider.name!r} of app {provider.app!r}", err=True)
     typer.confirm("Store it?", default=True, abort=True, err=True)
 
 

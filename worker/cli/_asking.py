@@ -9,6 +9,7 @@ from worker.apns.certificate import CertificateError
 from worker.apns.token import ProviderKeyError
 from worker.cli._credentials import CredentialFault
 from worker.cli._desk import refuse
+from worker.cli._terminal import echo
 
 T = TypeVar("T")
 Faults = (CredentialFault, CertificateError, ProviderKeyError)
@@ -42,12 +43,12 @@ class Asker:
             try:
                 return check(str(answer).strip())
             except Faults as fault:
-                typer.echo(f"  {fault}", err=True)
+                echo(f"  {fault}", err=True)
 
     def tell(self, text: str) -> None:
         """Explains, to somebody who is being asked."""
         if self.bare:
-            typer.echo(text, err=True)
+            echo(text, err=True)
 
     def _checked(self, word: str, check: Callable[[str], T]) -> T:
         try:

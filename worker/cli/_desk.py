@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from worker.cli._terminal import json_text, shown
+from worker.cli._terminal import echo, json_text, shown
 from worker.core.model import AppSettings, Provider
 from worker.reports.faults import sentence
 from worker.runtime import Runtime
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def refuse(fault: object) -> NoReturn:
     """Ends the command: the input is wrong, nothing was changed."""
-    typer.echo(shown(f"carillon: {fault}", lines=True), err=True)
+    echo(f"carillon: {fault}", err=True)
     raise typer.Exit(2)
 
 
@@ -87,16 +87,16 @@ def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
 
 def say(value: Any, text: str, *, as_json: bool) -> None:
     """The outcome: one JSON object or array, or the sentence."""
-    typer.echo(json_text(value) if as_json else shown(text, lines=True))
+    echo(json_text(value) if as_json else text)
 
 
 def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
     """Rows of the same keys as a table for a person, or as a JSON array."""
     if as_json:
-        typer.echo(json_text(list(rows)))
+        echo(json_text(list(rows)))
         return
     if not rows:
-        typer.echo(shown(empty))
+        echo(empty)
         return
     from rich.box import SIMPLE
     from rich.console import Console

@@ -12,6 +12,7 @@ from producers.errors import EventError, PublishError
 from producers.events import PushSend
 from producers.publisher import Publisher
 from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._terminal import echo
 from worker.runtime import Runtime
 from worker.stores.audience import Audience, Share
 
@@ -124,7 +125,7 @@ def _publish(runtime: Runtime, event: PushSend) -> None:
         with Publisher(runtime.urls.redis) as publisher:
             publisher.publish(event)
     except PublishError as fault:
-        typer.echo(f"carillon: not sent: {fault}", err=True)
+        echo(f"carillon: not sent: {fault}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from config.private import world_readable
+from worker.cli._terminal import echo
 
 #: Larger than any password, in bytes.
 _LARGEST: Final = 64 * 1024
@@ -56,11 +57,11 @@ def without_password(url: str) -> str:
 
 
 def warn(text: str) -> None:
-    typer.echo(f"carillon: warning: {text}", err=True)
+    echo(f"carillon: warning: {text}", err=True)
 
 
 def _refuse(text: str) -> NoReturn:
-    typer.echo(f"carillon: {text}", err=True)
+    echo(f"carillon: {text}", err=True)
     raise typer.Exit(2)
 
 

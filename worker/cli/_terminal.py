@@ -1,20 +1,37 @@
-"""Text from documents and names, made fit for a terminal."""
+"""Text from documents and names, made fit for a terminal. Commands print through `echo`, `json_text` or a table."""
 
 import json
 from typing import Any, Final
+
+import typer
 
 #: Characters that turn text around or join it out of sight: bidirectional controls, line and paragraph separators.
 _HIDDEN: Final = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
+def echo(text: object, *, err: bool = False) -> None:
+    """Prints lines of text, fit for a terminal."""
+    typer.echo(shown(str(text), lines=True), err=err)
+
+
 def shown(text: str, *, lines: bool = False) -> str:
-    """The text with every control and bidirectional character spelt out in hex; with `lines` line breaks stay."""
-    return "".join(c if _plain(c) or (lines and c == "\n") else _spelt(c) for c in text)
+    """The text with every control and bidirectional character spelt out in hex; with `lines` line breaks and tabs stay."""
+    return "".join(c if _plain(c) or (lines and c in "\n\t") else _spelt(c) for c in text)
 
 
 def json_text(value: Any) -> str:
     """The value as one line of JSON, in which such characters are escaped as JSON has it."""
-    return "".join(c if _plain(c) else f"\\u{ord(c):04x}" for c in json.dumps(value, ensure_ascii=False, default=str))
+    return json_shown(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def json_shown(document: str) -> str:
+    """A JSON document that means the same, with such characters escaped as JSON has it; line breaks and tabs stay."""
+    return "".join(c if _plain(c) or c in "\n\t" else f"\\u{ord(c):04x}" for c in document)
+
+
+def plain(text: str) -> bool:
+    """Whether the text has no such character."""
+    return all(map(_plain, text))
 
 
 def _plain(c: str) -> bool:

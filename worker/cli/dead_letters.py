@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.events import FIELD, STREAM
-from worker.cli._terminal import json_text, shown
+from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -39,9 +39,9 @@ def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = 
     with _ledger() as ledger:
         letters = ledger.dead_letters(limit)
     for letter in letters:
-        typer.echo(json_text(_summary(letter)) if as_json else shown(_line(letter)))
+        echo(json_text(_summary(letter)) if as_json else shown(_line(letter)))
     if not letters and not as_json:
-        typer.echo("nothing was set aside")
+        echo("nothing was set aside")
 
 
 @dead_letters.command("show")
@@ -53,11 +53,11 @@ def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[b
         sys.exit(f"carillon: there is no dead letter {id}")
     document = letter.letter.document.decode(errors="replace")
     if as_json:
-        typer.echo(json_text(_summary(letter) | {"document": document}))
+        echo(json_text(_summary(letter) | {"document": document}))
         return
     for name, value in _summary(letter).items():
-        typer.echo(shown(f"{name:<9} {'-' if value is None else value}"))
-    typer.echo(f"\n{shown(_indented(document), lines=True)}")
+        echo(shown(f"{name:<9} {'-' if value is None else value}"))
+    echo(f"\n{_indented(document)}")
 
 
 @dead_letters.command("retry", epilog="Example: carillon dead-letters retry 12")
@@ -69,7 +69,7 @@ def _retry(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
             runtime.ledger.forget_message(letter.app, letter.event_id)
         runtime.redis.xadd(STREAM, {FIELD: letter.document})
         runtime.ledger.drop_letter(id)
-    typer.echo(f"{id} is published once more")
+    echo(f"{id} is published once more")
 
 
 @dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12")
@@ -78,13 +78,13 @@ def _drop(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     with _ledger() as ledger:
         _known(ledger, id)
         ledger.drop_letter(id)
-    typer.echo(f"{id} is dropped")
+    echo(f"{id} is dropped")
 
 
 def _known(ledger: "Ledger", id: int) -> "StoredLetter":
     letter = ledger.dead_letter(id)
     if letter is None:
-        typer.echo(f"carillon: there is no dead letter {id}", err=True)
+        echo(f"carillon: there is no dead letter {id}", err=True)
         raise typer.Exit(2)
     return letter
 
@@ -97,17 +97,10 @@ def _ledger() -> "Iterator[Ledger]":
 
 @contextmanager
 def _runtime() -> "Iterator[Runtime]":
-    from config.settings import get_settings
-    from worker.embedded import engines
-    from worker.runtime import Runtime
+    from worker.cli._desk import desk
 
-    settings = get_settings()
-    with engines(settings) as urls:
-        runtime = Runtime(settings, urls)
-        try:
-            yield runtime
-        finally:
-            runtime.close()
+    with desk() as runtime:
+        yield runtime
 
 
 def _summary(stored: "StoredLetter") -> dict[str, Any]:
@@ -131,6 +124,6 @@ def _line(stored: "StoredLetter") -> str:
 
 def _indented(document: str) -> str:
     try:
-        return json.dumps(json.loads(document), indent=2, ensure_ascii=False)
-    except ValueError:
+        return json_shown(json.dumps(json.loads(document), indent=2, ensure_ascii=False))
+    except (ValueError, RecursionError):
         return document

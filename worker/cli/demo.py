@@ -1,6 +1,5 @@
 """`carillon demo`."""
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +7,8 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+
+from worker.cli._terminal import echo, json_text
 
 
 def demo(
@@ -50,7 +51,7 @@ def demo(
         raise typer.Exit(130) from None
     show(console, outcome)
     if as_json:
-        typer.echo(json.dumps(json_of(outcome)))
+        echo(json_text(json_of(outcome)))
     raise typer.Exit(0 if outcome.account.balances else 1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from worker.cli._desk import Row, app_named, desk, refuse, say, table
+from worker.cli._terminal import echo
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -142,7 +143,7 @@ def history(
         say({"device": _row(found, whole=True), "history": rows}, "", as_json=True)
         return
     accepted = "none yet" if found.last_accepted_at is None else f"{found.last_accepted_at:%Y-%m-%d}"
-    typer.echo(f"device {found.id} of {found.user or 'nobody'}, last push accepted: {accepted}")
+    echo(f"device {found.id} of {found.user or 'nobody'}, last push accepted: {accepted}")
     table(rows, as_json=False, empty="nothing is remembered")
 
 

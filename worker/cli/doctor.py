@@ -1,9 +1,10 @@
 """`carillon doctor`."""
 
-import json
 from typing import Annotated
 
 import typer
+
+from worker.cli._terminal import echo, json_text, shown
 
 EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
 
@@ -25,12 +26,11 @@ def doctor(
     from rich.console import Console
 
     from worker.cli import _examination
-    from worker.cli._terminal import shown
 
     findings = _examination.examine(app, timeout, workers=workers)
     well = all(finding.well for finding in findings)
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings]))
+        echo(json_text([finding.as_json() for finding in findings]))
         raise typer.Exit(0 if well else 1)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:

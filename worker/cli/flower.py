@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from worker.cli._terminal import echo
+
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _USER: Final = "carillon"
 #: Flower's own variables that make it ask who is there.
@@ -43,7 +45,7 @@ def flower(
                 f" {_FILE} to a file with it"
             )
         os.environ["FLOWER_BASIC_AUTH"] = made = credentials()
-        typer.echo(f"Flower's password, made for this run: {made} (FLOWER_BASIC_AUTH sets one)")
+        echo(f"Flower's password, made for this run: {made} (FLOWER_BASIC_AUTH sets one)")
     # It would answer everybody.
     os.environ.pop("FLOWER_UNAUTHENTICATED_API", None)
     os.environ.pop(_FILE, None)

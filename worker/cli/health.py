@@ -1,11 +1,11 @@
 """`carillon health`: what a container, a load balancer or a person asks."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
+from worker.cli._terminal import echo, json_text, shown
 from worker.cli.worker import Lane
 
 
@@ -31,7 +31,6 @@ def health(
     A worker is well when a task put into its lane's queue came out of it done: a process can live and consume nothing.
     """
     from worker.cli import _checks
-    from worker.cli._terminal import shown
 
     everything = not (lane or beat or engines or alarms or flower)
     lanes = [Lane.URGENT, Lane.BULK] if everything else list(lane or [])
@@ -47,9 +46,9 @@ def health(
     findings = _checks.examine(plan, timeout)
     fails = any(finding.fails for finding in findings)
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings]))
+        echo(json_text([finding.as_json() for finding in findings]))
         sys.exit(fails)
     for finding in findings:
         mark = "ok  " if finding.well else "FAIL" if finding.fails else "WARN"
-        typer.echo(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
+        echo(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
     sys.exit(fails)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from worker.cli._terminal import echo
+
 
 def migrate(
     wait: Annotated[float, typer.Option(help="Seconds to wait for a Postgres that does not answer yet.")] = 30,
@@ -16,9 +18,9 @@ def migrate(
     with engines(get_settings()) as urls:
         applied = migrate_when_up(urls.postgres, wait)
     for version in applied:
-        typer.echo(f"applied {version}")
+        echo(f"applied {version}")
     if not applied:
-        typer.echo("up to date")
+        echo("up to date")
 
 
 def migrate_when_up(postgres_url: str, wait: float) -> list[str]:

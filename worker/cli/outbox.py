@@ -1,7 +1,7 @@
 """`carillon outbox`: the table, the relay that empties it, and what is in it."""
 
-import json
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from producers.wire import MAX_BACKLOG
+from worker.cli._terminal import echo, json_text, shown
 
 outbox = typer.Typer(
     help="Events written in the chat server's own transaction, and the relay that publishes them.",
@@ -33,7 +34,7 @@ def sql(
     """Print the SQL that makes the outbox in the chat server's database; it may be run again."""
     from producers import outbox as table
 
-    typer.echo(table.sql(notify=notify), nl=False)
+    sys.stdout.write(table.sql(notify=notify))
 
 
 @outbox.command()
@@ -92,12 +93,12 @@ def status(
             table.close()
     if as_json:
         failures = [{"id": id, "age": round(age, 3), "error": error} for id, age, error in state.failures]
-        typer.echo(json.dumps(state._asdict() | {"failures": failures}))
+        echo(json_text(state._asdict() | {"failures": failures}))
     else:
         since = "" if state.oldest_waiting is None else f", the oldest for {state.oldest_waiting:.1f} s"
-        typer.echo(f"{state.waiting:,} waiting{since}; {state.kept:,} kept; {state.failed:,} failed")
+        echo(f"{state.waiting:,} waiting{since}; {state.kept:,} kept; {state.failed:,} failed")
         for id, age, error in state.failures:
-            typer.echo(f"  {id}  {age:,.0f} s ago  {error}")
+            echo(shown(f"  {id}  {age:,.0f} s ago  {error}"))
     raise typer.Exit(1 if state.failed else 0)
 
 

@@ -1,6 +1,5 @@
 """`carillon publish`."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import producers
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._secret_options import warn_of_password
+from worker.cli._terminal import echo, json_text, shown
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
@@ -78,16 +78,16 @@ def publish(
         ):
             tally = feed(source, publisher, _refused, progress)
     except (OSError, ValueError) as fault:
-        typer.echo(f"carillon: {fault}", err=True)
+        echo(f"carillon: {fault}", err=True)
         raise typer.Exit(2) from None
     if tally.stopped:
-        typer.echo(f"carillon: {tally.stopped}", err=True)
-    typer.echo(json.dumps(tally.summary()) if as_json else str(tally))
+        echo(f"carillon: {tally.stopped}", err=True)
+    echo(json_text(tally.summary()) if as_json else str(tally))
     raise typer.Exit(tally.exit_code)
 
 
 def _refused(number: int, fault: Exception) -> None:
-    typer.echo(f"line {number}: {fault}", err=True)
+    echo(shown(f"line {number}: {fault}"), err=True)
 
 
 @contextmanager

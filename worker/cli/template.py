@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, refuse, say, table
+from worker.cli._terminal import echo, json_shown, plain
 
 template = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale =
         to = provider_named(runtime, app_named(runtime, app).name, provider)
         for one in runtime.registry.templates():
             if (one.provider, one.kind, one.locale) == (to.id, kind, locale):
-                typer.echo(one.document.rstrip("\n"))
+                echo(json_shown(one.document.rstrip("\n")))
                 return
     refuse(f"provider {to.name!r} has no template {_named(kind, locale)}; carillon template list shows what there is")
 
@@ -124,6 +125,8 @@ def _checked(document: str, app: str, kind: str, locale: str) -> Any:
 
     if len(kind) > 255 or len(locale) > 35:
         refuse("--kind has at most 255 characters, --locale at most 35")
+    if not plain(kind + locale):
+        refuse("--kind and --locale have no control characters: no message has such a kind")
     try:
         made = Template.parse(document, locale=locale)
         check(made, samples(app, kind or "regular"))

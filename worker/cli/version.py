@@ -2,9 +2,9 @@
 
 from importlib import metadata
 
-import typer
+from worker.cli._terminal import echo
 
 
 def version() -> None:
     """Show the version."""
-    typer.echo(f"carillon {metadata.version('carillon')}")
+    echo(f"carillon {metadata.version('carillon')}")

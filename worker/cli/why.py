@@ -1,10 +1,11 @@
 """`carillon why`."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from worker.cli._terminal import echo, json_text, shown
 
 if TYPE_CHECKING:
     from worker.reports.delivery_report import Facts, Report
@@ -27,7 +28,6 @@ def why(
     Times are those of the stream and of the ledger, which is written up to a second later.
     """
     from worker.cli._desk import app_named, desk
-    from worker.cli._terminal import shown
     from worker.reports.delivery_report import as_json as report_json
     from worker.reports.delivery_report import unknown
     from worker.reports.looking_up import look_up
@@ -36,13 +36,13 @@ def why(
         name = app_named(runtime, None).name if app is None else app
         facts, report = look_up(runtime.redis, runtime.pool, runtime.journal, runtime.ledger, name, event)
     if as_json:
-        typer.echo(json.dumps({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
+        echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
         raise typer.Exit(0 if facts.known else 1)
     if not facts.known:
-        typer.echo(shown(f"carillon: {unknown(name, event, facts.untaken)}", lines=True), err=True)
+        echo(f"carillon: {unknown(name, event, facts.untaken)}", err=True)
         raise typer.Exit(1)
     for line in _lines(facts, report, user):
-        typer.echo(shown(line))
+        echo(shown(line))
 
 
 def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
