@@ -20,6 +20,7 @@ from worker.apps import Apps
 from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import AppSettings, Device, Reason
+from worker.core.places import held
 from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
 from worker.core.templates import Templates
@@ -27,7 +28,8 @@ from worker.plan import Plan
 from worker.rendering import Message, folded_sendings, sendings
 from worker.stores import presence, recent
 from worker.stores.bursts import Burst, Bursts
-from worker.stores.directory import ChannelRow, Directory, Page, Thread, ThreadKey
+from worker.stores.directory import ChannelRow, Directory, Page, PageKey, Thread, ThreadKey
+from worker.stores.intervals import Ids
 from worker.stores.journal import DONE, Journal, Opened, Step
 from worker.stores.redis import Redis
 from worker.targeted import Target, Targeted
@@ -61,14 +63,17 @@ class _Item:
     """One message on its way through an expansion."""
 
     entry: str
+    #: In the order of the stream: who and what is looked at as it stood there.
+    place: int
     raw_cursor: str
     cursor: Cursor
     event: MessageNew
     app: AppSettings
     document: bytes
-    place: int
     channel: ChannelRow | None = None
     page: Page = _NO_PAGE
+    #: Those of the page who were members at the message's place.
+    users: list[str] = field(default_factory=list)
     thread: AbstractSet[str] | None = None
     thread_full: bool = False
     #: Considered on the first page, ahead of the channel's own order.
@@ -95,9 +100,9 @@ class _Item:
     @property
     def candidates(self) -> list[str]:
         if not self.first:
-            return self.page.users
+            return self.users
         ahead = set(self.first)
-        rest = [user for user in self.page.users if user not in ahead]
+        rest = [user for user in self.users if user not in ahead]
         return rest if self.cursor.page else [*self.first, *rest]
 
     @property
@@ -190,7 +195,7 @@ class FanOut:
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
         place = one.place or position(one.entry)
-        return _Item(one.entry, one.cursor, cursor, event, app, one.document, place)
+        return _Item(one.entry, place, one.cursor, cursor, event, app, one.document)
 
     def _keep(self, items: Sequence[_Item]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
@@ -199,10 +204,11 @@ class FanOut:
 
     def _admitted(self, items: Sequence[_Item], plan: "_Plan") -> list[_Item]:
         """The messages that no rule skips as a whole."""
-        channels = self._directory.channels({item.key for item in items})
+        channels = self._directory.channels({item.key for item in items}, _first_place(items))
         admitted = []
         for item in items:
-            item.channel = channels.get(item.key)
+            known = channels.get(item.key)
+            item.channel = known and known.at(item.place)
             reason = skip_message(
                 item.event,
                 item.app,
@@ -231,7 +237,8 @@ class FanOut:
                 (item.event.app, user, item.event.sender.id)
                 for item, some in zip(items, eligible, strict=True)
                 for user in some
-            }
+            },
+            _first_place(items),
         )
         for item, some in zip(items, eligible, strict=True):
             app, sender = item.event.app, item.event.sender.id
@@ -239,7 +246,7 @@ class FanOut:
                 members=item.members,
                 thread=item.thread,
                 thread_full=item.thread_full,
-                muted={user for user in some if (app, user, sender) in muted} if muted else (),
+                muted={user for user in some if held(muted.get((app, user, sender), ()), item.place)} if muted else (),
                 online={user for user in some if (app, user) in online} if online else (),
                 devices={user: devices[app, user] for user in some if (app, user) in devices},
             )
@@ -267,19 +274,23 @@ class FanOut:
 
     def _read_candidates(self, items: Sequence[_Item], took: _Time) -> tuple[Sequence[_Item], Sequence[_Item]]:
         """Reads a page of each of the first messages; returns these, and the others."""
-        pages: dict[tuple[str, str, str], Page] = {}
+        pages: dict[PageKey, Page] = {}
+        places: dict[PageKey, int] = {}
+        for item in items:
+            places[item.start] = min(item.place, places.get(item.start, item.place))
         threads: dict[ThreadKey, Thread] = {}
         at_once, read, considered = max(1, MEMBERS // self._page), 0, 0
         while read < len(items) and considered < MEMBERS and not (read and took.over):
             some = items[read : read + at_once]
             stored = (item for item in some if item.event.recipients is None)
-            starts = list(dict.fromkeys(start for item in stored if (start := item.start) not in pages))
-            pages |= zip(starts, self._directory.pages(starts, self._page), strict=True)
+            starts = {start: places[start] for item in stored if (start := item.start) not in pages}
+            pages |= self._directory.pages(starts, self._page)
             threads |= self._directory.threads({key for item in some if (key := item.thread_key)} - threads.keys())
             for item in some:
                 named = item.event.recipients
                 item.page = pages[item.start] if named is None else Page(sorted(set(named)), False)
-                item.members = set(item.page.users)
+                item.users = item.page.at(item.place)
+                item.members = set(item.users)
                 if (key := item.thread_key) is not None:
                     _put_in_thread(item, threads[key])
                 item.first = first_candidates(item.event, item.thread)
@@ -292,10 +303,19 @@ class FanOut:
 
     def _find_members_among_first(self, items: Sequence[_Item]) -> None:
         """Users considered ahead of the page may be members further down the channel, or none at all."""
-        asked = {(*item.key, user) for item in items for user in item.first if user not in (item.members or ())}
-        present = self._directory.present(asked)
+        asked: dict[Ids, int] = {}
         for item in items:
-            item.members = (item.members or set()) | {user for user in item.first if (*item.key, user) in present}
+            for user in item.first:
+                if user not in (item.members or ()):
+                    key = (*item.key, user)
+                    asked[key] = min(item.place, asked.get(key, item.place))
+        if not asked:
+            return
+        found = self._directory.memberships(asked)
+        for item in items:
+            item.members = (item.members or set()) | {
+                user for user in item.first if held(found.get((*item.key, user), ()), item.place)
+            }
 
     def _eligible(self, item: _Item) -> list[str]:
         """Candidates about whom more must be read: membership and thread have not ruled them out."""
@@ -335,7 +355,11 @@ class FanOut:
     def _count_rest(self, item: _Item, after: str) -> int:
         """Members behind `after` who were not considered ahead of their turn."""
         ahead = sum(1 for user in item.first if user > after and user in (item.members or ()))
-        return self._directory.count_after(*item.key, after) - ahead
+        return self._directory.count_after(*item.key, after, item.place) - ahead
+
+
+def _first_place(items: Sequence[_Item]) -> int:
+    return min((item.place for item in items), default=0)
 
 
 def _put_in_thread(item: _Item, thread: Thread) -> None:

@@ -255,15 +255,15 @@ class Intake:
             case events.MemberAdded() | events.MemberRemoved():
                 present = isinstance(event, events.MemberAdded)
                 stretch.members += (
-                    writes.MemberWrite(event.app, event.channel.id, user, at, present) for user in event.users
+                    writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.devices.append(read_call(entry, event, document, self._apps))
             case events.ChannelUpdated(channel=c):
-                stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at))
+                stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
             case events.UserMuted() | events.UserUnmuted():
                 muted = isinstance(event, events.UserMuted)
-                stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted))
+                stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted, place))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))

@@ -55,7 +55,8 @@ class Stage:
         with redis.Redis.from_url(self.urls.redis) as client:
             client.flushall()
         self.sql(
-            "TRUNCATE carillon.messages, carillon.ledger, carillon.thread_participants, carillon.dead_letters",
+            "TRUNCATE carillon.messages, carillon.ledger, carillon.threads, carillon.thread_participants,"
+            " carillon.dead_letters",
             "UPDATE carillon.devices SET active = true, retired_reason = NULL, retired_at = NULL WHERE NOT active",
         )
 

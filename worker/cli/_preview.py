@@ -17,6 +17,7 @@ from worker.cli._webhook import shown_url
 from worker.core import notification, webhook
 from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
+from worker.core.places import NOW
 from worker.core.templates import Template, TemplateError, context_of, normal_locale
 from worker.rendering import named
 from worker.runtime import Runtime
@@ -90,9 +91,9 @@ def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str |
 
 def render(runtime: Runtime, target: Target, event: MessageNew, template: Template | None = None) -> Rendering:
     """As a worker would: the template of the device's provider, kind and language, or the default payload."""
-    channels = Directory(runtime.pool).channels([(event.app, event.channel.id)])
+    channels = Directory(runtime.pool).channels([(event.app, event.channel.id)], NOW)
     stored = channels.get((event.app, event.channel.id))
-    event = named(event, stored and stored.name)
+    event = named(event, stored and stored.now.name)
     source = "the template given"
     if template is None:
         if (templates := runtime.apps.templates_of(event.app).get(target.provider)) is not None:

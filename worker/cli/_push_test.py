@@ -21,6 +21,7 @@ from worker.cli._preview import Target
 from worker.cli._samples import sample
 from worker.core.model import ACCEPTED, Answer, Notification, Provider
 from worker.core.notification import apns_id, collapse_id
+from worker.core.places import NOW
 from worker.core.webhook import Recipient
 from worker.runtime import Runtime
 from worker.stores import recent
@@ -77,7 +78,7 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
     kept = [
         event for document in recent.documents(runtime.redis, app, now=time.time()) if (event := _decoded(document))
     ]
-    theirs = Directory(runtime.pool).present({(app, event.channel.id, user) for event in kept})
+    theirs = Directory(runtime.pool).memberships({(app, event.channel.id, user): NOW for event in kept})
     mine = [event for event in kept if (app, event.channel.id, user) in theirs]
     if mine:
         event = random.choice(mine)

@@ -22,7 +22,8 @@ from worker.stores.migrate import migrate
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (
-    *("ledger", "dead_letters", "messages", "thread_participants", "mutes", "members", "channels", "devices"),
+    *("ledger", "dead_letters", "messages", "threads", "thread_participants", "mutes", "mute_past", "members"),
+    *("member_past", "channels", "channel_past", "devices"),
     "providers",
 )
 

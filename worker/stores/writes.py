@@ -1,15 +1,17 @@
 """Applies what chat servers publish about members, mutes, channels and messages, in bulk; for devices see `device_writes`.
 
-Each function takes the writes of many events in the order in which they were published, folds what concerns the same row by
-the writes' own times (the later one wins, of equals the one published later), and makes one statement of the rest. All run
-inside the caller's transaction. Times are milliseconds since the epoch.
+Each function takes the writes of many events in the order in which they were published. The writes' own times decide what a row
+says (the later one wins, of equals the one published later), their places in the stream since when. All run inside the leader's
+transaction: nobody else writes these rows. Times are milliseconds since the epoch.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
+from worker.core.places import Settings, Standing, changed, held, set_anew
 from worker.core.position import position
+from worker.stores.intervals import MEMBERS, MUTES, Ids, Table, memberships
 from worker.stores.postgres import Connection
 
 #: People that a thread has at most. It is read for each of its replies, and a client can name whom it likes.
@@ -22,6 +24,7 @@ class MemberWrite(NamedTuple):
     user: str
     at: int
     present: bool
+    place: int
 
 
 class MuteWrite(NamedTuple):
@@ -30,6 +33,7 @@ class MuteWrite(NamedTuple):
     target: str
     at: int
     muted: bool
+    place: int
 
 
 class ChannelWrite(NamedTuple):
@@ -40,6 +44,7 @@ class ChannelWrite(NamedTuple):
     name: str | None
     push: bool | None
     at: int
+    place: int
 
 
 class MessageRow(NamedTuple):
@@ -58,63 +63,98 @@ class MessageRow(NamedTuple):
     recipients: Sequence[str] | None = None
 
 
-_W = TypeVar("_W", MemberWrite, MuteWrite, ChannelWrite)
-
-
-def write_members(db: Connection, writes: Iterable[MemberWrite]) -> None:
-    latest = _latest(((write.app, write.channel, write.user), write) for write in writes)
-    if not latest:
+def write_members(db: Connection, writes: Sequence[MemberWrite]) -> None:
+    if not writes:
         return
+    created: dict[tuple[str, str], int] = {}
+    for write in writes:
+        created.setdefault((write.app, write.channel), write.place)
     _bulk(
         db,
-        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%b::text[], %b::text[])"
+        "INSERT INTO carillon.channels (app, id, created) SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[])"
         " ON CONFLICT DO NOTHING",
-        sorted({(write.app, write.channel) for write in latest}),
+        [(*key, place) for key, place in sorted(created.items())],
     )
-    _bulk(
+    _write_standings(
         db,
-        "INSERT INTO carillon.members AS m (app, channel, user_id, at, present)"
-        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[])"
-        " ON CONFLICT (app, channel, user_id) DO UPDATE SET at = excluded.at, present = excluded.present"
-        " WHERE m.at <= excluded.at",
-        latest,
+        MEMBERS,
+        [((write.app, write.channel, write.user), write.at, write.present, write.place) for write in writes],
     )
 
 
-def write_mutes(db: Connection, writes: Iterable[MuteWrite]) -> None:
-    _bulk(
+def write_mutes(db: Connection, writes: Sequence[MuteWrite]) -> None:
+    _write_standings(
         db,
-        "INSERT INTO carillon.mutes AS m (app, user_id, target, at, muted)"
-        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[])"
-        " ON CONFLICT (app, user_id, target) DO UPDATE SET at = excluded.at, muted = excluded.muted"
-        " WHERE m.at <= excluded.at",
-        _latest(((write.app, write.user, write.target), write) for write in writes),
+        MUTES,
+        [((write.app, write.user, write.target), write.at, write.muted, write.place) for write in writes],
     )
 
 
-def write_channels(db: Connection, writes: Iterable[ChannelWrite]) -> None:
-    writes = list(writes)
-    _bulk(
-        db,
-        "INSERT INTO carillon.channels (app, id) SELECT DISTINCT * FROM unnest(%b::text[], %b::text[])"
-        " ON CONFLICT DO NOTHING",
-        sorted({(write.app, write.id) for write in writes}),
+def _write_standings(db: Connection, names: Table, writes: Sequence[tuple[Ids, int, bool, int]]) -> None:
+    """Reads the rows, decides, and writes those that are other than before: only the leader writes them."""
+    if not writes:
+        return
+    table, second, third, flag, past = names
+    keys = sorted({key for key, _, _, _ in writes})
+    rows = db.execute(
+        f"SELECT r.app, r.{second}, r.{third}, r.at, r.{flag}, r.since FROM unnest(%b::text[], %b::text[], %b::text[])"
+        f" AS k (app, {second}, {third}) JOIN carillon.{table} r USING (app, {second}, {third})".encode(),
+        _columns(keys),
     )
-    names = _latest(((write.app, write.id), write) for write in writes if write.name is not None)
+    known = {(app, two, three): Standing(at, on, since) for app, two, three, at, on, since in rows}
+    now, ended = changed(known, writes)
     _bulk(
         db,
-        "UPDATE carillon.channels c SET name = w.name, name_at = w.at"
-        " FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[]) AS w (app, id, name, at)"
-        " WHERE c.app = w.app AND c.id = w.id AND c.name_at <= w.at",
-        [(write.app, write.id, write.name, write.at) for write in names],
+        f"INSERT INTO carillon.{past} (app, {second}, {third}, since, until)"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[]) ON CONFLICT DO NOTHING",
+        [(*key, since, until) for key, since, until in ended if since < until],
     )
-    pushes = _latest(((write.app, write.id), write) for write in writes if write.push is not None)
     _bulk(
         db,
-        "UPDATE carillon.channels c SET push = w.push, push_at = w.at"
-        " FROM unnest(%b::text[], %b::text[], %b::boolean[], %b::bigint[]) AS w (app, id, push, at)"
-        " WHERE c.app = w.app AND c.id = w.id AND c.push_at <= w.at",
-        [(write.app, write.id, write.push, write.at) for write in pushes],
+        f"INSERT INTO carillon.{table} (app, {second}, {third}, at, {flag}, since)"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[], %b::bigint[])"
+        f" ON CONFLICT (app, {second}, {third}) DO UPDATE SET at = excluded.at, {flag} = excluded.{flag},"
+        " since = excluded.since, changed_on = excluded.changed_on",
+        [(*key, *now[key]) for key in keys if key in now],
+    )
+
+
+def write_channels(db: Connection, writes: Sequence[ChannelWrite]) -> None:
+    keys = sorted({(write.app, write.id) for write in writes})
+    if not keys:
+        return
+    rows = db.execute(
+        b"SELECT c.app, c.id, c.name, c.name_at, c.push, c.push_at, c.created, c.since"
+        b" FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)",
+        _columns(keys),
+    )
+    before = {(app, id): Settings(*settings) for app, id, *settings in rows}
+    now = dict(before)
+    past: list[tuple[str, str, str | None, bool, int]] = []
+    for write in writes:
+        key = (write.app, write.id)
+        old = now.get(key)
+        if old is None and write.name is None and write.push is not False:
+            continue  # it says what is so without it
+        created = write.place if old is None else min(write.place, old.created)
+        old = (old or Settings())._replace(created=created)
+        new = now[key] = set_anew(old, write.name, write.push, write.at, write.place)
+        if new.since != old.since and created < write.place:
+            past.append((*key, old.name, old.push, write.place))
+    _bulk(
+        db,
+        "INSERT INTO carillon.channel_past (app, id, name, push, until)"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::boolean[], %b::bigint[]) ON CONFLICT DO NOTHING",
+        past,
+    )
+    _bulk(
+        db,
+        "INSERT INTO carillon.channels (app, id, name, name_at, push, push_at, created, since)"
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[], %b::bigint[],"
+        " %b::bigint[], %b::bigint[])"
+        " ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, name_at = excluded.name_at, push = excluded.push,"
+        " push_at = excluded.push_at, created = excluded.created, since = excluded.since",
+        [(*key, *now[key]) for key in keys if key in now and now[key] != before.get(key)],
     )
 
 
@@ -150,25 +190,24 @@ def write_messages(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]
 
 def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
     """Those of the mentioned of each message who are in its audience."""
-    asked = sorted({(row.app, row.channel, user) for row in rows if row.recipients is None for user in row.mentioned})
-    members: set[tuple[Any, ...]] = set()
-    if asked:
-        members.update(
-            db.execute(
-                b"SELECT m.app, m.channel, m.user_id FROM unnest(%b::text[], %b::text[], %b::text[])"
-                b" AS k (app, channel, user_id) JOIN carillon.members m USING (app, channel, user_id) WHERE m.present",
-                _columns(asked),
-            )
-        )
-    named: list[Sequence[str]] = []
+    asked: dict[tuple[str, str, str], int] = {}
     for row in rows:
-        listed = row.recipients and set(row.recipients)
-        named.append(
-            [user for user in dict.fromkeys(row.mentioned) if user in listed]
-            if listed
-            else [user for user in dict.fromkeys(row.mentioned) if (row.app, row.channel, user) in members]
-        )
-    return named
+        if row.recipients is None:
+            for user in row.mentioned:
+                asked.setdefault((row.app, row.channel, user), row.place)
+    members = memberships(db, asked)
+
+    def among(row: MessageRow) -> list[str]:
+        if row.recipients is not None:
+            listed = set(row.recipients)
+            return [user for user in dict.fromkeys(row.mentioned) if user in listed]
+        return [
+            user
+            for user in dict.fromkeys(row.mentioned)
+            if held(members.get((row.app, row.channel, user), ()), row.place)
+        ]
+
+    return [among(row) if row.mentioned else () for row in rows]
 
 
 def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
@@ -244,15 +283,6 @@ def _write_threads(
         b" WHERE t.app = a.app AND t.channel = a.channel AND t.id = a.thread",
         (*_columns([(*key, place) for key, place in sorted(since.items())]), THREAD_PEOPLE),
     )
-
-
-def _latest(writes: Iterable[tuple[tuple[str, ...], _W]]) -> list[_W]:
-    kept: dict[tuple[str, ...], _W] = {}
-    for key, write in writes:
-        known = kept.get(key)
-        if known is None or write.at >= known.at:
-            kept[key] = write
-    return [kept[key] for key in sorted(kept)]
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

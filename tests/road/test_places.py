@@ -1,0 +1,217 @@
+"""Members, mutes and channel settings count as they stood at a message's place: idle, in one pipeline, and in a backlog."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from producers import events as ev
+from tests.road.harness import Road, message, stamp, token, user_of
+from worker.stores import writes
+from worker.stores.directory import Directory, Page, PageKey
+
+MESSAGES = 30
+
+
+def added(user: str, seconds: float = 0, channel: str = "priv") -> ev.MemberAdded:
+    return ev.MemberAdded(**stamp(seconds), channel=ev.ChannelId(id=channel), users=[user])
+
+
+def removed(user: str, seconds: float = 0, channel: str = "priv") -> ev.MemberRemoved:
+    return ev.MemberRemoved(**stamp(seconds), channel=ev.ChannelId(id=channel), users=[user])
+
+
+def updated(seconds: float = 0, **settings: Any) -> ev.ChannelUpdated:
+    return ev.ChannelUpdated(**stamp(seconds), channel=ev.ChannelSettings(id="priv", **settings))
+
+
+def people(road: Road, *users: str) -> None:
+    if users:
+        road.member("priv", *users)
+    for other in ("eve", "bob"):
+        if other not in users:
+            road.publish(ev.DeviceRegistered(**stamp(), user=other, device=ev.Device(token=token(other))))
+    road.run()
+    road.apns.sent.clear()
+
+
+def one_pipeline(road: Road, published: list[ev.AnyEvent]) -> None:
+    """All of it is applied before any of the messages is expanded."""
+    road.publish(*published)
+    road.run()
+
+
+def backlog(road: Road, published: list[ev.AnyEvent]) -> None:
+    """Stretches of a few entries each, expanded and sent when all are applied."""
+    for at in range(0, len(published), 7):
+        road.publish(*published[at : at + 7])
+        road.take()
+    road.run()
+
+
+def idle(road: Road, published: list[ev.AnyEvent]) -> None:
+    """Message after message, each expanded when the next event is applied already."""
+    for event in published:
+        road.publish(event)
+        opened = road.journal.take_messages("urgent", 500)
+        road.take()
+        road.fan_out.expand(opened)
+    road.run()
+
+
+WAYS = pytest.mark.parametrize("way", [one_pipeline, backlog, idle], ids=lambda way: way.__name__)
+Way = Callable[[Road, list[ev.AnyEvent]], None]
+
+
+def pushed(road: Road) -> Counter[str]:
+    return Counter(map(user_of, road.apns.sent))
+
+
+def messages(first: int = 0, *, seconds: float = 0) -> list[ev.AnyEvent]:
+    return [message("priv", "ann", f"e{n}", seconds=seconds) for n in range(first, first + MESSAGES)]
+
+
+@WAYS
+def test_who_came_later_gets_nothing_and_who_left_later_gets_all(road: Road, way: Way) -> None:
+    people(road, "ann", "bob")
+    way(road, [*messages(), added("eve", 1), removed("bob", 1), *messages(100, seconds=2)])
+    assert pushed(road) == {"bob": MESSAGES, "eve": MESSAGES}
+
+
+@WAYS
+def test_who_comes_and_goes_several_times_gets_what_was_said_meanwhile(road: Road, way: Way) -> None:
+    people(road, "ann", "bob")
+    said = iter(messages())
+    way(
+        road,
+        [
+            *(next(said), removed("bob", 1), next(said), added("bob", 2), next(said), next(said), removed("bob", 3)),
+            *(next(said), added("bob", 2.5), next(said), added("bob", 4), added("bob", 5), next(said)),
+        ],
+    )
+    assert [road.account(f"e{n}")["page:0"]["pushed"] for n in range(7)] == [
+        *(["bob"], [], ["bob"], ["bob"], [], [], ["bob"])
+    ], "by places; a write that is older than what is known changes nothing"
+
+
+@WAYS
+def test_a_mute_counts_from_its_place_to_its_end(road: Road, way: Way) -> None:
+    people(road, "ann", "bob")
+    muted = ev.UserMuted(**stamp(1), user="bob", target="ann")
+    unmuted = ev.UserUnmuted(**stamp(2), user="bob", target="ann")
+    way(road, [*messages(), muted, *messages(100, seconds=1), unmuted, *messages(200, seconds=2)])
+    assert pushed(road) == {"bob": 2 * MESSAGES}
+    assert road.account("e0")["page:0"]["pushed"] == ["bob"]
+    assert road.account("e100")["page:0"]["skipped"]["muted_sender"] == ["bob"]
+    assert road.account("e200")["page:0"]["pushed"] == ["bob"]
+
+
+@WAYS
+def test_a_channel_is_on_or_off_and_named_as_it_was_then(road: Road, way: Way) -> None:
+    people(road, "ann", "bob")
+    way(
+        road,
+        [
+            message("priv", "ann", "e0"),
+            *(updated(1, name="Lounge"), message("priv", "ann", "e1"), updated(2, push_notifications=False)),
+            *(message("priv", "ann", "e2"), updated(3, name="Bar"), updated(4, push_notifications=True)),
+            *(message("priv", "ann", "e3"), updated(5, name="Pub")),
+        ],
+    )
+    alerts = [json.loads(n.payload)["aps"]["alert"] for n in road.apns.sent]
+    assert [alert.get("subtitle") for alert in alerts] == [None, "Lounge", "Bar"]
+    assert road.account("e2")["page:0"] == {"message": "channel_push_off"}
+
+
+@WAYS
+def test_a_channel_that_was_made_later_is_unknown(road: Road, way: Way) -> None:
+    people(road, "ann")
+    way(road, [message("new", "ann", "e0"), added("bob", channel="new"), message("new", "ann", "e1")])
+    assert pushed(road) == {"bob": 1}
+    assert road.account("e0")["page:0"] == {"message": "unknown_channel"}
+
+
+@WAYS
+def test_the_mentioned_and_the_thread_are_members_by_the_place(road: Road, way: Way) -> None:
+    people(road, "ann", "bob")
+    way(
+        road,
+        [
+            message("priv", "bob", "e0"),
+            message("priv", "ann", "e1", mentioned=["eve"]),
+            *(added("eve", 1), message("priv", "ann", "e2", parent_id="m-e0", mentioned=["eve"]), removed("bob", 1)),
+            *(message("priv", "eve", "e3", parent_id="m-e0"), added("bob", 2)),
+        ],
+    )
+    said = {n: road.account(f"e{n}")["page:0"] for n in range(4)}
+    assert said[1]["skipped"]["not_a_member"] == ["eve"]
+    assert said[2]["pushed"] == ["eve", "bob"]
+    assert (said[3]["pushed"], said[3]["skipped"]) == (["ann"], {"not_a_member": ["bob"], "sender": ["eve"]})
+
+
+def test_a_large_channel_is_walked_as_it_was_though_it_changes_meanwhile(small_pages):
+    road = small_pages
+    road.save_app(member_cap=None)
+    users = [f"u{n:02}" for n in range(35)]
+    people(road, "ann", *users)
+    road.publish(message("priv", "ann", "e0"))
+    road.take()
+    [opened] = road.journal.take_messages("urgent", 10)
+    road.fan_out.expand([opened])
+    road.publish(*(removed(user, 1) for user in users[::2]), added("a-newcomer", 1), added("u99", 1))
+    road.run()
+    assert pushed(road) == dict.fromkeys(users, 1)
+    road.publish(message("priv", "ann", "e1", seconds=2))
+    road.apns.sent.clear()
+    road.run()
+    assert pushed(road) == dict.fromkeys(users[1::2], 1)
+
+
+def test_what_is_left_of_a_channel_is_counted_as_it_was(small_pages):
+    road = small_pages
+    road.save_app(member_cap=3)
+    people(road, "ann", *(f"u{n:02}" for n in range(30)))
+    road.publish(message("priv", "ann", "e0"), removed("u20", 1), added("u98", 1), added("u99", 1))
+    road.run()
+    assert road.account("e0")["page:0"]["rest"] == {"over_member_cap": 21}
+
+
+def test_messages_of_one_channel_share_one_read_whatever_changed(road, monkeypatch):
+    people(road, "ann", "bob")
+    asked: list[int] = []
+    pages = Directory.pages
+
+    def counted(self: Directory, starts: Mapping[PageKey, int], size: int) -> dict[PageKey, Page]:
+        asked.append(len(starts))
+        return pages(self, starts, size)
+
+    monkeypatch.setattr(Directory, "pages", counted)
+    one_pipeline(road, [*messages(), added("eve", 1), *messages(100, seconds=1)])
+    assert sum(asked) == 1
+    assert pushed(road) == {"bob": 2 * MESSAGES, "eve": MESSAGES}
+
+
+def test_rows_of_the_release_before_are_from_before_every_place(road):
+    with road.pool.connection() as db:
+        db.execute("INSERT INTO carillon.channels (app, id) VALUES ('demo', 'priv')")
+        db.execute(
+            "INSERT INTO carillon.members (app, channel, user_id, at, present)"
+            " VALUES ('demo', 'priv', 'ann', 1, true), ('demo', 'priv', 'bob', 1, true), ('demo', 'priv', 'eve', 1, false)"
+        )
+    people(road)
+    road.publish(*messages())
+    road.run()
+    assert pushed(road) == {"bob": MESSAGES}
+
+
+def test_a_repeated_import_writes_no_row(road):
+    people(road, "ann", "bob")
+    with road.pool.connection() as db:
+        before = db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall()
+        again = [
+            writes.MemberWrite("demo", "priv", user, int(stamp()["at"].timestamp() * 1000), True, 9) for user in "ab"
+        ]
+        writes.write_members(db, [one._replace(user={"a": "ann", "b": "bob"}[one.user]) for one in again])
+        assert db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall() == before

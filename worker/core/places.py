@@ -1,0 +1,76 @@
+"""What held at a place of the stream: intervals of places, and the changes that end and begin them. Pure.
+
+A place is a number; an event sees what was so before it, and changes what comes behind it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+#: Behind every place: as it is now.
+NOW: Final = (1 << 63) - 1
+#: From its first place up to the second, where it ended. None: it goes on.
+Interval = tuple[int, int | None]
+
+
+def held(intervals: Sequence[Interval], place: int) -> bool:
+    """Whether it was so at the place."""
+    return any(since <= place and (until is None or place < until) for since, until in intervals)
+
+
+class Standing(NamedTuple):
+    """Whether something is so, by the newest write about it, and since which place. `at`: ms, the write's own time."""
+
+    at: int
+    on: bool
+    since: int
+
+
+Key = TypeVar("Key")
+
+
+def changed(
+    known: dict[Key, Standing], writes: Iterable[tuple[Key, int, bool, int]]
+) -> tuple[dict[Key, Standing], list[tuple[Key, int, int]]]:
+    """Applies writes (key, at, on, place), in the order of their places, to what is `known`, which is changed as well.
+
+    The later `at` wins, of equals the later place. Returns what is other than before, and each interval that ended:
+    (key, since, until).
+    """
+    now: dict[Key, Standing] = {}
+    ended: list[tuple[Key, int, int]] = []
+    for key, at, on, place in writes:
+        before = known.get(key)
+        if before is None:
+            now[key] = known[key] = Standing(at, on, place)
+        elif on != before.on and at >= before.at and place > before.since:  # else it was applied before
+            if before.on:
+                ended.append((key, before.since, place))
+            now[key] = known[key] = Standing(at, on, place)
+        elif on == before.on and at > before.at:
+            now[key] = known[key] = Standing(at, on, before.since)
+    return now, ended
+
+
+class Settings(NamedTuple):
+    """A channel's name and switch, each with the time (ms) of the write that it is from, and since which places."""
+
+    name: str | None = None
+    name_at: int = 0
+    push: bool = True
+    push_at: int = 0
+    created: int = 0
+    since: int = 0
+
+
+def set_anew(before: Settings, name: str | None, push: bool | None, at: int, place: int) -> Settings:
+    """The settings after a write. None: leave as it is."""
+    after = before
+    if place <= before.since:  # it was applied before
+        return after
+    if name is not None and at >= before.name_at:
+        after = after._replace(name=name, name_at=at)
+    if push is not None and at >= before.push_at:
+        after = after._replace(push=push, push_at=at)
+    if (after.name, after.push) != (before.name, before.push):
+        after = after._replace(since=place)
+    return after
