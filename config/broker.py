@@ -7,17 +7,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 def broker(redis_url: str) -> dict[str, Any]:
     """`broker_url` and `broker_use_ssl` for a URL as redis-py reads it.
 
-    With `rediss://` the server's certificate and name are verified, against the system's authorities or `ssl_ca_certs`.
-    Celery would else connect without TLS, because it reads no `ssl_*` option from a URL unless one says how to verify.
+    With `rediss://` the server's certificate and name are verified, against the system's authorities or `ssl_ca_certs`. Both say
+    so: kombu goes by either, and warns of, and means, no verification where the one that it reads is silent.
     """
     parts = urlsplit(redis_url)
     options = dict(parse_qsl(parts.query))
-    tls: dict[str, Any] = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+    tls: dict[str, Any] = {name: value for name, value in options.items() if name.startswith("ssl_")}
     if parts.scheme != "rediss":
         return {"broker_url": redis_url, "broker_use_ssl": None}
+    tls = {"ssl_cert_reqs": "required"} | tls
     if "ssl_check_hostname" in tls:
         tls["ssl_check_hostname"] = tls["ssl_check_hostname"].lower() in ("true", "1", "yes")
-    return {
-        "broker_url": urlunsplit(parts._replace(query=urlencode(options))),
-        "broker_use_ssl": {"ssl_cert_reqs": "required"} | tls,
-    }
+    said = {name: str(value).lower() if isinstance(value, bool) else value for name, value in tls.items()}
+    return {"broker_url": urlunsplit(parts._replace(query=urlencode(options | said))), "broker_use_ssl": tls}

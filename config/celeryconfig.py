@@ -13,6 +13,11 @@ LANES: Final = {"urgent": (URGENT,), "bulk": (BULK,), "all": (URGENT, BULK)}
 KEY_PREFIX: Final = "carillon:"
 TICK: Final = "carillon.tick"
 TICK_SECONDS: Final = 1.0
+#: What Celery reads from its environment before any configuration: a chat server's, if it is there, and never ours.
+FOREIGN: Final = (
+    *("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"),
+    *("CELERY_CONFIG_MODULE", "CELERY_LOADER", "CELERY_CUSTOM_WORKER_POOL"),
+)
 
 
 def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What an operator may choose, read from `CARILLON_*` variables and checked whole. Reads no file and starts nothing."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from producers.urls import fault_of_postgres, fault_of_redis
+
 PREFIX: Final = "CARILLON_"
 
 
@@ -18,12 +20,10 @@ class SettingsError(ValueError):
     """The environment cannot be used; the text names every fault and what to do about it."""
 
 
-def _url_of(*schemes: str) -> AfterValidator:
-    expected = " or ".join(f"{scheme}://" for scheme in schemes)
-
+def _url(fault_of: Callable[[str], str | None]) -> AfterValidator:
     def check(value: str) -> str:
-        if urlsplit(value).scheme not in schemes:
-            raise ValueError(f"a URL beginning with {expected} is needed")
+        if (fault := fault_of(value)) is not None:
+            raise ValueError(fault)
         return value
 
     return AfterValidator(check)
@@ -51,8 +51,8 @@ def _proxy(value: SecretStr) -> SecretStr:
     raise ValueError("a URL such as http://user:password@proxy.example.org:3128 is needed")
 
 
-RedisUrl = Annotated[str, _url_of("redis", "rediss")]
-PostgresUrl = Annotated[str, _url_of("postgresql", "postgres")]
+RedisUrl = Annotated[str, _url(fault_of_redis)]
+PostgresUrl = Annotated[str, _url(fault_of_postgres)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],

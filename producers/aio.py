@@ -15,7 +15,7 @@ from redis.asyncio.connection import Connection, parse_url
 from producers import registration, wire
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
-from producers.link import options, translated
+from producers.link import HELLO, options, refuse_unfit, translated
 from producers.patience import AwayError, Patience
 from producers.registration import Registration
 
@@ -143,9 +143,12 @@ class AsyncPublisher:
             raise patience.over(last or AwayError("no answer")) from last
 
     async def _try(self, command: bytes) -> Any:
-        link = self._idle.pop() if self._idle else self._kind(**self._arguments | {"socket_timeout": None})
+        known = bool(self._idle)
+        link = self._idle.pop() if known else self._kind(**self._arguments | {"socket_timeout": None})
         try:
             await link.connect()
+            if not known:
+                await _meet(link)
             await link.send_packed_command([command], check_health=False)
             answer = await link.read_response()
         except (exceptions.RedisError, OSError) as fault:
@@ -177,3 +180,10 @@ async def _end(links: list[Any]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_FAREWELL):
             await asyncio.gather(*(link.disconnect() for link in links), return_exceptions=True)
+
+
+async def _meet(link: Any) -> None:
+    """Refuses a server that Carillon cannot work with."""
+    await link.send_packed_command([HELLO], check_health=False)
+    with suppress(exceptions.ResponseError):  # of a server or a proxy that does not know the command
+        refuse_unfit(await link.read_response())

@@ -3,13 +3,15 @@
 Translates redis-py's errors; retries nothing.
 """
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from redis import exceptions
 from redis.connection import Connection, parse_url
 
 from producers.errors import BackPressureError, PublishError
 from producers.patience import AwayError
+from producers.urls import fault_of_parts
 
 _COME_AGAIN = (
     exceptions.ConnectionError,
@@ -24,10 +26,26 @@ _NOT_OURS = frozenset(
     {"max_connections", "timeout", "decode_responses", "encoding", "encoding_errors", "retry_on_error"}
 )
 
+CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without cluster mode"
+SENTINEL: Final = "this is a Sentinel: Carillon needs the address of the primary itself"
+REPLICA: Final = "this Redis is a read-only replica: the primary's address is needed"
+#: Asks a server what it is; every user may, also one without any right.
+HELLO: Final = b"*1\r\n$5\r\nHELLO\r\n"
+
 
 def options(redis_url: str, parse: Any = parse_url, kind: type[Any] = Connection) -> tuple[type[Any], dict[str, Any]]:
-    """The connection class for a URL and its arguments. Raises ValueError for a URL that is none."""
-    found = {name: value for name, value in parse(redis_url).items() if name not in _NOT_OURS}
+    """The connection class for a URL and its arguments. Raises ValueError for a URL that is none, without a word of it."""
+    fault = fault_of_parts(redis_url)
+    try:
+        parsed = parse(redis_url)
+    except ValueError:
+        scheme = (
+            "a Redis URL begins with redis://, rediss:// or unix://, and its options must have values of their kind"
+        )
+        raise ValueError(fault or scheme) from None
+    if fault is not None and not redis_url.startswith("unix:"):
+        raise ValueError(fault)
+    found = {name: value for name, value in parsed.items() if name not in _NOT_OURS}
     # The older protocol is all that is needed, and servers and proxies of any age speak it.
     return found.pop("connection_class", kind), {**found, "protocol": 2}
 
@@ -41,9 +59,34 @@ def translated(fault: Exception) -> AwayError | PublishError:
         return PublishError(f"Redis refuses this user: {text}. docs/security.md has the user that is needed")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return PublishError("Redis' certificate is not trusted: see ssl_ca_certs in the URL, and the host's name in it")
+    if isinstance(fault, exceptions.MovedError | exceptions.AskError) or text.startswith(("MOVED ", "CROSSSLOT ")):
+        return PublishError(CLUSTER)
+    if isinstance(fault, exceptions.ReadOnlyError):
+        return AwayError(REPLICA)
     if isinstance(fault, _COME_AGAIN) or text.startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")):
         return AwayError(text.rstrip(".") or type(fault).__name__)
     return PublishError(f"Redis answered: {text}")
+
+
+def unfit(hello: Any) -> str | None:
+    """Why Carillon cannot work with a server that answers HELLO so; None: it can, or the server does not tell."""
+    told = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
+    if not isinstance(told, dict):
+        return None
+    if told.get(b"mode") == b"cluster":
+        return CLUSTER
+    if told.get(b"mode") == b"sentinel":
+        return SENTINEL
+    return REPLICA if told.get(b"role") in (b"replica", b"slave") else None
+
+
+def refuse_unfit(hello: Any) -> None:
+    """Raises `PublishError`, or `AwayError` for a replica, which becomes the primary at a failover."""
+    fault = unfit(hello)
+    if fault == REPLICA:
+        raise AwayError(fault)
+    if fault is not None:
+        raise PublishError(fault)
 
 
 class Link:
@@ -51,6 +94,7 @@ class Link:
 
     def __init__(self, kind: type[Any], arguments: dict[str, Any], wait: float) -> None:
         self._connection: Any = kind(**arguments | {"socket_timeout": wait, "socket_connect_timeout": wait})
+        self._known = False
 
     def ask(self, command: bytes, wait: float) -> Any:
         """The answer to a packed command, waited for at most `wait` seconds. Raises `AwayError` or `PublishError`."""
@@ -58,10 +102,18 @@ class Link:
             self._connection.connect()
             # redis-py sets a socket's timeout once; this call has only what is left of its own.
             self._connection._sock.settimeout(wait)  # noqa: SLF001
+            if not self._known:
+                self._meet()
             self._connection.send_packed_command([command], check_health=False)
             return self._connection.read_response()
         except (exceptions.RedisError, OSError) as fault:
             raise translated(fault) from fault
+
+    def _meet(self) -> None:
+        self._connection.send_packed_command([HELLO], check_health=False)
+        with suppress(exceptions.ResponseError):  # of a server or a proxy that does not know the command
+            refuse_unfit(self._connection.read_response())
+        self._known = True
 
     def close(self) -> None:
         """Let go of the socket. In a forked child the parent's connection stays as it is."""

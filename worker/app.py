@@ -1,17 +1,24 @@
 """The Celery app, and what runs beside its tasks in a worker: `celery -A worker.app worker`."""
 
+import logging
+import os
+import sys
 from typing import Any
 
 from celery import Celery, signals
 
-from config.celeryconfig import celery_config
+from config.celeryconfig import FOREIGN, celery_config
 from config.logs import set_up
-from config.settings import get_settings
+from config.secrets import secret_keys
+from config.settings import SettingsError, get_settings
 from worker.beside import Beside
 from worker.embedded import attach
 from worker.leader import Leader
 from worker.runtime import close_runtime, get_runtime
+from worker.stores import redis
 from worker.ticker import Ticker
+
+log = logging.getLogger(__name__)
 
 
 def _configuration() -> dict[str, Any]:
@@ -19,6 +26,9 @@ def _configuration() -> dict[str, Any]:
     settings = get_settings()
     return celery_config(settings, attach(settings).redis)
 
+
+# Carillon's own settings name the broker. A chat server's variables of Celery would win over them.
+_foreign = [name for name in FOREIGN if os.environ.pop(name, None) is not None]
 
 app = Celery("carillon", set_as_current=False, include=["worker.tasks"])
 app.add_defaults(_configuration)
@@ -30,6 +40,24 @@ _beside: list[Beside] = []
 @signals.setup_logging.connect
 def _logs(**_: object) -> None:
     set_up(get_settings())
+    if _foreign:
+        log.info("variables of another Celery are not used: %s", ", ".join(_foreign))
+
+
+def refuse_unusable() -> None:
+    """Raises `SettingsError` or `UnfitError` for what cannot get better by itself. An engine that is away can."""
+    settings = get_settings()
+    secret_keys(settings)
+    with redis.connect(attach(settings).redis) as client:
+        redis.await_fit(client)
+
+
+@signals.worker_init.connect
+def _refuse_unusable(**_: object) -> None:
+    try:
+        refuse_unusable()
+    except (SettingsError, redis.UnfitError) as fault:  # the signal would only log it, and the worker go on
+        sys.exit(f"carillon: {fault}")
 
 
 @signals.worker_ready.connect

@@ -23,7 +23,7 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
 
 from config.settings import get_settings
-from worker.app import app, stop_beside
+from worker.app import app, refuse_unusable, stop_beside
 from worker.bulkhead import WAITING
 from worker.delivery import INSIST_SECONDS
 from worker.runtime import close_runtime, get_runtime
@@ -101,11 +101,13 @@ class _Hearing:
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     """Celery's worker with threads for its pool, until somebody asks it to stop. `name` is what Flower calls it, at this host.
 
-    So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`.
+    So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`. Raises
+    `SettingsError` or `UnfitError` where no new beginning would help.
 
     Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
     that a worker which was killed has no use for.
     """
+    refuse_unusable()
     hearing, threads = _Hearing(concurrency), concurrency + WAITING
     threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:

@@ -1,18 +1,20 @@
 """Every way that a Redis URL may be written, and what each fault of Redis means."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from redis import exceptions
 from redis.connection import SSLConnection, UnixDomainSocketConnection
 
 from producers import BackPressureError, Publisher, PublishError
-from producers.link import options, translated
+from producers.link import CLUSTER, REPLICA, SENTINEL, options, translated, unfit
 from producers.patience import AwayError
 from tests.producers.examples import MESSAGE
 from tests.producers.stored import ids
-from tests.producers.valkey import Valkey
+from tests.producers.valkey import Valkey, cluster
 
 
 def test_a_url_may_carry_what_other_clients_take_for_their_pools() -> None:
@@ -65,7 +67,44 @@ def test_a_socket_file_works(tmp_path_factory: pytest.TempPathFactory, tmp_path:
         pytest.param(exceptions.AuthenticationError("invalid password"), PublishError, id="a wrong password"),
         pytest.param(exceptions.NoPermissionError("no permission to run eval"), PublishError, id="a right is missing"),
         pytest.param(exceptions.ResponseError("WRONGTYPE"), PublishError, id="another kind of key"),
+        pytest.param(exceptions.MovedError("4676 127.0.0.1:1"), PublishError, id="a cluster"),
     ],
 )
 def test_a_fault_of_redis_is_waited_out_only_where_waiting_helps(fault: Exception, meaning: type[Any]) -> None:
     assert type(translated(fault)) is meaning
+
+
+HELLO = [b"server", b"redis", b"version", b"7.0.15", b"proto", 2, b"id", 3, b"mode", b"standalone", b"role", b"master"]
+
+
+@pytest.mark.parametrize(
+    ("hello", "fault"),
+    [
+        pytest.param(HELLO, None, id="a primary"),
+        pytest.param([*HELLO[:-1], b"replica"], REPLICA, id="a replica"),
+        pytest.param([*HELLO[:-3], b"cluster", b"role", b"master"], CLUSTER, id="a cluster"),
+        pytest.param([*HELLO[:-3], b"sentinel"], SENTINEL, id="a sentinel"),
+        pytest.param({b"mode": b"cluster", b"role": b"master"}, CLUSTER, id="a cluster, by the newer protocol"),
+        pytest.param(b"OK", None, id="a proxy that says something else"),
+    ],
+)
+def test_what_a_server_is_told_by_itself(hello: Any, fault: str | None) -> None:
+    assert unfit(hello) == fault
+
+
+def test_nothing_is_published_into_a_cluster(make: Callable[..., Any], tmp_path: Path) -> None:
+    with cluster(tmp_path) as server:
+        with pytest.raises(PublishError, match="Cluster"):
+            make(server.url).publish(MESSAGE)
+        with redis.Redis(port=server.port) as client:
+            assert client.dbsize() == 0
+
+
+def test_a_replica_is_waited_for_and_then_named(make: Callable[..., Any], valkey: Valkey) -> None:
+    with redis.Redis(port=valkey.port) as client:
+        client.replicaof("127.0.0.1", 1)
+        publisher = make(valkey.url, timeout=0.3)
+        with pytest.raises(PublishError, match="read-only replica"):
+            publisher.publish(MESSAGE)
+        client.replicaof("NO", "ONE")
+        publisher.publish(MESSAGE)

@@ -3,6 +3,8 @@
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -64,3 +66,15 @@ class Valkey:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+@contextmanager
+def cluster(home: Path) -> Iterator[Valkey]:
+    """A Valkey in cluster mode that has all slots, and so takes commands."""
+    # Its second port is else 10,000 higher, which there need not be.
+    server = Valkey(home, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    server.start()
+    with redis.Redis(port=server.port) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+    yield server
+    server.stop()

@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from celery import Celery
 from msgspec.structs import replace
 
 from producers import events as ev
@@ -174,13 +176,20 @@ def test_flower_shows_what_tasks_are_about_and_no_token_and_no_text(fleet):
         assert secret.encode() not in shown
 
 
-def test_a_celery_user_may_publish_by_calling_the_task(fleet, redis_url):
+def test_a_celery_user_may_publish_as_the_page_says(fleet, redis_url):
+    """The snippet of docs/contract.md, run as it stands but for the broker's address."""
     fleet.start("worker")
-    populate(fleet, "general", ["leia", "han"])
+    page = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+    [snippet] = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "send_task" in code]
+    address = "redis://localhost:6379/0"
+    assert address in snippet
+    names: dict[str, Any] = {}
+    exec(snippet.replace(address, redis_url), names)
+    names["app"].close()
+    wait_until(lambda: fleet.redis.xinfo_stream(ev.STREAM)["last-generated-id"] != b"0-0" and fleet.settled())
     document = msgspec.json.decode(msgspec.json.encode(new_message("e1")))
-    with Celery("chat", broker=redis_url, set_as_current=False) as chat:
-        chat.conf.broker_transport_options = {"global_keyprefix": "carillon:"}
-        chat.send_task("carillon.fan_out", kwargs={"events": [document]}, queue="carillon.urgent", ignore_result=True)
+    populate(fleet, "general", ["leia", "han"])
+    exec(snippet.replace(address, redis_url).replace("[event]", "[message]"), names | {"message": document})
     wait_until(lambda: len(fleet.simulator.accepted) == 1)
 
 

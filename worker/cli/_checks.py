@@ -28,6 +28,7 @@ from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
 from worker.stores.migrate import pending
 from worker.stores.postgres import CONNECT_ARGS
+from worker.stores.redis import unfit
 
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
@@ -159,19 +160,8 @@ def _connect(url: str, timeout: float) -> Any:
 def _ask_redis(client: redis.Redis) -> tuple[str, bool]:
     """Whether it is one that Carillon can work with: one primary, no cluster."""
     client.ping()
-    try:
-        server: Any = client.info("server")
-        replication: Any = client.info("replication")
-    except redis.ResponseError as fault:  # an ACL, or a managed Redis
-        return (
-            f"answers; it may not be asked what it is ({sentence(fault)}): mode, memory and persistence unknown",
-            True,
-        )
-    if server.get("redis_mode") == "cluster":
-        return "a Redis Cluster: Carillon needs one primary without cluster mode", False
-    if replication.get("role") not in (None, "master"):
-        return "a read-only replica: CARILLON_REDIS_URL must name the primary", False
-    return "answers", True
+    fault = unfit(client)
+    return fault or "answers", fault is None
 
 
 def _conditions(client: Any, db: Any, plan: Plan, known: Known) -> tuple[list[Condition], list[Finding]]:

@@ -66,5 +66,6 @@ def run() -> None:
 def _for_a_person(fault: Exception) -> bool:
     from config.settings import SettingsError
     from worker.embedded import EngineError
+    from worker.stores.redis import UnfitError
 
-    return isinstance(fault, SettingsError | EngineError)
+    return isinstance(fault, SettingsError | EngineError | UnfitError)

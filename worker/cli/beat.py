@@ -18,9 +18,10 @@ def beat() -> None:
     from celery import signals
 
     from config.settings import get_settings
-    from worker.app import app
+    from worker.app import app, refuse_unusable
     from worker.embedded import attach
 
+    refuse_unusable()
     signals.after_task_publish.connect(_pulse(attach(get_settings()).redis), weak=False)
     app.start(["--quiet", "beat"])
 

@@ -1,5 +1,6 @@
 """`carillon migrate`."""
 
+import sys
 import time
 from typing import Annotated
 
@@ -14,8 +15,12 @@ def migrate(
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
     from config.settings import get_settings
     from worker.embedded import engines
+    from worker.stores.redis import connect, unfit
 
     with engines(get_settings()) as urls:
+        with connect(urls.redis) as client:
+            if (fault := unfit(client)) is not None:
+                sys.exit(f"carillon: {fault}: CARILLON_REDIS_URL")
         applied = migrate_when_up(urls.postgres, wait)
     for version in applied:
         echo(f"applied {version}")
@@ -27,13 +32,15 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
     """The versions applied. Waits up to `wait` seconds for the server, then ends the command with what to do."""
     import psycopg
 
+    from worker.reports.faults import sentence
     from worker.stores.migrate import migrate
+    from worker.stores.postgres import is_away
 
     deadline = time.monotonic() + wait
     while True:
         try:
             return migrate(postgres_url)
-        except psycopg.OperationalError as fault:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"carillon: Postgres does not answer, check CARILLON_POSTGRES_URL: {fault}") from None
+        except psycopg.Error as fault:
+            if not is_away(fault) or time.monotonic() > deadline:
+                sys.exit(f"carillon: {sentence(fault)}")
             time.sleep(0.5)

@@ -79,6 +79,7 @@ def status(
     """Show what waits in the outbox and what was set aside, with its error. Exit code 1 when something was."""
     import psycopg
 
+    from worker.reports.faults import sentence
     from worker.stores.outbox import Outbox
 
     with _engines(url) as (postgres_url, _):
@@ -87,8 +88,8 @@ def status(
             state = table.state(limit)
         except psycopg.errors.UndefinedTable:
             raise SystemExit("carillon: there is no outbox: run what `carillon outbox sql` prints") from None
-        except psycopg.OperationalError as fault:
-            raise SystemExit(f"carillon: the outbox's Postgres does not answer: {type(fault).__name__}") from None
+        except psycopg.Error as fault:
+            raise SystemExit(f"carillon: the outbox: {sentence(fault)}") from None
         finally:
             table.close()
     if as_json:

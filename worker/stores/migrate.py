@@ -17,7 +17,9 @@ def migrate(postgres_url: str) -> list[str]:
     )
     with psycopg.connect(postgres_url) as db:
         db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        db.execute("CREATE SCHEMA IF NOT EXISTS carillon")
+        # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
+        if db.execute("SELECT to_regnamespace('carillon')").fetchone() == (None,):
+            db.execute("CREATE SCHEMA carillon")
         db.execute(
             "CREATE TABLE IF NOT EXISTS carillon.migrations "
             "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"

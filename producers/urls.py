@@ -1,0 +1,100 @@
+"""What is wrong with the URL of an engine, in a sentence that repeats none of it: any part may be one of the password.
+
+Decides by the text alone; a host is not looked up.
+"""
+
+import re
+from typing import Final
+
+_ENCODE: Final = "in a user name or password each of @ : / ? # % and blanks must be percent-encoded, as %40 for @"
+#: Broken percent-encoding.
+_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NAME: Final = re.compile(r"[a-z_]{1,40}")
+_OTHER_WAYS: Final = {
+    "unix": "a Redis at a unix socket cannot be used, because Celery's part needs a host: let it listen on 127.0.0.1",
+    "redis+socket": "a Redis at a unix socket cannot be used, because the workers need a host: let it listen on 127.0.0.1",
+    "sentinel": "Sentinel is not spoken: name one address that leads to the primary, as HAProxy with a role check gives",
+}
+_CLUSTER: Final = "a Redis Cluster cannot be used: one primary without cluster mode is needed"
+#: What libpq takes after the question mark.
+_LIBPQ: Final = frozenset(
+    re.split(
+        " ",
+        "host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout client_encoding options"
+        " application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count"
+        " tcp_user_timeout gssencmode sslmode sslnegotiation sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode"
+        " sslrootcert sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version min_protocol_version"
+        " max_protocol_version krbsrvname gsslib gssdelegation service servicefile target_session_attrs load_balance_hosts",
+    )
+)
+#: What redis-py and Celery's transport both take.
+_REDIS: Final = frozenset(
+    (
+        "ssl_cert_reqs",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_password",
+        "ssl_check_hostname",
+    )
+)
+
+
+def fault_of_redis(url: str) -> str | None:
+    """Why the URL cannot be one of Redis for all of Carillon; None: it can."""
+    scheme = url.partition("://")[0].lower()
+    if scheme in _OTHER_WAYS:
+        return _OTHER_WAYS[scheme]
+    if "cluster" in scheme and scheme.startswith("redis"):
+        return _CLUSTER
+    if scheme not in ("redis", "rediss") or "://" not in url:
+        return "a URL beginning with redis:// or rediss:// is needed"
+    if (fault := fault_of_parts(url)) is not None:
+        return fault
+    if "," in _authority(url).rpartition("@")[2]:
+        return "several hosts cannot be used: name one address that leads to the primary"
+    path, _, query = url.partition("://")[2][len(_authority(url)) :].partition("?")
+    if not re.fullmatch(r"/?|/[0-9]{1,4}", path):
+        return f"the database is a number behind the host, as /0; {_ENCODE}"
+    return _fault_of_options(query, _REDIS, "give the database as /1 behind the host; only ssl_… options can be used")
+
+
+def fault_of_postgres(url: str) -> str | None:
+    """Why the URL cannot be one of Postgres; None: it can."""
+    if url.partition("://")[0].lower() not in ("postgresql", "postgres") or "://" not in url:
+        return "a URL beginning with postgresql:// or postgres:// is needed"
+    if (fault := fault_of_parts(url)) is not None:
+        return fault
+    query = url.partition("://")[2][len(_authority(url)) :].partition("?")[2]
+    return _fault_of_options(query, _LIBPQ, "options behind ? are those of libpq; a schema cannot be chosen")
+
+
+def fault_of_parts(url: str) -> str | None:
+    """What is wrong with any URL of this form, whatever engine it names: hosts, ports, encoding."""
+    rest = url.partition("://")[2]
+    authority = _authority(url)
+    behind = rest[len(authority) :]
+    if authority.count("@") > 1 or "@" in behind or "#" in behind or _PERCENT.search(rest):
+        return _ENCODE
+    if any(c.isspace() or not c.isprintable() for c in url):
+        return _ENCODE
+    for host in authority.rpartition("@")[2].split(","):
+        port = re.fullmatch(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(?::([0-9]{0,5}))?", host)
+        if port is None or (port[1] and not 0 < int(port[1]) < 65536):
+            return f"the port is a number up to 65535 behind the host; {_ENCODE}"
+    return None
+
+
+def _authority(url: str) -> str:
+    """User, password, hosts and ports."""
+    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+
+
+def _fault_of_options(query: str, known: frozenset[str], advice: str) -> str | None:
+    for option in query.split("&") if query else ():
+        name = option.partition("=")[0]
+        if name not in known or "=" not in option:
+            # A name is no secret; what is no name may be one.
+            return f"{name if _NAME.fullmatch(name) else 'what stands behind ?'}: no such option; {advice}"
+    return None

@@ -1,0 +1,100 @@
+"""A URL that cannot be used is refused by a sentence that repeats no part of it: the password may be any of them."""
+
+import pytest
+
+from config.settings import SettingsError, load
+from producers import AsyncPublisher, Publisher
+from producers.urls import fault_of_postgres, fault_of_redis
+
+GOOD_REDIS = [
+    "redis://localhost",
+    "redis://localhost:6379/",
+    "redis://127.0.0.1:6379/15",
+    "redis://[::1]:6379/0",
+    "redis://:p%40ss@host/0",
+    "rediss://user:p%2Fw%3A@redis.example:6380/1?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
+]
+GOOD_POSTGRES = [
+    "postgresql://localhost",
+    "postgres://u:p%40@h:5432/d",
+    "postgresql://u@a:5432,b:5433/d?target_session_attrs=read-write",
+    "postgresql://carillon@/d?host=%2Frun%2Fpostgres",
+    "postgresql://u@[fe80::1]:5432/d?sslmode=verify-full&options=-c%20geqo%3Doff&application_name=x",
+    "postgresql:///d",
+]
+#: A password as somebody generates it, in all the ways in which it breaks the URL.
+SECRETS = [
+    "Sup3r/S3cret",
+    "Sup3r#S3cret",
+    "Sup3r?S3cret",
+    "Sup3r%S3cret",
+    "Sup3r@S3cret",
+    "Sup3r S3cret",
+    "S3cret/",
+    "/S3cret",
+]
+BAD_REDIS = [
+    "unix:///run/redis.sock",
+    "redis+socket:///run/redis.sock",
+    "sentinel://a:26379/0",
+    "redis+cluster://a:1",
+    "redis://a:1,b:2/0",
+    "redis://a:70000",
+    "redis://a:zero",
+    "redis://a/zero",
+    "redis://a?bogus=1",
+    "redis://a?db=1",
+    "redis://a?timeout=3",
+    "redis:/a",
+    "a",
+]
+BAD_POSTGRES = [
+    "mysql://a/b",
+    "postgresql://h/d?schema=foo",
+    "postgresql://h:70000/d",
+    "postgresql://h:x/d",
+    "postgresql:h",
+]
+
+
+@pytest.mark.parametrize("url", GOOD_REDIS)
+def test_a_good_url_of_redis(url: str) -> None:
+    assert fault_of_redis(url) is None
+
+
+@pytest.mark.parametrize("url", GOOD_POSTGRES)
+def test_a_good_url_of_postgres(url: str) -> None:
+    assert fault_of_postgres(url) is None
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_password_that_breaks_the_url_is_named_by_its_kind_and_shown_nowhere(secret: str) -> None:
+    urls = {
+        "CARILLON_REDIS_URL": f"redis://u:{secret}@host/0",
+        "CARILLON_POSTGRES_URL": f"postgresql://u:{secret}@host/d",
+    }
+    with pytest.raises(SettingsError) as caught:
+        load(urls)
+    text = str(caught.value)
+    assert text.count("percent-encoded") == 2
+    assert "S3cret" not in text
+    assert "Sup3r" not in text
+    for kind in (Publisher, AsyncPublisher):
+        with pytest.raises(ValueError, match="percent-encoded") as refused:
+            kind(urls["CARILLON_REDIS_URL"])
+        assert "S3cret" not in str(refused.value)
+        assert refused.value.__context__ is None or refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [*((url, "CARILLON_REDIS_URL") for url in BAD_REDIS), *((url, "CARILLON_POSTGRES_URL") for url in BAD_POSTGRES)],
+)
+def test_what_no_part_of_carillon_could_use_is_refused_at_once(url: str, variable: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        load({variable: url})
+
+
+def test_the_outbox_s_url_is_looked_at_too() -> None:
+    with pytest.raises(SettingsError, match="CARILLON_OUTBOX_URL"):
+        load({"CARILLON_OUTBOX_URL": "postgresql://u:S3c/ret@h/d"})
