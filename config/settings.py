@@ -107,6 +107,8 @@ class Settings(BaseModel):
     max_open: Count = 20_000
     #: Days for which a repeated event id is recognised and a message can be looked up.
     message_retention_days: Count = 30
+    #: Days for which dead letters are kept.
+    dead_letter_days: Count = 90
     #: Seconds after which a batch whose worker fell silent is given to another.
     lease_seconds: Annotated[float, Field(ge=4)] = 8.0
     #: Seconds after which Celery hands out an unacknowledged message again.

@@ -24,7 +24,7 @@ from worker.core.batch import Lane
 from worker.core.envelope import identify
 from worker.fanout import Expanded
 from worker.runtime import Runtime, get_runtime
-from worker.stores import postgres, redis
+from worker.stores import postgres, presence, redis
 from worker.stores.journal import OCTETS, Opened
 from worker.stores.ledger import DeadLetter
 
@@ -114,8 +114,10 @@ def tick() -> Counts:
     counts["retired"] = runtime.suspicion.settle()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
+    presence.sweep(runtime.redis)
     if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
+        counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}
     return counts

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from producers import events as ev
 from tests.road.harness import message, user_of
 from worker.core.model import AppSettings
-from worker.stores.ledger import DeadLetter
+from worker.stores.ledger import LARGEST, DeadLetter
 
 
 def carillon(postgres_url: str, redis_url: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -58,3 +58,25 @@ def test_a_message_whose_expansion_failed_is_not_refused_as_a_repeat(road, postg
 
 def letter_of(opened):
     return DeadLetter(opened.entry, "demo", "e1", "expansion failed: TypeError", opened.document)
+
+
+def test_many_are_published_once_more_or_dropped_at_once(road, postgres_url, redis_url):
+    road.member("general", "leia", "han")
+    for n in range(3):
+        road.ledger.set_aside(DeadLetter(f"1-{n}", "demo", f"e{n}", "a fault", ev.encode(message(id=f"e{n}"))))
+    road.ledger.set_aside(DeadLetter("batch:b", "demo", None, "batch cannot be read", b"?"))
+    road.ledger.set_aside(DeadLetter("2-0", "demo", None, "too large", b"x" * (LARGEST + 1)))
+    road.ledger.set_aside(DeadLetter("3-0", None, None, "is not JSON", b"{"))
+
+    for words in ([], ["1", "--all"], ["--before", "yesterday"]):
+        for command in ("drop", "retry"):
+            assert carillon(postgres_url, redis_url, command, *words).returncode == 2
+    done = carillon(postgres_url, redis_url, "retry", "--app", "demo", "--limit", "2")
+    assert done.stdout == "2 are published once more; 3 are left, 0 of them cannot be published\n"
+    done = carillon(postgres_url, redis_url, "retry", "--app", "demo")
+    assert done.stdout == "1 are published once more; 2 are left, 2 of them cannot be published\n"
+    assert [user_of(n) for n in road.run()] == ["han"] * 3
+    assert "is not JSON" in carillon(postgres_url, redis_url, "list", "--app", "").stdout
+    assert carillon(postgres_url, redis_url, "drop", "--all", "--before", "1d").stdout == "0 are dropped\n"
+    assert carillon(postgres_url, redis_url, "drop", "--app", "demo").stdout == "2 are dropped\n"
+    assert carillon(postgres_url, redis_url, "drop", "--all").stdout == "1 are dropped\n"

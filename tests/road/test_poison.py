@@ -43,7 +43,7 @@ def test_one_job_is_set_aside_and_its_neighbours_ring(road, broken):
     assert tries(road) < 3 * TRIES + 3 * PARTS
     rung = sorted(user_of(n) for n in road.apns.sent)
     assert rung == sorted([*users, "u01", "u02"][:17] + [*users, "u01", "u02"][18:])
-    [letter] = [stored.letter for stored in road.ledger.dead_letters()]
+    [letter] = [road.ledger.dead_letter(stored.id).letter for stored in road.ledger.dead_letters()]
     assert (letter.app, letter.event_id) == ("demo", "e1")
     assert "KeyError" in letter.error
     assert ev.decode(letter.document).id == "e1"
@@ -114,7 +114,7 @@ def test_a_batch_that_nobody_can_read_is_set_aside_in_the_end(road):
     road.redis.hset(key, "doc", b'["of tomorrow"]')
     road.deliver()
     assert tries(road) == READINGS - 1
-    [letter] = [stored.letter for stored in road.ledger.dead_letters()]
+    [letter] = [road.ledger.dead_letter(stored.id).letter for stored in road.ledger.dead_letters()]
     assert letter.document == b'["of tomorrow"]'
     assert road.journal.backlog() == (0, 0)
 

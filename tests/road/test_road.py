@@ -284,7 +284,7 @@ def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_go_through(ro
     assert rung(road) == ["han", "han"]
     [letter] = road.ledger.dead_letters()
     assert error in letter.letter.error
-    assert letter.letter.document == document
+    assert road.ledger.dead_letter(letter.id).letter.document == document
     assert road.journal.backlog() == (0, 0)
 
 

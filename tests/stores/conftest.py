@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.stores.journal import Journal
+from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 
 
@@ -15,3 +16,10 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def journal(redis: Redis) -> Journal:
     return Journal(redis, lease=8.0)
+
+
+@pytest.fixture
+def pool(postgres_url: str) -> Iterator[Pool]:
+    made = open_pool(postgres_url, size=2)
+    yield made
+    made.close()

@@ -1,19 +1,9 @@
 """What is kept for a time goes, and what is done twice for want of an answer does nothing the second time."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from worker.stores.journal import DONE, Cleared, Step
 from worker.stores.ledger import Ledger, account
-from worker.stores.postgres import Pool, open_pool
-
-
-@pytest.fixture
-def pool(postgres_url: str) -> Iterator[Pool]:
-    made = open_pool(postgres_url, size=2)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("kept", "read"), [("abcd", 2), ("abac", 2), ("abcb", 2), ("aab", 1), ("ab", 2), ("a", 1)])

@@ -27,6 +27,7 @@ class Number(NamedTuple):
     kind: type[int] | type[float] = int
     #: Whether it may be `none`: no limit.
     optional: bool = False
+    largest: int = _LARGEST
 
 
 class Switch(NamedTuple):
@@ -47,7 +48,7 @@ SETTINGS: Final[dict[str, Number | Switch]] = {
     "channel_rate": Number("Pushes a second for one channel, mentions apart.", float, optional=True),
     "device_rate": Number("Pushes a minute to one device.", float, optional=True),
     "fold_after": Number("Messages of a channel that a device gets one by one before they are folded.", optional=True),
-    "fold_window": Number("Seconds within which they are counted."),
+    "fold_window": Number("Seconds within which they are counted, a day at most.", largest=86_400),
     "registration_rate": Number("Registrations of devices a second.", optional=True),
     "registration_burst": Number("Registrations of devices that may come at once."),
     "stale_days": Number("Days without a sign of life after which a device is retired.", optional=True),
@@ -94,6 +95,7 @@ def _annotation(name: str, setting: Number | Switch) -> Any:
 
 def _parser(setting: Number) -> Callable[[str], Any]:
     expected = "a whole number from 1" if setting.kind is int else "a number above 0"
+    expected += f" to {setting.largest:,}" if setting.largest < _LARGEST else ""
 
     def parse(text: str) -> Any:
         if setting.optional and text == "none":
@@ -102,7 +104,7 @@ def _parser(setting: Number) -> Callable[[str], Any]:
             number = setting.kind(text)
         except ValueError:
             number = setting.kind(0)
-        if not 0 < number <= _LARGEST:
+        if not 0 < number <= setting.largest:
             raise typer.BadParameter(f"{text!r} is not {expected}{', nor none' if setting.optional else ''}")
         return number
 

@@ -78,9 +78,8 @@ def show(name: Name, as_json: Json = False) -> None:
             "counts": dict(sorted(runtime.journal.counts(name).items())),
             "errors": [
                 {"event": one.letter.event_id, "error": one.letter.error}
-                for one in runtime.ledger.dead_letters(limit=1000)
-                if one.letter.app == name
-            ][:10],
+                for one in runtime.ledger.dead_letters(limit=10, app=name)
+            ],
         }
     say(shown, _told(shown), as_json=as_json)
 

@@ -14,12 +14,20 @@ from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
-    from worker.stores.ledger import Ledger, StoredLetter
+    from worker.stores.ledger import Ledger, Selection, StoredLetter
 
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
 
 dead_letters = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+
+
+_App = Annotated[str | None, typer.Option("--app", help="Only this app's; '' is those whose app is not known.")]
+_All = Annotated[bool, typer.Option("--all", help="All of them, or all that --app and --before name.")]
+_Before = Annotated[
+    str | None, typer.Option("--before", help="Only what was set aside before: 30m, 2h, 7d ago, or 2026-11-21T20:00Z.")
+]
+_Id = Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)]
 
 
 @dead_letters.callback()
@@ -34,10 +42,10 @@ def _root(
 
 
 @dead_letters.command("list")
-def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = False) -> None:
+def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = False, app: _App = None) -> None:
     """List what was set aside, the newest first. Shows errors, no documents."""
     with _ledger() as ledger:
-        letters = ledger.dead_letters(limit)
+        letters = ledger.dead_letters(limit, app)
     for letter in letters:
         echo(json_text(_summary(letter)) if as_json else shown(_line(letter)))
     if not letters and not as_json:
@@ -60,25 +68,73 @@ def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[b
     echo(f"\n{_indented(document)}")
 
 
-@dead_letters.command("retry", epilog="Example: carillon dead-letters retry 12")
-def _retry(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
-    """Publish one once more, after what was wrong is mended: an app created, a provider named, a fault fixed."""
+@dead_letters.command("retry", epilog="Example: carillon dead-letters retry 12, or: retry --app chat --before 1h")
+def _retry(
+    id: _Id = None,
+    app: _App = None,
+    before: _Before = None,
+    every: _All = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many at once, the oldest.")] = 1_000,
+) -> None:
+    """Publish one once more, or many, after what was wrong is mended: an app created, a provider named, a fault fixed."""
+    which = _selection(id, app, before, every)
     with _runtime() as runtime:
-        letter = _known(runtime.ledger, id).letter
-        if letter.app is not None and letter.event_id is not None:
-            runtime.ledger.forget_message(letter.app, letter.event_id)
-        runtime.redis.xadd(STREAM, {FIELD: letter.document})
-        runtime.ledger.drop_letter(id)
-    echo(f"{id} is published once more")
+        if which is None:
+            assert id is not None
+            if not _published(runtime, _known(runtime.ledger, id)):
+                echo(f"carillon: of {id} only the beginning was kept: it was too large for an event", err=True)
+                raise typer.Exit(2)
+            echo(f"{id} is published once more")
+            return
+        published = kept = 0
+        for one in runtime.ledger.select(which, limit):
+            stored = runtime.ledger.dead_letter(one)
+            # A batch is no event: published, it would come back as another dead letter.
+            well = stored is not None and not stored.letter.entry.startswith("batch:") and _published(runtime, stored)
+            published, kept = published + well, kept + (not well)
+        left = runtime.ledger.count(which)
+    echo(f"{published:,} are published once more; {left:,} are left, {kept:,} of them cannot be published")
 
 
-@dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12")
-def _drop(id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
-    """Forget one for good."""
+def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
+    letter = stored.letter
+    if not stored.whole:
+        return False
+    if letter.app is not None and letter.event_id is not None:
+        runtime.ledger.forget_message(letter.app, letter.event_id)
+    runtime.redis.xadd(STREAM, {FIELD: letter.document})
+    runtime.ledger.drop_letter(stored.id)
+    return True
+
+
+@dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12, or: drop --app chat --before 7d")
+def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False) -> None:
+    """Forget one for good, or many."""
+    which = _selection(id, app, before, every)
     with _ledger() as ledger:
-        _known(ledger, id)
-        ledger.drop_letter(id)
-    echo(f"{id} is dropped")
+        if which is None:
+            assert id is not None
+            _known(ledger, id)
+            ledger.drop_letter(id)
+            echo(f"{id} is dropped")
+            return
+        echo(f"{ledger.drop_letters(which):,} are dropped")
+
+
+def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":
+    """Which letters are meant; None: the one of that id."""
+    from worker.cli._desk import refuse
+    from worker.cli._moments import moment
+    from worker.stores.ledger import Selection
+
+    if id is not None:
+        if app is not None or before is not None or every:
+            refuse("give an ID, or --all, --app and --before")
+        return None
+    if app is None and before is None and not every:
+        refuse("which? An ID, --app, --before, or --all")
+    at = None if before is None else moment(before, datetime.now(UTC), "--before").timestamp()
+    return Selection(app, at)
 
 
 def _known(ledger: "Ledger", id: int) -> "StoredLetter":
@@ -112,6 +168,7 @@ def _summary(stored: "StoredLetter") -> dict[str, Any]:
         "app": letter.app,
         "event": letter.event_id,
         "entry": letter.entry,
+        "bytes": stored.size,
         "error": letter.error,
     }
 

@@ -1,15 +1,15 @@
 """`carillon push device`: a user's devices, one by one; `carillon devices`: all of them, when something went wrong."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from worker.cli._desk import Row, app_named, desk, refuse, say, table
+from worker.cli._moments import moment
 from worker.cli._terminal import echo
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from worker.stores.devices import StoredDevice
 
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 device_app = typer.Typer(
     no_args_is_help=True,
@@ -160,7 +159,7 @@ def restore(
 ) -> None:
     """Undo retirements: after a wrong key, topic or gateway. Devices registered or unregistered since stay as they are."""
     now = datetime.now(UTC)
-    first, last = _moment(since, now, "--since"), None if until is None else _moment(until, now, "--until")
+    first, last = moment(since, now, "--since"), None if until is None else moment(until, now, "--until")
     with desk() as runtime:
         only = None if app is None else app_named(runtime, app).name
         found = runtime.devices.restore(first, until=last, app=only, reason=reason, dry_run=dry_run)
@@ -197,16 +196,3 @@ def _row(one: "StoredDevice", *, whole: bool) -> Row:
     shown["registered"] = f"{one.registered_at:%Y-%m-%d %H:%M}"
     shown["last_accepted"] = None if one.last_accepted_at is None else f"{one.last_accepted_at:%Y-%m-%d}"
     return shown | {"rings": one.active, "reason": one.retired_reason}
-
-
-def _moment(text: str, now: datetime, option: str) -> datetime:
-    """A time, or how long ago."""
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        refuse(f"{option}: expected how long ago, as 30m, 2h or 1d, or a time as 2026-11-21T20:00Z")
-    if found.tzinfo is None:
-        refuse(f"{option}: the time has no offset from UTC; write {text}Z for UTC")
-    return found

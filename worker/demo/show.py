@@ -180,7 +180,7 @@ def _found(world: World, running: Stage, watch: Watch) -> Found:
         ).fetchall()
     while runtime.ledger.flush(runtime.journal):
         pass
-    letters = [stored for stored in runtime.ledger.dead_letters(1000) if stored.letter.app == world.app]
+    letters = runtime.ledger.dead_letters(1000, world.app)
     phones = {token: PhoneState(active, reason) for token, active, reason in rows}
     return Found(watch.requests, watch.counts, phones, len(letters))
 

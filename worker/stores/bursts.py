@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 from worker.stores.redis import Redis
 
 _SCRIPT: Final = files("worker.stores").joinpath("lua", "count_bursts.lua").read_text()
+#: Seconds of a window at most: a count is kept for two of them.
+LONGEST: Final = 86_400
 #: Users in one call of the script: Redis serves nobody else meanwhile.
 _USERS: Final = 5_000
 
@@ -54,10 +56,14 @@ class Bursts:
 
 def window_of(burst: Burst, now: float) -> int:
     """The number of the window that `now` falls into."""
-    return int(now) // burst.window
+    return int(now) // _seconds(burst)
+
+
+def _seconds(burst: Burst) -> int:
+    return min(burst.window, LONGEST)
 
 
 def _arguments(burst: Burst, now: float) -> list[Any]:
     window = window_of(burst, now)
     key, before = (f"carillon:burst:{burst.app}:{burst.channel}:{number}" for number in (window, window - 1))
-    return [key, before, burst.window, f"\n{burst.page}", len(burst.users), *burst.users]
+    return [key, before, _seconds(burst), f"\n{burst.page}", len(burst.users), *burst.users]

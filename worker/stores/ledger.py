@@ -1,15 +1,19 @@
 """What became of every member of every message, kept to be looked up; and what could not be processed at all."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from producers.events import MAX_DOCUMENT
 from worker.stores.device_upkeep import Use
 from worker.stores.journal import Journal
 from worker.stores.letter_log import log_letters
 from worker.stores.postgres import Connection, Pool
 from worker.stores.retention import forget_older
+
+log = logging.getLogger(__name__)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -28,6 +32,16 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 _LOCK: Final = 0x6361_726C
+#: Bytes of a dead letter's document that are kept whole, which is what an event may have; of a larger one so many.
+LARGEST: Final = MAX_DOCUMENT
+BEGINNING: Final = 1024
+#: Dead letters that an app may have, and bytes of all their documents. Then the oldest go.
+PER_APP: Final = 10_000
+PER_APP_BYTES: Final = 256 * 1024 * 1024
+#: The same for all together: a document may name an app that does not exist.
+IN_ALL: Final = 100_000
+IN_ALL_BYTES: Final = 2 * 1024 * 1024 * 1024
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Entry).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
@@ -47,9 +61,23 @@ class DeadLetter(NamedTuple):
 
 
 class StoredLetter(NamedTuple):
+    """`at` in UNIX seconds, `size` in bytes of the document as it came: of more than `LARGEST` only a beginning is kept."""
+
     id: int
     at: float
+    size: int
     letter: DeadLetter
+
+    @property
+    def whole(self) -> bool:
+        return self.size <= LARGEST
+
+
+class Selection(NamedTuple):
+    """Dead letters of one app or of all, before a time (UNIX seconds) or at any."""
+
+    app: str | None = None
+    before: float | None = None
 
 
 class Ledger:
@@ -98,24 +126,56 @@ class Ledger:
             ).fetchall()
         return dict(rows)
 
-    def dead_letters(self, limit: int = 100) -> list[StoredLetter]:
-        """The newest letters first."""
+    def dead_letters(self, limit: int = 100, app: str | None = None) -> list[StoredLetter]:
+        """The newest letters first, of one app or of all, without their documents."""
+        of_app = b"" if app is None else b" WHERE coalesce(app, '') = %(app)s"
         with self._pool.connection() as db:
             rows = db.execute(
-                "SELECT id, extract(epoch FROM at)::float8, entry, app, event_id, error, document"
-                " FROM carillon.dead_letters ORDER BY id DESC LIMIT %s",
-                (limit,),
+                b"SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, ''::bytea"
+                b" FROM carillon.dead_letters" + of_app + b" ORDER BY id DESC LIMIT %(limit)s",
+                {"app": app, "limit": limit},
             ).fetchall()
-        return [StoredLetter(id, at, DeadLetter(*letter)) for id, at, *letter in rows]
+        return [StoredLetter(id, at, size, DeadLetter(*letter)) for id, at, size, *letter in rows]
+
+    def letters_of(self, app: str, event_id: str) -> list[StoredLetter]:
+        """What was set aside of an event, the newest first, without documents."""
+        return [stored for stored in self.dead_letters(PER_APP, app) if stored.letter.event_id == event_id]
 
     def dead_letter(self, id: int) -> StoredLetter | None:
         with self._pool.connection() as db:
             row = db.execute(
-                "SELECT id, extract(epoch FROM at)::float8, entry, app, event_id, error, document"
+                "SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, document"
                 " FROM carillon.dead_letters WHERE id = %s",
                 (id,),
             ).fetchone()
-        return None if row is None else StoredLetter(row[0], row[1], DeadLetter(*row[2:]))
+        return None if row is None else StoredLetter(row[0], row[1], row[2], DeadLetter(*row[3:]))
+
+    def select(self, which: Selection, limit: int) -> list[int]:
+        """Ids of the oldest letters among those selected."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                f"SELECT id {_SELECTED} ORDER BY id LIMIT %(limit)s".encode(), which._asdict() | {"limit": limit}
+            )
+            return [id for (id,) in rows.fetchall()]
+
+    def count(self, which: Selection) -> int:
+        with self._pool.connection() as db:
+            row = db.execute(f"SELECT count(*) {_SELECTED}".encode(), which._asdict()).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def drop_letters(self, which: Selection, *, bite: int = 10_000) -> int:
+        """Forgets all those selected, in bites; returns how many."""
+        gone = 0
+        while ids := self.select(which, bite):
+            with self._pool.connection() as db:
+                gone += db.execute("DELETE FROM carillon.dead_letters WHERE id = ANY(%s)", (ids,)).rowcount
+        return gone
+
+    def forget_letters(self, days: int, *, bite: int = 1_000, seconds: float = 3.0) -> int:
+        """Forgets letters older than `days`, and the oldest where there are too many in all; returns how many."""
+        with self._pool.connection() as db:
+            dropped = _drop_oldest(db, None, IN_ALL, IN_ALL_BYTES)
+        return dropped + forget_older(self._pool, {"dead_letters": "at"}, days, bite=bite, seconds=seconds)
 
     def set_aside(self, letter: DeadLetter) -> None:
         """Keeps what cannot be processed, with its error, for a person to look at."""
@@ -140,16 +200,52 @@ class Ledger:
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
-    """Sets documents aside, inside the caller's transaction."""
-    if letters:
-        db.execute(
-            "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document)"
-            " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[]) ON CONFLICT DO NOTHING",
-            [list(column) for column in zip(*letters, strict=True)],
-        )
+    """Sets documents aside, inside the caller's transaction. The oldest of an app that has too many go."""
+    if not letters:
+        return
+    rows = [
+        (*letter[:-1], letter.document if len(letter.document) <= LARGEST else letter.document[:BEGINNING])
+        for letter in letters
+    ]
+    db.execute(
+        "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document, size)"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[], %s::bigint[])"
+        " ON CONFLICT DO NOTHING",
+        [*(list(column) for column in zip(*rows, strict=True)), [len(letter.document) for letter in letters]],
+    )
+    for app in sorted({letter.app or "" for letter in letters}):
+        _drop_oldest(db, app, PER_APP, PER_APP_BYTES)
+
+
+def _drop_oldest(db: Connection, app: str | None, number: int, octets: int) -> int:
+    """Where an app (None: all together) has more letters than `number`, or more `octets` in them, a tenth of it goes."""
+    of_app = "" if app is None else " WHERE coalesce(app, '') = %(app)s"
+    sizes = f"SELECT id, least(size, {LARGEST}) AS size FROM carillon.dead_letters{of_app}"
+    found = db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({sizes}) s".encode(), {"app": app}).fetchone()
+    if found is None or (found[0] <= number and found[1] <= octets):
+        return 0
+    # Two who do this at once do not wait for each other.
+    dropped = db.execute(
+        "DELETE FROM carillon.dead_letters WHERE id IN (SELECT id FROM carillon.dead_letters WHERE id IN ("
+        f" SELECT id FROM (SELECT id, row_number() OVER newest AS n, sum(size) OVER newest AS total FROM ({sizes}) s"
+        " WINDOW newest AS (ORDER BY id DESC)) t WHERE n > %(number)s OR total > %(octets)s)"
+        " ORDER BY id FOR UPDATE SKIP LOCKED)".encode(),
+        {"app": app, "number": number * 9 // 10, "octets": octets * 9 // 10},
+    ).rowcount
+    log.warning(
+        "the oldest dead letters were dropped, there are too many: carillon dead-letters list says why",
+        extra={"app": "all" if app is None else app or None, "dropped": dropped},
+    )
+    return dropped
 
 
 def errors_of(db: Connection, entries: Sequence[str]) -> dict[str, str]:
     """Why each of the entries was set aside, for those that were."""
     rows = db.execute("SELECT entry, error FROM carillon.dead_letters WHERE entry = ANY(%s)", (list(entries),))
     return dict(rows.fetchall())
+
+
+_SELECTED: Final = (
+    "FROM carillon.dead_letters WHERE (%(app)s::text IS NULL OR coalesce(app, '') = %(app)s)"
+    " AND (%(before)s::float8 IS NULL OR at < to_timestamp(%(before)s))"
+)

@@ -136,7 +136,12 @@ local function adds_batch(open)
 end
 -- app, counter, amount
 local function count(i)
-  redis.call('HINCRBY', 'carillon:counts:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  local key, field = 'carillon:counts:' .. ARGV[i], ARGV[i + 1]
+  -- A server's reasons are names of counters, and it may send ever new ones: beyond so many names they count as `other`.
+  if redis.call('HINCRBY', key, field, ARGV[i + 2]) == tonumber(ARGV[i + 2]) and redis.call('HLEN', key) > 256 then
+    redis.call('HDEL', key, field)
+    redis.call('HINCRBY', key, 'other', ARGV[i + 2])
+  end
 end
 -- A counted list of JSON documents for the ledger.
 local function accounts(at)
