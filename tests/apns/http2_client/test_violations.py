@@ -6,6 +6,7 @@ from tests.apns.support.wire import GREETING, Client, batch, block, data, head
 from worker.apns.http2 import frames
 from worker.apns.http2.client import ClientCore
 from worker.apns.http2.frames import ErrorCode
+from worker.apns.http2.guard import BUDGET
 from worker.core.model import ACCEPTED, NoAnswer
 
 E = frames.FLAG_END_HEADERS
@@ -140,16 +141,52 @@ FLOODS = [
     pytest.param(frame(0x42, 0, 0), id="unknown frames"),
     pytest.param(frame(2, 0, 1, bytes(5)), id="PRIORITY"),
     pytest.param(head(1, 100, ends=False), id="interim answers"),
-    pytest.param(head(1, 410, ends=False)[:0] + data(3, b"", ends=False), id="empty DATA"),
+    pytest.param(data(3, b"", ends=False), id="empty DATA"),
+    pytest.param(frames.pack_window_update(0, 1), id="WINDOW_UPDATE"),
+    pytest.param(frames.pack_window_update(5, 1), id="WINDOW_UPDATE on a stream that is over"),
+    pytest.param(frames.pack_rst_stream(5, 0), id="RST_STREAM on a stream that is over"),
+    pytest.param(data(7, b"", ends=False), id="empty DATA on a stream that we reset"),
+    pytest.param(head(7, 200, ends=False), id="headers on a stream that we reset"),
 ]
+LARGE = [
+    pytest.param(frame(0x42, 0, 0, bytes(16_000)), id="unknown frames"),
+    pytest.param(head(7, 500, ("x", "y" * 4_000), ends=False), id="headers on a stream that we reset"),
+    pytest.param(head(1, 103, ("link", "a" * 4_000), ends=False), id="interim answers"),
+    pytest.param(frame(4, 0, 0, (b"\x00\x04\x00\x00\xff\xff") * 2_700), id="SETTINGS"),
+]
+
+
+def flooded() -> Client:
+    """With one answer begun on stream 3, one had on 5, and 7 reset by us."""
+    client = Client(batch(4))
+    client.feed(head(3, 410, ends=False), head(5, 200), frame(8, 0, 7, bytes(4)))
+    return client
 
 
 @pytest.mark.parametrize("wire", FLOODS)
 def test_a_flood_of_frames_without_use_ends_the_connection(wire: bytes) -> None:
-    client = Client(batch(3))
-    client.feed(head(3, 410, ends=False))
-    client.feed(wire * 5_000, wire * 5_001)
+    client = flooded()
+    client.feed(wire * 5_000, wire * 5_100)
     assert client.goaway is ErrorCode.ENHANCE_YOUR_CALM
+    assert client.batches[0].left == 0
+
+
+@pytest.mark.parametrize("wire", LARGE)
+def test_large_frames_count_for_more(wire: bytes) -> None:
+    client = flooded()
+    client.feed(*[wire] * 300)
+    assert client.goaway is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_what_comes_with_answers_is_no_flood_however_many_they_are() -> None:
+    client = Client(batch(3_000), greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 100}))
+    for stream_id in range(1, 6_000, 2):
+        client.feed(frames.pack_window_update(0, 100), frames.pack_window_update(stream_id, 100))
+        client.feed(head(stream_id, 410, ("x", "y" * 500), ends=False))
+        client.feed(*[data(stream_id, b"{", ends=False)] * 4, data(stream_id, b"}"))
+        client.send()
+    assert client.core._guard._spent > BUDGET, "which grows with the requests"
+    assert client.core.closed is None
     assert client.batches[0].left == 0
 
 

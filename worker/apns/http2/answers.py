@@ -13,7 +13,7 @@ from worker.core.model import Answer
 from worker.core.retry_after import seconds
 
 #: Bounds a decoded header list, by the measure of RFC 9113 §6.5.2; we announce it.
-MAX_HEADER_LIST: Final = 16_384
+MAX_HEADER_LIST: Final = 8_192
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$")
 _CONNECTION_FIELDS: Final = frozenset(

@@ -114,6 +114,7 @@ class ClientCore(FrameHandlers):
             data = bytes(self._buffer)
             self._buffer.clear()
         self._guard.now = now
+        self._guard.opened = self.streams.next_id >> 1
         try:
             rest = self._read(data)
             self.writer.resume()

@@ -19,7 +19,9 @@ CONNECTION_WINDOW: Final = 1 << 20
 MAX_BODY: Final = 16_384
 #: The same over all streams of the connection.
 MAX_BODIES: Final = 4 << 20
-MAX_HEADER_BLOCK: Final = 32_768
+MAX_HEADER_BLOCK: Final = 16_384
+#: Octets of the header block of an answer that the guard does not charge for.
+USUAL_BLOCK: Final = 1_024
 #: The reason of an answer that ends a connection: once judged expired, a connection stays so.
 EXPIRED: Final = "ExpiredProviderToken"
 #: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
@@ -54,7 +56,7 @@ class FrameHandlers:
         #: Whether an answer other than 403 came: the server has seen a valid provider token.
         self._proven = False
         self._headers = HeaderReader()
-        self._guard = Guard()
+        self._guard = Guard(first_stream_id >> 1)
         #: (stream id, ends the stream, octets so far) of a header block that CONTINUATION goes on with.
         self._block: tuple[int, bool, bytearray] | None = None
         #: Flow-controlled octets since our last WINDOW_UPDATE.
@@ -80,9 +82,10 @@ class FrameHandlers:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "header block interrupted")
         if not self._greeted and (kind != frames.SETTINGS or flags & frames.FLAG_ACK):
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "no settings at the start")
+        if kind != frames.HEADERS:  # these are charged by what their block is good for
+            self._guard.charge(0 if kind == frames.DATA else len(payload))
         handler = self._handlers.get(kind)
         if handler is None:
-            self._guard.count()
             return
         try:
             handler(flags, stream_id, payload)
@@ -104,7 +107,6 @@ class FrameHandlers:
     def _on_continuation(self, flags: int, _stream_id: int, payload: bytes) -> None:
         if self._block is None:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "continuation of nothing")
-        self._guard.count()
         block = self._block[2]
         block += payload
         if len(block) > MAX_HEADER_BLOCK:
@@ -117,6 +119,10 @@ class FrameHandlers:
         assert self._block is not None
         stream_id, ends, block = self._block
         self._block = None
+        busy = self.streams.busy.get(stream_id)
+        awaited = stream_id in self.streams.waiting or (busy is not None and busy.status is None)
+        if not awaited or len(block) > USUAL_BLOCK:
+            self._guard.charge(len(block))
         head = self._headers.read(bytes(block))
         stream = self._open(stream_id)
         if stream is None:
@@ -127,7 +133,7 @@ class FrameHandlers:
         elif head.status is None or (head.status < 200 and ends):
             raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "answer without a status")
         elif head.status < 200:
-            self._guard.count()
+            self._guard.charge(len(block))
         else:
             stream.status, stream.retry_after = head
         if ends:
@@ -155,8 +161,6 @@ class FrameHandlers:
             self._finish(stream_id, stream, whole=False)
         elif flags & frames.FLAG_END_STREAM:
             self._finish(stream_id, stream)
-        elif not data:
-            self._guard.count()
 
     def _finish(self, stream_id: int, stream: Stream, *, whole: bool = True) -> None:
         """The answer is here; the stream is reset where either side still had something to send on it."""
@@ -189,7 +193,6 @@ class FrameHandlers:
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         _check_connection(stream_id)
-        self._guard.count()
         if flags & frames.FLAG_ACK:
             _sized(payload, 0)
             return
@@ -202,7 +205,6 @@ class FrameHandlers:
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         _check_connection(stream_id)
-        self._guard.count()
         _sized(payload, 8)
         if flags & frames.FLAG_ACK:
             self.pongs += 1
@@ -211,7 +213,6 @@ class FrameHandlers:
 
     def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
         _check_connection(stream_id)
-        self._guard.count()
         if len(payload) < 8:
             raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "frame of a wrong size")
         last, code, debug = frames.unpack_goaway(payload)
@@ -241,7 +242,6 @@ class FrameHandlers:
         if stream_id == 0:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "frame on the wrong stream")
         _sized(payload, 5)
-        self._guard.count()
 
     def _on_push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
         raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "push although it is off")
