@@ -105,7 +105,7 @@ def test_sigterm_is_obeyed_in_time_though_a_thread_hangs_and_its_work_goes_on_el
         fleet.start("beat")
         populate(fleet, "general", ["leia", "han"])
         fleet.publisher.publish(new_message("e1"))
-        control = ControlClient(fleet.simulator.host, fleet.simulator.control_port or 0)
+        control = ControlClient(fleet.simulator.host, fleet.simulator.control_port or 0, fleet.simulator.control_token)
         wait_until(lambda: any(connection["open"] for connection in control.connections()))
         began = time.monotonic()
         assert fleet.stop(worker) == 0

@@ -15,6 +15,10 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of APNs; 0 takes a free one.")] = 2197,
     control_port: Annotated[int, typer.Option(help="Port of the HTTP control; 0 takes a free one.")] = 0,
+    control_host: Annotated[str, typer.Option(help="Address of the HTTP control.")] = "127.0.0.1",
+    control_token_file: Annotated[
+        Path | None, typer.Option(help="File with the control's token, instead of one made.", exists=True)
+    ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Be the sandbox: adds apns-unique-id.")] = False,
     key: Annotated[
         list[str] | None,
@@ -30,13 +34,17 @@ def simulate(
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams after the first valid token.")] = 1000,
     record: Annotated[str, typer.Option(help="full, compact or counters.")] = "full",
     record_limit: Annotated[int, typer.Option(min=1, help="Notifications kept in the record.")] = 1_000_000,
+    record_megabytes: Annotated[int, typer.Option(min=1, help="Megabytes of payloads kept in the record.")] = 256,
     certificate: Annotated[Path | None, typer.Option(help="Server chain in PEM, instead of one made.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its key in PEM.")] = None,
     client_ca: Annotated[Path | None, typer.Option(help="CA of client certificates, to accept them.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Where to put the CA and certificate that are made.")] = None,
-    require_alpn: Annotated[
-        bool, typer.Option("--alpn/--no-alpn", help="Close connections that did not agree on h2 by ALPN.")
-    ] = True,
+    strict_alpn: Annotated[
+        bool,
+        typer.Option(
+            "--strict-alpn/--no-alpn", help="Close connections that did not agree on h2 by ALPN; Apple does not."
+        ),
+    ] = False,
     name: Annotated[list[str] | None, typer.Option(help="Name or address in the made certificate; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON.")] = False,
 ) -> None:
@@ -47,6 +55,7 @@ def simulate(
         "host": host,
         "port": port,
         "control_port": control_port,
+        "control_host": control_host,
         "environment": "sandbox" if sandbox else "production",
         "keys": key or [],
         "topics": topic or [],
@@ -54,7 +63,8 @@ def simulate(
         "seed": seed,
         "record": record,
         "record_limit": record_limit,
-        "require_alpn": require_alpn,
+        "record_octets": record_megabytes << 20,
+        "require_alpn": strict_alpn,
         "certificate": certificate and str(certificate),
         "certificate_key": certificate_key and str(certificate_key),
         "client_ca": client_ca and str(client_ca),
@@ -63,6 +73,8 @@ def simulate(
     if name:
         options["names"] = name
     try:
+        if control_token_file is not None:
+            options["control_token"] = _token(control_token_file)
         settings = _settings(options, _script(script, share or [], latency))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
@@ -77,6 +89,13 @@ def _settings(options: dict[str, Any], script: Any) -> Any:
     keys = tuple(Key.read(text) for text in options.pop("keys"))
     settings = msgspec.convert(options, Settings)
     return msgspec.structs.replace(settings, keys=keys, script=script)
+
+
+def _token(path: Path) -> str:
+    token = path.read_text().strip()
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("--control-token-file: a token of 16 or more visible ASCII characters is needed")
+    return token
 
 
 def _script(path: Path | None, shares: list[str], latency: str) -> Any:

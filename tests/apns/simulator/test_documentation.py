@@ -38,7 +38,7 @@ def test_its_commands_start(line):
         assert process.stdout is not None
         where = json.loads(process.stdout.readline())
         process.terminate()
-    assert set(where) == {"host", "port", "control_port", "ca"}
+    assert set(where) == {"host", "port", "control_host", "control_port", "control_token", "ca"}
     assert process.returncode == 0
 
 
@@ -56,6 +56,7 @@ def test_every_fault_is_in_its_table():
         pytest.param(["--key", "K:T:/nonexistent.p8"], "nonexistent", id="no key file"),
         pytest.param(["--latency", "fast"], "fast", id="no number"),
         pytest.param(["--record", "all"], "record", id="an unknown mode"),
+        pytest.param(["--control-token-file", "/dev/null"], "16 or more", id="no token in the file"),
     ],
 )
 def test_the_command_names_what_is_wrong(arguments, says):

@@ -1,9 +1,11 @@
 """The simulator in a thread, as a process, and under its HTTP control."""
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
+from typing import Any
 
 import httpx
 import msgspec
@@ -59,7 +61,8 @@ def test_a_thread_that_cannot_start_says_why(settings):
 
 def _control(thread, method, path, document=None):
     content = None if document is None else json.dumps(document)
-    return httpx.request(method, f"http://127.0.0.1:{thread.control_port}{path}", content=content)
+    headers = {"authorization": f"bearer {thread.control_token}"}
+    return httpx.request(method, f"http://127.0.0.1:{thread.control_port}{path}", content=content, headers=headers)
 
 
 def test_the_control_gives_the_record_as_json(thread):
@@ -99,6 +102,62 @@ def test_the_control_names_what_is_wrong(thread, method, path, document, status,
     answer = _control(thread, method, path, document)
     assert answer.status_code == status
     assert says in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({}, 401, id="no token"),
+        pytest.param({"authorization": "bearer wrong"}, 401, id="a wrong token"),
+        pytest.param({"authorization": "TOKEN"}, 401, id="no scheme"),
+        pytest.param({"authorization": "bearer TOKEN", "host": "evil.example"}, 403, id="the host of a page elsewhere"),
+        pytest.param({"authorization": "bearer TOKEN", "host": "evil.example:80"}, 403, id="such a host with a port"),
+        pytest.param({"authorization": "Bearer TOKEN", "host": "localhost:1"}, 200, id="localhost"),
+        pytest.param({"authorization": "bearer TOKEN", "host": "[::1]:1"}, 200, id="an address"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/requests"), ("POST", "/reset"), ("GET", "/nothing")])
+def test_the_control_serves_nobody_without_its_token(thread, headers, status, method, path):
+    shown = {name: value.replace("TOKEN", thread.control_token) for name, value in headers.items()}
+    answer = httpx.request(method, f"http://127.0.0.1:{thread.control_port}{path}", headers=shown)
+    assert answer.status_code == (404 if status == 200 and path == "/nothing" else status)
+    assert thread.control_token not in answer.text
+
+
+def test_the_control_is_on_loopback_whatever_the_simulator_listens_on(settings):
+    everywhere = msgspec.structs.replace(settings, host="0.0.0.0", control_port=0)
+    with SimulatorThread(everywhere) as simulator:
+        control = simulator._simulator._control
+        assert control is not None
+        server: Any = control._server
+        assert [listener.getsockname()[0] for listener in server.sockets] == ["127.0.0.1"]
+
+
+def test_a_client_without_alpn_is_taken_as_apple_takes_it_and_one_line_says_so(settings):
+    said: list[str] = []
+    for strict in (False, True):
+        with SimulatorThread(msgspec.structs.replace(settings, require_alpn=strict)) as simulator:
+            simulator._simulator.service.say = said.append
+            context = ssl.create_default_context(cadata=simulator.ca_pem)
+            for _ in range(2):
+                with (
+                    socket.create_connection((simulator.host, simulator.port)) as sock,
+                    context.wrap_socket(sock, server_hostname="localhost") as secured,
+                ):
+                    secured.settimeout(10)
+                    assert bool(secured.recv(9)) is not strict
+    assert ["--strict-alpn refuses it" in said[0], "which --strict-alpn asks for" in said[1]] == [True, True]
+    assert len(said) == 2
+
+
+def test_the_record_is_bounded_by_the_memory_of_its_payloads(settings):
+    with SimulatorThread(msgspec.structs.replace(settings, record_octets=10_000)) as simulator:
+        send(simulator, *[f"{n:04x}" for n in range(250)])
+        assert simulator.counts["accepted"] == 250
+        kept = simulator.accepted
+        assert 0 < len(kept) < 250
+        assert sum(len(entry.payload or "") for entry in kept) < 10_000
+        assert kept[-1].token == "00f9"
 
 
 def test_a_process_serves_is_controlled_and_ends_cleanly(settings):

@@ -280,7 +280,7 @@ def test_the_record_keeps_what_its_mode_says(mode, settings, run):
 
 def test_tls_before_1_2_and_other_protocols_than_h2_are_turned_away(settings, run):
     async def main():
-        async with Simulator(settings) as simulator:
+        async with Simulator(_with(settings, require_alpn=True)) as simulator:
             context = ssl.create_default_context(cadata=simulator.ca_pem)
             reader, writer = await asyncio.open_connection(
                 simulator.host, simulator.port, ssl=context, server_hostname="localhost"

@@ -83,6 +83,8 @@ class Connection(asyncio.Protocol):
         shown = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
         self._meet(None if shown is None else read_certificate(shown))
         agreed = secured is None or secured.selected_alpn_protocol() == "h2"
+        if not agreed:
+            self.service.say_no_alpn()
         if settings.require_alpn and not agreed:
             self.deaf = True
             transport.close()

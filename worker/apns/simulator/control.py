@@ -1,7 +1,13 @@
-"""The control of a running simulator: plain HTTP/1.1 with JSON, one request a connection, for loopback only."""
+"""The control of a running simulator: plain HTTP/1.1 with JSON, one request a connection.
+
+On loopback unless another address is asked for. A request shows the control's token, and its host header names this one: the
+record has device tokens and payloads, and a page in a browser must not be able to ask for them.
+"""
 
 import asyncio
 import contextlib
+import hmac
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -63,6 +69,7 @@ class Control:
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         try:
             body = await _body(reader, int(headers.get("content-length") or 0))
+            self._admit(headers)
             url = urlsplit(rest.split(" ")[0])
             query = {name: values[-1] for name, values in parse_qs(url.query).items()}
             return "200 OK", msgspec.json.encode(self._route(method, url.path, query, body))
@@ -70,6 +77,20 @@ class Control:
             return error.status, msgspec.json.encode({"error": str(error)})
         except (msgspec.DecodeError, ValueError) as error:
             return "400 Bad Request", msgspec.json.encode({"error": str(error)})
+
+    def _admit(self, headers: dict[str, str]) -> None:
+        simulator = self._simulator
+        host = headers.get("host", "")
+        name = host[1 : host.find("]")] if host.startswith("[") else host.rpartition(":")[0] or host
+        if name not in ("localhost", simulator.control_host, *simulator.settings.names) and not _is_address(name):
+            raise ControlError("403 Forbidden", "the host header names another host: see --name")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(
+            token.strip().encode(), simulator.control_token.encode()
+        ):
+            raise ControlError(
+                "401 Unauthorized", "the header 'authorization: bearer TOKEN' is needed, see where it was started"
+            )
 
     def _route(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         simulator = self._simulator
@@ -103,6 +124,14 @@ class Control:
         found = self._simulator.record.since(after, limit=limit)
         wanted = {"/requests": (True, False), "/accepted": (True,), "/refused": (False,)}[path]
         return [as_json(entry) for entry in found if entry.accepted in wanted]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _body(reader: asyncio.StreamReader, length: int) -> bytes:

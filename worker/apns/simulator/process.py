@@ -28,13 +28,16 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 class ControlClient:
     """Speaks to the control of a simulator, wherever it runs. Raises OSError, or ValueError where it is refused."""
 
-    def __init__(self, host: str, port: int, timeout: float = 30.0) -> None:
+    def __init__(self, host: str, port: int, token: str, timeout: float = 30.0) -> None:
+        """`token` is the control's, as the simulator prints it."""
         self._host, self._port, self._timeout = host, port, timeout
+        self._headers = {"authorization": f"bearer {token}"}
 
     def _ask(self, method: str, path: str, document: object = None) -> Any:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
-            connection.request(method, path, None if document is None else msgspec.json.encode(document))
+            body = None if document is None else msgspec.json.encode(document)
+            connection.request(method, path, body, self._headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:
@@ -117,7 +120,7 @@ class SimulatorProcess:
         self.host, self.port, self.control_port = where["host"], where["port"], where["control_port"]
         self.ca_path = Path(where["ca"])
         self.ca_pem = self.ca_path.read_text()
-        self.control = ControlClient(self.host, self.control_port)
+        self.control = ControlClient(where["control_host"], self.control_port, where["control_token"])
 
     @property
     def pid(self) -> int:
@@ -160,10 +163,13 @@ async def _run(settings: Settings, *, as_json: bool) -> None:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopping.set)
     async with Simulator(settings) as simulator:
+        simulator.service.say = _say
         where = {
             "host": simulator.host,
             "port": simulator.port,
+            "control_host": simulator.control_host,
             "control_port": simulator.control_port,
+            "control_token": simulator.control_token,
             "ca": str(simulator.ca_path),
         }
         text = json.dumps(where) if as_json else _sentence(where)
@@ -172,10 +178,15 @@ async def _run(settings: Settings, *, as_json: bool) -> None:
         await stopping.wait()
 
 
+def _say(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
 def _sentence(where: dict[str, Any]) -> str:
     lines = [f"APNs simulator on https://{where['host']}:{where['port']}", f"trust the CA in {where['ca']}"]
     if where["control_port"]:
-        lines.append(
-            f"control on http://{where['host']}:{where['control_port']} (GET /counts, /accepted, POST /script)"
-        )
+        host = f"[{where['control_host']}]" if ":" in where["control_host"] else where["control_host"]
+        lines.append(f"control on http://{host}:{where['control_port']} (GET /counts, /accepted, POST /script)")
+        lines.append(f"its requests need the header 'authorization: bearer {where['control_token']}'")
     return "\n".join(lines)

@@ -1,9 +1,10 @@
 """What a simulator has received and decided: entries, bounded, and counts, never bounded."""
 
+import sys
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from worker.apns.http2.server_request import Request
 from worker.apns.simulator.judge import refill
@@ -38,13 +39,19 @@ class Entry(NamedTuple):
         return self.status == 200 and self.processed
 
 
-class Record:
-    """Entries in the order of their decision, the oldest dropped beyond `limit`."""
+_PAYLOAD: Final = Entry._fields.index("payload")
 
-    def __init__(self, mode: Mode = "full", limit: int = 1_000_000) -> None:
+
+class Record:
+    """Entries in the order of their decision, the oldest dropped beyond `limit` of them or `octets` of memory for payloads."""
+
+    def __init__(self, mode: Mode = "full", limit: int = 1_000_000, octets: int = 256 << 20) -> None:
         self.mode = mode
         # Plain tuples of atoms: the garbage collector does not follow them.
-        self._rows: deque[tuple[Any, ...]] = deque(maxlen=limit)
+        self._rows: deque[tuple[Any, ...]] = deque()
+        self._limit, self._most = limit, octets
+        #: Of the payloads that are kept.
+        self._octets = 0
         #: Requests decided, and accepted.
         self.total = 0
         self.accepted_total = 0
@@ -56,6 +63,12 @@ class Record:
     def add(self, row: tuple[Any, ...]) -> None:
         """Keep one entry, as the values of `Entry`; the last ones may be absent."""
         self._rows.append(row)
+        self._octets += _octets(row)
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self._rows) > self._limit or self._octets > self._most:
+            self._octets -= _octets(self._rows.popleft())
 
     def accept(self, requests: Sequence[Request], now: float, connection: int) -> None:
         """Count, and keep as the mode says, accepted requests of known shapes. `now` is in seconds since the epoch."""
@@ -70,6 +83,9 @@ class Record:
             for number, (_, shape, values, body) in enumerate(requests, first):
                 token, apns_id, *rest = refill(shape.note, values)
                 self._rows.append((number, token, apns_id, *about, True, True, *rest, body.decode("utf-8", "replace")))
+            for place in range(-len(requests), 0):
+                self._octets += _octets(self._rows[place])
+        self._trim()
 
     @property
     def entries(self) -> list[Entry]:
@@ -119,5 +135,11 @@ class Record:
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
+        self._octets = 0
         self.answers.clear()
         self.total = self.accepted_total = self.unanswered = self.unprocessed = 0
+
+
+def _octets(row: tuple[Any, ...]) -> int:
+    """Of memory that the payload of an entry takes."""
+    return sys.getsizeof(row[_PAYLOAD]) if len(row) > _PAYLOAD else 0

@@ -1,6 +1,7 @@
 """What all connections of one simulator share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -13,6 +14,8 @@ from worker.apns.simulator.record import Mode, Record
 from worker.apns.simulator.rules import House
 from worker.apns.simulator.script import Answer, Latency, Script, Share
 
+log = logging.getLogger(__name__)
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a simulator is, as opposed to what a script tells it to do. JSON or Python alike."""
@@ -20,8 +23,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     host: str = "127.0.0.1"
     #: 0: a free one.
     port: int = 0
-    #: Of the plain HTTP control, on `host`; None: no control.
+    #: Of the plain HTTP control, on `control_host`; None: no control.
     control_port: int | None = 0
+    control_host: str = "127.0.0.1"
+    #: What a request of the control shows as `authorization: bearer …`; None: a random one.
+    control_token: str | None = None
     environment: Literal["production", "sandbox"] = "production"
     #: Keys whose tokens are valid; empty: any well-formed token is.
     keys: tuple[Key, ...] = ()
@@ -38,8 +44,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     seed: int = 0
     script: Script = Script()
     record: Mode = "full"
-    #: Entries kept.
+    #: Entries kept, and octets of memory for the payloads in them.
     record_limit: int = 1_000_000
+    record_octets: int = 256 << 20
     #: Refused device tokens in a row after which a connection is closed; None: never.
     bad_tokens: int | None = 100
     #: Paths of the server's own certificate chain and key in PEM; None: they are made, with a CA.
@@ -49,8 +56,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_ca: str | None = None
     #: Directory of what is made; None: a temporary one.
     directory: str | None = None
-    #: Closes connections that did not agree on `h2` by ALPN. Some senders offer nothing and speak HTTP/2 all the same.
-    require_alpn: bool = True
+    #: Closes connections that did not agree on `h2` by ALPN. Apple takes those that offer nothing and speak HTTP/2 all the same.
+    require_alpn: bool = False
     #: Names and addresses of the made certificate.
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
 
@@ -62,12 +69,15 @@ class Service:
         self.settings = settings
         self.verifier = Verifier({key.key_id: key for key in settings.keys})
         self.house = House(frozenset(settings.topics))
-        self.record = Record(settings.record, settings.record_limit)
+        self.record = Record(settings.record, settings.record_limit, settings.record_octets)
         self.player = Player(settings.script, settings.seed, time.time())
         #: Connections so far.
         self.connections_total = 0
         #: Stops listening for so many seconds; the listener sets it.
         self.refuse: Callable[[float], None] = _refuse_nothing
+        #: Tells whoever runs the simulator something that an answer cannot say.
+        self.say: Callable[[str], None] = log.info
+        self._said_no_alpn = False
         self._expected: list[tuple[int, asyncio.Future[None]]] = []
 
     def expect_accepted(self, count: int) -> asyncio.Future[None]:
@@ -76,6 +86,16 @@ class Service:
         self._expected.append((count, future))
         self.tell()
         return future
+
+    def say_no_alpn(self) -> None:
+        """Once: a client did not agree on `h2` by ALPN, and what became of it."""
+        if self._said_no_alpn:
+            return
+        self._said_no_alpn = True
+        if self.settings.require_alpn:
+            self.say("a connection was closed: the client does not agree on h2 by ALPN, which --strict-alpn asks for")
+        else:
+            self.say("a client does not agree on h2 by ALPN; it is taken, as Apple takes it (--strict-alpn refuses it)")
 
     def tell(self) -> None:
         """Tell who waits for a count that it is reached."""

@@ -1,6 +1,7 @@
 """The simulator as an object of one event loop: listens, keeps its connections, answers questions about what it has seen."""
 
 import asyncio
+import secrets
 import ssl
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ class Simulator:
         #: Set by `start`.
         self.port = 0
         self.control_port: int | None = None
+        self.control_host = self.settings.control_host
+        #: What a request of the control has to show.
+        self.control_token = self.settings.control_token or secrets.token_urlsafe(18)
         #: The CA that clients must trust: PEM text, and the file it is in.
         self.ca_pem = ""
         self.ca_path = Path()
@@ -45,7 +49,7 @@ class Simulator:
         await self._listen()
         if self.settings.control_port is not None:
             self._control = Control(self)
-            self.control_port = await self._control.start(self.host, self.settings.control_port)
+            self.control_port = await self._control.start(self.control_host, self.settings.control_port)
 
     async def stop(self) -> None:
         """Close everything; the record stays readable."""

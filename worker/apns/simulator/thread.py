@@ -89,6 +89,11 @@ class SimulatorThread:
         return self._simulator.control_port
 
     @property
+    def control_token(self) -> str:
+        """What a request of the control has to show."""
+        return self._simulator.control_token
+
+    @property
     def ca_pem(self) -> str:
         """The CA to trust, in PEM."""
         return self._simulator.ca_pem
