@@ -65,10 +65,10 @@ check: $(READY) ## Formatting, lint, types, and what is installed: as locked, by
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/security/test_dependencies.py
 
-audit: $(READY) ## Look for known vulnerabilities in what is locked (asks a database on the network)
+audit: $(READY) ## Look for known vulnerabilities in what is locked; fails where the database on the network did not answer
 	@$(BIN)/python -m venv build/audit
 	@build/audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit
-	@build/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+	@build/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 format: $(READY) ## Put the code in its form
 	@$(BIN)/ruff format .

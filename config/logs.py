@@ -62,6 +62,27 @@ class TextFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+#: How records of Celery's consumer begin that show the whole body of a message which it cannot take.
+_BODIES: Final = (
+    "Received and deleted unknown message",
+    "Received unregistered task",
+    "Received invalid task message",
+    "Can't decode message body",
+)
+
+
+def without_body(record: logging.LogRecord) -> bool:
+    """A filter that keeps such a record, with what is wrong and without the message: it may hold texts and tokens."""
+    beginning = next((words for words in _BODIES if str(record.msg).startswith(words)), None)
+    if beginning is not None:
+        fault = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        cause = f": {type(fault).__name__}" if isinstance(fault, Exception) and not isinstance(fault, KeyError) else ""
+        name = f": {fault}"[:200] if isinstance(fault, KeyError) else ""
+        record.msg, record.args = f"{beginning}{cause}{name}; it is thrown away, and its content is not logged", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: `at` (RFC 3339, UTC), `level`, `logger`, `message`, and the record's own fields."""
 
@@ -90,5 +111,6 @@ def set_up(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(without_body)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -34,6 +34,7 @@ FLOORS = {
     "worker.outbox": 3,
     "worker.reports": 3,
     "worker.app": 4,
+    "worker.celery_request": 4,
     "worker.tasks": 4,
     "worker.runtime": 4,
     "worker.beside": 4,

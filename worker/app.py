@@ -32,6 +32,7 @@ _foreign = [name for name in FOREIGN if os.environ.pop(name, None) is not None]
 
 app = Celery("carillon", set_as_current=False, include=["worker.tasks"])
 app.add_defaults(_configuration)
+app.Task.Request = "worker.celery_request:QuietRequest"
 
 #: The threads that run beside the tasks.
 _beside: list[Beside] = []

@@ -75,6 +75,18 @@ def test_a_chat_server_s_task_goes_back_to_its_queue_while_redis_takes_nothing(r
         assert redis.xlen("carillon:events") == 1
 
 
+def test_a_bad_event_of_a_task_loses_no_good_one(redis_url):
+    """The intake dead-letters it, as it does for any producer; the others are on the stream."""
+    script = PUBLISH.replace(
+        "events=[event]", 'events=[event, {"type": "push.send", "alert": "secret"}, "no object", event]'
+    )
+    done = ring(redis_url, script)
+    assert done.stdout == "{'published': 4}\n"
+    assert "secret" not in done.stderr
+    with connect(redis_url) as redis:
+        assert redis.xlen("carillon:events") == 4
+
+
 def test_each_five_hundred_messages_and_each_batch_has_its_doorbell(redis_url):
     rung = ring(redis_url)
     assert rung.stderr == ""
