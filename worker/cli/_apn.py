@@ -15,6 +15,7 @@ from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._secret_options import secret_given
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
+from worker.reports import acts
 from worker.runtime import Runtime
 
 EPILOG = (
@@ -97,6 +98,7 @@ def apn(
             _confirm(provider)
         runtime.registry.create_app(of_app)
         runtime.registry.save_provider(provider)
+        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
     say(described(provider, credential.certificate), _stored(provider), as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._secret_options import secret_given
 from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
+from worker.reports import acts
 from worker.runtime import Runtime
 
 EPILOG = (
@@ -67,6 +68,7 @@ def webhook(
         except (WebhookFault, CredentialFault, CertificateError) as fault:
             refuse(fault)
         runtime.registry.save_provider(provider)
+        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
     made = provider.secrets[0] if secret is None and provider.secrets[0] not in kept else None
     say(described(provider) | ({"secret": made} if made else {}), _stored(provider, made), as_json=as_json)
 

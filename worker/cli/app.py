@@ -8,6 +8,7 @@ import typer
 from worker.cli._app_settings import with_settings
 from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
 from worker.core.model import AppSettings
+from worker.reports import acts
 from worker.runtime import Runtime
 
 app = typer.Typer(
@@ -40,6 +41,8 @@ def change(name: Name, as_json: Json = False, **given: Any) -> None:
     with desk() as runtime:
         settings = replace(app_named(runtime, name), **given)
         runtime.registry.save_app(settings)
+        detail = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
+        acts.tell(runtime.redis, "app changed", app=name, detail=detail)
         if not settings.keep_recent:
             _forget_recent(runtime, name)
     changed = ", ".join(f"{key} {_word(value)}" for key, value in given.items())

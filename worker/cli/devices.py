@@ -11,6 +11,7 @@ import typer
 from worker.cli._desk import Row, app_named, desk, refuse, say, table
 from worker.cli._moments import moment
 from worker.cli._terminal import echo
+from worker.reports import acts
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -90,6 +91,8 @@ def delete(
         except Refused as fault:
             refuse(fault)
         became, owner = runtime.devices.end(name, forms, user)
+        if became == "deleted":
+            acts.tell(runtime.redis, "device deleted", app=name)
     words = {
         "deleted": "deleted",
         "ended": "nothing changed: it is registered to nobody any more",
@@ -163,6 +166,8 @@ def restore(
     with desk() as runtime:
         only = None if app is None else app_named(runtime, app).name
         found = runtime.devices.restore(first, until=last, app=only, reason=reason, dry_run=dry_run)
+        if found and not dry_run:
+            acts.tell(runtime.redis, "devices restored", app=only, detail=f"{sum(found.values())} since {since}")
     total = sum(found.values())
     told = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
     by_reason = "".join(f"\n  {why}: {n:,}" for why, n in sorted(found.items()))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, say
-from worker.reports import conditions
+from worker.reports import acts, conditions
 from worker.reports.notes import certificate_end, readable
 from worker.reports.reading import read
 
@@ -76,6 +76,7 @@ def pause(
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
+        acts.tell(runtime.redis, "provider paused", app=chosen.app, provider=chosen.name, detail=reason)
     words = f"{name} is paused. Resume it: carillon provider resume {name} --app {app}"
     say({"paused": name}, words, as_json=as_json)
 
@@ -87,5 +88,6 @@ def resume(name: Annotated[str, typer.Argument(help="The provider.")], app: App,
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
         runtime.journal.wake(chosen.id)
+        acts.tell(runtime.redis, "provider resumed", app=chosen.app, provider=chosen.name)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from worker.cli._desk import app_named, desk, provider_named, refuse, say, table
+from worker.reports import acts
 
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
 _ELSEWHERE: Final = {
@@ -106,4 +107,5 @@ def remove(
             question = f"Remove {name!r} ({provider.topic}, {provider.environment})? {devices:,} devices stop ringing"
             typer.confirm(question, abort=True, err=True)
         runtime.registry.remove_provider(of_app, name)
+        acts.tell(runtime.redis, "provider removed", app=of_app, provider=name)
     say({"removed": name, "app": of_app}, f"removed: provider {name!r} of app {of_app!r}", as_json=as_json)

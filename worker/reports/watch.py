@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from worker.reports.acts import log_acts
 from worker.reports.conditions import Condition, find
 from worker.reports.reading import read
 from worker.stores import postgres
@@ -55,6 +56,7 @@ class Watch:
 
     def look(self) -> int:
         """Logs what began and what is over; returns how many conditions there are, 0 where somebody else has just looked."""
+        log_acts(self._redis)
         if not self._run(args=["SET", _LOOKED, 1, "NX", "PX", _EVERY]):
             return 0
         complete = True
