@@ -23,7 +23,7 @@ from worker.apps import Apps
 from worker.core import entry as names
 from worker.core.admission import Refused, check_time, token_forms, unknown_app
 from worker.core.envelope import identify
-from worker.core.ownership import Superseded
+from worker.core.ownership import Superseded, microseconds
 from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
 from worker.stores import cursors, writes
 from worker.stores.badges import Clearing, clearings
@@ -234,7 +234,7 @@ class Intake:
         return stretch
 
     def _add(self, stretch: _Stretch, entry: str, place: int, event: events.AnyEvent, document: bytes) -> None:
-        at = _ms(event)
+        at = microseconds(event.at)
         match event:
             case events.MessageNew(message=m):
                 stretch.messages.append(
@@ -276,7 +276,3 @@ class Intake:
 def _entries(raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[RawEntry]:
     """Entry id and document of each; an entry without the field is an empty document, which is refused like any other."""
     return [(id.decode(), (fields or {}).get(events.FIELD.encode(), b"")) for id, fields in raw]
-
-
-def _ms(event: events.AnyEvent) -> int:
-    return int(event.at.timestamp() * 1000)

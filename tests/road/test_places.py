@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -211,7 +212,43 @@ def test_a_repeated_import_writes_no_row(road):
     with road.pool.connection() as db:
         before = db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall()
         again = [
-            writes.MemberWrite("demo", "priv", user, int(stamp()["at"].timestamp() * 1000), True, 9) for user in "ab"
+            writes.MemberWrite("demo", "priv", user, int(stamp()["at"].timestamp() * 1_000_000), True, 9)
+            for user in "ab"
         ]
         writes.write_members(db, [one._replace(user={"a": "ann", "b": "bob"}[one.user]) for one in again])
         assert db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall() == before
+
+
+def test_writes_of_one_millisecond_are_told_apart_and_old_rows_are_milliseconds(road: Road) -> None:
+    """What a release before stored is milliseconds; a write that is half a millisecond older and comes later does nothing."""
+    moment = datetime(2026, 11, 28, 12, 0, 0, 123_400, tzinfo=UTC)
+    half = moment + timedelta(microseconds=500)
+
+    def envelope(at: datetime) -> dict[str, Any]:
+        return stamp() | {"at": at}
+
+    road.publish(ev.MemberRemoved(**envelope(half), channel=ev.ChannelId(id="c"), users=["han"]))
+    road.publish(ev.MemberAdded(**envelope(moment), channel=ev.ChannelId(id="c"), users=["han"]))
+    road.publish(ev.UserMuted(**envelope(half), user="han", target="leia"))
+    road.publish(ev.UserUnmuted(**envelope(moment), user="han", target="leia"))
+    for at, push in ((half, False), (moment, True)):
+        settings = ev.ChannelSettings(id="c", push_notifications=push)
+        road.publish(ev.ChannelUpdated(**envelope(at), channel=settings))
+    road.take()
+    with road.pool.connection() as db:
+        asked = "SELECT m.present, u.muted, c.push FROM carillon.members m, carillon.mutes u, carillon.channels c"
+        assert db.execute(asked).fetchall() == [(False, True, False)]
+        db.execute(
+            "INSERT INTO carillon.members (app, channel, user_id, at, present) VALUES ('demo', 'c', 'luke', %s, true)",
+            (int(half.timestamp() * 1000),),
+        )
+    road.publish(
+        ev.MemberRemoved(**envelope(moment - timedelta(milliseconds=1)), channel=ev.ChannelId(id="c"), users=["luke"])
+    )
+    road.take()
+    with road.pool.connection() as db:
+        assert db.execute("SELECT present FROM carillon.members WHERE user_id = 'luke'").fetchall() == [(True,)]
+    road.publish(ev.MemberRemoved(**envelope(half), channel=ev.ChannelId(id="c"), users=["luke"]))
+    road.take()
+    with road.pool.connection() as db:
+        assert db.execute("SELECT present FROM carillon.members WHERE user_id = 'luke'").fetchall() == [(False,)]

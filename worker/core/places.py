@@ -18,7 +18,7 @@ def held(intervals: Sequence[Interval], place: int) -> bool:
 
 
 class Standing(NamedTuple):
-    """Whether something is so, by the newest write about it, and since which place. `at`: ms, the write's own time."""
+    """Whether something is so, by the newest write about it, and since which place. `at`: microseconds, the write's own time."""
 
     at: int
     on: bool
@@ -52,7 +52,7 @@ def changed(
 
 
 class Settings(NamedTuple):
-    """A channel's name and switch, each with the time (ms) of the write that it is from, and since which places."""
+    """A channel's name and switch, each with the time (microseconds) of the write that it is from, and since which places."""
 
     name: str | None = None
     name_at: int = 0

@@ -2,7 +2,7 @@
 
 Each function takes the writes of many events in the order in which they were published. The writes' own times decide what a row
 says (the later one wins, of equals the one published later), their places in the stream since when. All run inside the leader's
-transaction: nobody else writes these rows. Times are milliseconds since the epoch.
+transaction: nobody else writes these rows. Times are microseconds since the epoch.
 """
 
 from collections import Counter
@@ -14,6 +14,8 @@ from worker.core.position import position
 from worker.stores.intervals import MEMBERS, MUTES, Ids, Table, memberships
 from worker.stores.postgres import Connection
 
+#: Stored times from here on are microseconds, since March 1973; below, milliseconds.
+_MICROSECONDS: Final = 10**14
 #: People that a thread has at most. It is read for each of its replies, and a client can name whom it likes.
 THREAD_PEOPLE: Final = 5_000
 
@@ -101,7 +103,7 @@ def _write_standings(db: Connection, names: Table, writes: Sequence[tuple[Ids, i
         f" AS k (app, {second}, {third}) JOIN carillon.{table} r USING (app, {second}, {third})".encode(),
         _columns(keys),
     )
-    known = {(app, two, three): Standing(at, on, since) for app, two, three, at, on, since in rows}
+    known = {(app, two, three): Standing(_read_time(at), on, since) for app, two, three, at, on, since in rows}
     now, ended = changed(known, writes)
     _bulk(
         db,
@@ -115,7 +117,7 @@ def _write_standings(db: Connection, names: Table, writes: Sequence[tuple[Ids, i
         " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[], %b::bigint[])"
         f" ON CONFLICT (app, {second}, {third}) DO UPDATE SET at = excluded.at, {flag} = excluded.{flag},"
         " since = excluded.since, changed_on = excluded.changed_on",
-        [(*key, *now[key]) for key in keys if key in now],
+        [(*key, _stored_time(now[key].at), *now[key][1:]) for key in keys if key in now],
     )
 
 
@@ -128,7 +130,7 @@ def write_channels(db: Connection, writes: Sequence[ChannelWrite]) -> None:
         b" FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)",
         _columns(keys),
     )
-    before = {(app, id): Settings(*settings) for app, id, *settings in rows}
+    before = {(app, id): _settings(*settings) for app, id, *settings in rows}
     now = dict(before)
     past: list[tuple[str, str, str | None, bool, int]] = []
     for write in writes:
@@ -154,8 +156,26 @@ def write_channels(db: Connection, writes: Sequence[ChannelWrite]) -> None:
         " %b::bigint[], %b::bigint[])"
         " ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, name_at = excluded.name_at, push = excluded.push,"
         " push_at = excluded.push_at, created = excluded.created, since = excluded.since",
-        [(*key, *now[key]) for key in keys if key in now and now[key] != before.get(key)],
+        [(*key, *_settings_row(now[key])) for key in keys if key in now and now[key] != before.get(key)],
     )
+
+
+def _settings(*row: Any) -> Settings:
+    found = Settings(*row)
+    return found._replace(name_at=_read_time(found.name_at), push_at=_read_time(found.push_at))
+
+
+def _settings_row(settings: Settings) -> Settings:
+    return settings._replace(name_at=_stored_time(settings.name_at), push_at=_stored_time(settings.push_at))
+
+
+def _read_time(at: int) -> int:
+    """Microseconds since the epoch. Releases before stored milliseconds, which stay below `_MICROSECONDS` until the year 5138."""
+    return at if at >= _MICROSECONDS else at * 1000
+
+
+def _stored_time(at: int) -> int:
+    return at if at >= _MICROSECONDS else at // 1000
 
 
 def write_messages(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
