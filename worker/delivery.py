@@ -420,7 +420,7 @@ class Delivery:
         if Halt(MASS_REFUSAL) in work.outcomes:
             self._insist(lambda: self._suspicion.take_back(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
-        again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work)]
+        again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work, self._now())]
         written = again, {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
         _report(work, self._name(work.batch.provider), counts)

@@ -592,49 +592,6 @@ def test_a_provider_that_is_asked_to_slow_down_holds_no_device(road):
     assert len(road.run()) == 1
 
 
-@pytest.mark.parametrize("limit", ["push_rate", "provider_rate"])
-def test_what_is_over_a_rate_waits_and_is_not_lost(road, limit):
-    road.save_app(**{limit: 10.0})
-    road.member("general", "leia", *(f"u{n}" for n in range(25)))
-    road.publish(message())
-    assert len(road.run()) == 10
-    assert road.journal.counts("demo")[f"limited.{limit}"] == 15
-    road.redis.delete(f"carillon:rate:{limit}:{'demo' if limit == 'push_rate' else road.provider.id}")
-    road.save_app()
-    road.later()
-    road.deliver()
-    assert len({n.token for n in road.apns.sent}) == len(road.apns.sent) == 25
-    assert road.journal.backlog() == (0, 0)
-
-
-def test_a_burst_in_one_channel_waits_and_leaves_other_channels_and_mentions_alone(road):
-    road.save_app(channel_rate=10.0)
-    users = [f"u{n}" for n in range(25)]
-    road.member("general", "leia", *users)
-    road.publish(
-        message(id="e1", mentioned=["u7", "u8"]), message(id="e2", channel="lobby", recipients=["han", "luke"])
-    )
-    for user in ("han", "luke"):
-        road.member("lobby", user)
-    rung = [user_of(n) for n in road.run()]
-    assert {"u7", "u8", "han", "luke"} <= set(rung)
-    assert len(rung) == 10 + 2 + 2
-    assert road.journal.counts("demo")["limited.channel_rate"] == 13
-    road.redis.delete("carillon:rate:channel_rate:demo:general")
-    road.save_app()
-    road.later()
-    road.deliver()
-    assert len({n.token for n in road.apns.sent}) == len(road.apns.sent) == 27
-    assert road.journal.backlog() == (0, 0)
-
-
-def test_a_device_s_own_rate_leaves_the_others_alone(road):
-    road.save_app(device_rate=2.0)
-    road.member("general", "leia", "han", "luke")
-    road.publish(*(message(id=f"e{n}", recipients=["han"]) for n in range(5)), message(id="e9", recipients=["luke"]))
-    assert sorted(user_of(n) for n in road.run()) == ["han", "han", "luke"]
-
-
 def test_one_app_s_blast_leaves_the_others_their_share(road):
     road.registry.save_app(AppSettings("other"))
     blast = [Recorded(f"1-{n}", "demo", n) for n in range(1, 1001)]

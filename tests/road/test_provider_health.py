@@ -197,4 +197,4 @@ def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():
     assert [shortened(stopped, 1000.0 + n, 10.0) for n in (0, 20, 60)] == [2.0, 5.0, 10.0]
     assert shortened(Stopped("BadTopic", 1000.0), 1000.0, 10.0) == 10.0
     assert parked(0, 0.5, 1.0) == 1.0
-    assert parked(2000, 0.5, 1.0) == 100.0
+    assert parked(2000, 0.5, 1.0) == 500.0

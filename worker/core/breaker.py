@@ -17,7 +17,7 @@ LONGEST_PROBE: Final = 30.0
 #: The shortest where the fault may end by itself.
 FIRST_RECONNECT: Final = 1.0
 #: Waiting batches of a provider that a worker looks at in a second: for a probe, and for what is too old by now.
-LOOKS_PER_SECOND: Final = 20.0
+LOOKS_PER_SECOND: Final = 4.0
 #: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
 #: each takes long to fail, fewer are enough.
 ROW: Final = 3

@@ -1,8 +1,10 @@
 """Rates as token buckets, kept as one number each: the time at which the bucket is full again (GCRA).
 
-The same rule runs in `worker/stores/lua/limit.lua`, on the store's clock; a test holds the two together.
+A bucket says *when*: what is over the rate is given a time of its own, ahead, and keeps it. The same rule runs in
+`worker/stores/lua/reserve.lua`, on the store's clock; a test holds the two together.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -13,12 +15,17 @@ class Rate(NamedTuple):
     burst: float
 
 
-class Grant(NamedTuple):
-    """How many may go now, seconds until the next one may, and when the bucket is full again."""
+class Reserved(NamedTuple):
+    """How many have a time, the seconds by which the bucket was ahead of now before them, and when it is full again."""
 
-    allowed: int
-    wait: float
+    taken: int
+    ahead: float
     full_at: float
+
+    def delays(self, rate: Rate) -> Iterator[float]:
+        """Seconds from now at which each of them may go; 0 for those that may go at once."""
+        for n in range(self.taken):
+            yield max(0.0, self.ahead + (n + 1 - rate.burst) / rate.per_second)
 
 
 def per_second(rate: float) -> Rate:
@@ -31,12 +38,13 @@ def per_minute(rate: float) -> Rate:
     return Rate(rate / 60.0, max(1.0, rate))
 
 
-def grant(full_at: float, now: float, wanted: int, rate: Rate) -> Grant:
-    """Takes up to `wanted` from a bucket. Times in seconds of one clock; `full_at` 0 for a bucket never used."""
+def reserve(full_at: float, now: float, wanted: int, rate: Rate, horizon: float) -> Reserved:
+    """Gives up to `wanted` their times, none of them later than `horizon` seconds from now: those beyond reserve nothing.
+
+    Times in seconds of one clock; `full_at` 0 for a bucket never used.
+    """
     start = max(full_at, now)
-    room = rate.burst - (start - now) * rate.per_second
-    # A hair's breadth, so that a caller who waited exactly as long as told is not sent away by rounding.
-    allowed = max(0, min(wanted, int(room + 1e-6)))
-    full = start + allowed / rate.per_second
-    wait = 0.0 if allowed == wanted else max(0.0, (1.0 - (room - allowed)) / rate.per_second)
-    return Grant(allowed, wait, full)
+    # A hair's breadth, so that what just fits is not sent away by rounding.
+    room = (horizon - (start - now)) * rate.per_second + rate.burst
+    taken = max(0, min(wanted, int(room + 1e-6)))
+    return Reserved(taken, start - now, start + taken / rate.per_second)

@@ -29,10 +29,12 @@ _decode_marks: Final = msgspec.json.Decoder(list[Mark]).decode
 
 
 class Wait(NamedTuple):
-    """Over a rate of ours: not sent yet, and no try of the job's."""
+    """Over a rate of ours: not sent yet, and no try of the job's. `reserved` and `moved` as of `Batch`."""
 
     limit: str
     delay: float
+    reserved: int = 0
+    moved: float = 0.0
 
 
 Fate = Outcome | Wait
@@ -160,24 +162,33 @@ def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> lis
     return made
 
 
-def later(work: Work) -> Iterator[tuple[float, Batch]]:
-    """Seconds from now, and the batch of what is tried again then."""
-    groups: defaultdict[tuple[float, int], list[int]] = defaultdict(list)
+class Again(NamedTuple):
+    """What the jobs of a batch to be tried later have in common; `reserved` and `moved` as of `Batch`."""
+
+    delay: float
+    unsent: int = 0
+    reserved: int = 0
+    moved: float = 0.0
+
+
+def later(work: Work, now: float) -> Iterator[tuple[float, Batch]]:
+    """Seconds from `now` (UNIX seconds), and the batch of what is tried again then."""
+    groups: defaultdict[Again, list[int]] = defaultdict(list)
     for index, outcome in enumerate(work.outcomes):
         match outcome:
             case Retry(spends_attempt=False):
-                groups[outcome.delay, work.batch.unsent + 1].append(index)
+                groups[Again(outcome.delay, work.batch.unsent + 1)].append(index)
             case Retry():
-                groups[outcome.delay, 0].append(index)
+                groups[Again(outcome.delay)].append(index)
             case Wait():
-                groups[outcome.delay, work.batch.unsent].append(index)
+                groups[Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved)].append(index)
             case Halt():
-                groups[FIRST_PROBE, 0].append(index)
-    for (delay, unsent), indexes in groups.items():
-        yield delay, _rest(work, indexes, unsent)
+                groups[Again(FIRST_PROBE)].append(index)
+    for again, indexes in groups.items():
+        yield again.delay, _rest(work, indexes, again, now + again.delay if again.reserved else 0.0)
 
 
-def _rest(work: Work, indexes: Sequence[int], unsent: int) -> Batch:
+def _rest(work: Work, indexes: Sequence[int], again: Again, due: float) -> Batch:
     """The jobs as a batch of their own, with the sendings that they still need."""
     used = sorted({work.jobs[index].sending for index in indexes})
     place = {sending: new for new, sending in enumerate(used)}
@@ -187,7 +198,9 @@ def _rest(work: Work, indexes: Sequence[int], unsent: int) -> Batch:
         spent = isinstance(outcome, Retry) and outcome.spends_attempt
         jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
     batch = work.batch
-    return Batch(batch.app, batch.provider, batch.lane, [batch.sendings[sending] for sending in used], jobs, unsent)
+    sendings = [batch.sendings[sending] for sending in used]
+    given = (again.unsent, again.reserved, due, again.moved)
+    return Batch(batch.app, batch.provider, batch.lane, sendings, jobs, *given)
 
 
 def name(outcome: Fate | None) -> str:
@@ -218,9 +231,15 @@ def totals(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def accounts(work: Work) -> dict[str, dict[str, list[Any]]]:
-    """For each message of the batch, however many ways it was rendered: its users and devices by outcome."""
+    """For each message of the batch, however many ways it was rendered: its users and devices by outcome.
+
+    A wait is told once: not again where a device waits for another of its app's limits.
+    """
+    told = work.batch.reserved > 0
     by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in work.batch.sendings}
     for job, outcome in zip(work.jobs, work.outcomes, strict=True):
+        if told and isinstance(outcome, Wait):
+            continue
         event = work.batch.sendings[job.sending].event_id
         by_event[event].setdefault(name(outcome), []).append((job.user, job.device))
     return by_event

@@ -1,15 +1,15 @@
 """What may not be sent before some time, in Redis and on its clock: rates of the fleet, and devices that cool down.
 
-carillon:rate:<name>                              when the bucket is full again; gone once it is
+carillon:notbefore:<limit>:<of>                   hash: full (when the bucket is full again), ahead, moved; gone once it is full
 carillon:notbefore:device:<provider>              zset: device -> until when it gets nothing
 carillon:notbefore:device:<provider>:refusals     hash: device -> cooldowns in a row
 """
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from worker.core.limits import Rate
+from worker.core.limits import Rate, Reserved
 from worker.core.outcome import FIRST_DELAY, GROWTH, LONGEST_COOLDOWN
 from worker.stores.redis import Redis
 
@@ -17,28 +17,54 @@ from worker.stores.redis import Redis
 MEMORY: Final = 60.0
 
 
-class Granted(NamedTuple):
-    """How many may go now; seconds until the next one may, where not all."""
+class Wanted(NamedTuple):
+    """Times of one bucket: for each run, how many, and the seconds within which they have to be."""
 
-    allowed: int
-    wait: float
+    name: str
+    rate: Rate
+    runs: Sequence[tuple[int, float]]
+    #: `ONLY`, `FIRST` or `LAST`.
+    queue: int = 0
+
+
+class Given(NamedTuple):
+    """The times of each run, as seconds from now, and by how many seconds the bucket's last queue has moved back so far."""
+
+    runs: list[Reserved]
+    moved: float
+
+
+#: Queues of a bucket: what has one alone; what goes before all that waits in the other; and that other.
+ONLY: Final = 0
+FIRST: Final = 1
+LAST: Final = 2
 
 
 class Limiter:
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
-        self._limit, self._cool_down, self._cooldowns = (
+        self._reserve, self._cool_down, self._cooldowns = (
             redis.register_script(common + folder.joinpath(f"{name}.lua").read_text())
-            for name in ("limit", "cool_down", "cooldowns")
+            for name in ("reserve", "cool_down", "cooldowns")
         )
 
-    def take(self, wanted: Sequence[tuple[str, int, Rate]]) -> list[Granted]:
-        """For each (bucket, number wanted, rate), in one step."""
+    def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
+        """Times for all of these, in one step. What is over a rate is given a time ahead; what is beyond its horizon none."""
         if not wanted:
             return []
-        argv = [part for name, n, rate in wanted for part in (name, n, rate.per_second, rate.burst)]
-        return [Granted(int(allowed), int(wait) / 1000) for allowed, wait in self._limit(args=argv)]
+        argv: list[Any] = []
+        for name, rate, runs, queue in wanted:
+            argv += (name, rate.per_second, rate.burst, queue, len(runs), *(part for run in runs for part in run))
+        return [
+            Given([Reserved(int(taken), int(ahead) / 1_000_000, 0.0) for taken, ahead in runs], float(moved))
+            for moved, *runs in self._reserve(args=argv)
+        ]
+
+    def moved(self, name: str) -> float:
+        """By how many seconds the bucket's last queue has moved back since it began."""
+        return float(self._redis.hget(f"carillon:notbefore:{name}", "moved") or 0.0)
 
     def cool_down(self, provider: int, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
         """These devices get nothing from the provider for so many seconds at least; returns for how many each does.
