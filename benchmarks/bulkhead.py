@@ -2,7 +2,8 @@
 
 Eight apps have a provider that refuses connections, takes them and says nothing, or swallows every packet; or, with `--dead
 webhooks`, webhooks that take the request and never answer. A ninth app's provider is well: its messages to one device each are
-published one after another, and the time from each publication to its acceptance is taken.
+published one after another, and the time from each publication to its acceptance is taken: in calm, while the other apps' messages
+are expanded, and while all that they made waits.
 
     python -m benchmarks.bulkhead --json
 """
@@ -12,9 +13,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,9 +152,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def latencies(place: Stage, publisher: Publisher, seconds: float, label: str) -> dict[str, Any]:
+def latencies(
+    place: Stage, publisher: Publisher, seconds: float, label: str, until: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     found, ends = list[float](), time.monotonic() + seconds
-    while time.monotonic() < ends:
+    while time.monotonic() < ends and not (found and until()):
         found.append(push(place, publisher, time.monotonic_ns()))
         time.sleep(0.1)
     result = {
@@ -163,6 +167,11 @@ def latencies(place: Stage, publisher: Publisher, seconds: float, label: str) ->
     }
     say(f"{label:8} {result}")
     return result
+
+
+def all_expanded(client: "redis.Redis", messages: int) -> bool:
+    """Whether so many messages are open, and all of them are batches by now."""
+    return bool(client.hlen("carillon:open") >= messages and not client.hlen("carillon:expanding"))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -193,7 +202,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         messages = -(-options.waiting // (MEMBERS * options.providers))
         for app in providers:
             publisher.publish_many(event(f"{app}-{n}", app) for n in range(messages))
-        trouble = latencies(place, publisher, options.seconds, "trouble")
+        expanded = partial(all_expanded, client, len(providers) * messages)
+        arriving = latencies(place, publisher, options.seconds, "arriving", expanded)
+        trouble = latencies(place, publisher, options.seconds, "waiting")
         states: list[Any] = [client.hget(f"carillon:breaker:{one.id}", "reason") for one in providers.values()]
         children.check()
         return {
@@ -201,7 +212,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "providers": options.providers,
             "notifications": messages * MEMBERS * options.providers,
             "calm": calm,
-            "trouble": trouble,
+            "arriving": arriving,
+            "waiting": trouble,
             "open": sorted(state.decode() for state in states if state),
             "messages_waiting": client.hlen("carillon:open"),
             "doorbells": client.llen("carillon:carillon.urgent"),

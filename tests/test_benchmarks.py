@@ -26,6 +26,14 @@ def _last_line(*arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+def test_the_bulkhead_benchmark_gives_latencies_before_and_while_others_wait():
+    found = _last_line("benchmarks.bulkhead", "--providers", "2", "--waiting", "400", "--seconds", "2")
+    assert found["calm"]["pushes"] > 0
+    assert found["waiting"]["pushes"] > 0
+    assert found["notifications"] == 400
+
+
+@pytest.mark.slow
 def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
     variants = ("task_per_device", "carillon_null")
     sizes = ("--quick", "--scale", "0.1", "--processes", "1", "--workloads", "channels_of_50")
