@@ -2,8 +2,8 @@
 
 Eight apps have a provider that refuses connections, takes them and says nothing, or swallows every packet; or, with `--dead
 webhooks`, webhooks that take the request and never answer. A ninth app's provider is well: its messages to one device each are
-published one after another, and the time from each publication to its acceptance is taken: in calm, while the other apps' messages
-are expanded, and while all that they made waits.
+published one after another, and the time from each publication to its acceptance is taken: in calm, while the other apps'
+messages are expanded, and while all that they made waits.
 
     python -m benchmarks.bulkhead --json
 """
