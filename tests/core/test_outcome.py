@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.apns_reasons import ACTIONS, Action, action_for
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
     LONGEST_DELAY,
@@ -200,6 +200,10 @@ def test_what_never_was_sent_waits_longer_each_time_though_it_costs_no_try() -> 
     assert waits == sorted(waits)
     assert len(waits) == 12
     assert waits[-1] == LONGEST_DELAY * 0.75
+
+
+def test_what_waits_for_one_before_it_says_nothing_of_the_way_to_the_provider() -> None:
+    assert decide(HELD_UP) == Retry(0.375, HELD_UP.cause, "notification", spends_attempt=False)
 
 
 @pytest.mark.parametrize("what", ["topic", "provider token"])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from worker.core.apns_reasons import BY_CAUSE, BY_REASON, Action, action_for
-from worker.core.model import Answer, NoAnswer, Response
+from worker.core.model import HELD_UP, Answer, NoAnswer, Response
 
 #: Longest delay of one notification's own tries, in seconds. A provider that fails most of the time is not asked so often by
 #: each of them: its circuit breaker opens, and one notification at a time goes out as a probe.
@@ -199,6 +199,8 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
         return Halt(none.cause) if of_provider else Drop(none.cause, alarm=True)
     if none.sent == "not_sent":
         delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
+        if none == HELD_UP:
+            return Retry(delay, none.cause, spends_attempt=False)
         return Retry(delay, none.cause, "origin", new_connection=True, spends_attempt=False)
     return Retry(backoff(attempt, jitter=jitter), none.cause, "origin", new_connection=True)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
     FIRST_DELAY,
@@ -97,7 +97,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Out
         return Halt(none.cause)
     if none.sent == "not_sent":
         delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
-        return Retry(delay, none.cause, "origin", spends_attempt=False)
+        return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)
     return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
 
 
