@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.fernet import Fernet
 
 from producers import events as ev
 from tests.cli.conftest import redis_of
@@ -72,6 +73,12 @@ def test_each_result_is_told_and_a_refusal_ends_with_1(han, apns):
     assert "FAIL device" in done.stdout and "410 Unregistered" in done.stdout
     assert "registers again when it is opened" in done.stdout
     assert "ok   device" in done.stdout
+
+
+def test_a_credential_that_no_key_decrypts_is_said(han, apns):
+    han.keys[:] = [Fernet.generate_key().decode()]
+    done = han.run("push", "test", "han", "--app", "chat")
+    assert done.exit_code == 1 and "CARILLON_SECRET_KEYS" in done.stdout and "PEM" not in done.stdout
 
 
 def test_a_dry_run_sends_nothing(han, apns):

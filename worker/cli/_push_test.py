@@ -23,6 +23,7 @@ from worker.core.model import ACCEPTED, Answer, Notification, Provider
 from worker.core.notification import apns_id, collapse_id
 from worker.core.places import NOW
 from worker.core.webhook import Recipient
+from worker.reports.notes import readable
 from worker.runtime import Runtime
 from worker.stores import recent
 from worker.stores.directory import Directory
@@ -108,6 +109,9 @@ def _one(runtime: Runtime, target: Target, event: MessageNew, *, dry_run: bool) 
 
 
 def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, payload: bytes) -> Row:
+    if not readable(provider):
+        text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
+        return {"accepted": False, "answer": "not sent", "advice": text}
     notification = Notification(
         target.token,
         apns_id(event.id, event.app, target.device),
