@@ -23,6 +23,7 @@ from worker.apps import Apps
 from worker.core.model import AppSettings, Provider
 from worker.embedded import Engines, Urls
 from worker.intake import Intake
+from worker.rounds import Rounds
 from worker.stores.directory import Directory
 from worker.stores.journal import Journal
 from worker.stores.lease import Lease
@@ -30,6 +31,7 @@ from worker.stores.migrate import migrate
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
+from worker.stores.streams import Streams
 
 APP: Final = "bench"
 #: What the two figures are held to: events a second, and milliseconds.
@@ -83,12 +85,14 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
     chance = random.Random(1)
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
-    intake = Intake(redis, Journal(redis, lease=15), apps, batch=500, ring=lambda _: None)
-    lease = Lease(pool, redis, owner="benchmark")
+    lease, journal = Lease(pool, redis, owner="benchmark"), Journal(redis, lease=15)
+    intake = Intake(redis, journal, apps, transaction=lease.transaction, ring=lambda _: None)
+    rounds = Rounds(Streams(redis), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
     assert lease.acquire()
-    cursor, began = intake.cursor(lease), time.perf_counter()
-    while (following := intake.step(lease, cursor, wait=0.001)) != cursor:
-        cursor = following
+    began = time.perf_counter()
+    rounds.begin()
+    while not rounds.idle:
+        rounds.step(wait=0.001)
     seconds = time.perf_counter() - began
     lease.release()
     return events / seconds

@@ -19,6 +19,11 @@ MAX_ONLINE: Final = 7 * 24 * 3600
 #: they can take anything off the stream.
 FULL: Final = 80
 
+#: Hash that workers write each second: `redis_percent`, `at`, and for each app how many of its events wait unread.
+PRESSURE: Final = "carillon:pressure"
+#: Fields of it that are no app's.
+RESERVED: Final = frozenset({"redis_percent", "at"})
+
 # KEYS[1]: the stream. ARGV[1]: the longest backlog; the others: documents. Answers their entry ids, or the length of the
 # backlog, or below zero how many percent of its memory Redis uses. A script runs whole or not at all, so a chunk is never
 # half written and its events keep their order. A user that may not ask for INFO is refused only when Redis is full.

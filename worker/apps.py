@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from worker.core.model import AppSettings, Provider
 from worker.core.templates import Template, TemplateError, Templates
@@ -33,6 +33,11 @@ class Apps:
     def app(self, name: str) -> AppSettings | None:
         self._refresh(self._ttl if name in self._apps else _UNKNOWN_APP)
         return self._apps.get(name)
+
+    def names(self) -> Collection[str]:
+        """Of every app that there is."""
+        self._refresh(self._ttl)
+        return self._apps.keys()
 
     def provider(self, id: int) -> Provider | None:
         """None: removed. One that is newer than what was read is looked for at once: somebody knows it already."""

@@ -10,11 +10,14 @@ from typing import Final
 from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedColumn, UndefinedTable
 
 from worker.beside import Beside
+from worker.core.pace import Pace
 from worker.intake import Intake
 from worker.reports.faults import sentence
+from worker.rounds import Rounds
 from worker.runtime import Runtime
 from worker.stores import postgres, redis
 from worker.stores.lease import Lease, LeaseLost
+from worker.stores.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ class Leader(Beside):
     def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:
         super().__init__("carillon-intake")
         self._runtime, self._ring = runtime, ring
+        self._paces: dict[str, Pace] = {}
 
     def _run(self) -> None:
         runtime = self._runtime
@@ -60,20 +64,19 @@ class Leader(Beside):
         if not lease.acquire():
             return _ATTEMPT
         runtime = self._runtime
-        intake = Intake(
-            runtime.redis, runtime.journal, runtime.apps, batch=runtime.settings.intake_batch, ring=self._ring
+        intake = Intake(runtime.redis, runtime.journal, runtime.apps, transaction=lease.transaction, ring=self._ring)
+        rounds = Rounds(
+            Streams(runtime.redis),
+            intake,
+            runtime.journal,
+            runtime.apps,
+            lease,
+            batch=runtime.settings.intake_batch,
+            max_open=runtime.settings.max_open,
+            paces=self._paces,
         )
-        cursor = intake.cursor(lease)
-        recovered = intake.recover(lease, cursor)
-        log.info("leading the intake", extra={"recovered": recovered})
+        log.info("leading the intake", extra={"recovered": rounds.begin()})
         while not self._stop.is_set():
             lease.renew()
-            if self._busy():
-                self._stop.wait(0.02)
-            else:
-                cursor = intake.step(lease, cursor, wait=1.0)
+            rounds.step(wait=1.0)
         return 0.0
-
-    def _busy(self) -> bool:
-        """Whether so much waits for the fleet that more would only lie about. What is parked waits for its time, not for us."""
-        return max(self._runtime.journal.load()) >= self._runtime.settings.max_open

@@ -9,9 +9,9 @@ import msgspec
 from producers import events
 from worker.apps import Apps
 from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
+from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
 from worker.stores.device_writes import DeviceWrite, unmet, write_devices
-from worker.stores.ledger import DeadLetter
 from worker.stores.postgres import Connection
 from worker.stores.rates import admitted
 
@@ -63,23 +63,21 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps) -> Ca
     return Call(entry, event, document, (write,))
 
 
-def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> list[DeadLetter]:
-    """Writes what the calls say; returns those over their app's rate. Unregistrations are never refused.
+def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> dict[str, str]:
+    """Writes what the calls say; returns the error of those over their app's rate, by entry. Unregistrations are never refused.
 
     Runs inside the caller's transaction.
     """
     counted = [call for call in calls if isinstance(call.event, events.DeviceRegistered)]
     limits = _limits({call.event.app for call in counted}, apps)
-    answers = admitted(db, [(call.event.app, int(call.entry.partition("-")[0])) for call in counted], limits)
-    over = {call.entry for call, allowed in zip(counted, answers, strict=True) if not allowed}
+    answers = admitted(db, [(call.event.app, ms_of(call.entry)) for call in counted], limits)
+    over = {
+        call.entry: over_rate(call.event.app, *limits[call.event.app])
+        for call, allowed in zip(counted, answers, strict=True)
+        if not allowed
+    }
     write_devices(db, [write for call in calls if call.entry not in over for write in call.writes])
-    return [
-        DeadLetter(
-            call.entry, call.event.app, call.event.id, over_rate(call.event.app, *limits[call.event.app]), call.document
-        )
-        for call in counted
-        if call.entry in over
-    ]
+    return over
 
 
 def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:
@@ -89,12 +87,10 @@ def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:
     return {entry: newer for (entry, _), newer in found if newer is not None}
 
 
-def counts(calls: Iterable[Call], refused: Iterable[DeadLetter]) -> Mapping[tuple[str, str], int]:
-    """What is worth counting of them, by app and counter."""
+def counts(calls: Iterable[Call], over_rate: Iterable[Call]) -> Mapping[tuple[str, str], int]:
+    """What is worth counting of them, by app and counter. Those over their app's rate are counted, and kept nowhere."""
     found = Counter((call.event.app, "devices.anonymous") for call in calls if not call.writes)
-    found.update(
-        (letter.app, "devices.over_rate") for letter in refused if letter.app and letter.error.startswith(OVER_RATE)
-    )
+    found.update((call.event.app, "devices.over_rate") for call in over_rate)
     return found
 
 

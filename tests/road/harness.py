@@ -16,6 +16,7 @@ from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Res
 from worker.delivery import Delivery
 from worker.fanout import FanOut
 from worker.intake import Intake
+from worker.rounds import Rounds
 from worker.stores.breaker import Breaker
 from worker.stores.device_upkeep import Upkeep
 from worker.stores.devices import Devices
@@ -27,6 +28,7 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
+from worker.stores.streams import Streams
 from worker.stores.suspects import Suspects
 from worker.suspicion import Suspicion
 from worker.webhook.client import WebhookClient
@@ -101,8 +103,11 @@ class Road:
         self.provider = self.add_provider("apns")
         self.webhooks = WebhookClient(LOOPBACK, timeout=5)
         self.rung: list[int] = []
-        self.intake = Intake(self.redis, self.journal, self.apps, batch=500, ring=self.rung.append)
         self.lease = Lease(self.pool, self.redis, owner="road")
+        self.intake = Intake(
+            self.redis, self.journal, self.apps, transaction=self.lease.transaction, ring=self.rung.append
+        )
+        self.rounds = self.new_rounds()
         self.fan_out = FanOut(
             Directory(self.pool),
             self.redis,
@@ -168,11 +173,30 @@ class Road:
 
     def take(self) -> int:
         """Intake until the stream has nothing new; returns how many messages became ready."""
-        assert self.lease.acquire()
-        cursor, before = self.intake.cursor(self.lease), sum(self.rung)
-        while (following := self.intake.step(self.lease, cursor, wait=0.001)) != cursor:
-            cursor = following
+        before = sum(self.rung)
+        if self.lease.token:
+            self.rounds.look()
+        else:
+            self.lead()
+        while not self.rounds.idle:
+            self.rounds.step(wait=0.001)
         return sum(self.rung) - before
+
+    def new_rounds(self, *, batch: int = 500, max_open: int = 20_000) -> Rounds:
+        """A leader's, which has to `begin`."""
+        return Rounds(
+            *(Streams(self.redis), self.intake, self.journal, self.apps, self.lease),
+            batch=batch,
+            max_open=max_open,
+            paces={},
+        )
+
+    def lead(self) -> int:
+        """A new leader; returns how many entries the one before had left to it."""
+        self.lease.release()
+        assert self.lease.acquire()
+        self.rounds = self.new_rounds()
+        return self.rounds.begin()
 
     def expand(self) -> int:
         """Fan-out of everything that is ready, to the end of every channel; returns how many batches that made."""

@@ -9,6 +9,7 @@ import pytest
 from producers.events import STREAM
 from tests.pooler import pooler
 from worker.stores import cursors
+from worker.stores.cursors import Cursor
 from worker.stores.lease import LEADER_KEY, Lease, LeaseLost, holder
 from worker.stores.postgres import Pool, Unavailable, open_pool
 from worker.stores.redis import Redis, connect
@@ -84,7 +85,7 @@ def test_a_silent_owner_is_replaced_and_commits_nothing_more(owner: Owner, pool:
         cursor = cursors.read(db)[STREAM].id
     assert acquired(other)
     with pytest.raises(LeaseLost), silent.transaction() as db:
-        cursors.move(db, STREAM, cursor, ["1-1"])
+        cursors.move(db, STREAM, Cursor(cursor), Cursor("1-1"))
     silent.release()
     with other.transaction() as db:
         assert cursors.read(db)[STREAM].id == cursor, "and releases nothing that is not its own"
@@ -107,7 +108,7 @@ def test_an_owner_that_works_longer_than_its_lease_is_not_replaced_meanwhile(own
         cursor = cursors.read(db)[STREAM].id
         time.sleep(0.5)
         assert not other.acquire(), "nor does the other one wait for it"
-        cursors.move(db, STREAM, cursor, ["1-1"])
+        cursors.move(db, STREAM, Cursor(cursor), Cursor("1-1"))
     with slow.transaction() as db:
         assert cursors.read(db)[STREAM].id == "1-1"
 
@@ -119,7 +120,7 @@ def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) ->
 
     def freeze() -> None:
         with frozen.transaction() as db:
-            cursors.move(db, STREAM, cursors.read(db)[STREAM].id, ["1-1"])
+            cursors.move(db, STREAM, Cursor(cursors.read(db)[STREAM].id), Cursor("1-1"))
             assert acquired(other)
             assert time.monotonic() - began > 3, "the server ends its transaction, nothing else does"
             db.execute("SELECT 1")
@@ -148,9 +149,9 @@ def test_the_cursor_moves_only_from_where_it_is(owner: Owner) -> None:
     assert lease.acquire()
     with lease.transaction() as db:
         cursors.read(db)
-        cursors.move(db, STREAM, "0-0", ["5-0"])
+        cursors.move(db, STREAM, Cursor("0-0"), Cursor("5-0"))
     with pytest.raises(LeaseLost), lease.transaction() as db:
-        cursors.move(db, STREAM, "0-0", ["7-0"])
+        cursors.move(db, STREAM, Cursor("0-0"), Cursor("7-0"))
     with lease.transaction() as db:
         assert cursors.read(db)[STREAM].id == "5-0"
         assert cursors.moved_at(db)[STREAM][0] == "5-0"

@@ -9,9 +9,12 @@ class Bucket(NamedTuple):
     left: float
     at: int
 
-    def take(self, at: int, *, rate: float, burst: int) -> tuple[Self, bool]:
-        """One token at the time `at`, where there is one: `rate` tokens a second come in, and `burst` fit."""
-        now = max(at, self.at)
-        left = min(float(burst), self.left + (now - self.at) * rate / 1000)
+    def take(self, at: int, *, rate: float, burst: int, clock: int) -> tuple[Self, bool]:
+        """One token at the time `at`, where there is one: `rate` tokens a second come in, and `burst` fit.
+
+        Neither time counts as later than `clock`, which is now: ids that were ahead once must not stop the bucket until then.
+        """
+        now = max(min(at, clock), min(self.at, clock))
+        left = min(float(burst), self.left + (now - min(self.at, clock)) * rate / 1000)
         taken = left >= 1.0
         return type(self)(left - taken, now), taken

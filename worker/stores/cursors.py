@@ -4,7 +4,7 @@ Runs inside the transactions of the lease that leads the intake. The cursor move
 entries of the last transaction with their places, because the leader may die before it has handed them on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from producers.events import STREAM
@@ -17,7 +17,7 @@ _TAKEN_OVER: Final = "taken over"
 
 
 class Cursor(NamedTuple):
-    """The id of the last entry that was applied, and the places of those that were applied with it, by id."""
+    """The id of the last entry that was applied, and the places of those that were applied with it, one after another, by id."""
 
     id: str = BEGINNING
     taken: Mapping[str, int] = {}
@@ -47,41 +47,25 @@ def _take_over(db: Connection) -> str:
     return cursor
 
 
-def move(db: Connection, stream: str, before: str, taken: Sequence[str], *, read: int | None = None) -> int:
-    """Moves the cursor from `before` to the last of the ids in `taken`; returns the place of the first of them.
-
-    The places of the others follow it. LeaseLost where the cursor is not at `before`: another leader moved it.
-    """
-    row = db.execute(
-        "WITH counter AS (UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s AS first)"
-        " INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
-        " SELECT %(stream)s, %(after)s, %(taken)s, first, %(read)s, clock_timestamp() FROM counter"
+def move(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
+    """Moves the cursor from `before` to `after`. LeaseLost where it is not at `before`: another leader moved it."""
+    moved = db.execute(
+        "INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
+        " VALUES (%(stream)s, %(after)s, %(taken)s, %(first)s, %(read)s, clock_timestamp())"
         " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
         " first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
-        " WHERE c.cursor = %(before)s RETURNING first_place",
+        " WHERE c.cursor = %(before)s",
         {
-            "n": len(taken),
             "stream": stream,
-            "before": before,
-            "after": taken[-1],
-            "taken": " ".join(taken),
-            "read": read,
+            "before": before.id,
+            "after": after.id,
+            "taken": " ".join(after.taken),
+            "first": min(after.taken.values(), default=0),
+            "read": after.read,
         },
-    ).fetchone()
-    if row is None:
-        raise _lost(stream, before)
-    return int(row[0])
-
-
-def correct(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
-    """Sets a cursor, or a count of entries, that the stream belies. LeaseLost where the cursor is not at `before`."""
-    moved = db.execute(
-        "UPDATE carillon.cursors SET cursor = %s, read = %s, moved_at = clock_timestamp()"
-        " WHERE stream = %s AND cursor = %s",
-        (after.id, after.read, stream, before.id),
     )
     if moved.rowcount != 1:
-        raise _lost(stream, before.id)
+        raise LeaseLost(f"the cursor of {stream} is not at {before.id}")
 
 
 def draw_places(db: Connection, n: int) -> int:
@@ -95,7 +79,3 @@ def moved_at(db: Connection) -> dict[str, tuple[str, float]]:
     """By stream: the cursor, and when it last moved (UNIX seconds by Postgres' clock)."""
     rows = db.execute("SELECT stream, cursor, extract(epoch FROM moved_at)::float8 FROM carillon.cursors").fetchall()
     return {stream: (cursor, at) for stream, cursor, at in rows}
-
-
-def _lost(stream: str, cursor: str) -> LeaseLost:
-    return LeaseLost(f"the cursor of {stream} is not at {cursor}")

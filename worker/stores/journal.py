@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, NamedTuple
 from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core.batch import Batch, Lane
-from worker.core.entry import joined
+from worker.core.entry import joined, stream_for
 from worker.stores.redis import Redis
 
 #: Cursor that says: this expansion is done.
@@ -261,17 +261,9 @@ class Journal:
         """Messages or batches that wait to be taken."""
         return int(self._run("ready", kind, lane))
 
-    def load(self) -> tuple[int, int]:
-        """Messages, and batches, that wait to be taken, of both lanes."""
-        messages, batches = self._run("load")
-        return int(messages), int(batches)
-
-    def missing(self, entries: Sequence[str]) -> list[str]:
-        """Those of the entries that were never opened."""
-        if not entries:
-            return []
-        known = self._redis.hmget("carillon:open", list(entries))
-        return [entry for entry, units in zip(entries, known, strict=True) if units is None]
+    def load(self) -> dict[str, tuple[int, int]]:
+        """Messages, and batches, that wait to be taken, of both lanes, for each app that has any."""
+        return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._run("load")}
 
     def drop(self, entries: Sequence[str]) -> None:
         """Takes entries off their streams, but for those that are open."""
@@ -279,13 +271,15 @@ class Journal:
             self._run("drop", *entries)
 
     def backlog(self) -> tuple[int, int]:
-        """Entries on the stream, and how many of them are open and not scheduled for later."""
+        """Entries on the streams, and how many of them are open and not scheduled for later."""
+        apps: Any = self._redis.smembers("carillon:apps")
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.xlen(STREAM)
             pipe.hlen("carillon:open")
             pipe.scard("carillon:parked")
-            length, opened, parked = pipe.execute()
-        return int(length), int(opened) - int(parked)
+            for stream in (STREAM, *(stream_for(app.decode()) for app in apps)):
+                pipe.xlen(stream)
+            opened, parked, *lengths = pipe.execute()
+        return sum(map(int, lengths)), int(opened) - int(parked)
 
     def counts(self, app: str) -> dict[str, int]:
         """Totals of an app since its beginning, by counter."""

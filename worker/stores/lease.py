@@ -74,6 +74,11 @@ class Lease:
         self._token = 0
         self._prolonged_at = self._told_at = 0.0
 
+    @property
+    def token(self) -> int:
+        """The number of this process's turn as the owner: higher than that of every owner before. 0: it is not the owner."""
+        return self._token
+
     def acquire(self) -> bool:
         """Whether the lease is this process's now. One that it has already is taken anew, under a new token.
 

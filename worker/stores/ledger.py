@@ -239,12 +239,6 @@ def _drop_oldest(db: Connection, app: str | None, number: int, octets: int) -> i
     return dropped
 
 
-def errors_of(db: Connection, entries: Sequence[str]) -> dict[str, str]:
-    """Why each of the entries was set aside, for those that were."""
-    rows = db.execute("SELECT entry, error FROM carillon.dead_letters WHERE entry = ANY(%s)", (list(entries),))
-    return dict(rows.fetchall())
-
-
 _SELECTED: Final = (
     "FROM carillon.dead_letters WHERE (%(app)s::text IS NULL OR coalesce(app, '') = %(app)s)"
     " AND (%(before)s::float8 IS NULL OR at < to_timestamp(%(before)s))"

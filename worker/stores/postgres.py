@@ -73,6 +73,12 @@ class _Preparing:
 
 _preparing = _Preparing()
 
+#: The schema is not this release's, or this role may not use it: no fault of what was to be written.
+Unready: Final = (
+    *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
+    psycopg.errors.InsufficientPrivilege,
+)
+
 #: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
     "connect_timeout": 5,

@@ -12,20 +12,25 @@ Limits = Mapping[str, tuple[int, int]]
 def admitted(db: Connection, calls: Sequence[tuple[str, int]], limits: Limits) -> list[bool]:
     """For each (app, ms at which it was published), in the order of the stream, whether its app's rate allows it.
 
-    The clock is the stream's: a backlog that built up while no worker ran is no flood.
+    The clock is the stream's, as long as it is not ahead of Postgres': a backlog that built up while no worker ran is no flood.
     """
     limited = sorted({app for app, _ in calls} & limits.keys())
     if not limited:
         return [True] * len(calls)
-    rows = db.execute("SELECT app, tokens, at FROM carillon.registration_buckets WHERE app = ANY(%s)", (limited,))
-    buckets = {app: Bucket(left, at) for app, left, at in rows}
+    rows = db.execute(
+        "SELECT n.at, b.app, b.tokens, b.at FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS at) n"
+        " LEFT JOIN carillon.registration_buckets b ON b.app = ANY(%s)",
+        (limited,),
+    ).fetchall()
+    clock = rows[0][0]
+    buckets = {app: Bucket(left, at) for _, app, left, at in rows if app is not None}
     answers = []
     for app, at in calls:
         if app not in limits:
             answers.append(True)
             continue
         rate, burst = limits[app]
-        buckets[app], allowed = buckets.get(app, Bucket(burst, at)).take(at, rate=rate, burst=burst)
+        buckets[app], allowed = buckets.get(app, Bucket(burst, at)).take(at, rate=rate, burst=burst, clock=clock)
         answers.append(allowed)
     db.execute(
         "INSERT INTO carillon.registration_buckets (app, tokens, at)"

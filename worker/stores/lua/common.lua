@@ -3,6 +3,8 @@
 -- deletes must run then, or nothing would ever become free again.
 redis.call('DEL', 'carillon:none')
 local STREAM, OPEN, EXPANDING, DUE = 'carillon:events', 'carillon:open', 'carillon:expanding', 'carillon:due'
+-- The last id that a stream can have: nothing comes behind it.
+local LAST_ID = '18446744073709551615-18446744073709551615'
 local function now()
   local t = redis.call('TIME')
   return tonumber(t[1]) + tonumber(t[2]) / 1000000
@@ -48,6 +50,12 @@ end
 local function on_its_stream(entry)
   local stream, id = on_stream(entry)
   return redis.call('XRANGE', stream, id, id)[1] ~= nil
+end
+-- Remembers that entries left their stream although nobody of ours was done with them: how many in all, and when (UNIX seconds).
+local function note_trimmed(stream, n)
+  local known = string.match(redis.call('HGET', 'carillon:trimmed', stream) or '', '^%d+') or 0
+  redis.call('HSET', 'carillon:trimmed', stream, string.format('%d %d', known + n, now()))
+  return known + n
 end
 -- A list of entries, separated by line breaks; one of a release before by commas, and has no other stream's entries.
 local function entries_in(list)

@@ -12,7 +12,11 @@ while k <= #items and room > 0 do
     leases[#leases + 1] = till
     leases[#leases + 1] = 'e:' .. entry
     local app, cursor, place = expansion(state)
-    local document = document_of(entry) or ''
+    local document = document_of(entry)
+    if not document then
+      document = ''
+      note_trimmed(on_stream(entry), 1)
+    end
     room = room - #document
     found[#found + 1] = {entry, app, cursor, document, place}
   end
