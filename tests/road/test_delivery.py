@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.road.harness import START, Road, message, token, user_of
+from worker.apns.certificate import CertificateExpired
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
@@ -408,6 +409,30 @@ def test_a_probe_that_fails_keeps_the_provider_stopped_and_spends_no_try(road):
     road.later()
     assert road.deliver() == [{"accepted": 1}]
     assert Breaker(road.redis).stopped(road.provider.id) is None
+
+
+def test_a_certificate_that_expires_stops_its_provider_with_one_error_and_loses_nothing(road, caplog):
+    def expired():
+        raise CertificateExpired("certificate: expired on 2026-11-21")
+
+    road.member("general", "leia", "han", "luke")
+    road.apns.before = expired
+    for n in range(3):
+        road.publish(message(id=f"e{n}"))
+        road.run()
+    stopped = Breaker(road.redis).stopped(road.provider.id)
+    assert stopped is not None
+    assert stopped.reason == "certificate_expired"
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (told.app, told.provider, told.reason) == ("demo", "apns", "certificate_expired")
+    # Another certificate is stored.
+    road.apns.before = lambda: None
+    for _ in range(2):
+        road.redis.delete(f"carillon:probe:{road.provider.id}")
+        road.later()
+        road.deliver()
+    assert road.journal.backlog() == (0, 0)
+    assert road.journal.counts("demo")["accepted"] == 6
 
 
 def test_a_provider_that_a_person_paused_waits_for_a_person(road):
