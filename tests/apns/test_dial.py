@@ -16,6 +16,8 @@ import pytest
 import uvloop
 from cryptography.hazmat.primitives import serialization as ser
 
+from config.settings import load
+from tests.apns.h2_server import H2Server
 from tests.apns.push_certificates import push_certificate
 from tests.apns.support.raw_server import RawServer, answer_all
 from tests.apns.support.wire import JWT, notification
@@ -26,7 +28,9 @@ from worker.apns.proxy import Proxy
 from worker.apns.simulator.certificates import make_identity
 from worker.apns.timing import Timing
 from worker.apns.transport import Endpoint
-from worker.core.model import ACCEPTED, NoAnswer, Response
+from worker.core.model import ACCEPTED, NoAnswer, Provider, Response
+from worker.embedded import Urls
+from worker.runtime import Runtime
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -250,6 +254,26 @@ def test_a_proxy_with_a_password_opens_a_tunnel_and_the_password_is_in_no_log(
     run(main())
     assert "sesame" not in caplog.text
     assert base64.b64encode(b"me:open sesame").decode() not in caplog.text
+
+
+@pytest.mark.parametrize("transport", ["http2", "httpx"])
+def test_the_setting_reaches_either_transport(transport: str) -> None:
+    with H2Server() as server:
+        proxy = ConnectProxy("me:open sesame")
+        server.call(proxy.__aenter__())
+        url = f"http://me:open%20sesame@127.0.0.1:{proxy.port}"
+        settings = load({"CARILLON_APNS_PROXY": url, "CARILLON_APNS_TRANSPORT": transport, "CARILLON_APNS_IDLE": "900"})
+        sender = Runtime(settings, Urls("redis://unused", "postgresql://unused")).sender
+        provider = Provider(
+            1, "demo", "apns", "production", "t", key="k", host="127.0.0.1", port=server.port, ca=server.ca
+        )
+        try:
+            assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
+        finally:
+            sender.close(drain=0.5)
+            server.call(proxy.__aexit__())
+        assert sender._idle == 900
+        assert proxy.asked == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1".encode()]
 
 
 @pytest.mark.parametrize(
