@@ -170,7 +170,10 @@ def _conditions(client: Any, db: Any, plan: Plan, known: Known) -> tuple[list[Co
     with suppress(redis.RedisError):
         found = watch.with_since(found, watch.known(client)) if client is not None else found
     findings = [Finding(one.about, False, one.text, one.severity, *_place(one)) for one in found]
-    findings += [Finding(part, False, f"unknown, for it could not be looked at: {why}", "warning") for part, why in reading.unknown]
+    findings += [
+        Finding(part, False, f"unknown, for it could not be looked at: {why}", "warning")
+        for part, why in reading.unknown
+    ]
     names = {one.name for one in found}
     findings += [*_well(reading, names), *(_settings(reading, names) if plan.thorough else ())]
     return found, findings

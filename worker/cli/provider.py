@@ -61,7 +61,7 @@ def list_(
         state = "flows" if row["flows"] else "paused" if row["by_hand"] else "stopped"
         place = "" if only is not None else f"{row['app']:<16} "
         texts = "; ".join(each["text"] for each in row["conditions"])
-        words.append(f"{place}{row['name']:<24} {row['environment']:<12} {state}{': ' if texts else ''}{texts}")
+        words.append(f"{place}{row['name']:<24} {row['environment']:<12} {texts or state}")
     say(rows, "\n".join(words) or "there is no provider yet; make one with: carillon push apn", as_json=as_json)
 
 

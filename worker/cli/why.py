@@ -74,7 +74,8 @@ def _head(report: "Report") -> list[str]:
     if report.whole is not None:
         return [f"nobody rang: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
     silent = report.considered - len(report.pushed)
-    return [f"{report.considered:,} members were considered: {len(report.pushed):,} ring, {silent:,} do not"]
+    considered = "1 member was" if report.considered == 1 else f"{report.considered:,} members were"
+    return [f"{considered} considered: {len(report.pushed):,} ring, {silent:,} do not"]
 
 
 def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:

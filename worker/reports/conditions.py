@@ -263,7 +263,7 @@ _STOPS: Final = {
 
 def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
     since = f"for {max(0.0, now - stopped.since):.0f} s"
-    waits = f"; {one.waiting:,} batches wait" if one.waiting else ""
+    waits = "" if not one.waiting else "; 1 batch waits" if one.waiting == 1 else f"; {one.waiting:,} batches wait"
     resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
     if stopped.manual:
         return "provider_paused", f"paused by hand {since}: {stopped.reason}{waits}: {resume}"
