@@ -1,13 +1,18 @@
-"""Apps, providers and templates as this process knows them: read anew every few seconds, so that a change needs no restart."""
+"""Apps, providers and templates as this process knows them: changes are looked for each second, so that none needs a restart.
+
+A look costs one statement, and a change the reading of the apps that it is about, however many others there are. A template is
+compiled when its app first needs it.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from worker.core.model import AppSettings, Provider
 from worker.core.templates import Template, TemplateError, Templates
-from worker.stores.registry import Registry, StoredTemplate
+from worker.stores.registry import Registry, Snapshot, StoredTemplate
 
 log = logging.getLogger(__name__)
 
@@ -15,20 +20,29 @@ log = logging.getLogger(__name__)
 _UNKNOWN_APP = 0.1
 
 
+class _Compiled(NamedTuple):
+    stored: Sequence[StoredTemplate]
+    compiled: Mapping[StoredTemplate, Template | None]
+    templates: Mapping[int, Templates]
+
+
 class Apps:
     """A cache over the registry, shared by the threads of a process. `ttl` in seconds."""
 
-    def __init__(self, registry: Registry, *, ttl: float = 2.0) -> None:
+    def __init__(self, registry: Registry, *, ttl: float = 1.0) -> None:
         self._registry = registry
         self._ttl = ttl
         self._lock = threading.Lock()
         self._read_at = -ttl
+        self._version: int | None = None
+        # Never changed, but replaced: whoever reads one needs no lock.
         self._apps: Mapping[str, AppSettings] = {}
         self._providers: Mapping[int, Provider] = {}
         self._by_app: Mapping[str, Mapping[str, Provider]] = {}
+        self._stored: Mapping[str, Sequence[StoredTemplate]] = {}
         self._newest = 0
-        self._templates: Mapping[str, Mapping[int, Templates]] = {}
-        self._compiled: dict[StoredTemplate, Template | None] = {}
+        #: By app: what was compiled, and of what.
+        self._compiled: dict[str, _Compiled] = {}
 
     def app(self, name: str) -> AppSettings | None:
         self._refresh(self._ttl if name in self._apps else _UNKNOWN_APP)
@@ -57,40 +71,59 @@ class Apps:
     def templates_of(self, app: str) -> Mapping[int, Templates]:
         """Templates by provider, for those of the app's providers that have any; usually nothing."""
         self._refresh(self._ttl)
-        return self._templates.get(app, {})
+        stored = self._stored.get(app)
+        if stored is None:
+            return {}
+        known = self._compiled.get(app)
+        if known is None or known.stored is not stored:
+            # Two threads may do it at once: both come to the same.
+            before = {} if known is None else known.compiled
+            compiled = {one: before[one] if one in before else _compiled(one) for one in stored}
+            known = self._compiled[app] = _Compiled(stored, compiled, _by_provider(compiled))
+        return known.templates
 
     def _refresh(self, oldest: float) -> None:
-        """Reads everything anew unless what is known is younger than `oldest` seconds."""
+        """Looks for changes unless what is known is younger than `oldest` seconds, or another thread does."""
         age = time.monotonic() - self._read_at
-        if age < oldest:
+        if age < oldest or not self._lock.acquire(blocking=self._version is None or oldest < self._ttl):
             return
-        with self._lock:
+        try:
             if time.monotonic() - self._read_at < age:
                 return
             began = time.monotonic()
-            found = self._registry.snapshot()
-            by_app: dict[str, dict[str, Provider]] = {}
-            for provider in found.providers.values():
-                by_app.setdefault(provider.app, {})[provider.name] = provider
-            self._apps, self._providers, self._by_app = found.apps, found.providers, by_app
-            self._templates = self._compile(found.templates, found.providers)
-            self._newest = found.newest
+            self._take_over(self._registry.snapshot(self._version))
             self._read_at = began
+        finally:
+            self._lock.release()
 
-    def _compile(
-        self, stored: Sequence[StoredTemplate], providers: Mapping[int, Provider]
-    ) -> dict[str, dict[int, Templates]]:
-        """Each template is compiled once for as long as it stays as it is."""
-        self._compiled = {one: self._compiled[one] if one in self._compiled else _compiled(one) for one in stored}
-        by_provider: dict[int, dict[tuple[str, str], Template]] = {}
-        for one, template in self._compiled.items():
-            if template is not None:
-                by_provider.setdefault(one.provider, {})[one.kind, one.locale] = template
-        by_app: dict[str, dict[int, Templates]] = {}
-        for id, templates in by_provider.items():
-            if id in providers:
-                by_app.setdefault(providers[id].app, {})[id] = Templates(templates)
-        return by_app
+    def _take_over(self, found: Snapshot) -> None:
+        changed = found.changed
+        if changed is not None and not changed:
+            return
+        providers = {id: one for id, one in self._providers.items() if changed is not None and one.app not in changed}
+        providers |= found.providers
+        apps = {name: app for name, app in self._apps.items() if changed is not None and name not in changed}
+        by_app = {name: of for name, of in self._by_app.items() if changed is not None and name not in changed}
+        stored = {name: of for name, of in self._stored.items() if changed is not None and name not in changed}
+        for provider in found.providers.values():
+            by_app[provider.app] = {**by_app.get(provider.app, {}), provider.name: provider}
+        of_app: dict[str, list[StoredTemplate]] = {}
+        for one in found.templates:
+            if one.provider in found.providers:
+                of_app.setdefault(found.providers[one.provider].app, []).append(one)
+        self._apps, self._providers, self._by_app = apps | dict(found.apps), providers, by_app
+        self._stored = stored | of_app
+        for name in self._compiled.keys() - self._stored.keys():
+            del self._compiled[name]
+        self._newest, self._version = max(self._newest, found.newest), found.version
+
+
+def _by_provider(compiled: Mapping[StoredTemplate, Template | None]) -> dict[int, Templates]:
+    found: dict[int, dict[tuple[str, str], Template]] = {}
+    for one, template in compiled.items():
+        if template is not None:
+            found.setdefault(one.provider, {})[one.kind, one.locale] = template
+    return {id: Templates(templates) for id, templates in found.items()}
 
 
 def _compiled(stored: StoredTemplate) -> Template | None:

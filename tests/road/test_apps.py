@@ -1,6 +1,7 @@
 """Apps, providers and templates on the road: changed while workers run, in force for the next message. S12, S13, S17, S18, A6."""
 
 import json
+import threading
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from worker.apns.sender import Sender
 from worker.apns.simulator import Settings, SimulatorThread
 from worker.apps import Apps
 from worker.core.model import AppSettings, Notification, Provider
+from worker.core.templates import Template
 from worker.stores import recent
 from worker.stores.registry import Registry, StoredTemplate
 from worker.stores.vault import CredentialError
@@ -234,3 +236,91 @@ def test_S18_a_running_process_sees_a_new_app_and_provider_at_once_and_a_change_
     road.save_app(member_cap=7)
     assert apps.app("demo") == AppSettings("demo"), "a change is seen when what is known is too old"
     assert Apps(road.registry, ttl=0).app("demo") == AppSettings("demo", member_cap=7)
+
+
+def many(road: Road, apps: int) -> None:
+    with road.pool.connection() as db:
+        db.execute("INSERT INTO carillon.apps (name) SELECT 'app-' || n FROM generate_series(1, %s) n", (apps,))
+        db.execute(
+            "INSERT INTO carillon.providers (app, name, environment, topic, team_id, key_id, credential, host, port)"
+            " SELECT a.name, 'apns', 'production', topic, team_id, key_id, credential, host, port"
+            " FROM carillon.providers, carillon.apps a WHERE app = 'demo' AND a.name LIKE 'app-%'"
+        )
+        db.execute(
+            "INSERT INTO carillon.templates (provider_id, kind, locale, document)"
+            " SELECT id, '', l, %s FROM carillon.providers, unnest(ARRAY['', 'fr']) l WHERE app LIKE 'app-%%'",
+            ('{"aps": {"alert": "{{ message.text }}"}}',),
+        )
+
+
+def test_a_change_costs_what_it_is_about_however_many_apps_there_are(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(road, 500)
+    parsed, read = Counter[str](), []
+    parse, snapshot = Template.parse, Registry._snapshot
+
+    def counted(document: Any, *, locale: str = "") -> Template:
+        parsed[locale] += 1
+        return parse(document, locale=locale)
+
+    def noted(registry: Registry, db: Any, version: int, changed: frozenset[str] | None) -> Any:
+        read.append(changed)
+        return snapshot(registry, db, version, changed)
+
+    monkeypatch.setattr(Template, "parse", counted)
+    monkeypatch.setattr(Registry, "_snapshot", noted)
+    apps = Apps(road.registry, ttl=0.0)
+    assert [apps.app(f"app-{n}") is not None for n in range(502)].count(True) == 500
+    assert read == [None], "everything once, then nothing"
+    assert not parsed, "a template is compiled when its app needs it"
+    for _ in range(3):
+        assert len(apps.templates_of("app-7")) == 1
+    assert parsed == {"": 1, "fr": 1}
+    provider = apps.providers_of("app-7")["apns"]
+    road.registry.save_template(StoredTemplate(provider.id, "", "fr", '{"aps": {"alert": "salut"}}'))
+    road.registry.save_app(AppSettings("app-9", push_enabled=False))
+    assert len(apps.templates_of("app-7")) == 1
+    assert apps.app("app-9") == AppSettings("app-9", push_enabled=False)
+    assert parsed == {"": 1, "fr": 2}, "what stayed as it is stays compiled"
+    assert read == [None, {"app-7", "app-9"}]
+    assert road.registry.remove_provider("app-7", "apns")
+    assert apps.provider(provider.id) is None
+    assert (apps.providers_of("app-7"), apps.templates_of("app-7")) == ({}, {})
+    assert len(apps.providers()) == 500
+    with road.pool.connection() as db:
+        db.execute(
+            "DELETE FROM carillon.templates WHERE provider_id IN (SELECT id FROM carillon.providers WHERE app = 'app-8')"
+        )
+        db.execute("DELETE FROM carillon.providers WHERE app = 'app-8'")
+        db.execute("DELETE FROM carillon.apps WHERE name = 'app-8'")
+    assert apps.app("app-8") is None
+    assert apps.templates_of("app-8") == {}
+
+
+def test_changes_that_overlap_are_all_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that began first is committed last: by its number it would have been passed over."""
+    monkeypatch.setattr("worker.apps._UNKNOWN_APP", 0.0)
+    apps = Apps(road.registry, ttl=0.0)
+    assert apps.app("demo") is not None
+    with road.pool.connection() as slow:
+        with slow.transaction():
+            slow.execute("INSERT INTO carillon.apps (name) VALUES ('slow')")
+            assert apps.app("slow") is None
+            quick = threading.Thread(target=road.registry.save_app, args=(AppSettings("quick"),))
+            quick.start()
+            assert apps.app("quick") is None
+        quick.join()
+    assert apps.app("slow") is not None
+    assert apps.app("quick") is not None
+
+
+def test_a_server_that_lost_changes_is_read_anew(road: Road) -> None:
+    apps = Apps(road.registry, ttl=0.0)
+    assert apps.app("demo") is not None
+    road.save_app(member_cap=7)
+    assert apps.app("demo") == AppSettings("demo", member_cap=7)
+    with road.pool.connection() as db:
+        db.execute("UPDATE carillon.apps SET member_cap = 5")
+        db.execute("UPDATE carillon.registry_changes SET version = 0")
+    assert apps.app("demo") == AppSettings("demo", member_cap=5)

@@ -33,8 +33,12 @@ class StoredTemplate(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything that workers know about apps, of one moment."""
+    """What workers know about apps: about all of them, or about those that changed."""
 
+    #: Of the newest change that is in it. What was committed meanwhile may be in it too.
+    version: int
+    #: The apps that it is about, one that is gone included; None: all.
+    changed: frozenset[str] | None
     apps: Mapping[str, AppSettings]
     providers: Mapping[int, Provider]
     templates: Sequence[StoredTemplate]
@@ -50,13 +54,29 @@ class Registry:
         self._vault = Vault(keys)
         self._told: set[int] = set()
 
-    def snapshot(self) -> Snapshot:
-        with self._pool.connection() as db, db.transaction():
-            apps, providers = self._apps(db), self._providers(db)
-            templates = [StoredTemplate(*row) for row in db.execute(_TEMPLATES.encode()).fetchall()]
+    def snapshot(self, since: int | None = None) -> Snapshot:
+        """Everything, or what changed after the version `since`; where nothing did, that costs one statement."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT app, version FROM carillon.registry_changes WHERE app = '' OR version > %s", (since or 0,)
+            ).fetchall()
+            versions = dict(rows)
+            latest = versions.pop("", 0)
+            # A version that went back is that of a server that lost what was committed.
+            if since is None or latest < since:
+                return self._snapshot(db, latest, None)
+            if not versions:
+                return Snapshot(since, frozenset(), {}, {}, [], 0)
+            return self._snapshot(db, latest, frozenset(versions))
+
+    def _snapshot(self, db: Connection, version: int, changed: frozenset[str] | None) -> Snapshot:
+        only = None if changed is None else sorted(changed)
+        with db.transaction():
+            apps, providers = self._apps(db, only), self._providers(db, only)
+            templates = _templates(db, only)
             newest = db.execute("SELECT coalesce(max(id), 0) FROM carillon.providers").fetchone()
         assert newest is not None
-        return Snapshot(apps, providers, templates, newest[0])
+        return Snapshot(version, changed, apps, providers, templates, newest[0])
 
     # apps
 
@@ -80,8 +100,11 @@ class Registry:
         statement = f"INSERT INTO carillon.apps ({', '.join(_SETTINGS)}) VALUES ({places}) {conflict}"
         return db.execute(statement.encode(), [getattr(app, name) for name in _SETTINGS]).rowcount == 1
 
-    def _apps(self, db: Connection) -> dict[str, AppSettings]:
-        rows = db.execute(f"SELECT {', '.join(_SETTINGS)} FROM carillon.apps".encode()).fetchall()
+    def _apps(self, db: Connection, only: list[str] | None = None) -> dict[str, AppSettings]:
+        rows = db.execute(
+            f"SELECT {', '.join(_SETTINGS)} FROM carillon.apps WHERE %(only)s::text[] IS NULL OR name = ANY(%(only)s)".encode(),
+            {"only": only},
+        ).fetchall()
         return {app.name: app for app in (AppSettings(*row) for row in rows)}
 
     # providers
@@ -177,9 +200,11 @@ class Registry:
         """App and name of each provider whose credential none of the keys decrypts."""
         return [(p.app, p.name) for p in self.providers().values() if not (p.key or p.certificate or p.secrets)]
 
-    def _providers(self, db: Connection) -> dict[int, Provider]:
+    def _providers(self, db: Connection, only: list[str] | None = None) -> dict[int, Provider]:
         rows = db.execute(
-            f"SELECT {_PROVIDER_COLUMNS} FROM carillon.providers WHERE removed_at IS NULL ORDER BY id".encode()
+            f"SELECT {_PROVIDER_COLUMNS} FROM carillon.providers WHERE removed_at IS NULL"
+            " AND (%(only)s::text[] IS NULL OR app = ANY(%(only)s)) ORDER BY id".encode(),
+            {"only": only},
         ).fetchall()
         return {row[0]: self._provider(row) for row in rows}
 
@@ -207,7 +232,7 @@ class Registry:
 
     def templates(self) -> list[StoredTemplate]:
         with self._pool.connection() as db:
-            return [StoredTemplate(*row) for row in db.execute(_TEMPLATES.encode()).fetchall()]
+            return _templates(db, None)
 
     def save_template(self, template: StoredTemplate) -> None:
         """Creates or replaces the provider's template of that kind and locale."""
@@ -246,7 +271,13 @@ def _credential(provider: Provider) -> bytes:
     return provider.key.encode() if provider.certificate is None else provider.certificate
 
 
-_TEMPLATES: Final = (
-    "SELECT provider_id, kind, locale, document FROM carillon.templates ORDER BY provider_id, kind, locale"
-)
+def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:
+    rows = db.execute(
+        "SELECT t.provider_id, t.kind, t.locale, t.document FROM carillon.templates t JOIN carillon.providers p"
+        " ON p.id = t.provider_id WHERE %(only)s::text[] IS NULL OR p.app = ANY(%(only)s) ORDER BY 1, 2, 3",
+        {"only": only},
+    )
+    return [StoredTemplate(*row) for row in rows]
+
+
 _ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn"
