@@ -14,6 +14,7 @@ from worker.reports.conditions import (
     RedisFacts,
     Snapshot,
     StreamFacts,
+    Trimmed,
     find,
 )
 
@@ -109,7 +110,13 @@ def stopped(reason: str, *, manual: bool = False) -> Snapshot:
             id="no leader yet",
         ),
         pytest.param(stream(ahead=3600.0), "stream_ahead_of_clock", "warning", "3,600 s ahead", id="ids ahead"),
-        pytest.param(replace(WELL, trimmed={"chat": 280}), "entries_trimmed", "error", "280 entries", id="trimmed"),
+        pytest.param(
+            replace(WELL, trimmed=(Trimmed("carillon:events:chat", "chat", 280, NOW - 60),)),
+            "entries_trimmed",
+            "error",
+            "280 entries",
+            id="trimmed",
+        ),
         pytest.param(replace(WELL, read_only=True), "postgres_read_only", "error", "name the primary", id="a replica"),
         pytest.param(replace(WELL, redis=RedisFacts(70, 100)), "redis_filling", "warning", "70 %", id="filling"),
         pytest.param(replace(WELL, redis=RedisFacts(80, 100)), "redis_filling", "error", "are refused:", id="full"),
@@ -152,6 +159,9 @@ def test_what_needs_somebody_is_found_and_nothing_else(snapshot: Snapshot, name:
         pytest.param(stream(oldest=3000.0, waiting=5, still=0.5), id="a backlog that is taken"),
         pytest.param(replace(WELL, leader=Leader("", 0, -1e9)), id="a system that was just made"),
         pytest.param(replace(WELL, leader=Leader("host:7", NOW - 60, -2.0)), id="a worker that takes over"),
+        pytest.param(
+            replace(WELL, trimmed=(Trimmed("carillon:events", None, 3, NOW - 2 * DAY),)), id="what was trimmed long ago"
+        ),
         pytest.param(replace(WELL, apps=(AppFacts("chat", push_enabled=False),)), id="an app that is off and silent"),
         pytest.param(replace(WELL, redis=RedisFacts(1, 0, "allkeys-lru")), id="a policy without a limit"),
         pytest.param(provider(ends=NOW + 31 * DAY, readable=True), id="a certificate that is good"),

@@ -12,6 +12,7 @@ from worker.reports.conditions import find
 from worker.reports.notes import Notes
 from worker.reports.reading import read
 from worker.stores.breaker import Breaker
+from worker.stores.streams import Streams
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_entries_that_nobody_takes_are_a_condition_and_so_is_a_leader_that_is_aw
 def test_ids_ahead_of_the_clock_and_trimmed_entries_are_conditions(road: Road) -> None:
     road.take()
     road.redis.xadd("carillon:events", {"event": "{}"}, id=f"{int((time.time() + 3600) * 1000)}-0")
-    road.redis.hset("carillon:trimmed", "demo", 3)
+    Streams(road.redis).note_trimmed("carillon:events:demo", 3)
     assert names(road) == {"stream_ahead_of_clock", "entries_trimmed"}
 
 

@@ -21,6 +21,8 @@ FULL: Final = 80
 STILL: Final = 30.0
 #: Seconds without a leader: a worker that stops hands over in less.
 LEADERLESS: Final = 10.0
+#: Seconds for which it is told that entries were trimmed.
+TRIMMED: Final = 86_400.0
 #: Seconds that two clocks may differ.
 SKEW: Final = 5.0
 #: Days before a credential's end from which it is a condition.
@@ -104,6 +106,15 @@ class StreamFacts:
     ahead: float = 0.0
 
 
+class Trimmed(NamedTuple):
+    """Entries that somebody else took off a stream, and when the last was missed (UNIX seconds)."""
+
+    stream: str
+    app: str | None
+    n: int
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Leader:
     """Who took the intake's lease last."""
@@ -138,8 +149,7 @@ class Snapshot:
     #: Nobody ever led: `Leader` with an empty owner. None: not known, or no workers are expected.
     leader: Leader | None = None
     letters: Letters | None = None
-    #: App, or '' where it is not known -> entries that somebody else took off its stream.
-    trimmed: dict[str, int] = field(default_factory=dict)
+    trimmed: Sequence[Trimmed] = ()
     #: Seconds by which an engine's clock is ahead of this host's.
     skews: dict[str, float] = field(default_factory=dict)
 
@@ -212,12 +222,13 @@ def _intake(snapshot: Snapshot) -> Iterator[Condition]:
                 " gives ids of its own; set the clock, and let Redis give the ids ('*')"
             )
             yield Condition("stream_ahead_of_clock", "warning", text, stream.app)
-    for app, n in sorted(snapshot.trimmed.items()):
-        text = (
-            f"{n:,} entries were taken off the stream by somebody else before they were done, so their pushes are lost: no"
-            " producer may use MAXLEN, XTRIM or XDEL"
-        )
-        yield Condition("entries_trimmed", "error", text, app or None)
+    for one in snapshot.trimmed:
+        if snapshot.now - one.at < TRIMMED:
+            text = (
+                f"{one.n:,} entries were taken off {one.stream} by somebody else before they were done, so their pushes are lost:"
+                " no producer may use MAXLEN, XTRIM or XDEL"
+            )
+            yield Condition("entries_trimmed", "error", text, one.app)
 
 
 def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:

@@ -1,8 +1,7 @@
 """Reads the snapshot that the conditions are found in. Changes nothing; a part that cannot be read hides no other.
 
-Redis, beside the keys of the journal and the breaker:
+Redis, beside the keys of the journal, the streams and the breaker:
 
-    carillon:trimmed        hash   app, or '' -> entries that somebody else took off its stream; written by the intake
     carillon:certificates   hash   provider -> UNIX seconds at which its certificate ends; `worker/reports/notes.py`
     carillon:unreadable     hash   provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential; likewise
 """
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, TypeVar
 
-from producers.events import STREAM
+from worker.core.entry import app_of, ms_of
 from worker.reports.conditions import (
     AppFacts,
     Leader,
@@ -22,16 +21,16 @@ from worker.reports.conditions import (
     RedisFacts,
     Snapshot,
     StreamFacts,
+    Trimmed,
 )
 from worker.reports.faults import sentence
-from worker.stores import cursors, lease
+from worker.stores import cursors, lease, streams
 from worker.stores.breaker import Breaker
 from worker.stores.postgres import Connection
 from worker.stores.redis import Redis
 
 CERTIFICATES: Final = "carillon:certificates"
 UNREADABLE: Final = "carillon:unreadable"
-TRIMMED: Final = "carillon:trimmed"
 #: Seconds for which a worker's note that it cannot decrypt a credential holds; it writes it anew until it can.
 NOTE_SECONDS: Final = 60.0
 #: Dead letters that are looked through for those of the last hour, and counted at most.
@@ -78,7 +77,7 @@ def read(
     skews: dict[str, float | None] = {}
     if redis is not None:
         facts["redis"] = parts.read("redis memory", lambda: _info(redis))
-        facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or {}
+        facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: _redis_clock(redis)))
     if db is not None:
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
@@ -104,9 +103,9 @@ def _info(redis: Redis) -> RedisFacts:
     )
 
 
-def _trimmed(redis: Redis) -> dict[str, int]:
-    found: Any = redis.hgetall(TRIMMED)
-    return {app.decode(errors="replace"): int(n) for app, n in found.items() if int(n) > 0}
+def _trimmed(redis: Redis) -> Sequence[Trimmed]:
+    found = streams.trimmed(redis)
+    return [Trimmed(stream, app_of(stream), n, at) for stream, (n, at) in sorted(found.items()) if n > 0]
 
 
 def _redis_clock(redis: Redis) -> float:
@@ -208,19 +207,12 @@ def _leader(db: Connection) -> Leader | None:
 def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
     known = cursors.moved_at(db)
     now, clock = _postgres_clock(db), _redis_clock(redis)
-    with redis.pipeline(transaction=False) as pipe:
-        for stream, (cursor, _) in known.items():
-            pipe.xrange(stream, f"({cursor}", "+", count=1)
-            pipe.xrevrange(stream, count=1)
-        answers = pipe.execute()
+    found = streams.Streams(redis).figures({stream: cursor for stream, (cursor, _) in known.items()})
+    _, unread = streams.pressure(redis) or (0, {})
     facts = []
-    for (stream, (_, moved_at)), first, last in zip(known.items(), answers[::2], answers[1::2], strict=True):
-        oldest = max(0.0, clock - _seconds(first[0][0])) if first else None
-        ahead = _seconds(last[0][0]) - clock if last else 0.0
-        app = stream.removeprefix(f"{STREAM}:") if stream != STREAM else None
-        facts.append(StreamFacts(stream, app, oldest, None, now - moved_at, ahead))
+    for stream, of in found.items():
+        app = app_of(stream)
+        oldest = None if of.unread is None else max(0.0, clock - ms_of(of.unread) / 1000)
+        still = now - known[stream][1]
+        facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ms_of(of.last) / 1000 - clock))
     return facts
-
-
-def _seconds(entry: bytes) -> float:
-    return int(entry.partition(b"-")[0]) / 1000
