@@ -214,28 +214,19 @@ def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(road:
         assert set(road.redis.hkeys(f"carillon:{kind}:demo")) == rings
 
 
-def test_histories_go_in_bites_until_no_line_is_too_old_while_others_write_devices(road: Road) -> None:
+def test_histories_go_by_the_day(road: Road) -> None:
     sql(
         road,
-        "INSERT INTO carillon.device_history (device, what, at)"
-        " SELECT n, 'registered', now() - n * interval '1 day' FROM generate_series(1, 120) n",
+        "INSERT INTO carillon.device_history (device, what, at, day)"
+        " SELECT n, 'registered', now() - n * interval '1 day', (now() AT TIME ZONE 'utc')::date - n"
+        " FROM generate_series(1, 120) n",
     )
-    assert road.upkeep.prune(30, bite=7, seconds=0.0)["history"] == 0
-    forget, seen = road.upkeep._forget_history, list[int]()
-
-    def watched(bite: int, seconds: float) -> int:
-        road.publish(registered("han", "aa"))
-        road.take()  # would wait for the lock on devices
-        seen.append(forget(bite, seconds))
-        return seen[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(road.upkeep, "_forget_history", watched)
-        assert road.upkeep.prune(30, bite=7)["history"] == 31
-    assert seen == [31]
+    road.publish(registered("han", "aa"))
+    road.take()
+    assert road.upkeep.prune(30)["history"] == 0, (
+        "what the release before wrote goes as a whole, when its last day is old enough"
+    )
     assert active(road) == {"han"}
-    assert road.devices.history(89) != []
-    assert road.devices.history(91) == []
 
 
 def test_badges_are_forgotten_for_the_app_of_the_device_and_no_other(road: Road) -> None:

@@ -195,19 +195,6 @@ def test_accounts_that_are_forgotten_twice_for_want_of_an_answer_take_no_others_
     assert road.journal.accounts(9) == [b"a2", b"a3", b"a4"]
 
 
-def test_what_is_older_than_it_is_kept_goes_in_bites_until_none_is_left(road):
-    with road.pool.connection() as db:
-        db.execute(
-            "INSERT INTO carillon.ledger (app, event_id, part, account, at)"
-            " SELECT 'demo', n::text, 'page:0', '{}', now() - n * interval '1 day' FROM generate_series(1, 60) n"
-        )
-    assert road.ledger.prune(30, bite=7, seconds=0.0) == 0
-    assert road.ledger.prune(30, bite=7) == 31
-    assert road.ledger.prune(30, bite=7) == 0
-    assert road.ledger.of_event("demo", "29") != {}
-    assert road.ledger.of_event("demo", "31") == {}
-
-
 def test_M5_the_order_is_that_of_the_writes_own_times(road):
     """However the writes arrive, the newest registration owns the device."""
     road.member("general", "leia", "a", "b", "c", devices=0)

@@ -39,25 +39,6 @@ def test_a_flush_whose_forgetting_is_repeated_loses_no_account(pool, journal, re
     assert [ledger.of_event("demo", f"e{n}") for n in range(10)] == [{"page:0": {"n": n}} for n in range(10)]
 
 
-def test_old_accounts_and_messages_both_go_however_unequal_their_numbers(pool):
-    with pool.connection() as db:
-        db.execute(
-            "INSERT INTO carillon.ledger (app, event_id, part, account, at)"
-            " SELECT 'demo', n::text, 'page:0', '{}', now() - n * interval '1 day' FROM generate_series(1, 33) n"
-        )
-        db.execute(
-            "INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender, seen_at)"
-            " SELECT 'demo', n::text, n, '', '', '', now() - n * interval '1 day' FROM generate_series(1, 60) n"
-        )
-    ledger = Ledger(pool)
-    assert ledger.prune(30, bite=7, seconds=0.0) == 0
-    assert ledger.prune(30, bite=7) == 4 + 31
-    with pool.connection() as db:
-        for table in ("ledger", "messages"):
-            row = db.execute(f"SELECT count(*), max(event_id::int) FROM carillon.{table}".encode()).fetchone()
-            assert row == (29, 29), table
-
-
 def test_a_clearing_told_twice_leaves_a_number_that_was_counted_between(journal, redis):
     redis.hset("carillon:badge:demo", mapping={"1": 3, "2": 0})
     clearing = [Cleared("5-0", "demo", [1, 2], place=5)]

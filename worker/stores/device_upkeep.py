@@ -7,7 +7,7 @@ from typing import Final
 from worker.stores.device_writes import lock
 from worker.stores.postgres import Connection, Pool, transaction
 from worker.stores.redis import Redis
-from worker.stores.retention import forget_older
+from worker.stores.retention import keep_days
 
 #: Where the walk over the devices stands: the id of the last one looked at.
 _WALK: Final = "carillon:devices:walk"
@@ -57,11 +57,11 @@ class Upkeep:
     def __init__(self, pool: Pool, redis: Redis) -> None:
         self._pool, self._redis = pool, redis
 
-    def prune(self, days: int, *, bite: int = 20_000, seconds: float = 3.0) -> dict[str, int]:
+    def prune(self, days: int, *, bite: int = 20_000) -> dict[str, int]:
         """Goes over the next `bite` devices: retires those stale by their app's `stale_days`, forgets those that are over.
 
         Over: inactive, and nothing heard of for `days`. A device that was retired can be restored until then, and a late
-        write that is older than an unregistration can still be told. Returns what went, by app and as a whole.
+        write that is older than an unregistration can still be told. Returns what went, of the history in days.
         """
         after = int(self._redis.get(_WALK) or 0)
         with transaction(self._pool) as db:
@@ -78,7 +78,7 @@ class Upkeep:
             self._redis.hincrby(f"carillon:counts:{app}", "devices.stale", n)
         for app, ids in gone.items():
             self._forget_badges(app, ids)
-        old = self._forget_history(bite, seconds)
+        old = keep_days(self._pool, "device_history", HISTORY_DAYS)
         return {"stale": sum(stale.values()), "forgotten": sum(map(len, gone.values())), "history": old}
 
     def _forget_badges(self, app: str, ids: Sequence[int]) -> None:
@@ -87,10 +87,6 @@ class Upkeep:
                 for kind in ("badge", "cleared"):
                     pipe.hdel(f"carillon:{kind}:{app}", *map(str, ids[at : at + 1000]))
             pipe.execute()
-
-    def _forget_history(self, bite: int, seconds: float) -> int:
-        """Apart from the devices: who writes those need not wait."""
-        return forget_older(self._pool, {"device_history": "at"}, HISTORY_DAYS, bite=bite, seconds=seconds)
 
 
 def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
@@ -113,8 +109,7 @@ def _forget(db: Connection, after: int, last: int, days: int) -> dict[str, list[
     rows = db.execute(
         "WITH gone AS (DELETE FROM carillon.devices WHERE id > %s AND id <= %s AND NOT active"
         " AND changed_at < now() - make_interval(days => %s) RETURNING id, app),"
-        " use AS (DELETE FROM carillon.device_use WHERE device IN (SELECT id FROM gone)),"
-        " told AS (DELETE FROM carillon.device_history WHERE device IN (SELECT id FROM gone))"
+        " use AS (DELETE FROM carillon.device_use WHERE device IN (SELECT id FROM gone))"
         " SELECT app, array_agg(id) FROM gone GROUP BY app",
         (after, last, days),
     ).fetchall()

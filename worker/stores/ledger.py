@@ -11,7 +11,7 @@ from worker.stores.device_upkeep import Use
 from worker.stores.journal import Journal
 from worker.stores.letter_log import log_letters
 from worker.stores.postgres import Connection, Pool
-from worker.stores.retention import forget_older
+from worker.stores.retention import forget_older, forget_people, keep_days
 
 log = logging.getLogger(__name__)
 
@@ -194,9 +194,13 @@ class Ledger:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 
     def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
-        """Forgets accounts and messages older than `days`, in bites, until none is left or the time is up; returns how many."""
-        tables = {"ledger": "at", "messages": "seen_at"}
-        return forget_older(self._pool, tables, days, bite=bite, seconds=seconds)
+        """Forgets what is older than `days`: messages, and who has gone, until none is left or the time is up.
+
+        Returns how many rows went, each dropped day of the ledger counted as one.
+        """
+        gone = keep_days(self._pool, "ledger", days)
+        gone += forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
+        return gone + forget_people(self._pool, days, bite=bite, seconds=seconds)
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
