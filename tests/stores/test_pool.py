@@ -1,8 +1,18 @@
 """The pool of Postgres connections after the server has ended them all."""
 
-import psycopg
+from collections.abc import Iterator
 
-from worker.stores.postgres import open_pool
+import psycopg
+import pytest
+
+from worker.stores import postgres
+from worker.stores.postgres import Pool, Unavailable, open_pool
+
+
+@pytest.fixture
+def pool(postgres_url: str) -> Iterator[Pool]:
+    with open_pool(postgres_url, size=1) as made:
+        yield made
 
 
 def end_all(postgres_url: str) -> None:
@@ -36,3 +46,48 @@ def test_a_healthy_connection_is_handed_out_again(postgres_url):
         assert len(pids) == 1
     finally:
         pool.close()
+
+
+AWAY = [
+    "08006",
+    "57P01",
+    "57P03",
+    "53300",
+    "53100",
+    "55P03",
+    "57014",
+    "40001",
+    "40P01",
+    "25006",
+    "25P03",
+    "58030",
+    "26000",
+    "42P05",
+]
+NOT_AWAY = ["54000", "54001", "53200", "22001", "22021", "23505", "42P01", "42501", "0A000"]
+
+
+def test_only_a_fault_of_the_engine_counts_as_being_away(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its SQLSTATE: psycopg calls an index row that is too large (54000) an OperationalError too."""
+    monkeypatch.setattr(postgres, "_preparing", postgres._Preparing())
+
+    def fail(state: str) -> None:
+        with pool.connection() as db:
+            db.execute(f"DO $$ BEGIN RAISE EXCEPTION 'tried' USING ERRCODE = '{state}'; END $$".encode())
+
+    found: dict[str, bool] = {}
+    for state in (*AWAY, *NOT_AWAY):
+        with pytest.raises(psycopg.Error) as caught:
+            fail(state)
+        assert caught.value.sqlstate == state
+        found[state] = isinstance(caught.value, Unavailable)
+    assert found == dict.fromkeys(AWAY, True) | dict.fromkeys(NOT_AWAY, False)
+
+
+def test_a_server_that_is_not_there_is_away() -> None:
+    with (
+        open_pool("postgresql://127.0.0.1:1/x", size=1) as nowhere,
+        pytest.raises(Unavailable),
+        nowhere.connection(0.1),
+    ):
+        pass
