@@ -63,6 +63,11 @@ class Apps:
         self._refresh(self._ttl)
         return self._providers
 
+    def provider_name(self, id: int) -> str:
+        """For people: the provider's name, or its number where it was removed."""
+        found = self.provider(id)
+        return str(id) if found is None else found.name
+
     def providers_of(self, app: str) -> Mapping[str, Provider]:
         """The app's providers by name."""
         self._refresh(self._ttl if app in self._by_app else _UNKNOWN_APP)

@@ -213,6 +213,7 @@ class Delivery:
         proof = isinstance(outcome, Delivered) or (isinstance(outcome, Unregister) and not outcome.guarded)
         if not proof and not (stopped.passing and work.alive):
             work.outcomes[probe] = None
+            self._put_off_probes(work)
             return False
         # The others have yet to be sent, which may fail: the probe is not to be sent again because of them.
         self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
@@ -290,15 +291,14 @@ class Delivery:
             )
         if authorization and any(isinstance(o, Retry) and o.refresh_token for o in work.outcomes):
             self._refresh(work, provider, authorization)
-        self._note_faults(work, sending, responses)
-        self._cool_down(work, sending, jitter)
+        retries = [index for index in sending if isinstance(work.outcomes[index], Retry)]
+        if retries:
+            self._note_faults(work, dict(zip(sending, responses, strict=True)), retries)
+            self._cool_down(work, jitter)
+            self._end_late(work, retries)
+        else:
+            work.alive = bool(work.alive) or any(isinstance(response, Answer) for response in responses)
         work.lasted = self._now() - now
-        now = self._now()
-        for index in sending:
-            attempt, outcome = work.jobs[index].attempt + 1, work.outcomes[index]
-            if isinstance(outcome, Retry):
-                expires_at = work.expires_at(index)
-                work.outcomes[index] = within_life(outcome, now=now, attempt=attempt, expires_at=expires_at)
 
     def _responses(
         self, work: Work, provider: Provider, sending: Sequence[int], authorization: str | None, timeout: float
@@ -342,30 +342,42 @@ class Delivery:
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
             work.settle(refused, Halt("clock"))
 
-    def _note_faults(self, work: Work, sending: Sequence[int], responses: Sequence[Response]) -> None:
-        """What the tries say of the provider itself; see `is_fault`."""
-        faults = [i for i in sending if isinstance(outcome := work.outcomes[i], Retry) and is_fault(outcome)]
-        faulty = set(faults)
-        work.faults += faults
+    def _note_faults(self, work: Work, responses: Mapping[int, Response], retries: Sequence[int]) -> None:
+        """What the tries say of the provider itself, see `is_fault`, and of devices that get too many."""
+        for index in retries:
+            outcome, response = work.outcomes[index], responses[index]
+            if not isinstance(outcome, Retry):
+                continue
+            if is_fault(outcome):
+                work.faults.append(index)
+                if isinstance(response, Answer):
+                    work.asked = max(work.asked, response.retry_after or 0.0)
+            elif outcome.scope == "device":
+                work.busy.append(index)
+        faults = set(work.faults)
         work.alive = bool(work.alive) or any(
-            isinstance(response, Answer) and index not in faulty
-            for index, response in zip(sending, responses, strict=True)
+            isinstance(response, Answer) and index not in faults for index, response in responses.items()
         )
 
-    def _cool_down(self, work: Work, sending: Sequence[int], jitter: float) -> None:
+    def _cool_down(self, work: Work, jitter: float) -> None:
         """A device that refused gets nothing for a while, and what it refused waits as long."""
-        refused = {
-            index: outcome
-            for index in sending
-            if isinstance(outcome := work.outcomes[index], Retry) and outcome.scope == "device"
-        }
         least: defaultdict[int, float] = defaultdict(float)
-        for index, outcome in refused.items():
-            device = work.jobs[index].device
-            least[device] = max(least[device], outcome.delay)
+        for index in work.busy:
+            if isinstance(outcome := work.outcomes[index], Retry):
+                device = work.jobs[index].device
+                least[device] = max(least[device], outcome.delay)
         waits = self._insist(lambda: self._limiter.cool_down(work.batch.provider, least, jitter=jitter))
-        for index, outcome in refused.items():
-            work.outcomes[index] = replace(outcome, delay=waits[work.jobs[index].device])
+        for index in work.busy:
+            if isinstance(outcome := work.outcomes[index], Retry):
+                work.outcomes[index] = replace(outcome, delay=waits[work.jobs[index].device])
+
+    def _end_late(self, work: Work, retries: Sequence[int]) -> None:
+        """Last of all, when delays are final and cooldowns stored: a try beyond a job's life is none."""
+        now = self._now()
+        for index in retries:
+            if isinstance(outcome := work.outcomes[index], Retry):
+                attempt, expires_at = work.jobs[index].attempt + 1, work.expires_at(index)
+                work.outcomes[index] = within_life(outcome, now=now, attempt=attempt, expires_at=expires_at)
 
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
@@ -377,8 +389,7 @@ class Delivery:
         well = work.devices(work.fresh(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered)))
         if bad:
             bad -= self._insist(lambda: self._suspicion.known(provider.id))
-        busy = {i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.scope == "device"}
-        failed = work.devices(busy.union(work.faults))
+        failed = work.devices([*work.busy, *work.faults])
         if not (refused or bad or away or well or failed):
             return
         answered = len(well) + len(away) + len(bad)
@@ -395,7 +406,9 @@ class Delivery:
                 lasted=work.lasted,
             )
         )
-        if failed and opens(row=seen.row, lasted=seen.lasted, answered=seen.answered, failed=seen.failed):
+        # Whoever answers none and says when to come again is asked no earlier.
+        asked = work.asked > 0.0 and not work.alive
+        if asked or (failed and opens(row=seen.row, lasted=seen.lasted, answered=seen.answered, failed=seen.failed)):
             self._open_breaker(work, provider)
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
@@ -423,15 +436,21 @@ class Delivery:
         again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work, self._now())]
         written = again, {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
-        _report(work, self._name(work.batch.provider), counts)
+        _report(work, self._apps.provider_name(work.batch.provider), counts)
         return dict(counts)
+
+    def _put_off_probes(self, work: Work) -> None:
+        if work.asked > 0.0:
+            self._insist(lambda: self._breaker.put_off(work.batch.provider, work.asked))
 
     def _open_breaker(self, work: Work, provider: Provider) -> None:
         """Faults of the way to the provider, or of its servers: its pushes wait in the store, and one probe at a time goes."""
         faults = [outcome for i in work.faults if isinstance(outcome := work.outcomes[i], Retry)]
         reason = fault_reason(faults, alive=bool(work.alive))
         again = self._insist(lambda: self._breaker.stopped_lately(provider.id, reason))
-        if self._insist(lambda: self._breaker.stop(provider.id, reason, self._now())):
+        fresh = self._insist(lambda: self._breaker.stop(provider.id, reason, self._now()))
+        self._put_off_probes(work)
+        if fresh:
             # One line an episode: a provider that fails half of the time opens its breaker again and again.
             log.log(
                 logging.INFO if again else logging.ERROR,
@@ -451,13 +470,12 @@ class Delivery:
             if self._insist(lambda: self._breaker.stop(work.batch.provider, reason, self._now())):  # noqa: B023 - called here
                 log.error(
                     "provider stopped: check its key, topic and environment",
-                    extra={"app": work.batch.app, "provider": self._name(work.batch.provider), "reason": reason},
+                    extra={
+                        "app": work.batch.app,
+                        "provider": self._apps.provider_name(work.batch.provider),
+                        "reason": reason,
+                    },
                 )
-
-    def _name(self, provider: int) -> str:
-        """For people: the provider's name, or its number where it was removed."""
-        found = self._apps.provider(provider)
-        return str(provider) if found is None else found.name
 
 
 def _accounts(work: Work) -> list[bytes]:

@@ -142,7 +142,7 @@ class Runtime:
 
     @_once
     def suspicion(self) -> Suspicion:
-        return Suspicion(Suspects(self.redis), self.breaker, self.devices)
+        return Suspicion(Suspects(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
 
     @_once
     def bulkhead(self) -> Bulkhead:

@@ -5,7 +5,7 @@ retired before there was time for the mistake to show.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from worker.core import webhook_answer
@@ -23,8 +23,12 @@ SUSPICIOUS: Final = frozenset((*GUARDED, webhook_answer.ALL_GONE))
 
 
 class Suspicion:
-    def __init__(self, suspects: Suspects, breaker: Breaker, devices: Devices) -> None:
-        self._suspects, self._breaker, self._devices = suspects, breaker, devices
+    """`name` gives a provider's name for people."""
+
+    def __init__(
+        self, suspects: Suspects, breaker: Breaker, devices: Devices, *, name: Callable[[int], str] = str
+    ) -> None:
+        self._suspects, self._breaker, self._devices, self._name = suspects, breaker, devices, name
 
     def raise_against(self, provider: int, refusals: Sequence[Refusal]) -> None:
         self._suspects.add(provider, refusals, delay=SECONDS)
@@ -56,5 +60,5 @@ class Suspicion:
         if back:
             log.error(
                 "devices restored: the provider was at fault when they were refused",
-                extra={"provider": provider, "devices": back},
+                extra={"provider": self._name(provider), "devices": back},
             )

@@ -77,6 +77,26 @@ def test_a_provider_that_can_be_reached_again_is_sent_all_that_waited_once(road,
     assert [r.seconds >= 0 for r in caplog.records if r.message == "provider flows again"] == [True]
 
 
+def test_a_provider_that_says_when_to_come_again_is_asked_no_earlier(road):
+    fail(road, Answer(503, "ServiceUnavailable", retry_after=90.0), rounds=1)
+    stopped = breaker_of(road)
+    assert stopped is not None
+    assert stopped.reason == "unavailable"
+    assert 80_000 < road.redis.pttl(f"carillon:probe:{road.provider.id}") <= 90_000
+    road.redis.delete(f"carillon:probe:{road.provider.id}")
+    road.later()
+    road.deliver()
+    assert road.redis.pttl(f"carillon:probe:{road.provider.id}") > 80_000, "a probe that is told so waits as well"
+
+
+def test_one_of_many_that_is_told_when_to_come_again_waits_alone(road):
+    road.member("general", "leia", "han", "luke")
+    road.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable", retry_after=90.0)]
+    road.publish(message())
+    road.run()
+    assert breaker_of(road) is None
+
+
 def test_one_fault_of_the_network_stops_nobody(road):
     road.member("general", "leia", *(f"u{n}" for n in range(30)))
     for n in range(30):

@@ -14,7 +14,7 @@ from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
 from worker.core.webhook import Recipient
 from worker.core.webhook_answer import decide
-from worker.webhook.client import LARGEST_ANSWER, WebhookClient
+from worker.webhook.client import LARGEST_ANSWER, UNUSED, WebhookClient
 
 
 def recipient(n=0):
@@ -217,3 +217,20 @@ def test_a_cookie_goes_to_nobody(hook, receiver):
         client.close()
     assert len(receiver.got) == 4  # the first name is not in the certificate
     assert not [got for got in receiver.got if "cookie" in got.headers]
+
+
+def test_connections_of_webhooks_that_are_gone_are_closed(receiver, hook, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("worker.webhook.client.time.monotonic", lambda: clock[0])
+    client = WebhookClient(LOOPBACK)
+    first = client._client(hook.ca)
+    assert client._client(hook.ca) is first
+    other = client._client(None)
+    clock[0] += UNUSED / 2
+    assert client._client(None) is other
+    clock[0] += UNUSED / 2 + 1
+    assert client._client(None) is other
+    assert first.is_closed
+    assert not other.is_closed
+    assert client._client(hook.ca) is not first
+    client.close()

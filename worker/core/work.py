@@ -57,6 +57,9 @@ class Work:
     faults: list[int] = field(default_factory=list)
     alive: bool | None = None
     lasted: float = 0.0
+    #: Jobs whose device gets too many, and the seconds for which the provider asked to be left alone (Retry-After).
+    busy: list[int] = field(default_factory=list)
+    asked: float = 0.0
     #: `refusals` of devices that are not believed to be gone.
     doubted: list[tuple[int, int, str]] = field(default_factory=list)
 

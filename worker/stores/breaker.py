@@ -72,6 +72,10 @@ class Breaker:
             fresh, *_ = pipe.execute()
         return bool(fresh)
 
+    def put_off(self, provider: int, seconds: float) -> None:
+        """No probe is sent before so many seconds have passed: it asked for that."""
+        self._redis.set(f"carillon:probe:{provider}", 1, px=max(1, int(seconds * 1000)))
+
     def stopped_lately(self, provider: int, reason: str) -> bool:
         """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
         return bool(self._redis.exists(_lately(provider, reason)))

@@ -3,8 +3,10 @@
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
@@ -26,6 +28,8 @@ LARGEST_ANSWER: Final = 1024 * 1024
 AT_ONCE: Final = 4
 #: Seconds beyond a deadline after which a thread itself must be stuck (in the resolver), and a caller is let go.
 GRACE: Final = 5.0
+#: Seconds after which what no webhook needed is closed: longer than a batch can last.
+UNUSED: Final = 600.0
 
 
 class WebhookClient:
@@ -35,8 +39,8 @@ class WebhookClient:
         self._timeout, self._deadline = timeout, Deadline()
         self._network = GuardedBackend(allowed, self._deadline, resolve)
         self._lock = threading.Lock()
-        #: By the CA that they trust.
-        self._clients: dict[str | None, httpx.Client] = {}
+        #: By the CA that they trust, the one that was used last at the end.
+        self._clients: dict[str | None, _Client] = {}
 
     def send(
         self,
@@ -83,22 +87,29 @@ class WebhookClient:
     def close(self) -> None:
         with self._lock:
             for client in self._clients.values():
-                client.close()
+                client.http.close()
             self._clients.clear()
 
     def _client(self, ca: str | None) -> httpx.Client:
         with self._lock:
-            if ca not in self._clients:
-                transport = GuardedTransport(_context(ca), self._network)
-                self._clients[ca] = httpx.Client(
-                    transport=transport,
-                    # One client is for the webhooks of many companies: it keeps nothing of what a server says.
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-                    trust_env=False,
-                    follow_redirects=False,
-                    timeout=self._timeout,
-                )
-            return self._clients[ca]
+            client = self._clients.pop(ca, None) or _Client(self._made(ca))
+            client.used_at = time.monotonic()
+            self._clients[ca] = client
+            # Webhooks come and go: connections of one that is gone are closed.
+            while client.used_at - (oldest := next(iter(self._clients.values()))).used_at > UNUSED:
+                del self._clients[next(iter(self._clients))]
+                oldest.http.close()
+            return client.http
+
+    def _made(self, ca: str | None) -> httpx.Client:
+        return httpx.Client(
+            transport=GuardedTransport(_context(ca), self._network),
+            # One client is for the webhooks of many companies: it keeps nothing of what a server says.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=self._timeout,
+        )
 
     def _post(
         self, client: httpx.Client, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
@@ -115,6 +126,13 @@ def _context(ca: str | None) -> ssl.SSLContext:
         raise ValueError("ca: not the PEM text of a certificate") from None
     context.hostname_checks_common_name = False
     return context
+
+
+@dataclass
+class _Client:
+    http: httpx.Client
+    #: In seconds of the monotonic clock.
+    used_at: float = 0.0
 
 
 def _answers(
