@@ -155,15 +155,20 @@ def percentile(values: Sequence[float], share: float) -> float:
 def latencies(
     place: Stage, publisher: Publisher, seconds: float, label: str, until: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    found, ends = list[float](), time.monotonic() + seconds
-    while time.monotonic() < ends and not (found and until()):
+    found, began = list[float](), time.monotonic()
+    slow = []
+    while time.monotonic() < began + seconds and not (found and until()):
+        at = time.monotonic() - began
         found.append(push(place, publisher, time.monotonic_ns()))
+        if found[-1] > 1.0:
+            slow.append({"at": round(at, 1), "took": round(found[-1], 2)})
         time.sleep(0.1)
     result = {
         "pushes": len(found),
         "p50": round(percentile(found, 0.5), 3),
         "p99": round(percentile(found, 0.99), 3),
         "most": round(max(found), 3),
+        "over_a_second": slow,
     }
     say(f"{label:8} {result}")
     return result
