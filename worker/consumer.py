@@ -48,8 +48,8 @@ BUSY_SECONDS: Final = 9.0
 YOUNG: Final = 5_000
 
 
-#: Seconds after which a thread that computes lets another begin. With Python's own 5 ms a message that needs little waits for each
-#: of its steps behind every thread that expands a large backlog: half a second in place of a twentieth.
+#: Seconds after which a thread that computes lets another begin. With Python's own 5 ms a message that needs little waits for
+#: each of its steps behind every thread that expands a large backlog: half a second in place of a twentieth.
 SWITCH_SECONDS: Final = 0.001
 
 
