@@ -170,6 +170,39 @@ def test_where_no_address_answers_the_attempt_ends_in_time_and_leaves_no_socket(
     assert run(main()) == [NoAnswer("not_sent", "connect: timed out")]
 
 
+def test_a_look_up_that_hangs_is_not_followed_by_others_and_holds_no_other_host(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, asked, real = threading.Event(), list[str](), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *rest: Any, **more: Any) -> Any:
+        if host.startswith("silent"):
+            asked.append(host)
+            released.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main() -> list[Response]:
+        async with RawServer(answer_all) as server:
+            quick = Timing(connect=0.05, backoff=0.01, backoff_cap=0.01)
+            pools = [Pool(Endpoint(f"silent{n}"), timing=quick) for n in range(8)]
+            silent = [asyncio.ensure_future(send(pool, deadline=20)) for pool in pools]
+            pool = Pool(server.endpoint)
+            try:
+                responses = await send(pool)
+                assert {await each == [NoAnswer("not_sent", "connect: timed out")] for each in silent} == {True}
+                return responses
+            finally:
+                released.set()
+                for each in (pool, *pools):
+                    await each.close(drain=0)
+
+    assert run(main()) == [ACCEPTED]
+    assert sorted(asked) == [f"silent{n}" for n in range(8)], "each was asked once"
+
+
 def test_an_address_whose_tls_fails_is_tried_last(run: Run) -> None:
     async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -223,9 +256,16 @@ class ConnectProxy:
             return
         host, _, port = head[0].split(b" ")[1].rpartition(b":")
         up_reader, up_writer = await asyncio.open_connection(host.decode().strip("[]"), int(port))
-        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
-        with suppress(ConnectionError):
-            await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
+            with suppress(ConnectionError):
+                await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+        finally:
+            for each in (writer, up_writer):
+                each.transport.abort()
+            for each in (writer, up_writer):
+                with suppress(ConnectionError):
+                    await each.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -229,6 +229,22 @@ def test_a_connection_is_kept_between_batches(make: Make) -> None:
         assert len(server.peers) == 1
 
 
+def test_after_an_answer_about_the_connection_the_next_try_comes_over_another(make: Make) -> None:
+    async def script(request: Request) -> None:
+        first = request.peer is server.peers[0]
+        request.answer(503 if first else 200, {"reason": "Shutdown"} if first else None)
+
+    async def talk(transport: Transport) -> list[Response]:
+        return [
+            *await transport.send([notification(1)], authorization="jwt", deadline=10),
+            *await transport.send([notification(1)], authorization="jwt", deadline=10),
+        ]
+
+    with H2Server(script) as server:
+        assert through(make, server, talk) == [Answer(503, "Shutdown"), ACCEPTED]
+    assert len(server.peers) == 2
+
+
 def test_one_stream_is_used_until_the_server_allows_more(make: Make) -> None:
     async def script(request: Request) -> None:
         request.answer()

@@ -7,8 +7,10 @@ some minutes, and they are tried last. asyncio has this on its own loop, but uvl
 
 import asyncio
 import socket
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +42,8 @@ class Dialer:
         self.port = port
         self._proxy = proxy
         self._resolve = resolve or look_up
+        #: The look-up that is under way: one that hangs is not followed by others.
+        self._looking: asyncio.Task[list[Address]] | None = None
         #: By address: until when it is tried last, in the loop's time.
         self._distrusted: dict[Address, float] = {}
 
@@ -51,7 +55,7 @@ class Dialer:
     async def dial(self) -> tuple[socket.socket, Address]:
         """A connected socket and the address behind it, without a time limit. Raises `OSError`, `UnicodeError`, `ProxyError`."""
         host, port = (self.host, self.port) if self._proxy is None else (self._proxy.host, self._proxy.port)
-        addresses = in_turn(await self._resolve(host, port), self._distrusted_now())
+        addresses = in_turn(await self._addresses(host, port), self._distrusted_now())
         sock, address = await self._first(addresses[:_MOST])
         if self._proxy is not None:
             try:
@@ -60,6 +64,12 @@ class Dialer:
                 sock.close()
                 raise
         return sock, address
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(_list(self._resolve(host, port)))
+            self._looking.add_done_callback(_forget_fault)
+        return await asyncio.shield(self._looking)
 
     def distrust(self, *addresses: Address) -> None:
         """Tries these last for a while: they did not answer, or what answered could not be used."""
@@ -117,9 +127,39 @@ def _by_turns(addresses: list[Address]) -> Iterable[Address]:
 
 
 async def look_up(host: str, port: int) -> list[Address]:
-    """The addresses of a host in the system's order. Raises `OSError` or `UnicodeError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+    """The addresses of a host in the system's order. Raises `OSError` or `UnicodeError`.
+
+    In a thread of its own: a loop has few threads for look-ups, and some hosts whose name servers are silent would hold them all.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[Address]] = loop.create_future()
+
+    def tell(act: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            loop.call_soon_threadsafe(lambda: None if future.done() else act())
+
+    def run() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            fault = error
+            tell(lambda: future.set_exception(fault))
+        else:
+            addresses = [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+            tell(lambda: future.set_result(addresses))
+
+    threading.Thread(target=run, name="carillon-look-up", daemon=True).start()
+    return await future
+
+
+async def _list(addresses: Awaitable[list[Address]]) -> list[Address]:
+    return await addresses
+
+
+def _forget_fault(task: asyncio.Task[list[Address]]) -> None:
+    """Whoever asked may have given up before it came."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _connect(address: Address) -> socket.socket:

@@ -19,6 +19,7 @@ import httpx
 
 from worker.apns.http2.answers import read_answer, read_reason
 from worker.apns.http2.encoder import BadFieldError, check_fields
+from worker.apns.http2.handlers import PARTING
 from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 
@@ -115,7 +116,7 @@ class HttpxTransport:
             async with asyncio.timeout_at(ends):
                 async with lane.streams:
                     progress.lane_entered = True
-                    return await lane.post(self._base, notification, bearer, progress)
+                    return await self._post(lane, notification, bearer, progress)
         except TimeoutError:
             # Whoever only waited for its turn says nothing about the connection.
             if progress.lane_entered:
@@ -139,6 +140,14 @@ class HttpxTransport:
             lane.taken -= 1
             if lane.retired and not lane.taken:
                 self._close_client(lane)
+
+    async def _post(
+        self, lane: "_Lane", notification: Notification, bearer: str | None, progress: "_Progress"
+    ) -> Answer:
+        answer = await lane.post(self._base, notification, bearer, progress)
+        if (answer.status, answer.reason) in PARTING:
+            self._replace(lane)
+        return answer
 
     def _new_lane(self) -> "_Lane":
         return _Lane(self._context, self._proxy)
