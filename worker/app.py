@@ -12,7 +12,7 @@ from config.logs import set_up
 from config.secrets import secret_keys
 from config.settings import SettingsError, get_settings
 from worker.beside import Beside
-from worker.embedded import attach
+from worker.embedded import attach_redis
 from worker.leader import Leader
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def _configuration() -> dict[str, Any]:
     # Asked for when the first setting is read, so that importing this module starts no engine.
     settings = get_settings()
-    return celery_config(settings, attach(settings).redis)
+    return celery_config(settings, attach_redis(settings))
 
 
 # Carillon's own settings name the broker. A chat server's variables of Celery would win over them.
@@ -45,11 +45,15 @@ def _logs(**_: object) -> None:
         log.info("variables of another Celery are not used: %s", ", ".join(_foreign))
 
 
-def refuse_unusable() -> None:
-    """Raises `SettingsError` or `UnfitError` for what cannot get better by itself. An engine that is away can."""
+def refuse_unusable(*, keys: bool = True) -> None:
+    """Raises `SettingsError` or `UnfitError` for what cannot get better by itself. An engine that is away can.
+
+    Without `keys` for a process that opens no credential.
+    """
     settings = get_settings()
-    secret_keys(settings)
-    with redis.connect(attach(settings).redis) as client:
+    if keys:
+        secret_keys(settings)
+    with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client)
 
 

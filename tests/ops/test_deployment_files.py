@@ -1,19 +1,27 @@
 """Procfile, docker-compose.yml and Dockerfile say what the command line understands, and hold no secret."""
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import redis
 import yaml
 
+from tests.ops.systems import free_port, until
 from worker.cli._commands import load, names
+from worker.embedded.valkey import binary
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DEPLOY = ROOT / "deploy"
+SECURITY = (ROOT / "docs" / "security.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = {name for name, service in SERVICES.items() if service["image"] == "carillon"}
 
@@ -26,7 +34,8 @@ def procfile() -> dict[str, str]:
 def commands() -> Iterator[Any]:
     for name, line in procfile().items():
         for part in line.split("&&"):
-            words = shlex.split(re.sub(r"\$\{\w+:-(\w+)\}", r"\1", part).removeprefix(" exec").removeprefix("exec"))
+            words = shlex.split(re.sub(r"\$\{\w+:-(\w+)\}", r"\1", part))
+            words = words[words.index("carillon") :]
             yield pytest.param(words, id=f"Procfile: {name}: {' '.join(words)}")
     for name in sorted(OURS):
         yield pytest.param(["carillon", *SERVICES[name]["command"]], id=f"compose: {name}")
@@ -70,11 +79,109 @@ def test_every_part_waits_for_the_migration_and_the_migration_for_the_engines(na
     assert engines == {engine: {"condition": "service_healthy"} for engine in ("postgres", "valkey")}
 
 
-def test_valkey_writes_ahead_and_evicts_nothing() -> None:
-    command = SERVICES["valkey"]["command"][-1]
-    assert "--appendonly yes" in command
-    assert "--maxmemory-policy noeviction" in command
-    assert "--requirepass" not in command
+def test_valkey_writes_ahead_evicts_nothing_and_is_bounded() -> None:
+    script = (DEPLOY / "valkey.sh").read_text()
+    assert "--appendonly yes" in script
+    assert "--maxmemory-policy noeviction" in script
+    assert '--maxmemory "${MAXMEMORY:-1gb}"' in script
+    assert "requirepass" not in script
+
+
+def test_the_file_of_users_is_the_page_s() -> None:
+    lines = dict(re.findall(r"^user (\S+) (.*)$", (DEPLOY / "users.acl").read_text(), re.MULTILINE))
+    assert lines.pop("default") == "off"
+    assert lines.pop("carillon-admin") == "on >ADMIN_PASSWORD ~* &* +@all"
+    page = dict(re.findall(r"^user (\S+) (.*)$", SECURITY, re.MULTILINE))
+    page.pop("carillon-producer-APP")
+    assert lines.keys() == page.keys()
+    for name, rules in lines.items():
+        role = name.removeprefix("carillon-").upper()
+        assert rules == page[name].replace(">PASSWORD", f">{role}_PASSWORD")
+
+
+def test_the_roles_are_the_page_s() -> None:
+    script = (DEPLOY / "roles.sh").read_text().split("<<'SQL'\n")[1].removesuffix("SQL\n")
+    for role in ("migrator", "worker"):
+        script = script.replace(f":'{role}'", "'...'")
+    [page, *_] = re.findall(r"```sql\n(.*?)```", SECURITY, re.DOTALL)
+    assert script == page
+    environment = SERVICES["postgres"]["environment"]
+    assert {"MIGRATOR_PASSWORD", "WORKER_PASSWORD"} <= environment.keys()
+    assert "./deploy/roles.sh:/docker-entrypoint-initdb.d/roles.sh:ro" in SERVICES["postgres"]["volumes"]
+
+
+def test_valkey_starts_with_these_users_and_no_password_is_in_its_command_line(tmp_path: Path) -> None:
+    port = free_port()
+    entry = tmp_path / "docker-entrypoint.sh"
+    entry.write_text(f'#!/bin/sh\nshift\nexec {binary()} --port {port} --bind 127.0.0.1 --dir {tmp_path} "$@"\n')
+    entry.chmod(0o755)
+    roles = [name for name in SERVICES["valkey"]["environment"] if name.endswith("_PASSWORD")]
+    passwords = {role: f"password{number}of{role}".replace("_", "") for number, role in enumerate(roles)}
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "USERS": str(DEPLOY / "users.acl")}
+    with subprocess.Popen(["sh", str(DEPLOY / "valkey.sh")], env=env | passwords, stdout=subprocess.DEVNULL) as process:
+        try:
+            for role, password in passwords.items():
+                user = f"carillon-{role.removesuffix('_PASSWORD').lower()}"
+                until(f"{user} may come in", lambda u=user, p=password: pings(port, u, p))  # type: ignore[misc]
+            assert not pings(port, "default", "")
+            assert not [word for word in psutil.Process(process.pid).cmdline() if "password" in word]
+        finally:
+            process.terminate()
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("tmp.*")} == {0}
+
+
+def pings(port: int, user: str, password: str) -> bool:
+    try:
+        with redis.Redis(port=port, username=user, password=password) as client:
+            return bool(client.ping())
+    except redis.exceptions.RedisError:
+        return False
+
+
+SECRETS = {
+    "postgres": {"POSTGRES_PASSWORD", "MIGRATOR_PASSWORD", "WORKER_PASSWORD"},
+    "migrate": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL"},
+    "worker": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
+    "bulk": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
+    "beat": {"CARILLON_REDIS_URL"},
+    "relay": {"CARILLON_REDIS_URL", "CARILLON_OUTBOX_URL"},
+    "flower": {"CARILLON_REDIS_URL", "FLOWER_BASIC_AUTH"},
+}
+USERS = {"migrate": "beat", "worker": "worker", "bulk": "worker", "beat": "beat", "relay": "relay", "flower": "flower"}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    plain = {"CARILLON_LOG_FORMAT", "CARILLON_LOG_LEVEL", "POSTGRES_USER", "POSTGRES_DB"}
+    assert environment.keys() - plain == SECRETS[name]
+    if name in USERS:
+        user = USERS[name]
+        assert environment["CARILLON_REDIS_URL"].startswith(
+            f"redis://carillon-{user}:${{VALKEY_{user.upper()}_PASSWORD:?"
+        )
+
+
+def test_nothing_works_as_the_database_s_superuser() -> None:
+    urls = {name: SERVICES[name]["environment"].get("CARILLON_POSTGRES_URL", "") for name in OURS}
+    roles = {name: url.split("://")[1].split(":")[0] for name, url in urls.items() if url}
+    assert roles == {"migrate": "carillon_migrator", "worker": "carillon_worker", "bulk": "carillon_worker"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_bounded_in_memory_and_log(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+    assert SERVICES[name]["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@pytest.mark.parametrize("name", ["beat", "flower"])
+def test_the_procfile_keeps_secrets_from_those_who_need_none(name: str) -> None:
+    words = shlex.split(procfile()[name])
+    taken = {words[at + 1] for at, word in enumerate(words) if word == "-u"}
+    assert taken == {"CARILLON_SECRET_KEYS", "CARILLON_POSTGRES_URL", "CARILLON_OUTBOX_URL"}
+    assert (
+        "FLOWER_UNAUTHENTICATED_API" not in (ROOT / "Procfile").read_text() + (ROOT / "docker-compose.yml").read_text()
+    )
 
 
 def test_data_outlives_its_container() -> None:
@@ -91,8 +198,8 @@ def settings_of_services() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("name", "value"), list(settings_of_services()))
 def test_no_secret_is_in_the_file(name: str, value: str) -> None:
-    if re.search("PASSWORD|SECRET|AUTH|TOKEN", name):
-        assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value)
+    if re.search("PASSWORD|SECRET|AUTH|TOKEN|OUTBOX_URL", name):
+        assert re.fullmatch(r"\$\{\w+:(\?[^}]+|-)\}", value)
     credentials = re.search(r"://[^:/@]*:(.*)@", value)
     assert credentials is None or re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials[1])
 

@@ -21,9 +21,10 @@ def free_port() -> int:
 
 
 class Valkey:
-    """One server process on 127.0.0.1 with AOF. `options` are given to it as on its command line."""
+    """One server process on 127.0.0.1 with AOF. `options` are given to it as on its command line; `program`: another server."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, program: str | None = None) -> None:
+        self._program = program or str(binary())
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._home = home
@@ -33,7 +34,7 @@ class Valkey:
     def start(self) -> None:
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._home), "--save", ""]
         self._process = subprocess.Popen(
-            [str(binary()), *arguments, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL
+            [self._program, *arguments, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL
         )
         deadline = monotonic() + 20
         while not self._answers():

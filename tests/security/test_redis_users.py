@@ -10,15 +10,36 @@ import redis
 from producers import AsyncPublisher, BackPressureError, Publisher
 from tests.outbox.relays import InThread, badge, published, rows, write
 from tests.producers.valkey import Valkey
+from tests.programs import needs
 from tests.road.fleet import wait_until
 from tests.security.acl import denied, make, may, url_of, users
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis-server"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The embedded Valkey, and the Redis of the system (Debian's is 7.0), with the users of the page."""
+    program = None if request.param == "valkey" else needs(request.param)
+    made = Valkey(tmp_path_factory.mktemp(request.param), program=program)
+    made.start()
+    with redis.Redis.from_url(made.url) as client:
+        for name in users():
+            make(client, name)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def valkey(server: Valkey) -> Valkey:
+    """The server, emptied."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        client.execute_command("ACL", "LOG", "RESET")
+    return server
 
 
 @pytest.fixture
 def admin(valkey: Valkey) -> Iterator[Any]:
     with redis.Redis.from_url(valkey.url) as client:
-        for name in users():
-            make(client, name)
         yield client
 
 
@@ -27,7 +48,10 @@ def as_user(valkey: Valkey, name: str) -> "redis.Redis":
 
 
 def test_the_page_names_every_role() -> None:
-    assert users().keys() == {"carillon-producer", "carillon-relay", "carillon-worker", "carillon-flower"}
+    assert users().keys() == {
+        *("carillon-producer", "carillon-producer-demo", "carillon-relay"),
+        *("carillon-worker", "carillon-beat", "carillon-flower"),
+    }
 
 
 def test_a_producer_publishes_and_sets_presence(valkey: Valkey, admin: Any) -> None:
@@ -122,4 +146,88 @@ def test_a_worker_stays_in_its_own_keys_and_administers_nothing(
 )
 def test_flower_sees_no_message_no_token_and_no_key(valkey: Valkey, admin: Any, command: tuple[str, ...]) -> None:
     with as_user(valkey, "carillon-flower") as client:
+        assert not may(client, *command)
+
+
+def test_a_producer_of_one_app_writes_its_stream_and_presence_and_hears_answers(valkey: Valkey, admin: Any) -> None:
+    admin.lpush("carillon:reply:r1", "done")
+    admin.hset("carillon:pressure", "redis_percent", 7)
+    with as_user(valkey, "carillon-producer-demo") as client:
+        assert client.xadd("carillon:events:demo", {"event": "{}"})
+        client.set("carillon:online:demo:han", 1, ex=60)
+        client.delete("carillon:online:demo:han")
+        assert client.brpop(["carillon:reply:r1"], timeout=5) is not None
+        assert client.hget("carillon:pressure", "redis_percent") == b"7"
+    assert denied(admin) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("XADD", "carillon:events:other", "*", "event", "{}"), ("XADD", "carillon:events", "*", "event", "{}")),
+        *(("XADD", "carillon:events:demo2", "*", "event", "{}"), ("SET", "carillon:online:other:han", "1")),
+        *(("XRANGE", "carillon:events:demo", "-", "+"), ("XREAD", "STREAMS", "carillon:events:demo", "0")),
+        *(("XDEL", "carillon:events:demo", "0-1"), ("XTRIM", "carillon:events:demo", "MAXLEN", "0")),
+        *(
+            ("DEL", "carillon:events:demo"),
+            ("SET", "carillon:events:demo", "x"),
+            ("XINFO", "STREAM", "carillon:events:demo"),
+        ),
+        *(("HSET", "carillon:pressure", "redis_percent", "0"), ("HGET", "carillon:batch:x", "doc")),
+        *(("EVAL", "return 1", "0"), ("FCALL", "f", "0"), ("LPUSH", "carillon:carillon.urgent", "x"), ("INFO",)),
+        *(("GET", "carillon:jwt:x"), ("SCAN", "0"), ("KEYS", "*"), ("CLIENT", "LIST"), ("CLIENT", "KILL", "ID", "1")),
+        *(
+            ("FLUSHALL",),
+            ("SUBSCRIBE", "x"),
+            ("MONITOR",),
+            ("ACL", "LIST"),
+            ("CONFIG", "GET", "*"),
+            ("CLIENT", "PAUSE", "1"),
+        ),
+    ],
+    ids=lambda command: " ".join(command)[:60],
+)
+def test_a_producer_of_one_app_can_do_nothing_to_another(valkey: Valkey, admin: Any, command: tuple[str, ...]) -> None:
+    with as_user(valkey, "carillon-producer-demo") as client:
+        assert not may(client, *command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("LPUSH", "carillon:carillon.urgent", "x"), ("RPUSH", "carillon:carillon.bulk", "x")),
+        *(
+            ("HSET", "carillon:unacked", "x", "y"),
+            ("ZADD", "carillon:unacked_index", "1", "x"),
+            ("EVAL", "return redis.call('LPUSH', KEYS[1], 1)", "1", "carillon:carillon.urgent"),
+        ),
+        *(("DEL", "carillon:carillon.urgent"), ("XADD", "carillon:events:demo", "*", "event", "{}")),
+    ],
+    ids=" ".join,
+)
+def test_flower_puts_nothing_into_a_queue(valkey: Valkey, admin: Any, command: tuple[str, ...]) -> None:
+    with as_user(valkey, "carillon-flower") as client:
+        assert not may(client, *command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("BRPOP", "carillon:carillon.urgent", "1"), ("LRANGE", "carillon:carillon.urgent", "0", "-1")),
+        *(
+            ("LPUSH", "carillon:carillon.bulk", "x"),
+            ("XADD", "carillon:events", "*", "event", "{}"),
+            ("EVAL", "return 1", "0"),
+        ),
+        *(
+            ("GET", "carillon:jwt:x"),
+            ("FLUSHALL",),
+            ("CLIENT", "KILL", "ID", "1"),
+            ("PUBLISH", "carillon:/0.celery.pidbox", "x"),
+        ),
+    ],
+    ids=" ".join,
+)
+def test_beat_reads_nothing(valkey: Valkey, admin: Any, command: tuple[str, ...]) -> None:
+    with as_user(valkey, "carillon-beat") as client:
         assert not may(client, *command)

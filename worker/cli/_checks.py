@@ -95,6 +95,8 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
     if plan.flower and not (plan.lanes or plan.beat or plan.engines or plan.alarms):
         return [flower(plan.flower, timeout)]
     settings = get_settings()
+    if plan.beat and settings.redis_url and not (plan.lanes or plan.engines or plan.alarms or plan.flower):
+        return _beat_alone(settings.redis_url, timeout)
     urls = _urls(settings)
     if urls is None:
         text = f"nobody runs the engines in {settings.data_dir.absolute()}: start them with carillon up"
@@ -108,6 +110,15 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
         findings.extend(told if plan.alarms else [])
     findings += [flower(plan.flower, timeout)] if plan.flower else []
     return findings
+
+
+def _beat_alone(redis_url: str, timeout: float) -> list[Finding]:
+    """Where beat runs there may be no address of Postgres."""
+    try:
+        with redis.Redis.from_url(redis_url, socket_timeout=timeout, socket_connect_timeout=timeout) as client:
+            return [_beat(client)]
+    except (*FAULTS, ValueError) as fault:
+        return [Finding("redis", False, sentence(fault))]
 
 
 def _urls(settings: Settings) -> Urls | None:

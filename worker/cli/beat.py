@@ -19,10 +19,10 @@ def beat() -> None:
 
     from config.settings import get_settings
     from worker.app import app, refuse_unusable
-    from worker.embedded import attach
+    from worker.embedded import attach_redis
 
-    refuse_unusable()
-    signals.after_task_publish.connect(_pulse(attach(get_settings()).redis), weak=False)
+    refuse_unusable(keys=False)
+    signals.after_task_publish.connect(_pulse(attach_redis(get_settings())), weak=False)
     app.start(["--quiet", "beat"])
 
 

@@ -16,6 +16,8 @@ _USER: Final = "carillon"
 #: Flower's own variables that make it ask who is there.
 _AUTHENTICATION: Final = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 _FILE: Final = "FLOWER_BASIC_AUTH_FILE"
+#: Seconds.
+_NEVER: Final = 10 * 365 * 86_400
 _HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -53,6 +55,8 @@ def flower(
 
     from worker.app import app
 
+    # Handing out again what a dead worker had is the workers' business: a Flower may be kept from writing to queues.
+    app.conf.broker_transport_options = app.conf.broker_transport_options | {"visibility_timeout": _NEVER}
     app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])
 
 

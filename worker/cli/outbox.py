@@ -112,5 +112,9 @@ def _engines(url: str | None) -> Iterator[tuple[str, str]]:
 
     warn_of_password("--url", url, "CARILLON_OUTBOX_URL")
     settings = get_settings()
+    own = url or settings.outbox_url
+    if own is not None and settings.redis_url is not None:  # a relay needs no database of Carillon's
+        yield own, settings.redis_url
+        return
     with engines(settings) as urls:
         yield url or settings.outbox_url or urls.postgres, urls.redis

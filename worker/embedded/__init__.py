@@ -22,7 +22,7 @@ from config.settings import Settings
 from worker.embedded.engines import EngineError, Engines, running
 from worker.embedded.home import Urls
 
-__all__ = ["EngineError", "Engines", "Urls", "attach", "engines", "running"]
+__all__ = ["EngineError", "Engines", "Urls", "attach", "attach_redis", "engines", "running"]
 
 
 @contextmanager
@@ -62,3 +62,8 @@ def attach(settings: Settings) -> Urls:
             _attached.by_directory[directory] = use, use.start()
             atexit.register(use.stop)
         return _chosen(settings, _attached.by_directory[directory][1])
+
+
+def attach_redis(settings: Settings) -> str:
+    """Where Redis is. A process that needs no Postgres starts no embedded one beside a Redis that is configured."""
+    return settings.redis_url or attach(settings).redis
