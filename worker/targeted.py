@@ -3,6 +3,7 @@
 Of the rules of a chat message only the app's switch and the life time apply: presence, mutes and channels have no say.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,11 +14,26 @@ from worker.core.batch import Sending
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.targeted import badge_sending, expiration, push_sending
 from worker.plan import Plan
-from worker.stores.audience import Audience
+from worker.stores.audience import Audience, PageTooSlowError
 from worker.stores.journal import DONE, Opened, Step
 
-#: The cursor of a push that has not begun: the page, and the device id that it begins behind.
+log = logging.getLogger(__name__)
+
+#: The cursor of a push that has not begun.
 BEGINNING: Final = "[0,0]"
+#: Devices that are looked at for a page, where no index finds those that match.
+SPAN: Final = 50_000
+_LEAST_SPAN: Final = 90
+
+
+class _Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a push stands."""
+
+    page: int
+    #: The id of the device that the page begins behind.
+    after: int
+    #: See `Audience.page`.
+    span: int = 0
 
 
 class Target(NamedTuple):
@@ -47,17 +63,31 @@ class Targeted:
                 self._badge(target, target.event, owned.get((target.event.app, target.event.user), ()), plan)
 
     def _push(self, target: Target, event: PushSend, plan: Plan) -> None:
-        page, after = msgspec.json.decode(target.opened.cursor, type=tuple[int, int])
+        cursor = msgspec.json.decode(target.opened.cursor, type=_Cursor)
+        page = cursor.page
         if (reason := self._refused(target.app, expiration(event, target.app.max_age))) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
             plan.take(_step(target, DONE), event.id, page, {"message": reason})
             return
-        found = self._audience.page(event.app, event.where, after, self._page)
-        following = msgspec.json.encode((page + 1, found.devices[-1].id)).decode() if found.more else DONE
+        try:
+            found = self._audience.page(event.app, event.where, cursor.after, self._page, span=cursor.span)
+        except PageTooSlowError:
+            self._narrow(target, cursor, plan)
+            return
+        following = DONE if found.end is None else _text(_Cursor(page + 1, found.end, cursor.span))
         plan.counts[event.app]["targeted"] += page == 0
         sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
         self._send(target, sending, found.devices, plan)
         plan.take(_step(target, following), event.id, page, _account(found.devices))
+
+    def _narrow(self, target: Target, cursor: _Cursor, plan: Plan) -> None:
+        """The same page is looked for among fewer devices, the next time that it is the push's turn."""
+        span = cursor.span // 8 or SPAN
+        if cursor.span and span < _LEAST_SPAN:
+            raise PageTooSlowError
+        log.warning("audience takes long, it is walked in parts", extra={"app": target.event.app, "span": span})
+        plan.steps.append(_step(target, _text(_Cursor(cursor.page, cursor.after, span))))
+        plan.unfinished += 1
 
     def _badge(self, target: Target, event: BadgeCleared, owned: Sequence[Device], plan: Plan) -> None:
         told = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
@@ -77,6 +107,10 @@ class Targeted:
     def _send(self, target: Target, sending: Sending, devices: Sequence[Device], plan: Plan) -> None:
         plan.counts[target.event.app]["jobs"] += len(devices)
         plan.add_jobs(target.event.app, "bulk", sending, devices)
+
+
+def _text(cursor: _Cursor) -> str:
+    return msgspec.json.encode(cursor).decode()
 
 
 def _step(target: Target, following: str) -> Step:

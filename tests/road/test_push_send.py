@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from producers import EventError
 from producers import events as ev
 from tests.road.harness import START, Road, message, stamp, token, user_of
 from worker.core.model import AppSettings
+from worker.stores.audience import Audience, AudiencePage, PageTooSlowError
 
 PEOPLE: dict[str, dict[str, Any]] = {
     "han": {"team": "red", "level": 3, "city": "Paris", "beta": True},
@@ -252,3 +254,56 @@ def test_a_text_without_end_is_cut_to_what_apple_takes(everybody):
 def _document(**changed: Any) -> dict[str, Any]:
     envelope = {"v": 1, "type": "push.send", "id": "p1", "app": "demo", "at": START.isoformat()}
     return envelope | {"where": {"everyone": True}, "alert": "x"} | changed
+
+
+def crowd(road: Road, n: int) -> None:
+    with road.pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, locale, registered_at, active)"
+            " SELECT 'demo', lpad(to_hex(n), 8, '0'), 'u' || n, %s, CASE WHEN n %% 7 = 0 THEN 'fr' ELSE 'en' END, 1, true"
+            " FROM generate_series(1, %s) n",
+            (road.provider.id, n),
+        )
+
+
+@pytest.mark.parametrize(
+    ("where", "devices"), [({"everyone": True}, 500), ({"locale": "fr"}, 71), ({"locale": "xx"}, 0)]
+)
+def test_an_audience_that_no_index_finds_is_walked_in_parts(small_pages, monkeypatch, where, devices):
+    """Whatever takes too long is tried among fewer devices, and nobody is asked twice or left out."""
+    road = small_pages
+    crowd(road, 500)
+    monkeypatch.setattr("worker.targeted.SPAN", 800)
+    page, spans = Audience.page, []
+
+    def slow(self: Audience, app: str, where: ev.Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
+        spans.append(span)
+        if not 0 < span <= 100:
+            raise PageTooSlowError
+        return page(self, app, where, after, size, span=span)
+
+    monkeypatch.setattr(Audience, "page", slow)
+    road.publish(push(where))
+    sent = road.run()
+    assert len(sent) == len({n.token for n in sent}) == devices
+    assert spans[:3] == [0, 800, 100]
+    assert set(spans[3:]) == {100}
+    assert road.journal.counts("demo")["targeted"] == 1
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_what_no_part_of_can_be_looked_at_is_given_up(road, monkeypatch):
+    monkeypatch.setattr("worker.stores.audience.PAGE_MS", 50)
+    crowd(road, 5)
+    road.publish(push())
+    road.take()
+    with psycopg.connect(road.postgres_url) as other:
+        other.execute("LOCK TABLE carillon.devices IN ACCESS EXCLUSIVE MODE")
+        for _ in range(4):  # 50,000 devices, 6,250, 781, 97
+            [opened] = road.journal.take_messages("bulk", 1)
+            assert road.fan_out.expand([opened]).unfinished == 1
+        [opened] = road.journal.take_messages("bulk", 1)
+        with pytest.raises(PageTooSlowError):
+            road.fan_out.expand([opened])
+    road.later()
+    assert len(road.run()) == 5, "it is not given up at the first try"

@@ -1,6 +1,6 @@
 """The devices that a query of `push.send` finds, page by page. Everything that somebody wrote is a parameter, names as well."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from producers.events import OneOf, Where
 from worker.core.model import Device
 from worker.core.templates import normal_locale
-from worker.stores.postgres import Pool
+from worker.stores.postgres import Connection, Pool, Unavailable, transaction
 
 _FROM: Final = (
     " FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL"
@@ -20,9 +20,19 @@ _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
+#: Milliseconds for which Postgres may look for a page. It has to come well within the lease of who asks.
+PAGE_MS: Final = 2_000
+_CANCELED: Final = "57014"
+
+
 class AudiencePage(NamedTuple):
     devices: list[Device]
-    more: bool
+    #: Where the next page begins: behind this id. None: this was the last one.
+    end: int | None
+
+
+class PageTooSlowError(Exception):
+    """A page could not be found in time."""
 
 
 class Share(NamedTuple):
@@ -40,13 +50,19 @@ class Audience:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def page(self, app: str, where: Where, after: int, size: int) -> AudiencePage:
-        """Up to `size` devices whose id is larger than `after`, and whether more follow."""
-        conditions, values = _conditions(where)
-        found = self._devices(
-            f"{_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s", (app, *values, after, size + 1)
-        )
-        return AudiencePage(found[:size], len(found) > size)
+    def page(self, app: str, where: Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
+        """Up to `size` devices whose id is larger than `after`. Raises `PageTooSlowError`.
+
+        `span`: among so many devices of the app, whatever they match; 0: among all of them, which an index may find at once.
+        """
+        try:
+            with transaction(self._pool) as db:
+                db.execute(f"SET LOCAL statement_timeout = {PAGE_MS}".encode())
+                return _page(db, app, where, after, size, span)
+        except Unavailable as fault:
+            if fault.sqlstate == _CANCELED:
+                raise PageTooSlowError from fault
+            raise
 
     def count(self, app: str, where: Where) -> list[Share]:
         """The audience as it is now."""
@@ -75,9 +91,23 @@ class Audience:
             found.setdefault((app, row.user), []).append(row)
         return found
 
-    def _devices(self, query: str, values: Sequence[object]) -> list[Device]:
-        with self._pool.connection() as db:
-            return [Device._make(row) for row in db.execute(query.encode(), values)]
+
+def _page(db: Connection, app: str, where: Where, after: int, size: int, span: int) -> AudiencePage:
+    conditions, values = _conditions(where)
+    last = None
+    if span:
+        row = db.execute(
+            "SELECT id FROM carillon.devices WHERE app = %s AND active AND id > %s ORDER BY id LIMIT 1 OFFSET %s",
+            (app, after, span - 1),
+        ).fetchone()
+        last = row[0] if row else None
+    if last is not None:
+        conditions, values = f"{conditions} AND d.id <= %s", [*values, last]
+    query = f"{_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
+    found = [Device._make(row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
+    if len(found) > size:
+        return AudiencePage(found[:size], found[size - 1].id)
+    return AudiencePage(found, last)
 
 
 def _conditions(where: Where) -> tuple[str, list[Any]]:
