@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 
@@ -34,6 +34,9 @@ app = Celery("carillon", set_as_current=False, include=["worker.tasks"])
 app.add_defaults(_configuration)
 app.Task.Request = "worker.celery_request:QuietRequest"
 
+#: Celery's pools, by their name or their module's, in which the tasks work: neither processes nor green threads.
+_POOLS: Final = ("threads", "thread", "solo")
+
 #: The threads that run beside the tasks.
 _beside: list[Beside] = []
 
@@ -58,7 +61,10 @@ def refuse_unusable(*, keys: bool = True) -> None:
 
 
 @signals.worker_init.connect
-def _refuse_unusable(**_: object) -> None:
+def _refuse_unusable(sender: Any, **_: object) -> None:
+    pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
+    if pool.rpartition(".")[2] not in _POOLS:
+        sys.exit(f"carillon: a worker runs in threads (-P threads), not with the pool {pool}")
     try:
         refuse_unusable()
     except (SettingsError, redis.UnfitError) as fault:  # the signal would only log it, and the worker go on

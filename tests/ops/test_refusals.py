@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from celery import signals
 
 from config.broker import broker
 from config.celeryconfig import FOREIGN
@@ -115,3 +116,11 @@ def test_a_broker_with_tls_is_verified_and_no_false_alarm_is_raised(caplog: pyte
         "ssl_check_hostname": False,
     }
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("pool", ["celery.concurrency.gevent", "celery.concurrency.eventlet", "prefork"])
+def test_a_pool_in_which_nothing_would_work_is_refused(pool: str) -> None:
+    import worker.app  # noqa: F401 - its receivers
+
+    with pytest.raises(SystemExit, match="-P threads"):
+        signals.worker_init.send(sender=type("Sender", (), {"pool_cls": pool}))
