@@ -5,6 +5,7 @@ out, so that another worker that has to resume the batch sends nothing twice tha
 """
 
 import logging
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,9 @@ from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.bulkhead import Bulkhead
 from worker.core import webhook_answer
-from worker.core.batch import Lane
+from worker.core.batch import NEVER, OVERTAKE, Lane, batch_id
 from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, parked, probe_interval, probe_timeout
-from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, AppSettings, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
@@ -35,15 +36,19 @@ from worker.core.outcome import (
 )
 from worker.core.webhook import Recipient, recipients
 from worker.core.work import (
+    EARLIER,
+    Wait,
     Work,
     accounts,
     encode_marks,
+    following,
     later,
     marks,
     name,
     notifications,
     resumed,
     totals,
+    wait_with_earlier,
 )
 from worker.limits import limit
 from worker.poison import Poison
@@ -51,7 +56,7 @@ from worker.recorder import Recorder
 from worker.stores import postgres, redis
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
-from worker.stores.journal import Journal, Parcel, Unreadable
+from worker.stores.journal import Ahead, Journal, Parcel, Unreadable
 from worker.stores.ledger import DeadLetter, account
 from worker.stores.limiter import Limiter
 from worker.suspicion import SUSPICIOUS, Suspicion
@@ -59,6 +64,10 @@ from worker.suspicion import SUSPICIOUS, Suspicion
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: Seconds for which a thread waits for what other workers have in flight.
+IN_FLIGHT: Final = 0.5
+#: Seconds after which what waits for a notification that was not tried yet looks again by itself.
+LONG: Final = 300.0
 #: Seconds for which outcomes are kept for a Redis that is away.
 INSIST_SECONDS: Final = 90.0
 #: Seconds after which a batch looks again whether its provider has room in some process.
@@ -144,9 +153,10 @@ class Delivery:
             return {"failed": 1}
         if taken is None:
             return {}
-        work = resumed(*taken, taken_at=taken_at)
+        work = resumed(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, taken_at=taken_at)
+        work.blocked = taken.ahead.devices
         try:
-            return self._process(work)
+            return self._process(work, taken.ahead)
         except _LeaseRunsOut:
             log.warning("batch left to its lease, an engine took too long", extra={"batch": work.id})
             return {"left": len(work.open())}
@@ -168,7 +178,7 @@ class Delivery:
             self._poison.give_up(work, fault)
             return {"failed": len(work.jobs)}
 
-    def _process(self, work: Work) -> dict[str, int]:
+    def _process(self, work: Work, ahead: Ahead) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
@@ -177,8 +187,12 @@ class Delivery:
             work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
+            self._wait_for_earlier(work, ahead, app)
             stopped = self._breaker.stopped(provider.id) if work.open() else None
-            if stopped is not None and not self._breaker.may_probe(provider.id, stopped, self._now()):
+            may_probe = stopped is None or (
+                bool(work.foremost()) and self._breaker.may_probe(provider.id, stopped, self._now())
+            )
+            if stopped is not None and not may_probe:
                 return self._park(work, stopped)
             if not self._bulkhead.enter(provider.id):
                 return self._park(work, None)
@@ -187,7 +201,8 @@ class Delivery:
                 if stopped is not None and not self._probe(work, provider, stopped):
                     return self._park(work, stopped)
                 limit(work, app, provider, self._limiter, now=self._now())
-                self._send(work, provider, work.open())
+                wait_with_earlier(work, range(len(work.jobs)))
+                self._send_in_order(work, provider, app)
                 self._guard(work, provider)
             finally:
                 if self._bulkhead.leave(provider.id, answered=work.alive):
@@ -203,9 +218,11 @@ class Delivery:
 
     def _probe(self, work: Work, provider: Provider, stopped: Stopped) -> bool:
         """Whether a stopped provider takes one of the batch's jobs; if so it flows again, and the others may go out."""
-        candidates, now = work.open(), self._now()
-        if not candidates:
+        if not work.open():
             return True
+        candidates, now = work.foremost(), self._now()
+        if not candidates:
+            return False
         probe = candidates[int(self._random() * len(candidates))]
         self._send(work, provider, [probe], timeout=probe_timeout(stopped, now, self._timeout))
         outcome = work.outcomes[probe]
@@ -256,6 +273,36 @@ class Delivery:
             owned = self._devices.owned(jobs.values())
             work.settle([index for index, job in jobs.items() if job not in owned], Drop("device_moved"))
 
+    def _wait_for_earlier(self, work: Work, ahead: Ahead, app: AppSettings) -> None:
+        """A job waits for an earlier one of its device and channel that is put off. A mention passes those that a rate holds."""
+        now = self._now()
+        for index, (until, holder) in ahead.jobs.items():
+            passes = app.channel_rate is not None and work.jobs[index].why == "mention"
+            if work.outcomes[index] is None and not passes:
+                # What has no try yet is over with its life. Whoever waits for it is told when it is done.
+                seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
+                work.outcomes[index] = Wait(EARLIER, seconds, holder)
+        work.overtaking.update(ahead.overtaking)
+
+    def _send_in_order(self, work: Work, provider: Provider, app: AppSettings) -> None:
+        """Sends what is open, of each device one after another, also where other workers have some of them in flight.
+
+        What these have for longer than `IN_FLIGHT` waits as a batch of its own.
+        """
+        ends = time.monotonic() + IN_FLIGHT
+        while jobs := work.open():
+            if free := [index for index in jobs if work.jobs[index].device not in work.blocked]:
+                self._send(work, provider, free)
+                wait_with_earlier(work, free)
+                ends = time.monotonic() + IN_FLIGHT
+            elif (left := ends - time.monotonic()) > 0:
+                ahead = self._journal.ahead(work.id, wait=left)
+                work.blocked = ahead.devices
+                self._wait_for_earlier(work, ahead, app)
+            else:
+                for index in jobs:
+                    work.outcomes[index] = Wait(EARLIER, OVERTAKE, work.blocked[work.jobs[index].device])
+
     def _send(self, work: Work, provider: Provider, sending: Sequence[int], *, timeout: float | None = None) -> None:
         if not sending:
             return
@@ -275,6 +322,8 @@ class Delivery:
         sent_at, jitter = int(now * 1000), self._random()
         token_age = now - issued_at(authorization) if authorization else None
         for index, response in zip(sending, responses, strict=True):
+            if response is HELD_UP:
+                continue
             job = work.jobs[index]
             work.outcomes[index] = (
                 DELIVERED
@@ -305,16 +354,20 @@ class Delivery:
     ) -> list[Response]:
         """While answers are missing the batch stays ours, and what was accepted is not sent again should we die."""
         seen: list[Response | None] = [None] * len(sending)
+        chains = following(work, sending)
         watch = self.recorder.watch(work.id, sending, seen, work.renewed_at)
         with watch as flight, self._bulkhead.answers(provider.id, seen):
             if provider.kind == "webhook":
-                responses = self._webhooks().send(provider, recipients(work, sending), now=self._now, seen=seen)
+                responses = self._webhooks().send(
+                    provider, recipients(work, sending), now=self._now, following=chains, seen=seen
+                )
             else:
                 responses = self._sender.send(
                     provider,
                     notifications(work, sending, provider),
                     authorization=authorization,
                     deadline=timeout,
+                    following=chains,
                     seen=seen,
                 )
         work.renewed_at = flight.renewed_at
@@ -433,7 +486,12 @@ class Delivery:
         if Halt(MASS_REFUSAL) in work.outcomes:
             self._insist(lambda: self._suspicion.take_back(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
-        again = [Parcel(self._new_id(), batch, delay) for delay, batch in later(work, self._now())]
+        if overtaking := sum(isinstance(work.outcomes[index], Delivered) for index in work.overtaking):
+            counts["overtaken"] = overtaking
+        again = [
+            Parcel(batch_id(batch, self._new_id()), batch, how.delay, how.behind, put_off=True)
+            for how, batch in later(work, self._now())
+        ]
         written = again, {work.batch.app: totals(counts)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
         _report(work, self._apps.provider_name(work.batch.provider), counts)

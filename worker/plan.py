@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from worker.core.batch import Batch, Job, Lane, Sending
+from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.model import Device
 from worker.stores.journal import DONE, Parcel, Step
 from worker.stores.ledger import account as ledger_account
@@ -57,4 +57,4 @@ class Plan:
                 self._full.append(self._open.pop(key))
 
     def parcels(self) -> list[Parcel]:
-        return [Parcel(self._new_id(), batch) for batch in (*self._full, *self._open.values())]
+        return [Parcel(batch_id(batch, self._new_id()), batch) for batch in (*self._full, *self._open.values())]

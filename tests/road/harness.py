@@ -12,7 +12,7 @@ from producers import events as ev
 from tests.road.keys import new_key
 from worker.apns.token import mint
 from worker.apps import Apps
-from worker.core.model import ACCEPTED, AppSettings, Notification, Provider, Response
+from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
 from worker.delivery import Delivery
 from worker.fanout import FanOut
 from worker.intake import Intake
@@ -63,12 +63,20 @@ class Apns:
         seen: list[Response | None] | None = None,
     ) -> list[Response]:
         self.before()
-        self.sent += notifications
         if seen is not None and self.half is not None:
+            self.sent += notifications
             seen[:] = [ACCEPTED if n.token in self.half else None for n in notifications]
             self.record()
             raise self.Died
-        return [self._answer(n.token) for n in notifications]
+        responses: list[Response] = []
+        before = {after: place for place, after in (following or {}).items()}
+        for place, notification in enumerate(notifications):
+            if place in before and responses[before[place]] != ACCEPTED:
+                responses.append(HELD_UP)
+            else:
+                self.sent.append(notification)
+                responses.append(self._answer(notification.token))
+        return responses
 
     def _answer(self, token: str) -> Response:
         queue = self.answers.get(token)

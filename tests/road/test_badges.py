@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from producers import events as ev
 from tests.road.harness import Road, message, stamp, token, user_of
-from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, badge_orders
+from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, device_orders
 from worker.core.model import ACCEPTED, Answer
 from worker.core.work import resumed
 from worker.stores.journal import DONE, Cleared, Journal, Parcel, Recorded, Step, Taken
@@ -179,11 +179,12 @@ def test_P4_a_redelivered_message_counts_once(two):
     assert set(counters(two).values()) == {1}
 
 
-def test_orders_name_each_message_once_pass_over_what_is_left_alone_and_show_what_was_counted():
+def test_orders_name_each_message_once_and_what_becomes_of_the_badge():
     sendings = [Sending(f"{n}-0", f"e{n}", "", "", 0, "", badge=how) for n, how in enumerate((COUNT, LEAVE, SHOW, 5))]
     jobs = [Job(sending, device, "u", "00", 0) for device, sending in enumerate((0, 0, 1, 2, 3, 0))]
     jobs[1] = Job(0, 1, "u", "00", 0, badge=4)
-    assert badge_orders(Batch("demo", 1, "urgent", sendings, jobs)) == "@0-0,0,@0-0?,1,@2-0?,3,@3-0=5,4,@0-0,5"
+    orders = "@0-0//,0,@0-0//?,1,@1-0//-,2,@2-0//?,3,@3-0//=5,4,@0-0//,5"
+    assert device_orders(Batch("demo", 1, "urgent", sendings, jobs)) == orders
 
 
 @pytest.mark.parametrize("badge", [None, 7])

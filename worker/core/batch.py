@@ -1,5 +1,7 @@
 """A batch: the jobs that one delivery takes at once, and the document it is stored as."""
 
+import hashlib
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -14,6 +16,12 @@ COUNT: Final = -1
 LEAVE: Final = -2
 #: The number stays, and the payload says it.
 SHOW: Final = -3
+
+
+#: Seconds from its first try for which a notification holds later ones of the same device and channel.
+OVERTAKE: Final = 30
+#: UNIX seconds that do not come: what was not tried yet is not overtaken.
+NEVER: Final = 9_999_999_999
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +62,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     badge: int | None = None
     #: Why the user rings, where a rule of channels said so: `rules.Why`.
     why: str = ""
+    #: UNIX seconds of the first try; 0: none yet.
+    tried: int = 0
 
     def __repr__(self) -> str:
         return f"Job(sending={self.sending}, device={self.device}, attempt={self.attempt})"
@@ -79,27 +89,56 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"
 
 
-def badge_orders(batch: Batch) -> str:
-    """What `take_batch.lua` does to badges: `@<place><mode>,<device>,<device>,...`. A job that has a number shows it as it is."""
+def device_orders(batch: Batch) -> str:
+    """The devices of the jobs in their order, with what scripts need of them: `@<place>/<channel key>/<mode>,<device>,...`.
+
+    `mode` is what becomes of a badge: '' one more, '?' it is shown as it is, '=n' it is n, '-' nothing. A job that was counted
+    before shows the number as it is.
+    """
     orders: list[str] = []
-    current, left = (-1, False), False
+    current = (-1, False)
     for job in batch.jobs:
         section = (job.sending, job.badge is None)
         if section != current:
             current = section
             sending = batch.sendings[job.sending]
-            left = sending.badge == LEAVE
-            if not left:
-                orders.append(f"@{sending.place or sending.entry}{_mode(sending, counted=job.badge is not None)}")
-        if not left:
-            orders.append(str(job.device))
+            mode = _mode(sending, counted=job.badge is not None)
+            orders.append(f"@{sending.place or sending.entry}/{channel_key(sending.channel)}/{mode}")
+        orders.append(str(job.device))
     return ",".join(orders)
 
 
 def _mode(sending: Sending, *, counted: bool) -> str:
+    if sending.badge == LEAVE:
+        return "-"
     if counted or sending.badge == SHOW:
         return "?"
     return "" if sending.badge == COUNT else f"={sending.badge}"
+
+
+@lru_cache(maxsize=8192)
+def channel_key(channel: str) -> str:
+    """A channel's id as 16 hex digits; '' for what is in no channel."""
+    return hashlib.blake2b(channel.encode(), digest_size=8).hexdigest() if channel else ""
+
+
+def waiting_lines(batch: Batch, id: str) -> str:
+    """What is put off with this batch, for later notifications of the same device and channel to see.
+
+    `<device>/<channel key>/<place>/<UNIX seconds>/<batch>` for each job of a channel, separated by commas: they wait until then.
+    """
+    lines = []
+    for job in batch.jobs:
+        sending = batch.sendings[job.sending]
+        if sending.channel and sending.place:
+            until = job.tried + OVERTAKE if job.tried else NEVER
+            lines.append(f"{job.device}/{channel_key(sending.channel)}/{sending.place:020}/{until}/{id}")
+    return ",".join(lines)
+
+
+def batch_id(batch: Batch, random: str) -> str:
+    """An id that sorts as the places of the batches' first messages do. `random` is hex."""
+    return f"{batch.sendings[0].place:016x}{random[:8]}"
 
 
 encode: Final = msgspec.json.Encoder().encode

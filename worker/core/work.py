@@ -29,12 +29,23 @@ _decode_marks: Final = msgspec.json.Decoder(list[Mark]).decode
 
 
 class Wait(NamedTuple):
-    """Over a rate of ours: not sent yet, and no try of the job's. `reserved` and `moved` as of `Batch`."""
+    """Over a rate of ours, or behind an earlier notification of its device: not sent yet, and no try of the job's.
+
+    `reserved` and `moved` as of `Batch`.
+    """
 
     limit: str
     delay: float
     reserved: int = 0
     moved: float = 0.0
+    #: The batch that it waits for, `delay` seconds at most.
+    behind: str = ""
+
+
+#: In an account: beside a job's outcome, that it went before an earlier one of its device and channel.
+OVERTOOK: Final = "overtook"
+#: Why a job waits whose device and channel have an earlier one that is put off.
+EARLIER: Final = "earlier"
 
 
 Fate = Outcome | Wait
@@ -48,6 +59,10 @@ class Work:
     batch: Batch
     jobs: list[Job]
     outcomes: list[Fate | None]
+    #: Devices that another batch has in flight, and that batch.
+    blocked: Mapping[int, str] = field(default_factory=dict)
+    #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
+    overtaking: set[int] = field(default_factory=set)
     #: Jobs whose outcome an earlier try had marked: the breaker has counted their answers.
     remembered: frozenset[int] = frozenset()
     #: UNIX seconds from which the lease counts; it began no earlier.
@@ -74,6 +89,13 @@ class Work:
     def expires_at(self, index: int) -> int:
         """UNIX seconds after which nobody wants this job's push any more."""
         return self.batch.sendings[self.jobs[index].sending].expires_at
+
+    def foremost(self) -> list[int]:
+        """Open jobs that may be sent at once: the first of each device that no other batch has in flight."""
+        first: dict[int, int] = {}
+        for index in self.open():
+            first.setdefault(self.jobs[index].device, index)
+        return [index for device, index in first.items() if device not in self.blocked]
 
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
@@ -113,12 +135,12 @@ def resumed(
     known += _decode_marks(remembered) if remembered else []
     for mark in known:
         outcomes[mark.job] = _remembered(mark)
-    return Work(id, batch, jobs, outcomes, frozenset(mark.job for mark in known), renewed_at=taken_at)
+    return Work(id, batch, jobs, outcomes, remembered=frozenset(mark.job for mark in known), renewed_at=taken_at)
 
 
 def _numbered(job: Job, badge: int) -> Job:
     # By hand: `structs.replace` took a tenth of a delivery.
-    return Job(job.sending, job.device, job.user, job.token, job.registered_at, job.attempt, badge, job.why)
+    return Job(job.sending, job.device, job.user, job.token, job.registered_at, job.attempt, badge, job.why, job.tried)
 
 
 def _remembered(mark: Mark) -> Outcome:
@@ -166,16 +188,17 @@ def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> lis
 
 
 class Again(NamedTuple):
-    """What the jobs of a batch to be tried later have in common; `reserved` and `moved` as of `Batch`."""
+    """What the jobs of a batch to be tried later have in common; `reserved` and `moved` as of `Batch`, `behind` as of `Wait`."""
 
     delay: float
     unsent: int = 0
     reserved: int = 0
     moved: float = 0.0
+    behind: str = ""
 
 
-def later(work: Work, now: float) -> Iterator[tuple[float, Batch]]:
-    """Seconds from `now` (UNIX seconds), and the batch of what is tried again then."""
+def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
+    """The batches of what is tried again later. `now` in UNIX seconds."""
     groups: defaultdict[Again, list[int]] = defaultdict(list)
     for index, outcome in enumerate(work.outcomes):
         match outcome:
@@ -183,15 +206,19 @@ def later(work: Work, now: float) -> Iterator[tuple[float, Batch]]:
                 groups[Again(outcome.delay, work.batch.unsent + 1)].append(index)
             case Retry():
                 groups[Again(outcome.delay)].append(index)
+            case Wait(limit="earlier", behind=""):  # with the one that it follows
+                same = (one for one in groups if one.delay == outcome.delay and not one.reserved and not one.behind)
+                groups[next(same, Again(outcome.delay))].append(index)
             case Wait():
-                groups[Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved)].append(index)
+                key = Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved, outcome.behind)
+                groups[key].append(index)
             case Halt():
                 groups[Again(FIRST_PROBE)].append(index)
     for again, indexes in groups.items():
-        yield again.delay, _rest(work, indexes, again, now + again.delay if again.reserved else 0.0)
+        yield again, _rest(work, indexes, again, now)
 
 
-def _rest(work: Work, indexes: Sequence[int], again: Again, due: float) -> Batch:
+def _rest(work: Work, indexes: Sequence[int], again: Again, now: float) -> Batch:
     """The jobs as a batch of their own, with the sendings that they still need."""
     used = sorted({work.jobs[index].sending for index in indexes})
     place = {sending: new for new, sending in enumerate(used)}
@@ -199,11 +226,51 @@ def _rest(work: Work, indexes: Sequence[int], again: Again, due: float) -> Batch
     for index in indexes:
         job, outcome = work.jobs[index], work.outcomes[index]
         spent = isinstance(outcome, Retry) and outcome.spends_attempt
-        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent))
+        tried = job.tried or (int(now) if isinstance(outcome, Retry) else 0)
+        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent, tried=tried))
     batch = work.batch
     sendings = [batch.sendings[sending] for sending in used]
+    due = now + again.delay if again.reserved else 0.0
     given = (again.unsent, again.reserved, due, again.moved)
     return Batch(batch.app, batch.provider, batch.lane, sendings, jobs, *given)
+
+
+def following(work: Work, indexes: Sequence[int]) -> dict[int, int]:
+    """For `send`: the place of each of these jobs -> that of the next one to the same device."""
+    last: dict[int, int] = {}
+    found = {}
+    for place, index in enumerate(indexes):
+        device = work.jobs[index].device
+        if device in last:
+            found[last[device]] = place
+        last[device] = place
+    return found
+
+
+def wait_with_earlier(work: Work, indexes: Sequence[int]) -> None:
+    """Open jobs wait with an earlier one of their device that was put off after a try, or that waits for a rate.
+
+    A rate holds only its own channel, and a channel's rate no mention. Others stay open.
+    """
+    tried: dict[int, Retry | Halt] = {}
+    waiting: dict[tuple[int, str], Wait] = {}
+    for index in indexes:
+        job, outcome = work.jobs[index], work.outcomes[index]
+        channel = work.batch.sendings[job.sending].channel
+        match outcome:
+            case None:
+                ahead = tried.get(job.device) or (waiting.get((job.device, channel)) if channel else None)
+                match ahead:
+                    case Halt():
+                        work.outcomes[index] = ahead
+                    case Wait(limit="channel_rate") if job.why == "mention":
+                        pass
+                    case Retry() | Wait():
+                        work.outcomes[index] = Wait(EARLIER, ahead.delay)
+            case Retry() | Halt():
+                tried.setdefault(job.device, outcome)
+            case Wait():
+                waiting.setdefault((job.device, channel), outcome)
 
 
 def name(outcome: Fate | None) -> str:
@@ -236,13 +303,16 @@ def totals(counts: Mapping[str, int]) -> dict[str, int]:
 def accounts(work: Work) -> dict[str, dict[str, list[Any]]]:
     """For each message of the batch, however many ways it was rendered: its users and devices by outcome.
 
-    A wait is told once: not again where a device waits for another of its app's limits.
+    A wait is told once: not again where a device waits for another of its app's limits. What only waits for an earlier one has
+    nothing to tell.
     """
     told = work.batch.reserved > 0
     by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in work.batch.sendings}
-    for job, outcome in zip(work.jobs, work.outcomes, strict=True):
-        if told and isinstance(outcome, Wait):
+    for index, (job, outcome) in enumerate(zip(work.jobs, work.outcomes, strict=True)):
+        if isinstance(outcome, Wait) and (told or outcome.limit == EARLIER):
             continue
-        event = work.batch.sendings[job.sending].event_id
-        by_event[event].setdefault(name(outcome), []).append((job.user, job.device))
+        account = by_event[work.batch.sendings[job.sending].event_id]
+        account.setdefault(name(outcome), []).append((job.user, job.device))
+        if index in work.overtaking and isinstance(outcome, Delivered):
+            account.setdefault(OVERTOOK, []).append((job.user, job.device))
     return by_event

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped
+from worker.core.work import OVERTOOK
 
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
@@ -141,6 +142,9 @@ def told(tries: Sequence[Tried], way: Way | None = None, following: float | None
     """A device's outcomes in words. `following`: when it is tried next."""
     if not tries:
         return _waits(way, following)
+    if any(one.outcome == OVERTOOK for one in tries):
+        rest = told([one for one in tries if one.outcome != OVERTOOK], way, following)
+        return f"{rest}; it went before an earlier one of its channel, which had held it for 30 s"
     before, last = tries[:-1], tries[-1]
     kind, _, reason = last.outcome.partition(".")
     by = "its webhook" if way is not None and way.kind == "webhook" else "APNs"
@@ -150,7 +154,6 @@ def told(tries: Sequence[Tried], way: Way | None = None, following: float | None
         "dropped": f"given up ({reason}); the device stays",
         "retry": f"refused for now ({reason}), will be tried again",
         "limited": f"waits for a rate of the app ({reason})",
-        "overtaken": "overtaken: later ones of its channel went first",
     }.get(kind, last.outcome)
     if kind == "parked" or (kind in ("retry", "limited") and way is not None and way.stopped is not None):
         words = (

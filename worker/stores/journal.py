@@ -8,7 +8,8 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, then badges, outcomes, accepted, failures, leased
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, then badges, outcomes, accepted,
+                                failures, leased, halted; lines: its part of `later`
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
     carillon:due         zset   e:<entry> and b:<batch> -> when
@@ -16,6 +17,12 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
     carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
     carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
     carillon:parked      set    entries scheduled for later: open, but no load
+    carillon:sending:<provider> hash   device -> the last batch that was taken with a job for it, until that is done
+    carillon:behind:<id>  hash   device -> the batch that was taken after this one with a job for it
+    carillon:blocked:<id> hash   the reverse: device -> the batch that was taken before
+    carillon:freed:<id>   list   says that fewer of its devices are blocked
+    carillon:later:<provider> zset  what is put off, see `waiting_lines` in core/batch.py
+    carillon:followers:<id>   list  batches that are ready once this one is done
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
     carillon:accounts    list   what the ledger has still to take down
     carillon:tries       hash   entry -> failed expansions
@@ -93,16 +100,35 @@ class Parcel(NamedTuple):
     batch: Batch
     #: Seconds until it may be taken; 0: at once.
     delay: float = 0.0
+    #: The batch that it waits for, `delay` seconds at most.
+    behind: str = ""
+    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them.
+    put_off: bool = False
+
+
+class Ahead(NamedTuple):
+    """What is ahead of a batch's jobs."""
+
+    #: Devices that another batch has in flight, and that batch.
+    devices: dict[int, str]
+    #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
+    jobs: dict[int, tuple[int, str]]
+    #: Jobs that go before an earlier one, which has held them for long enough.
+    overtaking: list[int]
 
 
 class Taken(NamedTuple):
-    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted."""
+    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted.
+
+    `ahead` is what some of its jobs have to wait for.
+    """
 
     id: str
     batch: Batch
     badges: list[int]
     outcomes: bytes
-    accepted: Sequence[int] = ()
+    accepted: Sequence[int]
+    ahead: Ahead
 
 
 class Unreadable(Exception):
@@ -125,7 +151,7 @@ class Journal:
         names = (
             *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
             *("take_messages", "renew_messages", "give_back"),
-            *("take_batch", "mark", "record", "finish", "postpone", "fail", "halt", "wake"),
+            *("take_batch", "ahead", "mark", "record", "finish", "postpone", "fail", "halt", "wake"),
             *("due", "ready", "load", "forget_accounts", "document"),
         )
         self._scripts = {
@@ -176,12 +202,17 @@ class Journal:
         taken = self._run("take_batch", lane, self.lease)
         if not taken:
             return None
-        id, document, badges, outcomes, accepted = taken
+        id, document, badges, outcomes, accepted, *ahead = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
             raise Unreadable(id.decode(), document, fault) from None
-        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted))
+        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted), _ahead(*ahead))
+
+    def ahead(self, batch: str, *, wait: float) -> Ahead:
+        """What is ahead of a batch's jobs, once less is in flight than there was, or after `wait` seconds."""
+        self._redis.blpop([f"carillon:freed:{batch}"], timeout=wait)
+        return _ahead(*self._run("ahead", batch))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
@@ -193,7 +224,7 @@ class Journal:
         self._run("record", self.lease, *argv)
 
     def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
-        """The batch is done but for what is tried later."""
+        """The batch is done but for what is tried later; what waited for it is ready."""
         self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts)
 
     def failed(self, batch: str) -> int:
@@ -308,11 +339,21 @@ def _numbers(listed: bytes) -> list[int]:
     return [int(n) for n in listed.split(b",") if n]
 
 
+def _ahead(devices: Sequence[bytes], jobs: Sequence[Any], overtaking: Sequence[int]) -> Ahead:
+    pairs = iter(devices)
+    return Ahead(
+        {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True)},
+        {job: (until, holder.decode()) for job, until, holder in jobs},
+        list(overtaking),
+    )
+
+
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
     argv: list[Any] = [len(parcels)]
-    for id, batch, delay in parcels:
+    for id, batch, delay, behind, put_off in parcels:
         entries = joined(sending.entry for sending in batch.sendings)
-        argv += (id, batches.encode(batch), batch.app, batch.lane, batches.badge_orders(batch), entries, delay)
+        argv += (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries, delay)
+        argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind)
     return argv
 
 

@@ -132,12 +132,90 @@ local function take(kind, lane, limit)
   end
   return found
 end
--- id, doc, app, lane, devices, entries, delay (0: ready now): its units are added to `open`
+-- Fields of a hash, however many.
+local function values(key, fields)
+  local found = {}
+  for at = 1, #fields, 1000 do
+    local some = redis.call('HMGET', key, unpack(fields, at, math.min(at + 999, #fields)))
+    for k = 1, #some do found[at + k - 1] = some[k] end
+  end
+  return found
+end
+-- The devices in a batch's orders (see `device_orders` in core/batch.py), each once.
+local function devices_in(orders)
+  local found, seen = {}, {}
+  for device in string.gmatch(orders, '[^,]+') do
+    if string.byte(device) ~= 64 and not seen[device] then
+      seen[device] = true
+      found[#found + 1] = device
+    end
+  end
+  return found
+end
+-- Of a batch's jobs those that wait for an earlier one of their device and channel, {job, until, its batch}; and those that it has
+-- held for long enough.
+local function behind_earlier(id, provider, orders)
+  local key, waits, overtaking = 'carillon:later:' .. provider, {}, {}
+  if redis.call('EXISTS', key) == 0 then return waits, overtaking end
+  local t, job, place, channel = now(), -1, '', ''
+  for part in string.gmatch(orders, '[^,]+') do
+    if string.byte(part) == 64 then
+      place, channel = string.match(part, '^@(%d+)/([^/]*)/')
+    else
+      job = job + 1
+      if place and channel ~= '' then
+        local line, over = part .. '/' .. channel .. '/', false
+        local till = '(' .. line .. string.rep('0', 20 - #place) .. place
+        for _, one in ipairs(redis.call('ZRANGEBYLEX', key, '[' .. line, till, 'LIMIT', 0, 16)) do
+          local stays, batch = string.match(one, '/(%d+)/([^/]*)$')
+          if batch ~= id then
+            if redis.call('EXISTS', 'carillon:batch:' .. batch) == 0 then
+              redis.call('ZREM', key, one)
+            elseif tonumber(stays) > t then
+              waits[#waits + 1] = {job, tonumber(stays), batch}
+              over = false
+              break
+            else
+              over = true
+            end
+          end
+        end
+        if over then overtaking[#overtaking + 1] = job end
+      end
+    end
+  end
+  return waits, overtaking
+end
+-- What is ahead of a batch's jobs: see `Ahead` in stores/journal.py.
+local function ahead(id, provider, orders)
+  local waits, overtaking = behind_earlier(id, provider, orders)
+  return redis.call('HGETALL', 'carillon:blocked:' .. id), waits, overtaking
+end
+-- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, and the batch that it
+-- waits for: its units are added to `open`
 local function adds_batch(open)
   return function(i)
     local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
-    redis.call('HSET', 'carillon:batch:' .. id, 'doc', ARGV[i + 1], 'app', app, 'lane', lane,
-      'devices', ARGV[i + 4], 'entries', ARGV[i + 5])
+    local provider, lines, before = ARGV[i + 7], ARGV[i + 8], ARGV[i + 9]
+    local key = 'carillon:batch:' .. id
+    redis.call('HSET', key, 'doc', ARGV[i + 1], 'app', app, 'lane', lane, 'devices', ARGV[i + 4], 'entries', ARGV[i + 5],
+      'provider', provider)
+    if lines ~= '' then
+      redis.call('HSET', key, 'lines', lines)
+      local later = {}
+      for line in string.gmatch(lines, '[^,]+') do
+        later[#later + 1] = 0
+        later[#later + 1] = line
+      end
+      bulk('ZADD', 'carillon:later:' .. provider, later)
+    end
+    if before ~= '' then
+      if redis.call('EXISTS', 'carillon:batch:' .. before) == 1 then
+        redis.call('RPUSH', 'carillon:followers:' .. before, id)
+      else
+        delay = 0
+      end
+    end
     if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
     for entry in entries_in(ARGV[i + 5]) do open:add(entry, 1) end
   end

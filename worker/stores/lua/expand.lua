@@ -8,7 +8,7 @@ end)
 if #stale > 0 then return stale end
 local open, done, taken = units(), {}, {}
 local at = 2 + tonumber(ARGV[1]) * 4
-at = each(at, 7, adds_batch(open))
+at = each(at, 10, adds_batch(open))
 at = each(at, 3, count)
 accounts(at)
 each(1, 4, function(i)

@@ -1,17 +1,18 @@
 -- lane, lease: the next batch for `lease` seconds, with its badge numbers. They count once; taken again it shows them as they are.
 
--- Carries out `orders` (see `badge_orders` in core/batch.py): '' one more, '?' as it is, '=n' from now on n. What an entry would
--- do to a badge that was cleared at a later place is seen already, and leaves it as it is.
+-- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
+-- later place is seen already, and leaves it as it is.
 local function numbers(app, orders, again)
   local badges, cleared, found = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}
   local latest = redis.call('HGET', cleared, '')
   local place, mode, late = '', '', false
   for part in string.gmatch(orders, '[^,]+') do
     if string.byte(part) == 64 then
-      place, mode = string.match(part, '^@([^?=]*)(.*)$')
-      if again then mode = '?' end
-      late = latest and mode ~= '?' and newer(latest, place)
-    else
+      place, mode = string.match(part, '^@([^/]*)/[^/]*/(.*)$')
+      if not place then place, mode = string.match(part, '^@([^?=]*)(.*)$') end
+      if again and mode ~= '-' then mode = '?' end
+      late = latest and mode ~= '?' and mode ~= '-' and newer(latest, place)
+    elseif mode ~= '-' then
       local how = mode
       if late then
         local seen = redis.call('HGET', cleared, part)
@@ -30,16 +31,44 @@ local function numbers(app, orders, again)
   return found
 end
 
+-- Takes the batch's devices. One that another batch has in flight is blocked: this batch stands behind that one for it.
+local function claim(id, provider, orders)
+  local key, devices = 'carillon:sending:' .. provider, devices_in(orders)
+  local holders, mine, blocked, alive = values(key, devices), {}, {}, {}
+  for k, device in ipairs(devices) do
+    local holder = holders[k]
+    if holder and holder ~= id then
+      if alive[holder] == nil then alive[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 end
+      if alive[holder] then
+        redis.call('HSET', 'carillon:behind:' .. holder, device, id)
+        blocked[#blocked + 1] = device
+        blocked[#blocked + 1] = holder
+      end
+    end
+    mine[#mine + 1] = device
+    mine[#mine + 1] = id
+  end
+  bulk('HSET', key, mine)
+  bulk('HSET', 'carillon:blocked:' .. id, blocked)
+end
+
 while true do
   local item = take('b', ARGV[1], 1)[1]
   if not item then return {} end
   local id = item[1]
   local key = 'carillon:batch:' .. id
-  local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes', 'accepted')
+  local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes', 'accepted', 'provider', 'halted')
   if batch[1] then
     redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
     local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
     redis.call('HSET', key, 'badges', badges, 'leased', 1)
-    return {id, batch[1], badges, batch[5] or '', batch[6] or ''}
+    local provider = batch[7]
+    if batch[8] then
+      redis.call('HDEL', key, 'halted')
+      redis.call('ZREM', 'carillon:halted:' .. batch[8], id)
+    end
+    if not provider then return {id, batch[1], badges, batch[5] or '', batch[6] or '', {}, {}, {}} end
+    if not batch[2] then claim(id, provider, batch[3]) end
+    return {id, batch[1], badges, batch[5] or '', batch[6] or '', ahead(id, provider, batch[3])}
   end
 end

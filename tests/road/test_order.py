@@ -1,0 +1,246 @@
+"""For one device a conversation leaves in the order of the stream, and the last push that arrives carries the true badge."""
+
+import json
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from producers import events as ev
+from tests.road.harness import START, Road, message, stamp, token, user_of
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
+from worker.core.work import EARLIER
+from worker.stores.breaker import Breaker
+
+BUSY = Answer(503, "ServiceUnavailable")
+
+
+@pytest.fixture
+def now(road: Road) -> Road:
+    """Han and luke in two channels; it is the time that Redis says."""
+    road.now = time.time()
+    for channel in ("general", "other"):
+        road.member(channel, "leia", "han", "luke")
+    road.take()
+    return road
+
+
+def say(road: Road, *ids: str, channel: str = "general", **fields) -> None:
+    seconds = road.now - START.timestamp()
+    road.publish(*(message(channel, id=id, seconds=seconds, **fields) for id in ids))
+
+
+def heard(road: Road, user: str = "han") -> list[str]:
+    return [json.loads(n.payload)["carillon"]["event"] for n in road.apns.sent if user_of(n) == user]
+
+
+def settle(road: Road, seconds: float = 60.0) -> None:
+    """Everything that becomes due is delivered, until nothing is left."""
+    for _ in range(50):
+        road.deliver()
+        if road.journal.backlog()[1] == 0:
+            return
+        road.later(seconds)
+    raise AssertionError("it did not end")
+
+
+def test_what_follows_a_refused_notification_waits_with_it(now):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1", "e2", "e3")
+    now.run()
+    assert heard(now) == ["e1"]
+    assert heard(now, "luke") == ["e1", "e2", "e3"]
+    settle(now)
+    assert heard(now) == ["e1", "e1", "e2", "e3"]
+
+
+def test_later_messages_of_the_channel_wait_too_and_those_of_another_one_do_not(now):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1")
+    now.run()
+    say(now, "e2")
+    now.run()
+    say(now, "o1", channel="other")
+    say(now, "e3")
+    now.run()
+    assert heard(now) == ["e1", "o1"]
+    assert heard(now, "luke") == ["e1", "e2", "o1", "e3"]
+    settle(now)
+    assert heard(now) == ["e1", "o1", "e1", "e2", "e3"]
+    counts = now.journal.counts("demo")
+    assert counts.get("overtaken", 0) == 0
+    assert counts[f"limited.{EARLIER}"] >= 2
+
+
+def test_a_message_waits_half_a_minute_for_an_earlier_one_and_then_goes_and_that_is_told(now):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    now.now -= 31  # of its first try
+    say(now, "e1")
+    now.run()
+    now.now += 31
+    say(now, "e2")
+    now.run()
+    assert heard(now) == ["e1", "e2"]
+    assert now.journal.counts("demo")["overtaken"] == 1
+    [account] = [part for name, part in now.account("e2").items() if name.startswith("batch:")]
+    assert [user for user, _ in account["overtook"]] == ["han"]
+
+
+def test_a_device_that_is_gone_holds_up_nothing(now):
+    now.apns.answers[token("han")] = [Answer(410, "Unregistered", 1)]
+    say(now, "e1", "e2")
+    now.run()
+    assert now.journal.backlog() == (0, 0)
+
+
+def test_a_batch_that_another_worker_has_in_flight_goes_first(now):
+    """The first worker has taken a batch and is slow; a second one takes the next."""
+    say(now, "e1")
+    now.take()
+    now.expand()
+    say(now, "e2")
+    now.take()
+    now.expand()
+    entered, go = threading.Event(), threading.Event()
+
+    def slowly():
+        if not entered.is_set():
+            entered.set()
+            assert go.wait(20)
+
+    now.apns.before = slowly
+    with ThreadPoolExecutor(2) as workers:
+        first = workers.submit(now.delivery.deliver, "urgent")
+        assert entered.wait(20)
+        second = workers.submit(now.delivery.deliver, "urgent")
+        assert second.result(20) == {f"limited.{EARLIER}": 2}, (
+            "it waits as a batch of its own, and blocks no thread for long"
+        )
+        go.set()
+        first.result(20)
+    now.deliver()
+    assert heard(now) == ["e1", "e2"]
+    assert now.journal.backlog() == (0, 0)
+    assert (
+        not now.redis.keys("carillon:sending:*") + now.redis.keys("carillon:be*:*") + now.redis.keys("carillon:later:*")
+    )
+
+
+def test_a_worker_that_died_leaves_nothing_blocked(now):
+    say(now, "e1")
+    now.take()
+    now.expand()
+    now.apns.half = set()
+    with pytest.raises(now.apns.Died):
+        now.delivery.deliver("urgent")
+    now.apns.half = None
+    say(now, "e2")
+    now.take()
+    now.expand()
+    now.deliver()
+    assert heard(now) == ["e1"], "the dead worker's batch goes first"
+    settle(now)
+    assert heard(now) == ["e1", "e1", "e2"]
+
+
+def test_a_pause_changes_no_order(now):
+    breaker = Breaker(now.redis)
+    for n in range(10):
+        say(now, f"e{n}")
+        now.take()
+        now.expand()
+        if n == 3:
+            breaker.stop(now.provider.id, "by hand", now.now, manual=True)
+        now.deliver()
+    breaker.resume(now.provider.id, by_hand=True)
+    now.journal.wake(now.provider.id)
+    say(now, "e10")
+    now.take()
+    now.expand()
+    now.journal.make_due_ready()
+    settle(now)
+    assert heard(now) == [f"e{n}" for n in range(11)]
+
+
+class Arrivals:
+    """APNs that refuses a fifth of what it gets, and notes what it accepted by user: channel, event and badge."""
+
+    FAULTS = (
+        BUSY,
+        Answer(429, "TooManyRequests"),
+        NoAnswer("unknown", "reset"),
+        NoAnswer("not_sent", "connect failed"),
+    )
+
+    def __init__(self, seed: int) -> None:
+        self.chance, self.lock = random.Random(seed), threading.Lock()
+        self.accepted: dict[str, list[tuple[str, str, int]]] = {"han": [], "luke": []}
+
+    def send(self, provider, notifications, *, following, **how):
+        before = {after: place for place, after in following.items()}
+        responses = []
+        for place, one in enumerate(notifications):
+            held = place in before and responses[before[place]] is not ACCEPTED
+            responses.append(HELD_UP if held else self.arrive(one))
+            time.sleep(0.001)
+        return responses
+
+    def arrive(self, notification):
+        with self.lock:
+            if self.chance.random() < 0.2:
+                return self.chance.choice(self.FAULTS)
+            document = json.loads(notification.payload)
+            what = document.get("carillon", {"channel": "", "event": ""})
+            self.accepted[user_of(notification)].append((what["channel"], what["event"], document["aps"]["badge"]))
+            return ACCEPTED
+
+
+def talk(road: Road, chance: random.Random) -> dict[str, list[str]]:
+    """Thirty messages and a clearing, while others deliver; returns the events by channel once all is done."""
+    said: dict[str, list[str]] = {"general": [], "other": []}
+    for n in range(30):
+        channel = chance.choice(["general", "other"])
+        said[channel].append(f"e{n}")
+        say(road, f"e{n}", channel=channel)
+        if n == 15:
+            road.publish(ev.BadgeCleared(**stamp(road.now - START.timestamp()), user="han"))
+        road.take()
+        road.expand()
+        if n % 5 == 0:
+            road.later(2.0)
+    ends = time.monotonic() + 60
+    while road.journal.backlog()[1]:
+        assert time.monotonic() < ends
+        road.later(5.0)
+        road.expand()
+        time.sleep(0.01)
+    return said
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_each_conversation_arrives_in_order_and_the_last_badge_is_true(now, seed):
+    """Threads, refusals, cooldowns, lost connections, a clearing."""
+    arrivals, over = Arrivals(seed), threading.Event()
+    now.apns.send = arrivals.send
+
+    def work():
+        while not over.is_set():
+            if not now.delivery.deliver("urgent") and not now.delivery.deliver("bulk"):
+                time.sleep(0.005)
+
+    with ThreadPoolExecutor(4) as workers:
+        running = [workers.submit(work) for _ in range(4)]
+        try:
+            said = talk(now, arrivals.chance)
+        finally:
+            over.set()
+        for one in running:
+            one.result()
+    badges = now.redis.hgetall("carillon:badge:demo")
+    for user, accepted in arrivals.accepted.items():
+        for channel, events in said.items():
+            assert [event for of, event, _ in accepted if of == channel] == events
+        [device] = now.devices.user_devices("demo", [user])
+        assert accepted[-1][2] == int(badges[str(device).encode()])
