@@ -10,7 +10,7 @@ import pytest
 
 from producers import events as ev
 from tests.road.harness import START, Road, message, stamp, token, user_of
-from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.work import EARLIER
 from worker.stores.breaker import Breaker
 
@@ -180,7 +180,7 @@ class Arrivals:
 
     def send(self, provider, notifications, *, following, **how):
         before = {after: place for place, after in following.items()}
-        responses = []
+        responses: list[Response] = []
         for place, one in enumerate(notifications):
             held = place in before and responses[before[place]] is not ACCEPTED
             responses.append(HELD_UP if held else self.arrive(one))
