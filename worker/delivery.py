@@ -16,6 +16,7 @@ from worker.apns.token import issued_at
 from worker.apps import Apps
 from worker.bulkhead import Bulkhead
 from worker.core import webhook_answer
+from worker.core.again import decide_again, is_old
 from worker.core.batch import NEVER, OVERTAKE, Lane, batch_id
 from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, parked, probe_interval, probe_timeout
 from worker.core.model import ACCEPTED, HELD_UP, Answer, AppSettings, Notification, Provider, Response
@@ -59,6 +60,7 @@ from worker.stores.devices import Devices
 from worker.stores.journal import Ahead, Journal, Parcel, Unreadable
 from worker.stores.ledger import DeadLetter, account
 from worker.stores.limiter import Limiter
+from worker.stores.standings import Question, Standings
 from worker.suspicion import SUSPICIOUS, Suspicion
 
 log = logging.getLogger(__name__)
@@ -125,6 +127,7 @@ class Delivery:
         breaker: Breaker,
         limiter: Limiter,
         suspicion: Suspicion,
+        standings: Standings,
         *,
         webhooks: Callable[[], Webhooks],
         timeout: float,
@@ -138,7 +141,7 @@ class Delivery:
         self.recorder = Recorder(journal, now)
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
-        self._suspicion = suspicion
+        self._suspicion, self._standings = suspicion, standings
         self._webhooks = webhooks
         self._bulkhead = bulkhead or Bulkhead()
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
@@ -197,7 +200,7 @@ class Delivery:
             if not self._bulkhead.enter(provider.id):
                 return self._park(work, None)
             try:
-                self._drop_moved(work)
+                self._decide_again(work)
                 if stopped is not None and not self._probe(work, provider, stopped):
                     return self._park(work, stopped)
                 limit(work, app, provider, self._limiter, now=self._now())
@@ -266,12 +269,24 @@ class Delivery:
         late = [index for index in work.open() if work.expires_at(index) <= now]
         work.settle(late, Drop("expired"))
 
-    def _drop_moved(self, work: Work) -> None:
-        """A3: what was expanded for a user does not ring a device that has another one since, or none."""
-        jobs = {index: (work.jobs[index].device, work.jobs[index].user) for index in work.open()}
-        if jobs:
-            owned = self._devices.owned(jobs.values())
-            work.settle([index for index, job in jobs.items() if job not in owned], Drop("device_moved"))
+    def _decide_again(self, work: Work) -> None:
+        """A3: what was expanded for a user goes to no device that has another one since, or none.
+
+        Of what is sent long after its place everything else is looked at as well.
+        """
+        now, sendings = self._now(), work.batch.sendings
+        old = {number for number, sending in enumerate(sendings) if is_old(sending, now)}
+        young = {i: (work.jobs[i].device, work.jobs[i].user) for i in work.open() if work.jobs[i].sending not in old}
+        if young:
+            owned = self._devices.owned(young.values())
+            work.settle([index for index, job in young.items() if job not in owned], Drop("device_moved"))
+        again = [index for index in work.open() if work.jobs[index].sending in old]
+        asked = [
+            Question(job.device, job.user, sendings[job.sending].channel, sendings[job.sending].sender)
+            for job in (work.jobs[index] for index in again)
+        ]
+        for index, standing in zip(again, self._standings.read(work.batch.app, asked), strict=True):
+            work.outcomes[index] = decide_again(sendings[work.jobs[index].sending], standing)
 
     def _wait_for_earlier(self, work: Work, ahead: Ahead, app: AppSettings) -> None:
         """A job waits for an earlier one of its device and channel that is put off. A mention passes those that a rate holds."""

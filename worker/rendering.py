@@ -14,6 +14,7 @@ import msgspec
 from producers.events import Channel, MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
+from worker.core.entry import ms_of
 from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.notification import Rendered
@@ -120,6 +121,9 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         kind=event.message.kind,
         channel=event.channel.id,
         place=message.place,
+        at=ms_of(message.entry) // 1000,
+        sender=event.sender.id,
+        listed=event.recipients is not None,
     )
 
 

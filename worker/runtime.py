@@ -33,6 +33,7 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
+from worker.stores.standings import Standings
 from worker.stores.suspects import Suspects
 from worker.suspicion import Suspicion
 
@@ -159,6 +160,7 @@ class Runtime:
             self.breaker,
             Limiter(self.redis),
             self.suspicion,
+            Standings(self.pool),
             webhooks=lambda: self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,

@@ -28,6 +28,7 @@ from worker.stores.limiter import Limiter
 from worker.stores.postgres import open_pool
 from worker.stores.redis import connect
 from worker.stores.registry import Registry
+from worker.stores.standings import Standings
 from worker.stores.streams import Streams
 from worker.stores.suspects import Suspects
 from worker.suspicion import Suspicion
@@ -136,6 +137,7 @@ class Road:
             Breaker(self.redis),
             Limiter(self.redis),
             self.suspicion,
+            Standings(self.pool),
             webhooks=lambda: self.webhooks,
             timeout=5,
             now=lambda: self.now,

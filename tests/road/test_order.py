@@ -244,3 +244,56 @@ def test_whatever_happens_each_conversation_arrives_in_order_and_the_last_badge_
             assert [event for of, event, _ in accepted if of == channel] == events
         [device] = now.devices.user_devices("demo", [user])
         assert accepted[-1][2] == int(badges[str(device).encode()])
+
+
+AFTER = [
+    pytest.param(
+        lambda: ev.MemberRemoved(**stamp(), channel=ev.ChannelId(id="general"), users=["han"]), "left", id="left"
+    ),
+    pytest.param(lambda: ev.UserMuted(**stamp(), user="han", target="leia"), "muted", id="muted the sender"),
+    pytest.param(
+        lambda: ev.ChannelUpdated(**stamp(), channel=ev.ChannelSettings(id="general", push_notifications=False)),
+        "channel_off",
+        id="the channel is off",
+    ),
+    pytest.param(
+        lambda: ev.DeviceUnregistered(**stamp(1), user="han", device=ev.DeviceToken(token=token("han"))),
+        "device_moved",
+        id="logged out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("happened", "reason"), AFTER)
+def test_what_is_sent_long_after_its_place_is_decided_again(now, happened, reason):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1")
+    now.run()
+    now.publish(happened())
+    now.take()
+    now.now += 11
+    settle(now)
+    assert heard(now) == ["e1"]
+    assert now.journal.counts("demo")[f"dropped.{reason}"] == 1
+
+
+@pytest.mark.parametrize("happened", [one.values[0] for one in AFTER[:3]])
+def test_within_ten_seconds_it_goes_as_it_was_decided(now, happened):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1")
+    now.run()
+    now.publish(happened())
+    now.take()
+    settle(now)
+    assert heard(now) == ["e1", "e1"]
+
+
+def test_who_was_listed_as_a_recipient_need_not_be_a_member_later_either(now):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1", recipients=["han"])
+    now.run()
+    now.publish(ev.MemberRemoved(**stamp(), channel=ev.ChannelId(id="general"), users=["han"]))
+    now.take()
+    now.now += 11
+    settle(now)
+    assert heard(now) == ["e1", "e1"]

@@ -8,6 +8,7 @@ from producers.events import Alert, BadgeCleared, PushSend
 from producers.targeting import INCREMENT, arranged
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, SHOW, Sending
+from worker.core.entry import ms_of
 from worker.core.notification import HEAD, LIMIT
 from worker.core.truncation import fit
 
@@ -50,6 +51,7 @@ def push_sending(entry: str, place: int, event: PushSend, max_age: int) -> Sendi
         badge=badge,
         kind="push",
         place=place,
+        at=ms_of(entry) // 1000,
     )
 
 
@@ -66,6 +68,7 @@ def badge_sending(entry: str, place: int, event: BadgeCleared) -> Sending:
         badge=SHOW,
         kind="badge",
         place=place,
+        at=ms_of(entry) // 1000,
     )
 
 

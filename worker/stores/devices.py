@@ -12,6 +12,8 @@ from worker.stores.postgres import Connection, Pool, transaction
 
 #: Reasons that are no provider's word: restored only when asked for by name.
 OUR_OWN: Final = ("over_device_cap", "stale")
+#: Whether a device is still its user's. One that was retired meanwhile is: what is under way to it may be refused once more.
+OWNED: Final = "(active OR retired_reason IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false))"
 #: How long a device keeps its owner although most devices of its provider get a 410.
 DOUBT: Final = "1 day"
 #: How long before a provider is found to be at fault its fault can have begun: one that sends a few pushes an hour is found late.
@@ -82,8 +84,7 @@ class Devices:
         """
         with self._pool.connection() as db:
             rows = db.execute(
-                "SELECT id, user_id FROM carillon.devices WHERE id = ANY(%s)"
-                " AND (active OR retired_reason IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false))",
+                f"SELECT id, user_id FROM carillon.devices WHERE id = ANY(%s) AND {OWNED}".encode(),
                 ([id for id, _ in jobs],),
                 prepare=True,
             ).fetchall()

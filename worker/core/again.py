@@ -1,0 +1,42 @@
+"""Decide again: what is sent long after its place is looked at once more. It only takes away, it never adds."""
+
+from typing import Final, NamedTuple
+
+from worker.core.batch import Sending
+from worker.core.outcome import Drop
+
+#: Seconds from its place in the stream for which a decision holds.
+HOLDS: Final = 10.0
+#: Seconds by which a producer's ids may be ahead of our clock; beyond them they tell no age.
+_AHEAD: Final = 60.0
+
+
+class Standing(NamedTuple):
+    """How a device, its user and a message stand to each other now."""
+
+    #: Whether the device is still the user's.
+    owned: bool = True
+    #: Whether the user is a member of the message's channel.
+    member: bool = True
+    #: Whether the user muted the message's sender.
+    muted: bool = False
+    #: Whether the channel's pushes are on.
+    channel_on: bool = True
+
+
+def is_old(sending: Sending, now: float) -> bool:
+    """Whether what was decided of it is too old to be sent without another look. `now` in UNIX seconds."""
+    return not now - HOLDS <= sending.at <= now + _AHEAD
+
+
+def decide_again(sending: Sending, standing: Standing) -> Drop | None:
+    """Why a push is not sent any more; None: it is. Who was listed as a recipient need not be a member."""
+    if not standing.owned:
+        return Drop("device_moved")
+    if not sending.channel or not sending.at:  # in no channel, or of a release before, which kept too little of it
+        return None
+    if not standing.member and not sending.listed:
+        return Drop("left")
+    if standing.muted:
+        return Drop("muted")
+    return None if standing.channel_on else Drop("channel_off")
