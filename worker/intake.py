@@ -25,9 +25,9 @@ from worker.core.admission import Refused, check_time, token_forms, unknown_app
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
 from worker.core.ownership import Superseded, microseconds
-from worker.registrations import Call, answer, apply, counts, read_call, reply_id, superseded
+from worker.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
 from worker.stores import cursors, postgres, redis, writes
-from worker.stores.badges import Clearing, clearings
+from worker.stores.badges import Clearing, beginning, clearings
 from worker.stores.clocks import Clocks
 from worker.stores.cursors import Cursor
 from worker.stores.journal import Cleared, Journal, Push, Recorded
@@ -160,7 +160,7 @@ class Intake:
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
-                applied = self._apply(db, stretch)
+                applied = self._apply(db, stretch, again=again)
         except _PASSING:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
@@ -182,17 +182,19 @@ class Intake:
         self._finish(stretch, applied)
         return after
 
-    def _apply(self, db: Connection, stretch: _Stretch) -> _Applied:
+    def _apply(self, db: Connection, stretch: _Stretch, *, again: bool) -> _Applied:
         """Inside the caller's transaction."""
         writes.write_members(db, stretch.members)
         writes.write_channels(db, stretch.channels)
         writes.write_mutes(db, stretch.mutes)
         recorded = writes.write_messages(db, stretch.messages)
         writes.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
-        over_rate = apply(db, stretch.devices, self._apps)
+        over_rate, begun = apply(db, stretch.devices, self._apps)
+        if again:
+            begun += begun_before(db, stretch.devices)
         errors = {letter.entry: letter.error for letter in stretch.refused} | over_rate
         newer = superseded(db, stretch.asking(errors))
-        cleared = clearings(db, stretch.badges)
+        cleared = [*clearings(db, stretch.badges), *map(beginning, begun)]
         add_dead_letters(db, stretch.refused)
         return _Applied(recorded, cleared, errors, newer, [call for call in stretch.devices if call.entry in over_rate])
 
@@ -296,7 +298,7 @@ class Intake:
                     writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
-                stretch.devices.append(read_call(entry, event, one.raw.document, self._apps))
+                stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
             case events.ChannelUpdated(channel=c):
                 stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
             case events.UserMuted() | events.UserUnmuted():

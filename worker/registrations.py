@@ -11,7 +11,7 @@ from worker.apps import Apps
 from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
-from worker.stores.device_writes import DeviceWrite, unmet, write_devices
+from worker.stores.device_writes import Begun, begun_lately, DeviceWrite, unmet, write_devices
 from worker.stores.postgres import Connection
 from worker.stores.rates import admitted
 
@@ -37,13 +37,13 @@ class _Asking(msgspec.Struct):
 _asking: Final = msgspec.json.Decoder(_Asking).decode
 
 
-def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps) -> Call:
+def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place: int = 0) -> Call:
     """The writes that a device event means. Raises `Refused`."""
     at, event_mark = microseconds(event.at), mark(event.id)
     providers = apps.providers_of(event.app)
     if isinstance(event, events.DeviceUnregistered):
         forms = token_forms(event.device.token, providers)
-        writes = [DeviceWrite(event.app, token, event.user, at, event=event_mark) for token in forms]
+        writes = [DeviceWrite(event.app, token, event.user, at, event=event_mark, place=place) for token in forms]
         return Call(entry, event, document, writes)
     if event.anonymous:
         return Call(entry, event, document, ())
@@ -59,14 +59,15 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps) -> Ca
         device.attributes,
         device.app_version,
         event_mark,
+        place,
     )
     return Call(entry, event, document, (write,))
 
 
-def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> dict[str, str]:
-    """Writes what the calls say; returns the error of those over their app's rate, by entry. Unregistrations are never refused.
+def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, str], list[Begun]]:
+    """Writes what the calls say. Returns the error of those over their app's rate by entry, and the devices that begin anew.
 
-    Runs inside the caller's transaction.
+    Unregistrations are never refused. Runs inside the caller's transaction.
     """
     counted = [call for call in calls if isinstance(call.event, events.DeviceRegistered)]
     limits = _limits({call.event.app for call in counted}, apps)
@@ -76,8 +77,12 @@ def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> dict[str, str]:
         for call, allowed in zip(counted, answers, strict=True)
         if not allowed
     }
-    write_devices(db, [write for call in calls if call.entry not in over for write in call.writes])
-    return over
+    return over, write_devices(db, [write for call in calls if call.entry not in over for write in call.writes])
+
+
+def begun_before(db: Connection, calls: Iterable[Call]) -> list[Begun]:
+    """Devices that began anew by calls which a leader that died has applied."""
+    return begun_lately(db, [write for call in calls for write in call.writes])
 
 
 def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:

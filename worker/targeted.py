@@ -93,8 +93,10 @@ class Targeted:
         told = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
         sending = badge_sending(target.opened.entry, target.opened.place, event)
         devices = [device for device in owned if device.id in told]
-        if self._refused(target.app, sending.expires_at) is not None:
-            devices = []
+        if (reason := self._refused(target.app, sending.expires_at)) is not None:
+            plan.counts[event.app][f"skipped_message.{reason}"] += 1
+            plan.take(_step(target, DONE), event.id, 0, {"message": reason})
+            return
         plan.counts[event.app]["badges_told"] += len(devices)
         self._send(target, sending, devices, plan)
         plan.take(_step(target, DONE), event.id, 0, _account(devices))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,63 @@ def test_a_clearing_while_a_message_waits_is_in_its_number(two):
     two.later()
     two.deliver()
     assert badge_of([n for n in two.apns.sent if n.token == token("han", 0)][-1]) == 0
+
+
+def login(user: str, n: int, seconds: float) -> ev.DeviceRegistered:
+    return ev.DeviceRegistered(**stamp(seconds), user=user, device=ev.Device(token=token("han", n)))
+
+
+def logout(seconds: float) -> ev.DeviceUnregistered:
+    return ev.DeviceUnregistered(**stamp(seconds), user="han", device=ev.DeviceToken(token=token("han", 0)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param([login("luke", 0, 5)], id="another user has it"),
+        pytest.param([logout(5), login("han", 0, 6)], id="logged out and in again"),
+        pytest.param([logout(5), login("luke", 0, 6)], id="logged out, and another user in"),
+    ],
+)
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_device_that_changes_hands_or_logs_out_begins_anew(two, monkeypatch, changes, dies):
+    two.publish(message(id="e1"), message(id="e2"))
+    two.run()
+    two.publish(*changes)
+    if dies:
+        with monkeypatch.context() as patch:
+            patch.setattr(two.journal, "clear_badges", lambda _: exec("raise SystemExit"))
+            with pytest.raises(SystemExit):
+                two.take()
+        two.intake.recover(two.lease, two.intake.cursor(two.lease))
+    two.publish(message(id="e3", recipients=["han", "luke"]))
+    sent = two.run()
+    assert {n.token: badge_of(n) for n in sent} == {token("han", 0): 1, token("han", 1): 3}
+
+
+def test_a_device_that_registers_again_as_apps_do_at_each_start_counts_on(two):
+    two.publish(message(id="e1"))
+    two.run()
+    two.publish(login("han", 0, 5), message(id="e2"))
+    assert {badge_of(n) for n in two.run()} == {2}
+
+
+def test_a_clearing_counts_from_its_place_whatever_its_clock_says(two):
+    two.publish(message(id="e1"))
+    two.run()
+    two.now = time.time()
+    two.publish(cleared())
+    assert [badge_of(n) for n in two.run()] == [0, 0]
+
+
+def test_a_clearing_that_nobody_takes_for_ten_minutes_is_told_to_nobody_and_says_so(two):
+    two.publish(message(id="e1"))
+    two.run()
+    two.now = time.time() + 700
+    event = cleared()
+    two.publish(event)
+    assert two.run() == []
+    assert two.account(event.id)["page:0"] == {"message": "too_old"}
 
 
 def test_a_batch_of_a_release_before_keeps_the_numbers_that_it_had():

@@ -62,7 +62,8 @@ def badge_sending(entry: str, place: int, event: BadgeCleared) -> Sending:
         event_id=event.id,
         prefix=HEAD.decode(),
         suffix="}}",
-        expires_at=int(event.at.timestamp()) + BADGE_LIFE,
+        # A clock that is slow, or a backlog, does not make it old: it counts from where it stands on the stream.
+        expires_at=max(int(event.at.timestamp()), ms_of(entry) // 1000) + BADGE_LIFE,
         collapse_id=notification.collapse_id(event.app, f"badge:{event.user}"),
         priority=5,
         badge=SHOW,

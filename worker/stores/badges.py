@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from worker.stores.device_writes import Begun
 from worker.stores.journal import Cleared
 from worker.stores.postgres import Connection
 
@@ -33,6 +34,11 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
     for app, user, id, token in rows:
         owned[app, user].append((id, token))
     return [_cleared(one, owned[one.app, one.user]) for one in asked]
+
+
+def beginning(one: Begun) -> Cleared:
+    """A device that begins anew counts from there; it is told nothing, for nobody or somebody else has it."""
+    return Cleared("", one.app, [one.device], [one.device], one.place)
 
 
 def _cleared(one: Clearing, owned: Sequence[tuple[int, str]]) -> Cleared:

@@ -37,6 +37,16 @@ class DeviceWrite(NamedTuple):
     app_version: str | None = None
     #: `ownership.mark` of the event's id; 0: none.
     event: int = 0
+    #: The event's place in the order of intake; 0: it has none.
+    place: int = 0
+
+
+class Begun(NamedTuple):
+    """A device begins anew at a place: its owner ended or changed there, or came back."""
+
+    app: str
+    device: int
+    place: int
 
 
 class Happened(NamedTuple):
@@ -52,26 +62,44 @@ def lock(db: Connection) -> None:
     db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
 
-def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> None:
+def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     """Applies the writes in their order, then evicts what is over an owner's device cap (S6)."""
     if not writes:
-        return
+        return []
     lock(db)
     states = _registrations(db, {(write.app, write.token) for write in writes})
     before = dict(states)
     story: list[tuple[Key, tuple[str, str | None, str | None]]] = []
+    begun: dict[Key, int] = {}
     for write in writes:
         key = (write.app, write.token)
         old = states.get(key)
         new = states[key] = _applied(old, write)
         if (what := _happened(old, new)) is not None:
             story.append((key, what))
+        if old is not None and (old.user, old.active) != (new.user, new.active):
+            begun[key] = write.place
     changed = {key: state for key, state in states.items() if state is not before.get(key)}
     if not changed:
-        return
+        return []
     ids = _upsert(db, changed)
     remember(db, [Happened(ids[key], *what) for key, what in story])
     evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
+    return [Begun(key[0], ids[key], place) for key, place in begun.items() if key in ids]
+
+
+def begun_lately(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
+    """Devices of these writes, which a leader that died has applied, that began anew within the last hour."""
+    if not writes:
+        return []
+    places = {(write.app, write.token): write.place for write in writes}
+    rows = db.execute(
+        "SELECT d.app, d.token, d.id FROM unnest(%s::text[], %s::text[]) AS k (app, token)"
+        " JOIN carillon.devices d USING (app, token) WHERE EXISTS (SELECT FROM carillon.device_history h"
+        " WHERE h.device = d.id AND h.what IN ('registered', 'taken_over', 'unregistered') AND h.at > now() - interval '1 hour')",
+        [list(column) for column in zip(*places, strict=True)],
+    )
+    return [Begun(app, id, places[app, token]) for app, token, id in rows]
 
 
 def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | None]:

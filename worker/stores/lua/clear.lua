@@ -1,6 +1,6 @@
 -- (entry, app, place, devices)...: resets badge counters as of this place. `id!`: reset, but send that device no update. Entries
 -- with devices to tell are opened, with these as their cursor, and returned; a second time they are found open, and returned as
--- well. All others leave their stream: an entry that is still there has reset nothing yet.
+-- well. An empty entry is nobody's own. All others leave their stream: an entry that is still there has reset nothing yet.
 local opened, ended = {}, {}
 for i = 1, #ARGV, 4 do
   local entry, app, place, tell = ARGV[i], ARGV[i + 1], ARGV[i + 2], {}
@@ -24,7 +24,7 @@ for i = 1, #ARGV, 4 do
     opened[#opened + 1] = entry
   elseif redis.call('HEXISTS', OPEN, entry) == 1 then
     opened[#opened + 1] = entry
-  else
+  elseif entry ~= '' then
     ended[#ended + 1] = entry
   end
 end
