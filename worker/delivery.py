@@ -296,7 +296,7 @@ class Delivery:
             if work.outcomes[index] is None and not passes:
                 # What has no try yet is over with its life. Whoever waits for it is told when it is done.
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
-                work.outcomes[index] = Wait(EARLIER, seconds, holder)
+                work.outcomes[index] = Wait(EARLIER, seconds, behind=holder)
         work.overtaking.update(ahead.overtaking)
 
     def _send_in_order(self, work: Work, provider: Provider, app: AppSettings) -> None:
@@ -316,7 +316,7 @@ class Delivery:
                 self._wait_for_earlier(work, ahead, app)
             else:
                 for index in jobs:
-                    work.outcomes[index] = Wait(EARLIER, OVERTAKE, work.blocked[work.jobs[index].device])
+                    work.outcomes[index] = Wait(EARLIER, OVERTAKE, behind=work.blocked[work.jobs[index].device])
 
     def _send(self, work: Work, provider: Provider, sending: Sequence[int], *, timeout: float | None = None) -> None:
         if not sending:

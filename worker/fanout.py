@@ -18,6 +18,7 @@ from producers import events
 from producers.events import BadgeCleared, MessageNew, PushSend
 from worker.apps import Apps
 from worker.core.batch import Lane
+from worker.core.entry import ms_of
 from worker.core.folding import folds
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.places import held
@@ -65,6 +66,8 @@ class _Item:
     entry: str
     #: In the order of the stream: who and what is looked at as it stood there.
     place: int
+    #: UNIX seconds at which it came.
+    came: int
     raw_cursor: str
     cursor: Cursor
     event: MessageNew
@@ -195,7 +198,9 @@ class FanOut:
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
         place = one.place or position(one.entry)
-        return _Item(one.entry, place, one.cursor, cursor, event, app, one.document)
+        # A producer's ids may be ahead of the clock.
+        came = min(ms_of(one.entry) // 1000, int(self._now()))
+        return _Item(one.entry, place, came, one.cursor, cursor, event, app, one.document)
 
     def _keep(self, items: Sequence[_Item]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
@@ -427,7 +432,9 @@ class _Plan(Plan):
     def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
         devices = sum(len(push.devices) for push in decision.pushes)
         lane: Lane = "urgent" if small and devices <= URGENT_JOBS else "bulk"
-        message = Message(item.entry, item.event, item.channel and item.channel.name, item.app.max_age, item.place)
+        message = Message(
+            item.entry, item.event, item.channel and item.channel.name, item.app.max_age, item.place, item.came
+        )
         plain: list[Device] = []
         by_count: defaultdict[int, list[Device]] = defaultdict(list)
         for push in decision.pushes:

@@ -11,7 +11,7 @@ from worker.apps import Apps
 from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
-from worker.stores.device_writes import Begun, begun_lately, DeviceWrite, unmet, write_devices
+from worker.stores.device_writes import Begun, DeviceWrite, begun_lately, unmet, write_devices
 from worker.stores.postgres import Connection
 from worker.stores.rates import admitted
 

@@ -14,7 +14,6 @@ import msgspec
 from producers.events import Channel, MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
-from worker.core.entry import ms_of
 from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.notification import Rendered
@@ -31,6 +30,8 @@ class Message(NamedTuple):
     channel: str | None
     max_age: int
     place: int = 0
+    #: UNIX seconds at which it came; 0: not known.
+    at: int = 0
 
 
 class Renderings(NamedTuple):
@@ -121,7 +122,7 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         kind=event.message.kind,
         channel=event.channel.id,
         place=message.place,
-        at=ms_of(message.entry) // 1000,
+        at=message.at,
         sender=event.sender.id,
         listed=event.recipients is not None,
     )

@@ -243,11 +243,15 @@ class Road:
             self.redis.zadd(key, dict.fromkeys(suspects, 0))
         return self.suspicion.settle()
 
-    def later(self, seconds: float = 1000.0) -> int:
-        """Time passes: everything parked or leased until then is due now; returns how much became ready."""
+    def later(self, seconds: float = 1000.0, *, leases: bool = True) -> int:
+        """Time passes: everything parked or leased until then is due now; returns how much became ready.
+
+        Without `leases` whoever has taken something keeps it.
+        """
         due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
         for member, at in due:
-            self.redis.zadd("carillon:due", {member: at - seconds})
+            if leases or not self.redis.hexists(f"carillon:batch:{member[2:].decode()}", "leased"):
+                self.redis.zadd("carillon:due", {member: at - seconds}, xx=True)
         keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]")
         for key in keys:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)

@@ -209,11 +209,11 @@ def talk(road: Road, chance: random.Random) -> dict[str, list[str]]:
         road.take()
         road.expand()
         if n % 5 == 0:
-            road.later(2.0)
+            road.later(2.0, leases=False)
     ends = time.monotonic() + 60
     while road.journal.backlog()[1]:
         assert time.monotonic() < ends
-        road.later(5.0)
+        road.later(5.0, leases=False)
         road.expand()
         time.sleep(0.01)
     return said

@@ -7,8 +7,6 @@ from worker.core.outcome import Drop
 
 #: Seconds from its place in the stream for which a decision holds.
 HOLDS: Final = 10.0
-#: Seconds by which a producer's ids may be ahead of our clock; beyond them they tell no age.
-_AHEAD: Final = 60.0
 
 
 class Standing(NamedTuple):
@@ -26,7 +24,7 @@ class Standing(NamedTuple):
 
 def is_old(sending: Sending, now: float) -> bool:
     """Whether what was decided of it is too old to be sent without another look. `now` in UNIX seconds."""
-    return not now - HOLDS <= sending.at <= now + _AHEAD
+    return now - sending.at > HOLDS
 
 
 def decide_again(sending: Sending, standing: Standing) -> Drop | None:

@@ -44,7 +44,7 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     channel: str = ""
     #: The entry's place in the order of intake; 0: made by a release before, whose entry tells it.
     place: int = 0
-    #: UNIX seconds in the entry's id; 0: made by a release before.
+    #: UNIX seconds at which its entry came, by the id, and before it was expanded; 0: made by a release before.
     at: int = 0
     #: Who sent the message, where it is a channel's.
     sender: str = ""
