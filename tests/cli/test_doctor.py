@@ -60,7 +60,8 @@ def test_what_stops_a_provider_has_advice_of_its_own(reason):
 
 def test_a_key_that_apple_does_not_know_is_found(cli, key_file, apns):
     cli.ok("app", "create", "chat")
-    wrong = [word if word != "ABC123DEFG" else "XXXXXXXXXX" for word in apn(key_file)]
+    unknown = key_file.rename(key_file.with_name("AuthKey_XXXXXXXXXX.p8"))
+    wrong = [word if word != "ABC123DEFG" else "XXXXXXXXXX" for word in apn(unknown)]
     cli.ok(*wrong, "--host", "localhost", "--port", apns.port, "--ca", apns.ca_path)
     well, text = provider(cli)
     assert not well and "InvalidProviderToken" in text
