@@ -104,6 +104,8 @@ class StreamFacts:
     still: float | None = None
     #: Seconds by which the newest id is ahead of Redis' clock.
     ahead: float = 0.0
+    #: Id of that oldest entry.
+    first: str = ""
 
 
 class Trimmed(NamedTuple):
@@ -214,7 +216,8 @@ def _intake(snapshot: Snapshot) -> Iterator[Condition]:
         if still is not None and still >= STILL and not nobody:
             waiting = "entries wait" if stream.waiting is None else f"{stream.waiting:,} entries wait"
             whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
-            text = f"{waiting} on {stream.name}, and none was taken for {still:.0f} s: look at the log, {whose}"
+            first = f", the first is {stream.first}" if stream.first else ""
+            text = f"{waiting} on {stream.name}{first}, and none was taken for {still:.0f} s: look at the log, {whose}"
             yield Condition("intake_not_moving", "error", text, stream.app, since=snapshot.now - still)
         if stream.ahead > SKEW:
             text = (

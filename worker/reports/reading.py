@@ -214,5 +214,6 @@ def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
         app = app_of(stream)
         oldest = None if of.unread is None else max(0.0, clock - ms_of(of.unread) / 1000)
         still = now - known[stream][1]
-        facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ms_of(of.last) / 1000 - clock))
+        ahead = ms_of(of.last) / 1000 - clock
+        facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or ""))
     return facts
