@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -15,7 +14,7 @@ from redis.asyncio.connection import Connection, parse_url
 from producers import registration, wire
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
-from producers.link import HELLO, options, refuse_unfit, translated
+from producers.link import HELLO, options, refuse_unfit, succeeded, translated
 from producers.patience import AwayError, Patience
 from producers.registration import Registration
 
@@ -34,11 +33,17 @@ class AsyncPublisher:
     some microseconds an event.
     """
 
-    def __init__(self, redis_url: str, *, timeout: float = 5.0, max_backlog: int = wire.MAX_BACKLOG) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        timeout: float = 5.0,
+        max_backlog: int = wire.MAX_BACKLOG,
+        own_stream: bool = False,
+    ) -> None:
         self._kind, self._arguments = options(redis_url, parse_url, Connection)
         self._timeout = timeout
-        self._max_backlog = max_backlog
-        self._look_at = 0.0
+        self._looks = wire.Looks(max_backlog, own=own_stream)
         self._closed = False
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._idle: list[Any] = []
@@ -46,13 +51,7 @@ class AsyncPublisher:
 
     async def publish(self, event: Publishable) -> str:
         """Put one event on the stream and return its entry id. Raises `EventError` or `PublishError`."""
-        written = document(event)
-        now = monotonic()
-        if now < self._look_at:
-            return wire.entries(await self._ask(wire.append(written)))[0]
-        (entry,) = wire.entries(await self._ask(wire.append_within(self._max_backlog, [written])))
-        self._look_at = now + 1.0
-        return entry
+        return (await self._append([document(event)]))[0]
 
     async def publish_many(self, events: Iterable[Publishable]) -> list[str]:
         """Put the events on the stream in their order and return their entry ids; see `Publisher.publish_many`."""
@@ -60,7 +59,7 @@ class AsyncPublisher:
         accepted: list[str] = []
         for chunk in wire.chunks(written):
             try:
-                accepted += wire.entries(await self._ask(wire.append_within(self._max_backlog, chunk)))
+                accepted += await self._append(chunk)
             except PublishError as fault:
                 raise wire.midway(fault, accepted, len(written)) from fault
         return accepted
@@ -124,7 +123,14 @@ class AsyncPublisher:
             registration.settle(await self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
-    async def _ask(self, command: bytes, seconds: float | None = None) -> Any:
+    async def _append(self, written: Sequence[bytes]) -> list[str]:
+        """All of them, or none."""
+        chunk = self._looks.at(written)
+        if chunk.look_at:
+            self._looks.allow(chunk.look_at, await self._ask(wire.pressure(chunk.look_at)))
+        return wire.entries(await self._ask(chunk.command))
+
+    async def _ask(self, command: wire.Command, seconds: float | None = None) -> Any:
         if self._closed:
             raise PublishError("this publisher is closed")
         self._settle()
@@ -142,14 +148,16 @@ class AsyncPublisher:
         except TimeoutError:
             raise patience.over(last or AwayError("no answer")) from last
 
-    async def _try(self, command: bytes) -> Any:
+    async def _try(self, command: wire.Command) -> Any:
         known = bool(self._idle)
         link = self._idle.pop() if known else self._kind(**self._arguments | {"socket_timeout": None})
         try:
             await link.connect()
             if not known:
                 await _meet(link)
-            await link.send_packed_command([command], check_health=False)
+            await link.send_packed_command([command.packed], check_health=False)
+            for _ in range(command.answers - 1):
+                await link.read_response()
             answer = await link.read_response()
         except (exceptions.RedisError, OSError) as fault:
             await link.disconnect(nowait=True)
@@ -161,7 +169,7 @@ class AsyncPublisher:
             await _end([link])
         else:
             self._idle.append(link)
-        return answer
+        return succeeded(answer)
 
     def _settle(self) -> None:
         """Forget connections of another process or loop: their sockets belong there."""

@@ -294,6 +294,11 @@ def utf8(document: str) -> bytes:
         raise EventError("document: half of a surrogate pair is no character; send whole ones") from None
 
 
+def app_stream(app: str) -> str:
+    """The Redis stream of the app's own, which takes this app's events only."""
+    return f"{STREAM}:{app}"
+
+
 def online_key(app: str, user: str) -> str:
     """The Redis key that says, while it exists, that the user is online."""
     return f"carillon:online:{app}:{user}"

@@ -12,6 +12,7 @@ from redis.connection import Connection, parse_url
 from producers.errors import BackPressureError, PublishError
 from producers.patience import AwayError
 from producers.urls import fault_of_parts
+from producers.wire import Command
 
 _COME_AGAIN = (
     exceptions.ConnectionError,
@@ -68,6 +69,14 @@ def translated(fault: Exception) -> AwayError | PublishError:
     return PublishError(f"Redis answered: {text}")
 
 
+def succeeded(answer: Any) -> Any:
+    """The answer, or the fault of the first command that failed in a transaction of several."""
+    for one in answer if isinstance(answer, list) else ():
+        if isinstance(one, Exception):
+            raise translated(one)
+    return answer
+
+
 def unfit(hello: Any) -> str | None:
     """Why Carillon cannot work with a server that answers HELLO so; None: it can, or the server does not tell."""
     told = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
@@ -96,18 +105,21 @@ class Link:
         self._connection: Any = kind(**arguments | {"socket_timeout": wait, "socket_connect_timeout": wait})
         self._known = False
 
-    def ask(self, command: bytes, wait: float) -> Any:
-        """The answer to a packed command, waited for at most `wait` seconds. Raises `AwayError` or `PublishError`."""
+    def ask(self, command: Command, wait: float) -> Any:
+        """The last answer to a command, waited for at most `wait` seconds. Raises `AwayError` or `PublishError`."""
         try:
             self._connection.connect()
             # redis-py sets a socket's timeout once; this call has only what is left of its own.
             self._connection._sock.settimeout(wait)  # noqa: SLF001
             if not self._known:
                 self._meet()
-            self._connection.send_packed_command([command], check_health=False)
-            return self._connection.read_response()
+            self._connection.send_packed_command([command.packed], check_health=False)
+            for _ in range(command.answers - 1):
+                self._connection.read_response()
+            answer = self._connection.read_response()
         except (exceptions.RedisError, OSError) as fault:
             raise translated(fault) from fault
+        return succeeded(answer)
 
     def _meet(self) -> None:
         self._connection.send_packed_command([HELLO], check_health=False)

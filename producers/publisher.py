@@ -2,9 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from time import monotonic, sleep
+from time import sleep
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -24,28 +24,29 @@ class Publisher:
     that harmless.
 
     `timeout`: seconds that one command waits for Redis, reconnecting as often as that allows; `publish_many` waits so
-    long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: entries on the stream from
-    which on publishing is refused, looked at by every `publish_many` and once a second by `publish`.
+    long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: unread events of
+    an app from which on more of its are refused, looked at once a second. `own_stream`: events go to a stream of their
+    app's own, which a Redis user can be limited to; use one or the other for an app, not both.
     """
 
-    def __init__(self, redis_url: str, *, timeout: float = 5.0, max_backlog: int = wire.MAX_BACKLOG) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        timeout: float = 5.0,
+        max_backlog: int = wire.MAX_BACKLOG,
+        own_stream: bool = False,
+    ) -> None:
         self._kind, self._arguments = options(redis_url)
         self._timeout = timeout
-        self._max_backlog = max_backlog
-        self._look_at = 0.0
+        self._looks = wire.Looks(max_backlog, own=own_stream)
         self._closed = False
         self._idle: deque[Link] = deque()
         self._pid = os.getpid()
 
     def publish(self, event: Publishable) -> str:
         """Put one event on the stream and return its entry id. Raises `EventError` or `PublishError`."""
-        written = document(event)
-        now = monotonic()
-        if now < self._look_at:
-            return wire.entries(self._ask(wire.append(written)))[0]
-        (entry,) = wire.entries(self._ask(wire.append_within(self._max_backlog, [written])))
-        self._look_at = now + 1.0
-        return entry
+        return self._append([document(event)])[0]
 
     def publish_many(self, events: Iterable[Publishable]) -> list[str]:
         """Put the events on the stream in their order, some hundreds a command, and return their entry ids.
@@ -57,7 +58,7 @@ class Publisher:
         accepted: list[str] = []
         for chunk in wire.chunks(written):
             try:
-                accepted += wire.entries(self._ask(wire.append_within(self._max_backlog, chunk)))
+                accepted += self._append(chunk)
             except PublishError as fault:
                 raise wire.midway(fault, accepted, len(written)) from fault
         return accepted
@@ -117,7 +118,14 @@ class Publisher:
             registration.settle(self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
-    def _ask(self, command: bytes, seconds: float | None = None) -> Any:
+    def _append(self, written: Sequence[bytes]) -> list[str]:
+        """All of them, or none."""
+        chunk = self._looks.at(written)
+        if chunk.look_at:
+            self._looks.allow(chunk.look_at, self._ask(wire.pressure(chunk.look_at)))
+        return wire.entries(self._ask(chunk.command))
+
+    def _ask(self, command: wire.Command, seconds: float | None = None) -> Any:
         if self._closed:
             raise PublishError("this publisher is closed")
         patience = Patience(seconds or self._timeout)

@@ -1,16 +1,19 @@
 """What is written to Redis, and what its answers mean. Touches no socket: both publishers share it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from producers.documents import document
 from producers.errors import BackPressureError, EventError, PublishError
-from producers.events import FIELD, STREAM, online_key, reply_key
+from producers.events import FIELD, STREAM, app_stream, online_key, reply_key
 
 #: Events that one command writes. More gain little, fewer keep the server's other clients waiting less.
 CHUNK_EVENTS: Final = 200
 CHUNK_BYTES: Final = 512 * 1024
-#: Entries that may wait on the stream before publishing is refused.
+#: Events of an app that may wait unread before publishing more of its is refused.
 MAX_BACKLOG: Final = 1_000_000
 #: Seconds for which one call may keep a user online.
 MAX_ONLINE: Final = 7 * 24 * 3600
@@ -23,61 +26,99 @@ FULL: Final = 80
 PRESSURE: Final = "carillon:pressure"
 #: Fields of it that are no app's.
 RESERVED: Final = frozenset({"redis_percent", "at"})
-
-# KEYS[1]: the stream. ARGV[1]: the longest backlog; the others: documents. Answers their entry ids, or the length of the
-# backlog, or below zero how many percent of its memory Redis uses. A script runs whole or not at all, so a chunk is never
-# half written and its events keep their order. A user that may not ask for INFO is refused only when Redis is full.
-_SCRIPT: Final = f"""
-local length = redis.call('XLEN', KEYS[1])
-if length >= tonumber(ARGV[1]) then return length end
-local memory = redis.pcall('INFO', 'memory')
-if type(memory) == 'string' then
-  local used, most = string.match(memory, 'used_memory:(%d+)'), tonumber(string.match(memory, 'maxmemory:(%d+)'))
-  if most and most > 0 and used / most * 100 >= {FULL} then return -math.min(100, math.floor(used / most * 100)) end
-end
-local ids = {{}}
-for i = 2, #ARGV do ids[i - 1] = redis.call('XADD', KEYS[1], '*', '{FIELD}', ARGV[i]) end
-return ids
-""".encode()
+#: Seconds for which one look is good, and apps that one publisher remembers it of.
+LOOK: Final = 1.0
+_APPS: Final = 10_000
 
 
-def append(written: bytes) -> bytes:
-    """The command that puts one document on the stream, whatever the backlog."""
-    return _packed(b"XADD", STREAM.encode(), b"*", FIELD.encode(), written)
+class _App(msgspec.Struct):
+    app: str
 
 
-def append_within(max_backlog: int, written: Sequence[bytes]) -> bytes:
-    """The command that puts all of the documents on the stream, or none where the backlog is that long already."""
-    return _packed(b"EVAL", _SCRIPT, b"1", STREAM.encode(), b"%d" % max_backlog, *written)
+_decode_app: Final = msgspec.json.Decoder(_App).decode
 
 
-def online(app: str, user: str, seconds: int) -> bytes:
+class Looks:
+    """When a publisher looks at the pressure: once a second for each app. `own`: each app's events go to its own stream."""
+
+    def __init__(self, max_backlog: int, *, own: bool) -> None:
+        self._max_backlog, self._own = max_backlog, own
+        self._next: dict[str, float] = {}
+
+    def at(self, written: Sequence[bytes]) -> "Chunk":
+        """What it takes to publish these documents."""
+        apps = [_decode_app(document).app for document in written]
+        now = monotonic()
+        due = [app for app in dict.fromkeys(apps) if now >= self._next.get(app, 0.0)]
+        streams = [app_stream(app) if self._own else STREAM for app in apps]
+        return Chunk(_append(streams, written), due)
+
+    def allow(self, apps: Sequence[str], answer: Any) -> None:
+        """Takes the answer to `pressure(apps)`. Raises `BackPressureError` where there is too much."""
+        percent, *waiting = (int(field or 0) for field in answer)
+        if percent >= FULL:
+            raise BackPressureError(
+                f"Redis has filled {percent} % of its maxmemory: see that workers keep up, or give it more"
+            )
+        for app, unread in zip(apps, waiting, strict=True):
+            if app not in RESERVED and unread >= self._max_backlog:
+                raise BackPressureError(
+                    f"{unread:,} events of {app!r} wait unread already: see that workers run and keep up, and publish again later"
+                )
+        if len(self._next) > _APPS:
+            self._next.clear()
+        self._next |= dict.fromkeys(apps, monotonic() + LOOK)
+
+
+class Command(NamedTuple):
+    """A packed command, and how many answers come; the last one tells."""
+
+    packed: bytes
+    answers: int = 1
+
+
+class Chunk(NamedTuple):
+    """The command that writes some documents, and the apps whose pressure is to be looked at first."""
+
+    command: Command
+    look_at: Sequence[str]
+
+
+def pressure(apps: Sequence[str]) -> Command:
+    """The command that asks how much waits of these apps, and how full Redis is. Nothing is written while no worker runs."""
+    return Command(_packed(b"HMGET", PRESSURE.encode(), b"redis_percent", *(app.encode() for app in apps)))
+
+
+def _append(streams: Sequence[str], written: Sequence[bytes]) -> Command:
+    """Puts all of the documents on their streams or, where Redis refuses one, none; nobody else's come in between."""
+    added = [
+        _packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
+        for stream, document in zip(streams, written, strict=True)
+    ]
+    if len(added) == 1:
+        return Command(added[0])
+    return Command(b"".join([_packed(b"MULTI"), *added, _packed(b"EXEC")]), len(added) + 2)
+
+
+def online(app: str, user: str, seconds: int) -> Command:
     """The command that keeps the user online for so many seconds. Raises `EventError` for what cannot be."""
     if type(seconds) is not int or not 1 <= seconds <= MAX_ONLINE:
         raise EventError(f"seconds: expected a whole number from 1 to {MAX_ONLINE:,}")
-    return _packed(b"SET", _presence(app, user), b"1", b"EX", b"%d" % seconds)
+    return Command(_packed(b"SET", _presence(app, user), b"1", b"EX", b"%d" % seconds))
 
 
-def offline(app: str, user: str) -> bytes:
+def offline(app: str, user: str) -> Command:
     """The command after which the user is offline. Raises `EventError` for an id that cannot be."""
-    return _packed(b"DEL", _presence(app, user))
+    return Command(_packed(b"DEL", _presence(app, user)))
 
 
-def await_reply(id: str, seconds: float) -> bytes:
+def await_reply(id: str, seconds: float) -> Command:
     """The command that waits for the answer to a device event."""
-    return _packed(b"BRPOP", reply_key(id).encode(), b"%g" % seconds)
+    return Command(_packed(b"BRPOP", reply_key(id).encode(), b"%g" % seconds))
 
 
 def entries(answer: Any) -> list[str]:
-    """The entry ids in an answer, or `BackPressureError` where it tells of a backlog."""
-    if isinstance(answer, int) and answer < 0:
-        raise BackPressureError(
-            f"Redis has filled {-answer} % of its maxmemory: see that workers keep up, or give it more"
-        )
-    if isinstance(answer, int):
-        raise BackPressureError(
-            f"{answer:,} events wait on {STREAM} already: see that workers run and keep up, and publish again later"
-        )
+    """The entry ids in the answer to a chunk."""
     ids = answer if isinstance(answer, list) else [answer]
     return [entry.decode() if isinstance(entry, bytes) else entry for entry in ids]
 

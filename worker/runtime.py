@@ -34,6 +34,7 @@ from worker.stores.postgres import Pool, open_pool
 from worker.stores.redis import Redis, connect
 from worker.stores.registry import Registry
 from worker.stores.standings import Standings
+from worker.stores.streams import Streams
 from worker.stores.suspects import Suspects
 from worker.suspicion import Suspicion
 
@@ -79,6 +80,10 @@ class Runtime:
     @_once
     def journal(self) -> Journal:
         return Journal(self.redis, lease=self.settings.lease_seconds)
+
+    @_once
+    def streams(self) -> Streams:
+        return Streams(self.redis)
 
     @_once
     def registry(self) -> Registry:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, get_args
 
 import msgspec
 from celery import Task
@@ -39,6 +39,9 @@ MOST: Final = 32
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
+#: Percent of its memory from which on Redis may refuse wake-ups, and seconds that a tick then works itself.
+_FULL: Final = 99
+_UNBLOCKING: Final = 2.0
 #: Seconds before events that Redis did not take are offered to it again.
 _BRIEFLY: Final = 0.5
 
@@ -109,7 +112,10 @@ def deliver(lane: Lane) -> Counts:
 def tick() -> Counts:
     """Makes ready what is due, rings where doorbells were lost, logs conditions, keeps the ledger, forgets what is old."""
     runtime = get_runtime()
+    percent = runtime.streams.tell_pressure()
     counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
+    if percent >= _FULL:
+        counts["unblocked"] = _work_here(runtime)
     runtime.watch.look()
     counts["retired"] = runtime.suspicion.settle()
     while written := runtime.ledger.flush(runtime.journal):
@@ -128,6 +134,19 @@ def canary(key: str) -> Counts:
     """Proves that messages still come through this queue: a worker can be alive and consume nothing."""
     get_runtime().redis.set(f"carillon:canary:{key}", 1, ex=60)
     return {"ok": 1}
+
+
+def _work_here(runtime: Runtime) -> int:
+    """Redis takes no wake-up while it is full. What is ready is worked on without one, until there is room or time is up."""
+    done, ends = 0, time.monotonic() + _UNBLOCKING
+    log.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
+    while time.monotonic() < ends:
+        before = done
+        for lane in get_args(Lane):
+            done += bool(runtime.delivery.deliver(lane)) + bool(fan_out(lane))
+        if done == before:
+            break
+    return done
 
 
 def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:

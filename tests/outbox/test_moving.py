@@ -149,12 +149,14 @@ def test_a_kept_row_can_be_moved_again(postgres_url: str, client: Any, relay: Ma
 def test_rows_wait_while_the_stream_is_too_long(postgres_url: str, client: Any, relay: MakeRelay) -> None:
     write(postgres_url, *(badge(n) for n in range(5)))
     one = relay(max_backlog=3, batch=2)
-    assert [one.step(), one.step()] == [2, 2]
-    with pytest.raises(BacklogError):
-        one.step()
-    assert len(rows(postgres_url)) == 1
-    client.xtrim("carillon:events", maxlen=0, approximate=False)
-    assert drained(one) == 1
+    assert one.step() == 2
+    for told in ({"demo": 3}, {"demo": 0, "redis_percent": 80}):
+        client.hset("carillon:pressure", mapping=told)
+        with pytest.raises(BacklogError):
+            one.step()
+    assert len(rows(postgres_url)) == 3
+    client.hset("carillon:pressure", mapping={"demo": 2, "redis_percent": 79})
+    assert drained(one) == 3
 
 
 def test_a_batch_whose_deletion_was_not_committed_does_not_come_twice(

@@ -11,6 +11,7 @@ from producers import BackPressureError
 from producers.wire import FULL
 from tests.outbox.relays import badge
 from tests.producers.valkey import Valkey
+from worker.stores.streams import Streams
 
 
 @pytest.fixture
@@ -19,8 +20,10 @@ def filled(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path)
     server.start()
     with redis.Redis.from_url(server.url) as client:
+        Streams(client).tell_pressure()  # its script takes room, too
         used: Any = client.info("memory")
         client.config_set("maxmemory", int(used["used_memory"] / (FULL / 100)) - 1)
+        assert Streams(client).tell_pressure() >= FULL
     yield server
     server.stop()
 
@@ -34,4 +37,5 @@ def test_publishing_is_refused_before_redis_is_full(filled: Valkey, make: Callab
         assert client.xlen("carillon:events") == 0
         client.set("a worker", "still writes")
         client.config_set("maxmemory", 0)
+        Streams(client).tell_pressure()
     publisher.publish(badge(2))

@@ -91,16 +91,48 @@ def test_presence_of_nobody_is_refused(make: Make, redis_url: str, presence: tup
     assert caught.value.field == field
 
 
-def test_a_backlog_that_is_too_long_refuses_more(make: Make, redis_url: str, stream: Any) -> None:
+def test_an_app_that_has_too_much_unread_is_refused_more_and_others_are_not(
+    make: Make, redis_url: str, stream: Any
+) -> None:
     publisher = make(redis_url, max_backlog=300)
-    with pytest.raises(BackPressureError, match="400 of 500") as caught:
-        publisher.publish_many(numbered(500))
-    assert list(caught.value.accepted) == [entry for entry, _ in stored(redis_url)]
-    assert len(caught.value.accepted) == 400
-    with pytest.raises(BackPressureError, match="400 events wait"):
+    stream.hset("carillon:pressure", mapping={"redis_percent": 10, "at": 1, MESSAGE["app"]: 400})
+    for publish in (lambda: publisher.publish(MESSAGE), lambda: publisher.publish_many(numbered(3))):
+        with pytest.raises(BackPressureError, match=f"400 events of '{MESSAGE['app']}' wait unread"):
+            publish()
+    assert stream.xlen(STREAM) == 0
+    assert publisher.publish(MESSAGE | {"app": "another"})
+    stream.delete("carillon:pressure")
+    assert publisher.publish(MESSAGE), "while no worker tells, nothing is refused"
+
+
+def test_the_pressure_is_looked_at_once_a_second_for_each_app(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url)
+    stream.config_resetstat()
+    publisher.publish_many(numbered(500))
+    for _ in range(20):
         publisher.publish(MESSAGE)
-    stream.xtrim(STREAM, maxlen=0)
-    assert publisher.publish(MESSAGE)
+    looked = stream.info("commandstats")["cmdstat_hmget"]["calls"]
+    assert looked <= 1 + 30, "the machine may be slow, but not a look a chunk and event"
+
+
+@pytest.mark.parametrize("app", ["at", "redis_percent"])
+def test_an_app_of_the_name_of_another_field_has_no_backlog(make: Make, redis_url: str, stream: Any, app: str) -> None:
+    stream.hset("carillon:pressure", mapping={"redis_percent": 10, "at": 1_795_880_095})
+    assert make(redis_url, max_backlog=5).publish(MESSAGE | {"app": app})
+
+
+def test_events_go_to_their_app_s_own_stream_where_that_is_asked(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url, own_stream=True)
+    publisher.publish_many([MESSAGE | {"app": "a"}, MESSAGE | {"app": "b"}, MESSAGE | {"app": "a", "id": "2"}])
+    publisher.publish(MESSAGE | {"app": "b", "id": "2"})
+    assert [stream.xlen(f"carillon:events:{app}") for app in "ab"] == [2, 2]
+    assert stream.xlen(STREAM) == 0
+
+
+def test_what_redis_refuses_of_several_events_is_told(make: Make, redis_url: str, stream: Any) -> None:
+    stream.set("carillon:events:b", "no stream")
+    with pytest.raises(PublishError, match="WRONGTYPE"):
+        make(redis_url, own_stream=True, timeout=60).publish_many([MESSAGE | {"app": app} for app in "bb"])
 
 
 def test_a_redis_without_memory_says_so_and_takes_nothing_of_the_chunk(make: Make, redis_url: str, stream: Any) -> None:

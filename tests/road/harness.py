@@ -112,7 +112,7 @@ class Road:
         self.provider = self.add_provider("apns")
         self.webhooks = WebhookClient(LOOPBACK, timeout=5)
         self.rung: list[int] = []
-        self.lease = Lease(self.pool, self.redis, owner="road")
+        self.streams, self.lease = Streams(self.redis), Lease(self.pool, self.redis, owner="road")
         self.intake = Intake(
             self.redis, self.journal, self.apps, transaction=self.lease.transaction, ring=self.rung.append
         )
@@ -195,7 +195,7 @@ class Road:
     def new_rounds(self, *, batch: int = 500, max_open: int = 20_000) -> Rounds:
         """A leader's, which has to `begin`."""
         return Rounds(
-            *(Streams(self.redis), self.intake, self.journal, self.apps, self.lease),
+            *(self.streams, self.intake, self.journal, self.apps, self.lease),
             batch=batch,
             max_open=max_open,
             paces={},

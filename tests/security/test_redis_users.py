@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from producers import AsyncPublisher, BackPressureError, Publisher
+from producers import AsyncPublisher, BackPressureError, Publisher, PublishError
 from tests.outbox.relays import InThread, badge, published, rows, write
 from tests.producers.valkey import Valkey
 from tests.programs import needs
@@ -75,10 +75,29 @@ def test_a_producer_publishes_and_sets_presence(valkey: Valkey, admin: Any) -> N
 
 
 def test_a_producer_hears_of_a_backlog(valkey: Valkey, admin: Any) -> None:
+    admin.hset("carillon:pressure", mapping={"redis_percent": 0, "demo": 1})
     with Publisher(url_of(valkey.url, "carillon-producer"), max_backlog=1) as publisher:
-        publisher.publish(badge(1))
-        with pytest.raises(BackPressureError):
-            publisher.publish_many([badge(2)])
+        for publish in (publisher.publish, lambda event: publisher.publish_many([event])):
+            with pytest.raises(BackPressureError):
+                publish(badge(1))
+
+
+def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, admin: Any) -> None:
+    with Publisher(url_of(valkey.url, "carillon-producer-demo"), own_stream=True) as publisher:
+        publisher.publish(badge(1, "demo"))
+        publisher.publish_many([badge(2, "demo"), badge(3, "demo")])
+        publisher.online("demo", "leia", 60)
+        assert denied(admin) == []
+        for refused in (
+            lambda: publisher.publish(badge(4, "other")),
+            lambda: publisher.online("other", "leia", 60),
+        ):
+            with pytest.raises(PublishError, match="refuses this user"):
+                refused()
+    inlet = Publisher(url_of(valkey.url, "carillon-producer-demo"), timeout=60)
+    with inlet, pytest.raises(PublishError, match="refuses this user"):
+        inlet.publish(badge(5, "demo"))
+    assert admin.xlen("carillon:events:demo") == 3
 
 
 REFUSED = [

@@ -43,7 +43,7 @@ def relay(
     batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows moved at once.")] = 500,
     poll: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds between looks without a notification.")] = 1.0,
     keep_hours: Annotated[float, typer.Option(min=0, help="Hours for which moved rows are kept.")] = 0.0,
-    max_backlog: Annotated[int, typer.Option(min=1, help="Entries on the stream at which rows wait.")] = MAX_BACKLOG,
+    max_backlog: Annotated[int, typer.Option(min=1, help="Unread events of an app at which rows wait.")] = MAX_BACKLOG,
 ) -> None:
     """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
     from config.logs import set_up

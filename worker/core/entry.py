@@ -7,7 +7,7 @@ Lists of entries in Redis are separated by line breaks, which no app's name has.
 from collections.abc import Iterable
 from typing import Final
 
-from producers.events import STREAM
+from producers.events import STREAM, app_stream
 
 _AT: Final = "@"
 _PREFIX: Final = STREAM + ":"
@@ -16,7 +16,7 @@ _SEPARATOR: Final = "\n"
 
 def stream_for(app: str) -> str:
     """The stream of an app's own."""
-    return _PREFIX + app
+    return app_stream(app)
 
 
 def app_of(stream: str) -> str | None:

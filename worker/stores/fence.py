@@ -16,8 +16,9 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from producers.events import STREAM
-from producers.wire import FULL
+from producers.wire import FULL, RESERVED
 from worker.stores.redis import Redis, connect
+from worker.stores.streams import app_named
 
 _KEY: Final = "carillon:outbox:"
 
@@ -57,12 +58,16 @@ class Fence:
         # After a failure nobody knows what was done, or will be: the next try is another holder's.
         holder, self._holder = self._holder, None
         parts = [part for row in rows for part in row]
-        answer: Any = self._script(keys=[STREAM, self._key], args=[holder or "", self._max_backlog, FULL, *parts])
+        apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
+        answer: Any = self._script(
+            keys=[STREAM, self._key],
+            args=[holder or "", self._max_backlog, FULL, len(apps), *apps, *parts],
+        )
         if answer == b"stale":
             raise Overtaken
         self._holder = holder
         if isinstance(answer, int):
-            return f"{answer} entries" if answer > 0 else f"memory {-answer} % full"
+            return f"{answer} events of an app wait unread" if answer > 0 else f"memory {-answer} % full"
         return None
 
     def close(self) -> None:

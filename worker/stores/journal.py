@@ -152,7 +152,7 @@ class Journal:
             *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
             *("take_messages", "renew_messages", "give_back"),
             *("take_batch", "ahead", "mark", "record", "finish", "postpone", "fail", "halt", "wake"),
-            *("due", "ready", "load", "forget_accounts", "document"),
+            *("due", "ready", "load", "forget_accounts", "document", "watch"),
         )
         self._scripts = {
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
@@ -286,7 +286,7 @@ class Journal:
 
     def unwatched(self) -> bool:
         """Whether nobody has made ready for three seconds what is due. Who is told so does it; nobody else is told meanwhile."""
-        return bool(self._redis.set("carillon:watched", 1, nx=True, px=3000))
+        return bool(self._run("watch"))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""

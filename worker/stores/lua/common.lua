@@ -51,11 +51,10 @@ local function on_its_stream(entry)
   local stream, id = on_stream(entry)
   return redis.call('XRANGE', stream, id, id)[1] ~= nil
 end
--- Remembers that entries left their stream although nobody of ours was done with them: how many in all, and when (UNIX seconds).
+-- Remembers that somebody else took entries off a stream before their time: how many in all, and when the last (UNIX seconds).
 local function note_trimmed(stream, n)
   local known = string.match(redis.call('HGET', 'carillon:trimmed', stream) or '', '^%d+') or 0
   redis.call('HSET', 'carillon:trimmed', stream, string.format('%d %d', known + n, now()))
-  return known + n
 end
 -- A list of entries, separated by line breaks; one of a release before by commas, and has no other stream's entries.
 local function entries_in(list)

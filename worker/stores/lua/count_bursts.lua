@@ -1,5 +1,6 @@
 -- ([key, key of the window before, seconds, mark, n, user...])...: counts one more message for each of the n users. A mark that was
 -- counted already counts nothing: its users are told what they were told then. Returns the counts, one list a burst.
+redis.call('DEL', 'carillon:none')  -- lets the rest write at `maxmemory`, see common.lua
 local at, answers = 1, {}
 while at <= #ARGV do
   local key, before, seconds, mark, n = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])

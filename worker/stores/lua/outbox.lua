@@ -1,19 +1,22 @@
--- KEYS: the stream, the outbox's fence. ARGV: holder, longest backlog, percentage of memory, then row and document of each event in their order.
--- Answers 'stale' when another relay has taken over, the backlog's length when it is too long, below zero the percentage of
--- memory that is used when that is too much, else 'moved'.
+-- KEYS: the stream, the outbox's fence. ARGV: holder, longest backlog, percentage of memory, how many apps, the
+-- apps, then row and document of each event in their order.
+-- Answers 'stale' when another relay has taken over, how many events of an app wait unread when these are too many, below
+-- zero the percentage of memory that is used when that is too much, else 'moved'.
 -- The rows of the last batch are remembered: its deletion in Postgres may not have been committed, and then it comes again.
+-- Not among KEYS, which the relay's user would have to be allowed to write.
+local PRESSURE = 'carillon:pressure'
 if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then return 'stale' end
-local backlog = redis.call('XLEN', KEYS[1])
-if backlog >= tonumber(ARGV[2]) then return backlog end
-local memory = redis.pcall('INFO', 'memory')
-if type(memory) == 'string' then
-  local used, most = string.match(memory, 'used_memory:(%d+)'), tonumber(string.match(memory, 'maxmemory:(%d+)'))
-  if most and most > 0 and used / most * 100 >= tonumber(ARGV[3]) then return -math.min(100, math.floor(used / most * 100)) end
+local last = 4 + tonumber(ARGV[4])
+local percent = tonumber(redis.call('HGET', PRESSURE, 'redis_percent') or 0)
+if percent >= tonumber(ARGV[3]) then return -percent end
+for i = 5, last do
+  local unread = tonumber(redis.call('HGET', PRESSURE, ARGV[i]) or 0)
+  if unread >= tonumber(ARGV[2]) then return unread end
 end
 local before, seen, again = redis.call('HGET', KEYS[2], 'rows') or '', {}, false
 for row in string.gmatch(before, '[^,]+') do seen[row] = true end
 local rows = {}
-for i = 4, #ARGV, 2 do
+for i = last + 1, #ARGV, 2 do
   if seen[ARGV[i]] then
     again = true
   else

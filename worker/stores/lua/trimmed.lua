@@ -1,2 +1,3 @@
--- stream, entries: so many entries left the stream without having been read.
-return note_trimmed(ARGV[1], tonumber(ARGV[2]))
+-- stream, entries: so many were taken off the stream before they were read.
+note_trimmed(ARGV[1], tonumber(ARGV[2]))
+return 1
