@@ -114,3 +114,5 @@ def set_up(settings: Settings, stream: TextIO | None = None) -> None:
     logging.getLogger("celery.worker.consumer.consumer").addFilter(without_body)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of every connection that ended while nobody used it; whoever waits for one in vain says why.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,24 @@ class Pool(ConnectionPool[Connection]):
         with unavailable_as_such(), super().connection(timeout) as db:
             yield db
 
+    #: Why the server was last not to be had: the pool itself would only say that it waited.
+    _refused: str | None = None
+
+    def _connect(self, timeout: float | None = None) -> Connection:
+        try:
+            db = super()._connect(timeout)
+        except psycopg.Error as fault:
+            self._refused = str(fault)
+            raise
+        self._refused = None
+        return db
+
     def getconn(self, timeout: float | None = None) -> Connection:
         while True:
-            db = super().getconn(timeout)
+            try:
+                db = super().getconn(timeout)
+            except PoolTimeout as fault:
+                raise Unavailable(self._refused or str(fault)) from fault
             if not _ended(db):
                 if not _preparing.on:
                     db.prepare_threshold = None
