@@ -173,7 +173,9 @@ class Intake:
             _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
             if (asked := reply_id(one.raw.document)) is not None:
                 stretch.asked[one.name] = asked
-            stretch.refused.append(DeadLetter(one.name, *identify(one.raw.document), error, one.raw.document))
+            stretch.refused.append(
+                DeadLetter(one.name, *identify(one.raw.document), error, one.raw.document, one.raw.size)
+            )
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
@@ -263,7 +265,7 @@ class Intake:
         else:
             return
         app, id = (event.app, event.id) if event else identify(document)
-        stretch.refused.append(DeadLetter(one.name, app, id, error, document))
+        stretch.refused.append(DeadLetter(one.name, app, id, error, document, one.raw.size))
 
     def _check(self, event: events.AnyEvent) -> None:
         if self._apps.app(event.app) is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import redis
 import yaml
@@ -16,6 +17,7 @@ import yaml
 from tests.ops.systems import free_port, until
 from worker.cli._commands import load, names
 from worker.embedded.valkey import binary
+from worker.stores.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -128,6 +130,33 @@ def test_valkey_starts_with_these_users_and_no_password_is_in_its_command_line(t
         finally:
             process.terminate()
     assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("tmp.*")} == {0}
+
+
+def test_a_database_from_before_the_roles_is_given_to_them(postgres_url: str) -> None:
+    """Under other names of roles, which the tests' server has for all."""
+    script = (
+        (DEPLOY / "adopt.sql").read_text().replace("carillon_migrator", "adopter").replace("carillon_worker", "hand")
+    )
+    url = postgres_url.replace("carillon@", "{}@")
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        for role in ("adopter", "hand"):
+            db.execute(f"CREATE ROLE {role} LOGIN".encode())
+        try:
+            db.execute(script.encode())
+            with psycopg.connect(url.format("hand")) as worker:
+                assert worker.execute("SELECT count(*) FROM carillon.devices").fetchone() == (0,)
+                worker.execute("INSERT INTO carillon.apps (name) VALUES ('a')")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    worker.execute("ALTER TABLE carillon.apps ADD COLUMN x int")
+            with psycopg.connect(url.format("adopter")) as migrator:
+                migrator.execute("ALTER TABLE carillon.apps ADD COLUMN x int")
+                migrator.execute("ALTER TABLE carillon.ledger ADD COLUMN x int")
+                assert migrate(url.format("adopter")) == []
+                migrator.rollback()
+        finally:
+            db.execute("DROP SCHEMA carillon CASCADE")
+            db.execute("DROP OWNED BY adopter, hand")
+            db.execute("DROP ROLE adopter, hand")
 
 
 def pings(port: int, user: str, password: str) -> bool:

@@ -42,6 +42,10 @@ def test_of_a_document_that_could_be_no_event_only_the_beginning_is_kept(pool, l
     assert (cut.size, cut.whole, cut.letter.document) == (ledgers.LARGEST + 1, False, b"")
     found = ledger.dead_letter(cut.id)
     assert found.letter.document == b"y" * ledgers.BEGINNING
+    with pool.connection() as db:
+        add_dead_letters(db, [DeadLetter("3-0", None, None, "too large", b"y" * 1024, ledgers.LARGEST + 5)])
+    [letter] = ledger.dead_letters(1)
+    assert (letter.size, letter.whole) == (ledgers.LARGEST + 5, False)
     assert whole.whole
     assert len(ledger.dead_letter(whole.id).letter.document) == ledgers.LARGEST
 

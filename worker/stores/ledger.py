@@ -53,11 +53,14 @@ def account(app: str, event_id: str, part: str, content: object) -> bytes:
 
 
 class DeadLetter(NamedTuple):
+    """`size` in bytes of the document as it came, where `document` is only its beginning."""
+
     entry: str
     app: str | None
     event_id: str | None
     error: str
     document: bytes
+    size: int | None = None
 
 
 class StoredLetter(NamedTuple):
@@ -207,15 +210,16 @@ def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
     """Sets documents aside, inside the caller's transaction. The oldest of an app that has too many go."""
     if not letters:
         return
+    sizes = [len(letter.document) if letter.size is None else letter.size for letter in letters]
     rows = [
-        (*letter[:-1], letter.document if len(letter.document) <= LARGEST else letter.document[:BEGINNING])
-        for letter in letters
+        (*letter[:4], letter.document if size <= LARGEST else letter.document[:BEGINNING], size)
+        for letter, size in zip(letters, sizes, strict=True)
     ]
     db.execute(
         "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document, size)"
         " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[], %s::bigint[])"
         " ON CONFLICT DO NOTHING",
-        [*(list(column) for column in zip(*rows, strict=True)), [len(letter.document) for letter in letters]],
+        [list(column) for column in zip(*rows, strict=True)],
     )
     for app in sorted({letter.app or "" for letter in letters}):
         _drop_oldest(db, app, PER_APP, PER_APP_BYTES)

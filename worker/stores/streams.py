@@ -34,11 +34,12 @@ _END: Final = "+"
 
 
 class RawEntry(NamedTuple):
-    """An entry as it was read. `fault`: why its document is none, or ''."""
+    """An entry as it was read. `fault`: why its document is none, or ''; `size`: its bytes where only a beginning was read."""
 
     id: str
     document: bytes
     fault: str = ""
+    size: int | None = None
 
 
 class Read(NamedTuple):
@@ -127,7 +128,7 @@ class Streams:
         parts = iter(found)
         return Read(
             [
-                RawEntry(id.decode(), document, _fault(fault))
+                RawEntry(id.decode(), document, _fault(fault), int(fault) if fault.isdigit() else None)
                 for id, document, fault in zip(parts, parts, parts, strict=True)
             ],
             last.decode(),
