@@ -66,10 +66,11 @@ class Publisher:
     def register_device(
         self, *, app: str, user: str, token: str, wait: float | None = None, **more: Unpack[Registration]
     ) -> str:
-        """Put a registration on the stream and return its entry id; with `wait`, only when it is in force.
+        """Put a registration on the stream and return its entry id; with `wait`, only when the device is the user's.
 
-        With `wait` (seconds): raises `RefusedError` naming the field, `RateLimitError`, or `NoReplyError` when no worker
-        told the outcome in time. Without: whoever asks for no answer gets none. A device is its newest owner's at once.
+        With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
+        the device, `RateLimitError`, or `NoReplyError` when no worker told the outcome in time. Without:
+        whoever asks for no answer gets none. A device is its newest owner's at once.
         """
         reply = registration.reply_id(wait)
         return self._call(registration.registered(app, user, token, reply, **more), reply, wait)
@@ -84,10 +85,11 @@ class Publisher:
         at: datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """End the device's registration and return the event's entry id: when it returns, no push begins for it any more.
+        """End the device's registration and return the event's entry id, when no push of the user begins for it any more.
 
         With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
-        raised, take it that the device still rings. `wait=None` returns as soon as the event is on the stream.
+        raised, take it that the device still gets their pushes; `SupersededError`: it is theirs by a newer registration.
+        `wait=None` returns as soon as the event is on the stream.
         """
         reply = registration.reply_id(wait)
         return self._call(registration.unregistered(app, token, user, id, at, reply), reply, wait)

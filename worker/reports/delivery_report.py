@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped
 from worker.core.work import OVERTOOK
+from worker.reports.reasons import DROPS
 
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
@@ -128,9 +129,8 @@ def report(parts: Sequence[Part]) -> Report:
                     made.pushed.setdefault(user, {}).setdefault(device, []).append(Tried(outcome, part.at))
     for devices in made.pushed.values():
         for tries in devices.values():
-            tries.sort(
-                key=lambda one: (_final(one.outcome), one.at)
-            )  # what was taken down together has no order of its own
+            # What was taken down together has no order of its own.
+            tries.sort(key=lambda one: (_final(one.outcome), one.at))
     return made
 
 
@@ -151,18 +151,17 @@ def told(tries: Sequence[Tried], way: Way | None = None, following: float | None
     words = {
         "accepted": f"accepted by {by}",
         "retired": f"refused by {by} ({reason}); the device is retired",
-        "dropped": f"given up ({reason}); the device stays",
+        "dropped": f"given up: {DROPS[reason]} ({reason})"
+        if reason in DROPS
+        else f"given up ({reason}); the device stays",
         "retry": f"refused for now ({reason}), will be tried again",
         "limited": f"waits for a rate of the app ({reason})",
     }.get(kind, last.outcome)
     if kind == "parked" or (kind in ("retry", "limited") and way is not None and way.stopped is not None):
-        words = (
-            _waits(way, following)
-            if way is not None and way.stopped is not None
-            else f"waits for its provider ({reason})"
-        )
+        stopped = way is not None and way.stopped is not None
+        words = _waits(way, following) if stopped else f"waits for its provider ({reason})"
     elif kind in ("retry", "limited") and following is not None:
-        words += f" at {instant(following)}"
+        words += f" {'until' if kind == 'limited' else 'at'} {instant(following)}"
     return f"{words}, {instant(last.at)}{_earlier(before)}" if kind in FINAL else f"{words}{_earlier(before)}"
 
 

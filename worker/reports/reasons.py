@@ -15,6 +15,21 @@ MEMBERS: Final[Mapping[str, str]] = {
     "no_provider": "with devices only of providers that were removed",
     "over_member_cap": "beyond those that one message may ring",
 }
+#: Why a push was given up.
+DROPS: Final[Mapping[str, str]] = {
+    "expired": "too old by then",
+    "device_moved": "the device had another user by then, or none",
+    "left": "they had left the channel by then",
+    "muted": "they had muted the sender by then",
+    "channel_off": "pushes were off for its channel by then",
+    "app_push_off": "pushes were off for the app by then",
+    "no_provider": "its provider was removed",
+    "too_many_attempts": "tried too often",
+    "reregistered": "the device registered anew meanwhile",
+    "mass_gone": "its provider refused so many that it is not believed",
+    "refused_unproven": "refused by a provider that is not known to be well",
+    "delivery_failed": "a fault of ours, see carillon dead-letters",
+}
 #: Why nobody rang.
 MESSAGES: Final[Mapping[str, str]] = {
     "skip_push": "it says skip_push",

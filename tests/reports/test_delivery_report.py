@@ -1,0 +1,89 @@
+"""A device's outcomes in words."""
+
+import pytest
+
+from worker.core.breaker import Stopped
+from worker.reports.delivery_report import Part, Tried, Way, instant, report, told
+
+AT = 1_795_880_095.5
+WHEN = "2026-11-28T15:34:55.500Z"
+APNS, WEBHOOK = Way("apns", "key"), Way("hook", "webhook")
+STOPPED = Way("apns", "key", Stopped("unreachable", AT))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "way", "following", "said"),
+    [
+        pytest.param([], APNS, None, "on its way", id="nothing yet"),
+        pytest.param([], None, AT, f"waits until {WHEN}", id="put off before its first try"),
+        pytest.param(
+            [],
+            STOPPED,
+            AT,
+            f"waits: its provider 'apns' is stopped since {WHEN} (unreachable)",
+            id="held back from the start",
+        ),
+        pytest.param(["accepted"], APNS, None, f"accepted by APNs, {WHEN}", id="accepted"),
+        pytest.param(["accepted"], WEBHOOK, None, f"accepted by its webhook, {WHEN}", id="by a webhook"),
+        pytest.param(
+            ["retired.gone"],
+            WEBHOOK,
+            None,
+            f"refused by its webhook (gone); the device is retired, {WHEN}",
+            id="refused",
+        ),
+        pytest.param(
+            ["dropped.left"], APNS, None, f"given up: they had left the channel by then (left), {WHEN}", id="left"
+        ),
+        pytest.param(
+            ["dropped.PayloadTooLarge"],
+            APNS,
+            None,
+            f"given up (PayloadTooLarge); the device stays, {WHEN}",
+            id="dropped",
+        ),
+        pytest.param(
+            ["retry.Shutdown"], APNS, AT, f"refused for now (Shutdown), will be tried again at {WHEN}", id="tried again"
+        ),
+        pytest.param(
+            ["limited.push_rate"], APNS, AT, f"waits for a rate of the app (push_rate) until {WHEN}", id="a rate"
+        ),
+        pytest.param(
+            ["retry.connect: refused"],
+            STOPPED,
+            AT,
+            f"waits: its provider 'apns' is stopped since {WHEN} (unreachable)",
+            id="held back after a try",
+        ),
+        pytest.param(["parked.status_404"], APNS, None, "waits for its provider (status_404)", id="which flows by now"),
+        pytest.param(
+            [*["retry.connect: refused"] * 17, "retry.Shutdown", "accepted"],
+            APNS,
+            None,
+            f"accepted by APNs, {WHEN}, after 18 earlier tries (connect: refused: 17 times, Shutdown)",
+            id="many tries are counted",
+        ),
+    ],
+)
+def test_the_outcomes_of_a_device_are_told(
+    outcomes: list[str], way: Way | None, following: float | None, said: str
+) -> None:
+    assert told([Tried(outcome, AT) for outcome in outcomes], way, following) == said
+
+
+def test_the_parts_of_an_event_make_one_report_and_a_final_outcome_is_the_last() -> None:
+    parts = [
+        Part(
+            "page:0",
+            AT,
+            {"considered": 3, "pushed": ["han"], "skipped": {"muted_sender": ["luke"]}, "rest": {"no_device": 1}},
+        ),
+        Part("batch:b", AT, {"accepted": [["han", 7]]}),
+        Part("batch:a", AT, {"retry.Shutdown": [["han", 7]]}),
+    ]
+    made = report(parts)
+    assert made.considered == 3
+    assert [one.outcome for one in made.pushed["han"][7]] == ["retry.Shutdown", "accepted"]
+    assert made.by_reason() == {"muted_sender": ["luke"]}
+    assert made.counted == {"no_device": 1}
+    assert instant(AT) == WHEN
