@@ -123,9 +123,10 @@ def test_a_batch_that_another_worker_has_in_flight_goes_first(now):
     now.deliver()
     assert heard(now) == ["e1", "e2"]
     assert now.journal.backlog() == (0, 0)
-    assert (
-        not now.redis.keys("carillon:sending:*") + now.redis.keys("carillon:be*:*") + now.redis.keys("carillon:later:*")
-    )
+    assert now.redis.hkeys(f"carillon:sending:{now.provider.id}") == [b""]
+    assert not [
+        key for kind in ("behind", "blocked", "freed", "later", "followers") for key in now.redis.keys(f"*:{kind}:*")
+    ]
 
 
 def test_a_worker_that_died_leaves_nothing_blocked(now):

@@ -17,7 +17,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
     carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
     carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
     carillon:parked      set    entries scheduled for later: open, but no load
-    carillon:sending:<provider> hash   device -> the last batch that was taken with a job for it, until that is done
+    carillon:sending:<provider> hash   device -> the last batch taken with a job for it, until that is done; '' -> filling
     carillon:behind:<id>  hash   device -> the batch that was taken after this one with a job for it
     carillon:blocked:<id> hash   the reverse: device -> the batch that was taken before
     carillon:freed:<id>   list   says that fewer of its devices are blocked

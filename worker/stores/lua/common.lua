@@ -140,13 +140,13 @@ local function values(key, fields)
   end
   return found
 end
--- The devices in a batch's orders (see `device_orders` in core/batch.py), each once.
+-- The devices in a batch's orders (see `device_orders` in core/batch.py), one for each job.
 local function devices_in(orders)
-  local found, seen = {}, {}
+  local found, n = {}, 0
   for device in string.gmatch(orders, '[^,]+') do
-    if string.byte(device) ~= 64 and not seen[device] then
-      seen[device] = true
-      found[#found + 1] = device
+    if string.byte(device) ~= 64 then
+      n = n + 1
+      found[n] = device
     end
   end
   return found

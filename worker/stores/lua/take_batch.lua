@@ -48,7 +48,11 @@ local function claim(id, provider, orders)
     mine[#mine + 1] = device
     mine[#mine + 1] = id
   end
+  -- A long value keeps the engine from storing some hundred fields as a list, in which each look-up is a search.
+  mine[#mine + 1] = ''
+  mine[#mine + 1] = string.rep('-', 65)
   bulk('HSET', key, mine)
+  redis.call('EXPIRE', key, 86400)
   bulk('HSET', 'carillon:blocked:' .. id, blocked)
 end
 
