@@ -59,6 +59,8 @@ def test_one_process_leads_at_a_time_and_hands_over_at_once(owner: Owner, pool: 
     assert first.acquire()
     assert not second.acquire()
     first.release()
+    with pytest.raises(LeaseLost), first.transaction():
+        pass
     assert second.acquire()
     with pool.connection() as db:
         leads = holder(db)

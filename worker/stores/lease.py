@@ -71,7 +71,7 @@ class Lease:
     def __init__(self, pool: Pool, client: redis.Redis, *, owner: str, name: str = INTAKE, ttl: float = TTL) -> None:
         self._pool, self._redis = pool, client
         self._name, self._owner, self._ttl = name, owner, ttl
-        self._token = 0
+        self._token, self._begin = 0, b""
         self._prolonged_at = self._told_at = 0.0
 
     @property
@@ -92,6 +92,8 @@ class Lease:
         if row is None:
             return False
         self._token = row[0]
+        values = {"ttl": sql.Literal(self._ttl), "name": sql.Literal(self._name), "token": sql.Literal(self._token)}
+        self._begin = _BEGIN.format(**values).as_bytes()
         self._told_at = 0.0
         self._prolonged()
         return True
@@ -102,9 +104,8 @@ class Lease:
 
         The server ends it after 4 s without a statement, and a statement after 8 s.
         """
-        begin = _BEGIN.format(ttl=sql.Literal(self._ttl), name=sql.Literal(self._name), token=sql.Literal(self._token))
         with self._pool.connection() as db:
-            cursor = db.execute(begin, prepare=False)
+            cursor = db.execute(self._begin, prepare=False)
             while cursor.nextset():
                 pass
             if cursor.rowcount != 1:
@@ -121,7 +122,8 @@ class Lease:
 
     def release(self) -> None:
         """Lets another process take the lease at once. Where an engine is away, the lease ends by itself."""
-        token, hint, self._token = self._token, self._hint(), 0
+        token, hint = self._token, self._hint()
+        self._token, self._begin = 0, b""
         if token == 0:
             return
         with contextlib.suppress(Unavailable, redis.Error):
