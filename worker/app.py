@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -37,6 +38,8 @@ app.Task.Request = "worker.celery_request:QuietRequest"
 #: Celery's pools, by their name or their module's, in which the tasks work: neither processes nor green threads.
 _POOLS: Final = ("threads", "thread", "solo")
 
+#: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
+LAST_STEP: Final = 20.0
 #: The threads that run beside the tasks.
 _beside: list[Beside] = []
 
@@ -88,9 +91,15 @@ def stop_beside(**_: object) -> None:
         thread.stop()
 
 
+def join_beside(seconds: float) -> None:
+    """Waits until the threads beside the tasks have ended their step, at most so long."""
+    ends = time.monotonic() + seconds
+    for thread in _beside:
+        thread.join(max(0.0, ends - time.monotonic()))
+
+
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
     stop_beside()
-    for thread in _beside:
-        thread.join()
+    join_beside(LAST_STEP)
     close_runtime()

@@ -23,7 +23,7 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
 
 from config.settings import get_settings
-from worker.app import app, refuse_unusable, stop_beside
+from worker.app import LAST_STEP, app, join_beside, refuse_unusable, stop_beside
 from worker.bulkhead import WAITING
 from worker.delivery import INSIST_SECONDS
 from worker.runtime import close_runtime, get_runtime
@@ -204,6 +204,7 @@ def _begin_again(hearing: _Hearing) -> None:
     ends = time.monotonic() + PATIENCE
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
+    join_beside(LAST_STEP)
     close_runtime()
     _flush()
     if time.monotonic() - hearing.began_at < SHORT_LIFE:

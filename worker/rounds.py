@@ -294,6 +294,7 @@ class Rounds:
             )
             self._correct(line, line.cursor._replace(id=figures.last, read=None))
             self._walked, self._head = BEGINNING, None
+            self._streams.know(self._known, ())
             self._take_again(line)
         if figures.unread is None and figures.added is not None:
             counted = figures.added - figures.moved

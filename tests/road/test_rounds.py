@@ -283,13 +283,14 @@ def test_trimming_by_somebody_else_is_noticed(road, caplog):
     assert (ids(road, "demo"), caplog.text.count("taken off")) == (["e1", "e2"], 0)
 
 
-def test_an_open_message_whose_entry_somebody_took_away_is_noticed(road):
+def test_an_open_message_whose_entry_somebody_took_away_is_noticed(road, caplog):
     road.member("general", "leia", "han")
     road.publish(says("demo", "e1"))
     road.take()
     road.redis.xtrim(ev.STREAM, maxlen=0, approximate=False)
     road.expand()
     assert trimmed(road.redis)[ev.STREAM][0] == 1
+    assert "an open event's entry is gone" in caplog.text
 
 
 def test_moving_is_not_taken_for_trimming(two):

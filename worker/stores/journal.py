@@ -28,6 +28,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
     carillon:tries       hash   entry -> failed expansions
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
@@ -37,6 +38,8 @@ from worker.core import batch as batches
 from worker.core.batch import Batch, Lane
 from worker.core.entry import joined, stream_for
 from worker.stores.redis import Redis
+
+log = logging.getLogger(__name__)
 
 #: Cursor that says: this expansion is done.
 DONE: Final = "-"
@@ -173,11 +176,17 @@ class Journal:
 
         Fewer, and at least one, where their documents come to `OCTETS`.
         """
-        found = self._run("take_messages", lane, limit, self.lease, OCTETS)
-        return [
+        found = [
             Opened(entry.decode(), app.decode(), cursor.decode(), text, int(place or 0))
-            for entry, app, cursor, text, place in found
+            for entry, app, cursor, text, place in self._run("take_messages", lane, limit, self.lease, OCTETS)
         ]
+        for one in found:
+            if not one.document:
+                log.error(
+                    "an open event's entry is gone, nobody can be pushed to: find the producer that trims its stream",
+                    extra={"app": one.app, "entry": one.entry},
+                )
+        return found
 
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lane again, in this order."""
