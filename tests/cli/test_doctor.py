@@ -85,7 +85,9 @@ def test_a_credential_that_no_key_decrypts_is_found(with_key):
     with_key.keys[:] = [Fernet.generate_key().decode()]
     code, findings = examined(with_key)
     assert code == 1
-    assert "CARILLON_SECRET_KEYS" in findings["secrets of 'apns' of app 'chat'"]["text"]
+    assert findings["provider chat/apns"]["condition"] == "credential_unreadable"
+    assert "CARILLON_SECRET_KEYS" in findings["provider chat/apns"]["text"]
+    assert "secrets" not in findings
 
 
 def test_a_redis_that_forgets_is_found(cli):
