@@ -9,12 +9,15 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from typer.testing import CliRunner
 
 from config.logs import set_up
-from config.settings import Settings, load
+from config.settings import Settings, SettingsError, get_settings, load
+from producers.__main__ import main
 from tests.road.harness import Road, message, token
 from tests.road.keys import new_key
 from worker.apns.token import mint
+from worker.cli._commands import app
 from worker.core.model import Notification, Provider
 from worker.embedded import Urls
 from worker.stores.outbox import Outbox
@@ -141,3 +144,58 @@ def test_a_whole_road_logs_no_token_and_no_text(postgres_url: str, redis_url: st
     written = log.getvalue()
     assert secrets_in(written) == []
     assert token("han") not in written
+
+
+SECRET = "Sup3rS3cretWord"
+BAD_URLS = [
+    *(("REDIS", f"redis://:{SECRET}/xyz@127.0.0.1:1/0"), ("REDIS", f"redis://u:{SECRET}#x@127.0.0.1:1/0")),
+    *(("REDIS", f"redis://u:x%{SECRET}@127.0.0.1:1/zero"), ("REDIS", f"redis://u:{SECRET}@127.0.0.1:70000/0")),
+    *(("REDIS", f"http://u:{SECRET}@127.0.0.1/0"), ("POSTGRES", f"postgresql://u:x%{SECRET}@127.0.0.1:1/x")),
+    *(
+        ("POSTGRES", f"postgresql://u:x@{SECRET}@127.0.0.1:1/x"),
+        ("POSTGRES", f"postgresql://u:{SECRET}/@127.0.0.1:1/x"),
+    ),
+    *(
+        ("POSTGRES", f"postgresql://u:{SECRET}@127.0.0.1:1/x?bogus={SECRET}"),
+        ("OUTBOX", f"postgresql://u:{SECRET}?@h/x"),
+    ),
+]
+COMMANDS = [
+    *(
+        ["health"],
+        ["doctor"],
+        ["migrate"],
+        ["app", "list"],
+        ["beat"],
+        ["flower"],
+        ["outbox", "status"],
+        ["dead-letters"],
+    ),
+    ["publish", "--app", "a", "--channel", "c", "--sender", "s", "--text", "t"],
+]
+
+
+@pytest.mark.parametrize(("which", "url"), BAD_URLS)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_prints_a_part_of_a_url_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], which: str, url: str
+) -> None:
+    for name, value in {"REDIS": "redis://127.0.0.1:1", "POSTGRES": "postgresql://127.0.0.1:1/x", which: url}.items():
+        monkeypatch.setenv(f"CARILLON_{name}_URL", value)
+    monkeypatch.setenv("CARILLON_SECRET_KEYS", Fernet.generate_key().decode())
+    get_settings.cache_clear()
+    try:
+        done = CliRunner().invoke(app, command)
+    finally:
+        get_settings.cache_clear()
+    assert done.exit_code != 0
+    told = "".join(traceback.format_exception(done.exception)) if done.exception else ""
+    assert SECRET not in done.output + told
+    assert isinstance(done.exception, SettingsError | SystemExit)
+
+
+@pytest.mark.parametrize(("which", "url"), [one for one in BAD_URLS if one[0] == "REDIS"])
+def test_nor_does_the_producers_command(capsys: pytest.CaptureFixture[str], which: str, url: str) -> None:
+    one = ["--app", "a", "--channel", "c", "--sender", "s", "--text", "t", "--timeout", "0.1"]
+    assert main(["publish", "--redis-url", url, *one]) != 0
+    assert SECRET not in "".join(capsys.readouterr())

@@ -38,6 +38,9 @@ def flower(
 
     It can stop workers, so it always asks for a password: that of the file, of FLOWER_BASIC_AUTH, or one made here and printed.
     """
+    from config.settings import get_settings
+
+    get_settings()  # what is wrong with them is said before anything is started
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
     if not configured():
