@@ -42,6 +42,8 @@ URGENT_JOBS: Final = 250
 #: Candidates after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
 #: once may be as many again.
 MEMBERS: Final = 50_000
+#: Seconds for which it is known what members, mutes and channels were before a change.
+PAST: Final = 86_400
 #: The part of its lease after which an expansion begins with no further message, and renews what it still has in hand.
 PATIENCE: Final = 1 / 4
 
@@ -343,6 +345,8 @@ class FanOut:
         return ()
 
     def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> None:
+        if not item.cursor.page and self._now() - item.came > PAST:
+            plan.counts[item.event.app]["late"] += 1
         rung = item.cursor.rung + len(decision.pushes)
         rest: dict[Reason, int] = {}
         following = DONE

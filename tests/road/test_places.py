@@ -1,6 +1,7 @@
 """Members, mutes and channel settings count as they stood at a message's place: idle, in one pipeline, and in a backlog."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -252,3 +253,17 @@ def test_writes_of_one_millisecond_are_told_apart_and_old_rows_are_milliseconds(
     road.take()
     with road.pool.connection() as db:
         assert db.execute("SELECT present FROM carillon.members WHERE user_id = 'luke'").fetchall() == [(False,)]
+
+
+def test_a_message_that_is_expanded_when_what_was_is_forgotten_is_counted(road):
+    road.save_app(max_age=10 * 365 * 86_400)
+    people(road, "ann", "bob")
+    road.publish(message("priv", "ann", "e0"), removed("bob", 1), added("eve", 1))
+    road.take()
+    with road.pool.connection() as db:
+        db.execute("UPDATE carillon.member_past SET ended_at = ended_at - interval '25 hours'")
+    road.ledger.prune(30)
+    road.now = time.time() + 25 * 3600
+    road.expand()
+    assert road.account("e0")["page:0"]["pushed"] == [], "who left is gone, and who joined later is still left out"
+    assert road.journal.counts("demo")["late"] == 1
