@@ -88,6 +88,14 @@ def test_missing_rights_are_a_sentence(cli: Cli, monkeypatch: pytest.MonkeyPatch
     assert said == "1" or "Traceback" not in said
 
 
+def test_a_table_that_a_migration_holds_makes_nobody_wait_for_ever(cli: Cli) -> None:
+    with psycopg.connect(cli.postgres_url) as db:
+        db.execute("LOCK TABLE carillon.dead_letters IN ACCESS EXCLUSIVE MODE")
+        code, found = findings(cli, "--alarms")
+    assert code == 0
+    assert "unknown" in found["dead letters"]["text"] and found["providers"]["well"]
+
+
 def test_a_warning_leaves_the_exit_code_0_and_fails_the_doctor(with_key: Cli) -> None:
     with_key.ok("app", "create", "lonely")
     code, found = findings(with_key, "--alarms")

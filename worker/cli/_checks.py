@@ -5,6 +5,7 @@ A part that cannot be looked at is a finding of its own and hides no other.
 
 import secrets
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -103,7 +104,7 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
         return [Finding("engines", False, text)]
     with _opened(urls, timeout) as (client, db, findings):
         asked = plan.alarms or plan.lanes
-        found, told = _conditions(client, db, plan, known or Known()) if asked else ([], [])
+        found, told = _conditions(client, db, plan, known or Known(), timeout) if asked else ([], [])
         if client is not None:
             findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
             findings.extend([_beat(client)] if plan.beat else [])
@@ -175,8 +176,30 @@ def _ask_redis(client: redis.Redis) -> tuple[str, bool]:
     return fault or "answers", fault is None
 
 
-def _conditions(client: Any, db: Any, plan: Plan, known: Known) -> tuple[list[Condition], list[Finding]]:
-    reading: Reading = read(client, db, workers=plan.workers, readable=known.readable, ends=known.ends)
+@contextmanager
+def _cancelled_after(db: Any, seconds: float) -> Iterator[None]:
+    """Ends each statement that takes longer, as one that waits for a migration. A pooler may stand between: nothing is set."""
+    done = threading.Event()
+
+    def cancel() -> None:
+        while not done.wait(seconds):
+            with suppress(psycopg.Error):
+                db.cancel()
+
+    thread = threading.Thread(target=cancel, name="carillon-patience", daemon=True)
+    if db is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _conditions(
+    client: Any, db: Any, plan: Plan, known: Known, timeout: float
+) -> tuple[list[Condition], list[Finding]]:
+    with _cancelled_after(db, timeout):
+        reading = read(client, db, workers=plan.workers, readable=known.readable, ends=known.ends)
     found = conditions.find(reading.snapshot)
     with suppress(redis.RedisError):
         found = watch.with_since(found, watch.known(client)) if client is not None else found
@@ -203,7 +226,8 @@ def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
         yield Finding("dead letters", True, f"{snapshot.letters.total:,} set aside, 0 of them in the last hour")
     if snapshot.leader is not None and not found & {"no_leader", "intake_not_moving"}:
         waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
-        yield Finding("intake", True, f"{snapshot.leader.owner} leads, the oldest entry waits for {waits:.1f} s")
+        leads = f"{snapshot.leader.owner} leads" if snapshot.leader.owner else "nobody has led yet"
+        yield Finding("intake", True, f"{leads}, the oldest entry waits for {waits:.1f} s")
 
 
 def _settings(reading: Reading, found: set[str]) -> Iterator[Finding]:
