@@ -1,4 +1,4 @@
-"""What an operator may choose, read from `CARILLON_*` variables and checked whole. Reads no file and starts nothing."""
+"""What an operator may choose, read from `CARILLON_*` variables and checked whole. Starts nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -126,6 +126,10 @@ class Settings(BaseModel):
         return self.redis_url is None or self.postgres_url is None
 
 
+#: Settings with a password or a key in them. `CARILLON_NAME_FILE` names a file that holds one, as containers are given secrets.
+SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy")
+
+
 def variable(field: str) -> str:
     """The environment variable that a setting is read from."""
     return PREFIX + field.upper()
@@ -135,7 +139,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     """Settings from an environment, or `SettingsError` with every fault at once. An empty variable counts as unset."""
     known = {variable(field): field for field in Settings.model_fields}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
-    faults = [f"{name}: no such setting" for name in sorted(given.keys() - known.keys())]
+    faults = list(_from_files(given))
+    faults += [f"{name}: no such setting" for name in sorted(given.keys() - known.keys())]
     settings = None
     try:
         settings = Settings.model_validate(
@@ -151,6 +156,21 @@ def load(environ: Mapping[str, str]) -> Settings:
         advice = f"\nKnown settings: {', '.join(sorted(known))}" if unknown else ""
         raise SettingsError("\n".join(["These settings need correction:", *(f"  {f}" for f in faults)]) + advice)
     return settings
+
+
+def _from_files(given: dict[str, str]) -> Iterator[str]:
+    """Puts what is in files into `given`, in place of their names; gives the faults."""
+    for name in map(variable, SECRET):
+        file = given.pop(f"{name}_FILE", "")
+        if not file:
+            continue
+        if given.get(name):
+            yield f"{name}_FILE: set it or {name}, not both"
+            continue
+        try:
+            given[name] = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as fault:
+            yield f"{name}_FILE: {file} cannot be read: {getattr(fault, 'strerror', None) or 'it is no text'}"
 
 
 @lru_cache(maxsize=1)

@@ -97,3 +97,29 @@ def test_a_broken_key_is_refused_by_its_number_and_not_shown(text: str) -> None:
     with pytest.raises(SettingsError, match="key 2 is not") as caught:
         secret_keys(load({"CARILLON_SECRET_KEYS": f"{generate_key()},{text}"}))
     assert text not in str(caught.value)
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    (file := tmp_path / "url").write_text("redis://:hunter2@h/0\n")
+    settings = load({"CARILLON_REDIS_URL_FILE": str(file), "CARILLON_SECRET_KEYS_FILE": ""})
+    assert settings.redis_url == "redis://:hunter2@h/0"
+    assert settings.secret_keys is None
+
+
+def test_a_file_of_a_secret_that_cannot_be_used_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://:hunter2@h/0")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError) as caught:
+        load(
+            {
+                "CARILLON_REDIS_URL_FILE": str(tmp_path / "url"),
+                "CARILLON_POSTGRES_URL_FILE": str(tmp_path / "none"),
+                "CARILLON_SECRET_KEYS_FILE": str(tmp_path / "binary"),
+                "CARILLON_OUTBOX_URL_FILE": str(tmp_path / "url"),
+                "CARILLON_OUTBOX_URL": "postgresql://h/d",
+                "CARILLON_MAX_OPEN_FILE": "x",
+            }
+        )
+    for said in ("CARILLON_REDIS_URL: ", "none cannot be read", "it is no text", "not both", "MAX_OPEN_FILE: no such"):
+        assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
