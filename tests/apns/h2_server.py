@@ -62,6 +62,7 @@ class H2Server:
     streams: int = 100
     client_ca: str | None = None
     alpn: str = "h2"
+    host: str = "127.0.0.1"
     requests: list[Request] = field(default_factory=list)
     peers: list["Peer"] = field(default_factory=list)
     port: int = 0
@@ -72,7 +73,7 @@ class H2Server:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="h2-server")
         self._thread.start()
-        self._server = self.call(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context))
+        self._server = self.call(asyncio.start_server(self._serve, self.host, 0, ssl=self.context))
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -84,7 +85,7 @@ class H2Server:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint("127.0.0.1", self.port, self.ca)
+        return Endpoint(self.host, self.port, self.ca)
 
     def call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
@@ -187,11 +188,11 @@ class Peer:
 
 
 def server_context(client_ca: str | None = None, alpn: str = "h2") -> tuple[ssl.SSLContext, str]:
-    """A TLS context for 127.0.0.1 and localhost with a fresh certificate, and that certificate as the CA to trust."""
+    """A TLS context for localhost and its addresses with a fresh certificate, and that certificate as the CA to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test server")])
     now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *map(_address, ("127.0.0.1", "::1"))])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
     builder = builder.add_extension(names, critical=False)
@@ -207,3 +208,7 @@ def server_context(client_ca: str | None = None, alpn: str = "h2") -> tuple[ssl.
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=client_ca)
     return context, pem.decode()
+
+
+def _address(text: str) -> x509.IPAddress:
+    return x509.IPAddress(ip_address(text))

@@ -25,6 +25,7 @@ from worker.apns import certificate as certificates
 from worker.apns.dial import Address, Dialer, in_turn
 from worker.apns.pool import Pool
 from worker.apns.proxy import Proxy
+from worker.apns.sender import Sender
 from worker.apns.simulator.certificates import make_identity
 from worker.apns.timing import Timing
 from worker.apns.transport import Endpoint
@@ -76,6 +77,18 @@ def hole() -> Iterator[Address]:
     made.close()
 
 
+def has_ipv6() -> bool:
+    with socket.socket(V6) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6 or not has_ipv6(), reason="no IPv6 on loopback")
+
+
 @pytest.fixture
 def hole6() -> Iterator[Address]:
     made = BlackHole("::1")
@@ -103,6 +116,7 @@ def test_families_take_turns_and_addresses_that_did_not_answer_come_last() -> No
     assert in_turn([]) == []
 
 
+@needs_ipv6
 def test_a_first_address_that_does_not_answer_costs_a_quarter_of_a_second_once(
     run: Run, hole: Address, hole6: Address
 ) -> None:
@@ -157,6 +171,7 @@ def test_addresses_that_refuse_are_passed_over_at_once(run: Run) -> None:
     assert run(main()) < 2.5, "not eleven times a quarter of a second"
 
 
+@needs_ipv6
 def test_where_no_address_answers_the_attempt_ends_in_time_and_leaves_no_socket(
     run: Run, hole: Address, hole6: Address
 ) -> None:
@@ -221,6 +236,19 @@ def test_an_address_whose_tls_fails_is_tried_last(run: Run) -> None:
                 wrong.close()
 
     assert run(main()) == [ACCEPTED]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("transport", ["http2", "httpx"])
+def test_an_address_of_IPv6_stands_in_brackets_in_the_authority(transport: str) -> None:
+    with H2Server(host="::1") as server:
+        provider = Provider(1, "demo", "apns", "production", "t", key="k", host="::1", port=server.port, ca=server.ca)
+        sender = Sender(transport=transport)  # type: ignore[arg-type]
+        try:
+            assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
+        finally:
+            sender.close(drain=0.5)
+    assert server.requests[0].headers[":authority"] == f"[::1]:{server.port}"
 
 
 class ConnectProxy:

@@ -79,7 +79,9 @@ def list_providers(
             certificate = None
             if one.certificate is not None:
                 try:
-                    certificate = load(one.certificate, one.certificate_password, now=datetime(1970, 1, 1, tzinfo=UTC))
+                    certificate = load(
+                        one.certificate, one.certificate_password, now=datetime(1970, 1, 1, tzinfo=UTC), topic=one.topic
+                    )
                 except CertificateError:
                     certificate = None  # the doctor says what is wrong with it
             rows.append(described(one, certificate))

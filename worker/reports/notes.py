@@ -31,7 +31,7 @@ def certificate_end(provider: Provider) -> float | None:
     if provider.certificate is None:
         return None
     try:
-        certificate = load(provider.certificate, provider.certificate_password, now=_EPOCH)
+        certificate = load(provider.certificate, provider.certificate_password, now=_EPOCH, topic=provider.topic)
     except CertificateError:
         return None
     return certificate.expires_at.timestamp()
