@@ -305,11 +305,13 @@ class FanOut:
             read += len(some)
             took.alive()
         items, left = items[:read], items[read:]
-        self._find_members_among_first([item for item in items if item.event.recipients is None])
+        self._find_members_among_first(
+            [item for item in items if item.event.recipients is None and (item.page.more or item.cursor.page)]
+        )
         return items, left
 
     def _find_members_among_first(self, items: Sequence[_Item]) -> None:
-        """Users considered ahead of the page may be members further down the channel, or none at all."""
+        """Users considered ahead of a page that is not the whole channel may be members elsewhere in it, or none at all."""
         asked: dict[Ids, int] = {}
         for item in items:
             for user in item.first:

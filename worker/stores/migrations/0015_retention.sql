@@ -15,6 +15,7 @@ ALTER TABLE carillon.device_history ALTER COLUMN id SET DEFAULT nextval('carillo
 ALTER TABLE carillon.device_history RENAME TO device_history_before;
 ALTER TABLE carillon.device_history_before ADD COLUMN day date NOT NULL DEFAULT (now() AT TIME ZONE 'utc')::date;
 CREATE TABLE carillon.device_history (LIKE carillon.device_history_before INCLUDING DEFAULTS) PARTITION BY RANGE (day);
+ALTER SEQUENCE carillon.device_history_ids OWNED BY carillon.device_history.id;
 CREATE TABLE carillon.device_history_default PARTITION OF carillon.device_history DEFAULT;
 CREATE INDEX device_history_default_device ON carillon.device_history_default (device, id);
 
