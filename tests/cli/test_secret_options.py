@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import typer
 
+from config.settings import Settings
 from producers.__main__ import main
 from tests.cli.conftest import Cli
 from tests.ops.systems import free_port
 from worker.cli._secret_options import secret_given, without_password
+from worker.cli.up import _shown
+from worker.embedded import Urls
 
 SECRET = "a-secret-of-at-least-thirty-two-characters"
 URL = "https://127.0.0.1/push"
@@ -92,3 +95,16 @@ def test_a_url_with_a_password_on_the_command_line_is_warned_of_and_not_shown(
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_up_prints_the_password_of_an_embedded_engine_only() -> None:
+    """It is needed there, and of use on this machine alone."""
+    foreign = "rediss://carillon:hunter2@redis.example/0"
+    own = "redis://default:made-here@127.0.0.1:6379/0"
+    shown = _shown(Settings(redis_url=foreign), Urls(foreign, "postgresql://carillon@/carillon?host=/run"))
+    assert (shown.redis, shown.postgres) == (
+        "rediss://carillon:…@redis.example/0",
+        "postgresql://carillon@/carillon?host=/run",
+    )
+    shown = _shown(Settings(), Urls(own, "postgresql://carillon@/carillon?host=/run"))
+    assert shown.redis == own
