@@ -204,7 +204,8 @@ class Delivery:
                 if stopped is not None and not self._probe(work, provider, stopped):
                     return self._park(work, stopped)
                 limit(work, app, provider, self._limiter, now=self._now())
-                wait_with_earlier(work, range(len(work.jobs)))
+                if any(work.outcomes):
+                    wait_with_earlier(work, range(len(work.jobs)))
                 self._send_in_order(work, provider, app)
                 self._guard(work, provider)
             finally:
@@ -304,19 +305,21 @@ class Delivery:
 
         What these have for longer than `IN_FLIGHT` waits as a batch of its own.
         """
-        ends = time.monotonic() + IN_FLIGHT
-        while jobs := work.open():
-            if free := [index for index in jobs if work.jobs[index].device not in work.blocked]:
-                self._send(work, provider, free)
+        self._send_free(work, provider)
+        if work.open():
+            ahead = self._journal.ahead(work.id, wait=IN_FLIGHT)
+            work.blocked = ahead.devices
+            self._wait_for_earlier(work, ahead, app)
+            self._send_free(work, provider)
+        for index in work.open():
+            work.outcomes[index] = Wait(EARLIER, OVERTAKE, behind=work.blocked[work.jobs[index].device])
+
+    def _send_free(self, work: Work, provider: Provider) -> None:
+        """Sends what no other batch has in flight. What follows one that is over for good goes in another round."""
+        while free := [index for index in work.open() if work.jobs[index].device not in work.blocked]:
+            self._send(work, provider, free)
+            if work.open():
                 wait_with_earlier(work, free)
-                ends = time.monotonic() + IN_FLIGHT
-            elif (left := ends - time.monotonic()) > 0:
-                ahead = self._journal.ahead(work.id, wait=left)
-                work.blocked = ahead.devices
-                self._wait_for_earlier(work, ahead, app)
-            else:
-                for index in jobs:
-                    work.outcomes[index] = Wait(EARLIER, OVERTAKE, behind=work.blocked[work.jobs[index].device])
 
     def _send(self, work: Work, provider: Provider, sending: Sequence[int], *, timeout: float | None = None) -> None:
         if not sending:

@@ -20,7 +20,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
     carillon:sending:<provider> hash   device -> the last batch taken with a job for it, until that is done; '' -> filling
     carillon:behind:<id>  hash   device -> the batch that was taken after this one with a job for it
     carillon:blocked:<id> hash   the reverse: device -> the batch that was taken before
-    carillon:freed:<id>   list   says that fewer of its devices are blocked
+    carillon:freed:<id>   list   says that none of its devices is blocked any more
     carillon:later:<provider> zset  what is put off, see `waiting_lines` in core/batch.py
     carillon:followers:<id>   list  batches that are ready once this one is done
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
@@ -219,8 +219,9 @@ class Journal:
         return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted), _ahead(*ahead))
 
     def ahead(self, batch: str, *, wait: float) -> Ahead:
-        """What is ahead of a batch's jobs, once less is in flight than there was, or after `wait` seconds."""
-        self._redis.blpop([f"carillon:freed:{batch}"], timeout=wait)
+        """What is ahead of a batch's jobs, once nothing of its devices is in flight elsewhere, or after `wait` seconds."""
+        if self._redis.hlen(f"carillon:blocked:{batch}") > 1:  # one field is the filling
+            self._redis.blpop([f"carillon:freed:{batch}"], timeout=wait)
         return _ahead(*self._run("ahead", batch))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
@@ -351,7 +352,7 @@ def _numbers(listed: bytes) -> list[int]:
 def _ahead(devices: Sequence[bytes], jobs: Sequence[Any], overtaking: Sequence[int]) -> Ahead:
     pairs = iter(devices)
     return Ahead(
-        {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True)},
+        {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True) if device},
         {job: (until, holder.decode()) for job, until, holder in jobs},
         list(overtaking),
     )

@@ -5,7 +5,7 @@ local function leave(id, provider, orders)
   local sending, behind, blocked = 'carillon:sending:' .. provider, 'carillon:behind:' .. id, 'carillon:blocked:' .. id
   local devices, told = devices_in(orders), {}
   if redis.call('EXISTS', behind, blocked) == 0 then return bulk('HDEL', sending, devices) end
-  local followers, leaders = values(behind, devices), values(blocked, devices)
+  local followers, leaders, ours = values(behind, devices), values(blocked, devices), {}
   for k, device in ipairs(devices) do
     local follower, leader = followers[k], leaders[k]
     if leader and follower then
@@ -15,16 +15,20 @@ local function leave(id, provider, orders)
       redis.call('HDEL', 'carillon:behind:' .. leader, device)
       redis.call('HSET', sending, device, leader)
     elseif follower then
-      redis.call('HDEL', 'carillon:blocked:' .. follower, device)
-      told[follower] = true
+      told[follower] = told[follower] or {}
+      table.insert(told[follower], device)
     else
-      redis.call('HDEL', sending, device)
+      ours[#ours + 1] = device
     end
   end
+  bulk('HDEL', sending, ours)
   redis.call('DEL', behind, blocked, 'carillon:freed:' .. id)
-  for follower in pairs(told) do
-    redis.call('RPUSH', 'carillon:freed:' .. follower, 1)
-    redis.call('EXPIRE', 'carillon:freed:' .. follower, 60)
+  for follower, some in pairs(told) do
+    bulk('HDEL', 'carillon:blocked:' .. follower, some)
+    if redis.call('HLEN', 'carillon:blocked:' .. follower) <= 1 then
+      redis.call('RPUSH', 'carillon:freed:' .. follower, 1)
+      redis.call('EXPIRE', 'carillon:freed:' .. follower, 60)
+    end
   end
 end
 

@@ -31,29 +31,38 @@ local function numbers(app, orders, again)
   return found
 end
 
+-- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
+-- look-up is a search.
+local function pairs_of() return {'', string.rep('-', 65)} end
+local function add(to, field, value)
+  local n = #to
+  to[n + 1] = field
+  to[n + 2] = value
+end
 -- Takes the batch's devices. One that another batch has in flight is blocked: this batch stands behind that one for it.
 local function claim(id, provider, orders)
   local key, devices = 'carillon:sending:' .. provider, devices_in(orders)
-  local holders, mine, blocked, alive = values(key, devices), {}, {}, {}
+  local holders, mine, blocked, behind = values(key, devices), pairs_of(), pairs_of(), {}
   for k, device in ipairs(devices) do
     local holder = holders[k]
     if holder and holder ~= id then
-      if alive[holder] == nil then alive[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 end
-      if alive[holder] then
-        redis.call('HSET', 'carillon:behind:' .. holder, device, id)
-        blocked[#blocked + 1] = device
-        blocked[#blocked + 1] = holder
+      if behind[holder] == nil then
+        behind[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 and pairs_of()
+      end
+      if behind[holder] then
+        add(behind[holder], device, id)
+        add(blocked, device, holder)
       end
     end
-    mine[#mine + 1] = device
-    mine[#mine + 1] = id
+    add(mine, device, id)
   end
-  -- A long value keeps the engine from storing some hundred fields as a list, in which each look-up is a search.
-  mine[#mine + 1] = ''
-  mine[#mine + 1] = string.rep('-', 65)
   bulk('HSET', key, mine)
   redis.call('EXPIRE', key, 86400)
+  if #blocked == 2 then return end
   bulk('HSET', 'carillon:blocked:' .. id, blocked)
+  for holder, some in pairs(behind) do
+    if some then bulk('HSET', 'carillon:behind:' .. holder, some) end
+  end
 end
 
 while true do
