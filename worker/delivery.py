@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Seconds for which a thread waits for what other workers have in flight.
-IN_FLIGHT: Final = 0.5
+IN_FLIGHT: Final = 3.0
 #: Seconds after which what waits for a notification that was not tried yet looks again by itself.
 LONG: Final = 300.0
 #: Seconds for which outcomes are kept for a Redis that is away.
@@ -309,6 +309,8 @@ class Delivery:
         if work.open():
             ahead = self._journal.ahead(work.id, wait=IN_FLIGHT)
             work.blocked = ahead.devices
+            self._journal.record([(work.id, ())])
+            work.renewed_at = self._now()
             self._wait_for_earlier(work, ahead, app)
             self._send_free(work, provider)
         for index in work.open():
