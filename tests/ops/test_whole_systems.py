@@ -43,6 +43,7 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
     port = free_port()
     with up(data_dir, port) as running:
         until("it says that everything is up", lambda: running.said("everything is up"))
+        until("it says where", lambda: running.said("Ctrl-C ends all of it"))
         for address in (f"http://127.0.0.1:{port}", "redis://default:", "postgresql://"):
             assert running.said(address)
         (password,) = re.findall(r"user carillon, password (\S+)", running.output())
