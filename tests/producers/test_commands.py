@@ -71,7 +71,8 @@ def test_bad_lines_are_named_and_good_ones_go_through(run: Run, redis_url: str, 
     ran = run(str(tmp_path / "events.jsonl"), "--json", "--redis-url", redis_url)
     assert ran.code == 2
     assert json.loads(ran.out) == {"accepted": 3, "refused": 1, "stopped": None}
-    assert ran.err == "line 3: message.text: expected a string, got a whole number\n"
+    # Above it is the warning of a password on the command line.
+    assert ran.err.splitlines()[-1] == "line 3: message.text: expected a string, got a whole number"
     assert ids(redis_url) == ["evt-0", "evt-1", "evt-0"]
 
 
@@ -79,7 +80,7 @@ def test_one_message_is_made_of_flags(run: Run, redis_url: str) -> None:
     who = ["--app", "demo", "--channel", "general", "--sender", "leia", "--sender-name", "Leia", "--text", "hello"]
     more = ["--mention", "han", "--mention", "luke", "--data", '{"place": 3}', "--skip-push", "--id", "evt-7"]
     ran = run(*who, *more, "--redis-url", redis_url)
-    assert ran == (0, "1 accepted, 0 refused\n", "")
+    assert (ran.code, ran.out) == (0, "1 accepted, 0 refused\n")
     ((_, event),) = stored(redis_url)
     assert isinstance(event, MessageNew)
     assert (event.id, event.app, event.channel.id, event.sender.name) == ("evt-7", "demo", "general", "Leia")
