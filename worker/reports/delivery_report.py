@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped
 from worker.core.work import OVERTOOK
-from worker.reports.reasons import DROPS
+from worker.reports.reasons import DROPPED, DROPS
 
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
@@ -153,7 +153,7 @@ def told(tries: Sequence[Tried], way: Way | None = None, following: float | None
         "retired": f"refused by {by} ({reason}); the device is retired",
         "dropped": f"given up: {DROPS[reason]} ({reason})"
         if reason in DROPS
-        else f"given up ({reason}); the device stays",
+        else f"given up ({DROPPED.get(reason, reason)}); the device stays",
         "retry": f"refused for now ({reason}), will be tried again",
         "limited": f"waits for a rate of the app ({reason})",
     }.get(kind, last.outcome)

@@ -38,3 +38,10 @@ MESSAGES: Final[Mapping[str, str]] = {
     "unknown_channel": "nobody was ever added to its channel",
     "channel_push_off": "pushes are off for its channel",
 }
+#: Why a push was not sent any more that had waited, beside the reasons of its provider.
+DROPPED: Final[Mapping[str, str]] = {
+    "device_moved": "the device is somebody else's, or was logged out",
+    "left": "the user left the channel meanwhile",
+    "muted": "the user muted the sender meanwhile",
+    "channel_off": "pushes were switched off for the channel meanwhile",
+}
