@@ -481,7 +481,8 @@ class Delivery:
         )
         # Whoever answers none and says when to come again is asked no earlier.
         asked = work.asked > 0.0 and not work.alive
-        if asked or (failed and opens(row=seen.row, lasted=seen.lasted, answered=seen.answered, failed=seen.failed)):
+        recent = {"answered": seen.answered, "failed": seen.failed, "size": len(failed)}
+        if asked or (failed and opens(row=seen.row, lasted=seen.lasted, **recent)):
             self._open_breaker(work, provider)
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):

@@ -174,7 +174,8 @@ def test_a_wrong_key_behind_a_dead_host_is_named_when_the_host_is_back(road):
         pytest.param({"row": 3, "lasted": 0.1}, False, id="three at the same moment"),
         pytest.param({"row": 3, "lasted": 1.0}, True, id="three over a second"),
         pytest.param({"row": 2, "lasted": LONG_ROW_SECONDS}, True, id="two that took long"),
-        pytest.param({"row": 1, "lasted": 60.0}, False, id="one that took very long"),
+        pytest.param({"row": 1, "lasted": 60.0}, False, id="a small one that took very long"),
+        pytest.param({"row": 1, "lasted": 10.0, "size": 100}, True, id="a large one that took long"),
         pytest.param({"answered": 10, "failed": 9}, False, id="too few to tell"),
         pytest.param({"answered": 10, "failed": 10}, False, id="half"),
         pytest.param({"answered": 10, "failed": 11}, True, id="more than half"),
@@ -216,5 +217,4 @@ def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():
     assert [probe_interval(stopped, 1000.0 + n) for n in (0, 4, 8, 60, 1000)] == [1.0, 1.0, 2.0, 15.0, 30.0]
     assert [shortened(stopped, 1000.0 + n, 10.0) for n in (0, 20, 60)] == [2.0, 5.0, 10.0]
     assert shortened(Stopped("BadTopic", 1000.0), 1000.0, 10.0) == 10.0
-    assert parked(0, 0.5, 1.0) == 1.0
-    assert parked(2000, 0.5, 1.0) == 500.0
+    assert [parked(n, 0.5, 1.0) for n in (0, 1, 25, 2000)] == [1.0, 1.0, 25.0, 600.0]

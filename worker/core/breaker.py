@@ -16,8 +16,8 @@ FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
 #: The shortest where the fault may end by itself.
 FIRST_RECONNECT: Final = 1.0
-#: Waiting batches of a provider that a worker looks at in a second: for a probe, and for what is too old by now.
-LOOKS_PER_SECOND: Final = 4.0
+#: Longest time in seconds for which a waiting batch is not looked at: what is too old by now leaves the store then.
+LONGEST_LOOK: Final = 600.0
 #: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
 #: each takes long to fail, fewer are enough.
 ROW: Final = 3
@@ -67,9 +67,13 @@ def is_fault(outcome: Outcome) -> bool:
     )
 
 
-def opens(*, row: int, lasted: float, answered: int, failed: int) -> bool:
-    """Whether the breaker opens: `row` batches in a row got no answer, over `lasted` seconds, or most of the recent failed."""
-    if (row >= ROW and lasted >= ROW_SECONDS) or (row >= LONG_ROW and lasted >= LONG_ROW_SECONDS):
+def opens(*, row: int, lasted: float, answered: int, failed: int, size: int = 1) -> bool:
+    """Whether the breaker opens: `row` batches in a row got no answer, over `lasted` seconds, or most of the recent failed.
+
+    `size`: devices of the last of these batches; one that is large and waited long in vain says as much as two small ones.
+    """
+    long_row = 1 if size >= MINIMUM else LONG_ROW
+    if (row >= ROW and lasted >= ROW_SECONDS) or (row >= long_row and lasted >= LONG_ROW_SECONDS):
         return True
     return answered + failed >= MINIMUM and failed > answered
 
@@ -91,10 +95,10 @@ def fault_reason(faults: Sequence[Retry], *, alive: bool) -> str:
 def parked(n: int, jitter: float, interval: float = FIRST_PROBE) -> float:
     """Seconds for which one more batch of a stopped provider waits where `n` do already; `jitter` in [0, 1).
 
-    So many of them come to look in a second at most, however many there are: they are woken when the provider flows again.
-    `interval`: seconds between two probes.
+    About one of them comes to look in each `interval`, the seconds between two probes, however many there are: they are woken
+    when the provider flows again.
     """
-    return max(interval, n / LOOKS_PER_SECOND) * (0.5 + jitter)
+    return min(LONGEST_LOOK, max(1, n) * interval) * (0.5 + jitter)
 
 
 def probe_interval(stopped: Stopped, now: float) -> float:
