@@ -86,6 +86,22 @@ class Bulkhead:
                 if at_work and not wait.at_work:
                     self._at_work += 1
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around the wait for another batch: others work meanwhile. The thread goes on at once, as after `answers`."""
+        at_work = getattr(self._own, "working", False)
+        self._at(-at_work)
+        try:
+            yield
+        finally:
+            self._at(at_work)
+
+    def _at(self, change: int) -> None:
+        with self._changed:
+            self._at_work += change
+            if change < 0:
+                self._changed.notify()
+
     def enter(self, provider: int) -> bool:
         """Whether a batch of the provider may be sent now; `leave` after it. False: its share is used up."""
         with self._changed:

@@ -50,6 +50,7 @@ from worker.core.work import (
     resumed,
     totals,
     wait_with_earlier,
+    waits_again,
 )
 from worker.limits import limit
 from worker.poison import Poison
@@ -157,7 +158,6 @@ class Delivery:
         if taken is None:
             return {}
         work = resumed(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, taken_at=taken_at)
-        work.blocked = taken.ahead.devices
         try:
             return self._process(work, taken.ahead)
         except _LeaseRunsOut:
@@ -181,7 +181,7 @@ class Delivery:
             self._poison.give_up(work, fault)
             return {"failed": len(work.jobs)}
 
-    def _process(self, work: Work, ahead: Ahead) -> dict[str, int]:
+    def _process(self, work: Work, ahead: Ahead | None) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
@@ -190,13 +190,14 @@ class Delivery:
             work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
-            self._wait_for_earlier(work, ahead, app)
             stopped = self._breaker.stopped(provider.id) if work.open() else None
-            may_probe = stopped is None or (
-                bool(work.foremost()) and self._breaker.may_probe(provider.id, stopped, self._now())
-            )
-            if stopped is not None and not may_probe:
+            if stopped is not None and ahead is None:
                 return self._park(work, stopped)
+            self._wait_for_earlier(work, ahead or self._journal.ahead(work.id), app)
+            if stopped is not None and not self._may_probe(work, stopped):
+                return self._park(work, stopped)
+            if stopped is None and all(isinstance(outcome, Wait) for outcome in work.outcomes):
+                return self._carry_out(work)
             if not self._bulkhead.enter(provider.id):
                 return self._park(work, None)
             try:
@@ -219,6 +220,14 @@ class Delivery:
             self._journal.wake(provider, 1, once=True)
         except redis.Unavailable:  # it is looked at again by itself
             log.warning("waiting batch not woken, redis is away")
+
+    def _may_probe(self, work: Work, stopped: Stopped) -> bool:
+        """Whether a job of the batch may be sent to see. Where all have to wait for earlier batches the first of these looks."""
+        provider = work.batch.provider
+        if work.foremost():
+            return self._breaker.may_probe(provider, stopped, self._now())
+        self._journal.wake_first(provider, work.id)
+        return False
 
     def _probe(self, work: Work, provider: Provider, stopped: Stopped) -> bool:
         """Whether a stopped provider takes one of the batch's jobs; if so it flows again, and the others may go out."""
@@ -292,6 +301,7 @@ class Delivery:
     def _wait_for_earlier(self, work: Work, ahead: Ahead, app: AppSettings) -> None:
         """A job waits for an earlier one of its device and channel that is put off. A mention passes those that a rate holds."""
         now = self._now()
+        work.blocked = ahead.devices
         for index, (until, holder) in ahead.jobs.items():
             passes = app.channel_rate is not None and work.jobs[index].why == "mention"
             if work.outcomes[index] is None and not passes:
@@ -307,8 +317,8 @@ class Delivery:
         """
         self._send_free(work, provider)
         if work.open():
-            ahead = self._journal.ahead(work.id, wait=IN_FLIGHT)
-            work.blocked = ahead.devices
+            with self._bulkhead.aside():
+                ahead = self._journal.ahead(work.id, wait=IN_FLIGHT, holders=set(work.blocked.values()))
             self._journal.record([(work.id, ())])
             work.renewed_at = self._now()
             self._wait_for_earlier(work, ahead, app)
@@ -507,13 +517,14 @@ class Delivery:
         if Halt(MASS_REFUSAL) in work.outcomes:
             self._insist(lambda: self._suspicion.take_back(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
+        new = counts - Counter(name(work.outcomes[index]) for index in waits_again(work))
         if overtaking := sum(isinstance(work.outcomes[index], Delivered) for index in work.overtaking):
-            counts["overtaken"] = overtaking
+            counts["overtaken"] = new["overtaken"] = overtaking
         again = [
             Parcel(batch_id(batch, self._new_id()), batch, how.delay, how.behind, put_off=True)
             for how, batch in later(work, self._now())
         ]
-        written = again, {work.batch.app: totals(counts)}, _accounts(work)
+        written = again, {work.batch.app: totals(new)}, _accounts(work)
         self._insist(lambda: self._journal.finish(work.id, *written))
         _report(work, self._apps.provider_name(work.batch.provider), counts)
         return dict(counts)

@@ -131,7 +131,7 @@ def test_a_provider_at_fault_stops_retires_nothing_and_loses_nothing(road, answe
     road.publish(message(id="e3"))
     road.take()
     road.expand()
-    assert road.deliver() == [{"limited.earlier": 40}]
+    assert road.deliver() == [{"parked": 40}]
     assert len(road.apns.sent) == sent, "a stopped provider is left alone"
     assert active(road) == {"leia", *users}
     for user in users:

@@ -90,6 +90,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     reserved: int = 0
     due: float = 0.0
     moved: float = 0.0
+    #: Jobs that were counted as waiting for an earlier one.
+    waited: list[int] = []
 
     def __repr__(self) -> str:
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"

@@ -222,16 +222,19 @@ def _rest(work: Work, indexes: Sequence[int], again: Again, now: float) -> Batch
     """The jobs as a batch of their own, with the sendings that they still need."""
     used = sorted({work.jobs[index].sending for index in indexes})
     place = {sending: new for new, sending in enumerate(used)}
-    jobs = []
-    for index in indexes:
+    jobs, waited = [], []
+    before = set(work.batch.waited)
+    for number, index in enumerate(indexes):
         job, outcome = work.jobs[index], work.outcomes[index]
         spent = isinstance(outcome, Retry) and outcome.spends_attempt
         tried = job.tried or (int(now) if isinstance(outcome, Retry) else 0)
+        if index in before or (isinstance(outcome, Wait) and outcome.limit == EARLIER):
+            waited.append(number)
         jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent, tried=tried))
     batch = work.batch
     sendings = [batch.sendings[sending] for sending in used]
     due = now + again.delay if again.reserved else 0.0
-    given = (again.unsent, again.reserved, due, again.moved)
+    given = (again.unsent, again.reserved, due, again.moved, waited)
     return Batch(batch.app, batch.provider, batch.lane, sendings, jobs, *given)
 
 
@@ -271,6 +274,16 @@ def wait_with_earlier(work: Work, indexes: Sequence[int]) -> None:
                 tried.setdefault(job.device, outcome)
             case Wait():
                 waiting.setdefault((job.device, channel), outcome)
+
+
+def waits_again(work: Work) -> list[int]:
+    """Jobs that wait for an earlier one and were counted for that before."""
+    found = []
+    for index in work.batch.waited:
+        outcome = work.outcomes[index]
+        if isinstance(outcome, Wait) and outcome.limit == EARLIER:
+            found.append(index)
+    return found
 
 
 def name(outcome: Fate | None) -> str:

@@ -123,7 +123,7 @@ class Ahead(NamedTuple):
 class Taken(NamedTuple):
     """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted.
 
-    `ahead` is what some of its jobs have to wait for.
+    `ahead` is what some of its jobs have to wait for; None: its provider gets nothing now, and nobody looked.
     """
 
     id: str
@@ -131,7 +131,7 @@ class Taken(NamedTuple):
     badges: list[int]
     outcomes: bytes
     accepted: Sequence[int]
-    ahead: Ahead
+    ahead: Ahead | None
 
 
 class Unreadable(Exception):
@@ -216,13 +216,25 @@ class Journal:
             batch = batches.decode(document)
         except ValueError as fault:
             raise Unreadable(id.decode(), document, fault) from None
-        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted), _ahead(*ahead))
+        known = _ahead(*ahead) if ahead else None
+        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted), known)
 
-    def ahead(self, batch: str, *, wait: float) -> Ahead:
-        """What is ahead of a batch's jobs, once nothing of its devices is in flight elsewhere, or after `wait` seconds."""
-        if self._redis.hlen(f"carillon:blocked:{batch}") > 1:  # one field is the filling
+    def ahead(self, batch: str, *, wait: float = 0.0, holders: Collection[str] = ()) -> Ahead:
+        """What is ahead of a batch's jobs, once nothing of its devices is in flight elsewhere, or after `wait` seconds.
+
+        Nobody waits where all of the `holders`, which have its devices, are held back themselves.
+        """
+        if (
+            wait and not self._held(holders) and self._redis.hlen(f"carillon:blocked:{batch}") > 1
+        ):  # one field is the filling
             self._redis.blpop([f"carillon:freed:{batch}"], timeout=wait)
         return _ahead(*self._run("ahead", batch))
+
+    def _held(self, batches: Collection[str]) -> bool:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.hexists(f"carillon:batch:{batch}", "halted")
+            return bool(batches) and all(pipe.execute())
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
@@ -280,6 +292,10 @@ class Journal:
         """Takes up what waits for this provider: it flows again. With `once`, `limit` batches of it: it has room for them."""
         while self._run("wake", provider, limit) == limit and not once:
             pass
+
+    def wake_first(self, provider: int, batch: str) -> None:
+        """Takes up the first of what waits for this provider, unless it is this batch."""
+        self._run("wake", provider, 1, batch)
 
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.

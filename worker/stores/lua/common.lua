@@ -152,7 +152,7 @@ local function devices_in(orders)
   return found
 end
 -- Of a batch's jobs those that wait for an earlier one of their device and channel, {job, until, its batch}; and those that it has
--- held for long enough.
+-- held for long enough. Each waits for the nearest, so that what waits is a line, of which each tells only the next.
 local function behind_earlier(id, provider, orders)
   local key, waits, overtaking = 'carillon:later:' .. provider, {}, {}
   if redis.call('EXISTS', key) == 0 then return waits, overtaking end
@@ -165,7 +165,7 @@ local function behind_earlier(id, provider, orders)
       if place and channel ~= '' then
         local line, over = part .. '/' .. channel .. '/', false
         local till = '(' .. line .. string.rep('0', 20 - #place) .. place
-        for _, one in ipairs(redis.call('ZRANGEBYLEX', key, '[' .. line, till, 'LIMIT', 0, 16)) do
+        for _, one in ipairs(redis.call('ZREVRANGEBYLEX', key, till, '[' .. line, 'LIMIT', 0, 16)) do
           local stays, batch = string.match(one, '/(%d+)/([^/]*)$')
           if batch ~= id then
             if redis.call('EXISTS', 'carillon:batch:' .. batch) == 0 then
@@ -185,10 +185,27 @@ local function behind_earlier(id, provider, orders)
   end
   return waits, overtaking
 end
+-- The devices of a batch that another one has in flight, and that batch. What is of a later place and held back has nothing in
+-- flight: it took the device before an earlier batch came back to it.
+local function in_flight(id)
+  local found, held = {}, {}
+  local blocked = redis.call('HGETALL', 'carillon:blocked:' .. id)
+  for k = 1, #blocked, 2 do
+    local holder = blocked[k + 1]
+    if held[holder] == nil then
+      held[holder] = holder > id and redis.call('HEXISTS', 'carillon:batch:' .. holder, 'halted') == 1
+    end
+    if not held[holder] then
+      found[#found + 1] = blocked[k]
+      found[#found + 1] = holder
+    end
+  end
+  return found
+end
 -- What is ahead of a batch's jobs: see `Ahead` in stores/journal.py.
 local function ahead(id, provider, orders)
   local waits, overtaking = behind_earlier(id, provider, orders)
-  return redis.call('HGETALL', 'carillon:blocked:' .. id), waits, overtaking
+  return in_flight(id), waits, overtaking
 end
 -- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, and the batch that it
 -- waits for: its units are added to `open`

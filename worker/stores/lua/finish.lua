@@ -32,6 +32,15 @@ local function leave(id, provider, orders)
   end
 end
 
+-- The batch among those to try later that has all the jobs of this one.
+local function in_its_place(n, orders)
+  local jobs = string.gsub(orders, '@[^,]*', '')
+  for k = 0, n - 1 do
+    local i = 3 + k * 10
+    if ARGV[i + 8] ~= '' and string.gsub(ARGV[i + 4], '@[^,]*', '') == jobs then return ARGV[i] end
+  end
+end
+
 local id = ARGV[1]
 local key = 'carillon:batch:' .. id
 local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'badges', 'lines')
@@ -48,13 +57,20 @@ if batch[5] then
   for line in string.gmatch(batch[5], '[^,]+') do lines[#lines + 1] = line end
   bulk('ZREM', 'carillon:later:' .. batch[2], lines)
 end
-local followers = redis.call('LRANGE', 'carillon:followers:' .. id, 0, -1)
+-- What waits for all of its jobs goes on to wait where all of them do.
+local line = 'carillon:followers:' .. id
+local followers = redis.call('LRANGE', line, 0, -1)
+local instead = #followers > 0 and in_its_place(tonumber(ARGV[2]), batch[3])
+if instead then
+  redis.call('RENAME', line, 'carillon:followers:' .. instead)
+  followers = {}
+end
 for k = #followers, 1, -1 do
   local follower = redis.call('HMGET', 'carillon:batch:' .. followers[k], 'lane', 'app')
   if follower[1] and redis.call('ZREM', DUE, 'b:' .. followers[k]) == 1 then
     put_back('b', follower[1], follower[2], followers[k])
   end
 end
-redis.call('DEL', 'carillon:followers:' .. id)
+redis.call('DEL', line)
 for entry in entries_in(batch[1]) do open:add(entry, -1) end
 return open:settle()

@@ -1,4 +1,5 @@
 -- lane, lease: the next batch for `lease` seconds, with its badge numbers. They count once; taken again it shows them as they are.
+-- Of a provider that gets nothing now, nothing is looked up of what is ahead of the batch.
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
 -- later place is seen already, and leaves it as it is.
@@ -65,6 +66,13 @@ local function claim(id, provider, orders)
   end
 end
 
+-- Whether a provider is stopped, and not to be probed yet.
+local function left_alone(provider)
+  local key = 'carillon:breaker:' .. provider
+  if redis.call('EXISTS', key) == 0 then return false end
+  return redis.call('HGET', key, 'manual') == '1' or redis.call('EXISTS', 'carillon:probe:' .. provider) == 1
+end
+
 while true do
   local item = take('b', ARGV[1], 1)[1]
   if not item then return {} end
@@ -82,6 +90,7 @@ while true do
     end
     if not provider then return {id, batch[1], badges, batch[5] or '', batch[6] or '', {}, {}, {}} end
     if not batch[2] then claim(id, provider, batch[3]) end
+    if left_alone(provider) then return {id, batch[1], badges, batch[5] or '', batch[6] or ''} end
     return {id, batch[1], badges, batch[5] or '', batch[6] or '', ahead(id, provider, batch[3])}
   end
 end
