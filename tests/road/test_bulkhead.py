@@ -87,6 +87,23 @@ def test_a_thread_that_waits_in_vain_lets_another_work_and_goes_on_at_once(clock
         pass
 
 
+def test_a_thread_that_waits_for_another_batch_lets_another_work(clock):
+    bulkhead, begun = Bulkhead(1, 8, clock=clock), threading.Event()
+
+    def work() -> None:
+        with bulkhead.working():
+            begun.set()
+
+    other = threading.Thread(target=work)
+    with bulkhead.working():
+        with bulkhead.aside():
+            other.start()
+            assert begun.wait(10)
+        assert bulkhead._at_work >= 1
+    other.join(10)
+    assert bulkhead._at_work == 0
+
+
 def test_what_a_provider_has_no_room_for_waits_in_the_store_and_goes_when_there_is(road: Road):
     road.member("general", "leia", "han")
     road.publish(message(id="e1"))

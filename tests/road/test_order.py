@@ -298,3 +298,39 @@ def test_who_was_listed_as_a_recipient_need_not_be_a_member_later_either(now):
     now.now += 11
     settle(now)
     assert heard(now) == ["e1", "e1"]
+
+
+def test_what_waits_is_written_and_counted_once_however_often_the_earlier_one_is_tried(now):
+    for user in ("han", "luke"):
+        now.apns.answers[token(user)] = [BUSY, BUSY, ACCEPTED]
+    say(now, "e1")
+    now.run()
+    for id in ("e2", "e3"):
+        say(now, id)
+        now.run()
+    written = set(now.redis.keys("carillon:batch:*"))
+    earliest = min(name.rpartition(b":")[2] for name in written).decode()
+    now.redis.zadd("carillon:due", {f"b:{earliest}": 1})
+    now.journal.make_due_ready()
+    assert now.deliver() == [{"retry.ServiceUnavailable": 2}]
+    assert len(written & set(now.redis.keys("carillon:batch:*"))) == 2, "those that wait were left as they are"
+    assert now.journal.counts("demo")[f"limited.{EARLIER}"] == 4
+    settle(now)
+    assert heard(now) == ["e1", "e1", "e1", "e2", "e3"]
+    assert now.journal.counts("demo")[f"limited.{EARLIER}"] == 4
+
+
+def test_a_stopped_provider_s_batch_is_held_back_whole_and_the_first_of_them_is_the_probe(now):
+    now.apns.answers[token("han")] = [BUSY, ACCEPTED]
+    say(now, "e1")
+    now.run()
+    Breaker(now.redis).stop(now.provider.id, "silent", now.now)
+    for id in ("e2", "e3"):
+        say(now, id)
+        now.take()
+        now.expand()
+    assert now.deliver() == [{"parked": 2}, {"parked": 2}]
+    assert f"limited.{EARLIER}" not in now.journal.counts("demo")
+    now.redis.delete(f"carillon:probe:{now.provider.id}")
+    settle(now)
+    assert heard(now) == ["e1", "e1", "e2", "e3"]
