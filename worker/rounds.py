@@ -173,6 +173,8 @@ class Rounds:
         if id_key(after) < id_key(self._walked):
             after, head = self._walked, self._head
         self._head, ends = head, time.monotonic() + _WALK
+        if self._known <= {head}:  # nobody else is there
+            return
         while True:
             walked = self._streams.walk(after, head)
             for app in walked.moved:

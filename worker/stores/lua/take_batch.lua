@@ -2,9 +2,9 @@
 -- Of a provider that gets nothing now, nothing is looked up of what is ahead of the batch.
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
--- later place is seen already, and leaves it as it is.
+-- later place is seen already, and leaves it as it is. All numbers are read at once, and written at once.
 local function numbers(app, orders, again)
-  local badges, cleared, found = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}
+  local badges, cleared, devices, modes, n = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}, {}, 0
   local latest = redis.call('HGET', cleared, '')
   local place, mode, late = '', '', false
   for part in string.gmatch(orders, '[^,]+') do
@@ -14,21 +14,26 @@ local function numbers(app, orders, again)
       if again and mode ~= '-' then mode = '?' end
       late = latest and mode ~= '?' and mode ~= '-' and newer(latest, place)
     elseif mode ~= '-' then
-      local how = mode
+      n = n + 1
+      devices[n], modes[n] = part, mode
       if late then
         local seen = redis.call('HGET', cleared, part)
-        if seen and newer(seen, place) then how = '?' end
-      end
-      if how == '' then
-        found[#found + 1] = redis.call('HINCRBY', badges, part, 1)
-      elseif how == '?' then
-        found[#found + 1] = redis.call('HGET', badges, part) or 0
-      else
-        found[#found + 1] = string.sub(how, 2)
-        redis.call('HSET', badges, part, string.sub(how, 2))
+        if seen and newer(seen, place) then modes[n] = '?' end
       end
     end
   end
+  local stored, current, changed, found = values(badges, devices), {}, {}, {}
+  for k, device in ipairs(devices) do
+    local number = current[device] or stored[k] or 0
+    if modes[k] ~= '?' then
+      number = modes[k] == '' and number + 1 or string.sub(modes[k], 2)
+      changed[#changed + 1] = device
+      changed[#changed + 1] = number
+      current[device] = number
+    end
+    found[k] = number
+  end
+  bulk('HSET', badges, changed)
   return found
 end
 
