@@ -125,6 +125,8 @@ class Expanded:
     counts: Mapping[str, Mapping[str, int]]
     #: Messages that were too many for once, in their order.
     left: Sequence[Opened] = ()
+    #: Messages that had waited for the channel of one of these.
+    freed: int = 0
 
 
 class _Time:
@@ -179,12 +181,12 @@ class FanOut:
             self._count_bursts(items)
             left = [*self._plan_all(items, plan, took), *left]
             parcels = plan.parcels()
-            stale = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
+            stale, freed = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
                 self._keep(items)
                 behind = {item.entry for item in left}
                 rest = [one for one in opened if one.entry in behind]
-                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts, rest)
+                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts, rest, freed)
             opened = [one for one in opened if one.entry not in stale]
 
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
@@ -304,7 +306,8 @@ class FanOut:
                 considered += len(item.page.users) + len(item.first)
             read += len(some)
             took.alive()
-        items, left = items[:read], items[read:]
+        items, long, unread = *_without_followers(items[:read]), items[read:]
+        left = [*long, *unread]
         self._find_members_among_first(
             [item for item in items if item.event.recipients is None and (item.page.more or item.cursor.page)]
         )
@@ -335,18 +338,21 @@ class FanOut:
         return [user for user in item.candidates if user in members and user in within and user != sender]
 
     def _plan_all(self, items: Sequence[_Item], plan: "_Plan", took: _Time) -> Sequence[_Item]:
-        """Plans what is decided, in its order; returns those for which no time was left."""
+        """Plans what is decided, in its order; returns those for which no time was left, or whose channel goes on before them."""
         decided = [(item, item.decision) for item in items if item.decision is not None]
+        left, unfinished = [], set()
         for n, (item, decision) in enumerate(decided):
-            if n and took.over:
-                for later, _ in decided[n:]:
-                    later.decision = None
-                return [later for later, _ in decided[n:]]
+            if (n and took.over) or item.key in unfinished:
+                item.decision = None
+                left.append(item)
+                continue
             took.alive()
-            self._plan(item, decision, plan)
-        return ()
+            if self._plan(item, decision, plan) != DONE:
+                unfinished.add(item.key)
+        return left
 
-    def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> None:
+    def _plan(self, item: _Item, decision: Decision, plan: "_Plan") -> str:
+        """Returns where its channel goes on."""
         if not item.cursor.page and self._now() - item.came > PAST:
             plan.counts[item.event.app]["late"] += 1
         rung = item.cursor.rung + len(decision.pushes)
@@ -362,6 +368,7 @@ class FanOut:
             else:
                 following = msgspec.json.encode(Cursor(last, item.cursor.page + 1, rung)).decode()
         plan.add(item, decision, rest, following)
+        return following
 
     def _count_rest(self, item: _Item, after: str) -> int:
         """Members behind `after` who were not considered ahead of their turn."""
@@ -371,6 +378,21 @@ class FanOut:
 
 def _first_place(items: Sequence[_Item]) -> int:
     return min((item.place for item in items), default=0)
+
+
+def _without_followers(items: Sequence[_Item]) -> tuple[list[_Item], list[_Item]]:
+    """Those that are worth deciding, and the others: they follow a message of their channel that will need several pages."""
+    now: list[_Item] = []
+    later: list[_Item] = []
+    long: set[tuple[str, str]] = set()
+    for item in items:
+        if item.key in long:
+            later.append(item)
+            continue
+        now.append(item)
+        if item.page.more and item.thread is None and item.app.member_cap is None:
+            long.add(item.key)
+    return now, later
 
 
 def _put_in_thread(item: _Item, thread: Thread) -> None:

@@ -222,7 +222,9 @@ class Intake:
         """Opens the messages that are recorded, and deletes every entry that needs no further work."""
         rows = [row for row in stretch.messages if row.entry in recorded]
         messages = [
-            Recorded(row.entry, row.app, recorded[row.entry]) for row in rows if row.entry not in stretch.targeted
+            Recorded(row.entry, row.app, recorded[row.entry], row.channel)
+            for row in rows
+            if row.entry not in stretch.targeted
         ]
         pushes = [
             Push(row.entry, row.app, recorded[row.entry], BEGINNING, stretch.targeted[row.entry])

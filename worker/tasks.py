@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Final, ParamSpec, get_args
 
@@ -87,6 +88,7 @@ def _fan_out(runtime: Runtime, lane: Lane) -> Counts:
     for of, n in expanded.batches.items():
         ring_deliver(of, n)
     ring_fan_out(expanded.unfinished, "bulk")
+    ring_fan_out(expanded.freed)
     total: Counter[str] = Counter()
     for counts in expanded.counts.values():
         total.update(counts)
@@ -198,9 +200,11 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
             return Expanded(Counter(), 0, {})
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
-    parts = [_expand(runtime, opened[:half]), _expand(runtime, opened[half:])]
-    left = [one for part in parts for one in part.left]
-    return Expanded(sum((p.batches for p in parts), Counter()), sum(p.unfinished for p in parts), {}, left)
+    first = _expand(runtime, opened[:half])
+    if first.left or first.unfinished:  # of their channels there may be more in the other half
+        return replace(first, counts={}, left=[*first.left, *opened[half:]])
+    second = _expand(runtime, opened[half:])
+    return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 
 
 def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:

@@ -210,12 +210,14 @@ class Road:
 
     def expand(self) -> int:
         """Fan-out of everything that is ready, to the end of every channel; returns how many batches that made."""
-        batches = 0
-        for lane in ("urgent", "bulk", "urgent"):
-            while opened := self.journal.take_messages(lane, 100):
-                expanded = self.fan_out.expand(opened)
-                self.journal.give_back(lane, expanded.left)
-                batches += expanded.batches.total()
+        batches, before = 0, -1
+        while batches != before:
+            before = batches
+            for lane in ("urgent", "bulk", "urgent"):
+                while opened := self.journal.take_messages(lane, 100):
+                    expanded = self.fan_out.expand(opened)
+                    self.journal.give_back(lane, expanded.left)
+                    batches += expanded.batches.total()
         return batches
 
     def deliver(self) -> list[dict[str, int]]:

@@ -15,8 +15,8 @@ from worker.core.position import position
 
 def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, monkeypatch):
     road.registry.save_app(AppSettings("other"))
-    road.publish(*(message(id=f"e{n}", text="x" * 1000) for n in range(8)))
-    road.publish(*(replace(message(id=f"o{n}", text="x" * 1000), app="other") for n in range(2)))
+    road.publish(*(message(f"c{n}", id=f"e{n}", text="x" * 1000) for n in range(8)))
+    road.publish(*(replace(message(f"c{n}", id=f"o{n}", text="x" * 1000), app="other") for n in range(2)))
     road.take()
     monkeypatch.setattr("worker.stores.journal.OCTETS", 2_500)
     first = road.journal.take_messages("urgent", 6)
@@ -34,7 +34,7 @@ def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, m
 
 
 def test_a_document_over_the_bound_is_taken_alone(road, monkeypatch):
-    road.publish(message(id="e1", text="x" * 3000), message(id="e2"))
+    road.publish(message(id="e1", text="x" * 3000), message("c2", id="e2"))
     road.take()
     monkeypatch.setattr("worker.stores.journal.OCTETS", 100)
     assert len(road.journal.take_messages("urgent", 10)) == 1

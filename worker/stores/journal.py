@@ -7,12 +7,14 @@ Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and
 *due* at a time: taken and leased to a worker, or parked until a retry. The tick makes ready what is due.
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
-    carillon:expanding   hash   entry -> app, cursor of the page to expand next, place
+    carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
+    carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
+    carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
     carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, then badges, outcomes, accepted,
                                 failures, leased, halted; lines: its part of `later`
     carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
     carillon:ready:<kind>:<lane>:<app>   list   entries or batches
-    carillon:due         zset   e:<entry> and b:<batch> -> when
+    carillon:due         zset   e:<entry> and b:<batch> -> when; c:<channel key>@<app>: who waits there goes then
     carillon:badge:<app> hash   device -> badge number
     carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
     carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
@@ -35,7 +37,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core import batch as batches
-from worker.core.batch import Batch, Lane
+from worker.core.batch import OVERTAKE, Batch, Lane
 from worker.core.entry import joined, stream_for
 from worker.stores.redis import Redis
 
@@ -84,6 +86,8 @@ class Recorded(NamedTuple):
     entry: str
     app: str
     place: int
+    #: Its messages are expanded in their order.
+    channel: str = ""
 
 
 class Push(NamedTuple):
@@ -164,7 +168,7 @@ class Journal:
     def open(self, messages: Sequence[Recorded]) -> None:
         """These are ready to be expanded from now on. A second time does nothing."""
         if messages:
-            self._run("open", *(part for message in messages for part in message))
+            self._run("open", *(part for one in messages for part in (*one[:3], batches.channel_key(one.channel))))
 
     def open_targeted(self, pushes: Sequence[Push]) -> None:
         """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
@@ -174,11 +178,12 @@ class Journal:
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
 
-        Fewer, and at least one, where their documents come to `OCTETS`.
+        Fewer, and at least one, where their documents come to `OCTETS`. Of a channel that another task expands
+        there is none until that is done, or for `OVERTAKE` seconds.
         """
         found = [
             Opened(entry.decode(), app.decode(), cursor.decode(), text, int(place or 0))
-            for entry, app, cursor, text, place in self._run("take_messages", lane, limit, self.lease, OCTETS)
+            for entry, app, cursor, text, place in self._run("take_messages", lane, limit, self.lease, OCTETS, OVERTAKE)
         ]
         for one in found:
             if not one.document:
@@ -191,7 +196,7 @@ class Journal:
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lane again, in this order."""
         if messages:
-            self._run("give_back", lane, *(part for one in messages for part in (one.entry, one.app)))
+            self._run("give_back", lane, OVERTAKE, *(part for one in messages for part in (one.entry, one.app)))
 
     def renew_messages(self, messages: Sequence[Opened]) -> None:
         """These are still being expanded; their leases begin anew."""
@@ -200,11 +205,14 @@ class Journal:
 
     def expand(
         self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
-    ) -> set[str]:
-        """Takes all steps with their batches, or none: then the entries that another worker was first with."""
-        argv = [len(steps), *(part for step in steps for part in step)]
-        stale = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
-        return {entry.decode() for entry in stale}
+    ) -> tuple[set[str], int]:
+        """Takes all steps with their batches, or none: then there are entries that another worker was first with.
+
+        Returns these, and how many messages became ready because their channel is free.
+        """
+        argv = [len(steps), *(part for step in steps for part in step), OVERTAKE]
+        stale, freed = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
+        return {entry.decode() for entry in stale}, int(freed)
 
     def take_batch(self, lane: Lane) -> Taken | None:
         """The next batch of the lane, leased to this worker; None when none waits. Raises `Unreadable`."""
@@ -304,7 +312,7 @@ class Journal:
         """
         ready, gap = 0, b""
         for _ in range(rounds):
-            made, due, gap = self._run("due", limit, self.lease, gap)
+            made, due, gap = self._run("due", limit, self.lease, gap, OVERTAKE)
             ready += int(made)
             if due < limit:
                 break

@@ -60,8 +60,9 @@ end
 local function entries_in(list)
   return string.gmatch(list, string.find(list, '^[%d,-]*$') and '[^,]+' or '[^\n]+')
 end
--- What `EXPANDING` keeps of an entry: app, cursor, and its place in the order of intake (empty: of a release before).
-local function expansion(state) return string.match(state, '^([^\n]*)\n([^\n]*)\n?(.*)$') end
+-- What `EXPANDING` keeps of an entry: app, cursor, its place in the order of intake (empty: of a release before), and the key of its
+-- channel (empty: of none, or of a release before).
+local function expansion(state) return string.match(state, '^([^\n]*)\n([^\n]*)\n?([^\n]*)\n?(.*)$') end
 -- Changes entries' counts of open units (an expansion, a batch) together; at none left an entry's place in the journal goes.
 local Units = {}
 Units.__index = Units
@@ -112,6 +113,105 @@ local function put_back(kind, lane, app, id)
   local turns = 'carillon:ready:' .. kind .. ':' .. lane
   if redis.call('LPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
 end
+-- Fields of a hash, however many.
+local function values(key, fields)
+  local found = {}
+  for at = 1, #fields, 1000 do
+    local some = redis.call('HMGET', key, unpack(fields, at, math.min(at + 999, #fields)))
+    for k = 1, #some do found[at + k - 1] = some[k] end
+  end
+  return found
+end
+-- Messages of one channel are expanded by one task at a time. HOLDERS has for a channel (`<key>@<app>`) the last of them that was
+-- handed out, with a line break behind it when later ones stand in the channel's line.
+local HOLDERS = 'carillon:expanding_channels'
+local function channel_line(channel) return 'carillon:held:' .. channel end
+-- These ({place, entry}) wait in the channel's line, for `patience` seconds at most. Returns what HOLDERS has of it from now on.
+local function hold(channel, holder, messages, patience)
+  local line = {}
+  for _, one in ipairs(messages) do
+    line[#line + 1] = 0
+    line[#line + 1] = string.rep('0', 20 - #one[1]) .. one[1] .. '/' .. one[2]
+  end
+  bulk('ZADD', channel_line(channel), line)
+  redis.call('ZADD', DUE, 'NX', now() + patience, 'c:' .. channel)
+  return string.match(holder, '^[^\n]*') .. '\n'
+end
+local function in_line(member) return string.match(member, '/(.*)$') end
+-- Frees channels that have a line: what stands in it is the first of its app, in its order. Returns how many messages.
+local function free_lines(channels)
+  local freed = 0
+  for _, channel in ipairs(channels) do
+    local line = redis.call('ZRANGE', channel_line(channel), 0, -1)
+    redis.call('DEL', channel_line(channel))
+    redis.call('ZREM', DUE, 'c:' .. channel)
+    local app, back = string.match(channel, '@(.*)$'), {}
+    for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
+    if #back > 0 then
+      local turns = 'carillon:ready:e:urgent'
+      if redis.call('EXISTS', turns .. ':' .. app) == 0 then redis.call('RPUSH', turns, app) end
+      bulk('LPUSH', turns .. ':' .. app, back)
+    end
+    freed = freed + #line
+  end
+  return freed
+end
+-- Frees the channels whose last message is one of these ({entry, channel}); `holders` by channel, where they are known. Returns how
+-- many messages waited for them.
+local function free_channels(ended, holders)
+  if #ended == 0 then return 0 end
+  local channels, free, lines = {}, {}, {}
+  for k, one in ipairs(ended) do channels[k] = one[2] end
+  if not holders then
+    holders = {}
+    for k, holder in ipairs(values(HOLDERS, channels)) do holders[channels[k]] = holder end
+  end
+  for k, channel in ipairs(channels) do
+    local entry, holder = ended[k][1], holders[channel]
+    if holder == entry then
+      free[#free + 1] = channel
+    elseif holder == entry .. '\n' then
+      free[#free + 1] = channel
+      lines[#lines + 1] = channel
+    end
+  end
+  bulk('HDEL', HOLDERS, free)
+  return free_lines(lines)
+end
+-- Messages ({entry, app, place, channel}) that a task had, from their beginning, are ready again before all that comes after them, in
+-- this order; but those whose channel another task has wait for it. Returns how many other messages are ready with them.
+local function return_messages(messages, patience)
+  local names, channels, holders, ours, ended, waits, back = {}, {}, {}, {}, {}, {}, {}
+  for _, one in ipairs(messages) do
+    names[one[1]] = true
+    channels[#channels + 1] = one[4]
+  end
+  for k, holder in ipairs(values(HOLDERS, channels)) do
+    local channel, entry = channels[k], holder and string.match(holder, '^[^\n]*')
+    holders[channel] = holder
+    if names[entry] and not ours[channel] then
+      ours[channel] = true
+      ended[#ended + 1] = {entry, channel}
+    end
+  end
+  for _, one in ipairs(messages) do
+    local entry, _, place, channel = unpack(one)
+    local holder = channel and holders[channel]
+    if holder and (not ours[channel] or string.sub(holder, -1) == '\n') then
+      waits[channel] = waits[channel] or {}
+      table.insert(waits[channel], {place, entry})
+    else
+      back[#back + 1] = one
+    end
+  end
+  for channel, some in pairs(waits) do
+    holders[channel] = hold(channel, holders[channel], some, patience)
+    redis.call('HSET', HOLDERS, channel, holders[channel])
+  end
+  local freed = free_channels(ended, holders)
+  for k = #back, 1, -1 do put_back('e', 'urgent', back[k][2], back[k][1]) end
+  return freed
+end
 -- How many items of a lane wait to be taken.
 local function waiting(kind, lane)
   local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, 0
@@ -128,15 +228,6 @@ local function take(kind, lane, limit)
     local share = math.min(left, math.ceil(left / (redis.call('LLEN', turns) + 1)))
     for _, id in ipairs(redis.call('LPOP', turns .. ':' .. app, share) or {}) do found[#found + 1] = {id, app} end
     if redis.call('EXISTS', turns .. ':' .. app) == 1 then redis.call('RPUSH', turns, app) end
-  end
-  return found
-end
--- Fields of a hash, however many.
-local function values(key, fields)
-  local found = {}
-  for at = 1, #fields, 1000 do
-    local some = redis.call('HMGET', key, unpack(fields, at, math.min(at + 999, #fields)))
-    for k = 1, #some do found[at + k - 1] = some[k] end
   end
   return found
 end

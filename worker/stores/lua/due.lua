@@ -1,5 +1,6 @@
--- limit, patience, gap: what is due becomes ready: retries whose time has come, and what a dead worker had taken. Returns how
--- many, how many there were, and the gap: what the first call of several is not told, and the others are.
+-- limit, patience, gap, seconds for which a message waits for its channel: what is due becomes ready: retries whose time has come,
+-- and what a dead worker had taken. Returns how many, how many there were, and the gap: what the first call of several is not told,
+-- and the others are.
 -- After a time in which nobody asked (we, or Redis, were away) a batch whose lease ran out in it is left to its owner for `patience`
 -- seconds more, once: the owner could not renew it either, and may be about to finish.
 local t = now()
@@ -8,6 +9,7 @@ redis.call('SET', 'carillon:asked', string.format('%.3f', t))
 redis.call('SET', 'carillon:watched', 1, 'PX', 3000)
 local gap = tonumber(ARGV[3]) or t - asked
 local due, readied = redis.call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, ARGV[1]), 0
+local again = {}
 for _, member in ipairs(due) do
   local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
   if kind == 'b' then
@@ -23,15 +25,27 @@ for _, member in ipairs(due) do
         readied = readied + 1
       end
     end
+  elseif kind == 'c' then
+    -- Its line has waited for long enough.
+    redis.call('HDEL', HOLDERS, id)
+    redis.call('HINCRBY', 'carillon:counts:' .. string.match(id, '@(.*)$'), 'channels_overtaken', 1)
+    readied = readied + free_lines({id})
   else
     local state = redis.call('HGET', EXPANDING, id)
     redis.call('ZREM', DUE, member)
     redis.call('SREM', 'carillon:parked', id)
     if state then
-      local app, cursor = expansion(state)
-      make_ready('e', cursor == '' and 'urgent' or 'bulk', app, id)
+      local app, cursor, place, channel = expansion(state)
+      if cursor ~= '' then
+        make_ready('e', 'bulk', app, id)
+      else
+        again[#again + 1] = {id, app, place, channel ~= '' and channel .. '@' .. app or nil}
+      end
       readied = readied + 1
     end
   end
 end
+-- What a dead worker had taken is before all that came after it, in its order.
+table.sort(again, function(a, b) return newer(b[3], a[3]) end)
+readied = readied + return_messages(again, tonumber(ARGV[4]))
 return {readied, #due, string.format('%.3f', gap)}
