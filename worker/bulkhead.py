@@ -72,6 +72,8 @@ class Bulkhead:
     def answers(self, provider: int, seen: Sequence[object]) -> Iterator[None]:
         """Around the wait for a batch's answers; those that are there stand in `seen`, the others are None.
 
+        Also, with none to see, around the wait for another batch of this provider.
+
         Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
         """
         at_work = getattr(self._own, "working", False)
@@ -85,22 +87,6 @@ class Bulkhead:
                 del self._waits[wait]
                 if at_work and not wait.at_work:
                     self._at_work += 1
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Around the wait for another batch: others work meanwhile. The thread goes on at once, as after `answers`."""
-        at_work = getattr(self._own, "working", False)
-        self._at(-at_work)
-        try:
-            yield
-        finally:
-            self._at(at_work)
-
-    def _at(self, change: int) -> None:
-        with self._changed:
-            self._at_work += change
-            if change < 0:
-                self._changed.notify()
 
     def enter(self, provider: int) -> bool:
         """Whether a batch of the provider may be sent now; `leave` after it. False: its share is used up."""

@@ -317,7 +317,8 @@ class Delivery:
         """
         self._send_free(work, provider)
         if work.open():
-            with self._bulkhead.aside():
+            # While the provider answers, the line moves: more threads would only make it longer.
+            with self._bulkhead.answers(provider.id, ()):
                 ahead = self._journal.ahead(work.id, wait=IN_FLIGHT, holders=set(work.blocked.values()))
             self._journal.record([(work.id, ())])
             work.renewed_at = self._now()

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.road.harness import Road, message, token
-from worker.bulkhead import LEAST, PATIENCE, QUIET_SECONDS, Bulkhead
+from worker.bulkhead import LEAST, LOOK, PATIENCE, QUIET_SECONDS, Bulkhead
 from worker.core.model import Answer, NoAnswer
 
 
@@ -87,19 +87,20 @@ def test_a_thread_that_waits_in_vain_lets_another_work_and_goes_on_at_once(clock
         pass
 
 
-def test_a_thread_that_waits_for_another_batch_lets_another_work(clock):
+def test_a_thread_that_waits_for_another_batch_lets_another_work_once_the_provider_is_silent(clock):
     bulkhead, begun = Bulkhead(1, 8, clock=clock), threading.Event()
+    bulkhead.enter(1)
 
     def work() -> None:
         with bulkhead.working():
             begun.set()
 
     other = threading.Thread(target=work)
-    with bulkhead.working():
-        with bulkhead.aside():
-            other.start()
-            assert begun.wait(10)
-        assert bulkhead._at_work >= 1
+    with bulkhead.working(), bulkhead.answers(1, ()):
+        other.start()
+        assert not begun.wait(2 * LOOK)
+        clock.now += PATIENCE + 0.1
+        assert begun.wait(10)
     other.join(10)
     assert bulkhead._at_work == 0
 
