@@ -26,6 +26,9 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=0.02, help="part of 100,000 in bursts and the largest channel")
     parser.add_argument("--kill-every", type=float, default=2.5, help="seconds between two kills in a mix")
     parser.add_argument("--lasting", action="store_true", help="faults last as in a run of 600 seconds or more")
+    parser.add_argument(
+        "--pooler", action="store_true", help="workers reach Postgres through PgBouncer, transaction mode"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--report", action="store_true", help="write the run into docs/reliability.md")
     parser.add_argument("--keep", action="store_true", help="leave the logs where they are")
@@ -38,6 +41,7 @@ def main() -> int:
         scale=given.scale,
         kill_every=given.kill_every,
         lasting=given.lasting,
+        pooler=given.pooler,
     )
     directory = Path(tempfile.mkdtemp(prefix="carillon-chaos-"))
     # The database runs as another user where we are root.

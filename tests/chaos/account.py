@@ -8,6 +8,8 @@
                   away and the outcome could not be written down
     unanswered    accepted again: APNs had not answered the first, or its connection broke before the answer can have been
                   read, so nobody could know
+    out of order  first accepted after a later message of the same channel was, on the same device
+    wrong badge   a device whose last push carried another number than that of its messages
 
 Whatever was accepted again has the same `apns-id`: that is how it is recognised here.
 """
@@ -40,6 +42,8 @@ class Accepted(NamedTuple):
     at: float
     answered: bool
     connection: int = 0
+    #: The number in the payload; None: none was seen.
+    badge: int | None = None
 
 
 class Repeat(NamedTuple):
@@ -87,6 +91,45 @@ class Excuses:
     refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
     broken: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+
+class Place(NamedTuple):
+    """Where a message stands: its channel, and its place in the app's stream."""
+
+    channel: str
+    place: int
+
+
+def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> int:
+    """How many notifications were first accepted after a later one of the same device and channel.
+
+    `places` by `apns-id`; what has none does not count.
+    """
+    latest: dict[tuple[str, str], int] = {}
+    seen: set[str] = set()
+    passed = 0
+    for one in sorted(accepted, key=lambda one: one.at):
+        place = places.get(one.apns_id)
+        if place is None or one.apns_id in seen:
+            continue
+        seen.add(one.apns_id)
+        before = latest.get((one.token, place.channel), -1)
+        passed += place.place < before
+        latest[one.token, place.channel] = max(before, place.place)
+    return passed
+
+
+def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but: Collection[str] = ()) -> list[str]:
+    """Tokens whose last push carried another number than how many notifications the device was to get.
+
+    `expected` is the token by `apns-id`; tokens in `but` are not looked at.
+    """
+    numbers = Counter(expected.values())
+    last: dict[str, Accepted] = {}
+    for one in accepted:
+        if one.token not in last or one.at >= last[one.token].at:
+            last[one.token] = one
+    return sorted(token for token, one in last.items() if token not in but and one.badge != numbers[token])
 
 
 def settle(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:

@@ -29,6 +29,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(share=0.3, answer=Answer("TooManyRequests", retry_after=3)),
         Rule(share=0.3, answer=Answer("InternalServerError")),
     ),
+    "apns_random_429": (Rule(share=0.1, answer=Answer("TooManyRequests")),),
     "apns_shutdown": (Rule(share=0.5, answer=Answer("Shutdown")),),
     "apns_slow": (Rule(share=0.8, latency=8.5), Rule(latency=12.0)),
     "apns_revoked_key": _all("InvalidProviderToken"),

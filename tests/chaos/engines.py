@@ -58,6 +58,22 @@ class Hands:
         finally:
             self._insist_on_maxmemory(0)
 
+    @contextmanager
+    def limited(self, spare: int) -> Iterator[int]:
+        """Redis may take so many octets more than it has; gives the limit."""
+        with redis.Redis.from_url(self.urls.redis, socket_timeout=5) as client:
+            limit = int(client.info("memory")["used_memory"]) + spare
+        self._insist_on_maxmemory(limit)
+        try:
+            yield limit
+        finally:
+            self._insist_on_maxmemory(0)
+
+    def used(self) -> int:
+        """Octets that Redis uses."""
+        with redis.Redis.from_url(self.urls.redis, socket_timeout=5) as client:
+            return int(client.info("memory")["used_memory"])
+
     def _insist_on_maxmemory(self, octets: int) -> None:
         ends = time.monotonic() + 20
         while True:

@@ -1,17 +1,21 @@
 """Every fault by its name: what is done to the system, and for how long by default."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
 import redis
+from msgspec.json import encode
 
 from producers.events import FIELD, STREAM
 from tests.chaos.apns import RULES
 from tests.chaos.crew import COMMANDS, WORKERS
+from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
 from tests.chaos.system import System
+from worker.apns.simulator.faults import Close
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
 POISON: Final = (
@@ -97,6 +101,105 @@ def _blast(system: System, _seconds: float) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def _burst_amid_429(system: System, seconds: float) -> AbstractContextManager[object]:
+    under = system.apns.under("apns_random_429")
+    system.traffic.blast([system.world.say("direct") for _ in range(max(300, system.burst // 5))])
+    return under
+
+
+def _kill_busy(system: System, seconds: float) -> AbstractContextManager[object]:
+    _at_full_speed(system)
+    return _kill_worker(system, seconds)
+
+
+def _reset_busy(system: System, _seconds: float) -> AbstractContextManager[object]:
+    _at_full_speed(system)
+    system.apns.control.inflict(Close(abort=True))
+    return nullcontext()
+
+
+def _at_full_speed(system: System) -> None:
+    """Returns while the workers send as fast as they can."""
+    many = max(300, system.burst // 5)
+    system.traffic.blast([system.world.say("direct") for _ in range(many)])
+    ends = time.monotonic() + _PATIENCE
+    while system.traffic.unconfirmed > many / 2 and time.monotonic() < ends:
+        time.sleep(0.01)
+    time.sleep(0.2)
+
+
+def _huge(system: System, _seconds: float) -> AbstractContextManager[object]:
+    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=30) as client:
+        for octets in (2_000_000, 2_000 * system.burst):
+            _insist(client, junk(octets))
+            system.poisoned += 1
+    return nullcontext()
+
+
+def _import(system: System, _seconds: float) -> AbstractContextManager[object]:
+    system.others.import_members(50 * system.burst)
+    return nullcontext()
+
+
+def _attributes(system: System, _seconds: float) -> AbstractContextManager[object]:
+    system.others.attributes(max(3, system.burst // 400))
+    return nullcontext()
+
+
+def _noise(system: System, _seconds: float) -> AbstractContextManager[object]:
+    system.others.noise(system.burst * 3 // 2)
+    return nullcontext()
+
+
+def _no_answer(apps: Sequence[str], system: System, _seconds: float) -> AbstractContextManager[object]:
+    system.others.speak(apps, max(5, system.burst // len(apps) // USERS))
+    return nullcontext()
+
+
+def _id_jump(system: System, _seconds: float) -> AbstractContextManager[object]:
+    """What a clock that was an hour ahead for a moment leaves behind: every later id has its millisecond."""
+    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
+        last = str(client.xinfo_stream(STREAM)["last-generated-id"].decode())
+        milliseconds = int(last.partition("-")[0]) + 3_600_000
+        client.xadd(STREAM, {FIELD: POISON[1]}, id=f"{milliseconds}-{(1 << 20) - 3}")
+        system.poisoned += 1
+    return nullcontext()
+
+
+@contextmanager
+def _filled(system: System, _seconds: float) -> Iterator[None]:
+    """Producers that look at nothing fill Redis; it has to come down by itself before it is given more."""
+    with system.hands.limited(8_000_000) as limit:
+        with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
+            for number in range(200_000):
+                try:
+                    client.xadd(STREAM, {FIELD: _noisy(number)})
+                except redis.OutOfMemoryError:
+                    break
+        ends = time.monotonic() + _PATIENCE
+        while system.hands.used() > limit * 0.8 and time.monotonic() < ends:
+            time.sleep(0.2)
+        system.stayed_full += system.hands.used() > limit * 0.8
+        yield
+
+
+def _noisy(number: int) -> bytes:
+    at = datetime.now(UTC).isoformat()
+    return encode(
+        {
+            "v": 1,
+            "type": "message.new",
+            "id": f"raw-{at}-{number}",
+            "app": NOISY,
+            "at": at,
+            "channel": {"id": "all"},
+            "message": {"id": f"raw-{number}", "text": "x" * 400},
+            "sender": {"id": "somebody"},
+            "recipients": ["nobody"],
+        }
+    )
+
+
 def _rules(name: str, system: System, _seconds: float) -> AbstractContextManager[object]:
     return system.apns.under(name)
 
@@ -117,9 +220,22 @@ FAULTS: Final[dict[str, Fault]] = {
     "apns_503": Fault(partial(_rules, "apns_503"), 60, 2),
     "apns_slow": Fault(partial(_rules, "apns_slow"), 20, 2),
     "poison": Fault(_poison, 0),
+    "redis_filled": Fault(_filled, 0),
+    "id_jump": Fault(_id_jump, 0),
+    "huge_entry": Fault(_huge, 0),
+    "import": Fault(_import, 0),
+    "wide_attributes": Fault(_attributes, 0),
+    "noisy_app": Fault(_noise, 0),
+    "silent_webhooks": Fault(partial(_no_answer, SILENT), 0),
+    "black_holes": Fault(partial(_no_answer, BLACK_HOLES), 0),
+    "kill_at_full_speed": Fault(_kill_busy, 0),
+    "reset_at_full_speed": Fault(_reset_busy, 0),
+    "burst_amid_429": Fault(_burst_amid_429, 20, 5),
     "burst": Fault(_burst, 0),
     "blast": Fault(_blast, 0),
 }
 #: These take the machine for themselves, so that others would measure nothing.
-ALONE_ONLY: Final = ("burst", "blast")
+ALONE_ONLY: Final = ("burst", "blast", "burst_amid_429", "import", "noisy_app", "wide_attributes")
+#: Another app's load, during which this one's messages are looked at.
+BY_OTHERS: Final = ("import", "noisy_app", "wide_attributes", "huge_entry", "silent_webhooks", "black_holes")
 KILLS: Final = ("kill_worker", "kill_beat", "kill_relay")

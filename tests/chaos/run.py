@@ -14,8 +14,9 @@ import psutil
 import psycopg
 import redis
 
+from producers.events import MemberAdded, MessageNew
 from tests.chaos import account, schedule
-from tests.chaos.account import Account, Excuses, Kill
+from tests.chaos.account import Account, Excuses, Kill, Place
 from tests.chaos.crew import WORKERS
 from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
 from tests.chaos.system import System, await_true, running
@@ -63,6 +64,8 @@ class Options:
     settle: float = LONGEST_DELAY + 120.0
     #: Faults last as in a long run.
     lasting: bool = False
+    #: Workers reach Postgres through PgBouncer in transaction mode.
+    pooler: bool = False
 
     @property
     def short(self) -> bool:
@@ -109,6 +112,15 @@ class Found:
     republished: int
     #: Seconds it took to settle after everything was mended; None: it did not.
     settled_in: float | None
+    #: First accepted after a later one of the same device and channel, and how many of these the system says it let pass.
+    out_of_order: int
+    overtaken: int
+    #: Tokens whose last push had another number than that of their messages.
+    wrong_badges: list[str]
+    #: Members that were notified though they were none at the message's place, or were not though they were.
+    wrong_place: int
+    #: Times that a full Redis had not come down by itself.
+    stayed_full: int
     #: The machine and what else it had to do.
     machine: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -118,7 +130,9 @@ def run(options: Options, directory: Path) -> Found:
     """Raises TimeoutError where the system does not even come up."""
     chosen = options.faults or tuple(FAULTS)
     blast = options.many if "blast" in chosen else 0
-    with running(directory, seed=options.seed, rate=options.rate, blast=blast, burst=options.many) as system:
+    with running(
+        directory, seed=options.seed, rate=options.rate, blast=blast, burst=options.many, pooler=options.pooler
+    ) as system:
         engines = {"valkey": system.hands.pid("valkey"), "simulator": system.simulator.pid}
         watch = Watch(system.simulator.control, system.crew, engines)
         watch.start()
@@ -132,7 +146,7 @@ def run(options: Options, directory: Path) -> Found:
         else:
             if options.alone_first:
                 storm.kill_apart()
-            for fault in ("blast", "burst"):
+            for fault in ALONE_ONLY if options.alone_first else ("blast", "burst"):
                 storm.alone(fault)
             if options.alone_first:
                 for fault in schedule.alone(options.seed, [name for name in FAULTS if name not in ALONE_ONLY]):
@@ -249,9 +263,20 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
     excuses = Excuses(of_workers, system.apns.slow, sorted(away), watch.refused, broken)
+    settled = account.settle(expected, watch.accepted, excuses)
+    changing = {id for id, index in message_of.items() if sent[index].said.channel.kind == "changing"}
+    strangers = set(settled.unexpected)
+    # A device that APNs refused by mistake was told one message less than it counts.
+    but = {expected[id] for id in settled.given_up}
+    counts = system.journal.counts(APP)
     return Found(
         options=options,
-        account=account.settle(expected, watch.accepted, excuses),
+        account=settled,
+        out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
+        overtaken=counts.get("overtaken", 0),
+        wrong_badges=account.wrong_badges(expected, watch.accepted, but),
+        wrong_place=len(changing.intersection(settled.lost)) + len(_visitors(sent, ids) & strangers),
+        stayed_full=system.stayed_full,
         sent=sent,
         message_of=message_of,
         accepted_at=first,
@@ -270,7 +295,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         republished=system.traffic.repeated,
         settled_in=settled_in,
         machine=_machine(watch.slowness),
-        counts=system.journal.counts(APP),
+        counts=counts,
     )
 
 
@@ -285,6 +310,30 @@ def _expected(sent: Sequence[Sent], ids: dict[str, int]) -> tuple[dict[str, str]
             apns_id = id_of(ids[phone])
             expected[apns_id], message_of[apns_id] = phone, index
     return expected, message_of
+
+
+def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) -> dict[str, Place]:
+    """Where the message of each notification stands in the stream."""
+    with psycopg.connect(system.postgres_url) as db:
+        rows = db.execute("SELECT event_id, position FROM carillon.messages WHERE app = %s", (APP,))
+        places: dict[str, int] = {event: place for event, place in rows}  # noqa: C416 - dict() loses the types
+    return {
+        id: Place(said.channel.id, places[said.event.id])
+        for id, index in message_of.items()
+        if (said := sent[index].said).event.id in places
+    }
+
+
+def _visitors(sent: Sequence[Sent], ids: dict[str, int]) -> set[str]:
+    """The `apns-id` that each message before a visitor came, or after they had left, would have on their device."""
+    found = set()
+    for index, one in enumerate(sent):
+        if isinstance(one.said.event, MemberAdded):
+            user = one.said.event.users[0]
+            for near in sent[max(0, index - 1) : index + 4]:
+                if user not in near.said.ringing and isinstance(near.said.event, MessageNew):
+                    found.add(apns_ids(near.said.event.id, APP)(ids[token(user)]))
+    return found
 
 
 def _machine(slowness: Sequence[float]) -> str:

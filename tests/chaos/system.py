@@ -15,6 +15,8 @@ from cryptography.fernet import Fernet
 from tests.chaos.apns import Apns
 from tests.chaos.crew import WORKERS, Crew
 from tests.chaos.engines import Hands
+from tests.chaos.others import Others, black_hole, set_up, silent_host
+from tests.chaos.pooler import pooled
 from tests.chaos.traffic import Traffic
 from tests.chaos.world import APP, World
 from worker.apns.simulator import Key, Settings, SimulatorProcess
@@ -42,6 +44,7 @@ class System:
     simulator: SimulatorProcess
     world: World
     traffic: Traffic
+    others: Others
     journal: Journal
     suspects: Suspects
     random: Random
@@ -51,6 +54,8 @@ class System:
     poisoned: int = 0
     #: Deployments in which a process did not end by itself.
     hung: int = 0
+    #: Times that a full Redis had not come down by itself.
+    stayed_full: int = 0
 
     @property
     def postgres_url(self) -> str:
@@ -65,8 +70,10 @@ class System:
 
 
 @contextmanager
-def running(directory: Path, *, seed: int, rate: float, blast: int, burst: int) -> Iterator[System]:
-    """Everything is up inside the block, and nothing after it."""
+def running(
+    directory: Path, *, seed: int, rate: float, blast: int, burst: int, pooler: bool = False
+) -> Iterator[System]:
+    """Everything is up inside the block, and nothing after it. With `pooler` every worker reaches Postgres through PgBouncer."""
     random = Random(seed)
     with ExitStack() as stack:
         engines = Engines(directory / "engines")
@@ -79,7 +86,7 @@ def running(directory: Path, *, seed: int, rate: float, blast: int, burst: int) 
                 Settings(
                     keys=(Key(KEY_ID, TEAM_ID, key),),
                     topics=(TOPIC,),
-                    record="compact",
+                    record="full",
                     record_limit=5_000_000,
                     bad_tokens=None,
                     seed=seed,
@@ -91,16 +98,17 @@ def running(directory: Path, *, seed: int, rate: float, blast: int, burst: int) 
         stack.callback(redis.close)
         registry = Registry(pool, [secret])
         registry.save_app(AppSettings(APP, member_cap=None, registration_rate=None))
-        registry.save_provider(
-            Provider(
-                *(0, APP, "apns", "production", TOPIC, TEAM_ID, KEY_ID, key),
-                *(simulator.host, simulator.port, simulator.ca_pem),
-            )
+        provider = Provider(
+            *(0, APP, "apns", "production", TOPIC, TEAM_ID, KEY_ID, key),
+            *(simulator.host, simulator.port, simulator.ca_pem),
         )
+        registry.save_provider(provider)
+        set_up(registry, provider, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": urls.redis,
-            "CARILLON_POSTGRES_URL": urls.postgres,
+            "CARILLON_POSTGRES_URL": stack.enter_context(pooled(directory, urls.postgres)) if pooler else urls.postgres,
             "CARILLON_SECRET_KEYS": secret,
+            "CARILLON_WEBHOOK_ALLOW": "127.0.0.0/8",
         }
         crew = Crew(directory / "logs", environ)
         stack.callback(crew.stop)
@@ -108,10 +116,13 @@ def running(directory: Path, *, seed: int, rate: float, blast: int, burst: int) 
         world = World(random, blast)
         traffic = Traffic(world, urls.redis, urls.postgres, rate=rate, outbox=0.2, seed=seed)
         stack.callback(traffic.stop)
+        others = Others(urls.redis)
+        stack.callback(others.close)
         apns, hands = Apns(simulator.control), Hands(directory / "engines", urls)
         journal, suspects = Journal(redis, lease=8), Suspects(redis)
-        system = System(crew, hands, apns, simulator, world, traffic, journal, suspects, random, burst)
+        system = System(crew, hands, apns, simulator, world, traffic, others, journal, suspects, random, burst)
         traffic.introduce()
+        others.introduce()
         await_true(lambda: known(system) == len(world.users) and system.idle(), START, "the world to be known")
         traffic.start()
         await_true(lambda: all(crew.worked[name] for name in WORKERS), START, "every worker to work")

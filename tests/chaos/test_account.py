@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.account import Accepted, Excuses, Kill, percentile, settle
+from tests.chaos.account import Accepted, Excuses, Kill, Place, out_of_order, percentile, settle, wrong_badges
 
 EXPECTED = {"id-1": "token-1", "id-2": "token-2"}
 
@@ -75,3 +75,22 @@ def test_the_third_time_is_judged_by_the_second():
 def test_percentiles_are_values_that_were_seen():
     assert [percentile([3.0, 1.0, 2.0], share) for share in (0.0, 0.5, 0.99, 1.0)] == [1.0, 2.0, 3.0, 3.0]
     assert percentile([], 0.5) is None
+
+
+def test_a_notification_that_comes_after_a_later_one_of_its_channel_is_out_of_order():
+    places = {"id-1": Place("a", 1), "id-2": Place("a", 2), "id-3": Place("b", 3)}
+    first, second, third = (accepted(f"id-{n}", "t", at=100.0 + n) for n in (1, 2, 3))
+    assert out_of_order(places, [first, second, third]) == 0
+    assert out_of_order(places, [second._replace(at=1.0), first, third]) == 1
+    # Another channel, another device, and a repeat of what came in order are no disorder.
+    assert out_of_order(places, [third._replace(at=1.0), first, second, first._replace(at=200.0)]) == 0
+    assert out_of_order(places, [second._replace(at=1.0, token="u"), first]) == 0
+
+
+def test_the_last_push_of_a_device_carries_the_number_of_its_messages():
+    expected = {"id-1": "t", "id-2": "t"}
+    arrivals = [accepted("id-1", "t", at=1.0)._replace(badge=1), accepted("id-2", "t", at=2.0)._replace(badge=2)]
+    assert wrong_badges(expected, arrivals) == []
+    turned = [arrivals[0]._replace(at=3.0), arrivals[1]]
+    assert wrong_badges(expected, turned) == ["t"]
+    assert wrong_badges(expected, turned, but={"t"}) == []

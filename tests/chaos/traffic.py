@@ -17,6 +17,8 @@ from producers import events as ev
 from producers.outbox import INSERT
 from tests.chaos.world import Said, World
 
+#: One in so many turns of the steady traffic is somebody who joins a channel and leaves it.
+_CHANGES: Final = 12
 #: Threads that publish, so that one that waits for an engine holds up few messages.
 _PUBLISHERS: Final = 3
 _PAUSE: Final = 0.2
@@ -96,8 +98,15 @@ class Traffic:
         while not self._stop.wait(max(0.0, next_at - time.monotonic())):
             next_at += 1 / self._rate
             if not self._paused.is_set():
-                to = self._rows if self._random.random() < self._outbox else self._direct
-                self._hand_over(to, [self._world.say()])
+                self._say()
+
+    def _say(self) -> None:
+        if self._random.random() < 1 / _CHANGES:
+            # In one piece and by one thread: their order is what is looked at.
+            self._hand_over(self._direct, self._world.change())
+            return
+        to = self._rows if self._random.random() < self._outbox else self._direct
+        self._hand_over(to, [self._world.say()])
 
     def _publish(self) -> None:
         while not self._stop.is_set():

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.account import percentile
+from tests.chaos.faults import BY_OTHERS
 from tests.chaos.run import APART, Found, Window
 
 #: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
@@ -22,6 +23,12 @@ BUSY_BEFORE: Final = 2.0
 MEMORY: Final = 400.0
 #: Notifications lost to a provider that refuses every token, until it is stopped.
 GIVEN_UP: Final = 400
+#: Seconds that a direct message may take at p99 while another app makes itself heard.
+OTHERS: Final = 1.0
+#: Seconds within which every message of a burst is accepted while APNs answers 429 to one in ten.
+AMID_429: Final = 20.0
+#: Seconds before a kill in which an answer may have been on its way: what arrived earlier must not be sent again.
+IN_FLIGHT: Final = 0.5
 #: What stands for a figure that the run gave no occasion to take.
 NOT_MEASURED: Final = "not measured"
 
@@ -61,6 +68,15 @@ def judge(found: Found) -> Verdict:
         Bar("lost", "0", str(len(account.lost)), not account.lost),
         Bar("doubled, no worker killed", "0", str(len(account.doubled)), not account.doubled),
         Bar("never expected", "0", str(len(account.unexpected)), not account.unexpected),
+        Bar(
+            "out of order",
+            "0 but for overtaken",
+            f"{found.out_of_order}, {found.overtaken} overtaken",
+            found.out_of_order <= found.overtaken,
+        ),
+        Bar("devices whose last push has a wrong badge", "0", str(len(found.wrong_badges)), not found.wrong_badges),
+        Bar("members of a wrong place", "0", str(found.wrong_place), not found.wrong_place),
+        Bar("times that a full Redis stayed full", "0", str(found.stayed_full), not found.stayed_full),
         _given_up(found),
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
         Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned <= found.set_aside),
@@ -90,6 +106,16 @@ def judge(found: Found) -> Verdict:
             max(memory.values(), default=0) < MEMORY,
         ),
     ]
+    others = percentile(_during_faults(found, BY_OTHERS), 0.99)
+    bars.append(
+        Bar("direct messages in others' load", f"{OTHERS:g} s", _seconds(others), others is None or others <= OTHERS)
+    )
+    amid = max(_during_faults(found, ("burst_amid_429",)), default=None)
+    bars.append(Bar("last of a burst amid 429", f"{AMID_429:g} s", _seconds(amid), amid is None or amid <= AMID_429))
+    old = account.oldest_in_flight
+    bars.append(
+        Bar("answered before a kill and sent again", f"within {IN_FLIGHT:g} s", _seconds(old), old <= IN_FLIGHT)
+    )
     if ratio is not None:
         bars.append(Bar("direct messages in a blast", f"{BLAST:g} times", f"{ratio:.1f} times", ratio <= BLAST))
     figures = {
@@ -166,6 +192,16 @@ def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float
         and (kind is None or found.sent[index].said.channel.kind == kind)
         and counts(found.sent[index].at)
     ]
+
+
+def _during_faults(found: Found, faults: Sequence[str]) -> list[float]:
+    """Latencies of direct messages that were published while one of these faults alone was at work, or up to `AFTER` after it."""
+    spans = []
+    for window in found.windows:
+        following = min((w.began for w in found.windows if w.began > window.began), default=inf)
+        if window.fault in faults:
+            spans.append((window.began, min(window.ended + AFTER, following - BEFORE)))
+    return _latencies(found, lambda at: any(began <= at <= ended for began, ended in spans), "direct")
 
 
 class Return(NamedTuple):

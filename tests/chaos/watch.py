@@ -1,6 +1,7 @@
 """Looks at a run: the memory of every process while it lasts, and the simulator's record once it is over."""
 
 import contextlib
+import re
 import threading
 import time
 from collections import defaultdict
@@ -15,7 +16,8 @@ from worker.apns.simulator import ControlClient
 
 EVERY: Final = 2.0
 #: Requests read at once.
-PAGE: Final = 100_000
+PAGE: Final = 20_000
+_BADGE: Final = re.compile(r'"badge":(\d+)')
 
 
 class Sample(NamedTuple):
@@ -66,7 +68,9 @@ class Watch:
         if entry["reason"] == "BadDeviceToken":
             self.refused.add(entry["apns_id"])
         if entry["accepted"]:
-            self.accepted.append(Accepted(entry["apns_id"], entry["token"], at, answered, connection))
+            found = _BADGE.search(entry["payload"] or "")
+            badge = int(found[1]) if found else None
+            self.accepted.append(Accepted(entry["apns_id"], entry["token"], at, answered, connection, badge))
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):

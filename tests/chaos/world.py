@@ -1,6 +1,7 @@
 """The people of a chaos run: who is in which channel, whose phone has which token, and what is said next.
 
-Everybody's phone works, nobody is online, nobody is muted: a message rings every member of its channel but its sender.
+Everybody's phone works, nobody is online, nobody is muted: a message notifies every member of its channel but its sender, as the
+channel was at the message's place in the stream.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from producers import events as ev
 
 APP: Final = "chaos"
-Kind = Literal["direct", "small", "middle", "large", "blast"]
+Kind = Literal["direct", "small", "middle", "large", "blast", "changing"]
 #: Members of a channel of each kind, and how many such channels there are.
 SIZES: Final[dict[Kind, tuple[int, int]]] = {"direct": (2, 150), "small": (5, 40), "middle": (40, 6), "large": (260, 2)}
 #: How often each kind is chosen by the steady traffic.
@@ -21,6 +22,9 @@ WEIGHTS: Final[dict[Kind, int]] = {"direct": 60, "small": 25, "middle": 8, "larg
 PEOPLE: Final = 300
 #: Members named by one event.
 _AT_ONCE: Final = 5000
+#: Channels that somebody joins and leaves between two messages, and their steady members.
+CHANGING: Final = 10
+STEADY: Final = 4
 
 
 class Channel(NamedTuple):
@@ -30,13 +34,15 @@ class Channel(NamedTuple):
 
 
 class Said(NamedTuple):
-    """A message: who must ring is every member but the sender."""
+    """An event, and for a message who is a member at its place: everybody of them but the sender is notified."""
 
-    event: ev.MessageNew
+    event: ev.MessageNew | ev.MemberAdded | ev.MemberRemoved
     channel: Channel
 
     @property
     def ringing(self) -> list[str]:
+        if not isinstance(self.event, ev.MessageNew):
+            return []
         return [user for user in self.channel.members if user != self.event.sender.id]
 
 
@@ -50,6 +56,9 @@ class World:
             kind: [Channel(f"{kind}-{n}", kind, random.sample(people, size)) for n in range(count)]
             for kind, (size, count) in SIZES.items()
         }
+        self._channels["changing"] = [
+            Channel(f"changing-{n}", "changing", random.sample(people, STEADY)) for n in range(CHANGING)
+        ]
         self._channels["blast"] = [Channel("blast-0", "blast", [f"b{n}" for n in range(blast)])] if blast else []
         self.users = people + [user for channel in self._channels["blast"] for user in channel.members]
 
@@ -69,15 +78,32 @@ class World:
             kind = kind or self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             channel = self._random.choice(self._channels[kind])
             sender, envelope = self._random.choice(channel.members), self._stamp()
-        message = ev.Message(id=f"m-{envelope['id']}", text="hello")
-        event = ev.MessageNew(
-            **envelope, channel=ev.Channel(id=channel.id), message=message, sender=ev.Sender(id=sender)
-        )
-        return Said(event, channel)
+        return Said(_message(envelope, channel, sender), channel)
+
+    def change(self) -> list[Said]:
+        """Somebody joins a channel and leaves it, with messages before, between and after. In the order of publishing."""
+        with self._lock:
+            channel = self._random.choice(self._channels["changing"])
+            visitor = self._random.choice([user for user in self.users[:PEOPLE] if user not in channel.members])
+            envelopes = [self._stamp() for _ in range(5)]
+        sender, with_visitor = channel.members[0], channel._replace(members=(*channel.members, visitor))
+        named: dict[str, Any] = {"channel": ev.ChannelId(id=channel.id), "users": [visitor]}
+        return [
+            Said(_message(envelopes[0], channel, sender), channel),
+            Said(ev.MemberAdded(**envelopes[1], **named), channel),
+            Said(_message(envelopes[2], channel, sender), with_visitor),
+            Said(ev.MemberRemoved(**envelopes[3], **named), channel),
+            Said(_message(envelopes[4], channel, sender), channel),
+        ]
 
     def _stamp(self) -> dict[str, Any]:
         self._said += 1
         return {"id": f"e{self._said}", "app": APP, "at": datetime.now(UTC)}
+
+
+def _message(envelope: dict[str, Any], channel: Channel, sender: str) -> ev.MessageNew:
+    message = ev.Message(id=f"m-{envelope['id']}", text="hello")
+    return ev.MessageNew(**envelope, channel=ev.Channel(id=channel.id), message=message, sender=ev.Sender(id=sender))
 
 
 def token(user: str) -> str:
