@@ -159,11 +159,13 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
         if began <= known_by and first.at <= ended:
             known_by = max(known_by, ended + MARKED)
     index = bisect_left(excuses.kills, first.at, key=lambda kill: kill.at)
-    if not first.answered or _broke(first, excuses.broken):
+    if not first.answered:
         account.unanswered += 1
     elif index < len(excuses.kills) and excuses.kills[index].at <= min(known_by, again.at):
         account.after_kill[index] += 1
         account.oldest_in_flight = max(account.oldest_in_flight, excuses.kills[index].at - first.at)
+    elif _broke(first, excuses.broken):
+        account.unanswered += 1
     elif took_long:
         # Where an answer takes as long as we wait for one, the two may cross on the way.
         account.unanswered += 1
