@@ -22,7 +22,7 @@ from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
 from tests.chaos.system import System, await_true, running
 from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch
-from tests.chaos.world import APP, token
+from tests.chaos.world import APP, STEADY, token
 from worker.core.notification import apns_ids
 from worker.core.outcome import LONGEST_DELAY
 from worker.stores.redis import Unavailable as RedisUnavailable
@@ -119,6 +119,8 @@ class Found:
     wrong_badges: list[str]
     #: Members that were notified though they were none at the message's place, or were not though they were.
     wrong_place: int
+    #: Members at their message's place who had left before it could be sent, more than ten seconds later.
+    left: int
     #: Times that a full Redis had not come down by itself.
     stayed_full: int
     #: The machine and what else it had to do.
@@ -264,18 +266,22 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
     excuses = Excuses(of_workers, system.apns.slow, sorted(away), watch.refused, broken)
     settled = account.settle(expected, watch.accepted, excuses)
-    changing = {id for id, index in message_of.items() if sent[index].said.channel.kind == "changing"}
-    strangers = set(settled.unexpected)
-    # A device that APNs refused by mistake was told one message less than it counts.
-    but = {expected[id] for id in settled.given_up}
     counts = system.journal.counts(APP)
+    visited = _visited(sent, message_of, expected)
+    # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
+    left = sorted(visited.intersection(settled.lost))[: counts.get("dropped.left", 0)]
+    settled.lost = [id for id in settled.lost if id not in set(left)]
+    strangers = set(settled.unexpected)
+    # A device that APNs refused by mistake, or whose user had left, was told one message less than it counts.
+    but = {expected[id] for id in (*settled.given_up, *left)}
     return Found(
         options=options,
         account=settled,
         out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
         overtaken=counts.get("overtaken", 0),
         wrong_badges=account.wrong_badges(expected, watch.accepted, but),
-        wrong_place=len(changing.intersection(settled.lost)) + len(_visitors(sent, ids) & strangers),
+        wrong_place=len(visited.intersection(settled.lost)) + len(_visitors(sent, ids) & strangers),
+        left=len(left),
         stayed_full=system.stayed_full,
         sent=sent,
         message_of=message_of,
@@ -321,6 +327,16 @@ def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) ->
         id: Place(said.channel.id, places[said.event.id])
         for id, index in message_of.items()
         if (said := sent[index].said).event.id in places
+    }
+
+
+def _visited(sent: Sequence[Sent], message_of: dict[str, int], expected: dict[str, str]) -> set[str]:
+    """The notifications of visitors: of members who have left again."""
+    steady = {one.said.channel.id: {token(user) for user in one.said.channel.members[:STEADY]} for one in sent}
+    return {
+        id
+        for id, index in message_of.items()
+        if (channel := sent[index].said.channel).kind == "changing" and expected[id] not in steady[channel.id]
     }
 
 

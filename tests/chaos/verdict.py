@@ -128,6 +128,7 @@ def judge(found: Found) -> Verdict:
         "most_repeated_after_one_kill": most,
         "longest_in_flight_at_kill": round(account.oldest_in_flight, 3),
         "repeated_unanswered": account.unanswered,
+        "left_before_sending": found.left,
         "lost_during": _during(found, [found.sent[found.message_of[id]].at for id in account.lost]),
         "doubled_during": _during(found, [repeat.first_at for repeat in account.doubled]),
         "late_p99": _rounded(percentile(late, 0.99)),
