@@ -100,22 +100,31 @@ class Place(NamedTuple):
     place: int
 
 
-def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> int:
-    """How many notifications were first accepted after a later one of the same device and channel.
+class Passed(NamedTuple):
+    """A notification, and a later one of its device and channel that was accepted before it."""
+
+    late: Accepted
+    by: Accepted
+
+
+def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> list[Passed]:
+    """The notifications that were first accepted after a later one of the same device and channel.
 
     `places` by `apns-id`; what has none does not count.
     """
-    latest: dict[tuple[str, str], int] = {}
+    latest: dict[tuple[str, str], tuple[int, Accepted]] = {}
     seen: set[str] = set()
-    passed = 0
+    passed: list[Passed] = []
     for one in sorted(accepted, key=lambda one: one.at):
         place = places.get(one.apns_id)
         if place is None or one.apns_id in seen:
             continue
         seen.add(one.apns_id)
-        before = latest.get((one.token, place.channel), -1)
-        passed += place.place < before
-        latest[one.token, place.channel] = max(before, place.place)
+        before = latest.get((one.token, place.channel))
+        if before is not None and place.place < before[0]:
+            passed.append(Passed(one, before[1]))
+        else:
+            latest[one.token, place.channel] = place.place, one
     return passed
 
 

@@ -16,7 +16,7 @@ import redis
 
 from producers.events import MemberAdded, MessageNew
 from tests.chaos import account, schedule
-from tests.chaos.account import Account, Excuses, Kill, Place
+from tests.chaos.account import Account, Excuses, Kill, Passed, Place
 from tests.chaos.crew import WORKERS
 from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
 from tests.chaos.system import System, await_true, running
@@ -113,7 +113,7 @@ class Found:
     #: Seconds it took to settle after everything was mended; None: it did not.
     settled_in: float | None
     #: First accepted after a later one of the same device and channel, and how many of these the system says it let pass.
-    out_of_order: int
+    out_of_order: list[Passed]
     overtaken: int
     #: Tokens whose last push had another number than that of their messages.
     wrong_badges: list[str]

@@ -80,11 +80,11 @@ def test_percentiles_are_values_that_were_seen():
 def test_a_notification_that_comes_after_a_later_one_of_its_channel_is_out_of_order():
     places = {"id-1": Place("a", 1), "id-2": Place("a", 2), "id-3": Place("b", 3)}
     first, second, third = (accepted(f"id-{n}", "t", at=100.0 + n) for n in (1, 2, 3))
-    assert out_of_order(places, [first, second, third]) == 0
-    assert out_of_order(places, [second._replace(at=1.0), first, third]) == 1
+    assert out_of_order(places, [first, second, third]) == []
+    assert [one.late for one in out_of_order(places, [second._replace(at=1.0), first, third])] == [first]
     # Another channel, another device, and a repeat of what came in order are no disorder.
-    assert out_of_order(places, [third._replace(at=1.0), first, second, first._replace(at=200.0)]) == 0
-    assert out_of_order(places, [second._replace(at=1.0, token="u"), first]) == 0
+    assert out_of_order(places, [third._replace(at=1.0), first, second, first._replace(at=200.0)]) == []
+    assert out_of_order(places, [second._replace(at=1.0, token="u"), first]) == []
 
 
 def test_the_last_push_of_a_device_carries_the_number_of_its_messages():
