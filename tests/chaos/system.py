@@ -16,9 +16,9 @@ from tests.chaos.apns import Apns
 from tests.chaos.crew import WORKERS, Crew
 from tests.chaos.engines import Hands
 from tests.chaos.others import Others, black_hole, set_up, silent_host
-from tests.chaos.pooler import pooled
 from tests.chaos.traffic import Traffic
 from tests.chaos.world import APP, World
+from tests.programs import pgbouncer
 from worker.apns.simulator import Key, Settings, SimulatorProcess
 from worker.core.model import AppSettings, Provider
 from worker.demo.apns import KEY_ID, TEAM_ID, TOPIC, new_key
@@ -106,7 +106,9 @@ def running(
         set_up(registry, provider, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": urls.redis,
-            "CARILLON_POSTGRES_URL": stack.enter_context(pooled(directory, urls.postgres)) if pooler else urls.postgres,
+            "CARILLON_POSTGRES_URL": stack.enter_context(pgbouncer(urls.postgres, directory))
+            if pooler
+            else urls.postgres,
             "CARILLON_SECRET_KEYS": secret,
             "CARILLON_WEBHOOK_ALLOW": "127.0.0.0/8",
         }
