@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _PASSING: Final = (postgres.Unavailable, *redis.Unavailable, LeaseLost, *postgres.Unready)
 #: Places that a leader draws at once. What it does not use is left out.
 _PLACES: Final = 1_000_000
+#: Octets of a device event that cost as much as a row: attributes of a megabyte are a stretch of their own.
+_OCTETS: Final = 50
 
 #: Events of which the latest by its own time wins.
 _BY_TIME: Final = (
@@ -302,6 +304,7 @@ class Intake:
                     writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
+                stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
             case events.ChannelUpdated(channel=c):
                 stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))

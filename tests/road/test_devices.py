@@ -211,7 +211,8 @@ def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(road:
     assert active(road) == {f"u{n}" for n in range(1, 10, 2)}
     rings = {str(id).encode() for id, rings in ids if rings}
     for kind in ("badge", "cleared"):
-        assert set(road.redis.hkeys(f"carillon:{kind}:demo")) == rings
+        # '' has the latest clearing of all.
+        assert set(road.redis.hkeys(f"carillon:{kind}:demo")) - {b""} == rings
 
 
 def test_histories_go_by_the_day(road: Road) -> None:
