@@ -1,7 +1,7 @@
 """What one expansion will write: grows message by message, and is written in one step of the journal."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
@@ -12,13 +12,16 @@ from worker.stores.ledger import account as ledger_account
 _NO_WHY: Final[Mapping[str, str]] = {}
 
 
+#: A notification before it is one of a batch: what is sent, to whom, and why.
+_Wanted = tuple[Sending, Device, str]
+
+
 class Plan:
     """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one."""
 
     def __init__(self, new_id: Callable[[], str], batch: int) -> None:
         self._new_id, self._batch = new_id, batch
-        self._open: dict[tuple[str, int, Lane], Batch] = {}
-        self._full: list[Batch] = []
+        self._wanted: defaultdict[tuple[str, int, Lane], list[_Wanted]] = defaultdict(list)
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
         #: Expansions that go on, on the bulk lane.
@@ -36,25 +39,40 @@ class Plan:
     ) -> None:
         """`why` by user."""
         for device in devices:
-            key = (app, device.provider_id, lane)
-            batch = self._open.get(key)
-            if batch is None:
-                batch = self._open[key] = Batch(app, device.provider_id, lane, [], [])
-            if not batch.sendings or batch.sendings[-1] is not sending:
-                batch.sendings.append(sending)
-            reason = why.get(device.user, "")
-            batch.jobs.append(
-                Job(
-                    len(batch.sendings) - 1,
-                    device.id,
-                    device.user,
-                    device.token,
-                    device.registered_at,
-                    why=reason,
-                )
-            )
-            if len(batch.jobs) >= self._batch:
-                self._full.append(self._open.pop(key))
+            self._wanted[app, device.provider_id, lane].append((sending, device, why.get(device.user, "")))
 
     def parcels(self) -> list[Parcel]:
-        return [Parcel(batch_id(batch, self._new_id()), batch) for batch in (*self._full, *self._open.values())]
+        batches = (_batch(key, some) for key, wanted in self._wanted.items() for some in _pieces(wanted, self._batch))
+        return [Parcel(batch_id(batch, self._new_id()), batch) for batch in batches]
+
+
+def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:
+    """Pieces of at most so many, each in the given order.
+
+    All that goes to one device is in one piece: of two batches with the same device one would have to wait for the other.
+    """
+    if len(wanted) <= most:
+        yield wanted
+        return
+    of_device: defaultdict[int, list[int]] = defaultdict(list)
+    for number, (_, device, _) in enumerate(wanted):
+        of_device[device.id].append(number)
+    piece: list[int] = []
+    for numbers in (*of_device.values(), []):
+        if piece and (len(piece) + len(numbers) > most or not numbers):
+            piece.sort()
+            for start in range(0, len(piece), most):
+                yield [wanted[number] for number in piece[start : start + most]]
+            piece = []
+        piece += numbers
+
+
+def _batch(key: tuple[str, int, Lane], wanted: Sequence[_Wanted]) -> Batch:
+    batch = Batch(*key, [], [])
+    for sending, device, why in wanted:
+        if not batch.sendings or batch.sendings[-1] is not sending:
+            batch.sendings.append(sending)
+        batch.jobs.append(
+            Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at, why=why)
+        )
+    return batch
