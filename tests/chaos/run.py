@@ -66,6 +66,8 @@ class Options:
     lasting: bool = False
     #: Workers reach Postgres through PgBouncer in transaction mode.
     pooler: bool = False
+    #: Faults that a mix leaves out.
+    without: tuple[str, ...] = ()
 
     @property
     def short(self) -> bool:
@@ -203,7 +205,8 @@ class _Storm:
 
     def mix(self, seconds: float) -> None:
         """What befalls us and what befalls APNs, each one after another, and kills whenever."""
-        lasting = {name: self._seconds(name) for name in FAULTS if name not in (*ALONE_ONLY, *KILLS)}
+        left_out = (*ALONE_ONLY, *KILLS, *self._options.without)
+        lasting = {name: self._seconds(name) for name in FAULTS if name not in left_out}
         ours = {name: seconds for name, seconds in lasting.items() if not name.startswith("apns_")}
         tracks = (ours, {name: seconds for name, seconds in lasting.items() if name not in ours})
         began = time.monotonic()

@@ -15,13 +15,20 @@ OF_TIME = (
     "last of a burst amid 429",
     "answered before a kill and sent again",
 )
+#: These take minutes on a busy machine, or wait for Redis to come down by itself: `make chaos` inflicts them.
+LONG = (
+    *("redis_filled", "id_jump", "huge_entry", "silent_webhooks", "black_holes"),
+    *("kill_at_full_speed", "reset_at_full_speed", "apns_random_429"),
+)
+#: Judged by `make chaos`.
+OF_LONG_RUNS = ("out of order", "devices whose last push has a wrong badge", "times that a full Redis stayed full")
 
 
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_or_doubled_and_no_good_device_retired_in_a_short_mix(tmp_path):
-    found = run(Options(seconds=45, seed=1, kill_every=6, scale=0.01, settle=150), tmp_path)
+    found = run(Options(seconds=45, seed=1, kill_every=6, scale=0.01, settle=150, without=LONG), tmp_path)
     verdict = judge(found)
-    broken = [bar.name for bar in verdict.bars if not bar.kept and bar.name not in OF_TIME]
+    broken = [bar.name for bar in verdict.bars if not bar.kept and bar.name not in (*OF_TIME, *OF_LONG_RUNS)]
     assert not broken, report.as_text(found, verdict)
