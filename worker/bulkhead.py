@@ -42,9 +42,8 @@ class Bulkhead:
         self._looked_at = 0.0
         self._in_work: Counter[int] = Counter()
         self._heard_at: dict[int, float] = {}
-        #: Providers whose last batch got no answer, and those of which a batch was turned away.
+        #: Providers whose last batch got no answer.
         self._quiet: set[int] = set()
-        self._turned_away: set[int] = set()
 
     def resize(self, working: int) -> None:
         """So many threads work at once from now on."""
@@ -72,8 +71,6 @@ class Bulkhead:
     def answers(self, provider: int, seen: Sequence[object]) -> Iterator[None]:
         """Around the wait for a batch's answers; those that are there stand in `seen`, the others are None.
 
-        Also, with none to see, around the wait for another batch of this provider.
-
         Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
         """
         at_work = getattr(self._own, "working", False)
@@ -88,19 +85,23 @@ class Bulkhead:
                 if at_work and not wait.at_work:
                     self._at_work += 1
 
+    def full(self) -> list[int]:
+        """Providers whose share is used up."""
+        with self._changed:
+            return [provider for provider, n in self._in_work.items() if n >= self._limit(provider)]
+
     def enter(self, provider: int) -> bool:
         """Whether a batch of the provider may be sent now; `leave` after it. False: its share is used up."""
         with self._changed:
             if self._in_work[provider] >= self._limit(provider):
-                self._turned_away.add(provider)
                 return False
             if not self._in_work[provider]:
                 self._heard_at[provider] = self._clock()
             self._in_work[provider] += 1
             return True
 
-    def leave(self, provider: int, *, answered: bool | None) -> bool:
-        """A batch is over; `answered`: whether anything of it was, None where nothing was sent. True: another was turned away."""
+    def leave(self, provider: int, *, answered: bool | None) -> None:
+        """A batch is over; `answered`: whether anything of it was, None where nothing was sent."""
         with self._changed:
             self._in_work[provider] -= 1
             if answered:
@@ -111,10 +112,6 @@ class Bulkhead:
             if not self._in_work[provider]:
                 del self._in_work[provider]
                 self._heard_at.pop(provider, None)
-            if provider not in self._turned_away:
-                return False
-            self._turned_away.discard(provider)
-            return True
 
     def _limit(self, provider: int) -> int:
         self._look()

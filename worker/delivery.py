@@ -17,8 +17,8 @@ from worker.apps import Apps
 from worker.bulkhead import Bulkhead
 from worker.core import webhook_answer
 from worker.core.again import decide_again, is_old
-from worker.core.batch import NEVER, OVERTAKE, Lane, batch_id
-from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, parked, probe_interval, probe_timeout
+from worker.core.batch import NEVER, Lane, batch_id
+from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, probe_interval, probe_timeout
 from worker.core.model import ACCEPTED, HELD_UP, Answer, AppSettings, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
@@ -58,7 +58,7 @@ from worker.recorder import Recorder
 from worker.stores import postgres, redis
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
-from worker.stores.journal import Ahead, Journal, Parcel, Unreadable
+from worker.stores.journal import Journal, Look, Parcel, Taken, Unreadable
 from worker.stores.ledger import DeadLetter, account
 from worker.stores.limiter import Limiter
 from worker.stores.standings import Question, Standings
@@ -67,14 +67,10 @@ from worker.suspicion import SUSPICIOUS, Suspicion
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Seconds for which a thread waits for what other workers have in flight.
-IN_FLIGHT: Final = 3.0
 #: Seconds after which what waits for a notification that was not tried yet looks again by itself.
 LONG: Final = 300.0
 #: Seconds for which outcomes are kept for a Redis that is away.
 INSIST_SECONDS: Final = 90.0
-#: Seconds after which a batch looks again whether its provider has room in some process.
-ROOM_SECONDS: Final = 1.0
 
 
 class Tokens(Protocol):
@@ -147,19 +143,28 @@ class Delivery:
         self._bulkhead = bulkhead or Bulkhead()
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
-    def deliver(self, lane: Lane) -> dict[str, int]:
-        """What became of the jobs of the lane's next batch, as counts; empty when none waits."""
+    def deliver(self, lane: Lane, ring: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
+        """What became of the jobs of the lane's next batch, as counts; empty when none waits.
+
+        `ring` is told how many batches are ready that waited for this one, but for one: who comes again takes that.
+        """
         taken_at = self._now()
         try:
-            taken = self._journal.take_batch(lane)
+            taken = self._journal.take_batch(lane, full=self._bulkhead.full())
         except Unreadable as batch:
             self._poison.put_off_unread(batch)
             return {"failed": 1}
         if taken is None:
             return {}
         work = resumed(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, taken_at=taken_at)
+        counts = self._try(work, taken)
+        if ring is not None and work.freed > 1:
+            ring(lane, work.freed - 1)
+        return counts
+
+    def _try(self, work: Work, taken: Taken) -> dict[str, int]:
         try:
-            return self._process(work, taken.ahead)
+            return self._process(work, taken)
         except _LeaseRunsOut:
             log.warning("batch left to its lease, an engine took too long", extra={"batch": work.id})
             return {"left": len(work.open())}
@@ -181,58 +186,43 @@ class Delivery:
             self._poison.give_up(work, fault)
             return {"failed": len(work.jobs)}
 
-    def _process(self, work: Work, ahead: Ahead | None) -> dict[str, int]:
+    def _process(self, work: Work, taken: Taken) -> dict[str, int]:
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
             work.settle(work.open(), Drop("no_provider"))
+            self._breaker.resume(work.batch.provider, by_hand=True)
         elif app is None or not app.push_enabled:
             work.settle(work.open(), Drop("app_push_off"))
         else:
             self._drop_expired(work)
-            stopped = self._breaker.stopped(provider.id) if work.open() else None
-            if stopped is not None and ahead is None:
-                return self._park(work, stopped)
-            self._wait_for_earlier(work, ahead or self._journal.ahead(work.id), app)
-            if stopped is not None and not self._may_probe(work, stopped):
-                return self._park(work, stopped)
-            if stopped is None and all(isinstance(outcome, Wait) for outcome in work.outcomes):
-                return self._carry_out(work)
+            if taken.look is not None and not taken.look.probe and work.open():
+                return self._hand_back(work)
+            self._wait_for_earlier(work, taken, app)
+            if not work.open():
+                return self._carry_out(work, looked=taken.look)
             if not self._bulkhead.enter(provider.id):
-                return self._park(work, None)
+                return self._hand_back(work)
             try:
                 self._decide_again(work)
-                if stopped is not None and not self._probe(work, provider, stopped):
-                    return self._park(work, stopped)
+                if taken.look is not None and not self._probe(work, provider, taken.look.stopped):
+                    return self._hand_back(work) if work.open() else self._carry_out(work, looked=taken.look)
                 limit(work, app, provider, self._limiter, now=self._now())
                 if any(work.outcomes):
                     wait_with_earlier(work, range(len(work.jobs)))
-                self._send_in_order(work, provider, app)
+                self._send_all(work, provider)
                 self._guard(work, provider)
             finally:
-                if self._bulkhead.leave(provider.id, answered=work.alive):
-                    self._wake_some(provider.id)
-        return self._carry_out(work)
+                self._bulkhead.leave(provider.id, answered=work.alive)
+        return self._carry_out(work, looked=taken.look if work.alive is None else None)
 
-    def _wake_some(self, provider: int) -> None:
-        """A batch was turned away while the provider had its share of this process's threads: one is free."""
-        try:
-            self._journal.wake(provider, 1, once=True)
-        except redis.Unavailable:  # it is looked at again by itself
-            log.warning("waiting batch not woken, redis is away")
-
-    def _may_probe(self, work: Work, stopped: Stopped) -> bool:
-        """Whether a job of the batch may be sent to see. Where all have to wait for earlier batches the first of these looks."""
-        provider = work.batch.provider
-        if work.foremost():
-            return self._breaker.may_probe(provider, stopped, self._now())
-        self._journal.wake_first(provider, work.id)
-        return False
+    def _hand_back(self, work: Work) -> dict[str, int]:
+        """Its provider is stopped, or has its share of this process: the batch is the first of its line again."""
+        work.freed = self._insist(lambda: self._journal.return_batch(work.id))
+        return {"parked": len(work.open())}
 
     def _probe(self, work: Work, provider: Provider, stopped: Stopped) -> bool:
         """Whether a stopped provider takes one of the batch's jobs; if so it flows again, and the others may go out."""
-        if not work.open():
-            return True
         candidates, now = work.foremost(), self._now()
         if not candidates:
             return False
@@ -243,7 +233,8 @@ class Delivery:
         proof = isinstance(outcome, Delivered) or (isinstance(outcome, Unregister) and not outcome.guarded)
         if not proof and not (stopped.passing and work.alive):
             work.outcomes[probe] = None
-            self._put_off_probes(work)
+            interval = probe_interval(stopped, self._now())
+            self._insist(lambda: self._breaker.put_off(provider.id, max(work.asked, interval)))
             return False
         # The others have yet to be sent, which may fail: the probe is not to be sent again because of them.
         self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
@@ -251,7 +242,6 @@ class Delivery:
         self._insist(lambda: self._breaker.resume(provider.id))
         if self._insist(lambda: self._breaker.stopped(provider.id)):  # by a person, meanwhile
             return False
-        self._insist(lambda: self._journal.wake(provider.id))
         log.warning(
             "provider flows again",
             extra={
@@ -262,17 +252,6 @@ class Delivery:
             },
         )
         return True
-
-    def _park(self, work: Work, stopped: Stopped | None) -> dict[str, int]:
-        """Until the provider flows again, or, with None, until it has room for another batch in some process."""
-        provider = work.batch.provider
-        interval = ROOM_SECONDS if stopped is None else probe_interval(stopped, self._now())
-        delay = parked(self._journal.halted(provider), self._random(), interval)
-        self._journal.halt(work.id, provider, delay)
-        # It may have begun to flow before the batch was among those that are woken.
-        if stopped is not None and self._breaker.stopped(provider) is None:
-            self._journal.wake(provider)
-        return {"parked": len(work.open())}
 
     def _drop_expired(self, work: Work) -> None:
         now = self._now()
@@ -298,41 +277,29 @@ class Delivery:
         for index, standing in zip(again, self._standings.read(work.batch.app, asked), strict=True):
             work.outcomes[index] = decide_again(sendings[work.jobs[index].sending], standing)
 
-    def _wait_for_earlier(self, work: Work, ahead: Ahead, app: AppSettings) -> None:
-        """A job waits for an earlier one of its device and channel that is put off. A mention passes those that a rate holds."""
+    def _wait_for_earlier(self, work: Work, taken: Taken, app: AppSettings) -> None:
+        """A job waits for an earlier one of its device and channel that is put off. A mention passes those that a rate holds.
+
+        One whose device another batch has had in flight for long waits for that: those of other devices go.
+        """
         now = self._now()
-        work.blocked = ahead.devices
-        for index, (until, holder) in ahead.jobs.items():
+        for index, (until, holder) in taken.waits.items():
             passes = app.channel_rate is not None and work.jobs[index].why == "mention"
             if work.outcomes[index] is None and not passes:
                 # What has no try yet is over with its life. Whoever waits for it is told when it is done.
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
                 work.outcomes[index] = Wait(EARLIER, seconds, behind=holder)
-        work.overtaking.update(ahead.overtaking)
+        for index in work.open() if taken.blocked else ():
+            if (other := taken.blocked.get(work.jobs[index].device)) is not None:
+                work.outcomes[index] = Wait(EARLIER, self._journal.lease, behind=other, in_flight=True)
+        work.overtaking.update(taken.overtaking)
 
-    def _send_in_order(self, work: Work, provider: Provider, app: AppSettings) -> None:
-        """Sends what is open, of each device one after another, also where other workers have some of them in flight.
-
-        What these have for longer than `IN_FLIGHT` waits as a batch of its own.
-        """
-        self._send_free(work, provider)
-        if work.open():
-            # While the provider answers, the line moves: more threads would only make it longer.
-            with self._bulkhead.answers(provider.id, ()):
-                ahead = self._journal.ahead(work.id, wait=IN_FLIGHT, holders=set(work.blocked.values()))
-            self._journal.record([(work.id, ())])
-            work.renewed_at = self._now()
-            self._wait_for_earlier(work, ahead, app)
-            self._send_free(work, provider)
-        for index in work.open():
-            work.outcomes[index] = Wait(EARLIER, OVERTAKE, behind=work.blocked[work.jobs[index].device])
-
-    def _send_free(self, work: Work, provider: Provider) -> None:
-        """Sends what no other batch has in flight. What follows one that is over for good goes in another round."""
-        while free := [index for index in work.open() if work.jobs[index].device not in work.blocked]:
-            self._send(work, provider, free)
+    def _send_all(self, work: Work, provider: Provider) -> None:
+        """Sends what is open. What follows one that is over for good goes in another round."""
+        while sending := work.open():
+            self._send(work, provider, sending)
             if work.open():
-                wait_with_earlier(work, free)
+                wait_with_earlier(work, sending)
 
     def _send(self, work: Work, provider: Provider, sending: Sequence[int], *, timeout: float | None = None) -> None:
         if not sending:
@@ -506,7 +473,8 @@ class Delivery:
         elif seen.answered < GUARD_MINIMUM:
             work.settle(refused, Drop("refused_unproven"))
 
-    def _carry_out(self, work: Work) -> dict[str, int]:
+    def _carry_out(self, work: Work, *, looked: Look | None = None) -> dict[str, int]:
+        """`looked`: of a stopped provider it was taken to see, and nothing was sent: the next one may be looked at at once."""
         retired = work.refusals(range(len(work.outcomes)))
         if retired or work.doubted:
             self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
@@ -522,11 +490,19 @@ class Delivery:
         if overtaking := sum(isinstance(work.outcomes[index], Delivered) for index in work.overtaking):
             counts["overtaken"] = new["overtaken"] = overtaking
         again = [
-            Parcel(batch_id(batch, self._new_id()), batch, how.delay, how.behind, put_off=True)
+            Parcel(
+                batch_id(batch, self._new_id()),
+                batch,
+                how.delay,
+                how.behind,
+                put_off=not (how.in_flight or how.stopped),
+            )
             for how, batch in later(work, self._now())
         ]
         written = again, {work.batch.app: totals(new)}, _accounts(work)
-        self._insist(lambda: self._journal.finish(work.id, *written))
+        work.freed = self._insist(lambda: self._journal.finish(work.id, *written))
+        if looked is not None:
+            self._insist(lambda: self._breaker.look_again(work.batch.provider))
         _report(work, self._apps.provider_name(work.batch.provider), counts)
         return dict(counts)
 

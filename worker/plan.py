@@ -49,7 +49,8 @@ class Plan:
 def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:
     """Pieces of at most so many, each in the given order.
 
-    All that goes to one device is in one piece: of two batches with the same device one would have to wait for the other.
+    All that goes to one device is in one piece: of two batches with the same device one would have to wait for the other. In
+    the order of their ids, so that a batch has most of its devices in common with one of the next expansion, not some with each.
     """
     if len(wanted) <= most:
         yield wanted
@@ -58,7 +59,7 @@ def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]
     for number, (_, device, _) in enumerate(wanted):
         of_device[device.id].append(number)
     piece: list[int] = []
-    for numbers in (*of_device.values(), []):
+    for numbers in (*(of_device[device] for device in sorted(of_device)), []):
         if piece and (len(piece) + len(numbers) > most or not numbers):
             piece.sort()
             for start in range(0, len(piece), most):

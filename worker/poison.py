@@ -38,7 +38,7 @@ class Poison:
             exc_info=fault,
         )
         if tries < TRIES:
-            self._journal.postpone(work.id, PAUSE * 5 ** (tries - 1))
+            self._journal.return_batch(work.id, PAUSE * 5 ** (tries - 1))
             return True
         undone = [i for i, o in enumerate(work.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
         if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
@@ -68,7 +68,7 @@ class Poison:
         tries = self._journal.failed(batch.id)
         log.error("batch cannot be read: is it of a newer release?", extra={"batch": batch.id, "tries": tries})
         if tries < READINGS:
-            self._journal.postpone(batch.id, min(_LONGEST_PAUSE, PAUSE * 2 ** (tries - 1)))
+            self._journal.return_batch(batch.id, min(_LONGEST_PAUSE, PAUSE * 2 ** (tries - 1)))
             return
         self._set_aside(DeadLetter(f"batch:{batch.id}", None, None, f"batch cannot be read: {batch}", batch.document))
         self._journal.finish(batch.id, [], {}, [])

@@ -101,7 +101,7 @@ def deliver(lane: Lane) -> Counts:
     """Sends the lane's next batches, as many as begin within a moment, and carries out what their providers answer."""
     runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
     with runtime.bulkhead.working():
-        while counts := runtime.delivery.deliver(lane):
+        while counts := runtime.delivery.deliver(lane, ring_deliver):
             total.update(counts)
             if time.monotonic() > ends:
                 ring_deliver(lane, 1)

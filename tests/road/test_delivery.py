@@ -131,7 +131,7 @@ def test_a_provider_at_fault_stops_retires_nothing_and_loses_nothing(road, answe
     road.publish(message(id="e3"))
     road.take()
     road.expand()
-    assert road.deliver() == [{"parked": 40}]
+    assert road.deliver() == []
     assert len(road.apns.sent) == sent, "a stopped provider is left alone"
     assert active(road) == {"leia", *users}
     for user in users:
@@ -473,42 +473,24 @@ def test_what_waits_for_a_provider_is_no_load_and_goes_as_soon_as_it_flows(road)
         road.fan_out.expand(opened)
     road.deliver()
     assert road.journal.load() == {}
-    assert road.journal.halted(road.provider.id) == waiting
-    due = sorted(at - road.redis.time()[0] for _, at in road.redis.zrange("carillon:due", 0, -1, withscores=True))
-    assert due[-1] > 12, "the more wait, the more rarely each looks"
+    assert road.redis.zcard(f"carillon:line:urgent:{road.provider.id}") == waiting
+    assert road.deliver() == [], "only one a minute is looked at"
     breaker.resume(road.provider.id, by_hand=True)
-    road.journal.wake(road.provider.id)
-    assert road.journal.make_due_ready() == waiting
-    assert road.journal.halted(road.provider.id) == 0
+    assert road.journal.load() == {"demo": (0, waiting)}
     assert len(road.run()) == waiting
 
 
-def test_waking_leaves_alone_what_is_in_work_by_now(road):
+def test_what_is_too_old_leaves_a_provider_that_stays_stopped(road):
     road.member("general", "leia", "han")
     road.delivery._breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
-    road.publish(message())
-    road.run()
-    road.later()
-    taken = road.journal.take_batch("urgent")
-    assert taken is not None
-    road.journal.wake(road.provider.id)
-    assert road.journal.make_due_ready() == 0
-
-
-def test_a_provider_that_flows_before_a_batch_is_parked_wakes_it_all_the_same(road, monkeypatch):
-    road.member("general", "leia", "han")
-    breaker, halt = road.delivery._breaker, road.journal.halt
-    breaker.stop(road.provider.id, "maintenance", road.now, manual=True)
-
-    def resumed_just_before(*arguments):
-        breaker.resume(road.provider.id, by_hand=True)
-        road.journal.wake(road.provider.id)
-        halt(*arguments)
-
-    monkeypatch.setattr(road.journal, "halt", resumed_just_before)
-    road.publish(message())
+    road.publish(*(message(id=f"e{n}") for n in range(3)))
     assert road.run() == []
-    assert road.journal.make_due_ready() == 1
+    road.now += 10**7
+    road.redis.delete(f"carillon:looked:{road.provider.id}")
+    road.later()
+    assert road.run() == []
+    assert road.journal.backlog() == (0, 0)
+    assert road.journal.counts("demo")["dropped.expired"] == 3
 
 
 def test_a_device_that_gets_too_many_is_left_alone_and_its_neighbours_are_not(road):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.road.harness import Road, message, token
-from worker.core.breaker import LONG_ROW_SECONDS, Stopped, fault_reason, is_fault, opens, parked, probe_interval
+from worker.core.breaker import LONG_ROW_SECONDS, Stopped, fault_reason, is_fault, opens, probe_interval
 from worker.core.breaker import probe_timeout as shortened
 from worker.core.model import Answer, NoAnswer, Response
 from worker.core.outcome import Drop, Halt, Outcome, Retry
@@ -217,4 +217,3 @@ def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():
     assert [probe_interval(stopped, 1000.0 + n) for n in (0, 4, 8, 60, 1000)] == [1.0, 1.0, 2.0, 15.0, 30.0]
     assert [shortened(stopped, 1000.0 + n, 10.0) for n in (0, 20, 60)] == [2.0, 5.0, 10.0]
     assert shortened(Stopped("BadTopic", 1000.0), 1000.0, 10.0) == 10.0
-    assert [parked(n, 0.5, 1.0) for n in (0, 1, 25, 2000)] == [1.0, 1.0, 25.0, 600.0]

@@ -50,7 +50,7 @@ def test_what_nobody_holds_is_ready_at_its_time_whoever_asked_when(journal, redi
     assert journal.make_due_ready() == 3
     taken = journal.take_batch("urgent")
     assert taken is not None
-    journal.postpone(taken.id, 10)
+    journal.return_batch(taken.id, 10)
     pass_time(redis, 20, unwatched=True)
     assert journal.make_due_ready() == 1
 

@@ -79,7 +79,6 @@ def test_a_backlog_of_an_earlier_release_is_delivered_once(path, empty_postgres_
     try:
         second = road.add_provider("second")
         Breaker(road.redis).resume(second.id, by_hand=True)
-        road.journal.wake(second.id)
         for _ in range(6):
             road.run()
             road.later(10**9)

@@ -87,7 +87,6 @@ def resume(name: Annotated[str, typer.Argument(help="The provider.")], app: App,
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
-        runtime.journal.wake(chosen.id)
         acts.tell(runtime.redis, "provider resumed", app=chosen.app, provider=chosen.name)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

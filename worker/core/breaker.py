@@ -16,8 +16,6 @@ FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
 #: The shortest where the fault may end by itself.
 FIRST_RECONNECT: Final = 1.0
-#: Longest time in seconds for which a waiting batch is not looked at: what is too old by now leaves the store then.
-LONGEST_LOOK: Final = 600.0
 #: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
 #: each takes long to fail, fewer are enough.
 ROW: Final = 3
@@ -90,15 +88,6 @@ def fault_reason(faults: Sequence[Retry], *, alive: bool) -> str:
     if lost > waited:
         return UNREACHABLE
     return SLOW if alive else SILENT
-
-
-def parked(n: int, jitter: float, interval: float = FIRST_PROBE) -> float:
-    """Seconds for which one more batch of a stopped provider waits where `n` do already; `jitter` in [0, 1).
-
-    About one of them comes to look in each `interval`, the seconds between two probes, however many there are: they are woken
-    when the provider flows again.
-    """
-    return min(LONGEST_LOOK, max(1, n) * interval) * (0.5 + jitter)
 
 
 def probe_interval(stopped: Stopped, now: float) -> float:

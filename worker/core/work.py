@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from worker.core.batch import LEAVE, Batch, Job
-from worker.core.breaker import FIRST_PROBE
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import DELIVERED, Delivered, Drop, Halt, Outcome, Retry, Unregister
@@ -40,6 +39,8 @@ class Wait(NamedTuple):
     moved: float = 0.0
     #: The batch that it waits for, `delay` seconds at most.
     behind: str = ""
+    #: Whether that one has its device in flight, rather than an earlier one of its channel put off.
+    in_flight: bool = False
 
 
 #: In an account: beside a job's outcome, that it went before an earlier one of its device and channel.
@@ -59,8 +60,6 @@ class Work:
     batch: Batch
     jobs: list[Job]
     outcomes: list[Fate | None]
-    #: Devices that another batch has in flight, and that batch.
-    blocked: Mapping[int, str] = field(default_factory=dict)
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: set[int] = field(default_factory=set)
     #: Jobs whose outcome an earlier try had marked: the breaker has counted their answers.
@@ -75,6 +74,8 @@ class Work:
     #: Jobs whose device gets too many, and the seconds for which the provider asked to be left alone (Retry-After).
     busy: list[int] = field(default_factory=list)
     asked: float = 0.0
+    #: Batches that waited for this one and are ready now that it is done.
+    freed: int = 0
     #: `refusals` of devices that are not believed to be gone.
     doubted: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -91,11 +92,11 @@ class Work:
         return self.batch.sendings[self.jobs[index].sending].expires_at
 
     def foremost(self) -> list[int]:
-        """Open jobs that may be sent at once: the first of each device that no other batch has in flight."""
+        """Open jobs that may be sent at once: the first of each device."""
         first: dict[int, int] = {}
         for index in self.open():
             first.setdefault(self.jobs[index].device, index)
-        return [index for device, index in first.items() if device not in self.blocked]
+        return list(first.values())
 
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
@@ -188,13 +189,16 @@ def notifications(work: Work, indexes: Sequence[int], provider: Provider) -> lis
 
 
 class Again(NamedTuple):
-    """What the jobs of a batch to be tried later have in common; `reserved` and `moved` as of `Batch`, `behind` as of `Wait`."""
+    """What the jobs of a batch to be tried later have in common; `reserved` and `moved` as of `Batch`, the rest as of `Wait`."""
 
     delay: float
     unsent: int = 0
     reserved: int = 0
     moved: float = 0.0
     behind: str = ""
+    in_flight: bool = False
+    #: It is ready as soon as its provider is.
+    stopped: bool = False
 
 
 def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
@@ -210,10 +214,10 @@ def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
                 same = (one for one in groups if one.delay == outcome.delay and not one.reserved and not one.behind)
                 groups[next(same, Again(outcome.delay))].append(index)
             case Wait():
-                key = Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved, outcome.behind)
-                groups[key].append(index)
+                line = (outcome.behind, outcome.in_flight)
+                groups[Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved, *line)].append(index)
             case Halt():
-                groups[Again(FIRST_PROBE)].append(index)
+                groups[Again(0.0, stopped=True)].append(index)
     for again, indexes in groups.items():
         yield again, _rest(work, indexes, again, now)
 

@@ -189,8 +189,10 @@ def _providers(
 def _waiting(redis: Redis, providers: Sequence[int]) -> dict[int, int]:
     with redis.pipeline(transaction=False) as pipe:
         for id in providers:
-            pipe.zcard(f"carillon:halted:{id}")
-        return dict(zip(providers, pipe.execute(), strict=True)) if providers else {}
+            for lane in ("urgent", "bulk"):
+                pipe.zcard(f"carillon:line:{lane}:{id}")
+        found = pipe.execute() if providers else []
+    return {id: urgent + bulk for id, urgent, bulk in zip(providers, found[::2], found[1::2], strict=True)}
 
 
 def _unreadable(redis: Redis, now: float) -> dict[int, str]:

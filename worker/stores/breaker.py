@@ -38,7 +38,7 @@ class Breaker:
         folder = files("worker.stores").joinpath("lua")
         common = folder.joinpath("common.lua").read_text()
         self._answers = redis.register_script(common + folder.joinpath("answers.lua").read_text())
-        self._resume = redis.register_script(folder.joinpath("resume.lua").read_text())
+        self._resume = redis.register_script(common + folder.joinpath("resume.lua").read_text())
 
     def stopped(self, provider: int) -> Stopped | None:
         found: Any = self._redis.hgetall(_key(provider))
@@ -51,13 +51,6 @@ class Breaker:
                 pipe.hgetall(_key(id))
             answers = pipe.execute() if providers else []
         return {id: _stopped(found) for id, found in zip(providers, answers, strict=True) if found}
-
-    def may_probe(self, provider: int, stopped: Stopped, now: float) -> bool:
-        """Whether this worker may send one notification to see; one worker of the fleet in each interval may."""
-        if stopped.manual:
-            return False
-        wait = int(probe_interval(stopped, now) * 1000)
-        return bool(self._redis.set(f"carillon:probe:{provider}", 1, nx=True, px=wait))
 
     def stop(self, provider: int, reason: str, now: float, *, manual: bool = False) -> bool:
         """Stops the provider; True when it flowed before. A person's stop outlasts ours."""
@@ -73,15 +66,19 @@ class Breaker:
         return bool(fresh)
 
     def put_off(self, provider: int, seconds: float) -> None:
-        """No probe is sent before so many seconds have passed: it asked for that."""
+        """No probe is sent before so many seconds have passed: it asked for that, or the last one failed."""
         self._redis.set(f"carillon:probe:{provider}", 1, px=max(1, int(seconds * 1000)))
+
+    def look_again(self, provider: int) -> None:
+        """Another batch of it may be taken at once, to see: nothing was sent of the last one."""
+        self._redis.delete(f"carillon:probe:{provider}", f"carillon:looked:{provider}")
 
     def stopped_lately(self, provider: int, reason: str) -> bool:
         """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
         return bool(self._redis.exists(_lately(provider, reason)))
 
     def resume(self, provider: int, *, by_hand: bool = False) -> bool:
-        """Lets the provider flow again, and forgets what it answered before; True when it was stopped.
+        """Lets the provider flow again, with all that waits for it, and forgets its answers; True when it was stopped.
 
         What a person stopped stays stopped, unless it is a person who resumes it.
         """

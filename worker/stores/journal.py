@@ -3,28 +3,30 @@
 An entry stays on its stream until its expansion and all of its batches are done. Every change of state is one Lua script, so
 a crash falls before it or after it, and a script that is run twice does nothing the second time.
 
-Messages (`e`) and batches (`b`) are either *ready*, in a list of their lane and app, of which each app gets an equal share, or
-*due* at a time: taken and leased to a worker, or parked until a retry. The tick makes ready what is due.
+Messages (`e`) and batches (`b`) are either *ready*, in a line of which each app gets an equal share, or *due* at a time: taken
+and leased to a worker, or waiting for a retry or for another batch. The tick makes ready what is due.
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
     carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
     carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, then badges, outcomes, accepted,
-                                failures, leased, halted; lines: its part of `later`
-    carillon:ready:<kind>:<lane>         list   apps with something ready, in turn
-    carillon:ready:<kind>:<lane>:<app>   list   entries or batches
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, then badges, outcomes, accepted, failures, claimed,
+                                leased, taken (when); lines: its part of `later`
+    carillon:ready:e:<lane>        list   apps with messages ready, in turn
+    carillon:ready:e:<lane>:<app>  list   entries
+    carillon:turns:<lane>          list   apps with batches ready, in turn
+    carillon:turns:<lane>:<app>    list   its providers that have any, in turn
+    carillon:line:<lane>:<provider> zset  batches that are ready, by place
+    carillon:asleep:<lane>         zset   stopped providers with such a line -> when somebody may look at it
+    carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
     carillon:due         zset   e:<entry> and b:<batch> -> when; c:<channel key>@<app>: who waits there goes then
     carillon:badge:<app> hash   device -> badge number
     carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
-    carillon:halted:<provider> zset  batches that wait for a stopped provider -> when each is due anyway
     carillon:parked      set    entries scheduled for later: open, but no load
     carillon:sending:<provider> hash   device -> the last batch taken with a job for it, until that is done; '' -> filling
-    carillon:behind:<id>  hash   device -> the batch that was taken after this one with a job for it
-    carillon:blocked:<id> hash   the reverse: device -> the batch that was taken before
-    carillon:freed:<id>   list   says that none of its devices is blocked any more
+    carillon:waits:<id>   set   batches before this one that have any of its devices
+    carillon:followers:<id>   list  batches that wait until this one is done
     carillon:later:<provider> zset  what is put off, see `waiting_lines` in core/batch.py
-    carillon:followers:<id>   list  batches that are ready once this one is done
     carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
     carillon:accounts    list   what the ledger has still to take down
     carillon:tries       hash   entry -> failed expansions
@@ -38,6 +40,7 @@ from typing import Any, Final, Literal, NamedTuple
 from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core.batch import OVERTAKE, Batch, Lane
+from worker.core.breaker import Stopped
 from worker.core.entry import joined, stream_for
 from worker.stores.redis import Redis
 
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 DONE: Final = "-"
 #: Of documents that one worker takes at once to expand: they are held in memory until all of them are.
 OCTETS: Final = 1 << 20
+#: Seconds for which a batch waits as a whole for those that have some of its devices.
+PATIENCE: Final = 1.0
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -109,33 +114,34 @@ class Parcel(NamedTuple):
     delay: float = 0.0
     #: The batch that it waits for, `delay` seconds at most.
     behind: str = ""
-    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them.
+    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them. Else one that is `behind`
+    #: another waits for its devices.
     put_off: bool = False
 
 
-class Ahead(NamedTuple):
-    """What is ahead of a batch's jobs."""
+class Look(NamedTuple):
+    """Why a batch of a stopped provider was handed out: with `probe` one of its jobs may be sent, else none."""
 
-    #: Devices that another batch has in flight, and that batch.
-    devices: dict[int, str]
-    #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
-    jobs: dict[int, tuple[int, str]]
-    #: Jobs that go before an earlier one, which has held them for long enough.
-    overtaking: list[int]
+    stopped: Stopped
+    probe: bool
 
 
 class Taken(NamedTuple):
-    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted.
-
-    `ahead` is what some of its jobs have to wait for; None: its provider gets nothing now, and nobody looked.
-    """
+    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted."""
 
     id: str
     batch: Batch
     badges: list[int]
     outcomes: bytes
     accepted: Sequence[int]
-    ahead: Ahead | None
+    #: Its provider is stopped.
+    look: Look | None
+    #: Devices that another batch has had in flight for long, and that batch.
+    blocked: dict[int, str]
+    #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
+    waits: dict[int, tuple[int, str]]
+    #: Jobs that go before an earlier one, which has held them for long enough.
+    overtaking: list[int]
 
 
 class Unreadable(Exception):
@@ -158,7 +164,7 @@ class Journal:
         names = (
             *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
             *("take_messages", "renew_messages", "give_back"),
-            *("take_batch", "ahead", "mark", "record", "finish", "postpone", "fail", "halt", "wake"),
+            *("take_batch", "return_batch", "mark", "record", "finish", "fail"),
             *("due", "ready", "load", "forget_accounts", "document", "watch"),
         )
         self._scripts = {
@@ -214,35 +220,38 @@ class Journal:
         stale, freed = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
         return {entry.decode() for entry in stale}, int(freed)
 
-    def take_batch(self, lane: Lane) -> Taken | None:
-        """The next batch of the lane, leased to this worker; None when none waits. Raises `Unreadable`."""
-        taken = self._run("take_batch", lane, self.lease)
+    def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
+        """The next batch of the lane, leased to this worker, of no provider in `full`; None when none waits. Raises `Unreadable`.
+
+        A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds.
+        """
+        taken = self._run("take_batch", lane, self.lease, PATIENCE, ",".join(map(str, full)))
         if not taken:
             return None
-        id, document, badges, outcomes, accepted, *ahead = taken
+        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
             raise Unreadable(id.decode(), document, fault) from None
-        known = _ahead(*ahead) if ahead else None
-        return Taken(id.decode(), batch, _numbers(badges), outcomes, _numbers(accepted), known)
+        pairs = iter(blocked)
+        return Taken(
+            id.decode(),
+            batch,
+            _numbers(badges),
+            outcomes,
+            _numbers(accepted),
+            _look(*stop) if stop else None,
+            {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True)},
+            {job: (until, holder.decode()) for job, until, holder in waits},
+            list(overtaking),
+        )
 
-    def ahead(self, batch: str, *, wait: float = 0.0, holders: Collection[str] = ()) -> Ahead:
-        """What is ahead of a batch's jobs, once nothing of its devices is in flight elsewhere, or after `wait` seconds.
+    def return_batch(self, batch: str, delay: float = 0.0) -> int:
+        """Hands the batch back, to be taken again at once or after `delay` seconds.
 
-        Nobody waits where all of the `holders`, which have its devices, are held back themselves.
+        Returns how many batches are ready that waited for it.
         """
-        if (
-            wait and not self._held(holders) and self._redis.hlen(f"carillon:blocked:{batch}") > 1
-        ):  # one field is the filling
-            self._redis.blpop([f"carillon:freed:{batch}"], timeout=wait)
-        return _ahead(*self._run("ahead", batch))
-
-    def _held(self, batches: Collection[str]) -> bool:
-        with self._redis.pipeline(transaction=False) as pipe:
-            for batch in batches:
-                pipe.hexists(f"carillon:batch:{batch}", "halted")
-            return bool(batches) and all(pipe.execute())
+        return int(self._run("return_batch", batch, delay))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
@@ -253,9 +262,9 @@ class Journal:
         argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
         self._run("record", self.lease, *argv)
 
-    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> None:
-        """The batch is done but for what is tried later; what waited for it is ready."""
-        self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts)
+    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> int:
+        """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
+        return int(self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts))
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""
@@ -283,27 +292,6 @@ class Journal:
         """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
         if documents:
             self._run("forget_accounts", len(documents), documents[0], documents[-1])
-
-    def postpone(self, batch: str, delay: float) -> None:
-        """Hands the batch back, to be taken after `delay` seconds."""
-        self._run("postpone", batch, delay)
-
-    def halted(self, provider: int) -> int:
-        """Batches that wait for this provider."""
-        return int(self._redis.zcard(f"carillon:halted:{provider}"))
-
-    def halt(self, batch: str, provider: int, delay: float) -> None:
-        """Hands back a batch whose provider is stopped, to be taken when it flows again, or after `delay` seconds."""
-        self._run("halt", batch, provider, delay)
-
-    def wake(self, provider: int, limit: int = 1000, *, once: bool = False) -> None:
-        """Takes up what waits for this provider: it flows again. With `once`, `limit` batches of it: it has room for them."""
-        while self._run("wake", provider, limit) == limit and not once:
-            pass
-
-    def wake_first(self, provider: int, batch: str) -> None:
-        """Takes up the first of what waits for this provider, unless it is this batch."""
-        self._run("wake", provider, 1, batch)
 
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.
@@ -373,13 +361,8 @@ def _numbers(listed: bytes) -> list[int]:
     return [int(n) for n in listed.split(b",") if n]
 
 
-def _ahead(devices: Sequence[bytes], jobs: Sequence[Any], overtaking: Sequence[int]) -> Ahead:
-    pairs = iter(devices)
-    return Ahead(
-        {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True) if device},
-        {job: (until, holder.decode()) for job, until, holder in jobs},
-        list(overtaking),
-    )
+def _look(reason: bytes, since: bytes, manual: bytes, how: bytes) -> Look:
+    return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe")
 
 
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:

@@ -20,7 +20,7 @@ for i = 1, #ARGV, 4 do
   redis.call('EXPIRE', cleared, 2592000)
   if #tell > 0 and redis.call('HSETNX', OPEN, entry, 1) == 1 then
     redis.call('HSET', EXPANDING, entry, app .. '\n[' .. table.concat(tell, ',') .. ']\n' .. place)
-    make_ready('e', 'urgent', app, entry)
+    make_ready('urgent', app, entry)
     opened[#opened + 1] = entry
   elseif redis.call('HEXISTS', OPEN, entry) == 1 then
     opened[#opened + 1] = entry

@@ -101,17 +101,41 @@ local function each(at, width, apply)
   for k = 0, n - 1 do apply(at + 1 + k * width) end
   return at + 1 + n * width
 end
--- What can be taken now stands in a list of its app; the lane's list has each app with such a list once, in turn.
+-- Messages that can be taken now stand in a list of their app; the lane's list has each app with such a list once, in turn.
 -- An item is either ready or due, never both: a worker that takes it is given a lease in DUE.
-local function make_ready(kind, lane, app, id)
-  redis.call('ZREM', DUE, kind .. ':' .. id)
-  local turns = 'carillon:ready:' .. kind .. ':' .. lane
-  if redis.call('RPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
+local function ready_messages(lane, app) return 'carillon:ready:e:' .. lane .. (app and ':' .. app or '') end
+local function make_ready(lane, app, entry)
+  redis.call('ZREM', DUE, 'e:' .. entry)
+  if redis.call('RPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
 end
 -- What was taken stands at the head of its line again.
-local function put_back(kind, lane, app, id)
-  local turns = 'carillon:ready:' .. kind .. ':' .. lane
-  if redis.call('LPUSH', turns .. ':' .. app, id) == 1 then redis.call('RPUSH', turns, app) end
+local function put_back(lane, app, entry)
+  if redis.call('LPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
+end
+-- Batches that can be taken now stand in the line of their lane and provider, in the order of the stream: their ids begin with the
+-- place of their first message. Apps come in turn, and of an app its providers. A provider that is stopped is out of turn until
+-- someone may look at it again, a time in `asleep`; its line stays as it is.
+local function turns(lane, app) return 'carillon:turns:' .. lane .. (app and ':' .. app or '') end
+local function line_of(lane, provider) return 'carillon:line:' .. lane .. ':' .. provider end
+local function asleep(lane) return 'carillon:asleep:' .. lane end
+local function give_turn(lane, app, provider)
+  if redis.call('RPUSH', turns(lane, app), provider) == 1 then redis.call('RPUSH', turns(lane), app) end
+end
+local function put_in_line(lane, app, provider, id)
+  redis.call('ZREM', DUE, 'b:' .. id)
+  local line = line_of(lane, provider)
+  if redis.call('ZADD', line, 0, id) == 1 and redis.call('ZCARD', line) == 1 then give_turn(lane, app, provider) end
+end
+-- The provider's lines have their turns again.
+local function awake(provider)
+  for _, lane in ipairs({'urgent', 'bulk'}) do
+    if redis.call('ZREM', asleep(lane), provider) == 1 then
+      local first = redis.call('ZRANGE', line_of(lane, provider), 0, 0)[1]
+      local app = first and redis.call('HGET', 'carillon:batch:' .. first, 'app')
+      -- Of one that is no more nobody knows the app: whoever takes it lets it go.
+      if first then give_turn(lane, app or '', provider) end
+    end
+  end
 end
 -- Fields of a hash, however many.
 local function values(key, fields)
@@ -148,9 +172,9 @@ local function free_lines(channels)
     local app, back = string.match(channel, '@(.*)$'), {}
     for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
     if #back > 0 then
-      local turns = 'carillon:ready:e:urgent'
-      if redis.call('EXISTS', turns .. ':' .. app) == 0 then redis.call('RPUSH', turns, app) end
-      bulk('LPUSH', turns .. ':' .. app, back)
+      local line = ready_messages('urgent', app)
+      if redis.call('EXISTS', line) == 0 then redis.call('RPUSH', ready_messages('urgent'), app) end
+      bulk('LPUSH', line, back)
     end
     freed = freed + #line
   end
@@ -209,25 +233,30 @@ local function return_messages(messages, patience)
     redis.call('HSET', HOLDERS, channel, holders[channel])
   end
   local freed = free_channels(ended, holders)
-  for k = #back, 1, -1 do put_back('e', 'urgent', back[k][2], back[k][1]) end
+  for k = #back, 1, -1 do put_back('urgent', back[k][2], back[k][1]) end
   return freed
 end
--- How many items of a lane wait to be taken.
-local function waiting(kind, lane)
-  local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, 0
-  for _, app in ipairs(redis.call('LRANGE', turns, 0, -1)) do found = found + redis.call('LLEN', turns .. ':' .. app) end
+-- How much waits to be taken of an app's messages ('e') or batches ('b') in a lane, and the apps of which any does.
+local function waiting_of(kind, lane, app)
+  if kind == 'e' then return redis.call('LLEN', ready_messages(lane, app)) end
+  local found = 0
+  for _, provider in ipairs(redis.call('LRANGE', turns(lane, app), 0, -1)) do
+    found = found + redis.call('ZCARD', line_of(lane, provider))
+  end
   return found
 end
--- Up to `limit` items of a lane, an equal share of each app that waits.
-local function take(kind, lane, limit)
-  local turns, found = 'carillon:ready:' .. kind .. ':' .. lane, {}
+local function waiting_apps(kind, lane) return redis.call('LRANGE', kind == 'e' and ready_messages(lane) or turns(lane), 0, -1) end
+-- Up to `limit` messages of a lane, an equal share of each app that waits.
+local function take(lane, limit)
+  local apps, found = ready_messages(lane), {}
   while #found < limit do
-    local app = redis.call('LPOP', turns)
+    local app = redis.call('LPOP', apps)
     if not app then break end
+    local line = ready_messages(lane, app)
     local left = limit - #found
-    local share = math.min(left, math.ceil(left / (redis.call('LLEN', turns) + 1)))
-    for _, id in ipairs(redis.call('LPOP', turns .. ':' .. app, share) or {}) do found[#found + 1] = {id, app} end
-    if redis.call('EXISTS', turns .. ':' .. app) == 1 then redis.call('RPUSH', turns, app) end
+    local share = math.min(left, math.ceil(left / (redis.call('LLEN', apps) + 1)))
+    for _, id in ipairs(redis.call('LPOP', line, share) or {}) do found[#found + 1] = {id, app} end
+    if redis.call('EXISTS', line) == 1 then redis.call('RPUSH', apps, app) end
   end
   return found
 end
@@ -282,27 +311,44 @@ local function behind_earlier(id, provider, orders)
   end
   return waits, overtaking
 end
--- The devices of a batch that another one has in flight, and that batch. What is of a later place and held back has nothing in
--- flight: it took the device before an earlier batch came back to it.
-local function in_flight(id)
-  local found, held = {}, {}
-  local blocked = redis.call('HGETALL', 'carillon:blocked:' .. id)
-  for k = 1, #blocked, 2 do
-    local holder = blocked[k + 1]
-    if held[holder] == nil then
-      held[holder] = holder > id and redis.call('HEXISTS', 'carillon:batch:' .. holder, 'halted') == 1
-    end
-    if not held[holder] then
-      found[#found + 1] = blocked[k]
-      found[#found + 1] = holder
+-- A batch that was taken has its devices (`sending`: the last batch taken for each) until it is done or given back. A later one with
+-- one of these devices waits for it (`waits`), and stands among its followers.
+local function waits_of(id) return 'carillon:waits:' .. id end
+local function followers_of(id) return 'carillon:followers:' .. id end
+local function follow(id, before)
+  redis.call('SADD', waits_of(id), before)
+  redis.call('RPUSH', followers_of(before), id)
+end
+-- The follower has one batch less before it. What waits for none can be taken.
+local function let_go(follower, before)
+  if redis.call('SREM', waits_of(follower), before) == 1 and redis.call('EXISTS', waits_of(follower)) == 1 then return 0 end
+  local batch = redis.call('HMGET', 'carillon:batch:' .. follower, 'lane', 'app', 'provider', 'leased')
+  -- Whoever has it takes care of it, and what is ready is ready.
+  if not batch[1] or batch[4] or redis.call('ZREM', DUE, 'b:' .. follower) == 0 then return 0 end
+  put_in_line(batch[1], batch[2], batch[3], follower)
+  return 1
+end
+-- Gives a batch's devices back, but those that a later one has by now. Returns how many batches can be taken that waited for them.
+local function leave(id, provider, orders)
+  local key, devices, freed = 'carillon:sending:' .. provider, devices_in(orders), 0
+  redis.call('DEL', waits_of(id))
+  local followers = redis.call('LRANGE', followers_of(id), 0, -1)
+  if #followers == 0 then
+    bulk('HDEL', key, devices)
+    return 0
+  end
+  local ours = {}
+  for k, holder in ipairs(values(key, devices)) do
+    if holder == id then ours[#ours + 1] = devices[k] end
+  end
+  bulk('HDEL', key, ours)
+  for _, follower in ipairs(followers) do
+    if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
+      redis.call('LREM', followers_of(id), 1, follower)
+      freed = freed + let_go(follower, id)
     end
   end
-  return found
-end
--- What is ahead of a batch's jobs: see `Ahead` in stores/journal.py.
-local function ahead(id, provider, orders)
-  local waits, overtaking = behind_earlier(id, provider, orders)
-  return in_flight(id), waits, overtaking
+  return freed
 end
 -- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, and the batch that it
 -- waits for: its units are added to `open`
@@ -324,12 +370,12 @@ local function adds_batch(open)
     end
     if before ~= '' then
       if redis.call('EXISTS', 'carillon:batch:' .. before) == 1 then
-        redis.call('RPUSH', 'carillon:followers:' .. before, id)
+        redis.call('RPUSH', followers_of(before), id)
       else
         delay = 0
       end
     end
-    if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else make_ready('b', lane, app, id) end
+    if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, provider, id) end
     for entry in entries_in(ARGV[i + 5]) do open:add(entry, 1) end
   end
 end

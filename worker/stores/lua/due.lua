@@ -3,6 +3,13 @@
 -- and the others are.
 -- After a time in which nobody asked (we, or Redis, were away) a batch whose lease ran out in it is left to its owner for `patience`
 -- seconds more, once: the owner could not renew it either, and may be about to finish.
+-- The provider of a batch of a release before, which stands only in its document.
+local function provider_in(key)
+  local provider = string.match(redis.call('HGET', key, 'doc') or '', '^%["[^"]*",(%d+)') or '0'
+  redis.call('HSET', key, 'provider', provider)
+  return provider
+end
+
 local t = now()
 local asked = tonumber(redis.call('GET', 'carillon:asked') or t)
 redis.call('SET', 'carillon:asked', string.format('%.3f', t))
@@ -14,14 +21,15 @@ for _, member in ipairs(due) do
   local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
   if kind == 'b' then
     local key = 'carillon:batch:' .. id
-    local batch = redis.call('HMGET', key, 'lane', 'app', 'leased')
+    local batch = redis.call('HMGET', key, 'lane', 'app', 'leased', 'provider')
     if gap > tonumber(ARGV[2]) / 2 and batch[3] == '1' then
       redis.call('HSET', key, 'leased', 2)
       redis.call('ZADD', DUE, t + tonumber(ARGV[2]), member)
     else
       redis.call('ZREM', DUE, member)
       if batch[1] then
-        make_ready('b', batch[1], batch[2], id)
+        redis.call('HDEL', key, 'leased')
+        put_in_line(batch[1], batch[2], batch[4] or provider_in(key), id)
         readied = readied + 1
       end
     end
@@ -37,12 +45,30 @@ for _, member in ipairs(due) do
     if state then
       local app, cursor, place, channel = expansion(state)
       if cursor ~= '' then
-        make_ready('e', 'bulk', app, id)
+        make_ready('bulk', app, id)
       else
         again[#again + 1] = {id, app, place, channel ~= '' and channel .. '@' .. app or nil}
       end
       readied = readied + 1
     end
+  end
+end
+-- Stopped providers at which somebody may look again.
+for _, lane in ipairs({'urgent', 'bulk'}) do
+  for _, provider in ipairs(redis.call('ZRANGEBYSCORE', asleep(lane), '-inf', t, 'LIMIT', 0, 1000)) do awake(provider) end
+end
+-- What a release before made ready.
+for _, lane in ipairs({'urgent', 'bulk'}) do
+  local apps = 'carillon:ready:b:' .. lane
+  for _, app in ipairs(redis.call('LRANGE', apps, 0, -1)) do
+    for _, id in ipairs(redis.call('LPOP', apps .. ':' .. app, 1000) or {}) do
+      local key = 'carillon:batch:' .. id
+      if redis.call('EXISTS', key) == 1 then
+        put_in_line(lane, app, redis.call('HGET', key, 'provider') or provider_in(key), id)
+        readied = readied + 1
+      end
+    end
+    if redis.call('EXISTS', apps .. ':' .. app) == 0 then redis.call('LREM', apps, 0, app) end
   end
 end
 -- What a dead worker had taken is before all that came after it, in its order.

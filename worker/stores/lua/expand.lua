@@ -58,7 +58,7 @@ local function hand_on(entry, channel)
   else
     redis.call('ZREM', DUE, 'c:' .. channel)
   end
-  put_back('e', 'urgent', string.match(channel, '@(.*)$'), following)
+  put_back('urgent', string.match(channel, '@(.*)$'), following)
   return true
 end
 
@@ -84,7 +84,7 @@ each(1, 4, function(i)
       holders[channel] = entry .. (string.match(holders[channel] or '', '\n') or '')
       redis.call('HSET', HOLDERS, channel, holders[channel])
     end
-    make_ready('e', 'bulk', app, entry)
+    make_ready('bulk', app, entry)
   end
 end)
 bulk('HDEL', EXPANDING, done)

@@ -1,36 +1,5 @@
--- id, batches to try later, counts, accounts: the batch is done, and what waited for it is ready. A second time does nothing.
-
--- Gives the batch's devices back. Whoever stands behind it for one of them moves up.
-local function leave(id, provider, orders)
-  local sending, behind, blocked = 'carillon:sending:' .. provider, 'carillon:behind:' .. id, 'carillon:blocked:' .. id
-  local devices, told = devices_in(orders), {}
-  if redis.call('EXISTS', behind, blocked) == 0 then return bulk('HDEL', sending, devices) end
-  local followers, leaders, ours = values(behind, devices), values(blocked, devices), {}
-  for k, device in ipairs(devices) do
-    local follower, leader = followers[k], leaders[k]
-    if leader and follower then
-      redis.call('HSET', 'carillon:behind:' .. leader, device, follower)
-      redis.call('HSET', 'carillon:blocked:' .. follower, device, leader)
-    elseif leader then
-      redis.call('HDEL', 'carillon:behind:' .. leader, device)
-      redis.call('HSET', sending, device, leader)
-    elseif follower then
-      told[follower] = told[follower] or {}
-      table.insert(told[follower], device)
-    else
-      ours[#ours + 1] = device
-    end
-  end
-  bulk('HDEL', sending, ours)
-  redis.call('DEL', behind, blocked, 'carillon:freed:' .. id)
-  for follower, some in pairs(told) do
-    bulk('HDEL', 'carillon:blocked:' .. follower, some)
-    if redis.call('HLEN', 'carillon:blocked:' .. follower) <= 1 then
-      redis.call('RPUSH', 'carillon:freed:' .. follower, 1)
-      redis.call('EXPIRE', 'carillon:freed:' .. follower, 60)
-    end
-  end
-end
+-- id, batches to try later, counts, accounts: the batch is done. Returns how many batches can be taken that waited for it. A second time
+-- does nothing, and returns -1.
 
 -- The batch among those to try later that has all the jobs of this one.
 local function in_its_place(n, orders)
@@ -41,36 +10,64 @@ local function in_its_place(n, orders)
   end
 end
 
+-- A batch with what another still has in flight stands in that one's line from the beginning, with its devices; whoever waited for one
+-- of these waits on.
+local function take_over(id, provider, i)
+  local heir, key = ARGV[i], 'carillon:sending:' .. provider
+  local devices, theirs, mine = devices_in(ARGV[i + 4]), {}, {}
+  for k, holder in ipairs(values(key, devices)) do
+    theirs[devices[k]] = true
+    if holder == id then
+      mine[#mine + 1] = devices[k]
+      mine[#mine + 1] = heir
+    end
+  end
+  bulk('HSET', key, mine)
+  redis.call('HSET', 'carillon:batch:' .. heir, 'claimed', 1)
+  redis.call('SADD', waits_of(heir), ARGV[i + 9])
+  for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, -1)) do
+    if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
+      for _, device in ipairs(devices_in(redis.call('HGET', 'carillon:batch:' .. follower, 'devices') or '')) do
+        if theirs[device] then
+          follow(follower, heir)
+          break
+        end
+      end
+    end
+  end
+end
+
 local id = ARGV[1]
 local key = 'carillon:batch:' .. id
-local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'badges', 'lines')
+local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claimed', 'lines')
 if not batch[1] then return -1 end
 local open = units()
-local at = each(2, 10, adds_batch(open))
+local adds = adds_batch(open)
+local at = each(2, 10, function(i)
+  adds(i)
+  local blocked = ARGV[i + 8] == '' and ARGV[i + 9] ~= ''
+  if blocked and redis.call('EXISTS', 'carillon:batch:' .. ARGV[i + 9]) == 1 then take_over(id, batch[2], i) end
+end)
 at = each(at, 3, count)
 accounts(at)
 redis.call('DEL', key)
 redis.call('ZREM', DUE, 'b:' .. id)
-if batch[2] and batch[4] then leave(id, batch[2], batch[3]) end
+local freed = 0
+if batch[4] then freed = leave(id, batch[2], batch[3]) end
 if batch[5] then
   local lines = {}
   for line in string.gmatch(batch[5], '[^,]+') do lines[#lines + 1] = line end
   bulk('ZREM', 'carillon:later:' .. batch[2], lines)
 end
 -- What waits for all of its jobs goes on to wait where all of them do.
-local line = 'carillon:followers:' .. id
-local followers = redis.call('LRANGE', line, 0, -1)
+local followers = redis.call('LRANGE', followers_of(id), 0, -1)
 local instead = #followers > 0 and in_its_place(tonumber(ARGV[2]), batch[3])
 if instead then
-  redis.call('RENAME', line, 'carillon:followers:' .. instead)
-  followers = {}
+  redis.call('RENAME', followers_of(id), followers_of(instead))
+else
+  for _, follower in ipairs(followers) do freed = freed + let_go(follower, id) end
+  redis.call('DEL', followers_of(id))
 end
-for k = #followers, 1, -1 do
-  local follower = redis.call('HMGET', 'carillon:batch:' .. followers[k], 'lane', 'app')
-  if follower[1] and redis.call('ZREM', DUE, 'b:' .. followers[k]) == 1 then
-    put_back('b', follower[1], follower[2], followers[k])
-  end
-end
-redis.call('DEL', line)
 for entry in entries_in(batch[1]) do open:add(entry, -1) end
-return open:settle()
+open:settle()
+return freed

@@ -13,6 +13,6 @@ for i = 3, #ARGV, 2 do
     end
   end
 end
-for k = #begun, 1, -1 do put_back('e', ARGV[1], ARGV[begun[k] + 1], ARGV[begun[k]]) end
+for k = #begun, 1, -1 do put_back(ARGV[1], ARGV[begun[k] + 1], ARGV[begun[k]]) end
 return_messages(ours, tonumber(ARGV[2]))
 return 1

@@ -2,13 +2,12 @@
 local found, order = {}, {}
 for k, kind in ipairs({'e', 'b'}) do
   for _, lane in ipairs({'urgent', 'bulk'}) do
-    local turns = 'carillon:ready:' .. kind .. ':' .. lane
-    for _, app in ipairs(redis.call('LRANGE', turns, 0, -1)) do
+    for _, app in ipairs(waiting_apps(kind, lane)) do
       if not found[app] then
         found[app] = {0, 0}
         order[#order + 1] = app
       end
-      found[app][k] = found[app][k] + redis.call('LLEN', turns .. ':' .. app)
+      found[app][k] = found[app][k] + waiting_of(kind, lane, app)
     end
   end
 end

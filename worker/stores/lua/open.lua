@@ -6,7 +6,7 @@ for i = 1, #ARGV, 4 do
     if on_its_stream(entry) then
       states[#states + 1] = entry
       states[#states + 1] = app .. '\n\n' .. ARGV[i + 2] .. '\n' .. ARGV[i + 3]
-      make_ready('e', 'urgent', app, entry)
+      make_ready('urgent', app, entry)
       opened = opened + 1
     else
       redis.call('HDEL', OPEN, entry)

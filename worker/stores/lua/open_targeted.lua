@@ -10,7 +10,7 @@ for i = 1, #ARGV, 5 do
         redis.call('ZADD', DUE, at, 'e:' .. entry)
         redis.call('SADD', 'carillon:parked', entry)
       else
-        make_ready('e', 'bulk', app, entry)
+        make_ready('bulk', app, entry)
       end
       opened = opened + 1
     else

@@ -1,5 +1,11 @@
--- lane, lease: the next batch for `lease` seconds, with its badge numbers. They count once; taken again it shows them as they are.
--- Of a provider that gets nothing now, nothing is looked up of what is ahead of the batch.
+-- lane, lease, patience, full (providers, separated by commas): the next batch for `lease` seconds, but none of a provider in `full`.
+-- With its badge numbers: they count once; taken again it shows them as they are. Of a stopped provider one batch is handed out for a
+-- probe, and one a minute so that what is too old goes. A batch of which another one has devices waits for that one, as a whole for
+-- `patience` seconds; then its other devices need not wait any more.
+
+local lane, lease, patience, t = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now()
+local full = {}
+for provider in string.gmatch(ARGV[4], '[^,]+') do full[provider] = true end
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
 -- later place is seen already, and leaves it as it is. All numbers are read at once, and written at once.
@@ -40,62 +46,125 @@ end
 -- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
 -- look-up is a search.
 local function pairs_of() return {'', string.rep('-', 65)} end
-local function add(to, field, value)
-  local n = #to
-  to[n + 1] = field
-  to[n + 2] = value
-end
--- Takes the batch's devices. One that another batch has in flight is blocked: this batch stands behind that one for it.
-local function claim(id, provider, orders)
-  local key, devices = 'carillon:sending:' .. provider, devices_in(orders)
-  local holders, mine, blocked, behind = values(key, devices), pairs_of(), pairs_of(), {}
-  for k, device in ipairs(devices) do
-    local holder = holders[k]
-    if holder and holder ~= id then
-      if behind[holder] == nil then
-        behind[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 and pairs_of()
-      end
-      if behind[holder] then
-        add(behind[holder], device, id)
-        add(blocked, device, holder)
+-- Takes the batch's devices. Returns the batches that have any of them, each of which it follows.
+local function claim(id, provider, devices)
+  local key, mine, before, there = 'carillon:sending:' .. provider, pairs_of(), {}, {}
+  for k, holder in ipairs(values(key, devices)) do
+    if holder and holder ~= id and there[holder] == nil then
+      there[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1
+      if there[holder] then
+        before[#before + 1] = holder
+        follow(id, holder)
       end
     end
-    add(mine, device, id)
+    local n = #mine
+    mine[n + 1], mine[n + 2] = devices[k], id
   end
   bulk('HSET', key, mine)
   redis.call('EXPIRE', key, 86400)
-  if #blocked == 2 then return end
-  bulk('HSET', 'carillon:blocked:' .. id, blocked)
-  for holder, some in pairs(behind) do
-    if some then bulk('HSET', 'carillon:behind:' .. holder, some) end
-  end
+  redis.call('HSET', 'carillon:batch:' .. id, 'claimed', 1)
+  return before
 end
-
--- Whether a provider is stopped, and not to be probed yet.
-local function left_alone(provider)
-  local key = 'carillon:breaker:' .. provider
-  if redis.call('EXISTS', key) == 0 then return false end
-  return redis.call('HGET', key, 'manual') == '1' or redis.call('EXISTS', 'carillon:probe:' .. provider) == 1
-end
-
-while true do
-  local item = take('b', ARGV[1], 1)[1]
-  if not item then return {} end
-  local id = item[1]
-  local key = 'carillon:batch:' .. id
-  local batch = redis.call('HMGET', key, 'doc', 'badges', 'devices', 'app', 'outcomes', 'accepted', 'provider', 'halted')
-  if batch[1] then
-    redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. id)
-    local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
-    redis.call('HSET', key, 'badges', badges, 'leased', 1)
-    local provider = batch[7]
-    if batch[8] then
-      redis.call('HDEL', key, 'halted')
-      redis.call('ZREM', 'carillon:halted:' .. batch[8], id)
+-- The batches that it still waits for.
+local function still_before(id)
+  local before = {}
+  for _, one in ipairs(redis.call('SMEMBERS', waits_of(id))) do
+    if redis.call('EXISTS', 'carillon:batch:' .. one) == 1 then
+      before[#before + 1] = one
+    else
+      redis.call('SREM', waits_of(id), one)
     end
-    if not provider then return {id, batch[1], badges, batch[5] or '', batch[6] or '', {}, {}, {}} end
-    if not batch[2] then claim(id, provider, batch[3]) end
-    if left_alone(provider) then return {id, batch[1], badges, batch[5] or '', batch[6] or ''} end
-    return {id, batch[1], badges, batch[5] or '', batch[6] or '', ahead(id, provider, batch[3])}
+  end
+  return before
+end
+-- Device, batch, ...: what others have of its devices, where one of them has had it for long and some are free; else nothing, and the
+-- batch waits.
+local function blocked(id, devices, before)
+  local theirs, old, sent = {}, false, false
+  for _, one in ipairs(before) do
+    local batch = redis.call('HMGET', 'carillon:batch:' .. one, 'leased', 'taken', 'devices')
+    sent = sent or batch[1]
+    if batch[1] and t - tonumber(batch[2] or 0) >= patience then old = true end
+    theirs[one] = batch[3]
+  end
+  if old then
+    local holder, found, free = {}, {}, false
+    for one, orders in pairs(theirs) do
+      for _, device in ipairs(devices_in(orders)) do holder[device] = one end
+    end
+    for _, device in ipairs(devices) do
+      if holder[device] then
+        found[#found + 1] = device
+        found[#found + 1] = holder[device]
+      else
+        free = true
+      end
+    end
+    if free then return found end
+  end
+  -- Whoever it waits for lets it go; while that one is being sent it looks by itself as well.
+  redis.call('ZADD', DUE, t + (sent and patience or lease), 'b:' .. id)
+end
+-- How a stopped provider may be looked at now: 'probe', 'look', or nothing, and then its line is asleep for so long.
+local function look(provider, manual)
+  local probe, seen = 'carillon:probe:' .. provider, 'carillon:looked:' .. provider
+  if manual ~= '1' and redis.call('SET', probe, 1, 'NX', 'PX', 2000) then return 'probe' end
+  if redis.call('SET', seen, 1, 'NX', 'EX', 60) then return 'look' end
+  local wait = redis.call('PTTL', seen)
+  if manual ~= '1' then wait = math.min(wait, redis.call('PTTL', probe)) end
+  return nil, math.max(0, wait) / 1000
+end
+local function hand_out(id, batch, stop, held)
+  local key, provider = 'carillon:batch:' .. id, batch[6]
+  redis.call('ZADD', DUE, t + lease, 'b:' .. id)
+  local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
+  redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
+  for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, 63)) do
+    local waiting = redis.call('SISMEMBER', waits_of(follower), id) == 1
+    if waiting and redis.call('HEXISTS', 'carillon:batch:' .. follower, 'leased') == 0 then
+      redis.call('ZADD', DUE, 'XX', 'LT', t + patience, 'b:' .. follower)
+    end
+  end
+  return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, provider, batch[3])}
+end
+-- The first batch of the provider's line that waits for no other, of so many at most.
+local function first_of(provider, stop)
+  for _ = 1, 16 do
+    local id = redis.call('ZPOPMIN', line_of(lane, provider))[1]
+    if not id then return end
+    local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed'}
+    local batch = redis.call('HMGET', 'carillon:batch:' .. id, unpack(fields))
+    if batch[1] then
+      local devices, held = devices_in(batch[3]), {}
+      local before = batch[8] and still_before(id) or not batch[8] and claim(id, provider, devices)
+      if #before > 0 then held = blocked(id, devices, before) end
+      if held then return hand_out(id, batch, stop, held) end
+    end
   end
 end
+
+for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
+  local app, taken = redis.call('LPOP', turns(lane)), nil
+  for _ = 1, redis.call('LLEN', turns(lane, app)) do
+    local provider, stop, how, pause = redis.call('LPOP', turns(lane, app)), {}, nil, nil
+    if not full[provider] then
+      local breaker = redis.call('HMGET', 'carillon:breaker:' .. provider, 'reason', 'since', 'manual')
+      if breaker[2] then
+        how, pause = look(provider, breaker[3])
+        stop = {breaker[1] or '', breaker[2], breaker[3] or '', how or ''}
+      end
+      if not pause then taken = first_of(provider, stop) end
+    end
+    if redis.call('EXISTS', line_of(lane, provider)) == 1 then
+      if pause then
+        redis.call('ZADD', asleep(lane), t + pause, provider)
+      else
+        redis.call('RPUSH', turns(lane, app), provider)
+      end
+    end
+    if taken then break end
+  end
+  if redis.call('EXISTS', turns(lane, app)) == 1 then redis.call('RPUSH', turns(lane), app) end
+  if taken then return taken end
+end
+return {}

@@ -41,7 +41,7 @@ local function held(entry, place, channel, holder)
 end
 
 local function take_some()
-  local items = take('e', lane, tonumber(ARGV[2]))
+  local items = take(lane, tonumber(ARGV[2]))
   if #items == 0 then return false end
   local entries, k = {}, 1
   for n, item in ipairs(items) do entries[n] = item[1] end
@@ -61,7 +61,7 @@ local function take_some()
     end
     k = k + 1
   end
-  for back = #items, k, -1 do put_back('e', lane, items[back][2], items[back][1]) end
+  for back = #items, k, -1 do put_back(lane, items[back][2], items[back][1]) end
   return true
 end
 
