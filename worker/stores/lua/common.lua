@@ -311,7 +311,7 @@ local function behind_earlier(id, provider, orders)
   end
   return waits, overtaking
 end
--- A batch that was taken has its devices (`sending`: the last batch taken for each) until it is done or given back. A later one with
+-- A batch that was taken has its devices (`sending`: the last batch taken for each) until it is done or handed back. A later one with
 -- one of these devices waits for it (`waits`), and stands among its followers.
 local function waits_of(id) return 'carillon:waits:' .. id end
 local function followers_of(id) return 'carillon:followers:' .. id end
@@ -328,30 +328,8 @@ local function let_go(follower, before)
   put_in_line(batch[1], batch[2], batch[3], follower)
   return 1
 end
--- Gives a batch's devices back, but those that a later one has by now. Returns how many batches can be taken that waited for them.
-local function leave(id, provider, orders)
-  local key, devices, freed = 'carillon:sending:' .. provider, devices_in(orders), 0
-  redis.call('DEL', waits_of(id))
-  local followers = redis.call('LRANGE', followers_of(id), 0, -1)
-  if #followers == 0 then
-    bulk('HDEL', key, devices)
-    return 0
-  end
-  local ours = {}
-  for k, holder in ipairs(values(key, devices)) do
-    if holder == id then ours[#ours + 1] = devices[k] end
-  end
-  bulk('HDEL', key, ours)
-  for _, follower in ipairs(followers) do
-    if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
-      redis.call('LREM', followers_of(id), 1, follower)
-      freed = freed + let_go(follower, id)
-    end
-  end
-  return freed
-end
--- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, and the batch that it
--- waits for: its units are added to `open`
+-- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it (empty: nothing is), and the
+-- batch that it waits for: its units are added to `open`
 local function adds_batch(open)
   return function(i)
     local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
@@ -370,7 +348,7 @@ local function adds_batch(open)
     end
     if before ~= '' then
       if redis.call('EXISTS', 'carillon:batch:' .. before) == 1 then
-        redis.call('RPUSH', followers_of(before), id)
+        if lines ~= '' then redis.call('RPUSH', followers_of(before), id) end
       else
         delay = 0
       end

@@ -1,6 +1,30 @@
 -- id, batches to try later, counts, accounts: the batch is done. Returns how many batches can be taken that waited for it. A second time
 -- does nothing, and returns -1.
 
+-- Gives the batch's devices back, but those that a later one has by now, or with `heirs` one of those that take over. Returns how many
+-- batches can be taken that waited for them.
+local function leave(id, provider, orders, heirs)
+  local key, devices, freed = 'carillon:sending:' .. provider, devices_in(orders), 0
+  redis.call('DEL', waits_of(id))
+  local followers = redis.call('LRANGE', followers_of(id), 0, -1)
+  if #followers == 0 and not heirs then
+    bulk('HDEL', key, devices)
+    return 0
+  end
+  local ours = {}
+  for k, holder in ipairs(values(key, devices)) do
+    if holder == id then ours[#ours + 1] = devices[k] end
+  end
+  bulk('HDEL', key, ours)
+  for _, follower in ipairs(followers) do
+    if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
+      redis.call('LREM', followers_of(id), 1, follower)
+      freed = freed + let_go(follower, id)
+    end
+  end
+  return freed
+end
+
 -- The batch among those to try later that has all the jobs of this one.
 local function in_its_place(n, orders)
   local jobs = string.gsub(orders, '@[^,]*', '')
@@ -10,8 +34,8 @@ local function in_its_place(n, orders)
   end
 end
 
--- A batch with what another still has in flight stands in that one's line from the beginning, with its devices; whoever waited for one
--- of these waits on.
+-- What is not put off has the devices from now on, and waits for those before `id`; whoever waited for `id` with one of these devices
+-- waits on.
 local function take_over(id, provider, i)
   local heir, key = ARGV[i], 'carillon:sending:' .. provider
   local devices, theirs, mine = devices_in(ARGV[i + 4]), {}, {}
@@ -24,7 +48,9 @@ local function take_over(id, provider, i)
   end
   bulk('HSET', key, mine)
   redis.call('HSET', 'carillon:batch:' .. heir, 'claimed', 1)
-  redis.call('SADD', waits_of(heir), ARGV[i + 9])
+  for _, before in ipairs(redis.call('SMEMBERS', waits_of(id))) do
+    if redis.call('EXISTS', 'carillon:batch:' .. before) == 1 then follow(heir, before) end
+  end
   for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, -1)) do
     if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
       for _, device in ipairs(devices_in(redis.call('HGET', 'carillon:batch:' .. follower, 'devices') or '')) do
@@ -42,18 +68,20 @@ local key = 'carillon:batch:' .. id
 local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claimed', 'lines')
 if not batch[1] then return -1 end
 local open = units()
-local adds = adds_batch(open)
+local adds, heirs = adds_batch(open), false
 local at = each(2, 10, function(i)
   adds(i)
-  local blocked = ARGV[i + 8] == '' and ARGV[i + 9] ~= ''
-  if blocked and redis.call('EXISTS', 'carillon:batch:' .. ARGV[i + 9]) == 1 then take_over(id, batch[2], i) end
+  if batch[4] and ARGV[i + 8] == '' then
+    take_over(id, batch[2], i)
+    heirs = true
+  end
 end)
 at = each(at, 3, count)
 accounts(at)
 redis.call('DEL', key)
 redis.call('ZREM', DUE, 'b:' .. id)
 local freed = 0
-if batch[4] then freed = leave(id, batch[2], batch[3]) end
+if batch[4] then freed = leave(id, batch[2], batch[3], heirs) end
 if batch[5] then
   local lines = {}
   for line in string.gmatch(batch[5], '[^,]+') do lines[#lines + 1] = line end

@@ -1,12 +1,33 @@
--- id, delay: hands the batch back as if it had not been taken: into its line (0), or to be taken after `delay` seconds. Returns how many
--- batches can be taken that waited for it.
-local key = 'carillon:batch:' .. ARGV[1]
-local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices')
-if not batch[1] then return 0 end
-redis.call('HDEL', key, 'leased', 'claimed')
-if tonumber(ARGV[2]) > 0 then
-  redis.call('ZADD', DUE, now() + tonumber(ARGV[2]), 'b:' .. ARGV[1])
-else
-  put_in_line(batch[1], batch[2], batch[3], ARGV[1])
+-- id, delay: hands the batch back as if it had not been taken: into its line (0), or to be taken after `delay` seconds. So are those that
+-- wait for it, and for these: what is taken next is the first of the line. Returns how many of them there are.
+local returned = 0
+
+local function give_back(id, delay)
+  local key = 'carillon:batch:' .. id
+  local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices')
+  if not batch[1] then return end
+  redis.call('HDEL', key, 'leased', 'claimed')
+  redis.call('DEL', waits_of(id))
+  if delay > 0 then
+    redis.call('ZADD', DUE, now() + delay, 'b:' .. id)
+  else
+    put_in_line(batch[1], batch[2], batch[3], id)
+  end
+  local sending, devices, ours = 'carillon:sending:' .. batch[3], devices_in(batch[4]), {}
+  for k, holder in ipairs(values(sending, devices)) do
+    if holder == id then ours[#ours + 1] = devices[k] end
+  end
+  bulk('HDEL', sending, ours)
+  for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, -1)) do
+    if redis.call('SREM', waits_of(follower), id) == 1 then
+      redis.call('LREM', followers_of(id), 1, follower)
+      if redis.call('HEXISTS', 'carillon:batch:' .. follower, 'leased') == 0 then
+        returned = returned + 1
+        give_back(follower, 0)
+      end
+    end
+  end
 end
-return leave(ARGV[1], batch[3], batch[4])
+
+give_back(ARGV[1], tonumber(ARGV[2]))
+return returned
