@@ -289,9 +289,8 @@ class Delivery:
                 # What has no try yet is over with its life. Whoever waits for it is told when it is done.
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
                 work.outcomes[index] = Wait(EARLIER, seconds, behind=holder)
-        for index in work.open() if taken.blocked else ():
-            if (other := taken.blocked.get(work.jobs[index].device)) is not None:
-                work.outcomes[index] = Wait(EARLIER, self._journal.lease, behind=other, in_flight=True)
+        blocked = [index for index in work.open() if work.jobs[index].device in taken.blocked] if taken.blocked else []
+        work.settle(blocked, Wait(EARLIER, 0.0, in_flight=True))
         work.overtaking.update(taken.overtaking)
 
     def _send_all(self, work: Work, provider: Provider) -> None:
@@ -495,7 +494,8 @@ class Delivery:
                 batch,
                 how.delay,
                 how.behind,
-                put_off=not (how.in_flight or how.stopped),
+                put_off=True,
+                takes_over=how.in_flight or how.stopped,
             )
             for how, batch in later(work, self._now())
         ]

@@ -133,8 +133,7 @@ def channel_key(channel: str) -> str:
 def waiting_lines(batch: Batch, id: str) -> str:
     """What is put off with this batch, for later notifications of the same device and channel to see.
 
-    `<device>/<channel key>/<place>/<UNIX seconds>/<batch>` for each job of a channel, separated by commas: they wait until then. Never
-    empty: it says that the batch is put off.
+    `<device>/<channel key>/<place>/<UNIX seconds>/<batch>` for each job of a channel, separated by commas: they wait until then.
     """
     lines = []
     for job in batch.jobs:
@@ -142,7 +141,7 @@ def waiting_lines(batch: Batch, id: str) -> str:
         if sending.channel and sending.place:
             until = job.tried + OVERTAKE if job.tried else NEVER
             lines.append(f"{job.device}/{channel_key(sending.channel)}/{sending.place:020}/{until}/{id}")
-    return ",".join(lines) or ","
+    return ",".join(lines)
 
 
 def batch_id(batch: Batch, random: str) -> str:

@@ -39,7 +39,7 @@ class Wait(NamedTuple):
     moved: float = 0.0
     #: The batch that it waits for, `delay` seconds at most.
     behind: str = ""
-    #: Whether that one has its device in flight, rather than an earlier one of its channel put off.
+    #: Whether another batch has its device in flight, rather than an earlier one of its channel being put off.
     in_flight: bool = False
 
 
@@ -197,7 +197,7 @@ class Again(NamedTuple):
     moved: float = 0.0
     behind: str = ""
     in_flight: bool = False
-    #: It is ready as soon as its provider is.
+    #: Its provider is stopped: it is ready as soon as that is not.
     stopped: bool = False
 
 
@@ -210,7 +210,7 @@ def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
                 groups[Again(outcome.delay, work.batch.unsent + 1)].append(index)
             case Retry():
                 groups[Again(outcome.delay)].append(index)
-            case Wait(limit="earlier", behind=""):  # with the one that it follows
+            case Wait(limit="earlier", behind="", in_flight=False):  # with the one that it follows
                 same = (one for one in groups if one.delay == outcome.delay and not one.reserved and not one.behind)
                 groups[next(same, Again(outcome.delay))].append(index)
             case Wait():

@@ -114,9 +114,10 @@ class Parcel(NamedTuple):
     delay: float = 0.0
     #: The batch that it waits for, `delay` seconds at most.
     behind: str = ""
-    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them. Else one that is `behind`
-    #: another waits for its devices.
+    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them.
     put_off: bool = False
+    #: Whether it has its devices as the batch had them that it was a part of: it was not sent yet.
+    takes_over: bool = False
 
 
 class Look(NamedTuple):
@@ -136,8 +137,8 @@ class Taken(NamedTuple):
     accepted: Sequence[int]
     #: Its provider is stopped.
     look: Look | None
-    #: Devices that another batch has had in flight for long, and that batch.
-    blocked: dict[int, str]
+    #: Devices that another batch has had in flight for long.
+    blocked: Collection[int]
     #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
     waits: dict[int, tuple[int, str]]
     #: Jobs that go before an earlier one, which has held them for long enough.
@@ -233,7 +234,6 @@ class Journal:
             batch = batches.decode(document)
         except ValueError as fault:
             raise Unreadable(id.decode(), document, fault) from None
-        pairs = iter(blocked)
         return Taken(
             id.decode(),
             batch,
@@ -241,7 +241,7 @@ class Journal:
             outcomes,
             _numbers(accepted),
             _look(*stop) if stop else None,
-            {int(device): holder.decode() for device, holder in zip(pairs, pairs, strict=True)},
+            frozenset(map(int, blocked)),
             {job: (until, holder.decode()) for job, until, holder in waits},
             list(overtaking),
         )
@@ -367,10 +367,10 @@ def _look(reason: bytes, since: bytes, manual: bytes, how: bytes) -> Look:
 
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
     argv: list[Any] = [len(parcels)]
-    for id, batch, delay, behind, put_off in parcels:
+    for id, batch, delay, behind, put_off, takes_over in parcels:
         entries = joined(sending.entry for sending in batch.sendings)
         argv += (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries, delay)
-        argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind)
+        argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind, int(takes_over))
     return argv
 
 

@@ -328,8 +328,8 @@ local function let_go(follower, before)
   put_in_line(batch[1], batch[2], batch[3], follower)
   return 1
 end
--- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it (empty: nothing is), and the
--- batch that it waits for: its units are added to `open`
+-- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, the batch that it waits for,
+-- and whether it takes over devices of the batch that it was a part of (1 or 0): its units are added to `open`
 local function adds_batch(open)
   return function(i)
     local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
@@ -348,7 +348,7 @@ local function adds_batch(open)
     end
     if before ~= '' then
       if redis.call('EXISTS', 'carillon:batch:' .. before) == 1 then
-        if lines ~= '' then redis.call('RPUSH', followers_of(before), id) end
+        if ARGV[i + 10] == '0' then redis.call('RPUSH', followers_of(before), id) end
       else
         delay = 0
       end

@@ -63,7 +63,7 @@ local function hand_on(entry, channel)
 end
 
 local open, done, taken, ended, freed = units(), {}, {}, {}, 0
-local at = each(after + 1, 10, adds_batch(open))
+local at = each(after + 1, 11, adds_batch(open))
 at = each(at, 3, count)
 accounts(at)
 each(1, 4, function(i)

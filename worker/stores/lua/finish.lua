@@ -29,13 +29,12 @@ end
 local function in_its_place(n, orders)
   local jobs = string.gsub(orders, '@[^,]*', '')
   for k = 0, n - 1 do
-    local i = 3 + k * 10
-    if ARGV[i + 8] ~= '' and string.gsub(ARGV[i + 4], '@[^,]*', '') == jobs then return ARGV[i] end
+    local i = 3 + k * 11
+    if ARGV[i + 10] == '0' and string.gsub(ARGV[i + 4], '@[^,]*', '') == jobs then return ARGV[i] end
   end
 end
 
--- What is not put off has the devices from now on, and waits for those before `id`; whoever waited for `id` with one of these devices
--- waits on.
+-- The batch has the devices from now on, and waits for those before `id`; whoever waited for `id` with one of these devices waits on.
 local function take_over(id, provider, i)
   local heir, key = ARGV[i], 'carillon:sending:' .. provider
   local devices, theirs, mine = devices_in(ARGV[i + 4]), {}, {}
@@ -69,9 +68,9 @@ local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claime
 if not batch[1] then return -1 end
 local open = units()
 local adds, heirs = adds_batch(open), false
-local at = each(2, 10, function(i)
+local at = each(2, 11, function(i)
   adds(i)
-  if batch[4] and ARGV[i + 8] == '' then
+  if batch[4] and ARGV[i + 10] == '1' then
     take_over(id, batch[2], i)
     heirs = true
   end

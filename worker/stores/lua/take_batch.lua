@@ -77,28 +77,22 @@ local function still_before(id)
   end
   return before
 end
--- Device, batch, ...: what others have of its devices, where one of them has had it for long and some are free; else nothing, and the
--- batch waits.
+-- Those of its devices that others have, where one of them has had it for long and some are free; else nothing, and the batch waits.
 local function blocked(id, devices, before)
   local theirs, old, sent = {}, false, false
   for _, one in ipairs(before) do
     local batch = redis.call('HMGET', 'carillon:batch:' .. one, 'leased', 'taken', 'devices')
     sent = sent or batch[1]
     if batch[1] and t - tonumber(batch[2] or 0) >= patience then old = true end
-    theirs[one] = batch[3]
+    if batch[3] then theirs[#theirs + 1] = batch[3] end
   end
   if old then
-    local holder, found, free = {}, {}, false
-    for one, orders in pairs(theirs) do
-      for _, device in ipairs(devices_in(orders)) do holder[device] = one end
+    local taken, found, free = {}, {}, false
+    for _, orders in ipairs(theirs) do
+      for _, device in ipairs(devices_in(orders)) do taken[device] = true end
     end
     for _, device in ipairs(devices) do
-      if holder[device] then
-        found[#found + 1] = device
-        found[#found + 1] = holder[device]
-      else
-        free = true
-      end
+      if taken[device] then found[#found + 1] = device else free = true end
     end
     if free then return found end
   end
