@@ -24,6 +24,7 @@ from worker.core.outcome import (
     DELIVERED,
     GONE_MINIMUM,
     GUARD_MINIMUM,
+    IN_A_ROW,
     MASS_REFUSAL,
     Delivered,
     Drop,
@@ -205,8 +206,12 @@ class Delivery:
                 return self._hand_back(work)
             try:
                 self._decide_again(work)
-                if taken.look is not None and not self._probe(work, provider, taken.look.stopped):
-                    return self._hand_back(work) if work.open() else self._carry_out(work, looked=taken.look)
+                if (look := taken.look) is not None:
+                    flows = self._probe(work, provider, look.stopped)
+                    if look.alone or (not flows and work.open()):
+                        return self._hand_back(work)
+                    if not flows:
+                        return self._carry_out(work, looked=look)
                 limit(work, app, provider, self._limiter, now=self._now())
                 if any(work.outcomes):
                     wait_with_earlier(work, range(len(work.jobs)))
@@ -432,6 +437,10 @@ class Delivery:
     def _guard(self, work: Work, provider: Provider) -> None:
         """Refusals that a wrong host or topic gives as well retire a device only while the provider is known to be well."""
         refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
+        # Its provider has proved to be well since these were refused: they say nothing of it.
+        again = [index for index in refused if index in work.batch.refused]
+        work.settle(again, Drop("refused_unproven"))
+        refused = [index for index in refused if index not in again] if again else refused
         gone = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and not o.guarded]
         # Counted by device: one that everybody writes to says as much as any other.
         # Once: what an earlier try of the batch had marked was counted by it.
@@ -465,9 +474,9 @@ class Delivery:
         if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
             work.doubted = work.refusals(gone)
             work.settle(gone, Drop("mass_gone", alarm=True))
-        if refused and guard(seen.refused, seen.answered):
+        if refused and guard(seen.refused, seen.answered, seen.in_a_row):
             # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
-            at_fault = seen.refused * 2 > seen.answered
+            at_fault = seen.refused * 2 > seen.answered or seen.in_a_row >= IN_A_ROW
             work.settle(refused, Halt(MASS_REFUSAL) if at_fault else Drop("refused_unproven"))
         elif seen.answered < GUARD_MINIMUM:
             work.settle(refused, Drop("refused_unproven"))

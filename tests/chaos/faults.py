@@ -96,6 +96,13 @@ def _burst(system: System, _seconds: float) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def _refused(system: System, _seconds: float) -> AbstractContextManager[object]:
+    """A mistake that only a few notifications meet is none that anybody could tell from devices that are gone."""
+    under = system.apns.under("apns_bad_token")
+    system.traffic.blast([system.world.say("direct") for _ in range(60)])
+    return under
+
+
 def _blast(system: System, _seconds: float) -> AbstractContextManager[object]:
     system.traffic.blast([system.world.say("blast")])
     return nullcontext()
@@ -217,6 +224,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "postgres_out_of_connections": Fault(lambda system, _: system.hands.no_connections(), 15, 4),
     "apns_refuses": Fault(lambda system, seconds: system.apns.refusing(seconds), 10, 2),
     **{name: Fault(partial(_rules, name), 10, 2) for name in RULES},
+    "apns_bad_token": Fault(_refused, 10, 2),
     "apns_503": Fault(partial(_rules, "apns_503"), 60, 2),
     "apns_slow": Fault(partial(_rules, "apns_slow"), 20, 2),
     "poison": Fault(_poison, 0),

@@ -11,6 +11,7 @@ from worker.core.apns_reasons import ACTIONS, Action, action_for
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
+    IN_A_ROW,
     LONGEST_DELAY,
     MAX_ATTEMPTS,
     Drop,
@@ -266,6 +267,11 @@ def test_jitter_keeps_a_delay_in_the_upper_half(attempt: int, jitter: float) -> 
 )
 def test_a_share_of_refused_tokens_above_a_fifth_blames_the_provider(refused: int, answered: int, trips: bool) -> None:
     assert guard(refused, answered) is trips
+
+
+def test_refusals_in_a_row_blame_it_however_many_answers_before_were_good() -> None:
+    assert guard(IN_A_ROW, 400, IN_A_ROW)
+    assert not guard(IN_A_ROW - 1, 400, IN_A_ROW - 1)
 
 
 @given(

@@ -9,6 +9,7 @@ import pytest
 from tests.road.harness import START, Road, message, token, user_of
 from worker.apns.certificate import CertificateExpired
 from worker.core.model import Answer, AppSettings, NoAnswer
+from worker.core.outcome import IN_A_ROW
 from worker.stores.breaker import Breaker
 from worker.stores.devices import Devices
 from worker.stores.journal import Recorded
@@ -169,9 +170,32 @@ def test_a_mistake_after_a_million_good_answers_stops_the_provider_and_costs_no_
         ended |= {"leia", *users} - active(road)
         if road.delivery._breaker.stopped(road.provider.id):
             break
-    assert 20 <= len(ended) <= 60, "some were retired before it was known"
+    assert len(ended) <= IN_A_ROW, "some were retired before it was known"
     assert active(road) == {"leia", *users}, "and all of them are back"
-    assert n < 210
+    assert n <= 2 * IN_A_ROW
+
+
+def test_devices_that_are_all_gone_hold_up_no_other_and_stop_the_provider_once(road):
+    """A channel of people who left long ago: its batch is the first of the line, and each of its tokens is refused."""
+    users = [f"u{n}" for n in range(30)]
+    road.member("left", "leia", *users)
+    road.member("general", "leia", "han")
+    for user in users:
+        road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
+    road.publish(message("left", id="e1"))
+    road.run()
+    assert road.delivery._breaker.stopped(road.provider.id)
+    road.publish(*(message(id=f"m{n}") for n in range(3)))
+    road.take()
+    road.expand()
+    for _ in range(3):
+        road.redis.delete(f"carillon:probe:{road.provider.id}")
+        road.later()
+        road.deliver()
+    assert [user_of(n) for n in road.apns.sent].count("han") == 3
+    assert road.journal.backlog() == (0, 0)
+    assert not road.delivery._breaker.stopped(road.provider.id)
+    assert road.journal.counts("demo")["dropped.refused_unproven"] == 30
 
 
 def test_what_a_provider_answered_before_it_was_mended_is_forgotten(road):

@@ -92,6 +92,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     moved: float = 0.0
     #: Jobs that were counted as waiting for an earlier one.
     waited: list[int] = []
+    #: Jobs whose token was refused when most were: their provider was stopped for it, and is well again when they are sent.
+    refused: list[int] = []
 
     def __repr__(self) -> str:
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"

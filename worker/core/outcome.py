@@ -25,6 +25,8 @@ MASS_REFUSAL: Final = "mass_refusal"
 #: Share of refused tokens above which the fault is ours, not the tokens'; see `guard`.
 GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20
+#: Refusals in a row that mean the same, however many answers before were good: at a few pushes a second that is seconds.
+IN_A_ROW: Final = 12
 #: Likewise for 410, which no wrong key or topic gives: a share that is believed only of a device that is told again.
 GONE_SHARE: Final = 0.50
 GONE_MINIMUM: Final = 200
@@ -138,12 +140,13 @@ def backoff(
     return whole * (0.5 + jitter / 2)
 
 
-def guard(refused: int, answered: int) -> bool:
+def guard(refused: int, answered: int, in_a_row: int = 0) -> bool:
     """Whether so many of a provider's recent answers refused the token that the provider is to blame: halt, retire nothing.
 
-    A wrong host or topic turns every good token into a `BadDeviceToken`; a share above 20 % of at least 20 answers is that.
+    A wrong host or topic turns every good token into a `BadDeviceToken`; a share above 20 % of at least 20 answers is that, and
+    so are `IN_A_ROW` refusals with nothing else between.
     """
-    return answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE
+    return in_a_row >= IN_A_ROW or (answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE)
 
 
 def doubtful(gone: int, answered: int, *, minimum: int = GONE_MINIMUM) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from worker.core.batch import LEAVE, Batch, Job
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
-from worker.core.outcome import DELIVERED, Delivered, Drop, Halt, Outcome, Retry, Unregister
+from worker.core.outcome import DELIVERED, MASS_REFUSAL, Delivered, Drop, Halt, Outcome, Retry, Unregister
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -226,7 +226,7 @@ def _rest(work: Work, indexes: Sequence[int], again: Again, now: float) -> Batch
     """The jobs as a batch of their own, with the sendings that they still need."""
     used = sorted({work.jobs[index].sending for index in indexes})
     place = {sending: new for new, sending in enumerate(used)}
-    jobs, waited = [], []
+    jobs, waited, refused = [], [], []
     before = set(work.batch.waited)
     for number, index in enumerate(indexes):
         job, outcome = work.jobs[index], work.outcomes[index]
@@ -234,11 +234,13 @@ def _rest(work: Work, indexes: Sequence[int], again: Again, now: float) -> Batch
         tried = job.tried or (int(now) if isinstance(outcome, Retry) else 0)
         if index in before or (isinstance(outcome, Wait) and outcome.limit == EARLIER):
             waited.append(number)
+        if isinstance(outcome, Halt) and outcome.reason == MASS_REFUSAL:
+            refused.append(number)
         jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent, tried=tried))
     batch = work.batch
     sendings = [batch.sendings[sending] for sending in used]
     due = now + again.delay if again.reserved else 0.0
-    given = (again.unsent, again.reserved, due, again.moved, waited)
+    given = (again.unsent, again.reserved, due, again.moved, waited, refused)
     return Batch(batch.app, batch.provider, batch.lane, sendings, jobs, *given)
 
 

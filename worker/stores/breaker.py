@@ -30,6 +30,8 @@ class Answers(NamedTuple):
     #: Batches in a row of which nothing was answered, and the seconds over which they failed.
     row: int = 0
     lasted: float = 0.0
+    #: Refusals of a device token with no other answer between.
+    in_a_row: int = 0
 
 
 class Breaker:
@@ -101,8 +103,8 @@ class Breaker:
         """
         state = {True: 1, False: -1, None: 0}[alive]
         given = (provider, RECENT, answered, refused, gone, failed, state, lasted)
-        all_answered, all_refused, all_gone, all_failed, row, over = self._answers(args=given)
-        return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000)
+        all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._answers(args=given)
+        return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000, in_a_row)
 
 
 def _stopped(found: Mapping[bytes, bytes]) -> Stopped:

@@ -125,6 +125,8 @@ class Look(NamedTuple):
 
     stopped: Stopped
     probe: bool
+    #: Others of its line are before it: whatever the probe says, no more of it is sent.
+    alone: bool = False
 
 
 class Taken(NamedTuple):
@@ -137,7 +139,7 @@ class Taken(NamedTuple):
     accepted: Sequence[int]
     #: Its provider is stopped.
     look: Look | None
-    #: Devices that another batch has had in flight for long.
+    #: Devices that another batch has had in flight for long, or that are another's turn.
     blocked: Collection[int]
     #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
     waits: dict[int, tuple[int, str]]
@@ -361,8 +363,8 @@ def _numbers(listed: bytes) -> list[int]:
     return [int(n) for n in listed.split(b",") if n]
 
 
-def _look(reason: bytes, since: bytes, manual: bytes, how: bytes) -> Look:
-    return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe")
+def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes) -> Look:
+    return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe", alone == b"alone")
 
 
 def _parcels(parcels: Sequence[Parcel]) -> list[Any]:

@@ -121,13 +121,16 @@ local function hand_out(id, batch, stop, held)
   end
   return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, provider, batch[3])}
 end
+local function fields_of(id)
+  local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed'}
+  return redis.call('HMGET', 'carillon:batch:' .. id, unpack(fields))
+end
 -- The first batch of the provider's line that waits for no other, of so many at most.
 local function first_of(provider, stop)
   for _ = 1, 16 do
     local id = redis.call('ZPOPMIN', line_of(lane, provider))[1]
     if not id then return end
-    local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed'}
-    local batch = redis.call('HMGET', 'carillon:batch:' .. id, unpack(fields))
+    local batch = fields_of(id)
     if batch[1] then
       local devices, held = devices_in(batch[3]), {}
       local before = batch[8] and still_before(id) or not batch[8] and claim(id, provider, devices)
@@ -135,6 +138,33 @@ local function first_of(provider, stop)
       if held then return hand_out(id, batch, stop, held) end
     end
   end
+end
+-- For a probe: one after another of the first batches of the line, so that one whose devices are all gone holds up no other. It holds
+-- what an earlier batch of the line has devices of.
+local function probe_of(provider, stop)
+  local line = line_of(lane, provider)
+  local nth = redis.call('HINCRBY', 'carillon:breaker:' .. provider, 'probes', 1) - 1
+  local ids = redis.call('ZRANGE', line, 0, nth % math.min(16, redis.call('ZCARD', line)))
+  local id, earlier, held, free = table.remove(ids), {}, {}, false
+  if #ids == 0 then return first_of(provider, stop) end
+  for _, one in ipairs(ids) do
+    for _, device in ipairs(devices_in(redis.call('HGET', 'carillon:batch:' .. one, 'devices') or '')) do earlier[device] = true end
+  end
+  local batch = fields_of(id)
+  if not batch[1] or batch[8] then return first_of(provider, stop) end
+  local devices = devices_in(batch[3])
+  for _, device in ipairs(devices) do
+    if earlier[device] then held[#held + 1] = device else free = true end
+  end
+  if not free then return first_of(provider, stop) end
+  redis.call('ZREM', line, id)
+  if #claim(id, provider, devices) > 0 then
+    -- Somebody sends, though it is stopped: that will tell.
+    redis.call('ZADD', DUE, t + patience, 'b:' .. id)
+    return
+  end
+  stop[5] = 'alone'
+  return hand_out(id, batch, stop, held)
 end
 
 for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
@@ -145,9 +175,9 @@ for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
       local breaker = redis.call('HMGET', 'carillon:breaker:' .. provider, 'reason', 'since', 'manual')
       if breaker[2] then
         how, pause = look(provider, breaker[3])
-        stop = {breaker[1] or '', breaker[2], breaker[3] or '', how or ''}
+        stop = {breaker[1] or '', breaker[2], breaker[3] or '', how or '', ''}
       end
-      if not pause then taken = first_of(provider, stop) end
+      if not pause then taken = (how == 'probe' and probe_of or first_of)(provider, stop) end
     end
     if redis.call('EXISTS', line_of(lane, provider)) == 1 then
       if pause then
