@@ -20,6 +20,7 @@ PINNED = re.findall(
 ALLOWED = {
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0"),
     *("MPL-2.0", "LGPL-3.0-only"),
+    "CNRI-Python",  # what Python 1.6 had: name it, and say what was changed
 }
 #: How packages without an SPDX expression put it.
 SPELT = {

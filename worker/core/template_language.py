@@ -17,7 +17,7 @@ from jinja2.tests import TESTS
 
 from worker.core.plurals import plural
 from worker.core.template_values import LARGEST, bounded, text_of
-from worker.core.truncation import shorten
+from worker.core.truncation import first_character, last_character, shorten
 
 #: What a template may name. `data` is free below; a part that is `None` here has no parts of its own.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -124,6 +124,8 @@ def _environment(language: str) -> _Environment:
         "truncate": lambda text, length: shorten(text_of(text), int(length)),
         "plural": lambda number, *forms: plural(_number(number), forms, language),
         "join": _join,
+        "first": lambda value: _end(value, first_character, 0),
+        "last": lambda value: _end(value, last_character, -1),
     }
     own |= {name: _of_text(FILTERS[name]) for name in _OF_TEXT}
     made.filters = {name: own.get(name) or FILTERS[name] for name in FILTER_NAMES} | {_OPERAND: _output}
@@ -297,3 +299,10 @@ def _join(values: Any, separator: str = ", ") -> str:
     if not isinstance(values, list):
         return text_of(values)
     return separator[:_SEPARATOR].join(text_of(value) for value in values[:_JOINED])[:LARGEST]
+
+
+def _end(value: Any, of_text: Callable[[str], str], place: int) -> Any:
+    """The first or last of a list, or character of a text as a reader sees it; nothing of what is empty."""
+    if isinstance(value, str):
+        return of_text(value)
+    return value[place] if isinstance(value, list) and value else None
