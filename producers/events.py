@@ -17,6 +17,7 @@ import msgspec
 from producers.checks import check_characters, check_free, has_control, may_have_nul, suspicious
 from producers.errors import EventError
 from producers.faults import explained
+from producers.nulls import without_nulls
 from producers.targeting import CONDITIONS_SCHEMA, MAX_BADGE, MAX_CONDITIONS, MAX_VALUES, check_push
 
 STREAM: Final = "carillon:events"
@@ -45,7 +46,7 @@ Version = Annotated[str, msgspec.Meta(max_length=64, extra_json_schema=_NO_CONTR
 Locale = Annotated[str, msgspec.Meta(max_length=35, extra_json_schema=_NO_CONTROL)]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROL)]
 Users = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
-Mentioned = Annotated[list[Id], msgspec.Meta(max_length=1_000)]
+Mentioned = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
 Recipients = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
 Attributes = Annotated[dict[str, Any], msgspec.Meta(max_length=64)]
 Data = Annotated[dict[str, Any], msgspec.Meta(max_length=256)]
@@ -82,6 +83,8 @@ class Message(_Part, frozen=True):
     #: Who wrote that root: part of the thread also where it was written before Carillon was there.
     parent_sender: Id | None = None
     mentioned: Mentioned = []
+    #: Every candidate counts as mentioned: what a chat calls @all or @channel.
+    mentions_everyone: bool = False
     skip_push: bool = False
     kind: Id = "regular"
     #: Handed to the app untouched.
@@ -258,14 +261,33 @@ def decode(document: bytes | str) -> AnyEvent:
         document = utf8(document)
     if len(document) > MAX_DOCUMENT:
         raise EventError(f"document: {len(document):,} bytes, at most {MAX_DOCUMENT:,} are taken")
-    try:
-        event = _decoder.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise explained(fault, document, TYPES) from None
+    event = accepted(document)
     _check_values(event)
     if suspicious(document) and (may_have_nul(document) or _ids_have_control(event)):
         check_characters(msgspec.json.decode(document))
     return event
+
+
+def accepted(document: bytes) -> AnyEvent:
+    """The event in a document that `decode` took before, here or in an earlier release: only its shape is checked again."""
+    try:
+        return _decoder.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        if isinstance(fault, msgspec.ValidationError) and b"null" in document:
+            return _with_defaults(document, fault)
+        raise explained(fault, document, TYPES) from None
+
+
+def _with_defaults(document: bytes, fault: msgspec.ValidationError) -> AnyEvent:
+    try:
+        value = msgspec.json.decode(document)
+        kind = TYPES[value["type"]]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        raise explained(fault, document, TYPES) from None
+    try:
+        return msgspec.convert(without_nulls(value, kind), kind)
+    except msgspec.ValidationError as worse:
+        raise explained(worse, document, TYPES) from None
 
 
 def encode(event: AnyEvent) -> bytes:

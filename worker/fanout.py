@@ -23,7 +23,7 @@ from worker.core.folding import folds
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.places import held
 from worker.core.position import position
-from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message
+from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message, unmentioned
 from worker.core.templates import Templates
 from worker.plan import Plan
 from worker.rendering import Message, folded_sendings, sendings
@@ -54,7 +54,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     #: The last user considered; the next page begins behind it.
     after: str = ""
     page: int = 0
-    #: Members who ring so far: the cap counts over all pages.
+    #: Members who were notified so far without being mentioned: the cap counts over all pages.
     rung: int = 0
 
 
@@ -99,7 +99,8 @@ class _Item:
 
     @property
     def thread_key(self) -> ThreadKey | None:
-        parent = self.event.message.parent_id
+        message = self.event.message
+        parent = None if message.mentions_everyone else message.parent_id
         return ThreadKey(*self.key, parent, self.event.recipients is not None) if parent else None
 
     @property
@@ -111,8 +112,19 @@ class _Item:
         return rest if self.cursor.page else [*self.first, *rest]
 
     @property
+    def cap(self) -> int | None:
+        """How many members may get a push without being mentioned; None: all."""
+        return None if self.event.message.mentions_everyone else self.app.member_cap
+
+    @property
     def cap_left(self) -> int | None:
-        return None if self.app.member_cap is None else max(0, self.app.member_cap - self.cursor.rung)
+        return None if self.cap is None else max(0, self.cap - self.cursor.rung)
+
+    @property
+    def weight(self) -> int:
+        """How many candidates a page of it may have."""
+        named = self.event.recipients
+        return len(self.event.message.mentioned) + (0 if named is None else len(named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +202,7 @@ class FanOut:
             opened = [one for one in opened if one.entry not in stale]
 
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
-        event = events.decode(one.document) if one.document else None
+        event = events.accepted(one.document) if one.document else None
         app = self._apps.app(event.app) if event else None
         if isinstance(event, BadgeCleared | PushSend) and app is not None:
             plan.targeted.append(Target(one, event, app))
@@ -288,9 +300,9 @@ class FanOut:
         for item in items:
             places[item.start] = min(item.place, places.get(item.start, item.place))
         threads: dict[ThreadKey, Thread] = {}
-        at_once, read, considered = max(1, MEMBERS // self._page), 0, 0
+        read, considered = 0, 0
         while read < len(items) and considered < MEMBERS and not (read and took.over):
-            some = items[read : read + at_once]
+            some = self._at_once(items, read)
             stored = (item for item in some if item.event.recipients is None)
             starts = {start: places[start] for item in stored if (start := item.start) not in pages}
             pages |= self._directory.pages(starts, self._page)
@@ -312,6 +324,13 @@ class FanOut:
             [item for item in items if item.event.recipients is None and (item.page.more or item.cursor.page)]
         )
         return items, left
+
+    def _at_once(self, items: Sequence[_Item], start: int) -> Sequence[_Item]:
+        """The messages from `start` on whose pages may be read together: at least one."""
+        end, room = start + 1, MEMBERS - self._page - items[start].weight
+        while end < len(items) and (room := room - self._page - items[end].weight) >= 0:
+            end += 1
+        return items[start:end]
 
     def _find_members_among_first(self, items: Sequence[_Item]) -> None:
         """Users considered ahead of a page that is not the whole channel may be members elsewhere in it, or none at all."""
@@ -355,7 +374,7 @@ class FanOut:
         """Returns where its channel goes on."""
         if not item.cursor.page and self._now() - item.came > PAST:
             plan.counts[item.event.app]["late"] += 1
-        rung = item.cursor.rung + len(decision.pushes)
+        rung = item.cursor.rung + unmentioned(decision.pushes, item.event)
         rest: dict[Reason, int] = {}
         following = DONE
         if item.page.more:
@@ -363,7 +382,7 @@ class FanOut:
             if item.thread is not None:
                 outside = Reason.THREAD_FULL if item.thread_full else Reason.NOT_IN_THREAD
                 rest[outside] = self._count_rest(item, last)
-            elif item.app.member_cap is not None and rung >= item.app.member_cap:
+            elif item.cap is not None and rung >= item.cap:
                 rest[Reason.OVER_CAP] = self._count_rest(item, last)
             else:
                 following = msgspec.json.encode(Cursor(last, item.cursor.page + 1, rung)).decode()
@@ -390,7 +409,7 @@ def _without_followers(items: Sequence[_Item]) -> tuple[list[_Item], list[_Item]
             later.append(item)
             continue
         now.append(item)
-        if item.page.more and item.thread is None and item.app.member_cap is None:
+        if item.page.more and item.thread is None and item.cap is None:
             long.add(item.key)
     return now, later
 

@@ -6,7 +6,7 @@ default payload goes out in its place.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -58,10 +58,11 @@ def sendings(
         template = _chosen(templates, device, message.event.message.kind)
         user = device.user if template is not None and template.per_user else ""
         groups.setdefault((template, user), []).append(device)
+    mentioned = frozenset(message.event.message.mentioned)
     rendered, failed = [], 0
     for (template, user), some in groups.items():
         alive()
-        payload = None if template is None else _rendered(template, message.event, user, some[0])
+        payload = None if template is None else _rendered(template, message.event, user, mentioned, some[0])
         failed += template is not None and payload is None
         rendered.append((_sending(message, payload or notification.render(message.event)), some))
     return Renderings(rendered, failed)
@@ -98,9 +99,11 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
-def _rendered(template: Template, event: MessageNew, user: str, device: Device) -> Rendered | None:
+def _rendered(
+    template: Template, event: MessageNew, user: str, mentioned: Collection[str], device: Device
+) -> Rendered | None:
     try:
-        return template.render(context_of(event, user or None)).rendered
+        return template.render(context_of(event, user or None, mentioned)).rendered
     except NothingToSayError:
         return None
     except TemplateError as fault:

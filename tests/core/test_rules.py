@@ -7,7 +7,16 @@ from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.model import AppSettings, Device, Reason
-from worker.core.rules import Audience, Push, Skip, decide_member, decide_page, first_candidates, skip_message
+from worker.core.rules import (
+    Audience,
+    Push,
+    Skip,
+    decide_member,
+    decide_page,
+    first_candidates,
+    skip_message,
+    unmentioned,
+)
 
 NOW = 1_800_000_000.0
 APP = AppSettings(name="demo")
@@ -157,6 +166,26 @@ def test_S7_the_cap_counts_members_who_ring_and_not_the_skipped():
     decision = decide_page(users, EVENT, APP, Audience(members=users, devices=devices("a", "b", "c")), cap_left=2)
     assert [push.user for push in decision.pushes] == ["a", "b"]
     assert decision.skips == [Skip("leia", Reason.SENDER), Skip("c", Reason.OVER_CAP)]
+
+
+def test_S7_the_mentioned_take_no_place_of_the_cap_and_are_not_cut_off():
+    users = ["z", "y", "a", "b", "c"]
+    event = replace(EVENT, message=message(mentioned=["z", "y"]))
+    decision = decide_page(users, event, APP, Audience(members=users, devices=devices(*users)), cap_left=1)
+    assert [push.user for push in decision.pushes] == ["z", "y", "a"]
+    assert decision.skips == [Skip("b", Reason.OVER_CAP), Skip("c", Reason.OVER_CAP)]
+    assert unmentioned(decision.pushes, event) == 1
+
+
+@pytest.mark.parametrize("parent", [None, "root"])
+def test_a_mention_of_everyone_is_a_mention_of_each_member(parent):
+    users = ["a", "b", "leia", "x"]
+    event = replace(EVENT, message=message(mentions_everyone=True, parent_id=parent))
+    audience = Audience(members={"a", "b", "leia"}, muted={"b"}, thread=(), devices=devices(*users))
+    decision = decide_page(users, event, APP, audience, cap_left=0)
+    assert [(push.user, push.why) for push in decision.pushes] == [("a", "mention")]
+    assert decision.skips == [Skip("b", Reason.MUTED), Skip("leia", Reason.SENDER), Skip("x", Reason.NOT_A_MEMBER)]
+    assert unmentioned(decision.pushes, event) == 0
 
 
 def test_without_a_cap_everybody_rings():

@@ -88,9 +88,9 @@ def test_nobody_gets_a_message_when(of, reason):
         ),
         pytest.param(
             world(said(1, mentioned=("eve",)), cap=2),
-            "bob eve",
-            {"sender": 1, "over_member_cap": 2},
-            id="who is mentioned comes before the cap",
+            "bob cem eve",
+            {"sender": 1, "over_member_cap": 1},
+            id="who is mentioned is outside of the cap",
         ),
         pytest.param(
             world(said(1), cap=1, online=("eve",)),

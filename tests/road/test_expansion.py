@@ -132,3 +132,35 @@ def test_who_is_at_fault_is_found_by_halves_and_set_aside_after_its_tries(road, 
     [stored] = road.ledger.dead_letters()
     assert (stored.letter.entry, stored.letter.error) == (culprit.entry, "expansion failed: TypeError")
     assert road.journal.backlog() == (0, 0)
+
+
+def test_whoever_is_named_is_notified_beyond_the_cap(road):
+    road.save_app(member_cap=3)
+    users = [f"u{n:03}" for n in range(150)]
+    road.member("general", "leia", *users)
+    named = users[1:]
+    road.publish(message(mentioned=named))
+    assert Counter(map(user_of, road.run())) == Counter([*named, "u000"])
+
+
+@pytest.mark.parametrize("parent", [None, "root"])
+def test_a_mention_of_everyone_reaches_every_page_of_a_channel(road, monkeypatch, parent):
+    """A cap, a thread and the size of a page cut nobody off."""
+    road.save_app(member_cap=3)
+    monkeypatch.setattr(road.fan_out, "_page", 20)
+    users = [f"u{n:03}" for n in range(50)]
+    road.member("general", "leia", *users)
+    road.publish(message(mentions_everyone=True, parent_id=parent))
+    assert Counter(map(user_of, road.run())) == Counter(users)
+    assert road.journal.backlog() == (0, 0)
+
+
+def test_messages_that_name_many_are_expanded_a_few_at_a_time(road, monkeypatch):
+    monkeypatch.setattr("worker.fanout.MEMBERS", 5_000)
+    road.member("general", "leia", "han")
+    nobody = [f"n{n}" for n in range(3_000)]
+    road.publish(*(message(id=f"e{n}", mentioned=nobody) for n in range(4)), message(id="r", recipients=nobody))
+    road.take()
+    opened = road.journal.take_messages("urgent", 500)
+    left = road.fan_out.expand(opened).left
+    assert [one.entry for one in left] == [one.entry for one in opened[2:]], "4,000 candidates each"

@@ -69,7 +69,7 @@ def skip_message(
 def first_candidates(event: MessageNew, thread: Iterable[str] | None) -> list[str]:
     """Users to consider ahead of the channel's own order: the mentioned, then the rest of the thread, each once.
 
-    They come first so that the member cap never cuts off somebody who was called by name.
+    The thread comes before the channel, so that the member cap cuts off those whom the message concerns least.
     """
     return list(dict.fromkeys([*event.message.mentioned, *sorted(thread or ())]))
 
@@ -77,12 +77,12 @@ def first_candidates(event: MessageNew, thread: Iterable[str] | None) -> list[st
 def decide_member(
     user: str, event: MessageNew, app: AppSettings, audience: Audience, named: Collection[str]
 ) -> Push | Skip:
-    """The rules S2-S6 and A4 for one candidate, without the cap. `named`: who is mentioned, as a set where they are many."""
+    """The rules S2-S6 and A4 for one candidate, without the cap. `named`: who is mentioned by name, a set where they are many."""
     if user == event.sender.id:
         return Skip(user, Reason.SENDER)
     if audience.members is not None and user not in audience.members:
         return Skip(user, Reason.NOT_A_MEMBER)
-    mentioned = user in named
+    mentioned = event.message.mentions_everyone or user in named
     if audience.thread is not None and not mentioned and user not in audience.thread:
         return Skip(user, Reason.THREAD_FULL if audience.thread_full else Reason.NOT_IN_THREAD)
     if user in audience.muted:
@@ -101,7 +101,10 @@ def decide_member(
 def decide_page(
     candidates: Iterable[str], event: MessageNew, app: AppSettings, audience: Audience, *, cap_left: int | None
 ) -> Decision:
-    """Push or Skip for each candidate, in order. The cap (S7) counts members who ring, not devices and not skips."""
+    """Push or Skip for each candidate, in order.
+
+    The cap (S7) counts members who get a push, not devices and not skips. Whoever is mentioned takes no place of it.
+    """
     pushes: list[Push] = []
     skips: list[Skip] = []
     named = frozenset(event.message.mentioned)
@@ -109,8 +112,18 @@ def decide_page(
         verdict = decide_member(user, event, app, audience, named)
         if isinstance(verdict, Skip):
             skips.append(verdict)
-        elif cap_left is not None and len(pushes) >= cap_left:
-            skips.append(Skip(user, Reason.OVER_CAP))
-        else:
+        elif cap_left is None or verdict.why == "mention":
             pushes.append(verdict)
+        elif cap_left > 0:
+            cap_left -= 1
+            pushes.append(verdict)
+        else:
+            skips.append(Skip(user, Reason.OVER_CAP))
     return Decision(pushes, skips)
+
+
+def unmentioned(pushes: Sequence[Push], event: MessageNew) -> int:
+    """How many of the pushes count against the cap."""
+    if event.message.mentions_everyone:
+        return 0
+    return sum(push.why != "mention" for push in pushes) if event.message.mentioned else len(pushes)

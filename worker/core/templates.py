@@ -5,7 +5,7 @@ left out of its object. The badge is a gap that is filled for each device (`"bad
 number in its place is that number for everybody, `null` leaves the icon alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
@@ -151,9 +151,13 @@ def fallbacks(locale: str | None) -> list[str]:
     return ["-".join(parts[:end]) for end in range(len(parts), -1, -1)]
 
 
-def context_of(event: MessageNew, recipient: str | None = None) -> dict[str, Any]:
-    """What a template may name. `event.channel.name` is the stored one where the event has none."""
+def context_of(event: MessageNew, recipient: str | None = None, named: Collection[str] | None = None) -> dict[str, Any]:
+    """What a template may name. `event.channel.name` is the stored one where the event has none.
+
+    `named`: who is mentioned by name, a set where many recipients are asked for.
+    """
     message, sender, channel = event.message, event.sender, event.channel
+    mentioned = message.mentions_everyone or recipient in (message.mentioned if named is None else named)
     return {
         "message": {
             "id": message.id,
@@ -165,7 +169,7 @@ def context_of(event: MessageNew, recipient: str | None = None) -> dict[str, Any
         },
         "sender": {"id": sender.id, "name": sender.name, "image": sender.image},
         "channel": {"id": channel.id, "name": channel.name},
-        "recipient": {"id": recipient, "mentioned": recipient in message.mentioned},
+        "recipient": {"id": recipient, "mentioned": mentioned},
         "app": {"name": event.app},
         "event": {"id": event.id},
     }

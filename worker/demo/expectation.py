@@ -16,7 +16,7 @@ channel's members; the latter two by the bytes of their ids. Whoever is not skip
     muted_sender       has muted its sender
     online             is looking at the screen
     no_device          has no phone
-    over_member_cap    as many members as the app allows ring already
+    over_member_cap    not mentioned, and as many members as the app allows ring already who are not either
 
 Of a channel with more than a thousand members a further thousand is looked at only while there is still somebody to be found:
 not in a thread, whose people came first, and not once the cap is reached. The others are counted with that reason.
@@ -70,12 +70,16 @@ def _read(world: World, line: Line, people: set[str]) -> Reading:
     unseen = sorted(members, key=str.encode)
     page = PAGE if stored else max(1, len(unseen))
     candidates = [*ahead, *(user for user in unseen[:page] if user not in ahead)]
+    capped = 0
     while True:
         for user in candidates:
             reason = _skipped(world, line, user, members, thread)
             phones = world.phones_of(user)
-            if reason is None and len(reading.rings) == world.member_cap:
-                reason = "over_member_cap"
+            if reason is None and user not in line.mentioned:
+                if capped == world.member_cap:
+                    reason = "over_member_cap"
+                else:
+                    capped += 1
             if reason is None:
                 reading.rings[user] = phones
             else:
@@ -84,7 +88,7 @@ def _read(world: World, line: Line, people: set[str]) -> Reading:
         left = [user for user in unseen if user not in ahead]
         if not unseen:
             return reading
-        if thread is not None or len(reading.rings) == world.member_cap:
+        if thread is not None or capped == world.member_cap:
             reading.skipped["over_member_cap" if thread is None else "not_in_thread"] += len(left)
             return reading
         candidates = [user for user in unseen[:page] if user not in ahead]
