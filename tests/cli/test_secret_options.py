@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-import typer
 
 from config.settings import Settings
 from producers.__main__ import main
 from tests.cli.conftest import Cli
 from tests.ops.systems import free_port
+from worker.cli._faults import CommandFault
 from worker.cli._secret_options import secret_given, without_password
 from worker.cli.up import _shown
 from worker.embedded import Urls
@@ -61,7 +61,7 @@ def test_one_way_at_a_time(chat: Cli, tmp_path: Path) -> None:
 def test_nothing_given_is_nothing(tmp_path: Path) -> None:
     assert secret_given("--secret", None, None) is None
     (tmp_path / "latin").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(typer.Exit):
+    with pytest.raises(CommandFault):
         secret_given("--secret", None, str(tmp_path / "latin"))
 
 

@@ -10,9 +10,12 @@ import sys
 def main() -> None:
     """The entry point; says what to install where only the producers' part is installed."""
     try:
-        import typer  # noqa: F401
-    except ImportError:
-        sys.exit("carillon: this needs the worker's dependencies: pip install 'carillon[worker]'")
-    from worker.cli._commands import run
+        try:
+            import typer  # noqa: F401
+        except ImportError:
+            sys.exit("carillon: this needs the worker's dependencies: pip install 'carillon[worker]'")
+        from worker.cli._commands import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before there is a command that could say more
+        sys.exit(130)

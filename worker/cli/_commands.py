@@ -1,16 +1,25 @@
 """Finds the commands and runs one. Faults that a person can mend end it with a sentence, not a traceback."""
 
-import importlib
 import pkgutil
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
 
 from worker.cli import __path__ as _here
+from worker.cli import _groups
+from worker.cli._faults import be_printable, check_arguments, tell
 
 HELP = "Push fan-out for chat: every device that should ring, rings, once."
+#: The commands by what they are for, in the order in which help shows them.
+GROUPS: Final = {
+    "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
+    "Apps and providers": ("app", "push", "provider", "template", "secret-key", "secrets"),
+    "Chat": ("publish", "why", "member", "mute", "user", "devices"),
+    "Run": ("migrate", "worker", "beat", "flower", "health", "outbox", "dead-letters", "import"),
+}
+_OTHER: Final = "More"
 
 
 def names() -> list[str]:
@@ -19,53 +28,72 @@ def names() -> list[str]:
     return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
+def group_of(name: str) -> str:
+    """The heading under which help shows the command."""
+    return next((group for group, commands in GROUPS.items() if name in commands), _OTHER)
+
+
 def load(name: str) -> Any:
     """The command of that name, as Typer's click object."""
     attribute = name.replace("-", "_")
-    module = importlib.import_module(f"worker.cli.{attribute}")
-    found = getattr(module, attribute)
-    if not isinstance(found, typer.Typer):
-        single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        context = getattr(module, "CONTEXT", None)
-        single.command(name, epilog=getattr(module, "EPILOG", None), context_settings=context)(found)
-        found = single
-    command = typer.main.get_command(found)
-    command.name = name
+    command = _groups.load(name, f"worker.cli.{attribute}", attribute)
+    command.rich_help_panel = group_of(name)
     return command
 
 
-class _Lazy(TyperGroup):
+class _Root(_groups.Group):
     """Imports a command's module when that command, or the list of all, is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return names()
+        there = names()
+        listed = [name for group in GROUPS.values() for name in group if name in there]
+        return [*listed, *(name for name in there if name not in listed)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return load(cmd_name) if cmd_name in names() else None
 
+    def main(self, args: Sequence[str] | None = None, *positional: Any, **named: Any) -> Any:
+        arguments = sys.argv[1:] if args is None else list(args)
+        as_json = "--json" in arguments
+        try:
+            check_arguments(arguments)
+            code = super().main(arguments, *positional, **named | {"standalone_mode": False})
+        except BaseException as fault:
+            told = tell(fault, as_json=as_json)
+            if told is None:
+                raise
+            code = told
+        sys.exit(code if isinstance(code, int) else 0)
+
 
 # A rich traceback shows the values of variables: tokens and keys among them.
-app = typer.Typer(cls=_Lazy, help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=_Root,
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.callback()
-def _root() -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        from worker.cli.version import version
+
+        version()
+        raise typer.Exit
+
+
+@app.callback(epilog="carillon COMMAND -h explains a command. Begin with: carillon up")
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     pass
 
 
 def run() -> None:
     """Run the command that the arguments name."""
-    try:
-        app()
-    except Exception as fault:
-        if _for_a_person(fault):
-            sys.exit(f"carillon: {fault}")
-        raise
-
-
-def _for_a_person(fault: Exception) -> bool:
-    from config.settings import SettingsError
-    from worker.embedded import EngineError
-    from worker.stores.redis import UnfitError
-
-    return isinstance(fault, SettingsError | EngineError | UnfitError)
+    be_printable()
+    app()

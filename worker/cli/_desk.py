@@ -3,25 +3,19 @@
 Exit codes: 0 done, 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
-import typer
-
+from worker.cli._faults import fail, refuse
 from worker.cli._terminal import echo, json_text, shown
 from worker.core.model import AppSettings, Provider
 from worker.reports.faults import sentence
 from worker.runtime import Runtime
 
+__all__ = ["Row", "app_named", "desk", "provider_named", "providers_of", "refuse", "say", "table"]
+
 Row = dict[str, Any]
-
-
-def refuse(fault: object) -> NoReturn:
-    """Ends the command: the input is wrong, nothing was changed."""
-    echo(f"carillon: {fault}", err=True)
-    raise typer.Exit(2)
 
 
 @contextmanager
@@ -43,9 +37,9 @@ def desk() -> Iterator[Runtime]:
             psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
             yield runtime
         except told as fault:
-            sys.exit(f"carillon: Postgres: {sentence(fault)}")
+            fail(f"Postgres: {sentence(fault)}")
         except redis.RedisError as fault:
-            sys.exit(f"carillon: Redis: {sentence(fault)}")
+            fail(f"Redis: {sentence(fault)}")
         finally:
             runtime.close()
 

@@ -12,7 +12,7 @@ from producers.errors import EventError, PublishError
 from producers.events import PushSend
 from producers.publisher import Publisher
 from worker.cli._desk import app_named, desk, refuse, say
-from worker.cli._terminal import echo
+from worker.cli._faults import fail
 from worker.runtime import Runtime
 from worker.stores.audience import Audience, Share
 
@@ -125,8 +125,7 @@ def _publish(runtime: Runtime, event: PushSend) -> None:
         with Publisher(runtime.urls.redis) as publisher:
             publisher.publish(event)
     except PublishError as fault:
-        echo(f"carillon: not sent: {fault}", err=True)
-        raise typer.Exit(1) from None
+        fail(f"not sent: {fault}")
 
 
 def _told(outcome: dict[str, Any], audience: list[Share]) -> str:

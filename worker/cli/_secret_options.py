@@ -2,12 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlsplit
 
-import typer
-
 from config.private import world_readable
+from worker.cli._faults import refuse
 from worker.cli._terminal import echo
 
 #: Larger than any password, in bytes.
@@ -20,7 +19,7 @@ _UNREADABLE: Final = "(a URL that cannot be read)"
 def secret_given(flag: str, word: str | None, file: str | None) -> str | None:
     """The secret of `--flag WORD` or `--flag-file FILE` (`-`: standard input), without the line's end; None for neither."""
     if word is not None and file is not None:
-        _refuse(f"{flag}: give it or {flag}-file, not both")
+        refuse(f"{flag}: give it or {flag}-file, not both")
     if file is not None:
         return _read(f"{flag}-file", file)
     if word is not None:
@@ -60,11 +59,6 @@ def warn(text: str) -> None:
     echo(f"carillon: warning: {text}", err=True)
 
 
-def _refuse(text: str) -> NoReturn:
-    echo(f"carillon: {text}", err=True)
-    raise typer.Exit(2)
-
-
 def _read(flag: str, file: str) -> str:
     try:
         if file == "-":
@@ -75,5 +69,5 @@ def _read(flag: str, file: str) -> str:
             with path.open(encoding="utf-8") as opened:
                 content = opened.read(_LARGEST)
     except (OSError, UnicodeDecodeError) as fault:
-        _refuse(f"{flag}: {file} cannot be read: {getattr(fault, 'strerror', None) or 'it is no text'}")
+        refuse(f"{flag}: {file} cannot be read: {getattr(fault, 'strerror', None) or 'it is no text'}")
     return content.rstrip("\r\n")

@@ -10,6 +10,10 @@ from typing import Final
 #: Seconds between the deaths of a child and its next start, so that one that cannot run does not eat the machine.
 RESTART_PAUSE: Final = 1.0
 
+#: A child that lives shorter than this, in seconds, failed to start; after so many such starts in a row it is given up.
+SHORT_LIFE: Final = 10.0
+FUTILE_STARTS: Final = 5
+
 Say = Callable[[str, str], None]
 
 
@@ -24,6 +28,9 @@ class Child:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._due = 0.0
+        self._began_at = 0.0
+        #: Starts in a row that failed.
+        self._futile = 0
 
     @property
     def pid(self) -> int | None:
@@ -31,6 +38,7 @@ class Child:
 
     def start(self) -> None:
         """Start it in a session of its own: a Ctrl-C in the terminal is for the supervisor, who stops it in order."""
+        self._began_at = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,
@@ -45,10 +53,17 @@ class Child:
         self._reader.start()
 
     def tend(self) -> None:
-        """Start it again some time after it died."""
-        if self._process is None or self._process.poll() is None:
+        """Start it again some time after it died, unless its start fails again and again."""
+        if self._process is None or self._process.poll() is None or self._futile == FUTILE_STARTS:
             return
         if not self._due:
+            failed = self._process.returncode > 0 and time.monotonic() - self._began_at < SHORT_LIFE
+            self._futile = self._futile + 1 if failed else 0
+            if self._futile == FUTILE_STARTS:
+                self._say(
+                    self.name, f"failed to start {FUTILE_STARTS} times and is not tried again; its lines above say why"
+                )
+                return
             self._say(self.name, f"ended with exit code {self._process.returncode}, starting it again")
             self._due = time.monotonic() + RESTART_PAUSE
         elif time.monotonic() >= self._due:

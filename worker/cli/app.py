@@ -7,13 +7,13 @@ import typer
 
 from worker.cli._app_settings import with_settings
 from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
+from worker.cli._groups import group
 from worker.core.model import AppSettings
 from worker.reports import acts
 from worker.runtime import Runtime
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds.",
+app = group(
+    "Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds."
 )
 
 Name = Annotated[str, typer.Argument(help="The app's name, as events name it.")]

@@ -1,7 +1,6 @@
 """`carillon dead-letters`."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.events import FIELD, STREAM
+from worker.cli._faults import refuse
+from worker.cli._groups import group
 from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
 
-dead_letters = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+dead_letters = group("Look at what could not be processed and was set aside.", bare=True)
 
 
 _App = Annotated[str | None, typer.Option("--app", help="Only this app's; '' is those whose app is not known.")]
@@ -58,7 +59,7 @@ def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[b
     with _ledger() as ledger:
         letter = ledger.dead_letter(id)
     if letter is None:
-        sys.exit(f"carillon: there is no dead letter {id}")
+        refuse(f"there is no dead letter {id}")
     document = letter.letter.document.decode(errors="replace")
     if as_json:
         echo(json_text(_summary(letter) | {"document": document}))
@@ -82,8 +83,7 @@ def _retry(
         if which is None:
             assert id is not None
             if not _published(runtime, _known(runtime.ledger, id)):
-                echo(f"carillon: of {id} only the beginning was kept: it was too large for an event", err=True)
-                raise typer.Exit(2)
+                refuse(f"of {id} only the beginning was kept: it was too large for an event")
             echo(f"{id} is published once more")
             return
         published = kept = 0
@@ -123,7 +123,6 @@ def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All 
 
 def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":
     """Which letters are meant; None: the one of that id."""
-    from worker.cli._desk import refuse
     from worker.cli._moments import moment
     from worker.stores.ledger import Selection
 
@@ -140,8 +139,7 @@ def _selection(id: int | None, app: str | None, before: str | None, every: bool)
 def _known(ledger: "Ledger", id: int) -> "StoredLetter":
     letter = ledger.dead_letter(id)
     if letter is None:
-        echo(f"carillon: there is no dead letter {id}", err=True)
-        raise typer.Exit(2)
+        refuse(f"there is no dead letter {id}")
     return letter
 
 

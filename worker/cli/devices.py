@@ -1,14 +1,15 @@
 """`carillon push device`: a user's devices, one by one; `carillon devices`: all of them, when something went wrong."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli._desk import Row, app_named, desk, refuse, say, table
+from worker.cli._faults import fail
+from worker.cli._groups import group
 from worker.cli._moments import moment
 from worker.cli._terminal import echo
 from worker.reports import acts
@@ -17,20 +18,8 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
     from worker.stores.devices import StoredDevice
 
-_HELP: Final = {"help_option_names": ["-h", "--help"]}
-
-device_app = typer.Typer(
-    no_args_is_help=True,
-    context_settings=_HELP,
-    pretty_exceptions_enable=False,
-    help="A user's devices: add, list, remove, and what happened to one.",
-)
-devices_app = typer.Typer(
-    no_args_is_help=True,
-    context_settings=_HELP,
-    pretty_exceptions_enable=False,
-    help="All devices: undo what a wrong answer did.",
-)
+device_app = group("A user's devices: add, list, remove, and what happened to one.")
+devices_app = group("All devices: undo what a wrong answer did.")
 #: Under these names the commands are found.
 device, devices = device_app, devices_app
 
@@ -50,9 +39,7 @@ def _devices() -> None:
     pass
 
 
-@device_app.command(
-    "add", context_settings=_HELP, epilog="Example: carillon push device add --user han --token 0f74…78ad"
-)
+@device_app.command("add", epilog="Example: carillon push device add --user han --token 0f74…78ad")
 def add(
     user: Annotated[str, typer.Option(help="Whose device it is from now on.")],
     token: Token,
@@ -70,7 +57,7 @@ def add(
     say({"app": name, "user": user, "added": True}, f"added to the devices of {user}", as_json=as_json)
 
 
-@device_app.command("delete", context_settings=_HELP, epilog="Example: carillon push device delete --token 0f74…78ad")
+@device_app.command("delete", epilog="Example: carillon push device delete --token 0f74…78ad")
 def delete(
     token: Token,
     app: App = None,
@@ -103,7 +90,7 @@ def delete(
     raise typer.Exit(0 if became in ("deleted", "ended") else 2)
 
 
-@device_app.command("get", context_settings=_HELP, epilog="Example: carillon push device get --user han --json")
+@device_app.command("get", epilog="Example: carillon push device get --user han --json")
 def get(
     user: Annotated[str, typer.Option(help="Whose devices.")],
     app: App = None,
@@ -116,7 +103,7 @@ def get(
     table([_row(one, whole=as_json) for one in found], as_json=as_json, empty=f"{user} has no device")
 
 
-@device_app.command("history", context_settings=_HELP, epilog="Example: carillon push device history --id 42")
+@device_app.command("history", epilog="Example: carillon push device history --id 42")
 def history(
     app: App = None,
     id: Annotated[int | None, typer.Option(help="The device's id, as `get` shows it.")] = None,
@@ -149,7 +136,7 @@ def history(
     table(rows, as_json=False, empty="nothing is remembered")
 
 
-@devices_app.command("restore", context_settings=_HELP, epilog="Example: carillon devices restore --since 2h --dry-run")
+@devices_app.command("restore", epilog="Example: carillon devices restore --since 2h --dry-run")
 def restore(
     since: Annotated[str, typer.Option(help="What was retired since: 30m, 2h, 1d, or a time as 2026-11-21T20:00Z.")],
     until: Annotated[str | None, typer.Option(help="And before this time; default: until now.")] = None,
@@ -183,7 +170,7 @@ def _outcomes() -> Iterator[None]:
     except EventError as fault:
         refuse(fault)
     except PublishError as fault:
-        sys.exit(f"carillon: {fault}")
+        fail(fault)
 
 
 def _publisher(runtime: "Runtime") -> Any:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from worker.cli._ports import need_port
 from worker.cli._terminal import echo
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -41,6 +42,7 @@ def flower(
     from config.settings import get_settings
 
     get_settings()  # what is wrong with them is said before anything is started
+    need_port(address, port)
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
     if not configured():

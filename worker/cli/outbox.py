@@ -10,14 +10,10 @@ from typing import Annotated
 import typer
 
 from producers.wire import MAX_BACKLOG
+from worker.cli._groups import group
 from worker.cli._terminal import echo, json_text, shown
 
-outbox = typer.Typer(
-    help="Events written in the chat server's own transaction, and the relay that publishes them.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+outbox = group("Events written in the chat server's own transaction, and the relay that publishes them.")
 
 _Url = Annotated[
     str | None,

@@ -6,15 +6,12 @@ from typing import Annotated
 import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, say
+from worker.cli._groups import group
 from worker.reports import acts, conditions
 from worker.reports.notes import certificate_end, readable
 from worker.reports.reading import read
 
-provider = typer.Typer(
-    help="See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+provider = group("See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.")
 
 App = Annotated[str, typer.Option("--app", "-a", help="The app.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]

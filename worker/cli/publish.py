@@ -12,6 +12,7 @@ import typer
 import producers
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
+from worker.cli._faults import refuse
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, shown
 
@@ -78,8 +79,7 @@ def publish(
         ):
             tally = feed(source, publisher, _refused, progress)
     except (OSError, ValueError) as fault:
-        echo(f"carillon: {fault}", err=True)
-        raise typer.Exit(2) from None
+        refuse(fault)
     if tally.stopped:
         echo(f"carillon: {tally.stopped}", err=True)
     echo(json_text(tally.summary()) if as_json else str(tally))

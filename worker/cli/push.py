@@ -1,14 +1,12 @@
 """`carillon push`: the ways out, to Apple and to webhooks, and trying them out."""
 
-import importlib
-import importlib.util
 import sys
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
 
 from worker.cli._desk import app_named, desk, provider_named, refuse, say, table
+from worker.cli._groups import Group, group, load
 from worker.reports import acts
 
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
@@ -21,35 +19,18 @@ _ELSEWHERE: Final = {
 }
 
 
-class _Group(TyperGroup):
+class _Push(Group):
     def list_commands(self, ctx: Any) -> list[str]:
-        there = [name for name, (module, _) in _ELSEWHERE.items() if importlib.util.find_spec(module)]
-        return sorted([*super().list_commands(ctx), *there])
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in self.list_commands(ctx):
+        if own is not None or cmd_name not in _ELSEWHERE:
             return own
-        path, attribute = _ELSEWHERE[cmd_name]
-        module = importlib.import_module(path)
-        found = getattr(module, attribute)
-        if not isinstance(found, typer.Typer):
-            single = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=_HELP)
-            single.command(cmd_name, epilog=getattr(module, "EPILOG", None))(found)
-            found = single
-        command = typer.main.get_command(found)
-        command.name = cmd_name
-        return command
+        return load(cmd_name, *_ELSEWHERE[cmd_name])
 
 
-_HELP: Final = {"help_option_names": ["-h", "--help"]}
-
-push = typer.Typer(
-    cls=_Group,
-    context_settings=_HELP,
-    no_args_is_help=True,
-    help="Ways to Apple: store credentials, list and remove them, send a test push.",
-)
+push = group("Ways out, to Apple and to webhooks: store credentials, list and remove them, send a push.", cls=_Push)
 
 App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
@@ -60,7 +41,7 @@ def _push() -> None:
     pass
 
 
-@push.command("list", epilog="Example: carillon push list --app chat --json", context_settings=_HELP)
+@push.command("list", epilog="Example: carillon push list --app chat --json")
 def list_providers(
     app: Annotated[str | None, typer.Option(help="Only this app's.")] = None, as_json: Json = False
 ) -> None:
@@ -88,7 +69,7 @@ def list_providers(
     table(rows, as_json=as_json, empty="there is no provider yet; make one with: carillon push apn")
 
 
-@push.command(epilog="Example: carillon push remove apns-sandbox --app chat --yes", context_settings=_HELP)
+@push.command(epilog="Example: carillon push remove apns-sandbox --app chat --yes")
 def remove(
     name: Annotated[str, typer.Argument(help="The provider's name.")],
     app: App = None,

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from worker.cli._desk import desk, refuse, say
+from worker.cli._groups import group
 
-secrets = typer.Typer(help="The keys that encrypt stored credentials.", no_args_is_help=True)
+secrets = group("The keys that encrypt stored credentials.")
 
 
 @secrets.callback()

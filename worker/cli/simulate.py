@@ -50,7 +50,10 @@ def simulate(
 ) -> None:
     """Run an APNs to test senders against: Apple's rules, any answer and fault on demand, a record of what came in."""
     from worker.apns.simulator.process import run
+    from worker.cli._ports import need_port
 
+    need_port(host, port)
+    need_port(control_host, control_port, "--control-port")
     options: dict[str, Any] = {
         "host": host,
         "port": port,

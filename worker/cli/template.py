@@ -7,12 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, refuse, say, table
+from worker.cli._groups import group
 from worker.cli._terminal import echo, json_shown, plain
 
-template = typer.Typer(
-    no_args_is_help=True,
-    help="Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.",
-)
+template = group("Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.")
 
 App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
 Of = Annotated[str | None, typer.Option("--provider", "-p", help="The provider; may be left out where there is one.")]

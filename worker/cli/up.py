@@ -28,10 +28,13 @@ def up(
     """
     from config.settings import get_settings
     from worker.cli import flower
+    from worker.cli._ports import need_port
     from worker.cli._supervisor import Child, stop_all
     from worker.cli.migrate import migrate_when_up
     from worker.embedded import engines
 
+    if port:
+        need_port("127.0.0.1", port)
     stop = _stop_on_signals()
     settings = get_settings()
     port = port or _free_port()

@@ -1,0 +1,202 @@
+"""Whatever a command is given, it ends with a sentence and an exit code: no traceback, and never 0."""
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click import Context
+from typer.testing import CliRunner, Result
+
+from config.settings import get_settings
+from worker.cli import _supervisor
+from worker.cli._commands import GROUPS, app, group_of, load, names
+from worker.cli._supervisor import Child
+
+#: Run until they are stopped, and wait for engines that are away.
+DAEMONS = {"up", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
+#: Need nothing and nobody.
+ALONE = {"version", "secret-key", "outbox sql"}
+#: Know no app, or take one that there is none of: a dead letter's may be mistyped.
+ANY_APP = {"dead-letters", "dead-letters list", "dead-letters retry", "dead-letters drop"}
+NOT_TEXT = "\udcff"
+
+
+def leaves() -> Iterator[tuple[str, Any]]:
+    """Every command that can be run, with its words."""
+    for name in names():
+        yield from _leaves(name, load(name))
+
+
+def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "list_commands"):
+        yield path, command
+        return
+    if command.invoke_without_command:
+        yield path, command
+    context = Context(command)
+    for name in command.list_commands(context):
+        yield from _leaves(f"{path} {name}", command.get_command(context, name))
+
+
+EVERY = dict(leaves())
+
+
+def words(path: str, *, app_name: str | None = None, file: str | None = None) -> list[str]:
+    """The command with a value for each thing that it requires."""
+    made, behind = path.split(), []
+    for one in EVERY[path].params:
+        flag = next((flag for flag in one.opts if flag.startswith("--")), None)
+        is_file = "FILE" in (one.metavar or "") or one.type_descriptor.is_path
+        if flag == "--app" and app_name is not None:
+            made += [flag, app_name]
+        elif flag is None and (one.required or (is_file and file is not None)):
+            behind += [file if is_file and file is not None else "1"]
+        elif flag is not None and is_file and file is not None:
+            made += [flag, file]
+        elif flag is not None and one.required:
+            made += [flag, "1"]
+    return [*made, *behind]
+
+
+def run(arguments: list[str]) -> Result:
+    get_settings.cache_clear()
+    done = CliRunner().invoke(app, arguments, input="")
+    assert isinstance(done.exception, SystemExit), (arguments, done.exception, done.output)
+    assert done.exit_code in (1, 2), (arguments, done.exit_code, done.output)
+    assert "Traceback" not in done.output
+    assert done.output.strip(), arguments
+    return done
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Engines that nobody can reach."""
+    monkeypatch.setenv("CARILLON_REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("CARILLON_POSTGRES_URL", "postgresql://127.0.0.1:1/x")
+    monkeypatch.chdir(tmp_path)
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_an_unknown_option(away: None, path: str) -> None:
+    done = run([*path.split(), "--no-such-option", "x"])
+    assert done.exit_code == 2 or path == "why"
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_an_argument_that_is_no_text(away: None, path: str) -> None:
+    assert "is not UTF-8 text" in run([*path.split(), NOT_TEXT]).stderr
+
+
+@pytest.mark.parametrize("path", sorted(EVERY.keys() - DAEMONS - ALONE))
+def test_no_arguments_and_no_engines(away: None, path: str) -> None:
+    run([*path.split(), *(["--wait", "0"] if path == "migrate" else [])])
+
+
+@pytest.mark.parametrize("path", sorted(EVERY.keys() - DAEMONS - ALONE))
+def test_engines_that_are_away(away: None, path: str) -> None:
+    known = {flag for one in EVERY[path].params for flag in one.opts}
+    quick = [*(["--wait", "0.1"] if "--wait" in known else []), *(["--timeout", "0.2"] if "--timeout" in known else [])]
+    as_json = ["--json"] if "--json" in known else []
+    done = run([*words(path), *quick, *as_json])
+    if as_json:
+        for line in done.stdout.splitlines():
+            json.loads(line)
+        assert done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(path for path in EVERY if words(path, file="x") != words(path)))
+def test_a_file_that_is_not_there(away: None, path: str, tmp_path: Path) -> None:
+    run(words(path, file=str(tmp_path / "no such file")))
+
+
+HAVE_APP = [path for path in EVERY if words(path, app_name="x") != words(path) and path not in ANY_APP]
+
+
+def test_an_unknown_app(postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARILLON_REDIS_URL", redis_url)
+    monkeypatch.setenv("CARILLON_POSTGRES_URL", postgres_url)
+    assert HAVE_APP
+    for path in HAVE_APP:
+        run(words(path, app_name="no-such-app"))
+    get_settings.cache_clear()
+
+
+def test_an_unknown_command_asks_back() -> None:
+    assert "Did you mean 'publish'" in run(["pubish"]).stderr
+    assert "Did you mean 'device'" in run(["push", "devise"]).stderr
+
+
+def test_every_command_has_its_place_in_the_help() -> None:
+    assert [name for name in names() if group_of(name) not in GROUPS] == []
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_h_is_help_everywhere(path: str) -> None:
+    done = CliRunner().invoke(app, [*path.split(), "-h"])
+    assert done.exit_code == 0
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version(flag: str) -> None:
+    done = CliRunner().invoke(app, [flag])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("carillon")
+
+
+def test_with_json_a_refusal_is_json_too(away: None) -> None:
+    done = run(["app", "shwo", "--json"])
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == 2
+    assert "shwo" in told["error"]
+
+
+@pytest.mark.parametrize("data_dir", ["/proc/none", "a file"])
+def test_a_data_directory_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: str) -> None:
+    (tmp_path / "a file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CARILLON_DATA_DIR", data_dir)
+    for name in ("CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL"):
+        monkeypatch.delenv(name, raising=False)
+    run(["migrate"])
+    get_settings.cache_clear()
+
+
+def busy() -> tuple[socket.socket, int]:
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    return taken, taken.getsockname()[1]
+
+
+def test_a_port_in_use(away: None) -> None:
+    taken, port = busy()
+    with taken:
+        for command in (["simulate", "--port", port], ["flower", "--port", port], ["up", "--port", port]):
+            told = run([str(word) for word in command]).stderr
+            assert f"port {port}" in told
+            assert "in use" in told
+
+
+def test_what_fails_to_start_is_not_tried_for_ever() -> None:
+    said: list[str] = []
+    command = [sys.executable, "-c", "raise SystemExit(1)"]
+    child = Child("flower", command, {}, lambda _, line: said.append(line))
+    child.start()
+    ends = time.monotonic() + 60
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr(_supervisor, "RESTART_PAUSE", 0.0)
+        while not any("not tried again" in line for line in said) and time.monotonic() < ends:
+            child.tend()
+    assert "failed to start 5 times" in said[-1]
+    tried = len(said)
+    child.tend()
+    assert len(said) == tried
+    child.wait(time.monotonic())

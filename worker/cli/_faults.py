@@ -1,0 +1,117 @@
+"""How a command ends that cannot do what it was asked: a sentence on standard error, an exit code, with `--json` an object too.
+
+Exit codes: 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed, 130 stopped by Ctrl-C.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from worker.cli._terminal import echo, json_text, shown
+
+_PREFIX: Final = "carillon: "
+#: Libraries of the engines, and what a fault of theirs is about.
+_ENGINES: Final = {"psycopg": "Postgres", "psycopg_pool": "Postgres", "redis": "Redis", "kombu": "Redis"}
+
+
+class CommandFault(TyperException):
+    """Ends the command with this sentence and exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def refuse(fault: object) -> NoReturn:
+    """Ends the command: the input is wrong, nothing was changed."""
+    raise CommandFault(str(fault), 2)
+
+
+def fail(fault: object) -> NoReturn:
+    """Ends the command: an engine is away, or something is wrong with what was looked at."""
+    raise CommandFault(str(fault), 1)
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raises `CommandFault` for an argument that is no text: neither JSON nor an engine could take it."""
+    for number, argument in enumerate(arguments, 1):
+        if any(0xD800 <= ord(c) < 0xE000 for c in argument):
+            refuse(f"argument {number} is not UTF-8 text: {argument}")
+
+
+def tell(fault: BaseException, *, as_json: bool) -> int | None:
+    """Prints what the fault means for a person; returns the exit code. None: it is a fault of ours, which needs its traceback."""
+    if isinstance(fault, CommandFault):
+        return _told(fault.message, fault.exit_code, as_json=as_json)
+    if isinstance(fault, TyperException):
+        return _usage(fault, as_json=as_json)
+    if isinstance(fault, typer.Abort):
+        return _told("stopped", 1, as_json=as_json)
+    if isinstance(fault, SystemExit):
+        if fault.code is None or isinstance(fault.code, int):
+            return fault.code or 0
+        return _told(str(fault.code).removeprefix(_PREFIX), 1, as_json=as_json)
+    if (text := _sentence(fault)) is not None:
+        return _told(text, 1, as_json=as_json)
+    return None
+
+
+def _usage(fault: TyperException, *, as_json: bool) -> int:
+    from typer.rich_utils import rich_format_error
+
+    fault.message = shown(fault.message)
+    rich_format_error(fault)  # type: ignore[arg-type] # it takes any that has a message
+    if as_json:
+        _object(fault.format_message() or "a command is missing", fault.exit_code)
+    return fault.exit_code
+
+
+def _told(text: str, code: int, *, as_json: bool) -> int:
+    echo(f"{_PREFIX}{text}", err=True)
+    if as_json:
+        _object(text, code)
+    return code
+
+
+def _object(text: str, code: int) -> None:
+    echo(json_text({"error": text, "exit_code": code}))
+
+
+def _sentence(fault: BaseException) -> str | None:
+    from config.settings import SettingsError
+    from worker.embedded import EngineError
+    from worker.reports.faults import sentence
+    from worker.stores.redis import UnfitError
+
+    if isinstance(fault, SettingsError | EngineError | UnfitError):
+        return str(fault)
+    libraries = (kind.__module__.partition(".")[0] for kind in type(fault).__mro__)
+    if (engine := next((_ENGINES[name] for name in libraries if name in _ENGINES), None)) is not None:
+        return f"{engine}: {sentence(fault)}"
+    if isinstance(fault, OSError):
+        return _of_the_system(fault)
+    if isinstance(fault, UnicodeError):
+        return "what was given is not UTF-8 text"
+    return None
+
+
+def _of_the_system(fault: OSError) -> str:
+    from config.settings import get_settings
+
+    text = f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault.strerror or fault)
+    directory = str(get_settings().data_dir.absolute())
+    if str(fault.filename).startswith(directory):
+        text += (
+            f"; the engines live in {directory}, which has to be a directory of yours: CARILLON_DATA_DIR names another"
+        )
+    return text
+
+
+def be_printable() -> None:
+    """A terminal of another character set shows what it lacks spelt out, in place of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
