@@ -8,7 +8,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY producers producers
 COPY config config
 COPY worker worker
-RUN /opt/carillon/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/carillon/bin/pip install --no-cache-dir --no-deps --no-build-isolation ./producers .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/carillon --create-home carillon

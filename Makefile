@@ -1,15 +1,21 @@
-# Every target makes .venv by itself, from any Python of 3.11 or later, and installs exactly what requirements.lock names.
+# Every target makes .venv by itself, from any Python of 3.11 or later, and installs exactly what its lock names:
+# requirements-runtime.lock for `demo` and `up`, requirements.lock for the rest.
 # Needed: make, Python with venv. Not needed: root, Docker, Postgres, Redis, uv.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# What runs Carillon is there; what its tests need as well.
+RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
+QUIETLY := -qq --disable-pip-version-check
+# A lock is whole, so pip resolves nothing; Python compiles what it imports.
+LOCKED := $(QUIETLY) --no-deps --no-compile --require-hashes
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 
 # The lock is resolved for all platforms and for 3.11 and later.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url pyproject.toml
+	--no-emit-index-url --no-emit-package carillon-push pyproject.toml
 
 # What needs no engine and no process.
 FAST := tests/core tests/apns/http2_client tests/producers/test_contract_faults.py tests/test_floors.py tests/test_promises.py
@@ -24,7 +30,7 @@ help: ## Show what there is
 install: $(READY) ## Make .venv with everything in it
 
 # A failed installation leaves no stamp, so the next run tries again.
-$(READY): requirements.lock pyproject.toml
+$(RUNTIME): requirements-runtime.lock pyproject.toml producers/pyproject.toml
 	@if [ ! -x $(BIN)/python ]; then \
 		for candidate in $(PYTHON) $(CANDIDATES); do \
 			if command -v $$candidate >/dev/null 2>&1 && \
@@ -40,15 +46,22 @@ $(READY): requirements.lock pyproject.toml
 		echo "making $(VENV) with $$($$found --version)"; \
 		$$found -m venv $(VENV); \
 	fi
+	@echo "installing what requirements-runtime.lock names"
+	@$(BIN)/python -m pip install $(LOCKED) -r requirements-runtime.lock
+	@# Up to 0.1.0 both were one distribution, `carillon`.
+	@$(BIN)/python -m pip uninstall $(QUIETLY) --yes carillon
+	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable ./producers --editable .
+	@touch $(RUNTIME)
+
+$(READY): requirements.lock $(RUNTIME)
 	@echo "installing what requirements.lock names"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $(READY)
 
-demo: $(READY) ## Watch real chat traffic go to an APNs simulator, with an account of every device
+demo: $(RUNTIME) ## Watch real chat traffic go to an APNs simulator, with an account of every device
 	@$(BIN)/carillon demo
 
-up: $(READY) ## Run the whole system on embedded engines until Ctrl-C
+up: $(RUNTIME) ## Run the whole system on embedded engines until Ctrl-C
 	@$(BIN)/carillon up
 
 test: $(READY) ## Run every test, the fast ones first
@@ -85,8 +98,9 @@ chaos: $(READY) ## Break the whole system for 20 minutes while it works; the rep
 lock: ## Resolve the dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) --constraint requirements.lock --extra worker --group build --output-file requirements-worker.lock
+	$(COMPILE) --constraint requirements.lock --extra embedded --group build --output-file requirements-runtime.lock
+	$(COMPILE) --constraint requirements.lock --group build --output-file requirements-worker.lock
 
 clean: ## Remove what was generated, the data directory and .venv included
-	rm -rf $(VENV) .carillon .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .carillon .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info producers/build producers/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

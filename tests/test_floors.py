@@ -13,7 +13,8 @@ PACKAGES = ("producers", "config", "worker")
 FLOORS = {
     "producers": 0,
     "config": 0,
-    "worker": 0,  # its docstring, nothing else
+    "worker": 0,  # its docstring, and that it is ours
+    "worker.carillon_command": 0,
     "worker.core": 1,
     "worker.apns": 2,
     "worker.stores": 2,

@@ -6,3 +6,8 @@
 4. `tasks`     are the doorbells that Celery carries between them; `tick` sees to what is due
 5. `stores/`   is Postgres and Redis; `runtime` is what one process holds of all this; `cli/` is the command line
 """
+
+from worker.carillon_command import hidden
+
+if (_fault := hidden()) is not None:
+    raise ImportError(_fault)

@@ -111,7 +111,7 @@ def test_without_the_workers_dependencies_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['typer'] = None; from worker.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'carillon[worker]'" in done.stderr
+    assert "pip install ./producers ." in done.stderr
 
 
 def test_a_command_loads_only_what_it_needs() -> None:

@@ -269,4 +269,4 @@ def test_the_image_is_built_from_files_that_exist_and_are_sent() -> None:
 
 def test_the_image_installs_by_hash_and_fetches_nothing_more() -> None:
     assert "--require-hashes -r requirements-worker.lock" in DOCKERFILE
-    assert "--no-deps --no-build-isolation ." in DOCKERFILE
+    assert "--no-deps --no-build-isolation ./producers ." in DOCKERFILE

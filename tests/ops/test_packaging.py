@@ -11,12 +11,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PRODUCERS: dict[str, Any] = tomllib.loads((ROOT / "producers" / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[Any]] = PROJECT["dependency-groups"]
-BASE: list[str] = PROJECT["project"]["dependencies"]
+LIGHT: list[str] = PRODUCERS["project"]["dependencies"]
+BASE = [*LIGHT, *(need for need in PROJECT["project"]["dependencies"] if not need.startswith("carillon-push=="))]
 LOCKS = {
-    "requirements.lock": [*BASE, *EXTRAS["worker"], *EXTRAS["embedded"], *GROUPS["build"], *GROUPS["dev"]],
-    "requirements-worker.lock": [*BASE, *EXTRAS["worker"], *GROUPS["build"]],
+    "requirements.lock": [*BASE, *EXTRAS["embedded"], *GROUPS["build"], *GROUPS["dev"]],
+    "requirements-runtime.lock": [*BASE, *EXTRAS["embedded"], *GROUPS["build"]],
+    "requirements-worker.lock": [*BASE, *GROUPS["build"]],
 }
 
 
@@ -45,13 +48,35 @@ def test_every_locked_package_has_a_hash(name: str) -> None:
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_the_two_locks_agree() -> None:
-    everything = locked("requirements.lock")
-    assert locked("requirements-worker.lock").items() <= everything.items()
+def test_the_locks_agree() -> None:
+    everything, runtime = locked("requirements.lock"), locked("requirements-runtime.lock")
+    assert locked("requirements-worker.lock").items() <= runtime.items() <= everything.items()
 
 
-def test_a_producer_needs_no_celery_no_postgres_and_no_http() -> None:
-    assert {canonicalize_name(Requirement(text).name) for text in BASE} == {"msgspec", "redis"}
+def test_a_producer_needs_three_packages() -> None:
+    assert {canonicalize_name(Requirement(text).name) for text in LIGHT} == {"hiredis", "msgspec", "redis"}
+
+
+def test_the_two_distributions_have_one_version_and_one_licence() -> None:
+    version = PROJECT["project"]["version"]
+    assert PRODUCERS["project"]["version"] == version
+    assert f"carillon-push=={version}" in PROJECT["project"]["dependencies"]
+    assert (ROOT / "producers" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+def test_no_extra_names_a_distribution_of_ours() -> None:
+    assert not [need for needs in EXTRAS.values() for need in needs if need.startswith("carillon")]
+
+
+def test_no_text_installs_a_name_of_ours_from_an_index() -> None:
+    """`carillon` on the package index is a stranger's; ours are installed by path or wheel, in one command."""
+    texts = [ROOT / "README.md", ROOT / "Dockerfile", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
+    texts += [path for folder in ("producers", "worker", "config") for path in (ROOT / folder).rglob("*.[pm][yd]")]
+    asked = re.compile(
+        r"(?:pip|uv|pipx|poetry)\S* (?:install|add) [^\n`]*?(?<![\w./-])['\"]?carillon(?:-push)?(?:-worker)?\b(?![.\w-]*whl)"
+    )
+    decisions = ROOT / "docs" / "decisions" / "two-distributions.md"  # says why not
+    assert not [path.name for path in texts if path != decisions and asked.search(path.read_text())]
 
 
 def test_every_ignored_lint_rule_has_its_reason() -> None:

@@ -6,14 +6,16 @@ A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its o
 
 import sys
 
+from worker.carillon_command import INSTALL
+
 
 def main() -> None:
-    """The entry point; says what to install where only the producers' part is installed."""
+    """The entry point; says what to install where the dependencies are missing."""
     try:
         try:
             import typer  # noqa: F401
         except ImportError:
-            sys.exit("carillon: this needs the worker's dependencies: pip install 'carillon[worker]'")
+            sys.exit(f"carillon: its dependencies are not installed: {INSTALL}")
         from worker.cli._commands import run
 
         run()

@@ -50,7 +50,7 @@ def up(
             environ["FLOWER_BASIC_AUTH"] = made
         root = str(Path(__file__).parents[2])
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        base = (sys.executable, "-m", "worker.cli._child")
+        base = (sys.executable, "-P", "-m", "worker.cli._child")
         children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
         try:
             for child in children:

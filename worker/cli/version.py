@@ -7,4 +7,4 @@ from worker.cli._terminal import echo
 
 def version() -> None:
     """Show the version."""
-    echo(f"carillon {metadata.version('carillon')}")
+    echo(f"carillon {metadata.version('carillon-push-worker')}")

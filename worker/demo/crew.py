@@ -24,7 +24,7 @@ class Crew:
         #: How often a process ended by itself.
         self.deaths = 0
         self._last: deque[str] = deque(maxlen=8)
-        base = (sys.executable, "-m", "worker.cli._child")
+        base = (sys.executable, "-P", "-m", "worker.cli._child")
         environ = environ | {"PYTHONUNBUFFERED": "1"}
         environ["PYTHONPATH"] = os.pathsep.join(
             filter(None, (str(Path(__file__).parents[2]), environ.get("PYTHONPATH")))

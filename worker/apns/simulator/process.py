@@ -5,6 +5,7 @@ import contextlib
 import gc
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -106,8 +107,11 @@ class SimulatorProcess:
             raise
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "worker.apns.simulator", "-"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-P", "-m", "worker.apns.simulator", "-"]
+        # Ours is found first, whatever the working directory has of that name.
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
+        environ = os.environ | {"PYTHONPATH": path}
+        self._process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(self._settings).decode())
