@@ -14,8 +14,10 @@ import msgspec
 from producers.events import Channel, MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
+from worker.core.burst_phrases import burst_phrase
 from worker.core.folding import folded
 from worker.core.model import Device
+from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
 from worker.core.templates import NothingToSayError, Template, TemplateError, Templates, context_of
 
@@ -32,6 +34,8 @@ class Message(NamedTuple):
     place: int = 0
     #: UNIX seconds at which it came; 0: not known.
     at: int = 0
+    #: How many messages of its channel it stands for, where it is folded; 0: it is not.
+    stands_for: int = 0
 
 
 class Renderings(NamedTuple):
@@ -51,20 +55,24 @@ def sendings(
     if not devices:
         return _NONE
     message = message._replace(event=named(message.event, message.channel))
-    if not templates:
+    if not templates and not message.stands_for:
         return Renderings([(_sending(message, notification.render(message.event)), devices)], 0)
-    groups: dict[tuple[Template | None, str], list[Device]] = {}
+    groups: dict[tuple[Template | None, str, str], list[Device]] = {}
     for device in devices:
         template = _chosen(templates, device, message.event.message.kind)
         user = device.user if template is not None and template.per_user else ""
-        groups.setdefault((template, user), []).append(device)
+        phrase = burst_phrase(message.stands_for, device.locale) if message.stands_for else ""
+        groups.setdefault((template, user, phrase), []).append(device)
     mentioned = frozenset(message.event.message.mentioned)
     rendered, failed = [], 0
-    for (template, user), some in groups.items():
+    for (template, user, phrase), some in groups.items():
         alive()
-        payload = None if template is None else _rendered(template, message.event, user, mentioned, some[0])
-        failed += template is not None and payload is None
-        rendered.append((_sending(message, payload or notification.render(message.event)), some))
+        payload = None
+        if template is not None:
+            payload = _rendered(template, message, phrase, user, mentioned, some[0])
+            failed += payload is None
+        payload = payload or notification.render(message.event, count=message.stands_for, phrase=phrase)
+        rendered.append((_sending(message, payload), some))
     return Renderings(rendered, failed)
 
 
@@ -78,20 +86,19 @@ def folded_sendings(
 ) -> Renderings:
     """The notification that stands for the channel's last `count` messages: each replaces the one before.
 
-    A template finds the number in the text of the message.
+    It speaks the language of the device. A template finds that in the text of the message, and the number in `message.count`.
     """
-    event = folded(message.event, count, message.event.channel.name or message.channel)
-    shared = notification.collapse_id(event.app, f"burst:{event.channel.id}")
-    rendered = sendings(message._replace(event=event), devices, templates, alive=alive)
+    shared = notification.collapse_id(message.event.app, f"burst:{message.event.channel.id}")
+    rendered = sendings(message._replace(stands_for=count), devices, templates, alive=alive)
     groups = [(msgspec.structs.replace(sending, collapse_id=shared), some) for sending, some in rendered.groups]
     return Renderings(groups, rendered.failed)
 
 
 def named(event: MessageNew, channel: str | None) -> MessageNew:
-    """The event with the stored name of its channel, where it brings none."""
-    if event.channel.name is not None or not channel:
-        return event
-    return msgspec.structs.replace(event, channel=Channel(id=event.channel.id, name=channel))
+    """The event as it may be shown, with the stored name of its channel, where it brings none."""
+    if event.channel.name is None and channel and (name := clean_name(channel)):
+        event = msgspec.structs.replace(event, channel=Channel(id=event.channel.id, name=name))
+    return legible(event)
 
 
 def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Template | None:
@@ -100,10 +107,11 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
 
 
 def _rendered(
-    template: Template, event: MessageNew, user: str, mentioned: Collection[str], device: Device
+    template: Template, message: Message, phrase: str, user: str, mentioned: Collection[str], device: Device
 ) -> Rendered | None:
+    event = folded(message.event, phrase) if phrase else message.event
     try:
-        return template.render(context_of(event, user or None, mentioned)).rendered
+        return template.render(context_of(event, user or None, mentioned, message.stands_for or 1)).rendered
     except NothingToSayError:
         return None
     except TemplateError as fault:

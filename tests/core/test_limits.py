@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.breaker import FIRST_PROBE, LONGEST_PROBE, Stopped, probe_interval
@@ -134,5 +135,6 @@ def test_a_folded_message_says_how_many():
         message=Message(id="m", text="hello"),
         sender=Sender(id="leia"),
     )
-    assert folded(event, 12, "General").message.text == "12 new messages in General"
-    assert folded(event, 12, None).message.text == "12 new messages"
+    named = replace(event, channel=Channel(id="c", name="General"))
+    assert folded(named, "12 new messages").message.text == "General: 12 new messages"
+    assert folded(event, "12 new messages").message.text == "12 new messages"

@@ -84,10 +84,10 @@ def test_a_message_is_rendered_once_for_all_whom_one_rendering_is_for(channel):
 
 def test_a_burst_is_folded_in_the_words_of_the_template(channel):
     channel.save_app(fold_after=2)
-    template(channel, "{{ channel.name }}: {{ message.text }}")
+    template(channel, "{{ message.text }}{% if message.count == 1 %} (1){% endif %}")
     channel.publish(*(message(id=f"e{n}") for n in range(4)))
     sent = [n for n in channel.run() if user_of(n) == "han"]
-    assert [alert(n) for n in sent][2:] == ["General: 3 new messages in General", "General: 4 new messages in General"]
+    assert [alert(n) for n in sent] == ["hello (1)"] * 2 + ["General: 3 new messages", "General: 4 new messages"]
     assert len({n.collapse_id for n in sent}) == 3, "the last two replace each other"
 
 

@@ -12,7 +12,8 @@ def folds(push: Push, count: int, app: AppSettings) -> bool:
     return app.fold_after is not None and count > app.fold_after and push.why != "mention"
 
 
-def folded(event: MessageNew, count: int, name: str | None) -> MessageNew:
-    """The message as the notification that replaces the banners before it: `name` is the channel's, where it has one."""
-    text = f"{count} new messages in {name}" if name else f"{count} new messages"
+def folded(event: MessageNew, phrase: str) -> MessageNew:
+    """The message as the notification that replaces the banners before it. `phrase` says how many they are."""
+    name = event.channel.name
+    text = f"{name}: {phrase}" if name else phrase
     return msgspec.structs.replace(event, message=msgspec.structs.replace(event.message, text=text))

@@ -17,6 +17,7 @@ import msgspec
 
 from producers.events import MessageNew
 from producers.targeting import BADGE_ROOM, MAX_BADGE, MAX_PAYLOAD
+from worker.core.names import clean_name
 from worker.core.truncation import fit, json_size
 
 #: Largest payload of an alert, in bytes; a VoIP push may have 5120.
@@ -52,23 +53,28 @@ class Rendered(NamedTuple):
         return b'%b"badge":%d,%b' % (self.prefix, number, self.suffix)
 
 
-def render(event: MessageNew, *, limit: int = LIMIT) -> Rendered:
+def render(event: MessageNew, *, count: int = 0, phrase: str = "", limit: int = LIMIT) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
+
+    With a `count` it stands for so many messages of its channel, and `phrase` is its text.
 
     What gives way, in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
     names' ends, the parent and the kind, the ids of sender and channel and event, the title and subtitle, and the message id.
     `"truncated": true` in `carillon` says that more than text was left out.
     """
     room = limit - BADGE_ROOM
-    parts = _Parts.of(event)
+    parts, text = _Parts.of(event), event.message.text
+    if count:
+        parts.fold(event, count)
+        text = phrase
     for shrink in _SHRINKS:
         shrink(parts)
-        document = parts.encoded(event.message.text)
+        document = parts.encoded(text)
         if len(document) <= room:
             return _split(document)
         left = room - len(parts.encoded(""))
-        body = fit(event.message.text, max(0, left - _BODY_KEY))
-        if left >= 0 and json_size(body) >= min(parts.least_body, len(event.message.text)):
+        body = fit(text, max(0, left - _BODY_KEY))
+        if left >= 0 and json_size(body) >= min(parts.least_body, len(text)):
             return _split(parts.encoded(body))
     raise ValueError(f"limit: {limit} bytes are too few for a payload")
 
@@ -122,7 +128,7 @@ class _Parts:
     @classmethod
     def of(cls, event: MessageNew) -> "_Parts":
         message, channel, sender = event.message, event.channel, event.sender
-        alert = {"title": sender.name or sender.id}
+        alert = {"title": sender.name or clean_name(sender.id) or sender.id}
         if channel.name:
             alert["subtitle"] = channel.name
         aps = {"sound": "default", "thread-id": channel.id, "mutable-content": 1}
@@ -135,6 +141,12 @@ class _Parts:
         if message.data:
             carillon["data"] = message.data
         return cls(alert, aps, carillon)
+
+    def fold(self, event: MessageNew, count: int) -> None:
+        """Several people may have written: the channel is what they have in common."""
+        if event.channel.name:
+            self.alert = {"title": event.channel.name}
+        self.carillon["count"] = count
 
     def encoded(self, body: str) -> bytes:
         alert = {**self.alert, "body": body} if body else self.alert
@@ -175,7 +187,7 @@ def _short_names(parts: _Parts) -> None:
 
 
 def _no_context(parts: _Parts) -> None:
-    parts.drop("parent", "kind")
+    parts.drop("parent", "kind", "count")
 
 
 def _no_secondary_ids(parts: _Parts) -> None:

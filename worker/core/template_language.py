@@ -15,13 +15,14 @@ from jinja2.filters import FILTERS
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.tests import TESTS
 
+from worker.core.names import balanced
 from worker.core.plurals import plural
 from worker.core.template_values import LARGEST, bounded, text_of
 from worker.core.truncation import first_character, last_character, shorten
 
 #: What a template may name. `data` is free below; a part that is `None` here has no parts of its own.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "message": ("id", "text", "kind", "parent_id", "mentioned", "data"),
+    "message": ("id", "text", "kind", "parent_id", "mentioned", "data", "count"),
     "sender": ("id", "name", "image"),
     "channel": ("id", "name"),
     "recipient": ("id", "mentioned"),
@@ -121,7 +122,7 @@ def _environment(language: str) -> _Environment:
     made = _Environment(undefined=ChainableUndefined, finalize=_output, cache_size=0)
     made.globals.clear()
     own: dict[str, Callable[..., Any]] = {
-        "truncate": lambda text, length: shorten(text_of(text), int(length)),
+        "truncate": lambda text, length: balanced(shorten(text_of(text), int(length))),
         "plural": lambda number, *forms: plural(_number(number), forms, language),
         "join": _join,
         "first": lambda value: _end(value, first_character, 0),

@@ -151,10 +151,12 @@ def fallbacks(locale: str | None) -> list[str]:
     return ["-".join(parts[:end]) for end in range(len(parts), -1, -1)]
 
 
-def context_of(event: MessageNew, recipient: str | None = None, named: Collection[str] | None = None) -> dict[str, Any]:
+def context_of(
+    event: MessageNew, recipient: str | None = None, named: Collection[str] | None = None, count: int = 1
+) -> dict[str, Any]:
     """What a template may name. `event.channel.name` is the stored one where the event has none.
 
-    `named`: who is mentioned by name, a set where many recipients are asked for.
+    `named`: who is mentioned by name, a set where many recipients are asked for. `count`: messages that this one stands for.
     """
     message, sender, channel = event.message, event.sender, event.channel
     mentioned = message.mentions_everyone or recipient in (message.mentioned if named is None else named)
@@ -166,6 +168,7 @@ def context_of(event: MessageNew, recipient: str | None = None, named: Collectio
             "parent_id": message.parent_id,
             "mentioned": message.mentioned,
             "data": message.data,
+            "count": count,
         },
         "sender": {"id": sender.id, "name": sender.name, "image": sender.image},
         "channel": {"id": channel.id, "name": channel.name},
