@@ -10,7 +10,7 @@ from click import Context
 
 from worker.cli._commands import load
 
-OURS = ("app", "push", "secrets", "template", "doctor")
+OURS = ("app", "push", "secrets", "template", "doctor", "member", "mute", "user")
 
 
 def commands() -> Iterator[Any]:

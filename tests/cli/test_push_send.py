@@ -69,7 +69,9 @@ def test_P3_P6_what_was_asked_for_is_published(team):
         pytest.param(["--everyone"], "alert: either alert or data is required", id="nothing to say"),
         pytest.param(["--everyone", "--alert", "x", "--data", "{}"], "and not both", id="two contents"),
         pytest.param(["--everyone", "--data", "7"], "data: expected an object", id="data that is none"),
-        pytest.param(["--everyone", "--alert", "x", "--send-at", "noon"], "send_at: expected a time", id="no time"),
+        pytest.param(
+            ["--everyone", "--alert", "x", "--send-at", "noon"], "--send-at: expected how long from now", id="no time"
+        ),
         pytest.param(
             ["--everyone", "--alert", "x", "--background"], "alert: a background push shows nothing", id="loud"
         ),

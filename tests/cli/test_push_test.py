@@ -81,6 +81,16 @@ def test_a_credential_that_no_key_decrypts_is_said(han, apns):
     assert done.exit_code == 1 and "CARILLON_SECRET_KEYS" in done.stdout and "PEM" not in done.stdout
 
 
+def test_a_simulator_of_its_own_takes_it_without_a_credential(han, apns):
+    han.keys[:] = [Fernet.generate_key().decode()]
+    done = han.json("push", "test", "han", "--message", "hello", "--simulator")
+    assert [one["accepted"] for one in done["devices"]] == [True, True]
+    assert json.loads(done["devices"][0]["payload"])["aps"]["alert"]["body"] == "hello"
+    assert "to nobody's phone" in han.ok("push", "test", "han", "--message", "hello", "--simulator")
+    assert "one of them" in han.refused("push", "test", "han", "--simulator", "--dry-run")
+    assert apns.accepted == []
+
+
 def test_a_dry_run_sends_nothing(han, apns):
     said = han.ok("push", "test", "han", "--dry-run")
     assert "nothing was sent" in said and "a sample, for no recent message" in said

@@ -11,16 +11,21 @@ from producers import events
 from producers.errors import EventError, PublishError
 from producers.events import PushSend
 from producers.publisher import Publisher
+from worker.cli._attributes import attributes_of
 from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._faults import fail
+from worker.cli._moments import moment_ahead
+from worker.cli._options import App, Json
+from worker.reports.words import counted
 from worker.runtime import Runtime
+from worker.stores import lookups
 from worker.stores.audience import Audience, Share
 
 EPILOG = "Example: carillon push send --app chat --attribute team=red --alert 'Kick-off at eight' --dry-run"
 
 
 def send(
-    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
+    app: App = None,
     where: Annotated[str | None, typer.Option(metavar="JSON", help="The query, as in docs/targeted-pushes.md.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="This user's devices; several times: any of them.")] = None,
     attribute: Annotated[
@@ -33,36 +38,37 @@ def send(
         str | None, typer.Option(metavar="JSON", help='Instead of --alert: {"alert": …, "badge": "Increment", …}.')
     ] = None,
     send_at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before, as 2026-12-24T18:00:00+01:00.")
+        str | None, typer.Option(metavar="TIME", help="Not before, as 2026-12-24T18:00:00+01:00 or +2h.")
     ] = None,
     expires_at: Annotated[str | None, typer.Option(metavar="TIME", help="Not after.")] = None,
     background: Annotated[bool, typer.Option("--background", help="Wake the app, show nothing; needs --data.")] = False,
     id: Annotated[str | None, typer.Option(help="Its id: the same one is sent once. Made up if left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: count the audience as it is now.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Send a push to the devices that a query finds. Conditions of all options have to hold together.
 
     Returns once the push is written down; workers send it. `carillon why ID` says what became of it.
     """
-    query = _query(where, user or [], attribute or [], everyone=everyone)
+    query, now = _query(where, user or [], attribute or [], everyone=everyone), datetime.now(UTC)
     with desk() as runtime:
         document = {
             "v": 1,
             "type": "push.send",
             "id": id or f"push-{secrets.token_hex(8)}",
             "app": app_named(runtime, app).name,
-            "at": datetime.now(UTC),
+            "at": now,
             "where": query,
             "alert": alert,
             "data": None if data is None else _json(data, "--data"),
-            "send_at": send_at,
-            "expires_at": expires_at,
+            "send_at": send_at and moment_ahead(send_at, now, "--send-at"),
+            "expires_at": expires_at and moment_ahead(expires_at, now, "--expires-at"),
             "push_type": "background" if background else "alert",
         }
         event = _event(document)
         audience = Audience(runtime.pool).count(event.app, event.where)
         if not dry_run:
+            _refuse_repeat(runtime, event)
             _publish(runtime, event)
     outcome = {
         "id": event.id,
@@ -88,20 +94,8 @@ def _query(where: str | None, users: list[str], attributes: list[str], *, everyo
         known = query.setdefault("attributes", {})
         if not isinstance(known, dict):
             refuse("--where: attributes: expected an object")
-        known.update(_attribute(one) for one in attributes)
+        known.update(attributes_of(attributes))
     return query
-
-
-def _attribute(given: str) -> tuple[str, Any]:
-    """`level=3` is a number, `beta=true` a truth, anything else text; `level='"3"'` is the text."""
-    name, equals, value = given.partition("=")
-    if not equals or not name:
-        refuse(f"--attribute: expected NAME=VALUE, got {given!r}")
-    try:
-        read = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return name, value
-    return name, read if isinstance(read, str | int | float) else value
 
 
 def _json(given: str, option: str) -> Any:
@@ -120,6 +114,15 @@ def _event(document: dict[str, Any]) -> PushSend:
     return event
 
 
+def _refuse_repeat(runtime: Runtime, event: PushSend) -> None:
+    """The same id is sent once: who gives it again would be told of devices that get nothing."""
+    with runtime.pool.connection() as db:
+        if lookups.recorded(db, event.app, event.id) is not None:
+            refuse(
+                f"--id: {event.id} was published already and is sent once; see: carillon why {event.id} --app {event.app}"
+            )
+
+
 def _publish(runtime: Runtime, event: PushSend) -> None:
     try:
         with Publisher(runtime.urls.redis) as publisher:
@@ -129,9 +132,12 @@ def _publish(runtime: Runtime, event: PushSend) -> None:
 
 
 def _told(outcome: dict[str, Any], audience: list[Share]) -> str:
-    devices = f"{outcome['devices']:,} device{'' if outcome['devices'] == 1 else 's'}"
+    devices = counted(outcome["devices"], "device")
     head = f"{outcome['id']} goes to {devices} of app {outcome['app']!r}"
     if not outcome["sent"]:
         head = f"{devices} of app {outcome['app']!r} would get it; nothing was sent"
-    lines = [f"  {one.provider} ({one.environment}): {one.devices:,} of {one.users:,} users" for one in audience]
+    lines = [
+        f"  {one.provider} ({one.environment}): {counted(one.devices, 'device')} of {counted(one.users, 'user')}"
+        for one in audience
+    ]
     return "\n".join([head, *lines])

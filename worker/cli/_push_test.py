@@ -17,9 +17,11 @@ from worker.apns.token import TokenSource
 from worker.cli import _preview
 from worker.cli._advice import advice
 from worker.cli._desk import Row, app_named, desk, refuse, say
+from worker.cli._options import App, Json
 from worker.cli._preview import Target
 from worker.cli._samples import sample
-from worker.core.model import ACCEPTED, Answer, Notification, Provider
+from worker.cli._simulated import Simulated, simulated
+from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
 from worker.core.notification import apns_id, collapse_id
 from worker.core.places import NOW
 from worker.core.webhook import Recipient
@@ -35,27 +37,40 @@ _LIFE = 3600
 
 def push_test(
     user: Annotated[str, typer.Argument(help="The user whose devices get it.")],
-    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
+    app: App = None,
     message: Annotated[
         str | None, typer.Option(help="Text, or a message.new event as JSON, instead of a recent message.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="TOKEN", help="Only this one of the user's devices.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: show what would be sent.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    simulator: Annotated[
+        bool,
+        typer.Option("--simulator", help="Send to an APNs of this command's own: show what the phone would get."),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Send a random recent message from a channel the user is part of to all of the user's devices; say what became of each.
 
     It is rendered with the templates of each device's provider. Badges, counts, the breaker and the devices stay as they are.
     Exit code 1 where a device did not take it.
     """
-    with desk() as runtime:
+    if dry_run and simulator:
+        refuse("--dry-run sends nothing, --simulator sends to no phone: one of them")
+    with desk() as runtime, simulated(asked=simulator) as instead:
         of_app = app_named(runtime, app).name
         targets = _targets(runtime, of_app, user, device)
         event, origin = _event(runtime, of_app, user, message)
         # An id of its own, so that it replaces nobody's banner and is sent whatever became of the message.
         event = msgspec.structs.replace(event, id=f"test-{secrets.token_hex(8)}")
-        results = [_one(runtime, one, event, dry_run=dry_run) for one in targets]
-    outcome = {"app": of_app, "user": user, "message": origin, "sent": not dry_run, "devices": results}
+        results = [_one(runtime, one, event, instead, dry_run=dry_run) for one in targets]
+    outcome = {
+        "app": of_app,
+        "user": user,
+        "message": origin,
+        "sent": not dry_run,
+        "simulated": simulator,
+        "devices": results,
+    }
     say(outcome, _told(outcome), as_json=as_json)
     raise typer.Exit(0 if dry_run or all(one["accepted"] for one in results) else 1)
 
@@ -95,7 +110,7 @@ def _decoded(document: bytes) -> MessageNew | None:
     return event if isinstance(event, MessageNew) else None
 
 
-def _one(runtime: Runtime, target: Target, event: MessageNew, *, dry_run: bool) -> Row:
+def _one(runtime: Runtime, target: Target, event: MessageNew, instead: Simulated | None, *, dry_run: bool) -> Row:
     provider = runtime.registry.providers().get(target.provider)
     row: Row = {"device": target.device, "token": target.hint, "provider": provider and provider.name}
     if provider is None:
@@ -105,6 +120,8 @@ def _one(runtime: Runtime, target: Target, event: MessageNew, *, dry_run: bool) 
     row |= {"locale": target.locale, "rendered_by": found.source, "cut": found.cuts, "bytes": len(payload)}
     if dry_run:
         return row | {"accepted": None, "payload": payload.decode()}
+    if instead is not None:
+        return row | {"payload": payload.decode()} | _simulated(runtime, instead, provider, target, event, payload)
     return row | _sent(runtime, provider, target, event, payload)
 
 
@@ -112,14 +129,7 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
     if not readable(provider):
         text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
         return {"accepted": False, "answer": "not sent", "advice": text}
-    notification = Notification(
-        target.token,
-        apns_id(event.id, event.app, target.device),
-        payload,
-        provider.topic,
-        expiration=int(time.time()) + _LIFE,
-        collapse_id=collapse_id(event.app, event.id),
-    )
+    notification = _notification(provider, target, event, payload)
     try:
         if provider.kind == "webhook":
             one = _recipient(target, event, notification)
@@ -131,6 +141,40 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
             )
     except ValueError as fault:
         return {"accepted": False, "answer": "not sent", "advice": str(fault)}
+    return _answered(response, provider)
+
+
+def _simulated(
+    runtime: Runtime, instead: Simulated, provider: Provider, target: Target, event: MessageNew, payload: bytes
+) -> Row:
+    if provider.kind == "webhook":
+        return {
+            "accepted": False,
+            "answer": "not sent",
+            "advice": "the simulator is an APNs: a webhook is tried without it",
+        }
+    there = instead.of(provider)
+    [response] = runtime.sender.send(
+        there.provider,
+        [_notification(provider, target, event, payload)],
+        authorization=there.authorization,
+        deadline=runtime.settings.apns_timeout,
+    )
+    return _answered(response, there.provider)
+
+
+def _notification(provider: Provider, target: Target, event: MessageNew, payload: bytes) -> Notification:
+    return Notification(
+        target.token,
+        apns_id(event.id, event.app, target.device),
+        payload,
+        provider.topic,
+        expiration=int(time.time()) + _LIFE,
+        collapse_id=collapse_id(event.app, event.id),
+    )
+
+
+def _answered(response: Response, provider: Provider) -> Row:
     if response == ACCEPTED:
         return {"accepted": True, "answer": "accepted"}
     if isinstance(response, Answer):
@@ -158,13 +202,15 @@ def _told(outcome: dict[str, Any]) -> str:
     lines = [f"message: {outcome['message']}"]
     for one in outcome["devices"]:
         place = f"device {one['device']} ({one['token']}) by {one['provider'] or 'nobody'}"
-        if one["accepted"] is None:
+        if "payload" in one:
             shown = json.dumps(json.loads(one["payload"]), ensure_ascii=False, indent=2)
             lines += ["", f"{place}: {one['bytes']:,} bytes, {one['rendered_by']}", shown]
-        else:
+        if one["accepted"] is not None:
             lines.append(f"{'ok  ' if one['accepted'] else 'FAIL'} {place}: {one['answer']}")
             lines += [f"     {one['advice']}"] if one.get("advice") else []
         lines += [f"     cut: {cut}" for cut in one.get("cut", ())]
+    if outcome["simulated"]:
+        lines.append("\nsent to a simulator, to nobody's phone")
     if not outcome["sent"]:
         lines.append("\nnothing was sent")
     return "\n".join(lines)

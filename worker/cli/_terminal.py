@@ -1,6 +1,7 @@
 """Text from documents and names, made fit for a terminal. Commands print through `echo`, `json_text` or a table."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import typer
@@ -21,7 +22,14 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 def json_text(value: Any) -> str:
     """The value as one line of JSON, in which such characters are escaped as JSON has it."""
-    return json_shown(json.dumps(value, ensure_ascii=False, default=str))
+    return json_shown(json.dumps(value, ensure_ascii=False, default=_as_text))
+
+
+def _as_text(value: object) -> str:
+    """Times as RFC 3339 in UTC."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
 
 
 def json_shown(document: str) -> str:

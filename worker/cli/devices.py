@@ -1,18 +1,19 @@
 """`carillon push device`: a user's devices, one by one; `carillon devices`: all of them, when something went wrong."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli._attributes import attributes_of
 from worker.cli._desk import Row, app_named, desk, refuse, say, table
-from worker.cli._faults import fail
+from worker.cli._events import outcomes
 from worker.cli._groups import group
-from worker.cli._moments import moment
+from worker.cli._moments import moment, rfc3339
+from worker.cli._options import App, Json, OnlyApp, providers
 from worker.cli._terminal import echo
 from worker.reports import acts
+from worker.reports.words import counted
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -23,9 +24,7 @@ devices_app = group("All devices: undo what a wrong answer did.")
 #: Under these names the commands are found.
 device, devices = device_app, devices_app
 
-App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
 Wait = Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for a worker's answer.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
 Token = Annotated[str, typer.Option(help="The device's token, or its id for a webhook.")]
 
 
@@ -44,16 +43,36 @@ def add(
     user: Annotated[str, typer.Option(help="Whose device it is from now on.")],
     token: Token,
     app: App = None,
-    provider: Annotated[str | None, typer.Option(help="May be left out where the app has only one.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="May be left out where the app has only one.", autocompletion=providers)
+    ] = None,
     locale: Annotated[str | None, typer.Option(help="As en-GB.")] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="production or sandbox; checked against the provider's.")
+    ] = None,
+    app_version: Annotated[str | None, typer.Option(help="As 4.2.0.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="For audiences, as team=red, level=3, beta=true; may be repeated."),
+    ] = None,
     wait: Wait = 5.0,
     as_json: Json = False,
 ) -> None:
     """Register a device, as an app does when it starts. Returns when it is in force."""
-    with desk() as runtime, _outcomes():
+    with desk() as runtime, outcomes():
         name = app_named(runtime, app).name
         with _publisher(runtime) as publisher:
-            publisher.register_device(app=name, user=user, token=token, provider=provider, locale=locale, wait=wait)
+            publisher.register_device(
+                app=name,
+                user=user,
+                token=token,
+                provider=provider,
+                locale=locale,
+                environment=environment,
+                app_version=app_version,
+                attributes=attributes_of(attribute or ()),
+                wait=wait,
+            )
     say({"app": name, "user": user, "added": True}, f"added to the devices of {user}", as_json=as_json)
 
 
@@ -100,7 +119,12 @@ def get(
     """List a user's devices, the newest first. Tokens are whole only with --json."""
     with desk() as runtime:
         found = runtime.devices.of_user(app_named(runtime, app).name, user, retired=every)
-    table([_row(one, whole=as_json) for one in found], as_json=as_json, empty=f"{user} has no device")
+    empty = (
+        f"{user} has no device"
+        if every
+        else f"{user} has no device that could be pushed to; --all shows those that ended"
+    )
+    table([_row(one, whole=as_json) for one in found], as_json=as_json, empty=empty)
 
 
 @device_app.command("history", epilog="Example: carillon push device history --id 42")
@@ -128,19 +152,20 @@ def history(
             refuse("there is no such device")
         lines = runtime.devices.history(found.id)
     rows = [line._asdict() for line in lines]
+    told = [row | {"at": rfc3339(row["at"])} for row in rows]
     if as_json:
         say({"device": _row(found, whole=True), "history": rows}, "", as_json=True)
         return
     accepted = "none yet" if found.last_accepted_at is None else f"{found.last_accepted_at:%Y-%m-%d}"
     echo(f"device {found.id} of {found.user or 'nobody'}, last push accepted: {accepted}")
-    table(rows, as_json=False, empty="nothing is remembered")
+    table(told, as_json=False, empty="nothing is remembered")
 
 
 @devices_app.command("restore", epilog="Example: carillon devices restore --since 2h --dry-run")
 def restore(
     since: Annotated[str, typer.Option(help="What was retired since: 30m, 2h, 1d, or a time as 2026-11-21T20:00Z.")],
     until: Annotated[str | None, typer.Option(help="And before this time; default: until now.")] = None,
-    app: Annotated[str | None, typer.Option(help="Only this app's.")] = None,
+    app: OnlyApp = None,
     reason: Annotated[
         str | None, typer.Option(help="Only what was retired for this; default: whatever a provider refused.")
     ] = None,
@@ -158,19 +183,7 @@ def restore(
     total = sum(found.values())
     told = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
     by_reason = "".join(f"\n  {why}: {n:,}" for why, n in sorted(found.items()))
-    say(told, f"{total:,} devices {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
-
-
-@contextmanager
-def _outcomes() -> Iterator[None]:
-    from producers import EventError, PublishError
-
-    try:
-        yield
-    except EventError as fault:
-        refuse(fault)
-    except PublishError as fault:
-        fail(fault)
+    say(told, f"{counted(total, 'device')} {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
 
 
 def _publisher(runtime: "Runtime") -> Any:
@@ -185,6 +198,6 @@ def _row(one: "StoredDevice", *, whole: bool) -> Row:
     if whole:
         return row
     shown: Row = {name: row[name] for name in ("id", "token", "provider", "locale", "app_version")}
-    shown["registered"] = f"{one.registered_at:%Y-%m-%d %H:%M}"
+    shown["registered"] = rfc3339(one.registered_at)
     shown["last_accepted"] = None if one.last_accepted_at is None else f"{one.last_accepted_at:%Y-%m-%d}"
     return shown | {"rings": one.active, "reason": one.retired_reason}

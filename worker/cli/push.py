@@ -16,6 +16,8 @@ _ELSEWHERE: Final = {
     "test": ("worker.cli._push_test", "push_test"),
     "device": ("worker.cli.devices", "device"),
     "send": ("worker.cli._push_send", "send"),
+    "scheduled": ("worker.cli._scheduled", "scheduled"),
+    "cancel": ("worker.cli._cancel", "cancel"),
 }
 
 

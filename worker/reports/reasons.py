@@ -37,6 +37,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "too_old": "too old when its turn came",
     "unknown_channel": "nobody was ever added to its channel",
     "channel_push_off": "pushes are off for its channel",
+    "cancelled": "it was cancelled by hand before its time",
 }
 #: Why a push was not sent any more that had waited, beside the reasons of its provider.
 DROPPED: Final[Mapping[str, str]] = {

@@ -1,0 +1,31 @@
+"""`carillon push cancel`: ends a targeted push before its time."""
+
+from typing import Annotated, Final
+
+import typer
+
+from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._options import App, Json
+from worker.reports import acts
+from worker.stores import lookups, scheduled
+from worker.targeted import BEGINNING
+
+EPILOG: Final = "Example: carillon push cancel push-1f0c --app chat"
+
+
+def cancel(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The push's id, as push send and push scheduled show it.")],
+    app: App = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a push that waits for its time. Exit code 2: it does not, for it has begun, is over, or never was."""
+    with desk() as runtime:
+        name = app_named(runtime, app).name
+        with runtime.pool.connection() as db:
+            recorded = lookups.recorded(db, name, id)
+        if recorded is None:
+            refuse(f"no push {id!r} of app {name!r} is known; carillon push scheduled lists those that wait")
+        if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0], BEGINNING):
+            refuse(f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it")
+        acts.tell(runtime.redis, "push cancelled", app=name, detail=id)
+    say({"app": name, "cancelled": id}, f"cancelled: {id} of app {name!r} is sent to nobody", as_json=as_json)
