@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from producers.aps import check_aps
 from producers.checks import check_free
 from producers.errors import EventError
+from producers.prose import shows
 
 if TYPE_CHECKING:
     from producers.events import PushSend, Where
@@ -37,6 +39,7 @@ APS_KEYS: Final = frozenset(
     )
 )
 
+_TRANSLATED: Final = ("loc-key", "title-loc-key", "subtitle-loc-key")
 _SCALAR: Final = {"anyOf": [{"type": "string", "maxLength": MAX_VALUE}, {"type": "number"}, {"type": "boolean"}]}
 _ORDERED: Final = {"anyOf": [{"type": "string", "maxLength": MAX_VALUE}, {"type": "number"}]}
 #: The JSON Schema of `where.attributes`; `_check_condition` says the same.
@@ -150,8 +153,9 @@ def _check_alert(event: "PushSend") -> None:
     if event.push_type == "background":
         raise EventError("alert: a background push shows nothing; send data")
     alert = event.alert
-    if not (alert if isinstance(alert, str) or alert is None else alert.title or alert.subtitle or alert.body):
-        raise EventError("alert: must not be empty")
+    texts = (alert,) if isinstance(alert, str) else () if alert is None else (alert.title, alert.subtitle, alert.body)
+    if not any(map(shows, texts)):
+        raise EventError("alert: must not be empty, and not of blanks alone")
 
 
 def _check_data(data: dict[str, Any], *, background: bool) -> None:
@@ -162,17 +166,27 @@ def _check_data(data: dict[str, Any], *, background: bool) -> None:
         badge = data["badge"]
         if type(badge) is not int or not 0 <= badge <= MAX_BADGE:
             raise EventError(f'data.badge: expected "{INCREMENT}" or a whole number from 0')
-    for key in ("alert", "sound"):
-        if key in data and (not isinstance(data[key], str | dict) or not data[key]):
-            raise EventError(f"data.{key}: expected a string or an object, not empty")
-    if "content-available" in data and data["content-available"] != 1:
-        raise EventError("data.content-available: expected 1")
+    check_aps(data, "data")
+    if "alert" in data:
+        _check_shows(data["alert"])
     seen = [key for key in ("alert", "badge", "sound") if key in data]
     if background and seen:
         raise EventError(f"data.{seen[0]}: a background push shows nothing; leave it out, or send an alert")
     if not background and not seen:
         raise EventError('data: has no alert, badge or sound; to wake the app alone say "push_type": "background"')
     _check_size(data, background=background)
+
+
+def _check_shows(alert: str | Mapping[str, Any]) -> None:
+    """An alert of Apple's own form. What a key of the app's translations says is not known here."""
+    if isinstance(alert, str):
+        shown = shows(alert)
+    else:
+        shown = any(key in alert for key in _TRANSLATED) or any(
+            shows(alert.get(key, "")) for key in ("title", "subtitle", "body")
+        )
+    if not shown:
+        raise EventError("data.alert: must not be empty, and not of blanks alone")
 
 
 def _check_size(data: Mapping[str, Any], *, background: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from producers.events import Alert, BadgeCleared, PushSend
+from producers.prose import shows
 from producers.targeting import INCREMENT, arranged
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, SHOW, Sending
@@ -78,8 +79,8 @@ def _alert(given: str | Alert) -> bytes:
     if isinstance(given, str):
         room = LIMIT - len(_payload(""))
         return _payload(fit(given, room))
-    alert: dict[str, Any] = {key: text for key in ("title", "subtitle") if (text := getattr(given, key))}
-    if given.body:
+    alert: dict[str, Any] = {key: text for key in ("title", "subtitle") if shows(text := getattr(given, key))}
+    if shows(given.body):
         room = LIMIT - len(_payload({**alert, "body": ""}))
         alert["body"] = fit(given.body, room)
     return _payload(alert)

@@ -11,7 +11,10 @@ from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
+from producers.aps import ALERT_KEYS, ALERT_LISTS, ALERT_TEXTS, TEXTS, check_aps
+from producers.errors import EventError
 from producers.events import MessageNew
+from producers.prose import shows
 from producers.targeting import APS_KEYS, BADGE_ROOM
 from worker.core.notification import HEAD, LIMIT, Rendered
 from worker.core.template_cut import cut, encoded, size
@@ -22,15 +25,8 @@ MAX_DOCUMENT: Final = 16 * 1024
 MAX_LEAVES: Final = 256
 MAX_DEPTH: Final = 12
 
-#: Source: Apple, "Generating a remote notification".
-ALERT_KEYS: Final = frozenset(
-    (
-        *("title", "subtitle", "body", "launch-image", "loc-key", "loc-args", "action-loc-key"),
-        *("title-loc-key", "title-loc-args", "subtitle-loc-key", "subtitle-loc-args"),
-    )
-)
-
 Path = tuple[str | int, ...]
+_ALERT: Final = ("aps", "alert")
 _LEFT_OUT: Final = object()
 
 
@@ -56,6 +52,12 @@ class Template:
         self._tree, self._leaves, self._counted = tree, leaves, counted
         #: Whether it says something about the recipient, and so is rendered for each.
         self.per_user = any("recipient" in leaf.names for leaf in leaves.values() if isinstance(leaf, Leaf))
+        #: Keys of `aps` whose values are only known when they are rendered, and are no plain texts.
+        self._unknown = {
+            str(path[1])
+            for path, leaf in leaves.items()
+            if isinstance(leaf, Leaf) and path[0] == "aps" and not _is_text(path)
+        }
 
     @classmethod
     def parse(cls, document: str | bytes, *, locale: str = "") -> Self:
@@ -89,7 +91,7 @@ class Template:
         for path, leaf in self._leaves.items():
             value = self._value(path, leaf, context)
             # What is nothing is left out of an object; in a list its place is kept, for loc-args goes by place.
-            if value not in (None, "") or not isinstance(leaf, Leaf):
+            if not isinstance(leaf, Leaf) or not _is_nothing(path, value):
                 values[path] = value
             elif isinstance(path[-1], int):
                 values[path] = ""
@@ -100,6 +102,8 @@ class Template:
         document = self._document(values)
         if not document.get("aps", {}).get("alert"):
             raise NothingToSayError("aps.alert: renders to nothing for this message")
+        if self._unknown:
+            _check_values({key: value for key, value in document["aps"].items() if key in self._unknown})
         payload = encoded(document)
         if len(payload) > room:
             raise TemplateError(f"template: {len(payload):,} bytes are left when all that may go is cut, {room:,} fit")
@@ -112,10 +116,18 @@ class Template:
         if not isinstance(leaf, Leaf):
             return leaf
         try:
-            return leaf.render(context)
+            value = leaf.render(context)
         except Exception as fault:  # noqa: BLE001 - whatever jinja2 meets, the message still rings
             # The fault's own words may quote the message, so they stay out of the report.
             raise TemplateError(f"{dotted(path)}: {type(fault).__name__}") from None
+        return _text(path, value) if _is_text(path) or (path == _ALERT and isinstance(value, int | float)) else value
+
+    def check_literals(self) -> None:
+        """`TemplateError` for what stands in the template as it is and Apple does not want.
+
+        Not part of `parse`: a template that was stored before goes on.
+        """
+        _check_values(self._tree["aps"])
 
     def _document(self, values: Mapping[Path, Any]) -> Any:
         return _assemble(self._tree, (), values)
@@ -179,7 +191,8 @@ def context_of(
 
 
 def check(template: Template, samples: Iterable[MessageNew]) -> None:
-    """Renders the samples; `TemplateError` where one fails for another reason than that it has nothing to say."""
+    """Looks at what is fixed and renders the samples; `TemplateError` where one fails, unless it has nothing to say."""
+    template.check_literals()
     for sample in samples:
         with suppress(NothingToSayError):
             template.render(context_of(sample, "sample-user"))
@@ -208,6 +221,41 @@ def _known(place: str, given: Mapping[str, Any], known: frozenset[str]) -> None:
             raise TemplateError(f"{place}.{key}: Apple knows no such key{suggestion(key, known)}")
 
 
+def _check_values(aps: Mapping[str, Any]) -> None:
+    try:
+        check_aps(aps, "aps", skip=lambda value: isinstance(value, str) and is_template(value))
+    except EventError as fault:
+        raise TemplateError(str(fault)) from None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether Apple wants a string there, and nothing else."""
+    if path[0] != "aps":
+        return False
+    if len(path) == 2:
+        return path[1] in TEXTS
+    if path[1] == "sound":
+        return path[2:] == ("name",)
+    if path[1] != "alert":
+        return False
+    return path[2] in ALERT_TEXTS if len(path) == 3 else len(path) == 4 and path[2] in ALERT_LISTS
+
+
+def _text(path: Path, value: Any) -> Any:
+    """A value where a string belongs: "5" for a number. Nothing stays nothing."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    raise TemplateError(f"{dotted(path)}: an object or a list, where Apple wants a string")
+
+
+def _is_nothing(path: Path, value: Any) -> bool:
+    if path[:2] == _ALERT and isinstance(value, str):
+        return not shows(value)
+    return value is None or value == ""
+
+
 def _take_badge(aps: dict[str, Any]) -> bool:
     """Whether the badge is counted; then it is taken out, and so is `null`."""
     if BADGE not in aps:
@@ -234,6 +282,8 @@ def _compiled(tree: dict[str, Any], locale: str) -> dict[Path, Any]:
                 value = Leaf(value, locale)  # noqa: PLW2901 - a string becomes what it says
             except LeafError as fault:
                 raise TemplateError(f"{dotted(path)}: {fault}") from None
+        elif isinstance(value, int | float) and _is_text(path):
+            value = _text(path, value)  # noqa: PLW2901 - as an earlier release stored it
         leaves[path] = value
     return leaves
 
