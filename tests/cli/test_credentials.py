@@ -1,5 +1,6 @@
 """S12, S13, S14: keys and certificates are checked when they come in, kept encrypted, and shown to nobody."""
 
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def other_curve() -> bytes:
     return key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
 
 
+def of_apple() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+
+
+APPLE = of_apple()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -84,13 +93,21 @@ def other_curve() -> bytes:
         pytest.param(b"-----BEGIN CERTIFICATE-----\nx", "a certificate where the private key", id="a certificate"),
         pytest.param(b"0\x82\x01\x00", "--p12-cert", id="a .p12"),
         pytest.param(b"hello", "no PEM text", id="any file"),
+        pytest.param(APPLE.replace(b"\n", rb"\n"), "became the two characters", id="line breaks spelt out"),
+        pytest.param(b64encode(APPLE), "base64 of the whole file", id="base64 of the file"),
+        pytest.param(
+            b"".join(APPLE.splitlines()[1:-1]), "without its lines BEGIN and END", id="the middle of the file"
+        ),
+        pytest.param(b64decode(b"".join(APPLE.splitlines()[1:-1])), "a key in DER", id="DER"),
         pytest.param(b"x" * 300_000, "too large", id="a large file"),
     ],
 )
 def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, content, said):
     text = app.refused(*apn(broken(tmp_path, content)))
     assert said in text
-    assert "--p12-cert" in text or "developer.apple.com" in text or "too large" in text
+    assert any(
+        where in text for where in ("--p12-cert", "developer.apple.com", "too large", "openssl", "put real ones")
+    )
     assert rows(app, "providers") == []
 
 
@@ -107,9 +124,11 @@ def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, 
         ),
         pytest.param(["-b", "com.apple.mgmt.External.1"], "topic of an MDM certificate", id="MDM"),
         pytest.param(["-t", "ABC123DEFG"], "the same as the key id", id="team id is key id"),
-        pytest.param(["--host", "https://localhost"], "give a port with --port", id="a URL for a host"),
-        pytest.param(["--host", "localhost:2197"], "give a port with --port", id="a port in a host"),
-        pytest.param(["--host", "localhost/"], "give a port with --port", id="a path in a host"),
+        pytest.param(["--host", "https://localhost:1/3"], "is a URL; leave out https://", id="a URL for a host"),
+        pytest.param(["--host", "localhost:2197"], "has a port in it; give that with --port", id="a port in a host"),
+        pytest.param(["--host", "[::1]:2197"], "with --port: ::1", id="a port behind an address of IPv6"),
+        pytest.param(["--host", "localhost/3"], "has a path", id="a path in a host"),
+        pytest.param(["--host", "[::1"], "is not a name or an address", id="half a bracket"),
         pytest.param(["--environment", "staging"], "production, sandbox", id="environment"),
         pytest.param(["--app", "chta"], "known: chat", id="app"),
         pytest.param(["--name", "a b"], "such as apns-sandbox", id="name"),
@@ -122,6 +141,12 @@ def test_a_wrong_key_file_is_refused_with_where_the_right_one_is(app, tmp_path, 
 def test_a_wrong_word_is_refused_and_changes_nothing(app, key_file, flags, said):
     assert said in app.refused(*apn(key_file), *flags)
     assert rows(app, "providers") == []
+
+
+def test_a_key_in_utf_16_as_notepad_writes_it_is_taken(app, tmp_path, registry):
+    app.ok(*apn(broken(tmp_path, APPLE.decode().encode("utf-16"))))
+    [provider] = registry.providers().values()
+    assert provider.key.strip() == APPLE.decode().strip()
 
 
 def test_the_key_id_in_a_files_name_is_believed_rather_than_another(app, key_file, tmp_path):

@@ -53,7 +53,7 @@ def stopped(reason: str, *, manual: bool = False) -> Snapshot:
             stopped("InvalidProviderToken"),
             "provider_stopped",
             "error",
-            "its answers say that something is wrong with it (InvalidProviderToken); 7 batches wait: check its key",
+            "its answers say that something is wrong with it (InvalidProviderToken); 7 batches wait: check this machine's clock",
             id="stopped by its answers",
         ),
         pytest.param(

@@ -13,9 +13,9 @@ _ADVICE: Final = {
     "DeviceTokenNotForTopic": "the token belongs to another app than {topic}: check the provider's bundle id",
     "Unregistered": "the app was removed from the device, or pushes were forbidden; it registers again when it is opened",
     "ExpiredToken": "the token has expired; the app gets another one when it is opened",
-    "InvalidProviderToken": "Apple does not know this key: check that key id {key_id} and team id {team_id} belong to the"
-    f" key, and that it was not revoked at developer.apple.com, Keys; {_STORE}. If they do, set this machine's clock (NTP):"
-    " a clock that is ahead of Apple's is answered the same",
+    "InvalidProviderToken": "look at this machine's clock first (NTP): a token from a clock that is ahead of Apple's is"
+    " answered so. If the clock is right, Apple does not know this key: check that key id {key_id} and team id {team_id}"
+    f" belong to it, and that it was not revoked at developer.apple.com, Keys; {_STORE}",
     "ExpiredProviderToken": "the provider token is called expired: set this machine's clock (NTP)",
     "BadEnvironmentKeyInToken": "the key is not for {environment}: at developer.apple.com, Keys, look which environment it"
     f" is for, and store one for {{environment}}: {_STORE}",

@@ -6,6 +6,7 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
 from worker.apns.token import check_key, is_der_key
@@ -103,10 +104,26 @@ def check_host(text: str) -> str:
     except ValueError:
         if _HOST.fullmatch(host):
             return host
-        raise CredentialFault(
-            f"host: {text!r} is not a name or an address, such as localhost; give a port with --port, and no https://"
-        ) from None
+        raise CredentialFault(f"host: {text!r} {_no_host(text)}") from None
     return host
+
+
+def _no_host(text: str) -> str:
+    if "://" in text:
+        return f"is a URL; leave out {text.partition('://')[0]}://, and give a port with --port: {_host_in(text)}"
+    if "/" in text:
+        return f"has a path, and Apple's is always the same; leave it out: {_host_in(text)}"
+    if _host_in(text) != text:
+        return f"has a port in it; give that with --port: {_host_in(text)}"
+    return "is not a name or an address, such as localhost"
+
+
+def _host_in(text: str) -> str:
+    """What in a URL, or in a host with a port or a path, is the host."""
+    try:
+        return urlsplit(text if "://" in text else f"//{text}").hostname or text
+    except ValueError:
+        return text
 
 
 def check_name(text: str) -> str:

@@ -294,7 +294,7 @@ def _remedy(one: ProviderFacts, name: str) -> str:
         return "mend what is behind its URL; it flows by itself once it answers as it should"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"
-    return "check its key, topic, environment and this machine's clock; it flows by itself once it is mended"
+    return "check this machine's clock, then its key, topic and environment; it flows by itself once it is mended"
 
 
 def _apps(snapshot: Snapshot) -> Iterator[Condition]:

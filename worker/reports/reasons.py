@@ -34,7 +34,7 @@ DROPS: Final[Mapping[str, str]] = {
 MESSAGES: Final[Mapping[str, str]] = {
     "skip_push": "it says skip_push",
     "app_push_off": "pushes are off for the app",
-    "too_old": "too old when its turn came",
+    "too_old": "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
     "unknown_channel": "nobody was ever added to its channel",
     "channel_push_off": "pushes are off for its channel",
     "cancelled": "it was cancelled by hand before its time",
