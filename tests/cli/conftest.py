@@ -93,7 +93,20 @@ def with_key(cli: Cli, key_file: Path, apns: SimulatorThread) -> Cli:
 
 def apn(key_file: Path) -> list[object]:
     """`carillon push apn` as S14 has it."""
-    return ["push", "apn", "-a", key_file, "-b", TOPIC, "-k", "ABC123DEFG", "-t", "DEF123GHIJ"]
+    return [
+        "push",
+        "apn",
+        "-a",
+        key_file,
+        "-b",
+        TOPIC,
+        "-k",
+        "ABC123DEFG",
+        "-t",
+        "DEF123GHIJ",
+        "--environment",
+        "production",
+    ]
 
 
 def rows(cli: Cli, table: str) -> list[tuple[Any, ...]]:

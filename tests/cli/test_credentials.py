@@ -1,5 +1,6 @@
 """S12, S13, S14: keys and certificates are checked when they come in, kept encrypted, and shown to nobody."""
 
+import dataclasses
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_S13_a_certificate_knows_its_bundle_id_and_environment(app, certificate,
 
 def test_S12_one_app_may_have_many_providers(app, key_file, certificate):
     app.ok(*apn(key_file))
-    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old", "--environment", "production")
     shown = app.json("push", "list")
     assert [(one["name"], one["kind"], one["expires"] is None) for one in shown] == [
         ("apns", "key", True),
@@ -58,7 +59,7 @@ def test_S12_one_app_may_have_many_providers(app, key_file, certificate):
 
 def test_credentials_are_encrypted_at_rest_and_never_shown(app, key_file, certificate):
     app.ok(*apn(key_file))
-    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old", "--environment", "production")
     secrets = [key_file.read_text().splitlines()[1], "secret"]
     at_rest = repr(rows(app, "providers"))
     shown = app.ok("push", "list") + app.ok("app", "show", "chat") + app.ok("push", "list", "--json")
@@ -232,7 +233,7 @@ def test_a_provider_with_devices_is_not_turned_to_another_bundle_id(app, key_fil
             (id,),
         )
     said = app.refused(*apn(key_file), "-b", "io.other.App")
-    assert "has 1 devices" in said and "--name" in said
+    assert "has 1 device that" in said and "--name" in said
     assert registry.providers()[id].topic == TOPIC
 
 
@@ -250,7 +251,7 @@ def test_removing_wipes_the_credential_and_storing_again_brings_the_devices_back
 
 def test_rotation_makes_the_old_key_superfluous(app, key_file, certificate, registry):
     app.ok(*apn(key_file))
-    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old")
+    app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old", "--environment", "production")
     before = registry.providers()
     app.keys.insert(0, Fernet.generate_key().decode())
     assert app.json("secrets", "rotate") == {"rotated": 2}
@@ -269,3 +270,31 @@ def test_a_rotation_that_cannot_read_a_row_changes_none(app, key_file):
     said = app.refused("secrets", "rotate")
     assert "provider 'apns' of app 'chat'" in said and "add the key it was stored with" in said
     assert rows(app, "providers") == before
+
+
+def test_the_environment_is_never_guessed(app, key_file, certificate, tmp_path, registry):
+    key = [*apn(key_file)[:-2]]
+    assert "--environment: needed (production (App Store, TestFlight) or sandbox (Xcode))" in app.refused(*key)
+    assert "--environment: needed" in app.refused("push", "apn", "-c", certificate, "--p12-password", "secret")
+    one = broken(tmp_path, p12(push_certificate(uid=TOPIC, days=DAYS, marks=("sandbox",)), PASSWORD))
+    app.ok("push", "apn", "-c", one, "--p12-password", "secret")  # this one says it
+    assert [stored.environment for stored in registry.providers().values()] == ["sandbox"]
+
+
+def test_replacing_says_so_and_keeps_what_was_not_named(app, key_file, registry, tmp_path):
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(push_certificate()[0].public_bytes(ser.Encoding.PEM))
+    assert app.json(*apn(key_file), "--host", "localhost", "--port", 2197, "--ca", ca)["replaced"] is False
+    [before] = registry.providers().values()
+    other = tmp_path / "AuthKey_ZZZ123DEFG.p8"
+    other.write_text(key_file.read_text())
+    said = app.ok("push", "apn", "--name", "apns", "-a", other)
+    assert "replaced: provider 'apns' of app 'chat'" in said
+    assert "kept as they were: host localhost:2197, its CA" in said
+    [after] = registry.providers().values()
+    assert after == dataclasses.replace(before, key_id="ZZZ123DEFG")
+    app.ok("push", "apn", "--name", "apns", "--port", 443)  # the credential stays too
+    assert list(registry.providers().values()) == [dataclasses.replace(after, port=443)]
+    app.ok("push", "apn", "--name", "apns", "--host", "api.push.apple.com")  # back to Apple, whose CA is public
+    [last] = registry.providers().values()
+    assert (last.host, last.port, last.ca, last.key) == ("api.push.apple.com", 443, None, after.key)

@@ -6,6 +6,7 @@ import select
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -64,14 +65,15 @@ def test_S14_the_wizard_stores_a_key_after_wrong_answers(cli, key_file, registry
     wizard.answer("key or certificate")
     wizard.answer("Path of the .p8 file", "/nowhere.p8")
     wizard.expect("cannot be read")
-    wizard.answer("Path of the .p8 file", str(key_file))
+    # As a file manager pastes it.
+    wizard.answer("Path of the .p8 file", f"'file://{quote(str(key_file))}' ")
     wizard.answer("Key ID [ABC123DEFG]")
     wizard.answer("Team ID", "short")
     wizard.expect("Membership details")
     wizard.answer("Team ID", "DEF123GHIJ")
-    wizard.answer("Bundle ID", TOPIC)
     wizard.answer("production (App Store, TestFlight) or sandbox", "sandbox")
     wizard.answer("Name of this provider [apns-sandbox]")
+    wizard.answer("Bundle ID", TOPIC)
     wizard.answer("Store it?", "y")
     code, said = wizard.end()
     assert code == 0, said
@@ -92,10 +94,10 @@ def test_S14_the_wizard_takes_a_certificate_and_hides_its_password(cli, tmp_path
     wizard.answer("Password of the .p12 file: ", "wrong")
     wizard.expect("wrong password")
     wizard.answer("Password of the .p12 file: ", "secret")
-    wizard.answer(f"Bundle ID of the iOS app [{TOPIC}]")
+    wizard.answer("production (App Store, TestFlight) or sandbox (Xcode): ", "prod")
     assert "secret" not in wizard.seen
-    wizard.answer("production (App Store, TestFlight) or sandbox")
     wizard.answer("Name of this provider [apns]")
+    wizard.answer(f"Bundle ID of the iOS app [{TOPIC}]")
     wizard.answer("Store it?")
     assert wizard.end()[0] == 0
     [stored] = registry.providers().values()
@@ -111,11 +113,39 @@ def test_what_is_not_confirmed_is_not_stored(cli, key_file, registry):
     for question, word in (
         ("Key ID", ""),
         ("Team ID", "DEF123GHIJ"),
-        ("Bundle ID", TOPIC),
-        ("sandbox", ""),
+        ("sandbox", "p"),
         ("Name", ""),
+        ("Bundle ID", TOPIC),
     ):
         wizard.answer(question, word)
     wizard.answer("Store it?", "n")
     assert wizard.end()[0] == 1
     assert (registry.providers(), registry.apps()) == ({}, {})
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_with_an_app_alone_it_is_the_wizard_too(cli, key_file, registry):
+    cli.ok("app", "create", "chat")
+    wizard = Terminal(cli, "push", "apn", "--app", "chat")
+    wizard.answer("key or certificate")
+    wizard.answer("Path of the .p8 file", str(key_file).replace("/", "//").replace("AuthKey", "\\AuthKey"))
+    wizard.answer("Key ID")
+    wizard.answer("Team ID", "DEF123GHIJ")
+    wizard.answer("production (App Store, TestFlight) or sandbox (Xcode): ", "s")
+    wizard.answer("Name")
+    wizard.answer("Bundle ID", TOPIC)
+    wizard.answer("Store it?")
+    code, said = wizard.end()
+    assert code == 0, said
+    [stored] = registry.providers().values()
+    assert (stored.app, stored.environment) == ("chat", "sandbox")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_in_a_terminal_the_environment_is_asked_for_where_all_else_is_given(cli, key_file, registry):
+    cli.ok("app", "create", "chat")
+    wizard = Terminal(cli, "push", "apn", "-a", str(key_file), "-t", "DEF123GHIJ", "-b", TOPIC)
+    wizard.answer("production (App Store, TestFlight) or sandbox (Xcode): ", "sandbox")
+    assert wizard.end()[0] == 0
+    [stored] = registry.providers().values()
+    assert (stored.name, stored.environment) == ("apns-sandbox", "sandbox")

@@ -1,6 +1,7 @@
-"""What to do about an answer of APNs, in words for whoever runs this."""
+"""What to do about an answer of a provider, in words for whoever runs this."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from worker.apns.route import host_for
 from worker.core.apns_reasons import CERTIFICATE_ALERTS
@@ -34,9 +35,18 @@ _ADVICE: Final = {
 }
 
 
+def _of_webhook(response: Response, provider: Provider) -> str:
+    host = urlsplit(provider.url).netloc
+    if isinstance(response, NoAnswer):
+        return f"{host} cannot be reached or does not answer in time: look at it and at the network; for a CA of your own: --ca"
+    return f"{host} did not take it: docs/webhooks.md says what its answers mean"
+
+
 def advice(response: Response, provider: Provider) -> str:
     """What to do about anything but a 200."""
     reason = response.cause if isinstance(response, NoAnswer) else response.reason or ""
+    if provider.kind == "webhook":
+        return _of_webhook(response, provider)
     if text := _ADVICE.get(reason):
         return text.format(
             environment=provider.environment, topic=provider.topic, key_id=provider.key_id, team_id=provider.team_id

@@ -1,25 +1,29 @@
 """`carillon push apn`: stores the credential of one way to Apple, from flags or from the answers to questions."""
 
 import sys
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
 
-from worker.apns.certificate import Certificate, CertificateError
+from worker.apns.certificate import Certificate, CertificateError, load
 from worker.apns.route import HOSTS
 from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, Faults, one_of
 from worker.cli._desk import Row, app_named, desk, refuse, say
+from worker.cli._options import App, providers
+from worker.cli._paths import given_path
 from worker.cli._secret_options import secret_given
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
 from worker.reports import acts
+from worker.reports.notes import readable
+from worker.reports.words import counted
 from worker.runtime import Runtime
 
 EPILOG = (
-    "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -k ABC123DEFG -t DEF123GHIJ -b io.team.App --app chat"
+    "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -t DEF123GHIJ -b io.team.App --app chat --environment sandbox"
     "  …or with a certificate: carillon push apn -c Push.p12 --p12-password-file FILE --app chat --environment sandbox"
 )
 _KEY, _CERTIFICATE, _MORE = "A key (.p8), preferred", "…or a certificate (.p12)", "More"
@@ -63,82 +67,145 @@ def apn(
     bundle_id: Annotated[
         str | None, typer.Option("-b", "--bundle-id", help="Of the iOS app; a certificate knows it.")
     ] = None,
-    app: Annotated[str | None, typer.Option(help="The app of Carillon; may be left out where there is one.")] = None,
-    name: Annotated[str | None, typer.Option(help="Its name; default: apns, or apns-sandbox.")] = None,
+    app: App = None,
+    name: Annotated[
+        str | None, typer.Option(help="Its name; default: apns, or apns-sandbox.", autocompletion=providers)
+    ] = None,
     environment: Annotated[
         str | None, typer.Option(help="production (App Store, TestFlight) or sandbox (Xcode).")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Instead of Apple's: a simulator.", rich_help_panel=_MORE)] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="443, or 2197.", rich_help_panel=_MORE)] = 443,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="443, or 2197.", rich_help_panel=_MORE)] = None,
     ca: Annotated[
         str | None, typer.Option(metavar="FILE.pem", help="CA to trust for that host.", rich_help_panel=_MORE)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON; asks nothing.")] = False,
 ) -> None:
-    """Store a key or certificate for Apple's push service. Called without flags it asks for everything, step by step.
+    """Store a key or certificate for Apple's push service. In a terminal it asks for what is not given, step by step.
 
     What is given is checked at once: the file, the password, the curve, expiry, and that a certificate is for the bundle id. A
-    provider of the same name is replaced, and keeps its devices.
+    provider of the same name is replaced: what is not named stays as it was, and it keeps its devices.
     """
     password = secret_given("--p12-password", p12_password, p12_password_file)
-    given = (auth_key, key_id, team_id, p12_cert, password, bundle_id, app, name, environment, host, ca)
-    interactive = sys.stdin.isatty() and not as_json
-    asker = Asker(interactive=interactive, bare=interactive and not any(given))
     if auth_key and p12_cert:
         refuse("give --auth-key or --p12-cert, not both")
-    asker.tell(_INTRO)
+    given = _Given(auth_key, key_id, team_id, p12_cert, password, bundle_id, name, environment, host, port, ca)
+    interactive = sys.stdin.isatty() and not as_json
     with desk() as runtime:
-        of_app = _app(runtime, asker, app)
+        # Who names a provider that there is, and what to change about it, is asked for nothing else.
+        of_app = None if app is None else app_named(runtime, app)
+        before = None if name is None else _before(runtime, (of_app or app_named(runtime, None)).name, name)
+        changes = before is not None and given.changes
+        asker = Asker(interactive=interactive, bare=interactive and not (auth_key or p12_cert or changes))
+        asker.tell(_INTRO)
+        of_app = of_app or _app(runtime, asker)
         if not of_app.name:
             refuse("app: its name has at least one character")
-        credential = _credential(asker, auth_key, key_id, team_id, p12_cert, password, bundle_id)
-        provider = _provider(asker, of_app.name, credential, bundle_id, environment, name, host, port, ca)
+        credential = _kept(before) if changes and not (auth_key or p12_cert) else _credential(asker, given, before)
+        environment = _environment(asker, given, credential, before)
+        called = _name(asker, given, environment)
+        before = before or _before(runtime, of_app.name, called)
+        provider = _provider(asker, of_app.name, called, environment, given, credential, before)
         _may_replace(runtime, provider)
         if asker.bare:
             _confirm(provider)
         runtime.registry.create_app(of_app)
         runtime.registry.save_provider(provider)
         acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
-    say(described(provider, credential.certificate), _stored(provider), as_json=as_json)
+    stored = described(provider, credential.certificate)
+    say(stored | {"replaced": before is not None}, _stored(provider, before, given), as_json=as_json)
 
 
-def _app(runtime: Runtime, asker: Asker, given: str | None) -> AppSettings:
+class _Given(NamedTuple):
+    """What flags said."""
+
+    auth_key: str | None
+    key_id: str | None
+    team_id: str | None
+    p12: str | None
+    password: str | None
+    bundle_id: str | None
+    name: str | None
+    environment: str | None
+    host: str | None
+    port: int | None
+    ca: str | None
+
+    @property
+    def changes(self) -> bool:
+        """Whether something is to be changed about a provider: more than its name is given."""
+        return any(value is not None for field, value in self._asdict().items() if field != "name")
+
+
+def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
+    """The provider that is replaced: the app's one of that name, unless it was removed."""
+    named = runtime.registry.named(app, name)
+    found = None if named is None else runtime.registry.providers().get(named.id)
+    if found is not None and found.kind == "webhook":
+        refuse(
+            f"--name: {name!r} of app {app!r} is a webhook; choose another name, or change it with: carillon push webhook"
+        )
+    return found
+
+
+def _kept(before: Provider | None) -> Credential:
+    """The credential as it was stored."""
+    assert before is not None
+    if not readable(before):
+        refuse(f"the credential of {before.name!r} cannot be read with CARILLON_SECRET_KEYS, so give it again")
+    fields = {
+        "key": before.key,
+        "key_id": before.key_id,
+        "team_id": before.team_id,
+        "certificate": before.certificate,
+        "certificate_password": before.certificate_password,
+    }
+    return Credential(fields, None if before.certificate is None else _stored_certificate(before))
+
+
+def _stored_certificate(before: Provider) -> Certificate:
+    assert before.certificate is not None
+    try:
+        return load(before.certificate, before.certificate_password, now=datetime.now(UTC), topic=before.topic)
+    except CertificateError as fault:
+        refuse(fault)
+
+
+def _app(runtime: Runtime, asker: Asker) -> AppSettings:
     """The app; a new one is made at the end, together with its first provider."""
+    if not asker.bare:
+        return app_named(runtime, None)
     apps = runtime.registry.apps()
-    if given is not None or not asker.bare:
-        return app_named(runtime, given)
     listed = f"one of {', '.join(sorted(apps))}, or a new name" if apps else "a name for it, such as chat"
     default = next(iter(apps)) if len(apps) == 1 else None
     chosen = asker.word("--app", None, f"Which app of Carillon ({listed})", credentials.check_name, default=default)
     return apps.get(chosen, AppSettings(chosen))
 
 
-def _credential(
-    asker: Asker,
-    auth_key: str | None,
-    key_id: str | None,
-    team_id: str | None,
-    p12: str | None,
-    password: str | None,
-    bundle_id: str | None,
-) -> Credential:
-    kind = "certificate" if p12 else "key"
-    if asker.bare:
+def _credential(asker: Asker, given: _Given, before: Provider | None) -> Credential:
+    kind = "certificate" if given.p12 else "key"
+    if asker.bare and not (given.key_id or given.team_id):
         kind = asker.word("", None, "key or certificate", one_of("kind", "key", "certificate"), default="key")
     if kind == "certificate":
-        return _certificate(asker, p12, password, bundle_id)
-    if password is not None:
+        return _certificate(asker, given)
+    if given.password is not None:
         refuse("--p12-password: belongs to --p12-cert")
     found: dict[str, str] = {}
 
     def read(path: str) -> str:
-        named = credentials.KEY_FILE.fullmatch(Path(path).name)
+        named = credentials.KEY_FILE.fullmatch(given_path(path).name)
         found.update({"id": named[1]} if named else {})
         return credentials.read_key(path)
 
-    key = asker.word("--auth-key", auth_key, "Path of the .p8 file", read)
-    key_id = asker.word("--key-id", key_id, "Key ID", credentials.check_key_id, default=found.get("id"))
-    team_id = asker.word("--team-id", team_id, "Team ID (Membership details)", credentials.check_team_id)
+    key = asker.word("--auth-key", given.auth_key, "Path of the .p8 file", read)
+    key_id = asker.word("--key-id", given.key_id, "Key ID", credentials.check_key_id, default=found.get("id"))
+    team_id = asker.word(
+        "--team-id",
+        given.team_id,
+        "Team ID (Membership details)",
+        credentials.check_team_id,
+        default=(before and before.team_id) or None,
+    )
     if found.get("id", key_id) != key_id:
         refuse(f"--key-id: the file is named AuthKey_{found['id']}.p8, so its key id is {found['id']}, not {key_id}")
     if key_id == team_id:
@@ -146,8 +213,9 @@ def _credential(
     return Credential({"key": key, "key_id": key_id, "team_id": team_id}, None)
 
 
-def _certificate(asker: Asker, p12: str | None, password: str | None, bundle_id: str | None) -> Credential:
-    path = asker.word("--p12-cert", p12, "Path of the .p12 file", _readable)
+def _certificate(asker: Asker, given: _Given) -> Credential:
+    password, bundle_id = given.password, given.bundle_id
+    path = asker.word("--p12-cert", given.p12, "Path of the .p12 file", _readable)
     try:  # first as it is, or with the password given: many exports have none
         content, certificate = credentials.read_certificate(path, password, bundle_id)
     except CertificateError as fault:
@@ -174,45 +242,68 @@ def _readable(path: str) -> str:
     return path
 
 
+def _environment(asker: Asker, given: _Given, credential: Credential, before: Provider | None) -> Environment:
+    """Never guessed: a token of the other environment is refused, and a wrong guess looks like a broken app."""
+    certificate = credential.certificate
+    if given.bundle_id is not None:
+        asker.word("--bundle-id", given.bundle_id, "", lambda word: _topic(word, certificate))
+    only = next(iter(certificate.environments)) if certificate and len(certificate.environments) == 1 else None
+
+    def check(word: str) -> Environment:
+        chosen: Environment = (
+            "sandbox" if one_of("environment", "production", "sandbox")(word) == "sandbox" else "production"
+        )
+        if certificate is not None:
+            certificate.check(given.bundle_id or certificate.topics[0], chosen)
+        return chosen
+
+    return asker.word(
+        "--environment",
+        given.environment,
+        "production (App Store, TestFlight) or sandbox (Xcode)",
+        check,
+        default=only or (before and before.environment) or None,
+    )
+
+
+def _name(asker: Asker, given: _Given, environment: Environment) -> str:
+    default = "apns" if environment == "production" else "apns-sandbox"
+    return asker.word("--name", given.name, "Name of this provider", credentials.check_name, default=default)
+
+
 def _provider(
     asker: Asker,
     app: str,
+    called: str,
+    environment: Environment,
+    given: _Given,
     credential: Credential,
-    bundle_id: str | None,
-    environment: str | None,
-    name: str | None,
-    host: str | None,
-    port: int,
-    ca: str | None,
+    before: Provider | None,
 ) -> Provider:
     certificate = credential.certificate
-    marks: list[Environment] = sorted(certificate.environments) if certificate else ["production"]
     bundle = asker.word(
         "--bundle-id",
-        bundle_id,
+        given.bundle_id,
         "Bundle ID of the iOS app",
         lambda word: _topic(word, certificate),
-        default=certificate.topics[0] if certificate else None,
+        default=certificate.topics[0] if certificate else before.topic if before else None,
     )
-    where: Any = asker.word(
-        "--environment",
-        environment,
-        "production (App Store, TestFlight) or sandbox (Xcode)",
-        lambda word: _environment(word, bundle, certificate),
-        default=marks[0],
-    )
-    called = asker.word(
-        "--name",
-        name,
-        "Name of this provider",
-        credentials.check_name,
-        default="apns" if where == "production" else "apns-sandbox",
-    )
-    trusted = None if ca is None else asker.word("--ca", ca, "", credentials.read_ca)
-    host = (
-        asker.word("--host", host, "", credentials.check_host) if host else HOSTS["production"]
-    )  # which stands for the environment's own
-    return Provider(0, app, called, where, bundle, host=host, port=port, ca=trusted, **credential.fields)
+    if certificate is not None:
+        try:
+            certificate.check(bundle, environment)
+        except CertificateError as fault:
+            refuse(fault)
+    host, port, ca = _place(asker, given, before)
+    return Provider(0, app, called, environment, bundle, host=host, port=port, ca=ca, **credential.fields)
+
+
+def _place(asker: Asker, given: _Given, before: Provider | None) -> tuple[str, int, str | None]:
+    """Host, port and CA. One of Apple's own hosts stands for that of the environment, with the public CAs."""
+    ca = None if given.ca is None else asker.word("--ca", given.ca, "", credentials.read_ca)
+    host = None if given.host is None else asker.word("--host", given.host, "", credentials.check_host)
+    if before is None or host in HOSTS.values():
+        return host or HOSTS["production"], given.port or 443, ca
+    return host or before.host, given.port or before.port, ca if given.ca is not None else before.ca
 
 
 def _topic(word: str, certificate: Certificate | None) -> str:
@@ -220,13 +311,6 @@ def _topic(word: str, certificate: Certificate | None) -> str:
     if certificate is not None and bundle not in certificate.topics:
         raise CertificateError(f"bundle id: the certificate is for {', '.join(certificate.topics)}, not for {bundle}")
     return bundle
-
-
-def _environment(word: str, bundle: str, certificate: Certificate | None) -> str:
-    chosen = one_of("environment", "production", "sandbox")(word)
-    if certificate is not None:
-        certificate.check(bundle, "sandbox" if chosen == "sandbox" else "production")
-    return chosen
 
 
 def _may_replace(runtime: Runtime, provider: Provider) -> None:
@@ -237,7 +321,7 @@ def _may_replace(runtime: Runtime, provider: Provider) -> None:
     if devices := runtime.registry.devices_of(before.id):
         refuse(
             f"provider {provider.name!r} of app {provider.app!r} is for {before.topic} ({before.environment}) and has"
-            f" {devices:,} devices, which would stop to ring; give this one another name with --name"
+            f" {counted(devices, 'device')} that would get no more pushes; give this one another name with --name"
         )
 
 
@@ -246,11 +330,18 @@ def _confirm(provider: Provider) -> None:
     typer.confirm("Store it?", default=True, abort=True, err=True)
 
 
-def _stored(provider: Provider) -> str:
-    return (
-        f"stored: provider {provider.name!r} of app {provider.app!r}, for {provider.topic} ({provider.environment})\n"
-        "next: carillon doctor asks Apple whether it is accepted"
-    )
+def _stored(provider: Provider, before: Provider | None, given: _Given) -> str:
+    what = "stored" if before is None else "replaced"
+    lines = [
+        f"{what}: provider {provider.name!r} of app {provider.app!r}, for {provider.topic} ({provider.environment})"
+    ]
+    kept = [] if before is None or given.host else [f"host {place}"] if (place := _host(provider)) else []
+    kept += ["its CA"] if before is not None and before.ca and provider.ca == before.ca and not given.ca else []
+    if before is not None and (provider.key, provider.certificate) == (before.key, before.certificate):
+        kept.append("its credential")
+    lines += [f"kept as they were: {', '.join(kept)}"] if kept else []
+    where = "Apple" if _host(provider) is None else _host(provider)
+    return "\n".join([*lines, f"next: carillon doctor asks {where} whether it is accepted"])
 
 
 def described(provider: Provider, certificate: Certificate | None) -> Row:

@@ -36,7 +36,9 @@ class Asker:
             return self._checked(given, check)
         if not (self.bare if default is not None else self._interactive):
             if default is None:
-                refuse(f"{flag}: needed. Called without any flag, this command asks for everything; --help lists all")
+                refuse(
+                    f"{flag}: needed ({question}). In a terminal this command asks for what is not given; -h lists all"
+                )
             return self._checked(default, check)
         while True:
             answer: Any = typer.prompt(question, default=default, hide_input=hidden, show_default=not hidden, err=True)

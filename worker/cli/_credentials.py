@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
 from worker.apns.token import check_key, is_der_key
+from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_open_file
 from worker.core.push_types import PUSH_TYPES
 
@@ -139,7 +140,7 @@ def _warn_once(file: Path) -> None:
 
 
 def _read(path: str, *, private: bool = False) -> bytes:
-    file = Path(path).expanduser()
+    file = given_path(path)
     try:
         if file.stat().st_size > _LARGEST:
             raise CredentialFault(f"{path}: too large for a key or a certificate")

@@ -16,6 +16,7 @@ from worker.core.addresses import Network
 from worker.core.model import Answer, NoAnswer, Notification, Provider
 from worker.reports.faults import sentence
 from worker.reports.notes import certificate_end, readable
+from worker.reports.words import counted
 from worker.runtime import Runtime
 from worker.stores.postgres import missing_role_settings
 
@@ -39,7 +40,7 @@ def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
         providers = [p for p in every.values() if only in (None, p.app)]
         findings += _pooler(runtime)
         if all(opened[p.id] for p in providers):  # else the conditions say which cannot
-            findings.append(Finding("secrets", True, f"{len(providers)} credentials can be read"))
+            findings.append(Finding("secrets", True, f"{counted(len(providers), 'credential')} can be read"))
         findings += [_provider(runtime, p, timeout) for p in providers if opened[p.id]]
     return [finding for finding in findings if only is None or finding.app in (None, only)]
 
@@ -88,7 +89,7 @@ def _expiry(part: str, provider: Provider, host: str) -> Finding:
     accepted = f"{host} accepts its credential for {provider.topic}"
     if (end := certificate_end(provider)) is None:
         return Finding(part, True, accepted)
-    return Finding(part, True, f"{accepted}, for {(end - time.time()) / 86_400:.0f} days yet")
+    return Finding(part, True, f"{accepted}, for {counted(round((end - time.time()) / 86_400), 'day')} yet")
 
 
 def _impossible(provider: Provider) -> Notification:

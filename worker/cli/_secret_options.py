@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from config.private import world_readable
 from worker.cli._faults import refuse
+from worker.cli._paths import given_path
 from worker.cli._terminal import echo
 
 #: Larger than any password, in bytes.
@@ -64,7 +65,7 @@ def _read(flag: str, file: str) -> str:
         if file == "-":
             content = sys.stdin.readline(_LARGEST)
         else:
-            path = Path(file).expanduser()
+            path = given_path(file)
             warn_of_open_file(path)
             with path.open(encoding="utf-8") as opened:
                 content = opened.read(_LARGEST)

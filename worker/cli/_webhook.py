@@ -11,10 +11,12 @@ import typer
 from worker.apns.certificate import CertificateError
 from worker.cli._credentials import CredentialFault, check_name, read_ca
 from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._options import App, Json, providers
 from worker.cli._secret_options import secret_given
 from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
 from worker.reports import acts
+from worker.reports.words import counted
 from worker.runtime import Runtime
 
 EPILOG = (
@@ -31,8 +33,8 @@ class WebhookFault(ValueError):
 
 def webhook(
     url: Annotated[str | None, typer.Option(help="Where the batches go: https://…")] = None,
-    app: Annotated[str | None, typer.Option(help="The app of Carillon; may be left out where there is one.")] = None,
-    name: Annotated[str, typer.Option(help="Its name.")] = "webhook",
+    app: App = None,
+    name: Annotated[str, typer.Option(help="Its name.", autocompletion=providers)] = "webhook",
     secret_file: Annotated[
         str | None,
         typer.Option(
@@ -48,7 +50,7 @@ def webhook(
     ] = False,
     signing: Annotated[str | None, typer.Option(help="hmac (Carillon-Signature) or jwt (Authorization).")] = None,
     ca: Annotated[str | None, typer.Option(metavar="FILE.pem", help="CA to trust instead of the public ones.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Store your own API as a provider: it gets signed batches of recipients instead of Apple (docs/webhooks.md).
 
@@ -69,8 +71,10 @@ def webhook(
             refuse(fault)
         runtime.registry.save_provider(provider)
         acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
+    replaced = before is not None
     made = provider.secrets[0] if secret is None and provider.secrets[0] not in kept else None
-    say(described(provider) | ({"secret": made} if made else {}), _stored(provider, made), as_json=as_json)
+    outcome = described(provider) | {"replaced": replaced} | ({"secret": made} if made else {})
+    say(outcome, _stored(provider, made, replaced=replaced), as_json=as_json)
 
 
 def check_url(url: str, allowed: tuple[Network, ...]) -> None:
@@ -123,7 +127,9 @@ def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
     if named is None:
         return None
     if named.kind != "webhook" and (devices := runtime.registry.devices_of(named.id)):
-        refuse(f"--name: {name!r} of app {app!r} is a way to Apple and has {devices:,} devices; choose another name")
+        refuse(
+            f"--name: {name!r} of app {app!r} is of another kind and has {counted(devices, 'device')}; choose another name"
+        )
     found = runtime.registry.providers().get(named.id)
     return found if found is not None and found.kind == "webhook" else None
 
@@ -153,8 +159,10 @@ def _signed(provider: Provider, secret: str | None, *, rotate: bool, drop: bool)
     return dataclasses.replace(provider, secrets=kept or (secrets.token_urlsafe(32),))
 
 
-def _stored(provider: Provider, made: str | None) -> str:
-    lines = [f"stored: webhook {provider.name!r} of app {provider.app!r}, signed by {provider.signing}"]
+def _stored(provider: Provider, made: str | None, *, replaced: bool) -> str:
+    lines = [
+        f"{'changed' if replaced else 'stored'}: webhook {provider.name!r} of app {provider.app!r}, signed by {provider.signing}"
+    ]
     if made:
         lines.append(f"secret, shown this once: {made}")
     if len(provider.secrets) > 1:

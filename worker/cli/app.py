@@ -1,13 +1,12 @@
 """`carillon app`: the apps of this system and their settings."""
 
 from dataclasses import asdict, replace
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from worker.cli._app_settings import with_settings
 from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
 from worker.cli._groups import group
+from worker.cli._options import AppName, Json
 from worker.core.model import AppSettings
 from worker.reports import acts
 from worker.runtime import Runtime
@@ -16,25 +15,26 @@ app = group(
     "Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds."
 )
 
-Name = Annotated[str, typer.Argument(help="The app's name, as events name it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
-
 
 @app.command(epilog="Example: carillon app create chat --member-cap none")
 @with_settings
-def create(name: Name, as_json: Json = False, **given: Any) -> None:
+def create(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Create an app. What is not given has its default."""
     _check_name(name)
     made = replace(AppSettings(name), **given)
     with desk() as runtime:
         if not runtime.registry.create_app(made):
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
-    say(asdict(made), f"app {name!r} created; next, its way to Apple: carillon push apn --app {name}", as_json=as_json)
+    say(
+        asdict(made),
+        f"app {name!r} created; next, its way to Apple or to your own API: carillon push apn --app {name}, or push webhook",
+        as_json=as_json,
+    )
 
 
 @app.command("set", epilog="Example: carillon app set chat --no-push")
 @with_settings
-def change(name: Name, as_json: Json = False, **given: Any) -> None:
+def change(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Change settings of an app. Running workers follow within seconds."""
     if not given:
         refuse("nothing to change; carillon app set --help lists the settings")
@@ -68,7 +68,7 @@ def list_apps(as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: carillon app show chat")
-def show(name: Name, as_json: Json = False) -> None:
+def show(name: AppName, as_json: Json = False) -> None:
     """Show an app's settings, its providers, its counts and its latest errors."""
     with desk() as runtime:
         settings = app_named(runtime, name)

@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
+from worker.cli._options import apps
 from worker.cli._terminal import echo, json_text, shown
 
 EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
 
 
 def doctor(
-    app: Annotated[str | None, typer.Option(help="Only this app's providers.")] = None,
+    app: Annotated[str | None, typer.Option(help="Only this app's providers.", autocompletion=apps)] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Whether workers and beat should be running.")
@@ -26,6 +27,7 @@ def doctor(
     from rich.console import Console
 
     from worker.cli import _examination
+    from worker.reports.words import counted
 
     findings = _examination.examine(app, timeout, workers=workers)
     well = all(finding.well for finding in findings)
@@ -38,5 +40,10 @@ def doctor(
         console.print("[green]ok  [/green]" if finding.well else bad, end=" ")
         console.print(shown(f"{finding.part}: {finding.text}"), markup=False)
     wrong = sum(not finding.well for finding in findings)
-    console.print("all is well" if well else f"{wrong} of {len(findings)} findings need somebody", markup=False)
+    console.print(
+        "all is well"
+        if well
+        else f"{counted(wrong, 'finding')} of {len(findings)} {'needs' if wrong == 1 else 'need'} somebody",
+        markup=False,
+    )
     raise typer.Exit(0 if well else 1)

@@ -7,20 +7,22 @@ import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, say
 from worker.cli._groups import group
+from worker.cli._moments import rfc3339
+from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.reports import acts, conditions
 from worker.reports.notes import certificate_end, readable
 from worker.reports.reading import read
 
 provider = group("See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.")
 
-App = Annotated[str, typer.Option("--app", "-a", help="The app.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
+App = Annotated[
+    str | None,
+    typer.Option("--app", "-a", help="The app; may be left out where there is only one.", autocompletion=apps),
+]
 
 
 @provider.command("list", epilog="Example: carillon provider list --app demo")
-def list_(
-    app: Annotated[str | None, typer.Option("--app", "-a", help="Only this app's.")] = None, as_json: Json = False
-) -> None:
+def list_(app: OnlyApp = None, as_json: Json = False) -> None:
     """Every provider, whether it flows, and what needs somebody."""
     with desk() as runtime:
         only = None if app is None else app_named(runtime, app).name
@@ -48,7 +50,7 @@ def list_(
                 "environment": one.environment,
                 "flows": stopped is None,
                 "reason": stopped and stopped.reason,
-                "since": stopped and stopped.since,
+                "since": stopped and rfc3339(stopped.since),
                 "by_hand": bool(stopped and stopped.manual),
                 "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
             }
@@ -64,8 +66,8 @@ def list_(
 
 @provider.command(epilog="Example: carillon provider pause apns --app demo --reason 'new key on Monday'")
 def pause(
-    name: Annotated[str, typer.Argument(help="The provider.")],
-    app: App,
+    name: ProviderName,
+    app: App = None,
     reason: Annotated[str, typer.Option(help="What `list` shows.")] = "paused",
     as_json: Json = False,
 ) -> None:
@@ -74,12 +76,12 @@ def pause(
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
         acts.tell(runtime.redis, "provider paused", app=chosen.app, provider=chosen.name, detail=reason)
-    words = f"{name} is paused. Resume it: carillon provider resume {name} --app {app}"
+    words = f"{name} is paused. Resume it: carillon provider resume {name} --app {chosen.app}"
     say({"paused": name}, words, as_json=as_json)
 
 
 @provider.command(epilog="Example: carillon provider resume apns --app demo")
-def resume(name: Annotated[str, typer.Argument(help="The provider.")], app: App, as_json: Json = False) -> None:
+def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
     """Let a provider flow again, whoever stopped it. What waited goes out within seconds."""
     with desk() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)

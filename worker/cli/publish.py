@@ -13,6 +13,7 @@ import producers
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._faults import refuse
+from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, shown
 
@@ -70,7 +71,11 @@ def publish(
         skip_push=skip_push,
     )
     try:
-        source = opened(file) if file is not None else lines_of(composed(words, datetime.now(UTC)))
+        source = (
+            opened(file if file == "-" else str(given_path(file)))
+            if file is not None
+            else lines_of(composed(words, datetime.now(UTC)))
+        )
         with (
             source,
             _redis(redis_url) as url,

@@ -7,7 +7,9 @@ import typer
 
 from worker.cli._desk import app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import Group, group, load
+from worker.cli._options import App, Json, OnlyApp, ProviderName
 from worker.reports import acts
+from worker.reports.words import counted
 
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
 _ELSEWHERE: Final = {
@@ -34,9 +36,6 @@ class _Push(Group):
 
 push = group("Ways out, to Apple and to webhooks: store credentials, list and remove them, send a push.", cls=_Push)
 
-App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
-
 
 @push.callback()
 def _push() -> None:
@@ -44,9 +43,7 @@ def _push() -> None:
 
 
 @push.command("list", epilog="Example: carillon push list --app chat --json")
-def list_providers(
-    app: Annotated[str | None, typer.Option(help="Only this app's.")] = None, as_json: Json = False
-) -> None:
+def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
     """List the providers: what each is for, and when a certificate expires. Shows no secret."""
     from datetime import UTC, datetime
 
@@ -73,7 +70,7 @@ def list_providers(
 
 @push.command(epilog="Example: carillon push remove apns-sandbox --app chat --yes")
 def remove(
-    name: Annotated[str, typer.Argument(help="The provider's name.")],
+    name: ProviderName,
     app: App = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
@@ -89,7 +86,8 @@ def remove(
             if not sys.stdin.isatty():
                 refuse("--yes: needed where nobody can be asked")
             devices = runtime.registry.devices_of(provider.id)
-            question = f"Remove {name!r} ({provider.topic}, {provider.environment})? {devices:,} devices stop ringing"
+            about = f"{name!r} ({provider.topic}, {provider.environment})"
+            question = f"Remove {about}? {counted(devices, 'device')} would get no more pushes"
             typer.confirm(question, abort=True, err=True)
         runtime.registry.remove_provider(of_app, name)
         acts.tell(runtime.redis, "provider removed", app=of_app, provider=name)

@@ -1,11 +1,9 @@
 """`carillon secrets`: the keys that encrypt what Carillon stores."""
 
-from typing import Annotated
-
-import typer
-
 from worker.cli._desk import desk, refuse, say
 from worker.cli._groups import group
+from worker.cli._options import Json
+from worker.reports.words import counted
 
 secrets = group("The keys that encrypt stored credentials.")
 
@@ -16,7 +14,7 @@ def _secrets() -> None:
 
 
 @secrets.command(epilog="Example: CARILLON_SECRET_KEYS=new,old carillon secrets rotate")
-def rotate(as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False) -> None:
+def rotate(as_json: Json = False) -> None:
     """Encrypt every credential anew with the first key of CARILLON_SECRET_KEYS; the others may then go.
 
     1. Make a key: carillon secret-key. Put it FIRST in CARILLON_SECRET_KEYS, before the old one, and restart the workers.
@@ -30,4 +28,4 @@ def rotate(as_json: Annotated[bool, typer.Option("--json", help="Print the outco
             changed = runtime.registry.rotate()
         except CredentialError as fault:
             refuse(fault)
-    say({"rotated": changed}, f"{changed} credentials are encrypted with the first key", as_json=as_json)
+    say({"rotated": changed}, f"{counted(changed, 'credential')} encrypted with the first key", as_json=as_json)

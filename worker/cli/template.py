@@ -1,22 +1,36 @@
 """`carillon template`: what a push says, for each provider, kind of message and language."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from worker.cli._desk import Row, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import group
-from worker.cli._terminal import echo, json_shown, plain
+from worker.cli._options import App, Json, OnlyApp, providers, template_kinds, template_locales
+from worker.cli._paths import given_path
+from worker.cli._terminal import json_shown, plain
 
 template = group("Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.")
 
-App = Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")]
-Of = Annotated[str | None, typer.Option("--provider", "-p", help="The provider; may be left out where there is one.")]
-Kind = Annotated[str, typer.Option(help="Kind of message; left out: every kind without a template of its own.")]
-Locale = Annotated[str, typer.Option(help="Language, as fr or fr-CA; left out: everybody without a better one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--provider", "-p", help="The provider; may be left out where there is one.", autocompletion=providers
+    ),
+]
+Kind = Annotated[
+    str,
+    typer.Option(
+        help="Kind of message; left out: every kind without a template of its own.", autocompletion=template_kinds
+    ),
+]
+Locale = Annotated[
+    str,
+    typer.Option(
+        help="Language, as fr or fr-CA; left out: everybody without a better one.", autocompletion=template_locales
+    ),
+]
 File = Annotated[str, typer.Argument(metavar="FILE", help="The template, JSON; - is standard input.")]
 
 
@@ -41,8 +55,8 @@ def set_(
 
 
 @template.command(epilog="Example: carillon template show --app chat --kind regular")
-def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "") -> None:
-    """Print a template as it was stored: JSON."""
+def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "", as_json: Json = False) -> None:
+    """Print a template as it was stored: JSON. With --json in an object, with what it is for."""
     from worker.core.templates import normal_locale
 
     locale = normal_locale(locale)
@@ -50,13 +64,14 @@ def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale =
         to = provider_named(runtime, app_named(runtime, app).name, provider)
         for one in runtime.registry.templates():
             if (one.provider, one.kind, one.locale) == (to.id, kind, locale):
-                echo(json_shown(one.document.rstrip("\n")))
+                about = {"app": to.app, "provider": to.name, "kind": kind or None, "locale": locale or None}
+                say(about | {"template": one.document}, json_shown(one.document.rstrip("\n")), as_json=as_json)
                 return
     refuse(f"provider {to.name!r} has no template {_named(kind, locale)}; carillon template list shows what there is")
 
 
 @template.command("list", epilog="Example: carillon template list --app chat")
-def list_(app: Annotated[str | None, typer.Option(help="Only this app's.")] = None, as_json: Json = False) -> None:
+def list_(app: OnlyApp = None, as_json: Json = False) -> None:
     """List the templates."""
     with desk() as runtime:
         only = None if app is None else app_named(runtime, app).name
@@ -135,7 +150,7 @@ def _checked(document: str, app: str, kind: str, locale: str) -> Any:
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
+        return sys.stdin.read() if file == "-" else given_path(file).read_text(encoding="utf-8")
     except OSError as fault:
         refuse(f"{file}: cannot be read: {fault.strerror}")
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.cli._options import App
 from worker.cli._terminal import echo, json_text, shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _SHOWN: Final = 12
 
 def why(
     event: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, as it was published.")],
-    app: Annotated[str | None, typer.Option(help="The app; may be left out where there is only one.")] = None,
+    app: App = None,
     user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, complete.")] = False,
 ) -> None:
@@ -70,11 +71,12 @@ def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
 
 def _head(report: "Report") -> list[str]:
     from worker.reports.reasons import MESSAGES
+    from worker.reports.words import counted
 
     if report.whole is not None:
         return [f"nobody rang: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
     silent = report.considered - len(report.pushed)
-    considered = "1 member was" if report.considered == 1 else f"{report.considered:,} members were"
+    considered = counted(report.considered, "member was", "members were")
     return [f"{considered} considered: {len(report.pushed):,} ring, {silent:,} do not"]
 
 

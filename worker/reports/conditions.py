@@ -10,6 +10,7 @@ from shlex import quote
 from typing import Final, Literal, NamedTuple
 
 from worker.core.breaker import Stopped
+from worker.reports.words import counted
 
 #: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
 Severity = Literal["warning", "error"]
@@ -214,7 +215,8 @@ def _intake(snapshot: Snapshot) -> Iterator[Condition]:
             else min(stream.oldest, stream.oldest if stream.still is None else stream.still)
         )
         if still is not None and still >= STILL and not nobody:
-            waiting = "entries wait" if stream.waiting is None else f"{stream.waiting:,} entries wait"
+            n = stream.waiting
+            waiting = "entries wait" if n is None else counted(n, "entry waits", "entries wait")
             whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
             first = f", the first is {stream.first}" if stream.first else ""
             text = f"{waiting} on {stream.name}{first}, and none was taken for {still:.0f} s: look at the log, {whose}"
@@ -228,8 +230,8 @@ def _intake(snapshot: Snapshot) -> Iterator[Condition]:
     for one in snapshot.trimmed:
         if snapshot.now - one.at < TRIMMED:
             text = (
-                f"{one.n:,} entries were taken off {one.stream} by somebody else before they were done, so their pushes are lost:"
-                " no producer may use MAXLEN, XTRIM or XDEL"
+                f"{counted(one.n, 'entry was', 'entries were')} taken off {one.stream} by somebody else before they were done,"
+                " so their pushes are lost: no producer may use MAXLEN, XTRIM or XDEL"
             )
             yield Condition("entries_trimmed", "error", text, one.app)
 
@@ -252,10 +254,12 @@ def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
     days = (one.ends - now) / _DAY
     anew = "make another certificate at developer.apple.com and store it with"
     if days <= 0:
-        text = f"its certificate ended {-days:.0f} days ago: {anew} {_store(one)}"
+        text = f"its certificate ended {counted(round(-days), 'day')} ago: {anew} {_store(one)}"
         yield condition("credential_ended", "error", text, one.ends)
     elif days <= EXPIRY_DAYS:
-        text = f"its certificate is good for {days:.0f} days only: {anew} {_store(one)}, or change to a key"
+        text = (
+            f"its certificate is good for {counted(round(days), 'day')} only: {anew} {_store(one)}, or change to a key"
+        )
         yield condition("credential_ending", "warning", text)
 
 
@@ -277,7 +281,7 @@ _STOPS: Final = {
 
 def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
     since = f"for {max(0.0, now - stopped.since):.0f} s"
-    waits = "" if not one.waiting else "; 1 batch waits" if one.waiting == 1 else f"; {one.waiting:,} batches wait"
+    waits = f"; {counted(one.waiting, 'batch waits', 'batches wait')}" if one.waiting else ""
     resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
     if stopped.manual:
         return "provider_paused", f"paused by hand {since}: {stopped.reason}{waits}: {resume}"
@@ -303,7 +307,8 @@ def _apps(snapshot: Snapshot) -> Iterator[Condition]:
     with_provider = {one.app for one in snapshot.providers}
     for app in snapshot.apps:
         if app.name not in with_provider:
-            text = f"it has no provider, so nothing can be pushed: carillon push apn --app {quote(app.name)}"
+            name = quote(app.name)
+            text = f"it has no provider, so nothing can be pushed: carillon push apn --app {name}, or push webhook"
             yield Condition("app_without_provider", "warning", text, app.name)
         elif not app.push_enabled and app.traffic:
             text = f"pushes are off, and messages come: carillon app set {quote(app.name)} --push"

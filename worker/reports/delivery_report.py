@@ -9,7 +9,10 @@ from typing import Any, Final, NamedTuple
 from worker.core.breaker import Stopped
 from worker.core.work import OVERTOOK
 from worker.reports.reasons import DROPPED, DROPS
+from worker.reports.words import counted
 
+#: Who answers, by the kind of provider.
+_BY: Final = {"key": "APNs", "certificate": "APNs", "webhook": "its webhook"}
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
 
@@ -147,7 +150,7 @@ def told(tries: Sequence[Tried], way: Way | None = None, following: float | None
         return f"{rest}; it went before an earlier one of its channel, which had held it for 30 s"
     before, last = tries[:-1], tries[-1]
     kind, _, reason = last.outcome.partition(".")
-    by = "its webhook" if way is not None and way.kind == "webhook" else "APNs"
+    by = _BY.get(way.kind, "its provider") if way is not None else "its provider"
     words = {
         "accepted": f"accepted by {by}",
         "retired": f"refused by {by} ({reason}); the device is retired",
@@ -177,7 +180,7 @@ def _earlier(before: Sequence[Tried]) -> str:
         return ""
     causes = Counter(one.outcome.partition(".")[2] or one.outcome for one in before)
     listed = ", ".join(cause if n == 1 else f"{cause}: {n:,} times" for cause, n in causes.most_common())
-    return f", after {len(before):,} earlier {'try' if len(before) == 1 else 'tries'} ({listed})"
+    return f", after {counted(len(before), 'earlier try', 'earlier tries')} ({listed})"
 
 
 def heads(facts: Facts) -> list[str]:
