@@ -93,6 +93,9 @@ class Settings(BaseModel):
     #: Seconds to wait for a webhook's whole answer.
     webhook_timeout: Annotated[float, Field(gt=0, le=30)] = 10.0
 
+    #: This fleet's name, another one in each environment: a copy of its database pushes to nobody elsewhere. Empty: none.
+    fleet: Annotated[str, Field(max_length=100)] = ""
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     #: `text` for people, `json` for machines: one object a line.
     log_format: Literal["text", "json"] = "text"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from worker.core.fleet import allowed_here, is_foreign
 from worker.core.model import AppSettings, Provider
 from worker.core.templates import Template, TemplateError, Templates
 from worker.stores.registry import Registry, Snapshot, StoredTemplate
@@ -27,10 +28,12 @@ class _Compiled(NamedTuple):
 
 
 class Apps:
-    """A cache over the registry, shared by the threads of a process. `ttl` in seconds."""
+    """A cache over the registry, shared by the threads of a process. `ttl` in seconds, `fleet` is this one's name."""
 
-    def __init__(self, registry: Registry, *, ttl: float = 1.0) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, *, ttl: float = 1.0, fleet: str = "") -> None:
+        self._registry, self._fleet = registry, fleet
+        #: Whether the database is another fleet's; None: not known yet.
+        self._foreign: bool | None = None
         self._ttl = ttl
         self._lock = threading.Lock()
         self._read_at = -ttl
@@ -116,7 +119,15 @@ class Apps:
         for one in found.templates:
             if one.provider in found.providers:
                 of_app.setdefault(found.providers[one.provider].app, []).append(one)
-        self._apps, self._providers, self._by_app = apps | dict(found.apps), providers, by_app
+        foreign = is_foreign(found.fleet, self._fleet)
+        if foreign and not self._foreign:
+            log.warning(
+                "the database is another fleet's: pushes go to nobody but those whom app set --only-to names",
+                extra={"fleet": self._fleet, "database": found.fleet},
+            )
+        self._foreign = foreign
+        here = {name: allowed_here(app, foreign=foreign) for name, app in found.apps.items()}
+        self._apps, self._providers, self._by_app = apps | here, providers, by_app
         self._stored = stored | of_app
         for name in self._compiled.keys() - self._stored.keys():
             del self._compiled[name]

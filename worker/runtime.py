@@ -103,7 +103,7 @@ class Runtime:
 
     @_once
     def apps(self) -> Apps:
-        return Apps(self.registry)
+        return Apps(self.registry, fleet=self.settings.fleet)
 
     @_once
     def sender(self) -> Sender:

@@ -11,6 +11,7 @@ import msgspec
 
 from producers.events import BadgeCleared, PushSend
 from worker.core.batch import Sending
+from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device, Reason
 from worker.core.targeted import badge_sending, expiration, push_sending
 from worker.plan import Plan
@@ -78,7 +79,7 @@ class Targeted:
         plan.counts[event.app]["targeted"] += page == 0
         sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
         self._send(target, sending, found.devices, plan)
-        plan.take(_step(target, following), event.id, page, _account(found.devices))
+        plan.take(_step(target, following), event.id, page, _account(target.app, found.devices))
 
     def _narrow(self, target: Target, cursor: _Cursor, plan: Plan) -> None:
         """The same page is looked for among fewer devices, the next time that it is the push's turn."""
@@ -99,14 +100,17 @@ class Targeted:
             return
         plan.counts[event.app]["badges_told"] += len(devices)
         self._send(target, sending, devices, plan)
-        plan.take(_step(target, DONE), event.id, 0, _account(devices))
+        plan.take(_step(target, DONE), event.id, 0, _account(target.app, devices))
 
     def _refused(self, app: AppSettings, expires_at: int) -> Reason | None:
+        if app.only_to == ():
+            return Reason.NOT_ALLOWED_HERE
         if not app.push_enabled:
             return Reason.PUSH_OFF
         return Reason.TOO_OLD if self._now() > expires_at else None
 
     def _send(self, target: Target, sending: Sending, devices: Sequence[Device], plan: Plan) -> None:
+        devices = [device for device in devices if may_push_to(target.app, device.user)]
         plan.counts[target.event.app]["jobs"] += len(devices)
         plan.add_jobs(target.event.app, "bulk", sending, devices)
 
@@ -119,6 +123,12 @@ def _step(target: Target, following: str) -> Step:
     return Step(target.opened.entry, target.opened.app, target.opened.cursor, following)
 
 
-def _account(devices: Sequence[Device]) -> dict[str, Any]:
+def _account(app: AppSettings, devices: Sequence[Device]) -> dict[str, Any]:
     users = list(dict.fromkeys(device.user for device in devices))
-    return {"considered": len(users), "pushed": users, "skipped": {}}
+    pushed = [user for user in users if may_push_to(app, user)]
+    elsewhere = [user for user in users if not may_push_to(app, user)]
+    return {
+        "considered": len(users),
+        "pushed": pushed,
+        "skipped": {Reason.NOT_ALLOWED_HERE: elsewhere} if elsewhere else {},
+    }

@@ -69,6 +69,14 @@ def test_bad_input_is_refused_and_changes_nothing(cli, command, said):
     assert rows(cli, "apps") == before
 
 
+def test_only_those_who_are_named_get_pushes(cli, registry):
+    cli.ok("app", "create", "chat")
+    assert cli.ok("app", "set", "chat", "--only-to", "han", "--only-to", "eve") == "app 'chat': only_to han, eve\n"
+    assert registry.apps() == {"chat": AppSettings("chat", only_to=("han", "eve"))}
+    assert cli.json("app", "set", "chat", "--only-to", "none")["only_to"] is None
+    assert registry.apps() == {"chat": AppSettings("chat")}
+
+
 def test_recent_messages_go_when_they_are_not_to_be_kept(cli):
     import time
 

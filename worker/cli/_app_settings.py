@@ -37,7 +37,15 @@ class Switch(NamedTuple):
     option: str = ""
 
 
-SETTINGS: Final[dict[str, Number | Switch]] = {
+class Users(NamedTuple):
+    """A setting that names users."""
+
+    help: str
+
+
+#: Users that one setting may name.
+_USERS: Final = 100
+SETTINGS: Final[dict[str, Number | Switch | Users]] = {
     "push_enabled": Switch("Switch all pushes of the app on or off.", "push"),
     "member_cap": Number("Members of a channel that one message rings at most.", optional=True),
     "device_cap": Number("Devices of one user; a further one takes the oldest one's place."),
@@ -52,6 +60,7 @@ SETTINGS: Final[dict[str, Number | Switch]] = {
     "registration_rate": Number("Registrations of devices a second.", optional=True),
     "registration_burst": Number("Registrations of devices that may come at once."),
     "stale_days": Number("Days without a sign of life after which a device is retired.", optional=True),
+    "only_to": Users("The only user who gets pushes; may be repeated, none: everybody. For trying out with real data."),
     "keep_recent": Switch("Keep some recent messages, for at most two days, for push test."),
 }
 
@@ -61,7 +70,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(**words: Any) -> None:
         given = {name: words.pop(name) for name in SETTINGS}
-        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen = {name: value for name, value in given.items() if value not in (None, [], ())}
+        if "only_to" in chosen:
+            chosen["only_to"] = _users(chosen["only_to"])
         command(**words, **{name: None if value is NONE else value for name, value in chosen.items()})
 
     own = inspect.signature(command)
@@ -76,7 +87,20 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _annotation(name: str, setting: Number | Switch) -> Any:
+def _users(given: list[str]) -> Any:
+    if given == ["none"]:
+        return NONE
+    if len(given) > _USERS:
+        raise typer.BadParameter(f"--only-to: at most {_USERS} users are taken")
+    return tuple(dict.fromkeys(given))
+
+
+def _annotation(name: str, setting: Number | Switch | Users) -> Any:
+    if isinstance(setting, Users):
+        return Annotated[
+            list[str] | None,
+            typer.Option(f"--{name.replace('_', '-')}", help=setting.help, metavar="USER|none", rich_help_panel=_PANEL),
+        ]
     option = (isinstance(setting, Switch) and setting.option) or name.replace("_", "-")
     if isinstance(setting, Switch):
         flags = f"--{option}/--no-{option}"

@@ -21,6 +21,7 @@ from worker.cli._options import App, Json
 from worker.cli._preview import Target
 from worker.cli._samples import sample
 from worker.cli._simulated import Simulated, simulated
+from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
 from worker.core.notification import apns_id, collapse_id
 from worker.core.places import NOW
@@ -58,6 +59,8 @@ def push_test(
         refuse("--dry-run sends nothing, --simulator sends to no phone: one of them")
     with desk() as runtime, simulated(asked=simulator) as instead:
         of_app = app_named(runtime, app).name
+        if not (dry_run or simulator):
+            _check_allowed(runtime, of_app, user)
         targets = _targets(runtime, of_app, user, device)
         event, origin = _event(runtime, of_app, user, message)
         # An id of its own, so that it replaces nobody's banner and is sent whatever became of the message.
@@ -82,6 +85,15 @@ def _targets(runtime: Runtime, app: str, user: str, token: str | None) -> list[T
     if not found:
         refuse(f"user {user!r} of app {app!r} has no device that could ring; see: carillon push device --help")
     return found
+
+
+def _check_allowed(runtime: Runtime, app: str, user: str) -> None:
+    settings = runtime.apps.app(app)
+    if settings is not None and not may_push_to(settings, user):
+        refuse(
+            f"user {user!r} is not among those whom this environment may push to (not_allowed_here): carillon fleet says why,"
+            f" carillon app set {app} --only-to {user} allows it"
+        )
 
 
 def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[MessageNew, str]:

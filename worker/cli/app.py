@@ -104,6 +104,8 @@ def _check_name(name: str) -> None:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "nobody"
     return "none" if value is None else "on" if value is True else "off" if value is False else str(value)
 
 

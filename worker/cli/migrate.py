@@ -39,8 +39,22 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
     deadline = time.monotonic() + wait
     while True:
         try:
-            return migrate(postgres_url)
+            applied = migrate(postgres_url)
+            _record_fleet(postgres_url)
+            return applied
         except psycopg.Error as fault:
             if not is_away(fault) or time.monotonic() > deadline:
                 sys.exit(f"carillon: {sentence(fault)}")
             time.sleep(0.5)
+
+
+def _record_fleet(postgres_url: str) -> None:
+    """A database of which nobody said yet whose it is belongs to the fleet that migrates it."""
+    import psycopg
+
+    from config.settings import get_settings
+    from worker.stores.fleet import record
+
+    if name := get_settings().fleet:
+        with psycopg.connect(postgres_url, autocommit=True) as db:
+            record(db, name)

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     #: Devices, but only of providers that were removed.
     NO_PROVIDER = "no_provider"
     OVER_CAP = "over_member_cap"
+    #: Not one of the users whom this environment may push to.
+    NOT_ALLOWED_HERE = "not_allowed_here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class AppSettings:
     registration_burst: int = 10_000
     #: Days without a registration or an accepted push after which a device is retired; None: never.
     stale_days: int | None = None
+    #: The only users who get pushes; None: everybody.
+    only_to: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ def skip_message(
     event: MessageNew, app: AppSettings, *, channel_push: bool, channel_known: bool, now: float
 ) -> Reason | None:
     """Why nobody gets this message, or None. S8, S9, A6; `now` in UNIX seconds."""
+    if app.only_to == ():
+        return Reason.NOT_ALLOWED_HERE
     if not app.push_enabled:
         return Reason.PUSH_OFF
     if event.message.skip_push:
@@ -89,6 +91,8 @@ def decide_member(
         return Skip(user, Reason.MUTED)
     if user in audience.online and not app.push_to_online:
         return Skip(user, Reason.ONLINE)
+    if app.only_to is not None and user not in app.only_to:
+        return Skip(user, Reason.NOT_ALLOWED_HERE)
     devices = audience.devices.get(user)
     if devices is None:
         return Skip(user, Reason.NO_DEVICE)

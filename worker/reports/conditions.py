@@ -10,6 +10,7 @@ from shlex import quote
 from typing import Final, Literal, NamedTuple
 
 from worker.core.breaker import Stopped
+from worker.core.fleet import is_foreign
 from worker.reports.words import counted
 
 #: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
@@ -155,6 +156,9 @@ class Snapshot:
     trimmed: Sequence[Trimmed] = ()
     #: Seconds by which an engine's clock is ahead of this host's.
     skews: dict[str, float] = field(default_factory=dict)
+    #: This fleet's name, and that of the fleet that the database belongs to.
+    fleet: str = ""
+    recorded_fleet: str = ""
 
 
 def find(snapshot: Snapshot) -> list[Condition]:
@@ -177,6 +181,11 @@ def _engines(snapshot: Snapshot) -> Iterator[Condition]:
             "Postgres takes no writes, as a replica or a server in recovery does: name the primary, or promote this one"
         )
         yield Condition("postgres_read_only", "error", text)
+    if is_foreign(snapshot.recorded_fleet, snapshot.fleet):
+        here = f"CARILLON_FLEET is {snapshot.fleet!r}" if snapshot.fleet else "CARILLON_FLEET is not set"
+        text = f"the database belongs to fleet {snapshot.recorded_fleet!r}, {here}: pushes go to nobody but those whom"
+        text += " app set --only-to names; if it is yours: carillon fleet --take-over"
+        yield Condition("not_allowed_here", "warning", text)
     if (redis := snapshot.redis) is not None:
         yield from _redis(redis)
     for engine, skew in snapshot.skews.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, TypeVar
 
+from config.settings import get_settings
 from worker.core.entry import app_of, ms_of
 from worker.reports.conditions import (
     AppFacts,
@@ -26,6 +27,7 @@ from worker.reports.conditions import (
 from worker.reports.faults import sentence
 from worker.stores import cursors, lease, streams
 from worker.stores.breaker import Breaker
+from worker.stores.fleet import recorded
 from worker.stores.postgres import Connection
 from worker.stores.redis import Redis
 
@@ -82,6 +84,7 @@ def read(
     if db is not None:
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
         facts["letters"] = parts.read("dead letters", lambda: _letters(db))
+        facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
         skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: _postgres_clock(db)))
     if redis is not None and db is not None:
@@ -89,7 +92,7 @@ def read(
         facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
         facts["streams"] = (parts.read("intake", lambda: _streams(redis, db)) or ()) if workers else ()
     known = {engine: skew for engine, skew in skews.items() if skew is not None}
-    return Reading(Snapshot(now, skews=known, **facts), parts.unknown)
+    return Reading(Snapshot(now, skews=known, fleet=get_settings().fleet, **facts), parts.unknown)
 
 
 def _info(redis: Redis) -> RedisFacts:

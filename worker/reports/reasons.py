@@ -14,6 +14,7 @@ MEMBERS: Final[Mapping[str, str]] = {
     "no_device": "without a device",
     "no_provider": "with devices only of providers that were removed",
     "over_member_cap": "beyond those that one message may ring",
+    "not_allowed_here": "not among those whom this environment may push to, see carillon fleet",
 }
 #: Why a push was given up.
 DROPS: Final[Mapping[str, str]] = {
@@ -28,11 +29,13 @@ DROPS: Final[Mapping[str, str]] = {
     "reregistered": "the device registered anew meanwhile",
     "mass_gone": "its provider refused so many that it is not believed",
     "refused_unproven": "refused by a provider that is not known to be well",
+    "not_allowed_here": "not among those whom this environment may push to",
     "delivery_failed": "a fault of ours, see carillon dead-letters",
 }
 #: Why nobody rang.
 MESSAGES: Final[Mapping[str, str]] = {
     "skip_push": "it says skip_push",
+    "not_allowed_here": "this environment may push to nobody: the database is another fleet's, see carillon fleet",
     "app_push_off": "pushes are off for the app",
     "too_old": "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
     "unknown_channel": "nobody was ever added to its channel",

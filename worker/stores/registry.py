@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 from worker.core.model import AppSettings, Provider
+from worker.stores.fleet import recorded
 from worker.stores.postgres import Connection, Pool
 from worker.stores.vault import CredentialError, Vault
 
@@ -44,6 +45,8 @@ class Snapshot(NamedTuple):
     templates: Sequence[StoredTemplate]
     #: The newest provider id ever given, removed ones included.
     newest: int
+    #: The fleet that the database belongs to; empty: nobody said.
+    fleet: str = ""
 
 
 class Registry:
@@ -74,9 +77,10 @@ class Registry:
         with db.transaction():
             apps, providers = self._apps(db, only), self._providers(db, only)
             templates = _templates(db, only)
+            fleet = recorded(db)
             newest = db.execute("SELECT coalesce(max(id), 0) FROM carillon.providers").fetchone()
         assert newest is not None
-        return Snapshot(version, changed, apps, providers, templates, newest[0])
+        return Snapshot(version, changed, apps, providers, templates, newest[0], fleet)
 
     # apps
 
@@ -98,14 +102,14 @@ class Registry:
     def _insert_app(self, db: Connection, app: AppSettings, conflict: str) -> bool:
         places = ", ".join(["%s"] * len(_SETTINGS))
         statement = f"INSERT INTO carillon.apps ({', '.join(_SETTINGS)}) VALUES ({places}) {conflict}"
-        return db.execute(statement.encode(), [getattr(app, name) for name in _SETTINGS]).rowcount == 1
+        return db.execute(statement.encode(), [_column(getattr(app, name)) for name in _SETTINGS]).rowcount == 1
 
     def _apps(self, db: Connection, only: list[str] | None = None) -> dict[str, AppSettings]:
         rows = db.execute(
             f"SELECT {', '.join(_SETTINGS)} FROM carillon.apps WHERE %(only)s::text[] IS NULL OR name = ANY(%(only)s)".encode(),
             {"only": only},
         ).fetchall()
-        return {app.name: app for app in (AppSettings(*row) for row in rows)}
+        return {app.name: app for app in (AppSettings(*map(_setting, row)) for row in rows)}
 
     # providers
 
@@ -281,3 +285,11 @@ def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:
 
 
 _ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn"
+
+
+def _column(setting: Any) -> Any:
+    return list(setting) if isinstance(setting, tuple) else setting
+
+
+def _setting(column: Any) -> Any:
+    return tuple(column) if isinstance(column, list) else column
