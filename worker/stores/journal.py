@@ -10,13 +10,14 @@ and leased to a worker, or waiting for a retry or for another batch. The tick ma
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
     carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
     carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, then badges, outcomes, accepted, failures, claimed,
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures, claimed,
                                 leased, taken (when); lines: its part of `later`
     carillon:ready:e:<lane>        list   apps with messages ready, in turn
     carillon:ready:e:<lane>:<app>  list   entries
     carillon:turns:<lane>          list   apps with batches ready, in turn
     carillon:turns:<lane>:<app>    list   its providers that have any, in turn
-    carillon:line:<lane>:<provider> zset  batches that are ready, by place
+    carillon:line:<lane>:<provider> zset  batches that are ready -> turn
+    carillon:turn        the last turn that was given: the order in which batches were made
     carillon:asleep:<lane>         zset   stopped providers with such a line -> when somebody may look at it
     carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
     carillon:due         zset   e:<entry> and b:<batch> -> when; c:<channel key>@<app>: who waits there goes then

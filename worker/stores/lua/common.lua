@@ -112,8 +112,8 @@ end
 local function put_back(lane, app, entry)
   if redis.call('LPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
 end
--- Batches that can be taken now stand in the line of their lane and provider, in the order of the stream: their ids begin with the
--- place of their first message. Apps come in turn, and of an app its providers. A provider that is stopped is out of turn until
+-- Batches that can be taken now stand in the line of their lane and provider, in the order in which they were expanded (`turn`), which
+-- is that of the stream for each channel. Apps come in turn, and of an app its providers. A provider that is stopped is out of turn until
 -- someone may look at it again, a time in `asleep`; its line stays as it is.
 local function turns(lane, app) return 'carillon:turns:' .. lane .. (app and ':' .. app or '') end
 local function line_of(lane, provider) return 'carillon:line:' .. lane .. ':' .. provider end
@@ -121,10 +121,10 @@ local function asleep(lane) return 'carillon:asleep:' .. lane end
 local function give_turn(lane, app, provider)
   if redis.call('RPUSH', turns(lane, app), provider) == 1 then redis.call('RPUSH', turns(lane), app) end
 end
-local function put_in_line(lane, app, provider, id)
+local function put_in_line(lane, app, provider, id, turn)
   redis.call('ZREM', DUE, 'b:' .. id)
   local line = line_of(lane, provider)
-  if redis.call('ZADD', line, 0, id) == 1 and redis.call('ZCARD', line) == 1 then give_turn(lane, app, provider) end
+  if redis.call('ZADD', line, turn or 0, id) == 1 and redis.call('ZCARD', line) == 1 then give_turn(lane, app, provider) end
 end
 -- The provider's lines have their turns again.
 local function awake(provider)
@@ -322,21 +322,23 @@ end
 -- The follower has one batch less before it. What waits for none can be taken.
 local function let_go(follower, before)
   if redis.call('SREM', waits_of(follower), before) == 1 and redis.call('EXISTS', waits_of(follower)) == 1 then return 0 end
-  local batch = redis.call('HMGET', 'carillon:batch:' .. follower, 'lane', 'app', 'provider', 'leased')
+  local batch = redis.call('HMGET', 'carillon:batch:' .. follower, 'lane', 'app', 'provider', 'leased', 'turn')
   -- Whoever has it takes care of it, and what is ready is ready.
   if not batch[1] or batch[4] or redis.call('ZREM', DUE, 'b:' .. follower) == 0 then return 0 end
-  put_in_line(batch[1], batch[2], batch[3], follower)
+  put_in_line(batch[1], batch[2], batch[3], follower, batch[5])
   return 1
 end
 -- id, doc, app, lane, devices, entries, delay (0: ready now), provider, lines of what is put off with it, the batch that it waits for,
--- and whether it takes over devices of the batch that it was a part of (1 or 0): its units are added to `open`
-local function adds_batch(open)
+-- and whether it takes over devices of the batch that it was a part of (1 or 0): its units are added to `open`. Its `turn` is
+-- that of the batch that it was a part of, or the next one.
+local function adds_batch(open, turn)
   return function(i)
+    local turn = turn or redis.call('INCR', 'carillon:turn')
     local id, app, lane, delay = ARGV[i], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 6])
     local provider, lines, before = ARGV[i + 7], ARGV[i + 8], ARGV[i + 9]
     local key = 'carillon:batch:' .. id
     redis.call('HSET', key, 'doc', ARGV[i + 1], 'app', app, 'lane', lane, 'devices', ARGV[i + 4], 'entries', ARGV[i + 5],
-      'provider', provider)
+      'provider', provider, 'turn', turn)
     if lines ~= '' then
       redis.call('HSET', key, 'lines', lines)
       local later = {}
@@ -353,7 +355,7 @@ local function adds_batch(open)
         delay = 0
       end
     end
-    if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, provider, id) end
+    if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, provider, id, turn) end
     for entry in entries_in(ARGV[i + 5]) do open:add(entry, 1) end
   end
 end

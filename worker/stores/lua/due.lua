@@ -21,7 +21,7 @@ for _, member in ipairs(due) do
   local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
   if kind == 'b' then
     local key = 'carillon:batch:' .. id
-    local batch = redis.call('HMGET', key, 'lane', 'app', 'leased', 'provider')
+    local batch = redis.call('HMGET', key, 'lane', 'app', 'leased', 'provider', 'turn')
     if gap > tonumber(ARGV[2]) / 2 and batch[3] == '1' then
       redis.call('HSET', key, 'leased', 2)
       redis.call('ZADD', DUE, t + tonumber(ARGV[2]), member)
@@ -29,7 +29,7 @@ for _, member in ipairs(due) do
       redis.call('ZREM', DUE, member)
       if batch[1] then
         redis.call('HDEL', key, 'leased')
-        put_in_line(batch[1], batch[2], batch[4] or provider_in(key), id)
+        put_in_line(batch[1], batch[2], batch[4] or provider_in(key), id, batch[5])
         readied = readied + 1
       end
     end

@@ -64,10 +64,10 @@ end
 
 local id = ARGV[1]
 local key = 'carillon:batch:' .. id
-local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claimed', 'lines')
+local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claimed', 'lines', 'turn')
 if not batch[1] then return -1 end
 local open = units()
-local adds, heirs = adds_batch(open), false
+local adds, heirs = adds_batch(open, batch[6] or 0), false
 local at = each(2, 11, function(i)
   adds(i)
   if batch[4] and ARGV[i + 10] == '1' then

@@ -4,7 +4,7 @@ local returned, before, sending = 0, {}, nil
 
 local function give_back(id, delay)
   local key = 'carillon:batch:' .. id
-  local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices')
+  local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices', 'turn')
   if not batch[1] then return end
   redis.call('HDEL', key, 'leased', 'claimed')
   for _, one in ipairs(redis.call('SMEMBERS', waits_of(id))) do before[one] = true end
@@ -12,7 +12,7 @@ local function give_back(id, delay)
   if delay > 0 then
     redis.call('ZADD', DUE, now() + delay, 'b:' .. id)
   else
-    put_in_line(batch[1], batch[2], batch[3], id)
+    put_in_line(batch[1], batch[2], batch[3], id, batch[5])
   end
   sending = 'carillon:sending:' .. batch[3]
   local devices, ours = devices_in(batch[4]), {}

@@ -156,13 +156,13 @@ local function probe_of(provider, stop)
   for _, device in ipairs(devices) do
     if earlier[device] then held[#held + 1] = device else free = true end
   end
+  -- Nor may it take any before its turn that another waits for.
+  for _, holder in pairs(values('carillon:sending:' .. provider, devices)) do
+    if holder and redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 then free = false end
+  end
   if not free then return first_of(provider, stop) end
   redis.call('ZREM', line, id)
-  if #claim(id, provider, devices) > 0 then
-    -- Somebody sends, though it is stopped: that will tell.
-    redis.call('ZADD', DUE, t + patience, 'b:' .. id)
-    return
-  end
+  claim(id, provider, devices)
   stop[5] = 'alone'
   return hand_out(id, batch, stop, held)
 end
