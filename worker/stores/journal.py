@@ -10,8 +10,8 @@ and leased to a worker, or waiting for a retry or for another batch. The tick ma
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
     carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
     carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures, claimed,
-                                leased, taken (when); lines: its part of `later`
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures,
+                                claimed, leased, taken (when); lines: its part of `later`
     carillon:ready:e:<lane>        list   apps with messages ready, in turn
     carillon:ready:e:<lane>:<app>  list   entries
     carillon:turns:<lane>          list   apps with batches ready, in turn

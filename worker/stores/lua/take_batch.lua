@@ -46,20 +46,32 @@ end
 -- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
 -- look-up is a search.
 local function pairs_of() return {'', string.rep('-', 65)} end
--- Takes the batch's devices. Returns the batches that have any of them, each of which it follows.
-local function claim(id, provider, devices)
-  local key, mine, before, there = 'carillon:sending:' .. provider, pairs_of(), {}, {}
-  for k, holder in ipairs(values(key, devices)) do
-    if holder and holder ~= id and there[holder] == nil then
-      there[holder] = redis.call('EXISTS', 'carillon:batch:' .. holder) == 1
-      if there[holder] then
-        before[#before + 1] = holder
-        follow(id, holder)
+-- The batches that have any of these devices, and of these one whose turn is after `turn` and that is not being sent.
+local function holders_of(id, provider, devices, turn)
+  local found, there, later = {}, {[id] = true}, nil
+  for _, holder in pairs(values('carillon:sending:' .. provider, devices)) do
+    if holder and not there[holder] then
+      there[holder] = true
+      local batch = redis.call('HMGET', 'carillon:batch:' .. holder, 'app', 'leased', 'turn')
+      if batch[1] then
+        found[#found + 1] = holder
+        if not batch[2] and tonumber(batch[3] or 0) > turn then later = holder end
       end
     end
-    local n = #mine
-    mine[n + 1], mine[n + 2] = devices[k], id
   end
+  return found, later
+end
+-- Takes the batch's devices. Returns the batches that have any of them, each of which it follows. Those whose turn is later, as where
+-- this one is tried again, are handed back.
+local function claim(id, provider, devices, turn)
+  local key, mine = 'carillon:sending:' .. provider, pairs_of()
+  local before, later
+  repeat
+    before, later = holders_of(id, provider, devices, tonumber(turn or 0))
+    if later then hand_back(later, 0) end
+  until not later
+  for _, holder in ipairs(before) do follow(id, holder) end
+  for k, device in ipairs(devices) do mine[2 * k + 1], mine[2 * k + 2] = device, id end
   bulk('HSET', key, mine)
   redis.call('EXPIRE', key, 86400)
   redis.call('HSET', 'carillon:batch:' .. id, 'claimed', 1)
@@ -122,7 +134,7 @@ local function hand_out(id, batch, stop, held)
   return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, provider, batch[3])}
 end
 local function fields_of(id)
-  local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed'}
+  local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
   return redis.call('HMGET', 'carillon:batch:' .. id, unpack(fields))
 end
 -- The first batch of the provider's line that waits for no other, of so many at most.
@@ -133,7 +145,7 @@ local function first_of(provider, stop)
     local batch = fields_of(id)
     if batch[1] then
       local devices, held = devices_in(batch[3]), {}
-      local before = batch[8] and still_before(id) or not batch[8] and claim(id, provider, devices)
+      local before = batch[8] and still_before(id) or not batch[8] and claim(id, provider, devices, batch[9])
       if #before > 0 then held = blocked(id, devices, before) end
       if held then return hand_out(id, batch, stop, held) end
     end
@@ -157,12 +169,9 @@ local function probe_of(provider, stop)
     if earlier[device] then held[#held + 1] = device else free = true end
   end
   -- Nor may it take any before its turn that another waits for.
-  for _, holder in pairs(values('carillon:sending:' .. provider, devices)) do
-    if holder and redis.call('EXISTS', 'carillon:batch:' .. holder) == 1 then free = false end
-  end
-  if not free then return first_of(provider, stop) end
+  if not free or #holders_of(id, provider, devices, 0) > 0 then return first_of(provider, stop) end
   redis.call('ZREM', line, id)
-  claim(id, provider, devices)
+  claim(id, provider, devices, batch[9])
   stop[5] = 'alone'
   return hand_out(id, batch, stop, held)
 end
