@@ -4,7 +4,7 @@
 -- `patience` seconds; then its other devices need not wait any more.
 
 local lane, lease, patience, t = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now()
-local full = {}
+local full, handed_back = {}, false
 for provider in string.gmatch(ARGV[4], '[^,]+') do full[provider] = true end
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
@@ -68,7 +68,10 @@ local function claim(id, provider, devices, turn)
   local before, later
   repeat
     before, later = holders_of(id, provider, devices, tonumber(turn or 0))
-    if later then hand_back(later, 0) end
+    if later then
+      hand_back(later, 0)
+      handed_back = true
+    end
   until not later
   for _, holder in ipairs(before) do follow(id, holder) end
   for k, device in ipairs(devices) do mine[2 * k + 1], mine[2 * k + 2] = device, id end
@@ -192,11 +195,13 @@ for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
       if pause then
         redis.call('ZADD', asleep(lane), t + pause, provider)
       else
+        if handed_back then redis.call('LREM', turns(lane, app), 0, provider) end
         redis.call('RPUSH', turns(lane, app), provider)
       end
     end
     if taken then break end
   end
+  if handed_back then redis.call('LREM', turns(lane), 0, app) end
   if redis.call('EXISTS', turns(lane, app)) == 1 then redis.call('RPUSH', turns(lane), app) end
   if taken then return taken end
 end
