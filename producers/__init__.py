@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Event,
         MemberAdded,
         MemberRemoved,
+        MembersReplaced,
         Message,
         MessageNew,
         OneOf,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         reply_key,
     )
     from producers.json_schema import schema
+    from producers.members import members_replaced
     from producers.publisher import Publisher
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "EventError",
     "MemberAdded",
     "MemberRemoved",
+    "MembersReplaced",
     "Message",
     "MessageNew",
     "NoReplyError",
@@ -88,6 +91,7 @@ __all__ = [
     "Where",
     "decode",
     "encode",
+    "members_replaced",
     "online_key",
     "reply_key",
     "schema",
@@ -103,6 +107,7 @@ _ELSEWHERE = {
     "RateLimitError": "producers.errors",
     "RefusedError": "producers.errors",
     "SupersededError": "producers.errors",
+    "members_replaced": "producers.members",
     "schema": "producers.json_schema",
 }
 

@@ -194,6 +194,20 @@ class MemberRemoved(Event, frozen=True, tag="member.removed"):
     users: Users
 
 
+class MembersReplaced(Event, frozen=True, tag="members.replaced"):
+    """The members of a channel, or those of a page of it, are these and no others.
+
+    A page is whoever has an id behind `after`, up to and with `through`, in the order of the ids' bytes.
+    """
+
+    channel: ChannelId
+    users: Recipients
+    #: None: from the first.
+    after: Id | None = None
+    #: None: to the last.
+    through: Id | None = None
+
+
 class ChannelUpdated(Event, frozen=True, tag="channel.updated"):
     channel: ChannelSettings
 
@@ -241,6 +255,7 @@ AnyEvent = (
     | DeviceUnregistered
     | MemberAdded
     | MemberRemoved
+    | MembersReplaced
     | ChannelUpdated
     | UserMuted
     | UserUnmuted
@@ -343,6 +358,17 @@ def _check_values(event: AnyEvent) -> None:
         raise EventError("others: false needs a device, whose count it is about")
     if isinstance(event, PushSend):
         _check_push(event)
+    elif isinstance(event, MembersReplaced):
+        _check_page(event)
+
+
+def _check_page(event: MembersReplaced) -> None:
+    after, through = event.after or "", event.through
+    if through is not None and through <= after:
+        raise EventError("through: has to stand behind after, in the order of their bytes")
+    for index, user in enumerate(event.users):
+        if user <= after or (through is not None and user > through):
+            raise EventError(f"users[{index}]: not between after and through, in the order of their bytes")
 
 
 def _check_push(event: PushSend) -> None:

@@ -51,6 +51,7 @@ _OCTETS: Final = 50
 #: Events of which the latest by its own time wins.
 _BY_TIME: Final = (
     *(events.DeviceRegistered, events.DeviceUnregistered, events.MemberAdded, events.MemberRemoved),
+    events.MembersReplaced,
     *(events.ChannelUpdated, events.UserMuted, events.UserUnmuted),
 )
 _T = TypeVar("_T", Cleared, Recorded, Push)
@@ -71,7 +72,7 @@ class _Stretch:
     """What a stretch of a stream asks for, by kind, each in the order of the stream."""
 
     entries: list[_Placed] = field(default_factory=list)
-    members: list[writes.MemberWrite] = field(default_factory=list)
+    members: list[writes.MemberWrite | writes.Replacement] = field(default_factory=list)
     mutes: list[writes.MuteWrite] = field(default_factory=list)
     channels: list[writes.ChannelWrite] = field(default_factory=list)
     devices: list[Call] = field(default_factory=list)
@@ -172,6 +173,8 @@ class Intake:
                 return cursor
             [one] = placed
             stretch, error = _Stretch([one]), f"cannot be stored: {type(fault).__name__}"
+            if isinstance(fault, writes.TooManyError):
+                error = str(fault)
             _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
             if (asked := reply_id(one.raw.document)) is not None:
                 stretch.asked[one.name] = asked
@@ -302,6 +305,11 @@ class Intake:
                 stretch.rows += len(event.users)
                 stretch.members += (
                     writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
+                )
+            case events.MembersReplaced(channel=c):
+                stretch.rows += len(event.users)
+                stretch.members.append(
+                    writes.Replacement(event.app, c.id, event.users, event.after or "", event.through, at, place)
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS

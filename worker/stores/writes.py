@@ -18,6 +18,8 @@ from worker.stores.postgres import Connection
 _MICROSECONDS: Final = 10**14
 #: People that a thread has at most. It is read for each of its replies, and a client can name whom it likes.
 THREAD_PEOPLE: Final = 5_000
+#: Stored members that the pages of one transaction may cover: they are read at once.
+_COVERED: Final = 100_000
 
 
 class MemberWrite(NamedTuple):
@@ -27,6 +29,25 @@ class MemberWrite(NamedTuple):
     at: int
     present: bool
     place: int
+
+
+class Replacement(NamedTuple):
+    """Of the channel's members with an id behind `after`, up to and with `through` (None: to the last), these and no others."""
+
+    app: str
+    channel: str
+    users: Sequence[str]
+    after: str
+    through: str | None
+    at: int
+    place: int
+
+    def covers(self, user: str) -> bool:
+        return self.after < user and (self.through is None or user <= self.through)
+
+
+class TooManyError(ValueError):
+    """One page of a channel would remove more members than a transaction takes."""
 
 
 class MuteWrite(NamedTuple):
@@ -65,12 +86,13 @@ class MessageRow(NamedTuple):
     recipients: Sequence[str] | None = None
 
 
-def write_members(db: Connection, writes: Sequence[MemberWrite]) -> None:
-    if not writes:
+def write_members(db: Connection, asked: Sequence[MemberWrite | Replacement]) -> None:
+    if not asked:
         return
     created: dict[tuple[str, str], int] = {}
-    for write in writes:
-        created.setdefault((write.app, write.channel), write.place)
+    for one in asked:
+        created.setdefault((one.app, one.channel), one.place)
+    writes = _one_by_one(db, asked)
     _bulk(
         db,
         "INSERT INTO carillon.channels (app, id, created) SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[])"
@@ -82,6 +104,44 @@ def write_members(db: Connection, writes: Sequence[MemberWrite]) -> None:
         MEMBERS,
         [((write.app, write.channel, write.user), write.at, write.present, write.place) for write in writes],
     )
+
+
+def _one_by_one(db: Connection, asked: Sequence[MemberWrite | Replacement]) -> list[MemberWrite]:
+    """The same with a write for each member: whom a page adds, and whom it removes."""
+    pages = [one for one in asked if isinstance(one, Replacement)]
+    known = _covered(db, pages) if pages else {}
+    writes: list[MemberWrite] = []
+    for one in asked:
+        if isinstance(one, MemberWrite):
+            writes.append(one)
+            if (people := known.get((one.app, one.channel))) is not None:
+                people.add(one.user)
+            continue
+        people = known[one.app, one.channel]
+        listed = set(one.users)
+        gone = sorted(user for user in people - listed if one.covers(user))
+        people |= listed
+        writes += (MemberWrite(one.app, one.channel, user, one.at, True, one.place) for user in sorted(listed))
+        writes += (MemberWrite(one.app, one.channel, user, one.at, False, one.place) for user in gone)
+    return writes
+
+
+def _covered(db: Connection, pages: Sequence[Replacement]) -> dict[tuple[str, str], set[str]]:
+    """The stored members of the pages, by channel."""
+    found: dict[tuple[str, str], set[str]] = {(page.app, page.channel): set() for page in pages}
+    rows = db.execute(
+        b"SELECT k.app, k.channel, m.user_id FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[])"
+        b" AS k (app, channel, after, through) JOIN carillon.members m ON m.app = k.app AND m.channel = k.channel"
+        b" AND m.user_id > k.after AND (k.through IS NULL OR m.user_id <= k.through) WHERE m.present LIMIT %s",
+        (*_columns([(page.app, page.channel, page.after, page.through) for page in pages]), _COVERED + 1),
+    ).fetchall()
+    if len(rows) > _COVERED:
+        raise TooManyError(
+            f"users: the page covers more than {_COVERED:,} members; send smaller pages (after, through)"
+        )
+    for app, channel, user in rows:
+        found[app, channel].add(user)
+    return found
 
 
 def write_mutes(db: Connection, writes: Sequence[MuteWrite]) -> None:
