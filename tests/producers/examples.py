@@ -41,11 +41,11 @@ EVERY_TYPE: tuple[dict[str, Any], ...] = (
     {**ENVELOPE, "type": "device.unregistered", "device": {"token": "ab" * 32}, "user": None},
     {**ENVELOPE, "type": "member.added", "channel": {"id": "c"}, "users": ["han", "leia"]},
     {**ENVELOPE, "type": "member.removed", "channel": {"id": "c"}, "users": ["han"]},
-    {**ENVELOPE, "type": "members.replaced", "channel": {"id": "c"}, "users": ["han"], "after": "a", "through": "i"},
     {**ENVELOPE, "type": "channel.updated", "channel": {"id": "c", "name": "C", "push_notifications": False}},
     {**ENVELOPE, "type": "user.muted", "user": "han", "target": "leia"},
     {**ENVELOPE, "type": "user.unmuted", "user": "han", "target": "leia"},
     {**ENVELOPE, "type": "badge.cleared", "user": "han", "device": {"token": "ab" * 32}},
+    {**ENVELOPE, "type": "members.replaced", "channel": {"id": "c"}, "users": ["han"], "after": "a", "through": "i"},
     {
         **ENVELOPE,
         "type": "push.send",
