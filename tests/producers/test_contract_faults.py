@@ -32,7 +32,8 @@ def nested(levels: int) -> Any:
         pytest.param(
             changed(MESSAGE, type="reaction.new"),
             "type: 'reaction.new' is not known, and of chat events only new messages push; known are message.new, "
-            "device.registered, device.unregistered, member.added, member.removed, channel.updated, user.muted, user.unmuted, "
+            "device.registered, device.unregistered, member.added, member.removed, members.replaced, "
+            "channel.updated, user.muted, user.unmuted, "
             "badge.cleared, push.send",
             id="S1 S19: another chat event never pushes",
         ),
