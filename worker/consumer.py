@@ -104,7 +104,7 @@ class _Hearing:
 
 
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
-    """Celery's worker with threads for its pool, until somebody asks it to stop. `name` is what Flower calls it, at this host.
+    """Celery's worker with threads for its pool, until somebody asks it to stop. `name@host` is what Flower calls it.
 
     So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`. Raises
     `SettingsError` or `UnfitError` where no new beginning would help.

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedColumn, UndefinedTable
-
 from worker.beside import Beside
 from worker.core.pace import Pace
 from worker.intake import Intake
@@ -51,7 +49,7 @@ class Leader(Beside):
             except LeaseLost as fault:
                 wait = _ATTEMPT
                 log.warning("another process leads the intake now", extra={"lost": str(fault)})
-            except (UndefinedTable, UndefinedColumn, InvalidSchemaName, InsufficientPrivilege) as fault:
+            except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
                 log.error("intake waits: %s", sentence(fault))
             except Exception:  # whatever it is, the next attempt starts from what is committed

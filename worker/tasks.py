@@ -24,6 +24,7 @@ from worker.app import app
 from worker.core.batch import Lane
 from worker.core.envelope import identify
 from worker.fanout import Expanded
+from worker.reports.faults import sentence
 from worker.runtime import Runtime, get_runtime
 from worker.stores import postgres, presence, redis
 from worker.stores.journal import OCTETS, Opened
@@ -57,6 +58,9 @@ def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
             return task(*args, **kwargs)
         except (postgres.Unavailable, *redis.Unavailable) as fault:
             log.warning("put off, an engine is away", extra={"task": task.__name__, "fault": type(fault).__name__})
+            return {"put_off": 1}
+        except postgres.Unready as fault:
+            log.error("put off: %s", sentence(fault), extra={"task": task.__name__})
             return {"put_off": 1}
 
     return run

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.beside import Beside
+from worker.reports.faults import sentence
 from worker.runtime import Runtime
-from worker.stores import redis
+from worker.stores import postgres, redis
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks.
 PAUSE: Final = 1.0
+#: Seconds until it looks again at a database whose schema is not up to date.
+WAIT: Final = 5.0
 
 
 class Ticker(Beside):
@@ -32,5 +35,8 @@ class Ticker(Beside):
                 self._runtime.notes.write()
             except redis.Unavailable:
                 continue
+            except postgres.Unready as fault:
+                log.error("the tick waits: %s", sentence(fault))
+                self._stop.wait(WAIT)
             except Exception:  # whatever it is, the next tick may be better
                 log.exception("tick failed")

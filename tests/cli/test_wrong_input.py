@@ -1,7 +1,10 @@
 """Whatever a command is given, it ends with a sentence and an exit code: no traceback, and never 0."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +16,11 @@ from click import Context
 from typer.testing import CliRunner, Result
 
 from config.settings import get_settings
-from worker.cli import _supervisor
+from tests.cli.conftest import Cli, apn
+from tests.ops.systems import ROOT, environ
+from worker.cli import _options, _supervisor
 from worker.cli._commands import GROUPS, app, group_of, load, names
+from worker.cli._desk import table
 from worker.cli._supervisor import Child
 
 #: Run until they are stopped, and wait for engines that are away.
@@ -23,6 +29,7 @@ DAEMONS = {"up", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
 ALONE = {"version", "secret-key", "outbox sql"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.
 ANY_APP = {"dead-letters", "dead-letters list", "dead-letters retry", "dead-letters drop"}
+AWAY = {"CARILLON_REDIS_URL": "redis://127.0.0.1:1", "CARILLON_POSTGRES_URL": "postgresql://127.0.0.1:1/x"}
 NOT_TEXT = "\udcff"
 
 
@@ -200,3 +207,79 @@ def test_what_fails_to_start_is_not_tried_for_ever() -> None:
     child.tend()
     assert len(said) == tried
     child.wait(time.monotonic())
+
+
+@pytest.mark.parametrize("path", sorted(EVERY.keys() - DAEMONS - {"outbox sql"}))
+def test_every_command_that_ends_has_json(path: str) -> None:
+    assert "--json" in {flag for one in EVERY[path].params for flag in one.opts}
+
+
+def carillon(*arguments: str, env: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "worker.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ() | env, capture_output=True, check=False, timeout=60)
+
+
+def test_a_terminal_of_another_character_set_ends_nothing() -> None:
+    """What the set lacks is spelt out, in the help's frames as in a name."""
+    latin = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "COLUMNS": "100"}
+    for arguments in (["--help"], ["push", "apn", "-h"], ["why", "ё", "--app", "…"], ["app", "show", "ё"]):
+        done = carillon(*arguments, env=latin | AWAY)
+        assert b"Traceback" not in done.stdout + done.stderr
+        assert done.stdout + done.stderr
+
+
+def test_ctrl_c_while_it_begins_leaves_no_traceback(tmp_path: Path) -> None:
+    """As early as a command can notice, and while it waits for the engines to start."""
+    env = environ(data_dir=str(tmp_path / "data"))
+    command = [sys.executable, "-X", "importtime", "-m", "worker.cli", "app", "list"]
+    for module in (b"worker.cli._commands", b"worker.embedded.engines"):
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, start_new_session=True)
+        assert process.stderr is not None
+        said = b""
+        for line in process.stderr:
+            if line.startswith(b"import time:"):
+                if module in line:
+                    os.killpg(process.pid, signal.SIGINT)
+            else:
+                said += line
+        process.stderr.close()
+        assert process.wait(60) == 130, said
+        assert said == b""
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_table_never_tears_words_apart(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("app", "name", "kind", "bundle_id", "environment", "key_id", "team_id", "expires", "host")
+    rows = [{name: f"{name}-{'x' * 14}" for name in names}]
+    with pytest.MonkeyPatch.context() as narrow:
+        narrow.setenv("COLUMNS", str(width))
+        narrow.setenv("TTY_COMPATIBLE", "1")
+        table(rows, as_json=False, empty="")
+    said = capsys.readouterr().out
+    assert all(len(line) <= width for line in said.splitlines())
+    assert all(value in said for value in rows[0].values())
+
+
+def test_the_shell_completes_names(cli: Cli, key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.ok("app", "create", "chat")
+    cli.ok("app", "create", "chess")
+    cli.ok(*apn(key_file), "--app", "chat")
+    (template := key_file.parent / "t.json").write_text('{"aps": {"alert": "x"}}')
+    cli.ok("template", "set", template, "--app", "chat", "--kind", "poll")
+    for typed, offered in (
+        ("push list --app ch", "chat\nchess"),
+        ("app show che", "chess"),
+        ("template show --app chat --provider ", "apns"),
+        ("template show --kind p", "poll"),
+        ("provider pause ap", "apns"),
+        ("app show zz", ""),
+    ):
+        monkeypatch.setenv("_CARILLON_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", f"carillon {typed}")
+        monkeypatch.setenv("COMP_CWORD", str(len(f"carillon {typed}".split(" ")) - 1))
+        done = CliRunner().invoke(app, [], prog_name="carillon")
+        assert done.stdout.strip() == offered, typed
+
+
+def test_completion_says_nothing_where_no_engine_runs(away: None) -> None:
+    assert _options.apps("") == []

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import psycopg
@@ -21,6 +20,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
+from worker.cli._moments import rfc3339
 from worker.cli.beat import PULSE, PULSE_SECONDS
 from worker.embedded import Urls, running
 from worker.reports import conditions, watch
@@ -75,12 +75,7 @@ class Finding(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: times in RFC 3339."""
-        return self._asdict() | {"since": None if self.since is None else instant(self.since)}
-
-
-def instant(at: float) -> str:
-    """UNIX seconds as RFC 3339 in UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self._asdict() | {"since": None if self.since is None else rfc3339(self.since)}
 
 
 @dataclass(frozen=True)

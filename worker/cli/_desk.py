@@ -3,11 +3,14 @@
 Exit codes: 0 done, 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final
 
 from worker.cli._faults import fail, refuse
+from worker.cli._moments import rfc3339
 from worker.cli._terminal import echo, json_text, shown
 from worker.core.model import AppSettings, Provider
 from worker.reports.faults import sentence
@@ -16,6 +19,11 @@ from worker.runtime import Runtime
 __all__ = ["Row", "app_named", "desk", "provider_named", "providers_of", "refuse", "say", "table"]
 
 Row = dict[str, Any]
+
+#: Characters below which a column of a table is not folded: words would be torn.
+_NARROWEST: Final = 20
+#: Names of apps that a sentence lists.
+_LISTED: Final = 20
 
 
 @contextmanager
@@ -52,10 +60,10 @@ def app_named(runtime: Runtime, name: str | None) -> AppSettings:
             return next(iter(apps.values()))
         if not apps:
             refuse("there is no app yet; make one with: carillon app create NAME")
-        refuse(f"--app: there are {len(apps)} apps, name one: {', '.join(sorted(apps))}")
+        refuse(f"--app: there are {len(apps):,} apps, name one: {_listed(apps)}")
     if name not in apps:
-        known = f"known: {', '.join(sorted(apps))}" if apps else "there is none yet"
-        refuse(f"--app: no app {name!r}, {known}; make it with: carillon app create {name}")
+        known = f"known: {_listed(apps)}" if apps else "there is none yet"
+        refuse(f"--app: no app {name!r}{_meant(name, apps)}, {known}; make it with: carillon app create {name}")
     return apps[name]
 
 
@@ -72,11 +80,22 @@ def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
             return next(iter(known.values()))
         if not known:
             refuse(f"app {app!r} has no provider yet; make one with: carillon push apn --app {app}")
-        refuse(f"--provider: app {app!r} has {len(known)}, name one: {', '.join(sorted(known))}")
+        refuse(f"--provider: app {app!r} has {len(known)}, name one: {_listed(known)}")
     if name not in known:
-        listed = f"known: {', '.join(sorted(known))}" if known else "it has none"
-        refuse(f"--provider: app {app!r} has no provider {name!r}; {listed}")
+        listed = f"known: {_listed(known)}" if known else "it has none"
+        refuse(f"--provider: app {app!r} has no provider {name!r}{_meant(name, known)}; {listed}")
     return known[name]
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = sorted(names)
+    more = f" … and {len(every) - _LISTED:,} more" if len(every) > _LISTED else ""
+    return f"{', '.join(every[:_LISTED])}{more}"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def say(value: Any, text: str, *, as_json: bool) -> None:
@@ -96,21 +115,41 @@ def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(box=SIMPLE, pad_edge=False)
-    for key in rows[0]:
-        grid.add_column(key.replace("_", " "), overflow="fold")
-    for row in rows:
-        grid.add_row(*(_cell(value) for value in row.values()))
+    names = [key.replace("_", " ") for key in rows[0]]
+    cells = [[_cell(value) for value in row.values()] for row in rows]
     # Where nobody looks at a terminal, lines must not be cut to one.
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=200)
+    elif not _fits(names, cells, console.width):
+        echo("\n\n".join(_records(names, cells)))
+        return
+    grid = Table(box=SIMPLE, pad_edge=False)
+    for name in names:
+        grid.add_column(name, overflow="fold")
+    for line in cells:
+        grid.add_row(*line)
     console.print(grid)
+
+
+def _fits(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether the columns can stand beside each other with at least `_NARROWEST` characters of each that needs them."""
+    needed = [min(_NARROWEST, max(map(len, column))) for column in zip(names, *cells, strict=True)]
+    return sum(needed) + 2 * (len(needed) - 1) <= width
+
+
+def _records(names: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Each row as lines of its own, for a narrow terminal."""
+    room = max(map(len, names))
+    for line in cells:
+        yield "\n".join(f"{name:<{room}}  {cell}" for name, cell in zip(names, line, strict=True))
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, datetime):
+        return rfc3339(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return shown(str(value))

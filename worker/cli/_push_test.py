@@ -17,6 +17,7 @@ from worker.apns.token import TokenSource
 from worker.cli import _preview
 from worker.cli._advice import advice
 from worker.cli._desk import Row, app_named, desk, refuse, say
+from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
 from worker.cli._preview import Target
 from worker.cli._samples import sample
@@ -110,7 +111,7 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
     mine = [event for event in kept if (app, event.channel.id, user) in theirs]
     if mine:
         event = random.choice(mine)
-        return event, f"a recent one of {event.at:%Y-%m-%d %H:%M} UTC from channel {event.channel.id!r}"
+        return event, f"a recent one of {rfc3339(event.at)} from channel {event.channel.id!r}"
     return sample(app, at=datetime.now(UTC)), "a sample, for no recent message from a channel of theirs is kept"
 
 

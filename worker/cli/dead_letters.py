@@ -11,6 +11,8 @@ import typer
 from producers.events import FIELD, STREAM
 from worker.cli._faults import refuse
 from worker.cli._groups import group
+from worker.cli._moments import rfc3339
+from worker.cli._options import Json, apps
 from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
 dead_letters = group("Look at what could not be processed and was set aside.", bare=True)
 
 
-_App = Annotated[str | None, typer.Option("--app", help="Only this app's; '' is those whose app is not known.")]
+_App = Annotated[
+    str | None,
+    typer.Option("--app", help="Only this app's; '' is those whose app is not known.", autocompletion=apps),
+]
 _All = Annotated[bool, typer.Option("--all", help="All of them, or all that --app and --before name.")]
 _Before = Annotated[
     str | None, typer.Option("--before", help="Only what was set aside before: 30m, 2h, 7d ago, or 2026-11-21T20:00Z.")
@@ -76,15 +81,19 @@ def _retry(
     before: _Before = None,
     every: _All = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many at once, the oldest.")] = 1_000,
+    as_json: Json = False,
 ) -> None:
     """Publish one once more, or many, after what was wrong is mended: an app created, a provider named, a fault fixed."""
+    from worker.cli._desk import say
+    from worker.reports.words import counted
+
     which = _selection(id, app, before, every)
     with _runtime() as runtime:
         if which is None:
             assert id is not None
             if not _published(runtime, _known(runtime.ledger, id)):
                 refuse(f"of {id} only the beginning was kept: it was too large for an event")
-            echo(f"{id} is published once more")
+            say({"published": 1, "left": 0, "kept": 0}, f"{id} is published once more", as_json=as_json)
             return
         published = kept = 0
         for one in runtime.ledger.select(which, limit):
@@ -93,7 +102,9 @@ def _retry(
             well = stored is not None and not stored.letter.entry.startswith("batch:") and _published(runtime, stored)
             published, kept = published + well, kept + (not well)
         left = runtime.ledger.count(which)
-    echo(f"{published:,} are published once more; {left:,} are left, {kept:,} of them cannot be published")
+    text = f"{counted(published, 'is', 'are')} published once more; {counted(left, 'is', 'are')} left"
+    text += f", {kept:,} of them cannot be published" if kept else ""
+    say({"published": published, "left": left, "kept": kept}, text, as_json=as_json)
 
 
 def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
@@ -108,17 +119,21 @@ def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
 
 
 @dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12, or: drop --app chat --before 7d")
-def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False) -> None:
+def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False, as_json: Json = False) -> None:
     """Forget one for good, or many."""
+    from worker.cli._desk import say
+    from worker.reports.words import counted
+
     which = _selection(id, app, before, every)
     with _ledger() as ledger:
         if which is None:
             assert id is not None
             _known(ledger, id)
             ledger.drop_letter(id)
-            echo(f"{id} is dropped")
+            say({"dropped": 1}, f"{id} is dropped", as_json=as_json)
             return
-        echo(f"{ledger.drop_letters(which):,} are dropped")
+        dropped = ledger.drop_letters(which)
+    say({"dropped": dropped}, f"{counted(dropped, 'is', 'are')} dropped", as_json=as_json)
 
 
 def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":
@@ -159,10 +174,9 @@ def _runtime() -> "Iterator[Runtime]":
 
 def _summary(stored: "StoredLetter") -> dict[str, Any]:
     letter = stored.letter
-    at = datetime.fromtimestamp(stored.at, UTC).isoformat(timespec="seconds")
     return {
         "id": stored.id,
-        "at": at,
+        "at": rfc3339(stored.at),
         "app": letter.app,
         "event": letter.event_id,
         "entry": letter.entry,
@@ -173,8 +187,7 @@ def _summary(stored: "StoredLetter") -> dict[str, Any]:
 
 def _line(stored: "StoredLetter") -> str:
     letter = stored.letter
-    at = datetime.fromtimestamp(stored.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{stored.id:>5}  {at}  {letter.app or '-'}/{letter.event_id or '-'}  {letter.error}"
+    return f"{stored.id:>5}  {rfc3339(stored.at)}  {letter.app or '-'}/{letter.event_id or '-'}  {letter.error}"
 
 
 def _indented(document: str) -> str:

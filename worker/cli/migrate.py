@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._terminal import echo
+from worker.cli._options import Json
+from worker.cli._terminal import echo, json_text
 
 
 def migrate(
     wait: Annotated[float, typer.Option(help="Seconds to wait for a Postgres that does not answer yet.")] = 30,
+    as_json: Json = False,
 ) -> None:
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
     from config.settings import get_settings
@@ -22,6 +24,9 @@ def migrate(
             if (fault := unfit(client)) is not None:
                 sys.exit(f"carillon: {fault}: CARILLON_REDIS_URL")
         applied = migrate_when_up(urls.postgres, wait)
+    if as_json:
+        echo(json_text({"applied": applied}))
+        return
     for version in applied:
         echo(f"applied {version}")
     if not applied:

@@ -2,9 +2,11 @@
 
 from importlib import metadata
 
-from worker.cli._terminal import echo
+from worker.cli._options import Json
+from worker.cli._terminal import echo, json_text
 
 
-def version() -> None:
+def version(as_json: Json = False) -> None:
     """Show the version."""
-    echo(f"carillon {metadata.version('carillon-push-worker')}")
+    found = metadata.version("carillon-push-worker")
+    echo(json_text({"version": found}) if as_json else f"carillon {found}")

@@ -1,5 +1,6 @@
 """`carillon worker`."""
 
+import os
 import warnings
 from enum import StrEnum
 from typing import Annotated
@@ -18,7 +19,7 @@ class Lane(StrEnum):
 def worker(
     lane: Annotated[Lane, typer.Option(help="Which queues to take from.")] = Lane.ALL,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once; they share the connections.")] = 8,
-    name: Annotated[str, typer.Option(help="Name in Flower; several of one name on one machine need their own.")] = "",
+    name: Annotated[str, typer.Option(help="Name in Flower, one of its own on this host; default: lane and pid.")] = "",
 ) -> None:
     """Run a worker: expands messages and delivers to devices. Start as many as needed, on as many machines."""
     from celery.exceptions import SecurityWarning
@@ -28,4 +29,5 @@ def worker(
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)
-    run(name or lane, queues=LANES[lane], concurrency=concurrency)
+    # The pid is kept when the process begins again.
+    run(name or f"{lane}-{os.getpid()}", queues=LANES[lane], concurrency=concurrency)

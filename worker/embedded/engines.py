@@ -106,7 +106,14 @@ def _start_keeper(home: Home) -> None:
     # `worker` must be found from a source tree as from an installation.
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        # A Ctrl-C in the terminal is for the command that starts it.
+        start_new_session=True,
     )
     if done.returncode:
         raise EngineError(f"{done.stderr.strip() or 'the engines did not start'}\nSee {home.log}")

@@ -11,7 +11,7 @@ _CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without c
 _REPLICA: Final = "this Redis is a read-only replica: CARILLON_REDIS_URL must name the primary"
 _READ_ONLY: Final = "this Postgres is read-only, as a replica is: CARILLON_POSTGRES_URL must name the primary"
 #: Beginnings of SQLSTATEs with a sentence of their own.
-_STATES: Final = {"42P01": MIGRATE, "42703": MIGRATE, "3F000": MIGRATE, "25006": _READ_ONLY}
+_STATES: Final = {"42P01": MIGRATE, "42703": MIGRATE, "42883": MIGRATE, "3F000": MIGRATE, "25006": _READ_ONLY}
 _CLUSTER_FAULTS: Final = {
     "MovedError",
     "AskError",

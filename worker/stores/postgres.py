@@ -76,7 +76,7 @@ _preparing = _Preparing()
 #: The schema is not this release's, or this role may not use it: no fault of what was to be written.
 Unready: Final = (
     *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
-    psycopg.errors.InsufficientPrivilege,
+    *(psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege),
 )
 
 #: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
