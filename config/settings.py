@@ -16,6 +16,23 @@ from producers.urls import fault_of_postgres, fault_of_redis
 PREFIX: Final = "CARILLON_"
 
 
+#: The directory of a system on embedded engines.
+HOME: Final = ".carillon"
+
+
+def nearest_home() -> Path:
+    """The nearest `.carillon` from the current directory upwards, or the one to be made here. Those of other users above
+    are passed over.
+    """
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        home = directory / HOME
+        with suppress(OSError):
+            if home.is_dir() and (directory == here or home.stat().st_uid == os.geteuid()):
+                return home
+    return here / HOME
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the text names every fault and what to do about it."""
 
@@ -73,8 +90,8 @@ class Settings(BaseModel):
     postgres_url: PostgresUrl | None = Field(default=None, repr=False)
     #: The chat server's database, where that has the outbox. None: the outbox in our own.
     outbox_url: PostgresUrl | None = Field(default=None, repr=False)
-    #: Home of the embedded engines and of what is generated for them.
-    data_dir: Path = Path(".carillon")
+    #: Home of the embedded engines and of what is generated for them. By default the nearest `.carillon` upwards from here.
+    data_dir: Path = Field(default_factory=nearest_home)
     #: Fernet keys that encrypt stored credentials, comma separated: the first encrypts, all decrypt.
     secret_keys: SecretStr | None = None
 

@@ -65,7 +65,7 @@ def _publish(given: argparse.Namespace) -> int:
         return _failed(str(fault))
     if tally.stopped:
         _say(tally.stopped)
-    sys.stdout.write((json.dumps(tally.summary()) if given.json else str(tally)) + "\n")
+    sys.stdout.write((json.dumps(tally.summary()) if given.json else tally.told()) + "\n")
     return tally.exit_code
 
 

@@ -1,17 +1,19 @@
 """Publishes a stream of JSON lines: good lines go through, bad ones are named by number and field."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from io import BufferedReader, BytesIO, FileIO
 from typing import Any, Final, Protocol
 
-from producers.documents import Publishable, document
+from producers.documents import Publishable
 from producers.errors import EventError, PublishError
-from producers.events import MAX_DOCUMENT, dump
+from producers.events import MAX_DOCUMENT, AnyEvent, decode, dump
 
 #: Bytes taken at once from the input.
 _READ: Final = 256 * 1024
+#: Ids of events that a tally keeps.
+NAMED: Final = 10_000
 
 #: What `feed` reads: something that hands out what is there without waiting for more.
 Source = BufferedReader | BytesIO
@@ -33,6 +35,8 @@ class Tally:
     read: int = 0
     #: Why the feed ended before its input did.
     stopped: str | None = None
+    #: Ids of accepted events: the first `NAMED`.
+    events: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -42,6 +46,12 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """The tally for machines."""
         return {name: value for name, value in asdict(self).items() if name != "read"}
+
+    def told(self, most: int = 20) -> str:
+        """The tally for a person, with the first ids."""
+        left = self.accepted - len(self.events[:most])
+        lines = [str(self), *(f"  {id}" for id in self.events[:most])]
+        return "\n".join([*lines, f"  and {left:,} more"] if self.events and left else lines)
 
     def __str__(self) -> str:
         return f"{self.accepted:,} accepted, {self.refused:,} refused"
@@ -62,28 +72,34 @@ def feed(
     sink: Sink,
     refused: Callable[[int, EventError], None],
     progress: Callable[[Tally], None] = lambda _: None,
+    published: Callable[[Sequence[AnyEvent]], None] = lambda _: None,
 ) -> Tally:
     """Publish every line as soon as it can be read. A `PublishError` ends the feed; the tally then says why.
 
-    `refused` is told the number, from 1, and the fault of each bad line; `progress` the state after each piece of input.
+    `refused` is told the number, from 1, and the fault of each bad line; `progress` the state after each piece of input;
+    `published` the events that Redis has.
     """
     tally = Tally()
     number = 0
     for size, lines in _pieces(source):
-        good: list[Publishable] = []
+        good: list[tuple[bytes, AnyEvent]] = []
         for line in lines:
             number += 1
             try:
                 if line.strip():
-                    good.append(document(line))
+                    good.append((line, decode(line)))
             except EventError as fault:
                 tally.refused += 1
                 refused(number, fault)
         try:
-            tally.accepted += len(sink.publish_many(good))
+            count = len(sink.publish_many([line for line, _ in good]))
         except PublishError as fault:
-            tally.accepted += len(fault.accepted)
-            tally.stopped = str(fault)
+            count, tally.stopped = len(fault.accepted), str(fault)
+        tally.accepted += count
+        taken = [event for _, event in good[:count]]
+        tally.events += [event.id for event in taken[: NAMED - len(tally.events)]]
+        published(taken)
+        if tally.stopped:
             return tally
         tally.read += size
         progress(tally)

@@ -20,9 +20,10 @@ from kombu.exceptions import KombuError, OperationalError
 
 from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
+from worker.cli._engines import tell
 from worker.cli._moments import rfc3339
 from worker.cli.beat import PULSE, PULSE_SECONDS
-from worker.embedded import Urls, running
+from worker.embedded import Urls, nobody, running
 from worker.reports import conditions, watch
 from worker.reports.conditions import Condition
 from worker.reports.faults import sentence
@@ -95,8 +96,8 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
         return _beat_alone(settings.redis_url, timeout)
     urls = _urls(settings)
     if urls is None:
-        text = f"nobody runs the engines in {settings.data_dir.absolute()}: start them with carillon up"
-        return [Finding("engines", False, text)]
+        return [Finding("engines", False, nobody(settings.data_dir))]
+    tell(settings)
     with _opened(urls, timeout) as (client, db, findings):
         asked = plan.alarms or plan.lanes
         found, told = _conditions(client, db, plan, known or Known(), timeout) if asked else ([], [])

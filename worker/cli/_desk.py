@@ -33,13 +33,13 @@ def desk() -> Iterator[Runtime]:
     import redis
 
     from config.settings import get_settings
-    from worker.embedded import engines
+    from worker.cli._engines import in_use
     from worker.stores.postgres import CONNECT_ARGS
 
     missing = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
     told = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)
     settings = get_settings()
-    with engines(settings) as urls:
+    with in_use() as urls:
         runtime = Runtime(settings, urls)
         try:
             psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited

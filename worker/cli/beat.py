@@ -19,8 +19,10 @@ def beat() -> None:
 
     from config.settings import get_settings
     from worker.app import app, refuse_unusable
+    from worker.cli._engines import tell_part
     from worker.embedded import attach_redis
 
+    tell_part()
     refuse_unusable(keys=False)
     signals.after_task_publish.connect(_pulse(attach_redis(get_settings())), weak=False)
     app.start(["--quiet", "beat"])

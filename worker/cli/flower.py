@@ -40,8 +40,10 @@ def flower(
     It can stop workers, so it always asks for a password: that of the file, of FLOWER_BASIC_AUTH, or one made here and printed.
     """
     from config.settings import get_settings
+    from worker.cli._engines import tell_part
 
     get_settings()  # what is wrong with them is said before anything is started
+    tell_part()
     need_port(address, port)
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)

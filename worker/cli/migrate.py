@@ -16,10 +16,13 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
     from config.settings import get_settings
+    from worker.cli._engines import tell
     from worker.embedded import engines
     from worker.stores.redis import connect, unfit
 
-    with engines(get_settings()) as urls:
+    settings = get_settings()
+    with engines(settings) as urls:
+        tell(settings)
         with connect(urls.redis) as client:
             if (fault := unfit(client)) is not None:
                 sys.exit(f"carillon: {fault}: CARILLON_REDIS_URL")

@@ -103,8 +103,8 @@ def status(
 def _engines(url: str | None) -> Iterator[tuple[str, str]]:
     """The outbox's Postgres, and Redis."""
     from config.settings import get_settings
+    from worker.cli._engines import in_use
     from worker.cli._secret_options import warn_of_password
-    from worker.embedded import engines
 
     warn_of_password("--url", url, "CARILLON_OUTBOX_URL")
     settings = get_settings()
@@ -112,5 +112,5 @@ def _engines(url: str | None) -> Iterator[tuple[str, str]]:
     if own is not None and settings.redis_url is not None:  # a relay needs no database of Carillon's
         yield own, settings.redis_url
         return
-    with engines(settings) as urls:
+    with in_use() as urls:
         yield url or settings.outbox_url or urls.postgres, urls.redis

@@ -13,9 +13,11 @@ import producers
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._faults import refuse
+from worker.cli._nobody import Messages
 from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, shown
+from worker.embedded import Urls
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
@@ -70,24 +72,31 @@ def publish(
         recipient=recipient or (),
         skip_push=skip_push,
     )
+    messages = Messages()
+    warnings: list[str] = []
     try:
         source = (
             opened(file if file == "-" else str(given_path(file)))
             if file is not None
             else lines_of(composed(words, datetime.now(UTC)))
         )
-        with (
-            source,
-            _redis(redis_url) as url,
-            producers.Publisher(url, timeout=timeout) as publisher,
-            _progress(file, source, shown=file is not None and not as_json) as progress,
-        ):
-            tally = feed(source, publisher, _refused, progress)
+        with source, _engines(redis_url) as urls:
+            with (
+                producers.Publisher(urls.redis, timeout=timeout) as publisher,
+                _progress(file, source, shown=file is not None and not as_json) as progress,
+            ):
+                tally = feed(source, publisher, _refused, progress, messages.add)
+            if urls.postgres:
+                warnings = messages.warnings(urls.postgres)
     except (OSError, ValueError) as fault:
         refuse(fault)
     if tally.stopped:
         echo(f"carillon: {tally.stopped}", err=True)
-    echo(json_text(tally.summary()) if as_json else str(tally))
+    echo(json_text(tally.summary() | {"warnings": warnings}) if as_json else shown(tally.told(), lines=True))
+    for warning in warnings:
+        echo(f"carillon: warning: {warning}", err=True)
+    if file is None and tally.events and not as_json:
+        echo(f"what becomes of it: carillon why {tally.events[0]} --app {app}")
     raise typer.Exit(tally.exit_code)
 
 
@@ -96,16 +105,20 @@ def _refused(number: int, fault: Exception) -> None:
 
 
 @contextmanager
-def _redis(given: str | None) -> Iterator[str]:
+def _engines(given: str | None) -> Iterator[Urls]:
+    """Redis, and Postgres where it is known too, for the warnings; empty where it is not."""
     from config.settings import get_settings
-    from worker.embedded import engines
+    from worker.cli._engines import in_use
 
-    configured = given or get_settings().redis_url
-    if configured:
-        yield configured
+    if given:
+        yield Urls(given, "")
         return
-    with engines(get_settings()) as urls:
-        yield urls.redis
+    settings = get_settings()
+    if settings.redis_url and not settings.postgres_url:  # a machine that only publishes
+        yield Urls(settings.redis_url, "")
+        return
+    with in_use() as urls:
+        yield urls
 
 
 @contextmanager

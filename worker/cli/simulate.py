@@ -38,7 +38,9 @@ def simulate(
     certificate: Annotated[Path | None, typer.Option(help="Server chain in PEM, instead of one made.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its key in PEM.")] = None,
     client_ca: Annotated[Path | None, typer.Option(help="CA of client certificates, to accept them.")] = None,
-    directory: Annotated[Path | None, typer.Option(help="Where to put the CA and certificate that are made.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the CA and certificate that are made stay from one start to the next.")
+    ] = None,
     strict_alpn: Annotated[
         bool,
         typer.Option(

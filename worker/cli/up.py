@@ -1,11 +1,14 @@
 """`carillon up`: the whole system on this machine, for development."""
 
 import os
+import shlex
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final
@@ -15,19 +18,35 @@ import typer
 DEFAULT_PORT: Final = 5555
 #: Seconds for every part to come up before those that have not are named.
 PATIENCE: Final = 60.0
-_COLOURS: Final = {"urgent": "cyan", "bulk": "blue", "beat": "magenta", "flower": "yellow", "carillon": "green"}
+_COLOURS: Final = {
+    "urgent": "cyan",
+    "bulk": "blue",
+    "beat": "magenta",
+    "flower": "yellow",
+    "apns": "white",
+    "carillon": "green",
+}
 
 
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Flower's port; by default 5555 or a free one.")] = 0,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once in each worker.")] = 8,
+    simulator: Annotated[
+        bool | None,
+        typer.Option(
+            "--simulator/--no-simulator",
+            help="Run a simulator of APNs, and an app that pushes to it. Default: on embedded engines without an app.",
+        ),
+    ] = None,
 ) -> None:
     """Run the whole system for development: engines, migrations, workers, beat and Flower. Ctrl-C ends all of it.
 
-    Engines are embedded unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others. A part that dies is started again.
+    Engines are embedded unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others. Their data is in the nearest directory
+    .carillon upwards from here, which is made here where there is none. A part that dies is started again.
     """
     from config.settings import get_settings
     from worker.cli import flower
+    from worker.cli._engines import tell
     from worker.cli._ports import need_port
     from worker.cli._supervisor import Child, stop_all
     from worker.cli.migrate import migrate_when_up
@@ -40,7 +59,8 @@ def up(
     port = port or _free_port()
     commands = _commands(port, concurrency)
     say = _printer()
-    with engines(settings) as urls:
+    with _alone(settings), engines(settings) as urls:
+        tell(settings)
         for version in migrate_when_up(urls.postgres, 30):
             say("carillon", f"migration {version} applied")
         # The same directory from whatever place, and lines as they are written.
@@ -51,15 +71,84 @@ def up(
         root = str(Path(__file__).parents[2])
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         base = (sys.executable, "-P", "-m", "worker.cli._child")
+        own, apps = _simulated(settings, urls, simulator)
+        if own is not None:
+            commands["apns"] = own.command()
         children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
         try:
             for child in children:
                 child.start()
-            _tend(children, stop, lambda: _announce(say, _shown(settings, urls), port, made))
+            shown = _shown(settings, urls)
+            _tend(children, stop, lambda: _announce(say, shown, port, made, own, next_steps(own, apps, settings)))
         finally:
             say("carillon", "stopping")
             stop_all(children, settings.shutdown_timeout + 10)
     say("carillon", "stopped, nothing is left running")
+
+
+@contextmanager
+def _alone(settings: Any) -> Iterator[None]:
+    """Ends the command where another `up` runs the same embedded engines: its workers would be doubled."""
+    from worker.cli._faults import fail
+    from worker.embedded.home import Home
+    from worker.embedded.locks import FileLock
+
+    if not settings.embedded:
+        yield
+        return
+    home = Home.at(settings.data_dir)
+    home.create()
+    lock = FileLock(home.root / "up.lock")
+    if not lock.try_exclusive():
+        fail(
+            f"carillon up runs already in {home.root}, and commands from here use it. More workers: carillon worker."
+            " A second system: carillon up in a directory elsewhere"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _simulated(settings: Any, urls: Any, asked: bool | None) -> tuple[Any, bool]:
+    """The simulator that is to run, with its app and provider made, or None; and whether there is an app."""
+    from worker.cli import _own_simulator as own
+    from worker.runtime import Runtime
+
+    runtime = Runtime(settings, urls)
+    try:
+        found = None
+        if asked or (asked is None and settings.embedded and own.wanted(runtime.registry)):
+            found = own.prepared(settings.data_dir)
+            found.connect(runtime.registry)
+        return found, bool(runtime.registry.apps())
+    finally:
+        runtime.close()
+
+
+def next_steps(own: Any, apps: bool, settings: Any) -> list[str]:
+    """What to do next, and lines of a shell to paste."""
+    from worker.cli import _own_simulator as names
+
+    if own is None and not apps:
+        return ["Next, in another terminal:", "  carillon app create chat", "  carillon push apn --app chat"]
+    if own is None:
+        return ["Next, in another terminal: carillon doctor says what is missing"]
+    return [
+        "Next, your first push, to a phone that is simulated. In another terminal:",
+        *_to_the_command(settings),
+        *(f"  {step}" for step in names.steps("hello")),
+        "or all of it at once, with what the phone gets: carillon first-push",
+    ]
+
+
+def _to_the_command(settings: Any) -> list[str]:
+    """What a new terminal needs before it knows `carillon` and finds this system."""
+    lines = [f"  cd {shlex.quote(str(settings.data_dir.absolute().parent))}"] if settings.embedded else []
+    here = Path(sys.executable).parent
+    if sys.prefix != sys.base_prefix:
+        lines.append(f"  . {shlex.quote(str(here / 'activate'))}")
+    return lines
 
 
 def _commands(port: int, concurrency: int) -> dict[str, list[str]]:
@@ -102,12 +191,12 @@ def _shown(settings: Any, urls: Any) -> Any:
     )
 
 
-def _announce(say: Any, urls: Any, port: int, credentials: str | None) -> None:
+def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any, steps: list[str]) -> None:
     from worker.cli._checks import Plan, examine
 
     plan = Plan(lanes=["urgent", "bulk"], beat=True, engines=True, flower=f"http://127.0.0.1:{port}")
     began = time.monotonic()
-    while faults := [finding for finding in examine(plan, timeout=5) if not finding.well]:
+    while faults := [*_deaf(own), *(finding for finding in examine(plan, timeout=5) if not finding.well)]:
         if time.monotonic() - began > PATIENCE:
             for finding in faults:
                 say("carillon", f"{finding.part}: {finding.text}")
@@ -119,7 +208,23 @@ def _announce(say: Any, urls: Any, port: int, credentials: str | None) -> None:
     say("carillon", f"Flower    http://127.0.0.1:{port}  {known}")
     say("carillon", f"Redis     {urls.redis}")
     say("carillon", f"Postgres  {urls.postgres}")
+    if own is not None:
+        say("carillon", f"APNs      https://127.0.0.1:{own.port}  a simulator, the CA is {own.directory / 'ca.pem'}")
     say("carillon", "Ctrl-C ends all of it")
+    say("", "\n".join(["", *steps, ""]))
+
+
+def _deaf(own: Any) -> list[Any]:
+    """The simulator, while it does not answer."""
+    from worker.cli._checks import Finding
+
+    if own is None:
+        return []
+    try:
+        own.control.counts()
+    except (OSError, ValueError) as fault:
+        return [Finding("simulator", False, f"does not answer: {fault}")]
+    return []
 
 
 def _printer() -> Any:
@@ -129,7 +234,9 @@ def _printer() -> Any:
     console = Console(soft_wrap=True, highlight=False)
 
     def say(name: str, line: str) -> None:
-        console.print(Text.assemble((f"{name:<8} ", _COLOURS.get(name, "")), line))
+        # Without a name the lines are for pasting.
+        label = (f"{name:<8} ", _COLOURS.get(name, "")) if name else ("", "")
+        console.print(Text.assemble(label, line))
 
     return say
 

@@ -25,9 +25,11 @@ def worker(
     from celery.exceptions import SecurityWarning
 
     from config.celeryconfig import LANES
+    from worker.cli._engines import tell_part
     from worker.consumer import run
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)
+    tell_part()
     # The pid is kept when the process begins again.
     run(name or f"{lane}-{os.getpid()}", queues=LANES[lane], concurrency=concurrency)

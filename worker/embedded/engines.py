@@ -52,6 +52,13 @@ class Engines:
         self._use, self._pid = use, os.getpid()
         return urls
 
+    def join(self) -> Urls:
+        """As `start`, of engines that somebody else uses. `EngineError` where nobody does: then none is started."""
+        home = Home.at(self.data_dir)
+        if not home.root.is_dir() or not _used(home):
+            raise EngineError(nobody(self.data_dir))
+        return self.start()
+
     def stop(self) -> None:
         """End this use; with the last one the engines stop, and this returns when they are gone. Calling twice is fine."""
         use, self._use = self._use, None
@@ -117,6 +124,27 @@ def _start_keeper(home: Home) -> None:
     )
     if done.returncode:
         raise EngineError(f"{done.stderr.strip() or 'the engines did not start'}\nSee {home.log}")
+
+
+def nobody(data_dir: Path) -> str:
+    """What to do where nobody runs the engines."""
+    home = Home.at(data_dir).root
+    if home.is_dir():
+        return f"nobody runs the engines in {home}: start them with carillon up"
+    return (
+        f"there is no {home.name} in {home.parent} or above it: run this below the directory of your system, or begin one"
+        " here with carillon up"
+    )
+
+
+def _used(home: Home) -> bool:
+    """Whether anybody uses the engines; nobody does while their keeper stops them."""
+    check_directory(home.root)
+    lock = FileLock(home.users_lock)
+    try:
+        return not lock.try_exclusive() and lock.shared(1)
+    finally:
+        lock.release()
 
 
 def running(data_dir: Path) -> Urls | None:

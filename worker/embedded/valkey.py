@@ -3,17 +3,14 @@
 import importlib.util
 import secrets
 import signal
-import socket
 from pathlib import Path
-from typing import Final
 
 import redis
 
 from config.private import read_private, write_private
 from worker.embedded.home import INSTALL, Home
+from worker.embedded.ports import HOST, remembered
 from worker.embedded.process import Process
-
-HOST: Final = "127.0.0.1"
 
 
 def binary() -> Path:
@@ -41,7 +38,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start the server, on the port and with the password of the last time."""
-        self._port = _port(self._dir / "port")
+        self._port = remembered(self._dir / "port")
         self._password = _password(self._dir / "password")
         write_private(self._dir / "valkey.conf", self._configuration())
         self._process.start()
@@ -81,22 +78,3 @@ def _password(file: Path) -> str:
     if not file.exists():
         write_private(file, secrets.token_urlsafe(18))
     return read_private(file)
-
-
-def _port(file: Path) -> int:
-    """The remembered port while it is free, else another that is, remembered from now on."""
-    try:
-        port = int(file.read_text())
-        _claim(port)
-    except (OSError, ValueError):
-        port = _claim(0)
-        write_private(file, str(port))
-    return port
-
-
-def _claim(port: int) -> int:
-    with socket.socket() as probe:
-        # As the server does, so that connections of the last run that still linger do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((HOST, port))
-        return int(probe.getsockname()[1])

@@ -6,12 +6,13 @@ import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -23,8 +24,36 @@ class Identity(NamedTuple):
     ca: Path
 
 
+#: How long a certificate is good for, and how much of that a kept one has left at least.
+VALIDITY: Final = timedelta(days=365)
+SPARE: Final = timedelta(days=30)
+
+
+def kept_identity(directory: Path, names: Sequence[str], now: datetime | None = None) -> Identity:
+    """What is in the directory while it is whole, for these names and good for a month; else a new one.
+
+    So whoever trusted the CA once still does after a restart.
+    """
+    now = now or datetime.now(UTC)
+    identity = Identity(directory / "server.pem", directory / "server.key", directory / "ca.pem")
+    try:
+        leaf, ca = (x509.load_pem_x509_certificate(path.read_bytes()) for path in (identity.certificate, identity.ca))
+        key = load_pem_private_key(identity.key.read_bytes(), None)
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        leaf.verify_directly_issued_by(ca)
+        if (
+            set(found) == {_general_name(name) for name in names}
+            and key.public_key() == leaf.public_key()
+            and min(leaf.not_valid_after_utc, ca.not_valid_after_utc) > now + SPARE
+        ):
+            return identity
+    except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        pass
+    return make_identity(directory, names, now)
+
+
 def make_identity(directory: Path, names: Sequence[str], now: datetime | None = None) -> Identity:
-    """Create a CA and a server certificate for the names and addresses, valid for 30 days, in the directory."""
+    """Create a CA and a server certificate for the names and addresses, valid for a year, in the directory."""
     now = now or datetime.now(UTC)
     directory.mkdir(parents=True, exist_ok=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -61,7 +90,7 @@ def _builder(
 ) -> x509.CertificateBuilder:
     public = key.public_key()
     builder = x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=30))
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + VALIDITY)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
 
 

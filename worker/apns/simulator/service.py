@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     certificate_key: str | None = None
     #: Path of the CA of client certificates in PEM; None: none is asked for.
     client_ca: str | None = None
-    #: Directory of what is made; None: a temporary one.
+    #: Directory of what is made, and kept from one start to the next; None: a temporary one.
     directory: str | None = None
     #: Closes connections that did not agree on `h2` by ALPN. Apple takes those that offer nothing and speak HTTP/2 all the same.
     require_alpn: bool = False

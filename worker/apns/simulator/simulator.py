@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.apns.simulator import faults
-from worker.apns.simulator.certificates import make_identity, server_context
+from worker.apns.simulator.certificates import kept_identity, server_context
 from worker.apns.simulator.connection import Connection
 from worker.apns.simulator.control import Control
 from worker.apns.simulator.inflict import inflict
@@ -135,7 +135,7 @@ class Simulator:
             if directory is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="carillon-simulator-")
                 directory = self._temporary.name
-            identity = make_identity(Path(directory), settings.names)
+            identity = kept_identity(Path(directory), settings.names)
             self.ca_path, certificate, key = identity.ca, str(identity.certificate), str(identity.key)
         self.ca_pem = self.ca_path.read_text()
         return server_context(certificate, key, settings.client_ca)

@@ -1,0 +1,37 @@
+"""The engines that a command works with. It joins embedded ones that `carillon up` runs, and starts none."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from config.settings import Settings, get_settings, variable
+from worker.cli._terminal import echo
+from worker.embedded import Urls, joined
+
+
+@contextmanager
+def in_use() -> Iterator[Urls]:
+    """Where they are. Says whose embedded ones; `EngineError` where nobody runs them."""
+    settings = get_settings()
+    with joined(settings) as urls:
+        tell(settings)
+        yield urls
+
+
+def tell(settings: Settings) -> None:
+    """Says once, on standard error, which data directory a command uses."""
+    if settings.embedded:
+        _tell(settings.data_dir.absolute())
+
+
+def tell_part() -> None:
+    """The same for a part of the system, unless it was told which to use."""
+    if not os.environ.get(variable("data_dir")):
+        tell(get_settings())
+
+
+@cache
+def _tell(directory: Path) -> None:
+    echo(f"carillon: the system in {directory}", err=True)

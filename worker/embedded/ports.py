@@ -1,0 +1,28 @@
+"""Loopback ports that stay the same from one start to the next."""
+
+import socket
+from pathlib import Path
+from typing import Final
+
+from config.private import write_private
+
+HOST: Final = "127.0.0.1"
+
+
+def remembered(file: Path) -> int:
+    """The port in the file while it is free, else another that is, written there from now on."""
+    try:
+        port = int(file.read_text())
+        _claim(port)
+    except (OSError, ValueError):
+        port = _claim(0)
+        write_private(file, str(port))
+    return port
+
+
+def _claim(port: int) -> int:
+    with socket.socket() as probe:
+        # As the server does, so that connections of the last run that still linger do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
