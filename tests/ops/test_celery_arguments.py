@@ -3,17 +3,27 @@
 import io
 import json
 import logging
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from config.logs import set_up
-from config.settings import Settings
+from config.settings import Settings, get_settings
 from worker.app import app
 from worker.celery_request import QuietRequest, described
 
 SECRET = "my secret alert"
+
+
+@pytest.fixture(autouse=True)
+def _settings(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Celery's configuration is read once a process."""
+    monkeypatch.setenv("CARILLON_REDIS_URL", redis_url)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
 
 
 def request(args: Any, kwargs: Any) -> QuietRequest:

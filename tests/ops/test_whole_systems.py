@@ -70,7 +70,7 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
 
 def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
     with up(data_dir, free_port()) as running:
-        until("its children run", lambda: len(children(data_dir)) == 4)
+        until("its children run", lambda: len(children(data_dir)) == 5)
         running.process.kill()
         until("everything has gone", lambda: using(data_dir) == [])
 
