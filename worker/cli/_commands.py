@@ -1,5 +1,6 @@
 """Finds the commands and runs one. Faults that a person can mend end it with a sentence, not a traceback."""
 
+import keyword
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ _OTHER: Final = "More"
 def names() -> list[str]:
     """Every command's name."""
     modules = (module.name for module in pkgutil.iter_modules(_here))
-    return sorted(name.replace("_", "-") for name in modules if not name.startswith("_"))
+    return sorted(name.rstrip("_").replace("_", "-") for name in modules if not name.startswith("_"))
 
 
 def group_of(name: str) -> str:
@@ -36,6 +37,8 @@ def group_of(name: str) -> str:
 def load(name: str) -> Any:
     """The command of that name, as Typer's click object."""
     attribute = name.replace("-", "_")
+    if keyword.iskeyword(attribute):
+        attribute += "_"
     command = _groups.load(name, f"worker.cli.{attribute}", attribute)
     command.rich_help_panel = group_of(name)
     return command

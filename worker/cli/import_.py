@@ -1,0 +1,162 @@
+"""`carillon import`: moves a running product's devices, members and mutes in."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._faults import fail
+from worker.cli._moments import moment, rfc3339
+from worker.cli._options import App, Json
+from worker.cli._paths import given_path
+from worker.cli._terminal import echo
+
+if TYPE_CHECKING:
+    from worker.cli._importing import Files, State
+    from worker.runtime import Runtime
+
+EPILOG = "Example: carillon import export.jsonl --app chat   docs/moving-in.md says what a line is."
+#: Seconds that `at` may be ahead, as in the contract.
+_AHEAD: Final = 300
+_LOOK: Final = 0.1
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="An event without id, app and at on each line.")],
+    app: App = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="When the export was made: newer events win over it. Default: when the file was written."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="From the beginning, whatever was imported before.")] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end until workers have applied it.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Import devices, members, channels and mutes. Nobody gets a push because of it.
+
+    Lines that cannot be taken are listed in FILE.jsonl.refused with their reasons, and the exit code is 2. How far it came is
+    in FILE.jsonl.import: the same command goes on there after it was stopped. Whatever is imported twice is there once.
+    """
+    from producers import Publisher, PublishError
+    from worker.cli._importing import Files, Importer, Pace, write_state
+    from worker.registrations import read_call
+
+    files = Files.beside(given_path(file))
+    with desk() as runtime:
+        settings = app_named(runtime, app)
+        try:
+            state = _state(files, settings.name, at, again=again)
+            if state.done:
+                refuse(f"{file} was imported already ({_counts(state)}); --again imports it once more")
+            write_state(files, state)
+        except OSError as fault:
+            refuse(f"{fault.filename}: {fault.strerror}")
+        pace, over = Pace(settings), _over_rate(runtime, settings.name)
+        if pace.rate is not None and not as_json:
+            text = f"at most {pace.rate:,.0f} devices a second, for registration_rate of app {settings.name!r} is"
+            echo(f"{text} {settings.registration_rate}; without one it is faster: carillon app set", err=True)
+        began = time.time()
+        try:
+            with Publisher(runtime.urls.redis) as publisher:
+                importer = Importer(
+                    files,
+                    state,
+                    publisher,
+                    pace,
+                    check=lambda event, document: read_call("0-0", event, document, runtime.apps),
+                    progress=lambda now: None if as_json else _progress(now),
+                )
+                importer.run()
+        except PublishError as fault:
+            fail(f"{fault}. {_counts(state)} so far; the same command goes on")
+        applied = _applied(runtime, state, wait)
+        outcome = _outcome(runtime, files, state, began, applied=applied)
+        outcome["over_rate"] = _over_rate(runtime, settings.name) - over
+    say(outcome, _told(outcome, state), as_json=as_json)
+    raise typer.Exit(2 if state.refused else 0 if applied and not outcome["set_aside"] else 1)
+
+
+def _state(files: "Files", app: str, at: str | None, *, again: bool) -> "State":
+    from worker.cli._importing import State, fingerprint, read_state
+
+    size, digest = fingerprint(files.lines)
+    try:
+        known = None if again else read_state(files)
+    except ValueError:
+        refuse(f"{files.state}: does not say how far an import came; --again begins from the beginning")
+    if known is not None:
+        if (known.size, known.digest) != (size, digest):
+            refuse(f"{files.lines} has changed since its import began; --again imports it from the beginning")
+        if known.app != app:
+            refuse(f"{files.lines} is being imported into app {known.app!r}; --again imports it from the beginning")
+        return known
+    now = datetime.now(UTC)
+    of_file = datetime.fromtimestamp(files.lines.stat().st_mtime, UTC)
+    made = min(of_file, now) if at is None else moment(at, now, "--at")
+    if made > now + timedelta(seconds=_AHEAD):
+        refuse("--at: is in the future; an export from there would win over every event until then")
+    return State(app, size, digest, made)
+
+
+def _applied(runtime: "Runtime", state: "State", wait: float) -> bool:
+    """Whether workers have taken the last event, within so many seconds."""
+    from producers.events import STREAM
+
+    ends = time.monotonic() + wait
+    while state.entry and runtime.redis.xrange(STREAM, state.entry, state.entry):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(_LOOK)
+    return True
+
+
+def _over_rate(runtime: "Runtime", app: str) -> int:
+    return int(runtime.journal.counts(app).get("devices.over_rate", 0))
+
+
+def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *, applied: bool) -> dict[str, Any]:
+    with runtime.pool.connection() as db:
+        row = db.execute(
+            b"SELECT count(*) FROM carillon.dead_letters"
+            b" WHERE app = %s AND starts_with(event_id, %s) AND at >= to_timestamp(%s)",
+            (state.app, state.id, began),
+        ).fetchone()
+    return {
+        "app": state.app,
+        "at": rfc3339(state.at),
+        "published": state.published,
+        "refused": state.refused,
+        "refused_file": str(files.refused) if state.refused else None,
+        "set_aside": 0 if row is None else row[0],
+        "applied": applied,
+    }
+
+
+def _told(outcome: dict[str, Any], state: "State") -> str:
+    lines = [f"imported into app {state.app!r} as of {outcome['at']}: {_counts(state)}"]
+    if outcome["refused_file"]:
+        lines.append(f"refused lines and why: {Path(outcome['refused_file'])}; mended, they can be a file of their own")
+    if outcome["set_aside"]:
+        lines.append(
+            f"{outcome['set_aside']:,} were set aside by workers: carillon dead-letters list --app {state.app}"
+        )
+    if outcome["over_rate"]:
+        lines.append(
+            f"{outcome['over_rate']:,} registrations of the app came over its rate meanwhile, of the import or of people;"
+            " import once more with --again"
+        )
+    lines.append("applied" if outcome["applied"] else "not applied yet: it is once workers run (carillon health)")
+    return "\n".join(lines)
+
+
+def _counts(state: "State") -> str:
+    published = ", ".join(f"{n:,} {kind}" for kind, n in state.published.items()) or "nothing"
+    return f"{published}; {state.refused:,} refused"
+
+
+def _progress(state: "State") -> None:
+    share = state.offset * 100 // state.size if state.size else 100
+    echo(f"{share} %: line {state.line:,}, {_counts(state)}", err=True)
