@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.conftest import cli, registry, rows  # noqa: F401 - fixtures
 from tests.webhook.conftest import SECRET
+from worker.cli._advice import advice
+from worker.core.model import Answer, NoAnswer, Provider
 
 URL = "https://127.0.0.1/push"
 
@@ -128,3 +130,14 @@ def test_a_preview_shows_the_request_that_a_webhook_gets_and_no_signature(desk):
     [recipient] = body["recipients"]
     assert body["batch"] == shown["headers"]["Carillon-Batch"]
     assert (recipient["badge"], recipient["payload"]) == (3, json.loads(shown["payload"]))
+
+
+def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(desk):
+    desk.ok("push", "webhook", "--url", URL)
+    for command in (("push", "list"), ("app", "show", "chat"), ("provider", "list")):
+        said = desk.ok(*command) + str(desk.json(*command))
+        assert "production" not in said and "APNs" not in said and "Apple" not in said
+    assert "webhook at 127.0.0.1" in desk.ok("app", "show", "chat")
+    away = Provider(1, "chat", "hook", "production", "", kind="webhook", url="https://127.0.0.1:1/x")
+    for response in (NoAnswer("not_sent", "connect: refused"), Answer(404, None)):
+        assert "Apple" not in advice(response, away) and "push apn" not in advice(response, away)

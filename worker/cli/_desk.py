@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from worker.cli._faults import fail, refuse
 from worker.cli._moments import rfc3339
@@ -16,12 +17,12 @@ from worker.core.model import AppSettings, Provider
 from worker.reports.faults import sentence
 from worker.runtime import Runtime
 
-__all__ = ["Row", "app_named", "desk", "provider_named", "providers_of", "refuse", "say", "table"]
+__all__ = ["Row", "about", "app_named", "desk", "provider_named", "providers_of", "refuse", "say", "table"]
 
 Row = dict[str, Any]
 
-#: Characters below which a column of a table is not folded: words would be torn.
-_NARROWEST: Final = 20
+#: Characters that a column of a table needs beside its words.
+_BETWEEN: Final = 3
 #: Names of apps that a sentence lists.
 _LISTED: Final = 20
 
@@ -98,6 +99,13 @@ def _meant(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def about(provider: Provider) -> str:
+    """What the provider is for: an app and environment of Apple's, or where its requests go."""
+    if provider.kind == "webhook":
+        return f"webhook at {urlsplit(provider.url).netloc or 'an address that cannot be read'}"
+    return f"{provider.topic}, {provider.environment}"
+
+
 def say(value: Any, text: str, *, as_json: bool) -> None:
     """The outcome: one JSON object or array, or the sentence."""
     echo(json_text(value) if as_json else text)
@@ -133,9 +141,11 @@ def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
 
 
 def _fits(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> bool:
-    """Whether the columns can stand beside each other with at least `_NARROWEST` characters of each that needs them."""
-    needed = [min(_NARROWEST, max(map(len, column))) for column in zip(names, *cells, strict=True)]
-    return sum(needed) + 2 * (len(needed) - 1) <= width
+    """Whether the columns can stand beside each other without a word torn in two."""
+    longest = (
+        max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(names, *cells, strict=True)
+    )
+    return sum(longest) + _BETWEEN * len(names) <= width
 
 
 def _records(names: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:

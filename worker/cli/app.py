@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from worker.cli._app_settings import with_settings
-from worker.cli._desk import Row, app_named, desk, providers_of, refuse, say, table
+from worker.cli._desk import Row, about, app_named, desk, providers_of, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.core.model import AppSettings
@@ -75,7 +75,13 @@ def show(name: AppName, as_json: Json = False) -> None:
         shown: Row = {
             "settings": asdict(settings),
             "providers": [
-                {"name": p.name, "bundle_id": p.topic, "environment": p.environment}
+                {
+                    "name": p.name,
+                    "kind": p.kind,
+                    "bundle_id": p.topic or None,
+                    "environment": None if p.kind == "webhook" else p.environment,
+                    "about": about(p),
+                }
                 for p in providers_of(runtime, name).values()
             ],
             "counts": dict(sorted(runtime.journal.counts(name).items())),
@@ -90,7 +96,7 @@ def show(name: AppName, as_json: Json = False) -> None:
 def _told(shown: Row) -> str:
     lines = [f"{key}: {_word(value)}" for key, value in shown["settings"].items()]
     lines += ["", "providers:"]
-    lines += [f"  {p['name']}: {p['bundle_id']}, {p['environment']}" for p in shown["providers"]] or ["  none"]
+    lines += [f"  {p['name']}: {p['about']}" for p in shown["providers"]] or ["  none"]
     lines += ["", "counts since the beginning:"]
     lines += [f"  {key}: {value:,}" for key, value in shown["counts"].items()] or ["  nothing happened yet"]
     lines += ["", "latest events that could not be processed:"]

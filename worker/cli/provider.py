@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._desk import Row, app_named, desk, provider_named, say
+from worker.cli._desk import Row, app_named, desk, provider_named, say, table
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
@@ -47,7 +47,7 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
             {
                 "app": one.app,
                 "name": one.name,
-                "environment": one.environment,
+                "environment": None if one.kind == "webhook" else one.environment,
                 "flows": stopped is None,
                 "reason": stopped and stopped.reason,
                 "since": stopped and rfc3339(stopped.since),
@@ -55,13 +55,14 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
             }
         )
-    words = []
-    for row in rows:
-        state = "flows" if row["flows"] else "paused" if row["by_hand"] else "stopped"
-        place = "" if only is not None else f"{row['app']:<16} "
-        texts = "; ".join(each["text"] for each in row["conditions"])
-        words.append(f"{place}{row['name']:<24} {row['environment']:<12} {texts or state}")
-    say(rows, "\n".join(words) or "there is no provider yet; make one with: carillon push apn", as_json=as_json)
+    empty = "there is no provider yet; make one with: carillon push apn"
+    table(rows if as_json else [_shown(row) for row in rows], as_json=as_json, empty=empty)
+
+
+def _shown(row: Row) -> Row:
+    state = "flows" if row["flows"] else "paused" if row["by_hand"] else "stopped"
+    texts = "; ".join(each["text"] for each in row["conditions"])
+    return {name: row[name] for name in ("app", "name", "environment")} | {"state": texts or state}
 
 
 @provider.command(epilog="Example: carillon provider pause apns --app demo --reason 'new key on Monday'")

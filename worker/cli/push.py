@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from worker.cli._desk import app_named, desk, provider_named, refuse, say, table
+from worker.cli._desk import about, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import Group, group, load
 from worker.cli._options import App, Json, OnlyApp, ProviderName
 from worker.reports import acts
@@ -86,8 +86,7 @@ def remove(
             if not sys.stdin.isatty():
                 refuse("--yes: needed where nobody can be asked")
             devices = runtime.registry.devices_of(provider.id)
-            about = f"{name!r} ({provider.topic}, {provider.environment})"
-            question = f"Remove {about}? {counted(devices, 'device')} would get no more pushes"
+            question = f"Remove {name!r} ({about(provider)})? {counted(devices, 'device')} would get no more pushes"
             typer.confirm(question, abort=True, err=True)
         runtime.registry.remove_provider(of_app, name)
         acts.tell(runtime.redis, "provider removed", app=of_app, provider=name)

@@ -77,11 +77,13 @@ def _head(report: "Report") -> list[str]:
         return [f"nobody rang: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
     silent = report.considered - len(report.pushed)
     considered = counted(report.considered, "member was", "members were")
-    return [f"{considered} considered: {len(report.pushed):,} ring, {silent:,} do not"]
+    ring, not_ = counted(len(report.pushed), "rings", "ring"), counted(silent, "does not", "do not")
+    return [f"{considered} considered: {ring}, {not_}"]
 
 
 def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
     from worker.reports.delivery_report import told
+    from worker.reports.words import counted
 
     lines = []
     for user, devices in list(report.pushed.items())[:limit]:
@@ -94,18 +96,22 @@ def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
         if not tries:
             lines.append("    on its way")
     if len(report.pushed) > limit:
-        lines.append(f"  … and {len(report.pushed) - limit:,} more ring; --user names one, --json names all")
+        more = counted(len(report.pushed) - limit, "more rings", "more ring")
+        lines.append(f"  … and {more}; --user names one, --json names all")
     return lines
 
 
 def _silent(report: "Report") -> list[str]:
+    from worker.reports.words import counted
+
     lines = []
     for reason, users in report.by_reason().items():
         more = f" … and {len(users) - _SHOWN:,} more" if len(users) > _SHOWN else ""
-        lines.append(f"  {len(users):,} do not, {_words(reason)}:")
+        lines.append(f"  {counted(len(users), 'does not', 'do not')}, {_words(reason)}:")
         lines.append(f"    {', '.join(users[:_SHOWN])}{more}")
     for reason, n in report.counted.items():
-        lines.append(f"  {n:,} further members do not, counted without a look at each: {_words(reason)}")
+        members = counted(n, "further member does not", "further members do not")
+        lines.append(f"  {members}, counted without a look at each: {_words(reason)}")
     return lines
 
 
