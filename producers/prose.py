@@ -13,7 +13,8 @@ _DRAWN: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u089
 
 def shows(text: str) -> bool:
     """Whether a reader sees anything of it: not for blanks, line breaks, zero-width and control characters alone."""
-    return any(_drawn(char) for char in text)
+    # Most texts begin with something.
+    return "!" <= text[:1] <= "~" or any(map(_drawn, text))
 
 
 def _drawn(char: str) -> bool:

@@ -6,7 +6,7 @@ A candidate is skipped for the first rule that applies, in the order of `Reason`
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from producers.events import MessageNew
 from worker.core.model import AppSettings, Device, Reason
@@ -79,12 +79,12 @@ def first_candidates(event: MessageNew, thread: Iterable[str] | None) -> list[st
 def decide_member(
     user: str, event: MessageNew, app: AppSettings, audience: Audience, named: Collection[str]
 ) -> Push | Skip:
-    """The rules S2-S6 and A4 for one candidate, without the cap. `named`: who is mentioned by name, a set where they are many."""
+    """The rules S2-S6 and A4 for one candidate, without the cap. `named`: who is mentioned, a set where they are many."""
     if user == event.sender.id:
         return Skip(user, Reason.SENDER)
     if audience.members is not None and user not in audience.members:
         return Skip(user, Reason.NOT_A_MEMBER)
-    mentioned = event.message.mentions_everyone or user in named
+    mentioned = user in named
     if audience.thread is not None and not mentioned and user not in audience.thread:
         return Skip(user, Reason.THREAD_FULL if audience.thread_full else Reason.NOT_IN_THREAD)
     if user in audience.muted:
@@ -111,7 +111,7 @@ def decide_page(
     """
     pushes: list[Push] = []
     skips: list[Skip] = []
-    named = frozenset(event.message.mentioned)
+    named = _EVERYONE if event.message.mentions_everyone else frozenset(event.message.mentioned)
     for user in candidates:
         verdict = decide_member(user, event, app, audience, named)
         if isinstance(verdict, Skip):
@@ -124,6 +124,14 @@ def decide_page(
         else:
             skips.append(Skip(user, Reason.OVER_CAP))
     return Decision(pushes, skips)
+
+
+class _Everyone(frozenset[str]):
+    def __contains__(self, user: object) -> bool:
+        return True
+
+
+_EVERYONE: Final = _Everyone()
 
 
 def unmentioned(pushes: Sequence[Push], event: MessageNew) -> int:
