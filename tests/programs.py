@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
@@ -20,10 +21,20 @@ def needs(program: str) -> str:
     """The path of the program. Without it the test is skipped, and fails where CI=true: `.ci/run` installs what is needed."""
     found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
     if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
+        _missing(program)
     return found
+
+
+def needs_library(program: str, *check: str) -> None:
+    """The same for what a program loads: `check` are arguments with which it ends with 0 where that is there."""
+    if subprocess.run([needs(program), *check], capture_output=True, check=False).returncode:
+        _missing(f"{program} {' '.join(check)}")
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed")
 
 
 @contextmanager

@@ -1,74 +1,15 @@
 """Both distributions, built and installed in environments that have nothing else, and what hides their packages."""
 
-import os
 import shutil
-import subprocess
-import sys
 import tomllib
-import venv
 import zipfile
-from collections.abc import Iterable, Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
-PROJECTS = (ROOT / "pyproject.toml", ROOT / "producers" / "pyproject.toml")
+from tests.ops.environments import PROJECTS, ROOT, Environment, closure, pip, runtime
+
 VERSION = tomllib.loads(PROJECTS[0].read_text())["project"]["version"]
-
-
-def pip(*arguments: str, cwd: Path) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def closure(asked: Iterable[str]) -> set[str]:
-    """The names of the installed distributions that satisfy these requirements."""
-    done: set[tuple[str, str]] = set()
-    waiting = list(asked)
-    while waiting:
-        one = Requirement(waiting.pop())
-        for extra in ({"", *one.extras}) - {extra for name, extra in done if name == one.name}:
-            if one.marker is None or one.marker.evaluate():
-                done.add((one.name, extra))
-                waiting += needs_of(one.name, extra)
-    return {name for name, _ in done}
-
-
-def needs_of(name: str, extra: str) -> Iterator[str]:
-    """What a distribution needs with this extra, without the condition that named it."""
-    for text in distribution(name).requires or ():
-        need = Requirement(text)
-        if need.marker is None or need.marker.evaluate({"extra": extra}):
-            need.marker = None
-            yield str(need)
-
-
-class Environment:
-    """A virtual environment with links to installed distributions in place of downloads."""
-
-    def __init__(self, directory: Path, needed: set[str]) -> None:
-        venv.create(directory, symlinks=True)
-        self.bin = directory / "bin"
-        site = next(directory.glob("lib/python*/site-packages"))
-        for name in needed:
-            package = distribution(name)
-            tops = {file.parts[0] for file in package.files or () if file.parts[0] not in ("..", "__pycache__")}
-            for top in tops:
-                if not (site / top).exists():
-                    (site / top).symlink_to(str(package.locate_file(top)))
-
-    def install(self, *wheels: Path) -> None:
-        pip("--python", str(self.bin / "python"), "install", "--no-index", *map(str, wheels), cwd=self.bin)
-
-    def run(self, *command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment; no setting of the caller's reaches it."""
-        kept = {"PATH": os.defpath, "HOME": str(cwd), **variables}
-        program = str(self.bin / command[0])
-        return subprocess.run([program, *command[1:]], cwd=cwd, env=kept, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +29,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def whole(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Both, as `pip install ./producers .` installs them."""
-    asked = [need for path in PROJECTS for need in tomllib.loads(path.read_text())["project"]["dependencies"]]
-    others = closure(need for need in asked if not need.startswith("carillon-push"))
-    environment = Environment(tmp_path_factory.mktemp("whole"), others)
+    environment = Environment(tmp_path_factory.mktemp("whole"), runtime())
     environment.install(wheels["carillon_push"], wheels["carillon_push_worker"])
     return environment
 
