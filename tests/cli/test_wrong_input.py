@@ -228,6 +228,22 @@ def test_a_terminal_of_another_character_set_ends_nothing() -> None:
         assert done.stdout + done.stderr
 
 
+def test_a_directory_that_is_gone_and_a_full_disk(tmp_path: Path) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    words = f"cd {gone} && rmdir {gone} && exec {sys.executable} -P -m worker.cli"
+    paths = environ() | {"PYTHONPATH": str(ROOT)}
+    for command, told in (
+        (f"{words} app list", b"carillon: the current directory is not there any more"),
+        (f"{words} app list --json", b"carillon: the current directory is not there any more"),
+        (f"cd {tmp_path} && exec {sys.executable} -P -m worker.cli version >/dev/full", b"carillon: No space left"),
+        (f"cd {tmp_path} && exec {sys.executable} -P -m worker.cli app list --json >/dev/full", b"carillon: "),
+    ):
+        gone.mkdir(exist_ok=True)
+        done = subprocess.run(["/bin/sh", "-c", command], env=paths, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.startswith(told) and b"Traceback" not in done.stderr
+
+
 def test_ctrl_c_while_it_begins_leaves_no_traceback(tmp_path: Path) -> None:
     """As early as a command can notice, and while it waits for the engines to start."""
     env = environ(data_dir=str(tmp_path / "data"))

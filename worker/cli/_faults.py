@@ -5,6 +5,8 @@ Exit codes: 1 an engine is away or something is wrong, 2 the input is wrong and 
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn
 
 import typer
@@ -70,14 +72,16 @@ def _usage(fault: TyperException, *, as_json: bool) -> int:
 
 
 def _told(text: str, code: int, *, as_json: bool) -> int:
-    echo(f"{_PREFIX}{text}", err=True)
+    with suppress(OSError):  # nobody reads what it says
+        echo(f"{_PREFIX}{text}", err=True)
     if as_json:
         _object(text, code)
     return code
 
 
 def _object(text: str, code: int) -> None:
-    echo(json_text({"error": text, "exit_code": code}))
+    with suppress(OSError):  # standard output may be what is full, or closed
+        echo(json_text({"error": text, "exit_code": code}))
 
 
 def _sentence(fault: BaseException) -> str | None:
@@ -101,6 +105,10 @@ def _sentence(fault: BaseException) -> str | None:
 def _of_the_system(fault: OSError) -> str:
     from config.settings import get_settings
 
+    try:
+        Path.cwd()
+    except OSError:
+        return "the current directory is not there any more: cd to another one"
     text = f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault.strerror or fault)
     directory = str(get_settings().data_dir.absolute())
     if str(fault.filename).startswith(directory):

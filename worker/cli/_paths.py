@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
+import typer
+
 
 def given_path(text: str) -> Path:
     """The file that is meant: a path, or what a file manager makes of one that is dragged into a terminal.
@@ -25,6 +27,14 @@ def given_path(text: str) -> Path:
         # The host of it, if any, is this one.
         word = "/" + unquote(word[len("file://") :].partition("/")[2])
     return _home(word)
+
+
+def existing_path(text: str) -> Path:
+    """As `given_path`; ends the command where there is no such file."""
+    path = given_path(text)
+    if not _exists(path):
+        raise typer.BadParameter(f"there is no file {text!r}")
+    return path
 
 
 def _home(text: str) -> Path:

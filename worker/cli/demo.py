@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli._paths import existing_path
 from worker.cli._terminal import echo, json_text
 
 
@@ -18,7 +19,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed says the same things.")] = 7,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers on the urgent lane.")] = 2,
     script: Annotated[
-        Path | None, typer.Option(exists=True, help="JSON script for the simulator: see what misbehaviour does.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=existing_path, help="JSON script for the simulator: see what misbehaviour does."
+        ),
     ] = None,
     patience: Annotated[float, typer.Option(help="Seconds without progress after which it is over.")] = 45,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data, to look around in it.")] = False,

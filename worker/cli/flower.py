@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from worker.cli._paths import given_path
 from worker.cli._ports import need_port
 from worker.cli._terminal import echo
 
@@ -32,7 +33,8 @@ def flower(
         ),
     ] = None,
     auth_file: Annotated[
-        Path | None, typer.Option(envvar=_FILE, metavar="FILE", help="A file with user:password, one a line.")
+        Path | None,
+        typer.Option(envvar=_FILE, metavar="FILE", parser=given_path, help="A file with user:password, one a line."),
     ] = None,
 ) -> None:
     """Run Flower, where ops watch workers, tasks and queues. Flower's own FLOWER_* variables are heeded.

@@ -88,7 +88,9 @@ def publish(
                 tally = feed(source, publisher, _refused, progress, messages.add)
             if urls.postgres:
                 warnings = messages.warnings(urls.postgres)
-    except (OSError, ValueError) as fault:
+    except OSError as fault:
+        refuse(f"{file}: cannot be read: {fault.strerror or fault}")
+    except ValueError as fault:
         refuse(fault)
     if tally.stopped:
         echo(f"carillon: {tally.stopped}", err=True)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.cli._paths import existing_path, given_path
+
 EPILOG = (
     "Example: carillon simulate --port 2197 --topic org.example.chat --share Unregistered=0.02 --latency 0.05, "
     "then point a sender at https://127.0.0.1:2197, trusting the CA whose path is printed."
@@ -17,7 +19,8 @@ def simulate(
     control_port: Annotated[int, typer.Option(help="Port of the HTTP control; 0 takes a free one.")] = 0,
     control_host: Annotated[str, typer.Option(help="Address of the HTTP control.")] = "127.0.0.1",
     control_token_file: Annotated[
-        Path | None, typer.Option(help="File with the control's token, instead of one made.", exists=True)
+        Path | None,
+        typer.Option(help="File with the control's token, instead of one made.", metavar="FILE", parser=existing_path),
     ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Be the sandbox: adds apns-unique-id.")] = False,
     key: Annotated[
@@ -29,17 +32,33 @@ def simulate(
     topic: Annotated[list[str] | None, typer.Option(help="Bundle id; repeatable. Without any, all are.")] = None,
     share: Annotated[list[str] | None, typer.Option(help="REASON=PART answered so, e.g. Unregistered=0.02.")] = None,
     latency: Annotated[str, typer.Option(help="Seconds until the answer: 0.05, or 0.02-0.08 uniform.")] = "0",
-    script: Annotated[Path | None, typer.Option(help="JSON script of rules, answers and faults.", exists=True)] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(help="JSON script of rules, answers and faults.", metavar="FILE", parser=existing_path),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of shares and latency.")] = 0,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams after the first valid token.")] = 1000,
     record: Annotated[str, typer.Option(help="full, compact or counters.")] = "full",
     record_limit: Annotated[int, typer.Option(min=1, help="Notifications kept in the record.")] = 1_000_000,
     record_megabytes: Annotated[int, typer.Option(min=1, help="Megabytes of payloads kept in the record.")] = 256,
-    certificate: Annotated[Path | None, typer.Option(help="Server chain in PEM, instead of one made.")] = None,
-    certificate_key: Annotated[Path | None, typer.Option(help="Its key in PEM.")] = None,
-    client_ca: Annotated[Path | None, typer.Option(help="CA of client certificates, to accept them.")] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Server chain in PEM, instead of one made.", metavar="FILE", parser=existing_path),
+    ] = None,
+    certificate_key: Annotated[
+        Path | None, typer.Option(help="Its key in PEM.", metavar="FILE", parser=existing_path)
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(help="CA of client certificates, to accept them.", metavar="FILE", parser=existing_path),
+    ] = None,
     directory: Annotated[
-        Path | None, typer.Option(help="Where the CA and certificate that are made stay from one start to the next.")
+        Path | None,
+        typer.Option(
+            help="Where the CA and certificate that are made stay from one start to the next.",
+            metavar="DIR",
+            parser=given_path,
+        ),
     ] = None,
     strict_alpn: Annotated[
         bool,
