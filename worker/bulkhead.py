@@ -85,6 +85,13 @@ class Bulkhead:
                 if at_work and not wait.at_work:
                     self._at_work += 1
 
+    def room(self) -> int:
+        """Tasks that this process can have at once: those that work, and those that wait in vain."""
+        with self._changed:
+            self._look()
+            vain = sum(not wait.at_work or self._silence(wait.provider) > PATIENCE for wait in self._waits)
+            return self._working + min(vain, self._waiting)
+
     def full(self) -> list[int]:
         """Providers whose share is used up."""
         with self._changed:

@@ -16,11 +16,12 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import psutil
-from celery import signals
+from celery import bootsteps, signals
 from celery.bootsteps import CLOSE, TERMINATE
 from celery.platforms import EX_OK
 from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
+from celery.worker.consumer.tasks import Tasks
 
 from config.settings import get_settings
 from worker.app import LAST_STEP, app, join_beside, refuse_unusable, stop_beside
@@ -51,6 +52,17 @@ YOUNG: Final = 5_000
 #: Seconds after which a thread that computes lets another begin. With Python's own 5 ms a message that needs little waits for
 #: each of its steps behind every thread that expands a large backlog: half a second in place of a twentieth.
 SWITCH_SECONDS: Final = 0.001
+
+
+class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Takes no more wake-ups than this process can work on: the others are for other processes, and need no thread here."""
+
+    requires = (Tasks,)
+
+    def start(self, c: Any) -> None:
+        qos, bulkhead = c.task_consumer.channel.qos, get_runtime().bulkhead
+        can_consume = qos.can_consume
+        qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
 
 
 class _Hearing:
@@ -117,6 +129,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     hearing, threads = _Hearing(concurrency), concurrency + WAITING
     threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:
+        app.steps["consumer"].add(_Room)
         app.Worker(
             hostname=host_format(f"{name}@%h"),
             queues=list(queues),

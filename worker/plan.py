@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
@@ -47,10 +48,10 @@ class Plan:
 
 
 def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:
-    """Pieces of at most so many, each in the given order.
+    """Pieces of at most so many, each in the given order, for as many devices as there are.
 
-    All that goes to one device is in one piece: of two batches with the same device one would have to wait for the other. In
-    the order of their ids, so that a batch has most of its devices in common with one of the next expansion, not some with each.
+    Of one device one notification is sent after another, and of two batches with the same device one waits for the other. So a
+    piece has the first of each of some devices, the next their second ones, and so on; pieces of other devices come between.
     """
     if len(wanted) <= most:
         yield wanted
@@ -58,14 +59,19 @@ def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]
     of_device: defaultdict[int, list[int]] = defaultdict(list)
     for number, (_, device, _) in enumerate(wanted):
         of_device[device.id].append(number)
-    piece: list[int] = []
-    for numbers in (*(of_device[device] for device in sorted(of_device)), []):
-        if piece and (len(piece) + len(numbers) > most or not numbers):
-            piece.sort()
-            for start in range(0, len(piece), most):
-                yield [wanted[number] for number in piece[start : start + most]]
-            piece = []
-        piece += numbers
+    devices = [of_device[device] for device in sorted(of_device)]
+    groups = [list(_layers(devices[start : start + most], most)) for start in range(0, len(devices), most)]
+    for pieces in zip_longest(*groups, fillvalue=()):
+        for piece in pieces:
+            if piece:
+                yield [wanted[number] for number in sorted(piece)]
+
+
+def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[int]]:
+    """What goes to these devices, the first of each, then the second of each, and so on, in pieces of at most so many."""
+    rows = [number for row in zip_longest(*devices) for number in row if number is not None]
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]
 
 
 def _batch(key: tuple[str, int, Lane], wanted: Sequence[_Wanted]) -> Batch:

@@ -1,9 +1,13 @@
 -- steps (entry, app, cursor, next or '-'), patience, batches, counts, accounts: all of it, or, when another worker was first, nothing.
 -- Returns the entries with which another was first, and how many messages are ready because their channel is free.
 local stale, places, channels, keys, asked, holders = {}, {}, {}, {}, {}, {}
-local after = each(1, 4, function(i)
+local known, n = {}, 0
+local after = each(1, 4, function(i) known[#known + 1] = ARGV[i] end)
+known = values(EXPANDING, known)
+each(1, 4, function(i)
   local entry = ARGV[i]
-  local app, cursor, place, channel = expansion(redis.call('HGET', EXPANDING, entry) or '')
+  n = n + 1
+  local app, cursor, place, channel = expansion(known[n] or '')
   if app ~= ARGV[i + 1] or cursor ~= ARGV[i + 2] then
     stale[#stale + 1] = entry
   else
