@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.apns.push_certificates import NOW, p12, push_certificate
+from tests.apns.push_certificates import NOW, p12, push_certificate, utf8
 from tests.cli.conftest import TOPIC, Cli, apn, rows
 
 DAYS = (datetime.now(UTC) - NOW).days + 300
@@ -188,6 +188,24 @@ def test_an_address_of_IPv6_is_stored_without_its_brackets(app, key_file, regist
         pytest.param({}, [], "--p12-password: needed", id="no password where nobody can be asked"),
         pytest.param({"days": -1}, ["--p12-password", "secret"], "expired on", id="expired"),
         pytest.param({"marks": ()}, ["--p12-password", "secret"], "not a push certificate", id="no marks"),
+        pytest.param(
+            {"uid": f"{TOPIC}.voip", "voip_topics": utf8(f"{TOPIC}.voip")},
+            ["--p12-password", "secret", "--environment", "production"],
+            "voip pushes; Carillon sends alerts",
+            id="VoIP",
+        ),
+        pytest.param(
+            {"uid": "com.apple.mgmt.External.1"},
+            ["--p12-password", "secret", "--environment", "production"],
+            "topic of an MDM certificate",
+            id="MDM",
+        ),
+        pytest.param(
+            {"uid": "com.apple.mgmt.External.1", "marks": ()},
+            ["--p12-password", "secret", "--environment", "production"],
+            "not a push certificate",
+            id="MDM as Apple issues it",
+        ),
         pytest.param(
             {"marks": ("sandbox",)},
             ["--p12-password", "secret", "--environment", "production"],
