@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     message.add_argument("--kind", help="default: regular")
     message.add_argument("--data", help="a JSON object that is handed to the app")
     message.add_argument("--mention", action="append", default=[], help="a mentioned user; may be repeated")
+    message.add_argument("--mention-everyone", action="store_true", help="every member counts as mentioned")
     message.add_argument("--recipient", action="append", default=[], help="instead of the members; may be repeated")
     message.add_argument("--skip-push", action="store_true", help="no push for this message")
     return parser

@@ -29,6 +29,7 @@ class Words:
     data: str | None = None
     mention: Sequence[str] = ()
     recipient: Sequence[str] = ()
+    mention_everyone: bool = False
     skip_push: bool = False
 
 
@@ -47,6 +48,8 @@ def composed(words: Words, at: datetime) -> dict[str, Any]:
         "skip_push": words.skip_push,
         "data": _data(words.data),
     }
+    if words.mention_everyone:
+        message["mentions_everyone"] = True  # workers of an earlier release know no such field
     return {
         "v": 1,
         "type": "message.new",

@@ -82,7 +82,18 @@ def test_bad_lines_are_named_and_good_ones_go_through(run: Run, redis_url: str, 
 
 def test_one_message_is_made_of_flags(run: Run, redis_url: str) -> None:
     who = ["--app", "demo", "--channel", "general", "--sender", "leia", "--sender-name", "Leia", "--text", "hello"]
-    more = ["--mention", "han", "--mention", "luke", "--data", '{"place": 3}', "--skip-push", "--id", "evt-7"]
+    more = [
+        "--mention",
+        "han",
+        "--mention",
+        "luke",
+        "--data",
+        '{"place": 3}',
+        "--mention-everyone",
+        "--skip-push",
+        "--id",
+        "evt-7",
+    ]
     ran = run(*who, *more, "--redis-url", redis_url)
     assert ran.code == 0
     assert ran.out.splitlines()[:2] == ["1 accepted, 0 refused", "  evt-7"]
@@ -90,7 +101,7 @@ def test_one_message_is_made_of_flags(run: Run, redis_url: str) -> None:
     assert isinstance(event, MessageNew)
     assert (event.id, event.app, event.channel.id, event.sender.name) == ("evt-7", "demo", "general", "Leia")
     assert (event.message.text, event.message.mentioned, event.message.data) == ("hello", ["han", "luke"], {"place": 3})
-    assert event.message.skip_push
+    assert event.message.skip_push and event.message.mentions_everyone
     assert event.recipients is None
 
 

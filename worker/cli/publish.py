@@ -36,6 +36,7 @@ def publish(
     channel_name: Annotated[str | None, _word("The channel's name, for the title.")] = None,
     sender_name: Annotated[str | None, _word("The sender's name, for the title.")] = None,
     mention: Annotated[list[str] | None, _word("A mentioned user; may be repeated.")] = None,
+    mention_everyone: Annotated[bool, _word("Every member counts as mentioned.")] = False,
     recipient: Annotated[list[str] | None, _word("A user instead of the channel's members; may be repeated.")] = None,
     parent: Annotated[str | None, _word("Id of the thread's root message.")] = None,
     parent_sender: Annotated[str | None, _word("Who wrote that root message.")] = None,
@@ -69,6 +70,7 @@ def publish(
         kind=kind,
         data=data,
         mention=mention or (),
+        mention_everyone=mention_everyone,
         recipient=recipient or (),
         skip_push=skip_push,
     )

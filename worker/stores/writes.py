@@ -287,7 +287,8 @@ def _named(db: Connection, rows: Sequence[MessageRow]) -> list[Sequence[str]]:
             if held(members.get((row.app, row.channel, user), ()), row.place)
         ]
 
-    return [among(row) if row.mentioned else () for row in rows]
+    # No thread has more people than that.
+    return [among(row)[:THREAD_PEOPLE] if row.mentioned else () for row in rows]
 
 
 def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
