@@ -9,7 +9,7 @@ import pytest
 
 from producers import PublishError, decode
 from producers.testing import RecordingPublisher
-from tests.cli.conftest import Cli, redis_of, rows
+from tests.cli.conftest import Cli, apn, redis_of, rows
 from worker.cli._importing import Files, Importer, Pace, State, fingerprint, read_state, write_state
 from worker.core.model import AppSettings
 
@@ -76,6 +76,18 @@ def test_what_cannot_be_taken_is_listed_with_its_reason(with_key: Cli, tmp_path:
         8: "app",
         9: "document",
     }
+
+
+def test_the_account_counts_reasons_and_a_provider_may_be_given_for_all(with_key: Cli, tmp_path: Path, key_file: Path):
+    with_key.ok(*apn(key_file), "--app", "chat", "--name", "second")
+    devices = [{**LINES[0], "device": {"token": f"{n:064x}"}} for n in range(3)]
+    file = written(tmp_path / "export.jsonl", *devices)
+    told = with_key.run("import", file, "--wait", "0")
+    assert told.exit_code == 2
+    assert "3 refused: device.provider: app 'chat' has 2 providers, name one" in told.stdout
+    assert account(with_key, file, "--again", "--provider", "second")[1]["published"] == {"device.registered": 3}
+    assert {event.device.provider for event in published(with_key)} == {"second"}
+    assert "no provider 'third'" in with_key.refused("import", file, "--again", "--provider", "third")
 
 
 def test_a_file_is_imported_once_unless_it_is_asked_for(with_key: Cli, tmp_path: Path):

@@ -26,6 +26,8 @@ _LINES: Final = 500
 _HEAD: Final = 64 * 1024
 #: The part of an app's registration rate that an import takes, and of what may come at once. The rest is for people who log in.
 _SHARE, _SHARE_AT_ONCE = 0.8, 0.5
+#: Reasons that are told apart, and characters of one.
+_REASONS, _REASON = 50, 200
 #: Seconds between two tries where too much waits already.
 _PAUSE: Final = 1.0
 
@@ -43,6 +45,8 @@ class State(msgspec.Struct):
     offset: int = 0
     published: dict[str, int] = {}
     refused: int = 0
+    #: Why, with how many lines each; the most frequent ones that came first.
+    reasons: dict[str, int] = {}
     #: Bytes of the list of refused lines.
     refused_bytes: int = 0
     done: bool = False
@@ -105,7 +109,10 @@ class Pace:
 
 
 class Importer:
-    """`check` raises `Refused` for a device that workers would refuse; `progress` is told after each piece."""
+    """`check` raises `Refused` for a device that workers would refuse; `progress` is told after each piece.
+
+    `provider` is that of devices that name none.
+    """
 
     def __init__(
         self,
@@ -115,11 +122,12 @@ class Importer:
         pace: Pace,
         *,
         check: Callable[[DeviceRegistered, bytes], object],
+        provider: str | None = None,
         progress: Callable[[State], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._files, self._state, self._publisher, self._pace = files, state, publisher, pace
-        self._check, self._progress, self._sleep = check, progress, sleep
+        self._check, self._provider, self._progress, self._sleep = check, provider, progress, sleep
 
     def run(self) -> None:
         """Publishes what is left. Raises `PublishError`; what was published until then is remembered."""
@@ -158,10 +166,17 @@ class Importer:
             refused.write(msgspec.json.encode(one) + b"\n")
         refused.flush()
         self._state.refused += len(faults)
+        for one in faults:
+            self._count(str(one["error"])[:_REASON])
         self._state.published = dict(+kinds)
         self._state.entry = entries[-1] if entries else self._state.entry
         if (seconds := self._pace.wait_for(devices)) > 0.0:
             self._sleep(seconds)
+
+    def _count(self, reason: str) -> None:
+        reasons = self._state.reasons
+        if reason in reasons or len(reasons) < _REASONS:
+            reasons[reason] = reasons.get(reason, 0) + 1
 
     def _written(self, good: list[bytes]) -> list[str]:
         while True:
@@ -186,6 +201,12 @@ class Importer:
             raise EventError(f"type: expected one of {', '.join(KINDS)}")
         state = self._state
         event = {"v": 1, "id": f"{state.id}{number}", "app": state.app, "at": state.at} | value
+        if (
+            kind == "device.registered"
+            and self._provider is not None
+            and isinstance(device := value.get("device"), dict)
+        ):
+            event["device"] = {"provider": self._provider} | device
         if event["app"] != state.app:
             raise EventError(f"app: this is an import of app {state.app!r}")
         checked = document(event)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._desk import app_named, desk, provider_named, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import App, Json
@@ -22,11 +22,14 @@ EPILOG = "Example: carillon import export.jsonl --app chat   docs/moving-in.md s
 #: Seconds that `at` may be ahead, as in the contract.
 _AHEAD: Final = 300
 _LOOK: Final = 0.1
+#: Reasons that are shown, and seconds between two words about how far it came.
+_SHOWN, _PROGRESS = 5, 2.0
 
 
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="An event without id, app and at on each line.")],
     app: App = None,
+    provider: Annotated[str | None, typer.Option("--provider", "-p", help="Of devices whose line names none.")] = None,
     at: Annotated[
         str | None,
         typer.Option(help="When the export was made: newer events win over it. Default: when the file was written."),
@@ -47,6 +50,8 @@ def import_(
     files = Files.beside(given_path(file))
     with desk() as runtime:
         settings = app_named(runtime, app)
+        if provider is not None:
+            provider = provider_named(runtime, settings.name, provider).name
         try:
             state = _state(files, settings.name, at, again=again)
             if state.done:
@@ -67,7 +72,8 @@ def import_(
                     publisher,
                     pace,
                     check=lambda event, document: read_call("0-0", event, document, runtime.apps),
-                    progress=lambda now: None if as_json else _progress(now),
+                    provider=provider,
+                    progress=(lambda _: None) if as_json else _Progress(),
                 )
                 importer.run()
         except PublishError as fault:
@@ -129,6 +135,7 @@ def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *
         "at": rfc3339(state.at),
         "published": state.published,
         "refused": state.refused,
+        "reasons": state.reasons,
         "refused_file": str(files.refused) if state.refused else None,
         "set_aside": 0 if row is None else row[0],
         "applied": applied,
@@ -137,6 +144,8 @@ def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *
 
 def _told(outcome: dict[str, Any], state: "State") -> str:
     lines = [f"imported into app {state.app!r} as of {outcome['at']}: {_counts(state)}"]
+    most = sorted(state.reasons.items(), key=lambda one: -one[1])[:_SHOWN]
+    lines += [f"  {n:,} refused: {reason}" for reason, n in most]
     if outcome["refused_file"]:
         lines.append(f"refused lines and why: {Path(outcome['refused_file'])}; mended, they can be a file of their own")
     if outcome["set_aside"]:
@@ -157,6 +166,14 @@ def _counts(state: "State") -> str:
     return f"{published}; {state.refused:,} refused"
 
 
-def _progress(state: "State") -> None:
-    share = state.offset * 100 // state.size if state.size else 100
-    echo(f"{share} %: line {state.line:,}, {_counts(state)}", err=True)
+class _Progress:
+    """Says how far it came, every now and then."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, state: "State") -> None:
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + _PROGRESS
+            share = state.offset * 100 // state.size if state.size else 100
+            echo(f"{share} %: line {state.line:,}, {_counts(state)}", err=True)
