@@ -107,6 +107,17 @@ def test_flower_beyond_this_machine_needs_a_password(tmp_path: Path) -> None:
     assert "FLOWER_BASIC_AUTH" in done.stderr
 
 
+def test_the_version_of_a_source_tree_that_is_not_installed() -> None:
+    code = (
+        "from importlib import metadata\n"
+        "def version(name): raise metadata.PackageNotFoundError(name)\n"
+        "metadata.version = version\n"
+        "from worker.cli.version import version; version()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"carillon, from the source tree in {ROOT}, which is not installed\n"
+
+
 def test_without_the_workers_dependencies_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['typer'] = None; from worker.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -137,6 +137,14 @@ def test_a_step_by_step_push_reaches_the_member(system: System) -> None:
     assert "han rings" in system.does('carillon why "$id" --app chat --user han')
 
 
+def test_readme_s_publisher_reaches_the_member(system: System) -> None:
+    [program] = blocks(README, "python")
+    assert "redis://localhost" in program
+    (system.clone / "readme.py").write_text(program.replace("redis://localhost", system.redis_url))
+    _, document = system.published("python readme.py")
+    system.becomes(f"carillon why {document['id']} --app chat", "han rings")
+
+
 def test_one_s_own_phone_gets_a_push(system: System) -> None:
     """Apple is a simulator that knows the key; the phone's token is made up."""
     key = system.clone / "AuthKey_ABC123DEFG.p8"

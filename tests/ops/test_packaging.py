@@ -53,6 +53,15 @@ def test_the_locks_agree() -> None:
     assert locked("requirements-worker.lock").items() <= runtime.items() <= everything.items()
 
 
+def test_up_and_demo_install_what_runs_carillon_and_the_rest_everything() -> None:
+    rules = dict(re.findall(r"^([a-z-]+|\$\([A-Z]+\)): ([^#\n]*)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    needed = {name: rest.split() for name, rest in rules.items()}
+    assert needed["up"] == needed["demo"] == ["$(RUNTIME)"]
+    assert "requirements-runtime.lock" in needed["$(RUNTIME)"]
+    assert needed["test"] == needed["check"] == ["$(READY)"]
+    assert needed["$(READY)"] == ["requirements.lock", "$(RUNTIME)"]
+
+
 def test_a_producer_needs_three_packages() -> None:
     assert {canonicalize_name(Requirement(text).name) for text in LIGHT} == {"hiredis", "msgspec", "redis"}
 

@@ -1,12 +1,14 @@
 """`carillon version`."""
 
 from importlib import metadata
+from pathlib import Path
 
-from worker.cli._options import Json
-from worker.cli._terminal import echo, json_text
+from worker.cli._terminal import echo
 
 
-def version(as_json: Json = False) -> None:
+def version() -> None:
     """Show the version."""
-    found = metadata.version("carillon-push-worker")
-    echo(json_text({"version": found}) if as_json else f"carillon {found}")
+    try:
+        echo(f"carillon {metadata.version('carillon-push-worker')}")
+    except metadata.PackageNotFoundError:
+        echo(f"carillon, from the source tree in {Path(__file__).parents[2]}, which is not installed")
