@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import nearest_home
+from config.settings import Settings, nearest_home
 from tests.ops.systems import Running, environ, until, using
 from worker.apns.simulator.certificates import kept_identity
+from worker.cli._own_simulator import OwnSimulator
+from worker.cli.up import next_steps
 
 PROGRAM = [sys.executable, "-P", "-m", "worker.cli"]
 ENGINELESS = [
@@ -153,3 +155,18 @@ def test_up_without_a_simulator_says_how_to_store_a_key(place: Path) -> None:
         assert "warning: nobody is notified of evt-" in done.stderr
         assert "there is no app 'chat': carillon app create chat" in done.stderr
         assert running.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("directory", "line"),
+    [("/srv/a b/.carillon", "cd '/srv/a b'"), ("/srv/a b/data", "export CARILLON_DATA_DIR='/srv/a b/data'")],
+)
+def test_the_next_steps_find_the_system_from_anywhere(directory: str, line: str) -> None:
+    own = OwnSimulator(Path(directory) / "simulator", 1, 2)
+    steps = next_steps(own, True, Settings(data_dir=Path(directory)))
+    assert steps[1] == f"  {line}"
+
+
+def test_without_an_app_the_next_step_is_to_make_one() -> None:
+    assert "  carillon app create chat" in next_steps(None, False, Settings())
+    assert next_steps(None, True, Settings()) == ["Next, in another terminal: carillon doctor says what is missing"]

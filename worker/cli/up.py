@@ -134,8 +134,9 @@ def next_steps(own: Any, apps: bool, settings: Any) -> list[str]:
         return ["Next, in another terminal:", "  carillon app create chat", "  carillon push apn --app chat"]
     if own is None:
         return ["Next, in another terminal: carillon doctor says what is missing"]
+    same = "" if settings.embedded else ", with the same CARILLON_ variables"
     return [
-        "Next, your first push, to a phone that is simulated. In another terminal:",
+        f"Next, your first push, to a phone that is simulated. In another terminal{same}:",
         *_to_the_command(settings),
         *(f"  {step}" for step in names.steps("hello")),
         "or all of it at once, with what the phone gets: carillon first-push",
@@ -144,7 +145,13 @@ def next_steps(own: Any, apps: bool, settings: Any) -> list[str]:
 
 def _to_the_command(settings: Any) -> list[str]:
     """What a new terminal needs before it knows `carillon` and finds this system."""
-    lines = [f"  cd {shlex.quote(str(settings.data_dir.absolute().parent))}"] if settings.embedded else []
+    from config.settings import HOME
+
+    home = settings.data_dir.absolute()
+    found = home.name == HOME
+    lines = [
+        f"  cd {shlex.quote(str(home.parent))}" if found else f"  export CARILLON_DATA_DIR={shlex.quote(str(home))}"
+    ]
     here = Path(sys.executable).parent
     if sys.prefix != sys.base_prefix:
         lines.append(f"  . {shlex.quote(str(here / 'activate'))}")

@@ -189,6 +189,8 @@ def _say(sentence: str) -> None:
 
 def _sentence(where: dict[str, Any]) -> str:
     lines = [f"APNs simulator on https://{where['host']}:{where['port']}", f"trust the CA in {where['ca']}"]
+    address = f"--host {where['host']} --port {where['port']} --ca {where['ca']}"
+    lines.append(f"for a provider of Carillon: carillon push apn {address}, with the rest as for Apple")
     if where["control_port"]:
         host = f"[{where['control_host']}]" if ":" in where["control_host"] else where["control_host"]
         lines.append(f"control on http://{host}:{where['control_port']} (GET /counts, /accepted, POST /script)")
