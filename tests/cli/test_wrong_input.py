@@ -2,15 +2,17 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from click import Context
 from typer.testing import CliRunner, Result
@@ -18,10 +20,15 @@ from typer.testing import CliRunner, Result
 from config.settings import get_settings
 from tests.cli.conftest import Cli, apn
 from tests.ops.systems import ROOT, environ
+from tests.programs import needs
+from worker import ticker
 from worker.cli import _options, _supervisor
 from worker.cli._commands import GROUPS, app, group_of, load, names
 from worker.cli._desk import table
+from worker.cli._moments import rfc3339
 from worker.cli._supervisor import Child
+from worker.cli._terminal import json_text
+from worker.reports.faults import MIGRATE
 
 #: Run until they are stopped, and wait for engines that are away.
 DAEMONS = {"up", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
@@ -151,6 +158,24 @@ def test_h_is_help_everywhere(path: str) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("path", ["", *EVERY, *sorted({path.rpartition(" ")[0] for path in EVERY if " " in path})])
+def test_help_cuts_no_name_in_a_narrow_terminal(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    said = CliRunner().invoke(app, [*path.split(), "-h"]).stdout
+    if path in EVERY:
+        shown = [one for one in EVERY[path].params if not getattr(one, "hidden", False)]
+        assert [flag for one in shown for flag in one.opts if flag.startswith("--") and flag not in said] == []
+    else:
+        assert "Commands:" in said or "Begin:" in said
+
+
+def test_without_a_command_its_help_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("60", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        for arguments in ([], ["push"], ["member"]):
+            assert "Usage" in run(arguments).output
+
+
 @pytest.mark.parametrize("flag", ["--version", "-V"])
 def test_the_version(flag: str) -> None:
     done = CliRunner().invoke(app, [flag])
@@ -244,23 +269,29 @@ def test_a_directory_that_is_gone_and_a_full_disk(tmp_path: Path) -> None:
         assert done.stderr.startswith(told) and b"Traceback" not in done.stderr
 
 
-def test_ctrl_c_while_it_begins_leaves_no_traceback(tmp_path: Path) -> None:
-    """As early as a command can notice, and while it waits for the engines to start."""
+_INTERRUPTED = """
+import sys
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            raise {fault}
+sys.meta_path.insert(0, Interrupting)
+sys.argv[1:] = ["app", "list"]
+from worker.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["typer", "worker.cli._commands", "worker.cli.app", "psycopg", "worker.embedded.engines"]
+)
+@pytest.mark.parametrize("fault", ["KeyboardInterrupt", "RuntimeError('of __set_name__') from KeyboardInterrupt()"])
+def test_ctrl_c_while_it_begins_leaves_no_traceback(tmp_path: Path, module: str, fault: str) -> None:
+    code = _INTERRUPTED.format(module=module, fault=fault)
     env = environ(data_dir=str(tmp_path / "data"))
-    command = [sys.executable, "-X", "importtime", "-m", "worker.cli", "app", "list"]
-    for module in (b"worker.cli._commands", b"worker.embedded.engines"):
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, start_new_session=True)
-        assert process.stderr is not None
-        said = b""
-        for line in process.stderr:
-            if line.startswith(b"import time:"):
-                if module in line:
-                    os.killpg(process.pid, signal.SIGINT)
-            else:
-                said += line
-        process.stderr.close()
-        assert process.wait(60) == 130, said
-        assert said == b""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize("width", [60, 100])
@@ -299,3 +330,40 @@ def test_the_shell_completes_names(cli: Cli, key_file: Path, monkeypatch: pytest
 
 def test_completion_says_nothing_where_no_engine_runs(away: None) -> None:
     assert _options.apps("") == []
+
+
+def test_workers_of_one_host_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr("worker.consumer.run", lambda name, **_: seen.append(name))
+    for arguments in (["worker", "--lane", "bulk"], ["worker", "--name", "mine"]):
+        CliRunner().invoke(app, arguments)
+    assert seen == [f"bulk-{os.getpid()}", "mine"]
+
+
+def test_the_url_of_the_embedded_redis_works_in_redis_cli(redis_url: str) -> None:
+    asked = [needs("redis-cli"), "-u", redis_url, "ping"]
+    assert subprocess.run(asked, capture_output=True, check=False, timeout=30).stdout.strip() == b"PONG"
+
+
+@pytest.mark.parametrize("fault", [psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction])
+def test_a_worker_waits_for_its_schema_in_a_sentence(
+    fault: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ticker, "PAUSE", 0.0)
+    runtime: Any = SimpleNamespace(journal=SimpleNamespace(unwatched=lambda: True))
+
+    def tick() -> None:
+        thread.stop()
+        raise fault("no such thing in schema carillon")
+
+    thread = ticker.Ticker(runtime, tick)
+    thread.start()
+    thread.join(30)
+    assert [record.message for record in caplog.records] == [f"the tick waits: {MIGRATE}"]
+    assert caplog.records[0].exc_info is None
+
+
+def test_times_are_RFC_3339_in_json() -> None:
+    at = datetime(2026, 11, 28, 20, 0, 1, 500_000, tzinfo=timezone(timedelta(hours=1)))
+    assert json_text({"at": at}) == '{"at": "2026-11-28T19:00:01.500000Z"}'
+    assert (rfc3339(at), rfc3339(0)) == ("2026-11-28T19:00:01Z", "1970-01-01T00:00:00Z")

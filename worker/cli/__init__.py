@@ -19,5 +19,16 @@ def main() -> None:
         from worker.cli._commands import run
 
         run()
-    except KeyboardInterrupt:  # before there is a command that could say more
+    except BaseException as fault:
+        if not interrupted(fault):
+            raise
         sys.exit(130)
+
+
+def interrupted(fault: BaseException | None) -> bool:
+    """Whether it comes from a Ctrl-C: while a module is imported Python may wrap that in another exception."""
+    while fault is not None:
+        if isinstance(fault, KeyboardInterrupt):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False

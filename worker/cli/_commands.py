@@ -55,9 +55,17 @@ class _Root(_groups.Group):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return load(cmd_name) if cmd_name in names() else None
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Of plain help: Rich has the groups as frames."""
+        for group in (*GROUPS, _OTHER):
+            self.format_some(
+                ctx, formatter, group, [name for name in self.list_commands(ctx) if group_of(name) == group]
+            )
+
     def main(self, args: Sequence[str] | None = None, *positional: Any, **named: Any) -> Any:
         arguments = sys.argv[1:] if args is None else list(args)
         as_json = "--json" in arguments
+        _groups.fit(self)
         try:
             check_arguments(arguments)
             code = super().main(arguments, *positional, **named | {"standalone_mode": False})

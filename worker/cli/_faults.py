@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from worker.cli import interrupted
 from worker.cli._terminal import echo, json_text, shown
 
 _PREFIX: Final = "carillon: "
@@ -46,6 +47,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 def tell(fault: BaseException, *, as_json: bool) -> int | None:
     """Prints what the fault means for a person; returns the exit code. None: it is a fault of ours, which needs its traceback."""
+    if not isinstance(fault, SystemExit) and interrupted(fault):
+        return 130
     if isinstance(fault, CommandFault):
         return _told(fault.message, fault.exit_code, as_json=as_json)
     if isinstance(fault, TyperException):
@@ -64,10 +67,15 @@ def tell(fault: BaseException, *, as_json: bool) -> int | None:
 def _usage(fault: TyperException, *, as_json: bool) -> int:
     from typer.rich_utils import rich_format_error
 
-    fault.message = shown(fault.message)
-    rich_format_error(fault)  # type: ignore[arg-type] # it takes any that has a message
+    if type(fault).__name__ == "NoArgsIsHelpError":  # its message is the help, unless Rich has printed that already
+        echo(fault.message, err=True)
+        text = "a command is missing"
+    else:
+        fault.message = shown(fault.message)
+        rich_format_error(fault)  # type: ignore[arg-type] # it takes any that has a message
+        text = fault.format_message()
     if as_json:
-        _object(fault.format_message() or "a command is missing", fault.exit_code)
+        _object(text, fault.exit_code)
     return fault.exit_code
 
 
