@@ -58,6 +58,10 @@ def translated(fault: Exception) -> AwayError | PublishError:
         return BackPressureError("Redis has no memory left (maxmemory): see that workers keep up, or give it more")
     if isinstance(fault, exceptions.AuthenticationError | exceptions.AuthorizationError | exceptions.NoPermissionError):
         return PublishError(f"Redis refuses this user: {text}. docs/security.md has the user that is needed")
+    if "CERTIFICATE_VERIFY_FAILED" in text and ("has expired" in text or "not yet valid" in text):
+        return PublishError(
+            "Redis' certificate is not valid now: look at this machine's clock first (NTP), then renew it"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return PublishError("Redis' certificate is not trusted: see ssl_ca_certs in the URL, and the host's name in it")
     if isinstance(fault, exceptions.MovedError | exceptions.AskError) or text.startswith(("MOVED ", "CROSSSLOT ")):

@@ -37,6 +37,7 @@ def push_certificate(
     topics: bytes | None = None,
     voip_topics: bytes | None = None,
     days: int = 365,
+    begins: int = -400,
     key: Key | None = None,
 ) -> tuple[x509.Certificate, Key]:
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -45,7 +46,7 @@ def push_certificate(
         names.append(x509.NameAttribute(NameOID.USER_ID, uid))
     subject = x509.Name(names)
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(NOW - timedelta(days=400)).not_valid_after(NOW + timedelta(days=days))
+    builder = builder.not_valid_before(NOW + timedelta(days=begins)).not_valid_after(NOW + timedelta(days=days))
     extensions = {MARKS[mark]: NULL for mark in marks}
     if topics is not None:
         extensions["1.2.840.113635.100.6.3.6"] = topics

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ from tests.apns.support.raw_server import Peer, RawServer, accepted, answer_all
 from tests.apns.support.wire import GREETING, JWT, notification, rejection
 from worker.apns.http2 import frames
 from worker.apns.pool import Pool
+from worker.apns.simulator import Settings, SimulatorThread
 from worker.apns.timing import Timing
-from worker.apns.transport import TransportClosed
+from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 
 QUICK = Timing(
@@ -607,3 +610,21 @@ def test_closing_while_a_connection_is_being_made_leaves_nothing_behind(run: Run
         return await call
 
     assert run(through(RawServer(answer_all), talk)) == [NoAnswer("not_sent", "closed")]
+
+
+def test_a_certificate_that_is_not_valid_at_this_time_is_told_from_one_of_an_unknown_authority(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(port: int, ca: str | None) -> list[Response]:
+        pool = Pool(Endpoint("localhost", port, ca), timing=QUICK)
+        try:
+            return await send(pool, deadline=2)
+        finally:
+            await pool.close()
+
+    with SimulatorThread(Settings(topics=("io.team.App",))) as known:
+        assert run(main(known.port, None)) == [NoAnswer("not_sent", "connect: certificate not trusted")]
+    monkeypatch.setattr("worker.apns.simulator.certificates.VALIDITY", timedelta(minutes=-30))
+    with SimulatorThread(Settings(topics=("io.team.App",))) as expired:
+        ca = Path(expired.ca_path).read_text()
+        assert run(main(expired.port, ca)) == [NoAnswer("not_sent", "connect: certificate not valid now")]

@@ -187,6 +187,7 @@ def test_an_address_of_IPv6_is_stored_without_its_brackets(app, key_file, regist
         pytest.param({}, ["--p12-password", "wrong"], "wrong password", id="password"),
         pytest.param({}, [], "--p12-password: needed", id="no password where nobody can be asked"),
         pytest.param({"days": -1}, ["--p12-password", "secret"], "expired on", id="expired"),
+        pytest.param({"begins": DAYS - 1}, ["--p12-password", "secret"], "set the clock (NTP)", id="a slow clock"),
         pytest.param({"marks": ()}, ["--p12-password", "secret"], "not a push certificate", id="no marks"),
         pytest.param(
             {"uid": f"{TOPIC}.voip", "voip_topics": utf8(f"{TOPIC}.voip")},

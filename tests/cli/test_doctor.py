@@ -41,6 +41,10 @@ def test_a_provider_is_well_when_its_host_refuses_an_impossible_token(with_key, 
         pytest.param(Answer(400, "TopicDisallowed"), f"may not push to {TOPIC}", id="topic"),
         pytest.param(Answer(503, "ServiceUnavailable"), "try again later", id="busy"),
         pytest.param(Answer(418, "Teapot"), "is it Apple's?", id="nothing of Apple's"),
+        pytest.param(
+            NoAnswer("not_sent", "connect: certificate not valid now"), "look at this machine's clock first", id="clock"
+        ),
+        pytest.param(NoAnswer("not_sent", "connect: certificate not trusted"), "give its CA with --ca", id="CA"),
         pytest.param(NoAnswer("not_sent", "refused"), "check the firewall", id="no connection"),
         pytest.param(
             NoAnswer("unknown", "BadCertificate"), "was revoked", id="a connection that is closed for a reason"

@@ -74,7 +74,8 @@ class Certificate:
     def check_expiry(self, now: datetime) -> None:
         """Raises `CertificateExpired` where it has expired by `now`, timezone-aware."""
         if now >= self.expires_at:
-            raise CertificateExpired(f"certificate: expired on {self.expires_at:%Y-%m-%d}; {_WHERE}")
+            by = f"by this machine's clock, which says {now:%Y-%m-%d}"
+            raise CertificateExpired(f"certificate: expired on {self.expires_at:%Y-%m-%d}, {by}; {_WHERE}")
 
     def days_left(self, now: datetime) -> float:
         """Days until it expires; `now` is timezone-aware."""

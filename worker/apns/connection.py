@@ -28,6 +28,10 @@ _TLS_FAULTS: Final = {
 }
 
 
+#: OpenSSL's codes for a certificate that is not valid yet, or not any more.
+_OUT_OF_TIME: Final = (9, 10)
+
+
 class ConnectError(Exception):
     """No connection was made. `cause` is a fixed phrase; `lasting` means that trying again at once is of no use."""
 
@@ -214,6 +218,12 @@ def tls_cause(error: ssl.SSLError) -> str:
     return _TLS_FAULTS.get(error.reason or "", "tls error")
 
 
+def _verdict(error: ssl.SSLCertVerificationError) -> str:
+    """Why the server's certificate is not taken. One that is not valid at this time is as often a wrong clock of ours."""
+    out_of_time = error.verify_code in _OUT_OF_TIME
+    return "connect: certificate not valid now" if out_of_time else "connect: certificate not trusted"
+
+
 async def connect(
     dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
 ) -> Connection:
@@ -227,7 +237,7 @@ async def connect(
     except ProxyError as error:
         raise ConnectError(error.cause, lasting=error.lasting) from error
     except ssl.SSLCertVerificationError as error:
-        raise ConnectError("connect: certificate not trusted", lasting=True) from error
+        raise ConnectError(_verdict(error), lasting=True) from error
     except ssl.SSLError as error:
         raise ConnectError(tls_cause(error), lasting=_ALERT.search(error.reason or "") is not None) from error
     except ConnectionRefusedError as error:

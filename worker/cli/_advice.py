@@ -56,6 +56,10 @@ def advice(response: Response, provider: Provider) -> str:
         return "the proxy in CARILLON_APNS_PROXY opens no tunnel: check its address, user and password, and its rules"
     if isinstance(response, NoAnswer) and reason in CERTIFICATE_ALERTS:
         return f"{place} refuses the certificate, or wants one: make another one at developer.apple.com, and {_STORE}"
+    if isinstance(response, NoAnswer) and reason == "connect: certificate not valid now":
+        return (
+            f"look at this machine's clock first (NTP). If it is right, the certificate that {place} shows has expired"
+        )
     if isinstance(response, NoAnswer) and reason == "connect: certificate not trusted":
         return f"{place} shows a certificate of a CA that is not trusted: for a host of your own give its CA with --ca"
     if isinstance(response, NoAnswer):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from cryptography.x509 import load_pem_x509_certificate
+
 from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
 from worker.apns.token import check_key, is_der_key
 from worker.cli._paths import given_path
@@ -48,8 +50,14 @@ def read_certificate(path: str, password: str | None, topic: str | None = None) 
     content = _read(path, private=True)
     if b"PRIVATE KEY-----" in content[:200]:
         raise CredentialFault("certificate: this is a .p8 key; give it with --auth-key")
-    certificate = load(content, password, now=datetime.now(UTC), topic=topic)
+    now = datetime.now(UTC)
+    certificate = load(content, password, now=now, topic=topic)
     tls_context(certificate=certificate)
+    begins = load_pem_x509_certificate(certificate.chain_pem).not_valid_before_utc
+    if now < begins:
+        raise CredentialFault(
+            f"certificate: is valid from {begins:%Y-%m-%d} on, and this machine's clock says {now:%Y-%m-%d}: set the clock (NTP)"
+        )
     return content, certificate
 
 
