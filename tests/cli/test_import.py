@@ -1,6 +1,7 @@
 """`carillon import`: a running product's devices, members and mutes, with an account, and on from where it was stopped."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ def test_the_account_counts_reasons_and_a_provider_may_be_given_for_all(with_key
     assert account(with_key, file, "--again", "--provider", "second")[1]["published"] == {"device.registered": 3}
     assert {event.device.provider for event in published(with_key)} == {"second"}
     assert "no provider 'third'" in with_key.refused("import", file, "--again", "--provider", "third")
+
+
+def test_the_page_about_it_is_true(with_key: Cli, tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "moving-in.md").read_text()
+    [lines] = re.findall(r"^```jsonl\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (file := tmp_path / "export.jsonl").write_text(lines)
+    told = account(with_key, file)[1]
+    assert told["refused"] == 0 and sum(told["published"].values()) == len(lines.splitlines()) == 4
+    for example in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        exec(example, {})
 
 
 def test_a_file_is_imported_once_unless_it_is_asked_for(with_key: Cli, tmp_path: Path):
