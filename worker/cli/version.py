@@ -3,12 +3,17 @@
 from importlib import metadata
 from pathlib import Path
 
-from worker.cli._terminal import echo
+from worker.cli._options import Json
+from worker.cli._terminal import echo, json_text
 
 
-def version() -> None:
+def version(as_json: Json = False) -> None:
     """Show the version."""
     try:
-        echo(f"carillon {metadata.version('carillon-push-worker')}")
+        found = metadata.version("carillon-push-worker")
     except metadata.PackageNotFoundError:
-        echo(f"carillon, from the source tree in {Path(__file__).parents[2]}, which is not installed")
+        tree = Path(__file__).parents[2]
+        text = f"carillon, from the source tree in {tree}, which is not installed"
+        echo(json_text({"version": None, "source": str(tree)}) if as_json else text)
+        return
+    echo(json_text({"version": found}) if as_json else f"carillon {found}")
