@@ -47,7 +47,7 @@ class Users(NamedTuple):
 _USERS: Final = 100
 SETTINGS: Final[dict[str, Number | Switch | Users]] = {
     "push_enabled": Switch("Switch all pushes of the app on or off.", "push"),
-    "member_cap": Number("Members of a channel that one message rings at most.", optional=True),
+    "member_cap": Number("Members of a channel that one message rings at most, the mentioned apart.", optional=True),
     "device_cap": Number("Devices of one user; a further one takes the oldest one's place."),
     "push_to_online": Switch("Whether users who are online get pushes."),
     "max_age": Number("Seconds after which a message is not worth a push."),
