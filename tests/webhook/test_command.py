@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from psycopg import connect
 
 from tests.cli.conftest import cli, registry, rows  # noqa: F401 - fixtures
 from tests.webhook.conftest import SECRET
@@ -138,6 +139,15 @@ def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(desk):
         said = desk.ok(*command) + str(desk.json(*command))
         assert "production" not in said and "APNs" not in said and "Apple" not in said
     assert "webhook at 127.0.0.1" in desk.ok("app", "show", "chat")
+    [provider] = desk.json("push", "list")
+    with connect(desk.postgres_url) as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
+            " SELECT 'chat', 'phone', 'han', id, 0, true FROM carillon.providers"
+        )
+    assert f"{provider['name']} (webhook): 1 device of 1 user" in desk.ok(
+        "push", "send", "--everyone", "--alert", "x", "--dry-run"
+    )
     away = Provider(1, "chat", "hook", "production", "", kind="webhook", url="https://127.0.0.1:1/x")
     for response in (NoAnswer("not_sent", "connect: refused"), Answer(404, None)):
         assert "Apple" not in advice(response, away) and "push apn" not in advice(response, away)

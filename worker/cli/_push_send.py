@@ -12,7 +12,7 @@ from producers.errors import EventError, PublishError
 from producers.events import PushSend
 from producers.publisher import Publisher
 from worker.cli._attributes import attributes_of
-from worker.cli._desk import app_named, desk, refuse, say
+from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment_ahead
 from worker.cli._options import App, Json
@@ -66,7 +66,7 @@ def send(
             "push_type": "background" if background else "alert",
         }
         event = _event(document)
-        audience = Audience(runtime.pool).count(event.app, event.where)
+        audience = [_row(share, runtime, event.app) for share in Audience(runtime.pool).count(event.app, event.where)]
         if not dry_run:
             _refuse_repeat(runtime, event)
             _publish(runtime, event)
@@ -74,8 +74,8 @@ def send(
         "id": event.id,
         "app": event.app,
         "sent": not dry_run,
-        "devices": sum(share.devices for share in audience),
-        "audience": [share._asdict() for share in audience],
+        "devices": sum(row["devices"] for row in audience),
+        "audience": audience,
     }
     say(outcome, _told(outcome, audience), as_json=as_json)
 
@@ -131,13 +131,20 @@ def _publish(runtime: Runtime, event: PushSend) -> None:
         fail(f"not sent: {fault}")
 
 
-def _told(outcome: dict[str, Any], audience: list[Share]) -> str:
+def _row(share: Share, runtime: Runtime, app: str) -> Row:
+    """A webhook has no environment."""
+    named = runtime.registry.named(app, share.provider)
+    return share._asdict() | ({"environment": None} if named is not None and named.kind == "webhook" else {})
+
+
+def _told(outcome: dict[str, Any], audience: list[Row]) -> str:
     devices = counted(outcome["devices"], "device")
     head = f"{outcome['id']} goes to {devices} of app {outcome['app']!r}"
     if not outcome["sent"]:
         head = f"{devices} of app {outcome['app']!r} would get it; nothing was sent"
     lines = [
-        f"  {one.provider} ({one.environment}): {counted(one.devices, 'device')} of {counted(one.users, 'user')}"
+        f"  {one['provider']} ({one['environment'] or 'webhook'}):"
+        f" {counted(one['devices'], 'device')} of {counted(one['users'], 'user')}"
         for one in audience
     ]
     return "\n".join([head, *lines])
