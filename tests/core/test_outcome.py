@@ -63,9 +63,9 @@ OUTCOMES: dict[str, Outcome] = {
     "FIX_CONFIG": Halt("R"),
     "DELETE_TOKEN_GUARDED": Unregister("R", not_after=SENT, guarded=True),
     "DELETE_TOKEN_IF_NOT_REREGISTERED": Unregister("R", not_after=SENT),
-    "NEW_CONNECTION_RETRY": Retry(0.0, "R", "origin", new_connection=True),
-    "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", "origin", new_connection=True, refresh_token=True),
-    "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(0.75, "R", "provider", new_connection=True),
+    "NEW_CONNECTION_RETRY": Retry(0.0, "R", "origin"),
+    "REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE": Retry(0.0, "R", "origin", refresh_token=True),
+    "KEEP_JWT_DELAY_RECYCLE_CONNECTION": Retry(0.75, "R", "provider"),
     "RETRY_DELAY_THIS_TOKEN": Retry(0.75, "R", "device"),
     "RETRY_BACKOFF": Retry(0.75, "R", "provider"),
 }
@@ -127,7 +127,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
     [
         pytest.param(
             NoAnswer("not_sent", "connect"),
-            Retry(0.375, "connect", "origin", new_connection=True, spends_attempt=False),
+            Retry(0.375, "connect", "origin", spends_attempt=False),
             id="not sent: soon, for nothing",
         ),
         pytest.param(
@@ -137,7 +137,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
         ),
         pytest.param(
             NoAnswer("not_sent", "tls alert: internal_error"),
-            Retry(0.375, "tls alert: internal_error", new_connection=True, spends_attempt=False, scope="origin"),
+            Retry(0.375, "tls alert: internal_error", spends_attempt=False, scope="origin"),
             id="the server has another trouble",
         ),
         pytest.param(
@@ -145,9 +145,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
             Drop("collapse id not allowed in a header", alarm=True),
             id="unwritable: no try will be better",
         ),
-        pytest.param(
-            NoAnswer("unknown", "reset"), Retry(0.75, "reset", "origin", new_connection=True), id="unknown: costs a try"
-        ),
+        pytest.param(NoAnswer("unknown", "reset"), Retry(0.75, "reset", "origin"), id="unknown: costs a try"),
         pytest.param(
             NoAnswer("not_sent", "BadCertificateEnvironment"),
             Halt("BadCertificateEnvironment"),
@@ -155,17 +153,17 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
         ),
         pytest.param(
             NoAnswer("unknown", "Shutdown"),
-            Retry(0.0, "Shutdown", "origin", new_connection=True),
+            Retry(0.0, "Shutdown", "origin"),
             id="a GOAWAY because that server goes down",
         ),
         pytest.param(
             NoAnswer("unknown", "ExpiredProviderToken"),
-            Retry(0.0, "ExpiredProviderToken", "origin", new_connection=True, refresh_token=True),
+            Retry(0.0, "ExpiredProviderToken", "origin", refresh_token=True),
             id="a GOAWAY that calls the provider token old",
         ),
         pytest.param(
             NoAnswer("unknown", "BadDeviceToken"),
-            Retry(0.75, "BadDeviceToken", "origin", new_connection=True),
+            Retry(0.75, "BadDeviceToken", "origin"),
             id="a GOAWAY says nothing about one device",
         ),
     ],
@@ -177,15 +175,13 @@ def test_no_answer_is_tried_again_unless_the_provider_is_to_blame(none: NoAnswer
 def test_a_young_provider_token_called_expired_is_a_wrong_clock_and_halts() -> None:
     expired = Answer(403, "ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60 - 1) == Halt("ExpiredProviderToken")
-    assert decide(expired, token_age=20 * 60) == Retry(
-        0.0, "ExpiredProviderToken", "origin", new_connection=True, refresh_token=True
-    )
+    assert decide(expired, token_age=20 * 60) == Retry(0.0, "ExpiredProviderToken", "origin", refresh_token=True)
 
 
 def test_only_the_first_move_to_another_connection_is_at_once() -> None:
     shutdown = Answer(503, "Shutdown")
-    assert decide(shutdown, attempt=1) == Retry(0.0, "Shutdown", "origin", new_connection=True)
-    assert decide(shutdown, attempt=2) == Retry(0.75, "Shutdown", "origin", new_connection=True)
+    assert decide(shutdown, attempt=1) == Retry(0.0, "Shutdown", "origin")
+    assert decide(shutdown, attempt=2) == Retry(0.75, "Shutdown", "origin")
 
 
 def test_a_device_s_cooldown_does_not_grow_with_one_notification_s_tries() -> None:

@@ -52,8 +52,6 @@ class Retry:
     delay: float
     reason: str
     scope: Scope = "notification"
-    #: The connection is worth nothing for this request any more: use another one.
-    new_connection: bool = False
     #: Ask the token source for another provider token first.
     refresh_token: bool = False
     #: False: the try did not reach APNs, so it counts against the expiry alone.
@@ -204,8 +202,8 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
         delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
         if none == HELD_UP:
             return Retry(delay, none.cause, spends_attempt=False)
-        return Retry(delay, none.cause, "origin", new_connection=True, spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin", new_connection=True)
+        return Retry(delay, none.cause, "origin", spends_attempt=False)
+    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
 
 
 #: Fields of a request that all of a provider's have in common.
@@ -233,11 +231,11 @@ def _provider_or_retry(
             if token_age is not None and token_age < TOKEN_MIN_AGE:
                 # A token this young is not an hour old: our clock is wrong, and minting more of them ends in 429.
                 return Halt(reason)
-            return Retry(max(quick, least), reason, "origin", new_connection=True, refresh_token=True)
+            return Retry(max(quick, least), reason, "origin", refresh_token=True)
         case Action.NEW_CONNECTION_RETRY:
-            return Retry(max(quick, least), reason, "origin", new_connection=True)
+            return Retry(max(quick, least), reason, "origin")
         case Action.KEEP_JWT_DELAY_RECYCLE_CONNECTION:
-            return Retry(max(backoff(attempt, jitter=jitter), least), reason, "provider", new_connection=True)
+            return Retry(max(backoff(attempt, jitter=jitter), least), reason, "provider")
         case Action.RETRY_DELAY_THIS_TOKEN:
             return Retry(max(backoff(1, jitter=jitter), least), reason, "device")
         case _:
