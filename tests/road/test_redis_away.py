@@ -1,7 +1,7 @@
 """Redis goes away between what APNs answers and its being written down: nobody is sent the same again."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +9,17 @@ from tests.road.harness import Road, message, token, user_of
 from worker.core.model import Answer
 
 USERS = ("leia", "han", "luke")
+
+
+@pytest.fixture(autouse=True)
+def back(road: Road) -> Iterator[None]:
+    """Whatever a test did to the engine, the next one finds it well: also where the worker did not have to wait for that."""
+    yield
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):
+            timer.join(20)
+    road.redis.config_set("maxmemory", 0)
+    road.redis.replicaof("NO", "ONE")
 
 
 def full_for(road: Road, seconds: float) -> Callable[[], None]:
