@@ -458,7 +458,7 @@ class Delivery:
             lambda: self._breaker.record(
                 provider.id,
                 answered=answered,
-                refused=len(bad),
+                refused=bad,
                 gone=len(away),
                 failed=len(failed) if work.alive else 0,
                 alive=alive,

@@ -325,6 +325,8 @@ class Crew:
         seen += taken.badges
         if len(seen) <= self.repeats:
             self.journal.return_batch(taken.id)
+        else:
+            self.journal.finish(taken.id, [], {}, [])
 
 
 @pytest.fixture(scope="module")

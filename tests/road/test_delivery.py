@@ -162,7 +162,7 @@ def test_a_mistake_after_a_million_good_answers_stops_the_provider_and_costs_no_
     for n, user in enumerate(users):
         road.member(f"d{n}", "leia", user)
         road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
-    road.delivery._breaker.record(road.provider.id, answered=1_000_000, refused=0)
+    road.delivery._breaker.record(road.provider.id, answered=1_000_000, refused=())
     ended = set()
     for n in range(0, 240, 8):  # a few at a time, as direct messages come
         road.publish(*(message(id=f"e{k}", channel=f"d{k}") for k in range(n, n + 8)))
@@ -202,7 +202,7 @@ def test_what_a_provider_answered_before_it_was_mended_is_forgotten(road):
     users = [f"u{n}" for n in range(90)]
     road.member("general", "leia", *users)
     road.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
-    road.delivery._breaker.record(road.provider.id, answered=300, refused=300)
+    road.delivery._breaker.record(road.provider.id, answered=300, refused=range(300))
     road.delivery._breaker.stop(road.provider.id, "mass_refusal", road.now)
     road.delivery._breaker.resume(road.provider.id)
     road.redis.delete(f"carillon:stopped:{road.provider.id}:mass_refusal")  # two minutes pass
@@ -223,7 +223,7 @@ def test_a_refusal_that_comes_late_retires_nobody_though_the_provider_flows_agai
         breaker.resume(road.provider.id)
 
     road.apns.before = stand_still
-    breaker.record(road.provider.id, answered=300, refused=0)
+    breaker.record(road.provider.id, answered=300, refused=())
     road.publish(message())
     road.run()
     assert active(road) == {"leia", *users}
@@ -233,7 +233,7 @@ def test_while_it_may_be_the_provider_s_fault_a_refused_device_is_in_every_messa
     """A device that was retired by mistake would miss what is published until it is back."""
     users = [f"u{n}" for n in range(90)]
     road.member("general", "leia", *users)
-    road.delivery._breaker.record(road.provider.id, answered=300, refused=0)
+    road.delivery._breaker.record(road.provider.id, answered=300, refused=())
     for user in users[:9]:
         road.apns.answers[token(user)] = [Answer(400, "BadDeviceToken"), Answer(200)]
     road.publish(message(id="e1"))
@@ -287,7 +287,7 @@ def test_a_mistake_on_top_of_another_costs_no_device(road):
         breaker.stop(road.provider.id, "mass_refusal", road.now)
 
     road.apns.before = stop_twice
-    breaker.record(road.provider.id, answered=300, refused=0)
+    breaker.record(road.provider.id, answered=300, refused=())
     road.publish(message())
     road.run()
     assert active(road) == {"leia", *users}

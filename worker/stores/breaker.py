@@ -3,15 +3,18 @@
 carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
 carillon:probe:<provider>     there until the next probe may be sent
 carillon:stopped:<provider>:<reason>   there for two minutes after its answers stopped it, whether or not it flows again
+carillon:refused:<provider>   set: devices whose token was refused since any other answer
 carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410), failed; and of the
                               batches in a row of which nothing was answered: row (how many), since, last
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped, probe_interval
+from worker.core.outcome import IN_A_ROW
 from worker.stores.redis import Redis
 
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
@@ -30,7 +33,7 @@ class Answers(NamedTuple):
     #: Batches in a row of which nothing was answered, and the seconds over which they failed.
     row: int = 0
     lasted: float = 0.0
-    #: Refusals of a device token with no other answer between.
+    #: Devices whose token was refused with no other answer between.
     in_a_row: int = 0
 
 
@@ -91,7 +94,7 @@ class Breaker:
         provider: int,
         *,
         answered: int = 0,
-        refused: int = 0,
+        refused: Collection[int] = (),
         gone: int = 0,
         failed: int = 0,
         alive: bool | None = None,
@@ -102,7 +105,7 @@ class Breaker:
         `alive`: whether anything of it was answered, None where nothing was sent; `lasted`: seconds that its sending took.
         """
         state = {True: 1, False: -1, None: 0}[alive]
-        given = (provider, RECENT, answered, refused, gone, failed, state, lasted)
+        given = (provider, RECENT, answered, len(refused), gone, failed, state, lasted, *islice(refused, IN_A_ROW))
         all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._answers(args=given)
         return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000, in_a_row)
 

@@ -1,5 +1,5 @@
--- (provider, recent, answered, refused, gone, failed, state, lasted): adds these; returns the totals with them, the batches in a
--- row that got no answer, over how many ms they failed, and the refusals in a row. `state`: 1 something was answered, -1 nothing was and there were
+-- (provider, recent, answered, refused, gone, failed, state, lasted, devices that refused...): adds these; returns the totals with them, the batches in a
+-- row that got no answer, over how many ms they failed, and the devices that refused in a row. `state`: 1 something was answered, -1 nothing was and there were
 -- faults, 0 neither; `lasted`: seconds that the batch took. Of more than `recent` answers the shares are kept and half of that
 -- number, so that what was long ago weighs ever less, and a flood can not hide what begins now.
 local key, recent, fields = 'carillon:answers:' .. ARGV[1], tonumber(ARGV[2]), {'answered', 'refused', 'gone', 'failed'}
@@ -25,11 +25,13 @@ elseif ARGV[7] == '-1' then
   redis.call('HSET', key, 'last', string.format('%.3f', t))
   over = math.floor((t - tonumber(redis.call('HGET', key, 'since'))) * 1000)
 end
-local in_a_row = 0
+local in_a_row, row_of = 0, 'carillon:refused:' .. ARGV[1]
 if ARGV[4] ~= '0' and ARGV[3] == ARGV[4] then
-  in_a_row = redis.call('HINCRBY', key, 'in_a_row', ARGV[4])
+  for i = 9, #ARGV do redis.call('SADD', row_of, ARGV[i]) end
+  redis.call('EXPIRE', row_of, 86400)
+  in_a_row = redis.call('SCARD', row_of)
 elseif ARGV[3] ~= '0' then
-  redis.call('HDEL', key, 'in_a_row')
+  redis.call('DEL', row_of)
 end
 redis.call('EXPIRE', key, 86400)
 return {seen[1], seen[2], seen[3], seen[4], row, over, in_a_row}
