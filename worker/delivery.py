@@ -19,6 +19,7 @@ from worker.core import webhook_answer
 from worker.core.again import decide_again, is_old
 from worker.core.batch import NEVER, Lane, batch_id
 from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, probe_interval, probe_timeout
+from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, HELD_UP, Answer, AppSettings, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
@@ -196,7 +197,7 @@ class Delivery:
         elif app is None or not app.push_enabled:
             work.settle(work.open(), Drop("app_push_off"))
         else:
-            self._drop_expired(work)
+            self._drop_unwanted(work, app)
             if taken.look is not None and not taken.look.probe and work.open():
                 return self._hand_back(work)
             self._wait_for_earlier(work, taken, app)
@@ -258,10 +259,14 @@ class Delivery:
         )
         return True
 
-    def _drop_expired(self, work: Work) -> None:
+    def _drop_unwanted(self, work: Work, app: AppSettings) -> None:
+        """What is too old, and what is for somebody to whom this environment may not push."""
         now = self._now()
         late = [index for index in work.open() if work.expires_at(index) <= now]
         work.settle(late, Drop("expired"))
+        if app.only_to is not None:
+            elsewhere = [index for index in work.open() if not may_push_to(app, work.jobs[index].user)]
+            work.settle(elsewhere, Drop("not_allowed_here"))
 
     def _decide_again(self, work: Work) -> None:
         """A3: what was expanded for a user goes to no device that has another one since, or none.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
-from worker.core.fleet import may_push_to
 from worker.core.limits import Rate, per_minute, per_second
 from worker.core.model import AppSettings, Provider
 from worker.core.outcome import Drop
@@ -30,12 +29,9 @@ _MOVED: Final = 1.0
 def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter, *, now: float) -> None:
     """Those of the batch's open jobs that may not go now wait, or are dropped at once where they would wait beyond their lives.
 
-    Before all limits: whom this environment may not push to gets nothing, and a device of which APNs said that it gets too many
-    is left alone for as long as that takes. `now` in UNIX seconds.
+    Before all limits: a device of which APNs said that it gets too many is left alone for as long as that takes. `now` in UNIX
+    seconds.
     """
-    if app.only_to is not None:
-        elsewhere = [index for index in work.open() if not may_push_to(app, work.jobs[index].user)]
-        work.settle(elsewhere, Drop("not_allowed_here"))
     _cooldowns(work, provider, limiter)
     names = {"channel_rate": app.name, "provider_rate": str(provider.id), "push_rate": app.name, "device_rate": ""}
     reserved = work.batch.reserved if now <= work.batch.due + LATE else 0
