@@ -16,6 +16,7 @@ from tests.chaos.crew import COMMANDS, WORKERS
 from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
 from tests.chaos.system import System
 from worker.apns.simulator.faults import Close
+from worker.core.outcome import IN_A_ROW
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
 POISON: Final = (
@@ -96,11 +97,20 @@ def _burst(system: System, _seconds: float) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _refused(system: System, _seconds: float) -> AbstractContextManager[object]:
-    """A mistake that only a few notifications meet is none that anybody could tell from devices that are gone."""
-    under = system.apns.under("apns_bad_token")
-    system.traffic.blast([system.world.say("direct") for _ in range(60)])
-    return under
+@contextmanager
+def _refused(system: System, _seconds: float) -> Iterator[None]:
+    """A mistake that meets few notifications cannot be told from devices that are gone: it lasts until it meets more, or none."""
+
+    def met() -> int:
+        return int(system.apns.control.counts()["answers"].get("BadDeviceToken", 0))
+
+    before = met()
+    with system.apns.under("apns_bad_token"):
+        system.traffic.blast([system.world.say("direct") for _ in range(60)])
+        yield
+        ends = time.monotonic() + _PATIENCE
+        while 0 < met() - before < 2 * IN_A_ROW and time.monotonic() < ends:
+            time.sleep(0.2)
 
 
 def _blast(system: System, _seconds: float) -> AbstractContextManager[object]:
