@@ -68,10 +68,10 @@ def test_what_apns_has_accepted_before_the_fault_is_not_sent_again(road, monkeyp
     road.publish(message())
     carry_out, faults = Delivery._carry_out, iter([True, False])
 
-    def fail_once(self, work):
+    def fail_once(self, work, **looked):
         if next(faults, False):
             raise KeyError("what nobody thought of")
-        return carry_out(self, work)
+        return carry_out(self, work, **looked)
 
     monkeypatch.setattr(Delivery, "_carry_out", fail_once)
     road.run()
