@@ -19,6 +19,7 @@ class Terminal:
         pid, self._fd = pty.fork()
         if pid == 0:
             os.chdir(cwd)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
             os.execve("/bin/sh", ["sh"], dict(environ) | {"PS1": "", "PS2": "", "TERM": "xterm", "COLUMNS": "100"})
         self.pid = pid
         self.output = ""
