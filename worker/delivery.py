@@ -321,9 +321,8 @@ class Delivery:
         try:
             authorization = None if by_webhook or provider.certificate else self._tokens.current(provider, now)
             responses = self._responses(work, provider, sending, authorization, timeout or self._timeout)
-        except (
-            ValueError
-        ) as fault:  # a key or certificate that cannot be used: what is wrong with it was told whoever stored it
+        except ValueError as fault:
+            # A key or certificate that cannot be used: what is wrong with it was told whoever stored it.
             work.settle(sending, Halt(getattr(fault, "reason", "unusable_credential")))
             return
         sent_at, jitter = int(now * 1000), self._random()
@@ -509,7 +508,7 @@ class Delivery:
                 how.delay,
                 how.behind,
                 put_off=True,
-                takes_over=how.in_flight or how.stopped,
+                takes_over=how.takes_over,
             )
             for how, batch in later(work, self._now())
         ]

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-import uvloop
 from cryptography.hazmat.primitives import serialization as ser
 
 from config.settings import load
+from tests.apns.conftest import Run
 from tests.apns.h2_server import H2Server
 from tests.apns.push_certificates import push_certificate
 from tests.apns.support.raw_server import RawServer, answer_all
@@ -33,20 +33,8 @@ from worker.core.model import ACCEPTED, NoAnswer, Provider, Response
 from worker.embedded import Urls
 from worker.runtime import Runtime
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 V4, V6 = socket.AF_INET, socket.AF_INET6
 NOWHERE = Address(V4, ("127.0.0.1", 1))
-
-
-@pytest.fixture(
-    params=[pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
-)
-def run(request: pytest.FixtureRequest) -> Run:
-    def runner(main: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=request.param) as one:
-            return one.run(main)
-
-    return runner
 
 
 class BlackHole:

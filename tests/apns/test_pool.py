@@ -1,15 +1,15 @@
 """The pool over real TLS: which connection, how many, how long, and what becomes of a notification when one dies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.apns.conftest import Run
 from tests.apns.support.raw_server import Peer, RawServer, accepted, answer_all
 from tests.apns.support.wire import GREETING, JWT, notification, rejection
 from worker.apns.http2 import frames
@@ -23,21 +23,6 @@ QUICK = Timing(
     connect=5, probe_after=0.1, ping_timeout=0.1, grow_after=0.01, backoff=0.01, backoff_cap=0.05, goodbye=0.2
 )
 PATIENT = replace(QUICK, probe_after=30, ping_timeout=30)
-
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(
-    params=[pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
-)
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on a fresh loop of each kind."""
-
-    def runner(main: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=request.param) as one:
-            return one.run(main)
-
-    return runner
 
 
 def notifications(count: int, start: int = 0, **changes: Any) -> list[Notification]:

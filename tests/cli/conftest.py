@@ -11,7 +11,9 @@ from cryptography.fernet import Fernet
 from typer.testing import CliRunner, Result
 
 from config.settings import get_settings
+from tests.road.harness import Road
 from tests.road.keys import new_key
+from tests.road.test_device_calls import working
 from worker.apns.simulator import Key, Settings, SimulatorThread
 from worker.cli._commands import app
 from worker.stores.postgres import open_pool
@@ -119,3 +121,12 @@ def rows(cli: Cli, table: str) -> list[tuple[Any, ...]]:
 
 def redis_of(cli: Cli) -> Any:
     return connect(cli.redis_url)
+
+
+@pytest.fixture
+def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
+    """A system whose intake is at work."""
+    made = Road(postgres_url, redis_url)
+    with working(made):
+        yield made
+    made.close()

@@ -1,21 +1,11 @@
 """`carillon push device` and `carillon devices`, over the real stream with an intake at work."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.road.harness import Road
-from tests.road.test_device_calls import working
-
-
-@pytest.fixture
-def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
-    made = Road(postgres_url, redis_url)
-    with working(made):
-        yield made
-    made.close()
 
 
 def test_S16_a_device_is_added_listed_and_deleted(road: Road, cli: Cli) -> None:

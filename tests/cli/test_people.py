@@ -1,22 +1,10 @@
 """Members, mutes, users and scheduled pushes from a shell: published as a chat server would, applied by the intake."""
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.cli.conftest import Cli
 from tests.road.harness import Road
-from tests.road.test_device_calls import working
 from worker.reports.words import counted
-
-
-@pytest.fixture
-def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
-    made = Road(postgres_url, redis_url)
-    with working(made):
-        yield made
-    made.close()
 
 
 def test_members_are_added_listed_and_removed(road: Road, cli: Cli) -> None:

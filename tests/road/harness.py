@@ -254,7 +254,7 @@ class Road:
         for member, at in due:
             if leases or not self.redis.hexists(f"carillon:batch:{member[2:].decode()}", "leased"):
                 self.redis.zadd("carillon:due", {member: at - seconds}, xx=True)
-        keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]") + self.redis.keys("carillon:asleep:*")
+        keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]") + self.redis.keys("carillon:out_of_turn:*")
         for key in keys:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
             for device, at in ends:

@@ -196,9 +196,8 @@ class Again(NamedTuple):
     reserved: int = 0
     moved: float = 0.0
     behind: str = ""
-    in_flight: bool = False
-    #: Its provider is stopped: it is ready as soon as that is not.
-    stopped: bool = False
+    #: It was not put off: its provider is stopped, or another batch has its devices in flight. It keeps its place.
+    takes_over: bool = False
 
 
 def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
@@ -217,7 +216,7 @@ def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
                 line = (outcome.behind, outcome.in_flight)
                 groups[Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved, *line)].append(index)
             case Halt():
-                groups[Again(0.0, stopped=True)].append(index)
+                groups[Again(0.0, takes_over=True)].append(index)
     for again, indexes in groups.items():
         yield again, _rest(work, indexes, again, now)
 

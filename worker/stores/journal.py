@@ -7,6 +7,7 @@ Messages (`e`) and batches (`b`) are either *ready*, in a line of which each app
 and leased to a worker, or waiting for a retry or for another batch. The tick makes ready what is due.
 
     carillon:open        hash   entry -> open units: its expansion and each of its batches
+    carillon:opened      hash   stream -> the last entry of it that was opened
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
     carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
     carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
@@ -18,7 +19,7 @@ and leased to a worker, or waiting for a retry or for another batch. The tick ma
     carillon:turns:<lane>:<app>    list   its providers that have any, in turn
     carillon:line:<lane>:<provider> zset  batches that are ready -> turn
     carillon:turn        the last turn that was given: the order in which batches were made
-    carillon:asleep:<lane>         zset   stopped providers with such a line -> when somebody may look at it
+    carillon:out_of_turn:<lane>         zset   stopped providers with such a line -> when somebody may look at it
     carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
     carillon:due         zset   e:<entry> and b:<batch> -> when; c:<channel key>@<app>: who waits there goes then
     carillon:badge:<app> hash   device -> badge number

@@ -108,16 +108,22 @@ local function make_ready(lane, app, entry)
   redis.call('ZREM', DUE, 'e:' .. entry)
   if redis.call('RPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
 end
+-- Many of one app at once: behind those that wait (RPUSH) or, the last one first, before them (LPUSH).
+local function push_ready(command, lane, app, entries)
+  local line = ready_messages(lane, app)
+  if redis.call('EXISTS', line) == 0 then redis.call('RPUSH', ready_messages(lane), app) end
+  bulk(command, line, entries)
+end
 -- What was taken stands at the head of its line again.
 local function put_back(lane, app, entry)
   if redis.call('LPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
 end
 -- Batches that can be taken now stand in the line of their lane and provider, in the order in which they were expanded (`turn`), which
 -- is that of the stream for each channel. Apps come in turn, and of an app its providers. A provider that is stopped is out of turn until
--- someone may look at it again, a time in `asleep`; its line stays as it is.
+-- someone may look at it again, a time in `out_of_turn`; its line stays as it is.
 local function turns(lane, app) return 'carillon:turns:' .. lane .. (app and ':' .. app or '') end
 local function line_of(lane, provider) return 'carillon:line:' .. lane .. ':' .. provider end
-local function asleep(lane) return 'carillon:asleep:' .. lane end
+local function out_of_turn(lane) return 'carillon:out_of_turn:' .. lane end
 local function give_turn(lane, app, provider)
   if redis.call('RPUSH', turns(lane, app), provider) == 1 then redis.call('RPUSH', turns(lane), app) end
 end
@@ -127,9 +133,9 @@ local function put_in_line(lane, app, provider, id, turn)
   if redis.call('ZADD', line, turn or 0, id) == 1 and redis.call('ZCARD', line) == 1 then give_turn(lane, app, provider) end
 end
 -- The provider's lines have their turns again.
-local function awake(provider)
+local function back_in_turn(provider)
   for _, lane in ipairs({'urgent', 'bulk'}) do
-    if redis.call('ZREM', asleep(lane), provider) == 1 then
+    if redis.call('ZREM', out_of_turn(lane), provider) == 1 then
       local first = redis.call('ZRANGE', line_of(lane, provider), 0, 0)[1]
       local app = first and redis.call('HGET', 'carillon:batch:' .. first, 'app')
       -- Of one that is no more nobody knows the app: whoever takes it lets it go.
@@ -172,9 +178,7 @@ local function free_lines(channels)
     local app, back = string.match(channel, '@(.*)$'), {}
     for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
     if #back > 0 then
-      local line = ready_messages('urgent', app)
-      if redis.call('EXISTS', line) == 0 then redis.call('RPUSH', ready_messages('urgent'), app) end
-      bulk('LPUSH', line, back)
+      push_ready('LPUSH', 'urgent', app, back)
     end
     freed = freed + #line
   end

@@ -55,7 +55,7 @@ for _, member in ipairs(due) do
 end
 -- Stopped providers at which somebody may look again.
 for _, lane in ipairs({'urgent', 'bulk'}) do
-  for _, provider in ipairs(redis.call('ZRANGEBYSCORE', asleep(lane), '-inf', t, 'LIMIT', 0, 1000)) do awake(provider) end
+  for _, provider in ipairs(redis.call('ZRANGEBYSCORE', out_of_turn(lane), '-inf', t, 'LIMIT', 0, 1000)) do back_in_turn(provider) end
 end
 -- What a release before made ready.
 for _, lane in ipairs({'urgent', 'bulk'}) do

@@ -21,9 +21,5 @@ end
 bulk('HSET', OPEN, opened)
 bulk('HSET', EXPANDING, states)
 for stream, id in pairs(last) do redis.call('HSET', 'carillon:opened', stream, id) end
-for app, some in pairs(lines) do
-  local line = ready_messages('urgent', app)
-  if redis.call('EXISTS', line) == 0 then redis.call('RPUSH', ready_messages('urgent'), app) end
-  bulk('RPUSH', line, some)
-end
+for app, some in pairs(lines) do push_ready('RPUSH', 'urgent', app, some) end
 return #states / 2

@@ -4,5 +4,5 @@ if ARGV[2] == '0' and redis.call('HGET', key, 'manual') then return 0 end
 redis.call('DEL', 'carillon:answers:' .. ARGV[1], 'carillon:probe:' .. ARGV[1], 'carillon:looked:' .. ARGV[1],
   'carillon:refused:' .. ARGV[1])
 local stopped = redis.call('DEL', key)
-awake(ARGV[1])
+back_in_turn(ARGV[1])
 return stopped

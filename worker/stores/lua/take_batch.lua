@@ -114,7 +114,7 @@ local function blocked(id, devices, before)
   -- Whoever it waits for lets it go; while that one is being sent it looks by itself as well.
   redis.call('ZADD', DUE, t + (sent and patience or lease), 'b:' .. id)
 end
--- How a stopped provider may be looked at now: 'probe', 'look', or nothing, and then its line is asleep for so long.
+-- How a stopped provider may be looked at now: 'probe', 'look', or nothing, and then its line is out of turn for so long.
 local function look(provider, manual)
   local probe, seen = 'carillon:probe:' .. provider, 'carillon:looked:' .. provider
   if manual ~= '1' and redis.call('SET', probe, 1, 'NX', 'PX', 2000) then return 'probe' end
@@ -193,7 +193,7 @@ for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
     end
     if redis.call('EXISTS', line_of(lane, provider)) == 1 then
       if pause then
-        redis.call('ZADD', asleep(lane), t + pause, provider)
+        redis.call('ZADD', out_of_turn(lane), t + pause, provider)
       else
         if handed_back then redis.call('LREM', turns(lane, app), 0, provider) end
         redis.call('RPUSH', turns(lane, app), provider)
