@@ -16,6 +16,9 @@ import pytest
 
 from worker.embedded.unprivileged import becoming, ordinary_user
 
+#: Where Debian's packages of Node are; a project has its own from npm.
+NODE_PATH = "/usr/share/nodejs"
+
 
 def needs(program: str) -> str:
     """The path of the program. Without it the test is skipped, and fails where CI=true: `.ci/run` installs what is needed."""

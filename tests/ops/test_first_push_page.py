@@ -19,7 +19,7 @@ import redis
 from tests.ops.environments import ROOT, Environment, pip, runtime
 from tests.ops.systems import environ, until, using
 from tests.ops.terminal import Terminal
-from tests.programs import needs, needs_library
+from tests.programs import NODE_PATH, needs, needs_library
 from tests.road.keys import new_key
 from worker.apns.simulator import Key, Settings, SimulatorThread
 
@@ -28,8 +28,6 @@ pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "first-push.md").read_text()
 README = (ROOT / "README.md").read_text()
 SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())
-#: Where Debian's packages of Node are; a project has its own from npm.
-NODE_PATH = "/usr/share/nodejs"
 
 
 def section(title: str) -> str:

@@ -104,7 +104,8 @@ class Road:
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.journal = Journal(self.redis, lease=lease)
-        self.registry = Registry(self.pool, [Fernet.generate_key().decode()])
+        self.secret_key = Fernet.generate_key().decode()
+        self.registry = Registry(self.pool, [self.secret_key])
         self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.redis)
         self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
         self.apns, self.postgres_url = Apns(), postgres_url
