@@ -12,6 +12,9 @@ def broker(redis_url: str) -> dict[str, Any]:
     """
     parts = urlsplit(redis_url)
     options = dict(parse_qsl(parts.query))
+    if parts.scheme == "unix":
+        socket = f"redis+socket://{parts.netloc}{parts.path}?virtual_host={options.get('db', '0')}"
+        return {"broker_url": socket, "broker_use_ssl": None}
     tls: dict[str, Any] = {name: value for name, value in options.items() if name.startswith("ssl_")}
     if parts.scheme != "rediss":
         return {"broker_url": redis_url, "broker_use_ssl": None}

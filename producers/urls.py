@@ -10,12 +10,24 @@ _ENCODE: Final = "in a user name or password each of @ : / ? # % and blanks must
 #: Broken percent-encoding.
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
-_OTHER_WAYS: Final = {
-    "unix": "a Redis at a unix socket cannot be used, because Celery's part needs a host: let it listen on 127.0.0.1",
-    "redis+socket": "a Redis at a unix socket cannot be used, because the workers need a host: let it listen on 127.0.0.1",
-    "sentinel": "Sentinel is not spoken: name one address that leads to the primary, as HAProxy with a role check gives",
-}
+_SOCKET: Final = (
+    "a Redis at a unix socket is named as unix:///run/redis/redis.sock?db=0, with user:password@ before the path"
+)
+_SENTINEL: Final = (
+    "Sentinel is not spoken: name one address that leads to the primary, as HAProxy with a role check gives"
+)
 _CLUSTER: Final = "a Redis Cluster cannot be used: one primary without cluster mode is needed"
+_SCHEMES: Final = "a URL beginning with redis:// or rediss:// is needed"
+_BROKER: Final = f"only Redis and Valkey are supported, other brokers are not yet: {_SCHEMES}"
+#: Names of Celery's other brokers, and those of databases, as they begin a URL.
+_BROKERS: Final = frozenset(
+    re.split(
+        " ",
+        "amqp amqps pyamqp librabbitmq rabbitmq sqs kafka confluentkafka gcpubsub azureservicebus azurestoragequeues slmq"
+        " mongodb memory filesystem zookeeper consul etcd pyro sqla sqlalchemy django qpid memcached nats",
+    )
+)
+_DATABASES: Final = frozenset(("mysql", "mariadb", "sqlite", "oracle", "mssql", "sqlserver", "cockroachdb", "mongodb"))
 #: What libpq takes after the question mark.
 _LIBPQ: Final = frozenset(
     re.split(
@@ -44,12 +56,10 @@ _REDIS: Final = frozenset(
 def fault_of_redis(url: str) -> str | None:
     """Why the URL cannot be one of Redis for all of Carillon; None: it can."""
     scheme = url.partition("://")[0].lower()
-    if scheme in _OTHER_WAYS:
-        return _OTHER_WAYS[scheme]
-    if "cluster" in scheme and scheme.startswith("redis"):
-        return _CLUSTER
+    if scheme == "unix" and "://" in url:
+        return _fault_of_socket(url)
     if scheme not in ("redis", "rediss") or "://" not in url:
-        return "a URL beginning with redis:// or rediss:// is needed"
+        return _other_redis(scheme)
     if (fault := fault_of_parts(url)) is not None:
         return fault
     if "," in _authority(url).rpartition("@")[2]:
@@ -60,14 +70,54 @@ def fault_of_redis(url: str) -> str | None:
     return _fault_of_options(query, _REDIS, "give the database as /1 behind the host; only ssl_… options can be used")
 
 
+def _fault_of_socket(url: str) -> str | None:
+    if (fault := fault_of_parts(url)) is not None:
+        return fault
+    authority = _authority(url)
+    path, _, query = url.partition("://")[2][len(authority) :].partition("?")
+    if authority.rpartition("@")[2] or len(path) < 2:
+        return _SOCKET
+    if not re.fullmatch(r"(db=[0-9]{1,4})?", query):
+        return f"{_SOCKET}; db=1 is the only option"
+    return None
+
+
+def _other_redis(scheme: str) -> str:
+    """What to write in place of a URL that begins so."""
+    words = set(re.split(r"[+.-]", scheme))
+    if "socket" in words or "unix" in words:
+        return _SOCKET
+    if "sentinel" in words:
+        return _SENTINEL
+    if "cluster" in words:
+        return _CLUSTER
+    if words & {"valkey", "valkeys"}:
+        return f"a Valkey is named as a Redis is: {_SCHEMES}"
+    if words & {"postgres", "postgresql"}:
+        return f"this is the URL of a Postgres, which CARILLON_POSTGRES_URL names: {_SCHEMES}"
+    return _BROKER if words & _BROKERS else _SCHEMES
+
+
 def fault_of_postgres(url: str) -> str | None:
     """Why the URL cannot be one of Postgres; None: it can."""
-    if url.partition("://")[0].lower() not in ("postgresql", "postgres") or "://" not in url:
-        return "a URL beginning with postgresql:// or postgres:// is needed"
+    scheme = url.partition("://")[0].lower()
+    if scheme not in ("postgresql", "postgres") or "://" not in url:
+        return _other_postgres(scheme)
     if (fault := fault_of_parts(url)) is not None:
         return fault
     query = url.partition("://")[2][len(_authority(url)) :].partition("?")[2]
     return _fault_of_options(query, _LIBPQ, "options behind ? are those of libpq; a schema cannot be chosen")
+
+
+def _other_postgres(scheme: str) -> str:
+    """What to write in place of a URL that begins so."""
+    words = set(re.split(r"[+.:-]", scheme))
+    needed = "a URL beginning with postgresql:// or postgres:// is needed"
+    if words & {"postgres", "postgresql"}:
+        return f"{needed}, without the name of a driver"
+    if words & {"redis", "rediss", "valkey", "unix"}:
+        return f"this is the URL of a Redis, which CARILLON_REDIS_URL names: {needed}"
+    return f"only PostgreSQL is supported, other databases are not yet: {needed}" if words & _DATABASES else needed
 
 
 def fault_of_parts(url: str) -> str | None:

@@ -24,25 +24,26 @@ def needs(program: str) -> str:
     """The path of the program. Without it the test is skipped, and fails where CI=true: `.ci/run` installs what is needed."""
     found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
     if found is None:
-        _missing(program)
+        missing(program)
     return found
 
 
 def needs_library(program: str, *check: str) -> None:
     """The same for what a program loads: `check` are arguments with which it ends with 0 where that is there."""
     if subprocess.run([needs(program), *check], capture_output=True, check=False).returncode:
-        _missing(f"{program} {' '.join(check)}")
+        missing(f"{program} {' '.join(check)}")
 
 
-def _missing(what: str) -> NoReturn:
+def missing(what: str) -> NoReturn:
+    """Skips the test, or fails it where CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not installed")
     pytest.skip(f"{what} is not installed")
 
 
 @contextmanager
-def pgbouncer(postgres_url: str, directory: Path) -> Iterator[str]:
-    """The URL of a PgBouncer in transaction mode, with its own defaults otherwise, before this Postgres."""
+def pgbouncer(postgres_url: str, directory: Path, *, mode: str = "transaction") -> Iterator[str]:
+    """The URL of a PgBouncer in this mode, with its own defaults otherwise, before this Postgres."""
     program, parts = needs("pgbouncer"), urlsplit(postgres_url)
     host, database = dict(parse_qsl(parts.query))["host"], parts.path[1:]
     with socket.socket() as probe:
@@ -54,7 +55,7 @@ def pgbouncer(postgres_url: str, directory: Path) -> Iterator[str]:
     configuration.write_text(
         f"[databases]\n{database} = host={host} dbname={database} user={parts.username}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
-        f"auth_file = {users}\npool_mode = transaction\nserver_round_robin = 1\ndefault_pool_size = 6\n"
+        f"auth_file = {users}\npool_mode = {mode}\nserver_round_robin = 1\ndefault_pool_size = 6\n"
     )
     process = subprocess.Popen(
         [program, "--quiet", str(configuration)],

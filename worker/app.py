@@ -13,10 +13,11 @@ from config.logs import set_up
 from config.secrets import secret_keys
 from config.settings import SettingsError, get_settings
 from worker.beside import Beside
-from worker.embedded import attach_redis
+from worker.embedded import attach, attach_redis
 from worker.leader import Leader
 from worker.runtime import close_runtime, get_runtime
-from worker.stores import redis
+from worker.stores import postgres, redis
+from worker.stores.unfit import UnfitError
 from worker.ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,9 @@ def refuse_unusable(*, keys: bool = True) -> None:
     if keys:
         secret_keys(settings)
     with redis.connect(attach_redis(settings)) as client:
-        redis.await_fit(client)
+        redis.await_fit(client, scripts=keys)
+    if keys:
+        postgres.refuse_unfit(attach(settings).postgres)
 
 
 @signals.worker_init.connect
@@ -70,7 +73,7 @@ def _refuse_unusable(sender: Any, **_: object) -> None:
         sys.exit(f"carillon: a worker runs in threads (-P threads), not with the pool {pool}")
     try:
         refuse_unusable()
-    except (SettingsError, redis.UnfitError) as fault:  # the signal would only log it, and the worker go on
+    except (SettingsError, UnfitError) as fault:  # the signal would only log it, and the worker go on
         sys.exit(f"carillon: {fault}")
 
 

@@ -13,6 +13,8 @@ GOOD_REDIS = [
     "redis://[::1]:6379/0",
     "redis://:p%40ss@host/0",
     "rediss://user:p%2Fw%3A@redis.example:6380/1?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
+    "unix:///run/redis/redis.sock",
+    "unix://u:p%2Fw%3A@/run/redis/redis.sock?db=3",
 ]
 GOOD_POSTGRES = [
     "postgresql://localhost",
@@ -34,8 +36,12 @@ SECRETS = [
     "/S3cret",
 ]
 BAD_REDIS = [
-    "unix:///run/redis.sock",
+    "unix://h/run/redis.sock",
+    "unix:///",
+    "unix:///run/redis.sock?virtual_host=1",
+    "unix://u:p/w@/run/redis.sock",
     "redis+socket:///run/redis.sock",
+    "redis+unix:///run/redis.sock",
     "sentinel://a:26379/0",
     "redis+cluster://a:1",
     "redis://a:1,b:2/0",
@@ -93,6 +99,38 @@ def test_a_password_that_breaks_the_url_is_named_by_its_kind_and_shown_nowhere(s
 def test_what_no_part_of_carillon_could_use_is_refused_at_once(url: str, variable: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         load({variable: url})
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("amqp://u:p@h/", "other brokers are not yet"),
+        ("sqs://", "other brokers are not yet"),
+        ("confluentkafka://h", "other brokers are not yet"),
+        ("sqla+postgresql://h/d", "CARILLON_POSTGRES_URL names"),
+        ("postgresql://u@h/d", "CARILLON_POSTGRES_URL names"),
+        ("redis-sentinel://h", "Sentinel is not spoken"),
+        ("redis+cluster://h", "a Redis Cluster cannot be used"),
+        ("redis+socket:///r.sock", "named as unix:///run"),
+        ("valkeys://h", "a Valkey is named as a Redis is"),
+        ("127.0.0.1:6379", "a URL beginning with redis:// or rediss:// is needed"),
+    ],
+)
+def test_what_is_not_supported_is_called_by_its_name(url: str, said: str) -> None:
+    assert said in (fault_of_redis(url) or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg2://u@h/d", "without the name of a driver"),
+        ("jdbc:postgresql://h/d", "without the name of a driver"),
+        ("mysql://h/d", "other databases are not yet"),
+        ("redis://h", "CARILLON_REDIS_URL names"),
+    ],
+)
+def test_what_is_no_postgres_is_called_by_its_name(url: str, said: str) -> None:
+    assert said in (fault_of_postgres(url) or "")
 
 
 def test_the_outbox_s_url_is_looked_at_too() -> None:

@@ -63,7 +63,7 @@ class Valkey:
 
     def _answers(self) -> bool:
         try:
-            with redis.Redis(port=self.port) as client:
+            with redis.Redis(port=self.port, protocol=2) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

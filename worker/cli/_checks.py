@@ -28,8 +28,8 @@ from worker.reports import conditions, watch
 from worker.reports.conditions import Condition
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
+from worker.stores import postgres
 from worker.stores.migrate import pending
-from worker.stores.postgres import CONNECT_ARGS
 from worker.stores.redis import unfit
 
 #: What asking an engine may end with.
@@ -112,7 +112,7 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
 def _beat_alone(redis_url: str, timeout: float) -> list[Finding]:
     """Where beat runs there may be no address of Postgres."""
     try:
-        with redis.Redis.from_url(redis_url, socket_timeout=timeout, socket_connect_timeout=timeout) as client:
+        with _client(redis_url, timeout) as client:
             return [_beat(client)]
     except (*FAULTS, ValueError) as fault:
         return [Finding("redis", False, sentence(fault))]
@@ -131,7 +131,7 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
     client, db = None, None
     findings: list[Finding] = []
     try:
-        client = redis.Redis.from_url(urls.redis, socket_timeout=timeout, socket_connect_timeout=timeout)
+        client = _client(urls.redis, timeout)
         text, usable = _ask_redis(client)
         findings.append(Finding("redis", usable, text))
         if not usable:
@@ -142,14 +142,16 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
         client = None
     try:
         db = _connect(urls.postgres, timeout)
-        findings.append(Finding("postgres", True, "answers"))
-        behind = pending(psycopg.conninfo.make_conninfo(urls.postgres, connect_timeout=max(1, int(timeout))))
-        run = f"{', '.join(behind)} not applied: run carillon migrate"
-        findings.append(Finding("schema", not behind, run if behind else "up to date"))
+        unusable = postgres.unfit(db)
+        findings.append(Finding("postgres", unusable is None, unusable or "answers"))
+        if unusable is None:
+            behind = pending(psycopg.conninfo.make_conninfo(urls.postgres, connect_timeout=max(1, int(timeout))))
+            run = f"{', '.join(behind)} not applied: run carillon migrate"
+            findings.append(Finding("schema", not behind, run if behind else "up to date"))
     except (psycopg.Error, OSError) as fault:
         findings.append(Finding("postgres" if db is None else "schema", False, sentence(fault)))
     try:
-        schema = db is not None and all(finding.well for finding in findings if finding.part == "schema")
+        schema = db is not None and all(f.well for f in findings if f.part in ("postgres", "schema"))
         yield client, db if schema else None, findings
     finally:
         if client is not None:
@@ -161,14 +163,21 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
 
 def _connect(url: str, timeout: float) -> Any:
     """A session as the workers' are, so that what refuses theirs refuses this."""
-    arguments = CONNECT_ARGS | {"connect_timeout": max(1, int(timeout))}
+    arguments = postgres.CONNECT_ARGS | {"connect_timeout": max(1, int(timeout))}
     return psycopg.connect(url, autocommit=True, **arguments)
+
+
+def _client(url: str, timeout: float) -> redis.Redis:
+    """Asks once, and waits no longer than it is told to. By the older protocol, as the workers do."""
+    network = {} if url.startswith("unix:") else {"socket_connect_timeout": timeout}
+    return redis.Redis.from_url(url, protocol=2, socket_timeout=timeout, **network)
 
 
 def _ask_redis(client: redis.Redis) -> tuple[str, bool]:
     """Whether it is one that Carillon can work with: one primary, no cluster."""
-    client.ping()
     fault = unfit(client)
+    if fault is None:
+        client.ping()
     return fault or "answers", fault is None
 
 

@@ -96,7 +96,7 @@ def _sentence(fault: BaseException) -> str | None:
     from config.settings import SettingsError
     from worker.embedded import EngineError
     from worker.reports.faults import sentence
-    from worker.stores.redis import UnfitError
+    from worker.stores.unfit import UnfitError
 
     if isinstance(fault, SettingsError | EngineError | UnfitError):
         return str(fault)

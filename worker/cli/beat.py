@@ -31,7 +31,9 @@ def beat() -> None:
 def _pulse(redis_url: str) -> Callable[..., None]:
     import redis
 
-    client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+    from worker.stores.redis import connect
+
+    client = connect(redis_url)
     last = 0.0
 
     def pulse(**_: object) -> None:

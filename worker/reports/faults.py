@@ -1,5 +1,6 @@
 """What a fault of an engine means for whoever runs this, in a sentence. Knows the libraries' faults by name, imports none."""
 
+import re
 from typing import Final
 
 from config.logs import redact
@@ -18,6 +19,15 @@ _CLUSTER_FAULTS: Final = {
     "ClusterDownError",
     "ClusterCrossSlotError",
     "CrossSlotTransactionError",
+}
+#: How a server says that it has no connection left; it has no SQLSTATE for who is only about to come in.
+_NO_CONNECTION_LEFT: Final = ("too many clients", "too many connections", "connection slots are reserved")
+#: What is to be granted on a kind of thing.
+_GRANTS: Final = {
+    "database": "GRANT CREATE ON DATABASE {}",
+    "schema": "GRANT USAGE ON SCHEMA {}",
+    "table": "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA carillon",
+    "sequence": "GRANT USAGE ON ALL SEQUENCES IN SCHEMA carillon",
 }
 #: Longest line of an engine's own words.
 _LONGEST: Final = 300
@@ -47,12 +57,28 @@ def _postgres(fault: BaseException) -> str:
         return _STATES[state]
     line = first_line(fault)
     if state == "42501":
-        return f"{line}: the role of CARILLON_POSTGRES_URL lacks a right; docs/security.md has the GRANT lines"
+        return f"{line}: the role of CARILLON_POSTGRES_URL lacks a right{_grant(line)}; docs/security.md has the GRANT lines"
+    if any(words in line for words in _NO_CONNECTION_LEFT):
+        return f"{line}: raise max_connections, or lower CARILLON_POSTGRES_POOL or the number of workers"
     return f"{line}: {_POSTGRES}" if not state or state.startswith(("08", "28", "3D", "57")) else line
+
+
+def _grant(line: str) -> str:
+    """The statement for what this line says, as far as it is known."""
+    found = re.search(r"permission denied for (\w+) (\S+)", line)
+    if found is None or found[1] not in _GRANTS:
+        return ""
+    return f", which {_GRANTS[found[1]].format(found[2])} TO that role gives"
 
 
 def _redis(fault: BaseException) -> str:
     kind, line = type(fault).__name__, first_line(fault)
+    if line.lower().startswith("unknown command"):
+        return f"{line.partition(',')[0]}: it was renamed away, or this server has none; docs/environments.md says what is needed"
+    if "max number of clients" in line:
+        return f"{line}: raise maxclients, or stop what else holds connections"
+    if "index is out of range" in line:
+        return f"{line}: this Redis has no database of that number, see the end of CARILLON_REDIS_URL"
     if kind in _CLUSTER_FAULTS or line.startswith(("MOVED ", "CLUSTERDOWN ", "CROSSSLOT ")):
         return _CLUSTER
     if kind == "ReadOnlyError" or line.startswith("READONLY "):
@@ -68,7 +94,7 @@ def _cause(fault: BaseException) -> BaseException:
     """What Celery's broker library, or our pool, wraps up in an error of its own."""
     while True:
         wraps = type(fault).__module__.partition(".")[0] in ("kombu", "worker")
-        inner = fault.__cause__ or fault.__context__
+        inner = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
         if not wraps or inner is None:
             return fault
         fault = inner

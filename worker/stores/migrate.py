@@ -1,24 +1,35 @@
 """Brings the schema `carillon` up to date: numbered SQL files, each applied once, in one transaction together."""
 
 from importlib.resources import files
+from typing import Any
 
 import psycopg
+
+from worker.stores.postgres import CONNECT_ARGS, unfit
+from worker.stores.unfit import UnfitError
 
 #: Advisory lock: two commands that migrate at once do it one after the other.
 _LOCK = 0x6361_7269
 
 
 def migrate(postgres_url: str) -> list[str]:
-    """The versions applied now, oldest first; empty when the schema is up to date."""
+    """The versions applied now, oldest first; empty when the schema is up to date. Raises `UnfitError`."""
     scripts = sorted(
         (path.name.removesuffix(".sql"), path.read_text())
         for path in files("worker.stores.migrations").iterdir()
         if path.name.endswith(".sql")
     )
-    with psycopg.connect(postgres_url) as db:
+    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
+        if (fault := unfit(db)) is not None:
+            raise UnfitError(fault)
+        db.execute(
+            "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on"
+        )
         db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
-        if db.execute("SELECT to_regnamespace('carillon')").fetchone() == (None,):
+        owner = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'carillon'").fetchone()
+        _refuse_without_rights(db, None if owner is None else str(owner[0]))
+        if owner is None:
             db.execute("CREATE SCHEMA carillon")
         db.execute(
             "CREATE TABLE IF NOT EXISTS carillon.migrations "
@@ -33,6 +44,29 @@ def migrate(postgres_url: str) -> list[str]:
     return applied
 
 
+def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> None:
+    """Raises `UnfitError`, with the statement to run, for a role that cannot make the schema or its tables.
+
+    `owner`: the role whose the schema is, or None where there is no schema yet.
+    """
+    kind, name = ("DATABASE", db.info.dbname) if owner is None else ("SCHEMA", "carillon")
+    check = (
+        f"SELECT has_{kind.lower()}_privilege(%(name)s, 'CREATE'), quote_ident(current_user), quote_ident(%(name)s),"
+        " EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('carillon'))"
+    )
+    may, role, quoted, made = db.execute(check.encode(), {"name": name}).fetchone() or (True, "", "", False)
+    if may:
+        return
+    refusal = f"role {role} may not create anything in {kind.lower()} {quoted}"
+    if made:  # a right to create would not be one to alter what is there
+        raise UnfitError(f"{refusal}: run carillon migrate as {owner}, the schema's owner")
+    if owner is None:
+        remedy = f"run CREATE SCHEMA carillon AUTHORIZATION {role}, or: GRANT CREATE ON DATABASE {quoted} TO {role}"
+    else:
+        remedy = f"run ALTER SCHEMA carillon OWNER TO {role}, or: GRANT USAGE, CREATE ON SCHEMA carillon TO {role}"
+    raise UnfitError(f"{refusal}: let its owner {remedy}")
+
+
 def pending(postgres_url: str) -> list[str]:
     """The versions not yet applied, without applying them."""
     known = sorted(
@@ -40,7 +74,7 @@ def pending(postgres_url: str) -> list[str]:
         for path in files("worker.stores.migrations").iterdir()
         if path.name.endswith(".sql")
     )
-    with psycopg.connect(postgres_url) as db:
+    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
         row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
         if row is None or row[0] is None:
             return known

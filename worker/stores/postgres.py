@@ -15,6 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from worker.stores.unfit import UnfitError
+
 log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -81,6 +83,8 @@ Unready: Final = (
 
 #: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
+    # Whatever the role, the database or the environment has for its own.
+    "client_encoding": "UTF8",
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -99,9 +103,47 @@ _SESSION: Final = {
     "statement_timeout": "20000",
     "lock_timeout": "4000",
     "random_page_cost": "1.1",
+    # What is idle here waits for the next message, and nothing of ours fails for having been concurrent.
+    "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    # As everybody reads and writes values, whatever a role or database has for its people.
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
 }
 #: Those of them that the role of a session behind a pooler should have.
 _OF_ROLE: Final = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout", "random_page_cost")
+
+
+#: The oldest server on which everything was tried.
+_OLDEST: Final = 15
+
+
+def unfit(db: psycopg.Connection[Any]) -> str | None:
+    """Why Carillon cannot work with this server or database, in a sentence; None: it can."""
+    version = db.info.server_version // 10_000
+    if version < _OLDEST:
+        told = db.info.parameter_status("server_version") or version
+        return f"this is PostgreSQL {told}: Carillon needs {_OLDEST} or later"
+    encoding = db.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        return (
+            f"database {db.info.dbname} is in {encoding}, which cannot hold every name: make another, for example with"
+            " CREATE DATABASE carillon ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
+        )
+    return None
+
+
+def refuse_unfit(url: str) -> None:
+    """Raises `UnfitError` for a server or database that Carillon cannot work with. Nothing where it is away."""
+    try:
+        with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": 2}) as db:
+            fault = unfit(db)
+    except psycopg.OperationalError:
+        return
+    if fault is not None:
+        raise UnfitError(fault)
 
 
 def is_direct(db: Connection) -> bool:
@@ -163,7 +205,9 @@ class Pool(ConnectionPool[Connection]):
             try:
                 db = super().getconn(timeout)
             except PoolTimeout as fault:
-                raise Unavailable(self._refused or str(fault)) from fault
+                if self._refused is None:
+                    raise Unavailable(str(fault)) from fault
+                raise Unavailable(self._refused) from None
             if not _ended(db):
                 if not _preparing.on:
                     db.prepare_threshold = None

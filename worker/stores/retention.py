@@ -17,7 +17,10 @@ def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -
     gone, day = 0, today or datetime.now(UTC).date()
     with pool.connection() as db:
         while True:
-            row = db.execute("SELECT carillon.keep_days(%s, %s, %s)", (table, days, day)).fetchone()
+            with db.transaction():
+                # It reads the bounds of tables as they are shown, and behind a pooler the session is not ours.
+                db.execute("SET LOCAL DateStyle = 'ISO, YMD'")
+                row = db.execute("SELECT carillon.keep_days(%s, %s, %s)", (table, days, day)).fetchone()
             if row is None or not row[0]:
                 return gone
             gone += 1
