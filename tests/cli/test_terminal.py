@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from config.logs import TextFormatter
 from tests.cli.conftest import Cli
-from worker.cli._terminal import json_shown, json_text, shown
+from worker.cli._terminal import folded, json_shown, json_text, shown
 
 COMMANDS = Path(__file__).parents[2] / "worker" / "cli"
 HOSTILE = "a\x1b[31mred\x1b[0m\x9b2J\x7f\u202etxt\u2066\r"
@@ -31,6 +32,28 @@ def test_control_and_bidirectional_characters_are_spelt_out():
     assert shown(HOSTILE) == r"a\x1b[31mred\x1b[0m\x9b2J\x7f\u202etxt\u2066\x0d"
     assert shown("Ünï 日本 🚀 עברית a\nb") == r"Ünï 日本 🚀 עברית a\x0ab"
     assert shown("a\nb\tc", lines=True) == "a\nb\tc"
+
+
+FINDING = "FAIL urgent worker: no canary within 10 s: start carillon worker, or restart it if its log is silent"
+TODO = "  3 wait: app 'chat' has no provider: carillon push apn --app chat --environment sandbox, then try again"
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize("text", [FINDING, TODO, f"{FINDING}\n{TODO}", "日本語 " * 40, "ok   a: b"])
+def test_sentences_are_folded_between_words(text: str, width: int):
+    lines = folded(text, width).split("\n")
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    for line in lines:
+        assert cell_len(line) <= width or line.strip().startswith("carillon push apn"), line
+    assert any("carillon push apn --app chat --environment sandbox" in line for line in lines) == (TODO in text)
+    assert lines[0].startswith(text[:6]), "what stands in columns stays there"
+
+
+@pytest.mark.parametrize(
+    "line", ['{"aps": {"alert": "a long text that nobody folds"}}', '    "body": "nor a part of it"', "x" * 50]
+)
+def test_json_and_what_has_no_blank_stays_whole(line: str):
+    assert folded(line, 20) == line
 
 
 def test_json_stays_the_same_json():

@@ -158,15 +158,19 @@ def test_h_is_help_everywhere(path: str) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("width", [60, 100])
 @pytest.mark.parametrize("path", ["", *EVERY, *sorted({path.rpartition(" ")[0] for path in EVERY if " " in path})])
-def test_help_cuts_no_name_in_a_narrow_terminal(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    said = CliRunner().invoke(app, [*path.split(), "-h"]).stdout
+def test_help_cuts_no_name_and_stays_within_the_terminal(
+    path: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    said = CliRunner().invoke(app, [*path.split(), "-h"], terminal_width=width).stdout
+    assert [line for line in said.splitlines() if len(line) > width] == []
     if path in EVERY:
         shown = [one for one in EVERY[path].params if not getattr(one, "hidden", False)]
         assert [flag for one in shown for flag in one.opts if flag.startswith("--") and flag not in said] == []
     else:
-        assert "Commands:" in said or "Begin:" in said
+        assert "Commands" in said or "Begin" in said
 
 
 def test_without_a_command_its_help_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

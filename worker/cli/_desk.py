@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from worker.cli._faults import fail, refuse
 from worker.cli._moments import rfc3339
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, json_text, prose, shown
 from worker.core.model import AppSettings, Provider
 from worker.reports.faults import sentence
 from worker.runtime import Runtime
@@ -108,7 +108,10 @@ def about(provider: Provider) -> str:
 
 def say(value: Any, text: str, *, as_json: bool) -> None:
     """The outcome: one JSON object or array, or the sentence."""
-    echo(json_text(value) if as_json else text)
+    if as_json:
+        echo(json_text(value))
+    else:
+        prose(text)
 
 
 def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from worker.cli import interrupted
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, json_text, prose, shown
 
 _PREFIX: Final = "carillon: "
 #: Libraries of the engines, and what a fault of theirs is about.
@@ -81,7 +81,7 @@ def _usage(fault: TyperException, *, as_json: bool) -> int:
 
 def _told(text: str, code: int, *, as_json: bool) -> int:
     with suppress(OSError):  # nobody reads what it says
-        echo(f"{_PREFIX}{text}", err=True)
+        prose(f"{_PREFIX}{text}", err=True)
     if as_json:
         _object(text, code)
     return code

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from config.private import world_readable
 from worker.cli._faults import refuse
 from worker.cli._paths import given_path
-from worker.cli._terminal import echo
+from worker.cli._terminal import prose
 
 #: Larger than any password, in bytes.
 _LARGEST: Final = 64 * 1024
@@ -57,7 +57,7 @@ def without_password(url: str) -> str:
 
 
 def warn(text: str) -> None:
-    echo(f"carillon: warning: {text}", err=True)
+    prose(f"carillon: warning: {text}", err=True)
 
 
 def _read(flag: str, file: str) -> str:

@@ -1,6 +1,9 @@
 """Text from documents and names, made fit for a terminal. Commands print through `echo`, `json_text` or a table."""
 
 import json
+import re
+import shutil
+import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -8,11 +11,44 @@ import typer
 
 #: Characters that turn text around or join it out of sight: bidirectional controls, line and paragraph separators.
 _HIDDEN: Final = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+#: What a line is folded between: a command for pasting counts as one word.
+_WORD: Final = re.compile(r"(?<=:) carillon [a-z][^,;]*[,;]?| *\S+")
+#: How a line of a JSON document begins.
+_JSON: Final = tuple('{}[]"')
 
 
 def echo(text: object, *, err: bool = False) -> None:
     """Prints lines of text, fit for a terminal."""
     typer.echo(shown(str(text), lines=True), err=err)
+
+
+def prose(text: object, *, err: bool = False) -> None:
+    """Prints sentences as `echo` does, folded to the terminal's width where there is one."""
+    whole = shown(str(text), lines=True)
+    stream = sys.stderr if err else sys.stdout
+    typer.echo(folded(whole, shutil.get_terminal_size().columns) if stream.isatty() else whole, err=err)
+
+
+def folded(text: str, width: int) -> str:
+    """The text with its lines folded at blanks to so many columns. Long words, commands for pasting and JSON stay whole."""
+    return "\n".join(part for line in text.split("\n") for part in _lines(line, width))
+
+
+def _lines(line: str, width: int) -> list[str]:
+    from rich.cells import cell_len  # a Chinese character takes two columns
+
+    begins = line.lstrip(" ")
+    if cell_len(line) <= width or begins.startswith(_JSON):
+        return [line]
+    indent = " " * (len(line) - len(begins) + 2)
+    first, *words = _WORD.findall(line)
+    lines = [first]
+    for word in words:
+        if cell_len(lines[-1] + word) <= width:
+            lines[-1] += word
+        else:
+            lines.append(indent + word.lstrip(" "))
+    return lines
 
 
 def shown(text: str, *, lines: bool = False) -> str:

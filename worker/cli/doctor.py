@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker.cli._options import apps
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, folded, json_text, shown
 
 EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
 
@@ -25,6 +25,7 @@ def doctor(
     environment are right. Nobody's phone rings.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from worker.cli import _examination
     from worker.reports.words import counted
@@ -36,9 +37,12 @@ def doctor(
         raise typer.Exit(0 if well else 1)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        bad = "[bold red]FAIL[/bold red]" if finding.fails else "[bold yellow]WARN[/bold yellow]"
-        console.print("[green]ok  [/green]" if finding.well else bad, end=" ")
-        console.print(shown(f"{finding.part}: {finding.text}"), markup=False)
+        mark, colour = (
+            ("ok  ", "green") if finding.well else ("FAIL", "bold red") if finding.fails else ("WARN", "bold yellow")
+        )
+        line = shown(f"{mark} {finding.part}: {finding.text}")
+        line = folded(line, console.width) if console.is_terminal else line
+        console.print(Text(mark, colour).append(line.removeprefix(mark)))
     wrong = sum(not finding.well for finding in findings)
     console.print(
         "all is well"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, json_text, prose, shown
 from worker.cli.worker import Lane
 
 
@@ -50,5 +50,5 @@ def health(
         sys.exit(fails)
     for finding in findings:
         mark = "ok  " if finding.well else "FAIL" if finding.fails else "WARN"
-        echo(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
+        prose(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
     sys.exit(fails)

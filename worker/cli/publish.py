@@ -16,7 +16,7 @@ from worker.cli._faults import refuse
 from worker.cli._nobody import Messages
 from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, json_text, prose, shown
 from worker.embedded import Urls
 
 _MESSAGE = "One message, instead of a file"
@@ -95,17 +95,17 @@ def publish(
     except ValueError as fault:
         refuse(fault)
     if tally.stopped:
-        echo(f"carillon: {tally.stopped}", err=True)
+        prose(f"carillon: {tally.stopped}", err=True)
     echo(json_text(tally.summary() | {"warnings": warnings}) if as_json else shown(tally.told(), lines=True))
     for warning in warnings:
-        echo(f"carillon: warning: {warning}", err=True)
+        prose(f"carillon: warning: {warning}", err=True)
     if file is None and tally.events and not as_json:
-        echo(f"what becomes of it: carillon why {tally.events[0]} --app {app}")
+        prose(f"what becomes of it: carillon why {tally.events[0]} --app {app}")
     raise typer.Exit(tally.exit_code)
 
 
 def _refused(number: int, fault: Exception) -> None:
-    echo(shown(f"line {number}: {fault}"), err=True)
+    prose(shown(f"line {number}: {fault}"), err=True)
 
 
 @contextmanager

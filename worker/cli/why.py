@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from worker.cli._options import App
-from worker.cli._terminal import echo, json_text, shown
+from worker.cli._terminal import echo, json_text, prose, shown
 
 if TYPE_CHECKING:
     from worker.reports.delivery_report import Facts, Report
@@ -40,10 +40,10 @@ def why(
         echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
         raise typer.Exit(0 if facts.known else 1)
     if not facts.known:
-        echo(f"carillon: {unknown(name, event, facts.untaken)}", err=True)
+        prose(f"carillon: {unknown(name, event, facts.untaken)}", err=True)
         raise typer.Exit(1)
     for line in _lines(facts, report, user):
-        echo(shown(line))
+        prose(shown(line))
 
 
 def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
