@@ -349,14 +349,16 @@ def reply_key(id: str) -> str:
 def _check_values(event: AnyEvent) -> None:
     if type(event.v) is not int:
         raise EventError("v: required, but missing; this release reads v 1")
-    if not YEARS.start <= event.at.year < YEARS.stop:
-        raise EventError(f"at: the year must be from {YEARS[0]} to {YEARS[-1]}")
+    _check_year("at", event.at)
     if ":" in event.app:
         raise EventError("app: must not have a colon")
     _check_free_parts(event)
     if isinstance(event, BadgeCleared) and event.device is None and not event.others:
         raise EventError("others: false needs a device, whose count it is about")
-    if isinstance(event, PushSend):
+    if isinstance(event, MessageNew):
+        if event.expires_at is not None:
+            _check_life(event.at, event.expires_at)
+    elif isinstance(event, PushSend):
         _check_push(event)
     elif isinstance(event, MembersReplaced):
         _check_page(event)
@@ -371,11 +373,22 @@ def _check_page(event: MembersReplaced) -> None:
             raise EventError(f"users[{index}]: not between after and through, in the order of their bytes")
 
 
+def _check_life(at: datetime, expires_at: datetime) -> None:
+    _check_year("expires_at", expires_at)
+    if expires_at <= at:
+        raise EventError("expires_at: has to be later than at, or nobody is ever notified")
+
+
 def _check_push(event: PushSend) -> None:
     for name, instant in (("send_at", event.send_at), ("expires_at", event.expires_at)):
-        if instant is not None and not YEARS.start <= instant.year < YEARS.stop:
-            raise EventError(f"{name}: the year must be from {YEARS[0]} to {YEARS[-1]}")
+        if instant is not None:
+            _check_year(name, instant)
     check_push(event)
+
+
+def _check_year(name: str, instant: datetime) -> None:
+    if not YEARS.start <= instant.year < YEARS.stop:
+        raise EventError(f"{name}: the year must be from {YEARS[0]} to {YEARS[-1]}")
 
 
 def _ids_have_control(event: AnyEvent) -> bool:

@@ -454,7 +454,7 @@ class _Plan(Plan):
         skipped: defaultdict[str, list[str]] = defaultdict(list)
         for user, why in decision.skips:
             skipped[why].append(user)
-        jobs = self._add_jobs(item, decision, small=not item.cursor.page and following == DONE)
+        jobs = self._add_jobs(item, decision, rest, small=not item.cursor.page and following == DONE)
         considered = len(decision.pushes) + len(decision.skips) + sum(rest.values())
         count = self.counts[item.event.app]
         count.update({"messages": 0 if item.cursor.page else 1, "considered": considered, "jobs": jobs})
@@ -476,7 +476,7 @@ class _Plan(Plan):
         step = Step(item.entry, item.event.app, item.raw_cursor, following)
         self.take(step, item.event.id, item.cursor.page, account)
 
-    def _add_jobs(self, item: _Item, decision: Decision, *, small: bool) -> int:
+    def _add_jobs(self, item: _Item, decision: Decision, rest: Mapping[Reason, int], *, small: bool) -> int:
         devices = sum(len(push.devices) for push in decision.pushes)
         lane: Lane = "urgent" if small and devices <= URGENT_JOBS else "bulk"
         message = Message(
@@ -488,6 +488,9 @@ class _Plan(Plan):
             nth = item.nth.get(push.user, 0)
             (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
         templates, count = self._templates_of(item.event.app), self.counts[item.event.app]
+        if by_count:
+            others = sum(rest.values()) + sum(skip.reason != Reason.SENDER for skip in decision.skips)
+            message = message._replace(one_sender=small and len(decision.pushes) + others == 1)
         folded = [folded_sendings(message, nth, some, templates, alive=self._alive) for nth, some in by_count.items()]
         why = {push.user: push.why for push in decision.pushes}
         for rendered in (sendings(message, plain, templates, alive=self._alive), *folded):

@@ -36,6 +36,8 @@ class Message(NamedTuple):
     at: int = 0
     #: How many messages of its channel it stands for, where it is folded; 0: it is not.
     stands_for: int = 0
+    #: Whether those are known to be one person's.
+    one_sender: bool = False
 
 
 class Renderings(NamedTuple):
@@ -71,7 +73,9 @@ def sendings(
         if template is not None:
             payload = _rendered(template, message, phrase, user, mentioned, some[0])
             failed += payload is None
-        payload = payload or notification.render(message.event, count=message.stands_for, phrase=phrase)
+        payload = payload or notification.render(
+            message.event, count=message.stands_for, phrase=phrase, one_sender=message.one_sender
+        )
         rendered.append((_sending(message, payload), some))
     return Renderings(rendered, failed)
 

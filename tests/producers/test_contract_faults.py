@@ -49,6 +49,13 @@ def nested(levels: int) -> Any:
         pytest.param(changed(MESSAGE, id="a\0"), "id: must not have a NUL", id="a NUL in an id"),
         pytest.param(changed(MESSAGE, id="a\ud800"), "id: half of a surrogate pair", id="half a character in an id"),
         pytest.param(changed(MESSAGE, app="a:b"), "app: must not have a colon", id="a colon in an app"),
+        pytest.param(changed(MESSAGE, expires_at=MESSAGE["at"]), "expires_at: has to be later than at", id="no life"),
+        pytest.param(
+            changed(MESSAGE, expires_at="2026-11-21T20:59:59+01:00"), "later than at", id="over before it came"
+        ),
+        pytest.param(
+            changed(MESSAGE, expires_at="0001-01-01T00:00:00Z"), "expires_at: the year must", id="its end's year"
+        ),
         pytest.param(changed(MESSAGE, at=MISSING), "at: required, but missing", id="no time"),
         pytest.param(changed(MESSAGE, at="2026-11-21T20:00:00"), "at: expected a time with its offset", id="no offset"),
         pytest.param(changed(MESSAGE, at="yesterday"), "at: expected a time with its offset", id="a time in words"),

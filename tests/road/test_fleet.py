@@ -65,6 +65,8 @@ def test_a_copied_database_pushes_to_nobody(channel):
     channel.expand()
     channel.deliver()
     assert channel.apns.sent == []
+    dropped = {name: n for name, n in channel.journal.counts("demo").items() if name.startswith("dropped.")}
+    assert dropped == {"dropped.not_allowed_here": 2}, "what was expanded before"
     assert skips(channel, "e2")["message"] == "not_allowed_here"
     assert skips(channel, push.id)["message"] == "not_allowed_here"
     assert channel.journal.backlog() == (0, 0)
@@ -79,7 +81,7 @@ def test_in_a_copied_database_those_who_are_named_still_get_theirs(channel):
 
 def test_a_database_that_is_taken_over_pushes_again(channel):
     copied(channel)
-    assert channel.apps.app("demo") == AppSettings("demo", push_enabled=False, only_to=())
+    assert channel.apps.app("demo") == AppSettings("demo", only_to=())
     with channel.pool.connection() as db:
         assert not fleet.record(db, "staging"), "somebody said whose it is"
         fleet.take_over(db, "")

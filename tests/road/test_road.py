@@ -312,3 +312,19 @@ def test_a_burst_is_folded_into_one_replaceable_notification_and_mentions_break_
     assert len(folded) == 1, "each replaces the one before"
     assert len({n.collapse_id for n in sent}) == 5
     assert road.journal.counts("demo")["folded"] == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "title"),
+    [
+        pytest.param(["leia", "han"], "leia", id="between two people"),
+        pytest.param(["leia", "han", "luke"], None, id="several may have written"),
+    ],
+)
+def test_a_burst_of_a_channel_without_a_name_is_nobody_s_who_may_not_have_written_all_of_it(road, members, title):
+    road.save_app(fold_after=1, member_cap=1)
+    road.member("general", *members)
+    road.publish(message(id="e1"), message(id="e2"))
+    alerts = [json.loads(n.payload)["aps"]["alert"] for n in road.run()]
+    [folded] = [alert for alert in alerts if alert["body"] == "2 new messages"]
+    assert folded.get("title") == title

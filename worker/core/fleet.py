@@ -14,8 +14,7 @@ def allowed_here(app: AppSettings, *, foreign: bool) -> AppSettings:
     """The app's settings as they count here: in a foreign database only those get pushes who were named by hand."""
     if not foreign or app.only_to:
         return app
-    # Also what was expanded before the database was copied goes to nobody.
-    return replace(app, only_to=(), push_enabled=False)
+    return replace(app, only_to=())
 
 
 def may_push_to(app: AppSettings, user: str) -> bool:

@@ -53,10 +53,13 @@ class Rendered(NamedTuple):
         return b'%b"badge":%d,%b' % (self.prefix, number, self.suffix)
 
 
-def render(event: MessageNew, *, count: int = 0, phrase: str = "", limit: int = LIMIT) -> Rendered:
+def render(
+    event: MessageNew, *, count: int = 0, phrase: str = "", one_sender: bool = False, limit: int = LIMIT
+) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
 
-    With a `count` it stands for so many messages of its channel, and `phrase` is its text.
+    With a `count` it stands for so many messages of its channel, and `phrase` is its text. `one_sender`: all are known to be
+    one person's.
 
     What gives way, in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
     names' ends, the parent and the kind, the ids of sender and channel and event, the title and subtitle, and the message id.
@@ -65,7 +68,7 @@ def render(event: MessageNew, *, count: int = 0, phrase: str = "", limit: int = 
     room = limit - BADGE_ROOM
     parts, text = _Parts.of(event), event.message.text
     if count:
-        parts.fold(event, count)
+        parts.fold(event, count, one_sender=one_sender)
         text = phrase
     for shrink in _SHRINKS:
         shrink(parts)
@@ -142,10 +145,12 @@ class _Parts:
             carillon["data"] = message.data
         return cls(alert, aps, carillon)
 
-    def fold(self, event: MessageNew, count: int) -> None:
-        """Several people may have written: the channel is what they have in common."""
+    def fold(self, event: MessageNew, count: int, *, one_sender: bool) -> None:
+        """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""
         if event.channel.name:
             self.alert = {"title": event.channel.name}
+        elif not one_sender:
+            self.alert = {}
         self.carillon["count"] = count
 
     def encoded(self, body: str) -> bytes:
