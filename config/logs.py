@@ -114,5 +114,7 @@ def set_up(settings: Settings, stream: TextIO | None = None) -> None:
     logging.getLogger("celery.worker.consumer.consumer").addFilter(without_body)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A worker that stops puts back what came a moment before, and says so as if nobody ever took it.
+    logging.getLogger("kombu.transport.virtual.base").setLevel(logging.ERROR)
     # It warns of every connection that ended while nobody used it; whoever waits for one in vain says why.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -61,7 +61,7 @@ def refuse_unusable(*, keys: bool = True) -> None:
     if keys:
         secret_keys(settings)
     with redis.connect(attach_redis(settings)) as client:
-        redis.await_fit(client, scripts=keys)
+        redis.await_fit(client, worker=keys)
     if keys:
         postgres.refuse_unfit(attach(settings).postgres)
 

@@ -129,8 +129,8 @@ def test_an_older_server_is_refused(version: bytes, said: str | None) -> None:
         pytest.param(renamed("HELLO"), 0, "the server does not know HELLO", id="an ancient server, or HELLO renamed"),
         pytest.param(renamed("SELECT"), 3, "this Redis has database 0 alone", id="one database, and another asked for"),
         pytest.param(("--databases", "4"), 9, "this Redis has no database of that number", id="too few databases"),
-        pytest.param(renamed("EVALSHA"), 0, "Carillon's workers run scripts", id="no scripts"),
-        pytest.param(renamed("SCRIPT"), 0, "Carillon's workers run scripts", id="no SCRIPT"),
+        pytest.param(renamed("EVALSHA"), 0, "'EVALSHA'.*Carillon's workers need it", id="no scripts"),
+        pytest.param(renamed("SCRIPT"), 0, "'SCRIPT'.*Carillon's workers need it", id="no SCRIPT"),
     ],
 )
 def test_what_a_worker_cannot_do_without_is_named(
@@ -153,13 +153,40 @@ def test_a_database_beside_the_first_that_is_not_there_ends_every_process(tmp_pa
             assert "this Redis has no database of that number" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_user_who_may_run_no_script_is_refused_and_beat_needs_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(("~*", "&*", "+@all", "-@scripting"), id="no scripts"),
+        pytest.param(("~chat:*", "&*", "+@all"), id="other keys"),
+        pytest.param(("~carillon:*", "resetchannels", "+@all"), id="no channels"),
+        pytest.param(
+            ("~carillon:*", "resetchannels", "&carillon:/3.*", "+@all"), id="the channels of another database"
+        ),
+    ],
+)
+def test_a_user_who_may_do_no_work_is_refused_and_beat_does_none(tmp_path: Path, rules: tuple[str, ...]) -> None:
     with running(tmp_path) as server, redis.Redis(port=server.port, protocol=2) as admin:
-        admin.execute_command("ACL", "SETUSER", "poor", "on", ">x", "~*", "&*", "+@all", "-@scripting")
+        admin.execute_command("ACL", "SETUSER", "poor", "on", ">x", *rules)
         with connect(server.url.replace("redis://", "redis://poor:x@")) as client:
-            await_fit(client, scripts=False)
-            with pytest.raises(UnfitError, match="no permissions to run the 'script"):
+            await_fit(client, worker=False)
+            with pytest.raises(UnfitError, match=r"docs/security\.md"):
                 await_fit(client)
+
+
+def test_a_wrong_password_is_said_and_may_become_the_right_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        running(tmp_path) as server,
+        redis.Redis(port=server.port, protocol=2) as admin,
+        connect(server.url.replace("redis://", "redis://chat:old@")) as client,
+    ):
+        await_fit(client)
+        assert "refuses the user or the password of CARILLON_REDIS_URL" in caplog.text
+        admin.execute_command("ACL", "SETUSER", "chat", "on", ">old", "~*", "&*", "+@all")
+        caplog.clear()
+        await_fit(client)
+    assert caplog.text == ""
 
 
 def test_a_server_that_is_away_is_no_reason_to_refuse_a_start() -> None:

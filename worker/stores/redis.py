@@ -1,6 +1,7 @@
 """The Redis client that a process shares: bounded waits, answers as bytes. Owns no key."""
 
 import logging
+import re
 import time
 from typing import Any, Final
 
@@ -45,20 +46,30 @@ _LOOK: Final = 2.0
 #: The oldest major version that has what our scripts and ACL lines use. A Valkey's are all higher.
 _OLDEST: Final = 7
 _NEEDED: Final = "Carillon needs Redis 7.0 or later, or any Valkey"
-_NO_SCRIPTS: Final = "Carillon's workers run scripts: choose a server without such a rename-command and a user who may"
+_COMMANDS: Final = "Carillon's workers need it: it was renamed away, or this server has none"
+_RIGHTS: Final = "docs/security.md has what a worker's user needs, with the database's number in the names of channels"
+#: How a server says that a user may not; older ones do so of a script in words of their own.
+_FORBIDDEN: Final = re.compile(r"permission|can't (access|run)", re.IGNORECASE)
 
 
-def await_fit(client: Redis, *, scripts: bool = True) -> None:
+def await_fit(client: Redis, *, worker: bool = True) -> None:
     """Returns once the server may be worked with, or where it is away. Waits while it is a replica; raises `UnfitError`.
 
-    `scripts`: whether this process runs any, which its user has to be allowed to.
+    `worker`: whether this process takes and does work, which its user has to be allowed to.
     """
+    try:
+        client.ping()
+    except redis.AuthenticationError as refused:
+        log.error("Redis refuses the user or the password of CARILLON_REDIS_URL: %s", str(refused).rstrip("."))
+        return
+    except redis.RedisError:
+        pass
     while (fault := unfit(client)) is not None:
         if fault != link.REPLICA:
             raise UnfitError(fault)
         log.error("waiting: %s", fault)
         time.sleep(_LOOK)
-    if scripts and (fault := _without_scripts(client)) is not None:
+    if worker and (fault := _lacking(client)) is not None:
         raise UnfitError(fault)
 
 
@@ -69,19 +80,21 @@ def unfit(client: Redis) -> str | None:
     except redis.exceptions.NoPermissionError:
         return None
     except redis.ResponseError as fault:
-        return _of_database(str(fault)) or f"the server does not know HELLO: {_NEEDED}, without a rename-command for it"
+        return _of_connection(str(fault))
     except redis.RedisError:
         return None
     return link.unfit(hello) or _of_version(hello)
 
 
-def _of_database(text: str) -> str | None:
-    """What a connection meets that asks for a database beside the first."""
+def _of_connection(text: str) -> str | None:
+    """What keeps every connection from being made, as the server says it."""
     if "index is out of range" in text:
         return "this Redis has no database of that number: see the end of CARILLON_REDIS_URL"
-    if "'SELECT'" in text.upper():
+    if not text.lower().startswith("unknown command"):
+        return None
+    if "select" in text.lower():
         return "this Redis has database 0 alone: see the end of CARILLON_REDIS_URL"
-    return None
+    return f"the server does not know HELLO: {_NEEDED}, without a rename-command for it"
 
 
 def _of_version(hello: Any) -> str | None:
@@ -91,12 +104,23 @@ def _of_version(hello: Any) -> str | None:
     return f"this is Redis {version}: {_NEEDED}" if major.isdigit() and int(major) < _OLDEST else None
 
 
-def _without_scripts(client: Redis) -> str | None:
-    """Why no script can be run, Celery's among them; None: it can, or the server is away."""
+def _lacking(client: Redis) -> str | None:
+    """What a worker must do, and Celery in it, and may not; None: it may, or the server is away.
+
+    One command of each kind, for a connection that is refused one in its work would begin again and again.
+    """
+    database = client.connection_pool.connection_kwargs.get("db") or 0
     try:
-        client.evalsha(client.script_load("return 1"), 0)
+        script = client.script_load("return redis.call('EXISTS', KEYS[1])")
+        client.evalsha(script, 1, "carillon:leader")
+        with client.pubsub() as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(f"carillon:/{database}.celery.pidbox")
+            channel.get_message(timeout=5)
     except redis.ResponseError as fault:
-        return f"{str(fault).rstrip('.')}: {_NO_SCRIPTS}"
+        text = str(fault).rstrip(".")
+        if text.lower().startswith("unknown command"):
+            return f"{text}: {_COMMANDS}"
+        return f"{text}: {_RIGHTS}" if _FORBIDDEN.search(text) else None
     except redis.RedisError:
         return None
     return None
