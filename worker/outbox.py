@@ -15,6 +15,7 @@ from typing import Final
 from producers.documents import document
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
+from worker.reports.faults import sentence
 from worker.stores import fence, outbox, postgres, redis
 from worker.stores.fence import Fence, Overtaken
 from worker.stores.outbox import Outbox, Row
@@ -26,6 +27,8 @@ _LONGEST_WAIT: Final = 5.0
 _LISTEN: Final = 0.5
 #: Seconds between two lines about rows that were moved.
 _REPORT: Final = 10.0
+#: What names the Postgres that was asked: a variable, or an option.
+URL: Final = "the outbox's URL"
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
@@ -82,12 +85,12 @@ class Relay:
             log.warning("outbox waits, there is no room on the stream", extra=again | {"full": str(fault)})
             return False
         except _UNAVAILABLE as fault:
-            log.warning("outbox waits, an engine is away", extra=again | {"fault": type(fault).__name__})
+            log.warning("outbox waits, an engine is away", extra=again | {"fault": sentence(fault, postgres=URL)})
         except outbox.Missing as fault:
             advice = (
                 "no outbox for this role: run what `carillon outbox sql` prints, then see docs/security.md for grants"
             )
-            log.error(advice, extra=again | {"fault": type(fault).__name__})
+            log.error(advice, extra=again | {"fault": sentence(fault, postgres=URL)})
         except (outbox.Refused, fence.Refused) as fault:
             log.error("outbox waits, an engine refuses it", extra=again | {"fault": type(fault).__name__})
         self._outbox.close()

@@ -11,6 +11,7 @@ import pytest
 
 from config.secrets import generate_key
 from producers import events as ev
+from producers import outbox
 from tests.environments.postgres import OWNER, PostgresServer, of_debian
 from tests.ops.systems import carillon, environ
 from tests.pooler import pooler
@@ -21,6 +22,7 @@ from tests.road.test_workers import new_message, now_stamp
 from worker.apns.simulator.certificates import Identity, make_identity
 from worker.reports.faults import sentence
 from worker.stores.migrate import migrate
+from worker.stores.outbox import Outbox
 from worker.stores.postgres import Unavailable, open_pool, refuse_unfit, unfit
 from worker.stores.retention import keep_days
 from worker.stores.unfit import UnfitError
@@ -255,3 +257,24 @@ def test_a_standby_is_named_until_it_is_promoted(
         assert carillon("app", "create", "chat", env=env).returncode == 0
     finally:
         standby.stop()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_the_chat_server_s_database_may_be_in_any_encoding_and_end_silent_sessions(
+    server: PostgresServer, encoding: str
+) -> None:
+    name = f"chat_{encoding.lower()}"
+    server.role(name, "idle_session_timeout = '300ms'", "client_encoding = 'LATIN1'")
+    server.database(name, name, f"ENCODING '{encoding}' LOCALE 'C'")
+    url = server.url(name, name)
+    with psycopg.connect(url, client_encoding="UTF8") as db:
+        db.execute(outbox.sql(notify=True).encode())
+        db.execute("INSERT INTO carillon.outbox (event) VALUES (%s)", ('{"text": "Käse"}',))
+    table = Outbox(url)
+    with table.lead():
+        [row] = table.waiting(10)
+        table.moved([row.id], keep=False)
+    assert row.event == '{"text": "Käse"}'
+    table.wait(0.6)
+    assert table.state(1).waiting == 0
+    table.close()

@@ -75,6 +75,7 @@ def status(
     """Show what waits in the outbox and what was set aside, with its error. Exit code 1 when something was."""
     import psycopg
 
+    from worker.outbox import URL
     from worker.reports.faults import sentence
     from worker.stores.outbox import Outbox
 
@@ -85,7 +86,7 @@ def status(
         except psycopg.errors.UndefinedTable:
             raise SystemExit("carillon: there is no outbox: run what `carillon outbox sql` prints") from None
         except psycopg.Error as fault:
-            raise SystemExit(f"carillon: the outbox: {sentence(fault)}") from None
+            raise SystemExit(f"carillon: the outbox: {sentence(fault, postgres=URL)}") from None
         finally:
             table.close()
     if as_json:

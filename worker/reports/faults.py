@@ -6,11 +6,12 @@ from typing import Final
 from config.logs import redact
 
 MIGRATE: Final = "the database's schema is not up to date: run carillon migrate"
+_URL: Final = "CARILLON_POSTGRES_URL"
 _REDIS: Final = "is it running, is CARILLON_REDIS_URL right?"
-_POSTGRES: Final = "is it running, is CARILLON_POSTGRES_URL right?"
+_POSTGRES: Final = f"is it running, is {_URL} right?"
 _CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without cluster mode"
 _REPLICA: Final = "this Redis is a read-only replica: CARILLON_REDIS_URL must name the primary"
-_READ_ONLY: Final = "this Postgres is read-only, as a replica is: CARILLON_POSTGRES_URL must name the primary"
+_READ_ONLY: Final = f"this Postgres is read-only, as a replica is: {_URL} must name the primary"
 #: Beginnings of SQLSTATEs with a sentence of their own.
 _STATES: Final = {"42P01": MIGRATE, "42703": MIGRATE, "42883": MIGRATE, "3F000": MIGRATE, "25006": _READ_ONLY}
 _CLUSTER_FAULTS: Final = {
@@ -33,12 +34,15 @@ _GRANTS: Final = {
 _LONGEST: Final = 300
 
 
-def sentence(fault: BaseException) -> str:
-    """What happened, in the engine's own first line without passwords, and what to do about it."""
+def sentence(fault: BaseException, *, postgres: str = _URL) -> str:
+    """What happened, in the engine's own first line without passwords, and what to do about it.
+
+    `postgres`: the variable that names the Postgres that was asked.
+    """
     fault = _cause(fault)
     libraries = {kind.__module__.partition(".")[0] for kind in type(fault).__mro__}
     if libraries & {"psycopg", "psycopg_pool"}:
-        return _postgres(fault)
+        return _postgres(fault).replace(_URL, postgres)
     if "redis" in libraries:
         return _redis(fault)
     return f"{type(fault).__name__}: {first_line(fault)}" if str(fault) else type(fault).__name__
@@ -57,7 +61,7 @@ def _postgres(fault: BaseException) -> str:
         return _STATES[state]
     line = first_line(fault)
     if state == "42501":
-        return f"{line}: the role of CARILLON_POSTGRES_URL lacks a right{_grant(line)}; docs/security.md has the GRANT lines"
+        return f"{line}: the role of {_URL} lacks a right{_grant(line)}; docs/security.md has the GRANT lines"
     if any(words in line for words in _NO_CONNECTION_LEFT):
         return f"{line}: raise max_connections, or lower CARILLON_POSTGRES_POOL or the number of workers"
     return f"{line}: {_POSTGRES}" if not state or state.startswith(("08", "28", "3D", "57")) else line

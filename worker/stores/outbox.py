@@ -161,8 +161,9 @@ class Outbox:
             # Each statement has to see what was committed when it began: the rows are read after the lock was taken.
             db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._db = db
-            if is_direct(
-                db
-            ):  # behind a pooler it would be another session that hears it: there the poll alone finds rows
+            # Behind a pooler it would be another session that hears it: there the poll alone finds rows.
+            if is_direct(db):
+                # A session that waits for rows is silent. Servers before 14 have no such setting.
+                db.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
                 db.execute(f"LISTEN {CHANNEL}".encode())
         return self._db
