@@ -51,7 +51,9 @@ def nested(levels: int) -> Any:
         pytest.param(changed(MESSAGE, app="a:b"), "app: must not have a colon", id="a colon in an app"),
         pytest.param(changed(MESSAGE, expires_at=MESSAGE["at"]), "expires_at: has to be later than at", id="no life"),
         pytest.param(
-            changed(MESSAGE, expires_at="2026-11-21T20:59:59+01:00"), "later than at", id="over before it came"
+            changed(MESSAGE, expires_at="2026-11-21T20:59:59+01:00"),
+            "expires_at: has to be later than at",
+            id="over before it came",
         ),
         pytest.param(
             changed(MESSAGE, expires_at="0001-01-01T00:00:00Z"), "expires_at: the year must", id="its end's year"
