@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from producers import PublishError, decode
+from producers import MemberAdded, MembersReplaced, PublishError, decode
 from producers.testing import RecordingPublisher
 from tests.cli.conftest import Cli, apn, redis_of, rows
 from worker.cli._importing import Files, Importer, Pace, State, fingerprint, read_state, write_state
@@ -50,6 +50,34 @@ def test_every_kind_of_line_is_published_as_of_the_export(with_key: Cli, tmp_pat
     assert len({event.id for event in events}) == 5
     assert [event.at.day for event in events] == [1, 2, 2, 2, 2], "a line's own time counts"
     assert not Path(f"{file}.refused").exists()
+
+
+def test_a_list_that_is_too_long_for_one_event_is_published_in_pages(with_key: Cli, tmp_path: Path):
+    users = [f"user-{n:06}-{'x' * 50}" for n in range(24_000)]
+    long = [f"{n:05}{'ü' * 200}" for n in range(5_000)]
+    file = written(
+        tmp_path / "export.jsonl",
+        {"type": "members.replaced", "channel": {"id": "crew"}, "users": [*reversed(users), users[7]]},
+        {"type": "member.added", "channel": {"id": "crew"}, "users": users},
+        {"type": "members.replaced", "channel": {"id": "long"}, "users": long, "through": "1"},
+        {"type": "members.replaced", "channel": {"id": "crew"}, "users": ["han", 7]},
+    )
+    told = account(with_key, file)[1]
+    assert told["published"] == {"members.replaced": 2, "member.added": 1}
+    assert [reason.partition(":")[0] for reason in told["reasons"]] == ["users[1]"]
+    events = published(with_key)
+    assert len({event.id for event in events}) == len(events)
+    for kind, channel, whole, through in (
+        (MembersReplaced, "crew", users, None),
+        (MemberAdded, "crew", users, None),
+        (MembersReplaced, "long", long, "1"),
+    ):
+        pages = [event for event in events if isinstance(event, kind) and event.channel.id == channel]
+        assert len(pages) > 1
+        assert [user for page in pages for user in page.users] == whole
+        ends = [page.users[-1] for page in pages[:-1]]
+        parts = [(page.after, page.through) for page in pages if isinstance(page, MembersReplaced)]
+        assert parts in ([], [*zip([None, *ends], [*ends, through], strict=True)])
 
 
 def test_what_cannot_be_taken_is_listed_with_its_reason(with_key: Cli, tmp_path: Path):

@@ -7,19 +7,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
 from producers.documents import document
 from producers.errors import BackPressureError, EventError
 from producers.events import MAX_DOCUMENT, DeviceRegistered, accepted, decode
+from producers.members import PAGE
 from producers.publisher import Publisher
 from worker.core.admission import Refused
 from worker.core.model import AppSettings
+from worker.core.truncation import json_size
 
 #: What a line may be.
 KINDS: Final = ("device.registered", "member.added", "members.replaced", "channel.updated", "user.muted")
+#: Bytes of the longest line that is read whole: a list of members may be longer than one event may be.
+_LONGEST: Final = 64 * 1024 * 1024
+#: Bytes for the users of one event, and between two of them.
+_ROOM, _BETWEEN = MAX_DOCUMENT - 8 * 1024, 3
 #: Lines that are published at once; after each the place is remembered.
 _LINES: Final = 500
 #: Bytes of the file that tell it from another one.
@@ -154,11 +160,11 @@ class Importer:
         for number, line in lines:
             self._state.line = number
             try:
-                checked, kind = self._read(number, line)
+                events, kind = self._read(number, line)
             except (EventError, Refused) as fault:
                 faults.append({"line": number, "error": str(fault)})
             else:
-                good.append(checked)
+                good += events
                 kinds[kind] += 1
         devices = kinds["device.registered"] - self._state.published.get("device.registered", 0)
         entries = self._written(good)
@@ -186,9 +192,10 @@ class Importer:
                 # Workers have to get on first. What was written already may be written again.
                 self._sleep(_PAUSE)
 
-    def _read(self, number: int, line: bytes) -> tuple[bytes, str]:
-        if len(line) > MAX_DOCUMENT:
-            raise EventError(f"document: more than {MAX_DOCUMENT:,} bytes")
+    def _read(self, number: int, line: bytes) -> tuple[list[bytes], str]:
+        """The line's events: one, or the pages of a long list of users."""
+        if len(line) > _LONGEST:
+            raise EventError(f"document: more than {_LONGEST:,} bytes")
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -209,20 +216,39 @@ class Importer:
             event["device"] = {"provider": self._provider} | device
         if event["app"] != state.app:
             raise EventError(f"app: this is an import of app {state.app!r}")
-        checked = document(event)
-        found = accepted(checked)
-        if isinstance(found, DeviceRegistered):
-            self._check(found, checked)
-        return checked, str(kind)
+        events = [document(page) for page in _pages(event)]
+        if isinstance(found := accepted(events[0]), DeviceRegistered):
+            self._check(found, events[0])
+        return events, kind
+
+
+def _pages(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The event, or several that say the same of a part of its users each, where they are too many for one."""
+    users = event.get("users")
+    if not isinstance(users, list) or not users or not all(isinstance(user, str) for user in users):
+        yield event  # what is wrong with it is for the contract to say
+        return
+    ordered = sorted(set(users))
+    page = max(1, min(PAGE, _ROOM // max(json_size(user) + _BETWEEN for user in ordered)))
+    if len(ordered) <= page:
+        yield event
+        return
+    for number, start in enumerate(range(0, len(ordered), page)):
+        some = ordered[start : start + page]
+        one = event | {"id": f"{event['id']}:{number}", "users": some}
+        if event["type"] == "members.replaced":
+            one["after"] = ordered[start - 1] if start else event.get("after")
+            one["through"] = some[-1] if start + page < len(ordered) else event.get("through")
+        yield one
 
 
 def _pieces(lines: IO[bytes], state: State) -> Iterator[list[tuple[int, bytes]]]:
-    """Lines that are not blank with their numbers, some at a time, each at most a little longer than a document may be."""
+    """Lines that are not blank with their numbers, some at a time, each at most a little longer than the longest may be."""
     number, some, size = state.line, [], 0
-    while line := lines.readline(MAX_DOCUMENT + 2):
+    while line := lines.readline(_LONGEST + 2):
         number += 1
         while not line.endswith(b"\n") and (rest := lines.readline(MAX_DOCUMENT)):
-            line = line[: MAX_DOCUMENT + 1] + rest[-1:]
+            line = line[: _LONGEST + 1] + rest[-1:]
         text = line.strip().removeprefix(b"\xef\xbb\xbf")
         if text:
             some.append((number, text))
