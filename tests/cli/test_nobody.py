@@ -27,7 +27,7 @@ OFF = "UPDATE carillon.apps SET push_enabled = false"
     [
         ([], (), "there is no app 'chat': carillon app create chat"),
         ([APP, OFF], (), "app 'chat' has its pushes switched off: carillon app set chat --push"),
-        ([APP], (), "app 'chat' has no provider: carillon push apn --app chat"),
+        ([APP], (), "app 'chat' has no provider: carillon push apn --app chat, or push webhook"),
         ([APP, PROVIDER], (), "channel 'general' is not known: carillon member add general USER --app chat"),
         (
             [APP, PROVIDER, CHANNEL, MEMBERS.format("leia")],

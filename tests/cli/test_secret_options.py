@@ -89,8 +89,12 @@ def test_a_url_with_a_password_on_the_command_line_is_warned_of_and_not_shown(
         ("redis://u:secret/word@h:6379/0", "(a URL that cannot be read)"),
         ("redis://u:se#cret@h:6379/0", "(a URL that cannot be read)"),
         ("redis://:12/secret@h", "(a URL that cannot be read)"),
-        ("postgresql:///db?host=/run&password=secret", "postgresql:///db"),
+        ("postgresql:///db?host=/run&password=secret", "postgresql:///db?host=/run"),
         ("redis://[::1/0", "(a URL that cannot be read)"),
+        ("unix:///run/redis/redis.sock?db=2", "unix:///run/redis/redis.sock"),
+        ("unix://worker:secret@/run/redis.sock", "unix://worker:…@/run/redis.sock"),
+        ("postgresql://carillon:secret@/db?host=%2Frun&password=s", "postgresql://carillon:…@/db?host=/run"),
+        ("postgresql:///db?host=/var/run/postgresql", "postgresql:///db?host=/var/run/postgresql"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:

@@ -182,9 +182,10 @@ USERS = {"migrate": "beat", "worker": "worker", "bulk": "worker", "beat": "beat"
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None:
     environment = SERVICES[name]["environment"]
-    plain = {"CARILLON_LOG_FORMAT", "CARILLON_LOG_LEVEL", "POSTGRES_USER", "POSTGRES_DB"}
+    plain = {"CARILLON_FLEET", "CARILLON_LOG_FORMAT", "CARILLON_LOG_LEVEL", "POSTGRES_USER", "POSTGRES_DB"}
     assert environment.keys() - plain == SECRETS[name]
     if name in USERS:
+        assert environment["CARILLON_FLEET"].startswith("${CARILLON_FLEET:?"), "a copy must push to nobody"
         user = USERS[name]
         assert environment["CARILLON_REDIS_URL"].startswith(
             f"redis://carillon-{user}:${{VALKEY_{user.upper()}_PASSWORD:?"

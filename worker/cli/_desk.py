@@ -80,7 +80,7 @@ def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
         if len(known) == 1:
             return next(iter(known.values()))
         if not known:
-            refuse(f"app {app!r} has no provider yet; make one with: carillon push apn --app {app}")
+            refuse(f"app {app!r} has no provider yet; make one with: carillon push apn --app {app}, or push webhook")
         refuse(f"--provider: app {app!r} has {len(known)}, name one: {_listed(known)}")
     if name not in known:
         listed = f"known: {_listed(known)}" if known else "it has none"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from config.private import world_readable
 from worker.cli._faults import refuse
@@ -49,11 +49,12 @@ def without_password(url: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return _UNREADABLE
-    if "@" in parts.path or (parts.netloc and not host):
+    if "@" in parts.path or (parts.netloc and not host and not parts.netloc.endswith("@")):
         return _UNREADABLE
+    socket = dict(parse_qsl(parts.query)).get("host")
     user = f"{parts.username}:…@" if parts.password else f"{parts.username}@" if parts.username else ""
     at = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{user}{at}{f':{port}' if port else ''}{parts.path}"
+    return f"{parts.scheme}://{user}{at}{f':{port}' if port else ''}{parts.path}{f'?host={socket}' if socket else ''}"
 
 
 def warn(text: str) -> None:

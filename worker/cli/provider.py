@@ -55,7 +55,7 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
             }
         )
-    empty = "there is no provider yet; make one with: carillon push apn"
+    empty = "there is no provider yet; make one with: carillon push apn, or push webhook"
     table(rows if as_json else [_shown(row) for row in rows], as_json=as_json, empty=empty)
 
 

@@ -65,7 +65,7 @@ def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
                 except CertificateError:
                     certificate = None  # the doctor says what is wrong with it
             rows.append(described(one, certificate))
-    table(rows, as_json=as_json, empty="there is no provider yet; make one with: carillon push apn")
+    table(rows, as_json=as_json, empty="there is no provider yet; make one with: carillon push apn, or push webhook")
 
 
 @push.command(epilog="Example: carillon push remove apns-sandbox --app chat --yes")

@@ -284,7 +284,7 @@ def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:
     return [StoredTemplate(*row) for row in rows]
 
 
-_ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn"
+_ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn or push webhook"
 
 
 def _column(setting: Any) -> Any:
