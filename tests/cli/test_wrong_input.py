@@ -37,6 +37,9 @@ ALONE = {"version", "secret-key", "outbox sql"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.
 ANY_APP = {"dead-letters", "dead-letters list", "dead-letters retry", "dead-letters drop"}
 AWAY = {"CARILLON_REDIS_URL": "redis://127.0.0.1:1", "CARILLON_POSTGRES_URL": "postgresql://127.0.0.1:1/x"}
+#: Files that are what the command takes: an import of nothing, and events of which there are none.
+FINE = {("import", "file", "empty"), ("publish", "file", "empty")}
+QUICK = {"import": ("--wait", "0")}
 NOT_TEXT = "\udcff"
 
 
@@ -60,12 +63,16 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 EVERY = dict(leaves())
 
 
-def words(path: str, *, app_name: str | None = None, file: str | None = None) -> list[str]:
-    """The command with a value for each thing that it requires."""
+def takes_file(one: Any) -> bool:
+    return "FILE" in (one.metavar or "") or one.name == "file" or one.type_descriptor.is_path
+
+
+def words(path: str, *, app_name: str | None = None, file: str | None = None, only: str | None = None) -> list[str]:
+    """The command with a value for each thing that it requires. `file`: for all that take one, or for `only` that."""
     made, behind = path.split(), []
     for one in EVERY[path].params:
         flag = next((flag for flag in one.opts if flag.startswith("--")), None)
-        is_file = "FILE" in (one.metavar or "") or one.type_descriptor.is_path
+        is_file = takes_file(one) and only in (None, one.name)
         if flag == "--app" and app_name is not None:
             made += [flag, app_name]
         elif flag is None and (one.required or (is_file and file is not None)):
@@ -75,6 +82,10 @@ def words(path: str, *, app_name: str | None = None, file: str | None = None) ->
         elif flag is not None and one.required:
             made += [flag, "1"]
     return [*made, *behind]
+
+
+def knows(path: str, flag: str) -> bool:
+    return any(flag in one.opts for one in EVERY[path].params)
 
 
 def run(arguments: list[str]) -> Result:
@@ -115,9 +126,10 @@ def test_no_arguments_and_no_engines(away: None, path: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(EVERY.keys() - DAEMONS - ALONE))
 def test_engines_that_are_away(away: None, path: str) -> None:
-    known = {flag for one in EVERY[path].params for flag in one.opts}
-    quick = [*(["--wait", "0.1"] if "--wait" in known else []), *(["--timeout", "0.2"] if "--timeout" in known else [])]
-    as_json = ["--json"] if "--json" in known else []
+    quick = [
+        word for flag, least in (("--wait", "0.1"), ("--timeout", "0.2")) if knows(path, flag) for word in (flag, least)
+    ]
+    as_json = ["--json"] if knows(path, "--json") else []
     done = run([*words(path), *quick, *as_json])
     if as_json:
         for line in done.stdout.splitlines():
@@ -140,6 +152,55 @@ def test_an_unknown_app(postgres_url: str, redis_url: str, monkeypatch: pytest.M
     for path in HAVE_APP:
         run(words(path, app_name="no-such-app"))
     get_settings.cache_clear()
+
+
+NUMBERS = [
+    (path, one) for path in EVERY for one in EVERY[path].params if one.type_descriptor.annotation in (int, float)
+]
+
+
+@pytest.mark.parametrize("given", ["nan", "-1e300", "9" * 40, "x", ""])
+def test_a_number_out_of_all_bounds(away: None, given: str) -> None:
+    for path, one in NUMBERS:
+        flag = next((flag for flag in one.opts if flag.startswith("--")), None)
+        done = run([*path.split(), *([f"{flag}={given}"] if flag else ["--", given])])
+        assert done.exit_code == 2, (path, one.name)
+        assert "Invalid value" in done.stderr, (path, one.name)
+
+
+BROKEN = {"binary": bytes(range(256)), "json": b'{"aps": ', "list": b"[1, 2]", "empty": b"", "zip": b"PK\x03\x04"}
+
+
+def test_a_file_of_another_kind(with_key: Cli, tmp_path: Path) -> None:
+    """Each option that takes a file, one by one, in an app that has what it needs."""
+    (tmp_path / "directory").mkdir()
+    for kind, content in BROKEN.items():
+        (tmp_path / kind).write_bytes(content)
+    with_key.setenv("CARILLON_SECRET_KEYS", with_key.keys[0])
+    tried = 0
+    for path in sorted(EVERY.keys() - DAEMONS):
+        for one in EVERY[path].params:
+            for kind in ("directory", *BROKEN) if takes_file(one) else ():
+                if (path, one.name, kind) not in FINE:
+                    as_json = ["--json"] if knows(path, "--json") else []
+                    arguments = words(path, file=str(tmp_path / kind), only=one.name)
+                    told = run([*arguments, *QUICK.get(path, ()), *as_json]).stdout
+                    assert [json.loads(line) for line in told.splitlines()] or not as_json, arguments
+                    tried += 1
+    assert tried > 40
+
+
+def test_an_unknown_provider(with_key: Cli, tmp_path: Path) -> None:
+    with_key.setenv("CARILLON_SECRET_KEYS", with_key.keys[0])
+    (template := tmp_path / "t.json").write_text('{"aps": {"alert": "x"}}')
+    for path in EVERY.keys() - DAEMONS - {"push device add"}:  # there a worker says it
+        if knows(path, "--provider"):
+            assert (
+                "nope"
+                in run([*words(path, app_name="chat", file=str(template), only="file"), "--provider", "nope"]).output
+            ), path
+    for path in ("provider pause", "provider resume", "push remove"):
+        assert "no provider 'nope'" in run([*path.split(), "nope", "--app", "chat"]).stderr
 
 
 def test_an_unknown_command_asks_back() -> None:

@@ -1,12 +1,27 @@
 """Options that many commands have, with what the shell completes them to. Completion starts no engine and never complains."""
 
+import math
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import typer
 
+#: The longest that a command waits, in seconds; and the largest id that Postgres gives.
+DAY: Final = 86_400
+LARGEST_ID: Final = 2**63 - 1
 #: Names that the shell is offered at most.
 _MOST: Final = 200
+
+
+def duration(least: float, most: float, text: str, *, hidden: bool = False) -> Any:
+    """An option that is a number within bounds. NaN is within none, which the bounds of an option do not notice."""
+    return typer.Option(min=least, max=most, help=text, callback=_number, hidden=hidden)
+
+
+def _number(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("expected a number")
+    return value
 
 
 def apps(incomplete: str) -> list[str]:
@@ -67,5 +82,5 @@ OnlyApp = Annotated[str | None, typer.Option("--app", "-a", help="Only this app'
 AppName = Annotated[str, typer.Argument(help="The app's name, as events name it.", autocompletion=apps)]
 ProviderName = Annotated[str, typer.Argument(help="The provider's name.", autocompletion=providers)]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
-Wait = Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait until workers have applied it.")]
+Wait = Annotated[float, duration(0, 60, "Seconds to wait until workers have applied it.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]

@@ -12,7 +12,7 @@ from producers.events import FIELD, STREAM
 from worker.cli._faults import refuse
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
-from worker.cli._options import Json, apps
+from worker.cli._options import LARGEST_ID, Json, apps
 from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _All = Annotated[bool, typer.Option("--all", help="All of them, or all that --ap
 _Before = Annotated[
     str | None, typer.Option("--before", help="Only what was set aside before: 30m, 2h, 7d ago, or 2026-11-21T20:00Z.")
 ]
-_Id = Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)]
+_Id = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, show_default=False)]
 
 
 @dead_letters.callback()
@@ -59,7 +59,9 @@ def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = 
 
 
 @dead_letters.command("show")
-def _show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: Annotated[bool, _JSON] = False) -> None:
+def _show(
+    id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], as_json: Annotated[bool, _JSON] = False
+) -> None:
     """Show one with its document, which may hold a message's text or a device's token."""
     with _ledger() as ledger:
         letter = ledger.dead_letter(id)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli._options import DAY, LARGEST_ID, duration
 from worker.cli._paths import existing_path
 from worker.cli._terminal import echo, json_text
 
@@ -16,7 +17,7 @@ def demo(
     users: Annotated[int, typer.Option(min=20, max=50_000, help="Users.")] = 6000,
     channels: Annotated[int, typer.Option(min=1, max=5000, help="Channels, of 2 to 5,000 members.")] = 320,
     messages: Annotated[int, typer.Option(min=1, max=100_000, help="Messages.")] = 4000,
-    seed: Annotated[int, typer.Option(help="The same seed says the same things.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_ID, help="The same seed says the same things.")] = 7,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers on the urgent lane.")] = 2,
     script: Annotated[
         Path | None,
@@ -24,7 +25,7 @@ def demo(
             metavar="FILE", parser=existing_path, help="JSON script for the simulator: see what misbehaviour does."
         ),
     ] = None,
-    patience: Annotated[float, typer.Option(help="Seconds without progress after which it is over.")] = 45,
+    patience: Annotated[float, duration(1, DAY, "Seconds without progress after which it is over.")] = 45,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data, to look around in it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The account as one JSON object, as the last line.")] = False,
 ) -> None:

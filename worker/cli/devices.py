@@ -10,7 +10,7 @@ from worker.cli._desk import Row, app_named, desk, refuse, say, table
 from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._moments import moment, rfc3339
-from worker.cli._options import App, Json, OnlyApp, providers
+from worker.cli._options import DAY, LARGEST_ID, App, Json, OnlyApp, duration, providers
 from worker.cli._terminal import echo
 from worker.reports import acts
 from worker.reports.words import counted
@@ -24,7 +24,7 @@ devices_app = group("All devices: undo what a wrong answer did.")
 #: Under these names the commands are found.
 device, devices = device_app, devices_app
 
-Wait = Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for a worker's answer.")]
+Wait = Annotated[float, duration(0.1, 60, "Seconds to wait for a worker's answer.")]
 Token = Annotated[str, typer.Option(help="The device's token, or its id for a webhook.")]
 
 
@@ -81,7 +81,7 @@ def delete(
     token: Token,
     app: App = None,
     user: Annotated[str | None, typer.Option(help="Only if it is this user's; default: whoever owns it.")] = None,
-    wait: Annotated[float | None, typer.Option(hidden=True, help="Of older releases.")] = None,  # noqa: ARG001
+    wait: Annotated[float | None, duration(0, DAY, "Of older releases.", hidden=True)] = None,  # noqa: ARG001
     as_json: Json = False,
 ) -> None:
     """End a device's registration, whatever its time. When it returns, no push begins for it any more.
@@ -130,7 +130,7 @@ def get(
 @device_app.command("history", epilog="Example: carillon push device history --id 42")
 def history(
     app: App = None,
-    id: Annotated[int | None, typer.Option(help="The device's id, as `get` shows it.")] = None,
+    id: Annotated[int | None, typer.Option(min=1, max=LARGEST_ID, help="The device's id, as `get` shows it.")] = None,
     token: Annotated[str | None, typer.Option(help="Or its token.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._options import apps
+from worker.cli._options import apps, duration
 from worker.cli._terminal import echo, folded, json_text, shown
 
 EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
@@ -12,7 +12,7 @@ EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 
 
 def doctor(
     app: Annotated[str | None, typer.Option(help="Only this app's providers.", autocompletion=apps)] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
+    timeout: Annotated[float, duration(0.1, 3_600, "Seconds that each part has to answer.")] = 10,
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Whether workers and beat should be running.")
     ] = True,

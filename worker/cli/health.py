@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli._options import duration
 from worker.cli._terminal import echo, json_text, prose, shown
 from worker.cli.worker import Lane
 
@@ -21,7 +22,7 @@ def health(
         ),
     ] = False,
     flower: Annotated[str, typer.Option(metavar="URL", help="Only the Flower at this address.")] = "",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each part has to answer.")] = 10,
+    timeout: Annotated[float, duration(0.1, 3_600, "Seconds that each part has to answer.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")] = False,
 ) -> None:
     """Ask every part for a sign of life and for alarms, or only those named. Exit code 1 for any that fails.

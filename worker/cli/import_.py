@@ -10,7 +10,7 @@ import typer
 from worker.cli._desk import app_named, desk, provider_named, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment, rfc3339
-from worker.cli._options import App, Json
+from worker.cli._options import DAY, App, Json, duration
 from worker.cli._paths import given_path
 from worker.cli._terminal import echo
 
@@ -35,7 +35,7 @@ def import_(
         typer.Option(help="When the export was made: newer events win over it. Default: when the file was written."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="From the beginning, whatever was imported before.")] = False,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end until workers have applied it.")] = 60,
+    wait: Annotated[float, duration(0, DAY, "Seconds to wait at the end until workers have applied it.")] = 60,
     as_json: Json = False,
 ) -> None:
     """Import devices, members, channels and mutes. Nobody gets a push because of it.

@@ -4,14 +4,12 @@ import sys
 import time
 from typing import Annotated
 
-import typer
-
-from worker.cli._options import Json
+from worker.cli._options import DAY, Json, duration
 from worker.cli._terminal import echo, json_text
 
 
 def migrate(
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a Postgres that does not answer yet.")] = 30,
+    wait: Annotated[float, duration(0, DAY, "Seconds to wait for a Postgres that does not answer yet.")] = 30,
     as_json: Json = False,
 ) -> None:
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""

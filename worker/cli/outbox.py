@@ -11,6 +11,7 @@ import typer
 
 from producers.wire import MAX_BACKLOG
 from worker.cli._groups import group
+from worker.cli._options import duration
 from worker.cli._terminal import echo, json_text, shown
 
 outbox = group("Events written in the chat server's own transaction, and the relay that publishes them.")
@@ -37,9 +38,11 @@ def sql(
 def relay(
     url: _Url = None,
     batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows moved at once.")] = 500,
-    poll: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds between looks without a notification.")] = 1.0,
-    keep_hours: Annotated[float, typer.Option(min=0, help="Hours for which moved rows are kept.")] = 0.0,
-    max_backlog: Annotated[int, typer.Option(min=1, help="Unread events of an app at which rows wait.")] = MAX_BACKLOG,
+    poll: Annotated[float, duration(0.01, 60, "Seconds between looks without a notification.")] = 1.0,
+    keep_hours: Annotated[float, duration(0, 24 * 3_650, "Hours for which moved rows are kept.")] = 0.0,
+    max_backlog: Annotated[
+        int, typer.Option(min=1, max=10**9, help="Unread events of an app at which rows wait.")
+    ] = MAX_BACKLOG,
 ) -> None:
     """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
     from config.logs import set_up

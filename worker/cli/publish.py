@@ -14,6 +14,7 @@ from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._faults import refuse
 from worker.cli._nobody import Messages
+from worker.cli._options import duration
 from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, prose, shown
@@ -51,7 +52,7 @@ def publish(
             help="Without a password, which others would see. Default: CARILLON_REDIS_URL, else the embedded one."
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for Redis.")] = 5.0,
+    timeout: Annotated[float, duration(0.1, 3_600, "Seconds to wait for Redis.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
     """Publish events: JSON lines from a file or standard input, or one message made of flags."""

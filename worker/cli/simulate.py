@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.cli._options import LARGEST_ID
 from worker.cli._paths import existing_path, given_path
 
 EPILOG = (
@@ -15,8 +16,10 @@ EPILOG = (
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of APNs; 0 takes a free one.")] = 2197,
-    control_port: Annotated[int, typer.Option(help="Port of the HTTP control; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of APNs; 0 takes a free one.")] = 2197,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the HTTP control; 0 takes a free one.")
+    ] = 0,
     control_host: Annotated[str, typer.Option(help="Address of the HTTP control.")] = "127.0.0.1",
     control_token_file: Annotated[
         Path | None,
@@ -36,11 +39,15 @@ def simulate(
         Path | None,
         typer.Option(help="JSON script of rules, answers and faults.", metavar="FILE", parser=existing_path),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of shares and latency.")] = 0,
-    streams: Annotated[int, typer.Option(min=1, help="Concurrent streams after the first valid token.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_ID, help="Seed of shares and latency.")] = 0,
+    streams: Annotated[
+        int, typer.Option(min=1, max=2**31 - 1, help="Concurrent streams after the first valid token.")
+    ] = 1000,
     record: Annotated[str, typer.Option(help="full, compact or counters.")] = "full",
-    record_limit: Annotated[int, typer.Option(min=1, help="Notifications kept in the record.")] = 1_000_000,
-    record_megabytes: Annotated[int, typer.Option(min=1, help="Megabytes of payloads kept in the record.")] = 256,
+    record_limit: Annotated[int, typer.Option(min=1, max=10**9, help="Notifications kept in the record.")] = 1_000_000,
+    record_megabytes: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Megabytes of payloads kept in the record.")
+    ] = 256,
     certificate: Annotated[
         Path | None,
         typer.Option(help="Server chain in PEM, instead of one made.", metavar="FILE", parser=existing_path),

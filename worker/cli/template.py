@@ -113,7 +113,7 @@ def preview(
     ] = None,
     locale: Locale = "",
     user: Annotated[str, typer.Option(help="The recipient, where no device is given.")] = "sample-user",
-    badge: Annotated[int, typer.Option(min=0, help="The badge that would be due.")] = 1,
+    badge: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The badge that would be due.")] = 1,
     file: Annotated[
         str | None, typer.Option("--template", metavar="FILE", help="Try this template instead of what is stored.")
     ] = None,
