@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from tests.road.harness import token
 from tests.road.test_workers import new_message, now_stamp
 from worker.apns.simulator.certificates import Identity, make_identity
 from worker.reports.faults import sentence
-from worker.stores.migrate import migrate
+from worker.stores.migrate import _LOCK, migrate
 from worker.stores.outbox import Outbox
 from worker.stores.postgres import Unavailable, open_pool, refuse_unfit, unfit
 from worker.stores.retention import keep_days
@@ -257,6 +258,21 @@ def test_a_standby_is_named_until_it_is_promoted(
         assert carillon("app", "create", "chat", env=env).returncode == 0
     finally:
         standby.stop()
+
+
+def test_a_migration_has_the_time_it_needs(server: PostgresServer) -> None:
+    server.role("hasty", "statement_timeout = '50ms'")
+    server.database("hasty", "hasty")
+    url = server.url("hasty", "hasty")
+    with psycopg.connect(server.url("hasty")) as other, ThreadPoolExecutor() as pool:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        migrating = pool.submit(migrate, url)
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'hasty' AND now() - query_start > interval '200ms'"
+        )
+        wait_until(lambda: migrating.done() or server.sql(waits) == [(1,)])
+        other.rollback()
+        assert migrating.result()
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])

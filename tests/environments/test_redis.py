@@ -67,7 +67,7 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
     program, password = needs("redis-server"), quote(PASSWORD, safe="")
     with (
         running(tmp_path_factory.mktemp("redis"), *options, program=program) as server,
-        redis.Redis(port=server.port, protocol=2) as admin,
+        redis.Redis(port=server.port, protocol=2, db=5) as admin,
     ):
         for name, rules in users().items():
             of_database = [rule.replace("/0.", "/5.") for rule in rules if not rule.startswith(">")]
@@ -77,6 +77,11 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
             Publisher(f"unix://carillon-producer:{password}@{socket}?db=5") as publisher,
         ):
             fleet.start("worker", "--concurrency", "2")
+            as_worker = fleet._environment
+            as_beat = as_worker["CARILLON_REDIS_URL"].replace("carillon-worker", "carillon-beat")
+            fleet._environment = as_worker | {"CARILLON_REDIS_URL": as_beat}
+            fleet.start("beat")
+            fleet._environment = as_worker
             publisher.publish_many(
                 [
                     ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id="general"), users=["leia", "han"]),
@@ -87,12 +92,14 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
             wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled(), seconds=90)
             done = carillon("health", "--lane", "urgent", "--engines", "--timeout", "30", env=fleet._environment)
             assert done.returncode == 0, done.stderr
+            wait_until(lambda: admin.exists("carillon:beat"), seconds=30)
             # Only what asks for figures lacks INFO, and says so.
             done = carillon("doctor", "--no-workers", env=fleet._environment)
             assert "redis memory: unknown" in done.stdout and "'INFO': it was renamed away" in done.stdout
             assert "clock of redis: agrees" in done.stdout
         assert denied(admin) == []
-        assert admin.dbsize() == 0, "everything is in database 5"
+        with redis.Redis(port=server.port, protocol=2) as first:
+            assert first.dbsize() == 0, "everything is in database 5"
 
 
 def test_a_socket_is_what_celery_calls_it() -> None:
@@ -189,9 +196,20 @@ def test_a_wrong_password_is_said_and_may_become_the_right_one(
     assert caplog.text == ""
 
 
-def test_a_server_that_is_away_is_no_reason_to_refuse_a_start() -> None:
-    with connect("redis://127.0.0.1:1") as client:
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "unix:///nowhere/redis.sock"])
+def test_a_server_that_is_away_is_said_and_no_reason_to_refuse_a_start(
+    caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    with connect(url) as client:
         await_fit(client)
+    assert [record.message.partition(": ")[0] for record in caplog.records] == ["Redis does not answer yet"]
+
+
+def test_a_socket_that_is_not_there_or_not_ours_is_called_so(tmp_path: Path) -> None:
+    for path, said in ((tmp_path / "none.sock", "see the socket"), (tmp_path, "is it running")):
+        with connect(f"unix://{path}") as client, pytest.raises(redis.ConnectionError) as away:
+            client.ping()
+        assert said in sentence(away.value)
 
 
 def test_a_server_without_a_place_for_another_client_says_so(tmp_path: Path) -> None:

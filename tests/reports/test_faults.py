@@ -41,6 +41,38 @@ def wrapped(inner: Exception) -> Exception:
         pytest.param(redis.ResponseError("MOVED 4676 127.0.0.1:7001"), "a Redis Cluster", id="a cluster, in words"),
         pytest.param(redis.exceptions.ReadOnlyError("x"), "read-only replica", id="a replica of Redis"),
         pytest.param(redis.exceptions.NoPermissionError("NOPERM no info"), "docs/security.md", id="an ACL"),
+        pytest.param(
+            redis.ConnectionError(
+                "Error 1 connecting to h:1. [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed."
+            ),
+            "failed: see ssl_ca_certs in CARILLON_REDIS_URL",
+            id="another authority of Redis",
+        ),
+        pytest.param(
+            redis.ConnectionError(
+                "Error 1 connecting to h:1. [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1)."
+            ),
+            "the server speaks no TLS at this port",
+            id="a port without TLS",
+        ),
+        pytest.param(
+            redis.ConnectionError("Error 13 connecting to unix socket: /run/redis.sock. Permission denied."),
+            "Permission denied: this user may not open the socket",
+            id="a socket of another group",
+        ),
+        pytest.param(
+            redis.AuthenticationError("Authentication required."), "required: is it running", id="one full stop"
+        ),
+        pytest.param(
+            psycopg.OperationalError("connection failed: SSL error: certificate verify failed"),
+            "failed: see sslrootcert in CARILLON_POSTGRES_URL",
+            id="another authority of Postgres",
+        ),
+        pytest.param(
+            psycopg.errors.InsufficientPrivilege("permission denied for table apps"),
+            "which GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA carillon TO that role gives",
+            id="a missing right, and its remedy",
+        ),
         pytest.param(RuntimeError("no\nmore"), "RuntimeError: no", id="something else"),
         pytest.param(RuntimeError(), "RuntimeError", id="something that says nothing"),
     ],
@@ -54,3 +86,8 @@ def test_a_fault_is_told_in_a_sentence(fault: Exception, said: str) -> None:
 def test_a_fault_shows_no_password_and_sends_the_terminal_nothing() -> None:
     line = first_line(RuntimeError("redis://user:Sup3rS3cret@host \x1b[31mred\x9b2J" + "x" * 999))
     assert "Sup3rS3cret" not in line and "\x1b" not in line and "\x9b" not in line and len(line) < 310
+
+
+def test_the_url_that_was_asked_is_named() -> None:
+    said = sentence(psycopg.errors.ReadOnlySqlTransaction("x"), postgres="the outbox's URL")
+    assert said.endswith("the outbox's URL must name the primary")

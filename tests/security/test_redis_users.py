@@ -1,7 +1,9 @@
 """Each Redis user of docs/security.md does its work and nothing beyond it."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +100,24 @@ def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, 
     with inlet, pytest.raises(PublishError, match="refuses this user"):
         inlet.publish(badge(5, "demo"))
     assert admin.xlen("carillon:events:demo") == 3
+
+
+def test_a_worker_may_run_every_command_of_the_scripts(admin: Any) -> None:
+    lua = Path(__file__).parents[2] / "worker" / "stores" / "lua"
+    source = "".join(path.read_text() for path in lua.glob("*.lua"))
+    named = set(re.findall(r"(?:redis\.call|bulk)\('([A-Z]+)'", source))
+    assert len(named) > 40
+    allowed: set[str] = set()
+    for rule in users()["carillon-worker"]:
+        of = _named(admin, rule[2:]) if rule[1:2] == "@" and rule[2:] != "all" else {rule[1:]}
+        allowed = allowed | of if rule[0] == "+" else allowed - of if rule[0] == "-" else allowed
+    assert {name.lower() for name in named} - allowed == set()
+
+
+def _named(admin: Any, category: str) -> set[str]:
+    """The commands of a category."""
+    told = admin.execute_command("ACL", "CAT", category)
+    return {name.decode() if isinstance(name, bytes) else name for name in told}
 
 
 REFUSED = [

@@ -21,6 +21,15 @@ _CLUSTER_FAULTS: Final = {
     "ClusterCrossSlotError",
     "CrossSlotTransactionError",
 }
+#: What to do about a line that has these words.
+_REDIS_ADVICE: Final = (
+    ("max number of clients", "raise maxclients, or stop what else holds connections"),
+    ("index is out of range", "this Redis has no database of that number, see the end of CARILLON_REDIS_URL"),
+    ("CERTIFICATE_VERIFY_FAILED", "see ssl_ca_certs in CARILLON_REDIS_URL, and the host's name in it"),
+    ("WRONG_VERSION_NUMBER", "the server speaks no TLS at this port: redis:// in place of rediss://, or another port"),
+    ("No such file", "see the socket or the ssl_… files that CARILLON_REDIS_URL names"),
+    ("Permission denied", "this user may not open the socket or a file that CARILLON_REDIS_URL names: see its group"),
+)
 #: How a server says that it has no connection left; it has no SQLSTATE for who is only about to come in.
 _NO_CONNECTION_LEFT: Final = ("too many clients", "too many connections", "connection slots are reserved")
 #: What is to be granted on a kind of thing.
@@ -60,6 +69,8 @@ def _postgres(fault: BaseException) -> str:
     if state in _STATES:
         return _STATES[state]
     line = first_line(fault)
+    if "certificate verify failed" in line:
+        return f"{line}: see sslrootcert in {_URL}, and the host's name in it"
     if state == "42501":
         return f"{line}: the role of {_URL} lacks a right{_grant(line)}; docs/security.md has the GRANT lines"
     if any(words in line for words in _NO_CONNECTION_LEFT):
@@ -76,13 +87,9 @@ def _grant(line: str) -> str:
 
 
 def _redis(fault: BaseException) -> str:
-    kind, line = type(fault).__name__, first_line(fault)
+    kind, line = type(fault).__name__, first_line(fault).rstrip(".")
     if line.lower().startswith("unknown command"):
         return f"{line.partition(',')[0]}: it was renamed away, or this server has none; docs/environments.md says what is needed"
-    if "max number of clients" in line:
-        return f"{line}: raise maxclients, or stop what else holds connections"
-    if "index is out of range" in line:
-        return f"{line}: this Redis has no database of that number, see the end of CARILLON_REDIS_URL"
     if kind in _CLUSTER_FAULTS or line.startswith(("MOVED ", "CLUSTERDOWN ", "CROSSSLOT ")):
         return _CLUSTER
     if kind == "ReadOnlyError" or line.startswith("READONLY "):
@@ -91,7 +98,7 @@ def _redis(fault: BaseException) -> str:
         return f"{line}: its user lacks a right; docs/security.md has the ACL lines"
     if kind == "OutOfMemoryError":
         return "Redis is full (maxmemory): it takes nothing new until something is done"
-    return f"{line}: {_REDIS}"
+    return f"{line}: {next((advice for words, advice in _REDIS_ADVICE if words in line), _REDIS)}"
 
 
 def _cause(fault: BaseException) -> BaseException:

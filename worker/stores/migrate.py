@@ -22,9 +22,7 @@ def migrate(postgres_url: str) -> list[str]:
     with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
         if (fault := unfit(db)) is not None:
             raise UnfitError(fault)
-        db.execute(
-            "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on"
-        )
+        _set_up(db)
         db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
         owner = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'carillon'").fetchone()
@@ -42,6 +40,18 @@ def migrate(postgres_url: str) -> list[str]:
                 db.execute(script.encode())
                 db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (version,))
     return applied
+
+
+def _set_up(db: psycopg.Connection[Any]) -> None:
+    """Settings of this transaction, whatever the role has: values as the scripts write them, and time to rewrite a table.
+
+    A `lock_timeout` stays, for others wait behind who waits for a lock. Servers before 17 have no `transaction_timeout`.
+    """
+    db.execute(
+        "SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES ('DateStyle', 'ISO, YMD'), ('TimeZone', 'UTC'),"
+        " ('standard_conforming_strings', 'on'), ('statement_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('idle_in_transaction_session_timeout', '0')) AS ours (name, value) USING (name)"
+    )
 
 
 def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> None:

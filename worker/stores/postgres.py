@@ -27,8 +27,9 @@ class Unavailable(psycopg.OperationalError):
 
 
 #: SQLSTATEs, or their beginnings, that say so: connection lost; shutdown, crash, not yet started; conflict with another
-#: transaction; too many connections, disk full; lock timeout; statement timeout; read-only; idle in transaction; I/O error.
-_AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "58030")
+#: transaction; too many connections, disk full; lock timeout; statement timeout; read-only; a transaction that was idle or took
+#: too long; I/O error.
+_AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "25P04", "58030")
 
 
 #: What a statement that was prepared in another session fails with.

@@ -62,8 +62,11 @@ def await_fit(client: Redis, *, worker: bool = True) -> None:
     except redis.AuthenticationError as refused:
         log.error("Redis refuses the user or the password of CARILLON_REDIS_URL: %s", str(refused).rstrip("."))
         return
-    except redis.RedisError:
+    except redis.ResponseError:
         pass
+    except redis.RedisError as away:
+        log.warning("Redis does not answer yet: %s", str(away).rstrip("."))
+        return
     while (fault := unfit(client)) is not None:
         if fault != link.REPLICA:
             raise UnfitError(fault)
