@@ -92,7 +92,7 @@ class Relay:
             )
             log.error(advice, extra=again | {"fault": sentence(fault, postgres=URL)})
         except (outbox.Refused, fence.Refused) as fault:
-            log.error("outbox waits, an engine refuses it", extra=again | {"fault": type(fault).__name__})
+            log.error("outbox waits, an engine refuses it", extra=again | {"fault": sentence(fault, postgres=URL)})
         self._outbox.close()
         return False
 

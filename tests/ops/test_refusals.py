@@ -12,7 +12,7 @@ from celery import signals
 from config.broker import broker
 from config.celeryconfig import FOREIGN
 from config.secrets import generate_key
-from tests.ops.systems import ROOT, carillon, environ
+from tests.ops.systems import ROOT, carillon, environ, free_port
 from tests.producers.valkey import Valkey, cluster
 
 
@@ -22,7 +22,13 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
         yield server
 
 
-@pytest.mark.parametrize("command", [["worker"], ["beat"], ["migrate"], ["health", "--engines"], ["publish", "-"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["worker"], ["beat"], ["migrate"], ["health", "--engines"], ["publish", "-"], ["outbox", "relay"]),
+        ["flower", "--port", str(free_port())],
+    ],
+)
 def test_a_cluster_is_refused_by_name(clustered: Valkey, postgres_url: str, command: list[str]) -> None:
     env = environ(redis_url=clustered.url, postgres_url=postgres_url, secret_keys=generate_key())
     event = '{"v":1,"type":"badge.cleared","id":"e","app":"demo","at":"2026-11-21T20:00:00Z","user":"han"}\n'

@@ -62,8 +62,9 @@ def flower(
     os.environ.pop(_FILE, None)
     _guard((*_LOOPBACK, *(name or ())) if name or address in _LOOPBACK else None)
 
-    from worker.app import app
+    from worker.app import app, refuse_unusable
 
+    refuse_unusable(keys=False)
     # Handing out again what a dead worker had is the workers' business: a Flower may be kept from writing to queues.
     app.conf.broker_transport_options = app.conf.broker_transport_options | {"visibility_timeout": _NEVER}
     app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])

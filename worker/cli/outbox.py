@@ -50,13 +50,16 @@ def relay(
     from worker.outbox import Pace, Relay
     from worker.stores.fence import Fence
     from worker.stores.outbox import Outbox
+    from worker.stores.redis import await_fit, connect
 
     settings = get_settings()
     set_up(settings)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with _engines(url) as (postgres_url, redis_url):
+        with connect(redis_url) as client:
+            await_fit(client, worker=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         relay = Relay(
             Outbox(postgres_url),
             lambda source: Fence(redis_url, source, max_backlog=max_backlog),
