@@ -7,6 +7,9 @@ import re
 from typing import Final
 
 _ENCODE: Final = "in a user name or password each of @ : / ? # % and blanks must be percent-encoded, as %40 for @"
+#: What a file of variables leaves around a value that was quoted in it.
+_AROUND: Final = " \t\r\n'\"`"
+_WRAPPED: Final = "there are quotes or blanks around it: take them away"
 #: Broken percent-encoding.
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
@@ -55,11 +58,13 @@ _REDIS: Final = frozenset(
 
 def fault_of_redis(url: str) -> str | None:
     """Why the URL cannot be one of Redis for all of Carillon; None: it can."""
-    scheme = url.partition("://")[0].lower()
+    scheme = url.partition("://")[0]
+    if url != url.strip(_AROUND):
+        return _WRAPPED
     if scheme == "unix" and "://" in url:
         return _fault_of_socket(url)
     if scheme not in ("redis", "rediss") or "://" not in url:
-        return _other_redis(scheme)
+        return _other_redis(scheme.lower())
     if (fault := fault_of_parts(url)) is not None:
         return fault
     if "," in _authority(url).rpartition("@")[2]:
@@ -100,9 +105,11 @@ def _other_redis(scheme: str) -> str:
 
 def fault_of_postgres(url: str) -> str | None:
     """Why the URL cannot be one of Postgres; None: it can."""
-    scheme = url.partition("://")[0].lower()
+    scheme = url.partition("://")[0]
+    if url != url.strip(_AROUND):
+        return _WRAPPED
     if scheme not in ("postgresql", "postgres") or "://" not in url:
-        return _other_postgres(scheme)
+        return _other_postgres(scheme.lower())
     if (fault := fault_of_parts(url)) is not None:
         return fault
     query = url.partition("://")[2][len(_authority(url)) :].partition("?")[2]

@@ -134,7 +134,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused(server: PostgresServe
             start(url)
 
 
-@pytest.mark.parametrize("command", [["worker"], ["migrate"], ["health", "--engines"]])
+@pytest.mark.parametrize("command", [["worker"], ["health", "--engines"]])
 def test_what_cannot_get_better_ends_the_process(server: PostgresServer, redis_url: str, command: list[str]) -> None:
     if not server.sql("SELECT 1 FROM pg_database WHERE datname = 'latin2'"):
         server.database("latin2", OWNER, "ENCODING 'LATIN2' LOCALE 'C'")

@@ -113,6 +113,9 @@ def test_what_no_part_of_carillon_could_use_is_refused_at_once(url: str, variabl
         ("redis+cluster://h", "a Redis Cluster cannot be used"),
         ("redis+socket:///r.sock", "named as unix:///run"),
         ("valkeys://h", "a Valkey is named as a Redis is"),
+        ("'redis://h'", "quotes or blanks around it"),
+        ("redis://h\n", "quotes or blanks around it"),
+        ("REDIS://h", "a URL beginning with redis://"),
         ("127.0.0.1:6379", "a URL beginning with redis:// or rediss:// is needed"),
     ],
 )
@@ -127,6 +130,8 @@ def test_what_is_not_supported_is_called_by_its_name(url: str, said: str) -> Non
         ("jdbc:postgresql://h/d", "without the name of a driver"),
         ("mysql://h/d", "other databases are not yet"),
         ("redis://h", "CARILLON_REDIS_URL names"),
+        ('"postgresql://h/d"', "quotes or blanks around it"),
+        ("POSTGRESQL://h/d", "a URL beginning with postgresql://"),
     ],
 )
 def test_what_is_no_postgres_is_called_by_its_name(url: str, said: str) -> None:
