@@ -47,6 +47,11 @@ def test_a_cluster_is_refused_by_name(clustered: Valkey, postgres_url: str, comm
     assert "Traceback" not in done.stderr
 
 
+def test_what_needs_redis_alone_names_no_directory(clustered: Valkey) -> None:
+    done = carillon("beat", env=environ(redis_url=clustered.url))
+    assert done.stderr == "carillon: this is a Redis Cluster: Carillon needs one primary without cluster mode\n"
+
+
 @pytest.mark.parametrize(
     ("command", "settings", "named"),
     [

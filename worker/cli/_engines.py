@@ -26,10 +26,11 @@ def tell(settings: Settings) -> None:
         _tell(settings.data_dir.absolute())
 
 
-def tell_part() -> None:
-    """The same for a part of the system, unless it was told which to use."""
-    if not os.environ.get(variable("data_dir")):
-        tell(get_settings())
+def tell_part(*, postgres: bool = True) -> None:
+    """The same for a part of the system, unless it was told which to use. `postgres`: whether the part needs one."""
+    settings = get_settings()
+    if not os.environ.get(variable("data_dir")) and (postgres or settings.redis_url is None):
+        tell(settings)
 
 
 @cache

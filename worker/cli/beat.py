@@ -22,7 +22,7 @@ def beat() -> None:
     from worker.cli._engines import tell_part
     from worker.embedded import attach_redis
 
-    tell_part()
+    tell_part(postgres=False)
     refuse_unusable(keys=False)
     signals.after_task_publish.connect(_pulse(attach_redis(get_settings())), weak=False)
     app.start(["--quiet", "beat"])

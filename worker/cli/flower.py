@@ -45,7 +45,7 @@ def flower(
     from worker.cli._engines import tell_part
 
     get_settings()  # what is wrong with them is said before anything is started
-    tell_part()
+    tell_part(postgres=False)
     need_port(address, port)
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
