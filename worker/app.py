@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from celery import Celery, signals
 
-from config.celeryconfig import FOREIGN, celery_config
+from config.celeryconfig import FOREIGN, TICK, celery_config
 from config.logs import set_up
 from config.secrets import secret_keys
 from config.settings import SettingsError, get_settings
+from worker import host, pulse
 from worker.beside import Beside
 from worker.embedded import attach, attach_redis
 from worker.leader import Leader
@@ -38,6 +39,14 @@ app.Task.Request = "worker.celery_request:QuietRequest"
 
 #: Celery's pools, by their name or their module's, in which the tasks work: neither processes nor green threads.
 _POOLS: Final = ("threads", "thread", "solo")
+#: Options of Celery's worker for pools of processes: here they end a worker under load, or do nothing.
+_OPTIONS: Final = {
+    "autoscale": "--autoscale: a worker's threads are as many as --concurrency says; start or stop workers",
+    "max_tasks_per_child": "--max-tasks-per-child: carillon worker begins again when its memory is over CARILLON_WORKER_MEMORY",
+    "max_memory_per_child": "--max-memory-per-child: carillon worker begins again when its memory is over CARILLON_WORKER_MEMORY",
+    "time_limit": "--time-limit: every wait of a task has a bound of its own",
+    "soft_time_limit": "--soft-time-limit: every wait of a task has a bound of its own",
+}
 
 #: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
 LAST_STEP: Final = 20.0
@@ -46,20 +55,23 @@ _beside: list[Beside] = []
 
 
 @signals.setup_logging.connect
-def _logs(**_: object) -> None:
-    set_up(get_settings())
+def _logs(logfile: str | None = None, **_: object) -> None:
+    # The level is that of CARILLON_LOG_LEVEL: Celery's command gives one also where nobody has said any.
+    set_up(get_settings(), open(logfile, "a", encoding="utf-8", buffering=1) if logfile else None)  # noqa: SIM115
     if _foreign:
         log.info("variables of another Celery are not used: %s", ", ".join(_foreign))
 
 
 def refuse_unusable(*, keys: bool = True) -> None:
-    """Raises `SettingsError` or `UnfitError` for what cannot get better by itself. An engine that is away can.
+    """Raises `SettingsError`, `HostError` or `UnfitError` for what cannot get better by itself. An engine that is away can.
 
     Without `keys` for a process that opens no credential.
     """
     settings = get_settings()
+    host.check_files()
     if keys:
         secret_keys(settings)
+        host.check_address_space()
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
     if keys:
@@ -68,13 +80,25 @@ def refuse_unusable(*, keys: bool = True) -> None:
 
 @signals.worker_init.connect
 def _refuse_unusable(sender: Any, **_: object) -> None:
+    from worker import remote_control  # noqa: PLC0415 beat and Flower have no use for it
+
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
     if pool.rpartition(".")[2] not in _POOLS:
         sys.exit(f"carillon: a worker runs in threads (-P threads), not with the pool {pool}")
+    for option, advice in _OPTIONS.items():
+        if getattr(sender, option, None) or sender.options.get(option):
+            sys.exit(f"carillon: threads do not know {advice}")
+    remote_control.obey()
     try:
         refuse_unusable()
-    except (SettingsError, UnfitError) as fault:  # the signal would only log it, and the worker go on
+    except (SettingsError, host.HostError, UnfitError) as fault:  # the signal would only log it, and the worker go on
         sys.exit(f"carillon: {fault}")
+
+
+@signals.beat_init.connect
+def _give_pulse(**_: object) -> None:
+    give = pulse.pulse(attach_redis(get_settings()))
+    signals.after_task_publish.connect(give, sender=TICK, weak=False)
 
 
 @signals.worker_ready.connect

@@ -8,15 +8,18 @@ same pid: what it held is leased in Redis, and the tick rings for it again. Whoe
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Collection
+from types import FrameType
 from typing import Any, Final
 
 import psutil
 from celery import bootsteps, signals
+from celery.apps.worker import Worker
 from celery.bootsteps import CLOSE, TERMINATE
 from celery.platforms import EX_OK
 from celery.utils.nodenames import host_format
@@ -27,6 +30,7 @@ from config.settings import get_settings
 from worker.app import LAST_STEP, app, join_beside, refuse_unusable, stop_beside
 from worker.bulkhead import WAITING
 from worker.delivery import INSIST_SECONDS
+from worker.host import Stop, at_terminal, hold_signals
 from worker.runtime import close_runtime, get_runtime
 from worker.stores import redis
 
@@ -70,9 +74,10 @@ class _Hearing:
 
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
-        self.asked_to_stop = threading.Event()
-        #: Stopped by ourselves, to begin anew with the memory that a process begins with.
+        self.stop = Stop()
+        #: Stopped by ourselves, to begin anew: with the memory that a process begins with, or because of SIGHUP.
         self.recycled = False
+        self.hung_up = False
         self.active = 0
         self.began_at = self.heard_at = time.monotonic()
         self._lock = threading.Lock()
@@ -81,7 +86,6 @@ class _Hearing:
         signals.task_prerun.connect(self._begun)
         signals.task_postrun.connect(self._ended)
         signals.worker_ready.connect(self._ready)
-        signals.worker_shutting_down.connect(self._stopping)
 
     @property
     def ready(self) -> bool:
@@ -92,7 +96,7 @@ class _Hearing:
     def gave_up(self) -> bool:
         """Celery is taking its worker down though nobody asked it to."""
         state = None if self._blueprint is None else self._blueprint.state
-        return state in (CLOSE, TERMINATE) and not self.asked_to_stop.is_set()
+        return state in (CLOSE, TERMINATE) and not self.stop.is_set()
 
     def _ready(self, sender: Any, **_: object) -> None:
         _spare_the_collector()
@@ -111,8 +115,43 @@ class _Hearing:
         with self._lock:
             self.active -= 1
 
-    def _stopping(self, **_: object) -> None:
-        self.asked_to_stop.set()
+
+class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
+    """Celery's worker with signal handlers of ours: see `_Signals`."""
+
+    app = app
+    hearing: _Hearing
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        hangup = signal.getsignal(signal.SIGHUP)
+        super().install_platform_tweaks(worker)
+        handlers = _Signals(self.hearing)
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(each, handlers.stop)
+        if hangup is signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, hangup)
+        else:
+            signal.signal(signal.SIGHUP, handlers.stop if at_terminal(sys.stdin) else handlers.begin_again)
+
+
+class _Signals:
+    """What signals do. Celery's SIGQUIT waits before it tells anybody of it, and its SIGHUP cannot be told from a fault."""
+
+    def __init__(self, hearing: _Hearing) -> None:
+        self._hearing = hearing
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        """Finishes what is in work and leaves. A second signal leaves at once, but for SIGTERM, which supervisors repeat."""
+        if not self._hearing.stop.is_set():
+            self._hearing.stop.heed(number)
+            celery_state.should_stop = EX_OK
+        elif number != signal.SIGTERM:
+            os._exit(EX_OK)
+
+    def begin_again(self, _number: int, _frame: FrameType | None) -> None:
+        """Finishes what is in work, and executes the program anew: its code, and secrets that are in files."""
+        self._hearing.hung_up = self._hearing.recycled = True
+        celery_state.should_stop = EX_OK
 
 
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
@@ -130,7 +169,8 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:
         app.steps["consumer"].add(_Room)
-        app.Worker(
+        _Worker.hearing = hearing
+        _Worker(
             hostname=host_format(f"{name}@%h"),
             queues=list(queues),
             pool_cls="threads",
@@ -142,9 +182,11 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
         ).start()
     except Exception:  # whatever Celery died of, the answer is the same
         log.exception("the consumer failed")
-    if hearing.asked_to_stop.is_set():
+    if hearing.stop.is_set():
         return
-    if not hearing.recycled:
+    if hearing.hung_up:
+        log.info("asked to begin again (SIGHUP)")
+    elif not hearing.recycled:
         log.error("the consumer gave up, the process begins again")
     _begin_again(hearing)
 
@@ -159,7 +201,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
     waiting_since: float | None = None
     told_at = -BUSY_SECONDS
     limit, process = get_settings().worker_memory, psutil.Process()
-    while not hearing.asked_to_stop.wait(PAUSE):
+    while not hearing.stop.wait(PAUSE):
         now = time.monotonic()
         if hearing.recycled:
             continue
@@ -184,6 +226,8 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
         if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS:
             log.error("the consumer takes nothing though doorbells wait, the process begins again")
             _begin_again(hearing)
+    log.info("finishes what is in work and leaves", extra={"signal": hearing.stop.signal})
+    stop_beside()
     _leave_in_time(get_settings().shutdown_timeout)
 
 
@@ -221,9 +265,10 @@ def _begin_again(hearing: _Hearing) -> None:
     close_runtime()
     _flush()
     if time.monotonic() - hearing.began_at < SHORT_LIFE:
-        hearing.asked_to_stop.wait(BREATH)
-    if hearing.asked_to_stop.is_set():
+        hearing.stop.wait(BREATH)
+    if hearing.stop.is_set():
         os._exit(EX_OK)
+    hold_signals()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
 
 

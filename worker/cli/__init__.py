@@ -7,10 +7,13 @@ A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its o
 import sys
 
 from worker.carillon_command import INSTALL
+from worker.host import is_service, take_signals
 
 
 def main() -> None:
     """The entry point; says what to install where the dependencies are missing."""
+    if is_service(sys.argv[1:]):
+        take_signals()
     try:
         try:
             import typer  # noqa: F401

@@ -17,6 +17,7 @@ from worker.cli._paths import given_path
 from worker.cli._secret_options import secret_given
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
+from worker.host import at_terminal
 from worker.reports import acts
 from worker.reports.notes import readable
 from worker.reports.words import counted
@@ -90,7 +91,7 @@ def apn(
     if auth_key and p12_cert:
         refuse("give --auth-key or --p12-cert, not both")
     given = _Given(auth_key, key_id, team_id, p12_cert, password, bundle_id, name, environment, host, port, ca)
-    interactive = sys.stdin.isatty() and not as_json
+    interactive = at_terminal(sys.stdin) and not as_json
     with desk() as runtime:
         # Who names a provider that there is, and what to change about it, is asked for nothing else.
         of_app = None if app is None else app_named(runtime, app)

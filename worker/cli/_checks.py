@@ -22,8 +22,8 @@ from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
 from worker.cli._engines import tell
 from worker.cli._moments import rfc3339
-from worker.cli.beat import PULSE, PULSE_SECONDS
 from worker.embedded import Urls, nobody, running
+from worker.pulse import PULSE, PULSE_SECONDS
 from worker.reports import conditions, watch
 from worker.reports.conditions import Condition
 from worker.reports.faults import sentence

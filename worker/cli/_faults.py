@@ -95,10 +95,11 @@ def _object(text: str, code: int) -> None:
 def _sentence(fault: BaseException) -> str | None:
     from config.settings import SettingsError
     from worker.embedded import EngineError
+    from worker.host import HostError
     from worker.reports.faults import sentence
     from worker.stores.unfit import UnfitError
 
-    if isinstance(fault, SettingsError | EngineError | UnfitError):
+    if isinstance(fault, SettingsError | EngineError | HostError | UnfitError):
         return str(fault)
     libraries = (kind.__module__.partition(".")[0] for kind in type(fault).__mro__)
     if (engine := next((_ENGINES[name] for name in libraries if name in _ENGINES), None)) is not None:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import typer
 
+from worker.host import at_terminal
+
 #: Characters that turn text around or join it out of sight: bidirectional controls, line and paragraph separators.
 _HIDDEN: Final = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 #: What a line is folded between: a command for pasting counts as one word.
@@ -26,7 +28,7 @@ def prose(text: object, *, err: bool = False) -> None:
     """Prints sentences as `echo` does, folded to the terminal's width where there is one."""
     whole = shown(str(text), lines=True)
     stream = sys.stderr if err else sys.stdout
-    typer.echo(folded(whole, shutil.get_terminal_size().columns) if stream.isatty() else whole, err=err)
+    typer.echo(folded(whole, shutil.get_terminal_size().columns) if at_terminal(stream) else whole, err=err)
 
 
 def folded(text: str, width: int) -> str:

@@ -3,6 +3,8 @@
 import os
 import secrets
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ _AUTHENTICATION: Final = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 _FILE: Final = "FLOWER_BASIC_AUTH_FILE"
 #: Seconds.
 _NEVER: Final = 10 * 365 * 86_400
+#: Seconds that it may take to leave.
+_PATIENCE: Final = 5.0
 _HARMLESS: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -43,7 +47,10 @@ def flower(
     """
     from config.settings import get_settings
     from worker.cli._engines import tell_part
+    from worker.host import check_files, disown_orphans
 
+    check_files()
+    disown_orphans()
     get_settings()  # what is wrong with them is said before anything is started
     tell_part(postgres=False)
     need_port(address, port)
@@ -115,6 +122,14 @@ def _guard(names: tuple[str, ...] | None) -> None:
             self.finish(f"{self._why}\n")
 
     class Guarded(flower.command.Flower):  # type: ignore[misc] # it has no types
+        def start(self) -> None:
+            try:
+                super().start()
+            except (KeyboardInterrupt, SystemExit):
+                # Its threads may wait for a broker that does not answer, without end.
+                threading.Thread(target=_leave_in_time, daemon=True).start()
+                raise
+
         def find_handler(self, request: Any, **options: Any) -> Any:
             reason = refusal(request.method, request.headers, request.host_name, names)
             if reason is not None:
@@ -122,6 +137,11 @@ def _guard(names: tuple[str, ...] | None) -> None:
             return super().find_handler(request, **options)
 
     flower.command.Flower = Guarded
+
+
+def _leave_in_time() -> None:
+    time.sleep(_PATIENCE)
+    os._exit(os.EX_OK)
 
 
 def _read(file: Path) -> str:

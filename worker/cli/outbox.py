@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -47,19 +46,21 @@ def relay(
     """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
     from config.logs import set_up
     from config.settings import get_settings
+    from worker.host import STOPS, Stop, check_files, disown_orphans, on_stop
     from worker.outbox import Pace, Relay
     from worker.stores.fence import Fence
     from worker.stores.outbox import Outbox
     from worker.stores.redis import await_fit, connect
 
+    check_files()
+    disown_orphans()
     settings = get_settings()
     set_up(settings)
-    stop = threading.Event()
+    stop = Stop()
     with _engines(url) as (postgres_url, redis_url):
         with connect(redis_url) as client:
             await_fit(client, worker=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        on_stop(stop.heed, (*STOPS, signal.SIGINT))
         relay = Relay(
             Outbox(postgres_url),
             lambda source: Fence(redis_url, source, max_backlog=max_backlog),

@@ -19,6 +19,7 @@ from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, prose, shown
 from worker.embedded import Urls
+from worker.host import at_terminal
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."
@@ -129,7 +130,7 @@ def _engines(given: str | None) -> Iterator[Urls]:
 @contextmanager
 def _progress(file: str | None, source: Source, *, shown: bool) -> Iterator[Callable[[Tally], None]]:
     """Shows a bar on a terminal: of bytes where the input has a size, else of events."""
-    if not (shown and sys.stderr.isatty()):
+    if not (shown and at_terminal(sys.stderr)):
         yield lambda _: None
         return
     from rich.console import Console

@@ -8,6 +8,7 @@ import typer
 from worker.cli._desk import about, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import Group, group, load
 from worker.cli._options import App, Json, OnlyApp, ProviderName
+from worker.host import at_terminal
 from worker.reports import acts
 from worker.reports.words import counted
 
@@ -83,7 +84,7 @@ def remove(
         of_app = app_named(runtime, app).name
         provider = provider_named(runtime, of_app, name)
         if not yes:
-            if not sys.stdin.isatty():
+            if not at_terminal(sys.stdin):
                 refuse("--yes: needed where nobody can be asked")
             devices = runtime.registry.devices_of(provider.id)
             question = f"Remove {name!r} ({about(provider)})? {counted(devices, 'device')} would get no more pushes"

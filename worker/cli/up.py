@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
+
+from worker.host import STOPS, Stop, on_stop
 
 DEFAULT_PORT: Final = 5555
 #: Seconds for every part to come up before those that have not are named.
@@ -167,18 +168,13 @@ def _commands(port: int, concurrency: int) -> dict[str, list[str]]:
     }
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def asked(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, asked)
+def _stop_on_signals() -> Stop:
+    stop = Stop()
+    on_stop(stop.heed, (*STOPS, signal.SIGINT))
     return stop
 
 
-def _tend(children: list[Any], stop: threading.Event, announce: Any) -> None:
+def _tend(children: list[Any], stop: Stop, announce: Any) -> None:
     """Until `stop`: keep the children alive; once every part has given a sign of life, announce it."""
     ready = threading.Thread(target=announce, daemon=True)
     ready.start()

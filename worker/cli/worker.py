@@ -27,9 +27,11 @@ def worker(
     from config.celeryconfig import LANES
     from worker.cli._engines import tell_part
     from worker.consumer import run
+    from worker.host import disown_orphans
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)
     tell_part()
+    disown_orphans()
     # The pid is kept when the process begins again.
     run(name or f"{lane}-{os.getpid()}", queues=LANES[lane], concurrency=concurrency)
