@@ -15,7 +15,7 @@ from typing import Final, TextIO
 #: Signals by which people, supervisors and terminals ask a process to stop. Python's own for Ctrl-C is kept until later.
 STOPS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Commands that run until they are stopped.
-_SERVICES: Final = (["worker"], ["beat"], ["flower"], ["up"], ["outbox", "relay"])
+_SERVICES: Final = (["worker"], ["beat"], ["flower"], ["up"], ["engines"], ["outbox", "relay"])
 #: Files, sockets among them, that a process of ours may need.
 _FILES: Final = 64
 #: What it asks for where the host lets it choose: a terminal of macOS begins with 256.

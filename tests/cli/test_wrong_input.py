@@ -31,7 +31,7 @@ from worker.cli._terminal import json_text
 from worker.reports.faults import MIGRATE
 
 #: Run until they are stopped, and wait for engines that are away.
-DAEMONS = {"up", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
+DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
 #: Need nothing and nobody.
 ALONE = {"version", "secret-key", "outbox sql"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.

@@ -59,7 +59,7 @@ def test_every_command_parses(words: list[str]) -> None:
 
 
 def test_the_procfile_has_every_part() -> None:
-    assert set(procfile()) == {"worker", "bulk", "beat", "flower"}
+    assert set(procfile()) == {"engines", "worker", "bulk", "beat", "flower"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

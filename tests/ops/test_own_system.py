@@ -1,4 +1,4 @@
-"""A system on embedded engines: found upwards, made by three commands only, with a simulator that stays itself."""
+"""A system on embedded engines: found upwards, made by four commands only, with a simulator that stays itself."""
 
 import json
 import os
@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from config.settings import Settings, nearest_home
-from tests.ops.systems import Running, environ, until, using
+from tests.ops.systems import Running, carillon, environ, until, using
 from worker.apns.simulator.certificates import kept_identity
 from worker.cli._own_simulator import OwnSimulator
 from worker.cli.up import next_steps
@@ -170,3 +171,23 @@ def test_the_next_steps_find_the_system_from_anywhere(directory: str, line: str)
 def test_without_an_app_the_next_step_is_to_make_one() -> None:
     assert "  carillon app create chat" in next_steps(None, False, Settings())
     assert next_steps(None, True, Settings()) == ["Next, in another terminal: carillon doctor says what is missing"]
+
+
+def test_a_part_alone_starts_no_engine_and_says_who_does(tmp_path: Path) -> None:
+    with Running([sys.executable, "-m", "worker.cli", "beat"], environ(data_dir=str(tmp_path / "data"))) as running:
+        until("it says that it waits", lambda: running.said("carillon up; waiting 30 s for that"))
+        assert using(tmp_path / "data") == [psutil.Process(running.process.pid)]
+        assert not (tmp_path / "data").exists()
+
+
+def test_the_engines_run_alone_and_a_part_joins_them(tmp_path: Path) -> None:
+    env = environ(data_dir=str(tmp_path / "data"))
+    with Running([sys.executable, "-m", "worker.cli", "beat"], env) as beat:
+        until("it waits", lambda: beat.said("waiting 30 s"))
+        with Running([sys.executable, "-m", "worker.cli", "engines"], env) as engines:
+            until("it says so", lambda: engines.said("the engines run"))
+            until("beat works", lambda: "beat: ticks" in carillon("health", "--beat", env=env).stdout)
+            assert engines.end(signal.SIGTERM) == 0
+        assert beat.process.poll() is None, "they run as long as somebody uses them"
+        beat.end(signal.SIGTERM)
+    until("nothing is left", lambda: using(tmp_path / "data") == [])

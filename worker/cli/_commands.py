@@ -18,7 +18,7 @@ GROUPS: Final = {
     "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
     "Apps and providers": ("app", "push", "provider", "template", "secret-key", "secrets"),
     "Chat": ("publish", "why", "member", "mute", "user", "devices"),
-    "Run": ("migrate", "worker", "beat", "flower", "health", "outbox", "dead-letters", "import", "fleet"),
+    "Run": ("engines", "migrate", "worker", "beat", "flower", "health", "outbox", "dead-letters", "import", "fleet"),
 }
 _OTHER: Final = "More"
 

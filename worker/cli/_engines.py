@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from config.settings import Settings, get_settings, variable
-from worker.cli._terminal import echo
-from worker.embedded import Urls, joined
+from worker.cli._terminal import echo, prose
+from worker.embedded import COMING, Urls, joined, nobody, running
 
 
 @contextmanager
@@ -27,10 +27,17 @@ def tell(settings: Settings) -> None:
 
 
 def tell_part(*, postgres: bool = True) -> None:
-    """The same for a part of the system, unless it was told which to use. `postgres`: whether the part needs one."""
+    """The same for a part of the system, unless it was told which to use; and that it waits for its engines, where it does.
+
+    `postgres`: whether the part needs one.
+    """
     settings = get_settings()
-    if not os.environ.get(variable("data_dir")) and (postgres or settings.redis_url is None):
+    if not settings.embedded or not (postgres or settings.redis_url is None):
+        return
+    if not os.environ.get(variable("data_dir")):
         tell(settings)
+    if running(settings.data_dir) is None:
+        prose(f"carillon: {nobody(settings.data_dir)}; waiting {COMING:.0f} s for that", err=True)
 
 
 @cache

