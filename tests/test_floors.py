@@ -30,6 +30,7 @@ FLOORS = {
     "worker.delivery": 3,
     "worker.limits": 3,
     "worker.bulkhead": 3,
+    "worker.expanders": 3,
     "worker.poison": 3,
     "worker.recorder": 3,
     "worker.suspicion": 3,

@@ -31,7 +31,7 @@ from worker.stores import presence, recent
 from worker.stores.bursts import Burst, Bursts
 from worker.stores.directory import ChannelRow, Directory, Page, PageKey, Thread, ThreadKey
 from worker.stores.intervals import Ids
-from worker.stores.journal import DONE, Journal, Opened, Step
+from worker.stores.journal import DONE, Journal, Opened
 from worker.stores.redis import Redis
 from worker.targeted import Target, Targeted
 
@@ -65,16 +65,14 @@ _NO_PAGE: Final = Page([], False)
 class _Item:
     """One message on its way through an expansion."""
 
-    entry: str
+    opened: Opened
     #: In the order of the stream: who and what is looked at as it stood there.
     place: int
     #: UNIX seconds at which it came.
     came: int
-    raw_cursor: str
     cursor: Cursor
     event: MessageNew
     app: AppSettings
-    document: bytes
     channel: ChannelRow | None = None
     page: Page = _NO_PAGE
     #: Those of the page who were members at the message's place.
@@ -196,7 +194,7 @@ class FanOut:
             stale, freed = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
             if not stale:
                 self._keep(items)
-                behind = {item.entry for item in left}
+                behind = {item.opened.entry for item in left}
                 rest = [one for one in opened if one.entry in behind]
                 return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts, rest, freed)
             opened = [one for one in opened if one.entry not in stale]
@@ -208,20 +206,19 @@ class FanOut:
             plan.targeted.append(Target(one, event, app))
             return None
         if not isinstance(event, MessageNew) or app is None:
-            plan.steps.append(
-                Step(one.entry, one.app, one.cursor, DONE)
-            )  # the document or its app went since intake took it
+            # The document or its app went since intake took it.
+            plan.steps.append(one.step(DONE))
             return None
         cursor = msgspec.json.decode(one.cursor, type=Cursor) if one.cursor else Cursor()
         place = one.place or position(one.entry)
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(one.entry) // 1000, int(self._now()))
-        return _Item(one.entry, place, came, one.cursor, cursor, event, app, one.document)
+        return _Item(one, place, came, cursor, event, app)
 
     def _keep(self, items: Sequence[_Item]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
         kept = (i for i in items if i.decision is not None and not i.cursor.page and i.app.keep_recent)
-        recent.keep(self._redis, ((*item.key, item.document) for item in kept), now=self._now())
+        recent.keep(self._redis, ((*item.key, item.opened.document) for item in kept), now=self._now())
 
     def _admitted(self, items: Sequence[_Item], plan: "_Plan") -> list[_Item]:
         """The messages that no rule skips as a whole."""
@@ -284,7 +281,7 @@ class FanOut:
             Burst(
                 *item.key,
                 item.app.fold_window,
-                f"{item.entry}:{item.cursor.page}",
+                f"{item.opened.entry}:{item.cursor.page}",
                 [p.user for p in item.decision.pushes if p.why != "mention"],
             )
             for item in folding
@@ -473,14 +470,13 @@ class _Plan(Plan):
         self._finish_page(item, account, following)
 
     def _finish_page(self, item: _Item, account: object, following: str) -> None:
-        step = Step(item.entry, item.event.app, item.raw_cursor, following)
-        self.take(step, item.event.id, item.cursor.page, account)
+        self.take(item.opened, following, item.event.id, item.cursor.page, account)
 
     def _add_jobs(self, item: _Item, decision: Decision, rest: Mapping[Reason, int], *, small: bool) -> int:
         devices = sum(len(push.devices) for push in decision.pushes)
         lane: Lane = "urgent" if small and devices <= URGENT_JOBS else "bulk"
         message = Message(
-            item.entry, item.event, item.channel and item.channel.name, item.app.max_age, item.place, item.came
+            item.opened.entry, item.event, item.channel and item.channel.name, item.app.max_age, item.place, item.came
         )
         plain: list[Device] = []
         by_count: defaultdict[int, list[Device]] = defaultdict(list)

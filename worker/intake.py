@@ -152,7 +152,8 @@ class Intake:
                 self._end = self._next + _PLACES
         first, app = self._next, app_of(stream)
         self._next += len(entries)
-        return [_Placed(entry_name(stream, raw.id), first + n, raw, app) for n, raw in enumerate(entries)]
+        suffix = entry_name(stream, "")
+        return [_Placed(raw.id + suffix, first + n, raw, app) for n, raw in enumerate(entries)]
 
     def _take(
         self, stream: str, cursor: Cursor, placed: Sequence[_Placed], stretch: _Stretch, *, again: bool = False
@@ -236,12 +237,12 @@ class Intake:
             for row in rows
             if row.entry in stretch.targeted
         ]
-        _each(messages, self._journal.open, "messages")
+        ready = sum(_each(messages, self._journal.open, "messages"))
         _each(pushes, self._journal.open_targeted, "pushes")
         kept = recorded.keys() | told
         self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
-        if messages or told:
-            self._ring(len(messages) + len(told))
+        if ready or told:
+            self._ring(ready + len(told))
 
     def _sort(self, placed: Sequence[_Placed], *, rows: float = float("inf")) -> _Stretch:
         """The first of the entries, as many as become so many rows and at least one."""
@@ -281,7 +282,7 @@ class Intake:
             check_time(event.at, self._clocks.now())
 
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
-        at, entry, place = microseconds(event.at), one.name, one.place
+        entry, place = one.name, one.place
         match event:
             case events.MessageNew(message=m):
                 stretch.rows += len(m.mentioned)
@@ -301,7 +302,7 @@ class Intake:
                     )
                 )
             case events.MemberAdded() | events.MemberRemoved():
-                present = isinstance(event, events.MemberAdded)
+                present, at = isinstance(event, events.MemberAdded), microseconds(event.at)
                 stretch.rows += len(event.users)
                 stretch.members += (
                     writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
@@ -309,15 +310,18 @@ class Intake:
             case events.MembersReplaced(channel=c):
                 stretch.rows += len(event.users)
                 stretch.members.append(
-                    writes.Replacement(event.app, c.id, event.users, event.after or "", event.through, at, place)
+                    writes.Replacement(
+                        event.app, c.id, event.users, event.after or "", event.through, microseconds(event.at), place
+                    )
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
             case events.ChannelUpdated(channel=c):
+                at = microseconds(event.at)
                 stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
             case events.UserMuted() | events.UserUnmuted():
-                muted = isinstance(event, events.UserMuted)
+                muted, at = isinstance(event, events.UserMuted), microseconds(event.at)
                 stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted, place))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))

@@ -7,7 +7,7 @@ from typing import Final
 
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.model import Device
-from worker.stores.journal import DONE, Parcel, Step
+from worker.stores.journal import DONE, Opened, Parcel, Step
 from worker.stores.ledger import account as ledger_account
 
 _NO_WHY: Final[Mapping[str, str]] = {}
@@ -29,11 +29,11 @@ class Plan:
         self.unfinished = 0
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def take(self, step: Step, event_id: str, page: int, account: object) -> None:
+    def take(self, opened: Opened, following: str, event_id: str, page: int, account: object) -> None:
         """One page of an event is expanded, with what it says of whom."""
-        self.steps.append(step)
-        self.accounts.append(ledger_account(step.app, event_id, f"page:{page}", account))
-        self.unfinished += step.following != DONE
+        self.steps.append(opened.step(following))
+        self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account))
+        self.unfinished += following != DONE
 
     def add_jobs(
         self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: Mapping[str, str] = _NO_WHY

@@ -20,6 +20,7 @@ from worker.apps import Apps
 from worker.bulkhead import Bulkhead
 from worker.delivery import Delivery
 from worker.embedded import Urls, attach
+from worker.expanders import Expanders
 from worker.fanout import FanOut
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
@@ -114,6 +115,10 @@ class Runtime:
             proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),
             idle=settings.apns_idle,
         )
+
+    @_once
+    def expanders(self) -> Expanders:
+        return Expanders()
 
     @_once
     def webhooks(self) -> "WebhookClient":

@@ -16,7 +16,7 @@ from worker.core.model import AppSettings, Device, Reason
 from worker.core.targeted import badge_sending, expiration, push_sending
 from worker.plan import Plan
 from worker.stores.audience import Audience, PageTooSlowError
-from worker.stores.journal import DONE, Opened, Step
+from worker.stores.journal import DONE, Opened
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Targeted:
         page = cursor.page
         if (reason := self._refused(target.app, expiration(event, target.app.max_age))) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(_step(target, DONE), event.id, page, {"message": reason})
+            plan.take(target.opened, DONE, event.id, page, {"message": reason})
             return
         try:
             found = self._audience.page(event.app, event.where, cursor.after, self._page, span=cursor.span)
@@ -79,7 +79,7 @@ class Targeted:
         plan.counts[event.app]["targeted"] += page == 0
         sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
         self._send(target, sending, found.devices, plan)
-        plan.take(_step(target, following), event.id, page, _account(target.app, found.devices))
+        plan.take(target.opened, following, event.id, page, _account(target.app, found.devices))
 
     def _narrow(self, target: Target, cursor: _Cursor, plan: Plan) -> None:
         """The same page is looked for among fewer devices, the next time that it is the push's turn."""
@@ -87,7 +87,7 @@ class Targeted:
         if cursor.span and span < _LEAST_SPAN:
             raise PageTooSlowError
         log.warning("audience takes long, it is walked in parts", extra={"app": target.event.app, "span": span})
-        plan.steps.append(_step(target, _text(_Cursor(cursor.page, cursor.after, span))))
+        plan.steps.append(target.opened.step(_text(_Cursor(cursor.page, cursor.after, span))))
         plan.unfinished += 1
 
     def _badge(self, target: Target, event: BadgeCleared, owned: Sequence[Device], plan: Plan) -> None:
@@ -96,11 +96,11 @@ class Targeted:
         devices = [device for device in owned if device.id in told]
         if (reason := self._refused(target.app, sending.expires_at)) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(_step(target, DONE), event.id, 0, {"message": reason})
+            plan.take(target.opened, DONE, event.id, 0, {"message": reason})
             return
         plan.counts[event.app]["badges_told"] += len(devices)
         self._send(target, sending, devices, plan)
-        plan.take(_step(target, DONE), event.id, 0, _account(target.app, devices))
+        plan.take(target.opened, DONE, event.id, 0, _account(target.app, devices))
 
     def _refused(self, app: AppSettings, expires_at: int) -> Reason | None:
         if app.only_to == ():
@@ -117,10 +117,6 @@ class Targeted:
 
 def _text(cursor: _Cursor) -> str:
     return msgspec.json.encode(cursor).decode()
-
-
-def _step(target: Target, following: str) -> Step:
-    return Step(target.opened.entry, target.opened.app, target.opened.cursor, following)
 
 
 def _account(app: AppSettings, devices: Sequence[Device]) -> dict[str, Any]:

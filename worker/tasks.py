@@ -23,6 +23,7 @@ from producers.events import FIELD, STREAM
 from worker.app import app
 from worker.core.batch import Lane
 from worker.core.envelope import identify
+from worker.expanders import Expanders
 from worker.fanout import Expanded
 from worker.reports.faults import sentence
 from worker.runtime import Runtime, get_runtime
@@ -32,9 +33,11 @@ from worker.stores.ledger import DeadLetter
 
 log = logging.getLogger(__name__)
 
-#: Messages in one fan-out task. Each task costs as much as some twenty of them, so a backlog is taken in large pieces.
+#: Messages in one fan-out task at most, and at least where so many wait. Each task costs as much as some twenty of them, so a
+#: backlog is taken in large pieces.
 FAN_OUT: Final = 500
-#: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
+ENOUGH: Final = FAN_OUT // 2
+#: Seconds in which one task begins with something: what else is in its queue has its turn after that.
 TURN: Final = 0.1
 #: Doorbells that wait in a lane. Each is good for all that is ready, so more would only stand before others.
 MOST: Final = 32
@@ -77,26 +80,37 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
         except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
             time.sleep(_BRIEFLY)
             raise Reject(type(fault).__name__, requeue=True) from fault
+    total, expanders = Counter[str](), runtime.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
-        return _fan_out(runtime, lane)
+        if expanders.work(lambda: _fan_out(runtime, lane, total), TURN):
+            _ring(fan_out, lane, 1, most=2 * MOST)
+    return dict(total)
 
 
-def _fan_out(runtime: Runtime, lane: Lane) -> Counts:
+def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
+    """Adds to `total`. Returns whether there is more for this task."""
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
-        return {}
-    expanded = _expand(runtime, opened)
+        return False
+    more = len(opened) >= ENOUGH or sum(len(one.document) for one in opened) >= OCTETS
+    if more and lane == "urgent":  # others need not wait until these are expanded
+        ring_fan_out(1)
+    try:
+        expanded = _expand(runtime, opened)
+    except postgres.Unavailable:  # others of their channels need not wait until the leases are over
+        runtime.journal.give_back(lane, opened)
+        raise
     runtime.journal.give_back(lane, expanded.left)
-    if expanded.left or sum(len(one.document) for one in opened) >= OCTETS:  # there was more to this doorbell
-        ring_fan_out(1, lane)
     for of, n in expanded.batches.items():
         ring_deliver(of, n)
     ring_fan_out(expanded.unfinished, "bulk")
-    ring_fan_out(expanded.freed)
-    total: Counter[str] = Counter()
+    if lane == "urgent":
+        more = more or expanded.freed > 0
+    else:
+        ring_fan_out(expanded.freed)
     for counts in expanded.counts.values():
         total.update(counts)
-    return dict(total)
+    return more or bool(expanded.left)
 
 
 @app.task(name="carillon.deliver")
@@ -156,9 +170,21 @@ def _work_here(runtime: Runtime) -> int:
 
 
 def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
-    """Rings for so many messages that are ready."""
+    """Rings for so many messages that are ready.
+
+    Of the urgent lane one doorbell on its way is enough: whoever comes rings for the rest.
+    """
+    if not messages:
+        return
+    if lane == "urgent":
+        try:
+            if not get_runtime().journal.wake():
+                return
+        except redis.Unavailable as fault:
+            _lost(lane, fault)
+            return
     # Doorbells for batches, however many, leave room for these.
-    _ring(fan_out, lane, -(-messages // FAN_OUT) if lane == "urgent" else messages, most=2 * MOST)
+    _ring(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
 
 
 def ring_deliver(lane: Lane, batches: int) -> None:
@@ -174,7 +200,11 @@ def _ring(task: Task, lane: Lane, times: int, *, most: int) -> None:
         for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
     except (OperationalError, *redis.Unavailable) as fault:  # what they were to ring for is safe: the tick rings again
-        log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
+        _lost(lane, fault)
+
+
+def _lost(lane: Lane, fault: Exception) -> None:
+    log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
 def _ring_lost(runtime: Runtime) -> int:
@@ -183,11 +213,11 @@ def _ring_lost(runtime: Runtime) -> int:
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.queued(LANES[lane][0])
         messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
-        bells = -(-messages // FAN_OUT) if lane == "urgent" else messages
-        lost = max(0, min(bells, MOST) + min(batches, MOST) - on_their_way)
+        bells = min(messages, 1) if lane == "urgent" else min(messages, MOST)
+        lost = max(0, bells + min(batches, MOST) - on_their_way)
         if lost:
             ring_deliver(lane, min(lost, batches))
-            ring_fan_out(min(messages, lost * FAN_OUT if lane == "urgent" else lost), lane)
+            ring_fan_out(min(messages, lost), lane)
         rung += lost
     return rung
 
@@ -200,8 +230,7 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
         raise
     except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message
         if len(opened) == 1:
-            _failed(runtime, opened[0], fault)
-            return Expanded(Counter(), 0, {})
+            return Expanded(Counter(), 0, {}, freed=_failed(runtime, opened[0], fault))
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
     first = _expand(runtime, opened[:half])
@@ -211,15 +240,19 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
     return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 
 
-def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> None:
-    """A fault that stays goes to the dead letters with its message, after some tries."""
+def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
+    """A fault that stays goes to the dead letters with its message, after some tries.
+
+    Returns how many messages need not wait for it any more.
+    """
     extra = {"entry": opened.entry, "fault": type(fault).__name__}
     log.error("message cannot be expanded", extra=extra, exc_info=fault)
     if runtime.journal.last_try(opened.entry, tries=TRIES):
         error = f"expansion failed: {type(fault).__name__}"
         _, id = identify(opened.document)
         runtime.ledger.set_aside(DeadLetter(opened.entry, opened.app, id, error, opened.document))
-        runtime.journal.abandon(opened.entry)
+        return runtime.journal.abandon(opened.entry)
+    return runtime.journal.postpone(opened)
 
 
 def _publish(runtime: Runtime, events: list[Any]) -> int:

@@ -309,7 +309,7 @@ class Crew:
     def open(self, entry: str) -> None:
         self.journal.open([Recorded(entry, "demo", 0)])
         batch = Batch("demo", 1, "urgent", [Sending(entry, entry, "", "", 0, "")], [Job(0, 7, "u", "00", 0)])
-        self.journal.expand([Step(entry, "demo", "", DONE)], [Parcel(f"b{entry}", batch)], {}, [])
+        self.journal.expand([Step(entry, "demo\n\n0\n", DONE)], [Parcel(f"b{entry}", batch)], {}, [])
 
     def work(self) -> None:
         while True:

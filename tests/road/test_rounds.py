@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.road.harness import Road, message, stamp, user_of
 from worker.core.entry import stream_for
 from worker.core.model import AppSettings
 from worker.core.pace import Pace
+from worker.stores.journal import Recorded
 from worker.stores.lease import LeaseLost
 from worker.stores.streams import Streams, pressure, trimmed
 
@@ -322,7 +324,8 @@ def test_what_redis_forgot_is_taken_again_and_what_it_knows_is_not(road):
     [first, second] = [id.decode() for id, _ in road.redis.xrange(ev.STREAM)]
     road.redis.hdel("carillon:open", second)
     road.redis.hdel("carillon:expanding", second)
-    road.redis.lrem("carillon:ready:e:urgent:demo", 1, second)
+    [group] = road.redis.keys("carillon:ready:e:group:*@demo")
+    road.redis.lrem(group, 1, second)
     assert road.lead() == 1
     assert [user_of(n) for n in road.run()] == ["han", "han"]
     assert road.journal.backlog() == (0, 0)
@@ -398,7 +401,12 @@ def test_two_leaders_at_once_lose_nothing(road):
     road.publish(says("demo", "e1"))
     held: list[Any] = []
     opened = road.journal.open
-    road.journal.open = held.append
+
+    def die_before(messages: Sequence[Recorded]) -> int:
+        held.append(messages)
+        return 0
+
+    road.journal.open = die_before
     road.take()
     road.journal.open = opened
     assert road.lead() == 1, "another leads, and takes again what the frozen one has committed"

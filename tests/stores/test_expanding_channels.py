@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
-from worker.core.batch import OVERTAKE
+from worker.core.batch import OVERTAKE, channel_key
 from worker.stores.journal import DONE, Journal, Opened, Recorded, Step
 from worker.stores.redis import Redis
 
 APPS, CHANNELS = ("demo", "other"), ("a", "b", "c")
+
+
+def group_number(channel: str) -> int:
+    return int(channel_key(channel)[:2], 16) % 32
 
 
 class Fleet:
@@ -54,7 +58,7 @@ class Fleet:
             last = page + 1 == total
             if not last:
                 unfinished.add((app, channel))
-            steps.append(Step(one.entry, app, one.cursor, DONE if last else str(page + 1)))
+            steps.append(one.step(DONE if last else str(page + 1)))
             pages.append((app, channel, place, page))
         stale, freed = self.journal.expand(steps, [], {}, [])
         if stale:
@@ -65,10 +69,19 @@ class Fleet:
         return set()
 
     def leases_end(self, *tasks: list[Opened]) -> None:
-        members = {f"e:{one.entry}": 0 for task in tasks for one in task if self.leases[one.entry] is one}
+        members = {
+            f"g:{self.group(one)}" if one.turn != "0" else f"e:{one.entry}": 0
+            for task in tasks
+            for one in task
+            if self.leases[one.entry] is one
+        }
         if members:
             self.redis.zadd("carillon:due", members, xx=True)
         self.journal.make_due_ready()
+
+    def group(self, one: Opened) -> str:
+        app, channel, _, _ = self.messages[one.entry]
+        return f"{group_number(channel)}@{app}"
 
     def of(self, app: str, channel: str) -> list[tuple[int, int]]:
         return [(place, page) for a, c, place, page in self.expanded if (a, c) == (app, channel)]
@@ -87,7 +100,9 @@ class Fleet:
         )
         keys: Any = self.redis.keys("carillon:held:*")
         assert keys == []
+        assert self.redis.keys("carillon:taken:*") == []
         assert self.redis.hgetall("carillon:expanding_channels") == {}
+        assert self.redis.hgetall("carillon:expanding_groups") == {}
         assert self.redis.zcard("carillon:due") == 0
         assert self.redis.hlen("carillon:open") == 0
 
@@ -95,6 +110,11 @@ class Fleet:
 @pytest.fixture
 def fleet(journal: Journal, redis: Redis) -> Fleet:
     return Fleet(journal, redis)
+
+
+def of_the_same_group(channel: str) -> str:
+    """Another channel."""
+    return next(name for n in range(10_000) if group_number(name := f"{channel}{n}") == group_number(channel))
 
 
 def places(opened: list[Opened]) -> list[int]:
@@ -111,7 +131,7 @@ def test_a_channel_waits_for_the_task_that_has_it_and_others_pass(fleet):
     assert fleet.take() == []
     fleet.publish(1, "demo", "a")
     fleet.expand(first)
-    assert fleet.freed == 2, "who expands wakes the next"
+    assert fleet.freed == 3, "who expands wakes the next"
     assert places(fleet.take()) == [3, 4, 5 + 2]
 
 
@@ -192,9 +212,53 @@ def test_a_message_that_is_given_up_frees_its_channel(fleet):
     assert places(fleet.take()) == [2]
 
 
+def test_a_message_that_is_tried_again_holds_its_channel_and_no_other_of_its_group(fleet, redis):
+    beside = of_the_same_group("a")
+    fleet.publish(1, "demo", "a")
+    fleet.publish(1, "demo", beside)
+    fleet.publish(1, "demo", "a")
+    failing, other, behind = fleet.take()
+    assert fleet.journal.postpone(failing) == 0
+    fleet.expand([other])
+    fleet.journal.give_back("urgent", [behind])
+    fleet.publish(1, "demo", beside)
+    assert places(fleet.take()) == [4], "the channel waits"
+    redis.zadd("carillon:due", {f"e:{failing.entry}": 0})
+    assert fleet.journal.make_due_ready() == 1
+    assert fleet.take() == [], "its group is in work"
+
+
+def test_a_task_that_lost_its_group_expands_nothing_of_it(fleet):
+    fleet.publish(3, "demo", "a")
+    slow = fleet.take(1)
+    fleet.leases_end(slow)
+    again = fleet.take(2)
+    assert fleet.journal.expand([one.step(DONE) for one in slow], [], {}, []) == ({slow[0].entry}, 0)
+    fleet.journal.give_back("urgent", slow)
+    assert fleet.journal.postpone(slow[0]) == 0
+    fleet.expand(again)
+    assert fleet.of("demo", "a") == [(1, 0), (2, 0)]
+    assert places(fleet.take()) == [3]
+
+
+def test_what_is_published_to_a_group_in_work_wakes_nobody(fleet, journal):
+    fleet.publish(1, "demo", "a")
+    task = fleet.take()
+    for name, ready in (("a", 0), ("b", 1)):
+        entry = fleet.redis.xadd("carillon:events", {"event": "{}"}).decode()
+        assert journal.open([Recorded(entry, "demo", 9, name)]) == ready
+    assert journal.load() == {"demo": (2, 0)}, "but it is load"
+    assert journal.ready("e", "urgent") == 1
+    assert fleet.journal.expand([one.step(DONE) for one in task], [], {}, []) == (set(), 1)
+
+
 def test_messages_that_a_release_before_opened_wait_for_nobody(fleet, redis):
-    fleet.publish(2, "demo", "a")
-    redis.hset("carillon:expanding", mapping={"1-1": "demo\n", "1-2": "demo\n\n2"})
+    for n, state in enumerate(("demo\n", "demo\n\n2"), start=1):
+        redis.xadd("carillon:events", {"event": "{}"}, id=f"1-{n}")
+        redis.hset("carillon:open", f"1-{n}", 1)
+        redis.hset("carillon:expanding", f"1-{n}", state)
+        redis.rpush("carillon:ready:e:urgent:demo", f"1-{n}")
+    redis.rpush("carillon:ready:e:urgent", "demo")
     assert places(fleet.take(1)) == [0]
     assert places(fleet.take(1)) == [2]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.stores.journal import DONE, Cleared, Step
+from worker.stores.journal import DONE, Cleared
 from worker.stores.ledger import Ledger, account
 
 
@@ -56,6 +56,6 @@ def test_a_clearing_that_is_told_or_had_nothing_to_tell_is_not_opened_by_a_secon
     clearing = [Cleared("5-0", "demo", [1], place=5), Cleared("6-0", "demo", [1], place=6)]
     assert journal.clear_badges(clearing) == {"5-0"}
     [opened] = journal.take_messages("urgent", 9)
-    assert journal.expand([Step(opened.entry, "demo", opened.cursor, DONE)], [], {}, []) == (set(), 0)
+    assert journal.expand([opened.step(DONE)], [], {}, []) == (set(), 0)
     assert journal.clear_badges(clearing) == set()
     assert redis.hlen("carillon:open") == 0

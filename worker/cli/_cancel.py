@@ -8,7 +8,6 @@ from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._options import App, Json
 from worker.reports import acts
 from worker.stores import lookups, scheduled
-from worker.targeted import BEGINNING
 
 EPILOG: Final = "Example: carillon push cancel push-1f0c --app chat"
 
@@ -25,7 +24,7 @@ def cancel(
             recorded = lookups.recorded(db, name, id)
         if recorded is None:
             refuse(f"no push {id!r} of app {name!r} is known; carillon push scheduled lists those that wait")
-        if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0], BEGINNING):
+        if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0]):
             refuse(f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it")
         acts.tell(runtime.redis, "push cancelled", app=name, detail=id)
     say({"app": name, "cancelled": id}, f"cancelled: {id} of app {name!r} is sent to nobody", as_json=as_json)

@@ -9,19 +9,24 @@ and leased to a worker, or waiting for a retry or for another batch. The tick ma
     carillon:open        hash   entry -> open units: its expansion and each of its batches
     carillon:opened      hash   stream -> the last entry of it that was opened
     carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
-    carillon:expanding_channels hash  <channel key>@<app> -> the last entry of it that a task expands
+    carillon:expanding_channels hash  <channel key>@<app> -> the entry of it whose expansion goes on or is tried again
     carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
+    carillon:expanding_groups hash  <n>@<app>, a group of channels -> turn of the task that expands messages of it
+    carillon:taken:<n>@<app>  list  the messages of the group that this task has
     carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures,
                                 claimed, leased, taken (when); lines: its part of `later`
     carillon:ready:e:<lane>        list   apps with messages ready, in turn
-    carillon:ready:e:<lane>:<app>  list   entries
+    carillon:ready:e:<lane>:<app>  list   entries, but those of channels in the urgent lane:
+    carillon:ready:e:groups:<app>  list   groups with messages that no task has, in turn
+    carillon:ready:e:group:<n>@<app> list entries
     carillon:turns:<lane>          list   apps with batches ready, in turn
     carillon:turns:<lane>:<app>    list   its providers that have any, in turn
     carillon:line:<lane>:<provider> zset  batches that are ready -> turn
-    carillon:turn        the last turn that was given: the order in which batches were made
+    carillon:woken       there while a wake-up for urgent messages is on its way
+    carillon:turn        the last turn that was given: the order in which batches were made, and a task's number
     carillon:out_of_turn:<lane>         zset   stopped providers with such a line -> when somebody may look at it
     carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
-    carillon:due         zset   e:<entry> and b:<batch> -> when; c:<channel key>@<app>: who waits there goes then
+    carillon:due         zset   e:<entry>, b:<batch>, g:<group> -> when; c:<channel key>@<app>: who waits there goes then
     carillon:badge:<app> hash   device -> badge number
     carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
     carillon:parked      set    entries scheduled for later: open, but no load
@@ -54,7 +59,19 @@ DONE: Final = "-"
 OCTETS: Final = 1 << 20
 #: Seconds for which a batch waits as a whole for those that have some of its devices.
 PATIENCE: Final = 1.0
+#: There while a wake-up for urgent messages is on its way.
+WOKEN: Final = "carillon:woken"
 Counts = Mapping[str, Mapping[str, int]]
+
+
+class Step(NamedTuple):
+    """An expansion goes on at `following`, or is `DONE`; the rest is as it was taken."""
+
+    entry: str
+    state: str
+    following: str
+    group: str = ""
+    turn: str = "0"
 
 
 class Opened(NamedTuple):
@@ -65,16 +82,15 @@ class Opened(NamedTuple):
     cursor: str
     document: bytes
     #: 0: opened by a release before, which had none.
-    place: int = 0
+    place: int
+    #: What Redis keeps of it.
+    state: str
+    #: The group of channels that its task has, and that task; without a group it is leased by itself.
+    group: str = ""
+    turn: str = "0"
 
-
-class Step(NamedTuple):
-    """An expansion goes from `cursor` to `following` (or `DONE`)."""
-
-    entry: str
-    app: str
-    cursor: str
-    following: str
+    def step(self, following: str) -> Step:
+        return Step(self.entry, self.state, following, self.group, self.turn)
 
 
 class Cleared(NamedTuple):
@@ -168,7 +184,7 @@ class Journal:
         common = folder.joinpath("common.lua").read_text()
         names = (
             *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
-            *("take_messages", "renew_messages", "give_back"),
+            *("take_messages", "renew_messages", "give_back", "postpone"),
             *("take_batch", "return_batch", "mark", "record", "finish", "fail"),
             *("due", "ready", "load", "forget_accounts", "document", "watch"),
         )
@@ -176,10 +192,16 @@ class Journal:
             name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
         }
 
-    def open(self, messages: Sequence[Recorded]) -> None:
-        """These are ready to be expanded from now on. A second time does nothing."""
-        if messages:
+    def open(self, messages: Sequence[Recorded]) -> int:
+        """These are ready to be expanded from now on. A second time does nothing.
+
+        Returns how many can be taken: those of a group of channels that a task has wait for it.
+        """
+        if not messages:
+            return 0
+        return int(
             self._run("open", *(part for one in messages for part in (*one[:3], batches.channel_key(one.channel))))
+        )
 
     def open_targeted(self, pushes: Sequence[Push]) -> None:
         """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
@@ -187,15 +209,12 @@ class Journal:
             self._run("open_targeted", *(part for push in pushes for part in push))
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
-        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
+        """Messages to expand, half of `limit` to `limit` if so many wait, an equal share of each app, leased to this worker.
 
-        Fewer, and at least one, where their documents come to `OCTETS`. Of a channel that another task expands
-        there is none until that is done, or for `OVERTAKE` seconds.
+        Fewer, and at least one, where their documents come to `OCTETS`. Of a channel whose messages another task expands
+        there is none.
         """
-        found = [
-            Opened(entry.decode(), app.decode(), cursor.decode(), text, int(place or 0))
-            for entry, app, cursor, text, place in self._run("take_messages", lane, limit, self.lease, OCTETS, OVERTAKE)
-        ]
+        found = [_opened(*one) for one in self._run("take_messages", lane, limit, self.lease, OCTETS, OVERTAKE)]
         for one in found:
             if not one.document:
                 log.error(
@@ -204,22 +223,39 @@ class Journal:
                 )
         return found
 
+    def wake(self) -> bool:
+        """Whether a wake-up for urgent messages is needed: none is on its way.
+
+        It is for a second, or until anybody takes messages.
+        """
+        return bool(self._redis.set(WOKEN, 1, nx=True, px=1000))
+
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
-        """Messages that were taken and not expanded are the first of their lane again, in this order."""
+        """Messages that were taken and not expanded are the first of their lines again, in this order."""
         if messages:
-            self._run("give_back", lane, OVERTAKE, *(part for one in messages for part in (one.entry, one.app)))
+            self._run(
+                "give_back", lane, *(part for one in messages for part in (one.entry, one.app, one.group, one.turn))
+            )
 
     def renew_messages(self, messages: Sequence[Opened]) -> None:
         """These are still being expanded; their leases begin anew."""
         if messages:
-            self._run("renew_messages", self.lease, *(part for one in messages for part in one[:3]))
+            argv = (part for one in messages for part in (one.entry, one.state, one.group, one.turn))
+            self._run("renew_messages", self.lease, *argv)
+
+    def postpone(self, message: Opened) -> int:
+        """One that could not be expanded is tried again when a lease is over.
+
+        Returns how many messages can be taken because no task has their group any more.
+        """
+        return int(self._run("postpone", message.entry, message.group, message.turn, self.lease))
 
     def expand(
         self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
     ) -> tuple[set[str], int]:
         """Takes all steps with their batches, or none: then there are entries that another worker was first with.
 
-        Returns these, and how many messages became ready because their channel is free.
+        Returns these, and how many messages can be taken because no task has their channels any more.
         """
         argv = [len(steps), *(part for step in steps for part in step), OVERTAKE]
         stale, freed = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
@@ -283,9 +319,12 @@ class Journal:
         """Counts a failed expansion; True when it was the last one of those allowed."""
         return int(self._redis.hincrby("carillon:tries", entry, 1)) >= tries
 
-    def abandon(self, entry: str) -> None:
-        """Gives up expanding a message that was set aside; what was expanded of it is still delivered."""
-        self._run("abandon", entry)
+    def abandon(self, entry: str) -> int:
+        """Gives up expanding a message that was set aside; what was expanded of it is still delivered.
+
+        Returns how many messages can be taken that waited for it.
+        """
+        return int(self._run("abandon", entry))
 
     def accounts(self, limit: int) -> list[bytes]:
         """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
@@ -304,7 +343,7 @@ class Journal:
         """
         ready, gap = 0, b""
         for _ in range(rounds):
-            made, due, gap = self._run("due", limit, self.lease, gap, OVERTAKE)
+            made, due, gap = self._run("due", limit, self.lease, gap)
             ready += int(made)
             if due < limit:
                 break
@@ -359,6 +398,12 @@ class Journal:
 
     def _run(self, name: str, *argv: Any) -> Any:
         return self._scripts[name](args=argv)
+
+
+def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
+    kept = state.decode()
+    app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
+    return Opened(entry.decode(), app, cursor, document, int(place or 0), kept, group.decode(), turn.decode())
 
 
 def _numbers(listed: bytes) -> list[int]:

@@ -28,15 +28,18 @@ def soonest(redis: Redis, limit: int, *, app: str | None = None) -> list[Schedul
     return heapq.nsmallest(limit, (one for one in _all(redis) if app in (None, one.app)))
 
 
-def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str, cursor: str) -> bool:
-    """Ends the push, whose expansion stands at `cursor`; False where it does not wait for its time any more.
+def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) -> bool:
+    """Ends the push; False where it does not wait for its time any more.
 
     One step of the journal, as an expansion that finds nobody: either it or a worker's is taken, never both.
     """
-    if not redis.sismember(_PARKED, entry):
+    state: Any = redis.hget("carillon:expanding", entry)
+    if state is None or not redis.sismember(_PARKED, entry):
         return False
     done = account(app, event_id, "page:0", {"message": CANCELLED})
-    stale, _ = journal.expand([Step(entry, app, cursor, DONE)], [], {app: {f"skipped_message.{CANCELLED}": 1}}, [done])
+    stale, _ = journal.expand(
+        [Step(entry, state.decode(), DONE)], [], {app: {f"skipped_message.{CANCELLED}": 1}}, [done]
+    )
     if stale:
         return False
     redis.srem(_PARKED, entry)

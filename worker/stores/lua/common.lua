@@ -85,6 +85,9 @@ end
 -- Whether place `a` is behind place `b`. Places are numbers beyond Lua's: they compare as text. A release before used the ids of
 -- entries, which are older than every place.
 local function newer(a, b)
+  -- Mostly ids of one shape, whose order is that of the text.
+  local dash = #a == #b and string.find(a, '-', 1, true)
+  if dash and dash == string.find(b, '-', 1, true) and #a < 40 and string.find(a, '^%d') then return a > b end
   local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
   if not a_ms and not b_ms then
@@ -101,22 +104,54 @@ local function each(at, width, apply)
   for k = 0, n - 1 do apply(at + 1 + k * width) end
   return at + 1 + n * width
 end
--- Messages that can be taken now stand in a list of their app; the lane's list has each app with such a list once, in turn.
--- An item is either ready or due, never both: a worker that takes it is given a lease in DUE.
+-- Messages that can be taken now. Apps come in turn: the lane's list has each app once of which anything can be taken. What is in no
+-- channel, and the bulk lane, stands in a list of the app, and is leased message by message in DUE.
+-- An app's channels are in groups, so that messages of one channel are expanded in their order: a task takes messages of a whole group,
+-- and no other task has any of that group until it is done with them (EXPANDING_GROUPS: the turn of that task), or until the group's
+-- lease in DUE is over.
+local EXPANDING_GROUPS = 'carillon:expanding_groups'
+local GROUPS = 32
 local function ready_messages(lane, app) return 'carillon:ready:e:' .. lane .. (app and ':' .. app or '') end
-local function make_ready(lane, app, entry)
+local function groups_in_turn(app) return 'carillon:ready:e:groups:' .. app end
+local function ready_in(group) return 'carillon:ready:e:group:' .. group end
+local function taken_of(group) return 'carillon:taken:' .. group end
+local function group_of(channel, app) return tonumber(string.sub(channel, 1, 2), 16) % GROUPS .. '@' .. app end
+local function app_in(name) return string.match(name, '@(.*)$') end
+local function can_be_taken(lane, app)
+  local own = ready_messages(lane, app)
+  return redis.call('EXISTS', own, lane == 'urgent' and groups_in_turn(app) or own) > 0
+end
+local function make_ready(lane, app, entry, command)
+  local first = not can_be_taken(lane, app)
   redis.call('ZREM', DUE, 'e:' .. entry)
-  if redis.call('RPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
+  redis.call(command or 'RPUSH', ready_messages(lane, app), entry)
+  if first then redis.call('RPUSH', ready_messages(lane), app) end
 end
--- Many of one app at once: behind those that wait (RPUSH) or, the last one first, before them (LPUSH).
-local function push_ready(command, lane, app, entries)
-  local line = ready_messages(lane, app)
-  if redis.call('EXISTS', line) == 0 then redis.call('RPUSH', ready_messages(lane), app) end
-  bulk(command, line, entries)
+local function give_group_turn(group)
+  local app = app_in(group)
+  if not can_be_taken('urgent', app) then redis.call('RPUSH', ready_messages('urgent'), app) end
+  redis.call('RPUSH', groups_in_turn(app), group)
 end
--- What was taken stands at the head of its line again.
-local function put_back(lane, app, entry)
-  if redis.call('LPUSH', ready_messages(lane, app), entry) == 1 then redis.call('RPUSH', ready_messages(lane), app) end
+-- Messages of the group wait behind those that do (RPUSH) or, the last one first, before them (LPUSH). Returns how many can be taken.
+local function add_to_group(command, group, entries)
+  local first = redis.call('EXISTS', ready_in(group)) == 0
+  bulk(command, ready_in(group), entries)
+  if redis.call('HEXISTS', EXPANDING_GROUPS, group) == 1 then return 0 end
+  if first then give_group_turn(group) end
+  return #entries
+end
+-- The task that has the group is done with these of its messages. Returns how many wait there and can be taken by now.
+local function done_in_group(group, entries)
+  if redis.call('LLEN', taken_of(group)) > #entries then
+    for _, entry in ipairs(entries) do redis.call('LREM', taken_of(group), 1, entry) end
+    if redis.call('EXISTS', taken_of(group)) == 1 then return 0 end
+  end
+  redis.call('DEL', taken_of(group))
+  redis.call('HDEL', EXPANDING_GROUPS, group)
+  redis.call('ZREM', DUE, 'g:' .. group)
+  local waiting = redis.call('LLEN', ready_in(group))
+  if waiting > 0 then give_group_turn(group) end
+  return waiting
 end
 -- Batches that can be taken now stand in the line of their lane and provider, in the order in which they were expanded (`turn`), which
 -- is that of the stream for each channel. Apps come in turn, and of an app its providers. A provider that is stopped is out of turn until
@@ -152,12 +187,21 @@ local function values(key, fields)
   end
   return found
 end
--- Messages of one channel are expanded by one task at a time. HOLDERS has for a channel (`<key>@<app>`) the last of them that was
--- handed out, with a line break behind it when later ones stand in the channel's line.
+-- HOLDERS has for a channel (`<key>@<app>`) a message whose expansion goes on in the bulk lane, or is tried again: later ones of the
+-- channel wait in its line.
 local HOLDERS = 'carillon:expanding_channels'
 local function channel_line(channel) return 'carillon:held:' .. channel end
--- These ({place, entry}) wait in the channel's line, for `patience` seconds at most. Returns what HOLDERS has of it from now on.
-local function hold(channel, holder, messages, patience)
+local function group_of_line(channel) return group_of(channel, app_in(channel)) end
+-- Who has these channels, by channel.
+local function holders_of_channels(channels)
+  local found = {}
+  if redis.call('EXISTS', HOLDERS) == 1 then
+    for k, holder in pairs(values(HOLDERS, channels)) do found[channels[k]] = holder end
+  end
+  return found
+end
+-- These ({place, entry}) wait in the channel's line, for `patience` seconds at most.
+local function hold(channel, messages, patience)
   local line = {}
   for _, one in ipairs(messages) do
     line[#line + 1] = 0
@@ -165,105 +209,33 @@ local function hold(channel, holder, messages, patience)
   end
   bulk('ZADD', channel_line(channel), line)
   redis.call('ZADD', DUE, 'NX', now() + patience, 'c:' .. channel)
-  return string.match(holder, '^[^\n]*') .. '\n'
 end
 local function in_line(member) return string.match(member, '/(.*)$') end
--- Frees channels that have a line: what stands in it is the first of its app, in its order. Returns how many messages.
-local function free_lines(channels)
-  local freed = 0
-  for _, channel in ipairs(channels) do
-    local line = redis.call('ZRANGE', channel_line(channel), 0, -1)
-    redis.call('DEL', channel_line(channel))
-    redis.call('ZREM', DUE, 'c:' .. channel)
-    local app, back = string.match(channel, '@(.*)$'), {}
-    for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
-    if #back > 0 then
-      push_ready('LPUSH', 'urgent', app, back)
-    end
-    freed = freed + #line
-  end
-  return freed
+-- Nobody has the channel any more: what stands in its line is the first of its group, in its order. Returns how many can be taken.
+local function free_channel(channel)
+  redis.call('HDEL', HOLDERS, channel)
+  local line, back = redis.call('ZRANGE', channel_line(channel), 0, -1), {}
+  if #line == 0 then return 0 end
+  redis.call('DEL', channel_line(channel))
+  redis.call('ZREM', DUE, 'c:' .. channel)
+  for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
+  return add_to_group('LPUSH', group_of_line(channel), back)
 end
--- Frees the channels whose last message is one of these ({entry, channel}); `holders` by channel, where they are known. Returns how
--- many messages waited for them.
-local function free_channels(ended, holders)
-  if #ended == 0 then return 0 end
-  local channels, free, lines = {}, {}, {}
-  for k, one in ipairs(ended) do channels[k] = one[2] end
-  if not holders then
-    holders = {}
-    for k, holder in ipairs(values(HOLDERS, channels)) do holders[channels[k]] = holder end
-  end
-  for k, channel in ipairs(channels) do
-    local entry, holder = ended[k][1], holders[channel]
-    if holder == entry then
-      free[#free + 1] = channel
-    elseif holder == entry .. '\n' then
-      free[#free + 1] = channel
-      lines[#lines + 1] = channel
-    end
-  end
-  bulk('HDEL', HOLDERS, free)
-  return free_lines(lines)
-end
--- Messages ({entry, app, place, channel}) that a task had, from their beginning, are ready again before all that comes after them, in
--- this order; but those whose channel another task has wait for it. Returns how many other messages are ready with them.
-local function return_messages(messages, patience)
-  local names, channels, holders, ours, ended, waits, back = {}, {}, {}, {}, {}, {}, {}
-  for _, one in ipairs(messages) do
-    names[one[1]] = true
-    channels[#channels + 1] = one[4]
-  end
-  for k, holder in ipairs(values(HOLDERS, channels)) do
-    local channel, entry = channels[k], holder and string.match(holder, '^[^\n]*')
-    holders[channel] = holder
-    if names[entry] and not ours[channel] then
-      ours[channel] = true
-      ended[#ended + 1] = {entry, channel}
-    end
-  end
-  for _, one in ipairs(messages) do
-    local entry, _, place, channel = unpack(one)
-    local holder = channel and holders[channel]
-    if holder and (not ours[channel] or string.sub(holder, -1) == '\n') then
-      waits[channel] = waits[channel] or {}
-      table.insert(waits[channel], {place, entry})
-    else
-      back[#back + 1] = one
-    end
-  end
-  for channel, some in pairs(waits) do
-    holders[channel] = hold(channel, holders[channel], some, patience)
-    redis.call('HSET', HOLDERS, channel, holders[channel])
-  end
-  local freed = free_channels(ended, holders)
-  for k = #back, 1, -1 do put_back('urgent', back[k][2], back[k][1]) end
-  return freed
-end
--- How much waits to be taken of an app's messages ('e') or batches ('b') in a lane, and the apps of which any does.
+-- How much can be taken of an app's messages ('e') or batches ('b') in a lane, and the apps of which anything can.
 local function waiting_of(kind, lane, app)
-  if kind == 'e' then return redis.call('LLEN', ready_messages(lane, app)) end
   local found = 0
+  if kind == 'e' then
+    if lane == 'urgent' then
+      for _, group in ipairs(redis.call('LRANGE', groups_in_turn(app), 0, -1)) do found = found + redis.call('LLEN', ready_in(group)) end
+    end
+    return found + redis.call('LLEN', ready_messages(lane, app))
+  end
   for _, provider in ipairs(redis.call('LRANGE', turns(lane, app), 0, -1)) do
     found = found + redis.call('ZCARD', line_of(lane, provider))
   end
   return found
 end
 local function waiting_apps(kind, lane) return redis.call('LRANGE', kind == 'e' and ready_messages(lane) or turns(lane), 0, -1) end
--- Up to `limit` messages of a lane, an equal share of each app that waits.
-local function take(lane, limit)
-  local apps, found = ready_messages(lane), {}
-  while #found < limit do
-    local app = redis.call('LPOP', apps)
-    if not app then break end
-    local line = ready_messages(lane, app)
-    local left = limit - #found
-    local share = math.min(left, math.ceil(left / (redis.call('LLEN', apps) + 1)))
-    for _, id in ipairs(redis.call('LPOP', line, share) or {}) do found[#found + 1] = {id, app} end
-    if redis.call('EXISTS', line) == 1 then redis.call('RPUSH', apps, app) end
-  end
-  return found
-end
 -- The devices in a batch's orders (see `device_orders` in core/batch.py), one for each job.
 local function devices_in(orders)
   local found, n = {}, 0

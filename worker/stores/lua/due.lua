@@ -1,6 +1,5 @@
--- limit, patience, gap, seconds for which a message waits for its channel: what is due becomes ready: retries whose time has come,
--- and what a dead worker had taken. Returns how many, how many there were, and the gap: what the first call of several is not told,
--- and the others are.
+-- limit, patience, gap: what is due becomes ready: retries whose time has come, and what a dead worker had taken. Returns how many, how
+-- many there were, and the gap: what the first call of several is not told, and the others are.
 -- After a time in which nobody asked (we, or Redis, were away) a batch whose lease ran out in it is left to its owner for `patience`
 -- seconds more, once: the owner could not renew it either, and may be about to finish.
 -- The provider of a batch of a release before, which stands only in its document.
@@ -35,9 +34,20 @@ for _, member in ipairs(due) do
     end
   elseif kind == 'c' then
     -- Its line has waited for long enough.
-    redis.call('HDEL', HOLDERS, id)
-    redis.call('HINCRBY', 'carillon:counts:' .. string.match(id, '@(.*)$'), 'channels_overtaken', 1)
-    readied = readied + free_lines({id})
+    redis.call('ZREM', DUE, member)
+    redis.call('HINCRBY', 'carillon:counts:' .. app_in(id), 'channels_overtaken', 1)
+    readied = readied + redis.call('ZCARD', channel_line(id))
+    free_channel(id)
+  elseif kind == 'g' then
+    -- What a dead worker had taken is before all that came after it.
+    local taken, back = redis.call('LRANGE', taken_of(id), 0, -1), {}
+    for k = #taken, 1, -1 do
+      local _, cursor = expansion(redis.call('HGET', EXPANDING, taken[k]) or '')
+      if cursor == '' then back[#back + 1] = taken[k] end
+    end
+    if #back > 0 then add_to_group('LPUSH', id, back) end
+    done_in_group(id, taken)
+    readied = readied + #back
   else
     local state = redis.call('HGET', EXPANDING, id)
     redis.call('ZREM', DUE, member)
@@ -46,8 +56,10 @@ for _, member in ipairs(due) do
       local app, cursor, place, channel = expansion(state)
       if cursor ~= '' then
         make_ready('bulk', app, id)
+      elseif channel ~= '' then
+        again[#again + 1] = {id, group_of(channel, app), place}
       else
-        again[#again + 1] = {id, app, place, channel ~= '' and channel .. '@' .. app or nil}
+        make_ready('urgent', app, id)
       end
       readied = readied + 1
     end
@@ -71,7 +83,7 @@ for _, lane in ipairs({'urgent', 'bulk'}) do
     if redis.call('EXISTS', apps .. ':' .. app) == 0 then redis.call('LREM', apps, 0, app) end
   end
 end
--- What a dead worker had taken is before all that came after it, in its order.
-table.sort(again, function(a, b) return newer(b[3], a[3]) end)
-readied = readied + return_messages(again, tonumber(ARGV[4]))
+-- What is tried again is before all that came after it, in its order.
+table.sort(again, function(a, b) return newer(a[3], b[3]) end)
+for _, one in ipairs(again) do add_to_group('LPUSH', one[2], {one[1]}) end
 return {readied, #due, string.format('%.3f', gap)}

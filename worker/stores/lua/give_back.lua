@@ -1,18 +1,25 @@
--- lane, patience, (entry, app)...: messages that were taken and not expanded stand at the head of their lines again, in this order.
-local begun, ours = {}, {}
-for i = 3, #ARGV, 2 do
+-- lane, (entry, app, group, turn)...: messages that were taken and not expanded stand at the head of their lines again, in this order.
+local single, groups = {}, {}
+for i = 2, #ARGV, 4 do
+  local entry, group = ARGV[i], ARGV[i + 2]
   -- What somebody made ready or expanded meanwhile is not ours any more.
-  if redis.call('ZREM', DUE, 'e:' .. ARGV[i]) == 1 then
-    local app, cursor, place, channel = expansion(redis.call('HGET', EXPANDING, ARGV[i]) or '')
-    if app and cursor == '' and channel ~= '' then
-      ours[#ours + 1] = {ARGV[i], app, place, channel .. '@' .. app}
-    elseif app and cursor == '' then
-      ours[#ours + 1] = {ARGV[i], app, place}
-    else
-      begun[#begun + 1] = i
+  if group ~= '' then
+    if redis.call('HGET', EXPANDING_GROUPS, group) == ARGV[i + 3] and redis.call('LREM', taken_of(group), 1, entry) == 1 then
+      if not groups[group] then
+        groups[group] = {}
+        groups[#groups + 1] = group
+      end
+      table.insert(groups[group], entry)
     end
+  elseif redis.call('ZREM', DUE, 'e:' .. entry) == 1 then
+    single[#single + 1] = i
   end
 end
-for k = #begun, 1, -1 do put_back(ARGV[1], ARGV[begun[k] + 1], ARGV[begun[k]]) end
-return_messages(ours, tonumber(ARGV[2]))
+for k = #single, 1, -1 do make_ready(ARGV[1], ARGV[single[k] + 1], ARGV[single[k]], 'LPUSH') end
+for _, group in ipairs(groups) do
+  local entries, back = groups[group], {}
+  for k = #entries, 1, -1 do back[#back + 1] = entries[k] end
+  add_to_group('LPUSH', group, back)
+  done_in_group(group, {})
+end
 return 1

@@ -1,6 +1,6 @@
 -- (entry, app, place, channel key)...: messages that intake has recorded begin their life. One that has left its stream has had it: what
--- is behind the last that was opened of its stream cannot have.
-local entries, last, states, opened, lines = {}, {}, {}, {}, {}
+-- is behind the last that was opened of its stream cannot have. Returns how many messages can be taken by now.
+local entries, last, states, opened, groups, single, ready = {}, {}, {}, {}, {}, {}, 0
 for i = 1, #ARGV, 4 do entries[#entries + 1] = ARGV[i] end
 local units = values(OPEN, entries)
 for k, entry in ipairs(entries) do
@@ -14,12 +14,22 @@ for k, entry in ipairs(entries) do
     opened[#opened + 1], opened[#opened + 2] = entry, 1
     states[#states + 1] = entry
     states[#states + 1] = app .. '\n\n' .. ARGV[i + 2] .. '\n' .. ARGV[i + 3]
-    lines[app] = lines[app] or {}
-    table.insert(lines[app], entry)
+    local key = ARGV[i + 3]
+    local group = key ~= '' and group_of(key, app)
+    if group then
+      if not groups[group] then
+        groups[group] = {}
+        groups[#groups + 1] = group
+      end
+      table.insert(groups[group], entry)
+    else
+      single[#single + 1] = {app, entry}
+    end
   end
 end
 bulk('HSET', OPEN, opened)
 bulk('HSET', EXPANDING, states)
 for stream, id in pairs(last) do redis.call('HSET', 'carillon:opened', stream, id) end
-for app, some in pairs(lines) do push_ready('RPUSH', 'urgent', app, some) end
-return #states / 2
+for _, group in ipairs(groups) do ready = ready + add_to_group('RPUSH', group, groups[group]) end
+for _, one in ipairs(single) do make_ready('urgent', one[1], one[2]) end
+return ready + #single

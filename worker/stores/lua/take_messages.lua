@@ -1,83 +1,113 @@
--- lane, limit, lease, octets, patience: messages to expand, each with app, cursor, document and place. Once their documents have come
--- to `octets` together, the others go back to the head of their lines. A message whose channel another task has goes into the
--- channel's line, for `patience` seconds at most.
-local lane, room, t = ARGV[1], tonumber(ARGV[4]), now()
-local found, leases, holders, lines = {}, {}, {}, {}
+-- lane, limit, lease, octets, patience: messages to expand, each with its state, its document, its group ('' for one that is leased by
+-- itself) and the turn of this task. They are half of `limit` at least, where so many wait. Once their documents have come to `octets`
+-- together, the others go back to the head of their lines. A message whose channel another one has goes into the channel's line, for
+-- `patience` seconds at most.
+local lane, limit, room, t = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), now()
+if lane == 'urgent' then redis.call('DEL', 'carillon:woken') end
+local ends, found, leases, turn = t + tonumber(ARGV[3]), {}, {}, nil
 
--- The states of messages, the channels of those that are at their beginning, by index, and who has them.
-local function look_up(entries)
-  local states, channels, asked, at = redis.call('HMGET', EXPANDING, unpack(entries)), {}, {}, {}
+local function add(entry, state, group)
+  local document = document_of(entry)
+  if not document then
+    document = ''
+    note_trimmed(on_stream(entry), 1)
+  end
+  room = room - #document
+  found[#found + 1] = {entry, state, document, group, turn or '0'}
+end
+
+-- Back to the head of a line, from the `first` on.
+local function put_back(line, entries, first)
+  local back = {}
+  for k = #entries, first, -1 do back[#back + 1] = entries[k] end
+  bulk('LPUSH', line, back)
+end
+
+-- Of the app's own list. Returns how many.
+local function take_single(app, most)
+  local line, before = ready_messages(lane, app), #found
+  local entries = redis.call('LPOP', line, most) or {}
+  for k, state in ipairs(values(EXPANDING, entries)) do
+    if room <= 0 then
+      put_back(line, entries, k)
+      break
+    end
+    if state then
+      leases[#leases + 1] = ends
+      leases[#leases + 1] = 'e:' .. entries[k]
+      add(entries[k], state, '')
+    end
+  end
+  return #found - before
+end
+
+-- The entries whose channel another one has, by index: its place and channel.
+local function held_of(entries, states)
+  local held = {}
+  if redis.call('EXISTS', HOLDERS) == 0 then return held end
+  local channels, places, at = {}, {}, {}
   for k, state in ipairs(states) do
     if state then
-      local app, cursor, place, channel = expansion(state)
-      states[k] = {app, cursor, place}
-      if channel ~= '' and cursor == '' then
-        channels[k] = channel .. '@' .. app
-        asked[#asked + 1] = channels[k]
-        at[#at + 1] = k
-      end
+      local app, _, place, channel = expansion(state)
+      channels[#channels + 1], places[#places + 1], at[#at + 1] = channel .. '@' .. app, place, k
     end
   end
-  local who = {}
-  for n, holder in ipairs(values(HOLDERS, asked)) do who[at[n]] = holder end
-  return states, channels, who
+  for n, holder in ipairs(values(HOLDERS, channels)) do
+    if holder and holder ~= entries[at[n]] then held[at[n]] = {places[n], channels[n]} end
+  end
+  return held
 end
 
--- Whether the message has to wait for one before it; else its channel is this task's.
-local function held(entry, place, channel, holder)
-  local ours = holders[channel]
-  if ours and ours[2] == '' then
-    ours[1] = entry
-    return false
-  end
-  if ours then holder = ours[1] end
-  if ours or lines[channel] or (holder and holder ~= entry and holder ~= entry .. '\n') then
-    lines[channel] = lines[channel] or {holder = holder}
-    table.insert(lines[channel], {place, entry})
-    return true
-  end
-  holders[channel] = {entry, holder and string.sub(holder, -1) == '\n' and '\n' or ''}
-  return false
-end
-
-local function take_some()
-  local items = take(lane, tonumber(ARGV[2]))
-  if #items == 0 then return false end
-  local entries, k = {}, 1
-  for n, item in ipairs(items) do entries[n] = item[1] end
-  local states, channels, who = look_up(entries)
-  while k <= #items and room > 0 do
-    local entry, state = entries[k], states[k]
-    if state and not (channels[k] and held(entry, state[3], channels[k], who[k])) then
-      leases[#leases + 1] = t + tonumber(ARGV[3])
-      leases[#leases + 1] = 'e:' .. entry
-      local document = document_of(entry)
-      if not document then
-        document = ''
-        note_trimmed(on_stream(entry), 1)
-      end
-      room = room - #document
-      found[#found + 1] = {entry, state[1], state[2], document, state[3]}
+-- Those of a group that wait for no other. Returns how many.
+local function take_group(group, most)
+  local line, taken, waiting, before = ready_in(group), {}, {}, #found
+  local entries = redis.call('LPOP', line, most) or {}
+  local states = values(EXPANDING, entries)
+  local held = held_of(entries, states)
+  for k, entry in ipairs(entries) do
+    if room <= 0 then
+      put_back(line, entries, k)
+      break
     end
-    k = k + 1
+    if held[k] then
+      local place, channel = unpack(held[k])
+      waiting[channel] = waiting[channel] or {}
+      table.insert(waiting[channel], {place, entry})
+    elseif states[k] then
+      turn = turn or string.format('%.0f', redis.call('INCR', 'carillon:turn'))
+      taken[#taken + 1] = entry
+      add(entry, states[k], group)
+    end
   end
-  for back = #items, k, -1 do put_back(lane, items[back][2], items[back][1]) end
-  return true
+  for channel, messages in pairs(waiting) do hold(channel, messages, tonumber(ARGV[5])) end
+  if #taken > 0 then
+    bulk('RPUSH', taken_of(group), taken)
+    redis.call('HSET', EXPANDING_GROUPS, group, turn)
+    leases[#leases + 1] = ends
+    leases[#leases + 1] = 'g:' .. group
+  elseif redis.call('EXISTS', line) == 1 then
+    redis.call('RPUSH', groups_in_turn(app_in(group)), group)
+  end
+  return #found - before
 end
 
--- Messages of other channels behind those that have to wait are found in a few rounds, or by the next task.
-for _ = 1, 4 do
-  if not take_some() or #found > 0 then break end
+-- Every app has its turn. One task does not take all groups of a backlog: others would have nothing to do. What is held costs a look.
+local apps, looks = ready_messages(lane), 256
+local turns_left = redis.call('LLEN', apps)
+while (turns_left > 0 or #found < limit / 2) and #found < limit and room > 0 and looks > 0 do
+  local app = redis.call('LPOP', apps)
+  if not app then break end
+  looks, turns_left = looks - 1, turns_left - 1
+  local left = limit - #found
+  local share = math.ceil(left / (redis.call('LLEN', apps) + 1))
+  local taken = take_single(app, share)
+  while lane == 'urgent' and taken < share / 2 and room > 0 and looks > 0 do
+    local group = redis.call('LPOP', groups_in_turn(app))
+    if not group then break end
+    looks = looks - 1
+    taken = taken + take_group(group, share - taken)
+  end
+  if can_be_taken(lane, app) then redis.call('RPUSH', apps, app) end
 end
 bulk('ZADD', DUE, leases)
-local set = {}
-for channel, holder in pairs(holders) do
-  set[#set + 1] = channel
-  set[#set + 1] = holder[1] .. holder[2]
-end
-for channel, line in pairs(lines) do
-  set[#set + 1] = channel
-  set[#set + 1] = hold(channel, line.holder, line, tonumber(ARGV[5]))
-end
-bulk('HSET', HOLDERS, set)
 return found

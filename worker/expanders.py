@@ -1,0 +1,47 @@
+"""How many tasks of one process expand urgent messages at once.
+
+Expanding is mostly the interpreter's work, of which a process does one thing at a time: more tasks would only take smaller
+pieces, each with its own round trips. A wake-up that comes meanwhile is for those that are at it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: One works while another waits for Postgres or Redis.
+EXPANDERS: Final = 2
+
+
+class Expanders:
+    """Shared by the task threads of a process. `clock` gives seconds."""
+
+    def __init__(self, most: int = EXPANDERS, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
+        self._working, self._missed = 0, False
+        self._lock = threading.Lock()
+
+    def work(self, expand: Callable[[], bool], seconds: float) -> bool:
+        """Expands piece after piece, and begins none after so many seconds; nothing where enough tasks are at it.
+
+        `expand` returns whether it knows of more. Returns whether another wake-up is needed.
+        """
+        with self._lock:
+            if self._working >= self._most:
+                self._missed = True
+                return False
+            self._working += 1
+        ends = self._clock() + seconds
+        while True:
+            try:
+                more = expand()
+            except BaseException:
+                with self._lock:
+                    self._working -= 1
+                raise
+            with self._lock:
+                more, self._missed = more or self._missed, False
+                if not more or self._clock() > ends:
+                    # In the moment in which it found nothing more: no wake-up falls between.
+                    self._working -= 1
+                    return more
