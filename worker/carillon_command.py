@@ -3,11 +3,18 @@
 It is installed beside the packages, as the module `carillon_command`, where no folder of these names hides it.
 """
 
-import sys
-from importlib import import_module, metadata
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Final
+import signal
+
+#: Whether a Ctrl-C ends it at once, without a traceback of what is being imported; it is not heard where nohup says so.
+_at_once = __name__ == "carillon_command" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _at_once:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import sys  # noqa: E402
+from importlib import import_module, metadata  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Final  # noqa: E402
 
 #: Said where something is missing. No package index has Carillon.
 INSTALL: Final = "run pip install ./producers . in Carillon's source tree"
@@ -18,7 +25,10 @@ def main() -> None:
     """The entry point. Ends with a sentence where a package of ours is hidden."""
     if (fault := hidden()) is not None:
         sys.exit(f"carillon: {fault}")
-    import_module("worker.cli").main()
+    command = import_module("worker.cli")
+    if _at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    command.main()
 
 
 def hidden() -> str | None:

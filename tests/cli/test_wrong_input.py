@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -357,6 +358,31 @@ def test_ctrl_c_while_it_begins_leaves_no_traceback(tmp_path: Path, module: str,
     env = environ(data_dir=str(tmp_path / "data"))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, b"")
+
+
+_AT_ONCE = """
+import os, signal, sys
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+for module in ("importlib.metadata", "worker", "worker.cli"):
+    sys.modules.pop(module, None)
+sys.meta_path.insert(0, Interrupting)
+sys.argv[1:] = ["version"]
+from carillon_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["importlib.metadata", "worker.cli"])
+@pytest.mark.parametrize("heard", [True, False], ids=["in a terminal", "under nohup"])
+def test_ctrl_c_before_anything_is_imported_leaves_no_traceback(module: str, *, heard: bool) -> None:
+    code = ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" if not heard else "") + _AT_ONCE
+    command = [sys.executable, "-c", code.format(module=module)]
+    done = subprocess.run(command, cwd="/", env=environ(), capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT if heard else 0, b"")
 
 
 @pytest.mark.parametrize("width", [60, 100])
