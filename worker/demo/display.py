@@ -47,7 +47,7 @@ class Lines:
 
     def step(self, text: str) -> None:
         clock = Text(f"{time.monotonic() - self._began:5.1f} s  ", style="dim")
-        self._console.print(clock + Text(text), soft_wrap=True)
+        self._console.print(clock + Text(text), soft_wrap=not self._console.is_terminal)
 
     def begin(self, running: Stage, *, messages: int, pushes: int) -> None:
         self._messages, self._pushes = messages, pushes
