@@ -14,6 +14,7 @@ import pytest
 import redis
 import yaml
 
+from config.settings import Settings
 from tests.ops.systems import free_port, until
 from worker.cli._commands import load, names
 from worker.embedded.valkey import binary
@@ -25,6 +26,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DEPLOY = ROOT / "deploy"
 SECURITY = (ROOT / "docs" / "security.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+UNIT = (DEPLOY / "systemd" / "carillon@.service").read_text()
+PODS = [each["spec"]["template"]["spec"] for each in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())]
 OURS = {name for name, service in SERVICES.items() if service["image"] == "carillon"}
 
 
@@ -43,6 +46,12 @@ def commands() -> Iterator[Any]:
         yield pytest.param(["carillon", *SERVICES[name]["command"]], id=f"compose: {name}")
         if "healthcheck" in SERVICES[name]:
             yield pytest.param(SERVICES[name]["healthcheck"]["test"][1:], id=f"compose: {name}: health check")
+    for line in re.findall(r'CARILLON_COMMAND="(.*)"', UNIT):
+        yield pytest.param(["carillon", *line.split()], id=f"systemd: {line}")
+    for pod in PODS:
+        [container] = pod["containers"]
+        yield pytest.param(["carillon", *container["args"]], id=f"Kubernetes: {container['args']}")
+        yield pytest.param(container["livenessProbe"]["exec"]["command"], id=f"Kubernetes: probe: {container['args']}")
     for word in re.findall(r'^CMD \["(.*)"\]', DOCKERFILE, re.MULTILINE):
         yield pytest.param(["carillon", word], id="Dockerfile: CMD")
     for part in re.findall(r"\b(worker \| .*)$", DOCKERFILE, re.MULTILINE):
@@ -56,6 +65,18 @@ def test_every_command_parses(words: list[str]) -> None:
     assert program == "carillon"
     assert name in names()
     load(name).make_context(name, arguments)
+
+
+def test_nothing_that_is_deployed_is_killed_before_it_has_finished_or_runs_as_root() -> None:
+    patience = Settings().shutdown_timeout
+    for pod in PODS:
+        [container] = pod["containers"]
+        assert pod.get("terminationGracePeriodSeconds", 30) > patience
+        assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    unit = dict(line.split("=", 1) for line in UNIT.splitlines() if "=" in line and not line.startswith("#"))
+    assert float(unit["TimeoutStopSec"]) > patience and unit["KillSignal"] == "SIGTERM"
+    assert (unit["Type"], unit["DynamicUser"], unit["ProtectSystem"]) == ("exec", "yes", "strict")
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE and "USER 10001" in DOCKERFILE
 
 
 def test_the_procfile_has_every_part() -> None:
@@ -252,7 +273,7 @@ def test_nothing_is_published_beyond_this_host() -> None:
 def test_the_image_runs_as_an_ordinary_user_on_a_supported_python() -> None:
     instructions = re.findall(r"^([A-Z]+) (.+?)(?<!\\)$", DOCKERFILE, re.MULTILINE | re.DOTALL)
     users = [rest for name, rest in instructions if name == "USER"]
-    assert users == ["carillon"]
+    assert users == ["10001"]
     assert {rest.split(" AS ")[0] for name, rest in instructions if name == "FROM"} == {"python:3.13-slim"}
     assert ("ENTRYPOINT", '["carillon"]') in instructions
 

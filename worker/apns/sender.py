@@ -233,8 +233,8 @@ class _Running:
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether the thread runs. One that is stuck does."""
-        return self._thread.is_alive()
+        """Whether the thread runs. One that is stuck does; one that ends closes its loop first."""
+        return self._thread.is_alive() and not self._loop.is_closed()
 
     def abandon(self) -> None:
         """Should the loop go on after all, it closes its connections and ends."""
