@@ -33,11 +33,11 @@ from worker.stores.ledger import DeadLetter
 
 log = logging.getLogger(__name__)
 
-#: Messages in one fan-out task at most, and at least where so many wait. Each task costs as much as some twenty of them, so a
-#: backlog is taken in large pieces.
+#: Messages in one piece of a fan-out. Each costs as much as some twenty of them, so a backlog is taken in large pieces.
 FAN_OUT: Final = 500
-ENOUGH: Final = FAN_OUT // 2
-#: Seconds in which one task begins with something: what else is in its queue has its turn after that.
+#: Seconds in which a task begins with pieces: there are few such tasks, so nothing else waits for them.
+EXPANDS: Final = 1.0
+#: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
 TURN: Final = 0.1
 #: Doorbells that wait in a lane. Each is good for all that is ready, so more would only stand before others.
 MOST: Final = 32
@@ -82,7 +82,7 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
             raise Reject(type(fault).__name__, requeue=True) from fault
     total, expanders = Counter[str](), runtime.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
-        if expanders.work(lambda: _fan_out(runtime, lane, total), TURN):
+        if expanders.work(lambda: _fan_out(runtime, lane, total), EXPANDS):
             _ring(fan_out, lane, 1, most=2 * MOST)
     return dict(total)
 
@@ -92,8 +92,8 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return False
-    more = len(opened) >= ENOUGH or sum(len(one.document) for one in opened) >= OCTETS
-    if more and lane == "urgent":  # others need not wait until these are expanded
+    more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
+    if more and lane == "urgent" and not total:  # others need not wait until these are expanded
         ring_fan_out(1)
     try:
         expanded = _expand(runtime, opened)

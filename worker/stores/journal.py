@@ -209,7 +209,7 @@ class Journal:
             self._run("open_targeted", *(part for push in pushes for part in push))
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
-        """Messages to expand, half of `limit` to `limit` if so many wait, an equal share of each app, leased to this worker.
+        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
 
         Fewer, and at least one, where their documents come to `OCTETS`. Of a channel whose messages another task expands
         there is none.

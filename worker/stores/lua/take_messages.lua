@@ -1,5 +1,5 @@
 -- lane, limit, lease, octets, patience: messages to expand, each with its state, its document, its group ('' for one that is leased by
--- itself) and the turn of this task. They are half of `limit` at least, where so many wait. Once their documents have come to `octets`
+-- itself) and the turn of this task. They are `limit`, where so many wait. Once their documents have come to `octets`
 -- together, the others go back to the head of their lines. A message whose channel another one has goes into the channel's line, for
 -- `patience` seconds at most.
 local lane, limit, room, t = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), now()
@@ -91,17 +91,16 @@ local function take_group(group, most)
   return #found - before
 end
 
--- Every app has its turn. One task does not take all groups of a backlog: others would have nothing to do. What is held costs a look.
+-- What is held costs a look.
 local apps, looks = ready_messages(lane), 256
-local turns_left = redis.call('LLEN', apps)
-while (turns_left > 0 or #found < limit / 2) and #found < limit and room > 0 and looks > 0 do
+while #found < limit and room > 0 and looks > 0 do
   local app = redis.call('LPOP', apps)
   if not app then break end
-  looks, turns_left = looks - 1, turns_left - 1
+  looks = looks - 1
   local left = limit - #found
   local share = math.ceil(left / (redis.call('LLEN', apps) + 1))
   local taken = take_single(app, share)
-  while lane == 'urgent' and taken < share / 2 and room > 0 and looks > 0 do
+  while lane == 'urgent' and taken < share and room > 0 and looks > 0 do
     local group = redis.call('LPOP', groups_in_turn(app))
     if not group then break end
     looks = looks - 1
