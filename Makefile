@@ -1,5 +1,6 @@
 # Every target makes .venv by itself, from any Python of 3.11 or later, and installs exactly what its lock names:
-# requirements-runtime.lock for `demo` and `up`, requirements.lock for the rest.
+# requirements-runtime.lock for `demo` and `up`, requirements.lock for the rest, requirements-docs.lock on top of it for `check`
+# and `docs`.
 # Needed: make, Python with venv. Not needed: root, Docker, Postgres, Redis, uv.
 
 SHELL := /bin/sh
@@ -8,20 +9,23 @@ BIN := $(VENV)/bin
 # What runs Carillon is there; what its tests need as well.
 RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 QUIETLY := -qq --disable-pip-version-check
 # A lock is whole, so pip resolves nothing; Python compiles what it imports.
 LOCKED := $(QUIETLY) --no-deps --no-compile --require-hashes
+# The variable silences an announcement about the theme's future.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 
 # The lock is resolved for all platforms and for 3.11 and later.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-package carillon-push pyproject.toml
+	--no-emit-index-url --no-emit-package carillon-push
 
 # What needs no engine and no process.
 FAST := tests/core tests/apns/http2_client tests/producers/test_contract_faults.py tests/test_floors.py tests/test_promises.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check audit format bench chaos lock clean
+.PHONY: help install demo up test test-fast check docs audit format bench chaos lock clean
 
 help: ## Show what there is
 	@echo "Carillon. Targets:"
@@ -58,6 +62,11 @@ $(READY): requirements.lock $(RUNTIME)
 	@$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $(READY)
 
+$(DOCS): requirements-docs.lock $(READY)
+	@echo "installing what requirements-docs.lock names"
+	@$(BIN)/python -m pip install $(LOCKED) -r requirements-docs.lock
+	@touch $(DOCS)
+
 demo: $(RUNTIME) ## Watch real chat traffic go to an APNs simulator, with an account of every device
 	@$(BIN)/carillon demo
 
@@ -71,17 +80,24 @@ test: $(READY) ## Run every test, the fast ones first
 test-fast: $(READY) ## Run the tests of decisions, protocol and structure: under a minute
 	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)
 
-check: $(READY) ## Formatting, lint, types, and what is installed: as locked, by hash, under licences that allow it
+check: $(DOCS) ## Formatting, lint, types, the documentation, and what is installed: as locked, by hash, under licences that allow it
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/security/test_dependencies.py
+	@$(SITE)
+
+docs: $(DOCS) ## Build the documentation as a site in build/site; a warning is an error
+	@$(SITE)
+	@echo "open build/site/index.html"
 
 audit: $(READY) ## Look for known vulnerabilities in what is locked; fails where the database on the network did not answer
 	@$(BIN)/python -m venv build/audit
 	@build/audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit
-	@build/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
+	@for lock in requirements.lock requirements-docs.lock; do \
+		build/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; \
+	done
 
 format: $(READY) ## Put the code in its form
 	@$(BIN)/ruff format .
@@ -97,9 +113,10 @@ chaos: $(READY) ## Break the whole system for 20 minutes while it works; the rep
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) --constraint requirements.lock --extra embedded --group build --output-file requirements-runtime.lock
-	$(COMPILE) --constraint requirements.lock --group build --output-file requirements-worker.lock
+	$(COMPILE) pyproject.toml --upgrade --all-extras --group dev --output-file requirements.lock
+	$(COMPILE) pyproject.toml --constraint requirements.lock --extra embedded --group build --output-file requirements-runtime.lock
+	$(COMPILE) pyproject.toml --constraint requirements.lock --group build --output-file requirements-worker.lock
+	$(COMPILE) --upgrade --constraint requirements.lock --group docs --output-file requirements-docs.lock
 
 clean: ## Remove what was generated, the data directory and .venv included
 	rm -rf $(VENV) .carillon .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info producers/build producers/*.egg-info

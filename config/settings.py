@@ -95,6 +95,7 @@ class Settings(BaseModel):
     #: Fernet keys that encrypt stored credentials, comma separated: the first encrypts, all decrypt.
     secret_keys: SecretStr | None = None
 
+    #: `http2`: our own engine. `httpx`: the second transport, for comparison.
     apns_transport: Literal["http2", "httpx"] = "http2"
     #: Connections that a process may hold to one APNs host with one credential.
     apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
@@ -113,6 +114,7 @@ class Settings(BaseModel):
     #: This fleet's name, another one in each environment: a copy of its database pushes to nobody elsewhere. Empty: none.
     fleet: Annotated[str, Field(max_length=100)] = ""
 
+    #: The least severity that is logged.
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     #: `text` for people, `json` for machines: one object a line.
     log_format: Literal["text", "json"] = "text"

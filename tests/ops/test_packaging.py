@@ -20,6 +20,7 @@ LOCKS = {
     "requirements.lock": [*BASE, *EXTRAS["embedded"], *GROUPS["build"], *GROUPS["dev"]],
     "requirements-runtime.lock": [*BASE, *EXTRAS["embedded"], *GROUPS["build"]],
     "requirements-worker.lock": [*BASE, *GROUPS["build"]],
+    "requirements-docs.lock": GROUPS["docs"],
 }
 
 
@@ -51,6 +52,10 @@ def test_every_locked_package_has_a_hash(name: str) -> None:
 def test_the_locks_agree() -> None:
     everything, runtime = locked("requirements.lock"), locked("requirements-runtime.lock")
     assert locked("requirements-worker.lock").items() <= runtime.items() <= everything.items()
+    docs = locked("requirements-docs.lock")
+    assert {name: docs[name] for name in docs.keys() & everything} == {
+        name: everything[name] for name in docs.keys() & everything
+    }
 
 
 def test_up_and_demo_install_what_runs_carillon_and_the_rest_everything() -> None:
@@ -58,8 +63,10 @@ def test_up_and_demo_install_what_runs_carillon_and_the_rest_everything() -> Non
     needed = {name: rest.split() for name, rest in rules.items()}
     assert needed["up"] == needed["demo"] == ["$(RUNTIME)"]
     assert "requirements-runtime.lock" in needed["$(RUNTIME)"]
-    assert needed["test"] == needed["check"] == ["$(READY)"]
+    assert needed["test"] == ["$(READY)"]
     assert needed["$(READY)"] == ["requirements.lock", "$(RUNTIME)"]
+    assert needed["check"] == needed["docs"] == ["$(DOCS)"]
+    assert needed["$(DOCS)"] == ["requirements-docs.lock", "$(READY)"]
 
 
 def test_a_producer_needs_three_packages() -> None:
@@ -79,7 +86,7 @@ def test_no_extra_names_a_distribution_of_ours() -> None:
 
 def test_no_text_installs_a_name_of_ours_from_an_index() -> None:
     """`carillon` on the package index is a stranger's; ours are installed by path or wheel, in one command."""
-    texts = [ROOT / "README.md", ROOT / "Dockerfile", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
+    texts = [*ROOT.glob("*.md"), ROOT / "Dockerfile", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
     texts += [path for folder in ("producers", "worker", "config") for path in (ROOT / folder).rglob("*.[pm][yd]")]
     asked = re.compile(
         r"(?:pip|uv|pipx|poetry)\S* (?:install|add) [^\n`]*?(?<![\w./-])['\"]?carillon(?:-push)?(?:-worker)?\b(?![.\w-]*whl)"
