@@ -27,7 +27,7 @@ PLATFORMS = {
     ),
     "Alpine x86_64": (LINUX | {"platform_machine": "x86_64"}, ["musllinux_1_2_x86_64", "musllinux_1_1_x86_64"]),
 }
-LOCKS = ("requirements-worker.lock", "requirements-runtime.lock", "requirements.lock")
+LOCKS = ("requirements-worker.lock", "requirements-runtime.lock", "requirements.lock", "requirements-docs.lock")
 
 
 def wanted(lock: str, markers: dict[str, str]) -> Iterator[str]:
