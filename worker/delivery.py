@@ -148,7 +148,7 @@ class Delivery:
     def deliver(self, lane: Lane, ring: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits.
 
-        `ring` is told how many batches are ready that waited for this one, but for one: who comes again takes that.
+        `ring` is told how many batches are ready that waited for this one, but for one of this lane: who comes again takes that.
         """
         taken_at = self._now()
         try:
@@ -160,8 +160,9 @@ class Delivery:
             return {}
         work = resumed(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, taken_at=taken_at)
         counts = self._try(work, taken)
-        if ring is not None and work.freed > 1:
-            ring(lane, work.freed - 1)
+        if ring is not None:
+            ring("urgent", max(0, work.freed.urgent - (lane == "urgent")))
+            ring("bulk", max(0, work.freed.bulk - (lane == "bulk")))
         return counts
 
     def _try(self, work: Work, taken: Taken) -> dict[str, int]:

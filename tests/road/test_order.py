@@ -10,6 +10,7 @@ import pytest
 
 from producers import events as ev
 from tests.road.harness import START, Road, message, stamp, token, user_of
+from worker.core.batch import Freed
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.work import EARLIER
 from worker.stores.breaker import Breaker
@@ -329,3 +330,25 @@ def test_a_stopped_provider_s_batch_is_held_back_whole_and_the_first_of_them_is_
     now.redis.delete(f"carillon:probe:{now.provider.id}")
     settle(now)
     assert heard(now) == ["e1", "e1", "e2", "e3"]
+
+
+def test_what_waits_in_the_other_lane_is_woken_too(now):
+    """A conversation may change lanes; nobody would look into the other one before the tick."""
+    say(now, "e1")
+    now.take()
+    now.expand()
+    [first] = [key.decode().rsplit(":", 1)[1] for key in now.redis.keys("carillon:batch:*")]
+    say(now, "e2")
+    now.take()
+    now.expand()
+    [second] = [id.decode() for id in now.redis.zrange("carillon:line:urgent:1", 1, -1)]
+    now.redis.zrem("carillon:line:urgent:1", second)
+    now.redis.hset(f"carillon:batch:{second}", "lane", "bulk")
+    now.redis.zadd("carillon:line:bulk:1", {second: 2})
+    now.redis.rpush("carillon:turns:bulk:demo", 1)
+    now.redis.rpush("carillon:turns:bulk", "demo")
+    taken = now.journal.take_batch("urgent")
+    assert taken is not None
+    assert taken.id == first
+    assert now.journal.take_batch("bulk") is None
+    assert now.journal.finish(taken.id, [], {}, []) == Freed(urgent=0, bulk=1)

@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,16 @@ SHOW: Final = -3
 OVERTAKE: Final = 30
 #: UNIX seconds that do not come: what was not tried yet is not overtaken.
 NEVER: Final = 9_999_999_999
+
+
+class Freed(NamedTuple):
+    """How many batches of each lane can be taken that waited for another one."""
+
+    urgent: int
+    bulk: int
+
+
+NONE_FREED: Final = Freed(0, 0)
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True):

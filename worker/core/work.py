@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from worker.core.batch import LEAVE, Batch, Job
+from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
 from worker.core.outcome import DELIVERED, MASS_REFUSAL, Delivered, Drop, Halt, Outcome, Retry, Unregister
@@ -75,7 +75,7 @@ class Work:
     busy: list[int] = field(default_factory=list)
     asked: float = 0.0
     #: Batches that waited for this one and are ready now that it is done.
-    freed: int = 0
+    freed: Freed = NONE_FREED
     #: `refusals` of devices that are not believed to be gone.
     doubted: list[tuple[int, int, str]] = field(default_factory=list)
 

@@ -46,7 +46,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core import batch as batches
-from worker.core.batch import OVERTAKE, Batch, Lane
+from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Stopped
 from worker.core.entry import joined, stream_for
 from worker.stores.redis import Redis
@@ -286,12 +286,12 @@ class Journal:
             list(overtaking),
         )
 
-    def return_batch(self, batch: str, delay: float = 0.0) -> int:
+    def return_batch(self, batch: str, delay: float = 0.0) -> Freed:
         """Hands the batch back, to be taken again at once or after `delay` seconds.
 
         Returns how many batches are ready that waited for it.
         """
-        return int(self._run("return_batch", batch, delay))
+        return Freed(*self._run("return_batch", batch, delay))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
@@ -302,9 +302,9 @@ class Journal:
         argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
         self._run("record", self.lease, *argv)
 
-    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> int:
+    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> Freed:
         """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
-        return int(self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts))
+        return Freed(*self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts))
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""

@@ -295,25 +295,30 @@ local function follow(id, before)
   redis.call('SADD', waits_of(id), before)
   redis.call('RPUSH', followers_of(before), id)
 end
--- The follower has one batch less before it. What waits for none can be taken.
-local function let_go(follower, before)
-  if redis.call('SREM', waits_of(follower), before) == 1 and redis.call('EXISTS', waits_of(follower)) == 1 then return 0 end
+-- The follower has one batch less before it. What waits for none can be taken, and counts in `freed` for its lane.
+local function let_go(follower, before, freed)
+  if redis.call('SREM', waits_of(follower), before) == 1 and redis.call('EXISTS', waits_of(follower)) == 1 then return end
   local batch = redis.call('HMGET', 'carillon:batch:' .. follower, 'lane', 'app', 'provider', 'leased', 'turn')
   -- Whoever has it takes care of it, and what is ready is ready.
-  if not batch[1] or batch[4] or redis.call('ZREM', DUE, 'b:' .. follower) == 0 then return 0 end
+  if not batch[1] or batch[4] or redis.call('ZREM', DUE, 'b:' .. follower) == 0 then return end
   put_in_line(batch[1], batch[2], batch[3], follower, batch[5])
-  return 1
+  freed[batch[1]] = freed[batch[1]] + 1
 end
+local function none_freed() return {urgent = 0, bulk = 0} end
+local function told(freed) return {freed.urgent, freed.bulk} end
 -- Hands a batch back as if it had not been taken: into its line (0), or to be taken after `delay` seconds. So are those that wait for
--- it, and for these: what is taken next is the first of the line. Returns how many of them there are.
+-- it, and for these: what is taken next is the first of the line. Returns how many of them there are, by lane.
 local function hand_back(id, delay)
-  local returned, before, sending = 0, {}, nil
+  local returned, before, sending = none_freed(), {}, nil
   local function give_back(id, delay)
     local key = 'carillon:batch:' .. id
     local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices', 'turn')
     if not batch[1] then return end
     redis.call('HDEL', key, 'leased', 'claimed')
-    for _, one in ipairs(redis.call('SMEMBERS', waits_of(id))) do before[one] = true end
+    for _, one in ipairs(redis.call('SMEMBERS', waits_of(id))) do
+      before[one] = true
+      redis.call('LREM', followers_of(one), 0, id)
+    end
     redis.call('DEL', waits_of(id))
     if delay > 0 then
       redis.call('ZADD', DUE, now() + delay, 'b:' .. id)
@@ -329,8 +334,9 @@ local function hand_back(id, delay)
     for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, -1)) do
       if redis.call('SREM', waits_of(follower), id) == 1 then
         redis.call('LREM', followers_of(id), 1, follower)
-        if redis.call('HEXISTS', 'carillon:batch:' .. follower, 'leased') == 0 then
-          returned = returned + 1
+        local lane, leased = unpack(redis.call('HMGET', 'carillon:batch:' .. follower, 'lane', 'leased'))
+        if not leased then
+          if lane then returned[lane] = returned[lane] + 1 end
           give_back(follower, 0)
         end
       end

@@ -1,15 +1,15 @@
--- id, batches to try later, counts, accounts: the batch is done. Returns how many batches can be taken that waited for it. A second time
--- does nothing, and returns -1.
+-- id, batches to try later, counts, accounts: the batch is done. Returns how many batches can be taken that waited for it, of
+-- the urgent lane and of the bulk lane. A second time does nothing.
 
--- Gives the batch's devices back, but those that a later one has by now, or with `heirs` one of those that take over. Returns how many
--- batches can be taken that waited for them.
-local function leave(id, provider, orders, heirs)
-  local key, devices, freed = 'carillon:sending:' .. provider, devices_in(orders), 0
+-- Gives the batch's devices back, but those that a later one has by now, or with `heirs` one of those that take over. Who waited for
+-- them counts in `freed`.
+local function leave(id, provider, orders, heirs, freed)
+  local key, devices = 'carillon:sending:' .. provider, devices_in(orders)
   redis.call('DEL', waits_of(id))
   local followers = redis.call('LRANGE', followers_of(id), 0, -1)
   if #followers == 0 and not heirs then
     bulk('HDEL', key, devices)
-    return 0
+    return
   end
   local ours = {}
   for k, holder in ipairs(values(key, devices)) do
@@ -19,10 +19,9 @@ local function leave(id, provider, orders, heirs)
   for _, follower in ipairs(followers) do
     if redis.call('SISMEMBER', waits_of(follower), id) == 1 then
       redis.call('LREM', followers_of(id), 1, follower)
-      freed = freed + let_go(follower, id)
+      let_go(follower, id, freed)
     end
   end
-  return freed
 end
 
 -- The batch among those to try later that has all the jobs of this one.
@@ -65,7 +64,7 @@ end
 local id = ARGV[1]
 local key = 'carillon:batch:' .. id
 local batch = redis.call('HMGET', key, 'entries', 'provider', 'devices', 'claimed', 'lines', 'turn')
-if not batch[1] then return -1 end
+if not batch[1] then return told(none_freed()) end
 local open = units()
 local adds, heirs = adds_batch(open, batch[6] or 0), false
 local at = each(2, 11, function(i)
@@ -79,8 +78,8 @@ at = each(at, 3, count)
 accounts(at)
 redis.call('DEL', key)
 redis.call('ZREM', DUE, 'b:' .. id)
-local freed = 0
-if batch[4] then freed = leave(id, batch[2], batch[3], heirs) end
+local freed = none_freed()
+if batch[4] then leave(id, batch[2], batch[3], heirs, freed) end
 if batch[5] then
   local lines = {}
   for line in string.gmatch(batch[5], '[^,]+') do lines[#lines + 1] = line end
@@ -92,9 +91,9 @@ local instead = #followers > 0 and in_its_place(tonumber(ARGV[2]), batch[3])
 if instead then
   redis.call('RENAME', followers_of(id), followers_of(instead))
 else
-  for _, follower in ipairs(followers) do freed = freed + let_go(follower, id) end
+  for _, follower in ipairs(followers) do let_go(follower, id, freed) end
   redis.call('DEL', followers_of(id))
 end
 for entry in entries_in(batch[1]) do open:add(entry, -1) end
 open:settle()
-return freed
+return told(freed)
