@@ -28,10 +28,10 @@ from benchmarks.support.people import token
 from benchmarks.support.processes import Children
 from benchmarks.support.stage import APP, KEY, TEAM, TOPIC, Stage, stage
 from producers import Publisher
-from worker.apns.simulator.certificates import make_identity
 from worker.core.model import AppSettings, Provider
-from worker.stores.postgres import open_pool
-from worker.stores.registry import Registry
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.simulator.certificates import make_identity
 
 #: Members of the one channel of each dead app.
 MEMBERS: Final = 100

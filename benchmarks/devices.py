@@ -19,19 +19,19 @@ from typing import Any, Final
 
 from config.secrets import generate_key
 from producers import Publisher
-from worker.apps import Apps
 from worker.core.model import AppSettings, Provider
+from worker.database.directory import Directory
+from worker.database.lease import Lease
+from worker.database.migrate import migrate
+from worker.database.postgres import Pool, open_pool
+from worker.database.registry import Registry
 from worker.embedded import Engines, Urls
-from worker.intake import Intake
-from worker.rounds import Rounds
-from worker.stores.directory import Directory
-from worker.stores.journal import Journal
-from worker.stores.lease import Lease
-from worker.stores.migrate import migrate
-from worker.stores.postgres import Pool, open_pool
-from worker.stores.redis import Redis, connect
-from worker.stores.registry import Registry
-from worker.stores.streams import Streams
+from worker.pipeline.apps import Apps
+from worker.pipeline.intake import Intake
+from worker.pipeline.rounds import Rounds
+from worker.state.journal import Journal
+from worker.state.redis import Redis, connect
+from worker.state.streams import Streams
 
 APP: Final = "bench"
 #: What the two figures are held to: events a second, and milliseconds.

@@ -25,8 +25,8 @@ from benchmarks.support.stage import KEY, TEAM, TOPIC, Stage, stage
 from producers import Publisher
 from producers.events import FIELD, STREAM
 from worker.core.model import AppSettings, Provider
-from worker.stores.postgres import open_pool
-from worker.stores.registry import Registry
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
 
 NOISY: Final = "noisy"
 #: Users in one event of the import, as many as the contract takes.

@@ -29,7 +29,7 @@ from benchmarks.support.canned import CannedServer
 from benchmarks.support.figures import emit, medians, ratios, say
 from benchmarks.support.load import TOPIC, Result, Target, payload, tokens
 from benchmarks.support.processes import ROOT, cores, cpu_seconds, end_on_sigterm, pin
-from worker.apns.token import mint
+from worker.providers.apns.token import mint
 
 STREAMS: Final = 1000
 TEAM: Final = "TEAM000001"

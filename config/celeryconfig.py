@@ -49,7 +49,7 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,
         "worker_pool": "threads",
-        # Eight work at once; the others wait for silent providers: see worker/bulkhead.py.
+        # Eight work at once; the others wait for silent providers: see worker/pipeline/bulkhead.py.
         "worker_concurrency": 64,
         "worker_soft_shutdown_timeout": settings.shutdown_timeout,
         "worker_enable_soft_shutdown_on_idle": False,

@@ -49,7 +49,7 @@ def _one_line(value: Any) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`12:03:04.123 INFO    worker.delivery  batch delivered  jobs=500`, and a traceback below."""
+    """`12:03:04.123 INFO    worker.pipeline.delivery  batch delivered  jobs=500`, and a traceback below."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")

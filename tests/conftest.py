@@ -15,8 +15,8 @@ import psycopg
 import pytest
 import redis
 
+from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
-from worker.stores.migrate import migrate
 
 _TEMPLATE = "carillon_template"
 _numbers = count(1)

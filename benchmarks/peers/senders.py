@@ -75,8 +75,8 @@ def flat(pairs: list[tuple[Any, Any]]) -> Found:
 
 async def carillon(target: Target) -> Result:
     """`Transport.send`: a batch in, one outcome for each notification out; several batches at a time."""
-    from worker.apns.pool import Pool  # noqa: PLC0415 - each client imports only its own library
-    from worker.apns.transport import Endpoint  # noqa: PLC0415
+    from worker.providers.apns.pool import Pool  # noqa: PLC0415 - each client imports only its own library
+    from worker.providers.apns.transport import Endpoint  # noqa: PLC0415
 
     baseline = resident_mb()
     pool = Pool(Endpoint(target.host, target.port, target.ca), max_connections=target.connections)
@@ -107,8 +107,8 @@ def notifications(target: Target) -> list[Any]:
 
 def carillon_sender(target: Target) -> Result:
     """The process's sender as task threads use it: `calls` threads, each a batch at a time, blocked until it is answered."""
-    from worker.apns.sender import Sender  # noqa: PLC0415
     from worker.core.model import Provider  # noqa: PLC0415
+    from worker.providers.apns.sender import Sender  # noqa: PLC0415
 
     baseline = resident_mb()
     provider = Provider(
@@ -223,9 +223,9 @@ async def aioapns(target: Target) -> Result:
 
 async def carillon_waiting(target: Target) -> Result:
     """Everything in one call, which is more than one connection takes at once: the peak while most of it waits."""
-    from worker.apns.pool import Pool  # noqa: PLC0415
-    from worker.apns.transport import Endpoint  # noqa: PLC0415
     from worker.core.model import Notification  # noqa: PLC0415
+    from worker.providers.apns.pool import Pool  # noqa: PLC0415
+    from worker.providers.apns.transport import Endpoint  # noqa: PLC0415
 
     baseline = resident_mb()
     pool = Pool(Endpoint(target.host, target.port, target.ca), max_connections=1)
@@ -239,8 +239,8 @@ async def carillon_waiting(target: Target) -> Result:
 
 async def carillon_growth(target: Target) -> Result:
     """The same notifications again and again; `baseline_mb` is what a tenth of the whole left, `peak_mb` what all of it left."""
-    from worker.apns.pool import Pool  # noqa: PLC0415
-    from worker.apns.transport import Endpoint  # noqa: PLC0415
+    from worker.providers.apns.pool import Pool  # noqa: PLC0415
+    from worker.providers.apns.transport import Endpoint  # noqa: PLC0415
 
     pool = Pool(Endpoint(target.host, target.port, target.ca), max_connections=1)
     batch = notifications(msgspec.structs.replace(target, count=5_000, warm_up=0))

@@ -17,8 +17,8 @@ import redis
 from celery import Celery, signals
 
 from producers import MessageNew, decode
-from worker.apns.token import mint
 from worker.core.notification import apns_ids, collapse_id, expiration, render
+from worker.providers.apns.token import mint
 
 MEMBER_CAP: Final = 100
 MAX_AGE: Final = 3600

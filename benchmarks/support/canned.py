@@ -21,8 +21,8 @@ from typing import Final, Self, cast
 from benchmarks.support.load import GONE_EVERY, identifier
 from benchmarks.support.loops import new_event_loop
 from benchmarks.support.processes import ROOT
-from worker.apns.http2 import frames
-from worker.apns.simulator.certificates import make_identity, server_context
+from worker.http2 import frames
+from worker.simulator.certificates import make_identity, server_context
 
 STREAMS: Final = 1000
 _HEAD: Final = frames.FRAME_HEADER_SIZE

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import worker.runtime
+import worker.process.runtime
 from benchmarks.support.counter import Counter
 from benchmarks.support.stage import DEAD
-from worker.apns.sender import Sender
 from worker.core.model import ACCEPTED, Answer, Notification, Response
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
+from worker.providers.apns.sender import Sender
 
 
 class NullTransport:
@@ -49,7 +49,7 @@ def main() -> None:
         def sender(self) -> Sender:
             return Sender(lambda *_: NullTransport(Counter(counter)))
 
-    worker.runtime.Runtime = NullRuntime  # type: ignore[misc]  # the one place where a process's runtime is made
+    worker.process.runtime.Runtime = NullRuntime  # type: ignore[misc]  # the one place where a process's runtime is made
     from worker.cli.worker import worker as run  # noqa: PLC0415 - after the line above
 
     run(concurrency=concurrency, name=name)

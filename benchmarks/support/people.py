@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.support.stage import APP, DEAD, Stage
-from worker.apns.simulator import Answer
+from worker.simulator import Answer
 
 _WORDS: Final = (
     "the",

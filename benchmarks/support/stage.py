@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.secrets import generate_key
-from worker.apns.simulator import Key, Settings, SimulatorProcess
 from worker.core.model import AppSettings, Provider
+from worker.database.migrate import migrate
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
 from worker.embedded import Engines, Urls
 from worker.embedded.home import Home
-from worker.stores.migrate import migrate
-from worker.stores.postgres import open_pool
-from worker.stores.registry import Registry
+from worker.simulator import Key, Settings, SimulatorProcess
 
 APP: Final = "bench"
 TOPIC: Final = "org.example.chat"

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.apns.push_certificates import NOW, Key, der, p12, push_certificate, topic_list, utf8
-from worker.apns.certificate import Certificate, CertificateError, CertificateExpired, load, tls_context
-from worker.apns.der import DerError, strings
+from worker.core.der import DerError, strings
+from worker.providers.apns.certificate import Certificate, CertificateError, CertificateExpired, load, tls_context
 
 BUNDLE = "io.team.App"
 UNIVERSAL = {BUNDLE: "app", BUNDLE + ".voip": "voip", BUNDLE + ".complication": "complication"}

@@ -21,17 +21,17 @@ from tests.apns.h2_server import H2Server
 from tests.apns.push_certificates import push_certificate
 from tests.apns.support.raw_server import RawServer, answer_all
 from tests.apns.support.wire import JWT, notification
-from worker.apns import certificate as certificates
-from worker.apns.dial import Address, Dialer, in_turn
-from worker.apns.pool import Pool
-from worker.apns.proxy import Proxy
-from worker.apns.sender import Sender
-from worker.apns.simulator.certificates import make_identity
-from worker.apns.timing import Timing
-from worker.apns.transport import Endpoint
 from worker.core.model import ACCEPTED, NoAnswer, Provider, Response
 from worker.embedded import Urls
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
+from worker.providers.apns import certificate as certificates
+from worker.providers.apns.dial import Address, Dialer, in_turn
+from worker.providers.apns.pool import Pool
+from worker.providers.apns.proxy import Proxy
+from worker.providers.apns.sender import Sender
+from worker.providers.apns.timing import Timing
+from worker.providers.apns.transport import Endpoint
+from worker.simulator.certificates import make_identity
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 NOWHERE = Address(V4, ("127.0.0.1", 1))

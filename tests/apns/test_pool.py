@@ -12,12 +12,12 @@ import pytest
 from tests.apns.conftest import Run
 from tests.apns.support.raw_server import Peer, RawServer, accepted, answer_all
 from tests.apns.support.wire import GREETING, JWT, notification, rejection
-from worker.apns.http2 import frames
-from worker.apns.pool import Pool
-from worker.apns.simulator import Settings, SimulatorThread
-from worker.apns.timing import Timing
-from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
+from worker.http2 import frames
+from worker.providers.apns.pool import Pool
+from worker.providers.apns.timing import Timing
+from worker.providers.apns.transport import Endpoint, TransportClosed
+from worker.simulator import Settings, SimulatorThread
 
 QUICK = Timing(
     connect=5, probe_after=0.1, ping_timeout=0.1, grow_after=0.01, backoff=0.01, backoff_cap=0.05, goodbye=0.2
@@ -609,7 +609,7 @@ def test_a_certificate_that_is_not_valid_at_this_time_is_told_from_one_of_an_unk
 
     with SimulatorThread(Settings(topics=("io.team.App",))) as known:
         assert run(main(known.port, None)) == [NoAnswer("not_sent", "connect: certificate not trusted")]
-    monkeypatch.setattr("worker.apns.simulator.certificates.VALIDITY", timedelta(minutes=-30))
+    monkeypatch.setattr("worker.simulator.certificates.VALIDITY", timedelta(minutes=-30))
     with SimulatorThread(Settings(topics=("io.team.App",))) as expired:
         ca = Path(expired.ca_path).read_text()
         assert run(main(expired.port, ca)) == [NoAnswer("not_sent", "connect: certificate not valid now")]

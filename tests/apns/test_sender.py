@@ -16,11 +16,11 @@ import pytest
 
 from tests.apns.h2_server import H2Server, Request, server_context
 from tests.apns.push_certificates import p12, push_certificate, topic_list
-from worker.apns.certificate import CertificateError, CertificateExpired
-from worker.apns.route import HOSTS, host_for
-from worker.apns.sender import Sender
-from worker.apns.transport import Endpoint, TransportClosed
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
+from worker.providers.apns.certificate import CertificateError, CertificateExpired
+from worker.providers.apns.route import HOSTS, host_for
+from worker.providers.apns.sender import Sender
+from worker.providers.apns.transport import Endpoint, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -244,9 +244,9 @@ def _exit() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.apns.sender.LOOK", 0.02)
-    monkeypatch.setattr("worker.apns.sender.BEAT", 0.02)
-    monkeypatch.setattr("worker.apns.sender.STUCK", 1.0)
+    monkeypatch.setattr("worker.providers.apns.sender.LOOK", 0.02)
+    monkeypatch.setattr("worker.providers.apns.sender.BEAT", 0.02)
+    monkeypatch.setattr("worker.providers.apns.sender.STUCK", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -331,7 +331,7 @@ def test_a_certificate_that_expires_in_use_stops_its_provider_and_is_announced_o
     certificate, key = push_certificate(days=36_500)
     provider = replace(PROVIDER, certificate=p12((certificate, key)), team_id="", key_id="", key="")
     clock = Clock(certificate.not_valid_after_utc - timedelta(days=31))
-    monkeypatch.setattr("worker.apns.sender.datetime", clock)
+    monkeypatch.setattr("worker.providers.apns.sender.datetime", clock)
 
     def send() -> None:
         sender.send(provider, batch(1), authorization=None, deadline=5)
@@ -361,7 +361,7 @@ FORKING = """
 import json, os, sys, threading
 sys.path.insert(0, ".")
 from tests.apns.test_sender import Factory, PROVIDER, batch
-from worker.apns.sender import Sender
+from worker.providers.apns.sender import Sender
 
 factory = Factory()
 sender = Sender(factory)

@@ -12,7 +12,8 @@ import redis
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from worker.apns.token import (
+from worker.core.model import Provider
+from worker.providers.apns.token import (
     DUE_AGE,
     ISSUED_BACK,
     LEAST_AGE,
@@ -27,7 +28,6 @@ from worker.apns.token import (
     redis_key,
     token_state,
 )
-from worker.core.model import Provider
 
 NOW = 1_800_000_000.0
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from tests.apns.h2_server import H2Server, Request
 from tests.apns.push_certificates import NOW, p12, push_certificate
-from worker.apns.certificate import Certificate, load, tls_context
-from worker.apns.httpx_transport import HttpxTransport
-from worker.apns.pool import Pool
-from worker.apns.transport import Endpoint, Transport, TransportClosed
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
+from worker.providers.apns.certificate import Certificate, load, tls_context
+from worker.providers.apns.httpx_transport import HttpxTransport
+from worker.providers.apns.pool import Pool
+from worker.providers.apns.transport import Endpoint, Transport, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 

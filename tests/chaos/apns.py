@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from worker.apns.simulator import Answer, ControlClient, Latency, Rule, Script, faults
+from worker.simulator import Answer, ControlClient, Latency, Rule, Script, faults
 
 #: Seconds until an answer where nothing is wrong.
 LATENCY: Final = Latency(low=0.01, high=0.05)

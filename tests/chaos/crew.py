@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from worker.cli._supervisor import Child, stop_all
+from worker.process.supervisor import Child, stop_all
 
 #: Both lanes have two workers, so that one killed is not the lane gone.
 COMMANDS: Final[dict[str, list[str]]] = {

@@ -15,8 +15,8 @@ from tests.chaos.apns import RULES
 from tests.chaos.crew import COMMANDS, WORKERS
 from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
 from tests.chaos.system import System
-from worker.apns.simulator.faults import Close
 from worker.core.outcome import IN_A_ROW
+from worker.simulator.faults import Close
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
 POISON: Final = (

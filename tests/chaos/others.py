@@ -16,7 +16,7 @@ from typing import Any, Final
 from producers import Publisher
 from producers import events as ev
 from worker.core.model import AppSettings, Provider
-from worker.stores.registry import Registry
+from worker.database.registry import Registry
 
 NOISY: Final = "noisy"
 #: Apps whose webhook accepts connections and says nothing.

@@ -25,7 +25,7 @@ from tests.chaos.watch import Sample, Watch
 from tests.chaos.world import APP, STEADY, token
 from worker.core.notification import apns_ids
 from worker.core.outcome import LONGEST_DELAY
-from worker.stores.redis import Unavailable as RedisUnavailable
+from worker.state.redis import Unavailable as RedisUnavailable
 
 #: Seconds of traffic before the first fault, in a short run and in one where each fault comes alone first.
 CALM: Final = 8.0

@@ -19,16 +19,16 @@ from tests.chaos.others import Others, black_hole, set_up, silent_host
 from tests.chaos.traffic import Traffic
 from tests.chaos.world import APP, World
 from tests.programs import pgbouncer
-from worker.apns.simulator import Key, Settings, SimulatorProcess
 from worker.core.model import AppSettings, Provider
+from worker.database.migrate import migrate
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
 from worker.demo.apns import KEY_ID, TEAM_ID, TOPIC, new_key
 from worker.embedded import Engines
-from worker.stores.journal import Journal
-from worker.stores.migrate import migrate
-from worker.stores.postgres import open_pool
-from worker.stores.redis import connect
-from worker.stores.registry import Registry
-from worker.stores.suspects import Suspects
+from worker.simulator import Key, Settings, SimulatorProcess
+from worker.state.journal import Journal
+from worker.state.redis import connect
+from worker.state.suspects import Suspects
 
 #: Seconds for everybody to come up and for the world to be known.
 START: Final = 120.0

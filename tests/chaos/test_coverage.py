@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.apns import RULES
 from tests.chaos.faults import FAULTS
-from worker.apns.simulator import faults
+from worker.simulator import faults
 
 INFLICTED = {type(rule.fault) for rules in RULES.values() for rule in rules}
 

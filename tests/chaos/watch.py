@@ -12,7 +12,7 @@ import psutil
 
 from tests.chaos.account import Accepted
 from tests.chaos.crew import Crew
-from worker.apns.simulator import ControlClient
+from worker.simulator import ControlClient
 
 EVERY: Final = 2.0
 #: Requests read at once.

@@ -14,11 +14,11 @@ from config.settings import get_settings
 from tests.road.harness import Road
 from tests.road.keys import new_key
 from tests.road.test_device_calls import working
-from worker.apns.simulator import Key, Settings, SimulatorThread
 from worker.cli._commands import app
-from worker.stores.postgres import open_pool
-from worker.stores.redis import connect
-from worker.stores.registry import Registry
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.simulator import Key, Settings, SimulatorThread
+from worker.state.redis import connect
 
 TOPIC = "io.team.App"
 

@@ -80,7 +80,7 @@ def test_only_those_who_are_named_get_pushes(cli, registry):
 def test_recent_messages_go_when_they_are_not_to_be_kept(cli):
     import time
 
-    from worker.stores import recent
+    from worker.state import recent
 
     cli.ok("app", "create", "chat")
     recent.keep(redis_of(cli), [("chat", "general", b"{}")], now=time.time())

@@ -276,7 +276,7 @@ def test_rotation_makes_the_old_key_superfluous(app, key_file, certificate, regi
     assert app.json("secrets", "rotate") == {"rotated": 2}
     del app.keys[1]
     assert [one["name"] for one in app.json("push", "list")] == ["apns", "old"]
-    from worker.stores.registry import Registry
+    from worker.database.registry import Registry
 
     assert Registry(registry._pool, app.keys).providers() == before
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.cli.conftest import Cli, redis_of
 from worker.cli import _checks
-from worker.consumer import BUSY
+from worker.process.consumer import BUSY
 from worker.reports.conditions import Condition
-from worker.stores.breaker import Breaker
+from worker.state.breaker import Breaker
 
 
 def findings(cli: Cli, *flags: str) -> tuple[int, dict[str, Any]]:

@@ -9,8 +9,8 @@ from cryptography.fernet import Fernet
 
 from producers import events as ev
 from tests.cli.conftest import redis_of
-from worker.apns.simulator import Answer
-from worker.stores import recent
+from worker.simulator import Answer
+from worker.state import recent
 
 GONE = int(time.time() * 1000)
 

@@ -65,8 +65,8 @@ def test_json_stays_the_same_json():
 
 @pytest.mark.parametrize("document", [HOSTILE.encode(), json.dumps({"id": HOSTILE}, ensure_ascii=False).encode()])
 def test_a_dead_letter_is_shown_without_commands_to_the_terminal(cli: Cli, document: bytes, postgres_url: str):
-    from worker.stores.ledger import DeadLetter, Ledger
-    from worker.stores.postgres import open_pool
+    from worker.database.ledger import DeadLetter, Ledger
+    from worker.database.postgres import open_pool
 
     pool = open_pool(postgres_url, size=1)
     Ledger(pool).set_aside(DeadLetter("1-1", HOSTILE, HOSTILE, f"wrong: {HOSTILE}", document))

@@ -12,7 +12,7 @@ from producers import events as ev
 from tests.cli.conftest import Cli
 from tests.road.harness import Road, message, stamp, token
 from worker.core.model import ACCEPTED, Answer
-from worker.stores.breaker import Breaker
+from worker.state.breaker import Breaker
 
 
 @pytest.fixture

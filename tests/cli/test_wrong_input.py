@@ -22,13 +22,14 @@ from config.settings import get_settings
 from tests.cli.conftest import Cli, apn
 from tests.ops.systems import ROOT, environ
 from tests.programs import needs
-from worker import ticker
-from worker.cli import _options, _supervisor
+from worker.cli import _options
 from worker.cli._commands import GROUPS, app, group_of, load, names
 from worker.cli._desk import table
 from worker.cli._moments import rfc3339
-from worker.cli._supervisor import Child
 from worker.cli._terminal import json_text
+from worker.process import supervisor as _supervisor
+from worker.process import ticker
+from worker.process.supervisor import Child
 from worker.reports.faults import MIGRATE
 
 #: Run until they are stopped, and wait for engines that are away.
@@ -425,7 +426,7 @@ def test_completion_says_nothing_where_no_engine_runs(away: None) -> None:
 
 def test_workers_of_one_host_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("worker.consumer.run", lambda name, **_: seen.append(name))
+    monkeypatch.setattr("worker.process.consumer.run", lambda name, **_: seen.append(name))
     for arguments in (["worker", "--lane", "bulk"], ["worker", "--name", "mine"]):
         CliRunner().invoke(app, arguments)
     assert seen == [f"bulk-{os.getpid()}", "mine"]

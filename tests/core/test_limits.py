@@ -15,8 +15,8 @@ from worker.core.folding import folded, folds
 from worker.core.limits import Rate, per_minute, per_second, reserve
 from worker.core.model import AppSettings
 from worker.core.rules import Push
-from worker.stores.limiter import FIRST, LAST, Limiter, Wanted
-from worker.stores.redis import connect
+from worker.state.limiter import FIRST, LAST, Limiter, Wanted
+from worker.state.redis import connect
 
 
 def test_a_full_bucket_gives_its_burst_and_then_times_at_its_rate():

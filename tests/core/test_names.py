@@ -14,8 +14,8 @@ from worker.core.model import Device
 from worker.core.names import balanced, clean_name
 from worker.core.template_language import Leaf
 from worker.core.templates import Template, Templates
-from worker.rendering import Message as Rendering
-from worker.rendering import folded_sendings, sendings
+from worker.pipeline.rendering import Message as Rendering
+from worker.pipeline.rendering import folded_sendings, sendings
 
 LRE, RLE, PDF, LRO, RLO = "\u202a\u202b\u202c\u202d\u202e"
 LRI, RLI, FSI, PDI = "\u2066\u2067\u2068\u2069"

@@ -20,13 +20,13 @@ from tests.programs import pgbouncer
 from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import token
 from tests.road.test_workers import new_message, now_stamp
-from worker.apns.simulator.certificates import Identity, make_identity
+from worker.core.unfit import UnfitError
+from worker.database.migrate import _LOCK, migrate
+from worker.database.outbox import Outbox
+from worker.database.postgres import Unavailable, open_pool, refuse_unfit, unfit
+from worker.database.retention import keep_days
 from worker.reports.faults import sentence
-from worker.stores.migrate import _LOCK, migrate
-from worker.stores.outbox import Outbox
-from worker.stores.postgres import Unavailable, open_pool, refuse_unfit, unfit
-from worker.stores.retention import keep_days
-from worker.stores.unfit import UnfitError
+from worker.simulator.certificates import Identity, make_identity
 
 #: What DBAs set for a role, and what else it may have for its people.
 STRICT = (

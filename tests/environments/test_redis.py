@@ -23,9 +23,9 @@ from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import token
 from tests.road.test_workers import new_message, now_stamp
 from tests.security.acl import denied, users
+from worker.core.unfit import UnfitError
 from worker.reports.faults import sentence
-from worker.stores.redis import await_fit, connect, unfit
-from worker.stores.unfit import UnfitError
+from worker.state.redis import await_fit, connect, unfit
 
 #: What those who run Redis for others take away.
 RENAMED = (

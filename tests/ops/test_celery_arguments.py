@@ -12,7 +12,7 @@ import pytest
 from config.logs import set_up
 from config.settings import Settings, get_settings
 from worker.app import app
-from worker.celery_request import QuietRequest, described
+from worker.process.celery_request import QuietRequest, described
 
 SECRET = "my secret alert"
 
@@ -37,15 +37,15 @@ def request(args: Any, kwargs: Any) -> QuietRequest:
         headers=headers, payload=(args, kwargs, {}), body=b"", content_type="application/json",
         content_encoding="utf-8", delivery_info={}, properties={},
     )  # fmt: skip
-    import worker.tasks  # noqa: F401 - registers the task
+    import worker.process.tasks  # noqa: F401 - registers the task
 
     return QuietRequest(message, app=app, task=app.tasks["carillon.fan_out"])
 
 
 def test_the_app_s_tasks_use_it() -> None:
-    import worker.tasks
+    import worker.process.tasks
 
-    assert worker.tasks.fan_out.Request == "worker.celery_request:QuietRequest"
+    assert worker.process.tasks.fan_out.Request == "worker.process.celery_request:QuietRequest"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from tests.ops.systems import ROOT, carillon, environ
 from worker.cli._commands import load, names
-from worker.stores.breaker import Breaker
-from worker.stores.ledger import DeadLetter, add_dead_letters
-from worker.stores.redis import connect
+from worker.database.ledger import DeadLetter, add_dead_letters
+from worker.state.breaker import Breaker
+from worker.state.redis import connect
 
 
 @pytest.mark.parametrize("name", names())

@@ -17,8 +17,8 @@ import yaml
 from config.settings import Settings
 from tests.ops.systems import free_port, until
 from worker.cli._commands import load, names
+from worker.database.migrate import migrate
 from worker.embedded.valkey import binary
-from worker.stores.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

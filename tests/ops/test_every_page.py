@@ -33,7 +33,6 @@ from tests.programs import NODE_PATH, needs, needs_library
 from tests.road.harness import Road, message, stamp
 from tests.road.keys import new_key
 from tests.road.test_device_calls import working
-from worker.apns.simulator import Key, Settings, SimulatorThread, read_script
 from worker.cli._commands import load, names
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
@@ -44,6 +43,7 @@ from worker.demo.account import Account, Check
 from worker.demo.figures import Figures
 from worker.demo.report import show
 from worker.demo.show import Outcome
+from worker.simulator import Key, Settings, SimulatorThread, read_script
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())

@@ -21,7 +21,7 @@ from tests.ops.systems import environ, until, using
 from tests.ops.terminal import Terminal
 from tests.programs import NODE_PATH, needs, needs_library
 from tests.road.keys import new_key
-from worker.apns.simulator import Key, Settings, SimulatorThread
+from worker.simulator import Key, Settings, SimulatorThread
 
 pytestmark = pytest.mark.slow
 

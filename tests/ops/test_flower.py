@@ -10,7 +10,7 @@ import pytest
 from tests.ops.flowers import AUTH, asked
 from tests.ops.systems import Running, carillon, environ, free_port, until
 from worker.cli.flower import refusal
-from worker.stores.redis import connect
+from worker.state.redis import connect
 
 SEND = "/api/task/send-task/carillon.fan_out"
 EVENTS = b'{"kwargs": {"events": []}}'

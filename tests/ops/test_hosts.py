@@ -17,7 +17,7 @@ import redis
 from config.secrets import generate_key
 from tests.ops.systems import ROOT, Running, carillon, environ, free_port, until
 from tests.programs import needs
-from worker import host
+from worker.process import host
 
 COMMAND = [sys.executable, "-m", "worker.cli"]
 SERVICES = [["worker"], ["beat"], ["flower", "--port", str(free_port())], ["outbox", "relay"]]
@@ -113,7 +113,10 @@ def limited(limit: str, command: list[str], env: dict[str, str]) -> subprocess.C
 
 def test_a_soft_limit_of_files_is_raised_as_far_as_it_may_be() -> None:
     """A terminal of macOS begins with 256."""
-    code = "import resource; from worker import host; host.check_files(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    code = (
+        "import resource; from worker.process import host; host.check_files();"
+        " print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
     for limit, raised in (("256:8192", "4096 8192"), ("256:1000", "1000 1000"), ("8192:8192", "8192 8192")):
         words = [needs("prlimit"), f"--nofile={limit}", sys.executable, "-c", code]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -159,7 +162,7 @@ class Silent:
 def test_a_process_leaves_with_0_before_it_has_ways_of_its_own(number: signal.Signals) -> None:
     """Also twice, also between two programs of one process."""
     code = (
-        "import os, sys; from worker import host\n"
+        "import os, sys; from worker.process import host\n"
         "if len(sys.argv) == 1: host.take_signals(); host.hold_signals(); print('held', flush=True); sys.stdin.read()\n"
         "if len(sys.argv) == 1: os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], 'again'])\n"
         "host.take_signals(); sys.exit('it went on')"

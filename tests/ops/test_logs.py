@@ -35,7 +35,7 @@ def root() -> Iterator[logging.Logger]:
 def written(form: Literal["text", "json"], message: str, **fields: Any) -> str:
     stream = io.StringIO()
     set_up(Settings(log_format=form), stream)
-    logging.getLogger("worker.delivery").warning(message, extra=fields)
+    logging.getLogger("worker.pipeline.delivery").warning(message, extra=fields)
     return stream.getvalue()
 
 
@@ -84,7 +84,7 @@ def test_json_is_one_object_a_line_with_the_records_own_fields(root: logging.Log
     assert record.pop("at").endswith("Z")
     assert record == {
         "level": "WARNING",
-        "logger": "worker.delivery",
+        "logger": "worker.pipeline.delivery",
         "message": "batch delivered",
         "jobs": 500,
         "seconds": 0.25,
@@ -92,7 +92,9 @@ def test_json_is_one_object_a_line_with_the_records_own_fields(root: logging.Log
 
 
 def test_text_ends_with_the_records_own_fields(root: logging.Logger) -> None:
-    assert written("text", "batch delivered", jobs=500).endswith("worker.delivery  batch delivered  jobs=500\n")
+    assert written("text", "batch delivered", jobs=500).endswith(
+        "worker.pipeline.delivery  batch delivered  jobs=500\n"
+    )
 
 
 def test_the_message_that_celery_attaches_to_its_records_is_not_shown(root: logging.Logger) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from config.settings import Settings, nearest_home
 from tests.ops.systems import Running, carillon, environ, until, using
-from worker.apns.simulator.certificates import kept_identity
 from worker.cli._own_simulator import OwnSimulator
 from worker.cli.up import next_steps
+from worker.simulator.certificates import kept_identity
 
 PROGRAM = [sys.executable, "-P", "-m", "worker.cli"]
 ENGINELESS = [

@@ -12,9 +12,9 @@ from typing import Any, Self
 import psycopg
 
 from producers.events import FIELD, STREAM
-from worker.outbox import Pace, Relay
-from worker.stores.fence import Fence
-from worker.stores.outbox import Outbox
+from worker.database.outbox import Outbox
+from worker.pipeline.outbox_relay import Pace, Relay
+from worker.state.fence import Fence
 
 
 def badge(number: int | str, app: str = "demo") -> str:

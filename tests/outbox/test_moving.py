@@ -12,9 +12,9 @@ from producers import Publisher, outbox
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
 from tests.outbox.relays import badge, published, rows, write
-from worker.outbox import BacklogError, Pace, Relay
-from worker.stores.fence import Fence, Overtaken
-from worker.stores.outbox import Outbox
+from worker.database.outbox import Outbox
+from worker.pipeline.outbox_relay import BacklogError, Pace, Relay
+from worker.state.fence import Fence, Overtaken
 
 MakeRelay = Callable[..., Relay]
 

@@ -15,7 +15,7 @@ import redis
 from tests.outbox.relays import InThread, badge, published, rows, write
 from tests.producers.valkey import Valkey
 from tests.road.fleet import wait_until
-from worker.outbox import Pace
+from worker.pipeline.outbox_relay import Pace
 
 
 def stands(client: Any, count: int) -> bool:

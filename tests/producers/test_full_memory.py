@@ -11,7 +11,7 @@ from producers import BackPressureError
 from producers.wire import FULL
 from tests.outbox.relays import badge
 from tests.producers.valkey import Valkey
-from worker.stores.streams import Streams
+from worker.state.streams import Streams
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from worker.reports import watch
 from worker.reports.conditions import find
 from worker.reports.notes import Notes
 from worker.reports.reading import read
-from worker.stores.breaker import Breaker
-from worker.stores.streams import Streams
+from worker.state.breaker import Breaker
+from worker.state.streams import Streams
 
 
 @pytest.fixture

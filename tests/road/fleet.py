@@ -14,13 +14,13 @@ from cryptography.fernet import Fernet
 
 from producers import Publisher
 from tests.road.keys import new_key
-from worker.apns.simulator import Settings, SimulatorThread
 from worker.core.model import AppSettings, Provider
-from worker.stores.journal import Journal
-from worker.stores.ledger import Ledger
-from worker.stores.postgres import open_pool
-from worker.stores.redis import connect
-from worker.stores.registry import Registry
+from worker.database.ledger import Ledger
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.simulator import Settings, SimulatorThread
+from worker.state.journal import Journal
+from worker.state.redis import connect
 
 TOPIC = "io.carillon.demo"
 

@@ -10,29 +10,29 @@ from cryptography.fernet import Fernet
 
 from producers import events as ev
 from tests.road.keys import new_key
-from worker.apns.token import mint
-from worker.apps import Apps
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
-from worker.delivery import Delivery
-from worker.fanout import FanOut
-from worker.intake import Intake
-from worker.rounds import Rounds
-from worker.stores.breaker import Breaker
-from worker.stores.device_upkeep import Upkeep
-from worker.stores.devices import Devices
-from worker.stores.directory import Directory
-from worker.stores.journal import Journal
-from worker.stores.lease import Lease
-from worker.stores.ledger import Ledger
-from worker.stores.limiter import Limiter
-from worker.stores.postgres import open_pool
-from worker.stores.redis import connect
-from worker.stores.registry import Registry
-from worker.stores.standings import Standings
-from worker.stores.streams import Streams
-from worker.stores.suspects import Suspects
-from worker.suspicion import Suspicion
-from worker.webhook.client import WebhookClient
+from worker.database.device_upkeep import Upkeep
+from worker.database.devices import Devices
+from worker.database.directory import Directory
+from worker.database.lease import Lease
+from worker.database.ledger import Ledger
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.database.standings import Standings
+from worker.pipeline.apps import Apps
+from worker.pipeline.deferred_retirement import Suspicion
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.expansion import FanOut
+from worker.pipeline.intake import Intake
+from worker.pipeline.rounds import Rounds
+from worker.providers.apns.token import mint
+from worker.providers.webhook.client import WebhookClient
+from worker.state.breaker import Breaker
+from worker.state.journal import Journal
+from worker.state.limiter import Limiter
+from worker.state.redis import connect
+from worker.state.streams import Streams
+from worker.state.suspects import Suspects
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 START = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from producers import events as ev
 from tests.apns.push_certificates import NOW, p12, push_certificate
 from tests.road.harness import Road, message, stamp, token, user_of
-from worker.apns.sender import Sender
-from worker.apns.simulator import Settings, SimulatorThread
-from worker.apps import Apps
 from worker.core.model import AppSettings, Notification, Provider
 from worker.core.templates import Template
-from worker.stores import recent
-from worker.stores.registry import Registry, StoredTemplate
-from worker.stores.vault import CredentialError
+from worker.database.registry import Registry, StoredTemplate
+from worker.database.vault import CredentialError
+from worker.pipeline.apps import Apps
+from worker.providers.apns.sender import Sender
+from worker.simulator import Settings, SimulatorThread
+from worker.state import recent
 
 
 def alert(notification: Notification) -> Any:
@@ -300,7 +300,7 @@ def test_a_change_costs_what_it_is_about_however_many_apps_there_are(
 
 def test_changes_that_overlap_are_all_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that began first is committed last: by its number it would have been passed over."""
-    monkeypatch.setattr("worker.apps._UNKNOWN_APP", 0.0)
+    monkeypatch.setattr("worker.pipeline.apps._UNKNOWN_APP", 0.0)
     apps = Apps(road.registry, ttl=0.0)
     assert apps.app("demo") is not None
     with road.pool.connection() as slow:

@@ -17,9 +17,9 @@ from tests.road.harness import Road, message, stamp, token, user_of
 from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, device_orders
 from worker.core.model import ACCEPTED, Answer
 from worker.core.work import resumed
-from worker.stores.journal import DONE, Cleared, Journal, Parcel, Recorded, Step, Taken
-from worker.stores.redis import Redis, connect
-from worker.stores.registry import StoredTemplate
+from worker.database.registry import StoredTemplate
+from worker.state.journal import DONE, Cleared, Journal, Parcel, Recorded, Step, Taken
+from worker.state.redis import Redis, connect
 
 NONE = object()
 

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from tests.road.harness import Road, message, token
-from worker.bulkhead import LEAST, PATIENCE, QUIET_SECONDS, Bulkhead
 from worker.core.model import Answer, NoAnswer
+from worker.pipeline.bulkhead import LEAST, PATIENCE, QUIET_SECONDS, Bulkhead
 
 
 class Clock:

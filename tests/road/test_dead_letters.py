@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from producers import events as ev
 from tests.road.harness import message, user_of
 from worker.core.model import AppSettings
-from worker.stores.ledger import LARGEST, DeadLetter
+from worker.database.ledger import LARGEST, DeadLetter
 
 
 def carillon(postgres_url: str, redis_url: str, *words: str) -> subprocess.CompletedProcess[str]:

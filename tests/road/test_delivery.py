@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tests.road.harness import START, Road, message, token, user_of
-from worker.apns.certificate import CertificateExpired
 from worker.core.model import Answer, AppSettings, NoAnswer
 from worker.core.outcome import IN_A_ROW
-from worker.stores.breaker import Breaker
-from worker.stores.devices import Devices
-from worker.stores.journal import Recorded
-from worker.stores.postgres import Unavailable
+from worker.database.devices import Devices
+from worker.database.postgres import Unavailable
+from worker.providers.apns.certificate import CertificateExpired
+from worker.state.breaker import Breaker
+from worker.state.journal import Recorded
 
 REGISTERED = int(START.timestamp() * 1000)
 

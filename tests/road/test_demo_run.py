@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from tests.ops.systems import ROOT, environ, until, words
-from worker.apns.simulator import Answer, Rule, Script
-from worker.apns.simulator.faults import Reset
 from worker.demo.expectation import read_all
 from worker.demo.generator import generate
 from worker.demo.show import Wish, steady_of
 from worker.embedded import Engines
+from worker.simulator import Answer, Rule, Script
+from worker.simulator.faults import Reset
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SMALL = Wish(users=400, channels=40, messages=300)

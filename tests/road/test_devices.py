@@ -14,8 +14,8 @@ from tests.core.test_ownership import Refusal, Write, owner
 from tests.road.harness import START, Road, message, stamp, token
 from worker.core.model import Answer
 from worker.core.ownership import mark
-from worker.stores.device_writes import DeviceWrite, write_devices
-from worker.stores.postgres import transaction
+from worker.database.device_writes import DeviceWrite, write_devices
+from worker.database.postgres import transaction
 
 REGISTERED = int(START.timestamp() * 1000)
 AGES_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from worker.stores.journal import Journal
-from worker.stores.redis import connect
+from worker.state.journal import Journal
+from worker.state.redis import connect
 
 RING = """
 import logging
 logging.basicConfig()
-from worker.tasks import ring_deliver, ring_fan_out
+from worker.process.tasks import ring_deliver, ring_fan_out
 ring_fan_out(1001)
 ring_fan_out(1)
 ring_deliver("bulk", 3)
@@ -23,7 +23,7 @@ print("went on")
 
 PUBLISH = """
 from celery.exceptions import Reject
-from worker.tasks import fan_out
+from worker.process.tasks import fan_out
 event = {"v": 1, "type": "user.muted", "id": "e1", "app": "demo", "at": "2026-11-21T20:00:00Z", "user": "leia", "target": "han"}
 try:
     print(fan_out(events=[event]))
@@ -104,7 +104,7 @@ def test_doorbells_of_one_app_never_stand_in_thousands_before_another_s(redis_ur
     """Each is good for all that is ready, so more than a few are of no use."""
     ring(
         redis_url,
-        "from worker.tasks import ring_deliver, ring_fan_out\nring_deliver('urgent', 5000)\nring_fan_out(500000)",
+        "from worker.process.tasks import ring_deliver, ring_fan_out\nring_deliver('urgent', 5000)\nring_fan_out(500000)",
     )
     with connect(redis_url) as redis:
         waiting = redis.llen("carillon:carillon.urgent")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.expanders import Expanders
+from worker.process.expanders import Expanders
 
 
 class Clock:

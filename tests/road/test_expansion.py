@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.road.harness import message, user_of
-from worker import tasks
 from worker.core.model import AppSettings
 from worker.core.position import position
+from worker.process import tasks
 
 
 def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, monkeypatch):
@@ -18,7 +18,7 @@ def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, m
     road.publish(*(message(id=f"e{n}", text="x" * 1000) for n in range(8)))
     road.publish(*(replace(message(id=f"o{n}", text="x" * 1000), app="other") for n in range(2)))
     road.take()
-    monkeypatch.setattr("worker.stores.journal.OCTETS", 2_500)
+    monkeypatch.setattr("worker.state.journal.OCTETS", 2_500)
     first = road.journal.take_messages("urgent", 6)
     assert len(first) == 3, "the third brings it over the bound"
     taken, some = [*first], first
@@ -41,14 +41,14 @@ def test_documents_in_hand_are_bounded_and_the_others_stay_first_in_line(road, m
 def test_a_document_over_the_bound_is_taken_alone(road, monkeypatch):
     road.publish(message(id="e1", text="x" * 3000), message("c2", id="e2"))
     road.take()
-    monkeypatch.setattr("worker.stores.journal.OCTETS", 100)
+    monkeypatch.setattr("worker.state.journal.OCTETS", 100)
     assert len(road.journal.take_messages("urgent", 10)) == 1
     assert len(road.journal.take_messages("urgent", 10)) == 1
     assert road.journal.take_messages("urgent", 10) == []
 
 
 def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(road, monkeypatch):
-    monkeypatch.setattr("worker.fanout.MEMBERS", 2_500)
+    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 2_500)
     channels = [f"c{n}" for n in range(6)]
     for channel in channels:
         road.member(channel, "leia", *(f"{channel}u{n}" for n in range(1_300)))
@@ -64,7 +64,7 @@ def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(
 
 @pytest.mark.parametrize("members", [5, 12, 100])
 def test_whatever_is_left_for_later_everybody_rings_once(road, monkeypatch, members):
-    monkeypatch.setattr("worker.fanout.MEMBERS", members)
+    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", members)
     channels = [f"c{n}" for n in range(4)]
     for channel in channels:
         road.member(channel, "leia", *(f"{channel}u{n}" for n in range(7)))
@@ -79,7 +79,7 @@ def test_whatever_is_left_for_later_everybody_rings_once(road, monkeypatch, memb
 
 def test_who_is_silent_has_the_same_reason_in_a_backlog_and_alone(road, monkeypatch):
     """The cap leaves out whoever has no reason of their own: that must not hang on how much is read at once."""
-    monkeypatch.setattr("worker.fanout.MEMBERS", 10)
+    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 10)
     road.save_app(member_cap=2)
     for channel in ("c0", "c1", "c2"):
         road.member(channel, "leia", "a", "b", "c")
@@ -161,7 +161,7 @@ def test_a_mention_of_everyone_reaches_every_page_of_a_channel(road, monkeypatch
 
 
 def test_messages_that_name_many_are_expanded_a_few_at_a_time(road, monkeypatch):
-    monkeypatch.setattr("worker.fanout.MEMBERS", 5_000)
+    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 5_000)
     road.member("general", "leia", "han")
     nobody = [f"n{n}" for n in range(3_000)]
     road.publish(*(message(id=f"e{n}", mentioned=nobody) for n in range(4)), message(id="r", recipients=nobody))

@@ -5,7 +5,7 @@ import pytest
 from producers import events as ev
 from tests.road.harness import message, stamp, user_of
 from worker.core.model import AppSettings
-from worker.stores import fleet
+from worker.database import fleet
 
 
 @pytest.fixture

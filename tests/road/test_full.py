@@ -8,7 +8,7 @@ import redis as client
 
 from producers.events import STREAM
 from tests.road.harness import Road, message
-from worker.stores.streams import pressure
+from worker.state.streams import pressure
 
 
 @pytest.fixture

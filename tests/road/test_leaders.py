@@ -14,7 +14,7 @@ from tests.programs import pgbouncer
 from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import token
 from tests.road.test_workers import new_message, populate
-from worker.stores.lease import holder
+from worker.database.lease import holder
 
 pytestmark = pytest.mark.timeout(180)
 USERS = 20

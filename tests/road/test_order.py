@@ -13,7 +13,7 @@ from tests.road.harness import START, Road, message, stamp, token, user_of
 from worker.core.batch import Freed
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.work import EARLIER
-from worker.stores.breaker import Breaker
+from worker.state.breaker import Breaker
 
 BUSY = Answer(503, "ServiceUnavailable")
 

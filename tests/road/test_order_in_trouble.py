@@ -13,7 +13,7 @@ import pytest
 
 from tests.road.harness import START, Road, message, user_of
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
-from worker.stores.breaker import Breaker
+from worker.state.breaker import Breaker
 
 USERS = [f"u{n}" for n in range(12)]
 CHANNELS = [f"c{n}" for n in range(4)]

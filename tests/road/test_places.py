@@ -11,8 +11,8 @@ import pytest
 
 from producers import events as ev
 from tests.road.harness import Road, message, stamp, token, user_of
-from worker.stores import writes
-from worker.stores.directory import Directory, Page, PageKey
+from worker.database import writes
+from worker.database.directory import Directory, Page, PageKey
 
 MESSAGES = 30
 

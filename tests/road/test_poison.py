@@ -6,8 +6,8 @@ from psycopg.errors import NumericValueOutOfRange
 from producers import events as ev
 from tests.road.harness import message, token, user_of
 from worker.core.model import Answer, Notification
-from worker.delivery import Delivery
-from worker.poison import PARTS, READINGS, TRIES
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.poison import PARTS, READINGS, TRIES
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from worker.core.breaker import LONG_ROW_SECONDS, Stopped, fault_reason, is_faul
 from worker.core.breaker import probe_timeout as shortened
 from worker.core.model import Answer, NoAnswer, Response
 from worker.core.outcome import Drop, Halt, Outcome, Retry
-from worker.stores.breaker import Breaker
+from worker.state.breaker import Breaker
 
 REFUSED = NoAnswer("not_sent", "connect: refused")
 SILENT = NoAnswer("unknown", "deadline")

@@ -11,7 +11,7 @@ from producers import EventError
 from producers import events as ev
 from tests.road.harness import START, Road, message, stamp, token, user_of
 from worker.core.model import AppSettings
-from worker.stores.audience import Audience, AudiencePage, PageTooSlowError
+from worker.database.audience import Audience, AudiencePage, PageTooSlowError
 
 PEOPLE: dict[str, dict[str, Any]] = {
     "han": {"team": "red", "level": 3, "city": "Paris", "beta": True},
@@ -273,7 +273,7 @@ def test_an_audience_that_no_index_finds_is_walked_in_parts(small_pages, monkeyp
     """Whatever takes too long is tried among fewer devices, and nobody is asked twice or left out."""
     road = small_pages
     crowd(road, 500)
-    monkeypatch.setattr("worker.targeted.SPAN", 800)
+    monkeypatch.setattr("worker.pipeline.targeted.SPAN", 800)
     page, spans = Audience.page, []
 
     def slow(self: Audience, app: str, where: ev.Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
@@ -293,7 +293,7 @@ def test_an_audience_that_no_index_finds_is_walked_in_parts(small_pages, monkeyp
 
 
 def test_what_no_part_of_can_be_looked_at_is_given_up(road, monkeypatch):
-    monkeypatch.setattr("worker.stores.audience.PAGE_MS", 50)
+    monkeypatch.setattr("worker.database.audience.PAGE_MS", 50)
     crowd(road, 5)
     road.publish(push())
     road.take()

@@ -12,9 +12,9 @@ from tests.road.harness import Road, message, stamp, user_of
 from worker.core.entry import stream_for
 from worker.core.model import AppSettings
 from worker.core.pace import Pace
-from worker.stores.journal import Recorded
-from worker.stores.lease import LeaseLost
-from worker.stores.streams import Streams, pressure, trimmed
+from worker.database.lease import LeaseLost
+from worker.state.journal import Recorded
+from worker.state.streams import Streams, pressure, trimmed
 
 
 @pytest.fixture
@@ -345,7 +345,7 @@ def test_a_bug_stays_with_its_entry(road, monkeypatch, caplog):
         return event
 
     documents = [says("demo", id) for id in ("e1", "bad", "e2")]
-    monkeypatch.setattr("worker.intake.events.decode", buggy)
+    monkeypatch.setattr("worker.pipeline.intake.events.decode", buggy)
     road.publish(*documents)
     road.take()
     assert ids(road, "demo") == ["e1", "e2"]

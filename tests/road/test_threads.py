@@ -6,8 +6,8 @@ import pytest
 
 from producers import events as ev
 from tests.road.harness import START, Road, message, stamp, user_of
-from worker.stores.bursts import Burst, Bursts
-from worker.stores.directory import Directory, ThreadKey
+from worker.database.directory import Directory, ThreadKey
+from worker.state.bursts import Burst, Bursts
 
 
 def said(event: str, channel: str, sender: str, id: str, **fields: Any) -> ev.MessageNew:
@@ -85,8 +85,8 @@ def test_a_root_of_whom_the_event_names_an_author_that_is_no_member_pushes_nobod
 
 
 def test_a_thread_takes_up_so_many_and_says_so(road, monkeypatch):
-    monkeypatch.setattr("worker.stores.writes.THREAD_PEOPLE", 3)
-    monkeypatch.setattr("worker.stores.directory.THREAD_PEOPLE", 3)
+    monkeypatch.setattr("worker.database.writes.THREAD_PEOPLE", 3)
+    monkeypatch.setattr("worker.database.directory.THREAD_PEOPLE", 3)
     names = [f"u{n}" for n in range(6)]
     road.member("general", "leia", *names)
     road.publish(said("e0", "general", "leia", "root"))
@@ -100,7 +100,7 @@ def test_a_thread_takes_up_so_many_and_says_so(road, monkeypatch):
 
 def test_mentions_of_nobody_cost_no_rows_and_are_taken_a_part_at_a_time(road, monkeypatch):
     """Replies that name 1,000 users each who do not exist: what one end user can do."""
-    monkeypatch.setattr("worker.fanout.MEMBERS", 4_000)
+    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 4_000)
     road.member("general", "han", "leia")
     road.publish(said("root", "general", "leia", "root"))
     road.run()

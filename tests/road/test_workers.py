@@ -20,10 +20,10 @@ from producers import events as ev
 from tests.ops.flowers import AUTH, page
 from tests.road.fleet import Fleet, wait_until
 from tests.road.harness import message, stamp, token
-from worker.apns.simulator import Answer, ControlClient, Rule, Script
+from worker.database.migrate import migrate
 from worker.embedded import Engines
 from worker.embedded.home import Home
-from worker.stores.migrate import migrate
+from worker.simulator import Answer, ControlClient, Rule, Script
 
 pytestmark = pytest.mark.timeout(120)
 

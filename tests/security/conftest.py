@@ -4,8 +4,8 @@ import pytest
 
 from tests.producers.valkey import Valkey
 from tests.security.tls import Front, postgres_socket, tcp, unix
-from worker.apns.simulator.certificates import Identity, make_identity
 from worker.embedded import Urls
+from worker.simulator.certificates import Identity, make_identity
 
 
 @pytest.fixture(scope="session")

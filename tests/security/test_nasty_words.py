@@ -12,10 +12,10 @@ from producers import EventError, Publisher
 from producers import events as ev
 from tests.road.harness import Road
 from tests.road.keys import new_key
-from worker.apns.sender import Sender
-from worker.apns.simulator import Settings, SimulatorThread
-from worker.apns.simulator.record import Entry
 from worker.core.model import AppSettings, Provider
+from worker.providers.apns.sender import Sender
+from worker.simulator import Settings, SimulatorThread
+from worker.simulator.record import Entry
 
 TOPIC = "io.carillon.demo"
 

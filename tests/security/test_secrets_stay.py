@@ -16,14 +16,14 @@ from config.settings import Settings, SettingsError, get_settings, load
 from producers.__main__ import main
 from tests.road.harness import Road, message, token
 from tests.road.keys import new_key
-from worker.apns.token import mint
 from worker.cli._commands import app
 from worker.core.model import Notification, Provider
+from worker.database.outbox import Outbox
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.database.vault import CredentialError
 from worker.embedded import Urls
-from worker.stores.outbox import Outbox
-from worker.stores.postgres import open_pool
-from worker.stores.registry import Registry
-from worker.stores.vault import CredentialError
+from worker.providers.apns.token import mint
 
 KEY = new_key()
 TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
@@ -93,7 +93,7 @@ def test_a_traceback_through_all_of_them_shows_none(log: io.StringIO) -> None:
     try:
         fails(Provider(1, "demo", "apns", "production", "t", "T", "K", KEY), Notification(TOKEN, "id", b"{}", "t"))
     except RuntimeError:
-        logging.getLogger("worker.delivery").exception("delivery failed")
+        logging.getLogger("worker.pipeline.delivery").exception("delivery failed")
     assert "Traceback" in log.getvalue()
     assert secrets_in(log.getvalue()) == []
 

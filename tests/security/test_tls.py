@@ -22,10 +22,10 @@ from producers import AsyncPublisher, Publisher, PublishError
 from tests.outbox.relays import badge
 from tests.producers.valkey import Valkey
 from tests.security.tls import Front, tcp
-from worker.apns.simulator.certificates import Identity
-from worker.stores.outbox import Outbox
-from worker.stores.postgres import open_pool
-from worker.stores.redis import connect
+from worker.database.outbox import Outbox
+from worker.database.postgres import open_pool
+from worker.simulator.certificates import Identity
+from worker.state.redis import connect
 
 
 def rediss(port: int, identity: Identity | None) -> str:

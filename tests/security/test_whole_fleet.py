@@ -24,9 +24,9 @@ from tests.road.harness import token
 from tests.road.test_workers import new_message, now_stamp
 from tests.security.acl import PAGE, PASSWORD, denied, make, url_of, users
 from tests.security.tls import Front, postgres_socket, tcp, unix
-from worker.apns.simulator.certificates import Identity
+from worker.database.migrate import migrate
 from worker.embedded import Engines
-from worker.stores.migrate import migrate
+from worker.simulator.certificates import Identity
 
 #: Everything but the server's owner needs its password.
 _HBA = "local all carillon trust\nlocal all all scram-sha-256\n"
@@ -200,7 +200,7 @@ def test_the_chat_server_writes_to_the_outbox_and_reads_nothing(guarded: Guarded
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 db.execute(statement.encode())
-    from worker.stores.outbox import Outbox
+    from worker.database.outbox import Outbox
 
     relay = Outbox(guarded.postgres_as("carillon_relay"))
     with relay.lead() as leading:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from worker.apns.simulator.certificates import Identity
+from worker.simulator.certificates import Identity
 
 #: Length 8, code 80877103: https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"

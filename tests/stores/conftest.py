@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.stores.journal import Journal
-from worker.stores.postgres import Pool, open_pool
-from worker.stores.redis import Redis, connect
+from worker.database.postgres import Pool, open_pool
+from worker.state.journal import Journal
+from worker.state.redis import Redis, connect
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from worker.stores import ledger as ledgers
-from worker.stores import presence, recent
-from worker.stores.bursts import Burst, Bursts
-from worker.stores.ledger import DeadLetter, Ledger, Selection, add_dead_letters
+from worker.database import ledger as ledgers
+from worker.database.ledger import DeadLetter, Ledger, Selection, add_dead_letters
+from worker.state import presence, recent
+from worker.state.bursts import Burst, Bursts
 
 DAY = 86_400
 

@@ -4,19 +4,19 @@ from importlib.resources import files
 
 import psycopg
 
-from worker.stores.ledger import Ledger
-from worker.stores.migrate import migrate
-from worker.stores.postgres import open_pool
+from worker.database.ledger import Ledger
+from worker.database.migrate import migrate
+from worker.database.postgres import open_pool
 
 
 def test_they_get_their_size_and_of_too_large_ones_the_beginning_is_kept(empty_postgres_url):
-    scripts = sorted(path.name for path in files("worker.stores.migrations").iterdir() if path.name.endswith(".sql"))
+    scripts = sorted(path.name for path in files("worker.database.migrations").iterdir() if path.name.endswith(".sql"))
     with psycopg.connect(empty_postgres_url) as db:
         db.execute("CREATE SCHEMA carillon")
         db.execute("CREATE TABLE carillon.migrations (version text PRIMARY KEY, applied_at timestamptz DEFAULT now())")
         for name in scripts:
             if name < "0017":
-                db.execute(files("worker.stores.migrations").joinpath(name).read_text().encode())
+                db.execute(files("worker.database.migrations").joinpath(name).read_text().encode())
                 db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (name.removesuffix(".sql"),))
         db.execute(
             "INSERT INTO carillon.dead_letters (entry, error, document)"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from worker.core.batch import Batch, Job, Sending
-from worker.stores.journal import Journal, Parcel, Recorded
-from worker.stores.redis import Redis
+from worker.state.journal import Journal, Parcel, Recorded
+from worker.state.redis import Redis
 
 
 def write(journal: Journal, n: int, delay: float = 0.0) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from worker.core.batch import OVERTAKE, channel_key
-from worker.stores.journal import DONE, Journal, Opened, Recorded, Step
-from worker.stores.redis import Redis
+from worker.state.journal import DONE, Journal, Opened, Recorded, Step
+from worker.state.redis import Redis
 
 APPS, CHANNELS = ("demo", "other"), ("a", "b", "c")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.stores.journal import DONE, Cleared
-from worker.stores.ledger import Ledger, account
+from worker.database.ledger import Ledger, account
+from worker.state.journal import DONE, Cleared
 
 
 @pytest.mark.parametrize(("kept", "read"), [("abcd", 2), ("abac", 2), ("abcb", 2), ("aab", 1), ("ab", 2), ("a", 1)])

@@ -8,11 +8,11 @@ import pytest
 
 from producers.events import STREAM
 from tests.pooler import pooler
-from worker.stores import cursors
-from worker.stores.cursors import Cursor
-from worker.stores.lease import LEADER_KEY, Lease, LeaseLost, holder
-from worker.stores.postgres import Pool, Unavailable, open_pool
-from worker.stores.redis import Redis, connect
+from worker.database import cursors
+from worker.database.cursors import Cursor
+from worker.database.lease import LEADER_KEY, Lease, LeaseLost, holder
+from worker.database.postgres import Pool, Unavailable, open_pool
+from worker.state.redis import Redis, connect
 
 Owner = Callable[..., Lease]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from worker.stores import postgres
-from worker.stores.postgres import Pool, Unavailable, open_pool
+from worker.database import postgres
+from worker.database.postgres import Pool, Unavailable, open_pool
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.pooler import pooler
-from worker.stores import postgres
-from worker.stores.journal import Journal
-from worker.stores.ledger import Ledger, account
-from worker.stores.outbox import Outbox
-from worker.stores.postgres import Unavailable, is_direct, missing_role_settings, open_pool
-from worker.stores.redis import Redis
+from worker.database import postgres
+from worker.database.ledger import Ledger, account
+from worker.database.outbox import Outbox
+from worker.database.postgres import Unavailable, is_direct, missing_role_settings, open_pool
+from worker.state.journal import Journal
+from worker.state.redis import Redis
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_pooler_that_hides_is_found_by_what_it_breaks(
 ) -> None:
     monkeypatch.setattr(postgres, "is_direct", lambda _: True)
     monkeypatch.setattr(postgres, "_preparing", postgres._Preparing())
-    caplog.set_level("INFO", "worker.stores.postgres")
+    caplog.set_level("INFO", "worker.database.postgres")
     failed: list[str | None] = []
     with open_pool(between, size=2) as pool:
         for n in range(40):
@@ -60,7 +60,7 @@ def test_a_pooler_that_hides_is_found_by_what_it_breaks(
             except Unavailable as fault:
                 failed.append(fault.sqlstate)
     assert failed in (["26000"], ["42P05"]), "the same call works from then on"
-    assert [record.levelname for record in caplog.records if record.name == "worker.stores.postgres"] == ["INFO"]
+    assert [record.levelname for record in caplog.records if record.name == "worker.database.postgres"] == ["INFO"]
 
 
 def test_the_ledger_is_written_by_one_process_at_a_time_and_its_lock_stays_nowhere(

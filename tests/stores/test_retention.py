@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from worker.stores.ledger import Ledger
-from worker.stores.postgres import Pool, Unavailable, open_pool
-from worker.stores.retention import forget_older, forget_people, keep_days
+from worker.database.ledger import Ledger
+from worker.database.postgres import Pool, Unavailable, open_pool
+from worker.database.retention import forget_older, forget_people, keep_days
 
 TODAY = datetime.now(UTC).date()
 

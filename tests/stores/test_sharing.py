@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from worker.stores.breaker import RECENT, Breaker
-from worker.stores.bursts import Burst, Bursts
+from worker.state.breaker import RECENT, Breaker
+from worker.state.bursts import Burst, Bursts
 
 THREADS = 8
 

@@ -23,9 +23,9 @@ from psycopg import sql
 from producers import events as ev
 from tests.road.harness import Road, message, stamp, token
 from worker.core.model import Answer
+from worker.database.migrate import migrate
 from worker.embedded import Engines
-from worker.stores.breaker import Breaker
-from worker.stores.migrate import migrate
+from worker.state.breaker import Breaker
 
 TABLES = (
     *("apps", "providers", "templates", "devices", "device_use", "device_history", "channels", "members", "mutes"),

@@ -14,8 +14,8 @@ from redis import Redis
 
 from tests.road.harness import Road
 from worker.core.notification import apns_ids
-from worker.stores.breaker import Breaker
-from worker.stores.migrate import migrate
+from worker.database.migrate import migrate
+from worker.state.breaker import Breaker
 
 BACKLOGS = sorted((Path(__file__).parents[1] / "data").glob("backlog-*.json"))
 
@@ -26,7 +26,7 @@ def octets(text: str) -> bytes:
 
 def restore_tables(url: str, document: dict[str, Any]) -> None:
     """The schema as that release had it, with its rows."""
-    folder = files("worker.stores.migrations")
+    folder = files("worker.database.migrations")
     with psycopg.connect(url) as db:
         db.execute("CREATE SCHEMA carillon")
         db.execute("CREATE TABLE carillon.migrations (version text PRIMARY KEY, applied_at timestamptz DEFAULT now())")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from worker.apns.simulator.certificates import make_identity
+from worker.simulator.certificates import make_identity
 
 
 @dataclass

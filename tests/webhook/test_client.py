@@ -14,7 +14,7 @@ from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
 from worker.core.webhook import Recipient
 from worker.core.webhook_answer import decide
-from worker.webhook.client import LARGEST_ANSWER, UNUSED, WebhookClient
+from worker.providers.webhook.client import LARGEST_ANSWER, UNUSED, WebhookClient
 
 
 def recipient(n=0):
@@ -221,7 +221,7 @@ def test_a_cookie_goes_to_nobody(hook, receiver):
 
 def test_connections_of_webhooks_that_are_gone_are_closed(receiver, hook, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("worker.webhook.client.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("worker.providers.webhook.client.time.monotonic", lambda: clock[0])
     client = WebhookClient(LOOPBACK)
     first = client._client(hook.ca)
     assert client._client(hook.ca) is first

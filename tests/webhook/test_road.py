@@ -14,10 +14,10 @@ from producers import events as ev
 from tests.road.harness import START, message, stamp, token
 from tests.webhook.conftest import OLDER, SECRET
 from tests.webhook.receiver import Say, told
-from worker.apps import Apps
 from worker.core.notification import apns_id
 from worker.core.webhook_answer import GONE_MINIMUM
-from worker.stores.registry import Registry
+from worker.database.registry import Registry
+from worker.pipeline.apps import Apps
 
 
 def active(road):

@@ -7,7 +7,7 @@ A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its o
 import sys
 
 from worker.carillon_command import INSTALL
-from worker.host import is_service, take_signals
+from worker.process.host import is_service, take_signals
 
 
 def main() -> None:

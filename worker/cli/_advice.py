@@ -3,9 +3,9 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-from worker.apns.route import host_for
 from worker.core.apns_reasons import CERTIFICATE_ALERTS
 from worker.core.model import NoAnswer, Provider, Response
+from worker.providers.apns.route import host_for
 
 _STORE: Final = "store it again with carillon push apn"
 _ADVICE: Final = {

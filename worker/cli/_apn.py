@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 
 import typer
 
-from worker.apns.certificate import Certificate, CertificateError, load
-from worker.apns.route import HOSTS
 from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, Faults, one_of
 from worker.cli._desk import Row, app_named, desk, refuse, say
@@ -17,11 +15,13 @@ from worker.cli._paths import given_path
 from worker.cli._secret_options import secret_given
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
-from worker.host import at_terminal
+from worker.process.host import at_terminal
+from worker.process.runtime import Runtime
+from worker.providers.apns.certificate import Certificate, CertificateError, load
+from worker.providers.apns.route import HOSTS
 from worker.reports import acts
 from worker.reports.notes import readable
 from worker.reports.words import counted
-from worker.runtime import Runtime
 
 EPILOG = (
     "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -t DEF123GHIJ -b io.team.App --app chat --environment sandbox"

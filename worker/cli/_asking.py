@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 import typer
 
-from worker.apns.certificate import CertificateError
-from worker.apns.token import ProviderKeyError
 from worker.cli._credentials import CredentialFault
 from worker.cli._desk import refuse
 from worker.cli._terminal import echo
+from worker.providers.apns.certificate import CertificateError
+from worker.providers.apns.token import ProviderKeyError
 
 T = TypeVar("T")
 Faults = (CredentialFault, CertificateError, ProviderKeyError)

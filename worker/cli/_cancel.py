@@ -6,8 +6,9 @@ import typer
 
 from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._options import App, Json
+from worker.database import lookups
 from worker.reports import acts
-from worker.stores import lookups, scheduled
+from worker.state import scheduled
 
 EPILOG: Final = "Example: carillon push cancel push-1f0c --app chat"
 

@@ -22,15 +22,15 @@ from config.celeryconfig import LANES
 from config.settings import Settings, get_settings
 from worker.cli._engines import tell
 from worker.cli._moments import rfc3339
+from worker.database import postgres
+from worker.database.migrate import pending
 from worker.embedded import Urls, nobody, running
-from worker.pulse import PULSE, PULSE_SECONDS
+from worker.process.pulse import PULSE, PULSE_SECONDS
 from worker.reports import conditions, watch
 from worker.reports.conditions import Condition
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
-from worker.stores import postgres
-from worker.stores.migrate import pending
-from worker.stores.redis import unfit
+from worker.state.redis import unfit
 
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
@@ -251,8 +251,8 @@ def _settings(reading: Reading, found: set[str]) -> Iterator[Finding]:
 
 def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition]) -> Finding:
     """Put a task into the lane's queue and wait until it was done. `found`: what could keep its threads busy."""
-    from worker.app import app
-    from worker.consumer import BUSY
+    from worker.process.celery_app import app
+    from worker.process.consumer import BUSY
 
     part, key = f"{lane} worker", secrets.token_hex(8)
     began = time.monotonic()

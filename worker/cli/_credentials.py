@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificate
 
-from worker.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
-from worker.apns.token import check_key, is_der_key
 from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_open_file
 from worker.core.push_types import PUSH_TYPES
+from worker.providers.apns.certificate import Certificate, CertificateError, certificates_in, load, text_of, tls_context
+from worker.providers.apns.token import check_key, is_der_key
 
 #: Larger than any key, certificate or chain, in bytes.
 _LARGEST: Final = 256 * 1024

@@ -14,8 +14,8 @@ from worker.cli._faults import fail, refuse
 from worker.cli._moments import rfc3339
 from worker.cli._terminal import echo, json_text, prose, shown
 from worker.core.model import AppSettings, Provider
+from worker.process.runtime import Runtime
 from worker.reports.faults import sentence
-from worker.runtime import Runtime
 
 __all__ = ["Row", "about", "app_named", "desk", "provider_named", "providers_of", "refuse", "say", "table"]
 
@@ -35,7 +35,7 @@ def desk() -> Iterator[Runtime]:
 
     from config.settings import get_settings
     from worker.cli._engines import in_use
-    from worker.stores.postgres import CONNECT_ARGS
+    from worker.database.postgres import CONNECT_ARGS
 
     missing = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
     told = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)

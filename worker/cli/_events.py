@@ -12,7 +12,7 @@ from worker.cli._faults import fail, refuse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.runtime import Runtime
+    from worker.process.runtime import Runtime
 
 #: Seconds between two looks.
 _PAUSE: Final = 0.05

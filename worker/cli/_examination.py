@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import uuid4
 
-from worker.apns.route import host_for
-from worker.apns.token import TokenSource
 from worker.cli import _checks
 from worker.cli._advice import advice
 from worker.cli._checks import Finding
@@ -14,11 +12,13 @@ from worker.cli._desk import app_named, desk
 from worker.cli._webhook import WebhookFault, check_url
 from worker.core.addresses import Network
 from worker.core.model import Answer, NoAnswer, Notification, Provider
+from worker.database.postgres import missing_role_settings
+from worker.process.runtime import Runtime
+from worker.providers.apns.route import host_for
+from worker.providers.apns.token import TokenSource
 from worker.reports.faults import sentence
 from worker.reports.notes import certificate_end, readable
 from worker.reports.words import counted
-from worker.runtime import Runtime
-from worker.stores.postgres import missing_role_settings
 
 #: No device can have it: APNs and the simulator refuse it by its form.
 IMPOSSIBLE: Final = "carillon-doctor"

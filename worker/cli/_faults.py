@@ -94,10 +94,10 @@ def _object(text: str, code: int) -> None:
 
 def _sentence(fault: BaseException) -> str | None:
     from config.settings import SettingsError
+    from worker.core.unfit import UnfitError
     from worker.embedded import EngineError
-    from worker.host import HostError
+    from worker.process.host import HostError
     from worker.reports.faults import sentence
-    from worker.stores.unfit import UnfitError
 
     if isinstance(fault, SettingsError | EngineError | HostError | UnfitError):
         return str(fault)

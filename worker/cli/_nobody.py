@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from producers.events import AnyEvent, MessageNew
 
 if TYPE_CHECKING:
-    from worker.stores.notifiable import Notifiable
+    from worker.database.notifiable import Notifiable
 
 #: Places that are looked at: app, channel, sender, recipients.
 _MOST: Final = 20
@@ -34,7 +34,7 @@ class Messages:
         """A sentence for each place from which nobody can be notified. Nothing where Postgres cannot be asked."""
         import psycopg
 
-        from worker.stores.notifiable import notifiable
+        from worker.database.notifiable import notifiable
 
         found: dict[Place, str] = {}
         if not self._first:

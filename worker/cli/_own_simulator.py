@@ -10,9 +10,9 @@ from config.private import check_directory, make_directory, read_private, write_
 from worker.embedded.ports import HOST, remembered
 
 if TYPE_CHECKING:
-    from worker.apns.simulator import ControlClient
     from worker.core.model import Provider
-    from worker.stores.registry import Registry
+    from worker.database.registry import Registry
+    from worker.simulator import ControlClient
 
 #: What the first steps are made of.
 APP: Final = "chat"
@@ -38,7 +38,7 @@ class OwnSimulator:
     @property
     def control(self) -> "ControlClient":
         """What has arrived is asked for here."""
-        from worker.apns.simulator import ControlClient
+        from worker.simulator import ControlClient
 
         return ControlClient(HOST, self.control_port, read_private(self.directory / "control.token"), timeout=5)
 
@@ -102,7 +102,7 @@ def prepared(data_dir: Path) -> OwnSimulator:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    from worker.apns.simulator.certificates import kept_identity
+    from worker.simulator.certificates import kept_identity
 
     directory = _directory(data_dir)
     make_directory(directory, 0o700)

@@ -10,7 +10,6 @@ import msgspec
 from producers import events
 from producers.errors import EventError
 from producers.events import MessageNew
-from worker.apns.route import host_for
 from worker.cli._desk import Row, app_named, provider_named, refuse
 from worker.cli._samples import sample
 from worker.cli._webhook import shown_url
@@ -19,9 +18,10 @@ from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
 from worker.core.places import NOW
 from worker.core.templates import Template, TemplateError, context_of, normal_locale
-from worker.rendering import named
-from worker.runtime import Runtime
-from worker.stores.directory import Directory
+from worker.database.directory import Directory
+from worker.pipeline.rendering import named
+from worker.process.runtime import Runtime
+from worker.providers.apns.route import host_for
 
 
 class Target(NamedTuple):

@@ -16,10 +16,10 @@ from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment_ahead
 from worker.cli._options import App, Json
+from worker.database import lookups
+from worker.database.audience import Audience, Share
+from worker.process.runtime import Runtime
 from worker.reports.words import counted
-from worker.runtime import Runtime
-from worker.stores import lookups
-from worker.stores.audience import Audience, Share
 
 EPILOG = "Example: carillon push send --app chat --attribute team=red --alert 'Kick-off at eight' --dry-run"
 

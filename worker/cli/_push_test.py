@@ -13,7 +13,6 @@ import typer
 from producers import events
 from producers.errors import EventError
 from producers.events import Message, MessageNew
-from worker.apns.token import TokenSource
 from worker.cli import _preview
 from worker.cli._advice import advice
 from worker.cli._desk import Row, app_named, desk, refuse, say
@@ -27,10 +26,11 @@ from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
 from worker.core.notification import apns_id, collapse_id
 from worker.core.places import NOW
 from worker.core.webhook import Recipient
+from worker.database.directory import Directory
+from worker.process.runtime import Runtime
+from worker.providers.apns.token import TokenSource
 from worker.reports.notes import readable
-from worker.runtime import Runtime
-from worker.stores import recent
-from worker.stores.directory import Directory
+from worker.state import recent
 
 EPILOG = "Example: carillon push test han --app chat --dry-run"
 #: Seconds for which Apple keeps a test push for a phone that is off.

@@ -10,7 +10,7 @@ from producers.events import PushSend
 from worker.cli._desk import Row, app_named, desk, table
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, Limit, OnlyApp
-from worker.stores.scheduled import Scheduled, soonest
+from worker.state.scheduled import Scheduled, soonest
 
 EPILOG: Final = "Example: carillon push scheduled --app chat"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from worker.core.model import Provider
 
 if TYPE_CHECKING:
-    from worker.apns.simulator import SimulatorThread
+    from worker.simulator import SimulatorThread
 
 #: Ids of a key that Apple never gave out.
 _KEY_ID: Final = "SIMULATED1"
@@ -26,7 +26,7 @@ class Simulated:
     """A running simulator. It takes any topic and any signer, so no credential of the provider is needed."""
 
     def __init__(self, simulator: "SimulatorThread", key: str) -> None:
-        from worker.apns.token import mint
+        from worker.providers.apns.token import mint
 
         self._simulator, self._key = simulator, key
         # One for all: Apple, and so the simulator, refuses who renews it often.
@@ -57,7 +57,7 @@ def simulated(*, asked: bool) -> Iterator[Simulated | None]:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from worker.apns.simulator import SimulatorThread
+    from worker.simulator import SimulatorThread
 
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import typer
 
-from worker.host import at_terminal
+from worker.process.host import at_terminal
 
 #: Characters that turn text around or join it out of sight: bidirectional controls, line and paragraph separators.
 _HIDDEN: Final = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")

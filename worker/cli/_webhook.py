@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 import typer
 
-from worker.apns.certificate import CertificateError
 from worker.cli._credentials import CredentialFault, check_name, read_ca
 from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._options import App, Json, providers
 from worker.cli._secret_options import secret_given
 from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
+from worker.process.runtime import Runtime
+from worker.providers.apns.certificate import CertificateError
 from worker.reports import acts
 from worker.reports.words import counted
-from worker.runtime import Runtime
 
 EPILOG = (
     "Example: carillon push webhook --url https://api.example.com/push --app chat"
@@ -79,7 +79,7 @@ def webhook(
 
 def check_url(url: str, allowed: tuple[Network, ...]) -> None:
     """Raises `WebhookFault` unless it is an https URL whose host is, right now, where a webhook may be."""
-    from worker.webhook.backend import resolve
+    from worker.providers.webhook.backend import resolve
 
     try:
         parts = urlsplit(url)

@@ -8,8 +8,8 @@ from worker.cli._desk import Row, about, app_named, desk, providers_of, refuse, 
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.core.model import AppSettings
+from worker.process.runtime import Runtime
 from worker.reports import acts
-from worker.runtime import Runtime
 
 app = group(
     "Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds."
@@ -118,6 +118,6 @@ def _word(value: object) -> str:
 def _forget_recent(runtime: Runtime, name: str) -> None:
     import time
 
-    from worker.stores import recent
+    from worker.state import recent
 
     recent.forget(runtime.redis, name, now=time.time())

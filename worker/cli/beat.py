@@ -3,9 +3,9 @@
 
 def beat() -> None:
     """Run beat, which rings for what is due. One is enough; while it is away only retries and lost doorbells wait."""
-    from worker.app import app, refuse_unusable
     from worker.cli._engines import tell_part
-    from worker.host import disown_orphans
+    from worker.process.celery_app import app, refuse_unusable
+    from worker.process.host import disown_orphans
 
     tell_part(postgres=False)
     disown_orphans()

@@ -16,8 +16,8 @@ from worker.cli._options import LARGEST_ID, Json, apps
 from worker.cli._terminal import echo, json_shown, json_text, shown
 
 if TYPE_CHECKING:
-    from worker.runtime import Runtime
-    from worker.stores.ledger import Ledger, Selection, StoredLetter
+    from worker.database.ledger import Ledger, Selection, StoredLetter
+    from worker.process.runtime import Runtime
 
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
@@ -141,7 +141,7 @@ def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All 
 def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":
     """Which letters are meant; None: the one of that id."""
     from worker.cli._moments import moment
-    from worker.stores.ledger import Selection
+    from worker.database.ledger import Selection
 
     if id is not None:
         if app is not None or before is not None or every:

@@ -36,11 +36,11 @@ def demo(
     """
     from rich.console import Console
 
-    from worker.apns.simulator import read_script
     from worker.demo.display import display
     from worker.demo.report import show
     from worker.demo.show import Demo, StalledError, Wish
     from worker.demo.show import as_json as json_of
+    from worker.simulator import read_script
 
     _stop_on_signals()
     console = Console(stderr=as_json, highlight=False)

@@ -16,8 +16,8 @@ from worker.reports import acts
 from worker.reports.words import counted
 
 if TYPE_CHECKING:
-    from worker.runtime import Runtime
-    from worker.stores.devices import StoredDevice
+    from worker.database.devices import StoredDevice
+    from worker.process.runtime import Runtime
 
 device_app = group("A user's devices: add, list, remove, and what happened to one.")
 devices_app = group("All devices: undo what a wrong answer did.")

@@ -15,7 +15,7 @@ def engines() -> None:
     from worker import embedded
     from worker.cli._engines import tell
     from worker.cli._terminal import prose
-    from worker.host import STOPS, Stop, on_stop
+    from worker.process.host import STOPS, Stop, on_stop
 
     stop, settings = Stop(), get_settings()
     on_stop(stop.heed, (*STOPS, signal.SIGINT))

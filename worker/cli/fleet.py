@@ -20,7 +20,7 @@ def fleet(
     differ the database is a copy: it pushes to nobody but those whom app set --only-to names.
     """
     from worker.core.fleet import is_foreign
-    from worker.stores import fleet as stored
+    from worker.database import fleet as stored
 
     with desk() as runtime:
         own = runtime.settings.fleet

@@ -47,7 +47,7 @@ def flower(
     """
     from config.settings import get_settings
     from worker.cli._engines import tell_part
-    from worker.host import check_files, disown_orphans
+    from worker.process.host import check_files, disown_orphans
 
     check_files()
     disown_orphans()
@@ -69,7 +69,7 @@ def flower(
     os.environ.pop(_FILE, None)
     _guard((*_LOOPBACK, *(name or ())) if name or address in _LOOPBACK else None)
 
-    from worker.app import app, refuse_unusable
+    from worker.process.celery_app import app, refuse_unusable
 
     refuse_unusable(keys=False)
     # Handing out again what a dead worker had is the workers' business: a Flower may be kept from writing to queues.

@@ -16,7 +16,7 @@ from worker.cli._terminal import echo
 
 if TYPE_CHECKING:
     from worker.cli._importing import Files, State
-    from worker.runtime import Runtime
+    from worker.process.runtime import Runtime
 
 EPILOG = "Example: carillon import export.jsonl --app chat   docs/moving-in.md says what a line is."
 #: Seconds that `at` may be ahead, as in the contract.
@@ -45,7 +45,7 @@ def import_(
     """
     from producers import Publisher, PublishError
     from worker.cli._importing import Files, Importer, Pace, write_state
-    from worker.registrations import read_call
+    from worker.pipeline.registrations import read_call
 
     files = Files.beside(given_path(file))
     with desk() as runtime:

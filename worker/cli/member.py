@@ -10,8 +10,8 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json, Limit, Wait
 from worker.cli._terminal import echo
+from worker.database.people import People
 from worker.reports.words import counted
-from worker.stores.people import People
 
 member = group("Members of a channel: those whom a message to it is pushed to. Events as a chat server publishes them.")
 

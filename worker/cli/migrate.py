@@ -16,7 +16,7 @@ def migrate(
     from config.settings import get_settings
     from worker.cli._engines import tell
     from worker.embedded import engines
-    from worker.stores.redis import connect, unfit
+    from worker.state.redis import connect, unfit
 
     settings = get_settings()
     with engines(settings) as urls:
@@ -38,9 +38,9 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
     """The versions applied. Waits up to `wait` seconds for the server, then ends the command with what to do."""
     import psycopg
 
+    from worker.database.migrate import migrate
+    from worker.database.postgres import is_away
     from worker.reports.faults import sentence
-    from worker.stores.migrate import migrate
-    from worker.stores.postgres import is_away
 
     deadline = time.monotonic() + wait
     while True:
@@ -59,7 +59,7 @@ def _record_fleet(postgres_url: str) -> None:
     import psycopg
 
     from config.settings import get_settings
-    from worker.stores.fleet import record
+    from worker.database.fleet import record
 
     if name := get_settings().fleet:
         with psycopg.connect(postgres_url, autocommit=True) as db:

@@ -9,7 +9,7 @@ from worker.cli._desk import app_named, desk, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json, Limit, Wait
-from worker.stores.people import People
+from worker.database.people import People
 
 mute = group("Mutes: a user gets no push for what another one writes. Events as a chat server publishes them.")
 

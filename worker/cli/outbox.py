@@ -46,11 +46,11 @@ def relay(
     """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
     from config.logs import set_up
     from config.settings import get_settings
-    from worker.host import STOPS, Stop, check_files, disown_orphans, on_stop
-    from worker.outbox import Pace, Relay
-    from worker.stores.fence import Fence
-    from worker.stores.outbox import Outbox
-    from worker.stores.redis import await_fit, connect
+    from worker.database.outbox import Outbox
+    from worker.pipeline.outbox_relay import Pace, Relay
+    from worker.process.host import STOPS, Stop, check_files, disown_orphans, on_stop
+    from worker.state.fence import Fence
+    from worker.state.redis import await_fit, connect
 
     check_files()
     disown_orphans()
@@ -82,9 +82,9 @@ def status(
     """Show what waits in the outbox and what was set aside, with its error. Exit code 1 when something was."""
     import psycopg
 
-    from worker.outbox import URL
+    from worker.database.outbox import Outbox
+    from worker.pipeline.outbox_relay import URL
     from worker.reports.faults import sentence
-    from worker.stores.outbox import Outbox
 
     with _engines(url) as (postgres_url, _):
         table = Outbox(postgres_url)

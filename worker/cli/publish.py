@@ -19,7 +19,7 @@ from worker.cli._paths import given_path
 from worker.cli._secret_options import warn_of_password
 from worker.cli._terminal import echo, json_text, prose, shown
 from worker.embedded import Urls
-from worker.host import at_terminal
+from worker.process.host import at_terminal
 
 _MESSAGE = "One message, instead of a file"
 EPILOG = "Bad lines are named by number and field while the good ones go through: exit code 2. Redis away: exit code 1."

@@ -8,7 +8,7 @@ import typer
 from worker.cli._desk import about, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import Group, group, load
 from worker.cli._options import App, Json, OnlyApp, ProviderName
-from worker.host import at_terminal
+from worker.process.host import at_terminal
 from worker.reports import acts
 from worker.reports.words import counted
 
@@ -48,8 +48,8 @@ def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
     """List the providers: what each is for, and when a certificate expires. Shows no secret."""
     from datetime import UTC, datetime
 
-    from worker.apns.certificate import CertificateError, load
     from worker.cli._apn import described
+    from worker.providers.apns.certificate import CertificateError, load
 
     rows = []
     with desk() as runtime:

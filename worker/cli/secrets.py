@@ -21,7 +21,7 @@ def rotate(as_json: Json = False) -> None:
     2. Run this. It changes all credentials or, where one cannot be read, none.
     3. Take the old key out of CARILLON_SECRET_KEYS and restart the workers when it suits you.
     """
-    from worker.stores.vault import CredentialError
+    from worker.database.vault import CredentialError
 
     with desk() as runtime:
         try:

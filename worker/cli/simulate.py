@@ -77,8 +77,8 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON.")] = False,
 ) -> None:
     """Run an APNs to test senders against: Apple's rules, any answer and fault on demand, a record of what came in."""
-    from worker.apns.simulator.process import run
     from worker.cli._ports import need_port
+    from worker.simulator.process import run
 
     need_port(host, port)
     need_port(control_host, control_port, "--control-port")
@@ -115,7 +115,7 @@ def simulate(
 def _settings(options: dict[str, Any], script: Any) -> Any:
     import msgspec
 
-    from worker.apns.simulator import Key, Settings
+    from worker.simulator import Key, Settings
 
     keys = tuple(Key.read(text) for text in options.pop("keys"))
     settings = msgspec.convert(options, Settings)
@@ -133,7 +133,7 @@ def _script(path: Path | None, shares: list[str], latency: str) -> Any:
     """The script of the file, with the shares and the latency of the command line added."""
     import msgspec
 
-    from worker.apns.simulator import Answer, Latency, Script, Share, read_script
+    from worker.simulator import Answer, Latency, Script, Share, read_script
 
     script = read_script(path.read_bytes()) if path else Script()
     parsed = [text.partition("=") for text in shares]

@@ -40,7 +40,7 @@ def set_(
 ) -> None:
     """Store a template. It is rendered against samples first; one that cannot be used changes nothing."""
     from worker.core.templates import normal_locale
-    from worker.stores.registry import StoredTemplate
+    from worker.database.registry import StoredTemplate
 
     document = _read(file)
     locale = normal_locale(locale)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from worker.host import STOPS, Stop, on_stop
+from worker.process.host import STOPS, Stop, on_stop
 
 DEFAULT_PORT: Final = 5555
 #: Seconds for every part to come up before those that have not are named.
@@ -49,9 +49,9 @@ def up(
     from worker.cli import flower
     from worker.cli._engines import tell
     from worker.cli._ports import need_port
-    from worker.cli._supervisor import Child, stop_all
     from worker.cli.migrate import migrate_when_up
     from worker.embedded import engines
+    from worker.process.supervisor import Child, stop_all
 
     if port:
         need_port("127.0.0.1", port)
@@ -114,7 +114,7 @@ def _alone(settings: Any) -> Iterator[None]:
 def _simulated(settings: Any, urls: Any, asked: bool | None) -> tuple[Any, bool]:
     """The simulator that is to run, with its app and provider made, or None; and whether there is an app."""
     from worker.cli import _own_simulator as own
-    from worker.runtime import Runtime
+    from worker.process.runtime import Runtime
 
     runtime = Runtime(settings, urls)
     try:

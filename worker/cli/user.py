@@ -9,8 +9,8 @@ from worker.cli._desk import Row, app_named, desk, say
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
+from worker.database.people import People
 from worker.reports.words import counted
-from worker.stores.people import People
 
 user = group("What is known of a user: devices, channels, mutes, presence.")
 

@@ -26,8 +26,8 @@ def worker(
 
     from config.celeryconfig import LANES
     from worker.cli._engines import tell_part
-    from worker.consumer import run
-    from worker.host import disown_orphans
+    from worker.process.consumer import run
+    from worker.process.host import disown_orphans
 
     # Of running as root, where a message could run code. Only JSON is taken here.
     warnings.simplefilter("ignore", SecurityWarning)

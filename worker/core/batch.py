@@ -95,8 +95,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     jobs: list[Job]
     #: Tries in a row that did not reach the provider.
     unsent: int = 0
-    #: Limits of the app, in the order of `worker/limits.py`, in which all of its jobs have a time; the UNIX seconds of the latest
-    #: of these; and how far the limit's last queue had moved back by then.
+    #: Limits of the app, in the order of `worker/pipeline/rate_limits.py`, in which all of its jobs have a time; the UNIX
+    #: seconds of the latest of these; and how far the limit's last queue had moved back by then.
     reserved: int = 0
     due: float = 0.0
     moved: float = 0.0

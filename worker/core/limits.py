@@ -1,7 +1,7 @@
 """Rates as token buckets, kept as one number each: the time at which the bucket is full again (GCRA).
 
 A bucket says *when*: what is over the rate is given a time of its own, ahead, and keeps it. The same rule runs in
-`worker/stores/lua/reserve.lua`, on the store's clock; a test holds the two together.
+`worker/state/lua/reserve.lua`, on the store's clock; a test holds the two together.
 """
 
 from collections.abc import Iterator

@@ -6,9 +6,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from worker.apns.simulator import Answer, Key, Rule, Script, Settings
 from worker.core.model import Provider
 from worker.demo.world import Phone
+from worker.simulator import Answer, Key, Rule, Script, Settings
 
 TOPIC: Final = "org.example.chat"
 TEAM_ID: Final = "DEMOTEAM01"

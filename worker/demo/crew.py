@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from worker.cli._supervisor import Child, stop_all
+from worker.process.supervisor import Child, stop_all
 
 #: Seconds that all of them together have to end.
 GRACE: Final = 20.0

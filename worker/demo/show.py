@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.settings import Settings
-from worker.apns.simulator import Script
 from worker.demo.account import TRIED_AGAIN, Account, Found, PhoneState, draw_up
 from worker.demo.display import Display
 from worker.demo.expectation import Reading, read_all
@@ -20,6 +19,7 @@ from worker.demo.stage import Stage, home, stage
 from worker.demo.traffic import Traffic
 from worker.demo.watch import EVERY, Watch
 from worker.demo.world import DEAF, World
+from worker.simulator import Script
 
 #: Seconds of the traffic before the burst, and its share of all messages.
 STEADY_SECONDS: Final = 8.0

@@ -11,14 +11,14 @@ from typing import Final
 
 from config.settings import Settings, load, variable
 from producers.publisher import Publisher
-from worker.apns.simulator import Script, SimulatorProcess
 from worker.core.model import AppSettings
+from worker.database.migrate import migrate
 from worker.demo import apns
 from worker.demo.crew import Crew
 from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
-from worker.runtime import Runtime
-from worker.stores.migrate import migrate
+from worker.process.runtime import Runtime
+from worker.simulator import Script, SimulatorProcess
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from worker.apns.simulator import ControlClient
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
+from worker.simulator import ControlClient
 
 #: Seconds over which the rate and the latency of the moment are taken.
 _MOMENT: Final = 2.0

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.stores import redis
-from worker.stores.redis import Redis
+from worker.state import redis
+from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from worker.core import batch as batches
+from worker.database import lookups
+from worker.database.ledger import Ledger
+from worker.database.postgres import Pool
 from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Way, report
 from worker.reports.reading import read
-from worker.stores import lookups
-from worker.stores.breaker import Breaker
-from worker.stores.journal import Journal
-from worker.stores.ledger import Ledger
-from worker.stores.limiter import Limiter
-from worker.stores.postgres import Pool
-from worker.stores.redis import Redis
+from worker.state.breaker import Breaker
+from worker.state.journal import Journal
+from worker.state.limiter import Limiter
+from worker.state.redis import Redis
 
 #: Devices whose providers are looked up.
 _DEVICES: Final = 2_000

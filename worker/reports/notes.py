@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from worker.apns.certificate import CertificateError, load
 from worker.core.model import Provider
+from worker.providers.apns.certificate import CertificateError, load
 from worker.reports.reading import CERTIFICATES, NOTE_SECONDS, UNREADABLE
-from worker.stores.redis import Redis
+from worker.state.redis import Redis
 
 #: Seconds between two notes of one process.
 _EVERY: Final = NOTE_SECONDS / 4

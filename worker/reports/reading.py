@@ -14,6 +14,9 @@ from typing import Any, Final, TypeVar
 
 from config.settings import get_settings
 from worker.core.entry import app_of, ms_of
+from worker.database import cursors, lease
+from worker.database.fleet import recorded
+from worker.database.postgres import Connection
 from worker.reports.conditions import (
     AppFacts,
     Leader,
@@ -25,11 +28,9 @@ from worker.reports.conditions import (
     Trimmed,
 )
 from worker.reports.faults import sentence
-from worker.stores import cursors, lease, streams
-from worker.stores.breaker import Breaker
-from worker.stores.fleet import recorded
-from worker.stores.postgres import Connection
-from worker.stores.redis import Redis
+from worker.state import streams
+from worker.state.breaker import Breaker
+from worker.state.redis import Redis
 
 CERTIFICATES: Final = "carillon:certificates"
 UNREADABLE: Final = "carillon:unreadable"

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from worker.database import postgres
+from worker.database.postgres import Pool
 from worker.reports.acts import log_acts
 from worker.reports.conditions import Condition, find
 from worker.reports.reading import read
-from worker.stores import postgres
-from worker.stores.postgres import Pool
-from worker.stores.redis import Redis
+from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Watch:
 
     def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
         self._redis, self._pool, self._now = redis, pool, now
-        script = files("worker.stores").joinpath("lua", "while_full.lua").read_text()
+        script = files("worker.state").joinpath("lua", "while_full.lua").read_text()
         self._run = redis.register_script(script)
 
     def look(self) -> int:

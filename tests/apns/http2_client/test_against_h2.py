@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.apns.support.judge import Exchange, number_of
 from tests.apns.support.wire import JWT, notification
-from worker.apns.http2.batch import Batch
 from worker.core.model import ACCEPTED, NoAnswer, Notification
+from worker.http2.client.batch import Batch
 
 Code = h2.settings.SettingCodes
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apns.support.wire import GREETING, Client, batch, block, data, head, rejection
-from worker.apns.http2 import frames
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.http2 import frames
 
 E = frames.FLAG_END_HEADERS
 

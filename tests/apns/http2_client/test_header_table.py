@@ -6,13 +6,13 @@ import hpack
 import pytest
 
 from tests.apns.support.wire import JWT, notification
-from worker.apns.http2 import frames
-from worker.apns.http2.encoder import RequestEncoder
-from worker.apns.http2.frames import ErrorCode
-from worker.apns.http2.header_blocks import BlockReader
-from worker.apns.http2.server import ServerConnection
-from worker.apns.http2.server_limits import Announced
-from worker.apns.http2.settings import PeerSettings
+from worker.http2 import frames
+from worker.http2.client.encoder import RequestEncoder
+from worker.http2.client.settings import PeerSettings
+from worker.http2.frames import ErrorCode
+from worker.http2.server.connection import ServerConnection
+from worker.http2.server.header_blocks import BlockReader
+from worker.http2.server.limits import Announced
 
 SIZES = (0, 1, 100, 400, 4_095, 4_096, 4_097, 65_536)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.apns.support.wire import GREETING, Client, batch, head, parse, rejection
-from worker.apns.http2 import frames
-from worker.apns.http2.frames import ErrorCode
 from worker.core.model import ACCEPTED, Answer, NoAnswer
+from worker.http2 import frames
+from worker.http2.frames import ErrorCode
 
 STREAMS = frames.SETTINGS_MAX_CONCURRENT_STREAMS
 WINDOW = frames.SETTINGS_INITIAL_WINDOW_SIZE

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.apns.support.wire import GREETING, Client, batch, block, data, head
-from worker.apns.http2 import frames
-from worker.apns.http2.client import ClientCore
-from worker.apns.http2.frames import ErrorCode
-from worker.apns.http2.guard import BUDGET
 from worker.core.model import ACCEPTED, NoAnswer
+from worker.http2 import frames
+from worker.http2.client.core import ClientCore
+from worker.http2.client.guard import BUDGET
+from worker.http2.frames import ErrorCode
 
 E = frames.FLAG_END_HEADERS
 ES = E | frames.FLAG_END_STREAM

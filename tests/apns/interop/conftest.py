@@ -1,6 +1,6 @@
 import pytest
 
-from worker.apns.simulator.certificates import Identity, make_identity
+from worker.simulator.certificates import Identity, make_identity
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

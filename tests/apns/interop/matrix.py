@@ -3,9 +3,9 @@
 from itertools import product
 from typing import Final, Literal, NamedTuple, Self, get_args
 
-from worker.apns.simulator import Rule, faults
-from worker.apns.simulator.faults import Fault
-from worker.apns.simulator.inflict import STREAM_MARK
+from worker.simulator import Rule, faults
+from worker.simulator.faults import Fault
+from worker.simulator.inflict import STREAM_MARK
 
 #: The request that the fault befalls: a first batch of one goes before, most of the second is in flight.
 AMID: Final = 8

@@ -16,9 +16,9 @@ import pytest
 
 from tests.apns.h2_server import H2Server, Request
 from tests.apns.interop.mix import MIXED, notification, reply, reply_to
-from worker.apns.simulator.certificates import Identity
-from worker.apns.transport import Endpoint
 from worker.core.model import ACCEPTED, Answer, Response
+from worker.providers.apns.transport import Endpoint
+from worker.simulator.certificates import Identity
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent.parent

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tests.apns.push_certificates import p12, push_certificate, topic_list
-from worker.apns.certificate import CertificateError
-from worker.apns.sender import Sender
-from worker.apns.simulator import Answer as Told
-from worker.apns.simulator import Script, Settings, SimulatorThread
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
+from worker.providers.apns.certificate import CertificateError
+from worker.providers.apns.sender import Sender
+from worker.simulator import Answer as Told
+from worker.simulator import Script, Settings, SimulatorThread
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -12,15 +12,15 @@ import pytest
 
 from tests.apns.interop.matrix import BATCH, ROWS, Row
 from tests.apns.simulator.client import provider_token
-from worker.apns.certificate import tls_context
-from worker.apns.httpx_transport import HttpxTransport
-from worker.apns.pool import Pool
-from worker.apns.simulator import Answer as Told
-from worker.apns.simulator import Entry, Script, Settings, Simulator
-from worker.apns.simulator.certificates import Identity
-from worker.apns.timing import Timing
-from worker.apns.transport import Endpoint, Transport
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
+from worker.providers.apns.certificate import tls_context
+from worker.providers.apns.httpx_transport import HttpxTransport
+from worker.providers.apns.pool import Pool
+from worker.providers.apns.timing import Timing
+from worker.providers.apns.transport import Endpoint, Transport
+from worker.simulator import Answer as Told
+from worker.simulator import Entry, Script, Settings, Simulator
+from worker.simulator.certificates import Identity
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.apns.interop import servers
 from tests.apns.interop.mix import expected, notification
-from worker.apns.certificate import tls_context
-from worker.apns.httpx_transport import HttpxTransport
-from worker.apns.pool import Pool
-from worker.apns.simulator.certificates import Identity
-from worker.apns.transport import Endpoint, Transport
 from worker.core.model import Response
+from worker.providers.apns.certificate import tls_context
+from worker.providers.apns.httpx_transport import HttpxTransport
+from worker.providers.apns.pool import Pool
+from worker.providers.apns.transport import Endpoint, Transport
+from worker.simulator.certificates import Identity
 
 pytestmark = pytest.mark.timeout(900)
 

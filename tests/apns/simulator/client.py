@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from worker.apns.simulator import Key
+from worker.simulator import Key
 
 TEAM, KEY_ID, TOPIC = "TEAM000001", "KEY0000001", "org.example.chat"
 TOKEN = "ab" * 32

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.apns.simulator.client import KEY, TOPIC
-from worker.apns.simulator import Settings
+from worker.simulator import Settings
 
 
 @pytest.fixture

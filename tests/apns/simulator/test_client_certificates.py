@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from tests.apns.push_certificates import push_certificate, topic_list
 from tests.apns.simulator.client import TOPIC, Peer
-from worker.apns.simulator import Simulator
-from worker.apns.simulator.client_certificate import read_certificate
+from worker.simulator import Simulator
+from worker.simulator.client_certificate import read_certificate
 
 LISTED = topic_list({TOPIC: "app", f"{TOPIC}.voip": "voip"})
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from worker.apns.simulator import faults, read_script
+from worker.simulator import faults, read_script
 
 PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text()
 CARILLON = [sys.executable, "-c", "from worker.cli import main; main()"]

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tests.apns.simulator.client import PATIENCE, Peer
-from worker.apns.http2.frames import ErrorCode
-from worker.apns.simulator import Rule, Script, Simulator, faults
+from worker.http2.frames import ErrorCode
+from worker.simulator import Rule, Script, Simulator, faults
 
 
 @asynccontextmanager

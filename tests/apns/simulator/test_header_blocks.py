@@ -9,8 +9,9 @@ from hpack.huffman_table import decode_huffman
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.apns.http2 import frames, huffman
-from worker.apns.http2.header_blocks import MOST_SHAPES, BlockError, BlockReader
+from worker.http2 import frames
+from worker.http2.server import huffman
+from worker.http2.server.header_blocks import MOST_SHAPES, BlockError, BlockReader
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")]
 NAMES = st.sampled_from([b"apns-topic", b"apns-push-type", b"authorization", b"apns-collapse-id", b"x-any"])

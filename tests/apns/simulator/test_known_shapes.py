@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.apns.simulator.client import KEY, TOPIC, provider_token
-from worker.apns.http2 import frames
-from worker.apns.simulator import Answer, Rule, Script, Settings, Share
-from worker.apns.simulator.connection import Connection
-from worker.apns.simulator.service import Service
+from worker.http2 import frames
+from worker.simulator import Answer, Rule, Script, Settings, Share
+from worker.simulator.connection import Connection
+from worker.simulator.service import Service
 
 HEX = st.text("0123456789abcdef", min_size=4, max_size=4)
 TOKENS = HEX | st.sampled_from(["dead", "abc", "ABCD", "zz11", ""])

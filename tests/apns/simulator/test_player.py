@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.apns.simulator import Answer, Latency, Rule, Script, Share, faults, read_script
-from worker.apns.simulator.player import Player
-from worker.apns.simulator.reasons import STATUS_OF
-from worker.apns.simulator.script import OK
+from worker.simulator import Answer, Latency, Rule, Script, Share, faults, read_script
+from worker.simulator.player import Player
+from worker.simulator.reasons import STATUS_OF
+from worker.simulator.script import OK
 
 GONE = Answer("Unregistered")
 

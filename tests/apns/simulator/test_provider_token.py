@@ -8,8 +8,8 @@ import jwt
 import pytest
 
 from tests.apns.simulator.client import KEY, KEY_ID, PEM, TEAM, new_pem, provider_token
-from worker.apns.simulator import Key
-from worker.apns.simulator.provider_token import ProviderToken, TokensOfConnection, Verifier
+from worker.simulator import Key
+from worker.simulator.provider_token import ProviderToken, TokensOfConnection, Verifier
 
 NOW = 1_763_700_000.0
 OTHER = new_pem()

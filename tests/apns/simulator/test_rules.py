@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.apns.simulator.rules import House, Push, judge
+from worker.simulator.rules import House, Push, judge
 
 HOUSE = House(frozenset({"org.example.chat"}))
 TOKEN = "0123456789abcdef" * 4

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.apns.simulator.client import PAYLOAD, TOPIC, provider_token
-from worker.apns.simulator import Answer, Rule, Script, Share, SimulatorProcess, SimulatorThread, faults
+from worker.simulator import Answer, Rule, Script, Share, SimulatorProcess, SimulatorThread, faults
 
 ENTRY = {"status", "token", "apns_id", "reason", "at", "topic", "payload", "connection", "accepted", "number"}
 
@@ -189,7 +189,7 @@ def test_a_process_that_cannot_start_is_told(settings):
 
 def test_settings_are_a_file_too(tmp_path):
     (tmp_path / "settings.json").write_text('{"topics": ["org.example.chat"], "control_port": null}')
-    command = [sys.executable, "-m", "worker.apns.simulator", str(tmp_path / "settings.json")]
+    command = [sys.executable, "-m", "worker.simulator", str(tmp_path / "settings.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         where = json.loads(process.stdout.readline())

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.apns.simulator.test_header_blocks import block, frame
-from worker.apns.http2 import frames
-from worker.apns.http2.frames import ErrorCode
-from worker.apns.http2.server import ServerConnection
-from worker.apns.http2.server_limits import Announced
+from worker.http2 import frames
+from worker.http2.frames import ErrorCode
+from worker.http2.server.connection import ServerConnection
+from worker.http2.server.limits import Announced
 
 HEADERS = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/3/device/ab")]
 OK = b"\x88"

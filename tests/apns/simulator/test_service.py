@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from tests.apns.simulator.client import PAYLOAD, PEM, TOKEN, TOPIC, Peer, provider_token
-from worker.apns.simulator import Answer, Latency, Script, Settings, Share, Simulator
-from worker.apns.simulator.reasons import STATUS_OF
+from worker.simulator import Answer, Latency, Script, Settings, Share, Simulator
+from worker.simulator.reasons import STATUS_OF
 
 
 def _with(settings: Settings, **changes) -> Settings:

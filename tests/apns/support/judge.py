@@ -8,9 +8,9 @@ import h2.events
 import h2.settings
 from h2.settings import SettingCodes
 
-from worker.apns.http2.batch import Batch
-from worker.apns.http2.client import ClientCore
 from worker.core.model import ACCEPTED, Answer
+from worker.http2.client.batch import Batch
+from worker.http2.client.core import ClientCore
 
 
 @dataclass

@@ -7,8 +7,8 @@ from typing import Self
 
 from tests.apns.h2_server import server_context
 from tests.apns.support.wire import GREETING
-from worker.apns.http2 import frames
-from worker.apns.transport import Endpoint
+from worker.http2 import frames
+from worker.providers.apns.transport import Endpoint
 
 
 class Peer:

@@ -5,10 +5,10 @@ from typing import Any
 
 from hpack.hpack import Encoder
 
-from worker.apns.http2 import frames
-from worker.apns.http2.batch import Batch
-from worker.apns.http2.client import ClientCore
 from worker.core.model import Notification, Response
+from worker.http2 import frames
+from worker.http2.client.batch import Batch
+from worker.http2.client.core import ClientCore
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJURUFNIn0.c2lnbmF0dXJl"
 GREETING = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1_000})

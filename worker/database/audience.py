@@ -1,0 +1,159 @@
+"""The devices that a query of `push.send` finds, page by page. Everything that somebody wrote is a parameter, names as well."""
+
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers.events import OneOf, Where
+from worker.core.model import Device
+from worker.core.templates import normal_locale
+from worker.database.postgres import Connection, Pool, Unavailable, transaction
+
+_FROM: Final = (
+    " FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL"
+    " WHERE d.app = %s AND d.active"
+)
+_DEVICE: Final = "SELECT d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+#: `d.locale` in the form in which two of them can be compared.
+_LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
+_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+
+
+#: Milliseconds for which Postgres may look for a page. It has to come well within the lease of who asks.
+PAGE_MS: Final = 2_000
+_CANCELED: Final = "57014"
+
+
+class AudiencePage(NamedTuple):
+    devices: list[Device]
+    #: Where the next page begins: behind this id. None: this was the last one.
+    end: int | None
+
+
+class PageTooSlowError(Exception):
+    """A page could not be found in time."""
+
+
+class Share(NamedTuple):
+    """How many of an audience's devices and users one provider has."""
+
+    provider: str
+    environment: str
+    devices: int
+    users: int
+
+
+class Audience:
+    """Devices of an app by what is known of them. A device whose provider was removed is in no audience."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def page(self, app: str, where: Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
+        """Up to `size` devices whose id is larger than `after`. Raises `PageTooSlowError`.
+
+        `span`: among so many devices of the app, whatever they match; 0: among all of them, which an index may find at once.
+        """
+        try:
+            with transaction(self._pool) as db:
+                db.execute(f"SET LOCAL statement_timeout = {PAGE_MS}".encode())
+                return _page(db, app, where, after, size, span)
+        except Unavailable as fault:
+            if fault.sqlstate == _CANCELED:
+                raise PageTooSlowError from fault
+            raise
+
+    def count(self, app: str, where: Where) -> list[Share]:
+        """The audience as it is now."""
+        conditions, values = _conditions(where)
+        query = (
+            f"SELECT p.name, p.environment, count(*), count(DISTINCT d.user_id){_FROM}{conditions}"
+            " GROUP BY p.name, p.environment ORDER BY p.name"
+        )
+        with self._pool.connection() as db:
+            return [Share._make(row) for row in db.execute(query.encode(), (app, *values))]
+
+    def of_user(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Device]]:
+        """Active devices with a provider for each (app, user) that has any."""
+        if not keys:
+            return {}
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+                " FROM unnest(%s::text[], %s::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id)"
+                " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL WHERE d.active ORDER BY d.id",
+                [list(column) for column in zip(*sorted(keys), strict=True)],
+            ).fetchall()
+        found: dict[tuple[str, str], list[Device]] = {}
+        for app, *device in rows:
+            row = Device._make(device)
+            found.setdefault((app, row.user), []).append(row)
+        return found
+
+
+def _page(db: Connection, app: str, where: Where, after: int, size: int, span: int) -> AudiencePage:
+    conditions, values = _conditions(where)
+    last = None
+    if span:
+        row = db.execute(
+            "SELECT id FROM carillon.devices WHERE app = %s AND active AND id > %s ORDER BY id LIMIT 1 OFFSET %s",
+            (app, after, span - 1),
+        ).fetchone()
+        last = row[0] if row else None
+    if last is not None:
+        conditions, values = f"{conditions} AND d.id <= %s", [*values, last]
+    query = f"{_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
+    found = [Device._make(row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
+    if len(found) > size:
+        return AudiencePage(found[:size], found[size - 1].id)
+    return AudiencePage(found, last)
+
+
+def _conditions(where: Where) -> tuple[str, list[Any]]:
+    """The query's conditions as SQL of fixed parts, and the values for its placeholders."""
+    parts: list[str] = []
+    values: list[Any] = []
+
+    def both(part: str, *more: Any) -> None:
+        parts.append(f" AND {part}")
+        values.extend(more)
+
+    if where.user is not None:
+        both("d.user_id = ANY(%s)", _any_of(where.user))
+    if where.provider is not None:
+        both("p.name = ANY(%s)", _any_of(where.provider))
+    if where.locale is not None:
+        wanted = [normal_locale(one) for one in _any_of(where.locale)]
+        both(
+            f"EXISTS (SELECT FROM unnest(%s::text[]) AS w WHERE {_LOCALE} = w OR starts_with({_LOCALE}, w || '-'))",
+            wanted,
+        )
+    for name, condition in where.attributes.items():
+        for operator, value in condition.items() if isinstance(condition, dict) else [("in", [condition])]:
+            both(*_attribute(name, operator, value))
+    return "".join(parts), values
+
+
+def _attribute(name: str, operator: str, value: Any) -> tuple[Any, ...]:
+    """A condition on one attribute: its SQL, then the values of that. What has another type is neither more nor less."""
+    if operator == "in":
+        # Containment, for that is what the index answers.
+        return "d.attributes @> ANY(%s::jsonb[])", [_json({name: one}) for one in value]
+    if operator == "exists":
+        return ("d.attributes ? %s" if value else "(d.attributes ? %s) IS NOT TRUE"), name
+    sign = _OPERATORS[operator]
+    if isinstance(value, str):
+        compared, kind = f'(d.attributes ->> %s) COLLATE "C" {sign} %s', "string"
+    else:
+        compared, kind = f"(d.attributes ->> %s)::numeric {sign} %s::numeric", "number"
+    typed = f"CASE WHEN jsonb_typeof(d.attributes -> %s) = '{kind}' THEN {compared} END"
+    return f"d.attributes ? %s AND {typed}", name, name, name, value if isinstance(value, str) else _json(value)
+
+
+def _any_of(given: str | OneOf) -> list[str]:
+    return [given] if isinstance(given, str) else given.any_of
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,81 @@
+"""How far the leader has applied each stream, and the places that it gives to entries.
+
+Runs inside the transactions of the lease that leads the intake. The cursor moves by compare-and-set. Its row remembers the
+entries of the last transaction with their places, because the leader may die before it has handed them on.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from producers.events import STREAM
+from worker.database.lease import LeaseLost
+from worker.database.postgres import Connection
+
+BEGINNING: Final = "0-0"
+#: Stands where leaders of the release before keep their cursor, once a leader of this one has taken it over.
+_TAKEN_OVER: Final = "taken over"
+
+
+class Cursor(NamedTuple):
+    """The id of the last entry that was applied, and the places of those that were applied with it, one after another, by id."""
+
+    id: str = BEGINNING
+    taken: Mapping[str, int] = {}
+    #: Entries ever added to the stream, up to `id`; None: not known yet.
+    read: int | None = None
+
+
+def read(db: Connection) -> dict[str, Cursor]:
+    """Every stream's cursor, the inlet's always. The first leader of this release takes it over from the one before."""
+    rows = db.execute("SELECT stream, cursor, taken, first_place, read FROM carillon.cursors")
+    found = {
+        stream: Cursor(id, {one: first + n for n, one in enumerate(taken.split())}, read)
+        for stream, id, taken, first, read in rows
+    }
+    if STREAM not in found:
+        found[STREAM] = Cursor(_take_over(db))
+    return found
+
+
+def _take_over(db: Connection) -> str:
+    # The older leader's transaction has either ended, or waits for this one and then fails.
+    row = db.execute("SELECT cursor FROM carillon.intake WHERE stream = %s FOR UPDATE", (STREAM,)).fetchone()
+    cursor = BEGINNING if row is None or row[0] == _TAKEN_OVER else str(row[0])
+    db.execute("INSERT INTO carillon.cursors (stream, cursor) VALUES (%s, %s)", (STREAM, cursor))
+    if row is not None and row[0] != _TAKEN_OVER:
+        db.execute("UPDATE carillon.intake SET cursor = %s WHERE stream = %s", (_TAKEN_OVER, STREAM))
+    return cursor
+
+
+def move(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
+    """Moves the cursor from `before` to `after`. LeaseLost where it is not at `before`: another leader moved it."""
+    moved = db.execute(
+        "INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
+        " VALUES (%(stream)s, %(after)s, %(taken)s, %(first)s, %(read)s, clock_timestamp())"
+        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
+        " first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
+        " WHERE c.cursor = %(before)s",
+        {
+            "stream": stream,
+            "before": before.id,
+            "after": after.id,
+            "taken": " ".join(after.taken),
+            "first": min(after.taken.values(), default=0),
+            "read": after.read,
+        },
+    )
+    if moved.rowcount != 1:
+        raise LeaseLost(f"the cursor of {stream} is not at {before.id}")
+
+
+def draw_places(db: Connection, n: int) -> int:
+    """The first of `n` new places."""
+    row = db.execute("UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s", {"n": n}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def moved_at(db: Connection) -> dict[str, tuple[str, float]]:
+    """By stream: the cursor, and when it last moved (UNIX seconds by Postgres' clock)."""
+    rows = db.execute("SELECT stream, cursor, extract(epoch FROM moved_at)::float8 FROM carillon.cursors").fetchall()
+    return {stream: (cursor, at) for stream, cursor, at in rows}

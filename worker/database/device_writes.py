@@ -1,0 +1,266 @@
+"""Folds registrations and unregistrations into the devices, in bulk, inside the caller's transaction.
+
+Everybody who writes devices holds `lock` to the end of the transaction: whatever a fold was based on is still so when it is
+written, and two that want the same rows in another order cannot wait for each other.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.core.ownership import (
+    Registration,
+    Superseded,
+    end,
+    register,
+    unmet_registration,
+    unmet_unregistration,
+    unregister,
+)
+from worker.database.postgres import Connection
+
+_LOCK: Final = 0x6361_726D
+Key = tuple[str, str]
+
+
+class DeviceWrite(NamedTuple):
+    """A registration, or with `provider_id` None an unregistration (`user` None: whoever owns it). `at` in microseconds."""
+
+    app: str
+    token: str
+    user: str | None
+    at: int
+    provider_id: int | None = None
+    locale: str | None = None
+    attributes: dict[str, Any] | None = None
+    app_version: str | None = None
+    #: `ownership.mark` of the event's id; 0: none.
+    event: int = 0
+    #: The event's place in the order of intake; 0: it has none.
+    place: int = 0
+
+
+class Begun(NamedTuple):
+    """A device begins anew at a place: its owner ended or changed there, or came back."""
+
+    app: str
+    device: int
+    place: int
+
+
+class Happened(NamedTuple):
+    """A line of a device's history. `what`: registered, taken_over, unregistered, refused, evicted, stale, restored."""
+
+    device: int
+    what: str
+    user: str | None
+    detail: str | None = None
+
+
+def lock(db: Connection) -> None:
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
+    """Applies the writes in their order, then evicts what is over an owner's device cap (S6)."""
+    if not writes:
+        return []
+    lock(db)
+    states = _registrations(db, {(write.app, write.token) for write in writes})
+    before = dict(states)
+    story: list[tuple[Key, tuple[str, str | None, str | None]]] = []
+    begun: dict[Key, int] = {}
+    for write in writes:
+        key = (write.app, write.token)
+        old = states.get(key)
+        new = states[key] = _applied(old, write)
+        if (what := _happened(old, new)) is not None:
+            story.append((key, what))
+        if old is not None and (old.user, old.active) != (new.user, new.active):
+            begun[key] = write.place
+    changed = {key: state for key, state in states.items() if state is not before.get(key)}
+    if not changed:
+        return []
+    ids = _upsert(db, changed)
+    remember(db, [Happened(ids[key], *what) for key, what in story])
+    evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
+    return [Begun(key[0], ids[key], place) for key, place in begun.items() if key in ids]
+
+
+def begun_lately(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
+    """Devices of these writes, which a leader that died has applied, that began anew within the last hour."""
+    if not writes:
+        return []
+    places = {(write.app, write.token): write.place for write in writes}
+    rows = db.execute(
+        "SELECT d.app, d.token, d.id FROM unnest(%s::text[], %s::text[]) AS k (app, token)"
+        " JOIN carillon.devices d USING (app, token) WHERE EXISTS (SELECT FROM carillon.device_history h"
+        " WHERE h.device = d.id AND h.what IN ('registered', 'taken_over', 'unregistered') AND h.at > now() - interval '1 hour')",
+        [list(column) for column in zip(*places, strict=True)],
+    )
+    return [Begun(app, id, places[app, token]) for app, token, id in rows]
+
+
+def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | None]:
+    """For each of the writes, which were applied: what decided otherwise, or None where what it asked for is so now."""
+    if not writes:
+        return []
+    states = _registrations(db, {(write.app, write.token) for write in writes})
+    return [_unmet(states.get((write.app, write.token)), write) for write in writes]
+
+
+def end_device(db: Connection, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
+    """An operator ends a device now, whatever the time of its registration; with `user` only if it is theirs.
+
+    `tokens`: the forms in which the one token may be stored. Returns what was found and whose device it is or was:
+    `deleted`, `ended` (it was nobody's any more), `not theirs` or `unknown`; only `deleted` changed something.
+    """
+    lock(db)
+    states = _registrations(db, {(app, token) for token in tokens})
+    owned = {key: state for key, state in states.items() if state.active}
+    theirs = {key: state for key, state in owned.items() if user in (None, state.user)}
+    if not theirs:
+        owner = next((state.user for state in (owned or states).values()), None)
+        return ("not theirs" if owned else "ended" if states else "unknown"), owner
+    [(now,)] = db.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchall()
+    ids = _upsert(db, {key: end(state, at=now) for key, state in theirs.items()})
+    remember(db, [Happened(ids[key], "unregistered", state.user, "by hand") for key, state in theirs.items()])
+    return "deleted", next(iter(theirs.values())).user
+
+
+def remember(db: Connection, happened: Sequence[Happened]) -> None:
+    """Adds to the devices' histories."""
+    if happened:
+        db.execute(
+            "INSERT INTO carillon.device_history (device, what, user_id, detail)"
+            " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])",
+            [list(column) for column in zip(*happened, strict=True)],
+        )
+
+
+def evict(db: Connection, owners: Collection[Key]) -> None:
+    """Ends what these (app, user) have over their app's cap, the oldest registrations first."""
+    if owners:
+        db.execute(
+            # An index scan for each owner, whatever the planner believes: it may have met this table when it was empty.
+            "WITH gone AS (UPDATE carillon.devices SET active = false, retired_reason = 'over_device_cap',"
+            " retired_at = now(), changed_at = now()"
+            " WHERE id = ANY(ARRAY(SELECT beyond.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
+            " JOIN carillon.apps a ON a.name = k.app CROSS JOIN LATERAL (SELECT d.id FROM carillon.devices d"
+            " WHERE d.app = k.app AND d.user_id = k.user_id AND d.active"
+            " ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC OFFSET a.device_cap) beyond))"
+            " RETURNING id, user_id)"
+            " INSERT INTO carillon.device_history (device, what, user_id, detail)"
+            " SELECT id, 'evicted', user_id, 'over_device_cap' FROM gone",
+            [list(column) for column in zip(*sorted(owners), strict=True)],
+        )
+
+
+def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
+    if write.provider_id is None or write.user is None:
+        return unregister(state, user=write.user, at=write.at, event=write.event)
+    return register(
+        state,
+        user=write.user,
+        provider_id=write.provider_id,
+        at=write.at,
+        event=write.event,
+        locale=write.locale,
+        app_version=write.app_version,
+        attributes=write.attributes,
+    )
+
+
+def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
+    if write.provider_id is None or write.user is None:
+        return unmet_unregistration(state, user=write.user, at=write.at)
+    return unmet_registration(
+        state,
+        user=write.user,
+        provider_id=write.provider_id,
+        at=write.at,
+        locale=write.locale,
+        app_version=write.app_version,
+        attributes=write.attributes,
+    )
+
+
+def _happened(old: Registration | None, new: Registration) -> tuple[str, str | None, str | None] | None:
+    """What to remember of a step. A registration that only says the same again is none."""
+    if old is new:
+        return None
+    was = old.user if old is not None and old.active else None
+    if new.active and new.user != was:
+        return ("registered", new.user, None) if was is None else ("taken_over", new.user, f"from {was}")
+    if new.active and old is not None and new.provider_id != old.provider_id:
+        return "registered", new.user, "with another provider"
+    return ("unregistered", was, None) if was is not None and not new.active else None
+
+
+def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
+    rows = db.execute(
+        b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at * 1000 + d.registered_us, d.active, d.locale,"
+        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen"
+        b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
+        [list(column) for column in zip(*sorted(keys), strict=True)],
+    )
+    return {(app, token): _registration(*row) for app, token, *row in rows}
+
+
+def _registration(*row: Any) -> Registration:
+    user, provider, at, active, locale, version, attributes, stones, refusals, seen = row
+    stones = stones and {key: round(ms * 1000) for key, ms in stones.items()}
+    refusals = refusals and {key: ms * 1000 + 999 for key, ms in refusals.items()}
+    return Registration(user, provider, at, active, locale, version, attributes, stones, refusals, tuple(seen or ()))
+
+
+def _upsert(db: Connection, states: dict[Key, Registration]) -> dict[Key, int]:
+    rows = db.execute(
+        b"INSERT INTO carillon.devices AS d"
+        b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
+        b" tombstones, refusals, seen)"
+        b" SELECT app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version,"
+        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[]"
+        b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::boolean[],"
+        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
+        b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
+        b" tombstones, refusals, seen)"
+        b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
+        b" registered_at = excluded.registered_at, registered_us = excluded.registered_us, active = excluded.active,"
+        b" locale = excluded.locale, app_version = excluded.app_version, attributes = excluded.attributes,"
+        b" tombstones = excluded.tombstones, refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
+        b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
+        b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
+        b" doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
+        b" THEN NULL ELSE d.doubted_at END"
+        b" RETURNING app, token, id",
+        [list(column) for column in zip(*(_row(key, state) for key, state in sorted(states.items())), strict=True)],
+    )
+    return {(app, token): id for app, token, id in rows}
+
+
+def _row(key: Key, s: Registration) -> tuple[Any, ...]:
+    seen = "{" + ",".join(map(str, s.seen)) + "}" if s.seen else None
+    # Milliseconds as every release has them, and what is finer beside them: as a column, and as the fraction of a number.
+    ms, us = divmod(s.registered_at, 1000)
+    stones = {name: at / 1000 if at % 1000 else at // 1000 for name, at in (s.tombstones or {}).items()}
+    refusals = {provider: until // 1000 for provider, until in (s.refusals or {}).items()}
+    return (
+        *key,
+        s.user,
+        s.provider_id,
+        ms,
+        us,
+        s.active,
+        s.locale,
+        s.app_version,
+        _json(s.attributes),
+        _json(stones),
+        _json(refusals),
+        seen,
+    )
+
+
+def _json(value: object) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None

@@ -1,0 +1,24 @@
+"""Which fleet the database belongs to."""
+
+from worker.database.postgres import Connection
+
+
+def recorded(db: Connection) -> str:
+    """The fleet's name; empty where nobody said."""
+    row = db.execute("SELECT name FROM carillon.fleet").fetchone()
+    return "" if row is None else str(row[0])
+
+
+def record(db: Connection, name: str) -> bool:
+    """Says whose it is, where nobody said yet. False: somebody did."""
+    return db.execute("INSERT INTO carillon.fleet (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)).rowcount == 1
+
+
+def take_over(db: Connection, name: str) -> None:
+    """Makes it that fleet's, whosever it was; an empty name makes it everybody's. Running workers follow within seconds."""
+    with db.transaction():
+        db.execute("DELETE FROM carillon.fleet")
+        if name:
+            record(db, name)
+        # Workers look for changes of apps.
+        db.execute("UPDATE carillon.apps SET name = name")

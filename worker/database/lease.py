@@ -1,0 +1,147 @@
+"""A lease: a row in Postgres that has one owner at a time, and a number, the token, that grows with every owner.
+
+Safety is in the token: `Lease.transaction` begins by locking the row that has the owner's token, so nobody else becomes the
+owner before it has ended, and an owner that was replaced commits nothing. `until` only decides when another may take the lease.
+Each statement stands for itself or is part of one short transaction: nothing is kept in a session, so a pooler may stand between.
+
+The others look at a key in Redis that the owner keeps alive, and ask Postgres only where it is missing.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from psycopg import sql
+
+from worker.database.postgres import Connection, Pool, Unavailable
+from worker.state import redis
+
+#: The lease of the process that takes events off the streams.
+INTAKE: Final = "intake"
+#: Who leads, as far as Redis knows: `<owner> <token>`. A hint; the row decides.
+LEADER_KEY: Final = "carillon:leader"
+#: Seconds after which an owner that was not heard of may be replaced.
+TTL: Final = 5.0
+
+# Milliseconds. An owner that froze inside its transaction holds the row until the server ends it: after its statement, which
+# may take 8 s, and 4 s of silence. Together with the look of another each second that is less than 15 s.
+_BEGIN: Final = sql.SQL(
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 4000;"
+    " SET LOCAL lock_timeout = 4000; SET LOCAL statement_timeout = 8000;"
+    " UPDATE carillon.lease SET until = clock_timestamp() + {ttl} * interval '1 s' WHERE name = {name} AND token = {token}"
+)
+# Passes over a row that somebody holds, rather than waiting for it.
+_TAKE: Final = (
+    "UPDATE carillon.lease SET owner = %s, token = token + 1, since = clock_timestamp(),"
+    " until = clock_timestamp() + %s * interval '1 s' WHERE name ="
+    " (SELECT name FROM carillon.lease WHERE name = %s AND (until < clock_timestamp() OR token = %s) FOR UPDATE SKIP LOCKED)"
+    " RETURNING token"
+)
+
+
+class LeaseLost(Exception):
+    """Another owner has the lease: nothing of the transaction was committed, and what began must end."""
+
+
+class Holder(NamedTuple):
+    """Who has a lease: `owner` as it calls itself (host:pid), since when, and until when; UNIX seconds by Postgres' clock."""
+
+    owner: str
+    token: int
+    since: float
+    until: float
+    #: Postgres' clock at the time of asking. `until` before it: nobody leads.
+    now: float
+
+
+def holder(db: Connection, name: str = INTAKE) -> Holder | None:
+    """Who has the lease, or had it last; None where nobody ever had."""
+    row = db.execute(
+        "SELECT owner, token, extract(epoch FROM since)::float8, extract(epoch FROM until)::float8,"
+        " extract(epoch FROM clock_timestamp())::float8 FROM carillon.lease WHERE name = %s AND owner IS NOT NULL",
+        (name,),
+    ).fetchone()
+    return None if row is None else Holder(*row)
+
+
+class Lease:
+    """One process's hold on the lease `name`; used by one thread at a time. `owner` is for people to read; `ttl` in seconds."""
+
+    def __init__(self, pool: Pool, client: redis.Redis, *, owner: str, name: str = INTAKE, ttl: float = TTL) -> None:
+        self._pool, self._redis = pool, client
+        self._name, self._owner, self._ttl = name, owner, ttl
+        self._token, self._begin = 0, b""
+        self._prolonged_at = self._told_at = 0.0
+
+    @property
+    def token(self) -> int:
+        """The number of this process's turn as the owner: higher than that of every owner before. 0: it is not the owner."""
+        return self._token
+
+    def acquire(self) -> bool:
+        """Whether the lease is this process's now. One that it has already is taken anew, under a new token.
+
+        Raises what stands for an engine that is away.
+        """
+        hint = self._redis.get(LEADER_KEY)
+        if isinstance(hint, bytes) and hint.decode() != self._hint():
+            return False
+        with self._pool.connection() as db:
+            row = db.execute(_TAKE, (self._owner, self._ttl, self._name, self._token or None)).fetchone()
+        if row is None:
+            return False
+        self._token = row[0]
+        values = {"ttl": sql.Literal(self._ttl), "name": sql.Literal(self._name), "token": sql.Literal(self._token)}
+        self._begin = _BEGIN.format(**values).as_bytes()
+        self._told_at = 0.0
+        self._prolonged()
+        return True
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that is committed only while the lease is this process's, and prolongs it; else LeaseLost.
+
+        The server ends it after 4 s without a statement, and a statement after 8 s.
+        """
+        with self._pool.connection() as db:
+            cursor = db.execute(self._begin, prepare=False)
+            while cursor.nextset():
+                pass
+            if cursor.rowcount != 1:
+                raise LeaseLost(self._name)
+            began = time.monotonic()
+            yield db
+        self._prolonged(began)
+
+    def renew(self) -> None:
+        """Keeps the lease; call it every second. Asks Postgres once a third of the lease has passed; raises LeaseLost."""
+        if time.monotonic() - self._prolonged_at > self._ttl / 3:
+            with self.transaction():
+                pass
+
+    def release(self) -> None:
+        """Lets another process take the lease at once. Where an engine is away, the lease ends by itself."""
+        token, hint = self._token, self._hint()
+        self._token, self._begin = 0, b""
+        if token == 0:
+            return
+        with contextlib.suppress(Unavailable, redis.Error):
+            with self._pool.connection() as db:
+                db.execute(
+                    "UPDATE carillon.lease SET until = '-infinity' WHERE name = %s AND token = %s", (self._name, token)
+                )
+            if self._redis.get(LEADER_KEY) == hint.encode():
+                self._redis.delete(LEADER_KEY)
+
+    def _hint(self) -> str:
+        return f"{self._owner} {self._token}"
+
+    def _prolonged(self, at: float | None = None) -> None:
+        now = time.monotonic()
+        self._prolonged_at = now if at is None else at
+        if now - self._told_at < self._ttl / 5:
+            return
+        self._told_at = now
+        with contextlib.suppress(redis.Error):  # it saves the others a question, no more
+            self._redis.set(LEADER_KEY, self._hint(), px=int(self._ttl * 1000))

@@ -1,0 +1,253 @@
+"""What became of every member of every message, kept to be looked up; and what could not be processed at all."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers.events import MAX_DOCUMENT
+from worker.database.device_upkeep import Use
+from worker.database.letter_log import log_letters
+from worker.database.postgres import Connection, Pool
+from worker.database.retention import forget_older, forget_people, keep_days
+from worker.state.journal import Journal
+
+log = logging.getLogger(__name__)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One part of a message's account: an expanded page or a delivered batch."""
+
+    app: str
+    event_id: str
+    part: str
+    account: msgspec.Raw
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """As much of a delivered batch's account as tells which devices are in use."""
+
+    accepted: list[tuple[str, int]] = []
+
+
+_LOCK: Final = 0x6361_726C
+#: Bytes of a dead letter's document that are kept whole, which is what an event may have; of a larger one so many.
+LARGEST: Final = MAX_DOCUMENT
+BEGINNING: Final = 1024
+#: Dead letters that an app may have, and bytes of all their documents. Then the oldest go.
+PER_APP: Final = 10_000
+PER_APP_BYTES: Final = 256 * 1024 * 1024
+#: The same for all together: a document may name an app that does not exist.
+IN_ALL: Final = 100_000
+IN_ALL_BYTES: Final = 2 * 1024 * 1024 * 1024
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Entry).decode
+_decode_batch: Final = msgspec.json.Decoder(_Batch).decode
+
+
+def account(app: str, event_id: str, part: str, content: object) -> bytes:
+    """A part of a message's account as the document that the journal passes on to the ledger."""
+    return _encode((app, event_id, part, content))
+
+
+class DeadLetter(NamedTuple):
+    """`size` in bytes of the document as it came, where `document` is only its beginning."""
+
+    entry: str
+    app: str | None
+    event_id: str | None
+    error: str
+    document: bytes
+    size: int | None = None
+
+
+class StoredLetter(NamedTuple):
+    """`at` in UNIX seconds, `size` in bytes of the document as it came: of more than `LARGEST` only a beginning is kept."""
+
+    id: int
+    at: float
+    size: int
+    letter: DeadLetter
+
+    @property
+    def whole(self) -> bool:
+        return self.size <= LARGEST
+
+
+class Selection(NamedTuple):
+    """Dead letters of one app or of all, before a time (UNIX seconds) or at any."""
+
+    app: str | None = None
+    before: float | None = None
+
+
+class Ledger:
+    """Writes are repeatable: a part or an entry that is there already stays as it is."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self._use = pool, Use()
+
+    def flush(self, journal: Journal, *, limit: int = 2000) -> int:
+        """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
+
+        The journal forgets them only when they are committed: a crash in between writes the same parts again, which changes
+        nothing. So does another process that reads them before they are forgotten.
+        """
+        with self._pool.connection() as db:
+            with db.transaction():
+                row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
+                if row is None or not row[0]:
+                    return 0
+                documents = journal.accounts(limit)
+                entries = [_decode(document) for document in documents]
+                self._write(db, entries)
+            batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
+            self._use.note(db, {device for batch in batches for _, device in batch.accepted})
+        journal.forget_accounts(documents)
+        return len(documents)
+
+    def _write(self, db: Connection, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        rows = [(e.app, e.event_id, e.part, bytes(e.account).decode()) for e in entries]
+        db.execute(
+            "INSERT INTO carillon.ledger (app, event_id, part, account)"
+            " SELECT app, event_id, part, account::jsonb"
+            " FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS w (app, event_id, part, account)"
+            " ON CONFLICT DO NOTHING",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+    def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
+        """The parts of a message's account by their names."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT part, account FROM carillon.ledger WHERE app = %s AND event_id = %s ORDER BY at, part",
+                (app, event_id),
+            ).fetchall()
+        return dict(rows)
+
+    def dead_letters(self, limit: int = 100, app: str | None = None) -> list[StoredLetter]:
+        """The newest letters first, of one app or of all, without their documents."""
+        of_app = b"" if app is None else b" WHERE coalesce(app, '') = %(app)s"
+        with self._pool.connection() as db:
+            rows = db.execute(
+                b"SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, ''::bytea"
+                b" FROM carillon.dead_letters" + of_app + b" ORDER BY id DESC LIMIT %(limit)s",
+                {"app": app, "limit": limit},
+            ).fetchall()
+        return [StoredLetter(id, at, size, DeadLetter(*letter)) for id, at, size, *letter in rows]
+
+    def letters_of(self, app: str, event_id: str) -> list[StoredLetter]:
+        """What was set aside of an event, the newest first, without documents."""
+        return [stored for stored in self.dead_letters(PER_APP, app) if stored.letter.event_id == event_id]
+
+    def dead_letter(self, id: int) -> StoredLetter | None:
+        with self._pool.connection() as db:
+            row = db.execute(
+                "SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, document"
+                " FROM carillon.dead_letters WHERE id = %s",
+                (id,),
+            ).fetchone()
+        return None if row is None else StoredLetter(row[0], row[1], row[2], DeadLetter(*row[3:]))
+
+    def select(self, which: Selection, limit: int) -> list[int]:
+        """Ids of the oldest letters among those selected."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                f"SELECT id {_SELECTED} ORDER BY id LIMIT %(limit)s".encode(), which._asdict() | {"limit": limit}
+            )
+            return [id for (id,) in rows.fetchall()]
+
+    def count(self, which: Selection) -> int:
+        with self._pool.connection() as db:
+            row = db.execute(f"SELECT count(*) {_SELECTED}".encode(), which._asdict()).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def drop_letters(self, which: Selection, *, bite: int = 10_000) -> int:
+        """Forgets all those selected, in bites; returns how many."""
+        gone = 0
+        while ids := self.select(which, bite):
+            with self._pool.connection() as db:
+                gone += db.execute("DELETE FROM carillon.dead_letters WHERE id = ANY(%s)", (ids,)).rowcount
+        return gone
+
+    def forget_letters(self, days: int, *, bite: int = 1_000, seconds: float = 3.0) -> int:
+        """Forgets letters older than `days`, and the oldest where there are too many in all; returns how many."""
+        with self._pool.connection() as db:
+            dropped = _drop_oldest(db, None, IN_ALL, IN_ALL_BYTES)
+        return dropped + forget_older(self._pool, {"dead_letters": "at"}, days, bite=bite, seconds=seconds)
+
+    def set_aside(self, letter: DeadLetter) -> None:
+        """Keeps what cannot be processed, with its error, for a person to look at."""
+        with self._pool.connection() as db:
+            add_dead_letters(db, [letter])
+        log_letters([letter])
+
+    def drop_letter(self, id: int) -> bool:
+        """Forgets what was set aside; False where there is no such letter."""
+        with self._pool.connection() as db:
+            return db.execute("DELETE FROM carillon.dead_letters WHERE id = %s", (id,)).rowcount == 1
+
+    def forget_message(self, app: str, event_id: str) -> None:
+        """Makes way for an event that is published once more under its id: what is known of it would refuse it."""
+        with self._pool.connection() as db:
+            db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
+
+    def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
+        """Forgets what is older than `days`: messages, and who has gone, until none is left or the time is up.
+
+        Returns how many rows went, each dropped day of the ledger counted as one.
+        """
+        gone = keep_days(self._pool, "ledger", days)
+        gone += forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
+        return gone + forget_people(self._pool, days, bite=bite, seconds=seconds)
+
+
+def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Sets documents aside, inside the caller's transaction. The oldest of an app that has too many go."""
+    if not letters:
+        return
+    sizes = [len(letter.document) if letter.size is None else letter.size for letter in letters]
+    rows = [
+        (*letter[:4], letter.document if size <= LARGEST else letter.document[:BEGINNING], size)
+        for letter, size in zip(letters, sizes, strict=True)
+    ]
+    db.execute(
+        "INSERT INTO carillon.dead_letters (entry, app, event_id, error, document, size)"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[], %s::bigint[])"
+        " ON CONFLICT DO NOTHING",
+        [list(column) for column in zip(*rows, strict=True)],
+    )
+    for app in sorted({letter.app or "" for letter in letters}):
+        _drop_oldest(db, app, PER_APP, PER_APP_BYTES)
+
+
+def _drop_oldest(db: Connection, app: str | None, number: int, octets: int) -> int:
+    """Where an app (None: all together) has more letters than `number`, or more `octets` in them, a tenth of it goes."""
+    of_app = "" if app is None else " WHERE coalesce(app, '') = %(app)s"
+    sizes = f"SELECT id, least(size, {LARGEST}) AS size FROM carillon.dead_letters{of_app}"
+    found = db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({sizes}) s".encode(), {"app": app}).fetchone()
+    if found is None or (found[0] <= number and found[1] <= octets):
+        return 0
+    # Two who do this at once do not wait for each other.
+    dropped = db.execute(
+        "DELETE FROM carillon.dead_letters WHERE id IN (SELECT id FROM carillon.dead_letters WHERE id IN ("
+        f" SELECT id FROM (SELECT id, row_number() OVER newest AS n, sum(size) OVER newest AS total FROM ({sizes}) s"
+        " WINDOW newest AS (ORDER BY id DESC)) t WHERE n > %(number)s OR total > %(octets)s)"
+        " ORDER BY id FOR UPDATE SKIP LOCKED)".encode(),
+        {"app": app, "number": number * 9 // 10, "octets": octets * 9 // 10},
+    ).rowcount
+    log.warning(
+        "the oldest dead letters were dropped, there are too many: carillon dead-letters list says why",
+        extra={"app": "all" if app is None else app or None, "dropped": dropped},
+    )
+    return dropped
+
+
+_SELECTED: Final = (
+    "FROM carillon.dead_letters WHERE (%(app)s::text IS NULL OR coalesce(app, '') = %(app)s)"
+    " AND (%(before)s::float8 IS NULL OR at < to_timestamp(%(before)s))"
+)

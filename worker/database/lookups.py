@@ -1,0 +1,56 @@
+"""What Postgres knows of one event, for whoever asks what became of it. Reads only; no answer holds a whole document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker.database.postgres import Connection
+
+
+def parts(db: Connection, app: str, event_id: str) -> list[tuple[str, float, dict[str, Any]]]:
+    """Name, time (UNIX seconds) and content of each part of the event's account, in the order in which they were written."""
+    return db.execute(
+        "SELECT part, extract(epoch FROM at)::float8, account FROM carillon.ledger"
+        " WHERE app = %s AND event_id = %s ORDER BY at, part",
+        (app, event_id),
+    ).fetchall()
+
+
+def recorded(db: Connection, app: str, event_id: str) -> tuple[str, float, int, float | None] | None:
+    """Entry, when it was recorded, how often it was published once more, and when last (UNIX seconds)."""
+    row = db.execute(
+        "SELECT position, entry, extract(epoch FROM seen_at)::float8, repeats,"
+        " extract(epoch FROM repeated_at)::float8 FROM carillon.messages WHERE app = %s AND event_id = %s",
+        (app, event_id),
+    ).fetchone()
+    if row is None:
+        return None
+    position, name, *rest = row
+    # A release before recorded the entry as a number alone.
+    return (f"{position >> 20}-{position & 0xFFFFF}" if name is None else name, *rest)
+
+
+def letters(db: Connection, app: str, event_id: str, limit: int) -> list[tuple[int, float, str]]:
+    """Id, time and reason of the event's dead letters, the newest first."""
+    return db.execute(
+        "SELECT id, extract(epoch FROM at)::float8, error FROM carillon.dead_letters"
+        " WHERE app = %s AND event_id = %s ORDER BY id DESC LIMIT %s",
+        (app, event_id, limit),
+    ).fetchall()
+
+
+def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[tuple[str, int]]:
+    """The users' active devices."""
+    return db.execute(
+        "SELECT user_id, id FROM carillon.devices WHERE app = %s AND user_id = ANY(%s) AND active ORDER BY id LIMIT %s",
+        (app, list(users), limit),
+    ).fetchall()
+
+
+def providers(db: Connection, devices: Sequence[int]) -> dict[int, tuple[int, str, str]]:
+    """Id, name and kind of the provider of each of the devices."""
+    rows = db.execute(
+        "SELECT d.id, p.id, p.name, p.kind FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id"
+        " WHERE d.id = ANY(%s)",
+        (list(devices),),
+    ).fetchall()
+    return {device: (id, name, kind) for device, id, name, kind in rows}

@@ -1,0 +1,92 @@
+"""Brings the schema `carillon` up to date: numbered SQL files, each applied once, in one transaction together."""
+
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+
+from worker.core.unfit import UnfitError
+from worker.database.postgres import CONNECT_ARGS, unfit
+
+#: Advisory lock: two commands that migrate at once do it one after the other.
+_LOCK = 0x6361_7269
+
+
+def migrate(postgres_url: str) -> list[str]:
+    """The versions applied now, oldest first; empty when the schema is up to date. Raises `UnfitError`."""
+    scripts = sorted(
+        (path.name.removesuffix(".sql"), path.read_text())
+        for path in files("worker.database.migrations").iterdir()
+        if path.name.endswith(".sql")
+    )
+    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
+        if (fault := unfit(db)) is not None:
+            raise UnfitError(fault)
+        _set_up(db)
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
+        owner = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'carillon'").fetchone()
+        _refuse_without_rights(db, None if owner is None else str(owner[0]))
+        if owner is None:
+            db.execute("CREATE SCHEMA carillon")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS carillon.migrations "
+            "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        done = {version for (version,) in db.execute("SELECT version FROM carillon.migrations")}
+        applied = [version for version, _ in scripts if version not in done]
+        for version, script in scripts:
+            if version in applied:
+                db.execute(script.encode())
+                db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (version,))
+    return applied
+
+
+def _set_up(db: psycopg.Connection[Any]) -> None:
+    """Settings of this transaction, whatever the role has: values as the scripts write them, and time to rewrite a table.
+
+    A `lock_timeout` stays, for others wait behind who waits for a lock. Servers before 17 have no `transaction_timeout`.
+    """
+    db.execute(
+        "SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES ('DateStyle', 'ISO, YMD'), ('TimeZone', 'UTC'),"
+        " ('standard_conforming_strings', 'on'), ('statement_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('idle_in_transaction_session_timeout', '0')) AS ours (name, value) USING (name)"
+    )
+
+
+def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> None:
+    """Raises `UnfitError`, with the statement to run, for a role that cannot make the schema or its tables.
+
+    `owner`: the role whose the schema is, or None where there is no schema yet.
+    """
+    kind, name = ("DATABASE", db.info.dbname) if owner is None else ("SCHEMA", "carillon")
+    check = (
+        f"SELECT has_{kind.lower()}_privilege(%(name)s, 'CREATE'), quote_ident(current_user), quote_ident(%(name)s),"
+        " EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('carillon'))"
+    )
+    may, role, quoted, made = db.execute(check.encode(), {"name": name}).fetchone() or (True, "", "", False)
+    if may:
+        return
+    refusal = f"role {role} may not create anything in {kind.lower()} {quoted}"
+    if made:  # a right to create would not be one to alter what is there
+        raise UnfitError(f"{refusal}: run carillon migrate as {owner}, the schema's owner")
+    if owner is None:
+        remedy = f"run CREATE SCHEMA carillon AUTHORIZATION {role}, or: GRANT CREATE ON DATABASE {quoted} TO {role}"
+    else:
+        remedy = f"run ALTER SCHEMA carillon OWNER TO {role}, or: GRANT USAGE, CREATE ON SCHEMA carillon TO {role}"
+    raise UnfitError(f"{refusal}: let its owner {remedy}")
+
+
+def pending(postgres_url: str) -> list[str]:
+    """The versions not yet applied, without applying them."""
+    known = sorted(
+        path.name.removesuffix(".sql")
+        for path in files("worker.database.migrations").iterdir()
+        if path.name.endswith(".sql")
+    )
+    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
+        row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
+        if row is None or row[0] is None:
+            return known
+        done = {version for (version,) in db.execute("SELECT version FROM carillon.migrations")}
+    return [version for version in known if version not in done]

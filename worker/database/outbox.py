@@ -1,0 +1,169 @@
+"""The outbox's table: who may move rows, which come next, and what became of them. Knows no Redis.
+
+Order. An id is drawn when a row is written, so a row written after another was committed has the higher id, and whoever sees
+it sees the other too. One relay moves at a time, the holder of an advisory lock that lasts until its transaction has
+ended, and each batch is the lowest ids of what is waiting. Hence no row overtakes one that was committed before it was
+written. A row with a low id that is committed late is found by the next look: nothing is remembered of ids that went by.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from producers.events import MAX_DOCUMENT
+from producers.outbox import CHANNEL
+from worker.database.postgres import CONNECT_ARGS, Connection, is_direct
+
+#: There is no outbox, or not for this role.
+Missing = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege)
+#: Whatever else Postgres may refuse, such as writing to a replica.
+Refused = psycopg.Error
+
+_LOCK: Final = 0x6361_726F
+#: Bytes of documents in one batch, but for one document that alone is longer.
+_BATCH_BYTES: Final = 1024 * 1024
+
+# The settings are this transaction's only, so that a pooler between us and Postgres does no harm. A relay that stalls with
+# the lock in hand loses it with its session.
+_LEAD: Final = (
+    "SELECT pg_try_advisory_xact_lock(%s), set_config('statement_timeout', '20s', true),"
+    " set_config('idle_in_transaction_session_timeout', '30s', true)"
+)
+# A row that somebody else has locked is left for later: the relay waits for nobody's transaction. A document that is too
+# long for the contract is not read at all.
+_NEXT: Final = """
+WITH next AS MATERIALIZED (
+    SELECT id, xmin::text AS version, octet_length(event) AS size,
+        CASE WHEN octet_length(event) <= %(longest)s THEN event END AS event
+    FROM carillon.outbox WHERE moved_at IS NULL AND failed_at IS NULL
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+SELECT id, version, size, event
+FROM (SELECT *, sum(size) OVER (ORDER BY id) - size AS before FROM next) AS sized
+WHERE before < %(bytes)s ORDER BY id
+"""
+
+
+class Row(NamedTuple):
+    id: int
+    #: Changes whenever the row does: one that was mended and tried anew is another row to the stream.
+    version: str
+    #: Bytes of the document.
+    size: int
+    #: None where it is longer than any event may be.
+    event: str | None
+
+
+class State(NamedTuple):
+    """The outbox as ops see it. Ages in seconds."""
+
+    waiting: int
+    oldest_waiting: float | None
+    kept: int
+    failed: int
+    #: id, age, error of the latest failures
+    failures: list[tuple[int, float, str]]
+
+
+class Outbox:
+    """One session on the database that has the table. Raises psycopg's errors; `close` it after one and call again."""
+
+    def __init__(self, postgres_url: str) -> None:
+        self._url = postgres_url
+        self._db: Connection | None = None
+
+    def source(self) -> str:
+        """Names this database among all of the world, the same for every relay of it."""
+        row = (
+            self._session()
+            .execute(
+                "SELECT system_identifier || '-' || d.oid FROM pg_control_system(), pg_database d"
+                " WHERE datname = current_database()"
+            )
+            .fetchone()
+        )
+        assert row is not None
+        return str(row[0])
+
+    @contextmanager
+    def lead(self) -> Iterator[bool]:
+        """A transaction in which no other relay moves rows; False where another relay has one now."""
+        db = self._session()
+        with db.transaction():
+            row = db.execute(_LEAD, (_LOCK,)).fetchone()
+            yield row is not None and bool(row[0])
+
+    def waiting(self, limit: int) -> list[Row]:
+        """The next rows in their order, locked until `lead` ends."""
+        given = {"limit": limit, "longest": MAX_DOCUMENT, "bytes": _BATCH_BYTES}
+        return [Row(*row) for row in self._session().execute(_NEXT.encode(), given)]
+
+    def moved(self, ids: Sequence[int], *, keep: bool) -> None:
+        """These rows are on the stream: they go, or are kept and marked."""
+        if ids:
+            mark, remove = "UPDATE carillon.outbox SET moved_at = now()", "DELETE FROM carillon.outbox"
+            self._session().execute(f"{mark if keep else remove} WHERE id = ANY(%s)".encode(), (list(ids),))
+
+    def set_aside(self, errors: Mapping[int, str]) -> None:
+        """These rows break the contract and stay where they are, with their error."""
+        if errors:
+            self._session().execute(
+                "UPDATE carillon.outbox o SET failed_at = now(), error = e.error"
+                " FROM unnest(%s::bigint[], %s::text[]) AS e (id, error) WHERE o.id = e.id",
+                (list(errors), list(errors.values())),
+            )
+
+    def purge(self, keep_hours: float, limit: int) -> int:
+        """Removes rows that were kept for long enough, the oldest first; returns how many."""
+        return (
+            self._session()
+            .execute(
+                "DELETE FROM carillon.outbox WHERE id = ANY(ARRAY(SELECT id FROM carillon.outbox"
+                " WHERE moved_at < now() - make_interval(secs => %s) ORDER BY moved_at LIMIT %s FOR UPDATE SKIP LOCKED))",
+                (keep_hours * 3600, limit),
+            )
+            .rowcount
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for committed rows, at most so long; whether there are any. A notification that came earlier counts."""
+        return any(True for _ in self._session().notifies(timeout=seconds, stop_after=1))
+
+    def state(self, failures: int) -> State:
+        """What is in the table now, with the latest failures."""
+        db = self._session()
+        counts = db.execute(
+            "SELECT count(*) FILTER (WHERE moved_at IS NULL AND failed_at IS NULL),"
+            " extract(epoch FROM now() - min(created_at) FILTER (WHERE moved_at IS NULL AND failed_at IS NULL))::float,"
+            " count(moved_at), count(failed_at) FROM carillon.outbox"
+        ).fetchone()
+        assert counts is not None
+        rows: list[Any] = db.execute(
+            "SELECT id, extract(epoch FROM now() - failed_at)::float, coalesce(error, '') FROM carillon.outbox"
+            " WHERE failed_at IS NOT NULL ORDER BY failed_at DESC, id DESC LIMIT %s",
+            (failures,),
+        ).fetchall()
+        waiting, oldest, kept, failed = counts
+        return State(waiting, oldest, kept, failed, rows)
+
+    def close(self) -> None:
+        """Ends the session; with it go its locks. The next call begins another."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _session(self) -> Connection:
+        if self._db is None:
+            # A pooler may hand each transaction to another server process: nothing is prepared.
+            db: Connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **CONNECT_ARGS)
+            # Each statement has to see what was committed when it began: the rows are read after the lock was taken.
+            db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            self._db = db
+            # Behind a pooler it would be another session that hears it: there the poll alone finds rows.
+            if is_direct(db):
+                # A session that waits for rows is silent. Servers before 14 have no such setting.
+                db.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+                db.execute(f"LISTEN {CHANNEL}".encode())
+        return self._db

@@ -1,0 +1,249 @@
+"""The pool of Postgres connections that a process shares. Owns no SQL of the pipeline.
+
+A pooler such as PgBouncer may stand between, also one that gives each transaction another server session. So nothing that matters
+is kept in a session: locks last for a transaction, nothing is listened for, and nothing is prepared behind a pooler.
+"""
+
+import logging
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from worker.core.unfit import UnfitError
+
+log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Unavailable(psycopg.OperationalError):
+    """Postgres is away or busy: the same call may work later. Whatever else it refuses is a fault of what was asked."""
+
+
+#: SQLSTATEs, or their beginnings, that say so: connection lost; shutdown, crash, not yet started; conflict with another
+#: transaction; too many connections, disk full; lock timeout; statement timeout; read-only; a transaction that was idle or took
+#: too long; I/O error.
+_AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "25P04", "58030")
+
+
+#: What a statement that was prepared in another session fails with.
+_UNPREPARED: Final = ("26000", "42P05")
+
+
+def is_away(fault: psycopg.Error) -> bool:
+    """Whether the fault is one of the engine, which may be better later."""
+    if fault.sqlstate is None:  # libpq's own, or the pool's
+        return isinstance(fault, psycopg.OperationalError)
+    return fault.sqlstate.startswith(_AWAY)
+
+
+@contextmanager
+def unavailable_as_such() -> Iterator[None]:
+    """Raises `Unavailable` in place of psycopg's own exceptions that mean it, with their SQLSTATE; others pass."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except psycopg.Error as fault:
+        if fault.sqlstate in _UNPREPARED:
+            _preparing.end()
+        elif not is_away(fault):
+            raise
+        again = Unavailable(str(fault))
+        again.sqlstate = fault.sqlstate
+        raise again from fault
+
+
+class _Preparing:
+    """Whether this process's statements are prepared, where that makes sense."""
+
+    def __init__(self) -> None:
+        self.on = True
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        with self._lock:
+            if self.on:
+                log.info("statements are no longer prepared: a pooler gives each transaction another session")
+            self.on = False
+
+
+_preparing = _Preparing()
+
+#: The schema is not this release's, or this role may not use it: no fault of what was to be written.
+Unready: Final = (
+    *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
+    *(psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege),
+)
+
+#: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
+CONNECT_ARGS: dict[str, Any] = {
+    # Whatever the role, the database or the environment has for its own.
+    "client_encoding": "UTF8",
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+#: Settings of a session that is ours alone. What a host that is gone held, locks above all, is free again within seconds; a
+#: statement that hangs is ended, and one that waits for a lock well before a lease runs out.
+_SESSION: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "idle_in_transaction_session_timeout": "15000",
+    "statement_timeout": "20000",
+    "lock_timeout": "4000",
+    "random_page_cost": "1.1",
+    # What is idle here waits for the next message, and nothing of ours fails for having been concurrent.
+    "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    # As everybody reads and writes values, whatever a role or database has for its people.
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
+}
+#: Those of them that the role of a session behind a pooler should have.
+_OF_ROLE: Final = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout", "random_page_cost")
+
+
+#: The oldest server on which everything was tried.
+_OLDEST: Final = 15
+
+
+def unfit(db: psycopg.Connection[Any]) -> str | None:
+    """Why Carillon cannot work with this server or database, in a sentence; None: it can."""
+    version = db.info.server_version // 10_000
+    if version < _OLDEST:
+        told = db.info.parameter_status("server_version") or version
+        return f"this is PostgreSQL {told}: Carillon needs {_OLDEST} or later"
+    encoding = db.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        return (
+            f"database {db.info.dbname} is in {encoding}, which cannot hold every name: make another, for example with"
+            " CREATE DATABASE carillon ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
+        )
+    return None
+
+
+def refuse_unfit(url: str) -> None:
+    """Raises `UnfitError` for a server or database that Carillon cannot work with. Nothing where it is away."""
+    try:
+        with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": 2}) as db:
+            fault = unfit(db)
+    except psycopg.OperationalError:
+        return
+    if fault is not None:
+        raise UnfitError(fault)
+
+
+def is_direct(db: Connection) -> bool:
+    """Whether the server's process is the one that greeted us: a pooler greets its clients itself."""
+    row = db.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] == db.info.backend_pid
+
+
+def _set_up(db: Connection) -> None:
+    """Settings of the session, where it is ours: behind a pooler they would be somebody else's with the next transaction."""
+    if is_direct(db):
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+        db.execute(f"SELECT {settings}".encode())
+    else:
+        db.prepare_threshold = None
+
+
+def missing_role_settings(db: Connection) -> list[str]:
+    """`ALTER ROLE` lines for the timeouts that a session behind a pooler lacks; nothing where the connection is direct."""
+    if is_direct(db):
+        return []
+    rows = db.execute(
+        "SELECT name, current_user FROM pg_settings WHERE name = ANY(%s) AND setting = boot_val ORDER BY name",
+        (list(_OF_ROLE),),
+    )
+    line = sql.SQL("ALTER ROLE {} SET {} = {};")
+    return [
+        line.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(_SESSION[name])).as_string()
+        for name, role in rows
+    ]
+
+
+class Pool(ConnectionPool[Connection]):
+    """Hands out no connection that the server has ended while nobody used it. Raises `Unavailable` where that is what it is.
+
+    A socket tells that for the price of a system call. Otherwise each connection that a restart or failover has ended would
+    fail somebody once, one after another; and the pool's own `check` waits longer after each one that it finds.
+    """
+
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[Connection]:
+        with unavailable_as_such(), super().connection(timeout) as db:
+            yield db
+
+    #: Why the server was last not to be had: the pool itself would only say that it waited.
+    _refused: str | None = None
+
+    def _connect(self, timeout: float | None = None) -> Connection:
+        try:
+            db = super()._connect(timeout)
+        except psycopg.Error as fault:
+            self._refused = str(fault)
+            raise
+        self._refused = None
+        return db
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        while True:
+            try:
+                db = super().getconn(timeout)
+            except PoolTimeout as fault:
+                if self._refused is None:
+                    raise Unavailable(str(fault)) from fault
+                raise Unavailable(self._refused) from None
+            if not _ended(db):
+                if not _preparing.on:
+                    db.prepare_threshold = None
+                return db
+            db.close()
+            self.putconn(db)
+
+
+def _ended(db: Connection) -> bool:
+    events = select.poll()
+    try:
+        events.register(db.fileno(), select.POLLIN)
+    except psycopg.OperationalError:
+        return True
+    # Nobody asked for anything: what is there to be read is a goodbye.
+    return bool(events.poll(0))
+
+
+def open_pool(url: str, *, size: int) -> Pool:
+    """A pool that waits at most 5 s for a connection and hands out none that the server has ended."""
+    return Pool(
+        url,
+        min_size=1,
+        max_size=size,
+        timeout=5,
+        # Attempts to reconnect come ever more rarely until this many seconds have passed; the next caller then begins anew.
+        reconnect_timeout=2,
+        kwargs={**CONNECT_ARGS, "autocommit": True},
+        configure=_set_up,
+        open=True,
+        connection_class=Connection,
+    )
+
+
+@contextmanager
+def transaction(pool: Pool) -> Iterator[Connection]:
+    with pool.connection() as db, db.transaction():
+        yield db

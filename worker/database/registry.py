@@ -1,0 +1,295 @@
+"""Apps, their providers and templates. Credentials leave Postgres decrypted only here.
+
+A removed provider keeps its row without its credential: its devices are skipped until a provider of that name is back.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+from worker.core.model import AppSettings, Provider
+from worker.database.fleet import recorded
+from worker.database.postgres import Connection, Pool
+from worker.database.vault import CredentialError, Vault
+
+log = logging.getLogger(__name__)
+
+# A setting is a column of the same name.
+_SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
+_PROVIDER: Final = (
+    *("id", "app", "name", "environment", "topic", "team_id", "key_id"),
+    *("kind", "credential", "password", "host", "port", "ca", "url", "signing"),
+)
+_PROVIDER_COLUMNS: Final = ", ".join(_PROVIDER)
+
+
+class StoredTemplate(NamedTuple):
+    """A template as it was uploaded. `kind` '' stands for every kind, `locale` '' for every language."""
+
+    provider: int
+    kind: str
+    locale: str
+    document: str
+
+
+class Snapshot(NamedTuple):
+    """What workers know about apps: about all of them, or about those that changed."""
+
+    #: Of the newest change that is in it. What was committed meanwhile may be in it too.
+    version: int
+    #: The apps that it is about, one that is gone included; None: all.
+    changed: frozenset[str] | None
+    apps: Mapping[str, AppSettings]
+    providers: Mapping[int, Provider]
+    templates: Sequence[StoredTemplate]
+    #: The newest provider id ever given, removed ones included.
+    newest: int
+    #: The fleet that the database belongs to; empty: nobody said.
+    fleet: str = ""
+
+
+class Registry:
+    """`keys` are Fernet keys: the first encrypts, all decrypt."""
+
+    def __init__(self, pool: Pool, keys: Sequence[str]) -> None:
+        self._pool = pool
+        self._vault = Vault(keys)
+        self._told: set[int] = set()
+
+    def snapshot(self, since: int | None = None) -> Snapshot:
+        """Everything, or what changed after the version `since`; where nothing did, that costs one statement."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "SELECT app, version FROM carillon.registry_changes WHERE app = '' OR version > %s", (since or 0,)
+            ).fetchall()
+            versions = dict(rows)
+            latest = versions.pop("", 0)
+            # A version that went back is that of a server that lost what was committed.
+            if since is None or latest < since:
+                return self._snapshot(db, latest, None)
+            if not versions:
+                return Snapshot(since, frozenset(), {}, {}, [], 0)
+            return self._snapshot(db, latest, frozenset(versions))
+
+    def _snapshot(self, db: Connection, version: int, changed: frozenset[str] | None) -> Snapshot:
+        only = None if changed is None else sorted(changed)
+        with db.transaction():
+            apps, providers = self._apps(db, only), self._providers(db, only)
+            templates = _templates(db, only)
+            fleet = recorded(db)
+            newest = db.execute("SELECT coalesce(max(id), 0) FROM carillon.providers").fetchone()
+        assert newest is not None
+        return Snapshot(version, changed, apps, providers, templates, newest[0], fleet)
+
+    # apps
+
+    def apps(self) -> dict[str, AppSettings]:
+        with self._pool.connection() as db:
+            return self._apps(db)
+
+    def create_app(self, app: AppSettings) -> bool:
+        """False where the name is taken; nothing is changed then."""
+        with self._pool.connection() as db:
+            return self._insert_app(db, app, "ON CONFLICT DO NOTHING")
+
+    def save_app(self, app: AppSettings) -> None:
+        """Creates the app, or changes its settings."""
+        changed = ", ".join(f"{name} = excluded.{name}" for name in _SETTINGS)
+        with self._pool.connection() as db:
+            self._insert_app(db, app, f"ON CONFLICT (name) DO UPDATE SET {changed}")
+
+    def _insert_app(self, db: Connection, app: AppSettings, conflict: str) -> bool:
+        places = ", ".join(["%s"] * len(_SETTINGS))
+        statement = f"INSERT INTO carillon.apps ({', '.join(_SETTINGS)}) VALUES ({places}) {conflict}"
+        return db.execute(statement.encode(), [_column(getattr(app, name)) for name in _SETTINGS]).rowcount == 1
+
+    def _apps(self, db: Connection, only: list[str] | None = None) -> dict[str, AppSettings]:
+        rows = db.execute(
+            f"SELECT {', '.join(_SETTINGS)} FROM carillon.apps WHERE %(only)s::text[] IS NULL OR name = ANY(%(only)s)".encode(),
+            {"only": only},
+        ).fetchall()
+        return {app.name: app for app in (AppSettings(*map(_setting, row)) for row in rows)}
+
+    # providers
+
+    def providers(self) -> dict[int, Provider]:
+        """Every provider that was not removed. One whose credential cannot be decrypted comes without: it can send nothing."""
+        with self._pool.connection() as db:
+            return self._providers(db)
+
+    def save_provider(self, provider: Provider) -> Provider:
+        """Creates or replaces the app's provider of that name; its `id` is given here."""
+        password = provider.url if provider.kind == "webhook" else provider.certificate_password
+        row = {
+            **{name: getattr(provider, name) for name in ("app", "name", "environment", "topic", "team_id", "key_id")},
+            **{name: getattr(provider, name) for name in ("host", "port", "ca", "signing")},
+            "url": _origin(provider.url),
+            "kind": _kind(provider),
+            "credential": self._vault.seal(_credential(provider)),
+            "password": None if password is None else self._vault.seal(password.encode()),
+        }
+        changed = ", ".join(f"{name} = excluded.{name}" for name in row)
+        with self._pool.connection() as db:
+            saved = db.execute(
+                f"INSERT INTO carillon.providers ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})"
+                f" ON CONFLICT (app, name) DO UPDATE SET {changed}, removed_at = NULL"
+                f" RETURNING {_PROVIDER_COLUMNS}".encode(),
+                list(row.values()),
+            ).fetchone()
+        assert saved is not None
+        return self._provider(saved)
+
+    def remove_provider(self, app: str, name: str) -> bool:
+        """Forgets the credential and the templates; its devices stay, and are skipped. False: there is none of that name."""
+        with self._pool.connection() as db, db.transaction():
+            row = db.execute(
+                "UPDATE carillon.providers SET credential = '', password = NULL, removed_at = now()"
+                " WHERE app = %s AND name = %s AND removed_at IS NULL RETURNING id",
+                (app, name),
+            ).fetchone()
+            if row is not None:
+                db.execute("DELETE FROM carillon.templates WHERE provider_id = %s", row)
+        return row is not None
+
+    def named(self, app: str, name: str) -> Provider | None:
+        """What the app's provider of that name is or, if it was removed, was; without its credential."""
+        columns = [column for column in _PROVIDER if column not in ("credential", "password")]
+        with self._pool.connection() as db:
+            row = db.execute(
+                f"SELECT {', '.join(columns)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
+                (app, name),
+            ).fetchone()
+        if row is None:
+            return None
+        read: dict[str, Any] = dict(zip(columns, row, strict=True))
+        return Provider(**read | {"kind": "webhook" if read["kind"] == "webhook" else "apns"})
+
+    def devices_of(self, provider: int) -> int:
+        """How many devices ring through the provider."""
+        with self._pool.connection() as db:
+            row = db.execute(
+                "SELECT count(*) FROM carillon.devices WHERE provider_id = %s AND active", (provider,)
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def rotate(self) -> int:
+        """Encrypts every credential anew with the first key; returns how many. `CredentialError` names what no key opens.
+
+        All or nothing: a row that cannot be read leaves every other as it is.
+        """
+        with self._pool.connection() as db, db.transaction():
+            rows = db.execute(
+                "SELECT id, app, name, credential, password, kind, url FROM carillon.providers"
+                " WHERE removed_at IS NULL ORDER BY id FOR UPDATE"
+            ).fetchall()
+            for id, app, name, credential, password, kind, url in rows:
+                if kind == "webhook" and password is None:
+                    password = self._vault.seal(url.encode())  # noqa: PLW2901 - it was stored in clear
+                try:
+                    fresh = [
+                        None if sealed is None else self._vault.seal(self._vault.open(bytes(sealed)))
+                        for sealed in (credential, password)
+                    ]
+                except CredentialError as fault:
+                    raise CredentialError(f"provider {name!r} of app {app!r}: {fault}; {_ADVICE}") from None
+                db.execute(
+                    "UPDATE carillon.providers SET credential = %s, password = %s, url = %s WHERE id = %s",
+                    (*fresh, _origin(url), id),
+                )
+        return len(rows)
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """App and name of each provider whose credential none of the keys decrypts."""
+        return [(p.app, p.name) for p in self.providers().values() if not (p.key or p.certificate or p.secrets)]
+
+    def _providers(self, db: Connection, only: list[str] | None = None) -> dict[int, Provider]:
+        rows = db.execute(
+            f"SELECT {_PROVIDER_COLUMNS} FROM carillon.providers WHERE removed_at IS NULL"
+            " AND (%(only)s::text[] IS NULL OR app = ANY(%(only)s)) ORDER BY id".encode(),
+            {"only": only},
+        ).fetchall()
+        return {row[0]: self._provider(row) for row in rows}
+
+    def _provider(self, row: Sequence[Any]) -> Provider:
+        read = dict(zip(_PROVIDER, row, strict=True))
+        stored_as, sealed, sealed_password = read.pop("kind"), read.pop("credential"), read.pop("password")
+        read["kind"] = "webhook" if stored_as == "webhook" else "apns"
+        try:
+            secret = self._vault.open(bytes(sealed))
+            password = None if sealed_password is None else self._vault.open(bytes(sealed_password)).decode()
+        except CredentialError as fault:
+            # One credential that cannot be read must not stop the others: what this one has to send waits.
+            if read["id"] not in self._told:
+                self._told.add(read["id"])
+                log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
+            return Provider(**read)
+        if stored_as == "webhook":
+            # One that was stored by a release before has its whole address in the column.
+            return Provider(**read | {"url": password or read["url"]}, secrets=tuple(secret.decode().split()))
+        if stored_as == "certificate":
+            return Provider(**read, certificate=secret, certificate_password=password)
+        return Provider(**read, key=secret.decode())
+
+    # templates
+
+    def templates(self) -> list[StoredTemplate]:
+        with self._pool.connection() as db:
+            return _templates(db, None)
+
+    def save_template(self, template: StoredTemplate) -> None:
+        """Creates or replaces the provider's template of that kind and locale."""
+        with self._pool.connection() as db:
+            db.execute(
+                "INSERT INTO carillon.templates (provider_id, kind, locale, document) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (provider_id, kind, locale) DO UPDATE"
+                " SET document = excluded.document, updated_at = now()",
+                template,
+            )
+
+    def remove_template(self, provider: int, kind: str, locale: str) -> bool:
+        with self._pool.connection() as db:
+            gone = db.execute(
+                "DELETE FROM carillon.templates WHERE provider_id = %s AND kind = %s AND locale = %s",
+                (provider, kind, locale),
+            )
+        return gone.rowcount == 1
+
+
+def _kind(provider: Provider) -> str:
+    if provider.kind == "webhook":
+        return "webhook"
+    return "key" if provider.certificate is None else "certificate"
+
+
+def _origin(url: str) -> str:
+    """Scheme and host of a webhook, which is all that stands in clear: the rest may hold a token, and is stored encrypted."""
+    return "/".join(url.partition("?")[0].split("/")[:3])
+
+
+def _credential(provider: Provider) -> bytes:
+    """A webhook's secrets have no blanks in them."""
+    if provider.kind == "webhook":
+        return " ".join(provider.secrets).encode()
+    return provider.key.encode() if provider.certificate is None else provider.certificate
+
+
+def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:
+    rows = db.execute(
+        "SELECT t.provider_id, t.kind, t.locale, t.document FROM carillon.templates t JOIN carillon.providers p"
+        " ON p.id = t.provider_id WHERE %(only)s::text[] IS NULL OR p.app = ANY(%(only)s) ORDER BY 1, 2, 3",
+        {"only": only},
+    )
+    return [StoredTemplate(*row) for row in rows]
+
+
+_ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn or push webhook"
+
+
+def _column(setting: Any) -> Any:
+    return list(setting) if isinstance(setting, tuple) else setting
+
+
+def _setting(column: Any) -> Any:
+    return tuple(column) if isinstance(column, list) else column

@@ -1,0 +1,173 @@
+"""The client's end of one HTTP/2 connection to APNs: bytes in, outcomes out; notifications in, bytes out.
+
+No socket, no clock, no task: `receive` takes what arrived and the time, `take` gives what is to be written, outcomes are
+settled in the batches and `streams.settled` and `streams.refused` tell of them. It speaks RFC 9113 for one shape of
+request, a small POST with a small answer, and treats everything else a server may send by the book.
+
+The usual answer, `:status 200` in a frame of its own, is recognised by its octets and costs a fraction of a microsecond.
+That is sound because we announce a header table of size 0: a block then means the same whatever came before it.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from worker.core.model import ACCEPTED
+from worker.http2 import frames
+from worker.http2.client.answers import MAX_HEADER_LIST
+from worker.http2.client.batch import Batch
+from worker.http2.client.errors import ConnectionFaultError, Http2Error
+from worker.http2.client.handlers import CONNECTION_WINDOW, FrameHandlers
+from worker.http2.client.skim import is_plain_success
+from worker.http2.client.writer import STREAM_CEILING, UNNAMED_STREAMS
+from worker.http2.frames import ErrorCode
+
+_FINAL_HEADERS: Final = frames.FLAG_END_STREAM | frames.FLAG_END_HEADERS
+_unpack: Final = struct.Struct(">BHBBL").unpack_from
+_SETTINGS: Final = {
+    frames.SETTINGS_HEADER_TABLE_SIZE: 0,
+    frames.SETTINGS_ENABLE_PUSH: 0,
+    frames.SETTINGS_INITIAL_WINDOW_SIZE: frames.DEFAULT_WINDOW,
+    frames.SETTINGS_MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+}
+
+
+class ClientCore(FrameHandlers):
+    """One connection."""
+
+    def __init__(self, authority: str, *, first_stream_id: int = 1) -> None:
+        super().__init__(authority, first_stream_id=first_stream_id)
+        #: The cause, once nothing more can come of the connection.
+        self.closed: str | None = None
+        self._buffer = bytearray()
+        #: Octets that `_buffer` needs before reading on makes sense.
+        self._needed = 0
+        update = frames.pack_window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
+        self.writer.out.append(frames.PREFACE + frames.pack_settings(_SETTINGS) + update)
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the server's settings are known; before that nothing can be sent."""
+        return self._greeted
+
+    def room(self) -> int:
+        """Notifications that can be written now."""
+        if self.retiring or self.closed or self.writer.window_is_closed:
+            return 0
+        return max(0, min(self._limit() - len(self.streams), self.streams.left))
+
+    def _limit(self) -> int:
+        if not self._greeted:
+            # Its limits on streams and windows are unknown; a request now may break them.
+            return 0
+        named = self.peer.max_streams
+        if named is None:
+            # Apple lets one stream through until a valid provider token was seen, and may not say so.
+            return UNNAMED_STREAMS if self._proven else 1
+        return min(named, STREAM_CEILING)
+
+    def write(self, batch: Batch, indices: Sequence[int]) -> int:
+        """Sends these notifications, at most `room()` of them; returns how many were sent or settled."""
+        written = self.writer.write(batch, indices)
+        if not self.streams.left:
+            self._retire("stream ids used up")
+        return written
+
+    def take(self) -> bytes:
+        """What is to be written to the socket; empties it."""
+        data = b"".join(self.writer.out)
+        self.writer.out.clear()
+        return data
+
+    def ping(self, opaque: bytes) -> None:
+        """Asks the server for a sign of life: eight octets."""
+        self.writer.out.append(frames.pack_ping(opaque))
+
+    def cancel(self, batch: Batch, cause: str) -> None:
+        """Gives up on what is in flight of a batch and frees its streams."""
+        for stream_id in self.streams.of(batch):
+            self.streams.lose(stream_id, cause)
+            self._reset(stream_id, ErrorCode.CANCEL)
+
+    def shut(self, cause: str) -> None:
+        """Takes nothing new; what is in flight may still be answered."""
+        self._retire(cause)
+
+    def close(self, cause: str) -> None:
+        """Says goodbye and gives up on what is in flight."""
+        self._end(ErrorCode.NO_ERROR, cause)
+
+    def lost(self, cause: str) -> None:
+        """The socket is gone. A reason that a GOAWAY gave says more than how it went."""
+        if self.closed is None:
+            self.closed = self.retiring or cause
+            self.streams.lose_all(self.closed)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Takes what arrived at `now` (seconds of any steady clock). Never raises: a fault of the server closes."""
+        if self.closed is not None:
+            return
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        self._guard.now = now
+        self._guard.opened = self.streams.next_id >> 1
+        try:
+            rest = self._read(data)
+            self.writer.resume()
+        except Http2Error as error:
+            self._end(error.code, error.cause)
+            return
+        if rest:
+            self._buffer += rest
+
+    def _read(self, data: bytes) -> bytes:
+        """One pass over whole frames; returns what is left over, with `_needed` the size at which to go on."""
+        position, end, accepted = 0, len(data), 0
+        waiting, settled = self.streams.waiting, self.streams.settled
+        plain = self._greeted and self._block is None
+        while end - position >= frames.FRAME_HEADER_SIZE:
+            high, length, kind, flags, stream_id = _unpack(data, position)
+            if high or length > frames.DEFAULT_MAX_FRAME_SIZE:
+                raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "frame over the size we announced")
+            start = position + frames.FRAME_HEADER_SIZE
+            stop = start + length
+            if stop > end:
+                self._needed = stop - position
+                break
+            position = stop
+            if (
+                kind == frames.HEADERS
+                and flags == _FINAL_HEADERS
+                and plain
+                and stream_id in waiting
+                and length
+                and data[start] == 0x88
+                and (length == 1 or is_plain_success(data, start, stop))
+            ):
+                batch, index = waiting.pop(stream_id)
+                batch.responses[index] = ACCEPTED
+                batch.left -= 1
+                if batch.following and (follower := batch.following.get(index)) is not None:
+                    batch.freed.append(follower)
+                if not batch.left:
+                    settled.append(batch)
+                accepted += 1
+                continue
+            self._dispatch(kind, flags, stream_id & frames.MAX_STREAM_ID, data[start:stop])
+            plain = self._greeted and self._block is None
+        else:
+            self._needed = frames.FRAME_HEADER_SIZE
+        if accepted:
+            self.answered += accepted
+            self._proven = True
+        return data[position:]
+
+    def _end(self, code: ErrorCode, cause: str) -> None:
+        if self.closed is None:
+            self.closed = cause
+            self.writer.out.append(frames.pack_goaway(0, code))
+            self.streams.lose_all(cause)

@@ -1,0 +1,35 @@
+"""What time the engines say it is, asked every few seconds and reckoned on in between."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Final
+
+from worker.database.postgres import Connection
+from worker.state.redis import Redis
+
+#: Seconds for which what the engines said is reckoned on.
+_KEPT: Final = 10.0
+
+
+class Clocks:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._asked_at = -_KEPT
+        self._said: dict[str, float] = {}
+
+    def look(self, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
+        """Asks both engines, unless they were asked in the last seconds."""
+        if time.monotonic() - self._asked_at < _KEPT:
+            return
+        with transaction() as db:
+            row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        assert row is not None
+        seconds, micros = self._redis.time()
+        self._said = {"Postgres": row[0], "Redis": seconds + micros / 1e6}
+        self._asked_at = time.monotonic()
+
+    def now(self) -> dict[str, float]:
+        """UNIX seconds by the name of the engine. `look` first."""
+        passed = time.monotonic() - self._asked_at
+        return {name: said + passed for name, said in self._said.items()}

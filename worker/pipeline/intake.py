@@ -1,0 +1,370 @@
+"""Applies what was read of a stream, in its order, and hands the messages on.
+
+1. `stores.lease`: of all workers one at a time leads, the owner of a row in Postgres. Each of its transactions checks that it
+   still is, and moves the cursor by compare-and-set: two leaders cannot both apply an entry.
+2. `Intake.take`: one transaction applies a stretch of a stream and moves the cursor past it. It is there whole or not at all. An
+   entry at which it fails is found by halves and dead-lettered.
+3. What was recorded is opened in the journal, and workers are woken for it. Should the leader die in between, the next one takes
+   these entries again, before it takes others: all that is written may be written twice.
+
+Order: everything before a message on its stream is committed before the message is opened, so it is in force when any worker
+expands it. `worker/pipeline/rounds.py` decides of which stream how much is read.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+from producers import events
+from producers.errors import EventError
+from worker.core.admission import Refused, check_time, token_forms, unknown_app
+from worker.core.entry import app_of, entry_name
+from worker.core.envelope import identify
+from worker.core.ownership import Superseded, microseconds
+from worker.database import cursors, postgres, writes
+from worker.database.badges import Clearing, beginning, clearings
+from worker.database.cursors import Cursor
+from worker.database.lease import LeaseLost
+from worker.database.ledger import DeadLetter, add_dead_letters
+from worker.database.letter_log import log_letters
+from worker.database.postgres import Connection
+from worker.pipeline.apps import Apps
+from worker.pipeline.clocks import Clocks
+from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
+from worker.pipeline.targeted import BEGINNING
+from worker.state import redis
+from worker.state.journal import Cleared, Journal, Push, Recorded
+from worker.state.replies import Replies
+from worker.state.streams import RawEntry
+
+log = logging.getLogger(__name__)
+
+#: Faults that are no entry's: an engine is away, another process leads, the schema is of another release.
+_PASSING: Final = (postgres.Unavailable, *redis.Unavailable, LeaseLost, *postgres.Unready)
+#: Places that a leader draws at once. What it does not use is left out.
+_PLACES: Final = 1_000_000
+#: Octets of a device event that cost as much as a row: attributes of a megabyte are a stretch of their own.
+_OCTETS: Final = 50
+
+#: Events of which the latest by its own time wins.
+_BY_TIME: Final = (
+    *(events.DeviceRegistered, events.DeviceUnregistered, events.MemberAdded, events.MemberRemoved),
+    events.MembersReplaced,
+    *(events.ChannelUpdated, events.UserMuted, events.UserUnmuted),
+)
+_T = TypeVar("_T", Cleared, Recorded, Push)
+
+
+class _Placed(NamedTuple):
+    """An entry with its name, and its place in the order of intake."""
+
+    name: str
+    place: int
+    raw: RawEntry
+    #: Whose stream it is on; None: the inlet, which is everybody's.
+    app: str | None
+
+
+@dataclass
+class _Stretch:
+    """What a stretch of a stream asks for, by kind, each in the order of the stream."""
+
+    entries: list[_Placed] = field(default_factory=list)
+    members: list[writes.MemberWrite | writes.Replacement] = field(default_factory=list)
+    mutes: list[writes.MuteWrite] = field(default_factory=list)
+    channels: list[writes.ChannelWrite] = field(default_factory=list)
+    devices: list[Call] = field(default_factory=list)
+    messages: list[writes.MessageRow] = field(default_factory=list)
+    #: entry -> UNIX seconds at which it is to begin, for those of the messages that are targeted pushes
+    targeted: dict[str, float] = field(default_factory=dict)
+    badges: list[Clearing] = field(default_factory=list)
+    refused: list[DeadLetter] = field(default_factory=list)
+    #: entry -> the id under which its author waits for an answer
+    asked: dict[str, str] = field(default_factory=dict)
+    #: Rows that the entries become in Postgres.
+    rows: int = 0
+
+    def asking(self, errors: Mapping[str, str]) -> list[Call]:
+        """Device events whose authors wait for an answer and that were not refused."""
+        return [call for call in self.devices if call.entry in self.asked and call.entry not in errors]
+
+
+class _Applied(NamedTuple):
+    """What the transaction of a stretch found out."""
+
+    #: Entries that messages are recorded under -> their places.
+    recorded: Mapping[str, int] = {}
+    cleared: Sequence[Cleared] = ()
+    #: Why an entry was refused.
+    errors: Mapping[str, str] = {}
+    #: Which write was newer than an entry's.
+    newer: Mapping[str, Superseded] = {}
+    #: Registrations over their app's rate.
+    over_rate: Sequence[Call] = ()
+
+
+class Intake:
+    """`transaction` opens one of the leader's. `ring` is told how many messages became ready."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        journal: Journal,
+        apps: Apps,
+        *,
+        transaction: Callable[[], AbstractContextManager[Connection]],
+        ring: Callable[[int], None],
+    ) -> None:
+        self._journal, self._apps, self._transaction, self._ring = journal, apps, transaction, ring
+        self._replies, self._clocks = Replies(client), Clocks(client)
+        #: The place to give next, and the one that is not ours any more.
+        self._next = self._end = 0
+
+    def take(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry], *, rows: int) -> tuple[Cursor, int]:
+        """Applies the first of the entries, as many as become `rows` rows and at least one.
+
+        Returns the cursor behind them, and how many they were.
+        """
+        self._clocks.look(self._transaction)
+        placed = self._placed(stream, entries)
+        stretch = self._sort(placed, rows=rows)
+        placed = placed[: len(stretch.entries)]
+        return self._take(stream, cursor, placed, stretch), len(placed)
+
+    def take_again(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry]) -> None:
+        """Entries up to the cursor that are not open: their leader died before it handed them on, or Redis forgot them.
+
+        Those of the last transaction keep the places that they had.
+        """
+        if not entries:
+            return
+        self._clocks.look(self._transaction)
+        placed = self._placed(stream, entries)
+        placed = [one._replace(place=cursor.taken.get(one.raw.id, one.place)) for one in placed]
+        self._take(stream, cursor, placed, self._sort(placed), again=True)
+
+    def _placed(self, stream: str, entries: Sequence[RawEntry]) -> list[_Placed]:
+        if self._end - self._next < len(entries):
+            with self._transaction() as db:
+                self._next = cursors.draw_places(db, _PLACES)
+                self._end = self._next + _PLACES
+        first, app = self._next, app_of(stream)
+        self._next += len(entries)
+        suffix = entry_name(stream, "")
+        return [_Placed(raw.id + suffix, first + n, raw, app) for n, raw in enumerate(entries)]
+
+    def _take(
+        self, stream: str, cursor: Cursor, placed: Sequence[_Placed], stretch: _Stretch, *, again: bool = False
+    ) -> Cursor:
+        """Returns the cursor behind them; `again`: it stays where it is."""
+        after = cursor if again else _behind(cursor, placed)
+        try:
+            with self._transaction() as db:
+                if not again:
+                    cursors.move(db, stream, cursor, after)
+                applied = self._apply(db, stretch, again=again)
+        except _PASSING:
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
+            if len(placed) > 1:
+                for half in (placed[: len(placed) // 2], placed[len(placed) // 2 :]):
+                    cursor = self._take(stream, cursor, half, self._sort(half), again=again)
+                return cursor
+            [one] = placed
+            stretch, error = _Stretch([one]), f"cannot be stored: {type(fault).__name__}"
+            if isinstance(fault, writes.TooManyError):
+                error = str(fault)
+            _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
+            if (asked := reply_id(one.raw.document)) is not None:
+                stretch.asked[one.name] = asked
+            stretch.refused.append(
+                DeadLetter(one.name, *identify(one.raw.document), error, one.raw.document, one.raw.size)
+            )
+            with self._transaction() as db:
+                if not again:
+                    cursors.move(db, stream, cursor, after)
+                add_dead_letters(db, stretch.refused)
+            applied = _Applied(errors={one.name: error})
+        self._finish(stretch, applied)
+        return after
+
+    def _apply(self, db: Connection, stretch: _Stretch, *, again: bool) -> _Applied:
+        """Inside the caller's transaction."""
+        writes.write_members(db, stretch.members)
+        writes.write_channels(db, stretch.channels)
+        writes.write_mutes(db, stretch.mutes)
+        recorded = writes.write_messages(db, stretch.messages)
+        writes.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
+        over_rate, begun = apply(db, stretch.devices, self._apps)
+        if again:
+            begun += begun_before(db, stretch.devices)
+        errors = {letter.entry: letter.error for letter in stretch.refused} | over_rate
+        newer = superseded(db, stretch.asking(errors))
+        cleared = [*clearings(db, stretch.badges), *map(beginning, begun)]
+        add_dead_letters(db, stretch.refused)
+        return _Applied(recorded, cleared, errors, newer, [call for call in stretch.devices if call.entry in over_rate])
+
+    def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
+        """What follows the commit. What fails for one entry is logged, and done for the others."""
+        told = {entry for some in _each(applied.cleared, self._journal.clear_badges, "badges") for entry in some}
+        self._answer(stretch, applied)
+        self._hand_on(stretch, applied.recorded, told)
+        log_letters(stretch.refused)
+
+    def _answer(self, stretch: _Stretch, applied: _Applied) -> None:
+        """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
+        anonymous = {call.entry for call in stretch.devices if not call.writes}
+        self._replies.send(
+            [
+                (id, answer(applied.errors.get(entry), applied.newer.get(entry), anonymous=entry in anonymous))
+                for entry, id in stretch.asked.items()
+            ],
+            counts(stretch.devices, applied.over_rate),
+        )
+
+    def _hand_on(self, stretch: _Stretch, recorded: Mapping[str, int], told: Collection[str]) -> None:
+        """Opens the messages that are recorded, and deletes every entry that needs no further work."""
+        rows = [row for row in stretch.messages if row.entry in recorded]
+        messages = [
+            Recorded(row.entry, row.app, recorded[row.entry], row.channel)
+            for row in rows
+            if row.entry not in stretch.targeted
+        ]
+        pushes = [
+            Push(row.entry, row.app, recorded[row.entry], BEGINNING, stretch.targeted[row.entry])
+            for row in rows
+            if row.entry in stretch.targeted
+        ]
+        ready = sum(_each(messages, self._journal.open, "messages"))
+        _each(pushes, self._journal.open_targeted, "pushes")
+        kept = recorded.keys() | told
+        self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
+        if ready or told:
+            self._ring(ready + len(told))
+
+    def _sort(self, placed: Sequence[_Placed], *, rows: float = float("inf")) -> _Stretch:
+        """The first of the entries, as many as become so many rows and at least one."""
+        stretch = _Stretch()
+        for one in placed:
+            if stretch.rows >= rows:
+                break
+            stretch.entries.append(one)
+            stretch.rows += 1
+            self._read(stretch, one)
+        return stretch
+
+    def _read(self, stretch: _Stretch, one: _Placed) -> None:
+        event, document = None, one.raw.document
+        if (asked := reply_id(document)) is not None:
+            stretch.asked[one.name] = asked
+        try:
+            event = _decoded(one)
+            self._check(event)
+            self._add(stretch, one, event)
+        except (EventError, Refused) as fault:
+            error = str(fault)
+        except _PASSING:
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
+            _log_fault("event cannot be read, it is dead-lettered", one.name, fault)
+            error = f"cannot be read: {type(fault).__name__}"
+        else:
+            return
+        app, id = (event.app, event.id) if event else identify(document)
+        stretch.refused.append(DeadLetter(one.name, app, id, error, document, one.raw.size))
+
+    def _check(self, event: events.AnyEvent) -> None:
+        if self._apps.app(event.app) is None:
+            raise unknown_app(event.app)
+        if isinstance(event, _BY_TIME):
+            check_time(event.at, self._clocks.now())
+
+    def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
+        entry, place = one.name, one.place
+        match event:
+            case events.MessageNew(message=m):
+                stretch.rows += len(m.mentioned)
+                stretch.messages.append(
+                    writes.MessageRow(
+                        event.app,
+                        event.id,
+                        entry,
+                        m.id,
+                        m.parent_id,
+                        event.channel.id,
+                        event.sender.id,
+                        m.mentioned,
+                        place,
+                        m.parent_sender,
+                        event.recipients,
+                    )
+                )
+            case events.MemberAdded() | events.MemberRemoved():
+                present, at = isinstance(event, events.MemberAdded), microseconds(event.at)
+                stretch.rows += len(event.users)
+                stretch.members += (
+                    writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
+                )
+            case events.MembersReplaced(channel=c):
+                stretch.rows += len(event.users)
+                stretch.members.append(
+                    writes.Replacement(
+                        event.app, c.id, event.users, event.after or "", event.through, microseconds(event.at), place
+                    )
+                )
+            case events.DeviceRegistered() | events.DeviceUnregistered():
+                stretch.rows += len(one.raw.document) // _OCTETS
+                stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
+            case events.ChannelUpdated(channel=c):
+                at = microseconds(event.at)
+                stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
+            case events.UserMuted() | events.UserUnmuted():
+                muted, at = isinstance(event, events.UserMuted), microseconds(event.at)
+                stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted, place))
+            case events.BadgeCleared(device=named):
+                forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
+                stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
+            case events.PushSend(send_at=send_at):
+                # No channel and no sender; recorded like a message, so that its id is taken once.
+                stretch.messages.append(writes.MessageRow(event.app, event.id, entry, "", None, "", "", (), place))
+                stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
+
+
+def _decoded(one: _Placed) -> events.AnyEvent:
+    if one.raw.fault:
+        raise Refused(one.raw.fault)
+    event = events.decode(one.raw.document)
+    if one.app is not None and event.app != one.app:
+        raise Refused(f"app: {event.app!r}, but this is the stream of {one.app!r}")
+    return event
+
+
+def _behind(cursor: Cursor, placed: Sequence[_Placed]) -> Cursor:
+    read = None if cursor.read is None else cursor.read + len(placed)
+    return Cursor(placed[-1].raw.id, {one.raw.id: one.place for one in placed}, read)
+
+
+def _each(items: Sequence[_T], effect: Callable[[Sequence[_T]], object], what: str) -> list[Any]:
+    """Does it for all at once; an item at which it fails is found by halves, and logged. Returns the answers."""
+    if not items:
+        return []
+    try:
+        return [effect(items)]
+    except _PASSING:
+        raise
+    except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
+        if len(items) == 1:
+            _log_fault(f"{what} cannot be written to Redis; the next leader tries again", items[0].entry, fault)
+            return []
+        middle: int = len(items) // 2
+        return [*_each(items[:middle], effect, what), *_each(items[middle:], effect, what)]
+
+
+def _log_fault(what: str, entry: str, fault: Exception) -> None:
+    """Without the fault's own text, which may quote the document."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    log.error(what, extra={"entry": entry, "fault": type(fault).__name__, "at": at})

@@ -1,0 +1,153 @@
+"""Moves what chat servers committed to their outbox onto the stream: exactly once, in order, however many relays run.
+
+1. One transaction: take the outbox's lock, the lowest waiting rows, check their documents, put the good ones on the stream,
+   delete them, set the bad ones aside, commit.
+2. A relay that dies before its commit leaves the rows; the next one takes the same batch and the fence lets none pass twice.
+3. Nothing is waiting: sleep until Postgres notifies, or a second. Who did not get the lock sleeps likewise.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from producers.documents import document
+from producers.errors import EventError
+from producers.events import MAX_DOCUMENT
+from worker.database import outbox, postgres
+from worker.database.outbox import Outbox, Row
+from worker.reports.faults import sentence
+from worker.state import fence, redis
+from worker.state.fence import Fence, Overtaken
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT: Final = 5.0
+#: Seconds of listening after which it looks whether it was told to stop.
+_LISTEN: Final = 0.5
+#: Seconds between two lines about rows that were moved.
+_REPORT: Final = 10.0
+#: What names the Postgres that was asked: a variable, or an option.
+URL: Final = "the outbox's URL"
+_UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
+
+
+class BacklogError(Exception):
+    """The stream or Redis is as full as it may be; the transaction is undone and the rows wait where they are."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the relay goes about it."""
+
+    #: Rows moved at once.
+    batch: int = 500
+    #: Seconds after which it looks without having been notified.
+    poll: float = 1.0
+    #: Hours for which moved rows are kept; 0: they are deleted at once.
+    keep_hours: float = 0.0
+
+
+class Relay:
+    """`fence` is made from the source's name once the database has told it. `wait` sleeps, but no longer than a stop takes."""
+
+    def __init__(
+        self, outbox: Outbox, fence: Callable[[str], Fence], pace: Pace, wait: Callable[[float], object]
+    ) -> None:
+        self._outbox, self._make_fence, self._pace, self._wait = outbox, fence, pace, wait
+        self._fence: Fence | None = None
+        self._moved = self._failed = 0
+        self._reported_at = 0.0
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Moves rows until told to stop, whatever goes away in between."""
+        pause = 0.0
+        while not stopped():
+            if self._went_well(pause, stopped):
+                pause = 0.0
+            else:
+                pause = min(_LONGEST_WAIT, pause * 2 or 0.1)
+                self._wait(pause)
+        self._report(now=True)
+
+    def _went_well(self, pause: float, stopped: Callable[[], bool]) -> bool:
+        """Moves a batch, or waits for one; False where it has to wait for something to mend."""
+        again = {"seconds": pause}
+        try:
+            with postgres.unavailable_as_such():
+                if not self.step():
+                    self._report()
+                    self._await_rows(stopped)
+            return True
+        except Overtaken:
+            return True
+        except BacklogError as fault:
+            log.warning("outbox waits, there is no room on the stream", extra=again | {"full": str(fault)})
+            return False
+        except _UNAVAILABLE as fault:
+            log.warning("outbox waits, an engine is away", extra=again | {"fault": sentence(fault, postgres=URL)})
+        except outbox.Missing as fault:
+            advice = (
+                "no outbox for this role: run what `carillon outbox sql` prints, then see docs/security.md for grants"
+            )
+            log.error(advice, extra=again | {"fault": sentence(fault, postgres=URL)})
+        except (outbox.Refused, fence.Refused) as fault:
+            log.error("outbox waits, an engine refuses it", extra=again | {"fault": sentence(fault, postgres=URL)})
+        self._outbox.close()
+        return False
+
+    def step(self) -> int:
+        """Moves one batch; returns how many rows were dealt with, 0 when none was waiting or another relay is at it."""
+        stream = self._to_stream()
+        with self._outbox.lead() as leading:
+            if not leading:
+                return 0
+            stream.claim()
+            rows = self._outbox.waiting(self._pace.batch)
+            good, errors = _judged(rows)
+            if good:
+                full = stream.move([(f"{row.id}.{row.version}", checked) for row, checked in good])
+                if full is not None:
+                    raise BacklogError(full)
+            self._outbox.moved([row.id for row, _ in good], keep=self._pace.keep_hours > 0)
+            self._outbox.set_aside(errors)
+        self._moved += len(good)
+        self._failed += len(errors)
+        if self._pace.keep_hours > 0 and not rows:
+            return self._outbox.purge(self._pace.keep_hours, self._pace.batch)
+        return len(rows)
+
+    def close(self) -> None:
+        self._outbox.close()
+        if self._fence is not None:
+            self._fence.close()
+
+    def _await_rows(self, stopped: Callable[[], bool]) -> None:
+        left = self._pace.poll
+        while left > 0 and not stopped() and not self._outbox.wait(min(left, _LISTEN)):
+            left -= _LISTEN
+
+    def _to_stream(self) -> Fence:
+        if self._fence is None:
+            self._fence = self._make_fence(self._outbox.source())
+        return self._fence
+
+    def _report(self, *, now: bool = False) -> None:
+        if (self._moved or self._failed) and (now or time.monotonic() - self._reported_at > _REPORT):
+            log.info("outbox rows moved", extra={"moved": self._moved, "failed": self._failed})
+            self._moved, self._failed, self._reported_at = 0, 0, time.monotonic()
+
+
+def _judged(rows: list[Row]) -> tuple[list[tuple[Row, bytes]], dict[int, str]]:
+    """The rows that may go on the stream with their documents, and the error of each that may not."""
+    good, errors = [], {}
+    for row in rows:
+        if row.event is None:
+            errors[row.id] = f"document: {row.size:,} bytes, at most {MAX_DOCUMENT:,} are taken"
+            continue
+        try:
+            good.append((row, document(row.event)))
+        except EventError as fault:
+            errors[row.id] = str(fault)
+    return good, errors

@@ -1,0 +1,85 @@
+"""What one expansion will write: grows message by message, and is written in one step of the journal."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from worker.core.batch import Batch, Job, Lane, Sending, batch_id
+from worker.core.model import Device
+from worker.database.ledger import account as ledger_account
+from worker.state.journal import DONE, Opened, Parcel, Step
+
+_NO_WHY: Final[Mapping[str, str]] = {}
+
+
+#: A notification before it is one of a batch: what is sent, to whom, and why.
+_Wanted = tuple[Sending, Device, str]
+
+
+class Plan:
+    """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one."""
+
+    def __init__(self, new_id: Callable[[], str], batch: int) -> None:
+        self._new_id, self._batch = new_id, batch
+        self._wanted: defaultdict[tuple[str, int, Lane], list[_Wanted]] = defaultdict(list)
+        self.steps: list[Step] = []
+        self.accounts: list[bytes] = []
+        #: Expansions that go on, on the bulk lane.
+        self.unfinished = 0
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def take(self, opened: Opened, following: str, event_id: str, page: int, account: object) -> None:
+        """One page of an event is expanded, with what it says of whom."""
+        self.steps.append(opened.step(following))
+        self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account))
+        self.unfinished += following != DONE
+
+    def add_jobs(
+        self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: Mapping[str, str] = _NO_WHY
+    ) -> None:
+        """`why` by user."""
+        for device in devices:
+            self._wanted[app, device.provider_id, lane].append((sending, device, why.get(device.user, "")))
+
+    def parcels(self) -> list[Parcel]:
+        batches = (_batch(key, some) for key, wanted in self._wanted.items() for some in _pieces(wanted, self._batch))
+        return [Parcel(batch_id(batch, self._new_id()), batch) for batch in batches]
+
+
+def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:
+    """Pieces of at most so many, each in the given order, for as many devices as there are.
+
+    Of one device one notification is sent after another, and of two batches with the same device one waits for the other. So a
+    piece has the first of each of some devices, the next their second ones, and so on; pieces of other devices come between.
+    """
+    if len(wanted) <= most:
+        yield wanted
+        return
+    of_device: defaultdict[int, list[int]] = defaultdict(list)
+    for number, (_, device, _) in enumerate(wanted):
+        of_device[device.id].append(number)
+    devices = [of_device[device] for device in sorted(of_device)]
+    groups = [list(_layers(devices[start : start + most], most)) for start in range(0, len(devices), most)]
+    for pieces in zip_longest(*groups, fillvalue=()):
+        for piece in pieces:
+            if piece:
+                yield [wanted[number] for number in sorted(piece)]
+
+
+def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[int]]:
+    """What goes to these devices, the first of each, then the second of each, and so on, in pieces of at most so many."""
+    rows = [number for row in zip_longest(*devices) for number in row if number is not None]
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]
+
+
+def _batch(key: tuple[str, int, Lane], wanted: Sequence[_Wanted]) -> Batch:
+    batch = Batch(*key, [], [])
+    for sending, device, why in wanted:
+        if not batch.sendings or batch.sendings[-1] is not sending:
+            batch.sendings.append(sending)
+        batch.jobs.append(
+            Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at, why=why)
+        )
+    return batch

@@ -1,0 +1,74 @@
+"""A batch that a bug of ours keeps from being delivered: tried again, then narrowed down to the job at fault, a dead letter."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from worker.core.batch import encode
+from worker.core.outcome import Delivered, Drop, Retry, Unregister
+from worker.core.work import Work
+from worker.database.ledger import DeadLetter
+from worker.state.journal import Journal, Unreadable
+
+log = logging.getLogger(__name__)
+
+#: Tries that a batch has before it is narrowed down, and one job before it is set aside.
+TRIES: Final = 3
+#: Parts into which a batch is narrowed down: its other jobs wait for two or three rounds of tries at most.
+PARTS: Final = 8
+#: Tries of a batch that cannot be read: while releases are mixed, the next worker may be able to.
+READINGS: Final = 12
+#: Seconds before the second try; five times as many before the third.
+PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 60.0
+
+
+class Poison:
+    """`set_aside` keeps a dead letter; a second one of the same entry changes nothing."""
+
+    def __init__(self, journal: Journal, set_aside: Callable[[DeadLetter], None]) -> None:
+        self._journal, self._set_aside = journal, set_aside
+
+    def put_off(self, work: Work, fault: Exception) -> bool:
+        """True: the batch was handed back, and is tried again. False: what is open has its outcome now, to be carried out."""
+        tries = self._journal.failed(work.id)
+        log.error(
+            "batch cannot be delivered",
+            extra={"app": work.batch.app, "batch": work.id, "tries": tries, "fault": type(fault).__name__},
+            exc_info=fault,
+        )
+        if tries < TRIES:
+            self._journal.return_batch(work.id, PAUSE * 5 ** (tries - 1))
+            return True
+        undone = [i for i, o in enumerate(work.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
+        if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
+            undone, work.doubted = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister)], []
+        elif len(undone) > 1:
+            for part in range(PARTS):
+                again = Retry(1.0 + part / PARTS, type(fault).__name__, spends_attempt=False)
+                work.settle(undone[part::PARTS], again)
+            return False
+        work.settle(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
+        for sending in {work.jobs[index].sending for index in undone}:
+            of = work.batch.sendings[sending]
+            error = f"delivery failed: {type(fault).__name__}. A retry also rings the devices that have it"
+            document = self._journal.document(of.entry)
+            self._set_aside(DeadLetter(of.entry, work.batch.app, of.event_id, error, document))
+        return False
+
+    def give_up(self, work: Work, fault: Exception) -> None:
+        """The batch ends as a dead letter: what became of its jobs cannot be written down."""
+        log.error("batch given up", extra={"app": work.batch.app, "batch": work.id, "fault": type(fault).__name__})
+        error = f"batch cannot be carried out: {type(fault).__name__}"
+        self._set_aside(DeadLetter(f"batch:{work.id}", work.batch.app, None, error, encode(work.batch)))
+        self._journal.finish(work.id, [], {work.batch.app: {"dropped.delivery_failed": len(work.open())}}, [])
+
+    def put_off_unread(self, batch: Unreadable) -> None:
+        """Likewise for one of which nobody knows what is in it."""
+        tries = self._journal.failed(batch.id)
+        log.error("batch cannot be read: is it of a newer release?", extra={"batch": batch.id, "tries": tries})
+        if tries < READINGS:
+            self._journal.return_batch(batch.id, min(_LONGEST_PAUSE, PAUSE * 2 ** (tries - 1)))
+            return
+        self._set_aside(DeadLetter(f"batch:{batch.id}", None, None, f"batch cannot be read: {batch}", batch.document))
+        self._journal.finish(batch.id, [], {}, [])

@@ -1,0 +1,106 @@
+"""Records which notifications were accepted while others of their batches are in flight, and keeps the leases of these batches.
+
+One thread of a process writes for all of them together, some fifty times a second for as long as anything is in flight. So
+after a `kill -9` little more than what had no answer yet is sent again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from worker.core.model import ACCEPTED, Response
+from worker.state import redis
+from worker.state.journal import Journal
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two writes.
+PAUSE: Final = 0.02
+#: Seconds between two renewals of a lease of which nothing else is to be written.
+RENEW_SECONDS: Final = 1.0
+#: Seconds after which the thread ends where nothing is in flight.
+_IDLE: Final = 5.0
+
+
+class Flight:
+    """Notifications of one batch in flight: `seen[n]` is the response to the batch's job `jobs[n]`, None while there is none."""
+
+    __slots__ = ("_jobs", "_missing", "_seen", "batch", "renewed_at")
+
+    def __init__(self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float) -> None:
+        self.batch = batch
+        #: UNIX seconds from which the lease counts.
+        self.renewed_at = renewed_at
+        self._jobs, self._seen = jobs, seen
+        self._missing: Sequence[int] = range(len(jobs))
+
+    def accepted(self) -> list[int]:
+        """Jobs that were accepted since this was asked last."""
+        seen, found, missing = self._seen, [], []
+        for place in self._missing:
+            response = seen[place]
+            if response is None:
+                missing.append(place)
+            elif response is ACCEPTED:
+                found.append(self._jobs[place])
+        self._missing = missing
+        return found
+
+
+class Recorder:
+    """`now` gives UNIX seconds."""
+
+    def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
+        self._journal, self._now = journal, now
+        self._lock, self._begun = threading.Lock(), threading.Event()
+        self._flights: dict[Flight, None] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(
+        self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float
+    ) -> Iterator[Flight]:
+        """Records what is accepted of these, and keeps the batch's lease, for as long as the caller is inside."""
+        flight = Flight(batch, jobs, seen, renewed_at)
+        with self._lock:
+            self._flights[flight] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
+                self._thread.start()
+        self._begun.set()
+        try:
+            yield flight
+        finally:
+            with self._lock:
+                del self._flights[flight]
+
+    def record(self) -> None:
+        """Writes what was accepted since the last time."""
+        with self._lock:
+            flights = list(self._flights)
+        now = self._now()
+        news = [(flight, flight.accepted()) for flight in flights]
+        told = [(flight, jobs) for flight, jobs in news if jobs or now - flight.renewed_at >= RENEW_SECONDS]
+        if told:
+            self._journal.record([(flight.batch, jobs) for flight, jobs in told])
+            for flight, _ in told:
+                flight.renewed_at = now
+
+    def _run(self) -> None:
+        while True:
+            if not self._begun.wait(_IDLE):
+                with self._lock:
+                    if not self._flights:
+                        self._thread = None
+                        return
+            self._begun.clear()
+            while self._flights:
+                time.sleep(PAUSE)
+                try:
+                    self.record()
+                except redis.Error:  # what it did not write is written with the batch's outcomes
+                    log.warning("batches in flight not recorded, redis is away")
+                    time.sleep(RENEW_SECONDS)

@@ -1,0 +1,133 @@
+"""Device events as calls: what each writes, whether its app's rate allows it, and what its caller is told."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers import events
+from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
+from worker.core.entry import ms_of
+from worker.core.ownership import Superseded, instant, mark, microseconds
+from worker.database.device_writes import Begun, DeviceWrite, begun_lately, unmet, write_devices
+from worker.database.postgres import Connection
+from worker.database.rates import admitted
+from worker.pipeline.apps import Apps
+
+DeviceEvent = events.DeviceRegistered | events.DeviceUnregistered
+
+
+class Call(NamedTuple):
+    """A device event that can be taken. `writes` is empty for an anonymous user, whom no device belongs to (S10)."""
+
+    entry: str
+    event: DeviceEvent
+    document: bytes
+    writes: Sequence[DeviceWrite]
+
+
+class _Asking(msgspec.Struct):
+    """As much of a document as it takes to answer it, whatever else is wrong with it."""
+
+    type: str = ""
+    reply: str | None = None
+
+
+_asking: Final = msgspec.json.Decoder(_Asking).decode
+
+
+def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place: int = 0) -> Call:
+    """The writes that a device event means. Raises `Refused`."""
+    at, event_mark = microseconds(event.at), mark(event.id)
+    providers = apps.providers_of(event.app)
+    if isinstance(event, events.DeviceUnregistered):
+        forms = token_forms(event.device.token, providers)
+        writes = [DeviceWrite(event.app, token, event.user, at, event=event_mark, place=place) for token in forms]
+        return Call(entry, event, document, writes)
+    if event.anonymous:
+        return Call(entry, event, document, ())
+    device = event.device
+    provider = choose_provider(device, event.app, providers)
+    write = DeviceWrite(
+        event.app,
+        stored_token(device.token, provider),
+        event.user,
+        at,
+        provider.id,
+        device.locale,
+        device.attributes,
+        device.app_version,
+        event_mark,
+        place,
+    )
+    return Call(entry, event, document, (write,))
+
+
+def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, str], list[Begun]]:
+    """Writes what the calls say. Returns the error of those over their app's rate by entry, and the devices that begin anew.
+
+    Unregistrations are never refused. Runs inside the caller's transaction.
+    """
+    counted = [call for call in calls if isinstance(call.event, events.DeviceRegistered)]
+    limits = _limits({call.event.app for call in counted}, apps)
+    answers = admitted(db, [(call.event.app, ms_of(call.entry)) for call in counted], limits)
+    over = {
+        call.entry: over_rate(call.event.app, *limits[call.event.app])
+        for call, allowed in zip(counted, answers, strict=True)
+        if not allowed
+    }
+    return over, write_devices(db, [write for call in calls if call.entry not in over for write in call.writes])
+
+
+def begun_before(db: Connection, calls: Iterable[Call]) -> list[Begun]:
+    """Devices that began anew by calls which a leader that died has applied."""
+    return begun_lately(db, [write for call in calls for write in call.writes])
+
+
+def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:
+    """By entry, those of the calls whose writes were applied and do not hold, by what is stored now."""
+    asked = [(call.entry, write) for call in calls for write in call.writes]
+    found = zip(asked, unmet(db, [write for _, write in asked]), strict=True)
+    return {entry: newer for (entry, _), newer in found if newer is not None}
+
+
+def counts(calls: Iterable[Call], over_rate: Iterable[Call]) -> Mapping[tuple[str, str], int]:
+    """What is worth counting of them, by app and counter. Those over their app's rate are counted, and kept nowhere."""
+    found = Counter((call.event.app, "devices.anonymous") for call in calls if not call.writes)
+    found.update((call.event.app, "devices.over_rate") for call in over_rate)
+    return found
+
+
+def reply_id(document: bytes) -> str | None:
+    """Under which id the document's author waits for an answer, if at all; also where the document is refused."""
+    if b'"reply"' not in document:
+        return None
+    try:
+        asking = _asking(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not asking.type.startswith("device.") or not asking.reply or len(asking.reply) > events.MAX_REPLY:
+        return None
+    return asking.reply
+
+
+def answer(error: str | None, newer: Superseded | None = None, *, anonymous: bool = False) -> dict[str, Any]:
+    """The document that the caller gets. `error`: why the event was refused; `newer`: what was newer than its write."""
+    if newer is not None:
+        at = None if newer.at is None else instant(newer.at)
+        return {"ok": False, "code": "superseded", "at": at, "error": newer.error}
+    if error is None:
+        return {"ok": True, "ignored": "anonymous"} if anonymous else {"ok": True}
+    if error.startswith(OVER_RATE):
+        return {"ok": False, "code": "rate_limit", "error": error, "field": None}
+    return {"ok": False, "code": "refused", "error": error, "field": error.partition(":")[0]}
+
+
+def _limits(names: Iterable[str], apps: Apps) -> dict[str, tuple[int, int]]:
+    found = {}
+    for name in names:
+        app = apps.app(name)
+        if app is not None and app.registration_rate is not None:
+            found[name] = (app.registration_rate, app.registration_burst)
+    return found

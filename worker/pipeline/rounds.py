@@ -1,0 +1,341 @@
+"""Whose turn it is: the leader takes a stretch of every stream that has unread entries, round after round.
+
+The inlet is everybody's. What a step reads of it is applied at once, while nothing more waits behind it and its apps are within
+their share. Else the leader walks on over the inlet and moves what other apps than the first have there to streams of their
+own, in order and without decoding it: the app that made the crowd waits in it, and the others pass it.
+
+An app's entries are applied in the order of its stream. What it has on the inlet is moved behind what it has on its own stream.
+
+An app is *full* while it has its share of `max_open` ready to be expanded or sent; its entries wait on their stream.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from producers.events import STREAM
+from worker.core.entry import app_of, id_key, stream_for
+from worker.core.pace import OCTETS, ROWS, Pace, aim
+from worker.database import cursors
+from worker.database.cursors import BEGINNING, Cursor
+from worker.database.lease import Lease
+from worker.pipeline.apps import Apps
+from worker.pipeline.intake import Intake
+from worker.state.journal import Journal
+from worker.state.streams import Figures, RawEntry, Read, Streams, app_named
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at all streams.
+_LOOK: Final = 1.0
+#: Seconds that a round spends on walking over the inlet at most.
+_WALK: Final = 0.1
+#: Streams of apps that the leader waits at; it finds entries on the others when it looks.
+_AWAITED: Final = 100
+#: Seconds until it looks again whether a full app has room.
+_FULL: Final = 0.02
+#: Seconds that an id may be ahead of the server's clock before that is worth a line, and between two such lines.
+_AHEAD: Final = 60.0
+_LAST_ID: Final = "18446744073709551615-18446744073709551615"
+
+
+@dataclass
+class _Line:
+    """What the leader knows of one stream."""
+
+    stream: str
+    app: str | None
+    cursor: Cursor
+    pace: Pace
+    #: Whether entries wait behind the cursor, as far as is known.
+    waits: bool = False
+    #: Whether producers write to it: only of what the leader moved itself does it know without looking.
+    direct: bool = False
+    active_at: float = field(default_factory=time.monotonic)
+    warned_at: float = float("-inf")
+
+    @property
+    def after(self) -> str:
+        return self.cursor.id
+
+
+class Rounds:
+    """One leader's reading of all streams; `paces` outlives it, by stream. `batch`: entries in the largest step."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        intake: Intake,
+        journal: Journal,
+        apps: Apps,
+        lease: Lease,
+        *,
+        batch: int,
+        max_open: int,
+        paces: dict[str, Pace],
+    ) -> None:
+        self._streams, self._intake, self._journal, self._apps = streams, intake, journal, apps
+        self._lease, self._batch, self._max_open, self._paces = lease, batch, max_open, paces
+        self._lines: dict[str, _Line] = {}
+        self._cursors: Mapping[str, Cursor] = {}
+        self._known: set[str] = set()
+        #: Up to which id the inlet was walked over, and whose entries were left there; all other apps' were moved.
+        self._walked = BEGINNING
+        self._head: str | None = None
+        self._looked_at = float("-inf")
+
+    def begin(self) -> int:
+        """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
+        self._streams.lead(self._lease.token)
+        with self._lease.transaction() as db:
+            self._cursors = cursors.read(db)
+        for stream, pace in self._paces.items():
+            self._paces[stream] = min(pace, Pace())
+        self._line(STREAM)
+        self._known = self._streams.known()
+        self.look()
+        return sum(self._take_again(line) for line in list(self._lines.values()))
+
+    def step(self, wait: float) -> int:
+        """One round: a stretch of every stream that has something. Waits up to `wait` seconds where none has.
+
+        Returns how many entries were applied.
+        """
+        if time.monotonic() - self._looked_at >= _LOOK:
+            self.look()
+        if self.idle and not self._wait(wait):
+            return 0
+        full = self._full()
+        taken = self._take_inlet(full)
+        for line in [line for line in self._lines.values() if line.app is not None and line.waits]:
+            if line.app not in full:
+                taken += self._take(line, self._read(line))
+        if not taken and not self.idle:
+            time.sleep(min(wait, _FULL))
+        return taken
+
+    @property
+    def idle(self) -> bool:
+        """Whether no stream has unread entries, as far as is known."""
+        return not any(line.waits for line in self._lines.values())
+
+    def _full(self) -> Collection[str]:
+        """The apps that have their share of what may be ready."""
+        load = self._journal.load()
+        share = self._max_open / max(1, len(load))
+        return {app for app, ready in load.items() if max(ready) >= share}
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether a stream has something within so many seconds."""
+        lines = sorted(self._lines.values(), key=lambda line: (line.app is not None, -line.active_at))
+        found = self._streams.wait({line.stream: line.after for line in lines[: _AWAITED + 1]}, seconds)
+        for stream in found:
+            line = self._lines[stream]
+            line.waits = line.direct = True
+        return bool(found)
+
+    # the inlet
+
+    def _take_inlet(self, full: Collection[str]) -> int:
+        inlet = self._lines[STREAM]
+        blocked = {*full, *(line.app for line in self._lines.values() if line.app is not None and line.waits)}
+        # Only whether it is still the first app's turn to wait is to be seen then.
+        read = self._read(inlet, entries=1 if self._head in blocked else None)
+        if not read.entries:
+            inlet.waits = False
+            return 0
+        entries = read.entries
+        blocked |= self._found_direct(entries)
+        if blocked:
+            owners = [self._owner(entry) for entry in entries]
+            if owners[0] in blocked:
+                inlet.waits = True
+                self._walk(owners[0])
+                return 0
+            behind = [(e.id, app) for e, app in zip(entries, owners, strict=True) if app is not None and app in blocked]
+            self._move(behind)
+            moved = {id for id, _ in behind}
+            entries = [entry for entry in entries if entry.id not in moved]
+        taken = self._apply(inlet, entries)
+        inlet.waits = read.more or taken < len(entries)
+        if inlet.waits:
+            self._walk(self._owner(entries[min(taken, len(entries) - 1)]))
+        return taken
+
+    def _walk(self, head: str | None) -> None:
+        """Moves what other apps than `head` have on the inlet behind the cursor.
+
+        Whose entries an earlier walk has left, those it leaves: an app's later entries must not pass its earlier ones.
+        """
+        after = self._lines[STREAM].after
+        if id_key(after) < id_key(self._walked):
+            after, head = self._walked, self._head
+        self._head, ends = head, time.monotonic() + _WALK
+        if self._known <= {head}:  # nobody else is there
+            return
+        while True:
+            walked = self._streams.walk(after, head)
+            for app in walked.moved:
+                self._moved_to(app)
+            if walked.unclear:
+                named = [(id, app or app_named(document)) for id, app, document in walked.unclear]
+                self._move([(id, app) for id, app in named if app is not None and app != head and app in self._known])
+            after = self._walked = walked.last
+            if not walked.more or time.monotonic() > ends:
+                return
+
+    def _move(self, entries: Sequence[tuple[str, str]]) -> None:
+        if entries:
+            self._streams.move(entries)
+            for app in {app for _, app in entries}:
+                self._moved_to(app)
+
+    def _moved_to(self, app: str) -> None:
+        line = self._line(stream_for(app))
+        line.waits, line.active_at = True, time.monotonic()
+
+    def _owner(self, entry: RawEntry) -> str | None:
+        """The app of an entry of the inlet, where it is one that there is."""
+        app = None if entry.fault else app_named(entry.document)
+        return app if app in self._known else None
+
+    def _found_direct(self, entries: Sequence[RawEntry]) -> set[str]:
+        """Those of the entries' apps whose producers have put something on the app's own stream."""
+        direct = {
+            line.app: line for line in self._lines.values() if line.direct and line.app is not None and not line.waits
+        }
+        asked = [direct[app] for app in {self._owner(entry) for entry in entries} if app in direct] if direct else []
+        figures = self._streams.figures({line.stream: line.after for line in asked}) if asked else {}
+        for line in asked:
+            line.waits = line.stream in figures and figures[line.stream].unread is not None
+        return {line.app for line in asked if line.waits and line.app is not None}
+
+    # any stream
+
+    def _line(self, stream: str) -> _Line:
+        line = self._lines.get(stream)
+        if line is None:
+            cursor, pace = self._cursors.get(stream, Cursor(read=0)), self._paces.get(stream, Pace())
+            line = self._lines[stream] = _Line(stream, app_of(stream), cursor, pace)
+        return line
+
+    def _read(self, line: _Line, entries: int | None = None) -> Read:
+        most = entries or line.pace.of(self._batch)
+        return self._streams.read(line.stream, line.after, entries=most, octets=line.pace.of(OCTETS))
+
+    def _take(self, line: _Line, read: Read) -> int:
+        if not read.entries:
+            line.waits = False
+            return 0
+        line.active_at = time.monotonic()
+        taken = self._apply(line, read.entries)
+        line.waits = read.more or taken < len(read.entries)
+        return taken
+
+    def _apply(self, line: _Line, entries: Sequence[RawEntry]) -> int:
+        """Applies the first of the entries; returns how many."""
+        began, before = time.monotonic(), line.pace
+        # Should this process die of it, the next one begins cautiously; should it only fail, so does this one.
+        self._paces[line.stream] = before.failed()
+        line.cursor, taken = self._intake.take(line.stream, line.cursor, entries, rows=line.pace.of(ROWS))
+        waiting = sum(one.waits for one in self._lines.values())
+        line.pace = self._paces[line.stream] = before.after(time.monotonic() - began, aim(waiting))
+        self._lease.renew()
+        return taken
+
+    def _take_again(self, line: _Line) -> int:
+        """Takes entries up to the cursor that are not open; returns how many."""
+        after, found = BEGINNING, 0
+        while line.after != BEGINNING:
+            read = self._streams.unopened(line.stream, after, line.after)
+            self._intake.take_again(line.stream, line.cursor, read.entries)
+            self._lease.renew()
+            found += len(read.entries)
+            after = read.last
+            if not read.more:
+                break
+        return found
+
+    # what others do to the streams
+
+    def look(self) -> None:
+        """Finds streams with unread entries, compares them with what was read of them, and tells publishers how many wait."""
+        self._looked_at = time.monotonic()
+        apps = self._apps.names()
+        if apps != self._known:
+            self._streams.know(apps, self._known)
+            self._known = set(apps)
+        after = {STREAM: self._lines[STREAM].after}
+        for app in apps:
+            stream = stream_for(app)
+            line = self._lines.get(stream)
+            after[stream] = line.after if line is not None else self._cursors.get(stream, Cursor()).id
+        found = self._streams.figures(after)
+        if STREAM not in found and self._lines[STREAM].after != BEGINNING:
+            found[STREAM] = Figures(0, BEGINNING, 0, 0, None)
+        unread: dict[str, int] = {}
+        for stream, of in found.items():
+            line = self._line(stream)
+            self._compare(line, of)
+            line.direct |= of.unread is not None and not line.waits
+            line.waits = of.unread is not None
+            whose = self._head if line.app is None else line.app
+            if line.waits and whose is not None:
+                unread[whose] = unread.get(whose, 0) + _unread(line.cursor, of)
+        self._streams.tell_pressure(unread)
+
+    def _compare(self, line: _Line, figures: Figures) -> None:
+        if id_key(figures.last) < id_key(line.after):
+            # Redis came back empty, from an older copy, or with an older clock: what it has now may never have been read.
+            log.error(
+                "the stream ends before what was read of it: Redis has lost entries or came back with an older clock;"
+                " what it has now is read, what it lost is lost",
+                extra={"stream": line.stream, "cursor": line.after, "last": figures.last},
+            )
+            self._correct(line, line.cursor._replace(id=figures.last, read=None))
+            self._walked, self._head = BEGINNING, None
+            self._streams.know(self._known, ())
+            self._take_again(line)
+        if figures.unread is None and figures.added is not None:
+            counted = figures.added - figures.moved
+            missing = 0 if line.cursor.read is None else counted - line.cursor.read
+            if missing > 0:
+                log.error(
+                    "entries were taken off the stream before they were read: find the producer that trims it"
+                    " (XADD with MAXLEN or MINID, XTRIM, XDEL)",
+                    extra={"stream": line.stream, "entries": missing},
+                )
+                self._streams.note_trimmed(line.stream, missing)
+            if line.cursor.read != counted:
+                self._correct(line, line.cursor._replace(id=figures.last, read=counted))
+        self._warn_of_ids(line, figures)
+
+    def _correct(self, line: _Line, cursor: Cursor) -> None:
+        with self._lease.transaction() as db:
+            cursors.move(db, line.stream, line.cursor, cursor)
+        line.cursor = cursor
+
+    def _warn_of_ids(self, line: _Line, figures: Figures) -> None:
+        ahead = id_key(figures.last)[0] / 1000 - time.time()
+        if ahead < _AHEAD or time.monotonic() - line.warned_at < _AHEAD:
+            return
+        line.warned_at = time.monotonic()
+        if figures.last == _LAST_ID:
+            log.error(
+                "the stream has the last id that there is, nothing more can be added: once nothing is left on it, delete the key",
+                extra={"stream": line.stream},
+            )
+        else:
+            log.warning(
+                "ids of the stream are ahead of the clock: a producer chose one, or the clock of Redis was ahead",
+                extra={"stream": line.stream, "last": figures.last, "seconds": round(ahead)},
+            )
+
+
+def _unread(cursor: Cursor, figures: Figures) -> int:
+    """Entries behind the cursor; at most the whole stream's, where nobody counts."""
+    if figures.added is None or cursor.read is None:
+        return figures.length
+    return min(figures.length, max(1, figures.added - figures.moved - cursor.read))

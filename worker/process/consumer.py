@@ -1,0 +1,277 @@
+"""Runs Celery's worker and keeps this process consuming when Celery gives up, goes deaf, or has grown too large.
+
+A broker that goes away can end Celery's consumer with an error of its own, or leave it alive and taking nothing from then on
+(celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process begins afresh under the
+same pid: what it held is leased in Redis, and the tick rings for it again. Whoever supervises the process sees none of it.
+"""
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Collection
+from types import FrameType
+from typing import Any, Final
+
+import psutil
+from celery import bootsteps, signals
+from celery.apps.worker import Worker
+from celery.bootsteps import CLOSE, TERMINATE
+from celery.platforms import EX_OK
+from celery.utils.nodenames import host_format
+from celery.worker import state as celery_state
+from celery.worker.consumer.tasks import Tasks
+
+from config.settings import get_settings
+from worker.pipeline.bulkhead import WAITING
+from worker.pipeline.delivery import INSIST_SECONDS
+from worker.process.celery_app import LAST_STEP, app, join_beside, refuse_unusable, stop_beside
+from worker.process.host import Stop, at_terminal, hold_signals
+from worker.process.runtime import close_runtime, get_runtime
+from worker.state import redis
+
+log = logging.getLogger(__name__)
+
+#: Seconds of waiting doorbells and idle threads, with none taken, after which a consumer is deaf.
+DEAF_SECONDS: Final = 6.0
+#: Seconds between two looks.
+PAUSE: Final = 0.5
+#: Seconds for which tasks may run on before the process begins again: what APNs has answered is kept that long for a Redis that
+#: is away, and nobody else knows it.
+PATIENCE: Final = INSIST_SECONDS + 30.0
+#: Seconds of life under which a process rests for as long as `BREATH` says before it begins again: what ended it may go on.
+SHORT_LIFE: Final = 5.0
+BREATH: Final = 1.0
+#: Key that is there while all threads of a worker that takes from this queue are at work, and the seconds that it stays.
+BUSY: Final = "carillon:busy:"
+BUSY_SECONDS: Final = 9.0
+#: Objects made since its last look after which the garbage collector looks again; its default of 700 is a few messages.
+YOUNG: Final = 5_000
+
+
+#: Seconds after which a thread that computes lets another begin. With Python's own 5 ms a message that needs little waits for
+#: each of its steps behind every thread that expands a large backlog: half a second in place of a twentieth.
+SWITCH_SECONDS: Final = 0.001
+
+
+class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Takes no more wake-ups than this process can work on: the others are for other processes, and need no thread here."""
+
+    requires = (Tasks,)
+
+    def start(self, c: Any) -> None:
+        qos, bulkhead = c.task_consumer.channel.qos, get_runtime().bulkhead
+        can_consume = qos.can_consume
+        qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
+
+
+class _Hearing:
+    """What the consumer has taken, as Celery's signals tell."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.stop = Stop()
+        #: Stopped by ourselves, to begin anew: with the memory that a process begins with, or because of SIGHUP.
+        self.recycled = False
+        self.hung_up = False
+        self.active = 0
+        self.began_at = self.heard_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._blueprint: Any = None
+        signals.task_received.connect(self._heard)
+        signals.task_prerun.connect(self._begun)
+        signals.task_postrun.connect(self._ended)
+        signals.worker_ready.connect(self._ready)
+
+    @property
+    def ready(self) -> bool:
+        """The consumer has begun."""
+        return self._blueprint is not None
+
+    @property
+    def gave_up(self) -> bool:
+        """Celery is taking its worker down though nobody asked it to."""
+        state = None if self._blueprint is None else self._blueprint.state
+        return state in (CLOSE, TERMINATE) and not self.stop.is_set()
+
+    def _ready(self, sender: Any, **_: object) -> None:
+        _spare_the_collector()
+        get_runtime().bulkhead.resize(self.concurrency)
+        self.heard_at, self._blueprint = time.monotonic(), sender.controller.blueprint
+
+    def _heard(self, **_: object) -> None:
+        self.heard_at = time.monotonic()
+
+    def _begun(self, **_: object) -> None:
+        with self._lock:
+            self.active += 1
+
+    def _ended(self, **_: object) -> None:
+        self.heard_at = time.monotonic()
+        with self._lock:
+            self.active -= 1
+
+
+class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
+    """Celery's worker with signal handlers of ours: see `_Signals`."""
+
+    app = app
+    hearing: _Hearing
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        hangup = signal.getsignal(signal.SIGHUP)
+        super().install_platform_tweaks(worker)
+        handlers = _Signals(self.hearing)
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(each, handlers.stop)
+        if hangup is signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, hangup)
+        else:
+            signal.signal(signal.SIGHUP, handlers.stop if at_terminal(sys.stdin) else handlers.begin_again)
+
+
+class _Signals:
+    """What signals do. Celery's SIGQUIT waits before it tells anybody of it, and its SIGHUP cannot be told from a fault."""
+
+    def __init__(self, hearing: _Hearing) -> None:
+        self._hearing = hearing
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        """Finishes what is in work and leaves. A second signal leaves at once, but for SIGTERM, which supervisors repeat."""
+        if not self._hearing.stop.is_set():
+            self._hearing.stop.heed(number)
+            celery_state.should_stop = EX_OK
+        elif number != signal.SIGTERM:
+            os._exit(EX_OK)
+
+    def begin_again(self, _number: int, _frame: FrameType | None) -> None:
+        """Finishes what is in work, and executes the program anew: its code, and secrets that are in files."""
+        self._hearing.hung_up = self._hearing.recycled = True
+        celery_state.should_stop = EX_OK
+
+
+def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
+    """Celery's worker with threads for its pool, until somebody asks it to stop. `name@host` is what Flower calls it.
+
+    So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`. Raises
+    `SettingsError` or `UnfitError` where no new beginning would help.
+
+    Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
+    that a worker which was killed has no use for.
+    """
+    refuse_unusable()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    hearing, threads = _Hearing(concurrency), concurrency + WAITING
+    threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
+    try:
+        app.steps["consumer"].add(_Room)
+        _Worker.hearing = hearing
+        _Worker(
+            hostname=host_format(f"{name}@%h"),
+            queues=list(queues),
+            pool_cls="threads",
+            concurrency=threads,
+            # Workers need not know of each other: Redis and Postgres decide.
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
+        ).start()
+    except Exception:  # whatever Celery died of, the answer is the same
+        log.exception("the consumer failed")
+    if hearing.stop.is_set():
+        return
+    if hearing.hung_up:
+        log.info("asked to begin again (SIGHUP)")
+    elif not hearing.recycled:
+        log.error("the consumer gave up, the process begins again")
+    _begin_again(hearing)
+
+
+def _spare_the_collector() -> None:
+    """What a process begins with stays to its end; to look through it again and again took a twelfth of a busy worker."""
+    gc.freeze()
+    gc.set_threshold(YOUNG)
+
+
+def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
+    waiting_since: float | None = None
+    told_at = -BUSY_SECONDS
+    limit, process = get_settings().worker_memory, psutil.Process()
+    while not hearing.stop.wait(PAUSE):
+        now = time.monotonic()
+        if hearing.recycled:
+            continue
+        if hearing.ready and process.memory_info().rss > limit * 1_000_000:
+            log.warning(
+                "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
+            )
+            hearing.recycled = True
+            # What SIGTERM would set; but a signal of ours and one of somebody who means it could not be told apart.
+            celery_state.should_stop = EX_OK
+            continue
+        if hearing.gave_up:
+            log.error("the consumer gave up, the process begins again")
+            _begin_again(hearing)
+        if hearing.ready and hearing.active >= hearing.concurrency and now >= told_at + BUSY_SECONDS / 3:
+            told_at = now
+            _tell_busy(queues)
+        if not hearing.ready or hearing.active >= threads or not _waiting(queues):
+            waiting_since = None
+            continue
+        waiting_since = waiting_since or now
+        if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS:
+            log.error("the consumer takes nothing though doorbells wait, the process begins again")
+            _begin_again(hearing)
+    log.info("finishes what is in work and leaves", extra={"signal": hearing.stop.signal})
+    stop_beside()
+    _leave_in_time(get_settings().shutdown_timeout)
+
+
+def _leave_in_time(seconds: float) -> None:
+    """Celery waits for its threads without end, and a thread may wait long: for an engine that is away, say."""
+    time.sleep(seconds)
+    log.warning("time is up: what is still in work is resumed by another worker when its lease is over")
+    _flush()
+    os._exit(EX_OK)
+
+
+def _tell_busy(queues: Collection[str]) -> None:
+    """For `carillon health`: a canary that waits behind busy threads does not prove that this process hangs."""
+    try:
+        for queue in queues:
+            get_runtime().redis.set(f"{BUSY}{queue}", socket.gethostname(), ex=int(BUSY_SECONDS))
+    except redis.Error:
+        return
+
+
+def _waiting(queues: Collection[str]) -> bool:
+    try:
+        return any(get_runtime().queued(queue) for queue in queues)
+    except redis.Error:
+        return False
+
+
+def _begin_again(hearing: _Hearing) -> None:
+    """This process, from its beginning: what runs may end, connections are closed, the pid stays."""
+    stop_beside()
+    ends = time.monotonic() + PATIENCE
+    while hearing.active and time.monotonic() < ends:
+        time.sleep(0.05)
+    join_beside(LAST_STEP)
+    close_runtime()
+    _flush()
+    if time.monotonic() - hearing.began_at < SHORT_LIFE:
+        hearing.stop.wait(BREATH)
+    if hearing.stop.is_set():
+        os._exit(EX_OK)
+    hold_signals()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 the very command that started us
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

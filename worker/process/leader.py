@@ -1,0 +1,81 @@
+"""The thread of a worker process that tries to lead the intake, and takes the stream while it does."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from worker.core.pace import Pace
+from worker.database import postgres
+from worker.database.lease import Lease, LeaseLost
+from worker.pipeline.intake import Intake
+from worker.pipeline.rounds import Rounds
+from worker.process.beside import Beside
+from worker.process.runtime import Runtime
+from worker.reports.faults import sentence
+from worker.state import redis
+from worker.state.streams import Streams
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two attempts to lead, and longest wait while an engine is away.
+_ATTEMPT: Final = 1.0
+_LONGEST_WAIT: Final = 5.0
+_UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
+
+
+class Leader(Beside):
+    """`ring` is told how many messages became ready. Once it is stopped the next leader may begin."""
+
+    def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:
+        super().__init__("carillon-intake")
+        self._runtime, self._ring = runtime, ring
+        self._paces: dict[str, Pace] = {}
+
+    def _run(self) -> None:
+        runtime = self._runtime
+        lease = Lease(runtime.pool, runtime.redis, owner=f"{socket.gethostname()}:{os.getpid()}")
+        wait = 0.0
+        while not self._stop.wait(wait):
+            began = time.monotonic()
+            try:
+                wait = self._lead(lease)
+            except _UNAVAILABLE as fault:
+                # Who has led for a while meets a new fault, not the old one again.
+                before = 0.0 if time.monotonic() - began > _LONGEST_WAIT else wait
+                wait = min(_LONGEST_WAIT, before * 2 or 0.2)
+                log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
+            except LeaseLost as fault:
+                wait = _ATTEMPT
+                log.warning("another process leads the intake now", extra={"lost": str(fault)})
+            except postgres.Unready as fault:
+                wait = _LONGEST_WAIT
+                log.error("intake waits: %s", sentence(fault))
+            except Exception:  # whatever it is, the next attempt starts from what is committed
+                wait = _LONGEST_WAIT
+                log.exception("intake failed and starts over")
+            lease.release()
+
+    def _lead(self, lease: Lease) -> float:
+        """Leads until told to stop or until something fails; returns the seconds to wait when another process leads."""
+        if not lease.acquire():
+            return _ATTEMPT
+        runtime = self._runtime
+        intake = Intake(runtime.redis, runtime.journal, runtime.apps, transaction=lease.transaction, ring=self._ring)
+        rounds = Rounds(
+            Streams(runtime.redis),
+            intake,
+            runtime.journal,
+            runtime.apps,
+            lease,
+            batch=runtime.settings.intake_batch,
+            max_open=runtime.settings.max_open,
+            paces=self._paces,
+        )
+        log.info("leading the intake", extra={"recovered": rounds.begin()})
+        while not self._stop.is_set():
+            lease.renew()
+            rounds.step(wait=1.0)
+        return 0.0

@@ -1,0 +1,232 @@
+"""What one process of the fleet holds: its connections to Postgres, Redis and APNs, and the road built on them.
+
+Made on first use and after every fork anew: connections and the sender's event loop thread do not survive one.
+"""
+
+import os
+import random
+import secrets
+import threading
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+
+from config.celeryconfig import KEY_PREFIX
+from config.secrets import secret_keys
+from config.settings import Settings, get_settings
+from worker.database.device_upkeep import Upkeep
+from worker.database.devices import Devices
+from worker.database.directory import Directory
+from worker.database.ledger import Ledger
+from worker.database.postgres import Pool, open_pool
+from worker.database.registry import Registry
+from worker.database.standings import Standings
+from worker.embedded import Urls, attach
+from worker.pipeline.apps import Apps
+from worker.pipeline.bulkhead import Bulkhead
+from worker.pipeline.deferred_retirement import Suspicion
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.expansion import FanOut
+from worker.process.expanders import Expanders
+from worker.providers.apns.sender import Sender
+from worker.providers.apns.token import TokenSource
+from worker.reports.notes import Notes
+from worker.reports.watch import Watch
+from worker.state.breaker import Breaker
+from worker.state.journal import Journal
+from worker.state.limiter import Limiter
+from worker.state.redis import Redis, connect
+from worker.state.streams import Streams
+from worker.state.suspects import Suspects
+
+if TYPE_CHECKING:
+    from worker.providers.webhook.client import WebhookClient
+
+#: Jobs in a batch over httpx, which sends some hundreds a second: more would wait beyond their deadline.
+HTTPX_BATCH: Final = 50
+
+
+_T = TypeVar("_T")
+
+
+class _once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
+    """A `cached_property` that threads do not make twice; since Python 3.12 the standard one lets them."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
+        if not isinstance(instance, Runtime):
+            return self
+        with instance.making:
+            return super().__get__(instance, owner)
+
+
+class Runtime:
+    """Everything is made on first use, so that a command that needs only Postgres opens nothing else."""
+
+    def __init__(self, settings: Settings, urls: Urls) -> None:
+        self.settings, self.urls = settings, urls
+        self.making = threading.RLock()
+
+    @_once
+    def redis(self) -> Redis:
+        return connect(self.urls.redis)
+
+    @_once
+    def pool(self) -> Pool:
+        return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
+
+    @_once
+    def journal(self) -> Journal:
+        return Journal(self.redis, lease=self.settings.lease_seconds)
+
+    @_once
+    def streams(self) -> Streams:
+        return Streams(self.redis)
+
+    @_once
+    def registry(self) -> Registry:
+        return Registry(self.pool, secret_keys(self.settings))
+
+    @_once
+    def devices(self) -> Devices:
+        return Devices(self.pool)
+
+    @_once
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.pool, self.redis)
+
+    @_once
+    def ledger(self) -> Ledger:
+        return Ledger(self.pool)
+
+    @_once
+    def apps(self) -> Apps:
+        return Apps(self.registry, fleet=self.settings.fleet)
+
+    @_once
+    def sender(self) -> Sender:
+        settings = self.settings
+        return Sender(
+            transport=settings.apns_transport,
+            connections=settings.apns_connections,
+            proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),
+            idle=settings.apns_idle,
+        )
+
+    @_once
+    def expanders(self) -> Expanders:
+        return Expanders()
+
+    @_once
+    def webhooks(self) -> "WebhookClient":
+        from worker.providers.webhook.client import WebhookClient  # noqa: PLC0415 - a tenth of the time in which a worker starts
+
+        return WebhookClient(self.settings.webhook_allow, timeout=self.settings.webhook_timeout)
+
+    @_once
+    def fan_out(self) -> FanOut:
+        return FanOut(
+            Directory(self.pool),
+            self.redis,
+            self.journal,
+            self.apps,
+            page=self.settings.fan_out_page,
+            batch=self._batch,
+            now=time.time,
+            new_id=_new_id,
+        )
+
+    @_once
+    def breaker(self) -> Breaker:
+        return Breaker(self.redis)
+
+    @_once
+    def watch(self) -> Watch:
+        return Watch(self.redis, self.pool)
+
+    @_once
+    def notes(self) -> Notes:
+        return Notes(self.redis, self.apps.providers)
+
+    @_once
+    def suspicion(self) -> Suspicion:
+        return Suspicion(Suspects(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
+
+    @_once
+    def bulkhead(self) -> Bulkhead:
+        return Bulkhead()
+
+    @_once
+    def delivery(self) -> Delivery:
+        return Delivery(
+            self.journal,
+            self.devices,
+            self.apps,
+            self.sender,
+            TokenSource(self.redis),
+            self.breaker,
+            Limiter(self.redis),
+            self.suspicion,
+            Standings(self.pool),
+            webhooks=lambda: self.webhooks,
+            timeout=self.settings.apns_timeout,
+            now=time.time,
+            random=random.random,
+            new_id=_new_id,
+            set_aside=self.ledger.set_aside,
+            bulkhead=self.bulkhead,
+        )
+
+    @property
+    def _batch(self) -> int:
+        """Jobs in a batch: what httpx takes within a deadline is a tenth of what our own engine does."""
+        chosen = self.settings.deliver_batch
+        return chosen if self.settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
+
+    def queued(self, queue: str) -> int:
+        """Doorbells waiting in a queue of Celery's."""
+        return int(self.redis.llen(KEY_PREFIX + queue))
+
+    def close(self) -> None:
+        made = vars(self)
+        if "sender" in made:
+            self.sender.close()
+        if "webhooks" in made:
+            self.webhooks.close()
+        if "pool" in made:
+            self.pool.close()
+        if "redis" in made:
+            self.redis.close()
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+class _Current:
+    """This process's runtime."""
+
+    lock = threading.Lock()
+    pid = 0
+    runtime: Runtime | None = None
+
+
+def get_runtime() -> Runtime:
+    """The runtime of this process, on the engines that its settings name."""
+    if _Current.runtime is None or _Current.pid != os.getpid():
+        with _Current.lock:
+            if _Current.runtime is None or _Current.pid != os.getpid():
+                settings = get_settings()
+                _Current.runtime, _Current.pid = Runtime(settings, attach(settings)), os.getpid()
+    return _Current.runtime
+
+
+def close_runtime() -> None:
+    """Closes this process's runtime; the next `get_runtime` makes another."""
+    with _Current.lock:
+        if _Current.runtime is not None and _Current.pid == os.getpid():
+            _Current.runtime.close()
+        _Current.runtime = None

@@ -1,0 +1,265 @@
+"""The tasks that ops see in Flower. Each is a doorbell: it says that a lane has something ready, and returns small counts.
+
+What is done next is decided when a worker takes it, so that each app gets its share whatever the order of the doorbells.
+Arguments and results hold no token and no text. An engine that is away ends a task early and quietly: what it had taken is
+due when its lease is over, and the tick rings for it again.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Final, ParamSpec, get_args
+
+import msgspec
+from celery import Task
+from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
+
+from config.celeryconfig import LANES
+from producers.events import FIELD, STREAM
+from worker.core.batch import Lane
+from worker.core.envelope import identify
+from worker.database import postgres
+from worker.database.ledger import DeadLetter
+from worker.pipeline.expansion import Expanded
+from worker.process.celery_app import app
+from worker.process.expanders import Expanders
+from worker.process.runtime import Runtime, get_runtime
+from worker.reports.faults import sentence
+from worker.state import presence, redis
+from worker.state.journal import OCTETS, Opened
+
+log = logging.getLogger(__name__)
+
+#: Messages in one piece of a fan-out. Each costs as much as some twenty of them, so a backlog is taken in large pieces.
+FAN_OUT: Final = 500
+#: Seconds in which a task begins with pieces: there are few such tasks, so nothing else waits for them.
+EXPANDS: Final = 1.0
+#: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
+TURN: Final = 0.1
+#: Doorbells that wait in a lane. Each is good for all that is ready, so more would only stand before others.
+MOST: Final = 32
+#: Tries that a message's expansion has before it is set aside.
+TRIES: Final = 3
+_PRUNE_SECONDS: Final = 60
+#: Percent of its memory from which on Redis may refuse wake-ups, and seconds that a tick then works itself.
+_FULL: Final = 99
+_UNBLOCKING: Final = 2.0
+#: Seconds before events that Redis did not take are offered to it again.
+_BRIEFLY: Final = 0.5
+
+_P = ParamSpec("_P")
+Counts = dict[str, int]
+
+
+def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
+    @wraps(task)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> Counts:
+        try:
+            return task(*args, **kwargs)
+        except (postgres.Unavailable, *redis.Unavailable) as fault:
+            log.warning("put off, an engine is away", extra={"task": task.__name__, "fault": type(fault).__name__})
+            return {"put_off": 1}
+        except postgres.Unready as fault:
+            log.error("put off: %s", sentence(fault), extra={"task": task.__name__})
+            return {"put_off": 1}
+
+    return run
+
+
+@app.task(name="carillon.fan_out")
+@_when_engines_answer
+def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Counts:
+    """Expands the lane's next messages; or, called by a chat server with `events`, publishes these first."""
+    runtime = get_runtime()
+    if events is not None:
+        try:
+            return {"published": _publish(runtime, events)}
+        except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
+            time.sleep(_BRIEFLY)
+            raise Reject(type(fault).__name__, requeue=True) from fault
+    total, expanders = Counter[str](), runtime.expanders if lane == "urgent" else Expanders()
+    with runtime.bulkhead.working():
+        if expanders.work(lambda: _fan_out(runtime, lane, total), EXPANDS):
+            _ring(fan_out, lane, 1, most=2 * MOST)
+    return dict(total)
+
+
+def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
+    """Adds to `total`. Returns whether there is more for this task."""
+    opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
+    if not opened:
+        return False
+    more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
+    if more and lane == "urgent" and not total:  # others need not wait until these are expanded
+        ring_fan_out(1)
+    try:
+        expanded = _expand(runtime, opened)
+    except postgres.Unavailable:  # others of their channels need not wait until the leases are over
+        runtime.journal.give_back(lane, opened)
+        raise
+    runtime.journal.give_back(lane, expanded.left)
+    for of, n in expanded.batches.items():
+        ring_deliver(of, n)
+    ring_fan_out(expanded.unfinished, "bulk")
+    if lane == "urgent":
+        more = more or expanded.freed > 0
+    else:
+        ring_fan_out(expanded.freed)
+    for counts in expanded.counts.values():
+        total.update(counts)
+    return more or bool(expanded.left)
+
+
+@app.task(name="carillon.deliver")
+@_when_engines_answer
+def deliver(lane: Lane) -> Counts:
+    """Sends the lane's next batches, as many as begin within a moment, and carries out what their providers answer."""
+    runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
+    with runtime.bulkhead.working():
+        while counts := runtime.delivery.deliver(lane, ring_deliver):
+            total.update(counts)
+            if time.monotonic() > ends:
+                ring_deliver(lane, 1)
+                break
+    return dict(total)
+
+
+@app.task(name="carillon.tick", expires=5)
+@_when_engines_answer
+def tick() -> Counts:
+    """Makes ready what is due, rings where doorbells were lost, logs conditions, keeps the ledger, forgets what is old."""
+    runtime = get_runtime()
+    percent = runtime.streams.tell_pressure()
+    counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
+    if percent >= _FULL:
+        counts["unblocked"] = _work_here(runtime)
+    runtime.watch.look()
+    counts["retired"] = runtime.suspicion.settle()
+    while written := runtime.ledger.flush(runtime.journal):
+        counts["accounts"] += written
+    presence.sweep(runtime.redis)
+    if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
+        counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
+        counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
+        upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
+        counts |= {f"devices_{what}": n for what, n in upkeep.items()}
+    return counts
+
+
+@app.task(name="carillon.canary")
+def canary(key: str) -> Counts:
+    """Proves that messages still come through this queue: a worker can be alive and consume nothing."""
+    get_runtime().redis.set(f"carillon:canary:{key}", 1, ex=60)
+    return {"ok": 1}
+
+
+def _work_here(runtime: Runtime) -> int:
+    """Redis takes no wake-up while it is full. What is ready is worked on without one, until there is room or time is up."""
+    done, ends = 0, time.monotonic() + _UNBLOCKING
+    log.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
+    while time.monotonic() < ends:
+        before = done
+        for lane in get_args(Lane):
+            done += bool(runtime.delivery.deliver(lane)) + bool(fan_out(lane))
+        if done == before:
+            break
+    return done
+
+
+def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
+    """Rings for so many messages that are ready.
+
+    Of the urgent lane one doorbell on its way is enough: whoever comes rings for the rest.
+    """
+    if not messages:
+        return
+    if lane == "urgent":
+        try:
+            if not get_runtime().journal.wake():
+                return
+        except redis.Unavailable as fault:
+            _lost(lane, fault)
+            return
+    # Doorbells for batches, however many, leave room for these.
+    _ring(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
+
+
+def ring_deliver(lane: Lane, batches: int) -> None:
+    """Rings for so many batches that are ready."""
+    _ring(deliver, lane, batches, most=MOST)
+
+
+def _ring(task: Task, lane: Lane, times: int, *, most: int) -> None:
+    """So often, but for what would make more than `most` wait in the lane: whoever comes takes all that is ready."""
+    if not times:
+        return
+    try:
+        for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
+            task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
+    except (OperationalError, *redis.Unavailable) as fault:  # what they were to ring for is safe: the tick rings again
+        _lost(lane, fault)
+
+
+def _lost(lane: Lane, fault: Exception) -> None:
+    log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
+
+
+def _ring_lost(runtime: Runtime) -> int:
+    """Rings for what is ready beyond the doorbells that are on their way. One too many finds nothing and does no harm."""
+    rung = 0
+    for lane in ("urgent", "bulk"):
+        on_their_way = runtime.queued(LANES[lane][0])
+        messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
+        bells = min(messages, 1) if lane == "urgent" else min(messages, MOST)
+        lost = max(0, bells + min(batches, MOST) - on_their_way)
+        if lost:
+            ring_deliver(lane, min(lost, batches))
+            ring_fan_out(min(messages, lost), lane)
+        rung += lost
+    return rung
+
+
+def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
+    """One message that cannot be expanded must not stop the others: it is found by halves."""
+    try:
+        return runtime.fan_out.expand(opened)
+    except (postgres.Unavailable, *redis.Unavailable):
+        raise
+    except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message
+        if len(opened) == 1:
+            return Expanded(Counter(), 0, {}, freed=_failed(runtime, opened[0], fault))
+        log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
+    half = len(opened) // 2
+    first = _expand(runtime, opened[:half])
+    if first.left or first.unfinished:  # of their channels there may be more in the other half
+        return replace(first, counts={}, left=[*first.left, *opened[half:]])
+    second = _expand(runtime, opened[half:])
+    return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
+
+
+def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
+    """A fault that stays goes to the dead letters with its message, after some tries.
+
+    Returns how many messages need not wait for it any more.
+    """
+    extra = {"entry": opened.entry, "fault": type(fault).__name__}
+    log.error("message cannot be expanded", extra=extra, exc_info=fault)
+    if runtime.journal.last_try(opened.entry, tries=TRIES):
+        error = f"expansion failed: {type(fault).__name__}"
+        _, id = identify(opened.document)
+        runtime.ledger.set_aside(DeadLetter(opened.entry, opened.app, id, error, opened.document))
+        return runtime.journal.abandon(opened.entry)
+    return runtime.journal.postpone(opened)
+
+
+def _publish(runtime: Runtime, events: list[Any]) -> int:
+    """Puts them on the stream as they are. The intake dead-letters what breaks the contract, as it does for any producer."""
+    with runtime.redis.pipeline(transaction=True) as pipe:
+        for event in events:
+            pipe.xadd(STREAM, {FIELD: msgspec.json.encode(event)})
+        pipe.execute()
+    return len(events)

@@ -1,0 +1,43 @@
+"""The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long.
+
+It also writes what only a process with the keys can tell, see `worker/reports/notes.py`.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from worker.database import postgres
+from worker.process.beside import Beside
+from worker.process.runtime import Runtime
+from worker.reports.faults import sentence
+from worker.state import redis
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+PAUSE: Final = 1.0
+#: Seconds until it looks again at a database whose schema is not up to date.
+WAIT: Final = 5.0
+
+
+class Ticker(Beside):
+    """`tick` does what the task of that name does, and is asked for by one process of the fleet at a time."""
+
+    def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:
+        super().__init__("carillon-ticker")
+        self._runtime, self._tick = runtime, tick
+
+    def _run(self) -> None:
+        while not self._stop.wait(PAUSE):
+            try:
+                if self._runtime.journal.unwatched():
+                    self._tick()
+                self._runtime.notes.write()
+            except redis.Unavailable:
+                continue
+            except postgres.Unready as fault:
+                log.error("the tick waits: %s", sentence(fault))
+                self._stop.wait(WAIT)
+            except Exception:  # whatever it is, the next tick may be better
+                log.exception("tick failed")

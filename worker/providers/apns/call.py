@@ -1,0 +1,54 @@
+"""One call of `send` on its way: its outcomes so far, and the part of it that still waits for a connection."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from worker.core.model import Notification, Response
+from worker.http2.client.batch import Batch
+
+
+class Call(Batch):
+    """A batch that somebody waits for."""
+
+    __slots__ = ("done", "ends")
+
+    def __init__(
+        self,
+        notifications: Sequence[Notification],
+        authorization: str | None,
+        *,
+        ends: float,
+        responses: list[Response | None] | None = None,
+        following: Mapping[int, int] | None = None,
+    ) -> None:
+        super().__init__(notifications, authorization, responses, following or {})
+        #: The loop's time at which whatever has no outcome is given up.
+        self.ends = ends
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def finish(self) -> None:
+        """Wakes whoever waits; every notification has its outcome."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def give(self, index: int, response: Response) -> None:
+        """Settles one notification, and wakes whoever waits if it was the last."""
+        if self.settle(index, response):
+            self.finish()
+
+
+class Work:
+    """Notifications of one call that wait for a connection, in order."""
+
+    __slots__ = ("avoid", "call", "indices")
+
+    def __init__(self, call: Call, indices: Sequence[int], avoid: object = None) -> None:
+        self.call = call
+        self.indices = indices
+        #: The connection that left them without an answer on their last try.
+        self.avoid = avoid
+
+    def give_all(self, response: Response) -> None:
+        """Ends all of them with the same response."""
+        for index in self.indices:
+            self.call.give(index, response)

@@ -1,0 +1,272 @@
+"""One TLS connection to APNs: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from worker.core.apns_reasons import ALERT
+from worker.http2.client.batch import Batch
+from worker.http2.client.core import ClientCore
+from worker.providers.apns.dial import Dialer
+from worker.providers.apns.proxy import ProxyError
+from worker.providers.apns.timing import Timing
+
+#: Octets that may wait for the socket before the connection counts as full.
+_HIGH_WATER: Final = 512 * 1024
+#: Octets that may wait for a server which keeps us answering its frames but reads nothing.
+_MOST_UNREAD: Final = 4 * 1024 * 1024
+_PING: Final = b"carillon"
+#: OpenSSL's name of an alert that the server sent: `SSLV3_ALERT_CERTIFICATE_EXPIRED`, `TLSV13_ALERT_CERTIFICATE_REQUIRED`.
+_ALERT: Final = re.compile(r"^(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z0-9_]+)$")
+_TLS_FAULTS: Final = {
+    "WRONG_VERSION_NUMBER": "tls error: the server does not speak TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "connection closed",
+    "UNSUPPORTED_PROTOCOL": "tls error: the server speaks no TLS 1.2 or newer",
+}
+
+
+#: OpenSSL's codes for a certificate that is not valid yet, or not any more.
+_OUT_OF_TIME: Final = (9, 10)
+
+
+class ConnectError(Exception):
+    """No connection was made. `cause` is a fixed phrase; `lasting` means that trying again at once is of no use."""
+
+    def __init__(self, cause: str, *, lasting: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.lasting = lasting
+
+
+def client_context(ca: str | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or newer, checked against the public CAs or only against `ca` (PEM text)."""
+    context = ssl.create_default_context(cadata=ca)
+    context.hostname_checks_common_name = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Connection(asyncio.Protocol):
+    """Made by `connect`. Tells `changed` whenever an outcome, room for more, or its end may have come."""
+
+    def __init__(self, authority: str, timing: Timing, changed: Callable[["Connection"], None]) -> None:
+        self.core = ClientCore(authority)
+        self.opened_at = 0.0
+        #: Why the handshake's outcome is of no use.
+        self.unfit: str | None = None
+        #: Set once the socket is gone.
+        self.over = asyncio.Event()
+        #: The provider token of the last notification written.
+        self.authorization: str | None = None
+        #: Whether the pool has drawn its conclusions from an answer that ended it.
+        self.judged = False
+        #: Whether it has to answer a PING before it is given anything.
+        self.checking = False
+        self._timing = timing
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._probe: asyncio.TimerHandle | None = None
+
+    def room(self) -> int:
+        """Notifications it takes now; 0 also while its socket is full or its life in doubt."""
+        if self._paused or self._probe is not None or self._transport is None:
+            return 0
+        return self.core.room()
+
+    def is_stale(self) -> bool:
+        """Whether it was silent for so long that something on the way may have forgotten it."""
+        return not len(self.core.streams) and self._loop.time() - self._heard_at >= self._timing.check_after
+
+    def check(self) -> None:
+        """Asks for a sign of life, and does not wait long for it; until then there is no room."""
+        if not self.checking and self._transport is not None:
+            self.checking = True
+            if self._probe is not None:
+                self._probe.cancel()
+                self._probe = None
+            self._ask(self._timing.check_timeout)
+
+    def settled_in(self) -> bool:
+        """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
+        return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
+
+    def write(self, batch: Batch, indices: Sequence[int]) -> int:
+        """Sends these notifications, at most `room()` of them; returns how many were sent or settled."""
+        self.authorization = batch.authorization
+        written = self.core.write(batch, indices)
+        self._flush()
+        return written
+
+    def cancel(self, batch: Batch, cause: str) -> None:
+        """Gives up on what is in flight of a batch; a server that was silent meanwhile is asked whether it lives."""
+        in_flight = len(self.core.streams)
+        self.core.cancel(batch, cause)
+        if len(self.core.streams) < in_flight:
+            self._settle_down()
+            if self._loop.time() - self._heard_at >= self._timing.ping_timeout:
+                self._ask()
+
+    def retire(self, cause: str) -> None:
+        """Takes nothing new and closes once nothing is in flight."""
+        self.core.shut(cause)
+        self._settle_down()
+
+    def close(self, cause: str) -> None:
+        """Gives up on what is in flight and says goodbye."""
+        self.core.close(cause)
+        self._settle_down()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls.selected_alpn_protocol() != "h2":
+            self.unfit = "server does not speak HTTP/2"
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.opened_at = self._heard_at = self._loop.time()
+        self._look()
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+            self.checking = False
+        self.core.receive(data, self._heard_at)
+        self._changed(self)
+        self._settle_down()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._changed(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._watch, self._probe):
+            if timer is not None:
+                timer.cancel()
+        self.core.lost(_cause_of(exc))
+        self._transport = None
+        self.over.set()
+        self._changed(self)
+
+    def _settle_down(self) -> None:
+        """Closes what is finished, and writes what is due."""
+        if self.core.retiring and not self.core.closed and not len(self.core.streams):
+            self.core.close(self.core.retiring)
+        self._flush()
+        if self._transport is not None:
+            if self.core.closed:
+                self._transport.close()
+            elif self._paused and self._transport.get_write_buffer_size() > _MOST_UNREAD:
+                self._die("server does not read")
+
+    def _flush(self) -> None:
+        data = self.core.take()
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _look(self) -> None:
+        """Every `probe_after` seconds: a PING where the silence has lasted too long."""
+        silence = self._loop.time() - self._heard_at
+        if not self.core.greeted and silence >= self._timing.probe_after:
+            self._die("server sent no settings")
+            return
+        patience = self._timing.probe_after if len(self.core.streams) else self._timing.idle_ping
+        if silence >= patience:
+            self._ask()
+        self._watch = self._loop.call_later(min(self._timing.probe_after, self._timing.idle_ping), self._look)
+
+    def _ask(self, patience: float | None = None) -> None:
+        if self._probe is None and self._transport is not None:
+            self.core.ping(_PING)
+            self._flush()
+            self._probe = self._loop.call_later(patience or self._timing.ping_timeout, self._die, "server is silent")
+
+    def _die(self, cause: str) -> None:
+        """Without a goodbye: nobody listens."""
+        self.core.close(cause)
+        if self._transport is not None:
+            self._transport.abort()
+        self._changed(self)
+
+
+def _cause_of(error: Exception | None) -> str:
+    if error is None:
+        return "connection closed"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "connection reset"
+    return tls_cause(error) if isinstance(error, ssl.SSLError) else "connection lost"
+
+
+def tls_cause(error: ssl.SSLError) -> str:
+    """A fixed phrase; for an alert of the server its name as in RFC 8446 §6.2, such as `tls alert: certificate_expired`."""
+    alert = _ALERT.search(error.reason or "")
+    if alert is not None:
+        return f"{ALERT}{alert[1].lower()}"
+    return _TLS_FAULTS.get(error.reason or "", "tls error")
+
+
+def _verdict(error: ssl.SSLCertVerificationError) -> str:
+    """Why the server's certificate is not taken. One that is not valid at this time is as often a wrong clock of ours."""
+    out_of_time = error.verify_code in _OUT_OF_TIME
+    return "connect: certificate not valid now" if out_of_time else "connect: certificate not trusted"
+
+
+async def connect(
+    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+) -> Connection:
+    """A connection that is ready to send. The host is looked up anew each time. Raises `ConnectError`."""
+    name = dialer.name
+    try:
+        async with asyncio.timeout(timing.connect):
+            connection = await _secured(dialer, context, timing, changed)
+    except TimeoutError:
+        raise ConnectError(f"{name}: timed out") from None
+    except ProxyError as error:
+        raise ConnectError(error.cause, lasting=error.lasting) from error
+    except ssl.SSLCertVerificationError as error:
+        raise ConnectError(_verdict(error), lasting=True) from error
+    except ssl.SSLError as error:
+        raise ConnectError(tls_cause(error), lasting=_ALERT.search(error.reason or "") is not None) from error
+    except ConnectionRefusedError as error:
+        raise ConnectError(f"{name}: refused") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConnectError(f"{name}: host not found") from error
+    except OSError as error:
+        raise ConnectError(f"{name}: failed") from error
+    if connection.unfit is not None:
+        raise ConnectError(f"connect: {connection.unfit}", lasting=True)
+    return connection
+
+
+async def _secured(
+    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+) -> Connection:
+    host = f"[{dialer.host}]" if ":" in dialer.host else dialer.host
+    authority = host if dialer.port == 443 else f"{host}:{dialer.port}"
+    sock, address = await dialer.dial()
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(authority, timing, changed),
+            sock=sock,
+            ssl=context,
+            server_hostname=dialer.host,
+            ssl_shutdown_timeout=timing.goodbye,
+        )
+    except BaseException:
+        # Another address may be a better server, or not be cut off by the same firewall.
+        dialer.distrust(address)
+        raise
+    return connection

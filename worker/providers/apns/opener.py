@@ -1,0 +1,90 @@
+"""Opens connections one at a time, and the worse it goes the more slowly. Does not decide whether one is wanted."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from worker.providers.apns.connection import ConnectError, Connection
+from worker.providers.apns.timing import Timing
+
+log: Final = logging.getLogger(__name__)
+
+
+class Opener:
+    """At most one attempt is under way. `opened` and `failed` are told how it ended."""
+
+    def __init__(
+        self,
+        attempt: Callable[[], Awaitable[Connection]],
+        timing: Timing,
+        jitter: Callable[[], float],
+        *,
+        opened: Callable[[Connection], None],
+        failed: Callable[[ConnectError], None],
+    ) -> None:
+        self._attempt = attempt
+        self._timing = timing
+        self._jitter = jitter
+        self._opened = opened
+        self._failed = failed
+        self._task: asyncio.Task[None] | None = None
+        #: Attempts and connections in a row that bore nothing.
+        self.failures = 0
+        #: Connections in a row that were short and bore little.
+        self._brief = 0
+        self._not_before = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is under way or waits for its time."""
+        return self._task is not None
+
+    def open(self) -> None:
+        """Begins an attempt, after the pause that is due."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._open())
+
+    def ended(self, connection: Connection) -> None:
+        """Takes note of a connection that is over: was it of use, and for long enough?"""
+        lived = asyncio.get_running_loop().time() - connection.opened_at
+        useful = connection.core.answered - connection.core.parting
+        self.failures = 0 if useful else self.failures + 1
+        self._brief = 0 if lived >= self._timing.short_life or useful >= self._timing.worth else self._brief + 1
+        if not useful or lived < self._timing.short_life:
+            self._pause(max(1, self.failures, self._brief))
+
+    async def stop(self) -> None:
+        """Gives up an attempt that is under way."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _pause(self, step: int) -> None:
+        """Half of a doubling pause is left to chance, so that many processes do not come back at once."""
+        pause = min(self._timing.backoff_cap, self._timing.backoff * 2 ** min(step - 1, 16))
+        self._not_before = asyncio.get_running_loop().time() + pause * (1 + self._jitter()) / 2
+
+    def _fail(self, error: ConnectError) -> None:
+        self._task = None
+        self.failures += 1
+        self._pause(self.failures)
+        self._failed(error)
+
+    async def _open(self) -> None:
+        try:
+            await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
+            connection = await self._attempt()
+        except ConnectError as error:
+            self._fail(error)
+        except Exception:
+            # Whatever the bug is, what waits is to be told, and the next attempt to be made in its time.
+            log.exception("connection attempt failed in an unforeseen way")
+            self._fail(ConnectError("connect: failed"))
+        else:
+            self._task = None
+            self._opened(connection)
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None

@@ -1,0 +1,109 @@
+"""Plays a script: for each request that the rules let pass, the answer, its delay and the fault that befalls it."""
+
+import math
+import random
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+from worker.simulator.faults import Fault
+from worker.simulator.script import OK, Answer, Latency, Rule, Script, Share
+
+
+class Plan(NamedTuple):
+    """What becomes of one request. `delay` is in seconds."""
+
+    answer: Answer
+    delay: float = 0.0
+    fault: Fault | None = None
+
+
+class _RuleState:
+    __slots__ = ("left", "rule", "seen")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.seen = 0
+        self.left = math.inf if rule.count is None else rule.count
+
+
+class Player:
+    """One script and how far it has come. The same seed and requests give the same plans. `now` is in seconds."""
+
+    def __init__(self, script: Script, seed: int, now: float) -> None:
+        self.script = script
+        self._random = random.Random(seed)
+        self._seed = seed.to_bytes(8, "big", signed=True)
+        self._began = now
+        self._rules = [_RuleState(rule) for rule in script.rules if rule.on == "request"]
+        self._connect = [_RuleState(rule) for rule in script.rules if rule.on == "connect"]
+        self._tokens: dict[str, Answer] = {}
+        #: The tokens that have answers of their own.
+        self.named: frozenset[bytes] = frozenset()
+        #: Whether every other token is answered at once, and by shares alone.
+        self.plain = not (self._rules or script.latency)
+        self.add_tokens(script.tokens)
+
+    def add_tokens(self, tokens: Mapping[str, Answer]) -> None:
+        """Answers for single tokens, beyond the script's own."""
+        self._tokens |= {token.lower(): answer for token, answer in tokens.items()}
+        self.named = frozenset(token.encode() for token in self._tokens)
+
+    def plan(self, token: str, topic: str | None, push_type: str | None, connection: int, now: float) -> Plan:
+        """What becomes of a request that the rules let pass."""
+        if self.plain:
+            return Plan(self._tokens.get(token) or self.share(token))
+        answer, latency, fault = None, None, None
+        for state in self._rules:
+            rule = state.rule
+            if (
+                (rule.token is None or rule.token.lower() == token)
+                and (rule.topic is None or rule.topic == topic)
+                and (rule.push_type is None or rule.push_type == push_type)
+                and self._takes(state, connection, now)
+            ):
+                answer = answer or rule.answer
+                latency = rule.latency if latency is None else latency
+                fault = fault or rule.fault
+        answer = answer or self._tokens.get(token) or self.share(token)
+        return Plan(answer, self._seconds(self.script.latency if latency is None else latency), fault)
+
+    def on_connect(self, connection: int, now: float) -> Iterable[Fault]:
+        """The faults that befall a new connection."""
+        return [s.rule.fault for s in self._connect if s.rule.fault is not None and self._takes(s, connection, now)]
+
+    def _takes(self, state: _RuleState, connection: int, now: float) -> bool:
+        rule, since = state.rule, now - self._began
+        if rule.connection not in (None, connection) or since < rule.after or not state.left:
+            return False
+        if rule.until is not None and since >= rule.until:
+            return False
+        if rule.share is not None and self._random.random() >= rule.share:
+            return False
+        state.seen += 1
+        if state.seen <= rule.skip or (state.seen - rule.skip - 1) % rule.every:
+            return False
+        state.left -= 1
+        return True
+
+    def share(self, token: str) -> Answer:
+        """What the shares say of a request."""
+        for share in self.script.shares:
+            if self._lot(share, token) < share.share:
+                return share.answer
+        return OK
+
+    def _lot(self, share: Share, token: str) -> float:
+        if share.by == "request":
+            return self._random.random()
+        digest = blake2b(token.encode(), digest_size=8, key=self._seed).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+    def _seconds(self, latency: float | Latency | None) -> float:
+        if latency is None:
+            return 0.0
+        if not isinstance(latency, Latency):
+            return latency
+        if latency.median is not None:
+            return max(latency.low, self._random.lognormvariate(math.log(latency.median), latency.sigma))
+        return self._random.uniform(latency.low, latency.low if latency.high is None else latency.high)

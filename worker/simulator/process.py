@@ -1,0 +1,198 @@
+"""A simulator as a process of its own, and the program that it runs."""
+
+import asyncio
+import contextlib
+import gc
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from worker.simulator.faults import Fault
+from worker.simulator.script import Answer, Script
+from worker.simulator.service import Settings
+from worker.simulator.simulator import Simulator
+from worker.simulator.thread import new_event_loop
+
+#: A record of a million rows of atoms has nothing to collect.
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+
+
+class ControlClient:
+    """Speaks to the control of a simulator, wherever it runs. Raises OSError, or ValueError where it is refused."""
+
+    def __init__(self, host: str, port: int, token: str, timeout: float = 30.0) -> None:
+        """`token` is the control's, as the simulator prints it."""
+        self._host, self._port, self._timeout = host, port, timeout
+        self._headers = {"authorization": f"bearer {token}"}
+
+    def _ask(self, method: str, path: str, document: object = None) -> Any:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            body = None if document is None else msgspec.json.encode(document)
+            connection.request(method, path, body, self._headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(answer["error"])
+        return answer
+
+    def counts(self) -> dict[str, Any]:
+        """Totals."""
+        found: dict[str, Any] = self._ask("GET", "/counts")
+        return found
+
+    def accepted(self, after: int = 0) -> list[dict[str, Any]]:
+        """The notifications that ring, after the entry of that number."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/accepted?after={after}&limit=10000000")
+        return found
+
+    def requests(self, after: int = 0, limit: int = 10_000_000) -> list[dict[str, Any]]:
+        """All requests, after the entry of that number; a simulator with many to give answers nobody meanwhile."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/requests?after={after}&limit={limit}")
+        return found
+
+    def connections(self) -> list[dict[str, Any]]:
+        """The connections open now."""
+        found: list[dict[str, Any]] = self._ask("GET", "/connections")
+        return found
+
+    def set_script(self, script: Script) -> None:
+        """Replace what the simulator is told to do."""
+        self._ask("POST", "/script", script)
+
+    def set_tokens(self, tokens: Mapping[str, Answer]) -> None:
+        """Add answers for single device tokens."""
+        self._ask("POST", "/tokens", tokens)
+
+    def inflict(self, fault: Fault, connection: int | None = None) -> None:
+        """Carry out a fault now."""
+        self._ask("POST", "/inflict", {"fault": fault, "connection": connection})
+
+    def reset(self) -> None:
+        """Forget the record and every script but the first."""
+        self._ask("POST", "/reset", {})
+
+
+class SimulatorProcess:
+    """Runs a simulator with these settings as a child; what it has seen is asked for through `control`."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self._process: subprocess.Popen[str] | None = None
+        self.host = ""
+        self.port = 0
+        self.control_port = 0
+        self.ca_path = Path()
+        self.ca_pem = ""
+        self.control: ControlClient
+
+    def start(self) -> None:
+        """Start and wait until it listens. Raises RuntimeError where it ends instead; what interrupts the wait ends it."""
+        try:
+            self._start()
+        except BaseException:
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
+            raise
+
+    def _start(self) -> None:
+        command = [sys.executable, "-P", "-m", "worker.simulator", "-"]
+        # Ours is found first, whatever the working directory has of that name.
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+        environ = os.environ | {"PYTHONPATH": path}
+        self._process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(self._settings).decode())
+        self._process.stdin.close()
+        line = self._process.stdout.readline()
+        if not line:
+            with self._process as process:
+                raise RuntimeError(f"the simulator ended with status {process.wait()}")
+        where = json.loads(line)
+        self.host, self.port, self.control_port = where["host"], where["port"], where["control_port"]
+        self.ca_path = Path(where["ca"])
+        self.ca_pem = self.ca_path.read_text()
+        self.control = ControlClient(where["control_host"], self.control_port, where["control_token"])
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End it with SIGTERM; its exit status."""
+        assert self._process is not None
+        with self._process as process:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                return process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def run(settings: Settings, *, as_json: bool) -> None:
+    """Run until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(settings, as_json=as_json))
+
+
+async def _run(settings: Settings, *, as_json: bool) -> None:
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopping.set)
+    async with Simulator(settings) as simulator:
+        simulator.service.say = _say
+        where = {
+            "host": simulator.host,
+            "port": simulator.port,
+            "control_host": simulator.control_host,
+            "control_port": simulator.control_port,
+            "control_token": simulator.control_token,
+            "ca": str(simulator.ca_path),
+        }
+        text = json.dumps(where) if as_json else _sentence(where)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        await stopping.wait()
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def _sentence(where: dict[str, Any]) -> str:
+    lines = [f"APNs simulator on https://{where['host']}:{where['port']}", f"trust the CA in {where['ca']}"]
+    address = f"--host {where['host']} --port {where['port']} --ca {where['ca']}"
+    lines.append(f"for a provider of Carillon: carillon push apn {address}, with the rest as for Apple")
+    if where["control_port"]:
+        host = f"[{where['control_host']}]" if ":" in where["control_host"] else where["control_host"]
+        lines.append(f"control on http://{host}:{where['control_port']} (GET /counts, /accepted, POST /script)")
+        lines.append(f"its requests need the header 'authorization: bearer {where['control_token']}'")
+    return "\n".join(lines)

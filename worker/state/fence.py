@@ -1,0 +1,74 @@
+"""Moves an outbox's rows to the stream so that each is there once, whatever dies or stalls in between.
+
+    carillon:outbox:<source>   hash   holder -> the relay that moves now, rows -> those of the last batch
+
+A relay that was thought dead and wakes up is refused by the fence, because another has become the holder; a batch that comes
+again, because its deletion was not committed, is recognised by its rows.
+"""
+
+import secrets
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from producers.events import STREAM
+from producers.wire import FULL, RESERVED
+from worker.state.redis import Redis, connect
+from worker.state.streams import app_named
+
+_KEY: Final = "carillon:outbox:"
+
+
+#: Redis does not let this user do it, or cannot write.
+Refused = ResponseError
+
+
+class Overtaken(Exception):
+    """Another relay has become the holder; nothing was written."""
+
+
+class Fence:
+    """The way from one database's outbox to the stream. Only who holds the outbox's lock may use it."""
+
+    def __init__(self, redis_url: str, source: str, *, max_backlog: int) -> None:
+        self._redis: Redis = connect(redis_url)
+        # A command that is sent again by the client could come after one that was sent later.
+        self._redis.set_retry(Retry(NoBackoff(), 0))
+        self._key, self._max_backlog = _KEY + source, max_backlog
+        self._holder: str | None = None
+        script = files("worker.state").joinpath("lua", "outbox.lua").read_text()
+        self._script = self._redis.register_script(script)
+
+    def claim(self) -> None:
+        """From now on this relay is the holder. Between taking the outbox's lock and reading the rows to be moved."""
+        if self._holder is None:
+            holder = secrets.token_hex(8)
+            self._redis.hset(self._key, "holder", holder)
+            self._holder = holder
+
+    def move(self, rows: Sequence[tuple[str, bytes]]) -> str | None:
+        """Puts the documents of (row, document) on the stream, in order; all are there when it returns None.
+
+        Returns why not, with nothing written, where the stream or Redis is too full. Raises `Overtaken`.
+        """
+        # After a failure nobody knows what was done, or will be: the next try is another holder's.
+        holder, self._holder = self._holder, None
+        parts = [part for row in rows for part in row]
+        apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
+        answer: Any = self._script(
+            keys=[STREAM, self._key],
+            args=[holder or "", self._max_backlog, FULL, len(apps), *apps, *parts],
+        )
+        if answer == b"stale":
+            raise Overtaken
+        self._holder = holder
+        if isinstance(answer, int):
+            return f"{answer} events of an app wait unread" if answer > 0 else f"memory {-answer} % full"
+        return None
+
+    def close(self) -> None:
+        self._redis.close()

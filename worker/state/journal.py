@@ -1,0 +1,428 @@
+"""The journal: which messages are open, how far each is expanded, and the batches still to be delivered.
+
+An entry stays on its stream until its expansion and all of its batches are done. Every change of state is one Lua script, so
+a crash falls before it or after it, and a script that is run twice does nothing the second time.
+
+Messages (`e`) and batches (`b`) are either *ready*, in a line of which each app gets an equal share, or *due* at a time: taken
+and leased to a worker, or waiting for a retry or for another batch. The tick makes ready what is due.
+
+    carillon:open        hash   entry -> open units: its expansion and each of its batches
+    carillon:opened      hash   stream -> the last entry of it that was opened
+    carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
+    carillon:expanding_channels hash  <channel key>@<app> -> the entry of it whose expansion goes on or is tried again
+    carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
+    carillon:expanding_groups hash  <n>@<app>, a group of channels -> turn of the task that expands messages of it
+    carillon:taken:<n>@<app>  list  the messages of the group that this task has
+    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures,
+                                claimed, leased, taken (when); lines: its part of `later`
+    carillon:ready:e:<lane>        list   apps with messages ready, in turn
+    carillon:ready:e:<lane>:<app>  list   entries, but those of channels in the urgent lane:
+    carillon:ready:e:groups:<app>  list   groups with messages that no task has, in turn
+    carillon:ready:e:group:<n>@<app> list entries
+    carillon:turns:<lane>          list   apps with batches ready, in turn
+    carillon:turns:<lane>:<app>    list   its providers that have any, in turn
+    carillon:line:<lane>:<provider> zset  batches that are ready -> turn
+    carillon:woken       there while a wake-up for urgent messages is on its way
+    carillon:turn        the last turn that was given: the order in which batches were made, and a task's number
+    carillon:out_of_turn:<lane>         zset   stopped providers with such a line -> when somebody may look at it
+    carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
+    carillon:due         zset   e:<entry>, b:<batch>, g:<group> -> when; c:<channel key>@<app>: who waits there goes then
+    carillon:badge:<app> hash   device -> badge number
+    carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
+    carillon:parked      set    entries scheduled for later: open, but no load
+    carillon:sending:<provider> hash   device -> the last batch taken with a job for it, until that is done; '' -> filling
+    carillon:waits:<id>   set   batches before this one that have any of its devices
+    carillon:followers:<id>   list  batches that wait until this one is done
+    carillon:later:<provider> zset  what is put off, see `waiting_lines` in core/batch.py
+    carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
+    carillon:accounts    list   what the ledger has still to take down
+    carillon:tries       hash   entry -> failed expansions
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final, Literal, NamedTuple
+
+from producers.events import STREAM
+from worker.core import batch as batches
+from worker.core.batch import OVERTAKE, Batch, Freed, Lane
+from worker.core.breaker import Stopped
+from worker.core.entry import joined, stream_for
+from worker.state.redis import Redis
+
+log = logging.getLogger(__name__)
+
+#: Cursor that says: this expansion is done.
+DONE: Final = "-"
+#: Of documents that one worker takes at once to expand: they are held in memory until all of them are.
+OCTETS: Final = 1 << 20
+#: Seconds for which a batch waits as a whole for those that have some of its devices.
+PATIENCE: Final = 1.0
+#: There while a wake-up for urgent messages is on its way.
+WOKEN: Final = "carillon:woken"
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class Step(NamedTuple):
+    """An expansion goes on at `following`, or is `DONE`; the rest is as it was taken."""
+
+    entry: str
+    state: str
+    following: str
+    group: str = ""
+    turn: str = "0"
+
+
+class Opened(NamedTuple):
+    """A message to expand from `cursor` on ('' at its beginning)."""
+
+    entry: str
+    app: str
+    cursor: str
+    document: bytes
+    #: 0: opened by a release before, which had none.
+    place: int
+    #: What Redis keeps of it.
+    state: str
+    #: The group of channels that its task has, and that task; without a group it is leased by itself.
+    group: str = ""
+    turn: str = "0"
+
+    def step(self, following: str) -> Step:
+        return Step(self.entry, self.state, following, self.group, self.turn)
+
+
+class Cleared(NamedTuple):
+    """A clearing of badges, and which of the devices are not told because they know."""
+
+    entry: str
+    app: str
+    devices: Sequence[int]
+    quiet: Collection[int] = ()
+    place: int = 0
+
+
+class Recorded(NamedTuple):
+    """A message that intake has recorded, with its place."""
+
+    entry: str
+    app: str
+    place: int
+    #: Its messages are expanded in their order.
+    channel: str = ""
+
+
+class Push(NamedTuple):
+    """A targeted push that intake has recorded. It begins at `cursor`, and not before `at` (UNIX seconds)."""
+
+    entry: str
+    app: str
+    place: int
+    cursor: str
+    at: float
+
+
+class Parcel(NamedTuple):
+    """A batch with its id, as it is written."""
+
+    id: str
+    batch: Batch
+    #: Seconds until it may be taken; 0: at once.
+    delay: float = 0.0
+    #: The batch that it waits for, `delay` seconds at most.
+    behind: str = ""
+    #: Whether its jobs are put off, so that later ones of the same device and channel wait for them.
+    put_off: bool = False
+    #: Whether it has its devices as the batch had them that it was a part of: it was not sent yet.
+    takes_over: bool = False
+
+
+class Look(NamedTuple):
+    """Why a batch of a stopped provider was handed out: with `probe` one of its jobs may be sent, else none."""
+
+    stopped: Stopped
+    probe: bool
+    #: Others of its line are before it: whatever the probe says, no more of it is sent.
+    alone: bool = False
+
+
+class Taken(NamedTuple):
+    """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted."""
+
+    id: str
+    batch: Batch
+    badges: list[int]
+    outcomes: bytes
+    accepted: Sequence[int]
+    #: Its provider is stopped.
+    look: Look | None
+    #: Devices that another batch has had in flight for long, or that are another's turn.
+    blocked: Collection[int]
+    #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
+    waits: dict[int, tuple[int, str]]
+    #: Jobs that go before an earlier one, which has held them for long enough.
+    overtaking: list[int]
+
+
+class Unreadable(Exception):
+    """A batch was taken and is none that this release can read."""
+
+    def __init__(self, id: str, document: bytes, fault: Exception) -> None:
+        super().__init__(str(fault))
+        self.id, self.document = id, document
+
+
+class Journal:
+    """Redis' side of the road."""
+
+    def __init__(self, redis: Redis, *, lease: float) -> None:
+        self._redis = redis
+        #: Seconds for which what is taken belongs to who took it.
+        self.lease = lease
+        folder = files("worker.state").joinpath("lua")
+        common = folder.joinpath("common.lua").read_text()
+        names = (
+            *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
+            *("take_messages", "renew_messages", "give_back", "postpone"),
+            *("take_batch", "return_batch", "mark", "record", "finish", "fail"),
+            *("due", "ready", "load", "forget_accounts", "document", "watch"),
+        )
+        self._scripts = {
+            name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
+        }
+
+    def open(self, messages: Sequence[Recorded]) -> int:
+        """These are ready to be expanded from now on. A second time does nothing.
+
+        Returns how many can be taken: those of a group of channels that a task has wait for it.
+        """
+        if not messages:
+            return 0
+        return int(
+            self._run("open", *(part for one in messages for part in (*one[:3], batches.channel_key(one.channel))))
+        )
+
+    def open_targeted(self, pushes: Sequence[Push]) -> None:
+        """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
+        if pushes:
+            self._run("open_targeted", *(part for push in pushes for part in push))
+
+    def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
+        """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
+
+        Fewer, and at least one, where their documents come to `OCTETS`. Of a channel whose messages another task expands
+        there is none.
+        """
+        found = [_opened(*one) for one in self._run("take_messages", lane, limit, self.lease, OCTETS, OVERTAKE)]
+        for one in found:
+            if not one.document:
+                log.error(
+                    "an open event's entry is gone, nobody can be pushed to: find the producer that trims its stream",
+                    extra={"app": one.app, "entry": one.entry},
+                )
+        return found
+
+    def wake(self) -> bool:
+        """Whether a wake-up for urgent messages is needed: none is on its way.
+
+        It is for a second, or until anybody takes messages.
+        """
+        return bool(self._redis.set(WOKEN, 1, nx=True, px=1000))
+
+    def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
+        """Messages that were taken and not expanded are the first of their lines again, in this order."""
+        if messages:
+            self._run(
+                "give_back", lane, *(part for one in messages for part in (one.entry, one.app, one.group, one.turn))
+            )
+
+    def renew_messages(self, messages: Sequence[Opened]) -> None:
+        """These are still being expanded; their leases begin anew."""
+        if messages:
+            argv = (part for one in messages for part in (one.entry, one.state, one.group, one.turn))
+            self._run("renew_messages", self.lease, *argv)
+
+    def postpone(self, message: Opened) -> int:
+        """One that could not be expanded is tried again when a lease is over.
+
+        Returns how many messages can be taken because no task has their group any more.
+        """
+        return int(self._run("postpone", message.entry, message.group, message.turn, self.lease))
+
+    def expand(
+        self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
+    ) -> tuple[set[str], int]:
+        """Takes all steps with their batches, or none: then there are entries that another worker was first with.
+
+        Returns these, and how many messages can be taken because no task has their channels any more.
+        """
+        argv = [len(steps), *(part for step in steps for part in step), OVERTAKE]
+        stale, freed = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
+        return {entry.decode() for entry in stale}, int(freed)
+
+    def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
+        """The next batch of the lane, leased to this worker, of no provider in `full`; None when none waits. Raises `Unreadable`.
+
+        A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds.
+        """
+        taken = self._run("take_batch", lane, self.lease, PATIENCE, ",".join(map(str, full)))
+        if not taken:
+            return None
+        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking = taken
+        try:
+            batch = batches.decode(document)
+        except ValueError as fault:
+            raise Unreadable(id.decode(), document, fault) from None
+        return Taken(
+            id.decode(),
+            batch,
+            _numbers(badges),
+            outcomes,
+            _numbers(accepted),
+            _look(*stop) if stop else None,
+            frozenset(map(int, blocked)),
+            {job: (until, holder.decode()) for job, until, holder in waits},
+            list(overtaking),
+        )
+
+    def return_batch(self, batch: str, delay: float = 0.0) -> Freed:
+        """Hands the batch back, to be taken again at once or after `delay` seconds.
+
+        Returns how many batches are ready that waited for it.
+        """
+        return Freed(*self._run("return_batch", batch, delay))
+
+    def mark(self, batch: str, outcomes: bytes) -> None:
+        """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
+        self._run("mark", batch, outcomes, self.lease)
+
+    def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> None:
+        """Remembers which jobs of each batch were accepted, also of those that are done by now; the leases begin anew."""
+        argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
+        self._run("record", self.lease, *argv)
+
+    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> Freed:
+        """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
+        return Freed(*self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts))
+
+    def failed(self, batch: str) -> int:
+        """Counts a failed try of a batch; returns how many there were."""
+        return int(self._run("fail", batch))
+
+    def document(self, entry: str) -> bytes:
+        """What was published as this entry; empty when it has left the stream."""
+        found: Any = self._run("document", entry)
+        return bytes(found or b"")
+
+    def last_try(self, entry: str, *, tries: int) -> bool:
+        """Counts a failed expansion; True when it was the last one of those allowed."""
+        return int(self._redis.hincrby("carillon:tries", entry, 1)) >= tries
+
+    def abandon(self, entry: str) -> int:
+        """Gives up expanding a message that was set aside; what was expanded of it is still delivered.
+
+        Returns how many messages can be taken that waited for it.
+        """
+        return int(self._run("abandon", entry))
+
+    def accounts(self, limit: int) -> list[bytes]:
+        """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
+        found: Any = self._redis.lrange("carillon:accounts", 0, limit - 1)
+        return list(found)
+
+    def forget_accounts(self, documents: Sequence[bytes]) -> None:
+        """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
+        if documents:
+            self._run("forget_accounts", len(documents), documents[0], documents[-1])
+
+    def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
+        """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.
+
+        In bites of `limit`, so that Redis is never busy for long, and at most so many of them.
+        """
+        ready, gap = 0, b""
+        for _ in range(rounds):
+            made, due, gap = self._run("due", limit, self.lease, gap)
+            ready += int(made)
+            if due < limit:
+                break
+        return ready
+
+    def unwatched(self) -> bool:
+        """Whether nobody has made ready for three seconds what is due. Who is told so does it; nobody else is told meanwhile."""
+        return bool(self._run("watch"))
+
+    def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
+        """Messages or batches that wait to be taken."""
+        return int(self._run("ready", kind, lane))
+
+    def load(self) -> dict[str, tuple[int, int]]:
+        """Messages, and batches, that wait to be taken, of both lanes, for each app that has any."""
+        return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._run("load")}
+
+    def drop(self, entries: Sequence[str]) -> None:
+        """Takes entries off their streams, but for those that are open."""
+        if entries:
+            self._run("drop", *entries)
+
+    def backlog(self) -> tuple[int, int]:
+        """Entries on the streams, and how many of them are open and not scheduled for later."""
+        apps: Any = self._redis.smembers("carillon:apps")
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hlen("carillon:open")
+            pipe.scard("carillon:parked")
+            for stream in (STREAM, *(stream_for(app.decode()) for app in apps)):
+                pipe.xlen(stream)
+            opened, parked, *lengths = pipe.execute()
+        return sum(map(int, lengths)), int(opened) - int(parked)
+
+    def counts(self, app: str) -> dict[str, int]:
+        """Totals of an app since its beginning, by counter."""
+        found: Any = self._redis.hgetall(f"carillon:counts:{app}")
+        return {name.decode(): int(total) for name, total in found.items()}
+
+    def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:
+        """Badge numbers begin again at 0. Returns the entries of which there is something to tell; these are open now.
+
+        A number counts the messages at later places, whenever they are delivered. A second time does nothing. The other
+        entries leave their stream.
+        """
+        if not cleared:
+            return set()
+        argv: list[str] = []
+        for one in cleared:
+            devices = ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices)
+            argv += (one.entry, one.app, str(one.place or one.entry), devices)
+        return {entry.decode() for entry in self._run("clear", *argv)}
+
+    def _run(self, name: str, *argv: Any) -> Any:
+        return self._scripts[name](args=argv)
+
+
+def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
+    kept = state.decode()
+    app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
+    return Opened(entry.decode(), app, cursor, document, int(place or 0), kept, group.decode(), turn.decode())
+
+
+def _numbers(listed: bytes) -> list[int]:
+    return [int(n) for n in listed.split(b",") if n]
+
+
+def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes) -> Look:
+    return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe", alone == b"alone")
+
+
+def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
+    argv: list[Any] = [len(parcels)]
+    for id, batch, delay, behind, put_off, takes_over in parcels:
+        entries = joined(sending.entry for sending in batch.sendings)
+        argv += (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries, delay)
+        argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind, int(takes_over))
+    return argv
+
+
+def _counts(counts: Counts) -> list[Any]:
+    flat = [(app, name, n) for app, of_app in counts.items() for name, n in of_app.items() if n]
+    return [len(flat), *(part for row in flat for part in row)]

@@ -1,0 +1,51 @@
+"""A few recent messages of each app, whole, so that a test push can be one of them. Bounded in number, size and time.
+
+carillon:recent:<app>:<day>   hash   bucket of a channel -> the newest message document seen there; lives at most two days
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+from zlib import crc32
+
+from worker.state.redis import Redis
+
+#: Channels share this many places: an app keeps at most so many messages a day, however many channels it has.
+BUCKETS: Final = 4096
+#: Larger documents are not kept, in bytes: with the above at most 16 MiB an app and day.
+LARGEST: Final = 4096
+DAY: Final = 86_400
+
+
+def keep(redis: Redis, messages: Iterable[tuple[str, str, bytes]], *, now: float) -> None:
+    """Keeps documents given as (app, channel, document); of one channel the last. `now` in UNIX seconds."""
+    by_app: dict[str, dict[Any, Any]] = {}
+    for app, channel, document in messages:
+        if len(document) <= LARGEST:
+            by_app.setdefault(app, {})[str(crc32(channel.encode()) % BUCKETS)] = document
+    if not by_app:
+        return
+    with redis.pipeline(transaction=False) as pipe:
+        for app, kept in by_app.items():
+            key = _key(app, now)
+            pipe.hset(key, mapping=kept)
+            pipe.expire(key, 2 * DAY - int(now) % DAY)
+        # A Redis that is full may go without.
+        pipe.execute(raise_on_error=False)
+
+
+def documents(redis: Redis, app: str, *, now: float) -> list[bytes]:
+    """What is kept of the app, in no order."""
+    found: list[bytes] = []
+    for at in (now, now - DAY):
+        kept: Any = redis.hvals(_key(app, at))
+        found += kept
+    return found
+
+
+def forget(redis: Redis, app: str, *, now: float) -> None:
+    """Removes all that is kept of the app."""
+    redis.delete(_key(app, now), _key(app, now - DAY))
+
+
+def _key(app: str, now: float) -> str:
+    return f"carillon:recent:{app}:{int(now) // DAY}"

@@ -1,0 +1,129 @@
+"""The Redis client that a process shares: bounded waits, answers as bytes. Owns no key."""
+
+import logging
+import re
+import time
+from typing import Any, Final
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from producers import link
+from worker.core.unfit import UnfitError
+
+log = logging.getLogger(__name__)
+
+Redis = redis.Redis
+Error = redis.RedisError
+
+#: What stands for "Redis is away or busy; the same call may work later". A replica is read-only until it is the primary.
+Unavailable = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.BusyLoadingError,
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+)
+
+
+def connect(url: str) -> Redis:
+    """A thread-safe client. One quick retry bridges a restart; a longer absence is the caller's to wait for."""
+    # A socket of this machine knows neither.
+    network = {} if url.startswith("unix:") else {"socket_connect_timeout": 5, "socket_keepalive": True}
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=10,
+        **network,
+        health_check_interval=15,
+        protocol=2,
+        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), 2),
+    )
+
+
+#: Seconds between two looks at a replica.
+_LOOK: Final = 2.0
+#: The oldest major version that has what our scripts and ACL lines use. A Valkey's are all higher.
+_OLDEST: Final = 7
+_NEEDED: Final = "Carillon needs Redis 7.0 or later, or any Valkey"
+_COMMANDS: Final = "Carillon's workers need it: it was renamed away, or this server has none"
+_RIGHTS: Final = "docs/security.md has what a worker's user needs, with the database's number in the names of channels"
+#: How a server says that a user may not; older ones do so of a script in words of their own.
+_FORBIDDEN: Final = re.compile(r"permission|can't (access|run)", re.IGNORECASE)
+
+
+def await_fit(client: Redis, *, worker: bool = True) -> None:
+    """Returns once the server may be worked with, or where it is away. Waits while it is a replica; raises `UnfitError`.
+
+    `worker`: whether this process takes and does work, which its user has to be allowed to.
+    """
+    try:
+        client.ping()
+    except redis.AuthenticationError as refused:
+        log.error("Redis refuses the user or the password of CARILLON_REDIS_URL: %s", str(refused).rstrip("."))
+        return
+    except redis.ResponseError:
+        pass
+    except redis.RedisError as away:
+        log.warning("Redis does not answer yet: %s", str(away).rstrip("."))
+        return
+    while (fault := unfit(client)) is not None:
+        if fault != link.REPLICA:
+            raise UnfitError(fault)
+        log.error("waiting: %s", fault)
+        time.sleep(_LOOK)
+    if worker and (fault := _lacking(client)) is not None:
+        raise UnfitError(fault)
+
+
+def unfit(client: Redis) -> str | None:
+    """Why Carillon cannot work with this server, in a sentence; None: it can, or the server is away or does not tell."""
+    try:
+        hello: Any = client.execute_command("HELLO")  # type: ignore[no-untyped-call]
+    except redis.exceptions.NoPermissionError:
+        return None
+    except redis.ResponseError as fault:
+        return _of_connection(str(fault))
+    except redis.RedisError:
+        return None
+    return link.unfit(hello) or _of_version(hello)
+
+
+def _of_connection(text: str) -> str | None:
+    """What keeps every connection from being made, as the server says it."""
+    if "index is out of range" in text:
+        return "this Redis has no database of that number: see the end of CARILLON_REDIS_URL"
+    if not text.lower().startswith("unknown command"):
+        return None
+    if "select" in text.lower():
+        return "this Redis has database 0 alone: see the end of CARILLON_REDIS_URL"
+    return f"the server does not know HELLO: {_NEEDED}, without a rename-command for it"
+
+
+def _of_version(hello: Any) -> str | None:
+    told = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else {}
+    version = told.get(b"version", b"").decode()
+    major = version.partition(".")[0]
+    return f"this is Redis {version}: {_NEEDED}" if major.isdigit() and int(major) < _OLDEST else None
+
+
+def _lacking(client: Redis) -> str | None:
+    """What a worker must do, and Celery in it, and may not; None: it may, or the server is away.
+
+    One command of each kind, for a connection that is refused one in its work would begin again and again.
+    """
+    database = client.connection_pool.connection_kwargs.get("db") or 0
+    try:
+        script = client.script_load("return redis.call('EXISTS', KEYS[1])")
+        client.evalsha(script, 1, "carillon:leader")
+        with client.pubsub() as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(f"carillon:/{database}.celery.pidbox")
+            channel.get_message(timeout=5)
+    except redis.ResponseError as fault:
+        text = str(fault).rstrip(".")
+        if text.lower().startswith("unknown command"):
+            return f"{text}: {_COMMANDS}"
+        return f"{text}: {_RIGHTS}" if _FORBIDDEN.search(text) else None
+    except redis.RedisError:
+        return None
+    return None

@@ -1,0 +1,59 @@
+"""Targeted pushes that wait for their time: which there are, and ending one before it begins."""
+
+import heapq
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from worker.database.ledger import account
+from worker.state.journal import DONE, Journal, Step
+from worker.state.redis import Redis
+
+#: Why nobody got a push that was cancelled, as the ledger and the counts have it.
+CANCELLED: Final = "cancelled"
+_PARKED: Final = "carillon:parked"
+_CHUNK: Final = 1_000
+
+
+class Scheduled(NamedTuple):
+    """A push that begins at `at` (UNIX seconds)."""
+
+    at: float
+    entry: str
+    app: str
+
+
+def soonest(redis: Redis, limit: int, *, app: str | None = None) -> list[Scheduled]:
+    """The pushes that begin first, of one app or of all."""
+    return heapq.nsmallest(limit, (one for one in _all(redis) if app in (None, one.app)))
+
+
+def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) -> bool:
+    """Ends the push; False where it does not wait for its time any more.
+
+    One step of the journal, as an expansion that finds nobody: either it or a worker's is taken, never both.
+    """
+    state: Any = redis.hget("carillon:expanding", entry)
+    if state is None or not redis.sismember(_PARKED, entry):
+        return False
+    done = account(app, event_id, "page:0", {"message": CANCELLED})
+    stale, _ = journal.expand(
+        [Step(entry, state.decode(), DONE)], [], {app: {f"skipped_message.{CANCELLED}": 1}}, [done]
+    )
+    if stale:
+        return False
+    redis.srem(_PARKED, entry)
+    return True
+
+
+def _all(redis: Redis) -> Iterator[Scheduled]:
+    entries: Any = redis.sscan_iter(_PARKED, count=_CHUNK)
+    while chunk := list(islice(entries, _CHUNK)):
+        with redis.pipeline(transaction=False) as pipe:
+            for entry in chunk:
+                pipe.zscore("carillon:due", b"e:" + entry)
+                pipe.hget("carillon:expanding", entry)
+            answers = pipe.execute()
+        for entry, at, state in zip(chunk, answers[::2], answers[1::2], strict=True):
+            if at is not None and state is not None:
+                yield Scheduled(float(at), entry.decode(), state.decode().partition("\n")[0])

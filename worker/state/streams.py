@@ -1,0 +1,221 @@
+"""The streams that events wait on: the inlet, which every app may write to, and one stream an app.
+
+    carillon:events            stream  the inlet
+    carillon:events:<app>      stream  an app's own: written by producers, and by the leader with what it moves there
+    carillon:apps              set     apps whose events may be moved
+    carillon:moved             hash    stream -> entries that were moved from it to other streams
+    carillon:intake:token      string  the token of the newest leader: an older one moves nothing any more
+    carillon:pressure          hash    redis_percent, at, and <app> -> entries that wait unread; see docs/contract.md
+    carillon:trimmed           hash    stream -> entries that somebody else took off it before their time, and when
+
+A stream is never deleted: its ids must not begin anew.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers.events import MAX_DOCUMENT
+from producers.wire import PRESSURE, RESERVED
+from worker.core.entry import app_of
+from worker.database.lease import LeaseLost
+from worker.state.redis import Redis
+
+#: Octets that are kept of a document that is too long to be an event.
+KEPT: Final = 1024
+#: Entries, and octets of them, that one call looks at: Redis serves nobody else meanwhile.
+_WALK_ENTRIES: Final = 2_000
+_OCTETS: Final = 4 << 20
+#: Streams that one call asks about.
+_FIGURES: Final = 200
+_END: Final = "+"
+
+
+class RawEntry(NamedTuple):
+    """An entry as it was read. `fault`: why its document is none, or ''; `size`: its bytes where only a beginning was read."""
+
+    id: str
+    document: bytes
+    fault: str = ""
+    size: int | None = None
+
+
+class Read(NamedTuple):
+    """Entries of a stream; the id of the last that was looked at; and whether the look ended before the stream did."""
+
+    entries: Sequence[RawEntry]
+    last: str
+    more: bool
+
+
+class Walked(NamedTuple):
+    """How far a walk over the inlet came, whether it ended before the inlet did, and how many entries it moved to which app."""
+
+    last: str
+    more: bool
+    moved: Mapping[str, int]
+    #: From the first entry on whose app only its document tells: id, app or '', document.
+    unclear: Sequence[tuple[str, str, bytes]]
+
+
+class Figures(NamedTuple):
+    """A stream as it is."""
+
+    length: int
+    #: The last id that was given, also where its entry is gone.
+    last: str
+    #: Entries ever added; None: an older server, which does not count them.
+    added: int | None
+    #: Entries that the leader moved to other streams.
+    moved: int
+    #: Id of the first entry behind the cursor.
+    unread: str | None
+
+
+class _App(msgspec.Struct):
+    app: str = ""
+
+
+_decode_app: Final = msgspec.json.Decoder(_App).decode
+
+
+def app_named(document: bytes) -> str | None:
+    """The app that a document names, whatever else is wrong with it; None where it names none."""
+    try:
+        return _decode_app(document).app or None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class Streams:
+    """`token` is that of the leader's lease."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._token = 0
+        folder = files("worker.state").joinpath("lua")
+        common, inlet = (folder.joinpath(f"{name}.lua").read_text() for name in ("common", "inlet"))
+        self._read, self._figures, self._pressure, self._trimmed = (
+            redis.register_script(common + folder.joinpath(f"{name}.lua").read_text())
+            for name in ("read_stream", "figures", "pressure", "trimmed")
+        )
+        self._walk, self._move, self._lead = (
+            redis.register_script(common + inlet + folder.joinpath(f"{name}.lua").read_text())
+            for name in ("walk", "move", "lead")
+        )
+
+    def lead(self, token: int) -> None:
+        """From now on only a leader with this token or a higher one moves entries. Raises LeaseLost where one has led."""
+        self._token = token
+        if not self._lead(args=[token]):
+            raise LeaseLost("a newer leader moves entries")
+
+    def read(self, stream: str, after: str, *, entries: int, octets: int) -> Read:
+        """Up to so many entries behind `after`, and at least one where there is any."""
+        return self._look(stream, after, _END, entries, octets, unopened=False)
+
+    def unopened(self, stream: str, after: str, till: str) -> Read:
+        """Entries behind `after` and up to `till` that are not open, as far as one call looks."""
+        return self._look(stream, after, till, _WALK_ENTRIES, _OCTETS, unopened=True)
+
+    def _look(self, stream: str, after: str, till: str, entries: int, octets: int, *, unopened: bool) -> Read:
+        app = app_of(stream)
+        name = "" if app is None else f"@{app}"
+        argv = (stream, after, till, entries, octets, MAX_DOCUMENT, KEPT, name, int(unopened))
+        last, more, found = self._read(args=argv)
+        parts = iter(found)
+        return Read(
+            [
+                RawEntry(id.decode(), document, _fault(fault), int(fault) if fault.isdigit() else None)
+                for id, document, fault in zip(parts, parts, parts, strict=True)
+            ],
+            last.decode(),
+            bool(more),
+        )
+
+    def wait(self, after: Mapping[str, str], seconds: float) -> list[str]:
+        """Waits until one of the streams has an entry behind its id, at most so long; returns those that have."""
+        asked: dict[Any, Any] = dict(after)
+        found: Any = self._redis.xread(asked, count=1, block=max(1, int(seconds * 1000)))
+        return [stream.decode() for stream, _ in found]
+
+    def walk(self, after: str, head: str | None) -> Walked:
+        """Moves what other apps than `head` have on the inlet behind `after`, as far as one call looks. May raise LeaseLost."""
+        answer: Any = self._walk(args=[self._token, after, head or "", _WALK_ENTRIES, _OCTETS, MAX_DOCUMENT])
+        if not answer:
+            raise LeaseLost("a newer leader moves entries")
+        last, more, told, unclear = answer
+        moved = {app.decode(): int(n) for app, n in zip(told[::2], told[1::2], strict=True)}
+        return Walked(
+            last.decode(), bool(more), moved, [(id.decode(), app.decode(), document) for id, app, document in unclear]
+        )
+
+    def move(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Moves these (id, app) of the inlet behind the streams of their apps, in this order. May raise LeaseLost."""
+        for at in range(0, len(entries), _WALK_ENTRIES):
+            if not self._move(args=[self._token, *(part for one in entries[at : at + _WALK_ENTRIES] for part in one)]):
+                raise LeaseLost("a newer leader moves entries")
+
+    def figures(self, cursors: Mapping[str, str]) -> dict[str, Figures]:
+        """Of each stream that there is, by its name. Given is the id up to which it was read."""
+        found = {}
+        streams = list(cursors)
+        for at in range(0, len(streams), _FIGURES):
+            argv = [part for stream in streams[at : at + _FIGURES] for part in (stream, cursors[stream])]
+            for stream, length, last, added, moved, unread in self._figures(args=argv):
+                found[stream.decode()] = Figures(
+                    length, last.decode(), None if added == b"" else int(added), int(moved), unread.decode() or None
+                )
+        return found
+
+    def know(self, apps: Collection[str], before: Collection[str]) -> None:
+        """These are the apps whose events may be moved; `before` were."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            if gone := set(before) - set(apps):
+                pipe.srem("carillon:apps", *gone)
+            if fresh := set(apps) - set(before):
+                pipe.sadd("carillon:apps", *fresh)
+            pipe.execute(raise_on_error=False)
+
+    def known(self) -> set[str]:
+        found: Any = self._redis.smembers("carillon:apps")
+        return {app.decode() for app in found}
+
+    def tell_pressure(self, unread: Mapping[str, int] | None = None) -> int:
+        """Writes what publishers look at; returns how many percent of its memory Redis uses. Without `unread` that part stays."""
+        told = () if unread is None else (part for app, n in unread.items() if app not in RESERVED for part in (app, n))
+        return int(self._pressure(args=[int(unread is not None), *told]))
+
+    def note_trimmed(self, stream: str, n: int) -> None:
+        """Remembers that so many entries left the stream unread."""
+        self._trimmed(args=[stream, n])
+
+
+def trimmed(redis: Redis) -> dict[str, tuple[int, float]]:
+    """Entries that somebody else took off each stream before their time, and when the last was noticed (UNIX seconds)."""
+    found: Any = redis.hgetall("carillon:trimmed")
+    return {stream.decode(): (int(n), float(at)) for stream, (n, at) in ((s, v.split()) for s, v in found.items())}
+
+
+def pressure(redis: Redis) -> tuple[int, dict[str, int]] | None:
+    """How many percent of its memory Redis uses, and entries that wait unread by app; None while nobody writes it."""
+    found: Any = redis.hgetall(PRESSURE)
+    if not found:
+        return None
+    apps = {name.decode(): int(n) for name, n in found.items() if name.decode() not in RESERVED}
+    return int(found[b"redis_percent"]), apps
+
+
+def _fault(told: bytes) -> str:
+    """What is wrong with an entry, as its dead letter says it."""
+    match told:
+        case b"":
+            return ""
+        case b"none":
+            return "entry: has no field `event`"
+        case b"twice":
+            return "entry: has the field `event` more than once; every event is an entry of its own"
+        case length:
+            return f"document: {int(length):,} bytes, at most {MAX_DOCUMENT:,} are taken; the first {KEPT:,} are kept"
