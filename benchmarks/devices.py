@@ -30,6 +30,7 @@ from worker.pipeline.apps import Apps
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.state.journal import Journal
+from worker.state.leader_hint import LeaderHint
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
 
@@ -85,7 +86,7 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
     chance = random.Random(1)
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
-    lease, journal = Lease(pool, redis, owner="benchmark"), Journal(redis, lease=15)
+    lease, journal = Lease(pool, LeaderHint(redis), owner="benchmark"), Journal(redis, lease=15)
     intake = Intake(redis, journal, apps, transaction=lease.transaction, ring=lambda _: None)
     rounds = Rounds(Streams(redis), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
     assert lease.acquire()

@@ -11,7 +11,6 @@ from cryptography.fernet import Fernet
 from producers import events as ev
 from tests.road.keys import new_key
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
-from worker.database.device_upkeep import Upkeep
 from worker.database.devices import Devices
 from worker.database.directory import Directory
 from worker.database.lease import Lease
@@ -22,6 +21,7 @@ from worker.database.standings import Standings
 from worker.pipeline.apps import Apps
 from worker.pipeline.deferred_retirement import Suspicion
 from worker.pipeline.delivery import Delivery
+from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
@@ -29,6 +29,7 @@ from worker.providers.apns.token import mint
 from worker.providers.webhook.client import WebhookClient
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal
+from worker.state.leader_hint import LeaderHint
 from worker.state.limiter import Limiter
 from worker.state.redis import connect
 from worker.state.streams import Streams
@@ -113,7 +114,7 @@ class Road:
         self.provider = self.add_provider("apns")
         self.webhooks = WebhookClient(LOOPBACK, timeout=5)
         self.rung: list[int] = []
-        self.streams, self.lease = Streams(self.redis), Lease(self.pool, self.redis, owner="road")
+        self.streams, self.lease = Streams(self.redis), Lease(self.pool, LeaderHint(self.redis), owner="road")
         self.intake = Intake(
             self.redis, self.journal, self.apps, transaction=self.lease.transaction, ring=self.rung.append
         )

@@ -10,9 +10,9 @@ import pytest
 from producers import events as ev
 from tests.road.harness import Road, message, stamp, user_of
 from worker.core.entry import stream_for
+from worker.core.lease import LeaseLost
 from worker.core.model import AppSettings
 from worker.core.pace import Pace
-from worker.database.lease import LeaseLost
 from worker.state.journal import Recorded
 from worker.state.streams import Streams, pressure, trimmed
 

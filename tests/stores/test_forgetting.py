@@ -2,7 +2,8 @@
 
 import pytest
 
-from worker.database.ledger import Ledger, account
+from worker.core.ledger_entry import account
+from worker.database.ledger import Ledger
 from worker.state.journal import DONE, Cleared
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.pooler import pooler
+from worker.core.ledger_entry import account
 from worker.database import postgres
-from worker.database.ledger import Ledger, account
+from worker.database.ledger import Ledger
 from worker.database.outbox import Outbox
 from worker.database.postgres import Unavailable, is_direct, missing_role_settings, open_pool
 from worker.state.journal import Journal

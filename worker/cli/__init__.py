@@ -7,6 +7,7 @@ A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its o
 import sys
 
 from worker.carillon_command import INSTALL
+from worker.cli._interrupt import interrupted
 from worker.process.host import is_service, take_signals
 
 
@@ -26,12 +27,3 @@ def main() -> None:
         if not interrupted(fault):
             raise
         sys.exit(130)
-
-
-def interrupted(fault: BaseException | None) -> bool:
-    """Whether it comes from a Ctrl-C: while a module is imported Python may wrap that in another exception."""
-    while fault is not None:
-        if isinstance(fault, KeyboardInterrupt):
-            return True
-        fault = fault.__cause__ or fault.__context__
-    return False

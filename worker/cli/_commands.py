@@ -4,11 +4,11 @@ import keyword
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from worker.cli import __path__ as _here
 from worker.cli import _groups
 from worker.cli._faults import be_printable, check_arguments, tell
 
@@ -21,11 +21,12 @@ GROUPS: Final = {
     "Run": ("engines", "migrate", "worker", "beat", "flower", "health", "outbox", "dead-letters", "import", "fleet"),
 }
 _OTHER: Final = "More"
+_FOLDER: Final = str(Path(__file__).parent)
 
 
 def names() -> list[str]:
     """Every command's name."""
-    modules = (module.name for module in pkgutil.iter_modules(_here))
+    modules = (module.name for module in pkgutil.iter_modules([_FOLDER]))
     return sorted(name.rstrip("_").replace("_", "-") for name in modules if not name.startswith("_"))
 
 

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from worker.cli import interrupted
+from worker.cli._interrupt import interrupted
 from worker.cli._terminal import echo, json_text, prose, shown
 
 _PREFIX: Final = "carillon: "

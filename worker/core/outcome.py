@@ -31,6 +31,9 @@ IN_A_ROW: Final = 12
 GONE_SHARE: Final = 0.50
 GONE_MINIMUM: Final = 200
 
+#: Of a token: device id, ms up to which the refusal holds, reason.
+Refusal = tuple[int, int, str]
+
 #: What a fault is about, the smallest that explains it: one notification, its device, the way to the provider (`origin`: host
 #: and connections), or all that the provider sends.
 Scope = Literal["notification", "device", "origin", "provider"]

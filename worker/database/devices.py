@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from worker.core.outcome import Refusal
 from worker.database.device_writes import end_device, evict, lock
 from worker.database.postgres import Connection, Pool, transaction
 
@@ -20,9 +21,6 @@ DOUBT: Final = "1 day"
 REPRIEVE: Final = "7 days"
 #: Devices restored in one transaction.
 _BITE: Final = 5_000
-
-#: Device id, ms up to which the refusal holds, reason.
-Refusal = tuple[int, int, str]
 
 
 class StoredDevice(NamedTuple):

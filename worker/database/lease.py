@@ -4,23 +4,21 @@ Safety is in the token: `Lease.transaction` begins by locking the row that has t
 owner before it has ended, and an owner that was replaced commits nothing. `until` only decides when another may take the lease.
 Each statement stands for itself or is part of one short transaction: nothing is kept in a session, so a pooler may stand between.
 
-The others look at a key in Redis that the owner keeps alive, and ask Postgres only where it is missing.
+The others look at a hint that the owner keeps alive, and ask Postgres only where it is missing.
 """
 
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from psycopg import sql
 
+from worker.core.lease import LeaseLost
 from worker.database.postgres import Connection, Pool, Unavailable
-from worker.state import redis
 
 #: The lease of the process that takes events off the streams.
 INTAKE: Final = "intake"
-#: Who leads, as far as Redis knows: `<owner> <token>`. A hint; the row decides.
-LEADER_KEY: Final = "carillon:leader"
 #: Seconds after which an owner that was not heard of may be replaced.
 TTL: Final = 5.0
 
@@ -38,10 +36,6 @@ _TAKE: Final = (
     " (SELECT name FROM carillon.lease WHERE name = %s AND (until < clock_timestamp() OR token = %s) FOR UPDATE SKIP LOCKED)"
     " RETURNING token"
 )
-
-
-class LeaseLost(Exception):
-    """Another owner has the lease: nothing of the transaction was committed, and what began must end."""
 
 
 class Holder(NamedTuple):
@@ -65,11 +59,21 @@ def holder(db: Connection, name: str = INTAKE) -> Holder | None:
     return None if row is None else Holder(*row)
 
 
+class Hint(Protocol):
+    """Who leads, `<owner> <token>`, where it is cheap to ask. May be missing, late or wrong: the row decides."""
+
+    def read(self) -> str | None: ...
+
+    def write(self, hint: str, seconds: float) -> None: ...
+
+    def withdraw(self, hint: str) -> None: ...
+
+
 class Lease:
     """One process's hold on the lease `name`; used by one thread at a time. `owner` is for people to read; `ttl` in seconds."""
 
-    def __init__(self, pool: Pool, client: redis.Redis, *, owner: str, name: str = INTAKE, ttl: float = TTL) -> None:
-        self._pool, self._redis = pool, client
+    def __init__(self, pool: Pool, hint: Hint, *, owner: str, name: str = INTAKE, ttl: float = TTL) -> None:
+        self._pool, self._hint = pool, hint
         self._name, self._owner, self._ttl = name, owner, ttl
         self._token, self._begin = 0, b""
         self._prolonged_at = self._told_at = 0.0
@@ -84,8 +88,8 @@ class Lease:
 
         Raises what stands for an engine that is away.
         """
-        hint = self._redis.get(LEADER_KEY)
-        if isinstance(hint, bytes) and hint.decode() != self._hint():
+        hint = self._hint.read()
+        if hint is not None and hint != self._own_hint():
             return False
         with self._pool.connection() as db:
             row = db.execute(_TAKE, (self._owner, self._ttl, self._name, self._token or None)).fetchone()
@@ -122,19 +126,18 @@ class Lease:
 
     def release(self) -> None:
         """Lets another process take the lease at once. Where an engine is away, the lease ends by itself."""
-        token, hint = self._token, self._hint()
+        token, hint = self._token, self._own_hint()
         self._token, self._begin = 0, b""
         if token == 0:
             return
-        with contextlib.suppress(Unavailable, redis.Error):
+        with contextlib.suppress(Unavailable):
             with self._pool.connection() as db:
                 db.execute(
                     "UPDATE carillon.lease SET until = '-infinity' WHERE name = %s AND token = %s", (self._name, token)
                 )
-            if self._redis.get(LEADER_KEY) == hint.encode():
-                self._redis.delete(LEADER_KEY)
+            self._hint.withdraw(hint)
 
-    def _hint(self) -> str:
+    def _own_hint(self) -> str:
         return f"{self._owner} {self._token}"
 
     def _prolonged(self, at: float | None = None) -> None:
@@ -143,5 +146,4 @@ class Lease:
         if now - self._told_at < self._ttl / 5:
             return
         self._told_at = now
-        with contextlib.suppress(redis.Error):  # it saves the others a question, no more
-            self._redis.set(LEADER_KEY, self._hint(), px=int(self._ttl * 1000))
+        self._hint.write(self._own_hint(), self._ttl)

@@ -2,27 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from producers.events import MAX_DOCUMENT
-from worker.database.device_upkeep import Use
+from worker.core.ledger_entry import Entry
+from worker.database.device_use import Use
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import forget_older, forget_people, keep_days
-from worker.state.journal import Journal
 
 log = logging.getLogger(__name__)
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One part of a message's account: an expanded page or a delivered batch."""
-
-    app: str
-    event_id: str
-    part: str
-    account: msgspec.Raw
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -42,14 +33,8 @@ PER_APP_BYTES: Final = 256 * 1024 * 1024
 IN_ALL: Final = 100_000
 IN_ALL_BYTES: Final = 2 * 1024 * 1024 * 1024
 
-_encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Entry).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
-
-
-def account(app: str, event_id: str, part: str, content: object) -> bytes:
-    """A part of a message's account as the document that the journal passes on to the ledger."""
-    return _encode((app, event_id, part, content))
 
 
 class DeadLetter(NamedTuple):
@@ -83,13 +68,21 @@ class Selection(NamedTuple):
     before: float | None = None
 
 
+class Accounts(Protocol):
+    """Where parts of accounts wait to be taken down: the journal."""
+
+    def accounts(self, limit: int) -> list[bytes]: ...
+
+    def forget_accounts(self, documents: Sequence[bytes]) -> None: ...
+
+
 class Ledger:
     """Writes are repeatable: a part or an entry that is there already stays as it is."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool, self._use = pool, Use()
 
-    def flush(self, journal: Journal, *, limit: int = 2000) -> int:
+    def flush(self, journal: Accounts, *, limit: int = 2000) -> int:
         """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
 
         The journal forgets them only when they are committed: a crash in between writes the same parts again, which changes

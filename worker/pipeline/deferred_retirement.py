@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from worker.core import webhook_answer
-from worker.core.outcome import GUARDED, MASS_REFUSAL
-from worker.database.devices import Devices, Refusal
+from worker.core.outcome import GUARDED, MASS_REFUSAL, Refusal
+from worker.database.devices import Devices
 from worker.state.breaker import Breaker
 from worker.state.suspects import Suspects
 

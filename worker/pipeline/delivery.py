@@ -17,6 +17,7 @@ from worker.core.again import decide_again, is_old
 from worker.core.batch import NEVER, Lane, batch_id
 from worker.core.breaker import PASSING, Stopped, fault_reason, is_fault, opens, probe_interval, probe_timeout
 from worker.core.fleet import may_push_to
+from worker.core.ledger_entry import account
 from worker.core.model import ACCEPTED, HELD_UP, Answer, AppSettings, Notification, Provider, Response
 from worker.core.outcome import (
     DELIVERED,
@@ -53,7 +54,7 @@ from worker.core.work import (
 )
 from worker.database import postgres
 from worker.database.devices import Devices
-from worker.database.ledger import DeadLetter, account
+from worker.database.ledger import DeadLetter
 from worker.database.standings import Question, Standings
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead

@@ -1,6 +1,6 @@
 """Applies what was read of a stream, in its order, and hands the messages on.
 
-1. `stores.lease`: of all workers one at a time leads, the owner of a row in Postgres. Each of its transactions checks that it
+1. `database.lease`: of all workers one at a time leads, the owner of a row in Postgres. Each of its transactions checks that it
    still is, and moves the cursor by compare-and-set: two leaders cannot both apply an entry.
 2. `Intake.take`: one transaction applies a stretch of a stream and moves the cursor past it. It is there whole or not at all. An
    entry at which it fails is found by halves and dead-lettered.
@@ -21,13 +21,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 from producers import events
 from producers.errors import EventError
 from worker.core.admission import Refused, check_time, token_forms, unknown_app
+from worker.core.badges import Cleared, Clearing
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
+from worker.core.lease import LeaseLost
 from worker.core.ownership import Superseded, microseconds
 from worker.database import cursors, postgres, writes
-from worker.database.badges import Clearing, beginning, clearings
+from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
-from worker.database.lease import LeaseLost
 from worker.database.ledger import DeadLetter, add_dead_letters
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection
@@ -36,7 +37,7 @@ from worker.pipeline.clocks import Clocks
 from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
 from worker.pipeline.targeted import BEGINNING
 from worker.state import redis
-from worker.state.journal import Cleared, Journal, Push, Recorded
+from worker.state.journal import Journal, Push, Recorded
 from worker.state.replies import Replies
 from worker.state.streams import RawEntry
 

@@ -6,8 +6,8 @@ from itertools import zip_longest
 from typing import Final
 
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
+from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
-from worker.database.ledger import account as ledger_account
 from worker.state.journal import DONE, Opened, Parcel, Step
 
 _NO_WHY: Final[Mapping[str, str]] = {}

@@ -1,9 +1,8 @@
-"""The Celery app, and what runs beside its tasks in a worker. `celery -A worker.app` finds it under that path."""
+"""The Celery app, and what a worker and beat refuse to begin with. `celery -A worker.app` finds it under that path."""
 
 import logging
 import os
 import sys
-import time
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -16,10 +15,6 @@ from worker.core.unfit import UnfitError
 from worker.database import postgres
 from worker.embedded import attach, attach_redis
 from worker.process import host, pulse
-from worker.process.beside import Beside
-from worker.process.leader import Leader
-from worker.process.runtime import close_runtime, get_runtime
-from worker.process.ticker import Ticker
 from worker.state import redis
 
 log = logging.getLogger(__name__)
@@ -34,7 +29,7 @@ def _configuration() -> dict[str, Any]:
 # Carillon's own settings name the broker. A chat server's variables of Celery would win over them.
 _foreign = [name for name in FOREIGN if os.environ.pop(name, None) is not None]
 
-app = Celery("carillon", set_as_current=False, include=["worker.process.tasks"])
+app = Celery("carillon", set_as_current=False, include=["worker.process.tasks", "worker.process.background"])
 app.add_defaults(_configuration)
 app.Task.Request = "worker.process.celery_request:QuietRequest"
 
@@ -48,11 +43,6 @@ _OPTIONS: Final = {
     "time_limit": "--time-limit: every wait of a task has a bound of its own",
     "soft_time_limit": "--soft-time-limit: every wait of a task has a bound of its own",
 }
-
-#: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
-LAST_STEP: Final = 20.0
-#: The threads that run beside the tasks.
-_beside: list[Beside] = []
 
 
 @signals.setup_logging.connect
@@ -100,34 +90,3 @@ def _refuse_unusable(sender: Any, **_: object) -> None:
 def _give_pulse(**_: object) -> None:
     give = pulse.pulse(attach_redis(get_settings()))
     signals.after_task_publish.connect(give, sender=TICK, weak=False)
-
-
-@signals.worker_ready.connect
-def _start_beside(**_: object) -> None:
-    from worker.process.tasks import ring_fan_out, tick  # noqa: PLC0415 the tasks need the app to register with
-
-    runtime = get_runtime()
-    _beside.extend((Leader(runtime, ring_fan_out), Ticker(runtime, tick)))
-    for thread in _beside:
-        thread.start()
-
-
-@signals.worker_shutting_down.connect
-def stop_beside(**_: object) -> None:
-    """Intake takes nothing more in this process; another one may lead."""
-    for thread in _beside:
-        thread.stop()
-
-
-def join_beside(seconds: float) -> None:
-    """Waits until the threads beside the tasks have ended their step, at most so long."""
-    ends = time.monotonic() + seconds
-    for thread in _beside:
-        thread.join(max(0.0, ends - time.monotonic()))
-
-
-@signals.worker_shutdown.connect
-def _close(**_: object) -> None:
-    stop_beside()
-    join_beside(LAST_STEP)
-    close_runtime()

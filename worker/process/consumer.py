@@ -29,7 +29,8 @@ from celery.worker.consumer.tasks import Tasks
 from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.delivery import INSIST_SECONDS
-from worker.process.celery_app import LAST_STEP, app, join_beside, refuse_unusable, stop_beside
+from worker.process.background import LAST_STEP, join_beside, stop_beside
+from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
 from worker.state import redis

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from worker.core.lease import LeaseLost
 from worker.core.pace import Pace
 from worker.database import postgres
-from worker.database.lease import Lease, LeaseLost
+from worker.database.lease import Lease
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.process.beside import Beside
 from worker.process.runtime import Runtime
 from worker.reports.faults import sentence
 from worker.state import redis
+from worker.state.leader_hint import LeaderHint
 from worker.state.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Leader(Beside):
 
     def _run(self) -> None:
         runtime = self._runtime
-        lease = Lease(runtime.pool, runtime.redis, owner=f"{socket.gethostname()}:{os.getpid()}")
+        lease = Lease(runtime.pool, LeaderHint(runtime.redis), owner=f"{socket.gethostname()}:{os.getpid()}")
         wait = 0.0
         while not self._stop.wait(wait):
             began = time.monotonic()

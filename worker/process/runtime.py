@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
-from worker.database.device_upkeep import Upkeep
 from worker.database.devices import Devices
 from worker.database.directory import Directory
 from worker.database.ledger import Ledger
@@ -26,6 +25,7 @@ from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import Suspicion
 from worker.pipeline.delivery import Delivery
+from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion import FanOut
 from worker.process.expanders import Expanders
 from worker.providers.apns.sender import Sender

@@ -46,6 +46,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core import batch as batches
+from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Stopped
 from worker.core.entry import joined, stream_for
@@ -91,16 +92,6 @@ class Opened(NamedTuple):
 
     def step(self, following: str) -> Step:
         return Step(self.entry, self.state, following, self.group, self.turn)
-
-
-class Cleared(NamedTuple):
-    """A clearing of badges, and which of the devices are not told because they know."""
-
-    entry: str
-    app: str
-    devices: Sequence[int]
-    quiet: Collection[int] = ()
-    place: int = 0
 
 
 class Recorded(NamedTuple):

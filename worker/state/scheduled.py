@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from worker.database.ledger import account
+from worker.core.ledger_entry import account
 from worker.state.journal import DONE, Journal, Step
 from worker.state.redis import Redis
 

@@ -20,7 +20,7 @@ import msgspec
 from producers.events import MAX_DOCUMENT
 from producers.wire import PRESSURE, RESERVED
 from worker.core.entry import app_of
-from worker.database.lease import LeaseLost
+from worker.core.lease import LeaseLost
 from worker.state.redis import Redis
 
 #: Octets that are kept of a document that is too long to be an event.

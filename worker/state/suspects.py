@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.database.devices import Refusal
+from worker.core.outcome import Refusal
 from worker.state.redis import Redis
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -1,0 +1,1 @@
+"""The client's half: notifications in, bytes out; bytes in, outcomes out."""

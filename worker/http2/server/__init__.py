@@ -1,0 +1,1 @@
+"""The server's half: bytes in, requests out; answers in, bytes out."""

@@ -1,0 +1,10 @@
+"""Tells what comes from a Ctrl-C. Imports nothing: it comes before the libraries."""
+
+
+def interrupted(fault: BaseException | None) -> bool:
+    """Whether it comes from a Ctrl-C: while a module is imported Python may wrap that in another exception."""
+    while fault is not None:
+        if isinstance(fault, KeyboardInterrupt):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False

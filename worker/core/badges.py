@@ -1,0 +1,33 @@
+"""Which of a user's devices have their badge cleared, and which are told of it."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+
+class Clearing(NamedTuple):
+    """As it was published: where the user saw the messages, in every form of the token (None: anywhere)."""
+
+    entry: str
+    app: str
+    user: str
+    tokens: Sequence[str] | None
+    #: Whether the user's other devices are cleared too.
+    others: bool
+    place: int
+
+
+class Cleared(NamedTuple):
+    """A clearing of badges, and which of the devices are not told because they know."""
+
+    entry: str
+    app: str
+    devices: Sequence[int]
+    quiet: Collection[int] = ()
+    place: int = 0
+
+
+def cleared(one: Clearing, owned: Sequence[tuple[int, str]]) -> Cleared:
+    """`owned`: id and token of the user's devices. The device on which the user saw it is cleared and not told."""
+    here = {id for id, token in owned if token in (one.tokens or ())}
+    devices = [id for id, _ in owned if one.others or id in here]
+    return Cleared(one.entry, one.app, devices, here, one.place)

@@ -1,0 +1,45 @@
+"""On which day each device's last push was accepted."""
+
+from datetime import UTC, date, datetime
+from typing import Final
+
+from worker.database.postgres import Connection
+
+#: Ids that the memory of one day's use can hold: 32 MB. Devices beyond are written at every push.
+_IDS: Final = 1 << 28
+
+
+class Use:
+    """Notes the day of each device's last accepted push, once a day each: a bit a device remembers that it is done."""
+
+    def __init__(self) -> None:
+        self._day = date.min
+        self._noted = bytearray()
+
+    def note(self, db: Connection, devices: set[int], today: date | None = None) -> int:
+        """Writes down the devices not yet noted today (UTC); returns how many."""
+        day = today or datetime.now(UTC).date()
+        if day != self._day:
+            self._day, self._noted = day, bytearray()
+        fresh = [id for id in devices if not self._has(id)]
+        if fresh:
+            db.execute(
+                "INSERT INTO carillon.device_use AS u (device, accepted) SELECT unnest(%s::bigint[]), %s"
+                " ON CONFLICT (device) DO UPDATE SET accepted = excluded.accepted WHERE u.accepted < excluded.accepted",
+                (fresh, day),
+            )
+            for id in fresh:
+                self._add(id)
+        return len(fresh)
+
+    def _has(self, id: int) -> bool:
+        place = id >> 3
+        return place < len(self._noted) and bool(self._noted[place] >> (id & 7) & 1)
+
+    def _add(self, id: int) -> None:
+        if id >= _IDS:
+            return
+        place = id >> 3
+        if place >= len(self._noted):
+            self._noted.extend(bytes(max(place + 1 - len(self._noted), 4096)))
+        self._noted[place] |= 1 << (id & 7)
