@@ -80,10 +80,11 @@ test: $(READY) ## Run every test, the fast ones first
 test-fast: $(READY) ## Run the tests of decisions, protocol and structure: under a minute
 	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)
 
-check: $(DOCS) ## Formatting, lint, types, the documentation, and what is installed: as locked, by hash, under licences that allow it
+check: $(DOCS) ## Formatting, lint, types, imports, the documentation, and what is installed: as locked, by hash, under licences that allow it
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/security/test_dependencies.py
 	@$(SITE)

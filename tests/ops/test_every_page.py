@@ -78,6 +78,7 @@ ELSEWHERE = {
     ("docs/first-push.md", "js"): "tests/ops/test_first_push_page.py",
     ("docs/first-push.md", "php"): "tests/ops/test_first_push_page.py",
     ("docs/first-push.md", "go"): "tests/ops/test_first_push_page.py",
+    ("docs/architecture.md", "text"): "tests/test_floors.py",
     ("docs/contract.md", "python"): "tests/producers/test_schema.py",
     ("docs/moving-in.md", "python"): "tests/cli/test_import.py",
     ("docs/security.md", "acl"): "tests/security/acl.py",
@@ -342,11 +343,6 @@ def is_plan(block: Block, world: World) -> None:
         assert line.strip() in shown
 
 
-def is_floors(block: Block, world: World) -> None:
-    for path in re.findall(r"(?:worker/|producers/|config/)[\w/.]*", block.text):
-        assert (ROOT / path).exists(), path
-
-
 def is_benchmarks(block: Block, world: World) -> None:
     for line in block.text.splitlines():
         module, options = re.fullmatch(r"python -m (benchmarks\.\w+)((?: \[?--.*?)?)   .*", line).groups()  # type: ignore[union-attr]
@@ -358,7 +354,6 @@ def is_benchmarks(block: Block, world: World) -> None:
 #: By the page and how the block begins.
 CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/apns.md", '{"aps": {'): is_payload,
-    ("docs/architecture.md", "4  entry   worker/app.py"): is_floors,
     ("docs/benchmarks.md", "python -m benchmarks.pipeline --json [--quick]"): is_benchmarks,
     ("docs/demo.md", "lost   "): is_account_s_end,
     ("docs/demo.md", '{"rules": '): is_script,
