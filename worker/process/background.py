@@ -5,7 +5,7 @@ from typing import Final
 
 from celery import signals
 
-from worker.process.beside import Beside
+from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.runtime import close_runtime, get_runtime
 from worker.process.tasks import ring_fan_out, tick
@@ -14,33 +14,33 @@ from worker.process.ticker import Ticker
 #: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
 LAST_STEP: Final = 20.0
 #: The threads that run beside the tasks.
-_beside: list[Beside] = []
+_threads: list[BackgroundThread] = []
 
 
 @signals.worker_ready.connect
-def _start_beside(**_: object) -> None:
+def _start_threads(**_: object) -> None:
     runtime = get_runtime()
-    _beside.extend((Leader(runtime, ring_fan_out), Ticker(runtime, tick)))
-    for thread in _beside:
+    _threads.extend((Leader(runtime, ring_fan_out), Ticker(runtime, tick)))
+    for thread in _threads:
         thread.start()
 
 
 @signals.worker_shutting_down.connect
-def stop_beside(**_: object) -> None:
+def stop_threads(**_: object) -> None:
     """Intake takes nothing more in this process; another one may lead."""
-    for thread in _beside:
+    for thread in _threads:
         thread.stop()
 
 
-def join_beside(seconds: float) -> None:
+def join_threads(seconds: float) -> None:
     """Waits until the threads beside the tasks have ended their step, at most so long."""
     ends = time.monotonic() + seconds
-    for thread in _beside:
+    for thread in _threads:
         thread.join(max(0.0, ends - time.monotonic()))
 
 
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
-    stop_beside()
-    join_beside(LAST_STEP)
+    stop_threads()
+    join_threads(LAST_STEP)
     close_runtime()

@@ -29,7 +29,7 @@ from celery.worker.consumer.tasks import Tasks
 from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.delivery import INSIST_SECONDS
-from worker.process.background import LAST_STEP, join_beside, stop_beside
+from worker.process.background import LAST_STEP, join_threads, stop_threads
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
@@ -228,7 +228,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
             log.error("the consumer takes nothing though doorbells wait, the process begins again")
             _begin_again(hearing)
     log.info("finishes what is in work and leaves", extra={"signal": hearing.stop.signal})
-    stop_beside()
+    stop_threads()
     _leave_in_time(get_settings().shutdown_timeout)
 
 
@@ -258,11 +258,11 @@ def _waiting(queues: Collection[str]) -> bool:
 
 def _begin_again(hearing: _Hearing) -> None:
     """This process, from its beginning: what runs may end, connections are closed, the pid stays."""
-    stop_beside()
+    stop_threads()
     ends = time.monotonic() + PATIENCE
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
-    join_beside(LAST_STEP)
+    join_threads(LAST_STEP)
     close_runtime()
     _flush()
     if time.monotonic() - hearing.began_at < SHORT_LIFE:

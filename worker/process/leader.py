@@ -13,7 +13,7 @@ from worker.database import postgres
 from worker.database.lease import Lease
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
-from worker.process.beside import Beside
+from worker.process.background_thread import BackgroundThread
 from worker.process.runtime import Runtime
 from worker.reports.faults import sentence
 from worker.state import redis
@@ -28,7 +28,7 @@ _LONGEST_WAIT: Final = 5.0
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
-class Leader(Beside):
+class Leader(BackgroundThread):
     """`ring` is told how many messages became ready. Once it is stopped the next leader may begin."""
 
     def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:

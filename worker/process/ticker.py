@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.database import postgres
-from worker.process.beside import Beside
+from worker.process.background_thread import BackgroundThread
 from worker.process.runtime import Runtime
 from worker.reports.faults import sentence
 from worker.state import redis
@@ -21,7 +21,7 @@ PAUSE: Final = 1.0
 WAIT: Final = 5.0
 
 
-class Ticker(Beside):
+class Ticker(BackgroundThread):
     """`tick` does what the task of that name does, and is asked for by one process of the fleet at a time."""
 
     def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:

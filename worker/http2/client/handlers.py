@@ -1,4 +1,4 @@
-"""What each frame of the server means to a client (RFC 9113 §5 to §8), one by one; the fast path is in `client`."""
+"""What each frame of the server means to a client (RFC 9113 §5 to §8), one by one; the fast path is in `core`."""
 
 from collections.abc import Callable
 from typing import Final

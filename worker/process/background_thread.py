@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 
 
-class Beside(ABC):
+class BackgroundThread(ABC):
     """What extends it does its work in `_run`, which returns soon after `_stop` is set."""
 
     def __init__(self, name: str) -> None:
