@@ -14,11 +14,12 @@ from hypothesis import strategies as some
 
 from producers import events as ev
 from tests.road.harness import Road, message, stamp, token, user_of
+from worker.core.badges import Cleared
 from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, device_orders
 from worker.core.model import ACCEPTED, Answer
 from worker.core.work import resumed
 from worker.database.registry import StoredTemplate
-from worker.state.journal import DONE, Cleared, Journal, Parcel, Recorded, Step, Taken
+from worker.state.journal import DONE, Journal, Parcel, Recorded, Step, Taken
 from worker.state.redis import Redis, connect
 
 NONE = object()

@@ -2,9 +2,10 @@
 
 import pytest
 
+from worker.core.badges import Cleared
 from worker.core.ledger_entry import account
 from worker.database.ledger import Ledger
-from worker.state.journal import DONE, Cleared
+from worker.state.journal import DONE
 
 
 @pytest.mark.parametrize(("kept", "read"), [("abcd", 2), ("abac", 2), ("abcb", 2), ("aab", 1), ("ab", 2), ("a", 1)])
