@@ -6,6 +6,7 @@ They are there to be in the way. What they publish counts for nothing but that i
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
 
-from producers import Publisher
+from producers import BackPressureError, Publisher
 from producers import events as ev
 from worker.core.model import AppSettings, Provider
 from worker.database.registry import Registry
@@ -27,6 +28,8 @@ BLACK_HOLES: Final = tuple(f"hole-{n}" for n in range(4))
 MAX_AGE: Final = 20
 #: Users with a device in each of them.
 USERS: Final = 20
+#: Seconds for which a full Redis is waited for.
+_PATIENCE: Final = 60
 #: Users in one event of an import.
 _AT_ONCE: Final = 10_000
 
@@ -75,8 +78,19 @@ class Others:
             self._publisher.publish(ev.DeviceRegistered(**self._stamp(NOISY), user=f"wide-{n}", device=device))
 
     def speak(self, apps: Sequence[str], messages: int) -> None:
-        """So many messages to everybody of each app."""
-        self._publisher.publish_many([self._message(app) for app in apps for _ in range(messages)])
+        """So many messages to everybody of each app, also where another fault has filled Redis meanwhile."""
+        left = [self._message(app) for app in apps for _ in range(messages)]
+        ends = time.monotonic() + _PATIENCE
+        while left:
+            try:
+                self._publisher.publish_many(left)
+            except BackPressureError as fault:
+                if time.monotonic() > ends:
+                    raise
+                left = left[len(fault.accepted) :]
+                time.sleep(0.2)
+            else:
+                return
 
     def _message(self, app: str, *, recipients: list[str] | None = None) -> ev.MessageNew:
         envelope = self._stamp(app)
