@@ -4,6 +4,7 @@ The engines start when the first test asks for them, so that the tests of the co
 """
 
 import queue
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ import redis
 
 from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
+
+# What a shell has in the background, or under nohup, begins with these ignored, and so would every process of a test.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 _TEMPLATE = "carillon_template"
 _numbers = count(1)
