@@ -14,11 +14,7 @@ _LOCK = 0x6361_7269
 
 def migrate(postgres_url: str) -> list[str]:
     """The versions applied now, oldest first; empty when the schema is up to date. Raises `UnfitError`."""
-    scripts = sorted(
-        (path.name.removesuffix(".sql"), path.read_text())
-        for path in files("worker.database.migrations").iterdir()
-        if path.name.endswith(".sql")
-    )
+    scripts = _scripts()
     with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
         if (fault := unfit(db)) is not None:
             raise UnfitError(fault)
@@ -34,12 +30,17 @@ def migrate(postgres_url: str) -> list[str]:
             "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
         )
         done = {version for (version,) in db.execute("SELECT version FROM carillon.migrations")}
-        applied = [version for version, _ in scripts if version not in done]
-        for version, script in scripts:
-            if version in applied:
-                db.execute(script.encode())
-                db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (version,))
+        applied = [version for version in scripts if version not in done]
+        for version in applied:
+            db.execute(scripts[version].encode())
+            db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (version,))
     return applied
+
+
+def _scripts() -> dict[str, str]:
+    """Every version with its statements, oldest first."""
+    found = (path for path in files("worker.database.migrations").iterdir() if path.name.endswith(".sql"))
+    return {path.name.removesuffix(".sql"): path.read_text() for path in sorted(found, key=lambda path: path.name)}
 
 
 def _set_up(db: psycopg.Connection[Any]) -> None:
@@ -79,11 +80,7 @@ def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> No
 
 def pending(postgres_url: str) -> list[str]:
     """The versions not yet applied, without applying them."""
-    known = sorted(
-        path.name.removesuffix(".sql")
-        for path in files("worker.database.migrations").iterdir()
-        if path.name.endswith(".sql")
-    )
+    known = list(_scripts())
     with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
         row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
         if row is None or row[0] is None:

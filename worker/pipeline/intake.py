@@ -285,6 +285,7 @@ class Intake:
 
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
         entry, place = one.name, one.place
+        at = microseconds(event.at) if isinstance(event, _BY_TIME) else 0
         match event:
             case events.MessageNew(message=m):
                 stretch.rows += len(m.mentioned)
@@ -304,7 +305,7 @@ class Intake:
                     )
                 )
             case events.MemberAdded() | events.MemberRemoved():
-                present, at = isinstance(event, events.MemberAdded), microseconds(event.at)
+                present = isinstance(event, events.MemberAdded)
                 stretch.rows += len(event.users)
                 stretch.members += (
                     writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
@@ -312,18 +313,15 @@ class Intake:
             case events.MembersReplaced(channel=c):
                 stretch.rows += len(event.users)
                 stretch.members.append(
-                    writes.Replacement(
-                        event.app, c.id, event.users, event.after or "", event.through, microseconds(event.at), place
-                    )
+                    writes.Replacement(event.app, c.id, event.users, event.after or "", event.through, at, place)
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
             case events.ChannelUpdated(channel=c):
-                at = microseconds(event.at)
                 stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
             case events.UserMuted() | events.UserUnmuted():
-                muted, at = isinstance(event, events.UserMuted), microseconds(event.at)
+                muted = isinstance(event, events.UserMuted)
                 stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted, place))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))

@@ -13,6 +13,20 @@ end
 local function bulk(command, key, args)
   for at = 1, #args, 1000 do redis.call(command, key, unpack(args, at, math.min(at + 999, #args))) end
 end
+-- A list from its end to its `first` (1): what is put before others one by one stands in its own order then.
+local function reversed(list, first)
+  local back = {}
+  for k = #list, first or 1, -1 do back[#back + 1] = list[k] end
+  return back
+end
+-- Puts a value into the list that `lists` has under this name; the names stand in `lists` too, in the order of their first values.
+local function put_under(lists, name, value)
+  if not lists[name] then
+    lists[name] = {}
+    lists[#lists + 1] = name
+  end
+  table.insert(lists[name], value)
+end
 -- The stream of an entry, and its id there: `<id>`, or `<id>@<app>` on the app's own stream.
 local function on_stream(entry)
   local id, app = string.match(entry, '^([^@]*)@(.*)$')
@@ -87,7 +101,7 @@ end
 local function newer(a, b)
   -- Mostly ids of one shape, whose order is that of the text.
   local dash = #a == #b and string.find(a, '-', 1, true)
-  if dash and dash == string.find(b, '-', 1, true) and #a < 40 and string.find(a, '^%d') then return a > b end
+  if dash and dash == string.find(b, '-', 1, true) and string.find(a, '^%d') then return a > b end
   local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
   if not a_ms and not b_ms then
@@ -132,10 +146,10 @@ local function give_group_turn(group)
   if not can_be_taken('urgent', app) then redis.call('RPUSH', ready_messages('urgent'), app) end
   redis.call('RPUSH', groups_in_turn(app), group)
 end
--- Messages of the group wait behind those that do (RPUSH) or, the last one first, before them (LPUSH). Returns how many can be taken.
+-- Messages of the group wait, in this order, behind those that do (RPUSH) or before them (LPUSH). Returns how many can be taken.
 local function add_to_group(command, group, entries)
   local first = redis.call('EXISTS', ready_in(group)) == 0
-  bulk(command, ready_in(group), entries)
+  bulk(command, ready_in(group), command == 'LPUSH' and reversed(entries) or entries)
   if redis.call('HEXISTS', EXPANDING_GROUPS, group) == 1 then return 0 end
   if first then give_group_turn(group) end
   return #entries
@@ -192,14 +206,6 @@ end
 local HOLDERS = 'carillon:expanding_channels'
 local function channel_line(channel) return 'carillon:held:' .. channel end
 local function group_of_line(channel) return group_of(channel, app_in(channel)) end
--- Who has these channels, by channel.
-local function holders_of_channels(channels)
-  local found = {}
-  if redis.call('EXISTS', HOLDERS) == 1 then
-    for k, holder in pairs(values(HOLDERS, channels)) do found[channels[k]] = holder end
-  end
-  return found
-end
 -- These ({place, entry}) wait in the channel's line, for `patience` seconds at most.
 local function hold(channel, messages, patience)
   local line = {}
@@ -214,12 +220,12 @@ local function in_line(member) return string.match(member, '/(.*)$') end
 -- Nobody has the channel any more: what stands in its line is the first of its group, in its order. Returns how many can be taken.
 local function free_channel(channel)
   redis.call('HDEL', HOLDERS, channel)
-  local line, back = redis.call('ZRANGE', channel_line(channel), 0, -1), {}
+  local line = redis.call('ZRANGE', channel_line(channel), 0, -1)
   if #line == 0 then return 0 end
   redis.call('DEL', channel_line(channel))
   redis.call('ZREM', DUE, 'c:' .. channel)
-  for k = #line, 1, -1 do back[#back + 1] = in_line(line[k]) end
-  return add_to_group('LPUSH', group_of_line(channel), back)
+  for k, member in ipairs(line) do line[k] = in_line(member) end
+  return add_to_group('LPUSH', group_of_line(channel), line)
 end
 -- How much can be taken of an app's messages ('e') or batches ('b') in a lane, and the apps of which anything can.
 local function waiting_of(kind, lane, app)

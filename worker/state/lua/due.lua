@@ -41,9 +41,9 @@ for _, member in ipairs(due) do
   elseif kind == 'g' then
     -- What a dead worker had taken is before all that came after it.
     local taken, back = redis.call('LRANGE', taken_of(id), 0, -1), {}
-    for k = #taken, 1, -1 do
-      local _, cursor = expansion(redis.call('HGET', EXPANDING, taken[k]) or '')
-      if cursor == '' then back[#back + 1] = taken[k] end
+    for _, entry in ipairs(taken) do
+      local _, cursor = expansion(redis.call('HGET', EXPANDING, entry) or '')
+      if cursor == '' then back[#back + 1] = entry end
     end
     if #back > 0 then add_to_group('LPUSH', id, back) end
     done_in_group(id, taken)

@@ -43,11 +43,7 @@ local any_held = redis.call('EXISTS', HOLDERS) == 1
 each(1, 5, function(i)
   local entry, following, group = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   if group ~= '' then
-    if not finished[group] then
-      finished[group] = {}
-      finished[#finished + 1] = group
-    end
-    table.insert(finished[group], entry)
+    put_under(finished, group, entry)
   elseif following == '-' then
     ended[#ended + 1] = 'e:' .. entry
   end

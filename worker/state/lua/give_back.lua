@@ -5,11 +5,7 @@ for i = 2, #ARGV, 4 do
   -- What somebody made ready or expanded meanwhile is not ours any more.
   if group ~= '' then
     if redis.call('HGET', EXPANDING_GROUPS, group) == ARGV[i + 3] and redis.call('LREM', taken_of(group), 1, entry) == 1 then
-      if not groups[group] then
-        groups[group] = {}
-        groups[#groups + 1] = group
-      end
-      table.insert(groups[group], entry)
+      put_under(groups, group, entry)
     end
   elseif redis.call('ZREM', DUE, 'e:' .. entry) == 1 then
     single[#single + 1] = i
@@ -17,9 +13,7 @@ for i = 2, #ARGV, 4 do
 end
 for k = #single, 1, -1 do make_ready(ARGV[1], ARGV[single[k] + 1], ARGV[single[k]], 'LPUSH') end
 for _, group in ipairs(groups) do
-  local entries, back = groups[group], {}
-  for k = #entries, 1, -1 do back[#back + 1] = entries[k] end
-  add_to_group('LPUSH', group, back)
+  add_to_group('LPUSH', group, groups[group])
   done_in_group(group, {})
 end
 return 1

@@ -17,11 +17,7 @@ for k, entry in ipairs(entries) do
     local key = ARGV[i + 3]
     local group = key ~= '' and group_of(key, app)
     if group then
-      if not groups[group] then
-        groups[group] = {}
-        groups[#groups + 1] = group
-      end
-      table.insert(groups[group], entry)
+      put_under(groups, group, entry)
     else
       single[#single + 1] = {app, entry}
     end

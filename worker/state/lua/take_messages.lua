@@ -16,20 +16,13 @@ local function add(entry, state, group)
   found[#found + 1] = {entry, state, document, group, turn or '0'}
 end
 
--- Back to the head of a line, from the `first` on.
-local function put_back(line, entries, first)
-  local back = {}
-  for k = #entries, first, -1 do back[#back + 1] = entries[k] end
-  bulk('LPUSH', line, back)
-end
-
 -- Of the app's own list. Returns how many.
 local function take_single(app, most)
   local line, before = ready_messages(lane, app), #found
   local entries = redis.call('LPOP', line, most) or {}
   for k, state in ipairs(values(EXPANDING, entries)) do
     if room <= 0 then
-      put_back(line, entries, k)
+      bulk('LPUSH', line, reversed(entries, k))
       break
     end
     if state then
@@ -66,20 +59,19 @@ local function take_group(group, most)
   local held = held_of(entries, states)
   for k, entry in ipairs(entries) do
     if room <= 0 then
-      put_back(line, entries, k)
+      bulk('LPUSH', line, reversed(entries, k))
       break
     end
     if held[k] then
       local place, channel = unpack(held[k])
-      waiting[channel] = waiting[channel] or {}
-      table.insert(waiting[channel], {place, entry})
+      put_under(waiting, channel, {place, entry})
     elseif states[k] then
       turn = turn or string.format('%.0f', redis.call('INCR', 'carillon:turn'))
       taken[#taken + 1] = entry
       add(entry, states[k], group)
     end
   end
-  for channel, messages in pairs(waiting) do hold(channel, messages, tonumber(ARGV[5])) end
+  for _, channel in ipairs(waiting) do hold(channel, waiting[channel], tonumber(ARGV[5])) end
   if #taken > 0 then
     bulk('RPUSH', taken_of(group), taken)
     redis.call('HSET', EXPANDING_GROUPS, group, turn)
