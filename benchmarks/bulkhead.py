@@ -221,7 +221,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "waiting": trouble,
             "open": sorted(state.decode() for state in states if state),
             "messages_waiting": client.hlen("carillon:open"),
-            "doorbells": client.llen("carillon:carillon.urgent"),
+            "wake-ups": client.llen("carillon:carillon.urgent"),
             "bar": {"p99_within_1_s": trouble["p99"] <= 1.0},
         }
 

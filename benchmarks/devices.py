@@ -87,7 +87,7 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
     lease, journal = Lease(pool, LeaderHint(redis), owner="benchmark"), Journal(redis, lease=15)
-    intake = Intake(redis, journal, apps, transaction=lease.transaction, ring=lambda _: None)
+    intake = Intake(redis, journal, apps, transaction=lease.transaction, wake=lambda _: None)
     rounds = Rounds(Streams(redis), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
     assert lease.acquire()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The whole road, publish to accepted, beside the obvious design: everything on this machine.
+"""The whole pipeline, publish to accepted, beside the obvious design: everything on this machine.
 
 Postgres, Valkey, workers and the APNs simulator share the cores. Every variant gets the same messages; one round of them for
 the slow variants, several for the fast ones so that a run lasts seconds. A rate is notifications that the simulator (or the

@@ -122,7 +122,7 @@ class AsyncPublisher:
         entry = await self.publish(event)
         if reply is not None and wait is not None:
             # Redis waits itself; the second more is for its answer to arrive.
-            registration.settle(await self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
+            registration.check_reply(await self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
     async def _append(self, written: Sequence[bytes]) -> list[str]:

@@ -117,7 +117,7 @@ class Publisher:
         entry = self.publish(event)
         if reply is not None and wait is not None:
             # Redis waits itself; the second more is for its answer to arrive.
-            registration.settle(self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
+            registration.check_reply(self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
     def _append(self, written: Sequence[bytes]) -> list[str]:

@@ -56,7 +56,7 @@ def reply_id(wait: float | None) -> str | None:
     return uuid4().hex
 
 
-def settle(answer: Any, wait: float) -> None:
+def check_reply(answer: Any, wait: float) -> None:
     """Return where the answer is a success; otherwise raise what it says. `answer`: what BRPOP gave."""
     if answer is None:
         raise NoReplyError(

@@ -1,4 +1,4 @@
-"""A transport that answers at once without a network, and a worker that has it: what the road costs without the wire.
+"""A transport that answers at once without a network, and a worker that has it: what the pipeline costs without the wire.
 
 `python -m benchmarks.support.null COUNTER CONCURRENCY NAME`: `carillon worker` with that transport.
 """

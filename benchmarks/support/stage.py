@@ -1,4 +1,4 @@
-"""Where a benchmark of the whole road takes place: engines of its own, a simulator, one app with people and devices."""
+"""Where a benchmark of the whole pipeline takes place: engines of its own, a simulator, one app with people and devices."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""What the road may rely on, whichever transport carries its notifications. The server is built on a library we did not write."""
+"""What the pipeline may rely on, whichever transport carries its notifications. The server is built on a foreign library."""
 
 import asyncio
 import logging

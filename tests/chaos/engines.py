@@ -1,4 +1,4 @@
-"""What is done to Redis and Postgres. The keeper of the embedded engines starts one that dies, as a service manager would."""
+"""What is done to Redis and Postgres. The supervisor of the embedded engines starts one that dies, as a service manager would."""
 
 import contextlib
 import os

@@ -105,7 +105,7 @@ class Found:
     samples: list[Sample]
     retired: int
     poisoned: int
-    set_aside: int
+    dead_letters: int
     hung: int
     begun_again: int
     failures: dict[str, int]
@@ -295,7 +295,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         samples=watch.samples,
         retired=sum(not active for _, _, active in devices),
         poisoned=system.poisoned,
-        set_aside=0 if letters is None else int(letters[0]),
+        dead_letters=0 if letters is None else int(letters[0]),
         hung=system.hung,
         begun_again=system.crew.begun_again,
         failures=dict(system.crew.failures),

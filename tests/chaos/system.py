@@ -26,9 +26,9 @@ from worker.database.registry import Registry
 from worker.demo.apns import KEY_ID, TEAM_ID, TOPIC, new_key
 from worker.embedded import Engines
 from worker.simulator import Key, Settings, SimulatorProcess
+from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.redis import connect
-from worker.state.suspects import Suspects
 
 #: Seconds for everybody to come up and for the world to be known.
 START: Final = 120.0
@@ -46,7 +46,7 @@ class System:
     traffic: Traffic
     others: Others
     journal: Journal
-    suspects: Suspects
+    deferred: DeferredDevices
     random: Random
     #: What `burst` publishes at once.
     burst: int
@@ -65,7 +65,7 @@ class System:
         """Nothing is on its way any more."""
         with psycopg.connect(self.postgres_url, connect_timeout=5) as db:
             row = db.execute("SELECT count(*) FROM carillon.outbox").fetchone()
-        settled = self.journal.backlog() == (0, 0) and not self.suspects.waiting()
+        settled = self.journal.backlog() == (0, 0) and not self.deferred.waiting()
         return not self.traffic.unconfirmed and row == (0,) and settled
 
 
@@ -121,8 +121,8 @@ def running(
         others = Others(urls.redis)
         stack.callback(others.close)
         apns, hands = Apns(simulator.control), Hands(directory / "engines", urls)
-        journal, suspects = Journal(redis, lease=8), Suspects(redis)
-        system = System(crew, hands, apns, simulator, world, traffic, others, journal, suspects, random, burst)
+        journal, deferred = Journal(redis, lease=8), DeferredDevices(redis)
+        system = System(crew, hands, apns, simulator, world, traffic, others, journal, deferred, random, burst)
         traffic.introduce()
         others.introduce()
         await_true(lambda: known(system) == len(world.users) and system.idle(), START, "the world to be known")

@@ -79,7 +79,7 @@ def judge(found: Found) -> Verdict:
         Bar("times that a full Redis stayed full", "0", str(found.stayed_full), not found.stayed_full),
         _given_up(found),
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
-        Bar("poison set aside", str(found.poisoned), str(found.set_aside), found.poisoned <= found.set_aside),
+        Bar("poison dead-lettered", str(found.poisoned), str(found.dead_letters), found.poisoned <= found.dead_letters),
         Bar(
             "settled after the end",
             "yes",

@@ -11,9 +11,9 @@ from cryptography.fernet import Fernet
 from typer.testing import CliRunner, Result
 
 from config.settings import get_settings
-from tests.road.harness import Road
-from tests.road.keys import new_key
-from tests.road.test_device_calls import working
+from tests.pipeline.harness import Pipeline
+from tests.pipeline.keys import new_key
+from tests.pipeline.test_device_calls import working
 from worker.cli._commands import app
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
@@ -124,9 +124,9 @@ def redis_of(cli: Cli) -> Any:
 
 
 @pytest.fixture
-def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
+def pipeline(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Pipeline]:
     """A system whose intake is at work."""
-    made = Road(postgres_url, redis_url)
+    made = Pipeline(postgres_url, redis_url)
     with working(made):
         yield made
     made.close()

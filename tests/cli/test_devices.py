@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.road.harness import Road
+from tests.pipeline.harness import Pipeline
 
 
-def test_S16_a_device_is_added_listed_and_deleted(road: Road, cli: Cli) -> None:
+def test_S16_a_device_is_added_listed_and_deleted(pipeline: Pipeline, cli: Cli) -> None:
     said = cli.json("push", "device", "add", "--user", "han", "--token", "AB" * 32, "--locale", "en-GB")
     assert said == {"app": "demo", "user": "han", "added": True}
     [listed] = cli.json("push", "device", "get", "--user", "han")
@@ -21,7 +21,7 @@ def test_S16_a_device_is_added_listed_and_deleted(road: Road, cli: Cli) -> None:
     )
 
 
-def test_push_device_delete_says_what_it_did_and_did_not(road: Road, cli: Cli) -> None:
+def test_push_device_delete_says_what_it_did_and_did_not(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "bob", "--token", "cafe01")
     for asked, code, said in [
         (("--user", "han", "--token", "cafe01"), 2, "not theirs: it is bob's, nothing changed\n"),
@@ -34,18 +34,18 @@ def test_push_device_delete_says_what_it_did_and_did_not(road: Road, cli: Cli) -
     assert cli.json("push", "device", "get", "--user", "bob") == []
 
 
-def test_push_device_delete_wins_over_a_registration_of_the_year_2999(road: Road, cli: Cli) -> None:
+def test_push_device_delete_wins_over_a_registration_of_the_year_2999(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "mallory", "--token", "abcd")
-    with road.pool.connection() as db:
+    with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.devices SET registered_at = 32503680000000, registered_us = 0")
     refused = cli.run("push", "device", "add", "--user", "han", "--token", "abcd")
     assert refused.exit_code == 2 and "a registration of 3000-01-01T00:00:00.000000Z" in refused.stderr
     assert cli.ok("push", "device", "delete", "--token", "abcd") == "deleted\n"
     cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
-    assert [d.user for d in road.devices.of_user("demo", "han")] == ["han"]
+    assert [d.user for d in pipeline.devices.of_user("demo", "han")] == ["han"]
 
 
-def test_push_device_history_tells_what_happened(road: Road, cli: Cli) -> None:
+def test_push_device_history_tells_what_happened(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
     cli.ok("push", "device", "add", "--user", "leia", "--token", "abcd")
     told = cli.json("push", "device", "history", "--token", "ABCD")
@@ -53,15 +53,15 @@ def test_push_device_history_tells_what_happened(road: Road, cli: Cli) -> None:
     assert "taken_over" in cli.ok("push", "device", "history", "--id", told["device"]["id"])
 
 
-def test_devices_restore_undoes_refusals(road: Road, cli: Cli) -> None:
+def test_devices_restore_undoes_refusals(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
-    [device] = road.devices.of_user("demo", "han")
+    [device] = pipeline.devices.of_user("demo", "han")
     later = int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
-    road.devices.retire(road.provider.id, [(device.id, later, "Unregistered")])
+    pipeline.devices.retire(pipeline.provider.id, [(device.id, later, "Unregistered")])
     counted = cli.json("devices", "restore", "--since", "1h", "--dry-run")
     assert counted == {"restored": 0, "restorable": 1, "by_reason": {"Unregistered": 1}}
     assert "1 device restored" in cli.ok("devices", "restore", "--since", "2020-01-01T00:00Z", "--app", "demo")
-    assert [d.user for d in road.devices.of_user("demo", "han")] == ["han"]
+    assert [d.user for d in pipeline.devices.of_user("demo", "han")] == ["han"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_devices_restore_undoes_refusals(road: Road, cli: Cli) -> None:
     ],
 )
 def test_bad_input_gives_one_message_and_exit_code_2(
-    road: Road, cli: Cli, arguments: tuple[str, ...], said: str
+    pipeline: Pipeline, cli: Cli, arguments: tuple[str, ...], said: str
 ) -> None:
     assert said in cli.refused(*arguments)
-    assert road.devices.of_user("demo", "han", retired=True) == []
+    assert pipeline.devices.of_user("demo", "han", retired=True) == []

@@ -44,7 +44,7 @@ def test_every_kind_of_line_is_published_as_of_the_export(with_key: Cli, tmp_pat
     code, told = account(with_key, file, "--at", "2026-01-02T00:00:00Z")
     assert code == 1, "nobody has applied it"
     assert told["published"] == {line["type"]: 1 for line in LINES}
-    assert (told["refused"], told["set_aside"], told["applied"], told["at"]) == (0, 0, False, "2026-01-02T00:00:00Z")
+    assert (told["refused"], told["dead_letters"], told["applied"], told["at"]) == (0, 0, False, "2026-01-02T00:00:00Z")
     events = published(with_key)
     assert [event.app for event in events] == ["chat"] * 5
     assert len({event.id for event in events}) == 5

@@ -3,11 +3,11 @@
 import time
 
 from tests.cli.conftest import Cli
-from tests.road.harness import Road
+from tests.pipeline.harness import Pipeline
 from worker.reports.words import counted
 
 
-def test_members_are_added_listed_and_removed(road: Road, cli: Cli) -> None:
+def test_members_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> None:
     added = cli.json("member", "add", "general", "han", "leia", "luke")
     assert (added["added"], added["applied"]) == (["han", "leia", "luke"], True)
     assert cli.ok("member", "remove", "general", "luke") == "removed from general: luke\n"
@@ -25,7 +25,7 @@ def test_what_no_worker_applies_is_said(cli: Cli) -> None:
     assert "users" in cli.refused("member", "add", "general", "")
 
 
-def test_mutes_are_added_listed_and_removed(road: Road, cli: Cli) -> None:
+def test_mutes_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("member", "add", "general", "han", "greedo")
     assert cli.json("mute", "add", "han", "greedo", "jabba")["applied"]
     assert [one["muted"] for one in cli.json("mute", "list", "--user", "han")] == ["greedo", "jabba"]
@@ -35,7 +35,7 @@ def test_mutes_are_added_listed_and_removed(road: Road, cli: Cli) -> None:
     assert cli.json("mute", "list", "--user", "leia") == []
 
 
-def test_a_user_is_shown_with_all_that_decides(road: Road, cli: Cli) -> None:
+def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("member", "add", "general", "han")
     cli.ok("mute", "add", "han", "greedo")
     cli.ok(
@@ -56,7 +56,7 @@ def test_a_user_is_shown_with_all_that_decides(road: Road, cli: Cli) -> None:
     assert "no device: nothing can be pushed" in cli.ok("user", "show", "nobody")
 
 
-def test_a_scheduled_push_is_listed_and_cancelled(road: Road, cli: Cli) -> None:
+def test_a_scheduled_push_is_listed_and_cancelled(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "han", "--token", "cafe01")
     for id, when in (("late", "+2h"), ("soon", "+1h")):
         cli.ok("push", "send", "--user", "han", "--alert", "hi", "--send-at", when, "--id", id)
@@ -72,7 +72,7 @@ def test_a_scheduled_push_is_listed_and_cancelled(road: Road, cli: Cli) -> None:
     assert "does not wait for its time any more" in cli.refused("push", "cancel", "soon")
     assert "is known" in cli.refused("push", "cancel", "never")
     assert "cancelled by hand" in cli.ok("why", "soon")
-    assert road.journal.backlog() == (1, 0)
+    assert pipeline.journal.backlog() == (1, 0)
 
 
 def test_one_and_many() -> None:

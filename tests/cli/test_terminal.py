@@ -69,7 +69,7 @@ def test_a_dead_letter_is_shown_without_commands_to_the_terminal(cli: Cli, docum
     from worker.database.postgres import open_pool
 
     pool = open_pool(postgres_url, size=1)
-    Ledger(pool).set_aside(DeadLetter("1-1", HOSTILE, HOSTILE, f"wrong: {HOSTILE}", document))
+    Ledger(pool).add_dead_letter(DeadLetter("1-1", HOSTILE, HOSTILE, f"wrong: {HOSTILE}", document))
     [letter] = Ledger(pool).dead_letters()
     pool.close()
     for words in (("list",), ("list", "--json"), ("show", letter.id), ("show", letter.id, "--json")):

@@ -10,14 +10,14 @@ import pytest
 
 from producers import events as ev
 from tests.cli.conftest import Cli
-from tests.road.harness import Road, message, stamp, token
+from tests.pipeline.harness import Pipeline, message, stamp, token
 from worker.core.model import ACCEPTED, Answer
 from worker.state.breaker import Breaker
 
 
 @pytest.fixture
-def road(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Road]:
-    made = Road(postgres_url, redis_url)
+def pipeline(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Pipeline]:
+    made = Pipeline(postgres_url, redis_url)
     made.member("general", "leia", "han")
     made.take()
     yield made
@@ -31,9 +31,9 @@ def why(cli: Cli, event: str = "e1", *flags: str) -> str:
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
-def test_what_was_accepted_says_when(road: Road, cli: Cli) -> None:
-    road.publish(message())
-    road.run()
+def test_what_was_accepted_says_when(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message())
+    pipeline.run()
     told = why(cli)
     assert re.search(rf"published {TIME}, taken {TIME}", told)
     assert re.search(rf"device \d+: accepted by APNs, {TIME}", told)
@@ -43,103 +43,103 @@ def test_what_was_accepted_says_when(road: Road, cli: Cli) -> None:
         assert abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=10)
 
 
-def test_a_refused_document_is_known_by_its_app_and_id(road: Road, cli: Cli) -> None:
+def test_a_refused_document_is_known_by_its_app_and_id(pipeline: Pipeline, cli: Cli) -> None:
     bad = {"v": 1, "type": "message.new", "id": "evt-9", "app": "demo", "message": {"id": "m", "text": None}}
-    road.publish(json.dumps(bad).encode())
-    road.take()
+    pipeline.publish(json.dumps(bad).encode())
+    pipeline.take()
     told = why(cli, "evt-9")
     assert re.search(rf"set aside {TIME}: .*; see: carillon dead-letters show \d+", told)
-    [letter] = road.ledger.dead_letters()
+    [letter] = pipeline.ledger.dead_letters()
     assert (letter.letter.app, letter.letter.event_id) == ("demo", "evt-9")
-    assert cli.json("why", "evt-9", "--app", "demo")["set_aside"][0]["id"] == letter.id
+    assert cli.json("why", "evt-9", "--app", "demo")["dead_letters"][0]["id"] == letter.id
 
 
-def test_what_is_scheduled_says_when_it_begins(road: Road, cli: Cli) -> None:
+def test_what_is_scheduled_says_when_it_begins(pipeline: Pipeline, cli: Cli) -> None:
     at = datetime.now(UTC) + timedelta(hours=3)
     now = stamp() | {"id": "p1", "at": datetime.now(UTC)}
-    road.publish(ev.PushSend(**now, where=ev.Where(user="han"), alert="x", send_at=at))
-    road.take()
+    pipeline.publish(ev.PushSend(**now, where=ev.Where(user="han"), alert="x", send_at=at))
+    pipeline.take()
     assert f"scheduled: it begins at {at:%Y-%m-%dT%H:%M:%S}" in why(cli, "p1")
     assert cli.json("why", "p1", "--app", "demo")["scheduled"].startswith(f"{at:%Y-%m-%dT%H:%M:%S}")
 
 
 @pytest.mark.parametrize("manual", [True, False])
-def test_what_waits_for_a_stopped_provider_names_it_and_since_when(road: Road, cli: Cli, manual: bool) -> None:
-    Breaker(road.redis).stop(road.provider.id, "new key", time.time() - 60, manual=manual)
-    road.publish(message())
-    road.run()
+def test_what_waits_for_a_stopped_provider_names_it_and_since_when(pipeline: Pipeline, cli: Cli, manual: bool) -> None:
+    Breaker(pipeline.redis).stop(pipeline.provider.id, "new key", time.time() - 60, manual=manual)
+    pipeline.publish(message())
+    pipeline.run()
     what = "is paused by hand" if manual else "is stopped"
     assert re.search(rf"waits: its provider 'apns' {what} since {TIME} \(new key\)", why(cli))
     [wait] = cli.json("why", "e1", "--app", "demo")["waits"].values()
     assert wait["provider"] == "apns" and wait["stopped"]["reason"] == "new key"
 
 
-def test_a_device_in_cooldown_says_until_when_and_tries_are_counted(road: Road, cli: Cli) -> None:
-    road.apns.answers[token("han")] = [Answer(429, "TooManyRequests", retry_after=120)]
-    road.publish(message())
-    road.run()
+def test_a_device_in_cooldown_says_until_when_and_tries_are_counted(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.apns.answers[token("han")] = [Answer(429, "TooManyRequests", retry_after=120)]
+    pipeline.publish(message())
+    pipeline.run()
     assert re.search(rf"refused for now \(TooManyRequests\), will be tried again at {TIME}", why(cli))
 
 
-def test_earlier_tries_are_counted_and_not_repeated(road: Road, cli: Cli) -> None:
-    road.apns.answers[token("han")] = [*[Answer(503, "Shutdown")] * 3, ACCEPTED]
-    road.publish(message())
-    road.run()
+def test_earlier_tries_are_counted_and_not_repeated(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.apns.answers[token("han")] = [*[Answer(503, "Shutdown")] * 3, ACCEPTED]
+    pipeline.publish(message())
+    pipeline.run()
     for _ in range(3):
-        road.later()
-        road.deliver()
+        pipeline.later()
+        pipeline.deliver()
     told = why(cli)
     assert "after 3 earlier tries (Shutdown: 3 times)" in told
     assert told.count("Shutdown") == 1
 
 
-def test_a_repeat_is_told(road: Road, cli: Cli) -> None:
+def test_a_repeat_is_told(pipeline: Pipeline, cli: Cli) -> None:
     for _ in range(3):
-        road.publish(message())
-    road.run()
+        pipeline.publish(message())
+    pipeline.run()
     assert "published 3 times under this id" in why(cli) and "counted once" in why(cli)
     assert cli.json("why", "e1", "--app", "demo")["repeats"] == 2
 
 
-def test_what_is_recorded_and_waits_is_on_its_way(road: Road, cli: Cli) -> None:
-    road.publish(message())
-    road.take()
+def test_what_is_recorded_and_waits_is_on_its_way(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message())
+    pipeline.take()
     assert "on its way: it waits for a worker to expand it" in why(cli)
-    road.expand()
+    pipeline.expand()
     assert re.search(r"device \d+: on its way", why(cli))
 
 
-def test_a_webhook_is_not_apns(road: Road, cli: Cli) -> None:
-    with road.pool.connection() as db:
+def test_a_webhook_is_not_apns(pipeline: Pipeline, cli: Cli) -> None:
+    with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.providers SET kind = 'webhook'")
-    road.publish(message())
-    road.take()
-    road.expand()
-    with road.pool.connection() as db:
+    pipeline.publish(message())
+    pipeline.take()
+    pipeline.expand()
+    with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.providers SET kind = 'key'")
-    road.deliver()
-    with road.pool.connection() as db:
+    pipeline.deliver()
+    with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.providers SET kind = 'webhook'")
     assert "accepted by its webhook" in why(cli)
 
 
-def test_an_id_may_begin_with_a_dash(road: Road, cli: Cli) -> None:
-    road.publish(message(id="-x1"))
-    road.run()
+def test_an_id_may_begin_with_a_dash(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message(id="-x1"))
+    pipeline.run()
     assert "1 ring" in why(cli, "-x1")
     assert "accepted by APNs" in cli.ok("why", "--app", "demo", "--user", "han", "-x1")
 
 
-def test_what_was_never_published_says_what_may_be_and_what_waits_to_be_taken(road: Road, cli: Cli) -> None:
+def test_what_was_never_published_says_what_may_be_and_what_waits_to_be_taken(pipeline: Pipeline, cli: Cli) -> None:
     done = cli.run("why", "e9", "--app", "demo")
     assert done.exit_code == 1 and "nothing is known of event 'e9'" in done.stderr
-    road.publish(message(id="e9"))
+    pipeline.publish(message(id="e9"))
     done = cli.run("why", "e9", "--app", "demo")
     assert done.exit_code == 1 and "Entries wait to be taken" in done.stderr
 
 
-def test_control_characters_of_a_document_do_not_reach_the_terminal(road: Road, cli: Cli) -> None:
-    road.publish(b'{"id": "\x1b[31mred", "app": "demo"}')
-    road.take()
+def test_control_characters_of_a_document_do_not_reach_the_terminal(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(b'{"id": "\x1b[31mred", "app": "demo"}')
+    pipeline.take()
     done = cli.run("why", "\x1b[31mred", "--app", "demo")
     assert "\x1b" not in done.output

@@ -24,8 +24,8 @@ from tests.ops.systems import ROOT, environ
 from tests.programs import needs
 from worker.cli import _options
 from worker.cli._commands import GROUPS, app, group_of, load, names
-from worker.cli._desk import table
 from worker.cli._moments import rfc3339
+from worker.cli._session import table
 from worker.cli._terminal import json_text
 from worker.process import supervisor as _supervisor
 from worker.process import ticker

@@ -15,7 +15,7 @@ from worker.core.outcome import (
     LONGEST_DELAY,
     MAX_ATTEMPTS,
     Drop,
-    Halt,
+    OpenBreaker,
     Outcome,
     Retry,
     Unregister,
@@ -60,7 +60,7 @@ OUTCOMES: dict[str, Outcome] = {
     "DROP_ALARM": Drop("R", alarm=True),
     "DROP_SHRINK": Drop("R", alarm=True),
     "DELETE_CHANNEL_RECORD": Drop("R", alarm=True),
-    "FIX_CONFIG": Halt("R"),
+    "FIX_CONFIG": OpenBreaker("R"),
     "DELETE_TOKEN_GUARDED": Unregister("R", not_after=SENT, guarded=True),
     "DELETE_TOKEN_IF_NOT_REREGISTERED": Unregister("R", not_after=SENT),
     "NEW_CONNECTION_RETRY": Retry(0.0, "R", "origin"),
@@ -132,7 +132,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
         ),
         pytest.param(
             NoAnswer("not_sent", "tls alert: certificate_expired"),
-            Halt("tls alert: certificate_expired"),
+            OpenBreaker("tls alert: certificate_expired"),
             id="the server refuses our certificate",
         ),
         pytest.param(
@@ -148,7 +148,7 @@ def test_a_410_without_timestamp_spares_a_device_registered_after_the_sending() 
         pytest.param(NoAnswer("unknown", "reset"), Retry(0.75, "reset", "origin"), id="unknown: costs a try"),
         pytest.param(
             NoAnswer("not_sent", "BadCertificateEnvironment"),
-            Halt("BadCertificateEnvironment"),
+            OpenBreaker("BadCertificateEnvironment"),
             id="a GOAWAY that blames the certificate",
         ),
         pytest.param(
@@ -174,7 +174,7 @@ def test_no_answer_is_tried_again_unless_the_provider_is_to_blame(none: NoAnswer
 
 def test_a_young_provider_token_called_expired_is_a_wrong_clock_and_halts() -> None:
     expired = Answer(403, "ExpiredProviderToken")
-    assert decide(expired, token_age=20 * 60 - 1) == Halt("ExpiredProviderToken")
+    assert decide(expired, token_age=20 * 60 - 1) == OpenBreaker("ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60) == Retry(0.0, "ExpiredProviderToken", "origin", refresh_token=True)
 
 
@@ -205,7 +205,9 @@ def test_what_waits_for_one_before_it_says_nothing_of_the_way_to_the_provider() 
 
 @pytest.mark.parametrize("what", ["topic", "provider token"])
 def test_a_field_that_all_of_a_provider_s_requests_share_stops_the_provider(what: str) -> None:
-    assert decide(NoAnswer("unwritable", f"{what} not allowed in a header")) == Halt(f"{what} not allowed in a header")
+    assert decide(NoAnswer("unwritable", f"{what} not allowed in a header")) == OpenBreaker(
+        f"{what} not allowed in a header"
+    )
 
 
 def test_retry_after_is_a_least_delay() -> None:

@@ -15,11 +15,11 @@ from producers import events as ev
 from producers import outbox
 from tests.environments.postgres import OWNER, PostgresServer, of_debian
 from tests.ops.systems import carillon, environ
+from tests.pipeline.fleet import Fleet, wait_until
+from tests.pipeline.harness import token
+from tests.pipeline.test_workers import new_message, now_stamp
 from tests.pooler import pooler
 from tests.programs import pgbouncer
-from tests.road.fleet import Fleet, wait_until
-from tests.road.harness import token
-from tests.road.test_workers import new_message, now_stamp
 from worker.core.unfit import UnfitError
 from worker.database.migrate import _LOCK, migrate
 from worker.database.outbox import Outbox

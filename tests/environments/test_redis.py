@@ -15,13 +15,13 @@ from producers import Publisher
 from producers import events as ev
 from tests.environments.postgres import PASSWORD
 from tests.ops.systems import carillon, environ
+from tests.pipeline.fleet import Fleet, wait_until
+from tests.pipeline.harness import token
+from tests.pipeline.test_workers import new_message, now_stamp
 from tests.producers.examples import MESSAGE
 from tests.producers.stored import ids
 from tests.producers.valkey import Valkey
 from tests.programs import needs
-from tests.road.fleet import Fleet, wait_until
-from tests.road.harness import token
-from tests.road.test_workers import new_message, now_stamp
 from tests.security.acl import denied, users
 from worker.core.unfit import UnfitError
 from worker.reports.faults import sentence

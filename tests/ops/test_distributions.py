@@ -114,7 +114,7 @@ def test_celery_says_it_too(whole: Environment, tmp_path: Path) -> None:
 
 
 def test_what_carillon_starts_is_its_own_whatever_the_working_directory_has(whole: Environment, tmp_path: Path) -> None:
-    """The keeper of the engines, the parts of `up` and the simulator run with `-P`."""
+    """The supervisor of the engines, the parts of `up` and the simulator run with `-P`."""
     for name in ("worker", "config", "producers"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('a stranger')")

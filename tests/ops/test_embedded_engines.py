@@ -41,8 +41,8 @@ def nothing_runs(data_dir: Path) -> bool:
     return not using(data_dir)
 
 
-def keeper(data_dir: Path) -> psutil.Process:
-    (found,) = [process for process in using(data_dir) if "worker.embedded.keeper" in words(process)]
+def supervisor(data_dir: Path) -> psutil.Process:
+    (found,) = [process for process in using(data_dir) if "worker.embedded.supervisor" in words(process)]
     return found
 
 
@@ -112,14 +112,14 @@ def test_a_killed_user_leaves_no_engine_behind(data_dir: Path) -> None:
     assert address(user)
     user.kill()
     user.communicate()
-    until("the keeper has noticed", lambda: nothing_runs(data_dir))
+    until("the supervisor has noticed", lambda: nothing_runs(data_dir))
 
 
-def test_a_killed_keeper_is_replaced_and_its_engines_with_it(data_dir: Path) -> None:
+def test_a_killed_supervisor_is_replaced_and_its_engines_with_it(data_dir: Path) -> None:
     first = Engines(data_dir)
     before = first.start()
     orphans = pids(data_dir)
-    keeper(data_dir).kill()
+    supervisor(data_dir).kill()
     until("its lock is free", lambda: running(data_dir) is None)
     until("its engines go on without it", lambda: answering(before))
     second = Engines(data_dir)
@@ -132,10 +132,10 @@ def test_a_killed_keeper_is_replaced_and_its_engines_with_it(data_dir: Path) -> 
     assert nothing_runs(data_dir)
 
 
-def test_engines_orphaned_by_their_keeper_are_stopped_by_the_last_user(data_dir: Path) -> None:
+def test_engines_orphaned_by_their_supervisor_are_stopped_by_the_last_user(data_dir: Path) -> None:
     user = Engines(data_dir)
     user.start()
-    keeper(data_dir).kill()
+    supervisor(data_dir).kill()
     user.stop()
     assert nothing_runs(data_dir)
 
@@ -154,7 +154,7 @@ def test_a_crashed_engine_comes_back_at_the_same_address(data_dir: Path, engine:
 def test_everything_killed_at_once_is_recovered(data_dir: Path) -> None:
     user = command(data_dir)
     assert address(user)
-    for pid in (user.pid, keeper(data_dir).pid, *pids(data_dir).values()):
+    for pid in (user.pid, supervisor(data_dir).pid, *pids(data_dir).values()):
         os.kill(pid, signal.SIGKILL)
     user.communicate()
     with engines(load({"CARILLON_DATA_DIR": str(data_dir)})) as urls:

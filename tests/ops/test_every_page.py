@@ -29,10 +29,10 @@ from benchmarks.devices import APP, plan
 from producers import events as ev
 from tests.apns.push_certificates import p12, push_certificate
 from tests.ops.systems import ROOT, environ
+from tests.pipeline.harness import Pipeline, message, stamp
+from tests.pipeline.keys import new_key
+from tests.pipeline.test_device_calls import working
 from tests.programs import NODE_PATH, needs, needs_library
-from tests.road.harness import Road, message, stamp
-from tests.road.keys import new_key
-from tests.road.test_device_calls import working
 from worker.cli._commands import load, names
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
@@ -106,7 +106,7 @@ NOT_RUN = {
 class World:
     """What a page's blocks find: `cwd` has the files that they name."""
 
-    road: Road
+    pipeline: Pipeline
     postgres_url: str
     redis_url: str
     cwd: Path
@@ -121,7 +121,7 @@ class World:
         return done.stdout
 
     def forget(self, app: str) -> None:
-        with self.road.pool.connection() as db:
+        with self.pipeline.pool.connection() as db:
             for table, column in (("devices", "app"), ("providers", "app"), ("apps", "name")):
                 db.execute(f"DELETE FROM carillon.{table} WHERE {column} = %s", (app,))
 
@@ -147,32 +147,32 @@ def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
     (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {needs("redis-cli")} -u "{redis_url}" "$@"\n')
     (programs / "redis-cli").chmod(0o755)
     (tmp_path / "node_modules").symlink_to(NODE_PATH)
-    road = Road(postgres_url, redis_url)
+    pipeline = Pipeline(postgres_url, redis_url)
     with SimulatorThread(
         Settings(topics=("io.team.App",), keys=(Key.read(f"ABC123DEFG:DEF123GHIJ:{key}"),))
-    ) as apple, working(road):  # fmt: skip
-        populate(road, apple, key)
+    ) as apple, working(pipeline):  # fmt: skip
+        populate(pipeline, apple, key)
         env = environ(
-            redis_url=redis_url, postgres_url=postgres_url, secret_keys=road.secret_key, webhook_allow="127.0.0.0/8"
+            redis_url=redis_url, postgres_url=postgres_url, secret_keys=pipeline.secret_key, webhook_allow="127.0.0.0/8"
         )
         here = {
             "PATH": f"{programs}{os.pathsep}{env['PATH']}",
             "CHAT_DATABASE_URL": postgres_url,
             "HOME": str(tmp_path),
         }
-        yield World(road, postgres_url, redis_url, tmp_path, env | here)
-    road.close()
+        yield World(pipeline, postgres_url, redis_url, tmp_path, env | here)
+    pipeline.close()
 
 
-def populate(road: Road, apple: SimulatorThread, key: Path) -> None:
-    road.registry.save_app(AppSettings("chat"))
-    road.registry.save_provider(
+def populate(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
+    pipeline.registry.save_app(AppSettings("chat"))
+    pipeline.registry.save_provider(
         Provider(
             0, "chat", "apns", "production", "io.team.App", key=key.read_text(), key_id="ABC123DEFG",
             team_id="DEF123GHIJ", host="127.0.0.1", port=apple.port, ca=apple.ca_pem,
         )
     )  # fmt: skip
-    road.publish(
+    pipeline.publish(
         ev.DeviceRegistered(
             **stamp() | {"app": "chat"}, user="han", device=ev.Device(token=TOKEN, attributes={"team": "red"})
         ),
@@ -245,7 +245,7 @@ def run_js(block: Block, world: World) -> None:
     program = f"const event = {json.dumps(event)};\n{world.local(block.text)}"
     (world.cwd / "example.mjs").write_text(program)
     world.shell(f"NODE_PATH={NODE_PATH} node example.mjs")
-    assert world.road.redis.get("carillon:online:demo:han") == b"1"
+    assert world.pipeline.redis.get("carillon:online:demo:han") == b"1"
 
 
 def run_go(block: Block, world: World) -> None:
@@ -331,14 +331,14 @@ def is_account_s_end(block: Block, world: World) -> None:
 
 
 def is_plan(block: Block, world: World) -> None:
-    with world.road.pool.connection() as db:
+    with world.pipeline.pool.connection() as db:
         db.execute(
             "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
             " SELECT %s, n::text, 'user-' || n, %s, 0, true FROM generate_series(0, 50000) AS n",
-            (APP, world.road.provider.id),
+            (APP, world.pipeline.provider.id),
         )
         db.execute("ANALYZE carillon.devices")
-    shown = "\n".join(plan(world.road.pool, 50_000))
+    shown = "\n".join(plan(world.pipeline.pool, 50_000))
     for line in block.text.splitlines():
         assert line.strip() in shown
 

@@ -19,8 +19,8 @@ import redis
 from tests.ops.environments import ROOT, Environment, pip, runtime
 from tests.ops.systems import environ, until, using
 from tests.ops.terminal import Terminal
+from tests.pipeline.keys import new_key
 from tests.programs import NODE_PATH, needs, needs_library
-from tests.road.keys import new_key
 from worker.simulator import Key, Settings, SimulatorThread
 
 pytestmark = pytest.mark.slow

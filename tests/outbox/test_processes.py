@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from tests.outbox.relays import badge, environment, process, published, rows, write
-from tests.road.fleet import wait_until
+from tests.pipeline.fleet import wait_until
 
 
 @pytest.fixture

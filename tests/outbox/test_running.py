@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from tests.outbox.relays import InThread, badge, published, rows, write
+from tests.pipeline.fleet import wait_until
 from tests.producers.valkey import Valkey
-from tests.road.fleet import wait_until
 from worker.pipeline.outbox_relay import Pace
 
 

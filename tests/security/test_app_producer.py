@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from producers import Publisher
 from producers import events as ev
-from tests.road.harness import Road, message, user_of
+from tests.pipeline.harness import Pipeline, message, user_of
 from tests.security.acl import make, url_of
 from worker.core.model import AppSettings
 
 
 @pytest.fixture
-def road(postgres_url: str, redis_url: str) -> Iterator[Road]:
-    made = Road(postgres_url, redis_url)
+def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
+    made = Pipeline(postgres_url, redis_url)
     yield made
     made.close()
 
@@ -30,10 +30,10 @@ def as_demo(redis_url: str) -> Iterator[str]:
         admin.execute_command("ACL", "DELUSER", "carillon-producer-demo")
 
 
-def test_its_events_are_pushed_and_one_of_another_app_is_dead_lettered(road: Road, as_demo: str) -> None:
-    road.registry.save_app(AppSettings("victim"))
-    road.member("general", "leia", "han")
-    road.run()
+def test_its_events_are_pushed_and_one_of_another_app_is_dead_lettered(pipeline: Pipeline, as_demo: str) -> None:
+    pipeline.registry.save_app(AppSettings("victim"))
+    pipeline.member("general", "leia", "han")
+    pipeline.run()
     with Publisher(as_demo, own_stream=True) as publisher:
         publisher.publish(message(id="e1"))
     stranger = replace(message(id="e2"), app="victim", recipients=["han"])
@@ -41,19 +41,19 @@ def test_its_events_are_pushed_and_one_of_another_app_is_dead_lettered(road: Roa
         client.xadd("carillon:events:demo", {"event": ev.encode(stranger)})
     with Publisher(as_demo, own_stream=True) as publisher:
         publisher.publish(message(id="e3"))
-    assert [user_of(one) for one in road.run()] == ["han", "han"]
-    [letter] = road.ledger.dead_letters()
+    assert [user_of(one) for one in pipeline.run()] == ["han", "han"]
+    [letter] = pipeline.ledger.dead_letters()
     assert letter.letter.event_id == "e2"
-    assert road.ledger.of_event("victim", "e2") == {}
+    assert pipeline.ledger.of_event("victim", "e2") == {}
 
 
-def test_trimming_its_stream_takes_nothing_of_another_app(road: Road, as_demo: str) -> None:
-    road.registry.save_app(AppSettings("other"))
+def test_trimming_its_stream_takes_nothing_of_another_app(pipeline: Pipeline, as_demo: str) -> None:
+    pipeline.registry.save_app(AppSettings("other"))
     other: Any = replace(message(id="e1"), app="other", recipients=["han"])
-    with Publisher(road.redis_url, own_stream=True) as publisher:
+    with Publisher(pipeline.redis_url, own_stream=True) as publisher:
         publisher.publish(other)
     with redis.Redis.from_url(as_demo) as client:
         client.xadd("carillon:events:demo", {"event": "{}"}, maxlen=0, approximate=False)
-    road.run()
-    road.ledger.flush(road.journal)
-    assert road.ledger.of_event("other", "e1")["page:0"]["skipped"] == {"no_device": ["han"]}
+    pipeline.run()
+    pipeline.ledger.flush(pipeline.journal)
+    assert pipeline.ledger.of_event("other", "e1")["page:0"]["skipped"] == {"no_device": ["han"]}

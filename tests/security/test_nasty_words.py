@@ -1,4 +1,4 @@
-"""What people and chat servers write is data on the whole road, whatever it looks like to a shell, a database or a header."""
+"""What people and chat servers write is data on the whole pipeline, whatever it looks like to a shell, a database or a header."""
 
 import json
 import time
@@ -10,8 +10,8 @@ import pytest
 
 from producers import EventError, Publisher
 from producers import events as ev
-from tests.road.harness import Road
-from tests.road.keys import new_key
+from tests.pipeline.harness import Pipeline
+from tests.pipeline.keys import new_key
 from worker.core.model import AppSettings, Provider
 from worker.providers.apns.sender import Sender
 from worker.simulator import Settings, SimulatorThread
@@ -43,9 +43,9 @@ def simulator() -> Iterator[SimulatorThread]:
 
 
 @pytest.fixture
-def road(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> Iterator[Road]:
-    """The road with the real sender, to the simulator."""
-    made = Road(postgres_url, redis_url)
+def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> Iterator[Pipeline]:
+    """The pipeline with the real sender, to the simulator."""
+    made = Pipeline(postgres_url, redis_url)
     made.now = time.time()
     sender = Sender(connections=1)
     made.delivery._sender = sender
@@ -58,17 +58,17 @@ def now() -> dict[str, Any]:
     return {"at": datetime.now(UTC)}
 
 
-def sent_whole(road: Road, simulator: SimulatorThread, app: str, words: str) -> Entry:
+def sent_whole(pipeline: Pipeline, simulator: SimulatorThread, app: str, words: str) -> Entry:
     """One message in which every id and text is `words`, from the registration of a device to the simulator."""
-    road.registry.save_app(AppSettings(app))
-    road.registry.save_provider(
+    pipeline.registry.save_app(AppSettings(app))
+    pipeline.registry.save_provider(
         Provider(
             0, app, "apns", "production", TOPIC, "T", "K", new_key(), simulator.host, simulator.port, simulator.ca_pem
         )
     )
     common = {"app": app, **now()}
     device = ev.Device(token="ab" * 32, locale=words[:35], attributes={words: [words, {words: words}]})
-    road.publish(
+    pipeline.publish(
         ev.ChannelUpdated(id="1", **common, channel=ev.ChannelSettings(id=words, name=words)),
         ev.MemberAdded(id="2", **common, channel=ev.ChannelId(id=words), users=[words, "sender " + words[:200]]),
         ev.DeviceRegistered(id="3", **common, user=words, device=device),
@@ -81,28 +81,28 @@ def sent_whole(road: Road, simulator: SimulatorThread, app: str, words: str) -> 
             sender=ev.Sender(id="sender " + words[:200], name=words, image=f"https://example.com/{words}"),
         ),
     )
-    road.run()
+    pipeline.run()
     [entry] = simulator.accepted
     assert simulator.refused == []
     return entry
 
 
 @pytest.mark.parametrize("words", [*WORDS, pytest.param(LONG, id="as long as an id may be")])
-def test_words_arrive_as_they_were_written(road: Road, simulator: SimulatorThread, words: str) -> None:
-    entry = sent_whole(road, simulator, words.replace(":", ";"), words)
+def test_words_arrive_as_they_were_written(pipeline: Pipeline, simulator: SimulatorThread, words: str) -> None:
+    entry = sent_whole(pipeline, simulator, words.replace(":", ";"), words)
     payload = json.loads(entry.payload or b"")
     assert payload["aps"]["alert"]["body"] == words
     assert words.rstrip("\u2028\u2029") in payload["aps"]["alert"]["title"], "a name has no line break"
     # What names the message to the app is what the chat server said.
     assert words in json.dumps(payload, ensure_ascii=False) or json.dumps(words) in json.dumps(payload)
-    with road.pool.connection() as db:
+    with pipeline.pool.connection() as db:
         assert db.execute("SELECT user_id FROM carillon.devices").fetchall() == [(words,)]
         assert db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_no_header_holds_anything_of_a_message(road: Road, simulator: SimulatorThread, words: str) -> None:
-    entry = sent_whole(road, simulator, "demo", words)
+def test_no_header_holds_anything_of_a_message(pipeline: Pipeline, simulator: SimulatorThread, words: str) -> None:
+    entry = sent_whole(pipeline, simulator, "demo", words)
     headers = [str(value) for name, value in entry._asdict().items() if name != "payload"]
     assert not [value for value in headers if words in value]
 
@@ -142,7 +142,7 @@ def test_no_id_has_a_control_character(redis_url: str, field: str, forged: str) 
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_what_becomes_a_path_is_hexadecimal(road: Road, forged: str) -> None:
+def test_what_becomes_a_path_is_hexadecimal(pipeline: Pipeline, forged: str) -> None:
     for number, token in enumerate((forged, f"{'ab' * 32}/../../x", "../" * 20, "ab cd", "%61%62", "é" * 64)):
         event = {
             "v": 1,
@@ -153,8 +153,8 @@ def test_what_becomes_a_path_is_hexadecimal(road: Road, forged: str) -> None:
             "user": "han",
             "device": {"token": token},
         }
-        road.publish(json.dumps(event).encode())
-    road.take()
-    with road.pool.connection() as db:
+        pipeline.publish(json.dumps(event).encode())
+    pipeline.take()
+    with pipeline.pool.connection() as db:
         # Spaces, as in a token that an app has printed, are no part of it.
         assert db.execute("SELECT token FROM carillon.devices").fetchall() == [("abcd",)]

@@ -11,9 +11,9 @@ import redis
 
 from producers import AsyncPublisher, BackPressureError, Publisher, PublishError
 from tests.outbox.relays import InThread, badge, published, rows, write
+from tests.pipeline.fleet import wait_until
 from tests.producers.valkey import Valkey
 from tests.programs import needs
-from tests.road.fleet import wait_until
 from tests.security.acl import denied, make, may, url_of, users
 
 

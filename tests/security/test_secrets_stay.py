@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from config.logs import set_up
 from config.settings import Settings, SettingsError, get_settings, load
 from producers.__main__ import main
-from tests.road.harness import Road, message, token
-from tests.road.keys import new_key
+from tests.pipeline.harness import Pipeline, message, token
+from tests.pipeline.keys import new_key
 from worker.cli._commands import app
 from worker.core.model import Notification, Provider
 from worker.database.outbox import Outbox
@@ -123,24 +123,24 @@ def test_a_fault_of_a_library_tells_no_secret(fails: Callable[[], None], log: io
 def test_a_credential_that_cannot_be_decrypted_is_not_shown(
     postgres_url: str, redis_url: str, log: io.StringIO
 ) -> None:
-    road = Road(postgres_url, redis_url)
-    other = Registry(road.pool, [Fernet.generate_key().decode()])
+    pipeline = Pipeline(postgres_url, redis_url)
+    other = Registry(pipeline.pool, [Fernet.generate_key().decode()])
     try:
         other.providers()
     except CredentialError as fault:
         logging.getLogger("worker.x").exception("failed", exc_info=fault)
-    road.close()
+    pipeline.close()
     assert "CARILLON_SECRET_KEYS" in log.getvalue()
     assert "gAAAA" not in log.getvalue()
 
 
-def test_a_whole_road_logs_no_token_and_no_text(postgres_url: str, redis_url: str, log: io.StringIO) -> None:
+def test_a_whole_pipeline_logs_no_token_and_no_text(postgres_url: str, redis_url: str, log: io.StringIO) -> None:
     logging.getLogger().setLevel("DEBUG")
-    road = Road(postgres_url, redis_url)
-    road.member("general", "leia", "han")
-    road.publish(message(text=TEXT), b"{" + TEXT.encode(), message(id="e2", text=TEXT))
-    assert len(road.run()) == 2
-    road.close()
+    pipeline = Pipeline(postgres_url, redis_url)
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(message(text=TEXT), b"{" + TEXT.encode(), message(id="e2", text=TEXT))
+    assert len(pipeline.run()) == 2
+    pipeline.close()
     written = log.getvalue()
     assert secrets_in(written) == []
     assert token("han") not in written

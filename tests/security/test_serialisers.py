@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config.celeryconfig import KEY_PREFIX, URGENT
-from tests.road.fleet import Fleet, wait_until
+from tests.pipeline.fleet import Fleet, wait_until
 
 
 class Trap:

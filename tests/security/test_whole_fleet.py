@@ -18,10 +18,10 @@ import redis
 from producers import Publisher
 from tests.ops.flowers import AUTH, page
 from tests.ops.systems import free_port
+from tests.pipeline.fleet import Fleet, wait_until
+from tests.pipeline.harness import token
+from tests.pipeline.test_workers import new_message, now_stamp
 from tests.producers.valkey import Valkey
-from tests.road.fleet import Fleet, wait_until
-from tests.road.harness import token
-from tests.road.test_workers import new_message, now_stamp
 from tests.security.acl import PAGE, PASSWORD, denied, make, url_of, users
 from tests.security.tls import Front, postgres_socket, tcp, unix
 from worker.database.migrate import migrate
@@ -205,7 +205,7 @@ def test_the_chat_server_writes_to_the_outbox_and_reads_nothing(guarded: Guarded
     relay = Outbox(guarded.postgres_as("carillon_relay"))
     with relay.lead() as leading:
         assert leading
-        relay.set_aside({row.id: "bad" for row in relay.waiting(10)})
+        relay.refuse({row.id: "bad" for row in relay.waiting(10)})
     assert relay.state(5).failed == 1
     assert relay.source()
     relay.close()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from worker.core.batch import Batch, Job, Sending
-from worker.state.journal import Journal, Parcel, Recorded
+from worker.state.journal import Journal, QueuedBatch, Recorded
 from worker.state.redis import Redis
 
 
@@ -12,8 +12,8 @@ def write(journal: Journal, n: int, delay: float = 0.0) -> None:
     jobs = [Job(0, device, "han", "aa", 0) for device in range(n)]
     journal._redis.xadd("carillon:events", {"event": ""}, id="1-1")
     journal.open([Recorded("1-1", "demo", 1)])
-    parcels = [Parcel(f"b{i}", Batch("demo", 1, "urgent", [sending], [jobs[i]]), delay) for i in range(n)]
-    journal.expand([], parcels, {}, [])
+    queued = [QueuedBatch(f"b{i}", Batch("demo", 1, "urgent", [sending], [jobs[i]]), delay) for i in range(n)]
+    journal.expand([], queued, {}, [])
 
 
 def pass_time(redis: Redis, seconds: float, *, unwatched: bool) -> None:

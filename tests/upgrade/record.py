@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from producers import events as ev
-from tests.road.harness import Road, message, stamp, token
+from tests.pipeline.harness import Pipeline, message, stamp, token
 from worker.core.model import Answer
 from worker.database.migrate import migrate
 from worker.embedded import Engines
@@ -66,77 +66,79 @@ USERS = [f"u{n:02}" for n in range(25)]
 Expected = dict[str, list[str]]
 
 
-def backlog(road: Road) -> Expected:
+def backlog(pipeline: Pipeline) -> Expected:
     """Makes work of every kind and leaves it unfinished; what is still to be notified by event."""
-    road.member("general", "leia", *USERS)
-    road.member("pair", "leia", "han")
-    road.member("root", "leia", "ann", "bob")
-    road.publish(message("root", sender="ann", id="root"))
-    road.publish(ev.UserMuted(**stamp(), user="han", target="boba"))
-    road.run()
-    return held(road) | batches(road) | expansions(road) | unread(road)
+    pipeline.member("general", "leia", *USERS)
+    pipeline.member("pair", "leia", "han")
+    pipeline.member("root", "leia", "ann", "bob")
+    pipeline.publish(message("root", sender="ann", id="root"))
+    pipeline.publish(ev.UserMuted(**stamp(), user="han", target="boba"))
+    pipeline.run()
+    return held(pipeline) | batches(pipeline) | expansions(pipeline) | unread(pipeline)
 
 
-def held(road: Road) -> Expected:
+def held(pipeline: Pipeline) -> Expected:
     """A batch that waits for a provider which a person paused."""
-    second = road.add_provider("second")
-    road.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="other"), users=["kay"]))
-    road.publish(ev.DeviceRegistered(**stamp(), user="kay", device=ev.Device(token=token("kay"), provider="second")))
-    road.publish(message("other", id="held"))
-    road.take()
-    road.expand()
-    Breaker(road.redis).stop(second.id, "paused by hand", road.now, manual=True)
-    road.deliver()
+    second = pipeline.add_provider("second")
+    pipeline.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="other"), users=["kay"]))
+    pipeline.publish(
+        ev.DeviceRegistered(**stamp(), user="kay", device=ev.Device(token=token("kay"), provider="second"))
+    )
+    pipeline.publish(message("other", id="held"))
+    pipeline.take()
+    pipeline.expand()
+    Breaker(pipeline.redis).stop(second.id, "paused by hand", pipeline.now, manual=True)
+    pipeline.deliver()
     return {"held": [token("kay")]}
 
 
-def batches(road: Road) -> Expected:
+def batches(pipeline: Pipeline) -> Expected:
     """One that is tried again later, one that is leased and has some answers marked, and one that is ready."""
-    road.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable")]
-    road.publish(message("pair", id="retry"))
-    road.take()
-    road.expand()
-    road.deliver()
-    del road.apns.answers[token("han")]
+    pipeline.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable")]
+    pipeline.publish(message("pair", id="retry"))
+    pipeline.take()
+    pipeline.expand()
+    pipeline.deliver()
+    del pipeline.apns.answers[token("han")]
 
-    road.publish(message("general", id="leased"))
-    road.take()
-    road.expand()
+    pipeline.publish(message("general", id="leased"))
+    pipeline.take()
+    pipeline.expand()
     known = {token(user) for user in USERS[:4]}
-    road.apns.half = known
-    with suppress(road.apns.Died):
-        road.delivery.deliver("bulk")
-    road.apns.half = None
+    pipeline.apns.half = known
+    with suppress(pipeline.apns.Died):
+        pipeline.delivery.deliver("bulk")
+    pipeline.apns.half = None
 
-    road.publish(message("pair", id="ready"))
-    road.take()
-    road.expand()
+    pipeline.publish(message("pair", id="ready"))
+    pipeline.take()
+    pipeline.expand()
     rest = [token(user) for user in USERS if token(user) not in known]
     return {"retry": [token("han")], "leased": rest, "ready": [token("han")]}
 
 
-def expansions(road: Road) -> Expected:
+def expansions(pipeline: Pipeline) -> Expected:
     """One that waits, one of which a page is done, and one that is scheduled."""
-    road.publish(ev.BadgeCleared(**stamp(1), user="ann"))
-    road.publish(message("root", sender="leia", id="reply", parent_id="m-root"))
-    road.take()
-    road.publish(message("general", id="paged"))
-    road.take()
-    road.fan_out.expand(road.journal.take_messages("urgent", 1))
-    for one in road.journal.take_messages("urgent", 10):
-        road.journal.give_back("urgent", [one])
+    pipeline.publish(ev.BadgeCleared(**stamp(1), user="ann"))
+    pipeline.publish(message("root", sender="leia", id="reply", parent_id="m-root"))
+    pipeline.take()
+    pipeline.publish(message("general", id="paged"))
+    pipeline.take()
+    pipeline.fan_out.expand(pipeline.journal.take_messages("urgent", 1))
+    for one in pipeline.journal.take_messages("urgent", 10):
+        pipeline.journal.give_back("urgent", [one])
     soon = datetime.now(UTC) + timedelta(hours=1)
     envelope = {"v": 1, "type": "push.send", "id": "scheduled", "app": "demo", "at": "2026-11-21T20:00:00Z"}
-    road.publish(
+    pipeline.publish(
         json.dumps(envelope | {"where": {"user": "bob"}, "alert": "later", "send_at": soon.isoformat()}).encode()
     )
-    road.take()
+    pipeline.take()
     return {"reply": [token("ann")], "paged": [token(user) for user in USERS], "scheduled": [token("bob")]}
 
 
-def unread(road: Road) -> Expected:
+def unread(pipeline: Pipeline) -> Expected:
     """Entries that no leader has read, one of them of no use."""
-    road.publish(message("pair", id="unread"), message("general", sender="u01", id="unread-2"), b"\xff not json")
+    pipeline.publish(message("pair", id="unread"), message("general", sender="u01", id="unread-2"), b"\xff not json")
     others = [token(user) for user in ["leia", *USERS] if user != "u01"]
     return {"unread": [token("han")], "unread-2": others}
 
@@ -147,8 +149,8 @@ def main() -> None:
         urls = engines.start()
         try:
             migrate(urls.postgres)
-            road = Road(urls.postgres, urls.redis, page=10, batch=7)
-            expected = backlog(road)
+            pipeline = Pipeline(urls.postgres, urls.redis, page=10, batch=7)
+            expected = backlog(pipeline)
             with psycopg.connect(urls.postgres) as db:
                 tables = {
                     name: [
@@ -160,9 +162,9 @@ def main() -> None:
                     for name in TABLES
                 }
                 names = [name for (name,) in db.execute("SELECT version FROM carillon.migrations ORDER BY version")]
-            document = {"expected": expected, "migrations": names, "redis": kept(road.redis), "tables": tables}
+            document = {"expected": expected, "migrations": names, "redis": kept(pipeline.redis), "tables": tables}
             json.dump(document, sys.stdout, separators=(",", ":"))
-            road.close()
+            pipeline.close()
         finally:
             engines.stop()
 

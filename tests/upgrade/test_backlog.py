@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from redis import Redis
 
-from tests.road.harness import Road
+from tests.pipeline.harness import Pipeline
 from worker.core.notification import apns_ids
 from worker.database.migrate import migrate
 from worker.state.breaker import Breaker
@@ -75,16 +75,16 @@ def test_a_backlog_of_an_earlier_release_is_delivered_once(path, empty_postgres_
     with Redis.from_url(redis_url) as redis:
         restore_redis(redis, document)
     migrate(empty_postgres_url)
-    road = Road(empty_postgres_url, redis_url, page=10, batch=7)
+    pipeline = Pipeline(empty_postgres_url, redis_url, page=10, batch=7)
     try:
-        second = road.add_provider("second")
-        Breaker(road.redis).resume(second.id, by_hand=True)
+        second = pipeline.add_provider("second")
+        Breaker(pipeline.redis).resume(second.id, by_hand=True)
         for _ in range(6):
-            road.run()
-            road.later(10**9)
+            pipeline.run()
+            pipeline.later(10**9)
         with psycopg.connect(empty_postgres_url) as db:
             devices = db.execute("SELECT id, token FROM carillon.devices").fetchall()
-        sent = Counter(notification.id for notification in road.apns.sent)
+        sent = Counter(notification.id for notification in pipeline.apns.sent)
         ids = {token: id for id, token in devices}
         expected = {
             apns_ids(event, "demo")(ids[token]): (event, token)
@@ -94,7 +94,7 @@ def test_a_backlog_of_an_earlier_release_is_delivered_once(path, empty_postgres_
         assert {expected[id] for id in expected if sent[id] != 1} == set()
         assert set(sent) - set(expected) == set()
         # Nothing is left behind, and what made no sense is kept for a person.
-        assert road.journal.backlog() == (0, 0)
-        assert len(road.ledger.dead_letters()) == 1
+        assert pipeline.journal.backlog() == (0, 0)
+        assert len(pipeline.ledger.dead_letters()) == 1
     finally:
-        road.close()
+        pipeline.close()

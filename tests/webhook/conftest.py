@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.road.harness import Road
+from tests.pipeline.harness import Pipeline
 from tests.webhook.receiver import Receiver
 from worker.core.model import Provider
 
@@ -26,9 +26,9 @@ def hook(receiver: Receiver) -> Provider:
 
 
 @pytest.fixture
-def road(postgres_url: str, redis_url: str, hook: Provider) -> Iterator[Road]:
+def pipeline(postgres_url: str, redis_url: str, hook: Provider) -> Iterator[Pipeline]:
     """The app `demo` with the webhook as its only provider."""
-    made = Road(postgres_url, redis_url)
+    made = Pipeline(postgres_url, redis_url)
     made.registry.remove_provider("demo", "apns")
     made.provider = made.registry.save_provider(hook)
     yield made

@@ -8,7 +8,7 @@ from collections import deque
 
 import pytest
 
-from tests.road.harness import LOOPBACK
+from tests.pipeline.harness import LOOPBACK
 from tests.webhook.receiver import Receiver, Say
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop

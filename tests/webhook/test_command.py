@@ -14,7 +14,7 @@ URL = "https://127.0.0.1/push"
 
 
 @pytest.fixture
-def desk(cli, monkeypatch):  # noqa: F811
+def session(cli, monkeypatch):  # noqa: F811
     monkeypatch.setenv("CARILLON_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
     cli.ok("app", "create", "chat")
     return cli
@@ -25,57 +25,57 @@ def stored(registry):  # noqa: F811
     return one
 
 
-def test_a_secret_that_is_made_is_shown_once_and_signs(desk, registry):  # noqa: F811
-    shown = desk.json("push", "webhook", "--url", URL)
+def test_a_secret_that_is_made_is_shown_once_and_signs(session, registry):  # noqa: F811
+    shown = session.json("push", "webhook", "--url", URL)
     provider = stored(registry)
     assert provider.kind == "webhook" and provider.url == URL
     assert provider.secrets == (shown["secret"],)
     assert len(shown["secret"]) >= 32
-    assert shown["secret"] not in desk.ok("push", "list", "--json")
+    assert shown["secret"] not in session.ok("push", "list", "--json")
     assert shown["secret"] not in repr(provider)
-    assert not [row for row in rows(desk, "providers") if shown["secret"].encode() in repr(row).encode()]
+    assert not [row for row in rows(session, "providers") if shown["secret"].encode() in repr(row).encode()]
 
 
-def test_a_rotation_has_two_secrets_until_the_old_one_is_dropped(desk, registry):  # noqa: F811
-    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
-    shown = desk.json("push", "webhook", "--rotate-secret")
+def test_a_rotation_has_two_secrets_until_the_old_one_is_dropped(session, registry):  # noqa: F811
+    session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    shown = session.json("push", "webhook", "--rotate-secret")
     assert stored(registry).secrets == (shown["secret"], SECRET)
-    assert "secret" not in desk.json("push", "webhook", "--url", URL + "/2"), "a change of the address keeps them"
+    assert "secret" not in session.json("push", "webhook", "--url", URL + "/2"), "a change of the address keeps them"
     assert stored(registry).secrets == (shown["secret"], SECRET)
-    desk.ok("push", "webhook", "--drop-old-secret")
+    session.ok("push", "webhook", "--drop-old-secret")
     assert stored(registry).secrets == (shown["secret"],)
 
 
-def test_the_keys_that_encrypt_can_be_rotated(desk, registry):  # noqa: F811
-    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
-    desk.ok("secrets", "rotate")
+def test_the_keys_that_encrypt_can_be_rotated(session, registry):  # noqa: F811
+    session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    session.ok("secrets", "rotate")
     assert stored(registry).secrets == (SECRET,)
 
 
-def test_a_list_of_providers_names_its_host_and_no_more(desk):
-    desk.ok("push", "webhook", "--url", URL + "?key=hunter2", "--signing", "jwt")
-    [row] = desk.json("push", "list")
+def test_a_list_of_providers_names_its_host_and_no_more(session):
+    session.ok("push", "webhook", "--url", URL + "?key=hunter2", "--signing", "jwt")
+    [row] = session.json("push", "list")
     assert (row["kind"], row["host"]) == ("webhook", "127.0.0.1")
     assert "hunter2" not in str(row)
 
 
-def test_what_an_address_holds_beyond_its_host_is_stored_encrypted_and_not_shown(desk, registry):  # noqa: F811
-    shown = desk.ok("push", "webhook", "--url", URL + "/T0/hunter2?key=hunter3", "--secret", SECRET)
+def test_what_an_address_holds_beyond_its_host_is_stored_encrypted_and_not_shown(session, registry):  # noqa: F811
+    shown = session.ok("push", "webhook", "--url", URL + "/T0/hunter2?key=hunter3", "--secret", SECRET)
     assert stored(registry).url == URL + "/T0/hunter2?key=hunter3"
-    assert not [row for row in rows(desk, "providers") if "hunter" in repr(row)]
-    preview = desk.json("template", "preview")
+    assert not [row for row in rows(session, "providers") if "hunter" in repr(row)]
+    preview = session.json("template", "preview")
     assert preview["headers"][":url"].endswith("?…")
     assert "hunter3" not in shown + str(preview)
 
 
-def test_an_address_that_a_release_before_stored_in_clear_is_used_and_encrypted_by_a_rotation(desk, registry):  # noqa: F811
-    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+def test_an_address_that_a_release_before_stored_in_clear_is_used_and_encrypted_by_a_rotation(session, registry):  # noqa: F811
+    session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
     with registry._pool.connection() as db:
         db.execute("UPDATE carillon.providers SET url = %s, password = NULL", (URL + "?key=hunter2",))
     assert stored(registry).url == URL + "?key=hunter2"
-    desk.ok("secrets", "rotate")
+    session.ok("secrets", "rotate")
     assert stored(registry).url == URL + "?key=hunter2"
-    assert not [row for row in rows(desk, "providers") if "hunter2" in repr(row)]
+    assert not [row for row in rows(session, "providers") if "hunter2" in repr(row)]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_an_address_that_a_release_before_stored_in_clear_is_used_and_encrypted_
         pytest.param(["--url", URL, "--name", "a b"], "name:", id="a name that is none"),
     ],
 )
-def test_bad_input_gives_one_message_and_changes_nothing(desk, registry, arguments, said):  # noqa: F811
-    assert said in desk.refused("push", "webhook", *arguments)
+def test_bad_input_gives_one_message_and_changes_nothing(session, registry, arguments, said):  # noqa: F811
+    assert said in session.refused("push", "webhook", *arguments)
     assert registry.providers() == {}
 
 
@@ -122,9 +122,9 @@ def test_S15_a_test_push_goes_to_a_webhook_s_devices_too(cli, registry, receiver
     assert "where a webhook may be" in str(seen)
 
 
-def test_a_preview_shows_the_request_that_a_webhook_gets_and_no_signature(desk):
-    desk.ok("push", "webhook", "--url", URL, "--secret", SECRET)
-    shown = desk.json("template", "preview", "--badge", "3")
+def test_a_preview_shows_the_request_that_a_webhook_gets_and_no_signature(session):
+    session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
+    shown = session.json("template", "preview", "--badge", "3")
     assert (shown["headers"][":url"], shown["headers"]["Carillon-Signature"]) == (URL, "(made with the secret)")
     assert not [name for name in shown["headers"] if name.startswith("apns-")]
     body = json.loads(shown["body"])
@@ -133,19 +133,19 @@ def test_a_preview_shows_the_request_that_a_webhook_gets_and_no_signature(desk):
     assert (recipient["badge"], recipient["payload"]) == (3, json.loads(shown["payload"]))
 
 
-def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(desk):
-    desk.ok("push", "webhook", "--url", URL)
+def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(session):
+    session.ok("push", "webhook", "--url", URL)
     for command in (("push", "list"), ("app", "show", "chat"), ("provider", "list")):
-        said = desk.ok(*command) + str(desk.json(*command))
+        said = session.ok(*command) + str(session.json(*command))
         assert "production" not in said and "APNs" not in said and "Apple" not in said
-    assert "webhook at 127.0.0.1" in desk.ok("app", "show", "chat")
-    [provider] = desk.json("push", "list")
-    with connect(desk.postgres_url) as db:
+    assert "webhook at 127.0.0.1" in session.ok("app", "show", "chat")
+    [provider] = session.json("push", "list")
+    with connect(session.postgres_url) as db:
         db.execute(
             "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
             " SELECT 'chat', 'phone', 'han', id, 0, true FROM carillon.providers"
         )
-    assert f"{provider['name']} (webhook): 1 device of 1 user" in desk.ok(
+    assert f"{provider['name']} (webhook): 1 device of 1 user" in session.ok(
         "push", "send", "--everyone", "--alert", "x", "--dry-run"
     )
     away = Provider(1, "chat", "hook", "production", "", kind="webhook", url="https://127.0.0.1:1/x")

@@ -9,10 +9,10 @@ import typer
 
 from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, Faults, one_of
-from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._options import App, providers
 from worker.cli._paths import given_path
 from worker.cli._secret_options import secret_given
+from worker.cli._session import Row, app_named, refuse, say, session
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
 from worker.process.host import at_terminal
@@ -92,7 +92,7 @@ def apn(
         refuse("give --auth-key or --p12-cert, not both")
     given = _Given(auth_key, key_id, team_id, p12_cert, password, bundle_id, name, environment, host, port, ca)
     interactive = at_terminal(sys.stdin) and not as_json
-    with desk() as runtime:
+    with session() as runtime:
         # Who names a provider that there is, and what to change about it, is asked for nothing else.
         of_app = None if app is None else app_named(runtime, app)
         before = None if name is None else _before(runtime, (of_app or app_named(runtime, None)).name, name)

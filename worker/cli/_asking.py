@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import typer
 
 from worker.cli._credentials import CredentialFault
-from worker.cli._desk import refuse
+from worker.cli._session import refuse
 from worker.cli._terminal import echo
 from worker.providers.apns.certificate import CertificateError
 from worker.providers.apns.token import ProviderKeyError

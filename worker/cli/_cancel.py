@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
-from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._options import App, Json
+from worker.cli._session import app_named, refuse, say, session
 from worker.database import lookups
 from worker.reports import acts
 from worker.state import scheduled
@@ -19,7 +19,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel a push that waits for its time. Exit code 2: it does not, for it has begun, is over, or never was."""
-    with desk() as runtime:
+    with session() as runtime:
         name = app_named(runtime, app).name
         with runtime.pool.connection() as db:
             recorded = lookups.recorded(db, name, id)

@@ -8,7 +8,7 @@ from uuid import uuid4
 from worker.cli import _checks
 from worker.cli._advice import advice
 from worker.cli._checks import Finding
-from worker.cli._desk import app_named, desk
+from worker.cli._session import app_named, session
 from worker.cli._webhook import WebhookFault, check_url
 from worker.core.addresses import Network
 from worker.core.model import Answer, NoAnswer, Notification, Provider
@@ -31,7 +31,7 @@ def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
     basic = _checks.examine(_checks.Plan(lanes=[], engines=True), timeout)
     if not all(finding.well for finding in basic):
         return _checks.examine(plan, timeout)  # what of it can be asked
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         every = runtime.registry.providers()
         opened = {id: readable(p) for id, p in every.items()}

@@ -10,8 +10,8 @@ import msgspec
 from producers import events
 from producers.errors import EventError
 from producers.events import MessageNew
-from worker.cli._desk import Row, app_named, provider_named, refuse
 from worker.cli._samples import sample
+from worker.cli._session import Row, app_named, provider_named, refuse
 from worker.cli._webhook import shown_url
 from worker.core import notification, webhook
 from worker.core.model import Provider

@@ -12,10 +12,10 @@ from producers.errors import EventError, PublishError
 from producers.events import PushSend
 from producers.publisher import Publisher
 from worker.cli._attributes import attributes_of
-from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment_ahead
 from worker.cli._options import App, Json
+from worker.cli._session import Row, app_named, refuse, say, session
 from worker.database import lookups
 from worker.database.audience import Audience, Share
 from worker.process.runtime import Runtime
@@ -51,7 +51,7 @@ def send(
     Returns once the push is written down; workers send it. `carillon why ID` says what became of it.
     """
     query, now = _query(where, user or [], attribute or [], everyone=everyone), datetime.now(UTC)
-    with desk() as runtime:
+    with session() as runtime:
         document = {
             "v": 1,
             "type": "push.send",

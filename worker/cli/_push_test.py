@@ -15,11 +15,11 @@ from producers.errors import EventError
 from producers.events import Message, MessageNew
 from worker.cli import _preview
 from worker.cli._advice import advice
-from worker.cli._desk import Row, app_named, desk, refuse, say
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
 from worker.cli._preview import Target
 from worker.cli._samples import sample
+from worker.cli._session import Row, app_named, refuse, say, session
 from worker.cli._simulated import Simulated, simulated
 from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
@@ -58,7 +58,7 @@ def push_test(
     """
     if dry_run and simulator:
         refuse("--dry-run sends nothing, --simulator sends to no phone: one of them")
-    with desk() as runtime, simulated(asked=simulator) as instead:
+    with session() as runtime, simulated(asked=simulator) as instead:
         of_app = app_named(runtime, app).name
         if not (dry_run or simulator):
             _check_allowed(runtime, of_app, user)

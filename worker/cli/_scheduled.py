@@ -7,9 +7,9 @@ import msgspec
 from producers import events
 from producers.errors import EventError
 from producers.events import PushSend
-from worker.cli._desk import Row, app_named, desk, table
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, Limit, OnlyApp
+from worker.cli._session import Row, app_named, session, table
 from worker.state.scheduled import Scheduled, soonest
 
 EPILOG: Final = "Example: carillon push scheduled --app chat"
@@ -17,7 +17,7 @@ EPILOG: Final = "Example: carillon push scheduled --app chat"
 
 def scheduled(app: OnlyApp = None, limit: Limit = 100, as_json: Json = False) -> None:
     """List the pushes that wait for their time, the soonest first. Shows no text."""
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         found = [(one, runtime.journal.document(one.entry)) for one in soonest(runtime.redis, limit, app=only)]
     rows = [row for one, document in found if (row := _row(one, document)) is not None]

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import typer
 
 from worker.cli._credentials import CredentialFault, check_name, read_ca
-from worker.cli._desk import app_named, desk, refuse, say
 from worker.cli._options import App, Json, providers
 from worker.cli._secret_options import secret_given
+from worker.cli._session import app_named, refuse, say, session
 from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
 from worker.process.runtime import Runtime
@@ -57,7 +57,7 @@ def webhook(
     A secret that is made here is shown once. A webhook of the same name is changed by what is given and keeps the rest.
     """
     secret = secret_given("--secret", secret, secret_file)
-    with desk() as runtime:
+    with session() as runtime:
         of_app = app_named(runtime, app).name
         before = _before(runtime, of_app, name)
         try:

@@ -4,9 +4,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from worker.cli._app_settings import with_settings
-from worker.cli._desk import Row, about, app_named, desk, providers_of, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
+from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings
 from worker.process.runtime import Runtime
 from worker.reports import acts
@@ -22,7 +22,7 @@ def create(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Create an app. What is not given has its default."""
     _check_name(name)
     made = replace(AppSettings(name), **given)
-    with desk() as runtime:
+    with session() as runtime:
         if not runtime.registry.create_app(made):
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
     say(
@@ -38,7 +38,7 @@ def change(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Change settings of an app. Running workers follow within seconds."""
     if not given:
         refuse("nothing to change; carillon app set --help lists the settings")
-    with desk() as runtime:
+    with session() as runtime:
         settings = replace(app_named(runtime, name), **given)
         runtime.registry.save_app(settings)
         detail = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
@@ -52,7 +52,7 @@ def change(name: AppName, as_json: Json = False, **given: Any) -> None:
 @app.command("list", epilog="Example: carillon app list --json")
 def list_apps(as_json: Json = False) -> None:
     """List the apps with what is most often asked about them."""
-    with desk() as runtime:
+    with session() as runtime:
         apps, providers = runtime.registry.apps(), runtime.registry.providers().values()
     rows: list[Row] = [
         {
@@ -70,7 +70,7 @@ def list_apps(as_json: Json = False) -> None:
 @app.command(epilog="Example: carillon app show chat")
 def show(name: AppName, as_json: Json = False) -> None:
     """Show an app's settings, its providers, its counts and its latest errors."""
-    with desk() as runtime:
+    with session() as runtime:
         settings = app_named(runtime, name)
         shown: Row = {
             "settings": asdict(settings),

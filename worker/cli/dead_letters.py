@@ -86,7 +86,7 @@ def _retry(
     as_json: Json = False,
 ) -> None:
     """Publish one once more, or many, after what was wrong is mended: an app created, a provider named, a fault fixed."""
-    from worker.cli._desk import say
+    from worker.cli._session import say
     from worker.reports.words import counted
 
     which = _selection(id, app, before, every)
@@ -123,7 +123,7 @@ def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
 @dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12, or: drop --app chat --before 7d")
 def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False, as_json: Json = False) -> None:
     """Forget one for good, or many."""
-    from worker.cli._desk import say
+    from worker.cli._session import say
     from worker.reports.words import counted
 
     which = _selection(id, app, before, every)
@@ -168,9 +168,9 @@ def _ledger() -> "Iterator[Ledger]":
 
 @contextmanager
 def _runtime() -> "Iterator[Runtime]":
-    from worker.cli._desk import desk
+    from worker.cli._session import session
 
-    with desk() as runtime:
+    with session() as runtime:
         yield runtime
 
 

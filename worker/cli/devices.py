@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli._attributes import attributes_of
-from worker.cli._desk import Row, app_named, desk, refuse, say, table
 from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import DAY, LARGEST_ID, App, Json, OnlyApp, duration, providers
+from worker.cli._session import Row, app_named, refuse, say, session, table
 from worker.cli._terminal import echo
 from worker.reports import acts
 from worker.reports.words import counted
@@ -59,7 +59,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Register a device, as an app does when it starts. Returns when it is in force."""
-    with desk() as runtime, outcomes():
+    with session() as runtime, outcomes():
         name = app_named(runtime, app).name
         with _publisher(runtime) as publisher:
             publisher.register_device(
@@ -90,7 +90,7 @@ def delete(
     """
     from worker.core.admission import Refused, token_forms
 
-    with desk() as runtime:
+    with session() as runtime:
         name = app_named(runtime, app).name
         try:
             forms = token_forms(token, runtime.apps.providers_of(name))
@@ -117,7 +117,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """List a user's devices, the newest first. Tokens are whole only with --json."""
-    with desk() as runtime:
+    with session() as runtime:
         found = runtime.devices.of_user(app_named(runtime, app).name, user, retired=every)
     empty = (
         f"{user} has no device"
@@ -139,7 +139,7 @@ def history(
 
     if (id is None) == (token is None):
         refuse("give either --id or --token")
-    with desk() as runtime:
+    with session() as runtime:
         if token is not None:
             name = app_named(runtime, app).name
             try:
@@ -175,7 +175,7 @@ def restore(
     """Undo retirements: after a wrong key, topic or gateway. Devices registered or unregistered since stay as they are."""
     now = datetime.now(UTC)
     first, last = moment(since, now, "--since"), None if until is None else moment(until, now, "--until")
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         found = runtime.devices.restore(first, until=last, app=only, reason=reason, dry_run=dry_run)
         if found and not dry_run:

@@ -26,11 +26,11 @@ def first_push(
     from config.settings import get_settings
     from producers import EventError, Publisher, PublishError
     from worker.cli import _own_simulator as own
-    from worker.cli._desk import desk
     from worker.cli._faults import fail, refuse
+    from worker.cli._session import session
 
     event = f"first-{uuid4().hex[:8]}"
-    with desk() as runtime:
+    with session() as runtime:
         simulator = own.known(get_settings().data_dir)
         if simulator is None or own.connected(runtime.registry) is None:
             refuse("no simulator belongs to this system: stop carillon up, and start it again with --simulator")

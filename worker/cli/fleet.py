@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._desk import desk, say
+from worker.cli._session import say, session
 from worker.reports import acts
 
 
@@ -22,7 +22,7 @@ def fleet(
     from worker.core.fleet import is_foreign
     from worker.database import fleet as stored
 
-    with desk() as runtime:
+    with session() as runtime:
         own = runtime.settings.fleet
         with runtime.pool.connection() as db:
             if take_over:

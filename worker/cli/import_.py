@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from worker.cli._desk import app_named, desk, provider_named, refuse, say
 from worker.cli._faults import fail
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import DAY, App, Json, duration
 from worker.cli._paths import given_path
+from worker.cli._session import app_named, provider_named, refuse, say, session
 from worker.cli._terminal import echo
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def import_(
     from worker.pipeline.registrations import read_call
 
     files = Files.beside(given_path(file))
-    with desk() as runtime:
+    with session() as runtime:
         settings = app_named(runtime, app)
         if provider is not None:
             provider = provider_named(runtime, settings.name, provider).name
@@ -82,7 +82,7 @@ def import_(
         outcome = _outcome(runtime, files, state, began, applied=applied)
         outcome["over_rate"] = _over_rate(runtime, settings.name) - over
     say(outcome, _told(outcome, state), as_json=as_json)
-    raise typer.Exit(2 if state.refused else 0 if applied and not outcome["set_aside"] else 1)
+    raise typer.Exit(2 if state.refused else 0 if applied and not outcome["dead_letters"] else 1)
 
 
 def _state(files: "Files", app: str, at: str | None, *, again: bool) -> "State":
@@ -137,7 +137,7 @@ def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *
         "refused": state.refused,
         "reasons": state.reasons,
         "refused_file": str(files.refused) if state.refused else None,
-        "set_aside": 0 if row is None else row[0],
+        "dead_letters": 0 if row is None else row[0],
         "applied": applied,
     }
 
@@ -148,9 +148,9 @@ def _told(outcome: dict[str, Any], state: "State") -> str:
     lines += [f"  {n:,} refused: {reason}" for reason, n in most]
     if outcome["refused_file"]:
         lines.append(f"refused lines and why: {Path(outcome['refused_file'])}; mended, they can be a file of their own")
-    if outcome["set_aside"]:
+    if outcome["dead_letters"]:
         lines.append(
-            f"{outcome['set_aside']:,} were set aside by workers: carillon dead-letters list --app {state.app}"
+            f"{outcome['dead_letters']:,} were dead-lettered by workers: carillon dead-letters list --app {state.app}"
         )
     if outcome["over_rate"]:
         lines.append(

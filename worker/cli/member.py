@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli import _events
-from worker.cli._desk import app_named, desk, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json, Limit, Wait
+from worker.cli._session import app_named, refuse, say, session, table
 from worker.cli._terminal import echo
 from worker.database.people import People
 from worker.reports.words import counted
@@ -33,7 +33,7 @@ def remove(channel: Channel, users: Users, app: App = None, wait: Wait = 5.0, as
 
 def _change(kind: str, channel: str, users: list[str], app: str | None, wait: float, *, as_json: bool) -> None:
     adds = kind == "member.added"
-    with desk() as runtime:
+    with session() as runtime:
         name, people = app_named(runtime, app).name, People(runtime.pool)
         wanted = set(users) if adds else set()
         [event] = _events.publish(runtime, name, kind, [{"channel": {"id": channel}, "users": users}])
@@ -53,7 +53,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List a channel's members by their ids."""
-    with desk() as runtime:
+    with session() as runtime:
         name, people = app_named(runtime, app).name, People(runtime.pool)
         found = people.members(name, channel, after, limit)
         total = people.count(name, channel)

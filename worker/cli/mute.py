@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from worker.cli import _events
-from worker.cli._desk import app_named, desk, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json, Limit, Wait
+from worker.cli._session import app_named, refuse, say, session, table
 from worker.database.people import People
 
 mute = group("Mutes: a user gets no push for what another one writes. Events as a chat server publishes them.")
@@ -31,7 +31,7 @@ def remove(user: User, targets: Targets, app: App = None, wait: Wait = 5.0, as_j
 
 def _change(kind: str, user: str, targets: list[str], app: str | None, wait: float, *, as_json: bool) -> None:
     mutes = kind == "user.muted"
-    with desk() as runtime:
+    with session() as runtime:
         name, people = app_named(runtime, app).name, People(runtime.pool)
         wanted = set(targets) if mutes else set()
         events = _events.publish(runtime, name, kind, [{"user": user, "target": target} for target in targets])
@@ -56,7 +56,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List who muted whom."""
-    with desk() as runtime:
+    with session() as runtime:
         name, people = app_named(runtime, app).name, People(runtime.pool)
         if channel is not None and not people.channel_known(name, channel):
             refuse(f"--channel: no channel {channel!r} is known in app {name!r}")

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from worker.cli._desk import Row, app_named, desk, provider_named, say, table
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
+from worker.cli._session import Row, app_named, provider_named, say, session, table
 from worker.reports import acts, conditions
 from worker.reports.notes import certificate_end, readable
 from worker.reports.reading import read
@@ -24,7 +24,7 @@ App = Annotated[
 @provider.command("list", epilog="Example: carillon provider list --app demo")
 def list_(app: OnlyApp = None, as_json: Json = False) -> None:
     """Every provider, whether it flows, and what needs somebody."""
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         every = runtime.registry.providers()
         with runtime.pool.connection() as db:
@@ -73,7 +73,7 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Send nothing through a provider until it is resumed."""
-    with desk() as runtime:
+    with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
         acts.tell(runtime.redis, "provider paused", app=chosen.app, provider=chosen.name, detail=reason)
@@ -84,7 +84,7 @@ def pause(
 @provider.command(epilog="Example: carillon provider resume apns --app demo")
 def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
     """Let a provider flow again, whoever stopped it. What waited goes out within seconds."""
-    with desk() as runtime:
+    with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
         acts.tell(runtime.redis, "provider resumed", app=chosen.app, provider=chosen.name)

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from worker.cli._desk import about, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import Group, group, load
 from worker.cli._options import App, Json, OnlyApp, ProviderName
+from worker.cli._session import about, app_named, provider_named, refuse, say, session, table
 from worker.process.host import at_terminal
 from worker.reports import acts
 from worker.reports.words import counted
@@ -52,7 +52,7 @@ def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
     from worker.providers.apns.certificate import CertificateError, load
 
     rows = []
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         for one in runtime.registry.providers().values():
             if only not in (None, one.app):
@@ -80,7 +80,7 @@ def remove(
 
     They stay registered, and ring again when a provider of that name is stored.
     """
-    with desk() as runtime:
+    with session() as runtime:
         of_app = app_named(runtime, app).name
         provider = provider_named(runtime, of_app, name)
         if not yes:

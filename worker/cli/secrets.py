@@ -1,8 +1,8 @@
 """`carillon secrets`: the keys that encrypt what Carillon stores."""
 
-from worker.cli._desk import desk, refuse, say
 from worker.cli._groups import group
 from worker.cli._options import Json
+from worker.cli._session import refuse, say, session
 from worker.reports.words import counted
 
 secrets = group("The keys that encrypt stored credentials.")
@@ -23,7 +23,7 @@ def rotate(as_json: Json = False) -> None:
     """
     from worker.database.vault import CredentialError
 
-    with desk() as runtime:
+    with session() as runtime:
         try:
             changed = runtime.registry.rotate()
         except CredentialError as fault:

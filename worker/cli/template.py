@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli._desk import Row, app_named, desk, provider_named, refuse, say, table
 from worker.cli._groups import group
 from worker.cli._options import App, Json, OnlyApp, providers, template_kinds, template_locales
 from worker.cli._paths import given_path
+from worker.cli._session import Row, app_named, provider_named, refuse, say, session, table
 from worker.cli._terminal import json_shown, plain
 
 template = group("Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.")
@@ -44,7 +44,7 @@ def set_(
 
     document = _read(file)
     locale = normal_locale(locale)
-    with desk() as runtime:
+    with session() as runtime:
         of_app = app_named(runtime, app).name
         to = provider_named(runtime, of_app, provider)
         _checked(document, of_app, kind, locale)
@@ -60,7 +60,7 @@ def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale =
     from worker.core.templates import normal_locale
 
     locale = normal_locale(locale)
-    with desk() as runtime:
+    with session() as runtime:
         to = provider_named(runtime, app_named(runtime, app).name, provider)
         for one in runtime.registry.templates():
             if (one.provider, one.kind, one.locale) == (to.id, kind, locale):
@@ -73,7 +73,7 @@ def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale =
 @template.command("list", epilog="Example: carillon template list --app chat")
 def list_(app: OnlyApp = None, as_json: Json = False) -> None:
     """List the templates."""
-    with desk() as runtime:
+    with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         providers = runtime.registry.providers()
         stored = runtime.registry.templates()
@@ -91,7 +91,7 @@ def remove(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale
     from worker.core.templates import normal_locale
 
     locale = normal_locale(locale)
-    with desk() as runtime:
+    with session() as runtime:
         of_app = app_named(runtime, app).name
         to = provider_named(runtime, of_app, provider)
         if not runtime.registry.remove_template(to.id, kind, locale):
@@ -123,7 +123,7 @@ def preview(
     from worker.cli import _preview
 
     given = None if file is None else _read(file)
-    with desk() as runtime:
+    with session() as runtime:
         of_app = app_named(runtime, app).name
         event = _preview.event_of(None if message is None else _read(message), of_app, kind)
         to, target = _preview.target(runtime, of_app, provider, device, user, locale)

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 import typer
 
 from producers.events import online_key
-from worker.cli._desk import Row, app_named, desk, say
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
+from worker.cli._session import Row, app_named, say, session
 from worker.database.people import People
 from worker.reports.words import counted
 
@@ -33,7 +33,7 @@ def show(
 
     At most 100 channels and mutes; no token is whole. A user of whom nothing is known is an empty list, not a fault.
     """
-    with desk() as runtime:
+    with session() as runtime:
         of_app, people = app_named(runtime, app), People(runtime.pool)
         devices = runtime.devices.of_user(of_app.name, name)
         channels = people.channels_of(of_app.name, name, _SHOWN)

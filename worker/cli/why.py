@@ -28,12 +28,12 @@ def why(
 
     Times are those of the stream and of the ledger, which is written up to a second later.
     """
-    from worker.cli._desk import app_named, desk
+    from worker.cli._session import app_named, session
     from worker.reports.delivery_report import as_json as report_json
     from worker.reports.delivery_report import unknown
     from worker.reports.looking_up import look_up
 
-    with desk() as runtime:
+    with session() as runtime:
         name = app_named(runtime, None).name if app is None else app
         facts, report = look_up(runtime.redis, runtime.pool, runtime.journal, runtime.ledger, name, event)
     if as_json:

@@ -1,7 +1,7 @@
 """When a provider is left alone, why, and when it is tried again. `now` in UNIX seconds.
 
-A provider's circuit breaker opens for what its answers say (a wrong key, most tokens refused: `Halt`), and for faults of the
-way there or of its servers, which may end at any moment. These have the reasons in `PASSING`; every other reason waits for a
+A provider's circuit breaker opens for what its answers say (a wrong key, most tokens refused: `OpenBreaker`), and for faults of
+the way there or of its servers, which may end at any moment. These have the reasons in `PASSING`; every other reason waits for a
 person as well as for a probe.
 """
 

@@ -1,4 +1,4 @@
-"""The nouns of the road, as plain values. Owns no rule."""
+"""The nouns of the pipeline, as plain values. Owns no rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What becomes of a notification once APNs has answered, or has not. One pure table; the road carries the outcome out."""
+"""What becomes of a notification once APNs has answered, or has not. One pure table; the pipeline carries the outcome out."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -82,13 +82,13 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Halt:
+class OpenBreaker:
     """Stop this provider and park the job: what it sends cannot arrive until a person mends it. Retires nothing."""
 
     reason: str
 
 
-Outcome = Delivered | Retry | Unregister | Drop | Halt
+Outcome = Delivered | Retry | Unregister | Drop | OpenBreaker
 DELIVERED: Final = Delivered()
 
 
@@ -150,7 +150,7 @@ def guard(refused: int, answered: int, in_a_row: int = 0) -> bool:
     return in_a_row >= IN_A_ROW or (answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE)
 
 
-def doubtful(gone: int, answered: int, *, minimum: int = GONE_MINIMUM) -> bool:
+def is_mass_unregister(gone: int, answered: int, *, minimum: int = GONE_MINIMUM) -> bool:
     """Whether so many of a provider's recent answers were 410 that it is hard to believe: keep the devices, tell a person.
 
     Everybody does not uninstall within minutes. More than half of at least 200 answers is an outage or a wrong gateway.
@@ -200,7 +200,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
         return _provider_or_retry(action, none.cause, attempt, jitter, token_age, None)
     if none.sent == "unwritable":
         of_provider = none.cause.startswith(_PROVIDER_FIELDS)
-        return Halt(none.cause) if of_provider else Drop(none.cause, alarm=True)
+        return OpenBreaker(none.cause) if of_provider else Drop(none.cause, alarm=True)
     if none.sent == "not_sent":
         delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
         if none == HELD_UP:
@@ -229,11 +229,11 @@ def _provider_or_retry(
     quick = 0.0 if attempt <= 1 else backoff(attempt - 1, jitter=jitter)
     match action:
         case Action.FIX_CONFIG:
-            return Halt(reason)
+            return OpenBreaker(reason)
         case Action.REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE:
             if token_age is not None and token_age < TOKEN_MIN_AGE:
                 # A token this young is not an hour old: our clock is wrong, and minting more of them ends in 429.
-                return Halt(reason)
+                return OpenBreaker(reason)
             return Retry(max(quick, least), reason, "origin", refresh_token=True)
         case Action.NEW_CONNECTION_RETRY:
             return Retry(max(quick, least), reason, "origin")

@@ -14,7 +14,7 @@ from worker.core.outcome import (
     DELIVERED,
     FIRST_DELAY,
     Drop,
-    Halt,
+    OpenBreaker,
     Outcome,
     Retry,
     Scope,
@@ -24,7 +24,7 @@ from worker.core.outcome import (
 from worker.core.retry_after import LONGEST, seconds
 from worker.core.webhook import Recipient
 
-#: Recent answers from which on more than half "gone" is not believed at once; see `outcome.doubtful`.
+#: Recent answers from which on more than half "gone" is not believed at once; see `outcome.is_mass_unregister`.
 GONE_MINIMUM: Final = 10
 #: Why a device is retired when nothing was said of it but of all.
 ALL_GONE: Final = "all_gone"
@@ -84,7 +84,7 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
             return Drop("reregistered", cause=reason)
         return Unregister(reason, not_after=sent_at, guarded=answer.reason != _GONE.reason)
     if status < 400 or status in _WRONG_DOOR:
-        return Halt(reason)
+        return OpenBreaker(reason)
     if status in _LATER or status >= 500:
         # What was said of one recipient is about it; a status is about all that this webhook gets.
         scope: Scope = "notification" if answer.reason == _RETRY else "provider"
@@ -94,7 +94,7 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
 
 def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Outcome:
     if none.cause in _STOPPING:
-        return Halt(none.cause)
+        return OpenBreaker(none.cause)
     if none.sent == "not_sent":
         delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
         return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)

@@ -10,7 +10,7 @@ import msgspec
 from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.model import Notification, Provider
 from worker.core.notification import Rendered, apns_ids
-from worker.core.outcome import DELIVERED, MASS_REFUSAL, Delivered, Drop, Halt, Outcome, Retry, Unregister
+from worker.core.outcome import DELIVERED, MASS_REFUSAL, Delivered, Drop, OpenBreaker, Outcome, Retry, Unregister
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -49,7 +49,7 @@ OVERTOOK: Final = "overtook"
 EARLIER: Final = "earlier"
 
 
-Fate = Outcome | Wait
+JobOutcome = Outcome | Wait
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Work:
     id: str
     batch: Batch
     jobs: list[Job]
-    outcomes: list[Fate | None]
+    outcomes: list[JobOutcome | None]
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: set[int] = field(default_factory=set)
     #: Jobs whose outcome an earlier try had marked: the breaker has counted their answers.
@@ -77,9 +77,9 @@ class Work:
     #: Batches that waited for this one and are ready now that it is done.
     freed: Freed = NONE_FREED
     #: `refusals` of devices that are not believed to be gone.
-    doubted: list[tuple[int, int, str]] = field(default_factory=list)
+    unconfirmed: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def settle(self, indexes: Sequence[int], outcome: Fate) -> None:
+    def set_outcome(self, indexes: Sequence[int], outcome: JobOutcome) -> None:
         for index in indexes:
             self.outcomes[index] = outcome
 
@@ -131,7 +131,7 @@ def resumed(
     if sum(asked) != len(badges):  # of a release before: it asked for no number where a job had one
         asked = [told and job.badge is None for told, job in zip(asked, batch.jobs, strict=True)]
     jobs = [_numbered(job, next(numbers)) if told else job for told, job in zip(asked, batch.jobs, strict=True)]
-    outcomes: list[Fate | None] = [None] * len(jobs)
+    outcomes: list[JobOutcome | None] = [None] * len(jobs)
     known = [Mark(index, "delivered") for index in accepted]
     known += _decode_marks(remembered) if remembered else []
     for mark in known:
@@ -215,7 +215,7 @@ def later(work: Work, now: float) -> Iterator[tuple[Again, Batch]]:
             case Wait():
                 line = (outcome.behind, outcome.in_flight)
                 groups[Again(outcome.delay, work.batch.unsent, outcome.reserved, outcome.moved, *line)].append(index)
-            case Halt():
+            case OpenBreaker():
                 groups[Again(0.0, takes_over=True)].append(index)
     for again, indexes in groups.items():
         yield again, _rest(work, indexes, again, now)
@@ -233,7 +233,7 @@ def _rest(work: Work, indexes: Sequence[int], again: Again, now: float) -> Batch
         tried = job.tried or (int(now) if isinstance(outcome, Retry) else 0)
         if index in before or (isinstance(outcome, Wait) and outcome.limit == EARLIER):
             waited.append(number)
-        if isinstance(outcome, Halt) and outcome.reason == MASS_REFUSAL:
+        if isinstance(outcome, OpenBreaker) and outcome.reason == MASS_REFUSAL:
             refused.append(number)
         jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent, tried=tried))
     batch = work.batch
@@ -260,7 +260,7 @@ def wait_with_earlier(work: Work, indexes: Sequence[int]) -> None:
 
     A rate holds only its own channel, and a channel's rate no mention. Others stay open.
     """
-    tried: dict[int, Retry | Halt] = {}
+    tried: dict[int, Retry | OpenBreaker] = {}
     waiting: dict[tuple[int, str], Wait] = {}
     for index in indexes:
         job, outcome = work.jobs[index], work.outcomes[index]
@@ -269,13 +269,13 @@ def wait_with_earlier(work: Work, indexes: Sequence[int]) -> None:
             case None:
                 ahead = tried.get(job.device) or (waiting.get((job.device, channel)) if channel else None)
                 match ahead:
-                    case Halt():
+                    case OpenBreaker():
                         work.outcomes[index] = ahead
                     case Wait(limit="channel_rate") if job.why == "mention":
                         pass
                     case Retry() | Wait():
                         work.outcomes[index] = Wait(EARLIER, ahead.delay)
-            case Retry() | Halt():
+            case Retry() | OpenBreaker():
                 tried.setdefault(job.device, outcome)
             case Wait():
                 waiting.setdefault((job.device, channel), outcome)
@@ -291,7 +291,7 @@ def waits_again(work: Work) -> list[int]:
     return found
 
 
-def name(outcome: Fate | None) -> str:
+def name(outcome: JobOutcome | None) -> str:
     match outcome:
         case Delivered():
             return "accepted"
@@ -301,7 +301,7 @@ def name(outcome: Fate | None) -> str:
             return f"retired.{reason}"
         case Drop(reason=reason):
             return f"dropped.{reason}"
-        case Halt(reason=reason):
+        case OpenBreaker(reason=reason):
             return f"parked.{reason}"
         case Wait(limit=limit):
             return f"limited.{limit}"

@@ -88,7 +88,7 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     return [Begun(key[0], ids[key], place) for key, place in begun.items() if key in ids]
 
 
-def begun_lately(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
+def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     """Devices of these writes, which a leader that died has applied, that began anew within the last hour."""
     if not writes:
         return []

@@ -16,7 +16,7 @@ OUR_OWN: Final = ("over_device_cap", "stale")
 #: Whether a device is still its user's. One that was retired meanwhile is: what is under way to it may be refused once more.
 OWNED: Final = "(active OR retired_reason IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false))"
 #: How long a device keeps its owner although most devices of its provider get a 410.
-DOUBT: Final = "1 day"
+CONFIRM_AFTER: Final = "1 day"
 #: How long before a provider is found to be at fault its fault can have begun: one that sends a few pushes an hour is found late.
 REPRIEVE: Final = "7 days"
 #: Devices restored in one transaction.
@@ -119,7 +119,7 @@ class Devices:
         """
         return self._refuse(provider, refusals, proven=True)
 
-    def doubt(self, provider: int, refusals: Sequence[Refusal]) -> int:
+    def note_mass_unregister(self, provider: int, refusals: Sequence[Refusal]) -> int:
         """Likewise, while so many of the provider's devices are refused that it is hard to believe.
 
         A device keeps ringing until it is refused a day after the first time, with no push accepted in between.
@@ -174,7 +174,7 @@ class Devices:
         with transaction(self._pool) as db:
             lock(db)
             if not proven:
-                latest = _long_doubted(db, latest)
+                latest = _confirmed(db, latest)
             ended = db.execute(
                 "WITH hit AS (SELECT d.id, d.user_id, r.until, r.reason, d.active AND d.provider_id = %(provider)s AS ends"
                 " FROM unnest(%(ids)s::bigint[], %(untils)s::bigint[], %(reasons)s::text[]) AS r (id, until, reason)"
@@ -212,11 +212,11 @@ class Devices:
         return [StoredDevice(*row) for row in rows]
 
 
-def _long_doubted(db: Connection, refusals: dict[int, Refusal]) -> dict[int, Refusal]:
+def _confirmed(db: Connection, refusals: dict[int, Refusal]) -> dict[int, Refusal]:
     """Those that were doubted a day ago already and had no push accepted since; the others are doubted from now on."""
     rows = db.execute(
         "SELECT d.id FROM carillon.devices d LEFT JOIN carillon.device_use u ON u.device = d.id"
-        f" WHERE d.id = ANY(%s) AND d.doubted_at < now() - interval '{DOUBT}'"
+        f" WHERE d.id = ANY(%s) AND d.doubted_at < now() - interval '{CONFIRM_AFTER}'"
         " AND (u.accepted IS NULL OR u.accepted <= (d.doubted_at AT TIME ZONE 'UTC')::date)".encode(),
         (list(refusals),),
     ).fetchall()

@@ -173,7 +173,7 @@ class Ledger:
             dropped = _drop_oldest(db, None, IN_ALL, IN_ALL_BYTES)
         return dropped + forget_older(self._pool, {"dead_letters": "at"}, days, bite=bite, seconds=seconds)
 
-    def set_aside(self, letter: DeadLetter) -> None:
+    def add_dead_letter(self, letter: DeadLetter) -> None:
         """Keeps what cannot be processed, with its error, for a person to look at."""
         with self._pool.connection() as db:
             add_dead_letters(db, [letter])

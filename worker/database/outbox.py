@@ -106,7 +106,7 @@ class Outbox:
             mark, remove = "UPDATE carillon.outbox SET moved_at = now()", "DELETE FROM carillon.outbox"
             self._session().execute(f"{mark if keep else remove} WHERE id = ANY(%s)".encode(), (list(ids),))
 
-    def set_aside(self, errors: Mapping[int, str]) -> None:
+    def refuse(self, errors: Mapping[int, str]) -> None:
         """These rows break the contract and stay where they are, with their error."""
         if errors:
             self._session().execute(

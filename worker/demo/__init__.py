@@ -6,5 +6,5 @@
 4. `traffic` publishes the world as events, `watch` and `display` show what becomes of them.
 5. `account` compares what the simulator took, what the journal counted and what Postgres holds with what was expected.
 
-The expectation shares no code with the road: what one of the two gets wrong, the account shows.
+The expectation shares no code with the pipeline: what one of the two gets wrong, the account shows.
 """

@@ -4,7 +4,7 @@ Of every pair of message and phone that must ring:
 
     lost         the phone works, and the message did not arrive
     duplicate    it arrived again
-    unexpected   it arrived where it should not have rung at all
+    unexpected   it arrived where nothing should have
 
 A phone that is gone may be tried once by each message, must be retired once it was tried, and is silent from then on; so whether
 a later message still tried it is taken from the simulator's record, and everything else follows from that.
@@ -40,7 +40,7 @@ class Found:
     counts: Mapping[str, int]
     phones: Mapping[str, PhoneState]
     #: Documents in the dead letters.
-    set_aside: int
+    dead_letters: int
 
 
 class Check(NamedTuple):
@@ -62,12 +62,12 @@ class Account:
     skipped: dict[str, int]
     skipped_messages: dict[str, int]
     #: Members who rang, of all messages together.
-    rung: int
+    notified: int
     accepted: int
     tried_again: dict[str, int]
     retired: dict[str, int]
     kept: int
-    set_aside: int
+    dead_letters: int
     lost: int
     duplicates: int
     unexpected: int
@@ -104,18 +104,18 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
     touched = {token for _, token in final}
     never_tried = {token for (_, token), nature in must.items() if nature in DEAF} - touched
     excused = {pair for pair in final if natures.get(pair[1]) == "returned"}
-    skipped, pushed = _fates(readings, tried)
+    skipped, pushed = _outcomes(readings, tried)
     account = Account(
         messages=len(readings),
         considered=sum(reading.considered for reading in readings),
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
-        rung=pushed,
+        notified=pushed,
         accepted=sum(rang.values()),
         tried_again=dict(Counter(one.reason for one in found.requests if one.reason in TRIED_AGAIN)),
         retired=_retired(found),
         kept=sum(found.phones[token].active for token in touched if natures.get(token) == "returned"),
-        set_aside=found.set_aside,
+        dead_letters=found.dead_letters,
         lost=sum(pair not in rang and pair not in excused for pair in working) + len(never_tried),
         duplicates=sum(n - 1 for n in rang.values()) + sum(n - 1 for n in final.values()),
         unexpected=len((rang.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in rang),
@@ -124,7 +124,7 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
     account.checks = [
         *_counted(account, found.counts, pushed, jobs=len(working) + len(tried)),
         *_phones(natures, touched, found),
-        Check("documents set aside", mistakes, found.set_aside),
+        Check("dead-lettered documents", mistakes, found.dead_letters),
     ]
     return account
 
@@ -133,7 +133,7 @@ def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
     return Counter((one.message, one.token) for one in requests if not one.rang and one.reason not in TRIED_AGAIN)
 
 
-def _fates(readings: Sequence[Reading], tried: set[Pair]) -> tuple[Counter[str], int]:
+def _outcomes(readings: Sequence[Reading], tried: set[Pair]) -> tuple[Counter[str], int]:
     """Skips by reason and the number of members who ring, given which dead phones were still tried.
 
     Somebody all of whose phones are known to be dead has none.

@@ -80,7 +80,7 @@ def _room(app: str, room: Room, stranger: str, now: datetime) -> Iterator[events
 def _phone(app: str, phone: Phone, other: str, chance: float) -> Iterator[events.AnyEvent]:
     registered = _registered(app, phone.token, phone.user, phone.registered_at)
     before = _registered(app, phone.token, other, phone.registered_at - _DAY_MS)
-    if chance < 0.02:  # it was somebody else's, who is not rung any more
+    if chance < 0.02:  # it was somebody else's, who is not notified any more
         yield from (before, registered)
     elif chance < 0.04:  # the same, but the news of it arrives late
         yield from (registered, before)

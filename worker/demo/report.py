@@ -56,7 +56,7 @@ def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
     for reason, n in _largest(account.skipped_messages):
         yield f"  nobody: {reason}", f"{n:,}", MESSAGES.get(reason, "")
     yield "members considered", f"{account.considered:,}", "for all messages together"
-    yield "  who ring", f"{account.rung:,}", "on all of their devices"
+    yield "  who are notified", f"{account.notified:,}", "on all of their devices"
     for reason, n in _largest(account.skipped):
         yield f"  not: {reason}", f"{n:,}", MEMBERS.get(reason, "")
 
@@ -66,11 +66,11 @@ def _answers(account: Account) -> Iterator[_Row]:
     yield "  at a second try", f"{sum(account.tried_again.values()):,}", _listed(account.tried_again)
     yield "devices retired", f"{sum(account.retired.values()):,}", _listed(account.retired)
     yield "devices kept", f"{account.kept:,}", "refused, but registered anew since"
-    yield "documents set aside", f"{account.set_aside:,}", "bad ones, listed by: dead-letters"
+    yield "dead-lettered documents", f"{account.dead_letters:,}", "bad ones, listed by: dead-letters"
 
 
 def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
-    yield "lost", account.lost, "should have rung and did not"
+    yield "lost", account.lost, "should have arrived and did not"
     yield "duplicates", account.duplicates, "rang twice for one message"
     yield "unexpected", account.unexpected, "rang and should not have"
     yield "wrong content", account.wrong_content, "another title, text or thread than said"

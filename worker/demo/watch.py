@@ -112,7 +112,7 @@ class Watch:
             self._changed = moment
         self.counts = counts
         self.waiting, _ = self.runtime.journal.backlog()
-        self.deciding = self.runtime.suspicion.waiting()
+        self.deciding = self.runtime.deferred_retirement.waiting()
         for entry in self.control.requests(after=self._seen):
             self._seen = max(self._seen, entry["number"])
             self._take(request(entry))

@@ -4,10 +4,10 @@
 
 1. Whoever needs engines holds a *shared* lock on `users.lock` for as long as it lives. The kernel lets go of it whatever way
    the process ends, so a use can not be leaked.
-2. The first to come starts one **keeper**, a process in a session of its own that owns both engines, restarts one that dies
+2. The first to come starts one **supervisor**, a process in a session of its own that owns both engines, restarts one that dies
    and writes their URLs. Who comes later finds the URLs and uses them.
-3. The keeper asks for the *exclusive* lock again and again; once it gets it nobody is left, and it stops both engines.
-4. A keeper that was killed leaves engines running; the next keeper stops them before it starts its own.
+3. The supervisor asks for the *exclusive* lock again and again; once it gets it nobody is left, and it stops both engines.
+4. A supervisor that was killed leaves engines running; the next supervisor stops them before it starts its own.
 
 Two data directories share nothing: Postgres listens on a Unix socket only, Valkey on a free loopback port behind a password.
 """

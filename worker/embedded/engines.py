@@ -1,4 +1,4 @@
-"""One process's use of the embedded engines of a data directory. Starts no engine itself: the keeper does."""
+"""One process's use of the embedded engines of a data directory. Starts no engine itself: the supervisor does."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ class Engines:
             raise EngineError(f"another command has been starting engines in {home.root} for {START_TIMEOUT:.0f} s")
         try:
             use = FileLock(home.users_lock)
-            if not use.shared(STOP_TIMEOUT):  # somebody's keeper is stopping them: start afresh once it is done
+            if not use.shared(STOP_TIMEOUT):  # somebody's supervisor is stopping them: start afresh once it is done
                 raise EngineError(f"the engines in {home.root} have been stopping for {STOP_TIMEOUT:.0f} s")
             try:
                 urls = _running(home)
@@ -75,8 +75,8 @@ class Engines:
             time.sleep(PAUSE)
 
 
-def _keeper_lives(home: Home) -> bool:
-    lock = FileLock(home.keeper_lock)
+def _supervisor_lives(home: Home) -> bool:
+    lock = FileLock(home.supervisor_lock)
     try:
         return not lock.try_shared()
     finally:
@@ -84,7 +84,7 @@ def _keeper_lives(home: Home) -> bool:
 
 
 def _stopped_or_used(home: Home) -> bool:
-    kept = _keeper_lives(home)
+    kept = _supervisor_lives(home)
     others = FileLock(home.users_lock)
     try:
         if others.try_exclusive():
@@ -93,18 +93,18 @@ def _stopped_or_used(home: Home) -> bool:
                     stop_leftover(note)
                 home.withdraw()
             return not kept
-        # Held shared: others use the engines. Held exclusively: the keeper is stopping them.
+        # Held shared: others use the engines. Held exclusively: the supervisor is stopping them.
         return not kept or others.try_shared()
     finally:
         others.release()
 
 
 def _running(home: Home) -> Urls:
-    """Where the engines are, started if no keeper lives. A keeper that is being killed is waited for, then replaced."""
+    """Where the engines are, started if no supervisor lives. A supervisor that is being killed is waited for, then replaced."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
-        if not _keeper_lives(home):
-            _start_keeper(home)
+        if not _supervisor_lives(home):
+            _start_supervisor(home)
         urls = home.urls()
         if urls is not None and answering(urls):
             return urls
@@ -112,8 +112,8 @@ def _running(home: Home) -> Urls:
     raise EngineError(f"the engines in {home.root} do not answer; see {home.log}")
 
 
-def _start_keeper(home: Home) -> None:
-    command = [sys.executable, "-P", "-m", "worker.embedded.keeper", str(home.root)]
+def _start_supervisor(home: Home) -> None:
+    command = [sys.executable, "-P", "-m", "worker.embedded.supervisor", str(home.root)]
     # `worker` must be found from a source tree as from an installation.
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
@@ -142,7 +142,7 @@ def nobody(data_dir: Path) -> str:
 
 
 def _used(home: Home) -> bool:
-    """Whether anybody uses the engines; nobody does while their keeper stops them."""
+    """Whether anybody uses the engines; nobody does while their supervisor stops them."""
     check_directory(home.root)
     lock = FileLock(home.users_lock)
     try:
@@ -157,7 +157,7 @@ def running(data_dir: Path) -> Urls | None:
     if not home.root.is_dir():
         return None
     check_directory(home.root)
-    return home.urls() if _keeper_lives(home) else None
+    return home.urls() if _supervisor_lives(home) else None
 
 
 def answering(urls: Urls) -> bool:

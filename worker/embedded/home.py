@@ -54,7 +54,7 @@ class Home:
         return self.root / "start.lock"
 
     @property
-    def keeper_lock(self) -> Path:
+    def supervisor_lock(self) -> Path:
         return self.root / "keeper.lock"
 
     @property

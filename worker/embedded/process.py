@@ -1,4 +1,4 @@
-"""One engine's operating-system process: started, found again after its keeper died, stopped. Knows no engine."""
+"""One engine's operating-system process: started, found again after its supervisor died, stopped. Knows no engine."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, its output appended to the log. A leftover of a killed keeper is stopped first."""
+        """Start it, its output appended to the log. A leftover of a killed supervisor is stopped first."""
         stop_leftover(self._note)
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -46,7 +46,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"LC_ALL": "C"},
-                preexec_fn=self._become,  # noqa: PLW1509 - the keeper has one thread, so nothing is left locked
+                preexec_fn=self._become,  # noqa: PLW1509 - the supervisor has one thread, so nothing is left locked
                 start_new_session=True,
             )
         created = psutil.Process(self._child.pid).create_time()
@@ -72,7 +72,7 @@ class Process:
 
 
 def stop_leftover(note: Path) -> None:
-    """Stop the process that a killed keeper left behind, if it still is the one in the note."""
+    """Stop the process that a killed supervisor left behind, if it still is the one in the note."""
     try:
         pid, created, signal_name = note.read_text().split()
         process = psutil.Process(int(pid))

@@ -12,51 +12,51 @@ from worker.core import webhook_answer
 from worker.core.outcome import GUARDED, MASS_REFUSAL, Refusal
 from worker.database.devices import Devices
 from worker.state.breaker import Breaker
-from worker.state.suspects import Suspects
+from worker.state.deferred import DeferredDevices
 
 log = logging.getLogger(__name__)
 
 #: Seconds from a refusal to the retirement: at a few pushes a second a mistake has shown by then.
 SECONDS: Final = 5.0
-#: Reasons that only raise a suspicion.
-SUSPICIOUS: Final = frozenset((*GUARDED, webhook_answer.ALL_GONE))
+#: Reasons that are not believed at once.
+DEFERRED_REASONS: Final = frozenset((*GUARDED, webhook_answer.ALL_GONE))
 
 
-class Suspicion:
+class DeferredRetirement:
     """`name` gives a provider's name for people."""
 
     def __init__(
-        self, suspects: Suspects, breaker: Breaker, devices: Devices, *, name: Callable[[int], str] = str
+        self, deferred: DeferredDevices, breaker: Breaker, devices: Devices, *, name: Callable[[int], str] = str
     ) -> None:
-        self._suspects, self._breaker, self._devices, self._name = suspects, breaker, devices, name
+        self._deferred, self._breaker, self._devices, self._name = deferred, breaker, devices, name
 
-    def raise_against(self, provider: int, refusals: Sequence[Refusal]) -> None:
-        self._suspects.add(provider, refusals, delay=SECONDS)
+    def defer(self, provider: int, refusals: Sequence[Refusal]) -> None:
+        self._deferred.add(provider, refusals, delay=SECONDS)
 
     def known(self, provider: int) -> set[int]:
-        """Devices of this provider that are suspected already: another refusal of one tells nothing new."""
-        return self._suspects.known(provider)
+        """Devices of this provider whose retirement is deferred already: another refusal of one says nothing new."""
+        return self._deferred.known(provider)
 
     def waiting(self) -> bool:
         """Whether there are devices about which it is to be decided."""
-        return self._suspects.waiting()
+        return self._deferred.waiting()
 
-    def settle(self) -> int:
-        """Retires the suspects whose time has come; returns how many."""
+    def retire_due(self) -> int:
+        """Retires the devices that are due; returns how many."""
         retired = 0
-        for provider, refusals in self._suspects.due(delay=SECONDS).items():
-            if not self._breaker.stopped_lately(provider, MASS_REFUSAL):
+        for provider, refusals in self._deferred.due(delay=SECONDS).items():
+            if not self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
                 retired += self._devices.retire(provider, refusals)
-                # Whoever retires looks after it has, and whoever stops the provider after it did: none falls between the two.
-                if self._breaker.stopped_lately(provider, MASS_REFUSAL):
-                    self.take_back(provider)
-            self._suspects.forget(provider, refusals)
+                # Checked again after retiring. Whoever opens the breaker checks after opening, so one of the two sees the other.
+                if self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
+                    self.cancel(provider)
+            self._deferred.forget(provider, refusals)
         return retired
 
-    def take_back(self, provider: int) -> None:
-        """The provider was at fault: its suspects are none, and what was retired while that was coming to light is back."""
-        self._suspects.acquit(provider)
-        back = self._devices.reprieve(provider, SUSPICIOUS)
+    def cancel(self, provider: int) -> None:
+        """The provider was at fault: its deferred retirements are dropped, and what was retired meanwhile is restored."""
+        self._deferred.forget_all(provider)
+        back = self._devices.reprieve(provider, DEFERRED_REASONS)
         if back:
             log.error(
                 "devices restored: the provider was at fault when they were refused",

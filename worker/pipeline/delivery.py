@@ -27,12 +27,12 @@ from worker.core.outcome import (
     MASS_REFUSAL,
     Delivered,
     Drop,
-    Halt,
+    OpenBreaker,
     Retry,
     Unregister,
     decide_outcome,
-    doubtful,
     guard,
+    is_mass_unregister,
     within_life,
 )
 from worker.core.webhook import Recipient, recipients
@@ -58,14 +58,14 @@ from worker.database.ledger import DeadLetter
 from worker.database.standings import Question, Standings
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
-from worker.pipeline.deferred_retirement import SUSPICIOUS, Suspicion
+from worker.pipeline.deferred_retirement import DEFERRED_REASONS, DeferredRetirement
 from worker.pipeline.poison import Poison
 from worker.pipeline.rate_limits import limit
 from worker.pipeline.recorder import Recorder
 from worker.providers.apns.token import issued_at
 from worker.state import redis
 from worker.state.breaker import Breaker
-from worker.state.journal import Journal, Look, Parcel, Taken, Unreadable
+from worker.state.journal import Journal, Look, QueuedBatch, Taken, Unreadable
 from worker.state.limiter import Limiter
 
 log = logging.getLogger(__name__)
@@ -112,8 +112,8 @@ class _LeaseRunsOut(Exception):
 
 
 class Delivery:
-    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before, `set_aside` keeps a
-    dead letter.
+    """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before,
+    `add_dead_letter` keeps one.
 
     `webhooks` gives the client for them; it is asked for one when there is something to send.
     """
@@ -127,7 +127,7 @@ class Delivery:
         tokens: Tokens,
         breaker: Breaker,
         limiter: Limiter,
-        suspicion: Suspicion,
+        deferred_retirement: DeferredRetirement,
         standings: Standings,
         *,
         webhooks: Callable[[], Webhooks],
@@ -135,22 +135,22 @@ class Delivery:
         now: Callable[[], float],
         random: Callable[[], float],
         new_id: Callable[[], str],
-        set_aside: Callable[[DeadLetter], None],
+        add_dead_letter: Callable[[DeadLetter], None],
         bulkhead: Bulkhead | None = None,
     ) -> None:
-        self._poison = Poison(journal, set_aside)
+        self._poison = Poison(journal, add_dead_letter)
         self.recorder = Recorder(journal, now)
         self._journal, self._devices, self._apps = journal, devices, apps
         self._sender, self._tokens, self._breaker, self._limiter = sender, tokens, breaker, limiter
-        self._suspicion, self._standings = suspicion, standings
+        self._deferred_retirement, self._standings = deferred_retirement, standings
         self._webhooks = webhooks
         self._bulkhead = bulkhead or Bulkhead()
         self._timeout, self._now, self._random, self._new_id = timeout, now, random, new_id
 
-    def deliver(self, lane: Lane, ring: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
+    def deliver(self, lane: Lane, wake: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits.
 
-        `ring` is told how many batches are ready that waited for this one, but for one of this lane: who comes again takes that.
+        `wake` is told how many batches are ready that waited for this one, but for one of this lane: who comes again takes that.
         """
         taken_at = self._now()
         try:
@@ -162,9 +162,9 @@ class Delivery:
             return {}
         work = resumed(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, taken_at=taken_at)
         counts = self._try(work, taken)
-        if ring is not None:
-            ring("urgent", max(0, work.freed.urgent - (lane == "urgent")))
-            ring("bulk", max(0, work.freed.bulk - (lane == "bulk")))
+        if wake is not None:
+            wake("urgent", max(0, work.freed.urgent - (lane == "urgent")))
+            wake("bulk", max(0, work.freed.bulk - (lane == "bulk")))
         return counts
 
     def _try(self, work: Work, taken: Taken) -> dict[str, int]:
@@ -195,10 +195,10 @@ class Delivery:
         provider = self._apps.provider(work.batch.provider)
         app = self._apps.app(work.batch.app)
         if provider is None:
-            work.settle(work.open(), Drop("no_provider"))
+            work.set_outcome(work.open(), Drop("no_provider"))
             self._breaker.resume(work.batch.provider, by_hand=True)
         elif app is None or not app.push_enabled:
-            work.settle(work.open(), Drop("app_push_off"))
+            work.set_outcome(work.open(), Drop("app_push_off"))
         else:
             self._drop_unwanted(work, app)
             if taken.look is not None and not taken.look.probe and work.open():
@@ -266,10 +266,10 @@ class Delivery:
         """What is too old, and what is for somebody to whom this environment may not push."""
         now = self._now()
         late = [index for index in work.open() if work.expires_at(index) <= now]
-        work.settle(late, Drop("expired"))
+        work.set_outcome(late, Drop("expired"))
         if app.only_to is not None:
             elsewhere = [index for index in work.open() if not may_push_to(app, work.jobs[index].user)]
-            work.settle(elsewhere, Drop("not_allowed_here"))
+            work.set_outcome(elsewhere, Drop("not_allowed_here"))
 
     def _decide_again(self, work: Work) -> None:
         """A3: what was expanded for a user goes to no device that has another one since, or none.
@@ -281,7 +281,7 @@ class Delivery:
         young = {i: (work.jobs[i].device, work.jobs[i].user) for i in work.open() if work.jobs[i].sending not in old}
         if young:
             owned = self._devices.owned(young.values())
-            work.settle([index for index, job in young.items() if job not in owned], Drop("device_moved"))
+            work.set_outcome([index for index, job in young.items() if job not in owned], Drop("device_moved"))
         again = [index for index in work.open() if work.jobs[index].sending in old]
         asked = [
             Question(job.device, job.user, sendings[job.sending].channel, sendings[job.sending].sender)
@@ -303,7 +303,7 @@ class Delivery:
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
                 work.outcomes[index] = Wait(EARLIER, seconds, behind=holder)
         blocked = [index for index in work.open() if work.jobs[index].device in taken.blocked] if taken.blocked else []
-        work.settle(blocked, Wait(EARLIER, 0.0, in_flight=True))
+        work.set_outcome(blocked, Wait(EARLIER, 0.0, in_flight=True))
         work.overtaking.update(taken.overtaking)
 
     def _send_all(self, work: Work, provider: Provider) -> None:
@@ -326,7 +326,7 @@ class Delivery:
             responses = self._responses(work, provider, sending, authorization, timeout or self._timeout)
         except ValueError as fault:
             # A key or certificate that cannot be used: what is wrong with it was told whoever stored it.
-            work.settle(sending, Halt(getattr(fault, "reason", "unusable_credential")))
+            work.set_outcome(sending, OpenBreaker(getattr(fault, "reason", "unusable_credential")))
             return
         sent_at, jitter = int(now * 1000), self._random()
         token_age = now - issued_at(authorization) if authorization else None
@@ -402,7 +402,7 @@ class Delivery:
             self._insist(lambda: self._tokens.refuse(provider, authorization, self._now()))
         except RuntimeError:  # our clock is wrong: another token would be refused as well
             refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Retry) and o.refresh_token]
-            work.settle(refused, Halt("clock"))
+            work.set_outcome(refused, OpenBreaker("clock"))
 
     def _note_faults(self, work: Work, responses: Mapping[int, Response], retries: Sequence[int]) -> None:
         """What the tries say of the provider itself, see `is_fault`, and of devices that get too many."""
@@ -446,7 +446,7 @@ class Delivery:
         refused = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and o.guarded]
         # Its provider has proved to be well since these were refused: they say nothing of it.
         again = [index for index in refused if index in work.batch.refused]
-        work.settle(again, Drop("refused_unproven"))
+        work.set_outcome(again, Drop("refused_unproven"))
         refused = [index for index in refused if index not in again] if again else refused
         gone = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister) and not o.guarded]
         # Counted by device: one that everybody writes to says as much as any other.
@@ -454,7 +454,7 @@ class Delivery:
         bad, away = work.devices(work.fresh(refused)), work.devices(work.fresh(gone))
         well = work.devices(work.fresh(i for i, o in enumerate(work.outcomes) if isinstance(o, Delivered)))
         if bad:
-            bad -= self._insist(lambda: self._suspicion.known(provider.id))
+            bad -= self._insist(lambda: self._deferred_retirement.known(provider.id))
         failed = work.devices([*work.busy, *work.faults])
         if not (refused or bad or away or well or failed):
             return
@@ -478,34 +478,34 @@ class Delivery:
         if asked or (failed and opens(row=seen.row, lasted=seen.lasted, **recent)):
             self._open_breaker(work, provider)
         minimum = webhook_answer.GONE_MINIMUM if provider.kind == "webhook" else GONE_MINIMUM
-        if gone and doubtful(seen.gone, seen.answered, minimum=minimum):
-            work.doubted = work.refusals(gone)
-            work.settle(gone, Drop("mass_gone", alarm=True))
+        if gone and is_mass_unregister(seen.gone, seen.answered, minimum=minimum):
+            work.unconfirmed = work.refusals(gone)
+            work.set_outcome(gone, Drop("mass_gone", alarm=True))
         if refused and guard(seen.refused, seen.answered, seen.in_a_row):
             # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
             at_fault = seen.refused * 2 > seen.answered or seen.in_a_row >= IN_A_ROW
-            work.settle(refused, Halt(MASS_REFUSAL) if at_fault else Drop("refused_unproven"))
+            work.set_outcome(refused, OpenBreaker(MASS_REFUSAL) if at_fault else Drop("refused_unproven"))
         elif seen.answered < GUARD_MINIMUM:
-            work.settle(refused, Drop("refused_unproven"))
+            work.set_outcome(refused, Drop("refused_unproven"))
 
     def _carry_out(self, work: Work, *, looked: Look | None = None) -> dict[str, int]:
         """`looked`: of a stopped provider it was taken to see, and nothing was sent: the next one may be looked at at once."""
         retired = work.refusals(range(len(work.outcomes)))
-        if retired or work.doubted:
+        if retired or work.unconfirmed:
             self._insist(lambda: self._journal.mark(work.id, encode_marks(marks(work))))
-            self._devices.retire(work.batch.provider, [one for one in retired if one[2] not in SUSPICIOUS])
-            suspected = [one for one in retired if one[2] in SUSPICIOUS]
-            self._insist(lambda: self._suspicion.raise_against(work.batch.provider, suspected))
-            self._devices.doubt(work.batch.provider, work.doubted)
+            self._devices.retire(work.batch.provider, [one for one in retired if one[2] not in DEFERRED_REASONS])
+            suspected = [one for one in retired if one[2] in DEFERRED_REASONS]
+            self._insist(lambda: self._deferred_retirement.defer(work.batch.provider, suspected))
+            self._devices.note_mass_unregister(work.batch.provider, work.unconfirmed)
         self._stop_provider(work)
-        if Halt(MASS_REFUSAL) in work.outcomes:
-            self._insist(lambda: self._suspicion.take_back(work.batch.provider))
+        if OpenBreaker(MASS_REFUSAL) in work.outcomes:
+            self._insist(lambda: self._deferred_retirement.cancel(work.batch.provider))
         counts: Counter[str] = Counter(map(name, work.outcomes))
         new = counts - Counter(name(work.outcomes[index]) for index in waits_again(work))
         if overtaking := sum(isinstance(work.outcomes[index], Delivered) for index in work.overtaking):
             counts["overtaken"] = new["overtaken"] = overtaking
         again = [
-            Parcel(
+            QueuedBatch(
                 batch_id(batch, self._new_id()),
                 batch,
                 how.delay,
@@ -530,7 +530,7 @@ class Delivery:
         """Faults of the way to the provider, or of its servers: its pushes wait in the store, and one probe at a time goes."""
         faults = [outcome for i in work.faults if isinstance(outcome := work.outcomes[i], Retry)]
         reason = fault_reason(faults, alive=bool(work.alive))
-        again = self._insist(lambda: self._breaker.stopped_lately(provider.id, reason))
+        again = self._insist(lambda: self._breaker.was_stopped_recently(provider.id, reason))
         fresh = self._insist(lambda: self._breaker.stop(provider.id, reason, self._now()))
         self._put_off_probes(work)
         if fresh:
@@ -548,7 +548,7 @@ class Delivery:
             )
 
     def _stop_provider(self, work: Work) -> None:
-        reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, Halt)}
+        reasons = {outcome.reason for outcome in work.outcomes if isinstance(outcome, OpenBreaker)}
         for reason in sorted(reasons):
             if self._insist(lambda: self._breaker.stop(work.batch.provider, reason, self._now())):  # noqa: B023 - called here
                 log.error(

@@ -55,7 +55,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     after: str = ""
     page: int = 0
     #: Members who were notified so far without being mentioned: the cap counts over all pages.
-    rung: int = 0
+    pushed: int = 0
 
 
 _NO_PAGE: Final = Page([], False)
@@ -83,8 +83,8 @@ class _Item:
     first: list[str] = field(default_factory=list)
     members: set[str] | None = None
     decision: Decision | None = None
-    #: Where the app folds bursts: which message of the window this is for each user who rings.
-    nth: Mapping[str, int] = field(default_factory=dict)
+    #: Where the app folds bursts: which message of the window this is for each user who is notified.
+    burst_numbers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,7 +116,7 @@ class _Item:
 
     @property
     def cap_left(self) -> int | None:
-        return None if self.cap is None else max(0, self.cap - self.cursor.rung)
+        return None if self.cap is None else max(0, self.cap - self.cursor.pushed)
 
     @property
     def weight(self) -> int:
@@ -190,13 +190,13 @@ class FanOut:
             left = self._decide(self._admitted(items, plan), took)
             self._count_bursts(items)
             left = [*self._plan_all(items, plan, took), *left]
-            parcels = plan.parcels()
-            stale, freed = self._journal.expand(plan.steps, parcels, plan.counts, plan.accounts)
+            queued = plan.queued()
+            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.accounts)
             if not stale:
                 self._keep(items)
                 behind = {item.opened.entry for item in left}
                 rest = [one for one in opened if one.entry in behind]
-                return Expanded(Counter(p.batch.lane for p in parcels), plan.unfinished, plan.counts, rest, freed)
+                return Expanded(Counter(p.batch.lane for p in queued), plan.unfinished, plan.counts, rest, freed)
             opened = [one for one in opened if one.entry not in stale]
 
     def _item(self, one: Opened, plan: "_Plan") -> _Item | None:
@@ -272,7 +272,7 @@ class FanOut:
         return left
 
     def _removed(self, providers: Collection[int]) -> set[int]:
-        """Those that are no more: their devices stay registered, and ring again when the provider is back."""
+        """Those that are no more: their devices stay registered, and are notified again when the provider is back."""
         return {id for id in providers if self._apps.provider(id) is None}
 
     def _count_bursts(self, items: Sequence[_Item]) -> None:
@@ -287,8 +287,8 @@ class FanOut:
             for item in folding
             if item.decision is not None
         ]
-        for item, nth in zip(folding, self._bursts.count(asked, self._now()), strict=True):
-            item.nth = nth
+        for item, numbers in zip(folding, self._bursts.count(asked, self._now()), strict=True):
+            item.burst_numbers = numbers
 
     def _read_candidates(self, items: Sequence[_Item], took: _Time) -> tuple[Sequence[_Item], Sequence[_Item]]:
         """Reads a page of each of the first messages; returns these, and the others."""
@@ -371,7 +371,7 @@ class FanOut:
         """Returns where its channel goes on."""
         if not item.cursor.page and self._now() - item.came > PAST:
             plan.counts[item.event.app]["late"] += 1
-        rung = item.cursor.rung + unmentioned(decision.pushes, item.event)
+        pushed = item.cursor.pushed + unmentioned(decision.pushes, item.event)
         rest: dict[Reason, int] = {}
         following = DONE
         if item.page.more:
@@ -379,10 +379,10 @@ class FanOut:
             if item.thread is not None:
                 outside = Reason.THREAD_FULL if item.thread_full else Reason.NOT_IN_THREAD
                 rest[outside] = self._count_rest(item, last)
-            elif item.cap is not None and rung >= item.cap:
+            elif item.cap is not None and pushed >= item.cap:
                 rest[Reason.OVER_CAP] = self._count_rest(item, last)
             else:
-                following = msgspec.json.encode(Cursor(last, item.cursor.page + 1, rung)).decode()
+                following = msgspec.json.encode(Cursor(last, item.cursor.page + 1, pushed)).decode()
         plan.add(item, decision, rest, following)
         return following
 
@@ -481,13 +481,15 @@ class _Plan(Plan):
         plain: list[Device] = []
         by_count: defaultdict[int, list[Device]] = defaultdict(list)
         for push in decision.pushes:
-            nth = item.nth.get(push.user, 0)
-            (by_count[nth] if folds(push, nth, item.app) else plain).extend(push.devices)
+            number = item.burst_numbers.get(push.user, 0)
+            (by_count[number] if folds(push, number, item.app) else plain).extend(push.devices)
         templates, count = self._templates_of(item.event.app), self.counts[item.event.app]
         if by_count:
             others = sum(rest.values()) + sum(skip.reason != Reason.SENDER for skip in decision.skips)
             message = message._replace(one_sender=small and len(decision.pushes) + others == 1)
-        folded = [folded_sendings(message, nth, some, templates, alive=self._alive) for nth, some in by_count.items()]
+        folded = [
+            folded_sendings(message, number, some, templates, alive=self._alive) for number, some in by_count.items()
+        ]
         why = {push.user: push.why for push in decision.pushes}
         for rendered in (sendings(message, plain, templates, alive=self._alive), *folded):
             for sending, some in rendered.groups:

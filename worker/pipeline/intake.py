@@ -108,7 +108,7 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's. `ring` is told how many messages became ready."""
+    """`transaction` opens one of the leader's. `wake` is told how many messages became ready."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class Intake:
         apps: Apps,
         *,
         transaction: Callable[[], AbstractContextManager[Connection]],
-        ring: Callable[[int], None],
+        wake: Callable[[int], None],
     ) -> None:
-        self._journal, self._apps, self._transaction, self._ring = journal, apps, transaction, ring
+        self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
         self._replies, self._clocks = Replies(client), Clocks(client)
         #: The place to give next, and the one that is not ours any more.
         self._next = self._end = 0
@@ -244,7 +244,7 @@ class Intake:
         kept = recorded.keys() | told
         self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
         if ready or told:
-            self._ring(ready + len(told))
+            self._wake(ready + len(told))
 
     def _sort(self, placed: Sequence[_Placed], *, rows: float = float("inf")) -> _Stretch:
         """The first of the entries, as many as become so many rows and at least one."""

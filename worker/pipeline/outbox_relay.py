@@ -111,7 +111,7 @@ class Relay:
                 if full is not None:
                     raise BacklogError(full)
             self._outbox.moved([row.id for row, _ in good], keep=self._pace.keep_hours > 0)
-            self._outbox.set_aside(errors)
+            self._outbox.refuse(errors)
         self._moved += len(good)
         self._failed += len(errors)
         if self._pace.keep_hours > 0 and not rows:

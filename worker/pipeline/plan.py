@@ -8,7 +8,7 @@ from typing import Final
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
-from worker.state.journal import DONE, Opened, Parcel, Step
+from worker.state.journal import DONE, Opened, QueuedBatch, Step
 
 _NO_WHY: Final[Mapping[str, str]] = {}
 
@@ -42,9 +42,9 @@ class Plan:
         for device in devices:
             self._wanted[app, device.provider_id, lane].append((sending, device, why.get(device.user, "")))
 
-    def parcels(self) -> list[Parcel]:
+    def queued(self) -> list[QueuedBatch]:
         batches = (_batch(key, some) for key, wanted in self._wanted.items() for some in _pieces(wanted, self._batch))
-        return [Parcel(batch_id(batch, self._new_id()), batch) for batch in batches]
+        return [QueuedBatch(batch_id(batch, self._new_id()), batch) for batch in batches]
 
 
 def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:

@@ -24,10 +24,10 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class Poison:
-    """`set_aside` keeps a dead letter; a second one of the same entry changes nothing."""
+    """`add_dead_letter` keeps a dead letter; a second one of the same entry changes nothing."""
 
-    def __init__(self, journal: Journal, set_aside: Callable[[DeadLetter], None]) -> None:
-        self._journal, self._set_aside = journal, set_aside
+    def __init__(self, journal: Journal, add_dead_letter: Callable[[DeadLetter], None]) -> None:
+        self._journal, self._add_dead_letter = journal, add_dead_letter
 
     def put_off(self, work: Work, fault: Exception) -> bool:
         """True: the batch was handed back, and is tried again. False: what is open has its outcome now, to be carried out."""
@@ -42,25 +42,25 @@ class Poison:
             return True
         undone = [i for i, o in enumerate(work.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
         if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
-            undone, work.doubted = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister)], []
+            undone, work.unconfirmed = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister)], []
         elif len(undone) > 1:
             for part in range(PARTS):
                 again = Retry(1.0 + part / PARTS, type(fault).__name__, spends_attempt=False)
-                work.settle(undone[part::PARTS], again)
+                work.set_outcome(undone[part::PARTS], again)
             return False
-        work.settle(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
+        work.set_outcome(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
         for sending in {work.jobs[index].sending for index in undone}:
             of = work.batch.sendings[sending]
             error = f"delivery failed: {type(fault).__name__}. A retry also rings the devices that have it"
             document = self._journal.document(of.entry)
-            self._set_aside(DeadLetter(of.entry, work.batch.app, of.event_id, error, document))
+            self._add_dead_letter(DeadLetter(of.entry, work.batch.app, of.event_id, error, document))
         return False
 
     def give_up(self, work: Work, fault: Exception) -> None:
         """The batch ends as a dead letter: what became of its jobs cannot be written down."""
         log.error("batch given up", extra={"app": work.batch.app, "batch": work.id, "fault": type(fault).__name__})
         error = f"batch cannot be carried out: {type(fault).__name__}"
-        self._set_aside(DeadLetter(f"batch:{work.id}", work.batch.app, None, error, encode(work.batch)))
+        self._add_dead_letter(DeadLetter(f"batch:{work.id}", work.batch.app, None, error, encode(work.batch)))
         self._journal.finish(work.id, [], {work.batch.app: {"dropped.delivery_failed": len(work.open())}}, [])
 
     def put_off_unread(self, batch: Unreadable) -> None:
@@ -70,5 +70,7 @@ class Poison:
         if tries < READINGS:
             self._journal.return_batch(batch.id, min(_LONGEST_PAUSE, PAUSE * 2 ** (tries - 1)))
             return
-        self._set_aside(DeadLetter(f"batch:{batch.id}", None, None, f"batch cannot be read: {batch}", batch.document))
+        self._add_dead_letter(
+            DeadLetter(f"batch:{batch.id}", None, None, f"batch cannot be read: {batch}", batch.document)
+        )
         self._journal.finish(batch.id, [], {}, [])

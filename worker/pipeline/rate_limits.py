@@ -59,7 +59,7 @@ def _moved_back(work: Work, name: str, moved: float) -> None:
     """The urgent lane took times since that were before this batch's: it waits for as long as they last."""
     by = moved - work.batch.moved
     if by > _MOVED:
-        work.settle(work.open(), Wait(name, _whole(by), work.batch.reserved, moved))
+        work.set_outcome(work.open(), Wait(name, _whole(by), work.batch.reserved, moved))
 
 
 def _buckets(work: Work, name: str, of: str, jobs: Sequence[int]) -> dict[str, list[int]]:
@@ -92,7 +92,7 @@ def _reserve(
             for index, delay in zip(run, times.delays(rate), strict=False):
                 if delay > 0.0:
                     work.outcomes[index] = Wait(name, _whole(delay), reserved, given.moved)
-            work.settle(run[times.taken :], Drop("expired", cause=name))
+            work.set_outcome(run[times.taken :], Drop("expired", cause=name))
 
 
 def _runs(work: Work, jobs: Iterable[int]) -> Iterable[tuple[int, list[int]]]:

@@ -10,7 +10,7 @@ from producers import events
 from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
-from worker.database.device_writes import Begun, DeviceWrite, begun_lately, unmet, write_devices
+from worker.database.device_writes import Begun, DeviceWrite, recently_begun, unmet, write_devices
 from worker.database.postgres import Connection
 from worker.database.rates import admitted
 from worker.pipeline.apps import Apps
@@ -82,7 +82,7 @@ def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, 
 
 def begun_before(db: Connection, calls: Iterable[Call]) -> list[Begun]:
     """Devices that began anew by calls which a leader that died has applied."""
-    return begun_lately(db, [write for call in calls for write in call.writes])
+    return recently_begun(db, [write for call in calls for write in call.writes])
 
 
 def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:

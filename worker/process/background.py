@@ -8,7 +8,7 @@ from celery import signals
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.runtime import close_runtime, get_runtime
-from worker.process.tasks import ring_fan_out, tick
+from worker.process.tasks import tick, wake_fan_out
 from worker.process.ticker import Ticker
 
 #: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
@@ -20,7 +20,7 @@ _threads: list[BackgroundThread] = []
 @signals.worker_ready.connect
 def _start_threads(**_: object) -> None:
     runtime = get_runtime()
-    _threads.extend((Leader(runtime, ring_fan_out), Ticker(runtime, tick)))
+    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick)))
     for thread in _threads:
         thread.start()
 

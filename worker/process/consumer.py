@@ -37,7 +37,7 @@ from worker.state import redis
 
 log = logging.getLogger(__name__)
 
-#: Seconds of waiting doorbells and idle threads, with none taken, after which a consumer is deaf.
+#: Seconds of waiting wake-ups and idle threads, with none taken, after which a consumer is deaf.
 DEAF_SECONDS: Final = 6.0
 #: Seconds between two looks.
 PAUSE: Final = 0.5
@@ -225,7 +225,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
             continue
         waiting_since = waiting_since or now
         if now - max(waiting_since, hearing.heard_at) > DEAF_SECONDS:
-            log.error("the consumer takes nothing though doorbells wait, the process begins again")
+            log.error("the consumer takes nothing though wake-ups wait, the process begins again")
             _begin_again(hearing)
     log.info("finishes what is in work and leaves", extra={"signal": hearing.stop.signal})
     stop_threads()

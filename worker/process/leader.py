@@ -29,11 +29,11 @@ _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
 class Leader(BackgroundThread):
-    """`ring` is told how many messages became ready. Once it is stopped the next leader may begin."""
+    """`wake` is told how many messages became ready. Once it is stopped the next leader may begin."""
 
-    def __init__(self, runtime: Runtime, ring: Callable[[int], None]) -> None:
+    def __init__(self, runtime: Runtime, wake: Callable[[int], None]) -> None:
         super().__init__("carillon-intake")
-        self._runtime, self._ring = runtime, ring
+        self._runtime, self._wake = runtime, wake
         self._paces: dict[str, Pace] = {}
 
     def _run(self) -> None:
@@ -65,7 +65,7 @@ class Leader(BackgroundThread):
         if not lease.acquire():
             return _ATTEMPT
         runtime = self._runtime
-        intake = Intake(runtime.redis, runtime.journal, runtime.apps, transaction=lease.transaction, ring=self._ring)
+        intake = Intake(runtime.redis, runtime.journal, runtime.apps, transaction=lease.transaction, wake=self._wake)
         rounds = Rounds(
             Streams(runtime.redis),
             intake,

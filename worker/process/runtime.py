@@ -1,4 +1,4 @@
-"""What one process of the fleet holds: its connections to Postgres, Redis and APNs, and the road built on them.
+"""What one process of the fleet holds: its connections to Postgres, Redis and APNs, and the pipeline built on them.
 
 Made on first use and after every fork anew: connections and the sender's event loop thread do not survive one.
 """
@@ -23,7 +23,7 @@ from worker.database.standings import Standings
 from worker.embedded import Urls, attach
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
-from worker.pipeline.deferred_retirement import Suspicion
+from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion import FanOut
@@ -33,11 +33,11 @@ from worker.providers.apns.token import TokenSource
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
 from worker.state.breaker import Breaker
+from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
-from worker.state.suspects import Suspects
 
 if TYPE_CHECKING:
     from worker.providers.webhook.client import WebhookClient
@@ -152,8 +152,8 @@ class Runtime:
         return Notes(self.redis, self.apps.providers)
 
     @_once
-    def suspicion(self) -> Suspicion:
-        return Suspicion(Suspects(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
+    def deferred_retirement(self) -> DeferredRetirement:
+        return DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
 
     @_once
     def bulkhead(self) -> Bulkhead:
@@ -169,14 +169,14 @@ class Runtime:
             TokenSource(self.redis),
             self.breaker,
             Limiter(self.redis),
-            self.suspicion,
+            self.deferred_retirement,
             Standings(self.pool),
             webhooks=lambda: self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,
             new_id=_new_id,
-            set_aside=self.ledger.set_aside,
+            add_dead_letter=self.ledger.add_dead_letter,
             bulkhead=self.bulkhead,
         )
 
@@ -187,7 +187,7 @@ class Runtime:
         return chosen if self.settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
 
     def queued(self, queue: str) -> int:
-        """Doorbells waiting in a queue of Celery's."""
+        """Wake-ups waiting in a queue of Celery's."""
         return int(self.redis.llen(KEY_PREFIX + queue))
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""The tasks that ops see in Flower. Each is a doorbell: it says that a lane has something ready, and returns small counts.
+"""The tasks that ops see in Flower. Each is a wake-up: it says that a lane has something ready, and returns small counts.
 
-What is done next is decided when a worker takes it, so that each app gets its share whatever the order of the doorbells.
+What is done next is decided when a worker takes it, so that each app gets its share whatever the order of the wake-ups.
 Arguments and results hold no token and no text. An engine that is away ends a task early and quietly: what it had taken is
-due when its lease is over, and the tick rings for it again.
+due when its lease is over, and the tick wakes workers for it again.
 """
 
 import logging
@@ -40,7 +40,7 @@ FAN_OUT: Final = 500
 EXPANDS: Final = 1.0
 #: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
 TURN: Final = 0.1
-#: Doorbells that wait in a lane. Each is good for all that is ready, so more would only stand before others.
+#: Wake-ups that wait in a lane. Each is good for all that is ready, so more would only stand before others.
 MOST: Final = 32
 #: Tries that a message's expansion has before it is set aside.
 TRIES: Final = 3
@@ -84,7 +84,7 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
     total, expanders = Counter[str](), runtime.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
         if expanders.work(lambda: _fan_out(runtime, lane, total), EXPANDS):
-            _ring(fan_out, lane, 1, most=2 * MOST)
+            _wake(fan_out, lane, 1, most=2 * MOST)
     return dict(total)
 
 
@@ -95,7 +95,7 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
         return False
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
     if more and lane == "urgent" and not total:  # others need not wait until these are expanded
-        ring_fan_out(1)
+        wake_fan_out(1)
     try:
         expanded = _expand(runtime, opened)
     except postgres.Unavailable:  # others of their channels need not wait until the leases are over
@@ -103,12 +103,12 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
         raise
     runtime.journal.give_back(lane, expanded.left)
     for of, n in expanded.batches.items():
-        ring_deliver(of, n)
-    ring_fan_out(expanded.unfinished, "bulk")
+        wake_deliver(of, n)
+    wake_fan_out(expanded.unfinished, "bulk")
     if lane == "urgent":
         more = more or expanded.freed > 0
     else:
-        ring_fan_out(expanded.freed)
+        wake_fan_out(expanded.freed)
     for counts in expanded.counts.values():
         total.update(counts)
     return more or bool(expanded.left)
@@ -120,10 +120,10 @@ def deliver(lane: Lane) -> Counts:
     """Sends the lane's next batches, as many as begin within a moment, and carries out what their providers answer."""
     runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
     with runtime.bulkhead.working():
-        while counts := runtime.delivery.deliver(lane, ring_deliver):
+        while counts := runtime.delivery.deliver(lane, wake_deliver):
             total.update(counts)
             if time.monotonic() > ends:
-                ring_deliver(lane, 1)
+                wake_deliver(lane, 1)
                 break
     return dict(total)
 
@@ -131,14 +131,14 @@ def deliver(lane: Lane) -> Counts:
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Makes ready what is due, rings where doorbells were lost, logs conditions, keeps the ledger, forgets what is old."""
+    """Makes ready what is due, repeats lost wake-ups, logs conditions, keeps the ledger, forgets what is old."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
-    counts = {"due": runtime.journal.make_due_ready(), "rung": _ring_lost(runtime), "accounts": 0, "pruned": 0}
+    counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
     runtime.watch.look()
-    counts["retired"] = runtime.suspicion.settle()
+    counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
     presence.sweep(runtime.redis)
@@ -170,10 +170,10 @@ def _work_here(runtime: Runtime) -> int:
     return done
 
 
-def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
+def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
     """Rings for so many messages that are ready.
 
-    Of the urgent lane one doorbell on its way is enough: whoever comes rings for the rest.
+    Of the urgent lane one wake-up on its way is enough: whoever comes wakes others for the rest.
     """
     if not messages:
         return
@@ -184,43 +184,43 @@ def ring_fan_out(messages: int, lane: Lane = "urgent") -> None:
         except redis.Unavailable as fault:
             _lost(lane, fault)
             return
-    # Doorbells for batches, however many, leave room for these.
-    _ring(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
+    # Wake-ups for batches, however many, leave room for these.
+    _wake(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
 
 
-def ring_deliver(lane: Lane, batches: int) -> None:
+def wake_deliver(lane: Lane, batches: int) -> None:
     """Rings for so many batches that are ready."""
-    _ring(deliver, lane, batches, most=MOST)
+    _wake(deliver, lane, batches, most=MOST)
 
 
-def _ring(task: Task, lane: Lane, times: int, *, most: int) -> None:
+def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
     """So often, but for what would make more than `most` wait in the lane: whoever comes takes all that is ready."""
     if not times:
         return
     try:
         for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
-    except (OperationalError, *redis.Unavailable) as fault:  # what they were to ring for is safe: the tick rings again
+    except (OperationalError, *redis.Unavailable) as fault:  # nothing is lost: the tick wakes workers again
         _lost(lane, fault)
 
 
 def _lost(lane: Lane, fault: Exception) -> None:
-    log.warning("doorbells lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
+    log.warning("wake-ups lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
-def _ring_lost(runtime: Runtime) -> int:
-    """Rings for what is ready beyond the doorbells that are on their way. One too many finds nothing and does no harm."""
-    rung = 0
+def _wake_lost(runtime: Runtime) -> int:
+    """Wakes workers for what is ready beyond the wake-ups that are on their way. One too many finds nothing and does no harm."""
+    woken = 0
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.queued(LANES[lane][0])
         messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
         bells = min(messages, 1) if lane == "urgent" else min(messages, MOST)
         lost = max(0, bells + min(batches, MOST) - on_their_way)
         if lost:
-            ring_deliver(lane, min(lost, batches))
-            ring_fan_out(min(messages, lost), lane)
-        rung += lost
-    return rung
+            wake_deliver(lane, min(lost, batches))
+            wake_fan_out(min(messages, lost), lane)
+        woken += lost
+    return woken
 
 
 def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
@@ -251,7 +251,7 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
     if runtime.journal.last_try(opened.entry, tries=TRIES):
         error = f"expansion failed: {type(fault).__name__}"
         _, id = identify(opened.document)
-        runtime.ledger.set_aside(DeadLetter(opened.entry, opened.app, id, error, opened.document))
+        runtime.ledger.add_dead_letter(DeadLetter(opened.entry, opened.app, id, error, opened.document))
         return runtime.journal.abandon(opened.entry)
     return runtime.journal.postpone(opened)
 

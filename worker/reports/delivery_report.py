@@ -233,7 +233,7 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
         "scheduled": None if facts.scheduled is None else instant(facts.scheduled),
         "repeats": 0 if facts.recorded is None else facts.recorded.repeats,
         "open": facts.open,
-        "set_aside": [{"id": one.id, "at": instant(one.at), "error": one.error} for one in facts.letters],
+        "dead_letters": [{"id": one.id, "at": instant(one.at), "error": one.error} for one in facts.letters],
         "waits": {
             str(id): {
                 "provider": way.name,

@@ -17,7 +17,7 @@ from worker.simulator.judge import Judge, Refusal, refill
 from worker.simulator.outlet import Outlet
 from worker.simulator.player import Plan
 from worker.simulator.provider_token import TokensOfConnection
-from worker.simulator.rules import House, Push
+from worker.simulator.rules import Push, TopicRules
 from worker.simulator.script import OK, Answer
 from worker.simulator.service import Service
 
@@ -98,10 +98,12 @@ class Connection(asyncio.Protocol):
         """Prepare for a sender with or without a certificate: one stream at first is for provider tokens alone."""
         service, settings, streams = self.service, self.service.settings, self.service.settings.first_streams
         if certificate is None:
-            self.judge = Judge(service.house, TokensOfConnection(service.verifier, settings.environment))
+            self.judge = Judge(service.topic_rules, TokensOfConnection(service.verifier, settings.environment))
         else:
             streams = settings.max_streams
-            self.judge = Judge(House(service.house.topics, certificate.default_topic, certificate.topics), None)
+            self.judge = Judge(
+                TopicRules(service.topic_rules.topics, certificate.default_topic, certificate.topics), None
+            )
             self._misplaced = certificate.environment not in (None, settings.environment)
         window, connection_window = settings.stream_window, settings.connection_window
         self.raised = certificate is not None

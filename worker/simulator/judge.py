@@ -11,7 +11,7 @@ from worker.http2.server.header_blocks import HOLES
 from worker.http2.server.request import Request
 from worker.simulator import rules
 from worker.simulator.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
-from worker.simulator.rules import House, Push
+from worker.simulator.rules import Push, TopicRules
 
 
 class Refusal(NamedTuple):
@@ -37,8 +37,8 @@ class Note(NamedTuple):
 class Judge:
     """Judges requests in their order. `tokens` is None where a client certificate speaks for the sender."""
 
-    def __init__(self, house: House, tokens: TokensOfConnection | None) -> None:
-        self._house = house
+    def __init__(self, topic_rules: TopicRules, tokens: TokensOfConnection | None) -> None:
+        self._topic_rules = topic_rules
         self._tokens = tokens
         #: Of the token judged last: when it expires, and the only topics of its key.
         self._good_until = 0.0
@@ -57,7 +57,7 @@ class Judge:
         if note is not None and now < note.good_until and 0 < len(request.body) <= note.largest and self.at_ease:
             return refill(note, request.values)
         fields = request.shape.headers(request.values)
-        verdict = rules.judge(fields, len(request.body), self._house, lambda value: self._authorize(value, now))
+        verdict = rules.judge(fields, len(request.body), self._topic_rules, lambda value: self._authorize(value, now))
         if isinstance(verdict, str):
             return _refusal(verdict, dict(fields))
         if self._only_topics is not None and verdict.topic not in self._only_topics:

@@ -46,7 +46,7 @@ class Push(NamedTuple):
     collapse_id: str | None
 
 
-class House(NamedTuple):
+class TopicRules(NamedTuple):
     """What a service knows for its judgement."""
 
     #: Bundle ids; empty: every well-formed one.
@@ -61,7 +61,9 @@ class House(NamedTuple):
 Authorize = Callable[[bytes | None], str | None]
 
 
-def judge(fields: Sequence[tuple[bytes, bytes]], size: int, house: House, authorize: Authorize) -> Push | str:
+def judge(
+    fields: Sequence[tuple[bytes, bytes]], size: int, topic_rules: TopicRules, authorize: Authorize
+) -> Push | str:
     """The push, or the reason of its refusal. `size` is that of the payload in octets."""
     headers = dict(fields)
     if headers.get(b":method") != b"POST":
@@ -76,8 +78,10 @@ def judge(fields: Sequence[tuple[bytes, bytes]], size: int, house: House, author
     push = _values(headers, path[len(PATH) :].lower())
     if isinstance(push, str):
         return push
-    topic = push.topic or house.default_topic
-    return topic_fault(topic, push.push_type, house) or payload_fault(size, push) or token_fault(push.token) or push
+    topic = push.topic or topic_rules.default_topic
+    return (
+        topic_fault(topic, push.push_type, topic_rules) or payload_fault(size, push) or token_fault(push.token) or push
+    )
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
@@ -112,17 +116,17 @@ def _values(headers: dict[bytes, bytes], token: str) -> Push | str:
 
 
 @lru_cache(maxsize=1024)
-def topic_fault(topic: str | None, push_type: str | None, house: House) -> str | None:
+def topic_fault(topic: str | None, push_type: str | None, topic_rules: TopicRules) -> str | None:
     """Why the topic is refused: absent, ill-formed or unfit for the push type, or not one of the service's."""
     if topic is None:
         return "MissingTopic"
     if not _TOPIC.fullmatch(topic):
         return "BadTopic"
-    if house.only_topics is not None and topic not in house.only_topics:
+    if topic_rules.only_topics is not None and topic not in topic_rules.only_topics:
         return "TopicDisallowed"
-    if not house.topics or push_type == "mdm":
+    if not topic_rules.topics or push_type == "mdm":
         return None if _fits(topic, push_type) else "BadTopic"
-    bundle = next((bundle for bundle in house.topics if topic == bundle or _extends(topic, bundle)), None)
+    bundle = next((bundle for bundle in topic_rules.topics if topic == bundle or _extends(topic, bundle)), None)
     if bundle is None:
         return "TopicDisallowed"
     suffix = SUFFIX_OF[push_type] if push_type else topic[len(bundle) :]

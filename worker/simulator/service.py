@@ -11,7 +11,7 @@ import msgspec
 from worker.simulator.player import Player
 from worker.simulator.provider_token import Key, Verifier
 from worker.simulator.record import Mode, Record
-from worker.simulator.rules import House
+from worker.simulator.rules import TopicRules
 from worker.simulator.script import Answer, Latency, Script, Share
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.verifier = Verifier({key.key_id: key for key in settings.keys})
-        self.house = House(frozenset(settings.topics))
+        self.topic_rules = TopicRules(frozenset(settings.topics))
         self.record = Record(settings.record, settings.record_limit, settings.record_octets)
         self.player = Player(settings.script, settings.seed, time.time())
         #: Connections so far.

@@ -20,7 +20,7 @@ from worker.state.redis import Redis
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
 RECENT: Final = 400
 #: Seconds for which a stop is remembered: outcomes that were decided before it are carried out by then.
-LATELY: Final = 120
+REMEMBERED: Final = 120
 
 
 class Answers(NamedTuple):
@@ -65,7 +65,7 @@ class Breaker:
                 pipe.hset(_key(provider), mapping={"reason": reason, "manual": 1})
             else:
                 pipe.hsetnx(_key(provider), "reason", reason)
-                pipe.set(_lately(provider, reason), 1, ex=LATELY)
+                pipe.set(_recent_key(provider, reason), 1, ex=REMEMBERED)
             pipe.set(f"carillon:probe:{provider}", 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)
@@ -78,9 +78,9 @@ class Breaker:
         """Another batch of it may be taken at once, to see: nothing was sent of the last one."""
         self._redis.delete(f"carillon:probe:{provider}", f"carillon:looked:{provider}")
 
-    def stopped_lately(self, provider: int, reason: str) -> bool:
+    def was_stopped_recently(self, provider: int, reason: str) -> bool:
         """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
-        return bool(self._redis.exists(_lately(provider, reason)))
+        return bool(self._redis.exists(_recent_key(provider, reason)))
 
     def resume(self, provider: int, *, by_hand: bool = False) -> bool:
         """Lets the provider flow again, with all that waits for it, and forgets its answers; True when it was stopped.
@@ -118,5 +118,5 @@ def _key(provider: int) -> str:
     return f"carillon:breaker:{provider}"
 
 
-def _lately(provider: int, reason: str) -> str:
+def _recent_key(provider: int, reason: str) -> str:
     return f"carillon:stopped:{provider}:{reason}"

@@ -114,7 +114,7 @@ class Push(NamedTuple):
     at: float
 
 
-class Parcel(NamedTuple):
+class QueuedBatch(NamedTuple):
     """A batch with its id, as it is written."""
 
     id: str
@@ -165,7 +165,7 @@ class Unreadable(Exception):
 
 
 class Journal:
-    """Redis' side of the road."""
+    """Redis' side of the pipeline."""
 
     def __init__(self, redis: Redis, *, lease: float) -> None:
         self._redis = redis
@@ -242,14 +242,14 @@ class Journal:
         return int(self._run("postpone", message.entry, message.group, message.turn, self.lease))
 
     def expand(
-        self, steps: Sequence[Step], parcels: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]
+        self, steps: Sequence[Step], queued: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]
     ) -> tuple[set[str], int]:
         """Takes all steps with their batches, or none: then there are entries that another worker was first with.
 
         Returns these, and how many messages can be taken because no task has their channels any more.
         """
         argv = [len(steps), *(part for step in steps for part in step), OVERTAKE]
-        stale, freed = self._run("expand", *argv, *_parcels(parcels), *_counts(counts), len(accounts), *accounts)
+        stale, freed = self._run("expand", *argv, *_queued(queued), *_counts(counts), len(accounts), *accounts)
         return {entry.decode() for entry in stale}, int(freed)
 
     def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
@@ -293,9 +293,9 @@ class Journal:
         argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
         self._run("record", self.lease, *argv)
 
-    def finish(self, batch: str, later: Sequence[Parcel], counts: Counts, accounts: Sequence[bytes]) -> Freed:
+    def finish(self, batch: str, later: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]) -> Freed:
         """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
-        return Freed(*self._run("finish", batch, *_parcels(later), *_counts(counts), len(accounts), *accounts))
+        return Freed(*self._run("finish", batch, *_queued(later), *_counts(counts), len(accounts), *accounts))
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""
@@ -405,9 +405,9 @@ def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes) 
     return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe", alone == b"alone")
 
 
-def _parcels(parcels: Sequence[Parcel]) -> list[Any]:
-    argv: list[Any] = [len(parcels)]
-    for id, batch, delay, behind, put_off, takes_over in parcels:
+def _queued(queued: Sequence[QueuedBatch]) -> list[Any]:
+    argv: list[Any] = [len(queued)]
+    for id, batch, delay, behind, put_off, takes_over in queued:
         entries = joined(sending.entry for sending in batch.sendings)
         argv += (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries, delay)
         argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind, int(takes_over))

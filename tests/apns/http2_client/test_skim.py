@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worker.http2.client import visible
 from worker.http2.client.answers import HeaderReader
 from worker.http2.client.errors import Http2Error
-from worker.http2.client.skim import is_plain_success
+from worker.http2.client.fast_path import is_plain_success
 
 APPLE = [(":status", "200"), ("apns-id", "A56D44BE-8A2D-4F2F-B5B3-7A4B1C0D0E0F"), ("apns-unique-id", "x-1")]
 

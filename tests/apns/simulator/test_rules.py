@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.simulator.rules import House, Push, judge
+from worker.simulator.rules import Push, TopicRules, judge
 
-HOUSE = House(frozenset({"org.example.chat"}))
+TOPIC_RULES = TopicRules(frozenset({"org.example.chat"}))
 TOKEN = "0123456789abcdef" * 4
 PLAIN = {
     ":method": "POST",
@@ -16,10 +16,10 @@ PLAIN = {
 }
 
 
-def _judge(changes=None, size=100, house=HOUSE, extra=()):
+def _judge(changes=None, size=100, topic_rules=TOPIC_RULES, extra=()):
     headers = PLAIN | {name.replace("_", "-"): value for name, value in (changes or {}).items()}
     fields = [(name.encode(), value.encode()) for name, value in headers.items() if value is not None]
-    return judge([*fields, *extra], size, house, lambda value: None if value else "MissingProviderToken")
+    return judge([*fields, *extra], size, topic_rules, lambda value: None if value else "MissingProviderToken")
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_authorization_is_judged_before_topic_payload_and_token():
 
 
 def test_without_configured_topics_only_the_suffix_counts():
-    assert isinstance(_judge({"apns-topic": "any.app"}, house=House()), Push)
-    assert _judge({"apns-topic": "any.app.voip"}, house=House()) == "BadTopic"
-    assert _judge({"apns-topic": "any.app", "apns-push-type": "voip"}, house=House()) == "BadTopic"
+    assert isinstance(_judge({"apns-topic": "any.app"}, topic_rules=TopicRules()), Push)
+    assert _judge({"apns-topic": "any.app.voip"}, topic_rules=TopicRules()) == "BadTopic"
+    assert _judge({"apns-topic": "any.app", "apns-push-type": "voip"}, topic_rules=TopicRules()) == "BadTopic"
 
 
 def test_a_certificate_may_stand_for_the_topic_and_bounds_it():
-    house = House(default_topic="org.example.chat", only_topics=frozenset({"org.example.chat"}))
-    assert isinstance(_judge({"apns-topic": None}, house=house), Push)
-    assert _judge({"apns-topic": "org.example.other"}, house=house) == "TopicDisallowed"
+    topic_rules = TopicRules(default_topic="org.example.chat", only_topics=frozenset({"org.example.chat"}))
+    assert isinstance(_judge({"apns-topic": None}, topic_rules=topic_rules), Push)
+    assert _judge({"apns-topic": "org.example.other"}, topic_rules=topic_rules) == "TopicDisallowed"
 
 
 def test_what_passes_is_told_in_lower_case():

@@ -43,7 +43,7 @@ class Batch:
         waiting = set(self.following.values())
         return [index for index in range(len(self.notifications)) if index not in waiting]
 
-    def settle(self, index: int, response: Response) -> bool:
+    def set_response(self, index: int, response: Response) -> bool:
         """Notes the response of the notification at `index`; true when none is missing any more.
 
         Where it was not accepted, its followers get theirs with it.

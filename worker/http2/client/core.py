@@ -1,7 +1,7 @@
 """The client's end of one HTTP/2 connection to APNs: bytes in, outcomes out; notifications in, bytes out.
 
 No socket, no clock, no task: `receive` takes what arrived and the time, `take` gives what is to be written, outcomes are
-settled in the batches and `streams.settled` and `streams.refused` tell of them. It speaks RFC 9113 for one shape of
+settled in the batches and `streams.completed` and `streams.refused` tell of them. It speaks RFC 9113 for one shape of
 request, a small POST with a small answer, and treats everything else a server may send by the book.
 
 The usual answer, `:status 200` in a frame of its own, is recognised by its octets and costs a fraction of a microsecond.
@@ -17,8 +17,8 @@ from worker.http2 import frames
 from worker.http2.client.answers import MAX_HEADER_LIST
 from worker.http2.client.batch import Batch
 from worker.http2.client.errors import ConnectionFaultError, Http2Error
+from worker.http2.client.fast_path import is_plain_success
 from worker.http2.client.handlers import CONNECTION_WINDOW, FrameHandlers
-from worker.http2.client.skim import is_plain_success
 from worker.http2.client.writer import STREAM_CEILING, UNNAMED_STREAMS
 from worker.http2.frames import ErrorCode
 
@@ -127,7 +127,7 @@ class ClientCore(FrameHandlers):
     def _read(self, data: bytes) -> bytes:
         """One pass over whole frames; returns what is left over, with `_needed` the size at which to go on."""
         position, end, accepted = 0, len(data), 0
-        waiting, settled = self.streams.waiting, self.streams.settled
+        waiting, completed = self.streams.waiting, self.streams.completed
         plain = self._greeted and self._block is None
         while end - position >= frames.FRAME_HEADER_SIZE:
             high, length, kind, flags, stream_id = _unpack(data, position)
@@ -154,7 +154,7 @@ class ClientCore(FrameHandlers):
                 if batch.following and (follower := batch.following.get(index)) is not None:
                     batch.freed.append(follower)
                 if not batch.left:
-                    settled.append(batch)
+                    completed.append(batch)
                 accepted += 1
                 continue
             self._dispatch(kind, flags, stream_id & frames.MAX_STREAM_ID, data[start:stop])

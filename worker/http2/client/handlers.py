@@ -170,7 +170,7 @@ class FrameHandlers:
         self._unread -= len(stream.received)
         assert stream.status is not None
         answer = read_answer(stream.status, stream.retry_after, stream.received)
-        self.streams.settle(stream.batch, stream.index, ACCEPTED if answer == ACCEPTED else answer)
+        self.streams.complete(stream.batch, stream.index, ACCEPTED if answer == ACCEPTED else answer)
         self.answered += 1
         if answer.status != 403:
             self._proven = True

@@ -44,7 +44,7 @@ class Streams:
         self.waiting: dict[int, tuple[Batch, int]] = {}
         self.busy: dict[int, Stream] = {}
         #: Batches that got their last outcome here; the owner empties it.
-        self.settled: list[Batch] = []
+        self.completed: list[Batch] = []
         #: Notifications that the server cannot have processed, with the cause; the owner empties it.
         self.refused: list[tuple[Batch, int, str]] = []
         #: The `apns-id` of what a single stream left without an answer; the owner empties it.
@@ -92,10 +92,10 @@ class Streams:
             oldest, _ = self._reset.popitem(last=False)
             self._reset_below = max(self._reset_below, oldest + 1)
 
-    def settle(self, batch: Batch, index: int, response: Response) -> None:
+    def complete(self, batch: Batch, index: int, response: Response) -> None:
         """Notes an outcome."""
-        if batch.settle(index, response):
-            self.settled.append(batch)
+        if batch.set_response(index, response):
+            self.completed.append(batch)
 
     def close(self, stream_id: int) -> Stream:
         """Takes a busy stream out; its caller settles it."""
@@ -133,8 +133,8 @@ class Streams:
         stream = self.busy.pop(stream_id, None)
         if stream is None:
             batch, index = self.waiting.pop(stream_id)
-            self.settle(batch, index, NoAnswer("unknown", cause))
+            self.complete(batch, index, NoAnswer("unknown", cause))
             return batch, index
         sent: Response = NoAnswer("unknown" if stream.body is None else "not_sent", cause)
-        self.settle(stream.batch, stream.index, sent)
+        self.complete(stream.batch, stream.index, sent)
         return stream.batch, stream.index

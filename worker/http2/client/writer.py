@@ -140,7 +140,7 @@ class RequestWriter:
         except BadFieldError as error:
             # What is too large for this server's limit may fit another's.
             sent: Literal["not_sent", "unwritable"] = "not_sent" if isinstance(error, OversizedError) else "unwritable"
-            self._streams.settle(batch, index, NoAnswer(sent, error.cause))
+            self._streams.complete(batch, index, NoAnswer(sent, error.cause))
             return
         stream_id = self._streams.next_id
         self._streams.next_id += 2

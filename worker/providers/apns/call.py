@@ -33,7 +33,7 @@ class Call(Batch):
 
     def give(self, index: int, response: Response) -> None:
         """Settles one notification, and wakes whoever waits if it was the last."""
-        if self.settle(index, response):
+        if self.set_response(index, response):
             self.finish()
 
 

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
                 self._probe = None
             self._ask(self._timing.check_timeout)
 
-    def settled_in(self) -> bool:
+    def has_lasting_limits(self) -> bool:
         """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
         return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
 
@@ -109,19 +109,19 @@ class Connection(asyncio.Protocol):
         in_flight = len(self.core.streams)
         self.core.cancel(batch, cause)
         if len(self.core.streams) < in_flight:
-            self._settle_down()
+            self._close_if_done()
             if self._loop.time() - self._heard_at >= self._timing.ping_timeout:
                 self._ask()
 
     def retire(self, cause: str) -> None:
         """Takes nothing new and closes once nothing is in flight."""
         self.core.shut(cause)
-        self._settle_down()
+        self._close_if_done()
 
     def close(self, cause: str) -> None:
         """Gives up on what is in flight and says goodbye."""
         self.core.close(cause)
-        self._settle_down()
+        self._close_if_done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
             self.checking = False
         self.core.receive(data, self._heard_at)
         self._changed(self)
-        self._settle_down()
+        self._close_if_done()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         self.over.set()
         self._changed(self)
 
-    def _settle_down(self) -> None:
+    def _close_if_done(self) -> None:
         """Closes what is finished, and writes what is due."""
         if self.core.retiring and not self.core.closed and not len(self.core.streams):
             self.core.close(self.core.retiring)

@@ -84,7 +84,7 @@ class Pool:
         #: Why the last attempt to connect failed; None once one succeeded.
         self._trouble: str | None = None
         #: A provider token, and the reason for which a whole connection refused all that came with it.
-        self._doubted: tuple[str | None, str] | None = None
+        self._refused_all: tuple[str | None, str] | None = None
         self._closed = False
 
     @property
@@ -218,9 +218,9 @@ class Pool:
     def _collect(self, connection: Connection) -> None:
         """Wakes the calls that are complete, and takes back what the server cannot have processed."""
         streams = connection.core.streams
-        for call in streams.settled:
+        for call in streams.completed:
             cast("Call", call).finish()
-        streams.settled.clear()
+        streams.completed.clear()
         if streams.lost:
             lost, streams.lost = streams.lost, []
             self._avoid(connection, lost)
@@ -274,7 +274,7 @@ class Pool:
         self._collect(connection)
         if connection.core.parting and not connection.judged:
             connection.judged = True
-            self._doubt(connection)
+            self._give_up_after_two(connection)
         if connection.over.is_set() and connection in self._connections:
             self._connections.remove(connection)
             self._avoided = {each: of for each, of in self._avoided.items() if of is not connection}
@@ -285,17 +285,17 @@ class Pool:
                 self._failed(ConnectError(cause, lasting=cause in CERTIFICATE_ALERTS))
         self._pump()
 
-    def _doubt(self, connection: Connection) -> None:
+    def _give_up_after_two(self, connection: Connection) -> None:
         """One connection that refused all is replaced; after a second one in a row the fault is not the connection's.
 
         What waits with that token would only be told the same, one connection each.
         """
         token, reason = connection.authorization, connection.core.retiring or ""
         if connection.core.answered > connection.core.parting:
-            self._doubted = None
-        elif self._doubted == (token, reason):
+            self._refused_all = None
+        elif self._refused_all == (token, reason):
             self._give_back(NoAnswer("not_sent", reason), lambda call: call.authorization == token)
-        self._doubted = (token, reason)
+        self._refused_all = (token, reason)
 
     def _grow(self) -> None:
         """Something waits and nothing has room: a connection if there is none, or later if all stay full."""
@@ -304,7 +304,11 @@ class Pool:
             return
         if not live:
             self._opener.open()
-        elif self._growing is None and len(live) < self._max_connections and all(each.settled_in() for each in live):
+        elif (
+            self._growing is None
+            and len(live) < self._max_connections
+            and all(each.has_lasting_limits() for each in live)
+        ):
             loop = asyncio.get_running_loop()
             self._growing = loop.call_later(self._timing.grow_after, self._grow_if_full)
 

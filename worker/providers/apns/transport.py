@@ -1,4 +1,4 @@
-"""The way out to APNs as the road sees it: a batch in, one response for each notification out. Owns no wire."""
+"""The way out to APNs as the pipeline sees it: a batch in, one response for each notification out. Owns no wire."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

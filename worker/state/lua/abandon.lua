@@ -12,5 +12,5 @@ if channel ~= '' then
 end
 local open = units()
 open:add(ARGV[1], -1)
-open:settle()
+open:apply()
 return freed

@@ -85,7 +85,7 @@ function Units:add(entry, delta)
   if not self.delta[entry] then self.order[#self.order + 1] = entry end
   self.delta[entry] = (self.delta[entry] or 0) + delta
 end
-function Units:settle()
+function Units:apply()
   local ended = {}
   for _, entry in ipairs(self.order) do
     local delta = self.delta[entry]

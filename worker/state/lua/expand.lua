@@ -66,5 +66,5 @@ end)
 bulk('HDEL', EXPANDING, done)
 bulk('ZREM', DUE, ended)
 for _, group in ipairs(finished) do freed = freed + done_in_group(group, finished[group]) end
-open:settle()
+open:apply()
 return {stale, freed}

@@ -95,5 +95,5 @@ else
   redis.call('DEL', followers_of(id))
 end
 for entry in entries_in(batch[1]) do open:add(entry, -1) end
-open:settle()
+open:apply()
 return told(freed)

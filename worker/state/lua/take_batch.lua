@@ -158,8 +158,8 @@ end
 -- what an earlier batch of the line has devices of.
 local function probe_of(provider, stop)
   local line = line_of(lane, provider)
-  local nth = redis.call('HINCRBY', 'carillon:breaker:' .. provider, 'probes', 1) - 1
-  local ids = redis.call('ZRANGE', line, 0, nth % math.min(16, redis.call('ZCARD', line)))
+  local probes = redis.call('HINCRBY', 'carillon:breaker:' .. provider, 'probes', 1) - 1
+  local ids = redis.call('ZRANGE', line, 0, probes % math.min(16, redis.call('ZCARD', line)))
   local id, earlier, held, free = table.remove(ids), {}, {}, false
   if #ids == 0 then return first_of(provider, stop) end
   for _, one in ipairs(ids) do

@@ -1,0 +1,113 @@
+"""A wake-up is a convenience: whoever rings goes on where it cannot be rung."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from worker.state.journal import Journal
+from worker.state.redis import connect
+
+RING = """
+import logging
+logging.basicConfig()
+from worker.process.tasks import wake_deliver, wake_fan_out
+wake_fan_out(1001)
+wake_fan_out(1)
+wake_deliver("bulk", 3)
+print("went on")
+"""
+
+
+PUBLISH = """
+from celery.exceptions import Reject
+from worker.process.tasks import fan_out
+event = {"v": 1, "type": "user.muted", "id": "e1", "app": "demo", "at": "2026-11-21T20:00:00Z", "user": "leia", "target": "han"}
+try:
+    print(fan_out(events=[event]))
+except Reject as reject:
+    print("back to its queue" if reject.requeue else "lost")
+"""
+
+
+def ring(redis_url: str, script: str = RING) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "CARILLON_REDIS_URL": redis_url,
+        "CARILLON_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def nobody_listens(_redis_url: str) -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
+
+
+def out_of_memory(redis_url: str) -> str:
+    with connect(redis_url) as redis:
+        redis.config_set("maxmemory", 1)
+    return redis_url
+
+
+@pytest.mark.parametrize("fault", [nobody_listens, out_of_memory])
+def test_whoever_rings_goes_on_while_redis_is_away(redis_url, fault):
+    try:
+        rung = ring(fault(redis_url))
+    finally:
+        with connect(redis_url) as redis:
+            redis.config_set("maxmemory", 0)
+    assert rung.stdout == "went on\n", rung.stderr
+    assert rung.stderr.count("wake-ups lost") == 3
+
+
+def test_a_chat_server_s_task_goes_back_to_its_queue_while_redis_takes_nothing(redis_url):
+    """Its events are nowhere else: done with, they would be lost."""
+    try:
+        assert ring(out_of_memory(redis_url), PUBLISH).stdout == "back to its queue\n"
+    finally:
+        with connect(redis_url) as redis:
+            redis.config_set("maxmemory", 0)
+    assert ring(redis_url, PUBLISH).stdout == "{'published': 1}\n"
+    with connect(redis_url) as redis:
+        assert redis.xlen("carillon:events") == 1
+
+
+def test_a_bad_event_of_a_task_loses_no_good_one(redis_url):
+    """The intake dead-letters it, as it does for any producer; the others are on the stream."""
+    script = PUBLISH.replace(
+        "events=[event]", 'events=[event, {"type": "push.send", "alert": "secret"}, "no object", event]'
+    )
+    done = ring(redis_url, script)
+    assert done.stdout == "{'published': 4}\n"
+    assert "secret" not in done.stderr
+    with connect(redis_url) as redis:
+        assert redis.xlen("carillon:events") == 4
+
+
+def test_messages_have_one_wake_up_on_its_way_and_each_batch_has_its_own(redis_url):
+    rung = ring(redis_url)
+    assert rung.stderr == ""
+    with connect(redis_url) as redis:
+        assert redis.llen("carillon:carillon.urgent") == 1
+        assert redis.llen("carillon:carillon.bulk") == 3
+        Journal(redis, lease=8).take_messages("urgent", 10)
+        assert ring(redis_url).stderr == ""
+        assert redis.llen("carillon:carillon.urgent") == 2, "somebody looked: what came since needs another"
+
+
+def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url):
+    """Each is good for all that is ready, so more than a few are of no use."""
+    ring(
+        redis_url,
+        "from worker.process.tasks import wake_deliver, wake_fan_out\nring_deliver('urgent', 5000)\nring_fan_out(500000)",
+    )
+    with connect(redis_url) as redis:
+        waiting = redis.llen("carillon:carillon.urgent")
+        kinds = [b"carillon.fan_out" in one for one in redis.lrange("carillon:carillon.urgent", 0, -1)]
+    assert waiting <= 64
+    assert sum(kinds) == 1, "batches that wait leave room for messages to be expanded"
