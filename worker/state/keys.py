@@ -1,0 +1,316 @@
+"""Every key that Carillon has in Redis: what it holds, who writes it, when it goes, and what bounds it.
+
+A key is built here and nowhere else. Scripts get their keys from the caller, or the beginnings of keys from the loader
+(`worker/state/scripts.py`). A name in Redis outlives a release: while workers are replaced one by one, both releases read
+and write it. Thus it stays where the family's name here is a better one by now, as with `parked` and `suspects`.
+
+Parts of keys: an *entry* is `<id>` or `<id>@<app>` (`worker/core/entry.py`), a *channel* `<16 hex digits>@<app>`, a *group*
+`<0 to 31>@<app>`, a *lane* `urgent` or `bulk`, a *provider* and a *device* are numbers.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+PREFIX: Final = "carillon:"
+Type = Literal["stream", "string", "hash", "list", "set", "zset"]
+_PART: Final = re.compile(r"<[^>]*>")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Keys of one kind. Called with the parts of a key's name, it returns the key."""
+
+    #: The key behind `PREFIX`; each `<...>` is a part.
+    pattern: str
+    type: Type
+    #: Its fields, members or value.
+    holds: str
+    #: Who writes it.
+    writer: str
+    #: When it goes.
+    ends: str
+    #: What its size, or the number of such keys, grows with.
+    bound: str
+    _texts: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        first, *others = _PART.split(self.pattern)
+        object.__setattr__(self, "_texts", (PREFIX + first, *others))
+
+    def __call__(self, *parts: object) -> str:
+        """The key. Raises `ValueError` for too few or too many parts."""
+        first, *others = self._texts
+        return first + "".join(f"{part}{text}" for part, text in zip(parts, others, strict=True))
+
+    @property
+    def beginning(self) -> str:
+        """What every key of the family begins with; the key itself where it has no parts."""
+        return self._texts[0]
+
+    def matches(self, key: str) -> bool:
+        """Whether the key is one of these. A part may be anything."""
+        return re.fullmatch(".+".join(map(re.escape, self._texts)), key, re.DOTALL) is not None
+
+
+_WORKED_ON: Final = "entries that are being worked on"
+_JOURNAL: Final = "journal"
+
+# A family takes two or three lines.
+# fmt: off
+
+# What producers share with the workers. `producers/` has these names as well: it imports nothing of ours.
+EVENTS: Final = Family(
+    "events", "stream", "event documents of any app: the inlet", "producers, relay",
+    "an entry: when every device of the event has its outcome; the stream: never, its ids must not begin anew",
+    "what is published; publishers hold back at the backlog limit and at 80 % of `maxmemory`",
+)
+APP_EVENTS: Final = Family(
+    "events:<app>", "stream", "an app's own event documents", "producers, and the leader with what it moves there",
+    "as `events`", "as `events`",
+)
+PRESSURE: Final = Family(
+    "pressure", "hash", "`redis_percent`, `at`, and app -> entries that wait unread; see contract.md", "leader, tick",
+    "30 s after the last write", "apps",
+)
+ONLINE: Final = Family(
+    "online:<app>:<user>", "string", "nothing: while it is there, the user is online", "producers",
+    "the life time that the producer gave; without one, seven days; a value longer than 64 bytes is cut",
+    "users who are online",
+)
+REPLY: Final = Family(
+    "reply:<id>", "list", "JSON answers to a device event", "intake", "60 s after the last answer",
+    "device events that ask for an answer: 16 answers an id",
+)
+
+# The streams, and who leads.
+APPS: Final = Family(
+    "apps", "set", "apps whose events may be moved to a stream of their own", "leader", "the app is removed", "apps",
+)
+MOVED: Final = Family("moved", "hash", "stream -> entries that were moved from it", "leader", "you remove the field", "streams")
+TRIMMED: Final = Family(
+    "trimmed", "hash", "stream -> `<entries> <UNIX seconds>`: what others took off it before its time, and when",
+    "leader, expansion", "you remove the field", "streams",
+)
+INTAKE_TOKEN: Final = Family(
+    "intake:token", "string", "token of the newest leader: an older one moves nothing any more", "leader", "never", "one",
+)
+LEADER: Final = Family("leader", "string", "`<owner> <token>`: a hint, Postgres decides", "leader", "its lease is over", "one")
+
+# The journal: entries.
+OPEN: Final = Family(
+    "open", "hash", "entry -> open units: its expansion, and each batch that names it", _JOURNAL,
+    "the entry has no unit left", _WORKED_ON,
+)
+OPENED: Final = Family(
+    "opened", "hash", "stream -> the last entry of it that was opened", _JOURNAL, "you remove the field", "streams",
+)
+TRIES: Final = Family("tries", "hash", "entry -> failed expansions", _JOURNAL, "the entry is done", _WORKED_ON)
+EXPANDING: Final = Family(
+    "expanding", "hash", "entry -> app, cursor of the page to expand next, place, key of its channel; by line breaks",
+    _JOURNAL, "the expansion is done", _WORKED_ON,
+)
+EXPANDING_CHANNELS: Final = Family(
+    "expanding_channels", "hash", "channel -> the entry of it whose expansion goes on or is tried again", _JOURNAL,
+    "that expansion is done", _WORKED_ON,
+)
+CHANNEL_LINE: Final = Family(
+    "held:<channel>", "zset", "`<place>/<entry>` -> 0: messages that wait until that one is expanded", _JOURNAL,
+    "30 s at most", _WORKED_ON,
+)
+EXPANDING_GROUPS: Final = Family(
+    "expanding_groups", "hash", "group -> turn of the task that expands messages of it", _JOURNAL,
+    "the task is done, or its lease is over", "32 an app",
+)
+TAKEN: Final = Family(
+    "taken:<group>", "list", "the messages of the group that this task has", _JOURNAL, "the task is done with them",
+    _WORKED_ON,
+)
+READY: Final = Family("ready:e:<lane>", "list", "apps with messages to take, in turn", _JOURNAL, "none waits", "apps")
+READY_OF_APP: Final = Family(
+    "ready:e:<lane>:<app>", "list", "entries, but those of channels in the urgent lane", _JOURNAL, "none waits", _WORKED_ON,
+)
+GROUPS_IN_TURN: Final = Family(
+    "ready:e:groups:<app>", "list", "groups with messages that no task has, in turn", _JOURNAL, "none waits", "32 an app",
+)
+READY_IN_GROUP: Final = Family(
+    "ready:e:group:<group>", "list", "entries of the group's channels, in order", _JOURNAL, "none waits", _WORKED_ON,
+)
+SCHEDULED: Final = Family(
+    "parked", "set", "entries that wait for their time: open, but no load", _JOURNAL, "their time has come",
+    "scheduled pushes",
+)
+WOKEN: Final = Family(
+    "woken", "string", "nothing: a wake-up for urgent messages is on its way", _JOURNAL,
+    "a second, or somebody takes messages", "one",
+)
+
+# The journal: batches.
+BATCH: Final = Family(
+    "batch:<id>", "hash",
+    "`doc`, `app`, `lane`, `devices`, `entries`, `provider`, `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
+    " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`",
+    _JOURNAL, "the batch is done; of a stopped provider, when it is too old", "devices to push to",
+)
+TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")
+TURNS_OF_APP: Final = Family(
+    "turns:<lane>:<app>", "list", "the app's providers that have any, in turn", _JOURNAL, "none waits", "providers",
+)
+LINE: Final = Family("line:<lane>:<provider>", "zset", "batches to take -> turn", _JOURNAL, "none waits", "devices to push to")
+OUT_OF_TURN: Final = Family(
+    "out_of_turn:<lane>", "zset", "stopped providers with such a line -> when somebody may look at it", _JOURNAL,
+    "the provider is in turn again", "providers",
+)
+TURN: Final = Family(
+    "turn", "string", "the last turn that was given: the order of batches, and a task's number", _JOURNAL, "never", "one",
+)
+SENDING: Final = Family(
+    "sending:<provider>", "hash", "device -> the last batch taken with a job for it, until that is done; '' -> filling",
+    _JOURNAL, "the batch is done; a day after the last was taken", "devices of batches that were taken",
+)
+WAITS: Final = Family(
+    "waits:<batch>", "set", "batches before this one that have any of its devices", _JOURNAL, "none is left", _WORKED_ON,
+)
+FOLLOWERS: Final = Family(
+    "followers:<batch>", "list", "batches that wait until this one is done", _JOURNAL, "the batch is done", _WORKED_ON,
+)
+LATER: Final = Family(
+    "later:<provider>", "zset", "`<device>/<channel key>/<place>/<UNIX seconds>/<batch>` -> 0: what is put off", _JOURNAL,
+    "the batch is done", "notifications that are put off",
+)
+DUE: Final = Family(
+    "due", "zset",
+    "`e:<entry>`, `b:<batch>`, `g:<group>` -> when its lease or its wait is over; `c:<channel>`: who waits there goes then",
+    _JOURNAL, "it is ready, or done", _WORKED_ON,
+)
+ASKED: Final = Family("asked", "string", "when the last tick made ready what is due", "tick", "never", "one")
+WATCHED: Final = Family("watched", "string", "nothing: somebody ticks", "tick", "3 s after the last tick", "one")
+OLD_READY: Final = Family(
+    "ready:b:<lane>", "list", "apps with batches that a release before made ready", "release before", "the next tick", "apps",
+)
+OLD_READY_OF_APP: Final = Family("ready:b:<lane>:<app>", "list", "those batches", "release before", "the next tick", _WORKED_ON)
+NONE: Final = Family(
+    "none", "string", "nothing, ever: scripts delete it first, and may then write at `maxmemory`", "nobody", "-", "none",
+)
+
+# What is counted.
+BADGE: Final = Family(
+    "badge:<app>", "hash", "device -> badge number", _JOURNAL, "the field: when the device is forgotten", "devices",
+)
+CLEARED: Final = Family(
+    "cleared:<app>", "hash", "device -> place that cleared its badge last, and under '' the latest of them", _JOURNAL,
+    "30 days after the last; the field: when the device is forgotten", "devices",
+)
+COUNTS: Final = Family(
+    "counts:<app>", "hash", "counter -> total, changed in the same step as what it counts", "journal, intake, tick",
+    "you remove the key", "names of counters: 256, further ones count as `other`",
+)
+ACCOUNTS: Final = Family(
+    "accounts", "list", "JSON of what the ledger has still to write", _JOURNAL,
+    "the ledger has it, once a second; while Postgres is away nothing new is expanded either", "outcomes",
+)
+BURST: Final = Family(
+    "burst:<app>:<channel>:<window>", "hash",
+    "user -> messages, and line break + page of a message -> the most that it was for anybody", "expansion",
+    "two windows of `fold_window`, which is a day at most", "users of busy channels",
+)
+
+# The health of providers.
+BREAKER: Final = Family(
+    "breaker:<provider>", "hash", "`reason`, `since`, `manual`, `probes`: the provider is stopped", "delivery, commands",
+    "the provider is resumed", "providers",
+)
+PROBE: Final = Family(
+    "probe:<provider>", "string", "nothing: no probe may be sent yet", "delivery", "the time until the next probe",
+    "providers",
+)
+LOOKED: Final = Family(
+    "looked:<provider>", "string", "nothing: a batch was looked at for what is too old", _JOURNAL, "60 s", "providers",
+)
+STOPPED: Final = Family(
+    "stopped:<provider>:<reason>", "string", "nothing: answers stopped it for this, whether or not it is resumed", "delivery",
+    "two minutes", "providers",
+)
+REFUSED: Final = Family(
+    "refused:<provider>", "set", "devices whose token was refused since any other answer", "delivery",
+    "another answer, or a day", "devices refused in a row",
+)
+ANSWERS: Final = Family(
+    "answers:<provider>", "hash",
+    "`answered`, `refused` (guarded refusals of a device token), `gone` (410), `failed`; of the batches in a row of which"
+    " nothing was answered `row` (how many), `since`, `last`",
+    "delivery", "a day after the last, or the provider is resumed", "providers",
+)
+DEFERRED_PROVIDERS: Final = Family(
+    "suspects", "set", "providers that have devices whose retirement is deferred", "delivery, tick", "they are decided",
+    "providers",
+)
+DEFERRED: Final = Family(
+    "suspects:<provider>", "zset", "[device, not after, reason] -> when it is time to decide", "delivery, tick",
+    "5 s, or the provider is stopped", "devices that were refused",
+)
+DEFERRED_ASKED: Final = Family("suspects:asked", "string", "when the last tick asked for them", "tick", "never", "one")
+RATE: Final = Family(
+    "notbefore:<limit>:<of>", "hash", "`full` (when the bucket is full again), `ahead`, `moved`", "delivery",
+    "a second after it is full", "limits that were used",
+)
+COOLDOWNS: Final = Family(
+    "notbefore:device:<provider>", "zset", "device -> until when it gets nothing", "delivery",
+    "a minute after the last cooldown", "devices that were refused",
+)
+COOLDOWN_REFUSALS: Final = Family(
+    "notbefore:device:<provider>:refusals", "hash", "device -> cooldowns in a row", "delivery", "as its cooldowns",
+    "devices that were refused",
+)
+PROVIDER_TOKEN: Final = Family(
+    "jwt:<team>:<key>:<fingerprint>", "string", "the provider token of the whole fleet", "delivery", "an hour",
+    "keys of teams",
+)
+PROVIDER_TOKEN_LEASE: Final = Family(
+    "jwt:<team>:<key>:<fingerprint>:lease", "string", "nothing: a process makes a new token", "delivery", "5 s",
+    "keys of teams",
+)
+
+# What processes tell each other, and operators.
+CONDITIONS: Final = Family(
+    "conditions", "hash", "key of a condition -> JSON of it", "tick", "it is over", "conditions, 50 of a name",
+)
+CONDITIONS_LOOKED: Final = Family("conditions:looked", "string", "nothing: somebody has just looked", "tick", "5 s", "one")
+ACTS: Final = Family(
+    "acts", "list", "JSON of what operators did, the oldest first", "commands", "a tick has logged it, within a second",
+    "the last 1,000",
+)
+CERTIFICATES: Final = Family(
+    "certificates", "hash", "provider -> UNIX seconds at which its certificate ends", "workers", "a day after the last word",
+    "providers with a certificate",
+)
+UNREADABLE: Final = Family(
+    "unreadable", "hash", "provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential", "workers",
+    "two minutes after the last word", "providers",
+)
+BEAT: Final = Family("beat", "string", "nothing: beat sends ticks", "beat", "30 s", "one")
+BUSY: Final = Family(
+    "busy:<queue>", "string", "a host whose worker has all its threads at work", "workers", "9 s after the last word",
+    "queues",
+)
+CANARY: Final = Family(
+    "canary:<key>", "string", "nothing: the canary came through", "workers", "60 s, or `doctor` has seen it", "looks",
+)
+PRUNED: Final = Family("pruned", "string", "nothing: old rows were just removed", "tick", "the time between two", "one")
+DEVICES_WALK: Final = Family(
+    "devices:walk", "string", "the last device that the walk over all of them has looked at", "tick", "never", "one",
+)
+PRESENCE_CURSOR: Final = Family("presence_cursor", "string", "cursor of the walk over presence keys", "tick", "never", "one")
+RECENT: Final = Family(
+    "recent:<app>:<day>", "hash", "bucket of a channel -> the newest message document seen there", "intake", "two days",
+    "channels: 4,096 documents of 4 KiB",
+)
+OUTBOX: Final = Family(
+    "outbox:<source>", "hash", "`holder`: the relay that moves now; `rows`: those of the last batch", "relay", "never",
+    "outboxes",
+)
+
+# fmt: on
+
+#: By the name that they have here and in scripts.
+FAMILIES: Final = {name: one for name, one in globals().items() if isinstance(one, Family)}

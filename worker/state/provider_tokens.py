@@ -1,0 +1,28 @@
+"""Provider tokens that the whole fleet shares, because Apple wants one for each key. Makes none, decides nothing."""
+
+from worker.state import keys
+from worker.state.redis import Redis
+
+
+class ProviderTokens:
+    """`key` is (team, key, fingerprint of the private key). Raises what stands for a Redis that is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def read(self, key: tuple[str, str, str]) -> str | None:
+        """The fleet's token."""
+        found = self._redis.get(keys.PROVIDER_TOKEN(*key))
+        return found.decode() if isinstance(found, bytes) else None
+
+    def write(self, key: tuple[str, str, str], token: str, *, seconds: int) -> None:
+        """This is the fleet's token, for so long."""
+        self._redis.set(keys.PROVIDER_TOKEN(*key), token, ex=seconds)
+
+    def lease(self, key: tuple[str, str, str], *, seconds: float) -> bool:
+        """Whether the caller, and nobody else, may make a new token; for so long at most."""
+        return bool(self._redis.set(keys.PROVIDER_TOKEN_LEASE(*key), "1", nx=True, px=int(seconds * 1000)))
+
+    def release(self, key: tuple[str, str, str]) -> None:
+        """Another one may make a token."""
+        self._redis.delete(keys.PROVIDER_TOKEN_LEASE(*key))
