@@ -21,8 +21,8 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-package carillon-push
 
-# What needs no engine and no process.
-FAST := tests/core tests/apns/http2_client tests/producers/test_contract_faults.py tests/test_floors.py tests/test_promises.py
+# What needs no engine, and no process but that of import-linter.
+FAST := tests/unit tests/test_floors.py tests/test_promises.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast check docs audit format bench chaos lock clean
@@ -77,7 +77,7 @@ test: $(READY) ## Run every test, the fast ones first
 	@$(BIN)/python -m pytest -q -m "not slow"
 	@$(BIN)/python -m pytest -q -m slow
 
-test-fast: $(READY) ## Run the tests of decisions, protocol and structure: under a minute
+test-fast: $(READY) ## Run the unit tests and what holds the structure: under a minute
 	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)
 
 check: $(DOCS) ## Formatting, lint, types, imports, the documentation, and what is installed: as locked, by hash, under licences that allow it
@@ -86,7 +86,7 @@ check: $(DOCS) ## Formatting, lint, types, imports, the documentation, and what 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
-	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/security/test_dependencies.py
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/project/test_dependencies.py
 	@$(SITE)
 
 docs: $(DOCS) ## Build the documentation as a site in build/site; a warning is an error

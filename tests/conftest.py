@@ -16,8 +16,10 @@ import psycopg
 import pytest
 import redis
 
+from tests.valkey import Valkey
 from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
+from worker.simulator.certificates import Identity, make_identity
 
 # What a shell has in the background, or under nohup, begins with these ignored, and so would every process of a test.
 for _number, _handler in (
@@ -129,3 +131,18 @@ def redis_url(engine_urls: Urls) -> str:
     with redis.Redis.from_url(engine_urls.redis) as client:
         client.flushall()
     return engine_urls.redis
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey of this test's own, to be killed at will."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """A certificate for `localhost` by an authority that no system knows."""
+    return make_identity(tmp_path_factory.mktemp("ours"), ["localhost", "127.0.0.1"])

@@ -1,0 +1,95 @@
+"""S18, A6: several apps, each with its own settings."""
+
+import pytest
+
+from tests.integration.cli.conftest import Cli, apn, redis_of, rows
+from worker.core.model import AppSettings
+
+
+def test_S18_apps_are_created_listed_and_shown(cli, key_file):
+    assert "carillon push apn --app chat" in cli.ok("app", "create", "chat")
+    cli.ok("app", "create", "support", "--member-cap", "none", "--push-to-online")
+    cli.ok(*apn(key_file), "--app", "chat")
+    assert [(one["app"], one["providers"]) for one in cli.json("app", "list")] == [("chat", "apns"), ("support", None)]
+    shown = cli.json("app", "show", "support")
+    assert shown["settings"]["member_cap"] is None
+    assert shown["settings"]["push_to_online"] is True
+    assert (shown["providers"], shown["counts"], shown["errors"]) == ([], {}, [])
+    text = cli.ok("app", "show", "support")
+    assert "member_cap: none" in text and "nothing happened yet" in text
+
+
+def test_A6_pushes_are_switched_off_and_on(cli, registry):
+    cli.ok("app", "create", "chat")
+    assert cli.ok("app", "set", "chat", "--no-push") == "app 'chat': push_enabled off\n"
+    assert registry.apps() == {"chat": AppSettings("chat", push_enabled=False)}
+    cli.ok("app", "set", "chat", "--push")
+    assert registry.apps() == {"chat": AppSettings("chat")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        pytest.param(["--member-cap", "7"], "member_cap", 7, id="a cap"),
+        pytest.param(["--member-cap", "none"], "member_cap", None, id="no cap"),
+        pytest.param(["--device-cap", "3"], "device_cap", 3, id="devices"),
+        pytest.param(["--max-age", "60"], "max_age", 60, id="age"),
+        pytest.param(["--push-rate", "12.5"], "push_rate", 12.5, id="a rate"),
+        pytest.param(["--push-to-online"], "push_to_online", True, id="online"),
+        pytest.param(["--fold-after", "5"], "fold_after", 5, id="folding"),
+    ],
+)
+def test_every_setting_can_be_changed_alone(cli, registry, flags, field, value):
+    cli.ok("app", "create", "chat")
+    before = registry.apps()["chat"]
+    assert cli.json("app", "set", "chat", *flags)[field] == value
+    after = registry.apps()["chat"]
+    assert getattr(after, field) == value
+    same = {name for name in AppSettings.__dataclass_fields__ if getattr(before, name) == getattr(after, name)}
+    assert same == AppSettings.__dataclass_fields__.keys() - {field}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        pytest.param(["create", "chat"], "is there already", id="twice"),
+        pytest.param(["create", "a:b"], "none of them a colon", id="name"),
+        pytest.param(["create", "new", "--member-cap", "0"], "nor none", id="a cap of nobody"),
+        pytest.param(["set", "chat"], "nothing to change", id="nothing"),
+        pytest.param(["set", "chta", "--no-push"], "known: chat", id="unknown"),
+        pytest.param(["set", "chat", "--device-cap", "none"], "is not a whole number from 1", id="not optional"),
+        pytest.param(["set", "chat", "--max-age", "99999999999"], "is not a whole number", id="too much"),
+        pytest.param(["show", "chta"], "known: chat", id="show"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(cli, command, said):
+    cli.ok("app", "create", "chat")
+    before = rows(cli, "apps")
+    assert said in cli.refused("app", *command)
+    assert rows(cli, "apps") == before
+
+
+def test_only_those_who_are_named_get_pushes(cli, registry):
+    cli.ok("app", "create", "chat")
+    assert cli.ok("app", "set", "chat", "--only-to", "han", "--only-to", "eve") == "app 'chat': only_to han, eve\n"
+    assert registry.apps() == {"chat": AppSettings("chat", only_to=("han", "eve"))}
+    assert cli.json("app", "set", "chat", "--only-to", "none")["only_to"] is None
+    assert registry.apps() == {"chat": AppSettings("chat")}
+
+
+def test_recent_messages_go_when_they_are_not_to_be_kept(cli):
+    import time
+
+    from worker.state import recent
+
+    cli.ok("app", "create", "chat")
+    recent.keep(redis_of(cli), [("chat", "general", b"{}")], now=time.time())
+    cli.ok("app", "set", "chat", "--no-keep-recent")
+    assert recent.documents(redis_of(cli), "chat", now=time.time()) == []
+
+
+def test_a_database_without_schema_says_to_migrate(cli: Cli, empty_postgres_url, monkeypatch):
+    monkeypatch.setenv("CARILLON_POSTGRES_URL", empty_postgres_url)
+    done = cli.run("app", "list")
+    assert done.exit_code == 1
+    assert "carillon migrate" in done.output

@@ -1,0 +1,80 @@
+"""Members, mutes, users and scheduled pushes from a shell: published as a chat server would, applied by the intake."""
+
+import time
+
+from tests.integration.cli.conftest import Cli
+from tests.integration.pipeline.harness import Pipeline
+from worker.reports.words import counted
+
+
+def test_members_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> None:
+    added = cli.json("member", "add", "general", "han", "leia", "luke")
+    assert (added["added"], added["applied"]) == (["han", "leia", "luke"], True)
+    assert cli.ok("member", "remove", "general", "luke") == "removed from general: luke\n"
+    listed = cli.json("member", "list", "general")
+    assert [one["user"] for one in listed] == ["han", "leia"]
+    assert listed[0]["since"].endswith("Z")
+    assert [one["user"] for one in cli.json("member", "list", "general", "--after", "han")] == ["leia"]
+    assert "1 of 2 members; the next: --after han" in cli.ok("member", "list", "general", "--limit", "1")
+    assert "no channel 'genral'" in cli.refused("member", "list", "genral")
+
+
+def test_what_no_worker_applies_is_said(cli: Cli) -> None:
+    cli.ok("app", "create", "chat")
+    assert "not applied yet" in cli.ok("member", "add", "general", "han", "--wait", "0")
+    assert "users" in cli.refused("member", "add", "general", "")
+
+
+def test_mutes_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> None:
+    cli.ok("member", "add", "general", "han", "greedo")
+    assert cli.json("mute", "add", "han", "greedo", "jabba")["applied"]
+    assert [one["muted"] for one in cli.json("mute", "list", "--user", "han")] == ["greedo", "jabba"]
+    assert [one["muted"] for one in cli.json("mute", "list", "--channel", "general")] == ["greedo"]
+    assert cli.json("mute", "remove", "han", "greedo")["unmuted"] == ["greedo"]
+    assert [one["muted"] for one in cli.json("mute", "list")] == ["jabba"]
+    assert cli.json("mute", "list", "--user", "leia") == []
+
+
+def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> None:
+    cli.ok("member", "add", "general", "han")
+    cli.ok("mute", "add", "han", "greedo")
+    cli.ok(
+        *("push", "device", "add", "--user", "han", "--token", "cafe01", "--app-version", "4.2"),
+        *("--environment", "production", "--attribute", "team=red", "--attribute", "level=3"),
+    )
+    shown = cli.json("user", "show", "han")
+    assert (shown["online"], shown["muted"], [one["id"] for one in shown["channels"]]) == (
+        False,
+        ["greedo"],
+        ["general"],
+    )
+    assert shown["devices"][0]["app_version"] == "4.2"
+    said = cli.ok("user", "show", "han")
+    assert "1 device\n" in said and "in 1 channel\n" in said and "cafe01" not in said
+    [device] = cli.json("push", "device", "get", "--user", "han")
+    assert device["attributes"] == {"team": "red", "level": 3}
+    assert "no device: nothing can be pushed" in cli.ok("user", "show", "nobody")
+
+
+def test_a_scheduled_push_is_listed_and_cancelled(pipeline: Pipeline, cli: Cli) -> None:
+    cli.ok("push", "device", "add", "--user", "han", "--token", "cafe01")
+    for id, when in (("late", "+2h"), ("soon", "+1h")):
+        cli.ok("push", "send", "--user", "han", "--alert", "hi", "--send-at", when, "--id", id)
+    ends = time.monotonic() + 30
+    while len(cli.json("push", "scheduled")) < 2 and time.monotonic() < ends:  # until the intake has taken both
+        time.sleep(0.02)
+    assert "published already" in cli.refused("push", "send", "--user", "han", "--alert", "hi", "--id", "soon")
+    listed = cli.json("push", "scheduled")
+    assert [one["id"] for one in listed] == ["soon", "late"]
+    assert listed[0]["at"].endswith("Z")
+    assert cli.json("push", "cancel", "soon") == {"app": "demo", "cancelled": "soon"}
+    assert [one["id"] for one in cli.json("push", "scheduled", "--app", "demo")] == ["late"]
+    assert "does not wait for its time any more" in cli.refused("push", "cancel", "soon")
+    assert "is known" in cli.refused("push", "cancel", "never")
+    assert "cancelled by hand" in cli.ok("why", "soon")
+    assert pipeline.journal.backlog() == (1, 0)
+
+
+def test_one_and_many() -> None:
+    assert [counted(n, "device") for n in (0, 1, 2000)] == ["0 devices", "1 device", "2,000 devices"]
+    assert [counted(n, "try", "tries") for n in (1, 2)] == ["1 try", "2 tries"]

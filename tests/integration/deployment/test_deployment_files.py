@@ -1,0 +1,294 @@
+"""Procfile, docker-compose.yml and Dockerfile say what the command line understands, and hold no secret."""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+import redis
+import yaml
+
+from config.settings import Settings
+from tests.processes import free_port, until
+from worker.cli._commands import load, names
+from worker.database.migrate import migrate
+from worker.embedded.valkey import binary
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DEPLOY = ROOT / "deploy"
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+UNIT = (DEPLOY / "systemd" / "carillon@.service").read_text()
+PODS = [each["spec"]["template"]["spec"] for each in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())]
+OURS = {name for name, service in SERVICES.items() if service["image"] == "carillon"}
+
+
+def procfile() -> dict[str, str]:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return {name: command.strip() for name, command in (line.split(":", 1) for line in lines)}
+
+
+def commands() -> Iterator[Any]:
+    for name, line in procfile().items():
+        for part in line.split("&&"):
+            words = shlex.split(re.sub(r"\$\{\w+:-(\w+)\}", r"\1", part))
+            words = words[words.index("carillon") :]
+            yield pytest.param(words, id=f"Procfile: {name}: {' '.join(words)}")
+    for name in sorted(OURS):
+        yield pytest.param(["carillon", *SERVICES[name]["command"]], id=f"compose: {name}")
+        if "healthcheck" in SERVICES[name]:
+            yield pytest.param(SERVICES[name]["healthcheck"]["test"][1:], id=f"compose: {name}: health check")
+    for line in re.findall(r'CARILLON_COMMAND="(.*)"', UNIT):
+        yield pytest.param(["carillon", *line.split()], id=f"systemd: {line}")
+    for pod in PODS:
+        [container] = pod["containers"]
+        yield pytest.param(["carillon", *container["args"]], id=f"Kubernetes: {container['args']}")
+        yield pytest.param(container["livenessProbe"]["exec"]["command"], id=f"Kubernetes: probe: {container['args']}")
+    for word in re.findall(r'^CMD \["(.*)"\]', DOCKERFILE, re.MULTILINE):
+        yield pytest.param(["carillon", word], id="Dockerfile: CMD")
+    for part in re.findall(r"\b(worker \| .*)$", DOCKERFILE, re.MULTILINE):
+        for word in part.split(" | "):
+            yield pytest.param(["carillon", word], id=f"Dockerfile: comment: {word}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_every_command_parses(words: list[str]) -> None:
+    program, name, *arguments = words
+    assert program == "carillon"
+    assert name in names()
+    load(name).make_context(name, arguments)
+
+
+def test_nothing_that_is_deployed_is_killed_before_it_has_finished_or_runs_as_root() -> None:
+    patience = Settings().shutdown_timeout
+    for pod in PODS:
+        [container] = pod["containers"]
+        assert pod.get("terminationGracePeriodSeconds", 30) > patience
+        assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    unit = dict(line.split("=", 1) for line in UNIT.splitlines() if "=" in line and not line.startswith("#"))
+    assert float(unit["TimeoutStopSec"]) > patience and unit["KillSignal"] == "SIGTERM"
+    assert (unit["Type"], unit["DynamicUser"], unit["ProtectSystem"]) == ("exec", "yes", "strict")
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE and "USER 10001" in DOCKERFILE
+
+
+def test_the_procfile_has_every_part() -> None:
+    assert set(procfile()) == {"engines", "worker", "bulk", "beat", "flower"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_comes_back_and_says_how_it_is(name: str) -> None:
+    service = SERVICES[name]
+    if name == "migrate":
+        assert service["restart"] == "on-failure"
+        return
+    assert service["restart"] == "unless-stopped"
+    check = service["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
+    assert {"interval", "timeout", "retries", "start_period"} <= check.keys()
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
+def test_every_part_waits_for_the_migration_and_the_migration_for_the_engines(name: str) -> None:
+    assert SERVICES[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+    engines = SERVICES["migrate"]["depends_on"]
+    assert engines == {engine: {"condition": "service_healthy"} for engine in ("postgres", "valkey")}
+
+
+def test_valkey_writes_ahead_evicts_nothing_and_is_bounded() -> None:
+    script = (DEPLOY / "valkey.sh").read_text()
+    assert "--appendonly yes" in script
+    assert "--maxmemory-policy noeviction" in script
+    assert '--maxmemory "${MAXMEMORY:-1gb}"' in script
+    assert "requirepass" not in script
+
+
+def test_the_file_of_users_is_the_page_s() -> None:
+    lines = dict(re.findall(r"^user (\S+) (.*)$", (DEPLOY / "users.acl").read_text(), re.MULTILINE))
+    assert lines.pop("default") == "off"
+    assert lines.pop("carillon-admin") == "on >ADMIN_PASSWORD ~* &* +@all"
+    page = dict(re.findall(r"^user (\S+) (.*)$", SECURITY, re.MULTILINE))
+    page.pop("carillon-producer-APP")
+    assert lines.keys() == page.keys()
+    for name, rules in lines.items():
+        role = name.removeprefix("carillon-").upper()
+        assert rules == page[name].replace(">PASSWORD", f">{role}_PASSWORD")
+
+
+def test_the_roles_are_the_page_s() -> None:
+    script = (DEPLOY / "roles.sh").read_text().split("<<'SQL'\n")[1].removesuffix("SQL\n")
+    for role in ("migrator", "worker"):
+        script = script.replace(f":'{role}'", "'...'")
+    [page, *_] = re.findall(r"```sql\n(.*?)```", SECURITY, re.DOTALL)
+    assert script == page
+    environment = SERVICES["postgres"]["environment"]
+    assert {"MIGRATOR_PASSWORD", "WORKER_PASSWORD"} <= environment.keys()
+    assert "./deploy/roles.sh:/docker-entrypoint-initdb.d/roles.sh:ro" in SERVICES["postgres"]["volumes"]
+
+
+def test_valkey_starts_with_these_users_and_no_password_is_in_its_command_line(tmp_path: Path) -> None:
+    port = free_port()
+    entry = tmp_path / "docker-entrypoint.sh"
+    entry.write_text(f'#!/bin/sh\nshift\nexec {binary()} --port {port} --bind 127.0.0.1 --dir {tmp_path} "$@"\n')
+    entry.chmod(0o755)
+    roles = [name for name in SERVICES["valkey"]["environment"] if name.endswith("_PASSWORD")]
+    passwords = {role: f"password{number}of{role}".replace("_", "") for number, role in enumerate(roles)}
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "USERS": str(DEPLOY / "users.acl")}
+    with subprocess.Popen(["sh", str(DEPLOY / "valkey.sh")], env=env | passwords, stdout=subprocess.DEVNULL) as process:
+        try:
+            for role, password in passwords.items():
+                user = f"carillon-{role.removesuffix('_PASSWORD').lower()}"
+                until(f"{user} may come in", lambda u=user, p=password: pings(port, u, p))  # type: ignore[misc]
+            assert not pings(port, "default", "")
+            assert not [word for word in psutil.Process(process.pid).cmdline() if "password" in word]
+        finally:
+            process.terminate()
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("tmp.*")} == {0}
+
+
+def test_a_database_from_before_the_roles_is_given_to_them(postgres_url: str) -> None:
+    """Under other names of roles, which the tests' server has for all."""
+    script = (
+        (DEPLOY / "adopt.sql").read_text().replace("carillon_migrator", "adopter").replace("carillon_worker", "hand")
+    )
+    url = postgres_url.replace("carillon@", "{}@")
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        for role in ("adopter", "hand"):
+            db.execute(f"CREATE ROLE {role} LOGIN".encode())
+        try:
+            db.execute(script.encode())
+            with psycopg.connect(url.format("hand")) as worker:
+                assert worker.execute("SELECT count(*) FROM carillon.devices").fetchone() == (0,)
+                worker.execute("INSERT INTO carillon.apps (name) VALUES ('a')")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    worker.execute("ALTER TABLE carillon.apps ADD COLUMN x int")
+            with psycopg.connect(url.format("adopter")) as migrator:
+                migrator.execute("ALTER TABLE carillon.apps ADD COLUMN x int")
+                migrator.execute("ALTER TABLE carillon.ledger ADD COLUMN x int")
+                assert migrate(url.format("adopter")) == []
+                migrator.rollback()
+        finally:
+            db.execute("DROP SCHEMA carillon CASCADE")
+            db.execute("DROP OWNED BY adopter, hand")
+            db.execute("DROP ROLE adopter, hand")
+
+
+def pings(port: int, user: str, password: str) -> bool:
+    try:
+        with redis.Redis(port=port, username=user, password=password) as client:
+            return bool(client.ping())
+    except redis.exceptions.RedisError:
+        return False
+
+
+SECRETS = {
+    "postgres": {"POSTGRES_PASSWORD", "MIGRATOR_PASSWORD", "WORKER_PASSWORD"},
+    "migrate": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL"},
+    "worker": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
+    "bulk": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
+    "beat": {"CARILLON_REDIS_URL"},
+    "relay": {"CARILLON_REDIS_URL", "CARILLON_OUTBOX_URL"},
+    "flower": {"CARILLON_REDIS_URL", "FLOWER_BASIC_AUTH"},
+}
+USERS = {"migrate": "beat", "worker": "worker", "bulk": "worker", "beat": "beat", "relay": "relay", "flower": "flower"}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    plain = {"CARILLON_FLEET", "CARILLON_LOG_FORMAT", "CARILLON_LOG_LEVEL", "POSTGRES_USER", "POSTGRES_DB"}
+    assert environment.keys() - plain == SECRETS[name]
+    if name in USERS:
+        assert environment["CARILLON_FLEET"].startswith("${CARILLON_FLEET:?"), "a copy must push to nobody"
+        user = USERS[name]
+        assert environment["CARILLON_REDIS_URL"].startswith(
+            f"redis://carillon-{user}:${{VALKEY_{user.upper()}_PASSWORD:?"
+        )
+
+
+def test_nothing_works_as_the_database_s_superuser() -> None:
+    urls = {name: SERVICES[name]["environment"].get("CARILLON_POSTGRES_URL", "") for name in OURS}
+    roles = {name: url.split("://")[1].split(":")[0] for name, url in urls.items() if url}
+    assert roles == {"migrate": "carillon_migrator", "worker": "carillon_worker", "bulk": "carillon_worker"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_bounded_in_memory_and_log(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+    assert SERVICES[name]["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@pytest.mark.parametrize("name", ["beat", "flower"])
+def test_the_procfile_keeps_secrets_from_those_who_need_none(name: str) -> None:
+    words = shlex.split(procfile()[name])
+    taken = {words[at + 1] for at, word in enumerate(words) if word == "-u"}
+    kept_back = ("CARILLON_SECRET_KEYS", "CARILLON_POSTGRES_URL", "CARILLON_OUTBOX_URL")
+    assert taken == {f"{variable}{suffix}" for variable in kept_back for suffix in ("", "_FILE")}
+    assert (
+        "FLOWER_UNAUTHENTICATED_API" not in (ROOT / "Procfile").read_text() + (ROOT / "docker-compose.yml").read_text()
+    )
+
+
+def test_data_outlives_its_container() -> None:
+    for engine in ("postgres", "valkey"):
+        volume = SERVICES[engine]["volumes"][0].split(":")[0]
+        assert volume in COMPOSE["volumes"]
+
+
+def settings_of_services() -> Iterator[Any]:
+    for service, content in SERVICES.items():
+        for name, value in content.get("environment", {}).items():
+            yield pytest.param(name, value, id=f"{service}: {name}")
+
+
+@pytest.mark.parametrize(("name", "value"), list(settings_of_services()))
+def test_no_secret_is_in_the_file(name: str, value: str) -> None:
+    if re.search("PASSWORD|SECRET|AUTH|TOKEN|OUTBOX_URL", name):
+        assert re.fullmatch(r"\$\{\w+:(\?[^}]+|-)\}", value)
+    credentials = re.search(r"://[^:/@]*:(.*)@", value)
+    assert credentials is None or re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials[1])
+
+
+@pytest.mark.parametrize(("name", "value"), list(settings_of_services()))
+def test_every_setting_of_ours_exists(name: str, value: str) -> None:
+    from config.settings import Settings, variable
+
+    if name.startswith("CARILLON_"):
+        assert name in {variable(field) for field in Settings.model_fields}
+
+
+def test_nothing_is_published_beyond_this_host() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_image_runs_as_an_ordinary_user_on_a_supported_python() -> None:
+    instructions = re.findall(r"^([A-Z]+) (.+?)(?<!\\)$", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    users = [rest for name, rest in instructions if name == "USER"]
+    assert users == ["10001"]
+    assert {rest.split(" AS ")[0] for name, rest in instructions if name == "FROM"} == {"python:3.13-slim"}
+    assert ("ENTRYPOINT", '["carillon"]') in instructions
+
+
+def test_the_image_is_built_from_files_that_exist_and_are_sent() -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+        for source in sources.split()
+    }
+    assert copied == sent
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_image_installs_by_hash_and_fetches_nothing_more() -> None:
+    assert "--require-hashes -r requirements-worker.lock" in DOCKERFILE
+    assert "--no-deps --no-build-isolation ./producers ." in DOCKERFILE

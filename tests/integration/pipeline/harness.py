@@ -1,0 +1,290 @@
+"""The pipeline on real engines in one thread: what workers do with Celery between the steps, done one step after another."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from producers import events as ev
+from tests.integration.pipeline.keys import new_key
+from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
+from worker.database.devices import Devices
+from worker.database.directory import Directory
+from worker.database.lease import Lease
+from worker.database.ledger import Ledger
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.database.standings import Standings
+from worker.pipeline.apps import Apps
+from worker.pipeline.deferred_retirement import DeferredRetirement
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.device_upkeep import Upkeep
+from worker.pipeline.expansion import FanOut
+from worker.pipeline.intake import Intake
+from worker.pipeline.rounds import Rounds
+from worker.providers.apns.token import mint
+from worker.providers.webhook.client import WebhookClient
+from worker.state.breaker import Breaker
+from worker.state.deferred import DeferredDevices
+from worker.state.journal import Journal
+from worker.state.leader_hint import LeaderHint
+from worker.state.limiter import Limiter
+from worker.state.redis import connect
+from worker.state.streams import Streams
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+START = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+
+
+class Apns:
+    """The edge: answers each notification from a table of tokens, 200 where it has no entry, and remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Notification] = []
+        self.answers: dict[str, list[Response]] = {}
+        self.before: Callable[[], None] = lambda: None
+        #: Writes down what was answered so far.
+        self.record: Callable[[], None] = lambda: None
+        #: Tokens answered before the process dies in the middle of a batch; None: it lives.
+        self.half: set[str] | None = None
+
+    class Died(BaseException):
+        """As `kill -9`: nothing after it happens."""
+
+    def send(
+        self,
+        provider: Provider,
+        notifications: Sequence[Notification],
+        *,
+        authorization: str | None,
+        deadline: float,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
+    ) -> list[Response]:
+        self.before()
+        if seen is not None and self.half is not None:
+            self.sent += notifications
+            seen[:] = [ACCEPTED if n.token in self.half else None for n in notifications]
+            self.record()
+            raise self.Died
+        responses: list[Response] = []
+        before = {after: place for place, after in (following or {}).items()}
+        for place, notification in enumerate(notifications):
+            if place in before and responses[before[place]] != ACCEPTED:
+                responses.append(HELD_UP)
+            else:
+                self.sent.append(notification)
+                responses.append(self._answer(notification.token))
+        return responses
+
+    def _answer(self, token: str) -> Response:
+        queue = self.answers.get(token)
+        if not queue:
+            return ACCEPTED
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
+
+KEY = new_key()
+
+
+class Tokens:
+    def current(self, provider: Provider, now: float) -> str:
+        return mint("T", "K", KEY, now)
+
+    def refuse(self, provider: Provider, token: str, now: float) -> str:
+        return mint("T", "K", KEY, now + 1)
+
+
+class Pipeline:
+    """Engines, one app `demo` with one provider `apns`, and every station of the pipeline."""
+
+    def __init__(self, postgres_url: str, redis_url: str, *, page: int = 1000, batch: int = 500, lease: float = 15.0):
+        self.now = START.timestamp()
+        self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
+        self.journal = Journal(self.redis, lease=lease)
+        self.secret_key = Fernet.generate_key().decode()
+        self.registry = Registry(self.pool, [self.secret_key])
+        self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.redis)
+        self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
+        self.apns, self.postgres_url = Apns(), postgres_url
+        self.save_app()
+        self.provider = self.add_provider("apns")
+        self.webhooks = WebhookClient(LOOPBACK, timeout=5)
+        self.woken: list[int] = []
+        self.streams, self.lease = Streams(self.redis), Lease(self.pool, LeaderHint(self.redis), owner="pipeline")
+        self.intake = Intake(
+            self.redis, self.journal, self.apps, transaction=self.lease.transaction, wake=self.woken.append
+        )
+        self.rounds = self.new_rounds()
+        self.fan_out = FanOut(
+            Directory(self.pool),
+            self.redis,
+            self.journal,
+            self.apps,
+            page=page,
+            batch=batch,
+            now=lambda: self.now,
+            new_id=lambda: secrets.token_hex(8),
+        )
+        self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), Breaker(self.redis), self.devices)
+        self.delivery = Delivery(
+            self.journal,
+            self.devices,
+            self.apps,
+            self.apns,
+            Tokens(),
+            Breaker(self.redis),
+            Limiter(self.redis),
+            self.deferred_retirement,
+            Standings(self.pool),
+            webhooks=lambda: self.webhooks,
+            timeout=5,
+            now=lambda: self.now,
+            random=lambda: 0.5,
+            new_id=lambda: secrets.token_hex(8),
+            add_dead_letter=self.ledger.add_dead_letter,
+        )
+        self.apns.record = self.delivery.recorder.record
+
+    def close(self) -> None:
+        self.lease.release()
+        self.webhooks.close()
+        self.pool.close()
+        self.redis.close()
+
+    def save_app(self, **settings: Any) -> None:
+        self.registry.save_app(AppSettings("demo", **settings))
+
+    def add_provider(self, name: str, **fields: Any) -> Provider:
+        given: dict[str, Any] = {
+            "environment": "production",
+            "topic": "io.carillon.demo",
+            "team_id": "T",
+            "key_id": "K",
+        }
+        return self.registry.save_provider(Provider(0, "demo", name, **(given | fields), key="pem"))
+
+    # what chat servers do
+
+    def publish(self, *published: ev.AnyEvent | bytes) -> None:
+        for event in published:
+            document = event if isinstance(event, bytes) else ev.encode(event)
+            self.redis.xadd(ev.STREAM, {ev.FIELD: document})
+
+    def member(self, channel: str, *users: str, devices: int = 1) -> None:
+        """Adds members with devices whose tokens are `token(user, n)`."""
+        self.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id=channel), users=list(users)))
+        for user in users:
+            for n in range(devices):
+                self.publish(ev.DeviceRegistered(**stamp(), user=user, device=ev.Device(token=token(user, n))))
+
+    # what workers do
+
+    def take(self) -> int:
+        """Intake until the stream has nothing new; returns how many messages became ready."""
+        before = sum(self.woken)
+        if self.lease.token:
+            self.rounds.look()
+        else:
+            self.lead()
+        while not self.rounds.idle:
+            self.rounds.step(wait=0.001)
+        return sum(self.woken) - before
+
+    def new_rounds(self, *, batch: int = 500, max_open: int = 20_000) -> Rounds:
+        """A leader's, which has to `begin`."""
+        return Rounds(
+            *(self.streams, self.intake, self.journal, self.apps, self.lease),
+            batch=batch,
+            max_open=max_open,
+            paces={},
+        )
+
+    def lead(self) -> int:
+        """A new leader; returns how many entries the one before had left to it."""
+        self.lease.release()
+        assert self.lease.acquire()
+        self.rounds = self.new_rounds()
+        return self.rounds.begin()
+
+    def expand(self) -> int:
+        """Fan-out of everything that is ready, to the end of every channel; returns how many batches that made."""
+        batches, before = 0, -1
+        while batches != before:
+            before = batches
+            for lane in ("urgent", "bulk", "urgent"):
+                while opened := self.journal.take_messages(lane, 100):
+                    expanded = self.fan_out.expand(opened)
+                    self.journal.give_back(lane, expanded.left)
+                    batches += expanded.batches.total()
+        return batches
+
+    def deliver(self) -> list[dict[str, int]]:
+        """Delivery of every batch that is ready; returns the counts of each."""
+        done = []
+        for lane in ("urgent", "bulk"):
+            while counts := self.delivery.deliver(lane):
+                done.append(counts)
+        return done
+
+    def run(self) -> list[Notification]:
+        """The whole pipeline for what is waiting, the time in which a mistake could show included; returns what was sent."""
+        before = len(self.apns.sent)
+        self.take()
+        self.expand()
+        self.deliver()
+        self.settle()
+        return self.apns.sent[before:]
+
+    def settle(self) -> int:
+        """It is time to decide about the devices whose token was refused; returns how many are retired."""
+        keys: Any = self.redis.keys("carillon:suspects:[0-9]*")
+        for key in keys:
+            deferred: Any = self.redis.zrange(key, 0, -1)
+            self.redis.zadd(key, dict.fromkeys(deferred, 0))
+        return self.deferred_retirement.retire_due()
+
+    def later(self, seconds: float = 1000.0, *, leases: bool = True) -> int:
+        """Time passes: everything parked or leased until then is due now; returns how much became ready.
+
+        Without `leases` whoever has taken something keeps it.
+        """
+        due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
+        for member, at in due:
+            if leases or not self.redis.hexists(f"carillon:batch:{member[2:].decode()}", "leased"):
+                self.redis.zadd("carillon:due", {member: at - seconds}, xx=True)
+        keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]") + self.redis.keys("carillon:out_of_turn:*")
+        for key in keys:
+            ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
+            for device, at in ends:
+                self.redis.zadd(key, {device: at - seconds})
+        return self.journal.make_due_ready()
+
+    def account(self, event_id: str) -> dict[str, Any]:
+        while self.ledger.flush(self.journal):
+            pass
+        return self.ledger.of_event("demo", event_id)
+
+
+def token(user: str, n: int = 0) -> str:
+    return f"{user}/{n}".encode().hex()
+
+
+def user_of(notification: Notification) -> str:
+    return bytes.fromhex(notification.token).decode().partition("/")[0]
+
+
+def stamp(seconds: float = 0.0) -> dict[str, Any]:
+    return {"id": secrets.token_hex(6), "app": "demo", "at": START + timedelta(seconds=seconds)}
+
+
+def message(channel: str = "general", sender: str = "leia", id: str = "e1", **fields: Any) -> ev.MessageNew:
+    envelope = stamp(fields.pop("seconds", 0.0)) | {"id": id}
+    recipients = fields.pop("recipients", None)
+    content = ev.Message(**({"id": f"m-{id}", "text": "hello"} | fields))
+    return ev.MessageNew(
+        **envelope, channel=ev.Channel(id=channel), message=content, sender=ev.Sender(id=sender), recipients=recipients
+    )

@@ -1,0 +1,201 @@
+"""Secrets stay out of reprs, log lines and tracebacks, whatever goes wrong around them."""
+
+import io
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from typer.testing import CliRunner
+
+from config.logs import set_up
+from config.settings import Settings, SettingsError, get_settings, load
+from producers.__main__ import main
+from tests.integration.pipeline.harness import Pipeline, message, token
+from tests.integration.pipeline.keys import new_key
+from worker.cli._commands import app
+from worker.core.model import Notification, Provider
+from worker.database.outbox import Outbox
+from worker.database.postgres import open_pool
+from worker.database.registry import Registry
+from worker.database.vault import CredentialError
+from worker.embedded import Urls
+from worker.providers.apns.token import mint
+
+KEY = new_key()
+TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
+PASSWORD = "hunter2-and-more"
+TEXT = "meet me at the pier at nine"
+
+
+@pytest.fixture(params=["text", "json"])
+def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What a process with our logging would have written."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    set_up(Settings(log_format=request.param), stream)
+    yield stream
+    root.handlers[:], root.level = before, level
+
+
+def secrets_in(text: str) -> list[str]:
+    lines = [line for line in KEY.splitlines() if "PRIVATE" not in line]
+    return [secret for secret in (TOKEN, PASSWORD, TEXT, *lines) if secret in text]
+
+
+VALUES: list[Any] = [
+    pytest.param(Provider(1, "demo", "apns", "production", "t", "T", "K", KEY), id="provider"),
+    pytest.param(
+        Provider(1, "demo", "c", "production", "t", certificate=KEY.encode(), certificate_password=PASSWORD),
+        id="provider with a certificate",
+    ),
+    pytest.param(Urls(f"redis://:{PASSWORD}@h/0", f"postgresql://u:{PASSWORD}@h/d"), id="urls"),
+    pytest.param(
+        load({"CARILLON_REDIS_URL": f"redis://:{PASSWORD}@h", "CARILLON_SECRET_KEYS": PASSWORD}), id="settings"
+    ),
+    pytest.param(Registry(open_pool, [Fernet.generate_key().decode()]), id="registry"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_that_holds_a_secret_does_not_show_it(value: object) -> None:
+    assert secrets_in(f"{value!r} {value}") == []
+
+
+LINES = [
+    pytest.param("token %s", TOKEN, id="a device token"),
+    pytest.param("token %s", TOKEN.upper(), id="a device token in capitals"),
+    pytest.param("key %s", KEY, id="a key"),
+    pytest.param("url %s", f"rediss://user:{PASSWORD}@host:6379/0", id="a URL with a password"),
+    pytest.param("url %s", f"postgresql://user:{PASSWORD}@host/db?sslmode=verify-full", id="a database's URL"),
+    pytest.param("authorization %s", "bearer " + mint("TEAM123456", "KEY1234567", KEY, 1_800_000_000), id="a JWT"),
+]
+
+
+@pytest.mark.parametrize(("line", "secret"), LINES)
+def test_what_looks_like_a_secret_is_cut_from_any_logger(log: io.StringIO, line: str, secret: str) -> None:
+    logging.getLogger("some.library").error(line, secret)
+    logging.getLogger("worker.x").error("ours", extra={"field": secret})
+    written = log.getvalue()
+    assert "[redacted]" in written
+    assert secret not in written.replace("\\n", "\n")
+    assert secrets_in(written) == []
+
+
+def test_a_traceback_through_all_of_them_shows_none(log: io.StringIO) -> None:
+    def fails(provider: Provider, notification: Notification) -> None:
+        raise RuntimeError(f"failed with {provider!r} for {notification.token} on rediss://u:{PASSWORD}@h")
+
+    try:
+        fails(Provider(1, "demo", "apns", "production", "t", "T", "K", KEY), Notification(TOKEN, "id", b"{}", "t"))
+    except RuntimeError:
+        logging.getLogger("worker.pipeline.delivery").exception("delivery failed")
+    assert "Traceback" in log.getvalue()
+    assert secrets_in(log.getvalue()) == []
+
+
+def refused_by_postgres() -> None:
+    with psycopg.connect(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", connect_timeout=1):
+        pass
+
+
+def refused_outbox() -> None:
+    Outbox(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d").state(0)
+
+
+def damaged_key() -> None:
+    mint("T", "K", KEY.replace("A", "!"), 0)
+
+
+@pytest.mark.parametrize("fails", [refused_by_postgres, refused_outbox, damaged_key])
+def test_a_fault_of_a_library_tells_no_secret(fails: Callable[[], None], log: io.StringIO) -> None:
+    with pytest.raises(Exception) as caught:
+        fails()
+    whole = "".join(traceback.format_exception(caught.value))
+    logging.getLogger("worker.x").error("failed", exc_info=caught.value)
+    assert secrets_in(whole + log.getvalue()) == []
+
+
+def test_a_credential_that_cannot_be_decrypted_is_not_shown(
+    postgres_url: str, redis_url: str, log: io.StringIO
+) -> None:
+    pipeline = Pipeline(postgres_url, redis_url)
+    other = Registry(pipeline.pool, [Fernet.generate_key().decode()])
+    try:
+        other.providers()
+    except CredentialError as fault:
+        logging.getLogger("worker.x").exception("failed", exc_info=fault)
+    pipeline.close()
+    assert "CARILLON_SECRET_KEYS" in log.getvalue()
+    assert "gAAAA" not in log.getvalue()
+
+
+def test_a_whole_pipeline_logs_no_token_and_no_text(postgres_url: str, redis_url: str, log: io.StringIO) -> None:
+    logging.getLogger().setLevel("DEBUG")
+    pipeline = Pipeline(postgres_url, redis_url)
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(message(text=TEXT), b"{" + TEXT.encode(), message(id="e2", text=TEXT))
+    assert len(pipeline.run()) == 2
+    pipeline.close()
+    written = log.getvalue()
+    assert secrets_in(written) == []
+    assert token("han") not in written
+
+
+SECRET = "Sup3rS3cretWord"
+BAD_URLS = [
+    *(("REDIS", f"redis://:{SECRET}/xyz@127.0.0.1:1/0"), ("REDIS", f"redis://u:{SECRET}#x@127.0.0.1:1/0")),
+    *(("REDIS", f"redis://u:x%{SECRET}@127.0.0.1:1/zero"), ("REDIS", f"redis://u:{SECRET}@127.0.0.1:70000/0")),
+    *(("REDIS", f"http://u:{SECRET}@127.0.0.1/0"), ("POSTGRES", f"postgresql://u:x%{SECRET}@127.0.0.1:1/x")),
+    *(
+        ("POSTGRES", f"postgresql://u:x@{SECRET}@127.0.0.1:1/x"),
+        ("POSTGRES", f"postgresql://u:{SECRET}/@127.0.0.1:1/x"),
+    ),
+    *(
+        ("POSTGRES", f"postgresql://u:{SECRET}@127.0.0.1:1/x?bogus={SECRET}"),
+        ("OUTBOX", f"postgresql://u:{SECRET}?@h/x"),
+    ),
+]
+COMMANDS = [
+    *(
+        ["health"],
+        ["doctor"],
+        ["migrate"],
+        ["app", "list"],
+        ["beat"],
+        ["flower"],
+        ["outbox", "status"],
+        ["dead-letters"],
+    ),
+    ["publish", "--app", "a", "--channel", "c", "--sender", "s", "--text", "t"],
+]
+
+
+@pytest.mark.parametrize(("which", "url"), BAD_URLS)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_prints_a_part_of_a_url_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], which: str, url: str
+) -> None:
+    for name, value in {"REDIS": "redis://127.0.0.1:1", "POSTGRES": "postgresql://127.0.0.1:1/x", which: url}.items():
+        monkeypatch.setenv(f"CARILLON_{name}_URL", value)
+    monkeypatch.setenv("CARILLON_SECRET_KEYS", Fernet.generate_key().decode())
+    get_settings.cache_clear()
+    try:
+        done = CliRunner().invoke(app, command)
+    finally:
+        get_settings.cache_clear()
+    assert done.exit_code != 0
+    told = "".join(traceback.format_exception(done.exception)) if done.exception else ""
+    assert SECRET not in done.output + told
+    assert isinstance(done.exception, SettingsError | SystemExit)
+
+
+@pytest.mark.parametrize(("which", "url"), [one for one in BAD_URLS if one[0] == "REDIS"])
+def test_nor_does_the_producers_command(capsys: pytest.CaptureFixture[str], which: str, url: str) -> None:
+    one = ["--app", "a", "--channel", "c", "--sender", "s", "--text", "t", "--timeout", "0.1"]
+    assert main(["publish", "--redis-url", url, *one]) != 0
+    assert SECRET not in "".join(capsys.readouterr())

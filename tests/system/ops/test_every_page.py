@@ -1,0 +1,438 @@
+"""Every fenced block of README.md and docs/ is run, or a list says who else runs it or why nobody can.
+
+A block is run by its language in a world of its page's own: engines, a worker's intake, an app `chat` whose provider is a
+simulator, and an app `demo`. A block without a language is a picture or a command's output, and needs a check of its own.
+"""
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+import psycopg
+import pytest
+from click import Context
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from rich.console import Console
+
+from benchmarks.devices import APP, plan
+from producers import events as ev
+from tests.integration.pipeline.harness import Pipeline, message, stamp
+from tests.integration.pipeline.keys import new_key
+from tests.integration.pipeline.test_device_calls import working
+from tests.processes import ROOT, environ
+from tests.programs import NODE_PATH, needs, needs_library
+from tests.unit.apns.push_certificates import p12, push_certificate
+from worker.cli._commands import load, names
+from worker.core.model import ACCEPTED, AppSettings, Provider
+from worker.core.notification import render
+from worker.core.templates import Template
+from worker.core.webhook import Recipient, body, headers
+from worker.core.webhook_answer import read
+from worker.demo.account import Account, Check
+from worker.demo.figures import Figures
+from worker.demo.report import show
+from worker.demo.show import Outcome
+from worker.simulator import Key, Settings, SimulatorThread, read_script
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+REDIS = "redis://localhost:6379/0"
+TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
+
+
+class Block(NamedTuple):
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line} ({self.language or 'no language'})\n{self.text}"
+
+
+def blocks() -> Iterator[Block]:
+    for page in PAGES:
+        text = page.read_text()
+        for found in FENCE.finditer(text):
+            line = text[: found.start()].count("\n") + 1
+            yield Block(str(page.relative_to(ROOT)), line, found[2], found[3])
+
+
+#: Who else runs a page's blocks of a language, as they stand there.
+ELSEWHERE = {
+    ("README.md", "sh"): "tests/system/ops/test_first_push_page.py",
+    ("README.md", "python"): "tests/system/ops/test_first_push_page.py",
+    ("docs/first-push.md", "sh"): "tests/system/ops/test_first_push_page.py",
+    ("docs/first-push.md", "js"): "tests/system/ops/test_first_push_page.py",
+    ("docs/first-push.md", "php"): "tests/system/ops/test_first_push_page.py",
+    ("docs/first-push.md", "go"): "tests/system/ops/test_first_push_page.py",
+    ("docs/architecture.md", "text"): "tests/test_floors.py",
+    ("docs/contract.md", "python"): "tests/integration/producers/test_schema.py",
+    ("docs/moving-in.md", "python"): "tests/integration/cli/test_import.py",
+    ("docs/security.md", "acl"): "tests/integration/security/acl.py",
+    ("docs/simulator.md", "console"): "tests/integration/simulator/test_documentation.py",
+    ("docs/simulator.md", "python"): "tests/integration/simulator/test_documentation.py",
+    ("docs/simulator.md", "json"): "tests/integration/simulator/test_documentation.py",
+    ("docs/webhooks.md", "python"): "tests/integration/webhook/test_doc.py",
+    ("docs/webhooks.md", "js"): "tests/integration/webhook/test_doc.py",
+}
+#: Why a block, or one line of it, is not run: by the page and how it begins.
+NOT_RUN = {
+    ("README.md", "chat server ──event──▶ Redis Stream"): "a picture",
+    (
+        "docs/apns.md",
+        "python -m pytest tests/system/foreign_servers",
+    ): "takes minutes; the suite runs the same file with fewer",
+    (
+        "docs/credentials.md",
+        "carillon doctor",
+    ): "asks workers of a whole system; tests/integration/cli/test_doctor.py has them",
+    ("docs/credentials.md", "carillon push apn  "): "asks in a terminal; tests/integration/cli/test_wizard.py answers",
+    ("docs/first-push.md", "print(deviceToken.map"): "needs Xcode and a phone",
+    (
+        "docs/outbox.md",
+        "CARILLON_OUTBOX_URL=postgresql:",
+    ): "runs until it is stopped; tests/system/outbox/test_processes.py has it",
+}
+
+
+@dataclass
+class World:
+    """What a page's blocks find: `cwd` has the files that they name."""
+
+    pipeline: Pipeline
+    postgres_url: str
+    redis_url: str
+    cwd: Path
+    env: dict[str, str]
+
+    def shell(self, script: str) -> str:
+        """What a script prints that goes well."""
+        done = subprocess.run(
+            ["sh", "-eu", "-c", script], cwd=self.cwd, env=self.env, capture_output=True, text=True, timeout=90, check=False
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def forget(self, app: str) -> None:
+        with self.pipeline.pool.connection() as db:
+            for table, column in (("devices", "app"), ("providers", "app"), ("apps", "name")):
+                db.execute(f"DELETE FROM carillon.{table} WHERE {column} = %s", (app,))
+
+    def local(self, text: str) -> str:
+        """The text with this world's addresses and directories."""
+        for written, here in (
+            (REDIS, self.redis_url),
+            ("postgresql://localhost/chat", self.postgres_url),
+            ("DATABASE carillon ", f"DATABASE {psycopg.conninfo.conninfo_to_dict(self.postgres_url)['dbname']} "),
+            ("/tmp/carillon-demo-…", str(self.cwd)),
+            ("https://api.example.com/", "https://127.0.0.1:1/"),
+        ):
+            text = text.replace(written, here)
+        return text
+
+
+@pytest.fixture
+def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
+    (key := tmp_path / "AuthKey_ABC123DEFG.p8").write_text(new_key())
+    (tmp_path / "Push.p12").write_bytes(p12(push_certificate(), BestAvailableEncryption(b"secret")))
+    (tmp_path / "password.txt").write_text("secret\n")
+    (programs := tmp_path / "bin").mkdir()
+    (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {needs("redis-cli")} -u "{redis_url}" "$@"\n')
+    (programs / "redis-cli").chmod(0o755)
+    (tmp_path / "node_modules").symlink_to(NODE_PATH)
+    pipeline = Pipeline(postgres_url, redis_url)
+    with SimulatorThread(
+        Settings(topics=("io.team.App",), keys=(Key.read(f"ABC123DEFG:DEF123GHIJ:{key}"),))
+    ) as apple, working(pipeline):  # fmt: skip
+        populate(pipeline, apple, key)
+        env = environ(
+            redis_url=redis_url, postgres_url=postgres_url, secret_keys=pipeline.secret_key, webhook_allow="127.0.0.0/8"
+        )
+        here = {
+            "PATH": f"{programs}{os.pathsep}{env['PATH']}",
+            "CHAT_DATABASE_URL": postgres_url,
+            "HOME": str(tmp_path),
+        }
+        yield World(pipeline, postgres_url, redis_url, tmp_path, env | here)
+    pipeline.close()
+
+
+def populate(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
+    pipeline.registry.save_app(AppSettings("chat"))
+    pipeline.registry.save_provider(
+        Provider(
+            0, "chat", "apns", "production", "io.team.App", key=key.read_text(), key_id="ABC123DEFG",
+            team_id="DEF123GHIJ", host="127.0.0.1", port=apple.port, ca=apple.ca_pem,
+        )
+    )  # fmt: skip
+    pipeline.publish(
+        ev.DeviceRegistered(
+            **stamp() | {"app": "chat"}, user="han", device=ev.Device(token=TOKEN, attributes={"team": "red"})
+        ),
+        message(id="demo-000042"),
+    )
+
+
+# one function for each language
+
+
+def run_shell(block: Block, world: World) -> None:
+    """Line by line in one shell. In a console what follows a command is what it prints, but for numbers and ids."""
+    for name in re.findall(r"carillon app create (\w+)", block.text):
+        world.forget(name)
+    prompt = "$ " if block.language == "console" else ""
+    script, shown = [], []
+    for line in block.text.splitlines():
+        if prompt and not line.startswith(prompt):
+            shown.append(line)
+        elif not is_not_run(block.page, command := line.removeprefix(prompt)):
+            script.append(command)
+    printed = world.shell(world.local("\n".join(script)))
+    if shown:
+        assert shape("\n".join(shown)) == shape(printed)
+
+
+def is_not_run(page: str, text: str) -> bool:
+    return any(page == there and text.startswith(start) for there, start in NOT_RUN)
+
+
+def shape(text: str) -> list[str]:
+    """Lines without what is another with each run."""
+    return [re.sub(r"\s+", " ", re.sub(r"[0-9a-f]{8,}|\d[\d,.:TZ-]*", "N", line)).strip() for line in text.splitlines()]
+
+
+def run_python(block: Block, world: World) -> None:
+    exec(compile(world.local(block.text), str(block), "exec"), {})
+
+
+def run_sql(block: Block, world: World) -> None:
+    """In a transaction that is rolled back: roles are the whole server's."""
+    with psycopg.connect(world.postgres_url) as db:
+        for role in ("carillon_migrator", "carillon_worker", "carillon_relay", "chat"):
+            if f"CREATE ROLE {role} " not in block.text:
+                db.execute(f"CREATE ROLE {role}")
+        db.execute("SET search_path TO public")
+        db.execute("CREATE TABLE messages (id text, text text)")
+        db.execute(re.sub(r"^(BEGIN|COMMIT);$", "", world.local(block.text), flags=re.MULTILINE))
+        written = db.execute("SELECT event FROM carillon.outbox").fetchall()
+        db.rollback()
+    for (event,) in written:
+        jsonschema.validate(json.loads(event), SCHEMA)
+
+
+def run_json(block: Block, world: World) -> None:
+    """An event of the contract, whole or without what all have in common."""
+    document = json.loads(block.text)
+    document.pop("…", None)
+    jsonschema.validate({"v": 1, "id": "evt-1", "app": "demo", "at": "2026-11-21T20:00:00Z"} | document, SCHEMA)
+
+
+def run_export(block: Block, world: World) -> None:
+    """Saved under the name of the page's command, which imports it."""
+    (world.cwd / "export.jsonl").write_text(block.text)
+
+
+def run_js(block: Block, world: World) -> None:
+    needs_library("env", f"NODE_PATH={NODE_PATH}", "node", "-e", "require('redis')")
+    event = json.loads(ev.encode(message(id="from-node")))
+    program = f"const event = {json.dumps(event)};\n{world.local(block.text)}"
+    (world.cwd / "example.mjs").write_text(program)
+    world.shell(f"NODE_PATH={NODE_PATH} node example.mjs")
+    assert world.pipeline.redis.get("carillon:online:demo:han") == b"1"
+
+
+def run_go(block: Block, world: World) -> None:
+    """Parsed: go-redis is not here."""
+    needs("gofmt")
+    (world.cwd / "example.go").write_text(f"package main\n\nfunc main() {{\n{block.text}}}\n")
+    world.shell("gofmt -e example.go")
+
+
+LANGUAGES: dict[str, Callable[[Block, World], None]] = {
+    "sh": run_shell,
+    "console": run_shell,
+    "python": run_python,
+    "sql": run_sql,
+    "json": run_json,
+    "jsonl": run_export,
+    "js": run_js,
+    "go": run_go,
+}
+
+
+# one function for each block that is something else
+
+
+def is_template(block: Block, world: World) -> None:
+    """Saved under the names of the page's commands, which come after it."""
+    Template.parse(block.text).check_literals()
+    for name in ("chat.json", "order.json", "chat.fr.json"):
+        (world.cwd / name).write_text(block.text)
+
+
+def is_script(block: Block, world: World) -> None:
+    assert read_script(block.text).rules
+
+
+def is_payload(block: Block, world: World) -> None:
+    event = message(parent_id="msg-0", data={"any": "thing"}, id="evt-1")
+    event = msgspec.structs.replace(
+        event, channel=ev.Channel(id="messaging:general", name="General"),
+        sender=ev.Sender(id="leia", name="Leia Organa", image="https://example.org/leia.png"),
+    )  # fmt: skip
+    assert keys(json.loads(render(event).payload(3))) == keys(json.loads(block.text))
+
+
+def keys(document: Any) -> Any:
+    """A document's names, without its values and without what it leaves open."""
+    if not isinstance(document, dict):
+        return None
+    return {name: keys(value) for name, value in document.items() if name != "…"}
+
+
+def _recipient() -> Recipient:
+    return Recipient("0b7a…", "e-1", "text", "member", "han", "+49", 3, b'{"aps": {}, "carillon": {}}', 1)
+
+
+def is_webhook_s_body(block: Block, world: World) -> None:
+    sent = json.loads(body(Provider(0, "chat", "webhook", "production", ""), "b", [_recipient()]))
+    shown = json.loads(block.text)
+    assert shown.keys() == sent.keys()
+    assert shown["recipients"][0].keys() == sent["recipients"][0].keys()
+    assert shown["recipients"][0]["payload"].keys() == {"aps", "carillon"}
+
+
+def is_webhook_s_head(block: Block, world: World) -> None:
+    provider = Provider(0, "chat", "webhook", "production", "", kind="webhook", secrets=("new", "old"))
+    shown = [line.split(": ")[0] for line in block.text.splitlines()[1:]]
+    assert shown == list(headers(provider, "b", b"", 1))
+
+
+def is_webhook_s_answer(block: Block, world: World) -> None:
+    some = [_recipient(), _recipient()._replace(id="77c1…"), _recipient()._replace(id="another", device_id="x")]
+    gone, retry, rest = read(200, block.text.encode(), None, some, 0.0)
+    assert (gone.status, retry.retry_after, rest) == (410, 30, ACCEPTED)  # type: ignore[union-attr]
+
+
+def is_account_s_end(block: Block, world: World) -> None:
+    even = Account(0, 0, {}, {}, 0, 0, {}, {}, 0, 0, 0, 0, 0, 0, [Check("x", 1, 1)] * 21)
+    traffic: Any = SimpleNamespace(lines=[])
+    console = Console(file=io.StringIO(), width=100)
+    show(console, Outcome(even, Figures(None, None, None, 0), 1.0, None, "demo", {}, traffic))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert block.text.strip() in "\n".join(line.rstrip() for line in shown.splitlines())
+
+
+def is_plan(block: Block, world: World) -> None:
+    with world.pipeline.pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
+            " SELECT %s, n::text, 'user-' || n, %s, 0, true FROM generate_series(0, 50000) AS n",
+            (APP, world.pipeline.provider.id),
+        )
+        db.execute("ANALYZE carillon.devices")
+    shown = "\n".join(plan(world.pipeline.pool, 50_000))
+    for line in block.text.splitlines():
+        assert line.strip() in shown
+
+
+def is_benchmarks(block: Block, world: World) -> None:
+    for line in block.text.splitlines():
+        module, options = re.fullmatch(r"python -m (benchmarks\.\w+)((?: \[?--.*?)?)   .*", line).groups()  # type: ignore[union-attr]
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        for option in re.findall(r"--[\w-]+", options):
+            assert f'"{option}"' in source, line
+
+
+#: By the page and how the block begins.
+CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
+    ("docs/apns.md", '{"aps": {'): is_payload,
+    ("docs/benchmarks.md", "python -m benchmarks.pipeline --json [--quick]"): is_benchmarks,
+    ("docs/demo.md", "lost   "): is_account_s_end,
+    ("docs/demo.md", '{"rules": '): is_script,
+    ("docs/devices.md", "Nested Loop\n"): is_plan,
+    ("docs/first-push.md", "options, err := redis.ParseURL"): run_go,
+    ("docs/templates.md", '{\n  "aps": {'): is_template,
+    ("docs/templates.md", '{"aps": {"alert": {"loc-key"'): is_template,
+    ("docs/webhooks.md", "POST /push HTTP/1.1\n"): is_webhook_s_head,
+    ("docs/webhooks.md", '{\n  "app": "chat"'): is_webhook_s_body,
+    ("docs/webhooks.md", '{"results": '): is_webhook_s_answer,
+}
+
+
+def runner(block: Block) -> Callable[[Block, World], None] | None:
+    checks = [check for (page, start), check in CHECKS.items() if page == block.page and block.text.startswith(start)]
+    return checks[0] if checks else LANGUAGES.get(block.language)
+
+
+def runs_here(block: Block) -> bool:
+    return (block.page, block.language) not in ELSEWHERE and not is_not_run(block.page, block.text)
+
+
+HERE: dict[str, list[Block]] = defaultdict(list)
+for _block in filter(runs_here, blocks()):
+    HERE[_block.page].append(_block)
+
+
+@pytest.mark.parametrize("page", HERE)
+def test_the_examples_of_the_page(page: str, world: World) -> None:
+    for block in HERE[page]:
+        run = runner(block)
+        assert run is not None, f"{block}\nGive it a language that is run, a check, or a reason in NOT_RUN"
+        run(block, world)
+
+
+def test_the_lists_name_what_is_there() -> None:
+    found = list(blocks())
+    assert ELSEWHERE.keys() - {(block.page, block.language) for block in found} == set()
+    for page, start in (*NOT_RUN, *CHECKS):
+        begins = f"```\\w*\n(?:.*\n)*?(?:\\$ )?{re.escape(start)}"
+        assert re.search(begins, (ROOT / page).read_text()), f"{page}: nothing begins with {start}"
+    for (page, _), file in ELSEWHERE.items():
+        assert Path(page).name in (ROOT / file).read_text(), f"{file} says nothing of {page}"
+
+
+# what stands in the lines
+
+
+def spans() -> Iterator[Any]:
+    for page in PAGES:
+        prose = FENCE.sub("", page.read_text())
+        for span in dict.fromkeys(re.findall(r"`(carillon [a-z][^`]*)`", prose)):
+            yield pytest.param(span.replace("\\|", "|"), id=f"{page.name}: {span}")
+
+
+@pytest.mark.parametrize("span", list(spans()))
+def test_a_command_in_the_text_is_one(span: str) -> None:
+    """Its words are commands, and its options theirs; `a|b` are several, and capitals stand for something."""
+    for choice in re.findall(r"[\w-]+(?:\|[\w-]+)+", span.split("--", maxsplit=1)[0]) or [""]:
+        for word in choice.split("|"):
+            check(span.replace(choice, word) if choice else span)
+
+
+def check(line: str) -> None:
+    words = shlex.split(line)[1:]
+    assert words[0] in names(), line
+    command: Any = load(words[0])
+    rest = words[1:]
+    while rest and hasattr(command, "list_commands"):
+        if (below := command.get_command(Context(command), rest[0])) is None:
+            break
+        command, rest = below, rest[1:]
+    known = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)} | {"--help", "-h"}
+    assert [word for word in re.findall(r"--[a-z][\w-]*", " ".join(rest)) if word not in known] == []
+    if hasattr(command, "list_commands"):
+        assert not rest or rest[0].startswith("-"), f"{line}: no such command"

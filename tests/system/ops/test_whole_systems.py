@@ -1,0 +1,108 @@
+"""The whole system as a developer and as ops start it: `carillon up`, and the Procfile under honcho."""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.processes import Running, carillon, environ, free_port, until, using, words
+from tests.system.ops.flowers import AUTH, asked, page
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "data"
+    yield directory
+    left = using(directory)
+    for process in left:
+        process.kill()
+    assert not left
+
+
+def flower(port: int, path: str) -> Any:
+    return json.loads(page(port, path))
+
+
+def up(data_dir: Path, port: int) -> Running:
+    return Running([sys.executable, "-m", "worker.cli", "up", "--port", str(port)], environ(data_dir=str(data_dir)))
+
+
+def children(data_dir: Path, *wanted: str) -> list[psutil.Process]:
+    return [process for process in using(data_dir) if {"worker.cli._child", *wanted} <= set(words(process))]
+
+
+def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_dir: Path) -> None:
+    port = free_port()
+    with up(data_dir, port) as running:
+        until("it says that everything is up", lambda: running.said("everything is up"))
+        until("it says where", lambda: running.said("Ctrl-C ends all of it"))
+        for address in (f"http://127.0.0.1:{port}", "redis://default:", "postgresql://"):
+            assert running.said(address)
+        (password,) = re.findall(r"user carillon, password (\S+)", running.output())
+        assert asked(port, "/api/workers", auth=None)[0] == 401
+        assert asked(port, "/api/workers", auth=f"carillon:{password}")[0] == 200
+
+        health = carillon("health", "--flower", f"http://127.0.0.1:{port}", env=environ(data_dir=str(data_dir)))
+        assert (health.returncode, health.stdout.count("ok ")) == (0, 1)
+        health = carillon("health", env=environ(data_dir=str(data_dir)))
+        assert (health.returncode, health.stdout.count("ok ")) == (0, 9), health.stderr
+
+        (worker,) = children(data_dir, "worker", "bulk")
+        worker.kill()
+        until("it says that the worker died", lambda: running.said("ended with exit code"))
+        until("there is another", lambda: bool(children(data_dir, "worker", "bulk")))
+        until(
+            "and it works",
+            lambda: carillon("health", "--lane", "bulk", env=environ(data_dir=str(data_dir))).returncode == 0,
+        )
+
+        assert running.end(signal.SIGINT) == 0, running.output()
+    assert using(data_dir) == []
+
+
+def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
+    with up(data_dir, free_port()) as running:
+        until("its children run", lambda: len(children(data_dir)) == 5)
+        running.process.kill()
+        until("everything has gone", lambda: using(data_dir) == [])
+
+
+def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Path) -> None:
+    port = free_port()
+    env = environ(data_dir=str(data_dir)) | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": AUTH}
+    with Running([sys.executable, "-m", "honcho", "start"], env) as running:
+        wanted = (
+            "health",
+            "--timeout",
+            "20",
+            "--engines",
+            "--lane",
+            "all",
+            "--beat",
+            "--flower",
+            f"http://127.0.0.1:{port}",
+        )
+        until(
+            "every part gives a sign of life",
+            lambda: running.process.poll() is None and carillon(*wanted, env=env).returncode == 0,
+        )
+
+        until("Flower knows both workers", lambda: len(flower(port, "/api/workers?status=1")) == 2)
+        queues = {q["name"] for w in flower(port, "/api/workers?refresh=1").values() for q in w["active_queues"]}
+        assert queues == {"carillon.urgent", "carillon.bulk"}
+
+        def seen() -> bool:
+            tasks = flower(port, "/api/tasks?taskname=carillon.canary").values()
+            return any(task["state"] == "SUCCESS" for task in tasks)
+
+        until("Flower has seen a canary come through", lambda: carillon(*wanted, env=env).returncode == 0 and seen())
+        running.end(signal.SIGTERM)
+        until("everything has gone", lambda: using(data_dir) == [])

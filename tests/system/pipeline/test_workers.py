@@ -1,0 +1,221 @@
+"""Real Celery workers between a producer and a simulator: everything arrives, once, also when things go away and come back."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from producers import events as ev
+from tests.integration.pipeline.harness import message, stamp, token
+from tests.processes import wait_until
+from tests.system.fleet import Fleet
+from tests.system.ops.flowers import AUTH, page
+from worker.database.migrate import migrate
+from worker.embedded import Engines
+from worker.embedded.home import Home
+from worker.simulator import Answer, ControlClient, Rule, Script
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def fleet(postgres_url, redis_url, tmp_path) -> Iterator[Fleet]:
+    with Fleet(postgres_url, redis_url, tmp_path) as made:
+        yield made
+
+
+def now_stamp(**fields):
+    return stamp() | {"at": datetime.now(UTC)} | fields
+
+
+def populate(fleet: Fleet, channel: str, users: list[str]) -> None:
+    fleet.publisher.publish(ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id=channel), users=users))
+    fleet.publisher.publish_many(
+        ev.DeviceRegistered(**now_stamp(), user=user, device=ev.Device(token=token(user))) for user in users
+    )
+
+
+def new_message(id: str, channel: str = "general", **fields) -> ev.MessageNew:
+    return replace(message(channel=channel, id=id, **fields), at=now_stamp()["at"])
+
+
+def accepted(fleet: Fleet) -> Counter[str]:
+    return Counter(entry.token for entry in fleet.simulator.accepted)
+
+
+def test_a_published_message_rings_every_device_once_through_two_workers(fleet):
+    fleet.start("worker", "--name", "one")
+    fleet.start("worker", "--name", "two")
+    fleet.start("beat")
+    users = [f"u{n}" for n in range(20)]
+    populate(fleet, "general", ["leia", *users])
+    fleet.publisher.publish_many(new_message(f"e{n}") for n in range(200))
+    wait_until(lambda: len(fleet.simulator.accepted) >= 4000 and fleet.settled())
+    assert accepted(fleet) == {token(user): 200 for user in users}
+    counts = fleet.journal.counts("demo")
+    assert (counts["messages"], counts["accepted"], counts["skipped.sender"]) == (200, 4000, 200)
+
+
+def test_order_holds_under_load_with_several_workers(fleet):
+    """Thousands of "add member, register device, send message" back to back while two workers expand: every one rings."""
+    fleet.start("worker", "--name", "one")
+    fleet.start("worker", "--name", "two")
+    triples = 1500
+    events = []
+    for n in range(triples):
+        events += [
+            ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id=f"c{n}"), users=[f"u{n}"]),
+            ev.DeviceRegistered(**now_stamp(), user=f"u{n}", device=ev.Device(token=token(f"u{n}"))),
+            new_message(f"e{n}", channel=f"c{n}"),
+        ]
+    fleet.publisher.publish_many(events)
+    wait_until(lambda: fleet.settled())
+    assert accepted(fleet) == {token(f"u{n}"): 1 for n in range(triples)}
+
+
+@pytest.mark.parametrize("beat", [True, False])
+def test_a_retry_comes_back_through_the_tick_and_where_beat_is_away_without_it(fleet, beat):
+    fleet.simulator.set_script(Script(rules=(Rule(token=token("han"), count=1, answer=Answer("Shutdown")),)))
+    fleet.start("worker")
+    if beat:
+        fleet.start("beat")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1"))
+    wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled())
+    assert [entry.status for entry in fleet.simulator.refused] == [503]
+
+
+def test_sigterm_is_obeyed_in_time_though_a_thread_hangs_and_its_work_goes_on_elsewhere(
+    postgres_url, redis_url, tmp_path
+):
+    bounds = {"CARILLON_SHUTDOWN_TIMEOUT": "1", "CARILLON_LEASE_SECONDS": "4", "CARILLON_APNS_TIMEOUT": "60"}
+    with Fleet(postgres_url, redis_url, tmp_path, **bounds) as fleet:
+        fleet.simulator.set_script(Script(rules=(Rule(count=1, latency=60.0),)))
+        worker = fleet.start("worker")
+        fleet.start("beat")
+        populate(fleet, "general", ["leia", "han"])
+        fleet.publisher.publish(new_message("e1"))
+        control = ControlClient(fleet.simulator.host, fleet.simulator.control_port or 0, fleet.simulator.control_token)
+        wait_until(lambda: any(connection["open"] for connection in control.connections()))
+        began = time.monotonic()
+        assert fleet.stop(worker) == 0
+        assert time.monotonic() - began < 15, "sixty seconds without the bound"
+        assert "time is up" in fleet.output()
+        fleet.start("worker")
+        wait_until(fleet.settled)
+        assert set(accepted(fleet)) == {token("han")}
+
+
+def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fleet):
+    """A rolling restart under load: each worker is stopped in its turn while messages pour in."""
+    workers = [fleet.start("worker", "--name", f"w{n}") for n in range(2)]
+    fleet.start("beat")
+    users = [f"u{n}" for n in range(50)]
+    populate(fleet, "general", ["leia", *users])
+    for round_ in range(4):
+        fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
+        fleet.simulator.wait_accepted(round_ * 3000 + 1, 40)
+        # Told so early that it had not begun, it simply ends.
+        assert fleet.stop(workers[round_ % 2]) in (0, -signal.SIGTERM)
+        workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
+    wait_until(lambda: fleet.settled(), seconds=60)
+    assert accepted(fleet) == {token(user): 240 for user in users}
+
+
+def test_a_worker_whose_memory_grew_begins_again_and_loses_nothing(postgres_url, redis_url, tmp_path):
+    """A limit that every process is over: it recycles again and again, and everything arrives once all the same."""
+    with Fleet(postgres_url, redis_url, tmp_path, CARILLON_WORKER_MEMORY="64") as fleet:
+        worker = fleet.start("worker")
+        fleet.start("beat")
+        populate(fleet, "general", ["leia", "han"])
+        fleet.publisher.publish_many(new_message(f"e{n}") for n in range(20))
+        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.settled(), seconds=90)
+        wait_until(lambda: fleet.output().count("begins again") >= 2)
+        assert worker.poll() is None, "the pid stays"
+        assert accepted(fleet) == {token("han"): 20}
+        assert fleet.stop(worker) in (0, -signal.SIGTERM), "though it is about to begin again most of the time"
+
+
+def test_no_token_and_no_text_in_what_workers_say(fleet):
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
+    wait_until(lambda: len(fleet.simulator.accepted) == 1)
+    said = fleet.output()
+    assert "secret rendezvous" not in said
+    assert token("han") not in said
+    assert "PRIVATE KEY" not in said
+
+
+def test_flower_shows_what_tasks_are_about_and_no_token_and_no_text(fleet):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    fleet._environment["FLOWER_BASIC_AUTH"] = AUTH
+    fleet.start("flower", "--port", str(port))
+    wait_until(lambda: page(port, "/healthcheck") == b"OK")
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
+    wait_until(lambda: b"'accepted': 1" in page(port, "/api/tasks"))
+    shown = page(port, "/api/tasks") + page(port, "/tasks")
+    tasks = {
+        task["name"]: task for task in json.loads(page(port, "/api/tasks")).values() if "accepted" in task["result"]
+    }
+    assert tasks["carillon.deliver"]["kwargs"] == "{'lane': 'urgent'}"
+    for secret in ("secret rendezvous", token("han"), "PRIVATE KEY"):
+        assert secret.encode() not in shown
+
+
+def test_a_celery_user_may_publish_as_the_page_says(fleet, redis_url):
+    """The snippet of docs/contract.md, run as it stands but for the broker's address."""
+    fleet.start("worker")
+    page = (Path(__file__).parents[3] / "docs" / "contract.md").read_text()
+    [snippet] = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "send_task" in code]
+    address = "redis://localhost:6379/0"
+    assert address in snippet
+    names: dict[str, Any] = {}
+    exec(snippet.replace(address, redis_url), names)
+    names["app"].close()
+    wait_until(lambda: fleet.redis.exists(ev.STREAM) and fleet.settled())
+    document = msgspec.json.decode(msgspec.json.encode(new_message("e1")))
+    populate(fleet, "general", ["leia", "han"])
+    exec(snippet.replace(address, redis_url).replace("[event]", "[message]"), names | {"message": document})
+    wait_until(lambda: len(fleet.simulator.accepted) == 1)
+
+
+@pytest.mark.parametrize("engine", ["valkey", "postgres"])
+def test_an_engine_that_dies_is_waited_for_and_nothing_is_lost(engine, tmp_path):
+    """`kill -9` in the middle of the traffic; the engine comes back with what it had."""
+    engines = Engines(tmp_path / "engines")
+    urls = engines.start()
+    try:
+        migrate(urls.postgres)
+        (tmp_path / "logs").mkdir()
+        with Fleet(urls.postgres, urls.redis, tmp_path / "logs") as fleet:
+            fleet.start("worker")
+            fleet.start("beat")
+            users = [f"u{n}" for n in range(20)]
+            populate(fleet, "general", ["leia", *users])
+            fleet.publisher.publish_many(new_message(f"before-{n}") for n in range(100))
+            wait_until(lambda: len(fleet.simulator.accepted) > 100)
+            os.kill(engine_pid(tmp_path / "engines", engine), signal.SIGKILL)
+            fleet.publisher.publish_many(new_message(f"after-{n}") for n in range(100))
+            wait_until(lambda: len(accepted(fleet)) == 20 and min(accepted(fleet).values()) >= 200, seconds=90)
+            wait_until(fleet.settled)
+    finally:
+        engines.stop()
+
+
+def engine_pid(data_dir, engine: str) -> int:
+    return int((Home.at(data_dir).pids / engine).read_text().split()[0])

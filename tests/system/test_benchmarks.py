@@ -1,0 +1,94 @@
+"""Each benchmark runs at its smallest size and ends with one JSON object. What they measure is not judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.support.against import interval, ratio_of
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _last_line(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", *arguments, "--json"]
+    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            out, said = child.communicate(timeout=100)
+        finally:
+            child.terminate()  # it stops what it started
+    assert child.returncode == 0, said
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+def test_the_bulkhead_benchmark_gives_latencies_before_and_while_others_wait():
+    found = _last_line("benchmarks.bulkhead", "--providers", "2", "--waiting", "400", "--seconds", "2")
+    assert found["calm"]["pushes"] > 0
+    assert found["waiting"]["pushes"] > 0
+    assert found["notifications"] == 400
+
+
+@pytest.mark.slow
+def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
+    variants = ("task_per_device", "carillon_null")
+    sizes = ("--quick", "--scale", "0.1", "--processes", "1", "--workloads", "channels_of_50")
+    found = _last_line("benchmarks.pipeline", *sizes, "--variants", *variants)
+    assert set(found["rates"]["channels_of_50"]) == set(variants)
+    assert set(found["ratios"]["channels_of_50"]) == {"carillon_null"}
+    assert {"worker", "postgres", "valkey", "publisher"} <= set(
+        found["cpu_us_per_push"]["channels_of_50"]["carillon_null"]
+    )
+    assert found["machine"]["cores"]
+
+
+@pytest.mark.slow
+def test_the_memory_benchmark_gives_both_peaks_and_their_difference():
+    found = _last_line("benchmarks.memory", "--members", "1000", "--repeats", "1", "--variant", "carillon_null")
+    assert found["members"] == {"small": 100, "large": 1000}
+    assert found["peak_mb"]["small"] > 0
+    assert isinstance(found["added_mb"], float)
+
+
+@pytest.mark.slow
+def test_the_sender_benchmark_gives_rates_and_ratios_by_peer():
+    found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.01", "--peers", "aioapns", "httpx")
+    assert set(found["rates"]) == {"carillon", "aioapns", "httpx"}
+    assert set(found["ratios"]) == {"aioapns", "httpx"}
+
+
+@pytest.mark.slow
+def test_the_sender_benchmark_gives_shares_of_the_bound_where_answers_take_time():
+    found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.05", "--latency", "20")
+    assert set(found["share_of_bound"]) == {"one_connection", "threads", "threads_4"}
+    assert found["two_processes_times_one"] > 0
+
+
+@pytest.mark.slow
+def test_the_sender_benchmark_gives_the_memory_of_what_waits_and_of_what_is_over():
+    found = _last_line("benchmarks.sender", "--memory", "--scale", "0.02")
+    assert found["waiting"] == 10_000
+    assert {"waiting_mb", "growth_mb"} <= set(found)
+
+
+def test_the_median_of_paired_ratios_has_an_interval_that_holds_it_with_95_percent():
+    # Ranks 3 and 10 of 12, 6 and 15 of 20: the tables of the sign test.
+    assert interval(12) == (2, 9)
+    assert interval(20) == (5, 14)
+    assert interval(3) == (0, 2)
+    found = ratio_of([(float(n), 10.0) for n in range(1, 13)])
+    assert found["median"] == 0.65
+    assert found["interval_95"] == [0.3, 1.0]
+
+
+@pytest.mark.slow
+def test_this_tree_is_compared_with_another_revision_pair_by_pair():
+    sizes = ("--pairs", "1", "--scale", "0.05", "--processes", "1", "--workloads", "channels_of_50")
+    found = _last_line("benchmarks.pipeline", "--against", "HEAD", *sizes)
+    assert found["pairs"] == 1
+    assert found["cpu_ratio"]["channels_of_50"]["median"] > 0
+    assert "simulator" not in found["cpu_ratio_by_part"]["channels_of_50"]
