@@ -20,7 +20,7 @@ from typing import Any, Final
 from config.secrets import generate_key
 from producers import Publisher
 from worker.core.model import AppSettings, Provider
-from worker.database.directory import Directory
+from worker.database.audience import Audience
 from worker.database.lease import Lease
 from worker.database.migrate import migrate
 from worker.database.postgres import Pool, open_pool
@@ -101,11 +101,11 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
 
 def read(pool: Pool, known: int, rounds: int) -> list[float]:
     """Milliseconds of each query for the devices of 500 users taken at random."""
-    directory, chance, found = Directory(pool), random.Random(2), []
+    audience, chance, found = Audience(pool), random.Random(2), []
     for _ in range(rounds):
         users = [(APP, f"user-{n}") for n in chance.sample(range(known // 2), 500)]
         began = time.perf_counter()
-        rows = directory.devices(users)
+        rows = audience.active(users)
         found.append((time.perf_counter() - began) * 1000)
         assert len(rows) >= 490
     return found

@@ -18,7 +18,7 @@ from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
 from worker.core.places import NOW
 from worker.core.templates import Template, TemplateError, context_of, normal_locale
-from worker.database.directory import Directory
+from worker.facts import channels
 from worker.pipeline.rendering import named
 from worker.process.runtime import Runtime
 from worker.providers.apns.route import host_for
@@ -91,8 +91,8 @@ def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str |
 
 def render(runtime: Runtime, target: Target, event: MessageNew, template: Template | None = None) -> Rendering:
     """As a worker would: the template of the device's provider, kind and language, or the default payload."""
-    channels = Directory(runtime.pool).channels([(event.app, event.channel.id)], NOW)
-    stored = channels.get((event.app, event.channel.id))
+    key = (event.app, event.channel.id)
+    stored = channels.read(runtime.pool, [key], NOW).get(key)
     event = named(event, stored and stored.now.name)
     source = "the template given"
     if template is None:

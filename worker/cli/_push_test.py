@@ -26,7 +26,7 @@ from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
 from worker.core.notification import apns_id, collapse_id
 from worker.core.places import NOW
 from worker.core.webhook import Recipient
-from worker.database.directory import Directory
+from worker.facts import members
 from worker.process.runtime import Runtime
 from worker.providers.apns.token import TokenSource
 from worker.reports.notes import readable
@@ -107,7 +107,7 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
     kept = [
         event for document in recent.documents(runtime.redis, app, now=time.time()) if (event := _decoded(document))
     ]
-    theirs = Directory(runtime.pool).memberships({(app, event.channel.id, user): NOW for event in kept})
+    theirs = members.memberships(runtime.pool, {(app, event.channel.id, user): NOW for event in kept})
     mine = [event for event in kept if (app, event.channel.id, user) in theirs]
     if mine:
         event = random.choice(mine)

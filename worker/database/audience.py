@@ -8,6 +8,7 @@ import msgspec
 from producers.events import OneOf, Where
 from worker.core.model import Device
 from worker.core.templates import normal_locale
+from worker.database import bulk
 from worker.database.postgres import Connection, Pool, Unavailable, transaction
 
 _FROM: Final = (
@@ -20,6 +21,8 @@ _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
+#: app, user
+UserKey = tuple[str, str]
 #: Milliseconds for which Postgres may look for a page. It has to come well within the lease of who asks.
 PAGE_MS: Final = 2_000
 _CANCELED: Final = "57014"
@@ -74,18 +77,23 @@ class Audience:
         with self._pool.connection() as db:
             return [Share._make(row) for row in db.execute(query.encode(), (app, *values))]
 
-    def of_user(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Device]]:
-        """Active devices with a provider for each (app, user) that has any."""
-        if not keys:
-            return {}
-        with self._pool.connection() as db:
-            rows = db.execute(
-                "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
-                " FROM unnest(%s::text[], %s::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id)"
-                " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL WHERE d.active ORDER BY d.id",
-                [list(column) for column in zip(*sorted(keys), strict=True)],
-            ).fetchall()
-        found: dict[tuple[str, str], list[Device]] = {}
+    def active(self, users: Collection[UserKey]) -> dict[UserKey, list[Device]]:
+        """Active devices for each (app, user) that has any, oldest first; also those of a provider that was removed."""
+        return self._of_users(users, "")
+
+    def of_user(self, users: Collection[UserKey]) -> dict[UserKey, list[Device]]:
+        """Active devices with a provider for each (app, user) that has any, oldest first."""
+        return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")
+
+    def _of_users(self, users: Collection[UserKey], join: str) -> dict[UserKey, list[Device]]:
+        rows = bulk.read(
+            self._pool,
+            "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+            f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
+            " WHERE d.active ORDER BY d.id",
+            users,
+        )
+        found: dict[UserKey, list[Device]] = {}
         for app, *device in rows:
             row = Device._make(device)
             found.setdefault((app, row.user), []).append(row)

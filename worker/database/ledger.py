@@ -11,7 +11,7 @@ from worker.core.ledger_entry import Entry
 from worker.database.device_use import Use
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection, Pool
-from worker.database.retention import forget_older, forget_people, keep_days
+from worker.database.retention import forget_older, keep_days
 
 log = logging.getLogger(__name__)
 
@@ -190,13 +190,12 @@ class Ledger:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 
     def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
-        """Forgets what is older than `days`: messages, and who has gone, until none is left or the time is up.
+        """Forgets messages that are older than `days`, until none is left or the time is up.
 
         Returns how many rows went, each dropped day of the ledger counted as one.
         """
         gone = keep_days(self._pool, "ledger", days)
-        gone += forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
-        return gone + forget_people(self._pool, days, bite=bite, seconds=seconds)
+        return gone + forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:

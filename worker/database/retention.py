@@ -1,15 +1,17 @@
 """Forgets what is old, in bites that cost the same however long the system has been running."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
 from worker.database.postgres import Connection, Pool
 
-#: Days for which it is known what a membership, a mute or a channel was before its last change.
-_PAST_DAYS: Final = 1
-_TODAY: Final = "(now() AT TIME ZONE 'utc')::date"
+#: Deletes up to so many rows, and returns how many it deleted.
+Forget = Callable[[Connection, int], int]
+#: So many days ago, for a time and for a day (UTC).
+TIME: Final = "now() - make_interval(days => %(days)s)"
+DAY: Final = "(now() AT TIME ZONE 'utc')::date - %(days)s"
 
 
 def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -> int:
@@ -27,78 +29,40 @@ def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -
 
 
 def forget_older(pool: Pool, tables: Mapping[str, str], days: int, *, bite: int, seconds: float) -> int:
-    """Deletes what is older than `days` from tables (name -> column of its time, indexed); returns how many rows went.
-
-    `bite` rows of each table in turn, until none is left or `seconds` are over: others write to them meanwhile.
-    """
-
-    def forget(table: str, column: str) -> Callable[[Connection], int]:
-        statement = (
-            f"DELETE FROM carillon.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
-            f" WHERE {column} < now() - make_interval(days => %s) ORDER BY {column} LIMIT %s))"
-        ).encode()
-        return lambda db: db.execute(statement, (days, bite)).rowcount
-
-    return _in_bites(pool, [forget(table, column) for table, column in tables.items()], bite=bite, seconds=seconds)
+    """Deletes what is older than `days` from tables (name -> column of its time, indexed); returns how many rows went."""
+    return in_bites(pool, [older(table, column, days) for table, column in tables.items()], bite=bite, seconds=seconds)
 
 
-def forget_people(pool: Pool, days: int, *, bite: int, seconds: float) -> int:
-    """Forgets removed members, ended mutes and threads without a reply for `days`; returns how many rows went.
+def older(table: str, column: str, days: int, *, before: str = TIME, where: str = "true") -> Forget:
+    """Deletes rows of a table that are older than `days` by a column, which is indexed, and of which `where` is true."""
+    return forget(
+        f"WITH gone AS (DELETE FROM carillon.{table} WHERE {where} AND ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
+        f" WHERE {where} AND {column} < {before} ORDER BY {column} LIMIT %(bite)s)) RETURNING 1) SELECT count(*) FROM gone",
+        days,
+    )
 
-    With its last member goes a channel that has no name and is switched on. What somebody was before a change goes after a day.
-    """
 
-    def removed(db: Connection) -> int:
-        return _count(
-            db,
-            "WITH gone AS (DELETE FROM carillon.members WHERE NOT present AND ctid = ANY(ARRAY("
-            f"SELECT ctid FROM carillon.members WHERE NOT present AND changed_on < {_TODAY} - %(days)s"
-            " ORDER BY changed_on LIMIT %(bite)s)) RETURNING app, channel),"
-            " empty AS (DELETE FROM carillon.channels c USING (SELECT DISTINCT app, channel FROM gone) g"
-            " WHERE c.app = g.app AND c.id = g.channel AND c.name IS NULL AND c.push"
-            " AND NOT EXISTS (SELECT FROM carillon.members m WHERE m.app = c.app AND m.channel = c.id"
-            f" AND (m.present OR m.changed_on >= {_TODAY} - %(days)s)))"
-            " SELECT count(*) FROM gone",
-        )
+def forget(statement: str, days: int) -> Forget:
+    """By a statement that takes `days` and `bite`, and returns how many rows it deleted."""
 
-    def unmuted(db: Connection) -> int:
-        return _count(
-            db,
-            "WITH gone AS (DELETE FROM carillon.mutes WHERE NOT muted AND ctid = ANY(ARRAY("
-            f"SELECT ctid FROM carillon.mutes WHERE NOT muted AND changed_on < {_TODAY} - %(days)s"
-            " ORDER BY changed_on LIMIT %(bite)s)) RETURNING 1) SELECT count(*) FROM gone",
-        )
-
-    def threads(db: Connection) -> int:
-        # A thread may have thousands of people: as many threads as have a bite of them.
-        return _count(
-            db,
-            "WITH old AS (SELECT app, channel, id FROM (SELECT t.*, sum(people) OVER (ORDER BY day, app, channel, id) AS n"
-            f" FROM (SELECT * FROM carillon.threads WHERE day < {_TODAY} - %(days)s ORDER BY day LIMIT %(bite)s) t) o"
-            " WHERE n - people < %(bite)s),"
-            " gone AS (DELETE FROM carillon.threads t USING old o WHERE t.app = o.app AND t.channel = o.channel"
-            f" AND t.id = o.id AND t.day < {_TODAY} - %(days)s RETURNING t.app, t.channel, t.id),"
-            " people AS (DELETE FROM carillon.thread_participants p USING gone g WHERE p.app = g.app AND p.thread = g.id"
-            " AND p.channel = g.channel RETURNING 1)"
-            " SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM people)",
-        )
-
-    def _count(db: Connection, statement: str) -> int:
+    def run(db: Connection, bite: int) -> int:
         row = db.execute(statement.encode(), {"days": days, "bite": bite}).fetchone()
         return 0 if row is None else int(row[0])
 
-    gone = _in_bites(pool, [removed, unmuted, threads], bite=bite, seconds=seconds)
-    past = {f"{name}_past": "ended_at" for name in ("member", "mute", "channel")}
-    return gone + forget_older(pool, past, _PAST_DAYS, bite=bite, seconds=seconds)
+    return run
 
 
-def _in_bites(pool: Pool, forgets: list[Callable[[Connection], int]], *, bite: int, seconds: float) -> int:
+def in_bites(pool: Pool, forgets: Sequence[Forget], *, bite: int, seconds: float) -> int:
+    """Runs each in turn, `bite` rows at a time, until none is left or `seconds` are over; returns how many rows went.
+
+    Others write to the tables meanwhile.
+    """
     gone, ends, left = 0, time.monotonic() + seconds, list(forgets)
     with pool.connection() as db:
         while left and time.monotonic() < ends:
-            for forget in list(left):
-                went = forget(db)
+            for one in list(left):
+                went = one(db, bite)
                 gone += went
                 if went < bite:
-                    left.remove(forget)
+                    left.remove(one)
     return gone

@@ -24,13 +24,19 @@ from worker.core.places import held
 from worker.core.position import position
 from worker.core.rules import Audience, Decision, decide_page, first_candidates, skip_message, unmentioned
 from worker.core.templates import Templates
-from worker.database.directory import ChannelRow, Directory, Page, PageKey, Thread, ThreadKey
-from worker.database.intervals import Ids
+from worker.database.audience import Audience as Devices
+from worker.database.postgres import Pool
+from worker.facts import FACTS, channels, members, threads
+from worker.facts.base import CandidateFact, Candidates, Fact, Sources
+from worker.facts.channels import ChannelRow
+from worker.facts.members import Page, PageKey
+from worker.facts.standings import Ids
+from worker.facts.threads import Thread, ThreadKey
 from worker.pipeline.apps import Apps
 from worker.pipeline.plan import Plan
 from worker.pipeline.rendering import Message, folded_sendings, sendings
 from worker.pipeline.targeted import Target, Targeted
-from worker.state import presence, recent
+from worker.state import recent
 from worker.state.bursts import Burst, Bursts
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.redis import Redis
@@ -164,7 +170,7 @@ class FanOut:
 
     def __init__(
         self,
-        directory: Directory,
+        pool: Pool,
         redis: Redis,
         journal: Journal,
         apps: Apps,
@@ -174,11 +180,14 @@ class FanOut:
         now: Callable[[], float],
         new_id: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
+        facts: Sequence[Fact[Any]] = FACTS,
     ) -> None:
-        self._directory, self._redis, self._journal, self._apps = directory, redis, journal, apps
+        self._pool, self._redis, self._journal, self._apps = pool, redis, journal, apps
+        self._sources, self._facts = Sources(pool, redis), [one for one in facts if isinstance(one, CandidateFact)]
+        self._devices = Devices(pool)
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._bursts = Bursts(redis)
-        self._targeted = Targeted(directory.audience, page=page, now=now)
+        self._targeted = Targeted(self._devices, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Takes each message one page further, but for those that are left for later."""
@@ -222,10 +231,10 @@ class FanOut:
 
     def _admitted(self, items: Sequence[_Item], plan: "_Plan") -> list[_Item]:
         """The messages that no rule skips as a whole."""
-        channels = self._directory.channels({item.key for item in items}, _first_place(items))
+        found = channels.read(self._pool, {item.key for item in items}, _first_place(items))
         admitted = []
         for item in items:
-            known = channels.get(item.key)
+            known = found.get(item.key)
             item.channel = known and known.at(item.place)
             reason = skip_message(
                 item.event,
@@ -245,27 +254,19 @@ class FanOut:
         items, left = self._read_candidates(items, took)
         eligible = [self._eligible(item) for item in items]
         users = {(item.event.app, user) for item, some in zip(items, eligible, strict=True) for user in some}
-        shy = {item.event.app for item in items if not item.app.push_to_online}
-        online = presence.online(self._redis, {key for key in users if key[0] in shy})
-        devices = self._directory.devices(users)
+        devices = self._devices.active(users)
         if gone := self._removed({device.provider_id for some in devices.values() for device in some}):
             devices = {key: [d for d in some if d.provider_id not in gone] for key, some in devices.items()}
-        muted = self._directory.muted(
-            {
-                (item.event.app, user, item.event.sender.id)
-                for item, some in zip(items, eligible, strict=True)
-                for user in some
-            },
-            _first_place(items),
-        )
-        for item, some in zip(items, eligible, strict=True):
-            app, sender = item.event.app, item.event.sender.id
+        asked = [Candidates(i.event, i.app, i.place, some) for i, some in zip(items, eligible, strict=True)]
+        seen = {fact.name: fact.read(self._sources, asked) for fact in self._facts}
+        for n, (item, some) in enumerate(zip(items, eligible, strict=True)):
+            app = item.event.app
             audience = Audience(
                 members=item.members,
                 thread=item.thread,
                 thread_full=item.thread_full,
-                muted={user for user in some if held(muted.get((app, user, sender), ()), item.place)} if muted else (),
-                online={user for user in some if (app, user) in online} if online else (),
+                muted=seen["muted"].get(n, ()),
+                online=seen["online"].get(n, ()),
                 devices={user: devices[app, user] for user in some if (app, user) in devices},
             )
             item.decision = decide_page(item.candidates, item.event, item.app, audience, cap_left=item.cap_left)
@@ -296,21 +297,21 @@ class FanOut:
         places: dict[PageKey, int] = {}
         for item in items:
             places[item.start] = min(item.place, places.get(item.start, item.place))
-        threads: dict[ThreadKey, Thread] = {}
+        known: dict[ThreadKey, Thread] = {}
         read, considered = 0, 0
         while read < len(items) and considered < MEMBERS and not (read and took.over):
             some = self._at_once(items, read)
             stored = (item for item in some if item.event.recipients is None)
             starts = {start: places[start] for item in stored if (start := item.start) not in pages}
-            pages |= self._directory.pages(starts, self._page)
-            threads |= self._directory.threads({key for item in some if (key := item.thread_key)} - threads.keys())
+            pages |= members.pages(self._pool, starts, self._page)
+            known |= threads.read(self._pool, {key for item in some if (key := item.thread_key)} - known.keys())
             for item in some:
                 named = item.event.recipients
                 item.page = pages[item.start] if named is None else Page(sorted(set(named)), False)
                 item.users = item.page.at(item.place)
                 item.members = set(item.users)
                 if (key := item.thread_key) is not None:
-                    _put_in_thread(item, threads[key])
+                    _put_in_thread(item, known[key])
                 item.first = first_candidates(item.event, item.thread)
                 considered += len(item.page.users) + len(item.first)
             read += len(some)
@@ -339,7 +340,7 @@ class FanOut:
                     asked[key] = min(item.place, asked.get(key, item.place))
         if not asked:
             return
-        found = self._directory.memberships(asked)
+        found = members.memberships(self._pool, asked)
         for item in items:
             item.members = (item.members or set()) | {
                 user for user in item.first if held(found.get((*item.key, user), ()), item.place)
@@ -389,7 +390,7 @@ class FanOut:
     def _count_rest(self, item: _Item, after: str) -> int:
         """Members behind `after` who were not considered ahead of their turn."""
         ahead = sum(1 for user in item.first if user > after and user in (item.members or ()))
-        return self._directory.count_after(*item.key, after, item.place) - ahead
+        return members.count_after(self._pool, *item.key, after, item.place) - ahead
 
 
 def _first_place(items: Sequence[_Item]) -> int:

@@ -13,6 +13,7 @@ expands it. `worker/pipeline/rounds.py` decides of which stream how much is read
 
 import logging
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,12 +27,17 @@ from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
 from worker.core.lease import LeaseLost
 from worker.core.ownership import Superseded, microseconds
-from worker.database import cursors, postgres, writes
+from worker.database import cursors, messages, postgres
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
 from worker.database.ledger import DeadLetter, add_dead_letters
 from worker.database.letter_log import log_letters
+from worker.database.messages import MessageRow
 from worker.database.postgres import Connection
+from worker.facts import FACTS
+from worker.facts.base import Fact, Origin
+from worker.facts.members import TooManyError
+from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
 from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
@@ -50,12 +56,6 @@ _PLACES: Final = 1_000_000
 #: Octets of a device event that cost as much as a row: attributes of a megabyte are a stretch of their own.
 _OCTETS: Final = 50
 
-#: Events of which the latest by its own time wins.
-_BY_TIME: Final = (
-    *(events.DeviceRegistered, events.DeviceUnregistered, events.MemberAdded, events.MemberRemoved),
-    events.MembersReplaced,
-    *(events.ChannelUpdated, events.UserMuted, events.UserUnmuted),
-)
 _T = TypeVar("_T", Cleared, Recorded, Push)
 
 
@@ -74,11 +74,9 @@ class _Stretch:
     """What a stretch of a stream asks for, by kind, each in the order of the stream."""
 
     entries: list[_Placed] = field(default_factory=list)
-    members: list[writes.MemberWrite | writes.Replacement] = field(default_factory=list)
-    mutes: list[writes.MuteWrite] = field(default_factory=list)
-    channels: list[writes.ChannelWrite] = field(default_factory=list)
+    facts: defaultdict[Fact[Any], list[Any]] = field(default_factory=lambda: defaultdict(list))
     devices: list[Call] = field(default_factory=list)
-    messages: list[writes.MessageRow] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
     #: entry -> UNIX seconds at which it is to begin, for those of the messages that are targeted pushes
     targeted: dict[str, float] = field(default_factory=dict)
     badges: list[Clearing] = field(default_factory=list)
@@ -118,8 +116,19 @@ class Intake:
         *,
         transaction: Callable[[], AbstractContextManager[Connection]],
         wake: Callable[[int], None],
+        facts: Sequence[Fact[Any]] = FACTS,
     ) -> None:
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
+        #: What a message changes is written when it is recorded.
+        self._of_messages = [fact for fact in facts if events.MessageNew in fact.changed_by]
+        self._facts = [fact for fact in facts if fact not in self._of_messages]
+        self._changed_by = {
+            event: [f for f in facts if event in f.changed_by] for fact in facts for event in fact.changed_by
+        }
+        #: Events of which the latest by its own time wins.
+        self._by_time = frozenset(
+            {events.DeviceRegistered, events.DeviceUnregistered, *self._changed_by} - {events.MessageNew}
+        )
         self._replies, self._clocks = Replies(client), Clocks(client)
         #: The place to give next, and the one that is not ours any more.
         self._next = self._end = 0
@@ -176,7 +185,7 @@ class Intake:
                 return cursor
             [one] = placed
             stretch, error = _Stretch([one]), f"cannot be stored: {type(fault).__name__}"
-            if isinstance(fault, writes.TooManyError):
+            if isinstance(fault, TooManyError):
                 error = str(fault)
             _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
             if (asked := reply_id(one.raw.document)) is not None:
@@ -194,11 +203,10 @@ class Intake:
 
     def _apply(self, db: Connection, stretch: _Stretch, *, again: bool) -> _Applied:
         """Inside the caller's transaction."""
-        writes.write_members(db, stretch.members)
-        writes.write_channels(db, stretch.channels)
-        writes.write_mutes(db, stretch.mutes)
-        recorded = writes.write_messages(db, stretch.messages)
-        writes.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
+        _write(db, stretch, self._facts)
+        recorded = messages.record(db, taking_part(db, stretch.messages))
+        messages.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
+        _write(db, stretch, self._of_messages)
         over_rate, begun = apply(db, stretch.devices, self._apps)
         if again:
             begun += begun_before(db, stretch.devices)
@@ -229,7 +237,7 @@ class Intake:
     def _hand_on(self, stretch: _Stretch, recorded: Mapping[str, int], told: Collection[str]) -> None:
         """Opens the messages that are recorded, and deletes every entry that needs no further work."""
         rows = [row for row in stretch.messages if row.entry in recorded]
-        messages = [
+        opened = [
             Recorded(row.entry, row.app, recorded[row.entry], row.channel)
             for row in rows
             if row.entry not in stretch.targeted
@@ -239,7 +247,7 @@ class Intake:
             for row in rows
             if row.entry in stretch.targeted
         ]
-        ready = sum(_each(messages, self._journal.open, "messages"))
+        ready = sum(_each(opened, self._journal.open, "messages"))
         _each(pushes, self._journal.open_targeted, "pushes")
         kept = recorded.keys() | told
         self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
@@ -280,56 +288,41 @@ class Intake:
     def _check(self, event: events.AnyEvent) -> None:
         if self._apps.app(event.app) is None:
             raise unknown_app(event.app)
-        if isinstance(event, _BY_TIME):
+        if type(event) in self._by_time:
             check_time(event.at, self._clocks.now())
 
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
         entry, place = one.name, one.place
-        at = microseconds(event.at) if isinstance(event, _BY_TIME) else 0
+        if type(event) in self._changed_by:
+            origin = Origin(entry, place, microseconds(event.at) if type(event) in self._by_time else 0)
+            for fact in self._changed_by[type(event)]:
+                stretch.facts[fact] += fact.rows(event, origin)
+                stretch.rows += fact.size(event)
         match event:
             case events.MessageNew(message=m):
                 stretch.rows += len(m.mentioned)
                 stretch.messages.append(
-                    writes.MessageRow(
-                        event.app,
-                        event.id,
-                        entry,
-                        m.id,
-                        m.parent_id,
-                        event.channel.id,
-                        event.sender.id,
-                        m.mentioned,
-                        place,
-                        m.parent_sender,
+                    MessageRow(
+                        *(event.app, event.id, entry, m.id, event.channel.id, event.sender.id, m.mentioned, place),
                         event.recipients,
                     )
-                )
-            case events.MemberAdded() | events.MemberRemoved():
-                present = isinstance(event, events.MemberAdded)
-                stretch.rows += len(event.users)
-                stretch.members += (
-                    writes.MemberWrite(event.app, event.channel.id, user, at, present, place) for user in event.users
-                )
-            case events.MembersReplaced(channel=c):
-                stretch.rows += len(event.users)
-                stretch.members.append(
-                    writes.Replacement(event.app, c.id, event.users, event.after or "", event.through, at, place)
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
-            case events.ChannelUpdated(channel=c):
-                stretch.channels.append(writes.ChannelWrite(event.app, c.id, c.name, c.push_notifications, at, place))
-            case events.UserMuted() | events.UserUnmuted():
-                muted = isinstance(event, events.UserMuted)
-                stretch.mutes.append(writes.MuteWrite(event.app, event.user, event.target, at, muted, place))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend(send_at=send_at):
                 # No channel and no sender; recorded like a message, so that its id is taken once.
-                stretch.messages.append(writes.MessageRow(event.app, event.id, entry, "", None, "", "", (), place))
+                stretch.messages.append(MessageRow(event.app, event.id, entry, "", "", "", (), place))
                 stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
+
+
+def _write(db: Connection, stretch: _Stretch, facts: Sequence[Fact[Any]]) -> None:
+    for fact in facts:
+        if rows := stretch.facts.get(fact):
+            fact.write(db, rows)
 
 
 def _decoded(one: _Placed) -> events.AnyEvent:

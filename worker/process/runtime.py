@@ -15,7 +15,6 @@ from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
 from worker.database.devices import Devices
-from worker.database.directory import Directory
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool, open_pool
 from worker.database.registry import Registry
@@ -129,7 +128,7 @@ class Runtime:
     @_once
     def fan_out(self) -> FanOut:
         return FanOut(
-            Directory(self.pool),
+            self.pool,
             self.redis,
             self.journal,
             self.apps,

@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from config.celeryconfig import LANES
 from producers.events import FIELD, STREAM
+from worker import facts
 from worker.core.batch import Lane
 from worker.core.envelope import identify
 from worker.database import postgres
@@ -144,6 +145,7 @@ def tick() -> Counts:
     presence.sweep(runtime.redis)
     if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
+        counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}

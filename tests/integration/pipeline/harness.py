@@ -12,7 +12,6 @@ from producers import events as ev
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
 from worker.database.devices import Devices
-from worker.database.directory import Directory
 from worker.database.lease import Lease
 from worker.database.ledger import Ledger
 from worker.database.postgres import open_pool
@@ -120,7 +119,7 @@ class Pipeline:
         )
         self.rounds = self.new_rounds()
         self.fan_out = FanOut(
-            Directory(self.pool),
+            self.pool,
             self.redis,
             self.journal,
             self.apps,

@@ -91,7 +91,7 @@ def test_a_page_that_contradicts_itself_is_refused(page, error):
 
 
 def test_a_page_that_covers_too_many_is_set_aside_with_what_to_do(pipeline, present, monkeypatch):
-    monkeypatch.setattr("worker.database.writes._COVERED", 2)
+    monkeypatch.setattr("worker.facts.members._COVERED", 2)
     pipeline.publish(added("ann", "bob", "cem"))
     assert present() == ["ann", "bob", "cem"]
     pipeline.publish(replaced("dan", at=1), added("eve", at=2))

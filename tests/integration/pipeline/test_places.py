@@ -11,8 +11,11 @@ import pytest
 
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp, token, user_of
-from worker.database import writes
-from worker.database.directory import Directory, Page, PageKey
+from worker import facts
+from worker.database.postgres import Pool
+from worker.facts import members
+from worker.facts.members import MEMBERS, Page, PageKey
+from worker.facts.standings import StandingWrite
 
 MESSAGES = 30
 
@@ -183,13 +186,13 @@ def test_what_is_left_of_a_channel_is_counted_as_it_was(small_pages):
 def test_messages_of_one_channel_share_one_read_whatever_changed(pipeline, monkeypatch):
     people(pipeline, "ann", "bob")
     asked: list[int] = []
-    pages = Directory.pages
+    pages = members.pages
 
-    def counted(self: Directory, starts: Mapping[PageKey, int], size: int) -> dict[PageKey, Page]:
+    def counted(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey, Page]:
         asked.append(len(starts))
-        return pages(self, starts, size)
+        return pages(pool, starts, size)
 
-    monkeypatch.setattr(Directory, "pages", counted)
+    monkeypatch.setattr(members, "pages", counted)
     one_pipeline(pipeline, [*messages(), added("eve", 1), *messages(100, seconds=1)])
     assert sum(asked) == 1
     assert pushed(pipeline) == {"bob": 2 * MESSAGES, "eve": MESSAGES}
@@ -212,11 +215,8 @@ def test_a_repeated_import_writes_no_row(pipeline):
     people(pipeline, "ann", "bob")
     with pipeline.pool.connection() as db:
         before = db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall()
-        again = [
-            writes.MemberWrite("demo", "priv", user, int(stamp()["at"].timestamp() * 1_000_000), True, 9)
-            for user in "ab"
-        ]
-        writes.write_members(db, [one._replace(user={"a": "ann", "b": "bob"}[one.user]) for one in again])
+        at = int(stamp()["at"].timestamp() * 1_000_000)
+        MEMBERS.write(db, [StandingWrite(("demo", "priv", user), at, True, 9) for user in ("ann", "bob")])
         assert db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall() == before
 
 
@@ -262,7 +262,7 @@ def test_a_message_that_is_expanded_when_what_was_is_forgotten_is_counted(pipeli
     pipeline.take()
     with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.member_past SET ended_at = ended_at - interval '25 hours'")
-    pipeline.ledger.prune(30)
+    facts.forget_old(pipeline.pool, 30)
     pipeline.now = time.time() + 25 * 3600
     pipeline.expand()
     assert pipeline.account("e0")["page:0"]["pushed"] == [], "who left is gone, and who joined later is still left out"

@@ -75,7 +75,7 @@ def everybody(pipeline: Pipeline) -> Pipeline:
 def test_P1_P2_the_devices_that_the_query_finds_ring(everybody, where, rung):
     everybody.publish(push(where))
     assert sorted(user_of(n) for n in everybody.run()) == rung.split()
-    counted = everybody.fan_out._directory.audience.count("demo", ev.Where(**where))
+    counted = everybody.fan_out._devices.count("demo", ev.Where(**where))
     assert [(c.provider, c.environment, c.devices) for c in counted] == (
         [("apns", "production", len(rung.split()))] if rung else []
     )

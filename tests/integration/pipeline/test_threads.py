@@ -6,7 +6,8 @@ import pytest
 
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, user_of
-from worker.database.directory import Directory, ThreadKey
+from worker.facts import threads
+from worker.facts.threads import ThreadKey
 from worker.state.bursts import Burst, Bursts
 
 
@@ -87,8 +88,7 @@ def test_a_root_of_whom_the_event_names_an_author_that_is_no_member_pushes_nobod
 
 
 def test_a_thread_takes_up_so_many_and_says_so(pipeline, monkeypatch):
-    monkeypatch.setattr("worker.database.writes.THREAD_PEOPLE", 3)
-    monkeypatch.setattr("worker.database.directory.THREAD_PEOPLE", 3)
+    monkeypatch.setattr("worker.facts.threads.THREAD_PEOPLE", 3)
     names = [f"u{n}" for n in range(6)]
     pipeline.member("general", "leia", *names)
     pipeline.publish(said("e0", "general", "leia", "root"))
@@ -164,7 +164,7 @@ def test_a_reply_that_the_release_before_recorded_finds_its_thread(pipeline):
             "INSERT INTO carillon.members (app, channel, user_id, at, present) VALUES ('demo', 'c', 'zoe', 1, true)"
         )
     key = ThreadKey("demo", "c", "root", False)
-    thread = Directory(pipeline.pool).threads([key])[key]
+    thread = threads.read(pipeline.pool, [key])[key]
     assert (thread.people, thread.root_seen, thread.full) == ({"zoe": 1}, True, False)
 
 

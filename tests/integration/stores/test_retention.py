@@ -9,7 +9,8 @@ import pytest
 
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool, Unavailable, open_pool
-from worker.database.retention import forget_older, forget_people, keep_days
+from worker.database.retention import forget_older, keep_days
+from worker.facts import forget_old
 
 TODAY = datetime.now(UTC).date()
 
@@ -163,7 +164,7 @@ def counts(pool: Pool) -> dict[str, int]:
 @pytest.mark.parametrize("bite", [3, 1_000])
 def test_who_is_gone_is_forgotten(pool, bite):
     people(pool, 36)
-    while forget_people(pool, 30, bite=bite, seconds=5):
+    while forget_old(pool, 30, bite=bite, seconds=5):
         pass
     assert counts(pool) == {
         "members": 5,
@@ -182,7 +183,7 @@ def test_who_is_gone_is_forgotten(pool, bite):
 def test_who_is_gone_for_less_than_that_is_known(pool):
     people(pool, 30)
     before = counts(pool)
-    forget_people(pool, 30, bite=1_000, seconds=5)
+    forget_old(pool, 30, bite=1_000, seconds=5)
     assert counts(pool) == before | dict.fromkeys(("member_past", "mute_past", "channel_past"), 1)
 
 
@@ -193,7 +194,7 @@ def test_a_thread_with_many_people_is_not_forgotten_at_once(pool):
         " SELECT 'demo', 'c', 't' || n, true, 100, %s FROM generate_series(1, 10) n",
         day(-40),
     )
-    assert forget_people(pool, 30, bite=250, seconds=0.000001) == 0
+    assert forget_old(pool, 30, bite=250, seconds=0.000001) == 0
     assert sql(pool, "SELECT count(*) FROM carillon.threads") <= [(10,)]
 
 
@@ -242,7 +243,7 @@ def test_a_prune_that_finds_nothing_reads_a_few_pages_in_any_year(pool, table, c
         if table == "messages":
             assert forget_older(pool, {table: column}, 30, bite=10_000, seconds=5) == 1_000
         else:
-            assert forget_people(pool, 30, bite=10_000, seconds=5) == 1_000
+            assert forget_old(pool, 30, bite=10_000, seconds=5) == 1_000
         sql(pool, f"VACUUM carillon.{table}")
         read.append(buffers(pool, look))
     assert max(read) <= bound, read

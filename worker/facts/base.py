@@ -1,0 +1,78 @@
+"""What a fact is: which events change it, how it is written, what expansion reads of it, and when it is forgotten."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from producers.events import MessageNew
+from worker.core.model import AppSettings
+from worker.database.postgres import Connection, Pool
+from worker.database.retention import Forget
+from worker.state.redis import Redis
+
+Row = TypeVar("Row")
+
+
+class Origin(NamedTuple):
+    """Where an event comes from."""
+
+    entry: str
+    #: Its place in the order of intake.
+    place: int
+    #: Its own time in microseconds since the epoch; 0 for a message.
+    at: int
+
+
+class Fact(Generic[Row]):
+    """Something that is so from one place of the stream up to another. Has no state of its own."""
+
+    #: Events that change it. Of a message only one that is recorded does, when it is.
+    changed_by: ClassVar[tuple[type[Any], ...]] = ()
+
+    def rows(self, event: Any, origin: Origin) -> Sequence[Row]:
+        """What one of the events says."""
+        return ()
+
+    def size(self, event: Any) -> int:
+        """How many rows one of the events becomes: the leader's transactions are bounded by them."""
+        return 0
+
+    def write(self, db: Connection, rows: Sequence[Row]) -> None:
+        """Writes what events said, in their order, inside the leader's transaction. A second time does nothing.
+
+        The event with the later time wins, of equals the one with the later place.
+        """
+
+    def forgets(self, days: int) -> Sequence[Forget]:
+        """What deletes its rows: those that say no more for `days`, and what was before a change."""
+        return ()
+
+
+class Sources(NamedTuple):
+    """Where facts are read."""
+
+    pool: Pool
+    redis: Redis
+
+
+class Candidates(NamedTuple):
+    """Users who may be notified of a message."""
+
+    event: MessageNew
+    app: AppSettings
+    place: int
+    users: Sequence[str]
+
+
+class CandidateFact(Fact[Row]):
+    """A fact that is so, or not, of each candidate of a message."""
+
+    #: What the rules call it.
+    name: ClassVar[str]
+
+    @abstractmethod
+    def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
+        """The users of whom it is so at the place of their message, by the message's index.
+
+        One read for all messages. Those of which it is so of nobody may be left out: usually all.
+        """

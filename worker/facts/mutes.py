@@ -1,0 +1,61 @@
+"""Who has muted whom."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from producers import events
+from worker.core.places import held
+from worker.database import bulk
+from worker.database.postgres import Connection
+from worker.database.retention import Forget
+from worker.facts.base import CandidateFact, Candidates, Origin, Sources
+from worker.facts.standings import StandingWrite, Table
+
+_TABLE: Final = Table("mutes", "user_id", "target", "muted", "mute_past")
+
+
+class Mutes(CandidateFact[StandingWrite]):
+    """Of users who have muted the sender."""
+
+    changed_by = (events.UserMuted, events.UserUnmuted)
+    name = "muted"
+
+    def rows(self, event: events.UserMuted | events.UserUnmuted, origin: Origin) -> Sequence[StandingWrite]:
+        muted = isinstance(event, events.UserMuted)
+        return [StandingWrite((event.app, event.user, event.target), origin.at, muted, origin.place)]
+
+    def write(self, db: Connection, rows: Sequence[StandingWrite]) -> None:
+        _TABLE.write(db, rows)
+
+    def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
+        """Most senders are muted by nobody at all: these are found first."""
+        place = min((one.place for one in asked), default=0)
+        senders = {(one.event.app, one.event.sender.id) for one in asked if one.users}
+        targets = bulk.read(
+            sources.pool,
+            "SELECT k.app, k.target FROM unnest(%b::text[], %b::text[]) AS k (app, target)"
+            " WHERE EXISTS (SELECT FROM carillon.mutes m WHERE m.app = k.app AND m.target = k.target AND m.muted)"
+            " OR EXISTS (SELECT FROM carillon.mute_past p WHERE p.app = k.app AND p.target = k.target AND p.until > %s)",
+            senders,
+            place,
+        )
+        if not targets:
+            return {}
+        muted = set(targets)
+        keys = {
+            n: {user: (one.event.app, user, one.event.sender.id) for user in one.users}
+            for n, one in enumerate(asked)
+            if (one.event.app, one.event.sender.id) in muted
+        }
+        with sources.pool.connection() as db:
+            found = _TABLE.intervals(db, {key: place for of_users in keys.values() for key in of_users.values()})
+        return {
+            n: {user for user, key in of_users.items() if held(found.get(key, ()), asked[n].place)}
+            for n, of_users in keys.items()
+        }
+
+    def forgets(self, days: int) -> Sequence[Forget]:
+        return _TABLE.forgets(days)
+
+
+MUTES: Final = Mutes()

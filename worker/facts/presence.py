@@ -1,0 +1,24 @@
+"""Who is online. The chat server keeps it in Redis by itself; it counts as it is when a message is expanded."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from worker.facts.base import CandidateFact, Candidates, Sources
+from worker.state import presence
+
+
+class Presence(CandidateFact[None]):
+    name = "online"
+
+    def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
+        """Nobody is looked for whose app pushes to online members."""
+        concerned = {n: one for n, one in enumerate(asked) if not one.app.push_to_online}
+        online = presence.online(
+            sources.redis, {(one.event.app, user) for one in concerned.values() for user in one.users}
+        )
+        if not online:
+            return {}
+        return {n: {user for user in one.users if (one.event.app, user) in online} for n, one in concerned.items()}
+
+
+PRESENCE: Final = Presence()

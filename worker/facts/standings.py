@@ -1,0 +1,93 @@
+"""The tables of facts that are so, or so no more: of a user in a channel, of a user and another.
+
+A row keeps since which place it is as it is. What was before stands in a second table for a day, so that most reads join with
+nothing. Nobody but the leader writes either.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from worker.core.places import Interval, Standing, changed
+from worker.database import bulk
+from worker.database.bulk import read_time, stored_time
+from worker.database.postgres import Connection
+from worker.database.retention import DAY, Forget, older
+
+#: app, and the two columns that a table names.
+Ids = tuple[str, str, str]
+#: Days for which it is known what was before a change.
+PAST_DAYS: Final = 1
+
+
+class StandingWrite(NamedTuple):
+    """`at`: microseconds, the write's own time."""
+
+    key: Ids
+    at: int
+    on: bool
+    place: int
+
+
+class Table(NamedTuple):
+    """A table with the columns app, `second`, `third`, at, `flag`, since, changed_on; its past with since, until, ended_at."""
+
+    name: str
+    second: str
+    third: str
+    flag: str
+    past: str
+
+    def write(self, db: Connection, writes: Sequence[StandingWrite]) -> None:
+        """Reads the rows, decides, and writes those that are other than before."""
+        if not writes:
+            return
+        table, second, third, flag, past = self
+        keys = sorted({write.key for write in writes})
+        rows = db.execute(
+            f"SELECT r.app, r.{second}, r.{third}, r.at, r.{flag}, r.since FROM unnest(%b::text[], %b::text[], %b::text[])"
+            f" AS k (app, {second}, {third}) JOIN carillon.{table} r USING (app, {second}, {third})".encode(),
+            bulk.columns(keys),
+        )
+        known = {(app, two, three): Standing(read_time(at), on, since) for app, two, three, at, on, since in rows}
+        now, ended = changed(known, writes)
+        bulk.write(
+            db,
+            f"INSERT INTO carillon.{past} (app, {second}, {third}, since, until)"
+            " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[]) ON CONFLICT DO NOTHING",
+            [(*key, since, until) for key, since, until in ended if since < until],
+        )
+        bulk.write(
+            db,
+            f"INSERT INTO carillon.{table} (app, {second}, {third}, at, {flag}, since)"
+            " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[], %b::bigint[])"
+            f" ON CONFLICT (app, {second}, {third}) DO UPDATE SET at = excluded.at, {flag} = excluded.{flag},"
+            " since = excluded.since, changed_on = excluded.changed_on",
+            [(*key, stored_time(now[key].at), *now[key][1:]) for key in keys if key in now],
+        )
+
+    def intervals(self, db: Connection, keys: Mapping[Ids, int]) -> dict[Ids, list[Interval]]:
+        """When it is so of each of the keys, and was behind the place that stands for it. Absent: never."""
+        if not keys:
+            return {}
+        table, second, third, flag, past = self
+        found: dict[Ids, list[Interval]] = {}
+        # Only a row that changed behind the place has a past there.
+        rows = db.execute(
+            f"WITH r AS MATERIALIZED (SELECT k.place, r.* FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[])"
+            f" AS k (app, {second}, {third}, place) JOIN carillon.{table} r USING (app, {second}, {third}))"
+            f" SELECT app, {second}, {third}, since, NULL FROM r WHERE {flag}"
+            f" UNION ALL SELECT app, {second}, {third}, x.since, x.until FROM r"
+            f" JOIN carillon.{past} x USING (app, {second}, {third}) WHERE r.since > r.place AND x.until > r.place".encode(),
+            bulk.columns([(*key, place) for key, place in keys.items()]),
+            prepare=True,
+        )
+        for app, two, three, since, until in rows:
+            found.setdefault((app, two, three), []).append((since, until))
+        return found
+
+    def forgets(self, days: int) -> list[Forget]:
+        """What is no more goes after `days`, what was before a change after a day."""
+        return [older(self.name, "changed_on", days, before=DAY, where=f"NOT {self.flag}"), self.forgets_past()]
+
+    def forgets_past(self) -> Forget:
+        return older(self.past, "ended_at", PAST_DAYS)
