@@ -81,7 +81,7 @@ def judge(found: Found) -> Verdict:
         Bar("devices retired that work", "0", str(found.retired), not found.retired),
         Bar("poison dead-lettered", str(found.poisoned), str(found.dead_letters), found.poisoned <= found.dead_letters),
         Bar(
-            "settled after the end",
+            "idle after the end",
             "yes",
             "no" if found.settled_in is None else _seconds(found.settled_in),
             found.settled_in is not None,

@@ -71,8 +71,8 @@ def _answers(account: Account) -> Iterator[_Row]:
 
 def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
     yield "lost", account.lost, "should have arrived and did not"
-    yield "duplicates", account.duplicates, "rang twice for one message"
-    yield "unexpected", account.unexpected, "rang and should not have"
+    yield "duplicates", account.duplicates, "arrived twice for one message"
+    yield "unexpected", account.unexpected, "arrived and should not have"
     yield "wrong content", account.wrong_content, "another title, text or thread than said"
     yield "differences", len(account.uneven), f"in {len(account.checks)} sums, ours and theirs"
 
@@ -109,7 +109,7 @@ def _verdict(outcome: Outcome) -> RenderableType:
     account, took = outcome.account, f"{outcome.seconds:.0f} s from start to end"
     lines = []
     if account.balances:
-        lines.append(Text("The account balances: every device that should ring rang, once.", style="bold green"))
+        lines.append(Text("The account balances: every device that should get a push got it once.", style="bold green"))
     else:
         lines.append(Text("The account does not balance.", style="bold red"))
         lines += [Text(f"  {one.name}: expected {one.expected:,}, counted {one.found:,}") for one in account.uneven]
