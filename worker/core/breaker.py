@@ -7,7 +7,7 @@ person as well as for a probe.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.core.outcome import Outcome, Retry
 
@@ -53,6 +53,15 @@ class Stopped:
     def passing(self) -> bool:
         """Whether it may end by itself: then any answer at all to a probe closes the breaker."""
         return not self.manual and self.reason in PASSING
+
+
+class Look(NamedTuple):
+    """Why a batch of a stopped provider was handed out: with `probe` one of its jobs may be sent, else none."""
+
+    stopped: Stopped
+    probe: bool
+    #: Others of its line are before it: whatever the probe says, no more of it is sent.
+    alone: bool = False
 
 
 def is_fault(outcome: Outcome) -> bool:

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from worker.core.batch_run import BatchRun
 from worker.core.model import Provider
 from worker.core.notification import Rendered, apns_ids
-from worker.core.work import Work
 
 #: Recipients of one request; with a payload of 4 KiB each that is a body of some 450 kB.
 LARGEST_BATCH: Final = 100
@@ -40,12 +40,12 @@ class Recipient(NamedTuple):
     expires_at: int
 
 
-def recipients(work: Work, indexes: Sequence[int]) -> list[Recipient]:
-    sendings = work.batch.sendings
+def recipients(run: BatchRun, indexes: Sequence[int]) -> list[Recipient]:
+    sendings = run.batch.sendings
     rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-    ids = [apns_ids(s.event_id, work.batch.app) for s in sendings]
+    ids = [apns_ids(s.event_id, run.batch.app) for s in sendings]
     made = []
-    for job in (work.jobs[index] for index in indexes):
+    for job in (run.jobs[index] for index in indexes):
         sending = sendings[job.sending]
         made.append(
             Recipient(

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.core.batch import encode
+from worker.core.batch_run import BatchRun
 from worker.core.outcome import Delivered, Drop, Retry, Unregister
-from worker.core.work import Work
 from worker.database.ledger import DeadLetter
 from worker.state.journal import Journal, Unreadable
 
 log = logging.getLogger(__name__)
 
-#: Tries that a batch has before it is narrowed down, and one job before it is set aside.
+#: Tries that a batch has before it is narrowed down, and one job before it is a dead letter.
 TRIES: Final = 3
 #: Parts into which a batch is narrowed down: its other jobs wait for two or three rounds of tries at most.
 PARTS: Final = 8
@@ -29,39 +29,39 @@ class Poison:
     def __init__(self, journal: Journal, add_dead_letter: Callable[[DeadLetter], None]) -> None:
         self._journal, self._add_dead_letter = journal, add_dead_letter
 
-    def put_off(self, work: Work, fault: Exception) -> bool:
+    def put_off(self, run: BatchRun, fault: Exception) -> bool:
         """True: the batch was handed back, and is tried again. False: what is open has its outcome now, to be carried out."""
-        tries = self._journal.failed(work.id)
+        tries = self._journal.failed(run.id)
         log.error(
             "batch cannot be delivered",
-            extra={"app": work.batch.app, "batch": work.id, "tries": tries, "fault": type(fault).__name__},
+            extra={"app": run.batch.app, "batch": run.id, "tries": tries, "fault": type(fault).__name__},
             exc_info=fault,
         )
         if tries < TRIES:
-            self._journal.return_batch(work.id, PAUSE * 5 ** (tries - 1))
+            self._journal.return_batch(run.id, PAUSE * 5 ** (tries - 1))
             return True
-        undone = [i for i, o in enumerate(work.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
+        undone = [i for i, o in enumerate(run.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
         if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
-            undone, work.unconfirmed = [i for i, o in enumerate(work.outcomes) if isinstance(o, Unregister)], []
+            undone, run.unconfirmed = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister)], []
         elif len(undone) > 1:
             for part in range(PARTS):
                 again = Retry(1.0 + part / PARTS, type(fault).__name__, spends_attempt=False)
-                work.set_outcome(undone[part::PARTS], again)
+                run.set_outcome(undone[part::PARTS], again)
             return False
-        work.set_outcome(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
-        for sending in {work.jobs[index].sending for index in undone}:
-            of = work.batch.sendings[sending]
+        run.set_outcome(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
+        for sending in {run.jobs[index].sending for index in undone}:
+            of = run.batch.sendings[sending]
             error = f"delivery failed: {type(fault).__name__}. A retry also rings the devices that have it"
             document = self._journal.document(of.entry)
-            self._add_dead_letter(DeadLetter(of.entry, work.batch.app, of.event_id, error, document))
+            self._add_dead_letter(DeadLetter(of.entry, run.batch.app, of.event_id, error, document))
         return False
 
-    def give_up(self, work: Work, fault: Exception) -> None:
+    def give_up(self, run: BatchRun, fault: Exception) -> None:
         """The batch ends as a dead letter: what became of its jobs cannot be written down."""
-        log.error("batch given up", extra={"app": work.batch.app, "batch": work.id, "fault": type(fault).__name__})
+        log.error("batch given up", extra={"app": run.batch.app, "batch": run.id, "fault": type(fault).__name__})
         error = f"batch cannot be carried out: {type(fault).__name__}"
-        self._add_dead_letter(DeadLetter(f"batch:{work.id}", work.batch.app, None, error, encode(work.batch)))
-        self._journal.finish(work.id, [], {work.batch.app: {"dropped.delivery_failed": len(work.open())}}, [])
+        self._add_dead_letter(DeadLetter(f"batch:{run.id}", run.batch.app, None, error, encode(run.batch)))
+        self._journal.finish(run.id, [], {run.batch.app: {"dropped.delivery_failed": len(run.pending())}}, [])
 
     def put_off_unread(self, batch: Unreadable) -> None:
         """Likewise for one of which nobody knows what is in it."""

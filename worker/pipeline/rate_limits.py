@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
+from worker.core.batch_run import BatchRun, Wait
 from worker.core.limits import Rate, per_minute, per_second
-from worker.core.model import AppSettings, Provider
 from worker.core.outcome import Drop
-from worker.core.work import Wait, Work
 from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
 #: The limits in the order in which they are asked: what a channel's holds back costs no other channel. A device's own comes last.
@@ -26,50 +25,51 @@ LATE: Final = 10.0
 _MOVED: Final = 1.0
 
 
-def limit(work: Work, app: AppSettings, provider: Provider, limiter: Limiter, *, now: float) -> None:
+def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     """Those of the batch's open jobs that may not go now wait, or are dropped at once where they would wait beyond their lives.
 
     Before all limits: a device of which APNs said that it gets too many is left alone for as long as that takes. `now` in UNIX
     seconds.
     """
-    _cooldowns(work, provider, limiter)
+    app, provider = run.app, run.provider
+    _cooldowns(run, limiter)
     names = {"channel_rate": app.name, "provider_rate": str(provider.id), "push_rate": app.name, "device_rate": ""}
-    reserved = work.batch.reserved if now <= work.batch.due + LATE else 0
-    if reserved and work.batch.lane == "bulk" and (last := ORDER[reserved - 1]) in _TWO_QUEUES:
-        _moved_back(work, last, limiter.moved(f"{last}:{names[last]}"))
+    reserved = run.batch.reserved if now <= run.batch.due + LATE else 0
+    if reserved and run.batch.lane == "bulk" and (last := ORDER[reserved - 1]) in _TWO_QUEUES:
+        _moved_back(run, last, limiter.moved(f"{last}:{names[last]}"))
     for number, name in enumerate(ORDER):
         rate: float | None = getattr(app, name)
-        if rate is not None and number >= reserved and (jobs := work.open()):
+        if rate is not None and number >= reserved and (jobs := run.pending()):
             given = per_minute(rate) if name == "device_rate" else per_second(rate)
-            _reserve(work, number + 1, given, _buckets(work, name, names[name], jobs), limiter, now)
-    for index, outcome in enumerate(work.outcomes):
-        if isinstance(outcome, Wait) and now + outcome.delay >= work.expires_at(index):
-            work.outcomes[index] = Drop("expired", cause=outcome.limit)
+            _reserve(run, number + 1, given, _buckets(run, name, names[name], jobs), limiter, now)
+    for index, outcome in enumerate(run.outcomes):
+        if isinstance(outcome, Wait) and now + outcome.delay >= run.expires_at(index):
+            run.outcomes[index] = Drop("expired", cause=outcome.limit)
 
 
-def _cooldowns(work: Work, provider: Provider, limiter: Limiter) -> None:
-    jobs = work.open()
-    left = limiter.cooldowns(provider.id, [work.jobs[index].device for index in jobs])
+def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
+    jobs = run.pending()
+    left = limiter.cooldowns(run.provider.id, [run.jobs[index].device for index in jobs])
     for index in jobs:
-        if (seconds := left.get(work.jobs[index].device)) is not None:
-            work.outcomes[index] = Wait("device_held", _whole(seconds))
+        if (seconds := left.get(run.jobs[index].device)) is not None:
+            run.outcomes[index] = Wait("device_held", _whole(seconds))
 
 
-def _moved_back(work: Work, name: str, moved: float) -> None:
+def _moved_back(run: BatchRun, name: str, moved: float) -> None:
     """The urgent lane took times since that were before this batch's: it waits for as long as they last."""
-    by = moved - work.batch.moved
+    by = moved - run.batch.moved
     if by > _MOVED:
-        work.set_outcome(work.open(), Wait(name, _whole(by), work.batch.reserved, moved))
+        run.set_outcome(run.pending(), Wait(name, _whole(by), run.batch.reserved, moved))
 
 
-def _buckets(work: Work, name: str, of: str, jobs: Sequence[int]) -> dict[str, list[int]]:
+def _buckets(run: BatchRun, name: str, of: str, jobs: Sequence[int]) -> dict[str, list[int]]:
     """The jobs by the bucket of this limit that they are for. Mentions wait for no channel: they are no part of a burst."""
     if name in _TWO_QUEUES:
         return {f"{name}:{of}": list(jobs)}
     found: defaultdict[str, list[int]] = defaultdict(list)
     for index in jobs:
-        job = work.jobs[index]
-        channel = work.batch.sendings[job.sending].channel
+        job = run.jobs[index]
+        channel = run.batch.sendings[job.sending].channel
         if name == "device_rate":
             found[f"{name}:{job.device}"].append(index)
         elif channel and job.why != "mention":
@@ -78,26 +78,28 @@ def _buckets(work: Work, name: str, of: str, jobs: Sequence[int]) -> dict[str, l
 
 
 def _reserve(
-    work: Work, reserved: int, rate: Rate, buckets: dict[str, list[int]], limiter: Limiter, now: float
+    run: BatchRun, reserved: int, rate: Rate, buckets: dict[str, list[int]], limiter: Limiter, now: float
 ) -> None:
     name = ORDER[reserved - 1]
-    queue = ONLY if name not in _TWO_QUEUES else FIRST if work.batch.lane == "urgent" else LAST
-    runs = {bucket: list(_runs(work, jobs)) for bucket, jobs in buckets.items()}
+    queue = ONLY if name not in _TWO_QUEUES else FIRST if run.batch.lane == "urgent" else LAST
+    stretches = {bucket: list(_stretches(run, jobs)) for bucket, jobs in buckets.items()}
     wanted = [
-        Wanted(bucket, rate, [(len(run), float(math.floor(expires_at - now))) for expires_at, run in of_bucket], queue)
-        for bucket, of_bucket in runs.items()
+        Wanted(
+            bucket, rate, [(len(jobs), float(math.floor(expires_at - now))) for expires_at, jobs in of_bucket], queue
+        )
+        for bucket, of_bucket in stretches.items()
     ]
-    for of_bucket, given in zip(runs.values(), limiter.reserve(wanted), strict=True):
-        for (_, run), times in zip(of_bucket, given.runs, strict=True):
-            for index, delay in zip(run, times.delays(rate), strict=False):
+    for of_bucket, given in zip(stretches.values(), limiter.reserve(wanted), strict=True):
+        for (_, indexes), times in zip(of_bucket, given.runs, strict=True):
+            for index, delay in zip(indexes, times.delays(rate), strict=False):
                 if delay > 0.0:
-                    work.outcomes[index] = Wait(name, _whole(delay), reserved, given.moved)
-            work.set_outcome(run[times.taken :], Drop("expired", cause=name))
+                    run.outcomes[index] = Wait(name, _whole(delay), reserved, given.moved)
+            run.set_outcome(indexes[times.taken :], Drop("expired", cause=name))
 
 
-def _runs(work: Work, jobs: Iterable[int]) -> Iterable[tuple[int, list[int]]]:
+def _stretches(run: BatchRun, jobs: Iterable[int]) -> Iterable[tuple[int, list[int]]]:
     """Jobs in a row that live equally long."""
-    return ((expires_at, list(run)) for expires_at, run in groupby(jobs, work.expires_at))
+    return ((expires_at, list(alike)) for expires_at, alike in groupby(jobs, run.expires_at))
 
 
 def _whole(seconds: float) -> float:

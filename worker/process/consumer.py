@@ -28,7 +28,7 @@ from celery.worker.consumer.tasks import Tasks
 
 from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
-from worker.pipeline.delivery import INSIST_SECONDS
+from worker.pipeline.insist import INSIST_SECONDS
 from worker.process.background import LAST_STEP, join_threads, stop_threads
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped
-from worker.core.work import OVERTOOK
+from worker.core.outcome_label import OVERTOOK
 from worker.reports.reasons import DROPPED, DROPS
 from worker.reports.words import counted
 

@@ -48,7 +48,7 @@ from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
-from worker.core.breaker import Stopped
+from worker.core.breaker import Look, Stopped
 from worker.core.entry import joined, stream_for
 from worker.state.redis import Redis
 
@@ -127,15 +127,6 @@ class QueuedBatch(NamedTuple):
     put_off: bool = False
     #: Whether it has its devices as the batch had them that it was a part of: it was not sent yet.
     takes_over: bool = False
-
-
-class Look(NamedTuple):
-    """Why a batch of a stopped provider was handed out: with `probe` one of its jobs may be sent, else none."""
-
-    stopped: Stopped
-    probe: bool
-    #: Others of its line are before it: whatever the probe says, no more of it is sent.
-    alone: bool = False
 
 
 class Taken(NamedTuple):

@@ -18,6 +18,7 @@ from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
 from worker.pipeline.apps import Apps
+from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
@@ -128,25 +129,32 @@ class Pipeline:
             now=lambda: self.now,
             new_id=lambda: secrets.token_hex(8),
         )
-        self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), Breaker(self.redis), self.devices)
-        self.delivery = Delivery(
-            self.journal,
-            self.devices,
-            self.apps,
-            self.apns,
-            Tokens(),
-            Breaker(self.redis),
-            Limiter(self.redis),
-            self.deferred_retirement,
-            Standings(self.pool),
-            webhooks=lambda: self.webhooks,
-            timeout=5,
-            now=lambda: self.now,
-            random=lambda: 0.5,
-            new_id=lambda: secrets.token_hex(8),
-            add_dead_letter=self.ledger.add_dead_letter,
-        )
+        self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
+        self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)
+        self.delivery = self.new_delivery()
         self.apns.record = self.delivery.recorder.record
+
+    def new_delivery(self, **others: Any) -> Delivery:
+        """Delivery with these parts in place of the pipeline's own."""
+        parts: dict[str, Any] = {
+            "journal": self.journal,
+            "devices": self.devices,
+            "apps": self.apps,
+            "sender": self.apns,
+            "tokens": Tokens(),
+            "breaker": self.breaker,
+            "limiter": self.limiter,
+            "deferred_retirement": self.deferred_retirement,
+            "standings": Standings(self.pool),
+            "webhooks": lambda: self.webhooks,
+            "timeout": 5,
+            "now": lambda: self.now,
+            "random": lambda: 0.5,
+            "new_id": lambda: secrets.token_hex(8),
+            "add_dead_letter": self.ledger.add_dead_letter,
+            "bulkhead": self.bulkhead,
+        }
+        return Delivery(**(parts | others))
 
     def close(self) -> None:
         self.lease.release()

@@ -208,7 +208,7 @@ def test_S13_a_provider_with_a_certificate_delivers(channel, tmp_path):
         )
         channel.registry.save_provider(stored)
         sender = Sender()
-        channel.delivery._sender = sender
+        channel.delivery = channel.new_delivery(sender=sender)
         channel.publish(message())
         channel.run()
         sender.close()

@@ -16,8 +16,8 @@ from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp, token, user_of
 from worker.core.badges import Cleared
 from worker.core.batch import COUNT, LEAVE, SHOW, Batch, Job, Sending, device_orders
+from worker.core.batch_run import numbered
 from worker.core.model import ACCEPTED, Answer
-from worker.core.work import resumed
 from worker.database.registry import StoredTemplate
 from worker.state.journal import DONE, Journal, QueuedBatch, Recorded, Step, Taken
 from worker.state.redis import Redis, connect
@@ -274,8 +274,8 @@ def test_a_clearing_that_nobody_takes_for_ten_minutes_is_told_to_nobody_and_says
 def test_a_batch_of_a_release_before_keeps_the_numbers_that_it_had():
     jobs = [Job(0, 1, "u", "00", 0, 1, 4), Job(0, 2, "u", "00", 0)]
     batch = Batch("demo", 1, "urgent", [Sending("1-0", "e", "", "", 0, "")], jobs)
-    assert [job.badge for job in resumed("b", batch, [9], b"").jobs] == [4, 9], "it asked for no number that it had"
-    assert [job.badge for job in resumed("b", batch, [8, 9], b"").jobs] == [8, 9]
+    assert [job.badge for job in numbered(batch, [9])] == [4, 9], "it asked for no number that it had"
+    assert [job.badge for job in numbered(batch, [8, 9])] == [8, 9]
 
 
 # Any number of workers, any repeats: the same numbers.

@@ -92,7 +92,7 @@ def test_what_a_provider_has_no_room_for_waits_in_the_store_and_goes_when_there_
     pipeline.publish(message(id="e1"))
     pipeline.take()
     pipeline.expand()
-    bulkhead, id = pipeline.delivery._bulkhead, pipeline.provider.id
+    bulkhead, id = pipeline.bulkhead, pipeline.provider.id
     held = enter_all(bulkhead, id)
     assert bulkhead.full() == [id]
     assert pipeline.deliver() == []
@@ -112,4 +112,4 @@ def test_a_batch_gives_its_share_back_whatever_becomes_of_it(pipeline: Pipeline)
         pipeline.apns.answers[token("han")] = [answer]
         pipeline.publish(message(id=f"e{len(pipeline.apns.sent)}"))
         pipeline.run()
-    assert not pipeline.delivery._bulkhead._in_work
+    assert not pipeline.bulkhead._in_work

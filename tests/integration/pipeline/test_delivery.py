@@ -162,13 +162,13 @@ def test_a_mistake_after_a_million_good_answers_stops_the_provider_and_costs_no_
     for n, user in enumerate(users):
         pipeline.member(f"d{n}", "leia", user)
         pipeline.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
-    pipeline.delivery._breaker.record(pipeline.provider.id, answered=1_000_000, refused=())
+    pipeline.breaker.record(pipeline.provider.id, answered=1_000_000, refused=())
     ended = set()
     for n in range(0, 240, 8):  # a few at a time, as direct messages come
         pipeline.publish(*(message(id=f"e{k}", channel=f"d{k}") for k in range(n, n + 8)))
         pipeline.run()
         ended |= {"leia", *users} - active(pipeline)
-        if pipeline.delivery._breaker.stopped(pipeline.provider.id):
+        if pipeline.breaker.stopped(pipeline.provider.id):
             break
     assert len(ended) <= IN_A_ROW, "some were retired before it was known"
     assert active(pipeline) == {"leia", *users}, "and all of them are back"
@@ -184,7 +184,7 @@ def test_devices_that_are_all_gone_hold_up_no_other_and_stop_the_provider_once(p
         pipeline.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
     pipeline.publish(message("left", id="e1"))
     pipeline.run()
-    assert pipeline.delivery._breaker.stopped(pipeline.provider.id)
+    assert pipeline.breaker.stopped(pipeline.provider.id)
     pipeline.publish(*(message(id=f"m{n}") for n in range(3)))
     pipeline.take()
     pipeline.expand()
@@ -194,7 +194,7 @@ def test_devices_that_are_all_gone_hold_up_no_other_and_stop_the_provider_once(p
         pipeline.deliver()
     assert [user_of(n) for n in pipeline.apns.sent].count("han") == 3
     assert pipeline.journal.backlog() == (0, 0)
-    assert not pipeline.delivery._breaker.stopped(pipeline.provider.id)
+    assert not pipeline.breaker.stopped(pipeline.provider.id)
     assert pipeline.journal.counts("demo")["dropped.refused_unproven"] == 30
 
 
@@ -202,9 +202,9 @@ def test_what_a_provider_answered_before_it_was_mended_is_forgotten(pipeline):
     users = [f"u{n}" for n in range(90)]
     pipeline.member("general", "leia", *users)
     pipeline.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
-    pipeline.delivery._breaker.record(pipeline.provider.id, answered=300, refused=range(300))
-    pipeline.delivery._breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
-    pipeline.delivery._breaker.resume(pipeline.provider.id)
+    pipeline.breaker.record(pipeline.provider.id, answered=300, refused=range(300))
+    pipeline.breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
+    pipeline.breaker.resume(pipeline.provider.id)
     pipeline.redis.delete(f"carillon:stopped:{pipeline.provider.id}:mass_refusal")  # two minutes pass
     pipeline.publish(message())
     pipeline.run()
@@ -216,7 +216,7 @@ def test_a_refusal_that_comes_late_retires_nobody_though_the_provider_flows_agai
     users = [f"u{n}" for n in range(90)]
     pipeline.member("general", "leia", *users)
     pipeline.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
-    breaker = pipeline.delivery._breaker
+    breaker = pipeline.breaker
 
     def stand_still():
         breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
@@ -233,7 +233,7 @@ def test_while_it_may_be_the_provider_s_fault_a_refused_device_is_in_every_messa
     """A device that was retired by mistake would miss what is published until it is back."""
     users = [f"u{n}" for n in range(90)]
     pipeline.member("general", "leia", *users)
-    pipeline.delivery._breaker.record(pipeline.provider.id, answered=300, refused=())
+    pipeline.breaker.record(pipeline.provider.id, answered=300, refused=())
     for user in users[:9]:
         pipeline.apns.answers[token(user)] = [Answer(400, "BadDeviceToken"), Answer(200)]
     pipeline.publish(message(id="e1"))
@@ -241,9 +241,9 @@ def test_while_it_may_be_the_provider_s_fault_a_refused_device_is_in_every_messa
     pipeline.expand()
     pipeline.deliver()
     assert active(pipeline) == {"leia", *users}
-    pipeline.delivery._breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
+    pipeline.breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
     assert pipeline.settle() == 0
-    pipeline.delivery._breaker.resume(pipeline.provider.id)
+    pipeline.breaker.resume(pipeline.provider.id)
     pipeline.publish(message(id="e2"))
     assert {user_of(n) for n in pipeline.run()} == set(users)
 
@@ -259,7 +259,7 @@ def test_a_device_that_is_refused_for_each_of_many_messages_says_no_more_than_on
     for _ in range(6):
         pipeline.fan_out.expand(pipeline.journal.take_messages("urgent", 11))
     pipeline.deliver()
-    assert pipeline.delivery._breaker.stopped(pipeline.provider.id) is None
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
     assert pipeline.settle() == 1
     assert "han" not in active(pipeline)
 
@@ -280,7 +280,7 @@ def test_a_mistake_on_top_of_another_costs_no_device(pipeline):
     users = [f"u{n}" for n in range(90)]
     pipeline.member("general", "leia", *users)
     pipeline.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
-    breaker = pipeline.delivery._breaker
+    breaker = pipeline.breaker
 
     def stop_twice():
         breaker.stop(pipeline.provider.id, "TopicDisallowed", pipeline.now)
@@ -473,7 +473,7 @@ def test_a_provider_that_a_person_paused_waits_for_a_person(pipeline):
 
 def test_a_pause_that_falls_into_a_probe_holds(pipeline):
     pipeline.member("general", "leia", "han", "luke")
-    breaker = pipeline.delivery._breaker
+    breaker = pipeline.breaker
     breaker.stop(pipeline.provider.id, "InvalidProviderToken", pipeline.now)
     pipeline.redis.delete(f"carillon:probe:{pipeline.provider.id}")
     pipeline.apns.before = lambda: breaker.stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
@@ -489,7 +489,7 @@ def test_a_pause_that_falls_into_a_probe_holds(pipeline):
 def test_what_waits_for_a_provider_is_no_load_and_goes_as_soon_as_it_flows(pipeline):
     """However much it is: a company whose key is revoked must not stop the others' messages, nor keep workers busy."""
     pipeline.member("general", "leia", "han")
-    breaker, waiting = pipeline.delivery._breaker, 300
+    breaker, waiting = pipeline.breaker, 300
     breaker.stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
     pipeline.publish(*(message(id=f"e{n}") for n in range(waiting)))
     pipeline.take()
@@ -506,7 +506,7 @@ def test_what_waits_for_a_provider_is_no_load_and_goes_as_soon_as_it_flows(pipel
 
 def test_what_is_too_old_leaves_a_provider_that_stays_stopped(pipeline):
     pipeline.member("general", "leia", "han")
-    pipeline.delivery._breaker.stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
+    pipeline.breaker.stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
     pipeline.publish(*(message(id=f"e{n}") for n in range(3)))
     assert pipeline.run() == []
     pipeline.now += 10**7
@@ -553,7 +553,7 @@ def test_what_would_wait_for_its_device_beyond_its_life_is_dropped_at_once(pipel
 
 
 def test_a_device_s_cooldown_grows_with_its_refusals_in_a_row_and_not_with_what_is_on_its_way(pipeline):
-    limiter = pipeline.delivery._limiter
+    limiter = pipeline.limiter
     waits = []
     for _ in range(12):
         waits.append(limiter.cool_down(1, {7: 0.0}, jitter=0.0)[7])
@@ -644,9 +644,7 @@ def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_h
             pipeline.now += 8.0
             return super().owned(jobs)
 
-    quick, pipeline.delivery._devices = pipeline.delivery._devices, Slow(pipeline.pool)
-    assert pipeline.delivery.deliver("urgent") == {"left": 1}
+    assert pipeline.new_delivery(devices=Slow(pipeline.pool)).deliver("urgent") == {"left": 1}
     assert pipeline.apns.sent == []
-    pipeline.delivery._devices = quick
     pipeline.later()
     assert len(pipeline.run()) == 1

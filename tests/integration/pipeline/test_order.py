@@ -11,8 +11,8 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.batch import Freed
+from worker.core.batch_run import EARLIER
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
-from worker.core.work import EARLIER
 from worker.state.breaker import Breaker
 
 BUSY = Answer(503, "ServiceUnavailable")

@@ -6,8 +6,8 @@ from psycopg.errors import NumericValueOutOfRange
 from producers import events as ev
 from tests.integration.pipeline.harness import message, token, user_of
 from worker.core.model import Answer, Notification
-from worker.pipeline.delivery import Delivery
 from worker.pipeline.poison import PARTS, READINGS, TRIES
+from worker.pipeline.steps.record_answers import RecordAnswers
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def test_a_fault_that_passes_costs_nobody_anything(pipeline, broken):
 def test_what_apns_has_accepted_before_the_fault_is_not_sent_again(pipeline, monkeypatch):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message())
-    carry_out, faults = Delivery._carry_out, iter([True, False])
+    record, faults = RecordAnswers.__call__, iter([True, False])
 
-    def fail_once(self, work, **looked):
+    def fail_once(self, run):
         if next(faults, False):
             raise KeyError("what nobody thought of")
-        return carry_out(self, work, **looked)
+        return record(self, run)
 
-    monkeypatch.setattr(Delivery, "_carry_out", fail_once)
+    monkeypatch.setattr(RecordAnswers, "__call__", fail_once)
     pipeline.run()
     tries(pipeline)
     assert [user_of(n) for n in pipeline.apns.sent] == ["han"]
@@ -81,20 +81,20 @@ def test_what_apns_has_accepted_before_the_fault_is_not_sent_again(pipeline, mon
     assert pipeline.journal.backlog() == (0, 0)
 
 
-@pytest.mark.parametrize("at", ["_devices.retire", "_journal.finish"])
+@pytest.mark.parametrize("at", ["devices.retire", "journal.finish"])
 def test_a_batch_whose_outcomes_cannot_be_carried_out_is_a_dead_letter(pipeline, monkeypatch, at):
     pipeline.member("general", "leia", "han")
     pipeline.apns.answers[token("han")] = [Answer(410, "Unregistered")]
     pipeline.publish(message())
     owner, _, method = at.partition(".")
-    once = getattr(getattr(pipeline.delivery, owner), method)
+    once = getattr(getattr(pipeline, owner), method)
 
     def fail(*given):
         if method == "finish" and not given[3]:  # what ends a batch that is given up
             return once(*given)
         raise NumericValueOutOfRange
 
-    monkeypatch.setattr(getattr(pipeline.delivery, owner), method, fail)
+    monkeypatch.setattr(getattr(pipeline, owner), method, fail)
     pipeline.run()
     tries(pipeline)
     [letter] = [

@@ -48,7 +48,7 @@ def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> I
     made = Pipeline(postgres_url, redis_url)
     made.now = time.time()
     sender = Sender(connections=1)
-    made.delivery._sender = sender
+    made.delivery = made.new_delivery(sender=sender)
     yield made
     sender.close()
     made.close()

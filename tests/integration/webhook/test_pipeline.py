@@ -198,13 +198,13 @@ def test_a_wrong_door_stops_the_provider_and_nothing_is_lost(pipeline, receiver,
     pipeline.publish(message())
     pipeline.run()
     assert len(receiver.got) == 1, "no redirect is followed"
-    assert pipeline.delivery._breaker.stopped(pipeline.provider.id)
+    assert pipeline.breaker.stopped(pipeline.provider.id)
     assert active(pipeline) == {"leia", "han", "luke"}
     receiver.says()
     pipeline.redis.delete(f"carillon:probe:{pipeline.provider.id}")
     pipeline.later()
     pipeline.deliver()
-    assert pipeline.delivery._breaker.stopped(pipeline.provider.id) is None
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
     assert pipeline.journal.counts("demo")["accepted"] == 2
 
 
@@ -229,7 +229,7 @@ def test_a_webhook_that_says_410_to_everything_retires_nobody(pipeline, receiver
         pipeline.publish(message(id=f"e{n}"))
         pipeline.run()
     assert len(active(pipeline)) == members + 1
-    stopped = pipeline.delivery._breaker.stopped(pipeline.provider.id)
+    stopped = pipeline.breaker.stopped(pipeline.provider.id)
     assert (stopped is not None and stopped.reason == "mass_refusal") == (members == 60)
 
 
@@ -304,10 +304,10 @@ def test_a_webhook_without_a_readable_secret_sends_nothing_and_waits(pipeline, r
     pipeline.take()
     pipeline.expand()
     blind = Apps(Registry(pipeline.pool, [Fernet.generate_key().decode()]), ttl=0.0)
-    pipeline.delivery._apps = blind
+    pipeline.delivery = pipeline.new_delivery(apps=blind)
     pipeline.deliver()
     assert receiver.got == []
-    stopped = pipeline.delivery._breaker.stopped(pipeline.provider.id)
+    stopped = pipeline.breaker.stopped(pipeline.provider.id)
     assert stopped is not None and stopped.reason == "unusable_credential"
     seen = blind.provider(pipeline.provider.id)
     assert seen is not None and seen.kind == "webhook"

@@ -1,0 +1,213 @@
+"""One try to deliver a batch: what became of each job so far. Delivery's steps change it; it carries nothing out."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from worker.core import recorded_outcome
+from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
+from worker.core.breaker import Look
+from worker.core.model import AppSettings, Notification, Provider
+from worker.core.notification import Rendered, apns_ids
+from worker.core.outcome import OpenBreaker, Outcome, Refusal, Retry, Unregister
+
+
+class Wait(NamedTuple):
+    """Over a rate of ours, or behind an earlier notification of its device: not sent yet, and no try of the job's.
+
+    `reserved` and `moved` as of `Batch`.
+    """
+
+    limit: str
+    delay: float
+    reserved: int = 0
+    moved: float = 0.0
+    #: The batch that it waits for, `delay` seconds at most.
+    behind: str = ""
+    #: Whether another batch has its device in flight, rather than an earlier one of its channel being put off.
+    in_flight: bool = False
+
+
+#: Why a job waits whose device and channel have an earlier one that is put off.
+EARLIER: Final = "earlier"
+
+JobOutcome = Outcome | Wait
+
+
+@dataclass(slots=True)
+class BatchRun:
+    """`outcomes[i]` is what became of `jobs[i]`, None while that is open."""
+
+    id: str
+    batch: Batch
+    jobs: list[Job]
+    outcomes: list[JobOutcome | None]
+    #: Jobs whose outcome an earlier try had recorded: the breaker has counted their answers.
+    recorded: Collection[int] = frozenset()
+    #: UNIX seconds from which the lease counts; it began no earlier.
+    renewed_at: float = 0.0
+    #: Why a batch of a stopped provider was handed out; None: its provider is not stopped.
+    look: Look | None = None
+    #: Devices that another batch has had in flight for long, or that are another's turn.
+    blocked: Collection[int] = frozenset()
+    #: Job -> until when (UNIX seconds) it waits for an earlier one of its device and channel, and the batch of that one.
+    waits: Mapping[int, tuple[int, str]] = field(default_factory=dict)
+    #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
+    overtaking: Collection[int] = ()
+
+    #: Set by the first step. Without them there is no other.
+    app: AppSettings = field(init=False)
+    provider: Provider = field(init=False)
+
+    #: Jobs whose last try speaks against the provider.
+    faults: list[int] = field(default_factory=list)
+    #: Jobs whose device gets too many.
+    throttled: list[int] = field(default_factory=list)
+    #: Whether the provider answered any job otherwise than by a fault; None: nothing was sent.
+    answered: bool | None = None
+    #: Seconds that the sending took, and for which the provider asked to be left alone (Retry-After).
+    lasted: float = 0.0
+    retry_after: float = 0.0
+    #: Refusals of devices that are not believed to be gone.
+    unconfirmed: list[Refusal] = field(default_factory=list)
+
+    #: Once it is written: the jobs by outcome label, and batches that waited for this one.
+    counts: Counter[str] = field(init=False)
+    freed: Freed = NONE_FREED
+
+    def set_outcome(self, indexes: Iterable[int], outcome: JobOutcome) -> None:
+        for index in indexes:
+            self.outcomes[index] = outcome
+
+    def pending(self) -> list[int]:
+        """Jobs without an outcome."""
+        return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def expires_at(self, index: int) -> int:
+        """UNIX seconds after which nobody wants this job's push any more."""
+        return self.batch.sendings[self.jobs[index].sending].expires_at
+
+    def first_of_each_device(self) -> list[int]:
+        """Pending jobs that may be sent at once."""
+        first: dict[int, int] = {}
+        for index in self.pending():
+            first.setdefault(self.jobs[index].device, index)
+        return list(first.values())
+
+    def following(self, indexes: Sequence[int]) -> dict[int, int]:
+        """For `send`: the place of each of these jobs -> that of the next one to the same device."""
+        last: dict[int, int] = {}
+        found = {}
+        for place, index in enumerate(indexes):
+            device = self.jobs[index].device
+            if device in last:
+                found[last[device]] = place
+            last[device] = place
+        return found
+
+    def devices(self, indexes: Iterable[int]) -> set[int]:
+        return {self.jobs[index].device for index in indexes}
+
+    def new(self, indexes: Iterable[int]) -> list[int]:
+        """Those of the jobs that had their outcome now, not on an earlier try of the batch."""
+        return [index for index in indexes if index not in self.recorded]
+
+    def refusals(self, indexes: Iterable[int]) -> list[Refusal]:
+        """Of those jobs whose device is to be retired."""
+        found = []
+        for index in indexes:
+            outcome = self.outcomes[index]
+            if isinstance(outcome, Unregister):
+                found.append((self.jobs[index].device, outcome.not_after, outcome.reason))
+        return found
+
+    def still_waiting(self) -> list[int]:
+        """Jobs that wait for an earlier one and were counted for that before."""
+        found = []
+        for index in self.batch.waited:
+            outcome = self.outcomes[index]
+            if isinstance(outcome, Wait) and outcome.limit == EARLIER:
+                found.append(index)
+        return found
+
+    def wait_with_earlier(self, indexes: Iterable[int]) -> None:
+        """Pending jobs wait with an earlier one of their device that was put off after a try, or that waits for a rate.
+
+        A rate holds only its own channel, and a channel's rate no mention. Others stay pending.
+        """
+        tried: dict[int, Retry | OpenBreaker] = {}
+        waiting: dict[tuple[int, str], Wait] = {}
+        for index in indexes:
+            job, outcome = self.jobs[index], self.outcomes[index]
+            channel = self.batch.sendings[job.sending].channel
+            match outcome:
+                case None:
+                    ahead = tried.get(job.device) or (waiting.get((job.device, channel)) if channel else None)
+                    match ahead:
+                        case OpenBreaker():
+                            self.outcomes[index] = ahead
+                        case Wait(limit="channel_rate") if job.why == "mention":
+                            pass
+                        case Retry() | Wait():
+                            self.outcomes[index] = Wait(EARLIER, ahead.delay)
+                case Retry() | OpenBreaker():
+                    tried.setdefault(job.device, outcome)
+                case Wait():
+                    waiting.setdefault((job.device, channel), outcome)
+
+
+def numbered(batch: Batch, badges: Sequence[int]) -> list[Job]:
+    """The batch's jobs, with every badge in place."""
+    numbers = iter(badges)
+    without = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
+    counted = [job.sending not in without for job in batch.jobs]
+    if sum(counted) != len(badges):  # of a release before: it asked for no number where a job had one
+        counted = [has and job.badge is None for has, job in zip(counted, batch.jobs, strict=True)]
+    return [_numbered(job, next(numbers)) if has else job for has, job in zip(counted, batch.jobs, strict=True)]
+
+
+def _numbered(job: Job, badge: int) -> Job:
+    # By hand: `structs.replace` took a tenth of a delivery.
+    return Job(job.sending, job.device, job.user, job.token, job.registered_at, job.attempt, badge, job.why, job.tried)
+
+
+def begin(
+    id: str,
+    batch: Batch,
+    badges: Sequence[int],
+    recorded: bytes,
+    accepted: Sequence[int] = (),
+    *,
+    renewed_at: float = 0.0,
+) -> BatchRun:
+    """A try that goes on where an earlier one of the batch ended, with what that had recorded."""
+    known = recorded_outcome.decode(recorded, accepted)
+    jobs = numbered(batch, badges)
+    outcomes: list[JobOutcome | None] = [None] * len(jobs)
+    for index, outcome in known.items():
+        outcomes[index] = outcome
+    return BatchRun(id, batch, jobs, outcomes, recorded=known.keys(), renewed_at=renewed_at)
+
+
+def notifications(run: BatchRun, indexes: Sequence[int]) -> list[Notification]:
+    sendings = run.batch.sendings
+    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
+    ids = [apns_ids(s.event_id, run.batch.app) for s in sendings]
+    made = []
+    for index in indexes:
+        job = run.jobs[index]
+        sending = sendings[job.sending]
+        made.append(
+            Notification(
+                job.token,
+                ids[job.sending](job.device),
+                rendered[job.sending].payload(job.badge),
+                run.provider.topic,
+                sending.push_type,
+                sending.priority,
+                sending.expires_at,
+                sending.collapse_id,
+            )
+        )
+    return made

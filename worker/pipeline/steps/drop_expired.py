@@ -1,0 +1,16 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.core.batch_run import BatchRun
+from worker.core.outcome import Drop
+
+
+@dataclass(frozen=True)
+class DropExpired:
+    """Drops what is too old to be of use. `now` gives UNIX seconds."""
+
+    now: Callable[[], float]
+
+    def __call__(self, run: BatchRun) -> None:
+        now = self.now()
+        run.set_outcome([index for index in run.pending() if run.expires_at(index) <= now], Drop("expired"))

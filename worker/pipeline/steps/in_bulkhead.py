@@ -1,0 +1,22 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.core.batch_run import BatchRun
+from worker.pipeline.bulkhead import Bulkhead
+from worker.pipeline.steps import End, Step, perform
+
+
+@dataclass(frozen=True)
+class InBulkhead:
+    """The steps that may wait for the provider: no more of its batches take them at once than its share of this process."""
+
+    bulkhead: Bulkhead
+    steps: Sequence[Step]
+
+    def __call__(self, run: BatchRun) -> End | None:
+        if not self.bulkhead.enter(run.provider.id):
+            return "return"
+        try:
+            return perform(self.steps, run)
+        finally:
+            self.bulkhead.leave(run.provider.id, answered=run.answered)

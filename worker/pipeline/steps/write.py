@@ -1,0 +1,43 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.core.batch import batch_id
+from worker.core.batch_run import BatchRun
+from worker.core.ledger_entry import account
+from worker.core.outcome_label import count, ledger_entries, totals
+from worker.core.remainder import remainder
+from worker.pipeline.insist import Insist
+from worker.state.journal import Journal, QueuedBatch
+
+
+@dataclass(frozen=True)
+class Write:
+    """Writes what became of the batch, in one step: counts, ledger entries, and the batches of what is tried again.
+
+    `now` gives UNIX seconds, `new_id` an id that was never given before.
+    """
+
+    journal: Journal
+    insist: Insist
+    now: Callable[[], float]
+    new_id: Callable[[], str]
+
+    def __call__(self, run: BatchRun) -> None:
+        run.counts, new = count(run)
+        again = [
+            QueuedBatch(
+                batch_id(batch, self.new_id()),
+                batch,
+                how.delay,
+                how.behind,
+                put_off=True,
+                takes_over=how.takes_over,
+            )
+            for how, batch in remainder(run, self.now())
+        ]
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: totals(new)}, _ledger_entries(run))
+
+
+def _ledger_entries(run: BatchRun) -> list[bytes]:
+    part = f"batch:{run.id}"
+    return [account(run.batch.app, event, part, content) for event, content in ledger_entries(run).items()]
