@@ -25,11 +25,12 @@ from worker.cli._moments import rfc3339
 from worker.database import postgres
 from worker.database.migrate import pending
 from worker.embedded import Urls, nobody, running
-from worker.process.pulse import PULSE, PULSE_SECONDS
+from worker.process.pulse import PULSE_SECONDS
 from worker.reports import conditions, watch
 from worker.reports.conditions import Condition
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
+from worker.state import keys
 from worker.state.redis import unfit
 
 #: What asking an engine may end with.
@@ -252,17 +253,16 @@ def _settings(reading: Reading, found: set[str]) -> Iterator[Finding]:
 def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition]) -> Finding:
     """Put a task into the lane's queue and wait until it was done. `found`: what could keep its threads busy."""
     from worker.process.celery_app import app
-    from worker.process.consumer import BUSY
 
     part, key = f"{lane} worker", secrets.token_hex(8)
     began = time.monotonic()
     try:
         app.send_task("carillon.canary", [key], queue=LANES[lane][0], expires=timeout, retry=False)
         while time.monotonic() - began < timeout:
-            if client.getdel(f"carillon:canary:{key}"):
+            if client.getdel(keys.CANARY(key)):
                 return Finding(part, True, f"a canary came through in {time.monotonic() - began:.2f} s")
             time.sleep(0.02)
-        busy = client.get(f"{BUSY}{LANES[lane][0]}")
+        busy = client.get(keys.BUSY(LANES[lane][0]))
     except (*FAULTS, RuntimeError) as fault:
         return Finding(part, False, f"on the way to the queue: {sentence(fault)}")
     slow = next((one for one in found if one.name in _SLOW), None)
@@ -277,7 +277,7 @@ def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition
 
 def _beat(client: redis.Redis) -> Finding:
     try:
-        if client.exists(PULSE):
+        if client.exists(keys.BEAT()):
             return Finding("beat", True, "ticks")
     except redis.RedisError as fault:
         return Finding("beat", False, sentence(fault))

@@ -19,6 +19,7 @@ from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
 from worker.process.runtime import Runtime
 from worker.simulator import Script, SimulatorProcess
+from worker.state import keys
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (
@@ -103,6 +104,6 @@ def _forget(runtime: Runtime, world: World) -> None:
         for table in _TABLES:
             db.execute(f"DELETE FROM carillon.{table} WHERE app = %s".encode(), (world.app,))
         db.execute("DELETE FROM carillon.apps WHERE name = %s", (world.app,))
-    runtime.redis.delete(f"carillon:counts:{world.app}", f"carillon:badge:{world.app}")
+    runtime.redis.delete(keys.COUNTS(world.app), keys.BADGE(world.app))
     for user in world.online:
-        runtime.redis.delete(f"carillon:online:{world.app}:{user}")
+        runtime.redis.delete(keys.ONLINE(world.app, user))

@@ -1,14 +1,11 @@
 """What the tick does for devices: retires the stale, forgets what is long over. In bounded bites."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from worker.database.device_upkeep import prune_history, upkeep
 from worker.database.postgres import Pool
+from worker.state import keys
 from worker.state.redis import Redis
-
-#: Where the walk over the devices stands: the id of the last one looked at.
-_WALK: Final = "carillon:devices:walk"
 
 
 class Upkeep:
@@ -21,11 +18,11 @@ class Upkeep:
         Over: inactive, and nothing heard of for `days`. A device that was retired can be restored until then, and a late
         write that is older than an unregistration can still be told. Returns what went, of the history in days.
         """
-        after = int(self._redis.get(_WALK) or 0)
+        after = int(self._redis.get(keys.DEVICES_WALK()) or 0)
         done = upkeep(self._pool, after, days, bite)
-        self._redis.set(_WALK, done.last or 0)
+        self._redis.set(keys.DEVICES_WALK(), done.last or 0)
         for app, n in done.stale.items():
-            self._redis.hincrby(f"carillon:counts:{app}", "devices.stale", n)
+            self._redis.hincrby(keys.COUNTS(app), "devices.stale", n)
         for app, ids in done.forgotten.items():
             self._forget_badges(app, ids)
         old = prune_history(self._pool)
@@ -34,6 +31,6 @@ class Upkeep:
     def _forget_badges(self, app: str, ids: Sequence[int]) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
             for at in range(0, len(ids), 1000):
-                for kind in ("badge", "cleared"):
-                    pipe.hdel(f"carillon:{kind}:{app}", *map(str, ids[at : at + 1000]))
+                for key in (keys.BADGE(app), keys.CLEARED(app)):
+                    pipe.hdel(key, *map(str, ids[at : at + 1000]))
             pipe.execute()

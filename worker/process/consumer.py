@@ -33,7 +33,7 @@ from worker.process.background import LAST_STEP, join_threads, stop_threads
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
-from worker.state import redis
+from worker.state import keys, redis
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ PATIENCE: Final = INSIST_SECONDS + 30.0
 #: Seconds of life under which a process rests for as long as `BREATH` says before it begins again: what ended it may go on.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
-#: Key that is there while all threads of a worker that takes from this queue are at work, and the seconds that it stays.
-BUSY: Final = "carillon:busy:"
+#: Seconds for which a worker's word counts that all its threads are at work.
 BUSY_SECONDS: Final = 9.0
 #: Objects made since its last look after which the garbage collector looks again; its default of 700 is a few messages.
 YOUNG: Final = 5_000
@@ -244,7 +243,7 @@ def _tell_busy(queues: Collection[str]) -> None:
     """For `carillon health`: a canary that waits behind busy threads does not prove that this process hangs."""
     try:
         for queue in queues:
-            get_runtime().redis.set(f"{BUSY}{queue}", socket.gethostname(), ex=int(BUSY_SECONDS))
+            get_runtime().redis.set(keys.BUSY(queue), socket.gethostname(), ex=int(BUSY_SECONDS))
     except redis.Error:
         return
 

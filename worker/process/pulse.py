@@ -7,12 +7,12 @@ from typing import Final
 
 import redis
 
+from worker.state import keys
 from worker.state.redis import connect
 
 log = logging.getLogger(__name__)
 
-#: What `carillon health --beat` looks for: set by every tick that beat sends.
-PULSE: Final = "carillon:beat"
+#: Seconds within which `carillon health --beat` expects a tick.
 PULSE_SECONDS: Final = 30
 _EVERY: Final = 2.0
 
@@ -27,7 +27,7 @@ def pulse(redis_url: str) -> Callable[..., None]:
         if time.monotonic() - last < _EVERY:
             return
         try:
-            client.set(PULSE, 1, ex=PULSE_SECONDS)
+            client.set(keys.BEAT(), 1, ex=PULSE_SECONDS)
             last = time.monotonic()
         except redis.RedisError as fault:
             log.warning("pulse not written", extra={"fault": type(fault).__name__})

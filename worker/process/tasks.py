@@ -30,7 +30,7 @@ from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
 from worker.reports.faults import sentence
-from worker.state import presence, redis
+from worker.state import keys, presence, redis
 from worker.state.journal import OCTETS, Opened
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def tick() -> Counts:
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
     presence.sweep(runtime.redis)
-    if runtime.redis.set("carillon:pruned", 1, nx=True, ex=_PRUNE_SECONDS):
+    if runtime.redis.set(keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
         counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
@@ -155,7 +155,7 @@ def tick() -> Counts:
 @app.task(name="carillon.canary")
 def canary(key: str) -> Counts:
     """Proves that messages still come through this queue: a worker can be alive and consume nothing."""
-    get_runtime().redis.set(f"carillon:canary:{key}", 1, ex=60)
+    get_runtime().redis.set(keys.CANARY(key), 1, ex=60)
     return {"ok": 1}
 
 

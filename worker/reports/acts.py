@@ -1,7 +1,4 @@
-"""What operators did by hand, for the workers' log: commands have no log of their own.
-
-carillon:acts   list   JSON of each act, the oldest first; whoever ticks logs it and takes it off
-"""
+"""What operators did by hand, for the workers' log: commands have no log of their own."""
 
 import getpass
 import logging
@@ -13,12 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.state import redis
+from worker.state import keys, redis
 from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
 
-ACTS: Final = "carillon:acts"
 #: Acts that are kept while nobody ticks, and that are logged at once.
 _KEPT: Final = 1_000
 _LOGGED: Final = 50
@@ -45,14 +41,14 @@ def tell(
     """Leaves a line for the log. The act is done: a Redis that is away changes nothing about it."""
     act = Act(what, _who(), time.time(), app, provider, detail)
     with suppress(redis.Error), client.pipeline() as pipe:
-        pipe.rpush(ACTS, _encode(act))
-        pipe.ltrim(ACTS, -_KEPT, -1)
+        pipe.rpush(keys.ACTS(), _encode(act))
+        pipe.ltrim(keys.ACTS(), -_KEPT, -1)
         pipe.execute()
 
 
 def log_acts(client: Redis) -> int:
     """Logs what was done by hand since the last time; returns how many lines."""
-    documents: Any = client.lpop(ACTS, _LOGGED) or ()
+    documents: Any = client.lpop(keys.ACTS(), _LOGGED) or ()
     for document in documents:
         try:
             act = _decode(document)

@@ -10,6 +10,7 @@ from worker.database.ledger import Ledger
 from worker.database.postgres import Pool
 from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Way, report
 from worker.reports.reading import read
+from worker.state import keys
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
@@ -54,20 +55,20 @@ def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str
 def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
     """Whether something of the entry is to be done yet, and when it begins where it waits for its time."""
     with redis.pipeline(transaction=False) as pipe:
-        pipe.hexists("carillon:open", entry)
-        pipe.sismember("carillon:parked", entry)
-        pipe.zscore("carillon:due", f"e:{entry}")
-        is_open, parked, due = pipe.execute()
-    return bool(is_open), float(due) if parked and due is not None else None
+        pipe.hexists(keys.OPEN(), entry)
+        pipe.sismember(keys.SCHEDULED(), entry)
+        pipe.zscore(keys.DUE(), f"e:{entry}")
+        is_open, scheduled, due = pipe.execute()
+    return bool(is_open), float(due) if scheduled and due is not None else None
 
 
 def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
     """Device and time (UNIX seconds) of what is tried again later, of the batches that are due first."""
-    waiting: Any = redis.zrange("carillon:due", 0, _BATCHES - 1, withscores=True)
+    waiting: Any = redis.zrange(keys.DUE(), 0, _BATCHES - 1, withscores=True)
     due = [(member[2:].decode(), at) for member, at in waiting if member.startswith(b"b:")]
     with redis.pipeline(transaction=False) as pipe:
         for id, _ in due:
-            pipe.hmget(f"carillon:batch:{id}", "entries", "leased")
+            pipe.hmget(keys.BATCH(id), "entries", "leased")
         answers = pipe.execute() if due else []
     found = [
         (id, at)
@@ -75,7 +76,7 @@ def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
         if not leased and entry in (entries or b"").decode().replace(",", "\n").split("\n")
     ]
     for id, at in found[:_OPENED]:
-        document: Any = redis.hget(f"carillon:batch:{id}", "doc")
+        document: Any = redis.hget(keys.BATCH(id), "doc")
         try:
             batch = batches.decode(document or b"")
         except ValueError:  # done meanwhile, or of another release

@@ -1,6 +1,6 @@
 """What only a process that has the keys can tell: credentials that they do not open, and when certificates end.
 
-Every worker writes it to Redis for everybody, see `worker/reports/reading.py`.
+Every worker writes it to Redis for everybody.
 """
 
 import socket
@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from worker.core.model import Provider
 from worker.providers.apns.certificate import CertificateError, load
-from worker.reports.reading import CERTIFICATES, NOTE_SECONDS, UNREADABLE
+from worker.reports.reading import NOTE_SECONDS
+from worker.state import keys
 from worker.state.redis import Redis
 
 #: Seconds between two notes of one process.
@@ -56,11 +57,11 @@ class Notes:
         unreadable = [id for id, one in providers.items() if not readable(one)]
         with self._redis.pipeline(transaction=False) as pipe:
             if unreadable:
-                pipe.hset(UNREADABLE, mapping=dict.fromkeys(unreadable, f"{time.time():.0f} {self._host}"))
-                pipe.expire(UNREADABLE, int(NOTE_SECONDS * 2))
+                pipe.hset(keys.UNREADABLE(), mapping=dict.fromkeys(unreadable, f"{time.time():.0f} {self._host}"))
+                pipe.expire(keys.UNREADABLE(), int(NOTE_SECONDS * 2))
             if ends:
-                pipe.hset(CERTIFICATES, mapping=ends)
-                pipe.expire(CERTIFICATES, _KEPT)
+                pipe.hset(keys.CERTIFICATES(), mapping=ends)
+                pipe.expire(keys.CERTIFICATES(), _KEPT)
             if pipe.command_stack:
                 pipe.execute()
 

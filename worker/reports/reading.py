@@ -28,12 +28,10 @@ from worker.reports.conditions import (
     Trimmed,
 )
 from worker.reports.faults import sentence
-from worker.state import streams
+from worker.state import keys, streams
 from worker.state.breaker import Breaker
 from worker.state.redis import Redis
 
-CERTIFICATES: Final = "carillon:certificates"
-UNREADABLE: Final = "carillon:unreadable"
 #: Seconds for which a worker's note that it cannot decrypt a credential holds; it writes it anew until it can.
 NOTE_SECONDS: Final = 60.0
 #: Dead letters that are looked through for those of the last hour, and counted at most.
@@ -172,7 +170,7 @@ def _providers(
     breaker = Breaker(redis)
     stops = breaker.stopped_among([id for id, *_ in rows])
     waiting = _waiting(redis, list(stops))
-    noted: Any = redis.hgetall(CERTIFICATES)
+    noted: Any = redis.hgetall(keys.CERTIFICATES())
     known = {int(id): float(at) for id, at in noted.items()} | dict(ends)
     unreadable = _unreadable(redis, now)
     return [
@@ -194,13 +192,13 @@ def _waiting(redis: Redis, providers: Sequence[int]) -> dict[int, int]:
     with redis.pipeline(transaction=False) as pipe:
         for id in providers:
             for lane in ("urgent", "bulk"):
-                pipe.zcard(f"carillon:line:{lane}:{id}")
+                pipe.zcard(keys.LINE(lane, id))
         found = pipe.execute() if providers else []
     return {id: urgent + bulk for id, urgent, bulk in zip(providers, found[::2], found[1::2], strict=True)}
 
 
 def _unreadable(redis: Redis, now: float) -> dict[int, str]:
-    found: Any = redis.hgetall(UNREADABLE)
+    found: Any = redis.hgetall(keys.UNREADABLE())
     notes = {int(id): note.decode(errors="replace").partition(" ") for id, note in found.items()}
     return {id: host for id, (at, _, host) in notes.items() if now - float(at) < NOTE_SECONDS}
 

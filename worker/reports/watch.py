@@ -1,13 +1,8 @@
-"""Logs each condition when it begins and when it is over, once for the whole fleet, and remembers since when it is.
-
-carillon:conditions         hash   key of a condition -> JSON of it
-carillon:conditions:looked         there until the next look
-"""
+"""Logs each condition when it begins and when it is over, once for the whole fleet, and remembers since when it is."""
 
 import logging
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -17,12 +12,12 @@ from worker.database.postgres import Pool
 from worker.reports.acts import log_acts
 from worker.reports.conditions import Condition, find
 from worker.reports.reading import read
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
 log = logging.getLogger(__name__)
 
-CONDITIONS: Final = "carillon:conditions"
-_LOOKED: Final = "carillon:conditions:looked"
 #: Milliseconds between two looks of the fleet.
 _EVERY: Final = 5_000
 #: Conditions whose beginning is told in one look; the others are told in the next.
@@ -34,7 +29,7 @@ _decode: Final = msgspec.json.Decoder(Condition).decode
 
 def known(redis: Redis) -> dict[str, Condition]:
     """The conditions that the last look found, by key; `since` says when the first look did, or what is known better."""
-    found: Any = redis.hgetall(CONDITIONS)
+    found: Any = redis.hgetall(keys.CONDITIONS())
     return {key.decode(): _decode(document) for key, document in found.items()}
 
 
@@ -51,13 +46,12 @@ class Watch:
 
     def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
         self._redis, self._pool, self._now = redis, pool, now
-        script = files("worker.state").joinpath("lua", "while_full.lua").read_text()
-        self._run = redis.register_script(script)
+        self._scripts = Scripts(redis)
 
     def look(self) -> int:
         """Logs what began and what is over; returns how many conditions there are, 0 where somebody else has just looked."""
         log_acts(self._redis)
-        if not self._run(args=["SET", _LOOKED, 1, "NX", "PX", _EVERY]):
+        if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
             return 0
         complete = True
         try:
@@ -69,19 +63,21 @@ class Watch:
         found, seen = find(reading.snapshot), known(self._redis)
         self._begin([one for one in found if one.key not in seen or seen[one.key].severity != one.severity])
         if complete and not reading.unknown:  # what could not be looked at is not over
-            keys = {one.key for one in found}
-            self._end([one for key, one in seen.items() if key not in keys])
+            still = {one.key for one in found}
+            self._end([one for key, one in seen.items() if key not in still])
         return len(found)
 
     def _begin(self, conditions: list[Condition]) -> None:
         for one in conditions[:_TOLD]:
             since = self._now() if one.since is None else one.since
-            self._run(args=["HSET", CONDITIONS, one.key, _encode(one._replace(since=since))])
+            self._scripts.while_full(
+                command="HSET", key=keys.CONDITIONS(), arguments=[one.key, _encode(one._replace(since=since))]
+            )
             log.log(_LEVELS[one.severity], "condition begins", extra=_fields(one) | {"what": one.text})
 
     def _end(self, conditions: list[Condition]) -> None:
         for one in conditions:
-            self._redis.hdel(CONDITIONS, one.key)
+            self._redis.hdel(keys.CONDITIONS(), one.key)
             lasted = round(self._now() - (one.since or self._now()))
             log.warning("condition is over", extra=_fields(one) | {"seconds": lasted})
 

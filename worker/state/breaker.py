@@ -1,21 +1,14 @@
-"""The health of each provider as the fleet sees it: recent answers, and the breaker that stops one whose answers say so.
-
-carillon:breaker:<provider>   hash: reason, since, manual; there while the provider is stopped
-carillon:probe:<provider>     there until the next probe may be sent
-carillon:stopped:<provider>:<reason>   there for two minutes after its answers stopped it, whether or not it flows again
-carillon:refused:<provider>   set: devices whose token was refused since any other answer
-carillon:answers:<provider>   hash: answered, refused (guarded refusals of a device token), gone (410), failed; and of the
-                              batches in a row of which nothing was answered: row (how many), since, last
-"""
+"""The health of each provider as the fleet sees it: recent answers, and the breaker that stops one whose answers say so."""
 
 from collections.abc import Collection, Mapping, Sequence
-from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped, probe_interval
 from worker.core.outcome import IN_A_ROW
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
 RECENT: Final = 400
@@ -40,54 +33,51 @@ class Answers(NamedTuple):
 class Breaker:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        folder = files("worker.state").joinpath("lua")
-        common = folder.joinpath("common.lua").read_text()
-        self._answers = redis.register_script(common + folder.joinpath("answers.lua").read_text())
-        self._resume = redis.register_script(common + folder.joinpath("resume.lua").read_text())
+        self._scripts = Scripts(redis)
 
     def stopped(self, provider: int) -> Stopped | None:
-        found: Any = self._redis.hgetall(_key(provider))
+        found: Any = self._redis.hgetall(keys.BREAKER(provider))
         return _stopped(found) if found else None
 
     def stopped_among(self, providers: Sequence[int]) -> dict[int, Stopped]:
         """Those of the providers that are stopped."""
         with self._redis.pipeline(transaction=False) as pipe:
             for id in providers:
-                pipe.hgetall(_key(id))
+                pipe.hgetall(keys.BREAKER(id))
             answers = pipe.execute() if providers else []
         return {id: _stopped(found) for id, found in zip(providers, answers, strict=True) if found}
 
     def stop(self, provider: int, reason: str, now: float, *, manual: bool = False) -> bool:
         """Stops the provider; True when it flowed before. A person's stop outlasts ours."""
         with self._redis.pipeline() as pipe:
-            pipe.hsetnx(_key(provider), "since", now)
+            pipe.hsetnx(keys.BREAKER(provider), "since", now)
             if manual:
-                pipe.hset(_key(provider), mapping={"reason": reason, "manual": 1})
+                pipe.hset(keys.BREAKER(provider), mapping={"reason": reason, "manual": 1})
             else:
-                pipe.hsetnx(_key(provider), "reason", reason)
-                pipe.set(_recent_key(provider, reason), 1, ex=REMEMBERED)
-            pipe.set(f"carillon:probe:{provider}", 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
+                pipe.hsetnx(keys.BREAKER(provider), "reason", reason)
+                pipe.set(keys.STOPPED(provider, reason), 1, ex=REMEMBERED)
+            pipe.set(keys.PROBE(provider), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)
 
     def put_off(self, provider: int, seconds: float) -> None:
         """No probe is sent before so many seconds have passed: it asked for that, or the last one failed."""
-        self._redis.set(f"carillon:probe:{provider}", 1, px=max(1, int(seconds * 1000)))
+        self._redis.set(keys.PROBE(provider), 1, px=max(1, int(seconds * 1000)))
 
     def look_again(self, provider: int) -> None:
         """Another batch of it may be taken at once, to see: nothing was sent of the last one."""
-        self._redis.delete(f"carillon:probe:{provider}", f"carillon:looked:{provider}")
+        self._redis.delete(keys.PROBE(provider), keys.LOOKED(provider))
 
     def was_stopped_recently(self, provider: int, reason: str) -> bool:
         """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
-        return bool(self._redis.exists(_recent_key(provider, reason)))
+        return bool(self._redis.exists(keys.STOPPED(provider, reason)))
 
     def resume(self, provider: int, *, by_hand: bool = False) -> bool:
         """Lets the provider flow again, with all that waits for it, and forgets its answers; True when it was stopped.
 
         What a person stopped stays stopped, unless it is a person who resumes it.
         """
-        return bool(self._resume(args=[provider, int(by_hand)]))
+        return bool(self._scripts.resume(provider=provider, by_hand=int(by_hand)))
 
     def record(
         self,
@@ -105,18 +95,20 @@ class Breaker:
         `alive`: whether anything of it was answered, None where nothing was sent; `lasted`: seconds that its sending took.
         """
         state = {True: 1, False: -1, None: 0}[alive]
-        given = (provider, RECENT, answered, len(refused), gone, failed, state, lasted, *islice(refused, IN_A_ROW))
-        all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._answers(args=given)
+        all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._scripts.answers(
+            answers=keys.ANSWERS(provider),
+            refused_devices=keys.REFUSED(provider),
+            recent=RECENT,
+            answered=answered,
+            refused=len(refused),
+            gone=gone,
+            failed=failed,
+            state=state,
+            lasted=lasted,
+            devices=list(islice(refused, IN_A_ROW)),
+        )
         return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000, in_a_row)
 
 
 def _stopped(found: Mapping[bytes, bytes]) -> Stopped:
     return Stopped(found[b"reason"].decode(), float(found[b"since"]), found.get(b"manual") == b"1")
-
-
-def _key(provider: int) -> str:
-    return f"carillon:breaker:{provider}"
-
-
-def _recent_key(provider: int, reason: str) -> str:
-    return f"carillon:stopped:{provider}:{reason}"

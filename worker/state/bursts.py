@@ -1,16 +1,12 @@
-"""How many messages of a channel each member got within a window of time.
-
-carillon:burst:<app>:<channel>:<window>   hash: user -> messages, and line break + page of a message -> the most that it was for
-                                          anybody; gone when the window is over twice
-"""
+"""How many messages of a channel each member got within a window of time."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
-_SCRIPT: Final = files("worker.state").joinpath("lua", "count_bursts.lua").read_text()
 #: Seconds of a window at most: a count is kept for two of them.
 LONGEST: Final = 86_400
 #: Users in one call of the script: Redis serves nobody else meanwhile.
@@ -29,7 +25,7 @@ class Burst(NamedTuple):
 
 class Bursts:
     def __init__(self, redis: Redis) -> None:
-        self._count = redis.register_script(_SCRIPT)
+        self._scripts = Scripts(redis)
 
     def count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, int]]:
         """For each burst its users' counts, with this message in them, `now` in UNIX seconds.
@@ -37,20 +33,24 @@ class Bursts:
         A page that is counted again, as when its expansion is tried again, counts nothing, in this window and the next one.
         """
         counted: list[dict[str, int]] = []
-        argv: list[Any] = []
         waiting: list[Burst] = []
+        users = 0
         for burst in bursts:
-            argv += _arguments(burst, now)
             waiting.append(burst)
-            if len(argv) >= _USERS:
-                counted += self._run(waiting, argv)
-                argv, waiting = [], []
-        return counted + self._run(waiting, argv)
+            users += len(burst.users)
+            if users >= _USERS:
+                counted += self._run(waiting, now)
+                waiting, users = [], 0
+        return counted + self._run(waiting, now)
 
-    def _run(self, bursts: Sequence[Burst], argv: Sequence[Any]) -> list[dict[str, int]]:
+    def _run(self, bursts: Sequence[Burst], now: float) -> list[dict[str, int]]:
         if not bursts:
             return []
-        answers: Any = self._count(args=argv)
+        answers: Any = self._scripts.count_bursts(
+            windows=[_keys(burst, now) for burst in bursts],
+            bursts=[(_seconds(burst), f"\n{burst.page}", len(burst.users)) for burst in bursts],
+            users=[user for burst in bursts for user in burst.users],
+        )
         return [dict(zip(burst.users, counts, strict=True)) for burst, counts in zip(bursts, answers, strict=True)]
 
 
@@ -63,7 +63,7 @@ def _seconds(burst: Burst) -> int:
     return min(burst.window, LONGEST)
 
 
-def _arguments(burst: Burst, now: float) -> list[Any]:
+def _keys(burst: Burst, now: float) -> tuple[str, str]:
+    """Of the window that `now` falls into, and of the one before."""
     window = window_of(burst, now)
-    key, before = (f"carillon:burst:{burst.app}:{burst.channel}:{number}" for number in (window, window - 1))
-    return [key, before, _seconds(burst), f"\n{burst.page}", len(burst.users), *burst.users]
+    return keys.BURST(burst.app, burst.channel, window), keys.BURST(burst.app, burst.channel, window - 1)

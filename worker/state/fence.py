@@ -1,27 +1,22 @@
 """Moves an outbox's rows to the stream so that each is there once, whatever dies or stalls in between.
 
-    carillon:outbox:<source>   hash   holder -> the relay that moves now, rows -> those of the last batch
-
 A relay that was thought dead and wakes up is refused by the fence, because another has become the holder; a batch that comes
 again, because its deletion was not committed, is recognised by its rows.
 """
 
 import secrets
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from producers.events import STREAM
 from producers.wire import FULL, RESERVED
+from worker.state import keys
 from worker.state.redis import Redis, connect
+from worker.state.scripts import Scripts
 from worker.state.streams import app_named
-
-_KEY: Final = "carillon:outbox:"
-
 
 #: Redis does not let this user do it, or cannot write.
 Refused = ResponseError
@@ -38,10 +33,9 @@ class Fence:
         self._redis: Redis = connect(redis_url)
         # A command that is sent again by the client could come after one that was sent later.
         self._redis.set_retry(Retry(NoBackoff(), 0))
-        self._key, self._max_backlog = _KEY + source, max_backlog
+        self._key, self._max_backlog = keys.OUTBOX(source), max_backlog
         self._holder: str | None = None
-        script = files("worker.state").joinpath("lua", "outbox.lua").read_text()
-        self._script = self._redis.register_script(script)
+        self._scripts = Scripts(self._redis)
 
     def claim(self) -> None:
         """From now on this relay is the holder. Between taking the outbox's lock and reading the rows to be moved."""
@@ -57,11 +51,15 @@ class Fence:
         """
         # After a failure nobody knows what was done, or will be: the next try is another holder's.
         holder, self._holder = self._holder, None
-        parts = [part for row in rows for part in row]
         apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
-        answer: Any = self._script(
-            keys=[STREAM, self._key],
-            args=[holder or "", self._max_backlog, FULL, len(apps), *apps, *parts],
+        answer: Any = self._scripts.outbox(
+            stream=keys.EVENTS(),
+            fence=self._key,
+            holder=holder or "",
+            backlog=self._max_backlog,
+            full=FULL,
+            apps=apps,
+            rows=rows,
         )
         if answer == b"stale":
             raise Overtaken

@@ -6,42 +6,11 @@ a crash falls before it or after it, and a script that is run twice does nothing
 Messages (`e`) and batches (`b`) are either *ready*, in a line of which each app gets an equal share, or *due* at a time: taken
 and leased to a worker, or waiting for a retry or for another batch. The tick makes ready what is due.
 
-    carillon:open        hash   entry -> open units: its expansion and each of its batches
-    carillon:opened      hash   stream -> the last entry of it that was opened
-    carillon:expanding   hash   entry -> app, cursor of the page to expand next, place, key of its channel
-    carillon:expanding_channels hash  <channel key>@<app> -> the entry of it whose expansion goes on or is tried again
-    carillon:held:<key>@<app> zset  <place>/<entry> -> 0: messages that wait until that one is expanded
-    carillon:expanding_groups hash  <n>@<app>, a group of channels -> turn of the task that expands messages of it
-    carillon:taken:<n>@<app>  list  the messages of the group that this task has
-    carillon:batch:<id>  hash   doc, app, lane, devices, entries, provider, turn, then badges, outcomes, accepted, failures,
-                                claimed, leased, taken (when); lines: its part of `later`
-    carillon:ready:e:<lane>        list   apps with messages ready, in turn
-    carillon:ready:e:<lane>:<app>  list   entries, but those of channels in the urgent lane:
-    carillon:ready:e:groups:<app>  list   groups with messages that no task has, in turn
-    carillon:ready:e:group:<n>@<app> list entries
-    carillon:turns:<lane>          list   apps with batches ready, in turn
-    carillon:turns:<lane>:<app>    list   its providers that have any, in turn
-    carillon:line:<lane>:<provider> zset  batches that are ready -> turn
-    carillon:woken       there while a wake-up for urgent messages is on its way
-    carillon:turn        the last turn that was given: the order in which batches were made, and a task's number
-    carillon:out_of_turn:<lane>         zset   stopped providers with such a line -> when somebody may look at it
-    carillon:looked:<provider>     there until a batch of it is looked at again for what is too old
-    carillon:due         zset   e:<entry>, b:<batch>, g:<group> -> when; c:<channel key>@<app>: who waits there goes then
-    carillon:badge:<app> hash   device -> badge number
-    carillon:cleared:<app> hash device -> place that cleared its badge last, and under '' the latest of them
-    carillon:parked      set    entries scheduled for later: open, but no load
-    carillon:sending:<provider> hash   device -> the last batch taken with a job for it, until that is done; '' -> filling
-    carillon:waits:<id>   set   batches before this one that have any of its devices
-    carillon:followers:<id>   list  batches that wait until this one is done
-    carillon:later:<provider> zset  what is put off, see `waiting_lines` in core/batch.py
-    carillon:counts:<app> hash  counter -> total, changed in the same step as what it counts
-    carillon:accounts    list   what the ledger has still to take down
-    carillon:tries       hash   entry -> failed expansions
+Their keys: `worker/state/keys.py`.
 """
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
@@ -50,7 +19,9 @@ from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.entry import joined, stream_for
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +31,6 @@ DONE: Final = "-"
 OCTETS: Final = 1 << 20
 #: Seconds for which a batch waits as a whole for those that have some of its devices.
 PATIENCE: Final = 1.0
-#: There while a wake-up for urgent messages is on its way.
-WOKEN: Final = "carillon:woken"
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -162,17 +131,7 @@ class Journal:
         self._redis = redis
         #: Seconds for which what is taken belongs to who took it.
         self.lease = lease
-        folder = files("worker.state").joinpath("lua")
-        common = folder.joinpath("common.lua").read_text()
-        names = (
-            *("open", "open_targeted", "clear", "drop", "abandon", "expand"),
-            *("take_messages", "renew_messages", "give_back", "postpone"),
-            *("take_batch", "return_batch", "mark", "record", "finish", "fail"),
-            *("due", "ready", "load", "forget_accounts", "document", "watch"),
-        )
-        self._scripts = {
-            name: redis.register_script(common + folder.joinpath(f"{name}.lua").read_text()) for name in names
-        }
+        self._scripts = Scripts(redis)
 
     def open(self, messages: Sequence[Recorded]) -> int:
         """These are ready to be expanded from now on. A second time does nothing.
@@ -181,14 +140,13 @@ class Journal:
         """
         if not messages:
             return 0
-        return int(
-            self._run("open", *(part for one in messages for part in (*one[:3], batches.channel_key(one.channel))))
-        )
+        records = [(one.entry, one.app, one.place, batches.channel_key(one.channel)) for one in messages]
+        return int(self._scripts.open(messages=records))
 
     def open_targeted(self, pushes: Sequence[Push]) -> None:
         """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
         if pushes:
-            self._run("open_targeted", *(part for push in pushes for part in push))
+            self._scripts.open_targeted(pushes=pushes)
 
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
@@ -196,7 +154,8 @@ class Journal:
         Fewer, and at least one, where their documents come to `OCTETS`. Of a channel whose messages another task expands
         there is none.
         """
-        found = [_opened(*one) for one in self._run("take_messages", lane, limit, self.lease, OCTETS, OVERTAKE)]
+        taken = self._scripts.take_messages(lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE)
+        found = [_opened(*one) for one in taken]
         for one in found:
             if not one.document:
                 log.error(
@@ -210,27 +169,28 @@ class Journal:
 
         It is for a second, or until anybody takes messages.
         """
-        return bool(self._redis.set(WOKEN, 1, nx=True, px=1000))
+        return bool(self._redis.set(keys.WOKEN(), 1, nx=True, px=1000))
 
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lines again, in this order."""
         if messages:
-            self._run(
-                "give_back", lane, *(part for one in messages for part in (one.entry, one.app, one.group, one.turn))
-            )
+            records = [(one.entry, one.app, one.group, one.turn) for one in messages]
+            self._scripts.give_back(lane=lane, messages=records)
 
     def renew_messages(self, messages: Sequence[Opened]) -> None:
         """These are still being expanded; their leases begin anew."""
         if messages:
-            argv = (part for one in messages for part in (one.entry, one.state, one.group, one.turn))
-            self._run("renew_messages", self.lease, *argv)
+            records = [(one.entry, one.state, one.group, one.turn) for one in messages]
+            self._scripts.renew_messages(lease=self.lease, messages=records)
 
     def postpone(self, message: Opened) -> int:
         """One that could not be expanded is tried again when a lease is over.
 
         Returns how many messages can be taken because no task has their group any more.
         """
-        return int(self._run("postpone", message.entry, message.group, message.turn, self.lease))
+        return int(
+            self._scripts.postpone(entry=message.entry, group=message.group, turn=message.turn, delay=self.lease)
+        )
 
     def expand(
         self, steps: Sequence[Step], queued: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]
@@ -239,8 +199,9 @@ class Journal:
 
         Returns these, and how many messages can be taken because no task has their channels any more.
         """
-        argv = [len(steps), *(part for step in steps for part in step), OVERTAKE]
-        stale, freed = self._run("expand", *argv, *_queued(queued), *_counts(counts), len(accounts), *accounts)
+        stale, freed = self._scripts.expand(
+            steps=steps, patience=OVERTAKE, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+        )
         return {entry.decode() for entry in stale}, int(freed)
 
     def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
@@ -248,7 +209,7 @@ class Journal:
 
         A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds.
         """
-        taken = self._run("take_batch", lane, self.lease, PATIENCE, ",".join(map(str, full)))
+        taken = self._scripts.take_batch(lane=lane, lease=self.lease, patience=PATIENCE, full=",".join(map(str, full)))
         if not taken:
             return None
         id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking = taken
@@ -273,50 +234,52 @@ class Journal:
 
         Returns how many batches are ready that waited for it.
         """
-        return Freed(*self._run("return_batch", batch, delay))
+        return Freed(*self._scripts.return_batch(id=batch, delay=delay))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
         """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
-        self._run("mark", batch, outcomes, self.lease)
+        self._scripts.mark(id=batch, outcomes=outcomes, lease=self.lease)
 
     def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> None:
         """Remembers which jobs of each batch were accepted, also of those that are done by now; the leases begin anew."""
-        argv = [part for batch, jobs in accepted for part in (batch, ",".join(map(str, jobs)))]
-        self._run("record", self.lease, *argv)
+        records = [(batch, ",".join(map(str, jobs))) for batch, jobs in accepted]
+        self._scripts.record(lease=self.lease, batches=records)
 
     def finish(self, batch: str, later: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]) -> Freed:
         """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
-        return Freed(*self._run("finish", batch, *_queued(later), *_counts(counts), len(accounts), *accounts))
+        return Freed(*self._scripts.finish(id=batch, later=_queued(later), counts=_counts(counts), accounts=accounts))
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""
-        return int(self._run("fail", batch))
+        return int(self._scripts.fail(batch=keys.BATCH(batch)))
 
     def document(self, entry: str) -> bytes:
         """What was published as this entry; empty when it has left the stream."""
-        found: Any = self._run("document", entry)
+        found: Any = self._scripts.document(entry=entry)
         return bytes(found or b"")
 
     def last_try(self, entry: str, *, tries: int) -> bool:
         """Counts a failed expansion; True when it was the last one of those allowed."""
-        return int(self._redis.hincrby("carillon:tries", entry, 1)) >= tries
+        return int(self._redis.hincrby(keys.TRIES(), entry, 1)) >= tries
 
     def abandon(self, entry: str) -> int:
         """Gives up expanding a message that was set aside; what was expanded of it is still delivered.
 
         Returns how many messages can be taken that waited for it.
         """
-        return int(self._run("abandon", entry))
+        return int(self._scripts.abandon(entry=entry))
 
     def accounts(self, limit: int) -> list[bytes]:
         """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
-        found: Any = self._redis.lrange("carillon:accounts", 0, limit - 1)
+        found: Any = self._redis.lrange(keys.ACCOUNTS(), 0, limit - 1)
         return list(found)
 
     def forget_accounts(self, documents: Sequence[bytes]) -> None:
         """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
         if documents:
-            self._run("forget_accounts", len(documents), documents[0], documents[-1])
+            self._scripts.forget_accounts(
+                accounts=keys.ACCOUNTS(), n=len(documents), first=documents[0], last=documents[-1]
+            )
 
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.
@@ -325,7 +288,7 @@ class Journal:
         """
         ready, gap = 0, b""
         for _ in range(rounds):
-            made, due, gap = self._run("due", limit, self.lease, gap)
+            made, due, gap = self._scripts.due(limit=limit, patience=self.lease, gap=gap)
             ready += int(made)
             if due < limit:
                 break
@@ -333,35 +296,35 @@ class Journal:
 
     def unwatched(self) -> bool:
         """Whether nobody has made ready for three seconds what is due. Who is told so does it; nobody else is told meanwhile."""
-        return bool(self._run("watch"))
+        return bool(self._scripts.watch(watched=keys.WATCHED()))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
-        return int(self._run("ready", kind, lane))
+        return int(self._scripts.ready(kind=kind, lane=lane))
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Messages, and batches, that wait to be taken, of both lanes, for each app that has any."""
-        return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._run("load")}
+        return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._scripts.load()}
 
     def drop(self, entries: Sequence[str]) -> None:
         """Takes entries off their streams, but for those that are open."""
         if entries:
-            self._run("drop", *entries)
+            self._scripts.drop(entries=entries)
 
     def backlog(self) -> tuple[int, int]:
         """Entries on the streams, and how many of them are open and not scheduled for later."""
-        apps: Any = self._redis.smembers("carillon:apps")
+        apps: Any = self._redis.smembers(keys.APPS())
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hlen("carillon:open")
-            pipe.scard("carillon:parked")
+            pipe.hlen(keys.OPEN())
+            pipe.scard(keys.SCHEDULED())
             for stream in (STREAM, *(stream_for(app.decode()) for app in apps)):
                 pipe.xlen(stream)
-            opened, parked, *lengths = pipe.execute()
-        return sum(map(int, lengths)), int(opened) - int(parked)
+            opened, scheduled, *lengths = pipe.execute()
+        return sum(map(int, lengths)), int(opened) - int(scheduled)
 
     def counts(self, app: str) -> dict[str, int]:
         """Totals of an app since its beginning, by counter."""
-        found: Any = self._redis.hgetall(f"carillon:counts:{app}")
+        found: Any = self._redis.hgetall(keys.COUNTS(app))
         return {name.decode(): int(total) for name, total in found.items()}
 
     def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:
@@ -372,14 +335,8 @@ class Journal:
         """
         if not cleared:
             return set()
-        argv: list[str] = []
-        for one in cleared:
-            devices = ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices)
-            argv += (one.entry, one.app, str(one.place or one.entry), devices)
-        return {entry.decode() for entry in self._run("clear", *argv)}
-
-    def _run(self, name: str, *argv: Any) -> Any:
-        return self._scripts[name](args=argv)
+        records = [(one.entry, one.app, one.place or one.entry, _cleared_devices(one)) for one in cleared]
+        return {entry.decode() for entry in self._scripts.clear(clearings=records)}
 
 
 def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
@@ -396,15 +353,20 @@ def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes) 
     return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe", alone == b"alone")
 
 
-def _queued(queued: Sequence[QueuedBatch]) -> list[Any]:
-    argv: list[Any] = [len(queued)]
+def _cleared_devices(one: Cleared) -> str:
+    return ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices)
+
+
+def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
+    """As `batches` of expand.lua, and `later` of finish.lua."""
+    records: list[Sequence[Any]] = []
     for id, batch, delay, behind, put_off, takes_over in queued:
         entries = joined(sending.entry for sending in batch.sendings)
-        argv += (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries, delay)
-        argv += (batch.provider, batches.waiting_lines(batch, id) if put_off else "", behind, int(takes_over))
-    return argv
+        lines = batches.waiting_lines(batch, id) if put_off else ""
+        part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
+        records.append((*part, delay, batch.provider, lines, behind, int(takes_over)))
+    return records
 
 
-def _counts(counts: Counts) -> list[Any]:
-    flat = [(app, name, n) for app, of_app in counts.items() for name, n in of_app.items() if n]
-    return [len(flat), *(part for row in flat for part in row)]
+def _counts(counts: Counts) -> list[tuple[str, str, int]]:
+    return [(app, name, n) for app, of_app in counts.items() for name, n in of_app.items() if n]

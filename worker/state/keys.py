@@ -251,8 +251,8 @@ DEFERRED: Final = Family(
 )
 DEFERRED_ASKED: Final = Family("suspects:asked", "string", "when the last tick asked for them", "tick", "never", "one")
 RATE: Final = Family(
-    "notbefore:<limit>:<of>", "hash", "`full` (when the bucket is full again), `ahead`, `moved`", "delivery",
-    "a second after it is full", "limits that were used",
+    "notbefore:<limit>", "hash", "`full` (when the bucket is full again), `ahead`, `moved`; a limit is named as `app:demo`",
+    "delivery", "a second after it is full", "limits that were used",
 )
 COOLDOWNS: Final = Family(
     "notbefore:device:<provider>", "zset", "device -> until when it gets nothing", "delivery",

@@ -1,17 +1,13 @@
-"""What may not be sent before some time, in Redis and on its clock: rates of the fleet, and devices that cool down.
-
-carillon:notbefore:<limit>:<of>                   hash: full (when the bucket is full again), ahead, moved; gone once it is full
-carillon:notbefore:device:<provider>              zset: device -> until when it gets nothing
-carillon:notbefore:device:<provider>:refusals     hash: device -> cooldowns in a row
-"""
+"""What may not be sent before some time, in Redis and on its clock: rates of the fleet, and devices that cool down."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from worker.core.limits import Rate, Reserved
 from worker.core.outcome import FIRST_DELAY, GROWTH, LONGEST_COOLDOWN
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
 #: Seconds after a cooldown in which another refusal counts as the next in a row.
 MEMORY: Final = 60.0
@@ -43,28 +39,25 @@ LAST: Final = 2
 class Limiter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        folder = files("worker.state").joinpath("lua")
-        common = folder.joinpath("common.lua").read_text()
-        self._reserve, self._cool_down, self._cooldowns = (
-            redis.register_script(common + folder.joinpath(f"{name}.lua").read_text())
-            for name in ("reserve", "cool_down", "cooldowns")
-        )
+        self._scripts = Scripts(redis)
 
     def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
         """Times for all of these, in one step. What is over a rate is given a time ahead; what is beyond its horizon none."""
         if not wanted:
             return []
-        argv: list[Any] = []
-        for name, rate, runs, queue in wanted:
-            argv += (name, rate.per_second, rate.burst, queue, len(runs), *(part for run in runs for part in run))
+        given = self._scripts.reserve(
+            keys=[keys.RATE(one.name) for one in wanted],
+            buckets=[(one.rate.per_second, one.rate.burst, one.queue, len(one.runs)) for one in wanted],
+            runs=[run for one in wanted for run in one.runs],
+        )
         return [
             Given([Reserved(int(taken), int(ahead) / 1_000_000, 0.0) for taken, ahead in runs], float(moved))
-            for moved, *runs in self._reserve(args=argv)
+            for moved, *runs in given
         ]
 
     def moved(self, name: str) -> float:
         """By how many seconds the bucket's last queue has moved back since it began."""
-        return float(self._redis.hget(f"carillon:notbefore:{name}", "moved") or 0.0)
+        return float(self._redis.hget(keys.RATE(name), "moved") or 0.0)
 
     def cool_down(self, provider: int, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
         """These devices get nothing from the provider for so many seconds at least; returns for how many each does.
@@ -73,11 +66,21 @@ class Limiter:
         """
         if not devices:
             return {}
-        given = (part for device in devices.items() for part in device)
-        found = self._cool_down(args=[provider, FIRST_DELAY, GROWTH, LONGEST_COOLDOWN, jitter, MEMORY, *given])
+        found = self._scripts.cool_down(
+            cooldowns=keys.COOLDOWNS(provider),
+            refusals=keys.COOLDOWN_REFUSALS(provider),
+            first=FIRST_DELAY,
+            growth=GROWTH,
+            longest=LONGEST_COOLDOWN,
+            jitter=jitter,
+            memory=MEMORY,
+            devices=list(devices.items()),
+        )
         return {int(device): int(left) / 1000 for device, left in found}
 
     def cooldowns(self, provider: int, devices: Sequence[int]) -> dict[int, float]:
         """Those of the devices that cool down, and for how many seconds more."""
-        found = self._cooldowns(args=[provider, *devices]) if devices else ()
+        if not devices:
+            return {}
+        found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(provider), devices=devices)
         return {int(device): int(left) / 1000 for device, left in found}

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from worker.state import keys
 from worker.state.redis import Redis
 
-_CURSOR: Final = "carillon:presence_cursor"
 #: The longest life time that a publisher gives, in seconds; a key without one gets it.
 LONGEST: Final = 604_800
 #: Bytes of a value, which means nothing.
@@ -19,7 +19,7 @@ def online(redis: Redis, users: Collection[tuple[str, str]]) -> set[tuple[str, s
     asked = list(users)
     if not asked:
         return set()
-    found = redis.mget([f"carillon:online:{app}:{user}" for app, user in asked])
+    found = redis.mget([keys.ONLINE(app, user) for app, user in asked])
     return {key for key, value in zip(asked, found, strict=True) if value is not None}
 
 
@@ -28,9 +28,11 @@ def sweep(redis: Redis, count: int = 200) -> None:
 
     Whoever may write presence may forget both, and a user who stays online for ever gets no push any more.
     """
-    cursor, found = redis.scan(int(redis.get(_CURSOR) or 0), match="carillon:online:*", count=count)
+    cursor, found = redis.scan(
+        int(redis.get(keys.PRESENCE_CURSOR()) or 0), match=keys.ONLINE.beginning + "*", count=count
+    )
     with redis.pipeline(transaction=False) as pipe:
-        pipe.set(_CURSOR, cursor)
+        pipe.set(keys.PRESENCE_CURSOR(), cursor)
         for key in found:
             pipe.ttl(key)
             pipe.strlen(key)

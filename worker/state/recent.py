@@ -1,12 +1,10 @@
-"""A few recent messages of each app, whole, so that a test push can be one of them. Bounded in number, size and time.
-
-carillon:recent:<app>:<day>   hash   bucket of a channel -> the newest message document seen there; lives at most two days
-"""
+"""A few recent messages of each app, whole, so that a test push can be one of them. Bounded in number, size and time."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
+from worker.state import keys
 from worker.state.redis import Redis
 
 #: Channels share this many places: an app keeps at most so many messages a day, however many channels it has.
@@ -48,4 +46,4 @@ def forget(redis: Redis, app: str, *, now: float) -> None:
 
 
 def _key(app: str, now: float) -> str:
-    return f"carillon:recent:{app}:{int(now) // DAY}"
+    return keys.RECENT(app, int(now) // DAY)

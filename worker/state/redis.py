@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from producers import link
 from worker.core.unfit import UnfitError
+from worker.state import keys
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +116,9 @@ def _lacking(client: Redis) -> str | None:
     database = client.connection_pool.connection_kwargs.get("db") or 0
     try:
         script = client.script_load("return redis.call('EXISTS', KEYS[1])")
-        client.evalsha(script, 1, "carillon:leader")
+        client.evalsha(script, 1, keys.LEADER())
         with client.pubsub() as channel:  # type: ignore[no-untyped-call]
-            channel.subscribe(f"carillon:/{database}.celery.pidbox")
+            channel.subscribe(f"{keys.PREFIX}/{database}.celery.pidbox")
             channel.get_message(timeout=5)
     except redis.ResponseError as fault:
         text = str(fault).rstrip(".")

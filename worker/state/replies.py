@@ -1,7 +1,4 @@
-"""Answers to whoever waits for the outcome of a device event, in any language.
-
-carillon:reply:<id>   list   one JSON document, for as long as somebody may still ask for it
-"""
+"""Answers to whoever waits for the outcome of a device event, in any language."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -9,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from producers.events import reply_key
+from worker.state import keys
 from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
@@ -27,11 +24,11 @@ class Replies:
         """Answers these reply ids, and adds to the counters named (app, counter). What Redis refuses of it is logged."""
         with self._redis.pipeline(transaction=False) as pipe:
             for id, answer in answers:
-                pipe.lpush(reply_key(id), msgspec.json.encode(answer))
-                pipe.ltrim(reply_key(id), 0, _MOST - 1)
-                pipe.expire(reply_key(id), KEPT)
+                pipe.lpush(keys.REPLY(id), msgspec.json.encode(answer))
+                pipe.ltrim(keys.REPLY(id), 0, _MOST - 1)
+                pipe.expire(keys.REPLY(id), KEPT)
             for (app, counter), n in counts.items():
-                pipe.hincrby(f"carillon:counts:{app}", counter, n)
+                pipe.hincrby(keys.COUNTS(app), counter, n)
             if not pipe.command_stack:
                 return
             faults = [fault for fault in pipe.execute(raise_on_error=False) if isinstance(fault, Exception)]

@@ -6,12 +6,12 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from worker.core.ledger_entry import account
+from worker.state import keys
 from worker.state.journal import DONE, Journal, Step
 from worker.state.redis import Redis
 
 #: Why nobody got a push that was cancelled, as the ledger and the counts have it.
 CANCELLED: Final = "cancelled"
-_PARKED: Final = "carillon:parked"
 _CHUNK: Final = 1_000
 
 
@@ -33,8 +33,8 @@ def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) 
 
     One step of the journal, as an expansion that finds nobody: either it or a worker's is taken, never both.
     """
-    state: Any = redis.hget("carillon:expanding", entry)
-    if state is None or not redis.sismember(_PARKED, entry):
+    state: Any = redis.hget(keys.EXPANDING(), entry)
+    if state is None or not redis.sismember(keys.SCHEDULED(), entry):
         return False
     done = account(app, event_id, "page:0", {"message": CANCELLED})
     stale, _ = journal.expand(
@@ -42,17 +42,17 @@ def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) 
     )
     if stale:
         return False
-    redis.srem(_PARKED, entry)
+    redis.srem(keys.SCHEDULED(), entry)
     return True
 
 
 def _all(redis: Redis) -> Iterator[Scheduled]:
-    entries: Any = redis.sscan_iter(_PARKED, count=_CHUNK)
+    entries: Any = redis.sscan_iter(keys.SCHEDULED(), count=_CHUNK)
     while chunk := list(islice(entries, _CHUNK)):
         with redis.pipeline(transaction=False) as pipe:
             for entry in chunk:
-                pipe.zscore("carillon:due", b"e:" + entry)
-                pipe.hget("carillon:expanding", entry)
+                pipe.zscore(keys.DUE(), b"e:" + entry)
+                pipe.hget(keys.EXPANDING(), entry)
             answers = pipe.execute()
         for entry, at, state in zip(chunk, answers[::2], answers[1::2], strict=True):
             if at is not None and state is not None:

@@ -1,27 +1,20 @@
 """The streams that events wait on: the inlet, which every app may write to, and one stream an app.
 
-    carillon:events            stream  the inlet
-    carillon:events:<app>      stream  an app's own: written by producers, and by the leader with what it moves there
-    carillon:apps              set     apps whose events may be moved
-    carillon:moved             hash    stream -> entries that were moved from it to other streams
-    carillon:intake:token      string  the token of the newest leader: an older one moves nothing any more
-    carillon:pressure          hash    redis_percent, at, and <app> -> entries that wait unread; see docs/contract.md
-    carillon:trimmed           hash    stream -> entries that somebody else took off it before their time, and when
-
 A stream is never deleted: its ids must not begin anew.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from producers.events import MAX_DOCUMENT
-from producers.wire import PRESSURE, RESERVED
+from producers.wire import RESERVED
 from worker.core.entry import app_of
 from worker.core.lease import LeaseLost
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
 
 #: Octets that are kept of a document that is too long to be an event.
 KEPT: Final = 1024
@@ -95,21 +88,12 @@ class Streams:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._token = 0
-        folder = files("worker.state").joinpath("lua")
-        common, inlet = (folder.joinpath(f"{name}.lua").read_text() for name in ("common", "inlet"))
-        self._read, self._figures, self._pressure, self._trimmed = (
-            redis.register_script(common + folder.joinpath(f"{name}.lua").read_text())
-            for name in ("read_stream", "figures", "pressure", "trimmed")
-        )
-        self._walk, self._move, self._lead = (
-            redis.register_script(common + inlet + folder.joinpath(f"{name}.lua").read_text())
-            for name in ("walk", "move", "lead")
-        )
+        self._scripts = Scripts(redis)
 
     def lead(self, token: int) -> None:
         """From now on only a leader with this token or a higher one moves entries. Raises LeaseLost where one has led."""
         self._token = token
-        if not self._lead(args=[token]):
+        if not self._scripts.lead(token=token):
             raise LeaseLost("a newer leader moves entries")
 
     def read(self, stream: str, after: str, *, entries: int, octets: int) -> Read:
@@ -123,8 +107,17 @@ class Streams:
     def _look(self, stream: str, after: str, till: str, entries: int, octets: int, *, unopened: bool) -> Read:
         app = app_of(stream)
         name = "" if app is None else f"@{app}"
-        argv = (stream, after, till, entries, octets, MAX_DOCUMENT, KEPT, name, int(unopened))
-        last, more, found = self._read(args=argv)
+        last, more, found = self._scripts.read_stream(
+            stream=stream,
+            after=after,
+            till=till,
+            entries=entries,
+            octets=octets,
+            longest=MAX_DOCUMENT,
+            kept=KEPT,
+            name=name,
+            unopened=int(unopened),
+        )
         parts = iter(found)
         return Read(
             [
@@ -143,11 +136,13 @@ class Streams:
 
     def walk(self, after: str, head: str | None) -> Walked:
         """Moves what other apps than `head` have on the inlet behind `after`, as far as one call looks. May raise LeaseLost."""
-        answer: Any = self._walk(args=[self._token, after, head or "", _WALK_ENTRIES, _OCTETS, MAX_DOCUMENT])
+        answer: Any = self._scripts.walk(
+            token=self._token, after=after, head=head or "", entries=_WALK_ENTRIES, octets=_OCTETS, longest=MAX_DOCUMENT
+        )
         if not answer:
             raise LeaseLost("a newer leader moves entries")
-        last, more, told, unclear = answer
-        moved = {app.decode(): int(n) for app, n in zip(told[::2], told[1::2], strict=True)}
+        last, more, counted, unclear = answer
+        moved = {app.decode(): int(n) for app, n in zip(counted[::2], counted[1::2], strict=True)}
         return Walked(
             last.decode(), bool(more), moved, [(id.decode(), app.decode(), document) for id, app, document in unclear]
         )
@@ -155,16 +150,16 @@ class Streams:
     def move(self, entries: Sequence[tuple[str, str]]) -> None:
         """Moves these (id, app) of the inlet behind the streams of their apps, in this order. May raise LeaseLost."""
         for at in range(0, len(entries), _WALK_ENTRIES):
-            if not self._move(args=[self._token, *(part for one in entries[at : at + _WALK_ENTRIES] for part in one)]):
+            if not self._scripts.move(token=self._token, entries=entries[at : at + _WALK_ENTRIES]):
                 raise LeaseLost("a newer leader moves entries")
 
     def figures(self, cursors: Mapping[str, str]) -> dict[str, Figures]:
         """Of each stream that there is, by its name. Given is the id up to which it was read."""
         found = {}
-        streams = list(cursors)
+        streams = list(cursors.items())
         for at in range(0, len(streams), _FIGURES):
-            argv = [part for stream in streams[at : at + _FIGURES] for part in (stream, cursors[stream])]
-            for stream, length, last, added, moved, unread in self._figures(args=argv):
+            answer = self._scripts.figures(streams=streams[at : at + _FIGURES])
+            for stream, length, last, added, moved, unread in answer:
                 found[stream.decode()] = Figures(
                     length, last.decode(), None if added == b"" else int(added), int(moved), unread.decode() or None
                 )
@@ -174,34 +169,34 @@ class Streams:
         """These are the apps whose events may be moved; `before` were."""
         with self._redis.pipeline(transaction=False) as pipe:
             if gone := set(before) - set(apps):
-                pipe.srem("carillon:apps", *gone)
+                pipe.srem(keys.APPS(), *gone)
             if fresh := set(apps) - set(before):
-                pipe.sadd("carillon:apps", *fresh)
+                pipe.sadd(keys.APPS(), *fresh)
             pipe.execute(raise_on_error=False)
 
     def known(self) -> set[str]:
-        found: Any = self._redis.smembers("carillon:apps")
+        found: Any = self._redis.smembers(keys.APPS())
         return {app.decode() for app in found}
 
     def tell_pressure(self, unread: Mapping[str, int] | None = None) -> int:
         """Writes what publishers look at; returns how many percent of its memory Redis uses. Without `unread` that part stays."""
-        told = () if unread is None else (part for app, n in unread.items() if app not in RESERVED for part in (app, n))
-        return int(self._pressure(args=[int(unread is not None), *told]))
+        rows = [(app, n) for app, n in (unread or {}).items() if app not in RESERVED]
+        return int(self._scripts.pressure(pressure=keys.PRESSURE(), replace=int(unread is not None), unread=rows))
 
     def note_trimmed(self, stream: str, n: int) -> None:
         """Remembers that so many entries left the stream unread."""
-        self._trimmed(args=[stream, n])
+        self._scripts.trimmed(stream=stream, entries=n)
 
 
 def trimmed(redis: Redis) -> dict[str, tuple[int, float]]:
     """Entries that somebody else took off each stream before their time, and when the last was noticed (UNIX seconds)."""
-    found: Any = redis.hgetall("carillon:trimmed")
+    found: Any = redis.hgetall(keys.TRIMMED())
     return {stream.decode(): (int(n), float(at)) for stream, (n, at) in ((s, v.split()) for s, v in found.items())}
 
 
 def pressure(redis: Redis) -> tuple[int, dict[str, int]] | None:
     """How many percent of its memory Redis uses, and entries that wait unread by app; None while nobody writes it."""
-    found: Any = redis.hgetall(PRESSURE)
+    found: Any = redis.hgetall(keys.PRESSURE())
     if not found:
         return None
     apps = {name.decode(): int(n) for name, n in found.items() if name.decode() not in RESERVED}

@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.cli.conftest import Cli, redis_of
 from worker.cli import _checks
-from worker.process.consumer import BUSY
 from worker.reports.conditions import Condition
+from worker.state import keys
 from worker.state.breaker import Breaker
 
 
@@ -120,7 +120,7 @@ def test_a_lane_whose_threads_wait_for_a_provider_that_is_down_is_alive(with_key
     Breaker(redis).stop(1, "unreachable", time.time() - 60)
     dead, _ = findings(with_key, "--lane", "bulk")
     assert dead == 1, "nobody says that a worker lives"
-    redis.set(f"{BUSY}carillon.bulk", "host", ex=60)
+    redis.set(keys.BUSY("carillon.bulk"), "host", ex=60)
     code, found = findings(with_key, "--lane", "bulk")
     assert code == 0
     assert found["bulk worker"]["severity"] == "warning"
@@ -129,7 +129,7 @@ def test_a_lane_whose_threads_wait_for_a_provider_that_is_down_is_alive(with_key
 
 def test_a_busy_lane_without_such_a_provider_fails(cli: Cli) -> None:
     redis = redis_of(cli)
-    redis.set(f"{BUSY}carillon.bulk", "host", ex=60)
+    redis.set(keys.BUSY("carillon.bulk"), "host", ex=60)
     other = Condition("dead_letters", "warning", "x")
     found = _checks.canary("bulk", redis, 0.2, [other])
     assert found.fails and "all its threads are at work" in found.text

@@ -104,7 +104,7 @@ def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, 
 
 def test_a_worker_may_run_every_command_of_the_scripts(admin: Any) -> None:
     lua = Path(__file__).parents[3] / "worker" / "state" / "lua"
-    source = "".join(path.read_text() for path in lua.glob("*.lua"))
+    source = "".join(path.read_text() for path in lua.rglob("*.lua"))
     named = set(re.findall(r"(?:redis\.call|bulk)\('([A-Z]+)'", source))
     assert len(named) > 40
     allowed: set[str] = set()

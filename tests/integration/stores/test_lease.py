@@ -13,7 +13,8 @@ from worker.database import cursors
 from worker.database.cursors import Cursor
 from worker.database.lease import Lease, holder
 from worker.database.postgres import Pool, Unavailable, open_pool
-from worker.state.leader_hint import LEADER_KEY, LeaderHint
+from worker.state import keys
+from worker.state.leader_hint import LeaderHint
 from worker.state.redis import Redis, connect
 
 Owner = Callable[..., Lease]
@@ -74,11 +75,11 @@ def test_one_process_leads_at_a_time_and_hands_over_at_once(owner: Owner, pool: 
 def test_who_looks_at_redis_does_not_ask_postgres(owner: Owner, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = owner("a:1"), owner("b:2")
     assert first.acquire()
-    assert redis.get(LEADER_KEY) == b"a:1 1"
+    assert redis.get(keys.LEADER()) == b"a:1 1"
     with monkeypatch.context() as no_pool:
         no_pool.setattr(second, "_pool", None)
         assert not second.acquire()
-    redis.delete(LEADER_KEY)
+    redis.delete(keys.LEADER())
     assert not second.acquire(), "the row decides"
 
 

@@ -1,16 +1,20 @@
--- entry: its expansion is given up. Returns how many messages can be taken by now.
-local state = redis.call('HGET', EXPANDING, ARGV[1])
+-- The expansion of an entry is given up; what was expanded of it is still delivered.
+-- ARGV: entry
+-- Returns: how many messages can be taken by now that waited for it.
+-- Twice: does nothing.
+-- With: channels, expansion, units
+local state = redis.call('HGET', EXPANDING, entry)
 if not state then return 0 end
-redis.call('HDEL', EXPANDING, ARGV[1])
-redis.call('ZREM', DUE, 'e:' .. ARGV[1])
-local app, _, _, channel = expansion(state)
+redis.call('HDEL', EXPANDING, entry)
+redis.call('ZREM', DUE, 'e:' .. entry)
+local app, _, _, key = expansion(state)
 local freed = 0
-if channel ~= '' then
-  local group, name = group_of(channel, app), channel .. '@' .. app
-  if redis.call('HGET', HOLDERS, name) == ARGV[1] then freed = free_channel(name) end
-  if redis.call('LREM', taken_of(group), 1, ARGV[1]) == 1 then freed = freed + done_in_group(group, {}) end
+if key ~= '' then
+  local group, channel = group_of(key, app), key .. '@' .. app
+  if redis.call('HGET', EXPANDING_CHANNELS, channel) == entry then freed = free_channel(channel) end
+  if redis.call('LREM', TAKEN .. group, 1, entry) == 1 then freed = freed + done_in_group(group, {}) end
 end
 local open = units()
-open:add(ARGV[1], -1)
+open:add(entry, -1)
 open:apply()
 return freed

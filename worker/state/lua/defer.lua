@@ -1,5 +1,9 @@
--- provider, delay, refusals...: it is time to decide about each after `delay` seconds, of those that are not deferred already.
-local key, at = 'carillon:suspects:' .. ARGV[1], string.format('%.3f', now() + tonumber(ARGV[2]))
-for i = 3, #ARGV do redis.call('ZADD', key, 'NX', at, ARGV[i]) end
-redis.call('SADD', 'carillon:suspects', ARGV[1])
-return #ARGV - 2
+-- It is time to decide about each refusal after `delay` seconds, but for those that are deferred already.
+-- KEYS: providers, deferred
+-- ARGV: provider, delay: number, refusals [refusal]
+-- Returns: 1
+-- Twice: adds nothing.
+local at = string.format('%.3f', now() + delay)
+for _, refusal in each(refusals) do redis.call('ZADD', deferred, 'NX', at, refusal) end
+redis.call('SADD', providers, provider)
+return 1

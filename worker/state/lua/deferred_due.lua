@@ -1,17 +1,20 @@
--- delay, limit: for each provider, up to `limit` refusals that it is time to decide about. After a time in which nobody asked (we, or
--- Redis, were away) everything waits for `delay` seconds more: what tells that a provider is to blame was held up as well.
+-- The refusals of each provider that it is time to decide about. After a time in which nobody asked (we, or Redis, were away)
+-- everything waits for `delay` seconds more: what tells that a provider is to blame was held up as well.
+-- ARGV: delay: number, limit
+-- Returns: {provider, up to `limit` refusals} of each.
+-- Twice: returns the same; they stay until they are decided.
 local t, found = now(), {}
-local asked = tonumber(redis.call('GET', 'carillon:suspects:asked') or t)
-redis.call('SET', 'carillon:suspects:asked', string.format('%.3f', t))
-local gap = t - asked > tonumber(ARGV[1]) / 2
-for _, provider in ipairs(redis.call('SMEMBERS', 'carillon:suspects')) do
-  local key = 'carillon:suspects:' .. provider
-  local due = redis.call('ZRANGEBYSCORE', key, '-inf', t, 'LIMIT', 0, ARGV[2])
+local asked = tonumber(redis.call('GET', DEFERRED_ASKED) or t)
+redis.call('SET', DEFERRED_ASKED, string.format('%.3f', t))
+local gap = t - asked > delay / 2
+for _, provider in ipairs(redis.call('SMEMBERS', DEFERRED_PROVIDERS)) do
+  local key = DEFERRED .. provider
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', t, 'LIMIT', 0, limit)
   if gap then
-    for _, member in ipairs(due) do redis.call('ZADD', key, t + tonumber(ARGV[1]), member) end
+    for _, member in ipairs(due) do redis.call('ZADD', key, t + delay, member) end
   elseif #due > 0 then
     found[#found + 1] = {provider, due}
   end
-  if redis.call('EXISTS', key) == 0 then redis.call('SREM', 'carillon:suspects', provider) end
+  if redis.call('EXISTS', key) == 0 then redis.call('SREM', DEFERRED_PROVIDERS, provider) end
 end
 return found

@@ -1,2 +1,6 @@
--- entry: what was published as it; nothing when it has left its stream.
-return document_of(ARGV[1])
+-- What was published as this entry.
+-- ARGV: entry
+-- Returns: the document; nothing when it has left its stream.
+-- Twice: changes nothing.
+-- With: documents
+return document_of(entry)

@@ -1,2 +1,6 @@
--- token: this leader leads; whoever has a lower token moves nothing any more. Returns 0 where another one has a higher.
-return leads(ARGV[1]) and 1 or 0
+-- This leader leads; whoever has a lower token moves nothing any more.
+-- ARGV: token
+-- Returns: 1, or 0 where another one has a higher.
+-- Twice: does nothing.
+-- With: inlet
+return leads(token) and 1 or 0

@@ -1,6 +1,8 @@
--- id, outcomes, lease: remembers what became of the jobs, so that whoever resumes the batch does not send them again.
-local key = 'carillon:batch:' .. ARGV[1]
-if redis.call('EXISTS', key) == 0 then return 0 end
-redis.call('HSET', key, 'outcomes', ARGV[2])
-redis.call('ZADD', DUE, 'XX', now() + tonumber(ARGV[3]), 'b:' .. ARGV[1])
+-- Remembers the outcomes of the batch's jobs, so that whoever resumes it does not send them again; its lease begins anew.
+-- ARGV: id, outcomes, lease: number
+-- Returns: 1, or 0 where the batch is no more.
+-- Twice: does the same.
+if redis.call('EXISTS', BATCH .. id) == 0 then return 0 end
+redis.call('HSET', BATCH .. id, 'outcomes', outcomes)
+redis.call('ZADD', DUE, 'XX', now() + lease, 'b:' .. id)
 return 1

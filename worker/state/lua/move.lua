@@ -1,9 +1,12 @@
--- token, (id, app)...: moves these entries of the inlet behind the streams of their apps, in this order. Returns how many, or nothing
--- for a leader that has been replaced.
-if not leads(ARGV[1]) then return {} end
+-- Moves these entries of the inlet behind the streams of their apps, in this order.
+-- ARGV: token, entries [id, app]
+-- Returns: {how many}, or nothing for a leader that has been replaced.
+-- Twice: moves nothing, for they are not on the inlet any more.
+-- With: inlet, moving
+if not leads(token) then return {} end
 local moved = 0
-for i = 2, #ARGV, 2 do
-  local entry = redis.call('XRANGE', STREAM, ARGV[i], ARGV[i])[1]
-  if entry and move(ARGV[i], entry[2], ARGV[i + 1]) then moved = moved + 1 end
+for _, id, app in each(entries) do
+  local entry = redis.call('XRANGE', EVENTS, id, id)[1]
+  if entry and move(id, entry[2], app) then moved = moved + 1 end
 end
 return {moved}

@@ -1,13 +1,14 @@
--- lease, (id, jobs)...: these jobs of the batch were accepted, so that whoever takes it after us does not send them again. Its
+-- These jobs of each batch (indexes, separated by commas) were accepted, so that whoever takes it after us does not send them again. Its
 -- lease begins anew.
-local till = now() + tonumber(ARGV[1])
-for i = 2, #ARGV, 2 do
-  local key = 'carillon:batch:' .. ARGV[i]
+-- ARGV: lease: number, batches [id, jobs]
+-- Returns: 1
+-- Twice: names the jobs twice, which means the same.
+local till = now() + lease
+for _, id, jobs in each(batches) do
+  local key = BATCH .. id
   if redis.call('EXISTS', key) == 1 then
-    if ARGV[i + 1] ~= '' then
-      redis.call('HSET', key, 'accepted', (redis.call('HGET', key, 'accepted') or '') .. ARGV[i + 1] .. ',')
-    end
-    redis.call('ZADD', DUE, 'XX', till, 'b:' .. ARGV[i])
+    if jobs ~= '' then redis.call('HSET', key, 'accepted', (redis.call('HGET', key, 'accepted') or '') .. jobs .. ',') end
+    redis.call('ZADD', DUE, 'XX', till, 'b:' .. id)
   end
 end
 return 1

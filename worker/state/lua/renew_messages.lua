@@ -1,13 +1,14 @@
--- lease, (entry, state, group, turn)...: the messages are still being expanded; their leases begin anew, but for what another worker has
--- taken on.
-local leases, till = {}, now() + tonumber(ARGV[1])
-for i = 2, #ARGV, 4 do
-  local entry, group = ARGV[i], ARGV[i + 2]
-  if redis.call('HGET', EXPANDING, entry) == ARGV[i + 1] then
+-- The messages are still being expanded; their leases begin anew, but for what another worker has taken on.
+-- ARGV: lease: number, messages [entry, state, group, turn]
+-- Returns: how many leases.
+-- Twice: does the same.
+local leases, till = {}, now() + lease
+for _, entry, state, group, turn in each(messages) do
+  if redis.call('HGET', EXPANDING, entry) == state then
     if group == '' then
       leases[#leases + 1] = till
       leases[#leases + 1] = 'e:' .. entry
-    elseif redis.call('HGET', EXPANDING_GROUPS, group) == ARGV[i + 3] then
+    elseif redis.call('HGET', EXPANDING_GROUPS, group) == turn then
       leases[#leases + 1] = till
       leases[#leases + 1] = 'g:' .. group
     end

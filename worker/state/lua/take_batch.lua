@@ -1,16 +1,20 @@
--- lane, lease, patience, full (providers, separated by commas): the next batch for `lease` seconds, but none of a provider in `full`.
--- With its badge numbers: they count once; taken again it shows them as they are. Of a stopped provider one batch is handed out for a
--- probe, and one a minute so that what is too old goes. A batch of which another one has devices waits for that one, as a whole for
--- `patience` seconds; then its other devices need not wait any more.
-
-local lane, lease, patience, t = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now()
-local full, handed_back = {}, false
-for provider in string.gmatch(ARGV[4], '[^,]+') do full[provider] = true end
+-- The next batch of the lane for `lease` seconds, but none of a provider in `full` (separated by commas). Its badge numbers count once;
+-- taken again it shows them as they are. Of a stopped provider one batch is handed out for a probe, and one a minute so that what is too
+-- old goes. A batch of which another one has devices waits for that one, as a whole for `patience` seconds; then its other devices need
+-- not wait any more.
+-- ARGV: lane, lease: number, patience: number, full
+-- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking}; nothing where none waits. `stop` is empty, or
+--   {reason, since, manual, how, alone} of the stopped provider.
+-- Twice: takes another; the first one comes back when its lease is over.
+-- With: earlier, hand_back, places
+local t = now()
+local is_full, handed_back = {}, false
+for provider in string.gmatch(full, '[^,]+') do is_full[provider] = true end
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
 -- later place is seen already, and leaves it as it is. All numbers are read at once, and written at once.
 local function numbers(app, orders, again)
-  local badges, cleared, devices, modes, n = 'carillon:badge:' .. app, 'carillon:cleared:' .. app, {}, {}, 0
+  local badges, cleared, devices, modes, n = BADGE .. app, CLEARED .. app, {}, {}, 0
   local latest = redis.call('HGET', cleared, '')
   local place, mode, late = '', '', false
   for part in string.gmatch(orders, '[^,]+') do
@@ -49,10 +53,10 @@ local function pairs_of() return {'', string.rep('-', 65)} end
 -- The batches that have any of these devices, and of these one whose turn is after `turn` and that is not being sent.
 local function holders_of(id, provider, devices, turn)
   local found, there, later = {}, {[id] = true}, nil
-  for _, holder in pairs(values('carillon:sending:' .. provider, devices)) do
+  for _, holder in pairs(values(SENDING .. provider, devices)) do
     if holder and not there[holder] then
       there[holder] = true
-      local batch = redis.call('HMGET', 'carillon:batch:' .. holder, 'app', 'leased', 'turn')
+      local batch = redis.call('HMGET', BATCH .. holder, 'app', 'leased', 'turn')
       if batch[1] then
         found[#found + 1] = holder
         if not batch[2] and tonumber(batch[3] or 0) > turn then later = holder end
@@ -64,7 +68,7 @@ end
 -- Takes the batch's devices. Returns the batches that have any of them, each of which it follows. Those whose turn is later, as where
 -- this one is tried again, are handed back.
 local function claim(id, provider, devices, turn)
-  local key, mine = 'carillon:sending:' .. provider, pairs_of()
+  local key, mine = SENDING .. provider, pairs_of()
   local before, later
   repeat
     before, later = holders_of(id, provider, devices, tonumber(turn or 0))
@@ -77,17 +81,17 @@ local function claim(id, provider, devices, turn)
   for k, device in ipairs(devices) do mine[2 * k + 1], mine[2 * k + 2] = device, id end
   bulk('HSET', key, mine)
   redis.call('EXPIRE', key, 86400)
-  redis.call('HSET', 'carillon:batch:' .. id, 'claimed', 1)
+  redis.call('HSET', BATCH .. id, 'claimed', 1)
   return before
 end
 -- The batches that it still waits for.
 local function still_before(id)
   local before = {}
-  for _, one in ipairs(redis.call('SMEMBERS', waits_of(id))) do
-    if redis.call('EXISTS', 'carillon:batch:' .. one) == 1 then
+  for _, one in ipairs(redis.call('SMEMBERS', WAITS .. id)) do
+    if redis.call('EXISTS', BATCH .. one) == 1 then
       before[#before + 1] = one
     else
-      redis.call('SREM', waits_of(id), one)
+      redis.call('SREM', WAITS .. id, one)
     end
   end
   return before
@@ -96,7 +100,7 @@ end
 local function blocked(id, devices, before)
   local theirs, old, sent = {}, false, false
   for _, one in ipairs(before) do
-    local batch = redis.call('HMGET', 'carillon:batch:' .. one, 'leased', 'taken', 'devices')
+    local batch = redis.call('HMGET', BATCH .. one, 'leased', 'taken', 'devices')
     sent = sent or batch[1]
     if batch[1] and t - tonumber(batch[2] or 0) >= patience then old = true end
     if batch[3] then theirs[#theirs + 1] = batch[3] end
@@ -116,7 +120,7 @@ local function blocked(id, devices, before)
 end
 -- How a stopped provider may be looked at now: 'probe', 'look', or nothing, and then its line is out of turn for so long.
 local function look(provider, manual)
-  local probe, seen = 'carillon:probe:' .. provider, 'carillon:looked:' .. provider
+  local probe, seen = PROBE .. provider, LOOKED .. provider
   if manual ~= '1' and redis.call('SET', probe, 1, 'NX', 'PX', 2000) then return 'probe' end
   if redis.call('SET', seen, 1, 'NX', 'EX', 60) then return 'look' end
   local wait = redis.call('PTTL', seen)
@@ -124,13 +128,13 @@ local function look(provider, manual)
   return nil, math.max(0, wait) / 1000
 end
 local function hand_out(id, batch, stop, held)
-  local key, provider = 'carillon:batch:' .. id, batch[6]
+  local key, provider = BATCH .. id, batch[6]
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
   local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
   redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
-  for _, follower in ipairs(redis.call('LRANGE', followers_of(id), 0, 63)) do
-    local waiting = redis.call('SISMEMBER', waits_of(follower), id) == 1
-    if waiting and redis.call('HEXISTS', 'carillon:batch:' .. follower, 'leased') == 0 then
+  for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. id, 0, 63)) do
+    local waiting = redis.call('SISMEMBER', WAITS .. follower, id) == 1
+    if waiting and redis.call('HEXISTS', BATCH .. follower, 'leased') == 0 then
       redis.call('ZADD', DUE, 'XX', 'LT', t + patience, 'b:' .. follower)
     end
   end
@@ -138,7 +142,7 @@ local function hand_out(id, batch, stop, held)
 end
 local function fields_of(id)
   local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
-  return redis.call('HMGET', 'carillon:batch:' .. id, unpack(fields))
+  return redis.call('HMGET', BATCH .. id, unpack(fields))
 end
 -- The first batch of the provider's line that waits for no other, of so many at most.
 local function first_of(provider, stop)
@@ -158,12 +162,12 @@ end
 -- what an earlier batch of the line has devices of.
 local function probe_of(provider, stop)
   local line = line_of(lane, provider)
-  local probes = redis.call('HINCRBY', 'carillon:breaker:' .. provider, 'probes', 1) - 1
+  local probes = redis.call('HINCRBY', BREAKER .. provider, 'probes', 1) - 1
   local ids = redis.call('ZRANGE', line, 0, probes % math.min(16, redis.call('ZCARD', line)))
   local id, earlier, held, free = table.remove(ids), {}, {}, false
   if #ids == 0 then return first_of(provider, stop) end
   for _, one in ipairs(ids) do
-    for _, device in ipairs(devices_in(redis.call('HGET', 'carillon:batch:' .. one, 'devices') or '')) do earlier[device] = true end
+    for _, device in ipairs(devices_in(redis.call('HGET', BATCH .. one, 'devices') or '')) do earlier[device] = true end
   end
   local batch = fields_of(id)
   if not batch[1] or batch[8] then return first_of(provider, stop) end
@@ -179,12 +183,13 @@ local function probe_of(provider, stop)
   return hand_out(id, batch, stop, held)
 end
 
-for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
-  local app, taken = redis.call('LPOP', turns(lane)), nil
-  for _ = 1, redis.call('LLEN', turns(lane, app)) do
-    local provider, stop, how, pause = redis.call('LPOP', turns(lane, app)), {}, nil, nil
-    if not full[provider] then
-      local breaker = redis.call('HMGET', 'carillon:breaker:' .. provider, 'reason', 'since', 'manual')
+for _ = 1, math.min(64, redis.call('LLEN', TURNS .. lane)) do
+  local app, taken = redis.call('LPOP', TURNS .. lane), nil
+  local turns = TURNS_OF_APP .. lane .. ':' .. app
+  for _ = 1, redis.call('LLEN', turns) do
+    local provider, stop, how, pause = redis.call('LPOP', turns), {}, nil, nil
+    if not is_full[provider] then
+      local breaker = redis.call('HMGET', BREAKER .. provider, 'reason', 'since', 'manual')
       if breaker[2] then
         how, pause = look(provider, breaker[3])
         stop = {breaker[1] or '', breaker[2], breaker[3] or '', how or '', ''}
@@ -193,16 +198,16 @@ for _ = 1, math.min(64, redis.call('LLEN', turns(lane))) do
     end
     if redis.call('EXISTS', line_of(lane, provider)) == 1 then
       if pause then
-        redis.call('ZADD', out_of_turn(lane), t + pause, provider)
+        redis.call('ZADD', OUT_OF_TURN .. lane, t + pause, provider)
       else
-        if handed_back then redis.call('LREM', turns(lane, app), 0, provider) end
-        redis.call('RPUSH', turns(lane, app), provider)
+        if handed_back then redis.call('LREM', turns, 0, provider) end
+        redis.call('RPUSH', turns, provider)
       end
     end
     if taken then break end
   end
-  if handed_back then redis.call('LREM', turns(lane), 0, app) end
-  if redis.call('EXISTS', turns(lane, app)) == 1 then redis.call('RPUSH', turns(lane), app) end
+  if handed_back then redis.call('LREM', TURNS .. lane, 0, app) end
+  if redis.call('EXISTS', turns) == 1 then redis.call('RPUSH', TURNS .. lane, app) end
   if taken then return taken end
 end
 return {}

@@ -1,2 +1,5 @@
--- Whether nobody has ticked for three seconds, and does from now on.
-return redis.call('SET', 'carillon:watched', 1, 'NX', 'PX', 3000) and 1 or 0
+-- Whether nobody has ticked for three seconds. The caller does from now on.
+-- KEYS: watched
+-- Returns: 1 or 0
+-- Twice: returns 0.
+return redis.call('SET', watched, 1, 'NX', 'PX', 3000) and 1 or 0

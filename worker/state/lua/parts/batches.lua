@@ -1,0 +1,28 @@
+-- With: lines, units
+-- Adds a batch: its entries' units to `open`, and the batch to its line, or to DUE where it is to be taken after `delay` seconds. Its
+-- `turn` is that of the batch that it was a part of, or nil: the next one. `devices`, `lines`: see core/batch.py. It waits for `behind`,
+-- where that is a batch yet; with `takes_over` (1 or 0) it was a part of that one.
+local function add_batch(open, turn, id, document, app, lane, devices, entries, delay, provider, lines, behind, takes_over)
+  turn = turn or redis.call('INCR', TURN)
+  delay = tonumber(delay)
+  redis.call('HSET', BATCH .. id, 'doc', document, 'app', app, 'lane', lane, 'devices', devices, 'entries', entries,
+    'provider', provider, 'turn', turn)
+  if lines ~= '' then
+    redis.call('HSET', BATCH .. id, 'lines', lines)
+    local later = {}
+    for line in string.gmatch(lines, '[^,]+') do
+      later[#later + 1] = 0
+      later[#later + 1] = line
+    end
+    bulk('ZADD', LATER .. provider, later)
+  end
+  if behind ~= '' then
+    if redis.call('EXISTS', BATCH .. behind) == 1 then
+      if takes_over == '0' then redis.call('RPUSH', FOLLOWERS .. behind, id) end
+    else
+      delay = 0
+    end
+  end
+  if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, provider, id, turn) end
+  for entry in entries_in(entries) do open:add(entry, 1) end
+end

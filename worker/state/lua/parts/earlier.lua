@@ -1,0 +1,40 @@
+-- Of a batch's jobs those that wait for an earlier one of their device and channel, {job, until, its batch}; and those that it has
+-- held for long enough. Each waits for the nearest, so that what waits is a line, of which each tells only the next.
+local function behind_earlier(id, provider, orders)
+  local key, waits, overtaking = LATER .. provider, {}, {}
+  if redis.call('EXISTS', key) == 0 then return waits, overtaking end
+  local t, job, place, channel, there = now(), -1, '', '', {}
+  for part in string.gmatch(orders, '[^,]+') do
+    if string.byte(part) == 64 then
+      place, channel = string.match(part, '^@(%d+)/([^/]*)/')
+    else
+      job = job + 1
+      if place and channel ~= '' then
+        local line, over, held = part .. '/' .. channel .. '/', false, false
+        local till = '(' .. line .. string.rep('0', 20 - #place) .. place
+        -- The nearest mostly holds it: one is enough to look at then.
+        for _, most in ipairs({1, 16}) do
+          local found = redis.call('ZREVRANGEBYLEX', key, till, '[' .. line, 'LIMIT', 0, most)
+          for _, one in ipairs(found) do
+            local stays, batch = string.match(one, '/(%d+)/([^/]*)$')
+            if batch ~= id then
+              if there[batch] == nil then there[batch] = redis.call('EXISTS', BATCH .. batch) == 1 end
+              if not there[batch] then
+                redis.call('ZREM', key, one)
+              elseif tonumber(stays) > t then
+                waits[#waits + 1] = {job, tonumber(stays), batch}
+                over, held = false, true
+                break
+              else
+                over = true
+              end
+            end
+          end
+          if held or #found < most then break end
+        end
+        if over then overtaking[#overtaking + 1] = job end
+      end
+    end
+  end
+  return waits, overtaking
+end

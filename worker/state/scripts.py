@@ -1,0 +1,152 @@
+"""Loads the Lua scripts and calls them with their arguments by name. Knows no script by its name.
+
+A script begins with a header of comments, after what it does:
+
+    -- KEYS: names of its keys                        where the caller knows them all
+    -- ARGV: lane, limit: number, messages [entry, app]
+    -- Returns: what it returns
+    -- Twice: what a second call with the same arguments does
+    -- With: parts of `lua/parts/` that it uses, beside `base`
+
+Each name is a local of the script; one with `: number` is a number, the others are text. `messages [entry, app]` is a list of
+records, which `each` goes over. Names of `worker/state/keys.py` in capitals stand for the beginnings of keys.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from worker.state.keys import FAMILIES
+from worker.state.redis import Redis
+
+_LUA: Final = files("worker.state").joinpath("lua")
+_LINE: Final = re.compile(r"^-- (KEYS|ARGV|Returns|Twice|With): (.*(?:\n--   .*)*)$", re.MULTILINE)
+_ARGUMENT: Final = re.compile(r"(\w+)(: number)?(?: \[([^\]]*)\])?(?:,\s*|$)")
+
+
+class Argument(NamedTuple):
+    """One name of a header. With `fields` it is a list of records."""
+
+    name: str
+    number: bool
+    fields: Sequence[str]
+
+
+class Source(NamedTuple):
+    """A script as its file has it, and as Redis gets it."""
+
+    header: dict[str, str]
+    keys: Sequence[Argument]
+    argv: Sequence[Argument]
+    text: str
+
+
+class Script:
+    """A script of one Redis. Called with its arguments by name; raises `TypeError` for names or records that it does not have."""
+
+    def __init__(self, redis: Redis, name: str) -> None:
+        self._name, self._source = name, source(name)
+        self._names = {argument.name for argument in (*self._source.keys, *self._source.argv)}
+        self._call = redis.register_script(self._source.text)
+
+    def __call__(self, **given: Any) -> Any:
+        if given.keys() != self._names:
+            raise TypeError(f"{self._name}.lua takes {sorted(self._names)}, not {sorted(given)}")
+        keys = chain.from_iterable(self._values(one, given[one.name], counted=False) for one in self._source.keys)
+        argv = chain.from_iterable(self._values(one, given[one.name], counted=True) for one in self._source.argv)
+        return self._call(keys=list(keys), args=list(argv))
+
+    def _values(self, argument: Argument, given: Any, *, counted: bool) -> Iterable[Any]:
+        if not (width := len(argument.fields)):
+            return (given,)
+        values = list(given) if width == 1 else list(chain.from_iterable(given))
+        if len(values) != len(given) * width:
+            raise TypeError(f"{self._name}.lua: a record of `{argument.name}` is {', '.join(argument.fields)}")
+        return (len(given), *values) if counted else values
+
+
+class Scripts:
+    """The scripts of one Redis: `scripts.open(messages=...)` calls `lua/open.lua`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def __getattr__(self, name: str) -> Script:
+        # The next time it is found without us.
+        script = self.__dict__[name] = Script(self._redis, name)
+        return script
+
+
+def names() -> list[str]:
+    """Of all scripts."""
+    return sorted(file.name.removesuffix(".lua") for file in _LUA.iterdir() if file.name.endswith(".lua"))
+
+
+@cache
+def source(name: str) -> Source:
+    """A script by its name. Raises `ValueError` where its header is wrong."""
+    body = _LUA.joinpath(f"{name}.lua").read_text()
+    header = _header(body)
+    if missing := {"Returns", "Twice"} - header.keys():
+        raise ValueError(f"{name}.lua: its header does not say {sorted(missing)}")
+    keys, argv = (list(_arguments(name, header.get(part, ""))) for part in ("KEYS", "ARGV"))
+    parts = {} if header.get("With") == "nothing" else {"base": _part("base")}
+    if any(argument.fields for argument in argv):
+        parts["arguments"] = _part("arguments")
+    _add_parts(parts, header)
+    text = "".join((*parts.values(), _bound(keys, argv), body))
+    # What Redis reads of a script before it runs it has to come first.
+    shebang = body[: body.index("\n") + 1] if body.startswith("#!") else ""
+    return Source(header, keys, argv, shebang + _constants(text) + text.replace(shebang, "", 1))
+
+
+def _header(body: str) -> dict[str, str]:
+    comments = body[: re.search(r"^(?!--|#!)|\Z", body, re.MULTILINE).start()]  # type: ignore[union-attr]
+    return {part: re.sub(r"\n--   ", " ", text) for part, text in _LINE.findall(comments)}
+
+
+def _arguments(script: str, text: str) -> Iterator[Argument]:
+    at = 0
+    while at < len(text):
+        if (found := _ARGUMENT.match(text, at)) is None:
+            raise ValueError(f"{script}.lua: its header cannot be read at {text[at:]!r}")
+        yield Argument(found[1], found[2] is not None, found[3].split(", ") if found[3] else ())
+        at = found.end()
+
+
+def _part(name: str) -> str:
+    return _LUA.joinpath("parts", f"{name}.lua").read_text()
+
+
+def _add_parts(parts: dict[str, str], header: dict[str, str]) -> None:
+    """Adds what a header names, each part behind those that it uses itself."""
+    for name in header.get("With", "").split(", "):
+        if name and name != "nothing" and name not in parts:
+            text = _part(name)
+            _add_parts(parts, _header(text))
+            parts[name] = text
+
+
+def _constants(text: str) -> str:
+    """The beginnings of keys that the text names."""
+    used = [name for name in FAMILIES if re.search(rf"\b{name}\b", text)]
+    return "".join(f"local {name} = '{FAMILIES[name].beginning}'\n" for name in used)
+
+
+def _bound(keys: Sequence[Argument], argv: Sequence[Argument]) -> str:
+    """Lua that binds the arguments to their names."""
+    lines = [f"local {one.name} = KEYS[{at}]\n" for at, one in enumerate(keys, 1) if not one.fields]
+    before, at = "", 1
+    for one in argv:
+        place = f"{before}{at}"
+        if one.fields:
+            lines.append(f"local {one.name} = list_at({place}, {len(one.fields)})\n")
+            before, at = f"{one.name}.last + ", 1
+        else:
+            value = f"ARGV[{place}]"
+            lines.append(f"local {one.name} = {f'tonumber({value})' if one.number else value}\n")
+            at += 1
+    return "".join(lines)
