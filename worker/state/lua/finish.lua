@@ -1,5 +1,5 @@
 -- The batch is done, but for what is tried later.
--- ARGV: id, later [id, document, app, lane, devices, entries, delay, provider, lines, behind, takes_over],
+-- ARGV: id, later [part, document, app, lane, devices, entries, delay, provider, lines, behind, takes_over],
 --   counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.
@@ -31,8 +31,8 @@ end
 -- The batch among those to try later that has all the jobs of this one.
 local function in_its_place(orders)
   local jobs = string.gsub(orders, '@[^,]*', '')
-  for _, one, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
-    if takes_over == '0' and string.gsub(devices, '@[^,]*', '') == jobs then return one end
+  for _, part, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
+    if takes_over == '0' and string.gsub(devices, '@[^,]*', '') == jobs then return part end
   end
 end
 
@@ -67,10 +67,10 @@ end
 local batch = redis.call('HMGET', BATCH .. id, 'entries', 'provider', 'devices', 'claimed', 'lines', 'turn')
 if not batch[1] then return by_lane(none_freed()) end
 local open, heirs = units(), false
-for i, one, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
+for i, part, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
   add_batch(open, batch[6] or 0, unpack(ARGV, i, i + 10))
   if batch[4] and takes_over == '1' then
-    take_over(one, batch[2], devices)
+    take_over(part, batch[2], devices)
     heirs = true
   end
 end

@@ -1,7 +1,7 @@
 -- Reserves times of each bucket, for its next `n` runs; see core/limits.py. `queue`: 0 the one of the bucket; 1 ahead of all that waits:
 -- what is reserved in queue 2 moves back by as much, and `moved` is the sum, in seconds, by which it has since it began; 2 behind both.
 -- KEYS: keys [bucket]
--- ARGV: buckets [per_second, burst, queue, n], runs [wanted, horizon]
+-- ARGV: buckets [speed, burst, queue, n], runs [wanted, horizon]
 -- Returns: of each bucket its `moved` and, for each of its runs, how many have a time and the us by which the bucket was ahead of now
 --   before them.
 -- Twice: reserves twice, which only slows down.

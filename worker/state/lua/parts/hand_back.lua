@@ -3,30 +3,30 @@
 -- it, and for these: what is taken next is the first of the line. Returns how many of them there are, by lane.
 local function hand_back(id, delay)
   local returned, before, sending = none_freed(), {}, nil
-  local function give_back(id, delay)
-    local key = BATCH .. id
+  local function give_back(one, after)
+    local key = BATCH .. one
     local batch = redis.call('HMGET', key, 'lane', 'app', 'provider', 'devices', 'turn')
     if not batch[1] then return end
     redis.call('HDEL', key, 'leased', 'claimed')
-    for _, one in ipairs(redis.call('SMEMBERS', WAITS .. id)) do
-      before[one] = true
-      redis.call('LREM', FOLLOWERS .. one, 0, id)
+    for _, earlier in ipairs(redis.call('SMEMBERS', WAITS .. one)) do
+      before[earlier] = true
+      redis.call('LREM', FOLLOWERS .. earlier, 0, one)
     end
-    redis.call('DEL', WAITS .. id)
-    if delay > 0 then
-      redis.call('ZADD', DUE, now() + delay, 'b:' .. id)
+    redis.call('DEL', WAITS .. one)
+    if after > 0 then
+      redis.call('ZADD', DUE, now() + after, 'b:' .. one)
     else
-      put_in_line(batch[1], batch[2], batch[3], id, batch[5])
+      put_in_line(batch[1], batch[2], batch[3], one, batch[5])
     end
     sending = SENDING .. batch[3]
     local devices, ours = devices_in(batch[4]), {}
     for k, holder in ipairs(values(sending, devices)) do
-      if holder == id then ours[#ours + 1] = devices[k] end
+      if holder == one then ours[#ours + 1] = devices[k] end
     end
     bulk('HDEL', sending, ours)
-    for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. id, 0, -1)) do
-      if redis.call('SREM', WAITS .. follower, id) == 1 then
-        redis.call('LREM', FOLLOWERS .. id, 1, follower)
+    for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. one, 0, -1)) do
+      if redis.call('SREM', WAITS .. follower, one) == 1 then
+        redis.call('LREM', FOLLOWERS .. one, 1, follower)
         local lane, leased = unpack(redis.call('HMGET', BATCH .. follower, 'lane', 'leased'))
         if not leased then
           if lane then returned[lane] = returned[lane] + 1 end
