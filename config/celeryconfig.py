@@ -23,8 +23,8 @@ FOREIGN: Final = (
 def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     """Celery's settings for a broker at `redis_url`. JSON only, late acknowledgements, no stored results.
 
-    A wake-up may be lost or ring twice without harm, so nothing here is asked to be exact: the visibility timeout is short
-    and a worker takes few messages ahead. Celery's thread pool knows no time limits: each wait of a task has a bound of its own.
+    A wake-up may be lost or doubled without harm, so delivery need not be exact: the visibility timeout is short and a worker
+    prefetches few messages. Celery's thread pool has no time limits: each wait of a task has a bound of its own.
     """
     return {
         **broker(redis_url),

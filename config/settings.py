@@ -135,7 +135,7 @@ class Settings(BaseModel):
     lease_seconds: Annotated[float, Field(ge=4)] = 8.0
     #: Seconds after which Celery hands out an unacknowledged message again.
     visibility_timeout: Annotated[int, Field(ge=10)] = 60
-    #: Seconds that a worker may take to finish or hand back what it holds when it is told to stop.
+    #: Seconds that a worker has to finish its work or hand it back after SIGTERM.
     shutdown_timeout: Seconds = 20.0
     #: Megabytes of memory over which a worker finishes what it has and begins again.
     worker_memory: Annotated[int, Field(ge=64)] = 1_000

@@ -66,7 +66,7 @@ def _publish(given: argparse.Namespace) -> int:
         return _failed(str(fault))
     if tally.stopped:
         _say(tally.stopped)
-    sys.stdout.write((json.dumps(tally.summary()) if given.json else tally.told()) + "\n")
+    sys.stdout.write((json.dumps(tally.summary()) if given.json else tally.text()) + "\n")
     return tally.exit_code
 
 

@@ -70,7 +70,7 @@ class AsyncPublisher:
         """Put a registration on the stream and return its entry id; with `wait`, only when the device is the user's.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
-        the device, `RateLimitError`, or `NoReplyError` when no worker told the outcome in time. Without:
+        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
         whoever asks for no answer gets none. A device is its newest owner's at once.
         """
         reply = registration.reply_id(wait)
@@ -106,7 +106,7 @@ class AsyncPublisher:
     async def close(self) -> None:
         """Close the connections, within a second; a call under way in another task still ends well."""
         self._closed = True
-        self._settle()
+        self._adopt()
         idle, self._idle = self._idle, []
         await _end(idle)
 
@@ -135,7 +135,7 @@ class AsyncPublisher:
     async def _ask(self, command: wire.Command, seconds: float | None = None) -> Any:
         if self._closed:
             raise PublishError("this publisher is closed")
-        self._settle()
+        self._adopt()
         within = seconds or self._timeout
         patience, last = Patience(within), None
         try:
@@ -173,8 +173,8 @@ class AsyncPublisher:
             self._idle.append(link)
         return succeeded(answer)
 
-    def _settle(self) -> None:
-        """Forget connections of another process or loop: their sockets belong there."""
+    def _adopt(self) -> None:
+        """Drop the connections of another process or event loop: their sockets belong there."""
         home = (os.getpid(), asyncio.get_running_loop())
         if self._home != home:
             self._home, self._idle = home, []

@@ -1,4 +1,4 @@
-"""One message from a few words, for a person at a shell who wants to see a phone ring."""
+"""One message from a few words, for a person at a shell who wants to see a push arrive."""
 
 import json
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ Exception
   PublishError            Redis did not take it: publish again
     BackPressureError     the backlog is too long, or Redis is full: slow down
     RateLimitError        the app's rate of registrations is exceeded: try again later
-    NoReplyError          it is on the stream, but no worker told its outcome in time
+    NoReplyError          it is on the stream, but no worker reported its outcome in time
 """
 
 from collections.abc import Sequence
@@ -63,4 +63,4 @@ class RateLimitError(PublishError):
 
 
 class NoReplyError(PublishError):
-    """No worker told the outcome in time. The event is on the stream and will be applied or refused when one reads it."""
+    """No worker reported the outcome in time. The event is on the stream; a worker will apply or refuse it when it reads it."""

@@ -82,7 +82,7 @@ def _malformed(text: str, document: bytes) -> EventError:
 
 
 def _wrong_envelope(value: Any, types: Mapping[str, type]) -> EventError | None:
-    """A version or type that is not ours explains every other fault, so it is told first."""
+    """An unknown version or type explains every other fault, so it is reported first."""
     if not isinstance(value, dict):
         return EventError("document: expected an object")
     version, kind = value.get("v"), value.get("type")

@@ -47,7 +47,7 @@ class Tally:
         """The tally for machines."""
         return {name: value for name, value in asdict(self).items() if name != "read"}
 
-    def told(self, most: int = 20) -> str:
+    def text(self, most: int = 20) -> str:
         """The tally for a person, with the first ids."""
         left = self.accepted - len(self.events[:most])
         lines = [str(self), *(f"  {id}" for id in self.events[:most])]
@@ -76,8 +76,8 @@ def feed(
 ) -> Tally:
     """Publish every line as soon as it can be read. A `PublishError` ends the feed; the tally then says why.
 
-    `refused` is told the number, from 1, and the fault of each bad line; `progress` the state after each piece of input;
-    `published` the events that Redis has.
+    `refused` is called with the number, from 1, and the fault of each bad line, `progress` with the tally after each piece of
+    input, `published` with the events that Redis has.
     """
     tally = Tally()
     number = 0

@@ -82,15 +82,15 @@ def succeeded(answer: Any) -> Any:
 
 
 def unfit(hello: Any) -> str | None:
-    """Why Carillon cannot work with a server that answers HELLO so; None: it can, or the server does not tell."""
-    told = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
-    if not isinstance(told, dict):
+    """Why Carillon cannot work with a server that answers HELLO so; None: it can, or the answer does not say."""
+    fields = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
+    if not isinstance(fields, dict):
         return None
-    if told.get(b"mode") == b"cluster":
+    if fields.get(b"mode") == b"cluster":
         return CLUSTER
-    if told.get(b"mode") == b"sentinel":
+    if fields.get(b"mode") == b"sentinel":
         return SENTINEL
-    return REPLICA if told.get(b"role") in (b"replica", b"slave") else None
+    return REPLICA if fields.get(b"role") in (b"replica", b"slave") else None
 
 
 def refuse_unfit(hello: Any) -> None:

@@ -6,7 +6,7 @@ CREATE SCHEMA IF NOT EXISTS carillon;
 CREATE TABLE IF NOT EXISTS carillon.outbox (
     -- No CACHE: an event written after another was committed must have a higher id than that one.
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- The document of the contract. Text, so that a bad one is set aside by the relay and never fails the writer; a jsonb value
+    -- The document of the contract. Text, so that a bad one fails in the relay and never in the writer; a jsonb value
     -- may be inserted as it is.
     event      text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),

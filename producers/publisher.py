@@ -69,7 +69,7 @@ class Publisher:
         """Put a registration on the stream and return its entry id; with `wait`, only when the device is the user's.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
-        the device, `RateLimitError`, or `NoReplyError` when no worker told the outcome in time. Without:
+        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
         whoever asks for no answer gets none. A device is its newest owner's at once.
         """
         reply = registration.reply_id(wait)

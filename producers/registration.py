@@ -60,14 +60,14 @@ def check_reply(answer: Any, wait: float) -> None:
     """Return where the answer is a success; otherwise raise what it says. `answer`: what BRPOP gave."""
     if answer is None:
         raise NoReplyError(
-            f"no worker told the outcome within {wait:g} s; the event is on the stream and takes effect once one reads it: "
-            "see that workers run, and repeat the call if in doubt: that is harmless"
+            f"no worker reported the outcome within {wait:g} s; the event is on the stream and takes effect once one reads it: "
+            "check that workers run, and repeat the call: that is harmless"
         )
-    told = msgspec.json.decode(answer[1], type=_Answer)
-    if told.code == "superseded":
-        raise SupersededError(told.error, told.at)
-    if not told.ok:
-        raise RateLimitError(told.error) if told.code == "rate_limit" else RefusedError(told.error)
+    reply = msgspec.json.decode(answer[1], type=_Answer)
+    if reply.code == "superseded":
+        raise SupersededError(reply.error, reply.at)
+    if not reply.ok:
+        raise RateLimitError(reply.error) if reply.code == "rate_limit" else RefusedError(reply.error)
 
 
 class _Answer(msgspec.Struct):

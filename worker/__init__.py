@@ -1,4 +1,4 @@
-"""The worker: from a published event to every device that should ring.
+"""The worker: from a published event to every device that should get a push.
 
 1. `pipeline/intake`     takes events off the stream in their order, applies what they say, opens the messages
 2. `pipeline/expansion`  makes messages into batches of jobs by the rules in `core/rules`; `targeted` does it for queries

@@ -47,7 +47,9 @@ class Users(NamedTuple):
 _USERS: Final = 100
 SETTINGS: Final[dict[str, Number | Switch | Users]] = {
     "push_enabled": Switch("Switch all pushes of the app on or off.", "push"),
-    "member_cap": Number("Members of a channel that one message rings at most, the mentioned apart.", optional=True),
+    "member_cap": Number(
+        "Members of a channel who get a push for one message at most, not counting mentioned ones.", optional=True
+    ),
     "device_cap": Number("Devices of one user; a further one takes the oldest one's place."),
     "push_to_online": Switch("Whether users who are online get pushes."),
     "max_age": Number("Seconds after which a message is not worth a push."),

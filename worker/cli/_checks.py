@@ -101,11 +101,11 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
     tell(settings)
     with _opened(urls, timeout) as (client, db, findings):
         asked = plan.alarms or plan.lanes
-        found, told = _conditions(client, db, plan, known or Known(), timeout) if asked else ([], [])
+        found, listed = _conditions(client, db, plan, known or Known(), timeout) if asked else ([], [])
         if client is not None:
             findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
             findings.extend([_beat(client)] if plan.beat else [])
-        findings.extend(told if plan.alarms else [])
+        findings.extend(listed if plan.alarms else [])
     findings += [flower(plan.flower, timeout)] if plan.flower else []
     return findings
 
@@ -169,7 +169,7 @@ def _connect(url: str, timeout: float) -> Any:
 
 
 def _client(url: str, timeout: float) -> redis.Redis:
-    """Asks once, and waits no longer than it is told to. By the older protocol, as the workers do."""
+    """Asks once, and waits `timeout` seconds at most. Uses RESP2, as the workers do."""
     network = {} if url.startswith("unix:") else {"socket_connect_timeout": timeout}
     return redis.Redis.from_url(url, protocol=2, socket_timeout=timeout, **network)
 
@@ -211,7 +211,7 @@ def _conditions(
         found = watch.with_since(found, watch.known(client)) if client is not None else found
     findings = [Finding(one.about, False, one.text, one.severity, *_place(one)) for one in found]
     findings += [
-        Finding(part, False, f"unknown, for it could not be looked at: {why}", "warning")
+        Finding(part, False, f"unknown, because it could not be checked: {why}", "warning")
         for part, why in reading.unknown
     ]
     names = {one.name for one in found}
@@ -224,12 +224,12 @@ def _place(one: Condition) -> tuple[str, str | None, str | None, float | None]:
 
 
 def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
-    """What was looked at and is well: silence would not say so."""
+    """Findings for what was checked and is well."""
     snapshot = reading.snapshot
     if snapshot.providers is not None and not any(name.startswith("provider_") for name in found):
         yield Finding("providers", True, f"none of {len(snapshot.providers)} is stopped")
     if snapshot.letters is not None and "dead_letters" not in found:
-        yield Finding("dead letters", True, f"{snapshot.letters.total:,} set aside, 0 of them in the last hour")
+        yield Finding("dead letters", True, f"{snapshot.letters.total:,} in all, 0 of them in the last hour")
     if snapshot.leader is not None and not found & {"no_leader", "intake_not_moving"}:
         waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
         leads = f"{snapshot.leader.owner} leads" if snapshot.leader.owner else "nobody has led yet"

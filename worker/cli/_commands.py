@@ -12,7 +12,7 @@ import typer
 from worker.cli import _groups
 from worker.cli._faults import be_printable, check_arguments, tell
 
-HELP = "Push fan-out for chat: every device that should ring, rings, once."
+HELP = "Push fan-out for chat: every device that should get a push gets it once."
 #: The commands by what they are for, in the order in which help shows them.
 GROUPS: Final = {
     "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
@@ -71,10 +71,9 @@ class _Root(_groups.Group):
             check_arguments(arguments)
             code = super().main(arguments, *positional, **named | {"standalone_mode": False})
         except BaseException as fault:
-            told = tell(fault, as_json=as_json)
-            if told is None:
+            code = tell(fault, as_json=as_json)
+            if code is None:
                 raise
-            code = told
         sys.exit(code if isinstance(code, int) else 0)
 
 

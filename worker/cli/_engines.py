@@ -27,7 +27,7 @@ def tell(settings: Settings) -> None:
 
 
 def tell_part(*, postgres: bool = True) -> None:
-    """The same for a part of the system, unless it was told which to use; and that it waits for its engines, where it does.
+    """The same for a part of the system, unless its data directory is set; also says if it waits for its engines.
 
     `postgres`: whether the part needs one.
     """

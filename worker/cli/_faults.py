@@ -50,17 +50,17 @@ def tell(fault: BaseException, *, as_json: bool) -> int | None:
     if not isinstance(fault, SystemExit) and interrupted(fault):
         return 130
     if isinstance(fault, CommandFault):
-        return _told(fault.message, fault.exit_code, as_json=as_json)
+        return _report(fault.message, fault.exit_code, as_json=as_json)
     if isinstance(fault, TyperException):
         return _usage(fault, as_json=as_json)
     if isinstance(fault, typer.Abort):
-        return _told("stopped", 1, as_json=as_json)
+        return _report("stopped", 1, as_json=as_json)
     if isinstance(fault, SystemExit):
         if fault.code is None or isinstance(fault.code, int):
             return fault.code or 0
-        return _told(str(fault.code).removeprefix(_PREFIX), 1, as_json=as_json)
+        return _report(str(fault.code).removeprefix(_PREFIX), 1, as_json=as_json)
     if (text := _sentence(fault)) is not None:
-        return _told(text, 1, as_json=as_json)
+        return _report(text, 1, as_json=as_json)
     return None
 
 
@@ -79,7 +79,7 @@ def _usage(fault: TyperException, *, as_json: bool) -> int:
     return fault.exit_code
 
 
-def _told(text: str, code: int, *, as_json: bool) -> int:
+def _report(text: str, code: int, *, as_json: bool) -> int:
     with suppress(OSError):  # nobody reads what it says
         prose(f"{_PREFIX}{text}", err=True)
     if as_json:

@@ -32,7 +32,7 @@ _LINES: Final = 500
 _HEAD: Final = 64 * 1024
 #: The part of an app's registration rate that an import takes, and of what may come at once. The rest is for people who log in.
 _SHARE, _SHARE_AT_ONCE = 0.8, 0.5
-#: Reasons that are told apart, and characters of one.
+#: Reasons that are counted apart, and characters of one.
 _REASONS, _REASON = 50, 200
 #: Seconds between two tries where too much waits already.
 _PAUSE: Final = 1.0
@@ -115,7 +115,7 @@ class Pace:
 
 
 class Importer:
-    """`check` raises `Refused` for a device that workers would refuse; `progress` is told after each piece.
+    """`check` raises `Refused` for a device that workers would refuse; `progress` is called after each piece.
 
     `provider` is that of devices that name none.
     """

@@ -70,7 +70,7 @@ def target(
         return to, Target(0, user, to.id, "0" * 64, normal_locale(locale) or None)
     found = [one for one in devices(runtime, app, token=token) if one.provider]
     if not found:
-        refuse(f"--device: app {app!r} has no such device that could ring")
+        refuse(f"--device: app {app!r} has no such device that could get a push")
     [one] = found
     to_id = runtime.registry.providers().get(one.provider)
     if to_id is None:
@@ -164,7 +164,7 @@ def _request(
     return {"headers": {":method": "POST", ":url": shown_url(provider.url)} | shown, "body": content.decode()}
 
 
-def told(shown: Row) -> str:
+def text(shown: Row) -> str:
     """The same for a person."""
     body: Any = json.loads(shown["body"])
     lines = [f"{name}: {value}" for name, value in shown["headers"].items()]

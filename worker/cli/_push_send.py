@@ -77,7 +77,7 @@ def send(
         "devices": sum(row["devices"] for row in audience),
         "audience": audience,
     }
-    say(outcome, _told(outcome, audience), as_json=as_json)
+    say(outcome, _text(outcome, audience), as_json=as_json)
 
 
 def _query(where: str | None, users: list[str], attributes: list[str], *, everyone: bool) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _event(document: dict[str, Any]) -> PushSend:
 
 
 def _refuse_repeat(runtime: Runtime, event: PushSend) -> None:
-    """The same id is sent once: who gives it again would be told of devices that get nothing."""
+    """An id is sent once, so a repeat would report devices that get nothing."""
     with runtime.pool.connection() as db:
         if lookups.recorded(db, event.app, event.id) is not None:
             refuse(
@@ -137,7 +137,7 @@ def _row(share: Share, runtime: Runtime, app: str) -> Row:
     return share._asdict() | ({"environment": None} if named is not None and named.kind == "webhook" else {})
 
 
-def _told(outcome: dict[str, Any], audience: list[Row]) -> str:
+def _text(outcome: dict[str, Any], audience: list[Row]) -> str:
     devices = counted(outcome["devices"], "device")
     head = f"{outcome['id']} goes to {devices} of app {outcome['app']!r}"
     if not outcome["sent"]:

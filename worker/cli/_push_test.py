@@ -75,16 +75,16 @@ def push_test(
         "simulated": simulator,
         "devices": results,
     }
-    say(outcome, _told(outcome), as_json=as_json)
+    say(outcome, _text(outcome), as_json=as_json)
     raise typer.Exit(0 if dry_run or all(one["accepted"] for one in results) else 1)
 
 
 def _targets(runtime: Runtime, app: str, user: str, token: str | None) -> list[Target]:
     found = _preview.devices(runtime, app, user=user, token=token)
     if not found and token is not None:
-        refuse(f"--device: user {user!r} of app {app!r} has no such device that could ring")
+        refuse(f"--device: user {user!r} of app {app!r} has no such device that could get a push")
     if not found:
-        refuse(f"user {user!r} of app {app!r} has no device that could ring; see: carillon push device --help")
+        refuse(f"user {user!r} of app {app!r} has no device that could get a push; see: carillon push device --help")
     return found
 
 
@@ -211,7 +211,7 @@ def _recipient(target: Target, event: MessageNew, sent: Notification) -> Recipie
     )
 
 
-def _told(outcome: dict[str, Any]) -> str:
+def _text(outcome: dict[str, Any]) -> str:
     lines = [f"message: {outcome['message']}"]
     for one in outcome["devices"]:
         place = f"device {one['device']} ({one['token']}) by {one['provider'] or 'nobody'}"

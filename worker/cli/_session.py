@@ -1,4 +1,4 @@
-"""What commands that look after apps share: the stores for the length of a command, and faults told in a sentence.
+"""What commands about apps share: the stores for the length of a command, and faults as one sentence.
 
 Exit codes: 0 done, 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed.
 """
@@ -38,14 +38,14 @@ def session() -> Iterator[Runtime]:
     from worker.database.postgres import CONNECT_ARGS
 
     missing = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
-    told = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)
+    explained = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)
     settings = get_settings()
     with in_use() as urls:
         runtime = Runtime(settings, urls)
         try:
             psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
             yield runtime
-        except told as fault:
+        except explained as fault:
             fail(f"Postgres: {sentence(fault)}")
         except redis.RedisError as fault:
             fail(f"Redis: {sentence(fault)}")

@@ -90,10 +90,10 @@ def show(name: AppName, as_json: Json = False) -> None:
                 for one in runtime.ledger.dead_letters(limit=10, app=name)
             ],
         }
-    say(shown, _told(shown), as_json=as_json)
+    say(shown, _text(shown), as_json=as_json)
 
 
-def _told(shown: Row) -> str:
+def _text(shown: Row) -> str:
     lines = [f"{key}: {_word(value)}" for key, value in shown["settings"].items()]
     lines += ["", "providers:"]
     lines += [f"  {p['name']}: {p['about']}" for p in shown["providers"]] or ["  none"]

@@ -2,7 +2,7 @@
 
 
 def beat() -> None:
-    """Run beat, which rings for what is due. One is enough; while it is away only retries and lost wake-ups wait."""
+    """Run beat, which sends the tick each second. One is enough; while it is away, workers tick by themselves."""
     from worker.cli._engines import tell_part
     from worker.process.celery_app import app, refuse_unusable
     from worker.process.host import disown_orphans

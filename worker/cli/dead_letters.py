@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
 
-dead_letters = group("Look at what could not be processed and was set aside.", bare=True)
+dead_letters = group("Look at documents that could not be processed.", bare=True)
 
 
 _App = Annotated[
@@ -31,7 +31,7 @@ _App = Annotated[
 ]
 _All = Annotated[bool, typer.Option("--all", help="All of them, or all that --app and --before name.")]
 _Before = Annotated[
-    str | None, typer.Option("--before", help="Only what was set aside before: 30m, 2h, 7d ago, or 2026-11-21T20:00Z.")
+    str | None, typer.Option("--before", help="Only those from before: 30m, 2h, 7d ago, or 2026-11-21T20:00Z.")
 ]
 _Id = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, show_default=False)]
 
@@ -42,20 +42,20 @@ def _root(
     limit: Annotated[int, _LIMIT] = 20,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Look at what could not be processed and was set aside: documents with their errors. Without a command: list them."""
+    """Look at documents that could not be processed, and their errors. Without a command: list them."""
     if context.invoked_subcommand is None:
         _list(limit, as_json)
 
 
 @dead_letters.command("list")
 def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = False, app: _App = None) -> None:
-    """List what was set aside, the newest first. Shows errors, no documents."""
+    """List dead letters, the newest first. Shows errors, no documents."""
     with _ledger() as ledger:
         letters = ledger.dead_letters(limit, app)
     for letter in letters:
         echo(json_text(_summary(letter)) if as_json else shown(_line(letter)))
     if not letters and not as_json:
-        echo("nothing was set aside")
+        echo("there are no dead letters")
 
 
 @dead_letters.command("show")

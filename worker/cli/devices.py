@@ -113,7 +113,7 @@ def delete(
 def get(
     user: Annotated[str, typer.Option(help="Whose devices.")],
     app: App = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those that ring no more, with the reason.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also retired ones, with the reason.")] = False,
     as_json: Json = False,
 ) -> None:
     """List a user's devices, the newest first. Tokens are whole only with --json."""
@@ -152,13 +152,13 @@ def history(
             refuse("there is no such device")
         lines = runtime.devices.history(found.id)
     rows = [line._asdict() for line in lines]
-    told = [row | {"at": rfc3339(row["at"])} for row in rows]
+    shown = [row | {"at": rfc3339(row["at"])} for row in rows]
     if as_json:
         say({"device": _row(found, whole=True), "history": rows}, "", as_json=True)
         return
     accepted = "none yet" if found.last_accepted_at is None else f"{found.last_accepted_at:%Y-%m-%d}"
     echo(f"device {found.id} of {found.user or 'nobody'}, last push accepted: {accepted}")
-    table(told, as_json=False, empty="nothing is remembered")
+    table(shown, as_json=False, empty="nothing is recorded")
 
 
 @devices_app.command("restore", epilog="Example: carillon devices restore --since 2h --dry-run")
@@ -181,9 +181,9 @@ def restore(
         if found and not dry_run:
             acts.tell(runtime.redis, "devices restored", app=only, detail=f"{sum(found.values())} since {since}")
     total = sum(found.values())
-    told = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
+    outcome = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
     by_reason = "".join(f"\n  {why}: {n:,}" for why, n in sorted(found.items()))
-    say(told, f"{counted(total, 'device')} {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
+    say(outcome, f"{counted(total, 'device')} {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
 
 
 def _publisher(runtime: "Runtime") -> Any:

@@ -22,7 +22,7 @@ def doctor(
 
     Engines and their settings, the schema, clocks, secrets, workers, the intake; everything that `carillon health` warns of; and
     each provider by a push to a token that cannot exist, which its host must refuse as BadDeviceToken: then key, team, topic and
-    environment are right. Nobody's phone rings.
+    environment are right. No phone gets a push.
     """
     from rich.console import Console
     from rich.text import Text

@@ -81,7 +81,7 @@ def import_(
         applied = _applied(runtime, state, wait)
         outcome = _outcome(runtime, files, state, began, applied=applied)
         outcome["over_rate"] = _over_rate(runtime, settings.name) - over
-    say(outcome, _told(outcome, state), as_json=as_json)
+    say(outcome, _text(outcome, state), as_json=as_json)
     raise typer.Exit(2 if state.refused else 0 if applied and not outcome["dead_letters"] else 1)
 
 
@@ -142,7 +142,7 @@ def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *
     }
 
 
-def _told(outcome: dict[str, Any], state: "State") -> str:
+def _text(outcome: dict[str, Any], state: "State") -> str:
     lines = [f"imported into app {state.app!r} as of {outcome['at']}: {_counts(state)}"]
     most = sorted(state.reasons.items(), key=lambda one: -one[1])[:_SHOWN]
     lines += [f"  {n:,} refused: {reason}" for reason, n in most]

@@ -79,7 +79,7 @@ def status(
     limit: Annotated[int, typer.Option(min=0, max=1_000, help="Failed rows to show.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what waits in the outbox and what was set aside, with its error. Exit code 1 when something was."""
+    """Show what waits in the outbox, and failed rows with their errors. Exit code 1 if there are failed rows."""
     import psycopg
 
     from worker.database.outbox import Outbox

@@ -98,7 +98,7 @@ def publish(
         refuse(fault)
     if tally.stopped:
         prose(f"carillon: {tally.stopped}", err=True)
-    echo(json_text(tally.summary() | {"warnings": warnings}) if as_json else shown(tally.told(), lines=True))
+    echo(json_text(tally.summary() | {"warnings": warnings}) if as_json else shown(tally.text(), lines=True))
     for warning in warnings:
         prose(f"carillon: warning: {warning}", err=True)
     if file is None and tally.events and not as_json:

@@ -76,9 +76,9 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a provider: its credential and its templates go at once, its devices are skipped from then on.
+    """Remove a provider: its credential and templates are deleted at once, and its devices are skipped from then on.
 
-    They stay registered, and ring again when a provider of that name is stored.
+    The devices stay registered, and get pushes again when a provider of that name is stored.
     """
     with session() as runtime:
         of_app = app_named(runtime, app).name

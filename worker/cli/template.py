@@ -129,7 +129,7 @@ def preview(
         to, target = _preview.target(runtime, of_app, provider, device, user, locale)
         chosen = None if given is None else _checked(given, of_app, event.message.kind, target.locale or "")
         shown = _preview.shown(runtime, to, target, event, badge, chosen)
-    say(shown, _preview.told(shown), as_json=as_json)
+    say(shown, _preview.text(shown), as_json=as_json)
 
 
 def _checked(document: str, app: str, kind: str, locale: str) -> Any:

@@ -56,10 +56,10 @@ def show(
         "channels": [{"id": one.channel, "name": one.name, "push": one.push} for one in channels],
         "muted": [one.target for one in muted],
     }
-    say(shown, _told(shown, push_to_online=of_app.push_to_online), as_json=as_json)
+    say(shown, _text(shown, push_to_online=of_app.push_to_online), as_json=as_json)
 
 
-def _told(shown: Row, *, push_to_online: bool) -> str:
+def _text(shown: Row, *, push_to_online: bool) -> str:
     name, devices, channels, muted = shown["user"], shown["devices"], shown["channels"], shown["muted"]
     lines = [f"{name} of app {shown['app']!r}"]
     quiet = "" if push_to_online else ", and gets no push meanwhile"

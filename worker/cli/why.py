@@ -24,7 +24,7 @@ def why(
     user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, complete.")] = False,
 ) -> None:
-    """Say what became of a message: who rang, on which devices, when, and why nobody else did. Exit code 1: nothing is known.
+    """Say what became of a message: who got a push, where and when, and why nobody else did. Exit code 1: nothing is known.
 
     Times are those of the stream and of the ledger, which is written up to a second later.
     """
@@ -59,7 +59,7 @@ def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
     if mine.pushed:
         yield from _pushed(facts, mine, _SHOWN)
     elif mine.skipped:
-        yield f"{user} did not ring: {_words(mine.skipped[user])}"
+        yield f"{user} got no push: {_words(mine.skipped[user])}"
     elif report.whole is not None:
         yield from _head(report)
     elif report.counted:
@@ -74,29 +74,29 @@ def _head(report: "Report") -> list[str]:
     from worker.reports.words import counted
 
     if report.whole is not None:
-        return [f"nobody rang: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
+        return [f"nobody got a push: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
     silent = report.considered - len(report.pushed)
     considered = counted(report.considered, "member was", "members were")
-    ring, not_ = counted(len(report.pushed), "rings", "ring"), counted(silent, "does not", "do not")
-    return [f"{considered} considered: {ring}, {not_}"]
+    pushed, skipped = counted(len(report.pushed), "gets a push", "get a push"), counted(silent, "does not", "do not")
+    return [f"{considered} considered: {pushed}, {skipped}"]
 
 
 def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
-    from worker.reports.delivery_report import told
+    from worker.reports.delivery_report import device_line
     from worker.reports.words import counted
 
     lines = []
     for user, devices in list(report.pushed.items())[:limit]:
-        lines.append(f"  {user} rings")
+        lines.append(f"  {user} gets a push")
         tries = devices or {id: [] for id in facts.devices.get(user, ())}
         lines += [
-            f"    device {id}: {told(of, facts.ways.get(id), facts.following.get(id))}"
+            f"    device {id}: {device_line(of, facts.ways.get(id), facts.following.get(id))}"
             for id, of in sorted(tries.items())
         ]
         if not tries:
             lines.append("    on its way")
     if len(report.pushed) > limit:
-        more = counted(len(report.pushed) - limit, "more rings", "more ring")
+        more = counted(len(report.pushed) - limit, "more gets a push", "more get a push")
         lines.append(f"  … and {more}; --user names one, --json names all")
     return lines
 

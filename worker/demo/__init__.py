@@ -1,7 +1,7 @@
-"""`carillon demo`: a day's chat in half a minute, and a true account of every device at the end.
+"""`carillon demo`: a day's chat in half a minute, and an account of every device at the end.
 
 1. `population` and `talk` invent a **world** from a seed: people, phones, channels, conversations. Facts only, no rule.
-2. `expectation` reads the rules a second time, from their text, and says of each message who must ring and why nobody else.
+2. `expectation` reads the rules a second time, from their text, and says of each message who must get a push and why nobody else.
 3. `stage` starts the system as it runs in production: engines, workers, beat, Flower, and a simulator in APNs' place.
 4. `traffic` publishes the world as events, `watch` and `display` show what becomes of them.
 5. `account` compares what the simulator took, what the journal counted and what Postgres holds with what was expected.

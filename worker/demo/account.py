@@ -1,13 +1,13 @@
 """Draws up the account: what was expected against what the simulator took, what the journal counted, what Postgres holds.
 
-Of every pair of message and phone that must ring:
+For every pair of message and phone that must get it:
 
     lost         the phone works, and the message did not arrive
     duplicate    it arrived again
     unexpected   it arrived where nothing should have
 
-A phone that is gone may be tried once by each message, must be retired once it was tried, and is silent from then on; so whether
-a later message still tried it is taken from the simulator's record, and everything else follows from that.
+A phone that is gone may be tried once by each message, must be retired once it was tried, and gets nothing from then on. Whether
+a later message still tried it is read from the simulator's record, and everything else follows from that.
 """
 
 from collections import Counter
@@ -61,7 +61,7 @@ class Account:
     considered: int
     skipped: dict[str, int]
     skipped_messages: dict[str, int]
-    #: Members who rang, of all messages together.
+    #: Members who got a push, for all messages together.
     notified: int
     accepted: int
     tried_again: dict[str, int]
@@ -83,20 +83,20 @@ class Account:
         return not (self.lost or self.duplicates or self.unexpected or self.wrong_content or self.uneven)
 
     def as_json(self) -> dict[str, Any]:
-        told = asdict(self) | {"uneven": [check._asdict() for check in self.uneven], "balances": self.balances}
-        del told["checks"]
-        return told
+        shown = asdict(self) | {"uneven": [check._asdict() for check in self.uneven], "balances": self.balances}
+        del shown["checks"]
+        return shown
 
 
 def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: int) -> Account:
-    """The account of a whole demo; `mistakes` documents should have been set aside."""
+    """The account of a whole demo; `mistakes` documents should have been dead-lettered."""
     natures: dict[str, Nature] = {phone.token: phone.nature for phone in world.phones}
-    rang = Counter((one.message, one.token) for one in found.requests if one.rang)
+    arrived = Counter((one.message, one.token) for one in found.requests if one.accepted)
     final = _refused_for_good(found.requests)
     must = {
         (reading.line.id, phone.token): phone.nature
         for reading in readings
-        for phones in reading.rings.values()
+        for phones in reading.notified.values()
         for phone in phones
     }
     working = [pair for pair, nature in must.items() if nature not in DEAF]
@@ -111,14 +111,14 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
         notified=pushed,
-        accepted=sum(rang.values()),
+        accepted=sum(arrived.values()),
         tried_again=dict(Counter(one.reason for one in found.requests if one.reason in TRIED_AGAIN)),
         retired=_retired(found),
         kept=sum(found.phones[token].active for token in touched if natures.get(token) == "returned"),
         dead_letters=found.dead_letters,
-        lost=sum(pair not in rang and pair not in excused for pair in working) + len(never_tried),
-        duplicates=sum(n - 1 for n in rang.values()) + sum(n - 1 for n in final.values()),
-        unexpected=len((rang.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in rang),
+        lost=sum(pair not in arrived and pair not in excused for pair in working) + len(never_tried),
+        duplicates=sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in final.values()),
+        unexpected=len((arrived.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in arrived),
         wrong_content=_wrong_content(world, found.requests),
     )
     account.checks = [
@@ -130,19 +130,19 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
 
 
 def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
-    return Counter((one.message, one.token) for one in requests if not one.rang and one.reason not in TRIED_AGAIN)
+    return Counter((one.message, one.token) for one in requests if not one.accepted and one.reason not in TRIED_AGAIN)
 
 
 def _outcomes(readings: Sequence[Reading], tried: set[Pair]) -> tuple[Counter[str], int]:
-    """Skips by reason and the number of members who ring, given which dead phones were still tried.
+    """Skips by reason and the number of members who get a push, given which dead phones were still tried.
 
-    Somebody all of whose phones are known to be dead has none.
+    A member whose phones are all known to be dead counts as without a device.
     """
     skipped: Counter[str] = Counter()
     pushed = 0
     for reading in readings:
         skipped += reading.skipped
-        for phones in reading.rings.values():
+        for phones in reading.notified.values():
             known = [p for p in phones if p.nature not in DEAF or (reading.line.id, p.token) in tried]
             pushed += bool(known)
             skipped["no_device"] += not known

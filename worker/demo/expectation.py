@@ -1,14 +1,14 @@
-"""The delivery rules, read a second time: for every message who must ring, on which phones, and why nobody else does.
+"""The delivery rules, read a second time: for every message who must get it, on which phones, and why nobody else does.
 
 Written from the rules' text, as plainly as it goes and without a line of the code under test. A message nobody gets:
 
     skip_push          it says so itself
     too_old            it is older than the app's maximum age
     unknown_channel    nobody ever said who is in its channel, and neither does the message
-    channel_push_off   its channel is silent
+    channel_push_off   its channel has pushes switched off
 
 Otherwise everybody who is named below is looked at, once, in this order: who is mentioned, who takes part in the thread, the
-channel's members; the latter two by the bytes of their ids. Whoever is not skipped rings. The first of these that applies:
+channel's members; the latter two by the bytes of their ids. A user who is not skipped gets a push. The first that applies:
 
     sender             wrote it
     not_a_member       is not in the channel
@@ -16,7 +16,7 @@ channel's members; the latter two by the bytes of their ids. Whoever is not skip
     muted_sender       has muted its sender
     online             is looking at the screen
     no_device          has no phone
-    over_member_cap    not mentioned, and as many members as the app allows ring already who are not either
+    over_member_cap    not mentioned, and as many members who are not mentioned as the app allows have it already
 
 Of a channel with more than a thousand members a further thousand is looked at only while there is still somebody to be found:
 not in a thread, whose people came first, and not once the cap is reached. The others are counted with that reason.
@@ -34,14 +34,14 @@ class Reading(NamedTuple):
     line: Line
     #: Why nobody gets it.
     whole: str | None
-    #: User -> all of the user's phones, for those who ring.
-    rings: dict[str, list[Phone]]
+    #: User -> all of the user's phones, for those who get a push.
+    notified: dict[str, list[Phone]]
     #: Reason -> how many are skipped for it.
     skipped: Counter[str]
 
     @property
     def considered(self) -> int:
-        return len(self.rings) + sum(self.skipped.values())
+        return len(self.notified) + sum(self.skipped.values())
 
 
 def read_all(world: World) -> list[Reading]:
@@ -81,7 +81,7 @@ def _read(world: World, line: Line, people: set[str]) -> Reading:
                 else:
                     capped += 1
             if reason is None:
-                reading.rings[user] = phones
+                reading.notified[user] = phones
             else:
                 reading.skipped[reason] += 1
         unseen = unseen[page:]

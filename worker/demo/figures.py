@@ -32,8 +32,10 @@ class Figures(NamedTuple):
 
 def measure(requests: Sequence[Request], stamps: Mapping[str, float], steady: frozenset[str]) -> Figures:
     """`stamps`: message id -> UNIX ms; `steady`: ids of the messages that were not part of the burst."""
-    again = {(one.message, one.token) for one in requests if not one.rang}
-    taken = [one for one in requests if one.rang and one.message in stamps and (one.message, one.token) not in again]
+    again = {(one.message, one.token) for one in requests if not one.accepted}
+    taken = [
+        one for one in requests if one.accepted and one.message in stamps and (one.message, one.token) not in again
+    ]
     burst = [one for one in taken if one.message not in steady]
     rate = None
     if burst:

@@ -38,7 +38,7 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
 
 
 def _reached(lines: Collection[Line], rooms: dict[str, Room]) -> set[str]:
-    """Members of the channels, small enough for all to ring, in which something is said to all."""
+    """Members of the channels without a cap on pushes, in which something is said to all."""
     spoken = {line.room for line in lines if line.parent is None and not (line.late or line.skip_push)}
     heard = [rooms[room] for room in spoken & rooms.keys()]
     return {user for room in heard if room.push and len(room.members) <= MEMBER_CAP for user in room.members}
@@ -47,8 +47,8 @@ def _reached(lines: Collection[Line], rooms: dict[str, Room]) -> set[str]:
 def _troubled(random: Random, population: Population, lines: list[Line], reached: set[str]) -> list[Phone]:
     """The phones, some of them with something the matter.
 
-    Whoever is in a channel larger than the cap keeps a phone that works. Otherwise who rings there would hang on the moment at
-    which a dead phone is found out: its owner's place under the cap goes to somebody else from then on.
+    Members of a channel larger than the cap keep a phone that works. Otherwise who gets a push there would depend on when
+    a dead phone is retired: its owner's place under the cap goes to another member from then on.
     """
     crowded = {user for room in population.rooms.values() if len(room.members) > MEMBER_CAP for user in room.members}
     crowded |= {user for line in lines if len(line.recipients or ()) > MEMBER_CAP for user in line.recipients or ()}

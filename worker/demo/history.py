@@ -17,20 +17,20 @@ def beginnings(world: World, seed: int, now: datetime) -> list[events.AnyEvent]:
     """What must be published before the first message."""
     random = Random(seed + 1)
     ids = list(world.people)
-    told: list[events.AnyEvent] = []
+    published: list[events.AnyEvent] = []
     for room in world.rooms.values():
-        told += _room(world.app, room, random.choice(ids), now)
+        published += _room(world.app, room, random.choice(ids), now)
     for phone in world.phones:
-        told += _phone(world.app, phone, random.choice(ids), random.random())
-    told += [
+        published += _phone(world.app, phone, random.choice(ids), random.random())
+    published += [
         events.UserMuted(id=f"mute-{number}", app=world.app, at=now, user=who, target=whom)
         for number, (who, whom) in enumerate(sorted(world.mutes))
     ]
-    return told
+    return published
 
 
 def mistakes(app: str, now: datetime) -> list[events.AnyEvent]:
-    """Events of the right form that cannot be processed: they must be set aside and hold up nobody."""
+    """Events of the right form that cannot be processed: they must be dead-lettered and hold up nobody."""
 
     def device(number: int, token: str, provider: str) -> events.AnyEvent:
         return events.DeviceRegistered(

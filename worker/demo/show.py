@@ -76,7 +76,7 @@ class Demo:
         self._began = time.monotonic()
 
     def run(self) -> Outcome:
-        """Runs the whole demo; raises `StalledError`, or `KeyboardInterrupt` when it is told to stop."""
+        """Runs the whole demo; raises `StalledError`, or `KeyboardInterrupt` for Ctrl-C."""
         with home(keep=self._wish.keep) as (directory, settings, environ):
             world = self._world(settings)
             readings = read_all(world)
@@ -135,7 +135,7 @@ class Demo:
         display.act("everybody at once: all other messages in one burst")
         traffic.burst(look)
         display.act("all is published; whoever APNs refused for the moment is tried again after 5 to 10 s")
-        while not (watch.settled and watch.expanded >= len(world.lines)) and watch.quiet < self._wish.patience:
+        while not (watch.done and watch.expanded >= len(world.lines)) and watch.quiet < self._wish.patience:
             look()
             time.sleep(EVERY / 5)
         watch.look(now=True)
@@ -146,12 +146,12 @@ class Demo:
     def _publish_beginnings(self, world: World, running: Stage, watch: Watch) -> None:
         """Channels, members, devices and mutes, and who is online; returns when the system has taken them."""
         now = datetime.now(UTC)
-        told = [*beginnings(world, self._wish.seed, now), *mistakes(world.app, now)]
-        running.publisher.publish_many(told)
+        events = [*beginnings(world, self._wish.seed, now), *mistakes(world.app, now)]
+        running.publisher.publish_many(events)
         for user in sorted(world.online):
             running.publisher.online(world.app, user, _ONLINE)
         self._display.step(
-            f"published {len(told):,} events about members, devices, mutes and channels;"
+            f"published {len(events):,} events about members, devices, mutes and channels;"
             f" {len(world.online):,} users are online"
         )
         deadline = time.monotonic() + self._wish.patience
@@ -167,7 +167,7 @@ class Demo:
 
 def _pushes(readings: list[Reading]) -> int:
     """Pushes that APNs will accept in the end: all but those to phones that are gone, and the one refusal of each returned."""
-    phones = [phone for reading in readings for some in reading.rings.values() for phone in some]
+    phones = [phone for reading in readings for some in reading.notified.values() for phone in some]
     returned = {phone.token for phone in phones if phone.nature == "returned"}
     return sum(phone.nature not in DEAF for phone in phones) - len(returned)
 
@@ -192,8 +192,8 @@ def _examples(readings: list[Reading], found: Found) -> dict[str, str]:
             (events.get(r.message) for r in found.requests if r.reason == "Unregistered"), None
         ),
         "one was tried again": next((events.get(r.message) for r in found.requests if r.reason in TRIED_AGAIN), None),
-        "a reply in a thread": next((r.line.event for r in readings if r.line.parent and len(r.rings) > 1), None),
-        "more members than may ring": next((r.line.event for r in readings if r.skipped["over_member_cap"]), None),
+        "a reply in a thread": next((r.line.event for r in readings if r.line.parent and len(r.notified) > 1), None),
+        "more members than the cap": next((r.line.event for r in readings if r.skipped["over_member_cap"]), None),
     }
     return {what: event for what, event in some.items() if event}
 

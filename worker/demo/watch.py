@@ -25,7 +25,7 @@ class Request(NamedTuple):
     message: str
     status: int
     reason: str | None
-    rang: bool
+    accepted: bool
     at: float
     title: str
     body: str
@@ -129,7 +129,7 @@ class Watch:
         return time.monotonic() - self._changed
 
     @property
-    def settled(self) -> bool:
+    def done(self) -> bool:
         """Whether every job that was made has its final outcome, and every device that was refused."""
         _, jobs, *final = _reached(self.counts)
         return jobs == sum(final) and not self.deciding
@@ -150,7 +150,7 @@ class Watch:
 
     def _take(self, one: Request) -> None:
         self.requests.append(one)
-        if one.rang:
+        if one.accepted:
             self.accepted += 1
             stamp = self.stamps.get(one.message)
             if stamp is not None:

@@ -1,4 +1,4 @@
-"""The world of a demo as plain facts. Owns no rule about who rings."""
+"""The world of a demo as plain facts. Owns no rule about who gets a push."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 #: `gone`: 410 since a moment after its registration. `returned`: once a 410 from before its registration, then takes everything.
 #: `foreign`: BadDeviceToken, because it belongs to the other environment.
 Nature = Literal["live", "busy", "gone", "returned", "foreign"]
-#: Natures that never ring.
+#: Natures that never accept a push.
 DEAF: frozenset[Nature] = frozenset(("gone", "foreign"))
 
-#: Members of one channel that a message rings at most, unless the app says otherwise.
+#: Members of one channel who get a push for one message at most, unless the app says otherwise.
 MEMBER_CAP = 100
 #: Seconds after which a message is too old for a push.
 MAX_AGE = 3600

@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def keep(home: Home, ready: Callable[[], None]) -> None:
-    """Run both engines until told to stop or nobody is left; `ready` is called once, when they are up."""
+    """Run both engines until stopped, or until no client is left; `ready` is called once, when they are up."""
     stop = threading.Event()
 
     def asked(_signal: int, _frame: FrameType | None) -> None:

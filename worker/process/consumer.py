@@ -1,8 +1,8 @@
-"""Runs Celery's worker and keeps this process consuming when Celery gives up, goes deaf, or has grown too large.
+"""Runs Celery's worker and keeps this process consuming when Celery gives up, stops consuming, or uses too much memory.
 
 A broker that goes away can end Celery's consumer with an error of its own, or leave it alive and taking nothing from then on
-(celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process begins afresh under the
-same pid: what it held is leased in Redis, and the tick rings for it again. Whoever supervises the process sees none of it.
+(celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process restarts under the
+same pid: its work is leased in Redis, and the tick wakes workers for it. A supervisor does not notice.
 """
 
 import gc
@@ -135,7 +135,7 @@ class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
 
 
 class _Signals:
-    """What signals do. Celery's SIGQUIT waits before it tells anybody of it, and its SIGHUP cannot be told from a fault."""
+    """What signals do. Celery's SIGQUIT waits before it has an effect, and its SIGHUP looks like a fault."""
 
     def __init__(self, hearing: _Hearing) -> None:
         self._hearing = hearing
@@ -199,7 +199,7 @@ def _spare_the_collector() -> None:
 
 def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
     waiting_since: float | None = None
-    told_at = -BUSY_SECONDS
+    noted_at = -BUSY_SECONDS
     limit, process = get_settings().worker_memory, psutil.Process()
     while not hearing.stop.wait(PAUSE):
         now = time.monotonic()
@@ -210,14 +210,14 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
                 "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
             )
             hearing.recycled = True
-            # What SIGTERM would set; but a signal of ours and one of somebody who means it could not be told apart.
+            # SIGTERM would set it too; but then our own signal would look like an operator's.
             celery_state.should_stop = EX_OK
             continue
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
-        if hearing.ready and hearing.active >= hearing.concurrency and now >= told_at + BUSY_SECONDS / 3:
-            told_at = now
+        if hearing.ready and hearing.active >= hearing.concurrency and now >= noted_at + BUSY_SECONDS / 3:
+            noted_at = now
             _tell_busy(queues)
         if not hearing.ready or hearing.active >= threads or not _waiting(queues):
             waiting_since = None

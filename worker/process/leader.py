@@ -29,7 +29,7 @@ _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
 class Leader(BackgroundThread):
-    """`wake` is told how many messages became ready. Once it is stopped the next leader may begin."""
+    """`wake` gets the number of messages that became ready. Once this thread is stopped the next leader may begin."""
 
     def __init__(self, runtime: Runtime, wake: Callable[[int], None]) -> None:
         super().__init__("carillon-intake")
@@ -61,7 +61,7 @@ class Leader(BackgroundThread):
             lease.release()
 
     def _lead(self, lease: Lease) -> float:
-        """Leads until told to stop or until something fails; returns the seconds to wait when another process leads."""
+        """Leads until it is stopped or something fails; returns the seconds to wait when another process leads."""
         if not lease.acquire():
             return _ATTEMPT
         runtime = self._runtime

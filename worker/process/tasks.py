@@ -43,7 +43,7 @@ EXPANDS: Final = 1.0
 TURN: Final = 0.1
 #: Wake-ups that wait in a lane. Each is good for all that is ready, so more would only stand before others.
 MOST: Final = 32
-#: Tries that a message's expansion has before it is set aside.
+#: Tries that a message's expansion has before it is dead-lettered.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
 #: Percent of its memory from which on Redis may refuse wake-ups, and seconds that a tick then works itself.
@@ -173,9 +173,9 @@ def _work_here(runtime: Runtime) -> int:
 
 
 def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
-    """Rings for so many messages that are ready.
+    """Wakes workers for so many ready messages.
 
-    Of the urgent lane one wake-up on its way is enough: whoever comes wakes others for the rest.
+    In the urgent lane one wake-up on its way is enough: the worker that gets it wakes others for the rest.
     """
     if not messages:
         return
@@ -191,7 +191,7 @@ def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
 
 
 def wake_deliver(lane: Lane, batches: int) -> None:
-    """Rings for so many batches that are ready."""
+    """Wakes workers for so many ready batches."""
     _wake(deliver, lane, batches, most=MOST)
 
 

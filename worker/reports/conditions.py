@@ -23,13 +23,13 @@ FULL: Final = 80
 STILL: Final = 30.0
 #: Seconds without a leader: a worker that stops hands over in less.
 LEADERLESS: Final = 10.0
-#: Seconds for which it is told that entries were trimmed.
+#: Seconds for which trimmed entries are a condition.
 TRIMMED: Final = 86_400.0
 #: Seconds that two clocks may differ.
 SKEW: Final = 5.0
 #: Days before a credential's end from which it is a condition.
 EXPIRY_DAYS: Final = 30
-#: Conditions of one name that are told one by one.
+#: Conditions of one name that are listed one by one.
 MOST: Final = 50
 _DAY: Final = 86_400.0
 
@@ -72,7 +72,7 @@ class RedisFacts:
 class AppFacts:
     name: str
     push_enabled: bool = True
-    #: Whether it got messages lately; only asked where pushes are off.
+    #: Whether it got recent messages; only asked if pushes are off.
     traffic: bool = False
 
 
@@ -329,7 +329,7 @@ def _letters(letters: Letters | None) -> Iterator[Condition]:
         most = f", most of them of app {letters.app or '(unknown)'}: {letters.reason}" if letters.reason else ""
         late = f"{letters.late:,} of them in the last hour"
         yield Condition(
-            "dead_letters", "warning", f"{letters.total:,} set aside, {late}: carillon dead-letters list{most}"
+            "dead_letters", "warning", f"{letters.total:,} in all, {late}: carillon dead-letters list{most}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What became of one message, told from what the stores know of it. Pure; `worker/reports/looking_up.py` reads it."""
+"""What became of one message, in words and as JSON. Pure; `worker/reports/looking_up.py` reads the facts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ def report(parts: Sequence[Part]) -> Report:
                     made.pushed.setdefault(user, {}).setdefault(device, []).append(Tried(outcome, part.at))
     for devices in made.pushed.values():
         for tries in devices.values():
-            # What was taken down together has no order of its own.
+            # Outcomes that were written together have no order of their own.
             tries.sort(key=lambda one: (_final(one.outcome), one.at))
     return made
 
@@ -141,13 +141,13 @@ def _final(outcome: str) -> bool:
     return outcome.partition(".")[0] in FINAL
 
 
-def told(tries: Sequence[Tried], way: Way | None = None, following: float | None = None) -> str:
+def device_line(tries: Sequence[Tried], way: Way | None = None, following: float | None = None) -> str:
     """A device's outcomes in words. `following`: when it is tried next."""
     if not tries:
         return _waits(way, following)
     if any(one.outcome == OVERTOOK for one in tries):
-        rest = told([one for one in tries if one.outcome != OVERTOOK], way, following)
-        return f"{rest}; it went before an earlier one of its channel, which had held it for 30 s"
+        rest = device_line([one for one in tries if one.outcome != OVERTOOK], way, following)
+        return f"{rest}; it was sent before an earlier one of its channel, after waiting 30 s for it"
     before, last = tries[:-1], tries[-1]
     kind, _, reason = last.outcome.partition(".")
     by = _BY.get(way.kind, "its provider") if way is not None else "its provider"
@@ -184,7 +184,7 @@ def _earlier(before: Sequence[Tried]) -> str:
 
 
 def heads(facts: Facts) -> list[str]:
-    """What there is to say of the event as a whole, beside who gets it."""
+    """The lines about the event as a whole."""
     lines = []
     if facts.recorded is not None:
         lines.append(f"published {instant(published(facts.recorded.entry))}, taken {instant(facts.recorded.at)}")
@@ -192,7 +192,8 @@ def heads(facts: Facts) -> list[str]:
             last = "" if facts.recorded.repeated_at is None else f", last at {instant(facts.recorded.repeated_at)}"
             lines.append(f"published {n + 1:,} times under this id{last}; counted once")
     lines += [
-        f"set aside {instant(one.at)}: {one.error}; see: carillon dead-letters show {one.id}" for one in facts.letters
+        f"dead-lettered {instant(one.at)}: {one.error}; see: carillon dead-letters show {one.id}"
+        for one in facts.letters
     ]
     if facts.scheduled is not None:
         lines.append(f"scheduled: it begins at {instant(facts.scheduled)}")
@@ -207,7 +208,7 @@ def heads(facts: Facts) -> list[str]:
 
 
 def unknown(app: str, event: str, untaken: float | None) -> str:
-    """Of an event that nobody heard of."""
+    """What to say of an event of which nothing is stored."""
     text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id, has not been taken yet,"
     text += " or is older than CARILLON_MESSAGE_RETENTION_DAYS"
     if untaken is not None:

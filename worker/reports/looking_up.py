@@ -21,12 +21,12 @@ _DEVICES: Final = 2_000
 #: Batches among which those of the event are looked for, and batches of it that are opened.
 _BATCHES: Final = 5_000
 _OPENED: Final = 100
-#: Dead letters of one event that are told.
+#: Dead letters of one event that are shown.
 _LETTERS: Final = 10
 
 
 def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str, event: str) -> tuple[Facts, Report]:
-    """What is known of the event now, and what its parts tell together."""
+    """What is known of the event now, and the report of its parts."""
     while ledger.flush(journal):
         pass
     with pool.connection() as db:
@@ -53,7 +53,7 @@ def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str
 
 
 def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
-    """Whether something of the entry is to be done yet, and when it begins where it waits for its time."""
+    """Whether the entry is not done yet, and when it begins if it is scheduled."""
     with redis.pipeline(transaction=False) as pipe:
         pipe.hexists(keys.OPEN(), entry)
         pipe.sismember(keys.SCHEDULED(), entry)

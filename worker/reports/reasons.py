@@ -1,19 +1,19 @@
-"""The reasons of the ledger in words, for commands that explain them."""
+"""The ledger's reasons in words, for commands that explain them."""
 
 from collections.abc import Mapping
 from typing import Final
 
-#: Why a member did not ring.
+#: Why a member got no push.
 MEMBERS: Final[Mapping[str, str]] = {
     "sender": "wrote it",
     "not_a_member": "mentioned, but not in the channel",
     "not_in_thread": "not part of the thread it is in",
-    "thread_full": "not part of the thread it is in, which takes up nobody more",
+    "thread_full": "not part of the thread it is in, which is full",
     "muted_sender": "muted the sender",
     "online": "online at that moment",
     "no_device": "without a device",
     "no_provider": "with devices only of providers that were removed",
-    "over_member_cap": "beyond those that one message may ring",
+    "over_member_cap": "beyond the app's member cap",
     "not_allowed_here": "not among those whom this environment may push to, see carillon fleet",
 }
 #: Why a push was given up.
@@ -26,13 +26,13 @@ DROPS: Final[Mapping[str, str]] = {
     "app_push_off": "pushes were off for the app by then",
     "no_provider": "its provider was removed",
     "too_many_attempts": "tried too often",
-    "reregistered": "the device registered anew meanwhile",
-    "mass_gone": "its provider refused so many that it is not believed",
-    "refused_unproven": "refused by a provider that is not known to be well",
+    "reregistered": "the device was registered again meanwhile",
+    "mass_gone": "its provider refused so many devices that it may be at fault",
+    "refused_unproven": "refused by a provider that is not known to work",
     "not_allowed_here": "not among those whom this environment may push to",
-    "delivery_failed": "a fault of ours, see carillon dead-letters",
+    "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }
-#: Why nobody rang.
+#: Why nobody got a push.
 MESSAGES: Final[Mapping[str, str]] = {
     "skip_push": "it says skip_push",
     "not_allowed_here": "this environment may push to nobody: the database is another fleet's, see carillon fleet",
@@ -42,7 +42,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "channel_push_off": "pushes are off for its channel",
     "cancelled": "it was cancelled by hand before its time",
 }
-#: Why a push was not sent any more that had waited, beside the reasons of its provider.
+#: Why a push that had waited was not sent any more, apart from its provider's reasons.
 DROPPED: Final[Mapping[str, str]] = {
     "device_moved": "the device is somebody else's, or was logged out",
     "left": "the user left the channel meanwhile",

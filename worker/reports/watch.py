@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Milliseconds between two looks of the fleet.
 _EVERY: Final = 5_000
-#: Conditions whose beginning is told in one look; the others are told in the next.
-_TOLD: Final = 50
+#: Conditions whose beginning is logged in one look; the others are logged in the next.
+_MOST: Final = 50
 _LEVELS: Final = {"error": logging.ERROR, "warning": logging.WARNING}
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Condition).decode
@@ -42,14 +42,14 @@ def with_since(found: list[Condition], seen: dict[str, Condition]) -> list[Condi
 
 
 class Watch:
-    """One look of the fleet every five seconds, whoever ticks. `now` gives UNIX seconds."""
+    """The fleet looks once every five seconds, whichever process ticks. `now` gives UNIX seconds."""
 
     def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
         self._redis, self._pool, self._now = redis, pool, now
         self._scripts = Scripts(redis)
 
     def look(self) -> int:
-        """Logs what began and what is over; returns how many conditions there are, 0 where somebody else has just looked."""
+        """Logs conditions that begin and end; returns how many there are, 0 if another process has just looked."""
         log_acts(self._redis)
         if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
             return 0
@@ -68,7 +68,7 @@ class Watch:
         return len(found)
 
     def _begin(self, conditions: list[Condition]) -> None:
-        for one in conditions[:_TOLD]:
+        for one in conditions[:_MOST]:
             since = self._now() if one.since is None else one.since
             self._scripts.while_full(
                 command="HSET", key=keys.CONDITIONS(), arguments=[one.key, _encode(one._replace(since=since))]

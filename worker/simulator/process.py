@@ -53,7 +53,7 @@ class ControlClient:
         return found
 
     def accepted(self, after: int = 0) -> list[dict[str, Any]]:
-        """The notifications that ring, after the entry of that number."""
+        """The accepted notifications after the entry of that number."""
         found: list[dict[str, Any]] = self._ask("GET", f"/accepted?after={after}&limit=10000000")
         return found
 
@@ -68,7 +68,7 @@ class ControlClient:
         return found
 
     def set_script(self, script: Script) -> None:
-        """Replace what the simulator is told to do."""
+        """Replace the script."""
         self._ask("POST", "/script", script)
 
     def set_tokens(self, tokens: Mapping[str, Answer]) -> None:

@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
     @property
     def accepted(self) -> bool:
-        """Whether the device rings."""
+        """Whether the phone shows the notification."""
         return self.status == 200 and self.processed
 
 
@@ -94,7 +94,7 @@ class Record:
 
     @property
     def accepted(self) -> list[Entry]:
-        """The entries of notifications that ring."""
+        """The entries of accepted notifications."""
         return [entry for entry in self.entries if entry.accepted]
 
     @property

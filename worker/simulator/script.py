@@ -1,4 +1,4 @@
-"""What a simulator is told to do, as data: answers on demand, latency, and rules that match requests. JSON or Python alike."""
+"""A script for the simulator, as data: answers on demand, latency, and rules that match requests. JSON or Python."""
 
 from typing import Literal
 
@@ -81,7 +81,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything a simulator can be told while it runs. A rule wins over `tokens`, which win over `shares`."""
+    """How the simulator answers; it can be replaced while it runs. A rule wins over `tokens`, which win over `shares`."""
 
     rules: tuple[Rule, ...] = ()
     tokens: dict[str, Answer] = {}

@@ -82,7 +82,7 @@ class Simulator:
 
     @property
     def accepted(self) -> list[Entry]:
-        """The notifications that ring, as far as they are kept."""
+        """The accepted notifications that are still kept."""
         return self.record.accepted
 
     @property
@@ -94,7 +94,7 @@ class Simulator:
         }
 
     def set_script(self, script: Script) -> None:
-        """Replace what the simulator is told to do."""
+        """Replace the script."""
         self.service.set_script(script)
 
     def set_tokens(self, tokens: Mapping[str, Answer]) -> None:

@@ -105,7 +105,7 @@ class SimulatorThread:
 
     @property
     def accepted(self) -> list[Entry]:
-        """The notifications that ring."""
+        """The accepted notifications."""
         return self._call(lambda: self._simulator.accepted) if self._thread.is_alive() else self._simulator.accepted
 
     @property
@@ -120,7 +120,7 @@ class SimulatorThread:
         return self._call(lambda: self._simulator.counts) if self._thread.is_alive() else self._simulator.counts
 
     def set_script(self, script: Script) -> None:
-        """Replace what the simulator is told to do."""
+        """Replace the script."""
         self._call(lambda: self._simulator.set_script(script))
 
     def set_tokens(self, tokens: Mapping[str, Answer]) -> None:

@@ -35,6 +35,6 @@ def test_migrate_records_the_fleet_once_and_another_one_is_told(cli: Cli, fleet)
     assert "carillon fleet --take-over" in cli.ok("fleet")
     assert "not_allowed_here" in cli.refused("push", "test", "han", "--app", "chat")
     cli.ok("app", "set", "chat", "--only-to", "han")
-    assert "no device that could ring" in cli.refused("push", "test", "han", "--app", "chat")
+    assert "no device that could get a push" in cli.refused("push", "test", "han", "--app", "chat")
     assert cli.json("fleet", "--take-over")["pushes"] is True
     assert [row[-1] for row in rows(cli, "fleet")] == ["staging"]

@@ -48,7 +48,7 @@ def test_a_refused_document_is_known_by_its_app_and_id(pipeline: Pipeline, cli: 
     pipeline.publish(json.dumps(bad).encode())
     pipeline.take()
     told = why(cli, "evt-9")
-    assert re.search(rf"set aside {TIME}: .*; see: carillon dead-letters show \d+", told)
+    assert re.search(rf"dead-lettered {TIME}: .*; see: carillon dead-letters show \d+", told)
     [letter] = pipeline.ledger.dead_letters()
     assert (letter.letter.app, letter.letter.event_id) == ("demo", "evt-9")
     assert cli.json("why", "evt-9", "--app", "demo")["dead_letters"][0]["id"] == letter.id

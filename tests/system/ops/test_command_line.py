@@ -76,7 +76,7 @@ def test_health_tells_what_waits_for_a_person(postgres_url: str, redis_url: str)
     env = environ(postgres_url=postgres_url, redis_url=redis_url)
     calm = carillon("health", "--alarms", env=env)
     assert (calm.returncode, calm.stderr) == (0, "")
-    assert "dead letters: 0 set aside" in calm.stdout
+    assert "dead letters: 0 in all, 0 of them" in calm.stdout
     with psycopg.connect(postgres_url) as db:
         db.execute("INSERT INTO carillon.apps (name) VALUES ('chat')")
         row = db.execute(
@@ -97,7 +97,7 @@ def test_health_tells_what_waits_for_a_person(postgres_url: str, redis_url: str)
     assert told.returncode == 1
     assert "provider chat/apns: stopped for 9" in told.stderr
     assert "InvalidProviderToken" in told.stderr
-    assert "dead letters: 2 set aside, 1 of them in the last hour: carillon dead-letters list" in told.stderr
+    assert "dead letters: 2 in all, 1 of them in the last hour: carillon dead-letters list" in told.stderr
 
 
 def test_flower_beyond_this_machine_needs_a_password(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_readme_begins_as_the_page_does(system: System) -> None:
 
 
 def test_a_step_by_step_push_reaches_the_member(system: System) -> None:
-    assert "han rings" in system.does('carillon why "$id" --app chat --user han')
+    assert "han gets a push" in system.does('carillon why "$id" --app chat --user han')
 
 
 def test_readme_s_publisher_reaches_the_member(system: System) -> None:
@@ -140,7 +140,7 @@ def test_readme_s_publisher_reaches_the_member(system: System) -> None:
     assert "redis://localhost" in program
     (system.clone / "readme.py").write_text(program.replace("redis://localhost", system.redis_url))
     _, document = system.published("python readme.py")
-    system.becomes(f"carillon why {document['id']} --app chat", "han rings")
+    system.becomes(f"carillon why {document['id']} --app chat", "han gets a push")
 
 
 def test_one_s_own_phone_gets_a_push(system: System) -> None:
@@ -189,7 +189,7 @@ def test_a_server_in_another_language_publishes(
     publish, why = lines(section(title))
     _, document = server.published(publish)
     jsonschema.validate(document, SCHEMA)
-    server.becomes(why, "han rings")
+    server.becomes(why, "han gets a push")
 
 
 def test_a_server_in_go_publishes(server: System) -> None:

@@ -126,7 +126,7 @@ def test_up_leads_to_a_first_push_and_so_does_the_next_one(place: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "1 accepted, 0 refused" in done.stdout
-        assert "han rings" in done.stdout
+        assert "han gets a push" in done.stdout
         assert "warning" not in done.stderr
         assert done.stderr.count(f"carillon: the system in {place}/.carillon") == 4
 

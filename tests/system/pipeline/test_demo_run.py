@@ -115,7 +115,7 @@ def test_a_demo_in_which_a_push_is_lost_and_another_comes_twice_says_so(temporar
         steady=steady_of(SMALL.messages),
         now_ms=1_795_000_000_000,
     )
-    rings = [phone for reading in read_all(world) for phones in reading.rings.values() for phone in phones]
+    rings = [phone for reading in read_all(world) for phones in reading.notified.values() for phone in phones]
     lost, twice = list(dict.fromkeys(phone.token for phone in rings if phone.nature == "live"))[:2]
     script = Script(
         rules=(

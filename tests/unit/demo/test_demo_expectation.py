@@ -49,7 +49,7 @@ def last(of: World) -> Reading:
 def test_nobody_gets_a_message_when(of, reason):
     reading = last(of)
     assert reading.whole == reason
-    assert (reading.rings, reading.considered) == ({}, 0)
+    assert (reading.notified, reading.considered) == ({}, 0)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_nobody_gets_a_message_when(of, reason):
 )
 def test_of_a_message_to_the_channel(of, rings, skipped):
     reading = last(of)
-    assert sorted(reading.rings) == rings.split()
+    assert sorted(reading.notified) == rings.split()
     assert reading.skipped == Counter(skipped)
-    assert reading.considered == len(reading.rings) + sum(skipped.values())
+    assert reading.considered == len(reading.notified) + sum(skipped.values())
 
 
 def test_every_phone_of_a_user_rings():
     of = replace(world(said(1)), phones=[phone("bob"), phone("bob", 2)], _owned={})
-    assert [one.token for one in last(of).rings["bob"]] == ["bob-1", "bob-2"]
+    assert [one.token for one in last(of).notified["bob"]] == ["bob-1", "bob-2"]
 
 
 def test_a_reply_rings_who_is_part_of_the_thread_by_then():
@@ -126,9 +126,9 @@ def test_a_reply_rings_who_is_part_of_the_thread_by_then():
         said(4, "eve", parent="m9"),
     )
     _, second, third, other = read_all(of)
-    assert sorted(second.rings) == ["ann", "bob"]
+    assert sorted(second.notified) == ["ann", "bob"]
     assert second.skipped == Counter(sender=1, not_in_thread=2)
-    assert sorted(third.rings) == ["ann", "cem", "dan"]
+    assert sorted(third.notified) == ["ann", "cem", "dan"]
     assert other.skipped == Counter(sender=1, not_in_thread=4)
 
 
@@ -166,6 +166,6 @@ MANY = tuple(f"u{number:04}" for number in range(2500))
 )
 def test_of_a_channel_larger_than_a_page(of, rings, skipped):
     reading = last(of)
-    assert len(reading.rings) == rings
+    assert len(reading.notified) == rings
     assert reading.skipped == Counter(skipped)
     assert reading.considered == len(MANY)

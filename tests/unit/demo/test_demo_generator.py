@@ -55,8 +55,8 @@ def test_every_reason_and_every_kind_of_phone_occurs(world):
         "over_member_cap",
     }
     assert {reading.whole for reading in readings} >= {None, "skip_push", "too_old", "channel_push_off"}
-    rung = {phone.nature for reading in readings for phones in reading.rings.values() for phone in phones}
-    assert rung == {"live", "busy", "gone", "returned", "foreign"}
+    natures = {phone.nature for reading in readings for phones in reading.notified.values() for phone in phones}
+    assert natures == {"live", "busy", "gone", "returned", "foreign"}
     assert any(line.repeated for line in world.lines)
     assert any(line.recipients for line in world.lines)
 
@@ -75,8 +75,8 @@ def test_a_small_world_is_a_world(users):
 
 def test_who_rings_under_the_cap_does_not_hang_on_when_a_dead_phone_is_found_out(world):
     for reading in read_all(world):
-        if len(reading.rings) == MEMBER_CAP:
-            assert all(any(p.nature not in DEAF for p in phones) for phones in reading.rings.values())
+        if len(reading.notified) == MEMBER_CAP:
+            assert all(any(p.nature not in DEAF for p in phones) for phones in reading.notified.values())
 
 
 def test_whatever_the_order_of_the_news_each_device_was_last_registered_by_its_owner(world):

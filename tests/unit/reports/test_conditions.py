@@ -139,7 +139,7 @@ def stopped(reason: str, *, manual: bool = False) -> Snapshot:
             replace(WELL, letters=Letters(9, 2, "chat", "at: …")),
             "dead_letters",
             "warning",
-            "9 set aside, 2 of them in the last hour: carillon dead-letters list, most of them of app chat: at: …",
+            "9 in all, 2 of them in the last hour: carillon dead-letters list, most of them of app chat: at: …",
             id="dead letters",
         ),
     ],

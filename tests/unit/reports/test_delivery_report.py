@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.breaker import Stopped
-from worker.reports.delivery_report import Part, Tried, Way, instant, report, told
+from worker.reports.delivery_report import Part, Tried, Way, device_line, instant, report
 
 AT = 1_795_880_095.5
 WHEN = "2026-11-28T15:34:55.500Z"
@@ -68,7 +68,7 @@ STOPPED = Way("apns", "key", Stopped("unreachable", AT))
 def test_the_outcomes_of_a_device_are_told(
     outcomes: list[str], way: Way | None, following: float | None, said: str
 ) -> None:
-    assert told([Tried(outcome, AT) for outcome in outcomes], way, following) == said
+    assert device_line([Tried(outcome, AT) for outcome in outcomes], way, following) == said
 
 
 def test_the_parts_of_an_event_make_one_report_and_a_final_outcome_is_the_last() -> None:

@@ -1,7 +1,7 @@
 """The client's end of one HTTP/2 connection to APNs: bytes in, outcomes out; notifications in, bytes out.
 
-No socket, no clock, no task: `receive` takes what arrived and the time, `take` gives what is to be written, outcomes are
-settled in the batches and `streams.completed` and `streams.refused` tell of them. It speaks RFC 9113 for one shape of
+No socket, no clock, no task: `receive` takes the bytes that arrived and the time, `take` returns the bytes to write. Outcomes are
+set in the batches, and `streams.completed` and `streams.refused` list them. It speaks RFC 9113 for one shape of
 request, a small POST with a small answer, and treats everything else a server may send by the book.
 
 The usual answer, `:status 200` in a frame of its own, is recognised by its octets and costs a fraction of a microsecond.
@@ -67,7 +67,7 @@ class ClientCore(FrameHandlers):
         return min(named, STREAM_CEILING)
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
-        """Sends these notifications, at most `room()` of them; returns how many were sent or settled."""
+        """Sends these notifications, at most `room()` of them; returns how many were sent or got an outcome."""
         written = self.writer.write(batch, indices)
         if not self.streams.left:
             self._retire("stream ids used up")

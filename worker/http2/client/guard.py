@@ -1,4 +1,4 @@
-"""Charges a server for what costs us something and brings nothing, so that a hostile one is told off."""
+"""Limits the frames of a server that cost work and carry no answer; a flood closes the connection."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The streams of one client connection and what they settle. Knows no bytes."""
+"""The streams of one client connection and their outcomes. Knows no bytes."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class Stream:
 class Streams:
     """Which notification sits on which stream, and where its outcome goes.
 
-    `waiting` holds the streams whose request is written and that heard nothing yet, which is nearly all of them, as bare
-    pairs; `busy` the others. An outcome is settled in the batch, or handed back in `refused` for another connection to try.
+    `waiting` holds the streams whose request is written and that have no answer yet, which is nearly all of them, as bare
+    pairs; `busy` the others. An outcome is set in the batch, or handed back in `refused` for another connection to try.
     """
 
     def __init__(self, first_id: int) -> None:
@@ -98,7 +98,7 @@ class Streams:
             self.completed.append(batch)
 
     def close(self, stream_id: int) -> Stream:
-        """Takes a busy stream out; its caller settles it."""
+        """Removes a busy stream; the caller sets its outcome."""
         return self.busy.pop(stream_id)
 
     def refuse(self, stream_id: int, cause: str) -> None:
@@ -117,7 +117,7 @@ class Streams:
         return found + [stream_id for stream_id, stream in self.busy.items() if stream.batch is batch]
 
     def lose(self, stream_id: int, cause: str) -> None:
-        """Settles an open stream without an answer.
+        """Ends an open stream without an answer.
 
         A request whose body is not complete cannot have been processed; any other may have been.
         """
@@ -125,7 +125,7 @@ class Streams:
         self.lost.append(batch.notifications[index].id)
 
     def lose_all(self, cause: str) -> None:
-        """Settles every open stream without an answer: the connection is over."""
+        """Ends every open stream without an answer: the connection is closed."""
         for stream_id in (*self.waiting, *self.busy):
             self._lose(stream_id, cause)
 

@@ -133,7 +133,7 @@ class RequestWriter:
         return (shape, tail) if len(tail) <= _LONGEST_FAST_TAIL else None
 
     def _write_whole(self, batch: Batch, index: int) -> None:
-        """Writes one notification by the book, as far as the windows allow; settles it where it cannot be written."""
+        """Writes one notification as far as the windows allow; sets its outcome if it cannot be written."""
         notification = batch.notifications[index]
         try:
             block = self.encoder.block(notification, batch.authorization, self._peer.max_header_list)

@@ -1,4 +1,4 @@
-"""How a client can break the protocol by the form of a frame alone, and what it is told (RFC 9113 §6)."""
+"""How a client can break the protocol by the form of a frame alone, and the error code for it (RFC 9113 §6)."""
 
 from typing import Final
 
