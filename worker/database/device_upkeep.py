@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from worker.database.device_writes import lock
+from worker.database import locks
 from worker.database.postgres import Connection, Pool, transaction
 from worker.database.retention import keep_days
 
@@ -23,7 +23,7 @@ class Upkept(NamedTuple):
 def upkeep(pool: Pool, after: int, days: int, bite: int) -> Upkept:
     """Goes over the next `bite` devices behind the id `after`: see `worker/pipeline/device_upkeep.py`."""
     with transaction(pool) as db:
-        lock(db)
+        locks.acquire(db, locks.DEVICES)
         row = db.execute(
             "SELECT max(id) FROM (SELECT id FROM carillon.devices WHERE id > %s ORDER BY id LIMIT %s) b",
             (after, bite),

@@ -5,7 +5,7 @@ written, and two that want the same rows in another order cannot wait for each o
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,9 +18,9 @@ from worker.core.ownership import (
     unmet_unregistration,
     unregister,
 )
+from worker.database import locks
 from worker.database.postgres import Connection
 
-_LOCK: Final = 0x6361_726D
 Key = tuple[str, str]
 
 
@@ -58,15 +58,11 @@ class Happened(NamedTuple):
     detail: str | None = None
 
 
-def lock(db: Connection) -> None:
-    db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-
-
 def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     """Applies the writes in their order, then evicts what is over an owner's device cap (S6)."""
     if not writes:
         return []
-    lock(db)
+    locks.acquire(db, locks.DEVICES)
     states = _registrations(db, {(write.app, write.token) for write in writes})
     before = dict(states)
     story: list[tuple[Key, tuple[str, str | None, str | None]]] = []
@@ -116,7 +112,7 @@ def end_device(db: Connection, app: str, tokens: Collection[str], user: str | No
     `tokens`: the forms in which the one token may be stored. Returns what was found and whose device it is or was:
     `deleted`, `ended` (it was nobody's any more), `not theirs` or `unknown`; only `deleted` changed something.
     """
-    lock(db)
+    locks.acquire(db, locks.DEVICES)
     states = _registrations(db, {(app, token) for token in tokens})
     owned = {key: state for key, state in states.items() if state.active}
     theirs = {key: state for key, state in owned.items() if user in (None, state.user)}

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from worker.core.outcome import Refusal
-from worker.database.device_writes import end_device, evict, lock
+from worker.database import locks
+from worker.database.device_writes import end_device, evict
 from worker.database.postgres import Connection, Pool, transaction
 
 #: Reasons that are no provider's word: restored only when asked for by name.
@@ -145,7 +146,7 @@ class Devices:
         after = 0
         while True:
             with transaction(self._pool) as db:
-                lock(db)
+                locks.acquire(db, locks.DEVICES)
                 rows = _restorable(db, after, since, until, app, reason, provider)
                 if rows and not dry_run:
                     _revive(db, [id for id, *_ in rows])
@@ -172,7 +173,7 @@ class Devices:
             if known is None or one[1] > known[1]:
                 latest[one[0]] = one
         with transaction(self._pool) as db:
-            lock(db)
+            locks.acquire(db, locks.DEVICES)
             if not proven:
                 latest = _confirmed(db, latest)
             ended = db.execute(

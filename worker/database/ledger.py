@@ -8,6 +8,7 @@ import msgspec
 
 from producers.events import MAX_DOCUMENT
 from worker.core.ledger_entry import Entry
+from worker.database import locks
 from worker.database.device_use import Use
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection, Pool
@@ -22,7 +23,6 @@ class _Batch(msgspec.Struct, frozen=True):
     accepted: list[tuple[str, int]] = []
 
 
-_LOCK: Final = 0x6361_726C
 #: Bytes of a dead letter's document that are kept whole, which is what an event may have; of a larger one so many.
 LARGEST: Final = MAX_DOCUMENT
 BEGINNING: Final = 1024
@@ -90,8 +90,7 @@ class Ledger:
         """
         with self._pool.connection() as db:
             with db.transaction():
-                row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
-                if row is None or not row[0]:
+                if not locks.try_acquire(db, locks.LEDGER):
                     return 0
                 documents = journal.accounts(limit)
                 entries = [_decode(document) for document in documents]

@@ -6,10 +6,8 @@ from typing import Any
 import psycopg
 
 from worker.core.unfit import UnfitError
+from worker.database import locks
 from worker.database.postgres import CONNECT_ARGS, unfit
-
-#: Advisory lock: two commands that migrate at once do it one after the other.
-_LOCK = 0x6361_7269
 
 
 def migrate(postgres_url: str) -> list[str]:
@@ -19,7 +17,7 @@ def migrate(postgres_url: str) -> list[str]:
         if (fault := unfit(db)) is not None:
             raise UnfitError(fault)
         _set_up(db)
-        db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        locks.acquire(db, locks.MIGRATE)
         # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
         owner = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'carillon'").fetchone()
         _refuse_without_rights(db, None if owner is None else str(owner[0]))

@@ -14,6 +14,7 @@ import psycopg
 
 from producers.events import MAX_DOCUMENT
 from producers.outbox import CHANNEL
+from worker.database import locks
 from worker.database.postgres import CONNECT_ARGS, Connection, is_direct
 
 #: There is no outbox, or not for this role.
@@ -21,7 +22,6 @@ Missing = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psyc
 #: Whatever else Postgres may refuse, such as writing to a replica.
 Refused = psycopg.Error
 
-_LOCK: Final = 0x6361_726F
 #: Bytes of documents in one batch, but for one document that alone is longer.
 _BATCH_BYTES: Final = 1024 * 1024
 
@@ -92,7 +92,7 @@ class Outbox:
         """A transaction in which no other relay moves rows; False where another relay has one now."""
         db = self._session()
         with db.transaction():
-            row = db.execute(_LEAD, (_LOCK,)).fetchone()
+            row = db.execute(_LEAD, (locks.OUTBOX,)).fetchone()
             yield row is not None and bool(row[0])
 
     def waiting(self, limit: int) -> list[Row]:

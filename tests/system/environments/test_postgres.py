@@ -21,7 +21,8 @@ from tests.system.environments.postgres import OWNER, PostgresServer, of_debian
 from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, now_stamp
 from worker.core.unfit import UnfitError
-from worker.database.migrate import _LOCK, migrate
+from worker.database import locks
+from worker.database.migrate import migrate
 from worker.database.outbox import Outbox
 from worker.database.postgres import Unavailable, open_pool, refuse_unfit, unfit
 from worker.database.retention import keep_days
@@ -265,7 +266,7 @@ def test_a_migration_has_the_time_it_needs(server: PostgresServer) -> None:
     server.database("hasty", "hasty")
     url = server.url("hasty", "hasty")
     with psycopg.connect(server.url("hasty")) as other, ThreadPoolExecutor() as pool:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        locks.acquire(other, locks.MIGRATE)
         migrating = pool.submit(migrate, url)
         waits = (
             "SELECT count(*) FROM pg_stat_activity WHERE usename = 'hasty' AND now() - query_start > interval '200ms'"

@@ -1,0 +1,30 @@
+"""Postgres' advisory locks. Each is held until its transaction ends.
+
+Releases share the numbers, so none of them changes.
+"""
+
+from typing import Final
+
+from worker.database.postgres import Connection
+
+#: One command migrates the schema at a time.
+MIGRATE: Final = 0x6361_7269
+#: One process at a time writes what became of messages.
+LEDGER: Final = 0x6361_726C
+#: One relay at a time moves rows of the outbox.
+OUTBOX: Final = 0x6361_726F
+#: One transaction at a time writes devices.
+DEVICES: Final = 0x6361_726D
+#: One process at a time makes and drops the partitions of a table. Only the migration that does it names it.
+RETENTION: Final = 0x6361_7274
+
+
+def acquire(db: Connection, lock: int) -> None:
+    """Waits until no other transaction has the lock."""
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+
+
+def try_acquire(db: Connection, lock: int) -> bool:
+    """Whether the lock is this transaction's now: no other one has it."""
+    row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (lock,)).fetchone()
+    return row is not None and bool(row[0])
