@@ -23,8 +23,8 @@ from tests.chaos.system import System, await_true, running
 from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch
 from tests.chaos.world import APP, STEADY, token
+from worker.core.backoff import LONGEST_DELAY
 from worker.core.notification import apns_ids
-from worker.core.outcome import LONGEST_DELAY
 from worker.state.redis import Unavailable as RedisUnavailable
 
 #: Seconds of traffic before the first fault, in a short run and in one where each fault comes alone first.

@@ -4,16 +4,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from worker.core.apns_reasons import BY_CAUSE, BY_REASON, Action, action_for
+from worker.core.backoff import FIRST_DELAY, backoff
 from worker.core.model import HELD_UP, Answer, NoAnswer, Response
 
-#: Longest delay of one notification's own tries, in seconds. A provider that fails most of the time is not asked so often by
-#: each of them: its circuit breaker opens, and one notification at a time goes out as a probe.
-LONGEST_DELAY: Final = 30.0
 #: Longest cooldown of a device that refuses too many in a row.
 LONGEST_COOLDOWN: Final = 60.0
-#: First delay, and factor from one to the next.
-FIRST_DELAY: Final = 1.0
-GROWTH: Final = 1.6
 #: A provider token younger than this may not be replaced (Apple), in seconds.
 TOKEN_MIN_AGE: Final = 20 * 60
 #: After this many tries that may have reached APNs a notification is given up, whatever its expiry.
@@ -128,17 +123,6 @@ def within_life(outcome: Outcome, *, now: float, attempt: int, expires_at: float
     if outcome.spends_attempt and attempt >= MAX_ATTEMPTS:
         return Drop("too_many_attempts", cause=outcome.reason)
     return outcome
-
-
-def backoff(
-    attempt: int, *, jitter: float, base: float = FIRST_DELAY, longest: float = LONGEST_DELAY, growth: float = GROWTH
-) -> float:
-    """Seconds to wait after try number `attempt` (from 1): growing from `base` to `longest`, the upper half of it random.
-
-    With `jitter` in [0, 1) the delay is in [half, whole): retries of one outage do not come back as one wave.
-    """
-    whole = min(longest, base * growth ** min(max(attempt, 1) - 1, 20))
-    return whole * (0.5 + jitter / 2)
 
 
 def guard(refused: int, answered: int, in_a_row: int = 0) -> bool:

@@ -9,17 +9,16 @@ from typing import Any, Final
 
 import msgspec
 
+from worker.core.backoff import FIRST_DELAY, backoff
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
-    FIRST_DELAY,
     Drop,
     OpenBreaker,
     Outcome,
     Retry,
     Scope,
     Unregister,
-    backoff,
 )
 from worker.core.retry_after import LONGEST, seconds
 from worker.core.webhook import Recipient

@@ -15,6 +15,7 @@ from typing import Final
 from producers.documents import document
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
+from worker.core.backoff import backoff
 from worker.database import outbox, postgres
 from worker.database.outbox import Outbox, Row
 from worker.reports.faults import sentence
@@ -23,6 +24,8 @@ from worker.state.fence import Fence, Overtaken
 
 log = logging.getLogger(__name__)
 
+#: Bounds of the wait while something is away or full, in seconds.
+_SHORTEST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 #: Seconds of listening after which it looks whether it was told to stop.
 _LISTEN: Final = 0.5
@@ -62,12 +65,13 @@ class Relay:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Moves rows until told to stop, whatever goes away in between."""
-        pause = 0.0
+        pause, failures = 0.0, 0
         while not stopped():
             if self._went_well(pause, stopped):
-                pause = 0.0
+                pause, failures = 0.0, 0
             else:
-                pause = min(_LONGEST_WAIT, pause * 2 or 0.1)
+                failures += 1
+                pause = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
                 self._wait(pause)
         self._report(now=True)
 

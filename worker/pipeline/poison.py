@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from worker.core.backoff import backoff
 from worker.core.batch import encode
 from worker.core.batch_run import BatchRun
 from worker.core.outcome import Delivered, Drop, Retry, Unregister
@@ -18,7 +19,7 @@ TRIES: Final = 3
 PARTS: Final = 8
 #: Tries of a batch that cannot be read: while releases are mixed, the next worker may be able to.
 READINGS: Final = 12
-#: Seconds before the second try; five times as many before the third.
+#: Seconds before the second try; five times as many before the third. Of a batch that cannot be read: twice as many each time.
 PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 60.0
 
@@ -38,7 +39,7 @@ class Poison:
             exc_info=fault,
         )
         if tries < TRIES:
-            self._journal.return_batch(run.id, PAUSE * 5 ** (tries - 1))
+            self._journal.return_batch(run.id, backoff(tries, base=PAUSE, longest=_LONGEST_PAUSE, growth=5))
             return True
         undone = [i for i, o in enumerate(run.outcomes) if not isinstance(o, Delivered | Unregister | Drop)]
         if not undone:  # what was decided cannot be carried out, and only a retirement is more than a note of it
@@ -68,7 +69,7 @@ class Poison:
         tries = self._journal.failed(batch.id)
         log.error("batch cannot be read: is it of a newer release?", extra={"batch": batch.id, "tries": tries})
         if tries < READINGS:
-            self._journal.return_batch(batch.id, min(_LONGEST_PAUSE, PAUSE * 2 ** (tries - 1)))
+            self._journal.return_batch(batch.id, backoff(tries, base=PAUSE, longest=_LONGEST_PAUSE, growth=2))
             return
         self._add_dead_letter(
             DeadLetter(f"batch:{batch.id}", None, None, f"batch cannot be read: {batch}", batch.document)

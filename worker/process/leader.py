@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from worker.core.backoff import backoff
 from worker.core.lease import LeaseLost
 from worker.core.pace import Pace
 from worker.database import postgres
@@ -22,8 +23,9 @@ from worker.state.streams import Streams
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two attempts to lead, and longest wait while an engine is away.
+#: Seconds between two attempts to lead, and bounds of the wait while an engine is away.
 _ATTEMPT: Final = 1.0
+_SHORTEST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
@@ -39,15 +41,15 @@ class Leader(BackgroundThread):
     def _run(self) -> None:
         runtime = self._runtime
         lease = Lease(runtime.pool, LeaderHint(runtime.redis), owner=f"{socket.gethostname()}:{os.getpid()}")
-        wait = 0.0
+        wait, failures = 0.0, 0
         while not self._stop.wait(wait):
             began = time.monotonic()
             try:
-                wait = self._lead(lease)
+                wait, failures = self._lead(lease), 0
             except _UNAVAILABLE as fault:
                 # Who has led for a while meets a new fault, not the old one again.
-                before = 0.0 if time.monotonic() - began > _LONGEST_WAIT else wait
-                wait = min(_LONGEST_WAIT, before * 2 or 0.2)
+                failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
+                wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
                 log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
             except LeaseLost as fault:
                 wait = _ATTEMPT

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from worker.core.backoff import FIRST_DELAY, GROWTH
 from worker.core.limits import Rate, Reserved
-from worker.core.outcome import FIRST_DELAY, GROWTH, LONGEST_COOLDOWN
+from worker.core.outcome import LONGEST_COOLDOWN
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts

@@ -8,18 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.apns_reasons import ACTIONS, Action, action_for
+from worker.core.backoff import LONGEST_DELAY
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
     IN_A_ROW,
-    LONGEST_DELAY,
     MAX_ATTEMPTS,
     Drop,
     OpenBreaker,
     Outcome,
     Retry,
     Unregister,
-    backoff,
     decide_outcome,
     guard,
     within_life,
@@ -240,17 +239,6 @@ def test_a_try_that_reached_nobody_does_not_count_towards_the_end() -> None:
 
 def test_an_accepted_notification_is_delivered_however_late() -> None:
     assert ended(ACCEPTED, attempt=MAX_ATTEMPTS + 1, expires_at=0) is DELIVERED
-
-
-def test_delays_begin_at_a_second_and_stay_below_half_a_minute() -> None:
-    assert [backoff(n, jitter=0.999999) for n in range(1, 6)] == pytest.approx([1, 1.6, 2.56, 4.096, 6.5536], rel=1e-5)
-    assert backoff(10_000, jitter=0.0) == LONGEST_DELAY / 2
-
-
-@given(attempt=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
-def test_jitter_keeps_a_delay_in_the_upper_half(attempt: int, jitter: float) -> None:
-    whole = 2 * backoff(attempt, jitter=0.0)
-    assert whole / 2 <= backoff(attempt, jitter=jitter) <= whole <= LONGEST_DELAY
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from worker.core.backoff import backoff
 from worker.providers.apns.connection import ConnectError, Connection
 from worker.providers.apns.timing import Timing
 
@@ -62,9 +63,9 @@ class Opener:
             await asyncio.wait([task])
 
     def _pause(self, step: int) -> None:
-        """Half of a doubling pause is left to chance, so that many processes do not come back at once."""
-        pause = min(self._timing.backoff_cap, self._timing.backoff * 2 ** min(step - 1, 16))
-        self._not_before = asyncio.get_running_loop().time() + pause * (1 + self._jitter()) / 2
+        timing = self._timing
+        pause = backoff(step, base=timing.backoff, longest=timing.backoff_cap, growth=2, jitter=self._jitter())
+        self._not_before = asyncio.get_running_loop().time() + pause
 
     def _fail(self, error: ConnectError) -> None:
         self._task = None
