@@ -133,7 +133,7 @@ def people(place: Stage, providers: dict[str, Provider]) -> None:
 def event(id: str, app: str, **fields: Any) -> dict[str, Any]:
     at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     common = {"v": 1, "type": "message.new", "id": id, "app": app, "at": at, "channel": {"id": "all"}}
-    return common | {"message": {"id": f"m-{id}", "text": "the bells ring at noon"}, "sender": {"id": "s"}} | fields
+    return common | {"message": {"id": f"m-{id}", "text": "the bells toll at noon"}, "sender": {"id": "s"}} | fields
 
 
 def push(place: Stage, publisher: Publisher, number: int) -> float:

@@ -1,7 +1,7 @@
 """What a message to a large channel costs a worker in memory, beside a message to a small one.
 
 Each repeat starts two real workers one after the other and lets each expand and deliver a few messages to its channel, every
-member of which rings. The figure is the difference of their peaks of resident memory.
+member of which gets a push. The figure is the difference of their peaks of resident memory.
 
     python -m benchmarks.memory --json
 """
@@ -15,7 +15,7 @@ from typing import Final
 import psutil
 
 from benchmarks.support.figures import emit, say
-from benchmarks.support.people import Crowd, chat, ringing, settle
+from benchmarks.support.people import Crowd, chat, expected_pushes, set_up
 from benchmarks.support.processes import end_on_sigterm
 from benchmarks.support.stage import APP, Stage, stage
 from benchmarks.support.systems import Layout, running
@@ -54,15 +54,15 @@ def peak(place: Stage, crowd: Crowd, variant: str) -> float:
         seen = Peak(system.groups["worker"][0])
         for number in range(MESSAGES):
             events = chat(crowd, 1, run=f"{crowd.name}-{time.monotonic_ns()}-{number}")
-            wanted = system.accepted() + ringing(crowd, events)
+            wanted = system.accepted() + expected_pushes(crowd, events)
             system.publish(events)
 
-            def all_rang(wanted: int = wanted) -> bool:
+            def all_accepted(wanted: int = wanted) -> bool:
                 seen.look()
                 return system.accepted() >= wanted
 
-            system.wait(all_rang, f"{crowd.members} members")
-        system.wait(system.idle, "everything settled")
+            system.wait(all_accepted, f"{crowd.members} members")
+        system.wait(system.idle, "an idle system")
         seen.look()
     return seen.megabytes
 
@@ -80,7 +80,7 @@ def main() -> None:
     peaks: dict[str, list[float]] = {crowd.name: [] for crowd in crowds}
     with stage(AppSettings(APP, member_cap=None)) as place:
         for crowd in crowds:
-            settle(place, crowd)
+            set_up(place, crowd)
         for _ in range(options.repeats):
             for crowd in crowds:
                 peaks[crowd.name].append(peak(place, crowd, options.variant))

@@ -17,7 +17,7 @@ from typing import Any, Final
 from benchmarks.peers import task_per_device
 from benchmarks.support.against import LEAST_PAIRS, compare
 from benchmarks.support.figures import emit, medians, say
-from benchmarks.support.people import Crowd, chat, ringing, settle
+from benchmarks.support.people import Crowd, chat, expected_pushes, set_up
 from benchmarks.support.processes import costs, end_on_sigterm
 from benchmarks.support.profile import profiled
 from benchmarks.support.stage import Stage, stage
@@ -39,14 +39,14 @@ BARS: Final = {
 
 def run(system: System, crowd: Crowd, rounds: Sequence[Events]) -> dict[str, Any]:
     """One timed run over rounds of events: rate, seconds, and CPU microseconds a push by process."""
-    wanted = system.accepted() + sum(ringing(crowd, events) for events in rounds)
-    before, pushes = costs(system.groups), sum(ringing(crowd, events) for events in rounds)
+    wanted = system.accepted() + sum(expected_pushes(crowd, events) for events in rounds)
+    before, pushes = costs(system.groups), sum(expected_pushes(crowd, events) for events in rounds)
     began = time.perf_counter()
     for events in rounds:
         system.publish(events)
     system.wait(lambda: system.accepted() >= wanted, "all pushes accepted")
     took = time.perf_counter() - began
-    system.wait(system.idle, "everything settled")
+    system.wait(system.idle, "an idle system")
     after = costs(system.groups)
     if system.accepted() != wanted:
         raise RuntimeError(f"{system.accepted() - wanted} pushes more than there are devices")
@@ -63,10 +63,10 @@ def warm(system: System, workloads: Sequence[str]) -> None:
         crowd = CROWDS[name]
         for turn in range(WARM_UPS):
             events = chat(crowd, max(1, 40 // crowd.members), run=f"warm-{name}-{time.monotonic_ns()}", seed=turn)
-            wanted = system.accepted() + ringing(crowd, events)
+            wanted = system.accepted() + expected_pushes(crowd, events)
             system.publish(events)
             system.wait(lambda wanted=wanted: system.accepted() >= wanted, "warm-up")  # type: ignore[misc]
-    system.wait(system.idle, "warm-up settled")
+    system.wait(system.idle, "the warm-up to end")
 
 
 def measure(place: Stage, options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -148,7 +148,7 @@ def main() -> None:
     with stage() as place:
         place.sql(task_per_device.SCHEMA)
         for crowd in CROWDS.values():
-            settle(place, crowd)
+            set_up(place, crowd)
         found = measure(place, options)
     result = summary(found)
     result["layout"] = {"processes": options.processes, "threads": options.threads, "repeats": options.repeats}

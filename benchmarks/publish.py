@@ -40,7 +40,7 @@ def event(number: int) -> dict[str, Any]:
         "channel": {"id": "messaging:general", "name": "General"},
         "message": {
             "id": f"msg-{number}",
-            "text": "The bells ring at noon, come and listen. " * 3,
+            "text": "The bells toll at noon, come and listen. " * 3,
             "mentioned": ["han"],
         },
         "sender": {"id": "leia", "name": "Leia Organa", "image": "https://example.com/leia.png"},

@@ -1,7 +1,7 @@
 """A transaction pooler before the tests' Postgres, which gives each transaction another server session, as PgBouncer does.
 
-It refuses `options` at start-up and greets its clients with a number of its own. What a session is told of itself stays with it:
-prepared statements, `SET`, `LISTEN` and session locks are met again, or not, by whoever has it next.
+It refuses `options` at start-up and greets its clients with a number of its own. What is set in a server session stays in it:
+the next client finds prepared statements, `SET`, `LISTEN` and session locks, or does not.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 _SSL_REQUEST, _GSS_REQUEST, _CANCEL = 80877103, 80877104, 80877102
-_TOLD = ("server_version", "server_encoding", "client_encoding", "DateStyle", "integer_datetimes", "TimeZone")
+_REPORTED = ("server_version", "server_encoding", "client_encoding", "DateStyle", "integer_datetimes", "TimeZone")
 
 
 class _Ended(Exception):
@@ -31,9 +31,9 @@ class _Session:
     def __init__(self, postgres_url: str) -> None:
         # The descriptor of libpq must not be read by libpq any more: it stays open, and unused.
         self._db = psycopg.connect(postgres_url, autocommit=True)
-        parameters = {name: self._db.pgconn.parameter_status(name.encode()) for name in _TOLD}
+        parameters = {name: self._db.pgconn.parameter_status(name.encode()) for name in _REPORTED}
         self.greeting = b"".join(
-            _message(b"S", name.encode() + b"\0" + (parameters[name] or b"") + b"\0") for name in _TOLD
+            _message(b"S", name.encode() + b"\0" + (parameters[name] or b"") + b"\0") for name in _REPORTED
         )
         self.socket = socket.socket(fileno=os.dup(self._db.fileno()))
         self.socket.setblocking(True)
@@ -134,7 +134,7 @@ class Pooler:
                         raise _Ended
                     session.socket.sendall(message)
                     open_requests += int(kind in b"QS")
-        except BaseException:  # what the session was told is undone by ending it
+        except BaseException:  # ending the session undoes its settings
             session.close()
             if not self._closed:
                 self._idle.put(_Session(self._url))

@@ -87,7 +87,7 @@ def _start(**_: object) -> None:
 
 @app.task(name="peer.message")
 def message(document: str) -> None:
-    """Finds out who rings, and queues a push for each device."""
+    """Decides who gets a push, and queues a push for each device."""
     event, child = decode(document), _children[0]
     if not isinstance(event, MessageNew) or event.message.skip_push or time.time() - event.at.timestamp() > MAX_AGE:
         return
@@ -117,12 +117,12 @@ def message(document: str) -> None:
 def _queue(event: MessageNew, rows: list[Any]) -> None:
     rendered, id_of = render(event), apns_ids(event.id, event.app)
     expires, collapse = expiration(event, MAX_AGE), collapse_id(event.app, event.message.id, event.channel.id)
-    rung: set[str] = set()
+    notified: set[str] = set()
     with app.producer_pool.acquire(block=True) as producer:
         for (user, device, token), badge in rows:
-            if user not in rung and len(rung) == MEMBER_CAP:
+            if user not in notified and len(notified) == MEMBER_CAP:
                 break
-            rung.add(user)
+            notified.add(user)
             payload = rendered.payload(badge).decode()
             push.apply_async((device, token, id_of(device), payload, expires, collapse), producer=producer)
 

@@ -15,7 +15,7 @@ from worker.simulator import Answer
 _WORDS: Final = (
     "the",
     "bells",
-    "ring",
+    "toll",
     "at",
     "noon",
     "come",
@@ -58,7 +58,7 @@ def token(user: str) -> str:
     return DEAD + digest[4:] if int(digest[:8], 16) % DEAD_EVERY == 0 else "a" + digest[1:]
 
 
-def settle(stage: Stage, crowd: Crowd) -> None:
+def set_up(stage: Stage, crowd: Crowd) -> None:
     """Writes the crowd into the database and tells the simulator which devices are gone."""
     with psycopg.connect(stage.urls.postgres) as db, db.cursor() as cursor:
         with cursor.copy("COPY carillon.channels (app, id, name) FROM STDIN") as rows:
@@ -101,7 +101,7 @@ def chat(crowd: Crowd, messages: int, *, run: str, seed: int = 1) -> list[dict[s
     return said
 
 
-def ringing(crowd: Crowd, events: Sequence[dict[str, Any]]) -> int:
+def expected_pushes(crowd: Crowd, events: Sequence[dict[str, Any]]) -> int:
     """Devices that must accept: everybody in the channel but the sender, the dead left out."""
     alive = {
         crowd.channel(number): {user for user in crowd.users(number) if not token(user).startswith(DEAD)}

@@ -126,7 +126,7 @@ def costs(groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
 
 
 def end_on_sigterm() -> None:
-    """A benchmark that is told to stop unwinds, and so stops what it started."""
+    """A benchmark that is stopped unwinds, and so stops what it started."""
 
     def end(*_: object) -> None:
         sys.exit(143)

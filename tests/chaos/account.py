@@ -141,7 +141,7 @@ def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but:
     return sorted(token for token, one in last.items() if token not in but and one.badge != numbers[token])
 
 
-def settle(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:
+def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:
     """`expected` is the token by `apns-id`."""
     seen: defaultdict[str, list[Accepted]] = defaultdict(list)
     total = 0

@@ -99,7 +99,7 @@ def _burst(system: System, _seconds: float) -> AbstractContextManager[object]:
 
 @contextmanager
 def _refused(system: System, _seconds: float) -> Iterator[None]:
-    """A mistake that meets few notifications cannot be told from devices that are gone: it lasts until it meets more, or none."""
+    """A mistake that meets few notifications looks like devices that are gone, so it lasts until it meets more, or none."""
 
     def met() -> int:
         return int(system.apns.control.counts()["answers"].get("BadDeviceToken", 0))

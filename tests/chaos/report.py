@@ -52,7 +52,7 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
     repeated, most = figures["repeated_after_kill"], figures["most_repeated_after_one_kill"]
     grown = _plain(figures["memory_growth_mb_per_minute"]) or "none lived long enough"
     of_kills = ", ".join(f"{name} {n}" for name, n in sorted(kills.items())) or "none"
-    told = (
+    head = (
         f"Seed {options.seed}, {options.seconds:.0f} seconds of faults, scale {options.scale:g}: {figures['messages']:,} messages"
         f" ({figures['through_outbox']:,} through the outbox), {figures['notifications']:,} notifications,"
         f" {sum(kills.values())} kills ({of_kills}). {found.machine}"
@@ -71,7 +71,7 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
         "growth of long-lived processes, MB a minute": grown,
         "workers that began again by themselves": figures["begun_again"],
     }
-    lines = [told, "", "| promise | wanted | found | |", "|---|---|---|---|"]
+    lines = [head, "", "| promise | wanted | found | |", "|---|---|---|---|"]
     lines += [f"| {b.name} | {b.wanted} | {b.found} | {_word(b)} |" for b in verdict.bars]
     lines += ["", "| figure | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     lines += ["", "| fault | times | every worker consumed again within |", "|---|---|---|"]

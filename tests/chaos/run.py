@@ -60,8 +60,8 @@ class Options:
     scale: float = 0.02
     #: Seconds between two kills in a mix.
     kill_every: float = 2.5
-    #: Seconds within which everything must have settled once all is mended: the longest delay of a retry, and some more.
-    settle: float = LONGEST_DELAY + 120.0
+    #: Seconds within which the system must be idle once all faults are over: the longest delay of a retry, and some more.
+    idle_within: float = LONGEST_DELAY + 120.0
     #: Faults last as in a long run.
     lasting: bool = False
     #: Workers reach Postgres through PgBouncer in transaction mode.
@@ -112,8 +112,8 @@ class Found:
     errors: dict[str, int]
     not_inflicted: dict[str, int]
     republished: int
-    #: Seconds it took to settle after everything was mended; None: it did not.
-    settled_in: float | None
+    #: Seconds from the end of all faults until the system was idle; None: it was not.
+    idle_after: float | None
     #: First accepted after a later one of the same device and channel, and how many of these the system says it let pass.
     out_of_order: list[Passed]
     overtaken: int
@@ -158,9 +158,9 @@ def run(options: Options, directory: Path) -> Found:
             storm.mix(max(60.0 if options.alone_first else 30.0, ends - time.monotonic()))
             storm.watch_return()
         system.traffic.fall_silent()
-        settled_in = _settle(system, options.settle)
+        idle_after = _await_idle(system, options.idle_within)
         watch.stop()
-        return _found(system, options, storm, watch, settled_in)
+        return _found(system, options, storm, watch, idle_after)
 
 
 class _Storm:
@@ -237,7 +237,7 @@ class _Storm:
         return not self._system.traffic.unconfirmed and max(waiting, journal.backlog()[0]) < 3 * self._options.rate
 
 
-def _settle(system: System, seconds: float) -> float | None:
+def _await_idle(system: System, seconds: float) -> float | None:
     began = time.monotonic()
 
     def idle() -> bool:
@@ -247,13 +247,13 @@ def _settle(system: System, seconds: float) -> float | None:
             return False
 
     try:
-        await_true(idle, seconds, "everything to settle")
+        await_true(idle, seconds, "an idle system")
     except TimeoutError:
         return None
     return time.monotonic() - began
 
 
-def _found(system: System, options: Options, storm: _Storm, watch: Watch, settled_in: float | None) -> Found:
+def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_after: float | None) -> Found:
     with psycopg.connect(system.postgres_url) as db:
         devices = db.execute("SELECT token, id, active FROM carillon.devices WHERE app = %s", (APP,)).fetchall()
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
@@ -268,22 +268,22 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
     excuses = Excuses(of_workers, system.apns.slow, sorted(away), watch.refused, broken)
-    settled = account.settle(expected, watch.accepted, excuses)
+    judged = account.judge(expected, watch.accepted, excuses)
     counts = system.journal.counts(APP)
     visited = _visited(sent, message_of, expected)
     # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
-    left = sorted(visited.intersection(settled.lost))[: counts.get("dropped.left", 0)]
-    settled.lost = [id for id in settled.lost if id not in set(left)]
-    strangers = set(settled.unexpected)
-    # A device that APNs refused by mistake, or whose user had left, was told one message less than it counts.
-    but = {expected[id] for id in (*settled.given_up, *left)}
+    left = sorted(visited.intersection(judged.lost))[: counts.get("dropped.left", 0)]
+    judged.lost = [id for id in judged.lost if id not in set(left)]
+    strangers = set(judged.unexpected)
+    # A device that APNs refused by mistake, or whose user had left, got one message less than it counts.
+    but = {expected[id] for id in (*judged.given_up, *left)}
     return Found(
         options=options,
-        account=settled,
+        account=judged,
         out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
         overtaken=counts.get("overtaken", 0),
         wrong_badges=account.wrong_badges(expected, watch.accepted, but),
-        wrong_place=len(visited.intersection(settled.lost)) + len(_visitors(sent, ids) & strangers),
+        wrong_place=len(visited.intersection(judged.lost)) + len(_visitors(sent, ids) & strangers),
         left=len(left),
         stayed_full=system.stayed_full,
         sent=sent,
@@ -302,7 +302,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, settle
         errors=system.crew.errors(),
         not_inflicted=dict(storm.not_inflicted),
         republished=system.traffic.repeated,
-        settled_in=settled_in,
+        idle_after=idle_after,
         machine=_machine(watch.slowness),
         counts=counts,
     )
@@ -314,7 +314,7 @@ def _expected(sent: Sequence[Sent], ids: dict[str, int]) -> tuple[dict[str, str]
     message_of: dict[str, int] = {}
     for index, one in enumerate(sent):
         id_of = apns_ids(one.said.event.id, APP)
-        for user in one.said.ringing:
+        for user in one.said.notified:
             phone = token(user)
             apns_id = id_of(ids[phone])
             expected[apns_id], message_of[apns_id] = phone, index
@@ -350,7 +350,7 @@ def _visitors(sent: Sequence[Sent], ids: dict[str, int]) -> set[str]:
         if isinstance(one.said.event, MemberAdded):
             user = one.said.event.users[0]
             for near in sent[max(0, index - 1) : index + 4]:
-                if user not in near.said.ringing and isinstance(near.said.event, MessageNew):
+                if user not in near.said.notified and isinstance(near.said.event, MessageNew):
                     found.add(apns_ids(near.said.event.id, APP)(ids[token(user)]))
     return found
 

@@ -65,8 +65,8 @@ class System:
         """Nothing is on its way any more."""
         with psycopg.connect(self.postgres_url, connect_timeout=5) as db:
             row = db.execute("SELECT count(*) FROM carillon.outbox").fetchone()
-        settled = self.journal.backlog() == (0, 0) and not self.deferred.waiting()
-        return not self.traffic.unconfirmed and row == (0,) and settled
+        idle = self.journal.backlog() == (0, 0) and not self.deferred.waiting()
+        return not self.traffic.unconfirmed and row == (0,) and idle
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.account import Accepted, Excuses, Kill, Place, out_of_order, percentile, settle, wrong_badges
+from tests.chaos.account import Accepted, Excuses, Kill, Place, judge, out_of_order, percentile, wrong_badges
 
 EXPECTED = {"id-1": "token-1", "id-2": "token-2"}
 
@@ -15,16 +15,16 @@ OTHER = accepted("id-2", "token-2")
 
 
 def test_everything_once_is_a_clean_account():
-    account = settle(EXPECTED, [accepted(), OTHER], Excuses())
+    account = judge(EXPECTED, [accepted(), OTHER], Excuses())
     assert (account.expected, account.accepted, account.lost, account.doubled, account.unexpected) == (2, 2, [], [], [])
 
 
 def test_what_was_never_accepted_is_lost():
-    assert settle(EXPECTED, [OTHER], Excuses()).lost == ["id-1"]
+    assert judge(EXPECTED, [OTHER], Excuses()).lost == ["id-1"]
 
 
 def test_what_apns_refused_for_good_is_given_up():
-    account = settle(EXPECTED, [OTHER], Excuses(refused={"id-1", "id-2"}))
+    account = judge(EXPECTED, [OTHER], Excuses(refused={"id-1", "id-2"}))
     assert (account.lost, account.given_up) == ([], ["id-1"])
 
 
@@ -33,11 +33,11 @@ def test_what_apns_refused_for_good_is_given_up():
     [pytest.param(accepted("id-3"), id="nobody's id"), pytest.param(accepted(token="token-2"), id="another's token")],
 )
 def test_what_nobody_expected_is_named(stranger):
-    assert settle(EXPECTED, [OTHER, stranger], Excuses()).unexpected == [stranger.apns_id]
+    assert judge(EXPECTED, [OTHER, stranger], Excuses()).unexpected == [stranger.apns_id]
 
 
 def test_a_repeat_that_nothing_excuses_is_a_double():
-    account = settle(EXPECTED, [accepted(), accepted(at=101.0), OTHER], Excuses())
+    account = judge(EXPECTED, [accepted(), accepted(at=101.0), OTHER], Excuses())
     assert [repeat.apns_id for repeat in account.doubled] == ["id-1"]
 
 
@@ -62,13 +62,13 @@ def test_a_repeat_that_nothing_excuses_is_a_double():
     ],
 )
 def test_a_repeat_is_excused_by_what_was_done_at_its_time(first, excuses, found):
-    account = settle(EXPECTED, [first, accepted(at=105.0), OTHER], excuses)
+    account = judge(EXPECTED, [first, accepted(at=105.0), OTHER], excuses)
     assert (account.after_kill.total(), account.unanswered, len(account.doubled)) == found
 
 
 def test_the_third_time_is_judged_by_the_second():
     arrivals = [accepted(answered=False), accepted(at=101.0), accepted(at=102.0), OTHER]
-    account = settle(EXPECTED, arrivals, Excuses())
+    account = judge(EXPECTED, arrivals, Excuses())
     assert (account.unanswered, len(account.doubled)) == (1, 1)
 
 

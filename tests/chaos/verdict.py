@@ -83,8 +83,8 @@ def judge(found: Found) -> Verdict:
         Bar(
             "idle after the end",
             "yes",
-            "no" if found.settled_in is None else _seconds(found.settled_in),
-            found.settled_in is not None,
+            "no" if found.idle_after is None else _seconds(found.idle_after),
+            found.idle_after is not None,
         ),
         Bar("deployments that hung", "0", str(found.hung), not found.hung),
         Bar(
@@ -139,7 +139,7 @@ def judge(found: Found) -> Verdict:
         "direct_p99_calm": _rounded(calm),
         "direct_p99_blast": _rounded(blasted),
         "resumed_in": _rounded(resumed),
-        "settled_in": _rounded(found.settled_in),
+        "idle_after": _rounded(found.idle_after),
         "slow_to_return": [
             f"{one.worker} {one.seconds:.1f} s after {one.fault} at {datetime.fromtimestamp(one.ended, UTC):%H:%M:%S}"
             for one in again

@@ -40,7 +40,7 @@ class Said(NamedTuple):
     channel: Channel
 
     @property
-    def ringing(self) -> list[str]:
+    def notified(self) -> list[str]:
         if not isinstance(self.event, ev.MessageNew):
             return []
         return [user for user in self.channel.members if user != self.event.sender.id]

@@ -96,5 +96,5 @@ class Fleet:
         process.send_signal(signal.SIGTERM)
         return process.wait(40)
 
-    def settled(self) -> bool:
+    def idle(self) -> bool:
         return self.journal.backlog() == (0, 0)

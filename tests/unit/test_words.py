@@ -31,7 +31,7 @@ EXEMPT = {
 #: Folders with files that nobody rewrites: records of the past, and migrations, which are applied by their names and texts.
 FROZEN = ("tests/data/", "worker/database/migrations/")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-FOLDERS = ("docs", "producers", "config")
+FOLDERS = ("docs", "benchmarks", "tests")
 
 
 def words(text: str) -> Iterator[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""The faults of the matrix, each as what a simulator is told, and what a sender may at most be left without."""
+"""The faults of the matrix, each as a script for the simulator, and what it may leave without an answer."""
 
 from itertools import product
 from typing import Final, Literal, NamedTuple, Self, get_args

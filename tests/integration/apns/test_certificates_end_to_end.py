@@ -14,7 +14,7 @@ from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError
 from worker.providers.apns.sender import Sender
-from worker.simulator import Answer as Told
+from worker.simulator import Answer as Scripted
 from worker.simulator import Script, Settings, SimulatorThread
 
 pytestmark = pytest.mark.timeout(60)
@@ -92,7 +92,7 @@ def send(sender: Sender, provider: Provider, notifications: list[Notification]) 
 def test_S13_a_p12_sends_without_a_token_and_every_answer_is_its_own(
     sender: Sender, serve: Serve, protection: ser.KeySerializationEncryption | None
 ) -> None:
-    gone = {f"{n:064x}": Told("Unregistered", timestamp=n) for n in range(5, 41, 5)}
+    gone = {f"{n:064x}": Scripted("Unregistered", timestamp=n) for n in range(5, 41, 5)}
     apple = serve(protection, Script(tokens=gone))
     responses = send(sender, apple.provider, batch(40))
     assert responses == [Answer(410, "Unregistered", n) if n % 5 == 0 else ACCEPTED for n in range(1, 41)]
@@ -121,14 +121,14 @@ def test_S13_a_certificate_of_the_other_environment_is_refused_before_anything_i
     assert apple.simulator.counts["total"] == 0
 
 
-def test_S13_apples_word_on_the_wrong_environment_reaches_the_road(sender: Sender, serve: Serve) -> None:
+def test_S13_apples_answer_about_the_wrong_environment_reaches_the_sender(sender: Sender, serve: Serve) -> None:
     apple = serve(marks=("sandbox",))
     misled = replace(apple.provider, environment="sandbox")
     assert send(sender, misled, batch(3)) == [NoAnswer("not_sent", "BadCertificateEnvironment")] * 3
     assert apple.simulator.accepted == []
 
 
-def test_S13_a_certificate_that_the_server_does_not_trust_rings_nobody(sender: Sender, serve: Serve) -> None:
+def test_S13_a_certificate_that_the_server_does_not_trust_delivers_nothing(sender: Sender, serve: Serve) -> None:
     apple = serve()
     stranger = replace(
         apple.provider, certificate=p12(push_certificate(uid=TOPIC, days=DAYS)), certificate_password=None

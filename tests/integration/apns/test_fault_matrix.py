@@ -1,4 +1,4 @@
-"""Every fault that a simulator can inflict, over both transports: what each notification's sender is told is what became of it.
+"""Every fault that a simulator can inflict, over both transports: the outcome of each notification is what became of it.
 
 The simulator keeps a record of its own. Accepted, or refused, means that it says so too; *not sent* means that it never
 processed the notification; and whatever happens, none was processed twice within one call.
@@ -18,7 +18,7 @@ from worker.providers.apns.httpx_transport import HttpxTransport
 from worker.providers.apns.pool import Pool
 from worker.providers.apns.timing import Timing
 from worker.providers.apns.transport import Endpoint, Transport
-from worker.simulator import Answer as Told
+from worker.simulator import Answer as Scripted
 from worker.simulator import Entry, Script, Settings, Simulator
 from worker.simulator.certificates import Identity
 
@@ -52,9 +52,9 @@ def batch(first: int, size: int, padding: int) -> list[Notification]:
     ]
 
 
-def unregistered(notifications: Sequence[Notification]) -> dict[str, Told]:
+def unregistered(notifications: Sequence[Notification]) -> dict[str, Scripted]:
     chosen = [each.token for each in notifications if int(each.token, 16) % REFUSED == 0]
-    return {token: Told("Unregistered", timestamp=int(token, 16)) for token in chosen}
+    return {token: Scripted("Unregistered", timestamp=int(token, 16)) for token in chosen}
 
 
 def right(notification: Notification) -> Answer:
@@ -97,7 +97,7 @@ async def through(row: Row, make: Callable[[Endpoint], Transport], identity: Ide
 
 
 class Account:
-    """What the sender was told beside what the simulator did."""
+    """The outcomes compared with what the simulator did."""
 
     def __init__(self) -> None:
         self.sent: list[list[tuple[Notification, Response]]] = []

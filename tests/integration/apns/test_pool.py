@@ -469,7 +469,7 @@ def test_a_server_that_keeps_asking_and_reads_nothing_is_left(run: Run) -> None:
     run(through(RawServer(script), talk))
 
 
-def test_a_deadline_on_a_silent_connection_makes_it_suspect(run: Run) -> None:
+def test_a_deadline_on_a_silent_connection_sends_the_retry_over_another(run: Run) -> None:
     async def script(peer: Peer) -> None:
         if peer.number == 0:
             await peer.request()
@@ -597,7 +597,7 @@ def test_closing_while_a_connection_is_being_made_leaves_nothing_behind(run: Run
     assert run(through(RawServer(answer_all), talk)) == [NoAnswer("not_sent", "closed")]
 
 
-def test_a_certificate_that_is_not_valid_at_this_time_is_told_from_one_of_an_unknown_authority(
+def test_an_expired_certificate_and_one_of_an_unknown_authority_have_different_errors(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main(port: int, ca: str | None) -> list[Response]:

@@ -185,7 +185,7 @@ def test_closing_lets_what_is_in_flight_finish_and_refuses_the_rest(factory: Fac
     assert "carillon-apns" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_whoever_waits_beyond_the_drain_is_told_that_the_outcome_is_unknown(factory: Factory) -> None:
+def test_a_caller_that_waits_beyond_the_drain_learns_that_the_outcome_is_unknown(factory: Factory) -> None:
     factory.answering = threading.Event()
     sender = Sender(factory)
     with ThreadPoolExecutor(2) as pool:
@@ -341,8 +341,8 @@ def test_a_certificate_that_expires_in_use_stops_its_provider_and_is_announced_o
     for days in (2, 0, 0, 1):
         clock.time += timedelta(days=days)
         send()
-    told = [record for record in caplog.records if "expires soon" in record.message]
-    assert [(record.app, record.provider, record.days) for record in told] == [("demo", "apn", 29), ("demo", "apn", 28)]  # type: ignore[attr-defined]
+    warned: list[Any] = [record for record in caplog.records if "expires soon" in record.message]
+    assert [(one.app, one.provider, one.days) for one in warned] == [("demo", "apn", 29), ("demo", "apn", 28)]
     clock.time = certificate.not_valid_after_utc
     with pytest.raises(CertificateExpired, match="expired on") as raised:
         send()

@@ -48,9 +48,9 @@ def test_push_device_delete_wins_over_a_registration_of_the_year_2999(pipeline: 
 def test_push_device_history_tells_what_happened(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("push", "device", "add", "--user", "han", "--token", "abcd")
     cli.ok("push", "device", "add", "--user", "leia", "--token", "abcd")
-    told = cli.json("push", "device", "history", "--token", "ABCD")
-    assert [line["what"] for line in told["history"]] == ["taken_over", "registered"]
-    assert "taken_over" in cli.ok("push", "device", "history", "--id", told["device"]["id"])
+    shown = cli.json("push", "device", "history", "--token", "ABCD")
+    assert [line["what"] for line in shown["history"]] == ["taken_over", "registered"]
+    assert "taken_over" in cli.ok("push", "device", "history", "--id", shown["device"]["id"])
 
 
 def test_devices_restore_undoes_refusals(pipeline: Pipeline, cli: Cli) -> None:

@@ -25,7 +25,7 @@ def test_a_database_without_a_fleet_is_everybodys(cli: Cli, fleet):
     assert cli.json("fleet") == {"fleet": "staging", "database": None, "pushes": True}
 
 
-def test_migrate_records_the_fleet_once_and_another_one_is_told(cli: Cli, fleet):
+def test_migrate_records_the_fleet_once_and_another_one_is_named(cli: Cli, fleet):
     cli.ok("app", "create", "chat")
     fleet("production")
     cli.ok("migrate")

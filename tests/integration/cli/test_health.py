@@ -21,7 +21,9 @@ def findings(cli: Cli, *flags: str) -> tuple[int, dict[str, Any]]:
     return done.exit_code, {one["part"]: one for one in json.loads(done.stdout)}
 
 
-def test_a_redis_user_without_info_is_told_and_the_rest_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_user_without_info_is_reported_and_the_rest_is_checked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     redis = redis_of(cli)
     redis.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "&*", "+@all", "-info", "-@admin")
     place = urlsplit(cli.redis_url)
@@ -54,7 +56,7 @@ def test_a_read_only_postgres_is_a_condition(cli: Cli) -> None:
         pytest.param("postgresql://nobody:Sup3rS3cret@no.such.host.invalid/x", "host", id="no such host"),
     ],
 )
-def test_the_engine_s_own_words_are_told_without_the_password(
+def test_the_engine_s_own_words_are_shown_without_the_password(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
     monkeypatch.setenv("CARILLON_POSTGRES_URL", url)
@@ -65,7 +67,7 @@ def test_the_engine_s_own_words_are_told_without_the_password(
     assert found["redis"]["well"] and not found["beat"]["well"], "what does not rest on Postgres is asked"
 
 
-def test_an_unknown_role_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_role_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARILLON_POSTGRES_URL", cli.postgres_url.replace("carillon@", "stranger@"))
     _, found = findings(cli, "--engines")
     assert 'role "stranger" does not exist' in found["postgres"]["text"]
@@ -104,8 +106,8 @@ def test_a_warning_leaves_the_exit_code_0_and_fails_the_doctor(with_key: Cli) ->
         "warning",
         "app_without_provider",
     )
-    told = with_key.run("health", "--alarms")
-    assert told.exit_code == 0 and "WARN app lonely" in told.stderr
+    done = with_key.run("health", "--alarms")
+    assert done.exit_code == 0 and "WARN app lonely" in done.stderr
     doctor = with_key.run("doctor", "--no-workers")
     assert doctor.exit_code == 1 and "app lonely" in doctor.stdout
 

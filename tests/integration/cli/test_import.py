@@ -41,10 +41,15 @@ def account(cli: Cli, *arguments: object) -> tuple[int, Any]:
 
 def test_every_kind_of_line_is_published_as_of_the_export(with_key: Cli, tmp_path: Path):
     file = written(tmp_path / "export.jsonl", *LINES)
-    code, told = account(with_key, file, "--at", "2026-01-02T00:00:00Z")
+    code, outcome = account(with_key, file, "--at", "2026-01-02T00:00:00Z")
     assert code == 1, "nobody has applied it"
-    assert told["published"] == {line["type"]: 1 for line in LINES}
-    assert (told["refused"], told["dead_letters"], told["applied"], told["at"]) == (0, 0, False, "2026-01-02T00:00:00Z")
+    assert outcome["published"] == {line["type"]: 1 for line in LINES}
+    assert (outcome["refused"], outcome["dead_letters"], outcome["applied"], outcome["at"]) == (
+        0,
+        0,
+        False,
+        "2026-01-02T00:00:00Z",
+    )
     events = published(with_key)
     assert [event.app for event in events] == ["chat"] * 5
     assert len({event.id for event in events}) == 5
@@ -62,9 +67,9 @@ def test_a_list_that_is_too_long_for_one_event_is_published_in_pages(with_key: C
         {"type": "members.replaced", "channel": {"id": "long"}, "users": long, "through": "1"},
         {"type": "members.replaced", "channel": {"id": "crew"}, "users": ["han", 7]},
     )
-    told = account(with_key, file)[1]
-    assert told["published"] == {"members.replaced": 2, "member.added": 1}
-    assert [reason.partition(":")[0] for reason in told["reasons"]] == ["users[1]"]
+    outcome = account(with_key, file)[1]
+    assert outcome["published"] == {"members.replaced": 2, "member.added": 1}
+    assert [reason.partition(":")[0] for reason in outcome["reasons"]] == ["users[1]"]
     events = published(with_key)
     assert len({event.id for event in events}) == len(events)
     for kind, channel, whole, through in (
@@ -93,9 +98,9 @@ def test_what_cannot_be_taken_is_listed_with_its_reason(with_key: Cli, tmp_path:
         {**LINES[4], "app": "other"},
         [1],
     )
-    code, told = account(with_key, file)
-    assert (code, told["refused"], told["published"]) == (2, 7, {"device.registered": 1})
-    refused = [json.loads(line) for line in Path(told["refused_file"]).read_text().splitlines()]
+    code, outcome = account(with_key, file)
+    assert (code, outcome["refused"], outcome["published"]) == (2, 7, {"device.registered": 1})
+    refused = [json.loads(line) for line in Path(outcome["refused_file"]).read_text().splitlines()]
     assert {one["line"]: one["error"].partition(":")[0] for one in refused} == {
         3: "document",
         4: "type",
@@ -111,9 +116,9 @@ def test_the_account_counts_reasons_and_a_provider_may_be_given_for_all(with_key
     with_key.ok(*apn(key_file), "--app", "chat", "--name", "second")
     devices = [{**LINES[0], "device": {"token": f"{n:064x}"}} for n in range(3)]
     file = written(tmp_path / "export.jsonl", *devices)
-    told = with_key.run("import", file, "--wait", "0")
-    assert told.exit_code == 2
-    assert "3 refused: device.provider: app 'chat' has 2 providers, name one" in told.stdout
+    outcome = with_key.run("import", file, "--wait", "0")
+    assert outcome.exit_code == 2
+    assert "3 refused: device.provider: app 'chat' has 2 providers, name one" in outcome.stdout
     assert account(with_key, file, "--again", "--provider", "second")[1]["published"] == {"device.registered": 3}
     assert {event.device.provider for event in published(with_key)} == {"second"}
     assert "no provider 'third'" in with_key.refused("import", file, "--again", "--provider", "third")
@@ -123,8 +128,8 @@ def test_the_page_about_it_is_true(with_key: Cli, tmp_path: Path):
     page = (Path(__file__).parents[3] / "docs" / "moving-in.md").read_text()
     [lines] = re.findall(r"^```jsonl\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (file := tmp_path / "export.jsonl").write_text(lines)
-    told = account(with_key, file)[1]
-    assert told["refused"] == 0 and sum(told["published"].values()) == len(lines.splitlines()) == 4
+    outcome = account(with_key, file)[1]
+    assert outcome["refused"] == 0 and sum(outcome["published"].values()) == len(lines.splitlines()) == 4
     for example in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
         exec(example, {})
 
@@ -140,8 +145,8 @@ def test_a_file_is_imported_once_unless_it_is_asked_for(with_key: Cli, tmp_path:
 
 
 def test_once_workers_have_taken_it_that_is_said(with_key: Cli, tmp_path: Path):
-    code, told = account(with_key, written(tmp_path / "empty.jsonl"))
-    assert (code, told["applied"], told["published"]) == (0, True, {})
+    code, outcome = account(with_key, written(tmp_path / "empty.jsonl"))
+    assert (code, outcome["applied"], outcome["published"]) == (0, True, {})
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def test_a_message_that_reaches_nobody_is_published_with_a_warning(
     done = cli.run(*MESSAGE, *more)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[1:] == ["  e1", "what becomes of it: carillon why e1 --app chat"]
-    told = [] if warning is None else [f"nobody is notified of e1: {warning}"]
-    assert done.stderr.splitlines() == [f"carillon: warning: {text}" for text in told]
+    expected = [] if warning is None else [f"nobody is notified of e1: {warning}"]
+    assert done.stderr.splitlines() == [f"carillon: warning: {text}" for text in expected]
     done = cli.run(*MESSAGE, *more, "--json")
     outcome = json.loads(done.stdout)
-    assert (outcome["events"], outcome["warnings"]) == (["e1"], told)
+    assert (outcome["events"], outcome["warnings"]) == (["e1"], expected)
 
 
 def test_a_machine_without_postgres_publishes_without_warnings(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,10 +38,10 @@ def published(cli) -> list[ev.AnyEvent]:
     ],
 )
 def test_P2_a_dry_run_counts_and_sends_nothing(team, query, devices):
-    told = team.json("push", "send", *query, "--alert", "hello", "--dry-run")
-    assert (told["devices"], told["sent"]) == (devices, False)
+    shown = team.json("push", "send", *query, "--alert", "hello", "--dry-run")
+    assert (shown["devices"], shown["sent"]) == (devices, False)
     shares = [{"provider": "apns", "environment": "production", "devices": devices, "users": devices}]
-    assert told["audience"] == (shares if devices else [])
+    assert shown["audience"] == (shares if devices else [])
     assert published(team) == []
 
 

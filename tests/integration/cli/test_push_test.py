@@ -66,7 +66,7 @@ def test_it_is_rendered_with_the_template_of_the_device_s_language(han, apns, tm
     assert alerts["aa01"]["body"] == "salut"
 
 
-def test_each_result_is_told_and_a_refusal_ends_with_1(han, apns):
+def test_each_result_is_shown_and_a_refusal_ends_with_1(han, apns):
     apns.set_tokens({"aa01": Answer("Unregistered", timestamp=GONE)})
     done = han.run("push", "test", "han", "--message", "hello")
     assert done.exit_code == 1

@@ -34,9 +34,9 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 def test_what_was_accepted_says_when(pipeline: Pipeline, cli: Cli) -> None:
     pipeline.publish(message())
     pipeline.run()
-    told = why(cli)
-    assert re.search(rf"published {TIME}, taken {TIME}", told)
-    assert re.search(rf"device \d+: accepted by APNs, {TIME}", told)
+    output = why(cli)
+    assert re.search(rf"published {TIME}, taken {TIME}", output)
+    assert re.search(rf"device \d+: accepted by APNs, {TIME}", output)
     found = cli.json("why", "e1", "--app", "demo")
     assert list(found["rings"]["han"].values()) == [["accepted"]]
     for at in (found["published"], found["taken"], *found["expanded"], *found["rings_at"]["han"].popitem()[1]):
@@ -47,8 +47,8 @@ def test_a_refused_document_is_known_by_its_app_and_id(pipeline: Pipeline, cli: 
     bad = {"v": 1, "type": "message.new", "id": "evt-9", "app": "demo", "message": {"id": "m", "text": None}}
     pipeline.publish(json.dumps(bad).encode())
     pipeline.take()
-    told = why(cli, "evt-9")
-    assert re.search(rf"dead-lettered {TIME}: .*; see: carillon dead-letters show \d+", told)
+    output = why(cli, "evt-9")
+    assert re.search(rf"dead-lettered {TIME}: .*; see: carillon dead-letters show \d+", output)
     [letter] = pipeline.ledger.dead_letters()
     assert (letter.letter.app, letter.letter.event_id) == ("demo", "evt-9")
     assert cli.json("why", "evt-9", "--app", "demo")["dead_letters"][0]["id"] == letter.id
@@ -88,12 +88,12 @@ def test_earlier_tries_are_counted_and_not_repeated(pipeline: Pipeline, cli: Cli
     for _ in range(3):
         pipeline.later()
         pipeline.deliver()
-    told = why(cli)
-    assert "after 3 earlier tries (Shutdown: 3 times)" in told
-    assert told.count("Shutdown") == 1
+    output = why(cli)
+    assert "after 3 earlier tries (Shutdown: 3 times)" in output
+    assert output.count("Shutdown") == 1
 
 
-def test_a_repeat_is_told(pipeline: Pipeline, cli: Cli) -> None:
+def test_a_repeat_is_reported(pipeline: Pipeline, cli: Cli) -> None:
     for _ in range(3):
         pipeline.publish(message())
     pipeline.run()
@@ -126,7 +126,7 @@ def test_a_webhook_is_not_apns(pipeline: Pipeline, cli: Cli) -> None:
 def test_an_id_may_begin_with_a_dash(pipeline: Pipeline, cli: Cli) -> None:
     pipeline.publish(message(id="-x1"))
     pipeline.run()
-    assert "1 ring" in why(cli, "-x1")
+    assert "1 gets a push" in why(cli, "-x1")
     assert "accepted by APNs" in cli.ok("why", "--app", "demo", "--user", "han", "-x1")
 
 

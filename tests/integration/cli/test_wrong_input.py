@@ -186,8 +186,8 @@ def test_a_file_of_another_kind(with_key: Cli, tmp_path: Path) -> None:
                 if (path, one.name, kind) not in FINE:
                     as_json = ["--json"] if knows(path, "--json") else []
                     arguments = words(path, file=str(tmp_path / kind), only=one.name)
-                    told = run([*arguments, *QUICK.get(path, ()), *as_json]).stdout
-                    assert [json.loads(line) for line in told.splitlines()] or not as_json, arguments
+                    output = run([*arguments, *QUICK.get(path, ()), *as_json]).stdout
+                    assert [json.loads(line) for line in output.splitlines()] or not as_json, arguments
                     tried += 1
     assert tried > 40
 
@@ -252,9 +252,9 @@ def test_the_version(flag: str) -> None:
 
 def test_with_json_a_refusal_is_json_too(away: None) -> None:
     done = run(["app", "shwo", "--json"])
-    told = json.loads(done.stdout)
-    assert told["exit_code"] == 2
-    assert "shwo" in told["error"]
+    output = json.loads(done.stdout)
+    assert output["exit_code"] == 2
+    assert "shwo" in output["error"]
 
 
 @pytest.mark.parametrize("data_dir", ["/proc/none", "a file"])
@@ -279,9 +279,9 @@ def test_a_port_in_use(away: None) -> None:
     taken, port = busy()
     with taken:
         for command in (["simulate", "--port", port], ["flower", "--port", port], ["up", "--port", port]):
-            told = run([str(word) for word in command]).stderr
-            assert f"port {port}" in told
-            assert "in use" in told
+            output = run([str(word) for word in command]).stderr
+            assert f"port {port}" in output
+            assert "in use" in output
 
 
 def test_what_fails_to_start_is_not_tried_for_ever() -> None:
@@ -324,7 +324,7 @@ def test_a_directory_that_is_gone_and_a_full_disk(tmp_path: Path) -> None:
     (gone := tmp_path / "gone").mkdir()
     words = f"cd {gone} && rmdir {gone} && exec {sys.executable} -P -m worker.cli"
     paths = environ() | {"PYTHONPATH": str(ROOT)}
-    for command, told in (
+    for command, sentence in (
         (f"{words} app list", b"carillon: the current directory is not there any more"),
         (f"{words} app list --json", b"carillon: the current directory is not there any more"),
         (f"cd {tmp_path} && exec {sys.executable} -P -m worker.cli version >/dev/full", b"carillon: No space left"),
@@ -333,7 +333,7 @@ def test_a_directory_that_is_gone_and_a_full_disk(tmp_path: Path) -> None:
         gone.mkdir(exist_ok=True)
         done = subprocess.run(["/bin/sh", "-c", command], env=paths, capture_output=True, check=False, timeout=60)
         assert done.returncode == 1, done.stderr
-        assert done.stderr.startswith(told) and b"Traceback" not in done.stderr
+        assert done.stderr.startswith(sentence) and b"Traceback" not in done.stderr
 
 
 _INTERRUPTED = """

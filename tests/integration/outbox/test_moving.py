@@ -94,7 +94,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("document", "error"), BAD)
-def test_a_bad_row_is_set_aside_with_its_error_and_its_neighbours_go_through(
+def test_a_bad_row_fails_with_its_error_and_its_neighbours_are_moved(
     postgres_url: str, client: Any, relay: MakeRelay, document: str, error: str
 ) -> None:
     write(postgres_url, badge("before"), document, badge("after"))
@@ -150,8 +150,8 @@ def test_rows_wait_while_the_stream_is_too_long(postgres_url: str, client: Any, 
     write(postgres_url, *(badge(n) for n in range(5)))
     one = relay(max_backlog=3, batch=2)
     assert one.step() == 2
-    for told in ({"demo": 3}, {"demo": 0, "redis_percent": 80}):
-        client.hset("carillon:pressure", mapping=told)
+    for figures in ({"demo": 3}, {"demo": 0, "redis_percent": 80}):
+        client.hset("carillon:pressure", mapping=figures)
         with pytest.raises(BacklogError):
             one.step()
     assert len(rows(postgres_url)) == 3

@@ -243,10 +243,10 @@ class Pipeline:
         self.take()
         self.expand()
         self.deliver()
-        self.settle()
+        self.retire_deferred()
         return self.apns.sent[before:]
 
-    def settle(self) -> int:
+    def retire_deferred(self) -> int:
         """It is time to decide about the devices whose token was refused; returns how many are retired."""
         keys: Any = self.redis.keys("carillon:suspects:[0-9]*")
         for key in keys:
@@ -255,7 +255,7 @@ class Pipeline:
         return self.deferred_retirement.retire_due()
 
     def later(self, seconds: float = 1000.0, *, leases: bool = True) -> int:
-        """Time passes: everything parked or leased until then is due now; returns how much became ready.
+        """Time passes: everything scheduled or leased until then is due now; returns how much became ready.
 
         Without `leases` whoever has taken something keeps it.
         """

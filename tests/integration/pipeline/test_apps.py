@@ -127,7 +127,7 @@ def test_the_badge_may_be_left_alone(channel):
     assert {n.payload for n in channel.run()} == {b'{"aps":{"alert":"x"}}'}
 
 
-def test_devices_of_a_removed_provider_are_skipped_and_ring_again_when_it_is_back(channel):
+def test_devices_of_a_removed_provider_are_skipped_until_it_is_back(channel):
     channel.take()
     channel.add_provider("second", topic="io.second")
     device(channel, "han", provider="second")

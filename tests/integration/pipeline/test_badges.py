@@ -83,18 +83,18 @@ def test_a_template_s_own_word_goes_before_the_message_s(two, aps, pushed, after
     assert set(counters(two).values()) == after
 
 
-def test_P5_seen_on_one_device_the_others_are_told_and_all_counts_begin_anew(two):
+def test_P5_seen_on_one_device_the_others_get_a_push_and_all_counts_start_at_0(two):
     two.publish(message())
     two.run()
     two.publish(cleared(device=token("han", 0)))
-    [told] = two.run()
-    assert (told.token, told.payload) == (token("han", 1), b'{"aps":{"badge":0}}')
-    assert (told.push_type, told.priority) == ("alert", 5)
+    [push] = two.run()
+    assert (push.token, push.payload) == (token("han", 1), b'{"aps":{"badge":0}}')
+    assert (push.push_type, push.priority) == ("alert", 5)
     assert counters(two) == {}
     assert two.journal.backlog() == (0, 0)
 
 
-def test_P5_seen_anywhere_every_device_that_shows_a_number_is_told_once(two):
+def test_P5_seen_anywhere_every_device_that_shows_a_number_gets_one_push(two):
     two.publish(message())
     two.run()
     two.publish(cleared(), cleared())
@@ -136,7 +136,7 @@ def test_P5_a_message_from_before_a_clearing_is_not_counted_however_late_it_is_d
     assert {badge_of(n) for n in two.apns.sent} == {0, 1}
 
 
-def test_a_clearing_that_is_told_twice_for_want_of_an_answer_is_open_both_times(two):
+def test_a_clearing_that_is_repeated_for_want_of_an_answer_is_open_both_times(two):
     two.publish(message(id="e1"))
     two.run()
     two.publish(cleared())
@@ -261,7 +261,7 @@ def test_a_clearing_counts_from_its_place_whatever_its_clock_says(two):
     assert [badge_of(n) for n in two.run()] == [0, 0]
 
 
-def test_a_clearing_that_nobody_takes_for_ten_minutes_is_told_to_nobody_and_says_so(two):
+def test_a_clearing_that_is_not_expanded_for_ten_minutes_is_pushed_to_nobody_and_says_so(two):
     two.publish(message(id="e1"))
     two.run()
     two.now = time.time() + 700

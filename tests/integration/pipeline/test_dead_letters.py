@@ -24,7 +24,7 @@ def carillon(postgres_url: str, redis_url: str, *words: str) -> subprocess.Compl
     return subprocess.run(command, env=kept | given, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_was_set_aside_rings_once_its_fault_is_mended(pipeline, postgres_url, redis_url):
+def test_a_dead_letter_is_delivered_once_its_fault_is_mended(pipeline, postgres_url, redis_url):
     pipeline.member("general", "leia", "han")
     early = replace(message(id="e1"), app="tomorrow", recipients=["han"])
     pipeline.publish(ev.encode(early), b"{")

@@ -242,7 +242,7 @@ def test_while_it_may_be_the_provider_s_fault_a_refused_device_is_in_every_messa
     pipeline.deliver()
     assert active(pipeline) == {"leia", *users}
     pipeline.breaker.stop(pipeline.provider.id, "mass_refusal", pipeline.now)
-    assert pipeline.settle() == 0
+    assert pipeline.retire_deferred() == 0
     pipeline.breaker.resume(pipeline.provider.id)
     pipeline.publish(message(id="e2"))
     assert {user_of(n) for n in pipeline.run()} == set(users)
@@ -260,12 +260,12 @@ def test_a_device_that_is_refused_for_each_of_many_messages_says_no_more_than_on
         pipeline.fan_out.expand(pipeline.journal.take_messages("urgent", 11))
     pipeline.deliver()
     assert pipeline.breaker.stopped(pipeline.provider.id) is None
-    assert pipeline.settle() == 1
+    assert pipeline.retire_deferred() == 1
     assert "han" not in active(pipeline)
 
 
 def test_after_a_time_in_which_nobody_asked_a_refused_device_has_time_again(pipeline):
-    """What would have told that the provider is to blame was held up as well."""
+    """The answers that would show the provider's fault are held up as well."""
     pipeline.deferred_retirement.defer(pipeline.provider.id, [(1, pipeline.provider.id, "BadDeviceToken")])
     assert pipeline.deferred_retirement.retire_due() == 0
     pipeline.redis.set("carillon:suspects:asked", 0)
@@ -446,8 +446,8 @@ def test_a_certificate_that_expires_stops_its_provider_with_one_error_and_loses_
     stopped = Breaker(pipeline.redis).stopped(pipeline.provider.id)
     assert stopped is not None
     assert stopped.reason == "certificate_expired"
-    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert (told.app, told.provider, told.reason) == ("demo", "apns", "certificate_expired")
+    [alarm] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (alarm.app, alarm.provider, alarm.reason) == ("demo", "apns", "certificate_expired")
     # Another certificate is stored.
     pipeline.apns.before = lambda: None
     for _ in range(2):
@@ -568,7 +568,7 @@ def test_a_device_s_cooldown_grows_with_its_refusals_in_a_row_and_not_with_what_
 
 
 def test_random_refusals_put_nothing_off_for_long(pipeline):
-    """One in ten is told 429: of 20,000 the last goes out within 20 s."""
+    """One in ten gets 429: of 20,000 the last goes out within 20 s."""
     users = [f"u{n}" for n in range(100)]
     pipeline.member("general", "leia", *users)
     for n, user in enumerate(users[:11]):

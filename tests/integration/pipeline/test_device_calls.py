@@ -1,4 +1,4 @@
-"""Registering and unregistering as calls: what the caller is told, in Python and in any other language."""
+"""Registering and unregistering as calls: what the caller gets, in Python and in any other language."""
 
 import asyncio
 import json
@@ -99,7 +99,7 @@ def test_M1_a_refusal_names_the_field_and_changes_nothing(
     assert pipeline.devices.of_user("demo", "han", retired=True) == []
 
 
-def test_what_breaks_the_contract_is_told_before_anything_is_sent(pipeline: Pipeline, call: Caller) -> None:
+def test_what_breaks_the_contract_is_refused_before_anything_is_sent(pipeline: Pipeline, call: Caller) -> None:
     with pytest.raises(EventError, match=r"device\.token: must not be empty"):
         call("register_device", app="demo", user="han", token="", wait=5.0)
     with pytest.raises(EventError, match="wait: expected more than 0"):
@@ -131,7 +131,7 @@ def test_A3_an_unregistration_is_in_force_when_the_call_returns(pipeline: Pipeli
         assert pipeline.devices.of_user("demo", "han") == []
 
 
-def test_A3_what_was_expanded_for_the_last_user_rings_nobody_else(pipeline: Pipeline) -> None:
+def test_A3_what_was_expanded_for_the_last_user_notifies_nobody_else(pipeline: Pipeline) -> None:
     """The batch was made before the device changed hands, and is delivered after."""
     pipeline.member("general", "leia", "han", "luke")
     pipeline.publish(message())
@@ -257,8 +257,8 @@ def test_a_leader_that_died_before_answering_is_made_up_for(
         pipeline.take()
     replies.send = send
     assert pipeline.lead() == 1
-    [told] = pipeline.redis.lrange(reply_key("r-1"), 0, -1)
-    assert json.loads(told)["ok"] is answer["ok"]
+    [reply] = pipeline.redis.lrange(reply_key("r-1"), 0, -1)
+    assert json.loads(reply)["ok"] is answer["ok"]
     assert pipeline.redis.xlen(STREAM) == 0
 
 
@@ -287,7 +287,7 @@ def test_M1_a_device_beyond_the_users_cap_is_not_called_registered(pipeline: Pip
             call("register_device", app="demo", user="han", token="bb", at=now - timedelta(days=1), wait=5.0)
 
 
-def test_M5_two_writes_of_one_millisecond_are_told_apart(pipeline: Pipeline, call: Caller) -> None:
+def test_M5_two_writes_of_one_millisecond_are_kept_apart(pipeline: Pipeline, call: Caller) -> None:
     moment = datetime(2026, 11, 28, 12, 0, 0, 123_400, tzinfo=UTC)
     with working(pipeline):
         call(

@@ -1,4 +1,4 @@
-"""The registry of devices over time: evicted, refused, quarantined and restored, stale, forgotten; and its history."""
+"""The registry of devices over time: evicted, refused, retired and restored, stale, forgotten; and its history."""
 
 import random
 import threading
@@ -34,7 +34,7 @@ def active(pipeline: Pipeline) -> set[str]:
         return {user for (user,) in db.execute("SELECT user_id FROM carillon.devices WHERE active")}
 
 
-def story(pipeline: Pipeline, text: str) -> list[str]:
+def history_of(pipeline: Pipeline, text: str) -> list[str]:
     id = pipeline.devices.device_by_token("demo", [text])
     assert id is not None
     return [line.what for line in pipeline.devices.history(id)][::-1]
@@ -57,15 +57,15 @@ def test_the_history_tells_what_changed_and_not_every_repeated_registration(pipe
     pipeline.take()
     pipeline.publish(unregistered("aa", "han", 4), unregistered("aa", None, 5), registered("han", "aa", 6))
     pipeline.take()
-    assert story(pipeline, "aa") == ["registered", "taken_over", "unregistered", "registered"]
+    assert history_of(pipeline, "aa") == ["registered", "taken_over", "unregistered", "registered"]
 
 
-def test_S6_an_evicted_device_is_told_in_its_history(pipeline: Pipeline) -> None:
+def test_S6_an_eviction_is_in_the_history_of_the_device(pipeline: Pipeline) -> None:
     pipeline.save_app(device_cap=1)
     pipeline.publish(registered("han", "aa", 1), registered("han", "bb", 2))
     pipeline.take()
     assert [d.token for d in pipeline.devices.of_user("demo", "han")] == ["bb"]
-    assert story(pipeline, "aa") == ["registered", "evicted"]
+    assert history_of(pipeline, "aa") == ["registered", "evicted"]
 
 
 def test_P1_attributes_are_queried_by_their_index(pipeline: Pipeline) -> None:
@@ -125,7 +125,7 @@ def test_410s_in_usual_numbers_retire(pipeline: Pipeline) -> None:
     assert active(pipeline) == {"leia", *names[90:]}
 
 
-def test_a_doubted_device_is_retired_when_it_is_refused_again_a_day_later(pipeline: Pipeline) -> None:
+def test_a_device_of_a_mass_410_is_retired_when_it_is_refused_again_a_day_later(pipeline: Pipeline) -> None:
     names = mass(pipeline, 1.0)
     pipeline.publish(message())
     pipeline.run()
@@ -137,11 +137,11 @@ def test_a_doubted_device_is_retired_when_it_is_refused_again_a_day_later(pipeli
     pipeline.redis.delete(*pipeline.redis.keys("carillon:answers:*"))
     pipeline.publish(message(id="e2"))
     pipeline.run()
-    assert active(pipeline) == {"leia", names[0]}, "one that took a push in between is doubted anew"
+    assert active(pipeline) == {"leia", names[0]}, "one that took a push in between is checked anew"
 
 
 @pytest.mark.parametrize("reason", ["Unregistered", "BadDeviceToken"])
-def test_what_was_refused_is_in_quarantine_and_restored(pipeline: Pipeline, reason: str) -> None:
+def test_what_was_refused_is_retired_and_can_be_restored(pipeline: Pipeline, reason: str) -> None:
     pipeline.member("general", "leia", "han", "luke", "lando", "rey")
     pipeline.take()
     ids = {
@@ -158,7 +158,7 @@ def test_what_was_refused_is_in_quarantine_and_restored(pipeline: Pipeline, reas
     assert pipeline.devices.restore(before, app="demo", reason=reason) == {reason: 1}
     assert pipeline.devices.restore(before) == {}
     assert active(pipeline) == {"leia", "kylo", "han"}, "who was unregistered or handed on since is not brought back"
-    assert story(pipeline, token("han")) == ["registered", "refused", "restored"]
+    assert history_of(pipeline, token("han")) == ["registered", "refused", "restored"]
     assert pipeline.devices.restore(datetime.now(UTC) + timedelta(hours=1)) == {}
 
 
@@ -220,10 +220,10 @@ def test_what_is_over_is_forgotten_in_bounded_bites_and_tombstones_with_it(pipel
     assert sum(went) == 10
     assert max(went) <= 4
     assert active(pipeline) == {f"u{n}" for n in range(1, 10, 2)}
-    rings = {str(id).encode() for id, rings in ids if rings}
+    kept = {str(id).encode() for id, is_active in ids if is_active}
     for kind in ("badge", "cleared"):
         # '' has the latest clearing of all.
-        assert set(pipeline.redis.hkeys(f"carillon:{kind}:demo")) - {b""} == rings
+        assert set(pipeline.redis.hkeys(f"carillon:{kind}:demo")) - {b""} == kept
 
 
 def test_histories_go_by_the_day(pipeline: Pipeline) -> None:
@@ -297,7 +297,7 @@ def test_M2_M5_several_workers_find_the_owner_whatever_the_order(
         try:
             for text, step in dealt[part::3]:
                 apply(pipeline, text, step)
-        except BaseException as fault:  # noqa: BLE001  # told by the test's own thread
+        except BaseException as fault:  # noqa: BLE001  # raised by the test's own thread
             faults.append(fault)
 
     threads = [threading.Thread(target=work, args=(part,)) for part in range(3)]

@@ -63,7 +63,7 @@ def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(
 
 
 @pytest.mark.parametrize("members", [5, 12, 100])
-def test_whatever_is_left_for_later_everybody_rings_once(pipeline, monkeypatch, members):
+def test_whatever_is_left_for_later_everybody_is_notified_once(pipeline, monkeypatch, members):
     monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", members)
     channels = [f"c{n}" for n in range(4)]
     for channel in channels:
@@ -118,7 +118,7 @@ class Picky:
 
 
 @pytest.mark.parametrize("count", [1, 2, 65])
-def test_who_is_at_fault_is_found_by_halves_and_set_aside_after_its_tries(pipeline, count):
+def test_who_is_at_fault_is_found_by_halves_and_dead_lettered_after_its_tries(pipeline, count):
     pipeline.member("general", "leia", "han")
     pipeline.publish(*(message(id=f"e{n}") for n in range(count)))
     pipeline.take()

@@ -32,9 +32,9 @@ def full(pipeline: Pipeline) -> Any:
 
 def test_it_drains_by_itself(pipeline, full):
     pipeline.streams.tell_pressure()
-    told = pressure(pipeline.redis)
-    assert told is not None
-    assert told[0] >= 98, "publishers are told"
+    measured = pressure(pipeline.redis)
+    assert measured is not None
+    assert measured[0] >= 98, "publishers see it"
     assert pipeline.journal.unwatched(), "a worker ticks"
     ends = 50
     while pipeline.redis.xlen(STREAM) and ends:

@@ -90,7 +90,7 @@ def test_a_page_that_contradicts_itself_is_refused(page, error):
         encode(ev.MembersReplaced(**stamp(), channel=ev.ChannelId(id="c"), **page))
 
 
-def test_a_page_that_covers_too_many_is_set_aside_with_what_to_do(pipeline, present, monkeypatch):
+def test_a_page_that_covers_too_many_is_dead_lettered_with_what_to_do(pipeline, present, monkeypatch):
     monkeypatch.setattr("worker.facts.members._COVERED", 2)
     pipeline.publish(added("ann", "bob", "cem"))
     assert present() == ["ann", "bob", "cem"]

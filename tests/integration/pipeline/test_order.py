@@ -37,7 +37,7 @@ def heard(pipeline: Pipeline, user: str = "han") -> list[str]:
     return [json.loads(n.payload)["carillon"]["event"] for n in pipeline.apns.sent if user_of(n) == user]
 
 
-def settle(pipeline: Pipeline, seconds: float = 60.0) -> None:
+def drain(pipeline: Pipeline, seconds: float = 60.0) -> None:
     """Everything that becomes due is delivered, until nothing is left."""
     for _ in range(50):
         pipeline.deliver()
@@ -53,7 +53,7 @@ def test_what_follows_a_refused_notification_waits_with_it(now):
     now.run()
     assert heard(now) == ["e1"]
     assert heard(now, "luke") == ["e1", "e2", "e3"]
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1", "e2", "e3"]
 
 
@@ -68,14 +68,14 @@ def test_later_messages_of_the_channel_wait_too_and_those_of_another_one_do_not(
     now.run()
     assert heard(now) == ["e1", "o1"]
     assert heard(now, "luke") == ["e1", "e2", "o1", "e3"]
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "o1", "e1", "e2", "e3"]
     counts = now.journal.counts("demo")
     assert counts.get("overtaken", 0) == 0
     assert counts[f"limited.{EARLIER}"] >= 2
 
 
-def test_a_message_waits_half_a_minute_for_an_earlier_one_and_then_goes_and_that_is_told(now):
+def test_a_message_waits_half_a_minute_for_an_earlier_one_and_then_is_sent_and_counted(now):
     now.apns.answers[token("han")] = [BUSY, ACCEPTED]
     now.now -= 31  # of its first try
     say(now, "e1")
@@ -139,7 +139,7 @@ def test_a_worker_that_died_leaves_nothing_blocked(now):
     now.expand()
     now.deliver()
     assert heard(now) == ["e1"], "the dead worker's batch goes first"
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1", "e2"]
 
 
@@ -157,7 +157,7 @@ def test_a_pause_changes_no_order(now):
     now.take()
     now.expand()
     now.journal.make_due_ready()
-    settle(now)
+    drain(now)
     assert heard(now) == [f"e{n}" for n in range(11)]
 
 
@@ -269,7 +269,7 @@ def test_what_is_sent_long_after_its_place_is_decided_again(now, happened, reaso
     now.publish(happened())
     now.take()
     now.now += 11
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1"]
     assert now.journal.counts("demo")[f"dropped.{reason}"] == 1
 
@@ -281,7 +281,7 @@ def test_within_ten_seconds_it_goes_as_it_was_decided(now, happened):
     now.run()
     now.publish(happened())
     now.take()
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1"]
 
 
@@ -292,7 +292,7 @@ def test_who_was_listed_as_a_recipient_need_not_be_a_member_later_either(now):
     now.publish(ev.MemberRemoved(**stamp(), channel=ev.ChannelId(id="general"), users=["han"]))
     now.take()
     now.now += 11
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1"]
 
 
@@ -311,7 +311,7 @@ def test_what_waits_is_written_and_counted_once_however_often_the_earlier_one_is
     assert now.deliver() == [{"retry.ServiceUnavailable": 2}]
     assert len(written & set(now.redis.keys("carillon:batch:*"))) == 2, "those that wait were left as they are"
     assert now.journal.counts("demo")[f"limited.{EARLIER}"] == 4
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1", "e1", "e2", "e3"]
     assert now.journal.counts("demo")[f"limited.{EARLIER}"] == 4
 
@@ -328,7 +328,7 @@ def test_a_stopped_provider_s_batch_is_held_back_whole_and_the_first_of_them_is_
     assert now.deliver() == [{"parked": 2}], "one is looked at, in case it is too old"
     assert f"limited.{EARLIER}" not in now.journal.counts("demo")
     now.redis.delete(f"carillon:probe:{now.provider.id}")
-    settle(now)
+    drain(now)
     assert heard(now) == ["e1", "e1", "e2", "e3"]
 
 

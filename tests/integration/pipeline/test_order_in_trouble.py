@@ -113,7 +113,7 @@ def talk(pipeline: Pipeline, trouble: Trouble, chance: random.Random) -> dict[st
     return said
 
 
-def settle(pipeline: Pipeline, trouble: Trouble) -> None:
+def drain(pipeline: Pipeline, trouble: Trouble) -> None:
     trouble.over = True
     ends = time.monotonic() + 60
     while True:
@@ -140,7 +140,7 @@ def test_order_and_badges_hold(pipeline: Pipeline, seed: int) -> None:
     pipeline.take()
     with workers(pipeline):
         said = talk(pipeline, trouble, chance)
-        settle(pipeline, trouble)
+        drain(pipeline, trouble)
     badges = pipeline.redis.hgetall("carillon:badge:demo")
     for user, accepted in trouble.accepted.items():
         [device] = pipeline.devices.user_devices("demo", [user])

@@ -1,4 +1,4 @@
-"""The whole pipeline on real engines: who rings for what is published, and what the ledger says about everybody else."""
+"""The whole pipeline on real engines: who gets a push for what is published, and what the ledger says about everybody else."""
 
 import json
 import random
@@ -11,11 +11,11 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 
 
-def rung(pipeline: Pipeline) -> list[str]:
+def notified(pipeline: Pipeline) -> list[str]:
     return sorted(user_of(n) for n in pipeline.run())
 
 
-def test_every_device_of_every_member_but_the_sender_rings(pipeline):
+def test_every_device_of_every_member_but_the_sender_gets_a_push(pipeline):
     pipeline.member("general", "leia", "han", devices=2)
     pipeline.publish(message())
     assert sorted(n.token for n in pipeline.run()) == [token("han", 0), token("han", 1)]
@@ -36,9 +36,9 @@ def test_what_is_sent_is_what_apple_expects(pipeline):
 def test_a_repeated_event_id_is_accepted_and_does_nothing(pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message(id="same"), message(id="same"))
-    assert rung(pipeline) == ["han"]
+    assert notified(pipeline) == ["han"]
     pipeline.publish(message(id="same", text="another text"))
-    assert rung(pipeline) == []
+    assert notified(pipeline) == []
     assert pipeline.journal.backlog() == (0, 0)
 
 
@@ -57,7 +57,7 @@ def test_S3_A4_presence_and_S5_mutes_and_S11_missing_devices_are_named(pipeline)
     pipeline.publish(ev.UserMuted(**stamp(), user="luke", target="leia"))
     pipeline.redis.set("carillon:online:demo:chewie", 1, ex=60)
     pipeline.publish(message())
-    assert rung(pipeline) == ["han", "r2"]
+    assert notified(pipeline) == ["han", "r2"]
     assert pipeline.account("e1")["page:0"] == {
         "considered": 6,
         "pushed": ["han", "r2"],
@@ -76,7 +76,7 @@ def test_S3_A4_presence_and_S5_mutes_and_S11_missing_devices_are_named(pipeline)
 def test_a_message_for_nobody_has_its_reason(pipeline, change, reason):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message(**change))
-    assert rung(pipeline) == []
+    assert notified(pipeline) == []
     assert pipeline.account("e1") == {"page:0": {"message": reason}}
     assert pipeline.journal.backlog() == (0, 0)
 
@@ -85,10 +85,10 @@ def test_S9_a_channel_that_is_off_is_silent_until_it_is_on_again(pipeline):
     pipeline.member("general", "leia", "han")
     settings = ev.ChannelSettings(id="general", push_notifications=False)
     pipeline.publish(ev.ChannelUpdated(**stamp(1), channel=settings), message(id="off"))
-    assert rung(pipeline) == []
+    assert notified(pipeline) == []
     on = replace(settings, push_notifications=True)
     pipeline.publish(ev.ChannelUpdated(**stamp(2), channel=on), message(id="on"))
-    assert rung(pipeline) == ["han"]
+    assert notified(pipeline) == ["han"]
 
 
 def test_S4_a_reply_reaches_only_the_thread_and_the_thread_is_learned_from_messages(pipeline):
@@ -101,18 +101,18 @@ def test_S4_a_reply_reaches_only_the_thread_and_the_thread_is_learned_from_messa
     )
     pipeline.run()
     assert pipeline.account("reply")["page:0"]["pushed"] == ["leia", "luke"], (
-        "who joins later is not rung for what was before"
+        "who joins later is not notified of what was before"
     )
     assert pipeline.account("second")["page:0"]["pushed"] == ["chewie", "han", "leia", "luke"]
     pipeline.publish(message(id="third", sender="leia", parent_id="m-root"))
-    assert rung(pipeline) == ["chewie", "han", "lando", "luke"]
+    assert notified(pipeline) == ["chewie", "han", "lando", "luke"]
 
 
 def test_a_mentioned_user_who_is_no_member_is_named_so(pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.member("other", "greedo")
     pipeline.publish(message(mentioned=["greedo", "nobody"]))
-    assert rung(pipeline) == ["han"]
+    assert notified(pipeline) == ["han"]
     assert pipeline.account("e1")["page:0"]["skipped"]["not_a_member"] == ["greedo", "nobody"]
 
 
@@ -120,24 +120,24 @@ def test_recipients_replace_the_stored_membership(pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.member("other", "luke")
     pipeline.publish(message(recipients=["luke", "leia"]))
-    assert rung(pipeline) == ["luke"]
+    assert notified(pipeline) == ["luke"]
 
 
 def test_S7_the_cap_leaves_the_mentioned_out_of_its_count_and_says_who_was_over_it(pipeline):
     pipeline.save_app(member_cap=2)
     pipeline.member("general", "leia", *(f"u{n}" for n in range(6)))
     pipeline.publish(message(mentioned=["u5"]))
-    assert rung(pipeline) == ["u0", "u1", "u5"]
+    assert notified(pipeline) == ["u0", "u1", "u5"]
     assert pipeline.account("e1")["page:0"]["skipped"]["over_member_cap"] == ["u2", "u3", "u4"]
 
 
-def test_a_channel_larger_than_a_page_rings_everybody_once(small_pages):
+def test_a_channel_larger_than_a_page_notifies_everybody_once(small_pages):
     pipeline = small_pages
     pipeline.save_app(member_cap=None)
     users = [f"u{n:03}" for n in range(95)]
     pipeline.member("general", *users)
     pipeline.publish(message(sender="u007", mentioned=["u090", "u001"]))
-    assert rung(pipeline) == [user for user in users if user != "u007"]
+    assert notified(pipeline) == [user for user in users if user != "u007"]
     account = pipeline.account("e1")
     assert sum(part.get("considered", 0) for part in account.values()) == 95
     assert {f"page:{n}" for n in range(10)} <= set(account)
@@ -149,7 +149,7 @@ def test_the_cap_counts_over_pages_and_the_rest_is_counted_unread(small_pages):
     pipeline.save_app(member_cap=25)
     pipeline.member("general", *(f"u{n:03}" for n in range(95)))
     pipeline.publish(message(sender="u000", mentioned=["u094"]))
-    assert len(rung(pipeline)) == 26, "and the mentioned one"
+    assert len(notified(pipeline)) == 26, "and the mentioned one"
     account = pipeline.account("e1")
     pages = [part for name, part in account.items() if name.startswith("page")]
     assert sum(page["considered"] for page in pages) == 95
@@ -171,7 +171,7 @@ def test_a_reply_in_a_large_channel_is_not_walked(small_pages):
     assert account["page:0"]["considered"] == 95
 
 
-def test_M2_a_device_rings_for_its_last_owner_only(pipeline):
+def test_M2_a_device_gets_pushes_of_its_last_owner_only(pipeline):
     pipeline.member("general", "leia", "han", "luke")
     taken = ev.Device(token=token("han"))
     pipeline.publish(ev.DeviceRegistered(**stamp(5), user="luke", device=taken), message())
@@ -184,7 +184,7 @@ def test_M3_M4_unregistering_with_and_without_a_user(pipeline):
     mine, his = ev.DeviceToken(token=token("han")), ev.DeviceToken(token=token("luke"))
     pipeline.publish(ev.DeviceUnregistered(**stamp(5), device=mine, user="luke"))
     pipeline.publish(ev.DeviceUnregistered(**stamp(5), device=his), message())
-    assert rung(pipeline) == ["han"]
+    assert notified(pipeline) == ["han"]
 
 
 def test_accounts_that_are_forgotten_twice_for_want_of_an_answer_take_no_others_with_them(pipeline):
@@ -229,9 +229,9 @@ def test_members_leave_and_come_back_in_the_order_of_their_times(pipeline):
     removed = ev.MemberRemoved(**stamp(10), channel=ev.ChannelId(id="general"), users=["han"])
     late = ev.MemberAdded(**stamp(5), channel=ev.ChannelId(id="general"), users=["han"])
     pipeline.publish(removed, late, message(id="gone"))
-    assert rung(pipeline) == []
+    assert notified(pipeline) == []
     pipeline.publish(ev.MemberAdded(**stamp(11), channel=ev.ChannelId(id="general"), users=["han"]), message(id="back"))
-    assert rung(pipeline) == ["han"]
+    assert notified(pipeline) == ["han"]
 
 
 def test_badges_count_up_for_each_device_and_are_cleared(pipeline):
@@ -265,24 +265,24 @@ def test_badges_count_up_for_each_device_and_are_cleared(pipeline):
         ),
     ],
 )
-def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_go_through(pipeline, document, error):
+def test_bad_input_is_dead_lettered_with_its_reason_and_its_neighbours_are_delivered(pipeline, document, error):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message(id="before"), document, message(id="after"))
-    assert rung(pipeline) == ["han", "han"]
+    assert notified(pipeline) == ["han", "han"]
     [letter] = pipeline.ledger.dead_letters()
     assert error in letter.letter.error
     assert pipeline.ledger.dead_letter(letter.id).letter.document == document
     assert pipeline.journal.backlog() == (0, 0)
 
 
-def test_an_entry_without_the_field_is_set_aside(pipeline):
+def test_an_entry_without_the_field_is_dead_lettered(pipeline):
     pipeline.redis.xadd(ev.STREAM, {"something": "else"})
     pipeline.take()
     assert len(pipeline.ledger.dead_letters()) == 1
 
 
 def test_what_was_published_before_a_message_is_in_force_when_it_is_expanded(pipeline):
-    """Thousands of "add member, register device, send message" back to back: every one rings."""
+    """Thousands of "add member, register device, send message" back to back: each gets a push."""
     triples = 2000
     with pipeline.redis.pipeline(transaction=False) as pipe:
         for n in range(triples):

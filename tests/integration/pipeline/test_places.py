@@ -220,7 +220,7 @@ def test_a_repeated_import_writes_no_row(pipeline):
         assert db.execute("SELECT xmin, ctid FROM carillon.members ORDER BY user_id").fetchall() == before
 
 
-def test_writes_of_one_millisecond_are_told_apart_and_old_rows_are_milliseconds(pipeline: Pipeline) -> None:
+def test_writes_of_one_millisecond_are_kept_apart_and_old_rows_are_milliseconds(pipeline: Pipeline) -> None:
     """What a release before stored is milliseconds; a write that is half a millisecond older and comes later does nothing."""
     moment = datetime(2026, 11, 28, 12, 0, 0, 123_400, tzinfo=UTC)
     half = moment + timedelta(microseconds=500)

@@ -1,4 +1,4 @@
-"""A bug of ours that a job meets on its way to APNs: the job is set aside, its neighbours in the batch ring."""
+"""A bug of ours that a job meets on its way to APNs: the job is dead-lettered, its neighbours in the batch are delivered."""
 
 import pytest
 from psycopg.errors import NumericValueOutOfRange
@@ -34,15 +34,15 @@ def tries(pipeline) -> int:
     return n
 
 
-def test_one_job_is_set_aside_and_its_neighbours_ring(pipeline, broken):
+def test_one_job_is_dead_lettered_and_its_neighbours_are_delivered(pipeline, broken):
     users = [f"u{n:02}" for n in range(30)]
     pipeline.member("general", "leia", *users)
     broken.add(token("u17"))
     pipeline.publish(message(id="e1"), message(id="e2", recipients=["u01", "u02"]))
     pipeline.run()
     assert tries(pipeline) < 3 * TRIES + 3 * PARTS
-    rung = sorted(user_of(n) for n in pipeline.apns.sent)
-    assert rung == sorted([*users, "u01", "u02"][:17] + [*users, "u01", "u02"][18:])
+    notified = sorted(user_of(n) for n in pipeline.apns.sent)
+    assert notified == sorted([*users, "u01", "u02"][:17] + [*users, "u01", "u02"][18:])
     [letter] = [pipeline.ledger.dead_letter(stored.id).letter for stored in pipeline.ledger.dead_letters()]
     assert (letter.app, letter.event_id) == ("demo", "e1")
     assert "KeyError" in letter.error
@@ -105,7 +105,7 @@ def test_a_batch_whose_outcomes_cannot_be_carried_out_is_a_dead_letter(pipeline,
     assert pipeline.journal.backlog() == (0, 0)
 
 
-def test_a_batch_that_nobody_can_read_is_set_aside_in_the_end(pipeline):
+def test_a_batch_that_cannot_be_decoded_is_dead_lettered_in_the_end(pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message())
     pipeline.take()

@@ -87,11 +87,11 @@ def test_a_provider_that_says_when_to_come_again_is_asked_no_earlier(pipeline):
     pipeline.later()
     pipeline.deliver()
     assert pipeline.redis.pttl(f"carillon:probe:{pipeline.provider.id}") > 80_000, (
-        "a probe that is told so waits as well"
+        "a probe with Retry-After waits as well"
     )
 
 
-def test_one_of_many_that_is_told_when_to_come_again_waits_alone(pipeline):
+def test_one_of_many_with_retry_after_waits_alone(pipeline):
     pipeline.member("general", "leia", "han", "luke")
     pipeline.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable", retry_after=90.0)]
     pipeline.publish(message())

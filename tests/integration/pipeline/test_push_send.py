@@ -45,7 +45,7 @@ def everybody(pipeline: Pipeline) -> Pipeline:
 
 
 @pytest.mark.parametrize(
-    ("where", "rung"),
+    ("where", "users"),
     [
         pytest.param({"user": "han"}, "han", id="P2 a user"),
         pytest.param({"user": ev.OneOf(any_of=["han", "yoda", "nobody"])}, "han yoda", id="any of some users"),
@@ -72,12 +72,12 @@ def everybody(pipeline: Pipeline) -> Pipeline:
         pytest.param({"provider": "another"}, "", id="a provider that nobody has"),
     ],
 )
-def test_P1_P2_the_devices_that_the_query_finds_ring(everybody, where, rung):
+def test_P1_P2_the_devices_that_the_query_finds_get_the_push(everybody, where, users):
     everybody.publish(push(where))
-    assert sorted(user_of(n) for n in everybody.run()) == rung.split()
+    assert sorted(user_of(n) for n in everybody.run()) == users.split()
     counted = everybody.fan_out._devices.count("demo", ev.Where(**where))
     assert [(c.provider, c.environment, c.devices) for c in counted] == (
-        [("apns", "production", len(rung.split()))] if rung else []
+        [("apns", "production", len(users.split()))] if users else []
     )
 
 
@@ -235,7 +235,7 @@ def test_devices_of_a_removed_provider_and_unregistered_ones_are_in_no_audience(
 @pytest.mark.parametrize(
     "faulty", [pytest.param({"where": {}}, id="nobody named"), pytest.param({"alert": ""}, id="nothing to say")]
 )
-def test_a_push_that_is_none_is_set_aside_and_nothing_is_sent(everybody, faulty):
+def test_a_push_that_is_none_is_dead_lettered_and_nothing_is_sent(everybody, faulty):
     with pytest.raises(EventError):
         ev.decode(json.dumps(_document(**faulty)))
     everybody.publish(json.dumps(_document(**faulty)).encode())

@@ -421,7 +421,7 @@ def test_two_leaders_at_once_lose_nothing(pipeline):
 # pressure
 
 
-def test_how_many_events_wait_is_told_by_app(two):
+def test_how_many_events_wait_is_counted_by_app(two):
     numbered(two, "demo", 50)
     two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "q1")})
     two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "q2")})

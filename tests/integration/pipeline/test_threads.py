@@ -250,5 +250,5 @@ def test_a_message_that_is_counted_again_has_the_number_that_it_had(pipeline):
     assert count("2-0:0", "a") == {"a": 2}
     assert count("1-0:0", "a", "b") == {"a": 1, "b": 1}
     assert count("3-0:0", "a", "b") == {"a": 3, "b": 2}
-    assert count("3-0:0", "b", "new") == {"b": 2, "new": 3}, "who had none then is told the message's most"
+    assert count("3-0:0", "b", "new") == {"b": 2, "new": 3}, "who had none then gets the message's highest count"
     assert bursts.count([], 0) == []

@@ -1,4 +1,4 @@
-"""A wake-up is a convenience: whoever rings goes on where it cannot be rung."""
+"""A wake-up is a convenience: its caller goes on if it cannot be sent."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import pytest
 from worker.state.journal import Journal
 from worker.state.redis import connect
 
-RING = """
+WAKE = """
 import logging
 logging.basicConfig()
 from worker.process.tasks import wake_deliver, wake_fan_out
@@ -32,7 +32,7 @@ except Reject as reject:
 """
 
 
-def ring(redis_url: str, script: str = RING) -> subprocess.CompletedProcess[str]:
+def run(redis_url: str, script: str = WAKE) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "CARILLON_REDIS_URL": redis_url,
         "CARILLON_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
@@ -55,24 +55,24 @@ def out_of_memory(redis_url: str) -> str:
 
 
 @pytest.mark.parametrize("fault", [nobody_listens, out_of_memory])
-def test_whoever_rings_goes_on_while_redis_is_away(redis_url, fault):
+def test_a_caller_of_a_wake_up_goes_on_while_redis_is_away(redis_url, fault):
     try:
-        rung = ring(fault(redis_url))
+        done = run(fault(redis_url))
     finally:
         with connect(redis_url) as redis:
             redis.config_set("maxmemory", 0)
-    assert rung.stdout == "went on\n", rung.stderr
-    assert rung.stderr.count("wake-ups lost") == 3
+    assert done.stdout == "went on\n", done.stderr
+    assert done.stderr.count("wake-ups lost") == 3
 
 
 def test_a_chat_server_s_task_goes_back_to_its_queue_while_redis_takes_nothing(redis_url):
     """Its events are nowhere else: done with, they would be lost."""
     try:
-        assert ring(out_of_memory(redis_url), PUBLISH).stdout == "back to its queue\n"
+        assert run(out_of_memory(redis_url), PUBLISH).stdout == "back to its queue\n"
     finally:
         with connect(redis_url) as redis:
             redis.config_set("maxmemory", 0)
-    assert ring(redis_url, PUBLISH).stdout == "{'published': 1}\n"
+    assert run(redis_url, PUBLISH).stdout == "{'published': 1}\n"
     with connect(redis_url) as redis:
         assert redis.xlen("carillon:events") == 1
 
@@ -82,7 +82,7 @@ def test_a_bad_event_of_a_task_loses_no_good_one(redis_url):
     script = PUBLISH.replace(
         "events=[event]", 'events=[event, {"type": "push.send", "alert": "secret"}, "no object", event]'
     )
-    done = ring(redis_url, script)
+    done = run(redis_url, script)
     assert done.stdout == "{'published': 4}\n"
     assert "secret" not in done.stderr
     with connect(redis_url) as redis:
@@ -90,21 +90,21 @@ def test_a_bad_event_of_a_task_loses_no_good_one(redis_url):
 
 
 def test_messages_have_one_wake_up_on_its_way_and_each_batch_has_its_own(redis_url):
-    rung = ring(redis_url)
-    assert rung.stderr == ""
+    done = run(redis_url)
+    assert done.stderr == ""
     with connect(redis_url) as redis:
         assert redis.llen("carillon:carillon.urgent") == 1
         assert redis.llen("carillon:carillon.bulk") == 3
         Journal(redis, lease=8).take_messages("urgent", 10)
-        assert ring(redis_url).stderr == ""
+        assert run(redis_url).stderr == ""
         assert redis.llen("carillon:carillon.urgent") == 2, "somebody looked: what came since needs another"
 
 
 def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url):
     """Each is good for all that is ready, so more than a few are of no use."""
-    ring(
+    run(
         redis_url,
-        "from worker.process.tasks import wake_deliver, wake_fan_out\nring_deliver('urgent', 5000)\nring_fan_out(500000)",
+        "from worker.process.tasks import wake_deliver, wake_fan_out\nwake_deliver('urgent', 5000)\nwake_fan_out(500000)",
     )
     with connect(redis_url) as redis:
         waiting = redis.llen("carillon:carillon.urgent")

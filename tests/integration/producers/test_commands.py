@@ -49,7 +49,7 @@ def run(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> R
     return carillon if request.param == "carillon" else producers
 
 
-#: What is told of 3,000 events.
+#: Ids that are printed of 3,000 events.
 NAMED = b"".join(
     [b"3,000 accepted, 0 refused\n", *(b"  evt-%d\n" % number for number in range(20)), b"  and 2,980 more\n"]
 )
@@ -73,8 +73,8 @@ def test_bad_lines_are_named_and_good_ones_go_through(run: Run, redis_url: str, 
     (tmp_path / "events.jsonl").write_bytes(lines(2) + bad + lines(1))
     ran = run(str(tmp_path / "events.jsonl"), "--json", "--redis-url", redis_url)
     assert ran.code == 2
-    told = {"accepted": 3, "refused": 1, "stopped": None, "events": ["evt-0", "evt-1", "evt-0"]}
-    assert json.loads(ran.out).items() >= told.items()
+    expected = {"accepted": 3, "refused": 1, "stopped": None, "events": ["evt-0", "evt-1", "evt-0"]}
+    assert json.loads(ran.out).items() >= expected.items()
     # Above it is the warning of a password on the command line.
     assert ran.err.splitlines()[-1] == "line 3: message.text: expected a string, got a whole number"
     assert ids(redis_url) == ["evt-0", "evt-1", "evt-0"]

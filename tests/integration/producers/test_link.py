@@ -88,7 +88,7 @@ HELLO = [b"server", b"redis", b"version", b"7.0.15", b"proto", 2, b"id", 3, b"mo
         pytest.param(b"OK", None, id="a proxy that says something else"),
     ],
 )
-def test_what_a_server_is_told_by_itself(hello: Any, fault: str | None) -> None:
+def test_a_server_is_known_by_its_greeting(hello: Any, fault: str | None) -> None:
     assert unfit(hello) == fault
 
 

@@ -129,7 +129,7 @@ def test_events_go_to_their_app_s_own_stream_where_that_is_asked(make: Make, red
     assert stream.xlen(STREAM) == 0
 
 
-def test_what_redis_refuses_of_several_events_is_told(make: Make, redis_url: str, stream: Any) -> None:
+def test_what_redis_refuses_of_several_events_is_an_error(make: Make, redis_url: str, stream: Any) -> None:
     stream.set("carillon:events:b", "no stream")
     with pytest.raises(PublishError, match="WRONGTYPE"):
         make(redis_url, own_stream=True, timeout=60).publish_many([MESSAGE | {"app": app} for app in "bb"])

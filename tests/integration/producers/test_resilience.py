@@ -119,7 +119,7 @@ def test_a_lost_answer_writes_the_event_again_under_the_same_id(make: Make, valk
     assert ids(valkey.url) == ["evt-1", "evt-1", "evt-1"]
 
 
-def test_an_answer_that_never_comes_is_told_though_the_event_is_there(make: Make, valkey: Valkey) -> None:
+def test_an_answer_that_never_comes_is_an_error_though_the_event_is_there(make: Make, valkey: Valkey) -> None:
     with answers_lost(valkey.port, 1_000) as port, pytest.raises(PublishError, match="its id makes that harmless"):
         make(f"redis://127.0.0.1:{port}/0", timeout=0.3).publish(MESSAGE)
     assert set(ids(valkey.url)) == {"evt-1"}

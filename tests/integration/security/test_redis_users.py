@@ -116,8 +116,8 @@ def test_a_worker_may_run_every_command_of_the_scripts(admin: Any) -> None:
 
 def _named(admin: Any, category: str) -> set[str]:
     """The commands of a category."""
-    told = admin.execute_command("ACL", "CAT", category)
-    return {name.decode() if isinstance(name, bytes) else name for name in told}
+    commands = admin.execute_command("ACL", "CAT", category)
+    return {name.decode() if isinstance(name, bytes) else name for name in commands}
 
 
 REFUSED = [

@@ -189,8 +189,8 @@ def test_no_command_prints_a_part_of_a_url_that_cannot_be_used(
     finally:
         get_settings.cache_clear()
     assert done.exit_code != 0
-    told = "".join(traceback.format_exception(done.exception)) if done.exception else ""
-    assert SECRET not in done.output + told
+    trace = "".join(traceback.format_exception(done.exception)) if done.exception else ""
+    assert SECRET not in done.output + trace
     assert isinstance(done.exception, SettingsError | SystemExit)
 
 

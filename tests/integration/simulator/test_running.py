@@ -182,7 +182,7 @@ def test_a_process_serves_is_controlled_and_ends_cleanly(settings):
     assert not directory.exists()
 
 
-def test_a_process_that_cannot_start_is_told(settings):
+def test_a_process_that_cannot_start_is_reported(settings):
     broken = msgspec.structs.replace(settings, certificate="/nonexistent.pem")
     with pytest.raises(RuntimeError, match="ended with status 1"):
         SimulatorProcess(broken).start()

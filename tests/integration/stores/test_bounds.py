@@ -1,4 +1,4 @@
-"""What is kept in Redis, and what was set aside, has an end, whatever a producer or a server does for years."""
+"""What Redis keeps and dead letters are bounded, whatever a producer or a server does for years."""
 
 import logging
 import time

@@ -41,7 +41,7 @@ def test_a_flush_whose_forgetting_is_repeated_loses_no_account(pool, journal, re
     assert [ledger.of_event("demo", f"e{n}") for n in range(10)] == [{"page:0": {"n": n}} for n in range(10)]
 
 
-def test_a_clearing_told_twice_leaves_a_number_that_was_counted_between(journal, redis):
+def test_a_repeated_clearing_leaves_a_number_that_was_counted_between(journal, redis):
     redis.hset("carillon:badge:demo", mapping={"1": 3, "2": 0})
     clearing = [Cleared("5-0", "demo", [1, 2], place=5)]
     assert journal.clear_badges(clearing) == {"5-0"}
@@ -53,7 +53,7 @@ def test_a_clearing_told_twice_leaves_a_number_that_was_counted_between(journal,
     assert (journal.ready("e", "urgent"), redis.hget("carillon:open", "5-0")) == (1, b"1")
 
 
-def test_a_clearing_that_is_told_or_had_nothing_to_tell_is_not_opened_by_a_second_time(journal, redis):
+def test_a_clearing_that_is_done_or_had_no_device_to_push_to_is_not_opened_again(journal, redis):
     redis.hset("carillon:badge:demo", "1", 3)
     clearing = [Cleared("5-0", "demo", [1], place=5), Cleared("6-0", "demo", [1], place=6)]
     assert journal.clear_badges(clearing) == {"5-0"}

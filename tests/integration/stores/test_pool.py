@@ -85,7 +85,7 @@ def test_only_a_fault_of_the_engine_counts_as_being_away(pool: Pool, monkeypatch
     assert found == dict.fromkeys(AWAY, True) | dict.fromkeys(NOT_AWAY, False)
 
 
-def test_a_server_that_is_not_there_is_away_and_its_own_words_are_told() -> None:
+def test_a_server_that_is_not_there_is_away_and_the_error_has_its_own_words() -> None:
     with (
         open_pool("postgresql://127.0.0.1:1/x", size=1) as nowhere,
         pytest.raises(Unavailable, match=r"connection failed.*port 1 failed"),

@@ -1,4 +1,4 @@
-"""A company's own API: an HTTPS server in a thread, which keeps what it got and says what it is told."""
+"""A company's own API: an HTTPS server in a thread, which keeps what it got and answers as the test says."""
 
 import json
 import ssl
@@ -56,7 +56,7 @@ class _Quiet(ThreadingHTTPServer):
 
 
 class Receiver:
-    """`answer` decides what each request is told."""
+    """`answer` decides the answer to each request."""
 
     def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
         identity = make_identity(directory, ["localhost", "hooks.example.com", "127.0.0.1"])
@@ -130,7 +130,7 @@ class Receiver:
         return Handler
 
 
-def told(got: Got, **by_user: str) -> Say:
+def answered(got: Got, **by_user: str) -> Say:
     """Results for the users that are named."""
     results = [{"id": one["id"], "status": by_user[one["user"]]} for one in got.recipients if one["user"] in by_user]
     return Say(document={"results": results})

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from producers import events as ev
 from tests.integration.pipeline.harness import START, message, stamp, token
 from tests.integration.webhook.conftest import OLDER, SECRET
-from tests.integration.webhook.receiver import Say, told
+from tests.integration.webhook.receiver import Say, answered
 from worker.core.notification import apns_id
 from worker.core.webhook_answer import GONE_MINIMUM
 from worker.database.registry import Registry
@@ -69,7 +69,7 @@ def test_A5_kind_and_data_of_the_message_are_in_the_payload(pipeline, receiver):
     assert one["payload"]["carillon"]["data"] == {"total": 12, "items": [1, 2]}
 
 
-def test_a_reply_says_that_it_rings_for_the_thread(pipeline, receiver):
+def test_a_reply_says_that_the_thread_is_why(pipeline, receiver):
     pipeline.member("general", "leia", "han", "luke")
     pipeline.publish(message(id="e1", sender="han"))
     pipeline.run()
@@ -126,7 +126,7 @@ def test_a_jwt_over_the_body_s_hash_instead(pipeline, receiver):
 
 def test_each_recipient_has_the_outcome_that_the_answer_gives_it(pipeline, receiver):
     pipeline.member("general", "leia", "han", "luke", "chewie", "lando", "r2")
-    receiver.answer = lambda got: told(got, han="accepted", luke="gone", chewie="retry", lando="refused")
+    receiver.answer = lambda got: answered(got, han="accepted", luke="gone", chewie="retry", lando="refused")
     pipeline.publish(message())
     pipeline.run()
     counts = pipeline.journal.counts("demo")

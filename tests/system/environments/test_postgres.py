@@ -70,7 +70,7 @@ def settings(url: str, redis_url: str) -> dict[str, str]:
     return environ(postgres_url=url, redis_url=redis_url, secret_keys=generate_key())
 
 
-def one_message_rings(postgres_url: str, redis_url: str, logs: Path) -> str:
+def one_message_arrives(postgres_url: str, redis_url: str, logs: Path) -> str:
     """A worker on these engines; returns what it said."""
     with Fleet(postgres_url, redis_url, logs) as fleet:
         fleet.start("worker", "--concurrency", "2")
@@ -82,14 +82,14 @@ def one_message_rings(postgres_url: str, redis_url: str, logs: Path) -> str:
                 new_message("e1", channel=channel.id),
             ]
         )
-        wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled(), seconds=90)
+        wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle(), seconds=90)
         return fleet.output()
 
 
 @pytest.mark.slow
 def test_a_role_with_settings_of_its_own_by_a_socket(strict: str, redis_url: str, tmp_path: Path) -> None:
     assert migrate(strict)
-    said = one_message_rings(strict, redis_url, tmp_path)
+    said = one_message_arrives(strict, redis_url, tmp_path)
     assert "ERROR" not in said and "closed" not in said
     done = carillon("doctor", "--no-workers", "--json", env=settings(strict, redis_url))
     assert '"schema", "well": true' in done.stdout and "read_only" not in done.stdout
@@ -103,7 +103,7 @@ def test_debian_s_over_tls_with_an_authority_of_its_own(
     debian.database("chat", "chat")
     url = debian.tcp_url("chat", "chat", sslmode="verify-full", sslrootcert=str(identity.ca))
     migrate(url)
-    one_message_rings(url, redis_url, tmp_path)
+    one_message_arrives(url, redis_url, tmp_path)
     stranger = debian.tcp_url("chat", "chat", sslmode="verify-full", sslrootcert="/etc/ssl/certs/ca-certificates.crt")
     done = carillon("health", "--engines", env=settings(stranger, redis_url))
     assert done.returncode == 1 and "certificate verify failed" in done.stderr
@@ -112,7 +112,7 @@ def test_debian_s_over_tls_with_an_authority_of_its_own(
 @pytest.mark.slow
 def test_a_pooler_that_keeps_sessions(postgres_url: str, redis_url: str, tmp_path: Path) -> None:
     with pgbouncer(postgres_url, tmp_path, mode="session") as between:
-        one_message_rings(between, redis_url, tmp_path)
+        one_message_arrives(between, redis_url, tmp_path)
 
 
 def test_days_are_kept_behind_a_pooler_in_a_session_with_dates_of_its_own(server: PostgresServer) -> None:
@@ -144,7 +144,7 @@ def test_what_cannot_get_better_ends_the_process(server: PostgresServer, redis_u
 
 
 @pytest.mark.parametrize(
-    ("version", "told", "encoding", "said"),
+    ("version", "reported", "encoding", "said"),
     [
         (
             140_011,
@@ -157,8 +157,8 @@ def test_what_cannot_get_better_ends_the_process(server: PostgresServer, redis_u
         (180_004, "18.4", None, None),
     ],
 )
-def test_an_older_server_is_refused(version: int, told: str | None, encoding: str | None, said: str | None) -> None:
-    parameters = {"server_version": told, "server_encoding": encoding}
+def test_an_older_server_is_refused(version: int, reported: str | None, encoding: str | None, said: str | None) -> None:
+    parameters = {"server_version": reported, "server_encoding": encoding}
     db: Any = SimpleNamespace(info=SimpleNamespace(server_version=version, dbname="d", parameter_status=parameters.get))
     assert unfit(db) == said
 

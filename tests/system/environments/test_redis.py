@@ -89,7 +89,7 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
                     new_message("e1"),
                 ]
             )
-            wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled(), seconds=90)
+            wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle(), seconds=90)
             done = carillon("health", "--lane", "urgent", "--engines", "--timeout", "30", env=fleet._environment)
             assert done.returncode == 0, done.stderr
             wait_until(lambda: admin.exists("carillon:beat"), seconds=30)

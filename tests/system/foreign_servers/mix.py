@@ -63,7 +63,7 @@ def reply_to(path: str, apns_id: str, payload: bytes) -> Reply:
 
 
 def expected(number: int) -> Answer:
-    """What the sender of the notification shall be told."""
+    """The outcome that the notification shall have."""
     status, document, retry_after = reply(number)
     if status == 200:
         return ACCEPTED

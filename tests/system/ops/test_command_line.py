@@ -93,11 +93,11 @@ def test_health_tells_what_waits_for_a_person(postgres_url: str, redis_url: str)
             )
     with connect(redis_url) as redis:
         Breaker(redis).stop(row[0], "InvalidProviderToken", time.time() - 90)
-    told = carillon("health", "--alarms", env=env)
-    assert told.returncode == 1
-    assert "provider chat/apns: stopped for 9" in told.stderr
-    assert "InvalidProviderToken" in told.stderr
-    assert "dead letters: 2 in all, 1 of them in the last hour: carillon dead-letters list" in told.stderr
+    done = carillon("health", "--alarms", env=env)
+    assert done.returncode == 1
+    assert "provider chat/apns: stopped for 9" in done.stderr
+    assert "InvalidProviderToken" in done.stderr
+    assert "dead letters: 2 in all, 1 of them in the last hour: carillon dead-letters list" in done.stderr
 
 
 def test_flower_beyond_this_machine_needs_a_password(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_setting_that_cannot_get_better_ends_the_process(command: str, setting
     assert "Traceback" not in done.stderr
 
 
-def test_a_role_without_rights_is_told_which_are_missing(postgres_url: str, redis_url: str) -> None:
+def test_a_role_without_rights_learns_which_are_missing(postgres_url: str, redis_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as db:
         db.execute("DROP ROLE IF EXISTS poor")
         db.execute("CREATE ROLE poor LOGIN")

@@ -1,4 +1,4 @@
-"""`carillon outbox` as processes: killed at any moment, side by side, and told to stop."""
+"""`carillon outbox` as processes: killed at any moment, side by side, and stopped."""
 
 import json
 import random
@@ -66,7 +66,7 @@ def test_relays_killed_at_random_moments_lose_nothing_and_double_nothing(
 
 
 @pytest.mark.slow
-def test_a_relay_told_to_stop_ends_well(postgres_url: str, redis_url: str, client: Any) -> None:
+def test_a_relay_that_is_stopped_ends_well(postgres_url: str, redis_url: str, client: Any) -> None:
     with process(postgres_url, redis_url) as relay:
         write(postgres_url, badge(1))
         wait_until(lambda: published(client) == ["1"])
@@ -81,7 +81,7 @@ def carillon(postgres_url: str, redis_url: str, *arguments: str) -> "subprocess.
     )
 
 
-def test_status_shows_what_waits_and_what_was_set_aside(postgres_url: str, redis_url: str) -> None:
+def test_status_shows_what_waits_and_what_failed(postgres_url: str, redis_url: str) -> None:
     write(postgres_url, badge("secret text"), badge(2))
     with psycopg.connect(postgres_url) as db:
         db.execute(

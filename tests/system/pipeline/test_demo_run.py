@@ -93,10 +93,10 @@ def explain(shown: str, kept: dict[str, str]) -> None:
 
     asked = next(line for line in shown.splitlines() if "a reply in a thread" in line).split()
     assert asked[:2] == ["carillon", "why"]
-    told = ask(*asked[1:5])
-    assert told.returncode == 0
-    assert "not part of the thread" in told.stdout
-    assert "accepted by APNs" in told.stdout
+    done = ask(*asked[1:5])
+    assert done.returncode == 0
+    assert "not part of the thread" in done.stdout
+    assert "accepted by APNs" in done.stdout
     letters = [json.loads(line) for line in ask("dead-letters", "--json").stdout.splitlines()]
     assert [letter["event"] for letter in letters] == ["mistake-2", "mistake-1"]
     assert "no provider 'no such provider'" in letters[0]["error"]
@@ -115,8 +115,8 @@ def test_a_demo_in_which_a_push_is_lost_and_another_comes_twice_says_so(temporar
         steady=steady_of(SMALL.messages),
         now_ms=1_795_000_000_000,
     )
-    rings = [phone for reading in read_all(world) for phones in reading.notified.values() for phone in phones]
-    lost, twice = list(dict.fromkeys(phone.token for phone in rings if phone.nature == "live"))[:2]
+    phones = [phone for reading in read_all(world) for some in reading.notified.values() for phone in some]
+    lost, twice = list(dict.fromkeys(phone.token for phone in phones if phone.nature == "live"))[:2]
     script = Script(
         rules=(
             # For good and without a fault of the device: the sender must give it up.

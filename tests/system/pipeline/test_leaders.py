@@ -42,7 +42,7 @@ def test_every_message_is_pushed_and_a_frozen_leader_is_replaced(fleet: Fleet, p
     users = [f"u{n}" for n in range(USERS)]
     populate(fleet, "general", ["leia", *users])
     fleet.publisher.publish_many(new_message(f"e{n}") for n in range(180))
-    wait_until(lambda: len(fleet.simulator.accepted) >= 180 * USERS and fleet.settled(), 90)
+    wait_until(lambda: len(fleet.simulator.accepted) >= 180 * USERS and fleet.idle(), 90)
     first = leader(postgres_url)
     assert first in workers
     os.kill(first, signal.SIGSTOP)
@@ -52,5 +52,5 @@ def test_every_message_is_pushed_and_a_frozen_leader_is_replaced(fleet: Fleet, p
         wait_until(lambda: len(fleet.simulator.accepted) >= 280 * USERS, 90)
     finally:
         os.kill(first, signal.SIGCONT)
-    wait_until(fleet.settled, 60)
+    wait_until(fleet.idle, 60)
     assert Counter(entry.token for entry in fleet.simulator.accepted) == {token(user): 280 for user in users}

@@ -54,21 +54,21 @@ def accepted(fleet: Fleet) -> Counter[str]:
     return Counter(entry.token for entry in fleet.simulator.accepted)
 
 
-def test_a_published_message_rings_every_device_once_through_two_workers(fleet):
+def test_a_published_message_reaches_every_device_once_through_two_workers(fleet):
     fleet.start("worker", "--name", "one")
     fleet.start("worker", "--name", "two")
     fleet.start("beat")
     users = [f"u{n}" for n in range(20)]
     populate(fleet, "general", ["leia", *users])
     fleet.publisher.publish_many(new_message(f"e{n}") for n in range(200))
-    wait_until(lambda: len(fleet.simulator.accepted) >= 4000 and fleet.settled())
+    wait_until(lambda: len(fleet.simulator.accepted) >= 4000 and fleet.idle())
     assert accepted(fleet) == {token(user): 200 for user in users}
     counts = fleet.journal.counts("demo")
     assert (counts["messages"], counts["accepted"], counts["skipped.sender"]) == (200, 4000, 200)
 
 
 def test_order_holds_under_load_with_several_workers(fleet):
-    """Thousands of "add member, register device, send message" back to back while two workers expand: every one rings."""
+    """Thousands of "add member, register device, send message" back to back while two workers expand: each gets a push."""
     fleet.start("worker", "--name", "one")
     fleet.start("worker", "--name", "two")
     triples = 1500
@@ -80,7 +80,7 @@ def test_order_holds_under_load_with_several_workers(fleet):
             new_message(f"e{n}", channel=f"c{n}"),
         ]
     fleet.publisher.publish_many(events)
-    wait_until(lambda: fleet.settled())
+    wait_until(lambda: fleet.idle())
     assert accepted(fleet) == {token(f"u{n}"): 1 for n in range(triples)}
 
 
@@ -92,7 +92,7 @@ def test_a_retry_comes_back_through_the_tick_and_where_beat_is_away_without_it(f
         fleet.start("beat")
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1"))
-    wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.settled())
+    wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle())
     assert [entry.status for entry in fleet.simulator.refused] == [503]
 
 
@@ -113,7 +113,7 @@ def test_sigterm_is_obeyed_in_time_though_a_thread_hangs_and_its_work_goes_on_el
         assert time.monotonic() - began < 15, "sixty seconds without the bound"
         assert "time is up" in fleet.output()
         fleet.start("worker")
-        wait_until(fleet.settled)
+        wait_until(fleet.idle)
         assert set(accepted(fleet)) == {token("han")}
 
 
@@ -126,10 +126,10 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
     for round_ in range(4):
         fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
         fleet.simulator.wait_accepted(round_ * 3000 + 1, 40)
-        # Told so early that it had not begun, it simply ends.
+        # Stopped before it had begun, it simply ends.
         assert fleet.stop(workers[round_ % 2]) in (0, -signal.SIGTERM)
         workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
-    wait_until(lambda: fleet.settled(), seconds=60)
+    wait_until(lambda: fleet.idle(), seconds=60)
     assert accepted(fleet) == {token(user): 240 for user in users}
 
 
@@ -140,7 +140,7 @@ def test_a_worker_whose_memory_grew_begins_again_and_loses_nothing(postgres_url,
         fleet.start("beat")
         populate(fleet, "general", ["leia", "han"])
         fleet.publisher.publish_many(new_message(f"e{n}") for n in range(20))
-        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.settled(), seconds=90)
+        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.idle(), seconds=90)
         wait_until(lambda: fleet.output().count("begins again") >= 2)
         assert worker.poll() is None, "the pid stays"
         assert accepted(fleet) == {token("han"): 20}
@@ -187,7 +187,7 @@ def test_a_celery_user_may_publish_as_the_page_says(fleet, redis_url):
     names: dict[str, Any] = {}
     exec(snippet.replace(address, redis_url), names)
     names["app"].close()
-    wait_until(lambda: fleet.redis.exists(ev.STREAM) and fleet.settled())
+    wait_until(lambda: fleet.redis.exists(ev.STREAM) and fleet.idle())
     document = msgspec.json.decode(msgspec.json.encode(new_message("e1")))
     populate(fleet, "general", ["leia", "han"])
     exec(snippet.replace(address, redis_url).replace("[event]", "[message]"), names | {"message": document})
@@ -212,7 +212,7 @@ def test_an_engine_that_dies_is_waited_for_and_nothing_is_lost(engine, tmp_path)
             os.kill(engine_pid(tmp_path / "engines", engine), signal.SIGKILL)
             fleet.publisher.publish_many(new_message(f"after-{n}") for n in range(100))
             wait_until(lambda: len(accepted(fleet)) == 20 and min(accepted(fleet).values()) >= 200, seconds=90)
-            wait_until(fleet.settled)
+            wait_until(fleet.idle)
     finally:
         engines.stop()
 

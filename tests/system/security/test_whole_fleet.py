@@ -88,7 +88,7 @@ def guarded(own_engines: str, identity: Identity, valkey: Valkey) -> Iterator[Gu
 
 
 @pytest.mark.slow
-def test_a_fleet_rings_over_tls_with_the_least_of_rights(guarded: Guarded, tmp_path: Path) -> None:
+def test_a_fleet_delivers_over_tls_with_the_least_of_rights(guarded: Guarded, tmp_path: Path) -> None:
     from producers import events as ev
 
     as_worker = url_of(guarded.redis, "carillon-worker")
@@ -112,7 +112,7 @@ def test_a_fleet_rings_over_tls_with_the_least_of_rights(guarded: Guarded, tmp_p
                 *(new_message(f"e{n}") for n in range(20)),
             ]
         )
-        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.settled(), seconds=90)
+        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.idle(), seconds=90)
         health = subprocess.run(
             [
                 sys.executable,

@@ -126,7 +126,7 @@ def test_of_several_certificates_of_one_key_the_right_one_is_taken_whatever_thei
         load(bundle(key, signing, expired), None, now=NOW)
 
 
-def test_a_push_certificate_beside_another_identitys_key_is_told_in_words() -> None:
+def test_a_push_certificate_with_another_identitys_key_is_explained() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     signing, _ = push_certificate(key=key, marks=())
     push, _ = push_certificate()

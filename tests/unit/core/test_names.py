@@ -141,7 +141,7 @@ def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel(
     assert len(found.groups) == 4, "one rendering for each text"
 
 
-def test_a_template_is_told_the_number_and_the_words() -> None:
+def test_a_template_gets_the_number_and_the_words() -> None:
     template = Templates({("", ""): Template.parse(b'{"aps": {"alert": "{{ message.count }}/{{ message.text }}"}}')})
     message = Rendering("1-0", EVENT, None, 3600)
     found = folded_sendings(message, 6, [device(1, "fr")], {1: template}, alive=lambda: None)

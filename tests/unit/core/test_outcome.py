@@ -171,7 +171,7 @@ def test_no_answer_is_tried_again_unless_the_provider_is_to_blame(none: NoAnswer
     assert decide(none) == outcome
 
 
-def test_a_young_provider_token_called_expired_is_a_wrong_clock_and_halts() -> None:
+def test_a_young_provider_token_called_expired_is_a_wrong_clock_and_opens_the_breaker() -> None:
     expired = Answer(403, "ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60 - 1) == OpenBreaker("ExpiredProviderToken")
     assert decide(expired, token_age=20 * 60) == Retry(0.0, "ExpiredProviderToken", "origin", refresh_token=True)
@@ -186,8 +186,8 @@ def test_only_the_first_move_to_another_connection_is_at_once() -> None:
 def test_a_device_s_cooldown_does_not_grow_with_one_notification_s_tries() -> None:
     """It grows with the device's own refusals in a row, which the store counts."""
     assert decide(Answer(429, "TooManyRequests"), attempt=5) == Retry(0.75, "TooManyRequests", "device")
-    told = decide(Answer(429, "TooManyRequests", retry_after=300.0))
-    assert told == Retry(300.0, "TooManyRequests", "device")
+    outcome = decide(Answer(429, "TooManyRequests", retry_after=300.0))
+    assert outcome == Retry(300.0, "TooManyRequests", "device")
 
 
 def test_what_never_was_sent_waits_longer_each_time_though_it_costs_no_try() -> None:

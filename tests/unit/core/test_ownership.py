@@ -51,7 +51,7 @@ def fold(state: Registration | None, write: Write | Refusal) -> Registration | N
 
 
 def owner(arrived: list[Write | Refusal]) -> str | None:
-    """The rules, read off the whole story: sort by time, take the last registration, see whether anything ended it."""
+    """The rules, read off all writes together: sort by time, take the last registration, see whether anything ended it."""
     first = list(dict.fromkeys(write for write in arrived if isinstance(write, Write)))
     order = sorted(first, key=lambda write: write.at)
     places = [place for place, write in enumerate(order) if write.provider is not None]
@@ -106,7 +106,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self._arrive(data.draw(st.sampled_from(self.arrived[-MAX_SEEN:])))
 
     @invariant()
-    def the_owner_is_that_of_the_whole_story(self) -> None:
+    def the_owner_is_that_of_all_writes_together(self) -> None:
         found = self.state.user if self.state and self.state.active else None
         assert found == owner(self.arrived), self.arrived
 
@@ -118,7 +118,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             assert all(at >= self.state.registered_at for at in (self.state.tombstones or {}).values())
 
 
-def test_M2_M5_any_interleaving_finds_the_owner_of_the_whole_story() -> None:
+def test_M2_M5_any_interleaving_finds_the_same_owner() -> None:
     run_state_machine_as_test(
         AnyInterleaving, settings=settings(max_examples=200, stateful_step_count=20, deadline=None)
     )
@@ -128,14 +128,14 @@ def test_M2_M5_any_interleaving_finds_the_owner_of_the_whole_story() -> None:
 def test_M5_distinct_times_make_any_order_of_arrival_the_same(order: int) -> None:
     from itertools import permutations
 
-    story: list[Write | Refusal] = [
+    writes: list[Write | Refusal] = [
         Write(1, 10, "han", 1),
         Write(2, 20, "leia", 1),
         Write(3, 30, "han"),
         Write(4, 15, None),
     ]
     state: Registration | None = None
-    for write in list(permutations(story))[order]:
+    for write in list(permutations(writes))[order]:
         state = fold(state, write)
     assert state is not None
     assert (state.user, state.active) == ("leia", True)

@@ -49,7 +49,7 @@ def test_writes_that_are_applied_again_at_their_places_change_nothing():
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_every_place_is_told_as_it_was_then(seed):
+def test_every_place_is_read_as_it_was_then(seed):
     rng = random.Random(seed)
     writes = [("han", rng.randrange(8), rng.random() < 0.5, place) for place in range(1, 15)]
     expected, standing = {0: False}, (-1, False)

@@ -80,7 +80,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
 @pytest.mark.parametrize(
     ("user", "event", "app", "audience", "expected"),
     [
-        pytest.param("han", EVENT, APP, HAN, "member", id="S6 a member with a device rings"),
+        pytest.param("han", EVENT, APP, HAN, "member", id="S6 a member with a device gets a push"),
         pytest.param("leia", EVENT, APP, HAN, Reason.SENDER, id="S2 never the sender"),
         pytest.param("luke", EVENT, APP, HAN, Reason.NOT_A_MEMBER, id="S2 only members"),
         pytest.param(
@@ -155,13 +155,13 @@ def test_a_candidate_is_decided_by(user, event, app, audience, expected):
     assert (verdict.reason if isinstance(verdict, Skip) else verdict.why) == expected
 
 
-def test_S6_every_device_of_a_user_rings():
+def test_S6_every_device_of_a_user_gets_the_push():
     two = [Device(1, "han", 1, "aa", None, 0), Device(2, "han", 1, "bb", None, 0)]
     verdict = decide_member("han", EVENT, APP, Audience(members={"han"}, devices={"han": two}), ())
     assert verdict == Push("han", two, "member")
 
 
-def test_S7_the_cap_counts_members_who_ring_and_not_the_skipped():
+def test_S7_the_cap_counts_members_who_are_notified_and_not_the_skipped():
     users = ["leia", "a", "b", "c"]
     decision = decide_page(users, EVENT, APP, Audience(members=users, devices=devices("a", "b", "c")), cap_left=2)
     assert [push.user for push in decision.pushes] == ["a", "b"]
@@ -188,7 +188,7 @@ def test_a_mention_of_everyone_is_a_mention_of_each_member(parent):
     assert unmentioned(decision.pushes, event) == 0
 
 
-def test_without_a_cap_everybody_rings():
+def test_without_a_cap_everybody_is_notified():
     users = [f"u{n}" for n in range(500)]
     decision = decide_page(users, EVENT, APP, Audience(members=users, devices=devices(*users)), cap_left=None)
     assert len(decision.pushes) == 500

@@ -102,7 +102,7 @@ def without(*gone: int) -> tuple[Request, ...]:
         pytest.param(
             replace(FOUND, requests=(*REQUESTS, request("m1", "f1"))),
             {"unexpected": 1},
-            id="one to a phone that should not ring",
+            id="one to a phone that should get none",
         ),
         pytest.param(replace(FOUND, requests=without(5)), {"lost": 1}, id="a dead phone that was never tried"),
         pytest.param(

@@ -53,9 +53,9 @@ def test_nobody_gets_a_message_when(of, reason):
 
 
 @pytest.mark.parametrize(
-    ("of", "rings", "skipped"),
+    ("of", "notified", "skipped"),
     [
-        pytest.param(world(said(1)), "bob cem dan eve", {"sender": 1}, id="all members but the sender ring"),
+        pytest.param(world(said(1)), "bob cem dan eve", {"sender": 1}, id="all members but the sender"),
         pytest.param(
             world(said(1), online=("bob", "ann")),
             "cem dan eve",
@@ -106,19 +106,19 @@ def test_nobody_gets_a_message_when(of, reason):
         ),
     ],
 )
-def test_of_a_message_to_the_channel(of, rings, skipped):
+def test_of_a_message_to_the_channel(of, notified, skipped):
     reading = last(of)
-    assert sorted(reading.notified) == rings.split()
+    assert sorted(reading.notified) == notified.split()
     assert reading.skipped == Counter(skipped)
     assert reading.considered == len(reading.notified) + sum(skipped.values())
 
 
-def test_every_phone_of_a_user_rings():
+def test_every_phone_of_a_user_gets_a_push():
     of = replace(world(said(1)), phones=[phone("bob"), phone("bob", 2)], _owned={})
     assert [one.token for one in last(of).notified["bob"]] == ["bob-1", "bob-2"]
 
 
-def test_a_reply_rings_who_is_part_of_the_thread_by_then():
+def test_a_reply_notifies_who_is_part_of_the_thread_by_then():
     of = world(
         said(1, "ann", mentioned=("bob",)),
         said(2, "cem", parent="m1"),
@@ -136,7 +136,7 @@ MANY = tuple(f"u{number:04}" for number in range(2500))
 
 
 @pytest.mark.parametrize(
-    ("of", "rings", "skipped"),
+    ("of", "notified", "skipped"),
     [
         pytest.param(
             world(said(1, "u2400"), members=MANY, phones=MANY, online=MANY[200:300]),
@@ -164,8 +164,8 @@ MANY = tuple(f"u{number:04}" for number in range(2500))
         ),
     ],
 )
-def test_of_a_channel_larger_than_a_page(of, rings, skipped):
+def test_of_a_channel_larger_than_a_page(of, notified, skipped):
     reading = last(of)
-    assert len(reading.notified) == rings
+    assert len(reading.notified) == notified
     assert reading.skipped == Counter(skipped)
     assert reading.considered == len(MANY)

@@ -1,4 +1,4 @@
-"""The world of a demo: the same from the same seed, of every kind, and told in events that say nothing else."""
+"""The world of a demo: the same from the same seed, of every kind, and published as events that say nothing else."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ def test_a_small_world_is_a_world(users):
     assert len(make(users=users, channels=3, messages=30, steady=6).lines) == 30
 
 
-def test_who_rings_under_the_cap_does_not_hang_on_when_a_dead_phone_is_found_out(world):
+def test_who_is_notified_under_the_cap_does_not_depend_on_when_a_dead_phone_is_retired(world):
     for reading in read_all(world):
         if len(reading.notified) == MEMBER_CAP:
             assert all(any(p.nature not in DEAF for p in phones) for phones in reading.notified.values())
@@ -88,9 +88,11 @@ def test_whatever_the_order_of_the_news_each_device_was_last_registered_by_its_o
     assert {token: user for token, (_, user) in owner.items()} == {p.token: p.user for p in world.phones}
 
 
-def test_the_members_told_last_are_the_members(world):
-    told = {e.channel.id: set(e.users) for e in beginnings(world, 7, NOW) if isinstance(e, MemberAdded) and e.at == NOW}
-    assert told == {room.id: set(room.members) for room in world.rooms.values()}
+def test_the_members_published_last_are_the_members(world):
+    members = {
+        e.channel.id: set(e.users) for e in beginnings(world, 7, NOW) if isinstance(e, MemberAdded) and e.at == NOW
+    }
+    assert members == {room.id: set(room.members) for room in world.rooms.values()}
 
 
 def test_every_line_is_an_event_of_the_contract(world):

@@ -75,7 +75,7 @@ def number_of(request: Request) -> int:
 
 
 def answer_of(number: int, status: int) -> Answer:
-    """What notification `number` is told: each rejection has a reason of its own, so that a mix-up shows."""
+    """The answer to notification `number`: each rejection has a reason of its own, so that a mix-up shows."""
     return ACCEPTED if status == 200 else Answer(status, f"Reason{chr(97 + number % 26)}{chr(97 + number // 26 % 26)}")
 
 

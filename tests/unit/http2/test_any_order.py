@@ -120,7 +120,7 @@ def test_whatever_a_server_sends_no_exception_escapes_and_every_notification_is_
 @given(st.integers(0, 2**32), st.data())
 def test_a_flipped_octet_never_gives_an_answer_to_another_notification(seed: int, draw: st.DataObject) -> None:
     random = Random(seed)
-    # Each stream is told its own status, so that a mix-up shows.
+    # Each stream gets its own status, so that a mix-up shows.
     wire = bytearray(b"".join(head(1 + 2 * n, 400 + n, ends=False) + data(1 + 2 * n, b"{}") for n in range(6)))
     place = draw.draw(st.integers(0, len(wire) - 1))
     wire[place] ^= 1 << random.randrange(8)

@@ -181,7 +181,7 @@ def test_a_broken_rule_is_named_with_its_field(document: dict[str, Any], fault: 
         pytest.param("é" * (MAX_DOCUMENT // 2 + 1), "document: 1,048,578 bytes", id="bytes count, not characters"),
     ],
 )
-def test_what_is_no_document_at_all_is_told_as_such(document: bytes | str, fault: str) -> None:
+def test_what_is_no_document_at_all_is_refused_as_such(document: bytes | str, fault: str) -> None:
     with pytest.raises(EventError) as caught:
         decode(document)
     assert str(caught.value).startswith(fault)

@@ -24,7 +24,7 @@ def publisher(request: pytest.FixtureRequest) -> tuple[Call, Recorded]:
     return lambda name, *args, **more: asyncio.run(getattr(awaited, name)(*args, **more)), awaited.recorded
 
 
-def test_what_was_published_is_told_in_its_order(publisher: tuple[Call, Recorded]) -> None:
+def test_what_was_published_is_recorded_in_its_order(publisher: tuple[Call, Recorded]) -> None:
     call, recorded = publisher
     assert call("publish", MESSAGE) == "1-0"
     assert call("publish_many", EVERY_TYPE[1:]) == [f"{n}-0" for n in range(2, len(EVERY_TYPE) + 1)]

@@ -65,7 +65,7 @@ STOPPED = Way("apns", "key", Stopped("unreachable", AT))
         ),
     ],
 )
-def test_the_outcomes_of_a_device_are_told(
+def test_the_outcomes_of_a_device_are_one_line(
     outcomes: list[str], way: Way | None, following: float | None, said: str
 ) -> None:
     assert device_line([Tried(outcome, AT) for outcome in outcomes], way, following) == said

@@ -77,10 +77,10 @@ def wrapped(inner: Exception) -> Exception:
         pytest.param(RuntimeError(), "RuntimeError", id="something that says nothing"),
     ],
 )
-def test_a_fault_is_told_in_a_sentence(fault: Exception, said: str) -> None:
-    told = sentence(fault)
-    assert said in told
-    assert "\n" not in told
+def test_a_fault_is_one_sentence(fault: Exception, said: str) -> None:
+    text = sentence(fault)
+    assert said in text
+    assert "\n" not in text
 
 
 def test_a_fault_shows_no_password_and_sends_the_terminal_nothing() -> None:

@@ -150,7 +150,7 @@ def test_shapes_are_bounded():
         pytest.param([*PSEUDO, (b":path", b"/"), (b":status", b"200")], id="a response's pseudo-header"),
     ],
 )
-def test_malformed_fields_are_told(fields):
+def test_malformed_fields_are_recognised(fields):
     assert BlockReader().read(hpack.Encoder().encode(fields)).malformed
 
 

@@ -71,7 +71,7 @@ def test_a_faulty_request_is_refused_with_its_reason(changes, reason):
         ),
         pytest.param({"apns-push-type": "location", "apns-topic": "org.example.chat.location-query"}, id="location"),
         pytest.param({"apns-push-type": "mdm", "apns-topic": "com.apple.mgmt.External.1"}, id="mdm"),
-        pytest.param({"apns-push-type": None, "apns-topic": "org.example.chat.voip"}, id="voip told by its topic"),
+        pytest.param({"apns-push-type": None, "apns-topic": "org.example.chat.voip"}, id="voip by its topic"),
     ],
 )
 def test_a_good_request_passes(changes):
@@ -114,7 +114,7 @@ def test_a_certificate_may_stand_for_the_topic_and_bounds_it():
     assert _judge({"apns-topic": "org.example.other"}, topic_rules=topic_rules) == "TopicDisallowed"
 
 
-def test_what_passes_is_told_in_lower_case():
+def test_ids_that_pass_are_answered_in_lower_case():
     apns_id = "123E4567-E89B-12D3-A456-4266554400A0"
     changes = {":path": "/3/device/AB", "apns-id": apns_id, "apns-expiration": "12", "apns-collapse-id": "c"}
     assert _judge(changes) == Push("ab", apns_id.lower(), "org.example.chat", "alert", 10, 12, "c")

@@ -43,7 +43,7 @@ def test_whatever_it_says_yes_to_is_an_acceptance_to_the_library_too(
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=12) | st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)).map(str.encode))
-def test_huffman_code_of_visible_octets_is_told_as_the_library_reads_it(octets: bytes) -> None:
+def test_huffman_code_of_visible_octets_is_recognised_as_the_library_reads_it(octets: bytes) -> None:
     block = b"\x00" + b"\x01x" + bytes((0x80 | len(octets),)) + octets
     try:
         _, value = next(iter(Decoder().decode(block, raw=True)))
