@@ -31,7 +31,7 @@ EXEMPT = {
 #: Folders with files that nobody rewrites: records of the past, and migrations, which are applied by their names and texts.
 FROZEN = ("tests/data/", "worker/database/migrations/")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-FOLDERS = ("docs", "benchmarks", "tests")
+FOLDERS = ("docs", "benchmarks", "config", "deploy", "producers", "tests", "worker")
 
 
 def words(text: str) -> Iterator[tuple[int, str]]:

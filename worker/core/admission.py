@@ -18,7 +18,7 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
 
 class Refused(ValueError):
-    """The event is set aside; the text says why and what to do."""
+    """The event is dead-lettered; the text says why and what to do."""
 
 
 def unknown_app(app: str) -> Refused:
@@ -88,7 +88,7 @@ def canonical_token(token: str) -> str:
 
 
 def over_rate(app: str, rate: int, burst: int) -> str:
-    """Why a registration is set aside that came on top of too many others."""
+    """Why a registration over the rate is dead-lettered."""
     return f"{OVER_RATE}: app {app!r} takes {rate:,} registrations a second and {burst:,} at once; try again later"
 
 

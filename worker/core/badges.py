@@ -1,15 +1,16 @@
-"""Which of a user's devices have their badge cleared, and which are told of it."""
+"""Which of a user's devices have their badge cleared, and which of them get a push about it."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
 class Clearing(NamedTuple):
-    """As it was published: where the user saw the messages, in every form of the token (None: anywhere)."""
+    """A clearing as it was published."""
 
     entry: str
     app: str
     user: str
+    #: The device on which the user saw the messages, in every form of its token; None: anywhere.
     tokens: Sequence[str] | None
     #: Whether the user's other devices are cleared too.
     others: bool
@@ -17,7 +18,7 @@ class Clearing(NamedTuple):
 
 
 class Cleared(NamedTuple):
-    """A clearing of badges, and which of the devices are not told because they know."""
+    """The devices whose badge is cleared. `quiet` of them get no push, because they know already."""
 
     entry: str
     app: str
@@ -27,7 +28,7 @@ class Cleared(NamedTuple):
 
 
 def cleared(one: Clearing, owned: Sequence[tuple[int, str]]) -> Cleared:
-    """`owned`: id and token of the user's devices. The device on which the user saw it is cleared and not told."""
+    """`owned`: id and token of the user's devices. The device on which the user saw it is cleared and gets no push."""
     here = {id for id, token in owned if token in (one.tokens or ())}
     devices = [id for id, _ in owned if one.others or id in here]
     return Cleared(one.entry, one.app, devices, here, one.place)

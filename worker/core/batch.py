@@ -63,7 +63,7 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
-    """One device to ring. `repr` shows no token."""
+    """One notification for one device. `repr` shows no token."""
 
     #: Index into the batch's sendings.
     sending: int
@@ -76,7 +76,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     attempt: int = 0
     #: The number of an earlier try; None: not counted yet. A try after the first shows the number as it is by then.
     badge: int | None = None
-    #: Why the user rings, where a rule of channels said so: `rules.Why`.
+    #: Why the user gets the push, if a rule of channels said so: `rules.Why`.
     why: str = ""
     #: UNIX seconds of the first try; 0: none yet.
     tried: int = 0

@@ -50,7 +50,7 @@ class AppSettings:
 
     name: str
     push_enabled: bool = True
-    #: Members of one channel that one message may ring; None: no limit.
+    #: Members of a channel who get a push for one message at most, not counting mentioned ones; None: no limit.
     member_cap: int | None = 100
     #: Devices a user may have; the oldest registration goes first.
     device_cap: int = 25

@@ -22,7 +22,7 @@ GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20
 #: Refusals in a row that mean the same, however many answers before were good: at a few pushes a second that is seconds.
 IN_A_ROW: Final = 12
-#: Likewise for 410, which no wrong key or topic gives: a share that is believed only of a device that is told again.
+#: Likewise for 410, which no wrong key or topic causes: above this share a device is retired only at its second 410.
 GONE_SHARE: Final = 0.50
 GONE_MINIMUM: Final = 200
 
@@ -36,7 +36,7 @@ Scope = Literal["notification", "device", "origin", "provider"]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """APNs accepted it. Not a proof that a phone rang: there is none."""
+    """APNs accepted it. That does not prove that a phone showed it; no such proof exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """Stop this provider and park the job: what it sends cannot arrive until a person mends it. Retires nothing."""
+    """Stop this provider and hold its jobs back: nothing can arrive until a person corrects it. Retires nothing."""
 
     reason: str
 
@@ -126,16 +126,16 @@ def within_life(outcome: Outcome, *, now: float, attempt: int, expires_at: float
 
 
 def guard(refused: int, answered: int, in_a_row: int = 0) -> bool:
-    """Whether so many of a provider's recent answers refused the token that the provider is to blame: halt, retire nothing.
+    """Whether so many of a provider's recent answers refused the token that the provider is at fault: stop it, retire nothing.
 
-    A wrong host or topic turns every good token into a `BadDeviceToken`; a share above 20 % of at least 20 answers is that, and
-    so are `IN_A_ROW` refusals with nothing else between.
+    With a wrong host or topic every good token is answered `BadDeviceToken`. The signs are a share above 20 % of at least 20
+    answers, or `IN_A_ROW` refusals with nothing else between.
     """
     return in_a_row >= IN_A_ROW or (answered >= GUARD_MINIMUM and refused > answered * GUARD_SHARE)
 
 
 def is_mass_unregister(gone: int, answered: int, *, minimum: int = GONE_MINIMUM) -> bool:
-    """Whether so many of a provider's recent answers were 410 that it is hard to believe: keep the devices, tell a person.
+    """Whether so many of a provider's recent answers were 410 that the provider may be at fault: keep the devices, log an error.
 
     Everybody does not uninstall within minutes. More than half of at least 200 answers is an outage or a wrong gateway.
     """

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 ANYONE: Final = ""
 #: Users whose unregistrations are remembered one by one.
 MAX_TOMBSTONES: Final = 16
-#: Writes of one and the same time that are told from their repeats.
+#: Writes with the same time whose repeats are recognised.
 MAX_SEEN: Final = 8
 
 Times = Mapping[str, int]

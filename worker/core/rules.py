@@ -1,4 +1,4 @@
-"""The delivery rules: who rings for a message, and for everyone else the reason why not.
+"""The delivery rules: who gets a push for a message, and for everyone else the reason why not.
 
 First the message as a whole (`skip_message`), then each candidate (`decide_member`), then the member cap (`decide_page`).
 A candidate is skipped for the first rule that applies, in the order of `Reason`, so that the ledger has one answer.
@@ -16,7 +16,7 @@ Why = Literal["member", "thread", "mention"]
 
 
 class Push(NamedTuple):
-    """The user rings, on each of these devices, for this reason."""
+    """The user gets a push, on each of these devices, for this reason."""
 
     user: str
     devices: Sequence[Device]

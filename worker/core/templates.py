@@ -117,7 +117,7 @@ class Template:
             return leaf
         try:
             value = leaf.render(context)
-        except Exception as fault:  # noqa: BLE001 - whatever jinja2 meets, the message still rings
+        except Exception as fault:  # noqa: BLE001 - whatever jinja2 raises, the message is still sent
             # The fault's own words may quote the message, so they stay out of the report.
             raise TemplateError(f"{dotted(path)}: {type(fault).__name__}") from None
         return _text(path, value) if _is_text(path) or (path == _ALERT and isinstance(value, int | float)) else value

@@ -1,6 +1,6 @@
-"""A batch as a webhook gets it: the body, its signatures, and the id by which a receiver knows a repeat.
+"""A batch as a webhook gets it: the body, its signatures, and the id by which a receiver recognises a repeat.
 
-docs/webhooks.md is what receivers are told; what is said there about names and signatures is decided here.
+docs/webhooks.md describes the names and signatures for receivers; this module defines them.
 """
 
 import base64
@@ -28,7 +28,7 @@ class Recipient(NamedTuple):
     id: str
     event_id: str
     kind: str
-    #: Why the user rings: member, thread or mention; '' for what is not a message in a channel.
+    #: Why the user gets the push: member, thread or mention; '' for what is not a message in a channel.
     why: str
     user: str
     #: As it was registered.

@@ -24,5 +24,5 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
 
 
 def beginning(one: Begun) -> Cleared:
-    """A device that begins anew counts from there; it is told nothing, for nobody or somebody else has it."""
+    """A device with a new owner or none starts at 0; it gets no push about that."""
     return Cleared("", one.app, [one.device], [one.device], one.place)

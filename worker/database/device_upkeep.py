@@ -47,7 +47,7 @@ def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
         " AND to_timestamp(d.registered_at / 1000.0) < now() - make_interval(days => a.stale_days)"
         " AND NOT EXISTS (SELECT FROM carillon.device_use u WHERE u.device = d.id"
         " AND u.accepted >= current_date - a.stale_days) RETURNING d.id, d.app, d.user_id),"
-        " told AS (INSERT INTO carillon.device_history (device, what, user_id) SELECT id, 'stale', user_id FROM gone)"
+        " noted AS (INSERT INTO carillon.device_history (device, what, user_id) SELECT id, 'stale', user_id FROM gone)"
         " SELECT app, count(*) FROM gone GROUP BY app",
         (after, last),
     ).fetchall()

@@ -65,21 +65,21 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     locks.acquire(db, locks.DEVICES)
     states = _registrations(db, {(write.app, write.token) for write in writes})
     before = dict(states)
-    story: list[tuple[Key, tuple[str, str | None, str | None]]] = []
+    happened: list[tuple[Key, tuple[str, str | None, str | None]]] = []
     begun: dict[Key, int] = {}
     for write in writes:
         key = (write.app, write.token)
         old = states.get(key)
         new = states[key] = _applied(old, write)
         if (what := _happened(old, new)) is not None:
-            story.append((key, what))
+            happened.append((key, what))
         if old is not None and (old.user, old.active) != (new.user, new.active):
             begun[key] = write.place
     changed = {key: state for key, state in states.items() if state is not before.get(key)}
     if not changed:
         return []
     ids = _upsert(db, changed)
-    remember(db, [Happened(ids[key], *what) for key, what in story])
+    remember(db, [Happened(ids[key], *what) for key, what in happened])
     evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
     return [Begun(key[0], ids[key], place) for key, place in begun.items() if key in ids]
 

@@ -1,6 +1,6 @@
-"""The registered devices: looked up, retired on a provider's word, restored, and forgotten when nobody uses them.
+"""The registered devices: looked up, retired by a provider's answer, restored, and deleted when nobody uses them.
 
-A retired device stays in quarantine: its row keeps when and why, so that `restore` can undo it until it is forgotten.
+A retired device keeps its row with the time and the reason, so `restore` can undo it until the row is deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -95,7 +95,7 @@ class Devices:
             return end_device(db, app, tokens, user)
 
     def of_user(self, app: str, user: str, *, retired: bool = False) -> list[StoredDevice]:
-        """A user's devices, the newest registration first; with `retired` also those that ring no more."""
+        """A user's devices, the newest registration first; with `retired` also those that are retired."""
         return self._stored("d.app = %s AND d.user_id = %s" + ("" if retired else " AND d.active"), app, user)
 
     def get(self, id: int) -> StoredDevice | None:
@@ -121,9 +121,9 @@ class Devices:
         return self._refuse(provider, refusals, proven=True)
 
     def note_mass_unregister(self, provider: int, refusals: Sequence[Refusal]) -> int:
-        """Likewise, while so many of the provider's devices are refused that it is hard to believe.
+        """Likewise, while so many of the provider's devices are refused that the provider may be at fault.
 
-        A device keeps ringing until it is refused a day after the first time, with no push accepted in between.
+        A device is retired only when it is refused again a day after the first time, with no push accepted in between.
         """
         return self._refuse(provider, refusals, proven=False)
 
@@ -180,7 +180,7 @@ class Devices:
                 "WITH hit AS (SELECT d.id, d.user_id, r.until, r.reason, d.active AND d.provider_id = %(provider)s AS ends"
                 " FROM unnest(%(ids)s::bigint[], %(untils)s::bigint[], %(reasons)s::text[]) AS r (id, until, reason)"
                 " JOIN carillon.devices d USING (id) WHERE d.registered_at <= r.until),"
-                " told AS (UPDATE carillon.devices d SET active = d.active AND NOT h.ends, changed_at = now(),"
+                " updated AS (UPDATE carillon.devices d SET active = d.active AND NOT h.ends, changed_at = now(),"
                 " retired_reason = CASE WHEN h.ends THEN h.reason ELSE d.retired_reason END,"
                 " retired_at = CASE WHEN h.ends THEN now() ELSE d.retired_at END,"
                 " refusals = coalesce(d.refusals, '{}') || jsonb_build_object(%(key)s::text,"
@@ -214,7 +214,7 @@ class Devices:
 
 
 def _confirmed(db: Connection, refusals: dict[int, Refusal]) -> dict[int, Refusal]:
-    """Those that were doubted a day ago already and had no push accepted since; the others are doubted from now on."""
+    """Refusals of devices that were refused a day ago already, with no push accepted since. Notes the time for the others."""
     rows = db.execute(
         "SELECT d.id FROM carillon.devices d LEFT JOIN carillon.device_use u ON u.device = d.id"
         f" WHERE d.id = ANY(%s) AND d.doubted_at < now() - interval '{CONFIRM_AFTER}'"

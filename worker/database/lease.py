@@ -76,7 +76,7 @@ class Lease:
         self._pool, self._hint = pool, hint
         self._name, self._owner, self._ttl = name, owner, ttl
         self._token, self._begin = 0, b""
-        self._prolonged_at = self._told_at = 0.0
+        self._prolonged_at = self._hinted_at = 0.0
 
     @property
     def token(self) -> int:
@@ -98,7 +98,7 @@ class Lease:
         self._token = row[0]
         values = {"ttl": sql.Literal(self._ttl), "name": sql.Literal(self._name), "token": sql.Literal(self._token)}
         self._begin = _BEGIN.format(**values).as_bytes()
-        self._told_at = 0.0
+        self._hinted_at = 0.0
         self._prolonged()
         return True
 
@@ -143,7 +143,7 @@ class Lease:
     def _prolonged(self, at: float | None = None) -> None:
         now = time.monotonic()
         self._prolonged_at = now if at is None else at
-        if now - self._told_at < self._ttl / 5:
+        if now - self._hinted_at < self._ttl / 5:
             return
-        self._told_at = now
+        self._hinted_at = now
         self._hint.write(self._own_hint(), self._ttl)

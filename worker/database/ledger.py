@@ -133,7 +133,7 @@ class Ledger:
         return [StoredLetter(id, at, size, DeadLetter(*letter)) for id, at, size, *letter in rows]
 
     def letters_of(self, app: str, event_id: str) -> list[StoredLetter]:
-        """What was set aside of an event, the newest first, without documents."""
+        """The dead letters of an event, the newest first, without documents."""
         return [stored for stored in self.dead_letters(PER_APP, app) if stored.letter.event_id == event_id]
 
     def dead_letter(self, id: int) -> StoredLetter | None:
@@ -179,7 +179,7 @@ class Ledger:
         log_letters([letter])
 
     def drop_letter(self, id: int) -> bool:
-        """Forgets what was set aside; False where there is no such letter."""
+        """Deletes a dead letter; False if there is none."""
         with self._pool.connection() as db:
             return db.execute("DELETE FROM carillon.dead_letters WHERE id = %s", (id,)).rowcount == 1
 
@@ -198,7 +198,7 @@ class Ledger:
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
-    """Sets documents aside, inside the caller's transaction. The oldest of an app that has too many go."""
+    """Dead-letters documents, inside the caller's transaction. If an app has too many, its oldest are deleted."""
     if not letters:
         return
     sizes = [len(letter.document) if letter.size is None else letter.size for letter in letters]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Lines a second of one process; of the others their number is told with the next one.
+#: Lines a second of one process; the next line has the number of those left out.
 LINES: Final = 10
 #: Longest reason that is logged.
 _LONGEST: Final = 300
@@ -22,20 +22,20 @@ class _Budget:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._second, self._left, self._untold = -1, LINES, 0
+        self._second, self._left, self._unlogged = -1, LINES, 0
 
     def take(self) -> int | None:
-        """How many were not told before this one; None: this one is not told either."""
+        """How many lines were left out before this one; None: leave this one out too."""
         with self._lock:
             second = int(time.monotonic())
             if second != self._second:
                 self._second, self._left = second, LINES
             if not self._left:
-                self._untold += 1
+                self._unlogged += 1
                 return None
             self._left -= 1
-            untold, self._untold = self._untold, 0
-            return untold
+            unlogged, self._unlogged = self._unlogged, 0
+            return unlogged
 
 
 _budget: Final = _Budget()
@@ -44,8 +44,8 @@ _budget: Final = _Budget()
 def log_letters(letters: Sequence["DeadLetter"]) -> None:
     """To be called once they are stored."""
     for letter in letters:
-        untold = _budget.take()
-        if untold is None:
+        unlogged = _budget.take()
+        if unlogged is None:
             continue
         fields: dict[str, object] = {
             "app": letter.app,
@@ -53,6 +53,6 @@ def log_letters(letters: Sequence["DeadLetter"]) -> None:
             "entry": letter.entry,
             "reason": letter.error[:_LONGEST],
         }
-        if untold:
-            fields["more"] = untold
+        if unlogged:
+            fields["more"] = unlogged
         log.warning("event dead-lettered: see carillon dead-letters", extra=fields)

@@ -125,8 +125,8 @@ def unfit(db: psycopg.Connection[Any]) -> str | None:
     """Why Carillon cannot work with this server or database, in a sentence; None: it can."""
     version = db.info.server_version // 10_000
     if version < _OLDEST:
-        told = db.info.parameter_status("server_version") or version
-        return f"this is PostgreSQL {told}: Carillon needs {_OLDEST} or later"
+        full = db.info.parameter_status("server_version") or version
+        return f"this is PostgreSQL {full}: Carillon needs {_OLDEST} or later"
     encoding = db.info.parameter_status("server_encoding")
     if encoding not in (None, "UTF8"):
         return (

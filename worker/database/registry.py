@@ -55,7 +55,7 @@ class Registry:
     def __init__(self, pool: Pool, keys: Sequence[str]) -> None:
         self._pool = pool
         self._vault = Vault(keys)
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
 
     def snapshot(self, since: int | None = None) -> Snapshot:
         """Everything, or what changed after the version `since`; where nothing did, that costs one statement."""
@@ -166,7 +166,7 @@ class Registry:
         return Provider(**read | {"kind": "webhook" if read["kind"] == "webhook" else "apns"})
 
     def devices_of(self, provider: int) -> int:
-        """How many devices ring through the provider."""
+        """How many devices the provider has."""
         with self._pool.connection() as db:
             row = db.execute(
                 "SELECT count(*) FROM carillon.devices WHERE provider_id = %s AND active", (provider,)
@@ -221,8 +221,8 @@ class Registry:
             password = None if sealed_password is None else self._vault.open(bytes(sealed_password)).decode()
         except CredentialError as fault:
             # One credential that cannot be read must not stop the others: what this one has to send waits.
-            if read["id"] not in self._told:
-                self._told.add(read["id"])
+            if read["id"] not in self._logged:
+                self._logged.add(read["id"])
                 log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
             return Provider(**read)
         if stored_as == "webhook":

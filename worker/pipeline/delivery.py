@@ -113,7 +113,8 @@ class Delivery:
     def deliver(self, lane: Lane, wake: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits.
 
-        `wake` is told how many batches are ready that waited for this one, but for one of this lane: who comes again takes that.
+        `wake` gets the number of batches that waited for this one and are ready now. One batch of this lane is not counted: the
+        caller's next turn takes it.
         """
         taken_at = self._now()
         try:

@@ -13,10 +13,10 @@ class Upkeep:
         self._pool, self._redis = pool, redis
 
     def prune(self, days: int, *, bite: int = 20_000) -> dict[str, int]:
-        """Goes over the next `bite` devices: retires those stale by their app's `stale_days`, forgets those that are over.
+        """Checks the next `bite` devices: retires those stale by their app's `stale_days`, deletes those inactive for `days`.
 
-        Over: inactive, and nothing heard of for `days`. A device that was retired can be restored until then, and a late
-        write that is older than an unregistration can still be told. Returns what went, of the history in days.
+        Until then a retired device can be restored, and a late write that is older than an unregistration is recognised.
+        Returns how much was deleted; of the history, how many days.
         """
         after = int(self._redis.get(keys.DEVICES_WALK()) or 0)
         done = upkeep(self._pool, after, days, bite)

@@ -90,7 +90,7 @@ class Exchange:
             authorization = self._tokens.current(provider, now) if by_token else None
             responses = self._responses(run, indexes, authorization, timeout or self.timeout)
         except ValueError as fault:
-            # A key or certificate that cannot be used: what is wrong with it was told whoever stored it.
+            # A key or certificate that cannot be used: the command that stored it said what is wrong.
             run.set_outcome(indexes, OpenBreaker(getattr(fault, "reason", "unusable_credential")))
             return
         _decide(run, indexes, responses, authorization, sent_at=now, jitter=jitter)

@@ -106,7 +106,7 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's. `wake` is told how many messages became ready."""
+    """`transaction` opens one of the leader's. `wake` gets the number of messages that became ready."""
 
     def __init__(
         self,
@@ -217,14 +217,14 @@ class Intake:
         return _Applied(recorded, cleared, errors, newer, [call for call in stretch.devices if call.entry in over_rate])
 
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
-        """What follows the commit. What fails for one entry is logged, and done for the others."""
-        told = {entry for some in _each(applied.cleared, self._journal.clear_badges, "badges") for entry in some}
+        """The writes to Redis that follow the commit. A failure for one entry is logged, and the others go on."""
+        pushed = {entry for some in _each(applied.cleared, self._journal.clear_badges, "badges") for entry in some}
         self._answer(stretch, applied)
-        self._hand_on(stretch, applied.recorded, told)
+        self._hand_on(stretch, applied.recorded, pushed)
         log_letters(stretch.refused)
 
     def _answer(self, stretch: _Stretch, applied: _Applied) -> None:
-        """Tells those who asked. Before the entry goes, so that the next leader answers what this one could not."""
+        """Replies to producers that wait. Before the entry is deleted, so that the next leader can reply if this one could not."""
         anonymous = {call.entry for call in stretch.devices if not call.writes}
         self._replies.send(
             [
@@ -234,7 +234,7 @@ class Intake:
             counts(stretch.devices, applied.over_rate),
         )
 
-    def _hand_on(self, stretch: _Stretch, recorded: Mapping[str, int], told: Collection[str]) -> None:
+    def _hand_on(self, stretch: _Stretch, recorded: Mapping[str, int], pushed: Collection[str]) -> None:
         """Opens the messages that are recorded, and deletes every entry that needs no further work."""
         rows = [row for row in stretch.messages if row.entry in recorded]
         opened = [
@@ -249,10 +249,10 @@ class Intake:
         ]
         ready = sum(_each(opened, self._journal.open, "messages"))
         _each(pushes, self._journal.open_targeted, "pushes")
-        kept = recorded.keys() | told
+        kept = recorded.keys() | pushed
         self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
-        if ready or told:
-            self._wake(ready + len(told))
+        if ready or pushed:
+            self._wake(ready + len(pushed))
 
     def _sort(self, placed: Sequence[_Placed], *, rows: float = float("inf")) -> _Stretch:
         """The first of the entries, as many as become so many rows and at least one."""

@@ -1,9 +1,9 @@
 """Moves what chat servers committed to their outbox onto the stream: exactly once, in order, however many relays run.
 
 1. One transaction: take the outbox's lock, the lowest waiting rows, check their documents, put the good ones on the stream,
-   delete them, set the bad ones aside, commit.
-2. A relay that dies before its commit leaves the rows; the next one takes the same batch and the fence lets none pass twice.
-3. Nothing is waiting: sleep until Postgres notifies, or a second. Who did not get the lock sleeps likewise.
+   delete them, mark the bad ones as failed, commit.
+2. A relay that dies before its commit leaves the rows; the next one takes the same batch, and the fence adds no row twice.
+3. Nothing is waiting: sleep until Postgres notifies, or a second. A relay that did not get the lock sleeps too.
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: Bounds of the wait while something is away or full, in seconds.
 _SHORTEST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
-#: Seconds of listening after which it looks whether it was told to stop.
+#: Seconds of listening between two checks whether to stop.
 _LISTEN: Final = 0.5
 #: Seconds between two lines about rows that were moved.
 _REPORT: Final = 10.0
@@ -53,7 +53,7 @@ class Pace:
 
 
 class Relay:
-    """`fence` is made from the source's name once the database has told it. `wait` sleeps, but no longer than a stop takes."""
+    """`fence` makes a fence from the source's name, which the database knows. `wait` sleeps until the relay is stopped."""
 
     def __init__(
         self, outbox: Outbox, fence: Callable[[str], Fence], pace: Pace, wait: Callable[[float], object]
@@ -64,7 +64,7 @@ class Relay:
         self._reported_at = 0.0
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Moves rows until told to stop, whatever goes away in between."""
+        """Moves rows until stopped, whatever engine is away in between."""
         pause, failures = 0.0, 0
         while not stopped():
             if self._went_well(pause, stopped):

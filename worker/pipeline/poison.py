@@ -52,7 +52,7 @@ class Poison:
         run.set_outcome(undone, Drop("delivery_failed", alarm=True, cause=type(fault).__name__))
         for sending in {run.jobs[index].sending for index in undone}:
             of = run.batch.sendings[sending]
-            error = f"delivery failed: {type(fault).__name__}. A retry also rings the devices that have it"
+            error = f"delivery failed: {type(fault).__name__}. A retry also pushes to devices that have it"
             document = self._journal.document(of.entry)
             self._add_dead_letter(DeadLetter(of.entry, run.batch.app, of.event_id, error, document))
         return False

@@ -83,10 +83,10 @@ class Recorder:
             flights = list(self._flights)
         now = self._now()
         news = [(flight, flight.accepted()) for flight in flights]
-        told = [(flight, jobs) for flight, jobs in news if jobs or now - flight.renewed_at >= RENEW_SECONDS]
-        if told:
-            self._journal.record([(flight.batch, jobs) for flight, jobs in told])
-            for flight, _ in told:
+        due = [(flight, jobs) for flight, jobs in news if jobs or now - flight.renewed_at >= RENEW_SECONDS]
+        if due:
+            self._journal.record([(flight.batch, jobs) for flight, jobs in due])
+            for flight, _ in due:
                 flight.renewed_at = now
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Device events as calls: what each writes, whether its app's rate allows it, and what its caller is told."""
+"""Device events as calls: what each writes, whether its app's rate allows it, and the reply to its caller."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From a message and the devices that ring for it to what is sent: one rendering for all whom the same one is for.
+"""From a message and its devices to rendered messages: one rendering for all devices that get the same.
 
 An app without templates renders once for everybody. With templates it is once for each template that a device's provider and
 language choose, and once for each user where the template names the recipient. A template that fails costs nobody a push: the

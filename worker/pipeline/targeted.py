@@ -91,9 +91,9 @@ class Targeted:
         plan.unfinished += 1
 
     def _badge(self, target: Target, event: BadgeCleared, owned: Sequence[Device], plan: Plan) -> None:
-        told = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
+        shown = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
         sending = badge_sending(target.opened.entry, target.opened.place, event)
-        devices = [device for device in owned if device.id in told]
+        devices = [device for device in owned if device.id in shown]
         if (reason := self._refused(target.app, sending.expires_at)) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
             plan.take(target.opened, DONE, event.id, 0, {"message": reason})

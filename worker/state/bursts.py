@@ -14,7 +14,7 @@ _USERS: Final = 5_000
 
 
 class Burst(NamedTuple):
-    """The members who ring for one page of a message of a channel. `window` in seconds, `page` names the page and its message."""
+    """The members who get a push for one page of a message. `window` in seconds; `page` names the page and its message."""
 
     app: str
     channel: str

@@ -263,9 +263,9 @@ class Journal:
         return int(self._redis.hincrby(keys.TRIES(), entry, 1)) >= tries
 
     def abandon(self, entry: str) -> int:
-        """Gives up expanding a message that was set aside; what was expanded of it is still delivered.
+        """Gives up expanding a dead-lettered message; what was expanded of it is still delivered.
 
-        Returns how many messages can be taken that waited for it.
+        Returns how many messages that waited for it can be taken now.
         """
         return int(self._scripts.abandon(entry=entry))
 
@@ -295,7 +295,7 @@ class Journal:
         return ready
 
     def unwatched(self) -> bool:
-        """Whether nobody has made ready for three seconds what is due. Who is told so does it; nobody else is told meanwhile."""
+        """Whether nobody has made ready what is due for three seconds. A caller that gets True does it; others get False meanwhile."""
         return bool(self._scripts.watch(watched=keys.WATCHED()))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:

@@ -102,8 +102,8 @@ def _of_connection(text: str) -> str | None:
 
 
 def _of_version(hello: Any) -> str | None:
-    told = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else {}
-    version = told.get(b"version", b"").decode()
+    fields = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else {}
+    version = fields.get(b"version", b"").decode()
     major = version.partition(".")[0]
     return f"this is Redis {version}: {_NEEDED}" if major.isdigit() and int(major) < _OLDEST else None
 

@@ -203,9 +203,9 @@ def pressure(redis: Redis) -> tuple[int, dict[str, int]] | None:
     return int(found[b"redis_percent"]), apps
 
 
-def _fault(told: bytes) -> str:
-    """What is wrong with an entry, as its dead letter says it."""
-    match told:
+def _fault(answer: bytes) -> str:
+    """What is wrong with an entry, in the words of its dead letter."""
+    match answer:
         case b"":
             return ""
         case b"none":

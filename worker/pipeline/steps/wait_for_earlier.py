@@ -26,7 +26,7 @@ class WaitForEarlier:
         for index, (until, batch) in run.waits.items():
             passes = run.app.channel_rate is not None and run.jobs[index].why == "mention"
             if run.outcomes[index] is None and not passes:
-                # What has no try yet is over with its life. Whoever waits for it is told when it is done.
+                # A job without a try ends when it expires. Jobs that wait for it are released when it is done.
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))
                 run.outcomes[index] = Wait(EARLIER, seconds, behind=batch)
         if run.blocked:

@@ -32,7 +32,7 @@ class Call(Batch):
             self.done.set_result(None)
 
     def give(self, index: int, response: Response) -> None:
-        """Settles one notification, and wakes whoever waits if it was the last."""
+        """Sets the outcome of one notification; wakes the caller if it was the last."""
         if self.set_response(index, response):
             self.finish()
 

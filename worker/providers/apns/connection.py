@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._probe: asyncio.TimerHandle | None = None
 
     def room(self) -> int:
-        """Notifications it takes now; 0 also while its socket is full or its life in doubt."""
+        """Notifications that it can take now; 0 also while its socket is full or a PING is not answered."""
         if self._paused or self._probe is not None or self._transport is None:
             return 0
         return self.core.room()
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
-        """Sends these notifications, at most `room()` of them; returns how many were sent or settled."""
+        """Sends these notifications, at most `room()` of them; returns how many were sent or got an outcome."""
         self.authorization = batch.authorization
         written = self.core.write(batch, indices)
         self._flush()

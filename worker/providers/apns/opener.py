@@ -13,7 +13,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class Opener:
-    """At most one attempt is under way. `opened` and `failed` are told how it ended."""
+    """At most one attempt is under way. `opened` or `failed` is called when it ends."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Opener:
         except ConnectError as error:
             self._fail(error)
         except Exception:
-            # Whatever the bug is, what waits is to be told, and the next attempt to be made in its time.
+            # Whatever the bug is, callers that wait must get an answer, and the next attempt must follow in time.
             log.exception("connection attempt failed in an unforeseen way")
             self._fail(ConnectError("connect: failed"))
         else:

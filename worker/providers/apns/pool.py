@@ -288,7 +288,7 @@ class Pool:
     def _give_up_after_two(self, connection: Connection) -> None:
         """One connection that refused all is replaced; after a second one in a row the fault is not the connection's.
 
-        What waits with that token would only be told the same, one connection each.
+        Notifications that wait with that token would get the same answer, one connection each.
         """
         token, reason = connection.authorization, connection.core.retiring or ""
         if connection.core.answered > connection.core.parting:

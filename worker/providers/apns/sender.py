@@ -354,7 +354,7 @@ class _Running:
         return way
 
     def _look_at_expiry(self, certificate: Certificate, provider: Provider) -> None:
-        """Raises `CertificateExpired`; the log is told beforehand, once a day and provider."""
+        """Raises `CertificateExpired`; logs a warning beforehand, once a day and provider."""
         now = datetime.now(UTC)
         certificate.check_expiry(now)
         days = certificate.days_left(now)
