@@ -22,7 +22,7 @@ KEPT = {
     r"\bbadges_told\b": "a counter",
     r"[\"'`]rings(_at)?\b": "keys of what `carillon why --json` and `carillon push device get --json` print",
 }
-SUFFIXES = {".lua", ".md", ".py", ".sql", ".toml", ".yml"}
+SUFFIXES = {".lua", ".md", ".py", ".sh", ".sql", ".toml", ".yaml", ".yml"}
 EXEMPT = {
     "CHANGELOG.md": "its past entries say what was released",
     "worker/demo/phrases.py": "what people say in a chat",
@@ -31,7 +31,7 @@ EXEMPT = {
 #: Folders with files that nobody rewrites: records of the past, and migrations, which are applied by their names and texts.
 FROZEN = ("tests/data/", "worker/database/migrations/")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-FOLDERS = ("docs", "benchmarks", "config", "deploy", "producers", "tests", "worker")
+FOLDERS = ("benchmarks", "config", "deploy", "docs", "producers", "tests", "worker")
 
 
 def words(text: str) -> Iterator[tuple[int, str]]:

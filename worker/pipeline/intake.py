@@ -224,7 +224,7 @@ class Intake:
         log_letters(stretch.refused)
 
     def _answer(self, stretch: _Stretch, applied: _Applied) -> None:
-        """Replies to producers that wait. Before the entry is deleted, so that the next leader can reply if this one could not."""
+        """Replies to producers that wait. Done before the entry is deleted, so the next leader can still reply."""
         anonymous = {call.entry for call in stretch.devices if not call.writes}
         self._replies.send(
             [

@@ -295,7 +295,7 @@ class Journal:
         return ready
 
     def unwatched(self) -> bool:
-        """Whether nobody has made ready what is due for three seconds. A caller that gets True does it; others get False meanwhile."""
+        """Whether nobody has made ready what is due for three seconds. A caller that gets True does it; others get False."""
         return bool(self._scripts.watch(watched=keys.WATCHED()))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
