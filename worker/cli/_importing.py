@@ -16,7 +16,6 @@ from producers.errors import BackPressureError, EventError
 from producers.events import MAX_DOCUMENT, DeviceRegistered, accepted, decode
 from producers.members import PAGE
 from producers.publisher import Publisher
-from worker.core.admission import Refused
 from worker.core.model import AppSettings
 from worker.core.truncation import json_size
 
@@ -115,7 +114,7 @@ class Pace:
 
 
 class Importer:
-    """`check` raises `Refused` for a device that workers would refuse; `progress` is called after each piece.
+    """`check` raises `EventError` for a device that workers would refuse; `progress` is called after each piece.
 
     `provider` is that of devices that name none.
     """
@@ -161,7 +160,7 @@ class Importer:
             self._state.line = number
             try:
                 events, kind = self._read(number, line)
-            except (EventError, Refused) as fault:
+            except EventError as fault:
                 faults.append({"line": number, "error": str(fault)})
             else:
                 good += events

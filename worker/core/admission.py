@@ -7,18 +7,12 @@ from typing import Final
 
 from producers.events import Device
 from worker.core.model import Provider
-
-#: How the reason begins where an app's registration rate is exceeded.
-OVER_RATE: Final = "rate limit"
+from worker.core.refusal import Refusal, Refused
 
 #: Seconds by which the time of a write may be ahead of the clocks of both engines.
 AHEAD: Final = 300.0
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
-
-
-class Refused(ValueError):
-    """The event is dead-lettered; the text says why and what to do."""
 
 
 def unknown_app(app: str) -> Refused:
@@ -87,9 +81,10 @@ def canonical_token(token: str) -> str:
     return canonical
 
 
-def over_rate(app: str, rate: int, burst: int) -> str:
-    """Why a registration over the rate is dead-lettered."""
-    return f"{OVER_RATE}: app {app!r} takes {rate:,} registrations a second and {burst:,} at once; try again later"
+def over_rate(app: str, rate: int, burst: int) -> Refusal:
+    """Why a registration over the rate is not applied."""
+    error = f"rate limit: app {app!r} takes {rate:,} registrations a second and {burst:,} at once; try again later"
+    return Refusal(error, code="rate_limit")
 
 
 def _is_webhook(provider: Provider) -> bool:

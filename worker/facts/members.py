@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from producers import events
 from worker.core.places import Interval, held
+from worker.core.refusal import Refused
 from worker.database import bulk
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import DAY, Forget, forget
@@ -33,10 +34,6 @@ class Replacement(NamedTuple):
 
     def covers(self, user: str) -> bool:
         return self.after < user and (self.through is None or user <= self.through)
-
-
-class TooManyError(ValueError):
-    """One page of a channel would remove more members than a transaction takes."""
 
 
 class Page(NamedTuple):
@@ -192,9 +189,7 @@ def _covered(db: Connection, pages: Collection[Replacement]) -> dict[tuple[str, 
         (*bulk.columns([(page.app, page.channel, page.after, page.through) for page in pages]), _COVERED + 1),
     ).fetchall()
     if len(rows) > _COVERED:
-        raise TooManyError(
-            f"users: the page covers more than {_COVERED:,} members; send smaller pages (after, through)"
-        )
+        raise Refused(f"users: the page covers more than {_COVERED:,} members; send smaller pages (after, through)")
     for app, channel, user in rows:
         found[app, channel].add(user)
     return found

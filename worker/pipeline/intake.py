@@ -21,12 +21,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from producers import events
 from producers.errors import EventError
-from worker.core.admission import Refused, check_time, token_forms, unknown_app
+from worker.core.admission import check_time, token_forms, unknown_app
 from worker.core.badges import Cleared, Clearing
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
 from worker.core.lease import LeaseLost
 from worker.core.ownership import Superseded, microseconds
+from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.database import cursors, messages, postgres
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
@@ -36,7 +37,6 @@ from worker.database.messages import MessageRow
 from worker.database.postgres import Connection
 from worker.facts import FACTS
 from worker.facts.base import Fact, Origin
-from worker.facts.members import TooManyError
 from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
@@ -81,14 +81,20 @@ class _Stretch:
     targeted: dict[str, float] = field(default_factory=dict)
     badges: list[Clearing] = field(default_factory=list)
     refused: list[DeadLetter] = field(default_factory=list)
+    #: by entry, as its author is told
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     #: entry -> the id under which its author waits for an answer
     asked: dict[str, str] = field(default_factory=dict)
     #: Rows that the entries become in Postgres.
     rows: int = 0
 
-    def asking(self, errors: Mapping[str, str]) -> list[Call]:
+    def refuse(self, one: _Placed, refusal: Refusal, app: str | None, id: str | None) -> None:
+        self.refusals[one.name] = refusal
+        self.refused.append(DeadLetter(one.name, app, id, refusal.error, one.raw.document, one.raw.size))
+
+    def asking(self, refusals: Mapping[str, Refusal]) -> list[Call]:
         """Device events whose authors wait for an answer and that were not refused."""
-        return [call for call in self.devices if call.entry in self.asked and call.entry not in errors]
+        return [call for call in self.devices if call.entry in self.asked and call.entry not in refusals]
 
 
 class _Applied(NamedTuple):
@@ -97,8 +103,8 @@ class _Applied(NamedTuple):
     #: Entries that messages are recorded under -> their places.
     recorded: Mapping[str, int] = {}
     cleared: Sequence[Cleared] = ()
-    #: Why an entry was refused.
-    errors: Mapping[str, str] = {}
+    #: By entry.
+    refusals: Mapping[str, Refusal] = {}
     #: Which write was newer than an entry's.
     newer: Mapping[str, Superseded] = {}
     #: Registrations over their app's rate.
@@ -184,20 +190,18 @@ class Intake:
                     cursor = self._take(stream, cursor, half, self._sort(half), again=again)
                 return cursor
             [one] = placed
-            stretch, error = _Stretch([one]), f"cannot be stored: {type(fault).__name__}"
-            if isinstance(fault, TooManyError):
-                error = str(fault)
+            stretch, refusal = _Stretch([one]), Refusal(f"cannot be stored: {type(fault).__name__}")
+            if isinstance(fault, EventError):
+                refusal = refusal_of(fault)
             _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
             if (asked := reply_id(one.raw.document)) is not None:
                 stretch.asked[one.name] = asked
-            stretch.refused.append(
-                DeadLetter(one.name, *identify(one.raw.document), error, one.raw.document, one.raw.size)
-            )
+            stretch.refuse(one, refusal, *identify(one.raw.document))
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
                 add_dead_letters(db, stretch.refused)
-            applied = _Applied(errors={one.name: error})
+            applied = _Applied(refusals=stretch.refusals)
         self._finish(stretch, applied)
         return after
 
@@ -210,11 +214,13 @@ class Intake:
         over_rate, begun = apply(db, stretch.devices, self._apps)
         if again:
             begun += begun_before(db, stretch.devices)
-        errors = {letter.entry: letter.error for letter in stretch.refused} | over_rate
-        newer = superseded(db, stretch.asking(errors))
+        refusals = stretch.refusals | over_rate
+        newer = superseded(db, stretch.asking(refusals))
         cleared = [*clearings(db, stretch.badges), *map(beginning, begun)]
         add_dead_letters(db, stretch.refused)
-        return _Applied(recorded, cleared, errors, newer, [call for call in stretch.devices if call.entry in over_rate])
+        return _Applied(
+            recorded, cleared, refusals, newer, [call for call in stretch.devices if call.entry in over_rate]
+        )
 
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
         """The writes to Redis that follow the commit. A failure for one entry is logged, and the others go on."""
@@ -228,7 +234,7 @@ class Intake:
         anonymous = {call.entry for call in stretch.devices if not call.writes}
         self._replies.send(
             [
-                (id, answer(applied.errors.get(entry), applied.newer.get(entry), anonymous=entry in anonymous))
+                (id, answer(applied.refusals.get(entry), applied.newer.get(entry), anonymous=entry in anonymous))
                 for entry, id in stretch.asked.items()
             ],
             counts(stretch.devices, applied.over_rate),
@@ -273,17 +279,17 @@ class Intake:
             event = _decoded(one)
             self._check(event)
             self._add(stretch, one, event)
-        except (EventError, Refused) as fault:
-            error = str(fault)
+        except EventError as fault:
+            refusal = refusal_of(fault)
         except _PASSING:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
             _log_fault("event cannot be read, it is dead-lettered", one.name, fault)
-            error = f"cannot be read: {type(fault).__name__}"
+            refusal = Refusal(f"cannot be read: {type(fault).__name__}")
         else:
             return
         app, id = (event.app, event.id) if event else identify(document)
-        stretch.refused.append(DeadLetter(one.name, app, id, error, document, one.raw.size))
+        stretch.refuse(one, refusal, app, id)
 
     def _check(self, event: events.AnyEvent) -> None:
         if self._apps.app(event.app) is None:

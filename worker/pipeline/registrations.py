@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from producers import events
-from worker.core.admission import OVER_RATE, choose_provider, over_rate, stored_token, token_forms
+from worker.core.admission import choose_provider, over_rate, stored_token, token_forms
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
+from worker.core.refusal import Refusal
 from worker.database.device_writes import Begun, DeviceWrite, recently_begun, unmet, write_devices
 from worker.database.postgres import Connection
 from worker.database.rates import admitted
@@ -64,8 +65,8 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
     return Call(entry, event, document, (write,))
 
 
-def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, str], list[Begun]]:
-    """Writes what the calls say. Returns the error of those over their app's rate by entry, and the devices that begin anew.
+def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, Refusal], list[Begun]]:
+    """Writes what the calls say. Returns the refusals of those over their app's rate by entry, and the devices that begin anew.
 
     Unregistrations are never refused. Runs inside the caller's transaction.
     """
@@ -112,16 +113,14 @@ def reply_id(document: bytes) -> str | None:
     return asking.reply
 
 
-def answer(error: str | None, newer: Superseded | None = None, *, anonymous: bool = False) -> dict[str, Any]:
-    """The document that the caller gets. `error`: why the event was refused; `newer`: what was newer than its write."""
+def answer(refusal: Refusal | None, newer: Superseded | None = None, *, anonymous: bool = False) -> dict[str, Any]:
+    """The document that the caller gets. `newer`: what was newer than its write."""
     if newer is not None:
         at = None if newer.at is None else instant(newer.at)
         return {"ok": False, "code": "superseded", "at": at, "error": newer.error}
-    if error is None:
+    if refusal is None:
         return {"ok": True, "ignored": "anonymous"} if anonymous else {"ok": True}
-    if error.startswith(OVER_RATE):
-        return {"ok": False, "code": "rate_limit", "error": error, "field": None}
-    return {"ok": False, "code": "refused", "error": error, "field": error.partition(":")[0]}
+    return {"ok": False, "code": refusal.code, "error": refusal.error, "field": refusal.field}
 
 
 def _limits(names: Iterable[str], apps: Apps) -> dict[str, tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from worker.core.admission import Refused, stored_token, token_forms
+from worker.core.admission import stored_token, token_forms
 from worker.core.model import Provider
+from worker.core.refusal import Refused
 
 APNS = Provider(1, "demo", "apns", "production", "io.carillon.demo")
 
