@@ -1,6 +1,6 @@
 -- Takes those entries off their streams that nobody has opened.
 -- ARGV: entries [entry]
--- Returns: how many.
+-- Returns: how many nobody had opened.
 -- Twice: does nothing.
 -- With: streams
 local ended = {}

@@ -1,0 +1,413 @@
+"""Every Lua script runs twice on the real store: what it does, and what it does the second time."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from worker.core.badges import Cleared
+from worker.core.batch import Batch, Job, Sending
+from worker.core.limits import Rate
+from worker.state import keys
+from worker.state import scripts as loader
+from worker.state.breaker import Breaker
+from worker.state.deferred import DeferredDevices
+from worker.state.fence import Fence
+from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, Recorded, Taken
+from worker.state.limiter import ONLY, Limiter, Wanted
+from worker.state.redis import Redis
+from worker.state.scripts import Scripts
+from worker.state.streams import Streams
+
+APP: Final = "demo"
+ENTRY: Final = "1-1"
+#: The scripts that tests of this file run twice.
+_COVERED: Final[set[str]] = set()
+#: What only says when somebody asked last.
+_CLOCKS: Final = {keys.ASKED(), keys.WATCHED(), keys.DEFERRED_ASKED()}
+
+
+def runs(script: str) -> Callable[[Any], Any]:
+    """The test below is that of the script."""
+    _COVERED.add(script)
+    return lambda test: test
+
+
+def contents(redis: Redis) -> dict[str, Any]:
+    """All that Redis has, by key."""
+    read: dict[str, Callable[[Any], Any]] = {
+        "string": redis.get,
+        "hash": redis.hgetall,
+        "list": lambda key: redis.lrange(key, 0, -1),
+        "set": redis.smembers,
+        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+        "stream": redis.xrange,
+    }
+    found = [key.decode() for key in redis.scan_iter()]
+    return {key: read[redis.type(key).decode()](key) for key in sorted(found) if key not in _CLOCKS}
+
+
+def again(redis: Redis, call: Callable[[], Any]) -> Any:
+    """What the call returns, which must change nothing."""
+    before = contents(redis)
+    answer = call()
+    assert contents(redis) == before
+    return answer
+
+
+def opened(redis: Redis, journal: Journal, entry: str = ENTRY, *, channel: str = "general") -> Recorded:
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=entry)
+    message = Recorded(entry, APP, int(entry.replace("-", "")), channel)
+    journal.open([message])
+    return message
+
+
+def queued(entry: str = ENTRY, *, id: str = "b1", device: int = 7) -> QueuedBatch:
+    sending = Sending(entry, "e1", '{"aps":{', "}}", 2_000_000_000, "c1", channel="general", place=11)
+    return QueuedBatch(id, Batch(APP, 1, "urgent", [sending], [Job(0, device, "han", "aa", 0)]))
+
+
+def expanded(redis: Redis, journal: Journal, *batches: QueuedBatch) -> None:
+    """The entry's batches are ready."""
+    opened(redis, journal)
+    [message] = journal.take_messages("urgent", 10)
+    journal.expand([message.step(DONE)], batches or [queued()], {}, [])
+
+
+def taken(journal: Journal) -> Taken:
+    found = journal.take_batch("urgent")
+    assert found is not None
+    return found
+
+
+def taken_message(redis: Redis, journal: Journal) -> Opened:
+    opened(redis, journal)
+    [message] = journal.take_messages("urgent", 10)
+    return message
+
+
+def test_every_script_is_run_twice() -> None:
+    assert set(loader.names()) == _COVERED
+
+
+# The journal's messages.
+
+
+@runs("open")
+def test_an_entry_is_opened_once(redis: Redis, journal: Journal) -> None:
+    message = opened(redis, journal)
+    assert redis.hgetall(keys.OPEN()) == {b"1-1": b"1"}
+    assert again(redis, lambda: journal.open([message])) == 0
+
+
+@runs("open_targeted")
+def test_a_targeted_push_is_opened_once(redis: Redis, scripts: Scripts) -> None:
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    pushes = [Push(ENTRY, APP, 11, "[7]", 2_000_000_000.0)]
+    assert scripts.open_targeted(pushes=pushes) == 1
+    assert redis.smembers(keys.SCHEDULED()) == {b"1-1"}
+    assert again(redis, lambda: scripts.open_targeted(pushes=pushes)) == 0
+
+
+@runs("take_messages")
+def test_a_message_is_taken_by_one(redis: Redis, journal: Journal) -> None:
+    assert taken_message(redis, journal).entry == ENTRY
+    assert again(redis, lambda: journal.take_messages("urgent", 10)) == []
+
+
+@runs("renew_messages")
+def test_a_lease_of_messages_begins_anew(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    message = taken_message(redis, journal)
+    records = [(message.entry, message.state, message.group, message.turn)]
+    assert [scripts.renew_messages(lease=1_000, messages=records) for _ in range(2)] == [1, 1]
+    [(_, first)] = redis.zrange(keys.DUE(), 0, -1, withscores=True)
+    seconds, _ = redis.time()
+    assert first > seconds + 900
+
+
+@runs("give_back")
+def test_messages_are_given_back_once(redis: Redis, journal: Journal) -> None:
+    message = taken_message(redis, journal)
+    journal.give_back("urgent", [message])
+    assert journal.ready("e", "urgent") == 1
+    again(redis, lambda: journal.give_back("urgent", [message]))
+
+
+@runs("postpone")
+def test_a_message_is_postponed_once(redis: Redis, journal: Journal) -> None:
+    message = taken_message(redis, journal)
+    assert journal.postpone(message) == 0
+    assert redis.zscore(keys.DUE(), f"e:{ENTRY}") is not None
+    assert again(redis, lambda: journal.postpone(message)) == 0
+
+
+@runs("expand")
+def test_a_step_is_taken_once(redis: Redis, journal: Journal) -> None:
+    step = taken_message(redis, journal).step(DONE)
+    counts, accounts = {APP: {"messages": 1}}, [b"{}"]
+    assert journal.expand([step], [queued()], counts, accounts) == (set(), 0)
+    assert (redis.hget(keys.OPEN(), ENTRY), redis.llen(keys.ACCOUNTS())) == (b"1", 1)
+    assert again(redis, lambda: journal.expand([step], [queued()], counts, accounts)) == ({ENTRY}, 0)
+
+
+@runs("abandon")
+def test_an_expansion_is_given_up_once(redis: Redis, journal: Journal) -> None:
+    taken_message(redis, journal)
+    assert journal.abandon(ENTRY) == 0
+    assert not redis.xlen(keys.EVENTS())
+    assert again(redis, lambda: journal.abandon(ENTRY)) == 0
+
+
+@runs("clear")
+def test_badges_are_reset_once(redis: Redis, journal: Journal) -> None:
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    redis.hset(keys.BADGE(APP), "7", 3)
+    cleared = [Cleared(ENTRY, APP, [7], place=11)]
+    assert journal.clear_badges(cleared) == {ENTRY}
+    assert not redis.exists(keys.BADGE(APP))
+    assert again(redis, lambda: journal.clear_badges(cleared)) == {ENTRY}
+
+
+@runs("drop")
+def test_what_nobody_opened_leaves_its_stream_once(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    opened(redis, journal)
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id="2-1")
+    assert scripts.drop(entries=[ENTRY, "2-1"]) == 1
+    assert redis.xlen(keys.EVENTS()) == 1
+    assert again(redis, lambda: scripts.drop(entries=[ENTRY, "2-1"])) == 1, "how many nobody had opened"
+
+
+@runs("document")
+def test_a_document_is_read(redis: Redis, journal: Journal) -> None:
+    opened(redis, journal)
+    assert [again(redis, lambda: journal.document(ENTRY)) for _ in range(2)] == [b"{}", b"{}"]
+
+
+# The journal's batches.
+
+
+@runs("take_batch")
+def test_a_batch_is_taken_by_one_and_counts_once(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    assert taken(journal).badges == [1]
+    assert again(redis, lambda: journal.take_batch("urgent")) is None
+
+
+@runs("return_batch")
+def test_a_batch_is_handed_back_once(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    batch = taken(journal)
+    journal.return_batch(batch.id)
+    again(redis, lambda: journal.return_batch(batch.id))
+    assert taken(journal).badges == [1], "it was counted already"
+
+
+@runs("mark")
+def test_outcomes_are_remembered(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    expanded(redis, journal)
+    batch = taken(journal)
+    assert [scripts.mark(id=batch.id, outcomes=b"[1]", lease=8) for _ in range(2)] == [1, 1]
+    assert redis.hget(keys.BATCH(batch.id), "outcomes") == b"[1]"
+    assert scripts.mark(id="none", outcomes=b"[1]", lease=8) == 0
+
+
+@runs("record")
+def test_accepted_jobs_are_remembered(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    batch = taken(journal)
+    for _ in range(2):
+        journal.record([(batch.id, [0])])
+    journal.return_batch(batch.id)
+    assert set(taken(journal).accepted) == {0}
+
+
+@runs("finish")
+def test_a_batch_is_finished_once(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    batch = taken(journal)
+    later = [queued(id="b2")._replace(delay=30.0)]
+    journal.finish(batch.id, later, {APP: {"pushed": 1}}, [b"{}"])
+    assert (redis.hget(keys.OPEN(), ENTRY), journal.counts(APP)) == (b"1", {"pushed": 1})
+    again(redis, lambda: journal.finish(batch.id, later, {APP: {"pushed": 1}}, [b"{}"]))
+
+
+@runs("fail")
+def test_failed_tries_are_counted(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    assert [journal.failed("b1"), journal.failed("b1")] == [1, 2]
+    assert again(redis, lambda: journal.failed("none")) == 0
+
+
+@runs("due")
+def test_what_is_due_is_made_ready_once(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    expanded(redis, journal, queued()._replace(delay=30.0))
+    redis.zadd(keys.DUE(), {"b:b1": 1})
+    moved, examined, gap = scripts.due(limit=10, patience=8, gap="")
+    assert (moved, examined) == (1, 1)
+    assert again(redis, lambda: scripts.due(limit=10, patience=8, gap=gap)) == [0, 0, gap]
+
+
+@runs("ready")
+@runs("load")
+def test_what_waits_is_counted(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    for _ in range(2):
+        assert again(redis, lambda: (journal.ready("b", "urgent"), journal.load())) == (1, {APP: (0, 1)})
+
+
+@runs("watch")
+def test_one_ticks(journal: Journal) -> None:
+    assert [journal.unwatched(), journal.unwatched()] == [True, False]
+
+
+@runs("forget_accounts")
+def test_accounts_are_forgotten_once(redis: Redis, journal: Journal) -> None:
+    redis.rpush(keys.ACCOUNTS(), "a", "b", "c")
+    journal.forget_accounts([b"a", b"b"])
+    assert redis.lrange(keys.ACCOUNTS(), 0, -1) == [b"c"]
+    again(redis, lambda: journal.forget_accounts([b"a", b"b"]))
+
+
+# Providers and devices.
+
+
+@runs("answers")
+def test_answers_are_counted(redis: Redis) -> None:
+    breaker = Breaker(redis)
+    found = [breaker.record(1, answered=2, refused=[7], failed=1, alive=True) for _ in range(2)]
+    assert [(one.answered, one.refused, one.failed) for one in found] == [(2, 1, 1), (4, 2, 2)]
+
+
+@runs("resume")
+def test_a_provider_is_resumed_once(redis: Redis) -> None:
+    breaker = Breaker(redis)
+    breaker.stop(1, "Shutdown", 1.0)
+    assert breaker.resume(1)
+    assert not again(redis, lambda: breaker.resume(1))
+
+
+@runs("defer")
+def test_a_retirement_is_deferred_once(redis: Redis) -> None:
+    deferred = DeferredDevices(redis)
+    deferred.add(1, [(7, 5, "Unregistered")], delay=5)
+    assert deferred.known(1) == {7}
+    again(redis, lambda: deferred.add(1, [(7, 5, "Unregistered")], delay=60))
+
+
+@runs("deferred_due")
+def test_deferred_retirements_are_due_until_they_are_decided(redis: Redis) -> None:
+    deferred = DeferredDevices(redis)
+    deferred.add(1, [(7, 5, "Unregistered")], delay=0)
+    found = [again(redis, lambda: deferred.due(delay=5)) for _ in range(2)]
+    assert found == [{1: [(7, 5, "Unregistered")]}] * 2
+
+
+@runs("reserve")
+def test_times_are_reserved_each_time(redis: Redis) -> None:
+    limiter, wanted = Limiter(redis), [Wanted("app:demo", Rate(1.0, 1.0), [(1, 60.0)], ONLY)]
+    [first], [second] = limiter.reserve(wanted), limiter.reserve(wanted)
+    assert first.runs[0].ahead == 0
+    assert second.runs[0].ahead > 0.5
+
+
+@runs("cool_down")
+@runs("cooldowns")
+def test_a_device_cools_down_and_one_refusal_counts(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    for _ in range(2):
+        assert limiter.cool_down(1, {7: 30.0}, jitter=0.5)[7] > 29
+    assert redis.hget(keys.COOLDOWN_REFUSALS(1), "7") == b"1"
+    assert again(redis, lambda: limiter.cooldowns(1, [7, 8])).keys() == {7}
+
+
+@runs("count_bursts")
+def test_a_page_of_a_message_counts_once(redis: Redis, scripts: Scripts) -> None:
+    windows = [(keys.BURST(APP, "general", 2), keys.BURST(APP, "general", 1))]
+    given = {"windows": windows, "bursts": [(60, "\npage", 2)], "users": ["han", "leia"]}
+    assert scripts.count_bursts(**given) == [[1, 1]]
+    assert again(redis, lambda: scripts.count_bursts(**given)) == [[1, 1]]
+
+
+# Streams.
+
+
+@runs("lead")
+def test_a_leader_leads_until_a_newer_one_does(redis: Redis, scripts: Scripts) -> None:
+    assert scripts.lead(token=2) == 1
+    assert again(redis, lambda: (scripts.lead(token=2), scripts.lead(token=1))) == (1, 0)
+
+
+@runs("walk")
+def test_events_of_another_app_are_moved_once(redis: Redis, scripts: Scripts) -> None:
+    redis.sadd(keys.APPS(), APP)
+    document = '{"v": 1, "type": "message.new", "id": "e1", "app": "demo"}'
+    redis.xadd(keys.EVENTS(), {"event": document}, id=ENTRY)
+    given = {"token": 1, "after": "0-0", "head": "", "entries": 10, "octets": 10_000, "longest": 1_000}
+    assert scripts.walk(**given) == [b"1-1", 0, [b"demo", 1], []]
+    assert again(redis, lambda: scripts.walk(**given)) == [b"0-0", 0, [], []]
+
+
+@runs("move")
+def test_an_entry_is_moved_once(redis: Redis, scripts: Scripts) -> None:
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    assert scripts.move(token=1, entries=[(ENTRY, APP)]) == [1]
+    assert redis.xlen(keys.APP_EVENTS(APP)) == 1
+    assert again(redis, lambda: scripts.move(token=1, entries=[(ENTRY, APP)])) == [0]
+
+
+@runs("read_stream")
+@runs("figures")
+def test_streams_are_read(redis: Redis) -> None:
+    streams = Streams(redis)
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    for _ in range(2):
+        found = again(redis, lambda: streams.read(keys.EVENTS(), "0-0", entries=10, octets=1_000))
+        assert [entry.document for entry in found.entries] == [b"{}"]
+        assert again(redis, lambda: streams.figures({keys.EVENTS(): "0-0"}))[keys.EVENTS()].length == 1
+
+
+@runs("trimmed")
+def test_lost_entries_are_counted(redis: Redis, scripts: Scripts) -> None:
+    for _ in range(2):
+        assert scripts.trimmed(stream=keys.EVENTS(), entries=3) == 1
+    assert redis.hget(keys.TRIMMED(), keys.EVENTS()).split()[0] == b"6"
+
+
+@runs("pressure")
+def test_pressure_is_written_as_a_whole(redis: Redis) -> None:
+    streams = Streams(redis)
+    for _ in range(2):
+        streams.tell_pressure({APP: 5})
+        assert redis.hget(keys.PRESSURE(), APP) == b"5"
+    streams.tell_pressure({})
+    assert redis.hget(keys.PRESSURE(), APP) is None
+
+
+@runs("outbox")
+def test_rows_of_an_outbox_are_moved_once(redis: Redis, redis_url: str) -> None:
+    relay = Fence(redis_url, "source", max_backlog=100)
+    relay.claim()
+    assert relay.move([("1", b"{}"), ("2", b"{}")]) is None
+    assert redis.xlen(keys.EVENTS()) == 2
+    assert again(redis, lambda: relay.move([("1", b"{}"), ("2", b"{}")])) is None
+    relay.close()
+
+
+@runs("while_full")
+def test_a_small_command_runs_while_redis_is_full(redis: Redis, scripts: Scripts) -> None:
+    redis.config_set("maxmemory", 1)
+    try:
+        for _ in range(2):
+            scripts.while_full(command="HSET", key=keys.CONDITIONS(), arguments=["key", "value"])
+        with pytest.raises(Exception, match="maxmemory"):
+            redis.hset(keys.CONDITIONS(), "other", "value")
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.hgetall(keys.CONDITIONS()) == {b"key": b"value"}
+
+
+def test_names_that_a_script_has_not_are_refused(scripts: Scripts) -> None:
+    with pytest.raises(TypeError, match=r"lead\.lua takes"):
+        scripts.lead(tokens=1)
+    with pytest.raises(TypeError, match="a record of `entries` is id, app"):
+        scripts.move(token=1, entries=[("1-1",)])
