@@ -128,6 +128,11 @@ def device_orders(batch: Batch) -> str:
     return ",".join(orders)
 
 
+def devices_in(orders: str) -> list[str]:
+    """The devices that `device_orders` named."""
+    return [part for part in orders.split(",") if part and not part.startswith("@")]
+
+
 def _mode(sending: Sending, *, counted: bool) -> str:
     if sending.badge == LEAVE:
         return "-"

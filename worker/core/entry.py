@@ -4,6 +4,7 @@ An entry of the inlet goes by its stream id, `1795880095000-3`; one of an app's 
 Lists of entries in Redis are separated by line breaks, which no app's name has.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,6 +13,7 @@ from producers.events import STREAM, app_stream
 _AT: Final = "@"
 _PREFIX: Final = STREAM + ":"
 _SEPARATOR: Final = "\n"
+_COMMAS: Final = re.compile(r"[\d,-]*")
 
 
 def stream_for(app: str) -> str:
@@ -55,3 +57,8 @@ def id_key(id: str) -> tuple[int, int]:
 def joined(entries: Iterable[str]) -> str:
     """A list of entries as Redis keeps it."""
     return _SEPARATOR.join(entries)
+
+
+def entries_in(listed: str) -> list[str]:
+    """The entries of such a list. A release before separated ids of the inlet by commas."""
+    return listed.split("," if _COMMAS.fullmatch(listed) else _SEPARATOR)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from worker.core import batch as batches
+from worker.core.entry import entries_in
 from worker.database import lookups
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool
@@ -73,7 +74,7 @@ def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
     found = [
         (id, at)
         for (id, at), (entries, leased) in zip(due, answers, strict=True)
-        if not leased and entry in (entries or b"").decode().replace(",", "\n").split("\n")
+        if not leased and entry in entries_in((entries or b"").decode())
     ]
     for id, at in found[:_OPENED]:
         document: Any = redis.hget(keys.BATCH(id), "doc")

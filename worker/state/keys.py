@@ -48,9 +48,10 @@ class Family:
         """What every key of the family begins with; the key itself where it has no parts."""
         return self._texts[0]
 
-    def matches(self, key: str) -> bool:
-        """Whether the key is one of these. A part may be anything."""
-        return re.fullmatch(".+".join(map(re.escape, self._texts)), key, re.DOTALL) is not None
+    def parts(self, key: str) -> tuple[str, ...] | None:
+        """The parts of the key's name; None where it is none of these. The last part may have colons."""
+        found = re.fullmatch("(.+?)".join(map(re.escape, self._texts)), key, re.DOTALL)
+        return None if found is None else found.groups()
 
 
 _WORKED_ON: Final = "entries that are being worked on"

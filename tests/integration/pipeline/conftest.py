@@ -3,18 +3,24 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.pipeline.harness import Pipeline
+from worker.reports.invariants import check_invariants
+
+
+def _used(pipeline: Pipeline) -> Iterator[Pipeline]:
+    """Whatever a test did with it, what must hold does when it is over."""
+    yield pipeline
+    with pipeline.pool.connection() as db:
+        found = check_invariants(pipeline.redis, db, looks=1)
+    pipeline.close()
+    assert found == []
 
 
 @pytest.fixture
 def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
-    made = Pipeline(postgres_url, redis_url)
-    yield made
-    made.close()
+    yield from _used(Pipeline(postgres_url, redis_url))
 
 
 @pytest.fixture
 def small_pages(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
     """Pages of 10 members, batches of 7 jobs."""
-    made = Pipeline(postgres_url, redis_url, page=10, batch=7)
-    yield made
-    made.close()
+    yield from _used(Pipeline(postgres_url, redis_url, page=10, batch=7))

@@ -1,0 +1,44 @@
+"""Whether what must hold between all that Redis and Postgres keep does: docs/state.md. Changes nothing."""
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from worker.core.entry import id_key, id_of, stream_of
+from worker.database import cursors
+from worker.database.postgres import Connection
+from worker.state import invariants
+from worker.state.redis import Redis
+
+#: Looks that must agree on a violation, and the seconds between two: each step of a worker is shorter than all of them.
+LOOKS: Final = 4
+PAUSE: Final = 0.5
+
+
+def check_invariants(redis: Redis, db: Connection, *, looks: int = LOOKS) -> list[str]:
+    """What does not hold, in words, and still did not at the last look. An idle system needs one look.
+
+    Raises `invariants.TooMuch` where there is more than one look compares.
+    """
+    found = _look(redis, db)
+    for _ in range(looks - 1):
+        if not found:
+            break
+        time.sleep(PAUSE)
+        found &= _look(redis, db)
+    return sorted(found)
+
+
+def _look(redis: Redis, db: Connection) -> set[str]:
+    now = invariants.look(redis)
+    # Behind Redis: a leader moves its cursor before it opens entries.
+    return invariants.violations_of(now) | set(_unread(now, db))
+
+
+def _unread(now: invariants.Look, db: Connection) -> Iterator[str]:
+    """What is open was taken: it is not behind its stream's cursor."""
+    taken = {stream: id_key(cursor) for stream, (cursor, _) in cursors.moved_at(db).items()}
+    for entry in now.open:
+        cursor = taken.get(stream_of(entry))
+        if cursor is None or id_key(id_of(entry)) > cursor:
+            yield f"entry {entry} is open, and intake has not come to it"

@@ -1,0 +1,302 @@
+"""What must hold between the journal's keys. Changes nothing.
+
+Keys are read one after another. What a busy system changes meanwhile can look wrong for a moment: a caller looks again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from worker.core.batch import devices_in
+from worker.core.entry import entries_in
+from worker.state import keys
+from worker.state.keys import Family
+from worker.state.redis import Redis
+
+#: Values of one key, and keys in all, up to which everything is compared.
+MOST: Final = 50_000
+_KEYS: Final = 4 * MOST
+_CHUNK: Final = 1_000
+_LANES: Final = ("urgent", "bulk")
+#: Families whose keys are looked for, the more special pattern before the one that has its keys as well.
+_FAMILIES: Final = (
+    *(
+        keys.BATCH,
+        keys.LINE,
+        keys.TURNS_OF_APP,
+        keys.TURNS,
+        keys.OLD_READY_OF_APP,
+        keys.SENDING,
+        keys.WAITS,
+        keys.FOLLOWERS,
+    ),
+    *(
+        keys.LATER,
+        keys.GROUPS_IN_TURN,
+        keys.READY_IN_GROUP,
+        keys.READY_OF_APP,
+        keys.READY,
+        keys.TAKEN,
+        keys.CHANNEL_LINE,
+    ),
+)
+#: All of these keys, but none of the many that begin with `online`.
+_PATTERN: Final = f"{keys.PREFIX}[^o]*"
+
+
+class TooMuch(Exception):
+    """There is more than one look compares; the text says what."""
+
+
+class QueuedBatch(NamedTuple):
+    """What the journal has of a batch, without its document."""
+
+    provider: str
+    lane: str
+    app: str
+    entries: list[str]
+    devices: list[str]
+    leased: bool
+    claimed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The journal's keys as one look found them. Keys go by the parts of their names."""
+
+    open: Mapping[str, int]
+    expanding: Mapping[str, str]
+    due: frozenset[str]
+    scheduled: frozenset[str]
+    tries: frozenset[str]
+    #: Channel -> the entry of it that is expanded.
+    channels: Mapping[str, str]
+    #: Groups that a task has.
+    groups: frozenset[str]
+    #: Lane -> providers.
+    out_of_turn: Mapping[str, frozenset[str]]
+    batches: Mapping[str, QueuedBatch]
+    #: Lists, sets, members of sorted sets, and hashes of the other families.
+    values: Mapping[Family, Mapping[tuple[str, ...], Any]]
+
+    def of(self, family: Family) -> Mapping[tuple[str, ...], Any]:
+        return self.values.get(family, {})
+
+
+def violations_of(now: Look) -> set[str]:
+    """What does not hold, in words."""
+    return set(chain.from_iterable(check(now) for check in _CHECKS))
+
+
+def look(redis: Redis) -> Look:
+    """Raises `TooMuch`."""
+    for size, family in ((redis.hlen, keys.OPEN), (redis.hlen, keys.EXPANDING), (redis.zcard, keys.DUE)):
+        if (n := int(size(family()))) > MOST:
+            raise TooMuch(f"{n:,} in {family()}, and {MOST:,} are compared at most")
+    found = _keys(redis)
+    batches = dict(_batches(redis, found.pop(keys.BATCH)))
+    values = {
+        family: dict(zip(named.values(), _read(redis, family, list(named)), strict=True))
+        for family, named in found.items()
+    }
+    return Look(
+        {entry: int(n) for entry, n in _hash(redis, keys.OPEN()).items()},
+        _hash(redis, keys.EXPANDING()),
+        frozenset(_texts(redis.zrange(keys.DUE(), 0, -1))),
+        frozenset(_texts(redis.smembers(keys.SCHEDULED()))),
+        frozenset(_hash(redis, keys.TRIES())),
+        _hash(redis, keys.EXPANDING_CHANNELS()),
+        frozenset(_hash(redis, keys.EXPANDING_GROUPS())),
+        {lane: frozenset(_texts(redis.zrange(keys.OUT_OF_TURN(lane), 0, -1))) for lane in _LANES},
+        batches,
+        values,
+    )
+
+
+def _keys(redis: Redis) -> dict[Family, dict[str, tuple[str, ...]]]:
+    """By family its keys, each with the parts of its name."""
+    found: dict[Family, dict[str, tuple[str, ...]]] = {family: {} for family in _FAMILIES}
+    for n, one in enumerate(redis.scan_iter(match=_PATTERN, count=_CHUNK), 1):
+        key = one.decode(errors="replace")
+        if n > _KEYS:
+            raise TooMuch(f"more than {_KEYS:,} keys")
+        for family in _FAMILIES:
+            if (parts := family.parts(key)) is not None:
+                found[family][key] = parts
+                break
+    return found
+
+
+def _read(redis: Redis, family: Family, named: list[str]) -> list[Any]:
+    """The values of keys of one family. What is very long is cut: it is compared with nothing then."""
+    read: Callable[[Any, str], object] = {
+        "list": lambda pipe, key: pipe.lrange(key, 0, MOST),
+        "zset": lambda pipe, key: pipe.zrange(key, 0, MOST),
+        "set": lambda pipe, key: pipe.smembers(key),
+        "hash": lambda pipe, key: pipe.hgetall(key),
+    }[family.type]
+    answers = _pipelined(redis, named, read)
+    if family.type == "hash":
+        return [{field.decode(): value.decode() for field, value in answer.items()} for answer in answers]
+    return [list(_texts(answer)) for answer in answers]
+
+
+def _batches(redis: Redis, named: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, QueuedBatch]]:
+    fields = ("provider", "lane", "app", "entries", "devices", "leased", "claimed")
+    answers = _pipelined(redis, list(named), lambda pipe, key: pipe.hmget(key, fields))
+    for (id,), answer in zip(named.values(), answers, strict=True):
+        provider, lane, app, entries, devices, leased, claimed = ((one or b"").decode() for one in answer)
+        if lane:  # else it is done by now
+            batch = QueuedBatch(
+                provider, lane, app, entries_in(entries), devices_in(devices), bool(leased), bool(claimed)
+            )
+            yield id, batch
+
+
+def _pipelined(redis: Redis, named: list[str], ask: Callable[[Any, str], object]) -> list[Any]:
+    answers: list[Any] = []
+    for at in range(0, len(named), _CHUNK):
+        with redis.pipeline(transaction=False) as pipe:
+            for key in named[at : at + _CHUNK]:
+                ask(pipe, key)
+            answers += pipe.execute()
+    return answers
+
+
+def _hash(redis: Redis, key: str) -> dict[str, str]:
+    found: Any = redis.hgetall(key)
+    return {field.decode(): value.decode() for field, value in found.items()}
+
+
+def _texts(values: Any) -> Iterator[str]:
+    return (value.decode() for value in values)
+
+
+def _units(now: Look) -> Iterator[str]:
+    """An entry's open units are its expansion and the batches that name it."""
+    units = Counter(chain(now.expanding, *(batch.entries for batch in now.batches.values())))
+    for entry in now.open.keys() | units.keys():
+        if (kept := now.open.get(entry, 0)) != units[entry]:
+            yield f"entry {entry} has {kept} open units, and {units[entry]} are there"
+    for name, entries in (("scheduled", now.scheduled), ("counted as failed", now.tries)):
+        yield from (f"entry {entry} is {name} and not open" for entry in entries - now.open.keys())
+
+
+def _messages(now: Look) -> Iterator[str]:
+    """A message that is expanded is ready, or in a task's hands, or due, or in its channel's line: one of these."""
+    ready = chain.from_iterable(chain(now.of(keys.READY_OF_APP).values(), now.of(keys.READY_IN_GROUP).values()))
+    taken = chain.from_iterable(now.of(keys.TAKEN).values())
+    lines = (member.partition("/")[2] for line in now.of(keys.CHANNEL_LINE).values() for member in line)
+    due = (member[2:] for member in now.due if member.startswith("e:"))
+    places = Counter(chain(ready, taken, lines, due))
+    for entry in now.expanding:
+        if places[entry] != 1:
+            yield f"the message {entry} stands in {places[entry]} places"
+    yield from (f"entry {entry} is scheduled and not due" for entry in now.scheduled if f"e:{entry}" not in now.due)
+
+
+def _batches_places(now: Look) -> Iterator[str]:
+    """A batch is ready in the line of its lane and provider, or due; what is leased is due."""
+    lines = now.of(keys.LINE)
+    old = chain.from_iterable(now.of(keys.OLD_READY_OF_APP).values())
+    ready = Counter(chain(chain.from_iterable(lines.values()), old))
+    for id, batch in now.batches.items():
+        due = f"b:{id}" in now.due
+        if ready[id] + due != 1:
+            yield f"batch {id} stands in {ready[id]} lines and is {'' if due else 'not '}due"
+        if batch.leased and not due:
+            yield f"batch {id} is leased and not due"
+
+
+def _due(now: Look) -> Iterator[str]:
+    """What is due is there."""
+    known: Mapping[str, Iterable[str]] = {
+        "b": now.batches, "e": now.expanding, "g": now.groups, "c": {channel for (channel,) in now.of(keys.CHANNEL_LINE)}
+    }  # fmt: skip
+    for member in now.due:
+        kind, _, name = member.partition(":")
+        if name not in known.get(kind, ()):
+            yield f"{member} is due and not there"
+
+
+def _devices(now: Look) -> Iterator[str]:
+    """The devices of a batch that was taken are held by it, or by a later one; and by nothing that is done."""
+    holders = {provider: devices for (provider,), devices in now.of(keys.SENDING).items()}
+    for id, batch in now.batches.items():
+        if batch.claimed:
+            free = [device for device in batch.devices if device not in holders.get(batch.provider, {})]
+            yield from (f"batch {id} was taken, and its device {device} is free" for device in free)
+    for provider, devices in holders.items():
+        for device, holder in devices.items():
+            if device and holder not in now.batches:
+                yield f"device {device} of provider {provider} is held by batch {holder}, which is done"
+    for (provider,), members in now.of(keys.LATER).items():
+        for batch_id in {member.rpartition("/")[2] for member in members} - now.batches.keys():
+            yield f"what is put off at provider {provider} is of batch {batch_id}, which is done"
+
+
+def _waits(now: Look) -> Iterator[str]:
+    """Who waits for a batch stands among its followers."""
+    followers = {id: members for (id,), members in now.of(keys.FOLLOWERS).items()}
+    for (id,), before in now.of(keys.WAITS).items():
+        if id not in now.batches:
+            yield f"batch {id} waits for others and is done"
+        for one in before:
+            if one in now.batches and id not in followers.get(one, ()):
+                yield f"batch {id} waits for {one}, and does not stand among its followers"
+    yield from (f"batch {id} has followers and is done" for id in followers.keys() - now.batches.keys())
+
+
+def _groups(now: Look) -> Iterator[str]:
+    """A group that a task has holds what the task took, and a lease. Any other with messages has one turn."""
+    taken = {group for (group,) in now.of(keys.TAKEN)}
+    leased = {member[2:] for member in now.due if member.startswith("g:")}
+    for group in now.groups | taken | leased:
+        if not (group in now.groups and group in taken and group in leased):
+            have = [
+                name for name, of in (("a task", now.groups), ("messages", taken), ("a lease", leased)) if group in of
+            ]
+            yield f"group {group} has only {' and '.join(have)}"
+    waiting = {group for (group,) in now.of(keys.READY_IN_GROUP)}
+    turns = Counter(chain.from_iterable(now.of(keys.GROUPS_IN_TURN).values()))
+    for group in waiting | turns.keys():
+        if turns[group] != (group in waiting and group not in now.groups):
+            yield f"group {group} has {turns[group]} turns"
+
+
+def _apps(now: Look) -> Iterator[str]:
+    """Each app with anything to take has one turn in its lane."""
+    messages = {(lane, app) for lane, app in now.of(keys.READY_OF_APP)}
+    messages |= {("urgent", app) for (app,) in now.of(keys.GROUPS_IN_TURN)}
+    for what, there, turns in (
+        ("messages", messages, now.of(keys.READY)),
+        ("batches", set(now.of(keys.TURNS_OF_APP)), now.of(keys.TURNS)),
+    ):
+        given = Counter((lane, app) for (lane,), apps in turns.items() for app in apps)
+        for lane, app in there | given.keys():
+            if given[lane, app] != ((lane, app) in there):
+                yield f"app {app} has {given[lane, app]} turns for {what} of the {lane} lane"
+
+
+def _providers(now: Look) -> Iterator[str]:
+    """Each line of batches has one turn, or its provider is out of turn."""
+    lines = set(now.of(keys.LINE))
+    turns = Counter((lane, id) for (lane, _), providers in now.of(keys.TURNS_OF_APP).items() for id in providers)
+    for lane, provider in lines | turns.keys():
+        if turns[lane, provider] + (provider in now.out_of_turn.get(lane, ())) != ((lane, provider) in lines):
+            yield f"provider {provider} has {turns[lane, provider]} turns in the {lane} lane"
+
+
+def _channels(now: Look) -> Iterator[str]:
+    """A channel has a line only while a message of it is expanded, and waits no longer than its time."""
+    for channel, entry in now.channels.items():
+        if entry not in now.expanding:
+            yield f"channel {channel} waits for entry {entry}, which is expanded"
+    for (channel,) in now.of(keys.CHANNEL_LINE):
+        if channel not in now.channels or f"c:{channel}" not in now.due:
+            yield f"channel {channel} has a line, and nothing ends it"
+
+
+_CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _providers, _channels)
