@@ -16,6 +16,8 @@ from producers import events
 from producers.json_schema import schema
 from worker.cli._commands import GROUPS, group_of, load, names
 from worker.reports import reasons
+from worker.reports.invariants import SENTENCES
+from worker.state.keys import FAMILIES
 
 ROOT: Final = Path(__file__).parents[1]
 #: Pages of the top level, where forges look for them, and their names on the site.
@@ -169,7 +171,23 @@ def _table(prefix: str, words: Mapping[str, str]) -> str:
 
 
 #: What stands for a place `<!-- generated: NAME -->`.
+def redis_keys() -> str:
+    """Every family of keys in Redis."""
+    rows = [
+        f"| `{one.pattern}` | {one.type} | {one.holds} | {one.writer} | {one.ends} | {one.bound} |"
+        for one in FAMILIES.values()
+    ]
+    return "\n".join(["| key | type | holds | written by | until | grows with |", "|---|---|---|---|---|---|", *rows])
+
+
+def state_invariants() -> str:
+    """What must hold between the stores' keys and rows."""
+    return "\n".join(f"- {sentence}" for sentence in SENTENCES)
+
+
 GENERATED: Final[dict[str, Callable[[], str]]] = {
+    "redis_keys": redis_keys,
+    "invariants": state_invariants,
     "settings": settings,
     "commands": commands,
     "event_types": event_types,

@@ -36,9 +36,13 @@ def _look(redis: Redis, db: Connection) -> set[str]:
 
 
 def _unread(now: invariants.Look, db: Connection) -> Iterator[str]:
-    """What is open was taken: it is not behind its stream's cursor."""
+    """An entry that is open was read: it is not behind the cursor of its stream in Postgres."""
     taken = {stream: id_key(cursor) for stream, (cursor, _) in cursors.moved_at(db).items()}
     for entry in now.open:
         cursor = taken.get(stream_of(entry))
         if cursor is None or id_key(id_of(entry)) > cursor:
             yield f"entry {entry} is open, and intake has not come to it"
+
+
+#: What must hold, a sentence each.
+SENTENCES: Final = tuple(check.__doc__ or "" for check in (*invariants.CHECKS, _unread))

@@ -87,7 +87,7 @@ class Look:
 
 def violations_of(now: Look) -> set[str]:
     """What does not hold, in words."""
-    return set(chain.from_iterable(check(now) for check in _CHECKS))
+    return set(chain.from_iterable(check(now) for check in CHECKS))
 
 
 def look(redis: Redis) -> Look:
@@ -299,4 +299,5 @@ def _channels(now: Look) -> Iterator[str]:
             yield f"channel {channel} has a line, and nothing ends it"
 
 
-_CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _providers, _channels)
+#: Each returns what does not hold; its docstring says what must.
+CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _providers, _channels)

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from tests.integration.pipeline.harness import START, Pipeline, message, token, user_of
-from worker.core.model import Answer, AppSettings, NoAnswer
+from worker.core.model import Answer, NoAnswer
 from worker.core.outcome import IN_A_ROW
 from worker.database.devices import Devices
 from worker.database.postgres import Unavailable
 from worker.providers.apns.certificate import CertificateExpired
 from worker.state.breaker import Breaker
-from worker.state.journal import Recorded
 
 REGISTERED = int(START.timestamp() * 1000)
 
@@ -618,19 +617,6 @@ def test_a_provider_that_is_asked_to_slow_down_holds_no_device(pipeline):
     pipeline.run()
     pipeline.publish(message(id="e2"))
     assert len(pipeline.run()) == 1
-
-
-def test_one_app_s_blast_leaves_the_others_their_share(pipeline):
-    pipeline.registry.save_app(AppSettings("other"))
-    blast = [Recorded(f"1-{n}", "demo", n) for n in range(1, 1001)]
-    both = [*blast, Recorded("2-1", "other", 2001), Recorded("2-2", "other", 2002)]
-    for one in both:
-        pipeline.redis.xadd("carillon:events", {"event": ""}, id=one.entry)
-    pipeline.journal.open(both)
-    first = pipeline.journal.take_messages("urgent", 100)
-    assert [one.app for one in first].count("other") == 2
-    assert len(first) == 100
-    assert len(pipeline.journal.take_messages("urgent", 100)) == 100
 
 
 def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_has_it_now(pipeline):

@@ -8,6 +8,7 @@ import pytest
 
 from worker.state.breaker import RECENT, Breaker
 from worker.state.bursts import Burst, Bursts
+from worker.state.journal import Recorded
 
 THREADS = 8
 
@@ -56,3 +57,15 @@ def test_each_message_of_a_burst_has_a_number_of_its_own_for_each_member(redis):
     at_once(lambda: seen.extend(one_more() for _ in range(20)))
     for user in users:
         assert sorted(numbers[user] for numbers in seen) == list(range(1, 20 * THREADS + 1))
+
+
+def test_one_app_s_blast_leaves_the_others_their_share(journal, redis):
+    blast = [Recorded(f"1-{n}", "demo", n) for n in range(1, 1001)]
+    both = [*blast, Recorded("2-1", "other", 2001), Recorded("2-2", "other", 2002)]
+    for one in both:
+        redis.xadd("carillon:events", {"event": ""}, id=one.entry)
+    journal.open(both)
+    first = journal.take_messages("urgent", 100)
+    assert [one.app for one in first].count("other") == 2
+    assert len(first) == 100
+    assert len(journal.take_messages("urgent", 100)) == 100

@@ -15,11 +15,12 @@ from docs.generate import FROM_TOP, GENERATED, filled, for_site
 from producers.events import TYPES
 from worker.cli._commands import load, names
 from worker.reports import reasons
+from worker.state.keys import FAMILIES
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-REFERENCE = {path.stem: path.read_text() for path in (DOCS / "reference").glob("*.md")}
+REFERENCE = {path.stem: path.read_text() for path in (*(DOCS / "reference").glob("*.md"), DOCS / "state.md")}
 
 
 def pages(entry: Any) -> Iterator[str]:
@@ -70,6 +71,7 @@ def test_every_list_that_is_generated_has_its_place() -> None:
             ],
             id="reasons of skips",
         ),
+        pytest.param("state", [f"| `{one.pattern}` |" for one in FAMILIES.values()], id="keys in Redis"),
     ],
 )
 def test_a_reference_page_names_all_that_the_code_has(page: str, expected: list[str]) -> None:
