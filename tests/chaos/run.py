@@ -25,7 +25,9 @@ from tests.chaos.watch import Sample, Watch
 from tests.chaos.world import APP, STEADY, token
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.notification import apns_ids
+from worker.reports.invariants import check_invariants
 from worker.state.redis import Unavailable as RedisUnavailable
+from worker.state.redis import connect
 
 #: Seconds of traffic before the first fault, in a short run and in one where each fault comes alone first.
 CALM: Final = 8.0
@@ -125,6 +127,8 @@ class Found:
     left: int
     #: Times that a full Redis had not come down by itself.
     stayed_full: int
+    #: What did not hold between Redis' keys and Postgres' rows once the system was idle.
+    violations: list[str]
     #: The machine and what else it had to do.
     machine: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -257,6 +261,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     with psycopg.connect(system.postgres_url) as db:
         devices = db.execute("SELECT token, id, active FROM carillon.devices WHERE app = %s", (APP,)).fetchall()
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
+        with connect(system.hands.urls.redis) as client:
+            violations = [] if idle_after is None else check_invariants(client, db)
     ids = {device_token: id for device_token, id, _ in devices}
     sent = list(system.traffic.sent)
     expected, message_of = _expected(sent, ids)
@@ -286,6 +292,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         wrong_place=len(visited.intersection(judged.lost)) + len(_visitors(sent, ids) & strangers),
         left=len(left),
         stayed_full=system.stayed_full,
+        violations=violations,
         sent=sent,
         message_of=message_of,
         accepted_at=first,

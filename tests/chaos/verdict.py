@@ -86,6 +86,7 @@ def judge(found: Found) -> Verdict:
             "no" if found.idle_after is None else _seconds(found.idle_after),
             found.idle_after is not None,
         ),
+        Bar("violations of invariants", "0", str(len(found.violations)), not found.violations),
         Bar("deployments that hung", "0", str(found.hung), not found.hung),
         Bar(
             "every worker consumes again",
@@ -151,6 +152,7 @@ def judge(found: Found) -> Verdict:
         "begun_again": found.begun_again,
         "failures": found.failures,
         "not_inflicted": found.not_inflicted,
+        "violations": found.violations,
         "errors": found.errors,
         "memory_mb": {name: round(most) for name, most in memory.items()},
         "memory_growth_mb_per_minute": _growth(found),

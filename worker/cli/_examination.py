@@ -17,14 +17,18 @@ from worker.process.runtime import Runtime
 from worker.providers.apns.route import host_for
 from worker.providers.apns.token import TokenSource
 from worker.reports.faults import sentence
+from worker.reports.invariants import check_invariants
 from worker.reports.notes import certificate_end, readable
 from worker.reports.words import counted
+from worker.state.invariants import TooMuch
 
 #: No device can have it: APNs and the simulator refuse it by its form.
 IMPOSSIBLE: Final = "carillon-doctor"
+#: Violations of invariants that are shown.
+_SHOWN: Final = 20
 
 
-def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
+def examine(app: str | None, timeout: float, *, workers: bool, deep: bool = False) -> list[Finding]:
     """Findings, the most basic first; what rests on a part that is away is not looked at."""
     lanes = ["urgent", "bulk"] if workers else []
     plan = _checks.Plan(lanes=lanes, beat=workers, engines=True, alarms=True, workers=workers, thorough=True)
@@ -39,6 +43,7 @@ def examine(app: str | None, timeout: float, *, workers: bool) -> list[Finding]:
         findings = _checks.examine(plan, timeout, _checks.Known(opened, ends))
         providers = [p for p in every.values() if only in (None, p.app)]
         findings += _pooler(runtime)
+        findings += _state(runtime) if deep else ()
         if all(opened[p.id] for p in providers):  # else the conditions say which cannot
             findings.append(Finding("secrets", True, f"{counted(len(providers), 'credential')} can be read"))
         findings += [_provider(runtime, p, timeout) for p in providers if opened[p.id]]
@@ -51,6 +56,22 @@ def _pooler(runtime: Runtime) -> Iterator[Finding]:
     if lines:
         text = "a pooler stands before Postgres, so the role needs the timeouts that our sessions have: "
         yield Finding("postgres pooler", False, text + " ".join(lines))
+
+
+def _state(runtime: Runtime) -> Iterator[Finding]:
+    """What docs/state.md says must hold."""
+    try:
+        with runtime.pool.connection() as db:
+            found = check_invariants(runtime.redis, db)
+    except TooMuch as much:
+        yield Finding("state", False, f"not compared: {much}; try again when less waits", "warning")
+        return
+    if not found:
+        yield Finding("state", True, "the pipeline's keys and rows agree")
+    for one in found[:_SHOWN]:
+        yield Finding("state", False, f"{one}: this is a fault of Carillon, report it with this line")
+    if len(found) > _SHOWN:
+        yield Finding("state", False, f"{len(found) - _SHOWN:,} more of these")
 
 
 def _provider(runtime: Runtime, provider: Provider, timeout: float) -> Finding:

@@ -16,6 +16,9 @@ def doctor(
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Whether workers and beat should be running.")
     ] = True,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also compare all keys and rows of the pipeline's state. Takes some seconds.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")] = False,
 ) -> None:
     """Examine everything that pushes depend on, and say what to do about each finding. Exit code 1: something is wrong.
@@ -30,7 +33,7 @@ def doctor(
     from worker.cli import _examination
     from worker.reports.words import counted
 
-    findings = _examination.examine(app, timeout, workers=workers)
+    findings = _examination.examine(app, timeout, workers=workers, deep=deep)
     well = all(finding.well for finding in findings)
     if as_json:
         echo(json_text([finding.as_json() for finding in findings]))

@@ -33,6 +33,16 @@ def test_a_provider_is_well_when_its_host_refuses_an_impossible_token(with_key, 
     assert {"redis", "postgres", "schema", "clock of redis", "clock of postgres", "secrets"} <= findings.keys()
 
 
+def test_a_deep_look_compares_the_state(with_key):
+    assert examined(with_key, "--deep")[1]["state"]["well"]
+    with redis_of(with_key) as redis:
+        redis.hset("carillon:open", "1-1", 1)
+        code, findings = examined(with_key, "--deep")
+        redis.delete("carillon:open")
+    assert code == 1
+    assert "report it with this line" in findings["state"]["text"]
+
+
 @pytest.mark.parametrize(
     ("response", "said"),
     [
