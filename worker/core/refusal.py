@@ -1,4 +1,4 @@
-"""Why an event is not taken, as its author is told."""
+"""Why an event is refused, in the form of the reply to its author."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -81,7 +81,7 @@ class _Stretch:
     targeted: dict[str, float] = field(default_factory=dict)
     badges: list[Clearing] = field(default_factory=list)
     refused: list[DeadLetter] = field(default_factory=list)
-    #: by entry, as its author is told
+    #: entry -> the refusal in its reply
     refusals: dict[str, Refusal] = field(default_factory=dict)
     #: entry -> the id under which its author waits for an answer
     asked: dict[str, str] = field(default_factory=dict)

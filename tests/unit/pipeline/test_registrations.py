@@ -1,4 +1,4 @@
-"""What the author of a device event is told."""
+"""The reply to the author of a device event."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ AT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "reply"),
     [
         pytest.param(
             refusal_of(EventError("device.token: must not be empty")),
@@ -24,7 +24,7 @@ AT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
         pytest.param(
             Refusal("cannot be stored: DataError"),
             {"code": "refused", "field": None, "error": "cannot be stored: DataError"},
-            id="a fault of ours, which is in no field",
+            id="a bug of ours, which is in no field",
         ),
         pytest.param(
             over_rate("demo", 200, 10_000),
@@ -37,11 +37,11 @@ AT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
         ),
     ],
 )
-def test_a_refusal_is_told_with_its_code_and_field(refusal, told):
-    assert answer(refusal) == {"ok": False} | told
+def test_the_reply_to_a_refusal_has_its_code_and_field(refusal, reply):
+    assert answer(refusal) == {"ok": False} | reply
 
 
-def test_what_is_newer_is_told_before_anything_else():
+def test_what_is_newer_comes_before_any_refusal():
     newer = Superseded(microseconds(AT), "device: newer")
     assert answer(over_rate("demo", 1, 1), newer) == {
         "ok": False,
