@@ -31,7 +31,7 @@ from worker.reports.conditions import Condition
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
 from worker.state import keys
-from worker.state.redis import unfit
+from worker.state.redis import over_network, unfit
 
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
@@ -170,8 +170,9 @@ def _connect(url: str, timeout: float) -> Any:
 
 def _client(url: str, timeout: float) -> redis.Redis:
     """Asks once, and waits `timeout` seconds at most. Uses RESP2, as the workers do."""
-    network = {} if url.startswith("unix:") else {"socket_connect_timeout": timeout}
-    return redis.Redis.from_url(url, protocol=2, socket_timeout=timeout, **network)
+    return redis.Redis.from_url(
+        url, protocol=2, socket_timeout=timeout, **over_network(url, socket_connect_timeout=timeout)
+    )
 
 
 def _ask_redis(client: redis.Redis) -> tuple[str, bool]:

@@ -30,16 +30,19 @@ Unavailable = (
 
 def connect(url: str) -> Redis:
     """A thread-safe client. One quick retry bridges a restart; a longer absence is the caller's to wait for."""
-    # A socket of this machine knows neither.
-    network = {} if url.startswith("unix:") else {"socket_connect_timeout": 5, "socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         socket_timeout=10,
-        **network,
+        **over_network(url, socket_connect_timeout=5, socket_keepalive=True),
         health_check_interval=15,
         protocol=2,
         retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), 2),
     )
+
+
+def over_network(url: str, **options: Any) -> dict[str, Any]:
+    """These options of a connection, but none for a socket of this machine, which knows none of them."""
+    return {} if url.startswith("unix:") else options
 
 
 #: Seconds between two looks at a replica.
