@@ -26,11 +26,14 @@ import redis
 from benchmarks.support.figures import emit, say
 from benchmarks.support.people import token
 from benchmarks.support.processes import Children
-from benchmarks.support.stage import APP, KEY, TEAM, TOPIC, Stage, stage
+from benchmarks.support.stage import APP, TOPIC, Stage, stage
 from producers import Publisher
 from worker.core.model import AppSettings, Provider
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings
+from worker.providers.webhook.settings import WebhookSettings
 from worker.simulator.certificates import make_identity
 
 #: Members of the one channel of each dead app.
@@ -97,16 +100,16 @@ def swallowing() -> Iterator[int]:
 def dead_providers(place: Stage, kind: str, ports: Sequence[int], ca: str) -> dict[str, Provider]:
     """One app `dead<n>` for each port, with a provider there."""
     with open_pool(place.urls.postgres, size=1) as pool:
-        registry, made = Registry(pool, [place.environ["CARILLON_SECRET_KEYS"]]), {}
+        registry, made = Registry(pool, [place.environ["CARILLON_SECRET_KEYS"]], kinds), {}
         for number, port in enumerate(ports):
             app = f"dead{number}"
             registry.save_app(AppSettings(app))
             if kind == "webhooks":
                 url = f"https://127.0.0.1:{port}/push"
-                wanted = Provider(0, app, "hook", "production", "", ca=ca, kind="webhook", url=url, secrets=("s" * 32,))
+                wanted = Provider(0, app, "hook", "production", WebhookSettings(url, ("s" * 32,), ca=ca))
             else:
-                pem = place.provider.key
-                wanted = Provider(0, app, "apns", "production", TOPIC, TEAM, KEY, pem, "127.0.0.1", port, ca)
+                there = ApnsSettings(TOPIC, place.provider.settings.credential, "127.0.0.1", port, ca)
+                wanted = Provider(0, app, "apns", "production", there)
             made[app] = registry.save_provider(wanted)
         return made
 

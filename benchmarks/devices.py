@@ -29,6 +29,8 @@ from worker.embedded import Engines, Urls
 from worker.pipeline.apps import Apps
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
 from worker.state.redis import Redis, connect
@@ -53,9 +55,10 @@ def place(devices: int) -> Iterator[tuple[Urls, Redis, Pool, Apps]]:
             urls = engines.start()
             migrate(urls.postgres)
             pool = open_pool(urls.postgres, size=2)
-            registry = Registry(pool, [generate_key()])
+            registry = Registry(pool, [generate_key()], kinds)
             registry.save_app(AppSettings(APP, registration_rate=None))
-            provider = registry.save_provider(Provider(0, APP, "apns", "production", "org.example", "T", "K", "pem"))
+            settings = ApnsSettings("org.example", Key("T", "K", "pem"))
+            provider = registry.save_provider(Provider(0, APP, "apns", "production", settings))
             with pool.connection() as db:
                 db.execute("SET statement_timeout = 0")
                 db.execute(_FILL.encode(), (provider.id, devices))

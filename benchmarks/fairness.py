@@ -21,12 +21,14 @@ import redis
 from benchmarks.bulkhead import event, latencies, people, push
 from benchmarks.support.figures import emit, say
 from benchmarks.support.processes import Children
-from benchmarks.support.stage import KEY, TEAM, TOPIC, Stage, stage
+from benchmarks.support.stage import TOPIC, Stage, stage
 from producers import Publisher
 from producers.events import FIELD, STREAM
 from worker.core.model import AppSettings, Provider
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings
 
 NOISY: Final = "noisy"
 #: Users in one event of the import, as many as the contract takes.
@@ -81,15 +83,12 @@ ALL: Final = (*LOADS, "junk")
 
 def noisy(place: Stage) -> None:
     with open_pool(place.urls.postgres, size=1) as pool:
-        registry = Registry(pool, [place.environ["CARILLON_SECRET_KEYS"]])
+        registry = Registry(pool, [place.environ["CARILLON_SECRET_KEYS"]], kinds)
         registry.save_app(AppSettings(NOISY))
         simulator = place.simulator
-        registry.save_provider(
-            Provider(
-                *(0, NOISY, "apns", "production", TOPIC, TEAM, KEY, place.provider.key),
-                *("localhost", simulator.port, simulator.ca_pem),
-            )
-        )
+        credential = place.provider.settings.credential
+        settings = ApnsSettings(TOPIC, credential, "localhost", simulator.port, simulator.ca_pem)
+        registry.save_provider(Provider(0, NOISY, "apns", "production", settings))
 
 
 def drained(client: "redis.Redis") -> bool:

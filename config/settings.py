@@ -110,6 +110,8 @@ class Settings(BaseModel):
     webhook_allow: Networks = ()
     #: Seconds to wait for a webhook's whole answer.
     webhook_timeout: Annotated[float, Field(gt=0, le=30)] = 10.0
+    #: An HTTP proxy that opens tunnels to webhooks (CONNECT), as of `apns_proxy`. None: webhooks directly.
+    webhook_proxy: ProxyUrl | None = None
 
     #: This fleet's name, another one in each environment: a copy of its database pushes to nobody elsewhere. Empty: none.
     fleet: Annotated[str, Field(max_length=100)] = ""

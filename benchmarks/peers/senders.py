@@ -109,21 +109,12 @@ def carillon_sender(target: Target) -> Result:
     """The process's sender as task threads use it: `calls` threads, each a batch at a time, blocked until it is answered."""
     from worker.core.model import Provider  # noqa: PLC0415
     from worker.providers.apns.sender import Sender  # noqa: PLC0415
+    from worker.providers.apns.settings import ApnsSettings, Key  # noqa: PLC0415
 
     baseline = resident_mb()
-    provider = Provider(
-        1,
-        "bench",
-        "apns",
-        "production",
-        TOPIC,
-        target.team_id,
-        target.key_id,
-        target.key,
-        target.host,
-        target.port,
-        target.ca,
-    )
+    key = Key(target.team_id, target.key_id, target.key)
+    settings = ApnsSettings(TOPIC, key, target.host, target.port, target.ca)
+    provider = Provider(1, "bench", "apns", "production", settings)
     sender = Sender(connections=target.connections)
     everything = notifications(target)
 

@@ -20,6 +20,9 @@ from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.embedded import Engines, Urls
 from worker.embedded.home import Home
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings
+from worker.providers.apns.settings import Key as SigningKey
 from worker.simulator import Key, Settings, SimulatorProcess
 
 APP: Final = "bench"
@@ -76,12 +79,11 @@ def stage(app: AppSettings | None = None) -> Iterator[Stage]:
         simulator = stack.enter_context(SimulatorProcess(simulated))
         migrate(urls.postgres)
         with open_pool(urls.postgres, size=1) as pool:
-            registry = Registry(pool, [secret])
+            registry = Registry(pool, [secret], kinds)
             registry.save_app(app or AppSettings(APP))
-            wanted = Provider(
-                0, APP, "apns", "production", TOPIC, TEAM, KEY, pem, "localhost", simulator.port, simulator.ca_pem
-            )
-            provider = registry.save_provider(wanted)
+            credential = SigningKey(TEAM, KEY, pem)
+            there = ApnsSettings(TOPIC, credential, "localhost", simulator.port, simulator.ca_pem)
+            provider = registry.save_provider(Provider(0, APP, "apns", "production", there))
         environ = {name: "" for name in os.environ if name.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": urls.redis,
             "CARILLON_POSTGRES_URL": urls.postgres,

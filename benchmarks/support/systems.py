@@ -107,7 +107,7 @@ def _obvious(place: Stage) -> Iterator[System]:
         "PEER_CA": place.simulator.ca_pem,
         "PEER_TEAM": TEAM,
         "PEER_KEY_ID": KEY,
-        "PEER_KEY": place.provider.key,
+        "PEER_KEY": place.provider.settings.credential.pem,
         "PEER_TOPIC": TOPIC,
     }
     children = Children(place.directory / "peer.log", environ)

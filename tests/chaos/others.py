@@ -18,6 +18,7 @@ from producers import BackPressureError, Publisher
 from producers import events as ev
 from worker.core.model import AppSettings, Provider
 from worker.database.registry import Registry
+from worker.providers.webhook.settings import WebhookSettings
 
 NOISY: Final = "noisy"
 #: Apps whose webhook accepts connections and says nothing.
@@ -113,12 +114,11 @@ def set_up(registry: Registry, provider: Provider, silent: int, hole: int) -> No
     for app in SILENT:
         registry.save_app(AppSettings(app, max_age=MAX_AGE))
         url = f"http://127.0.0.1:{silent}/{app}"
-        registry.save_provider(
-            Provider(0, app, "hook", "production", "", "", "", kind="webhook", url=url, secrets=("s" * 32,))
-        )
+        registry.save_provider(Provider(0, app, "hook", "production", WebhookSettings(url, ("s" * 32,))))
     for app in BLACK_HOLES:
         registry.save_app(AppSettings(app, max_age=MAX_AGE))
-        registry.save_provider(replace(provider, id=0, app=app, host="127.0.0.1", port=hole))
+        there = replace(provider.settings, host="127.0.0.1", port=hole)
+        registry.save_provider(replace(provider, id=0, app=app, settings=there))
 
 
 @contextmanager

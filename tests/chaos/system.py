@@ -25,6 +25,9 @@ from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.demo.apns import KEY_ID, TEAM_ID, TOPIC, new_key
 from worker.embedded import Engines
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings
+from worker.providers.apns.settings import Key as SigningKey
 from worker.simulator import Key, Settings, SimulatorProcess
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
@@ -96,12 +99,12 @@ def running(
         pool, redis = open_pool(urls.postgres, size=2), connect(urls.redis)
         stack.callback(pool.close)
         stack.callback(redis.close)
-        registry = Registry(pool, [secret])
+        registry = Registry(pool, [secret], kinds)
         registry.save_app(AppSettings(APP, member_cap=None, registration_rate=None))
-        provider = Provider(
-            *(0, APP, "apns", "production", TOPIC, TEAM_ID, KEY_ID, key),
-            *(simulator.host, simulator.port, simulator.ca_pem),
+        settings = ApnsSettings(
+            TOPIC, SigningKey(TEAM_ID, KEY_ID, key), simulator.host, simulator.port, simulator.ca_pem
         )
+        provider = Provider(0, APP, "apns", "production", settings)
         registry.save_provider(provider)
         set_up(registry, provider, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {

@@ -16,6 +16,8 @@ from worker.core.model import AppSettings, Provider
 from worker.database.ledger import Ledger
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
+from worker.providers import kinds
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.simulator import Settings, SimulatorThread
 from worker.state.journal import Journal
 from worker.state.redis import connect
@@ -30,7 +32,7 @@ class Fleet:
         key = Fernet.generate_key().decode()
         self.redis, self.pool = connect(redis_url), open_pool(postgres_url, size=2)
         self.journal, self.ledger = Journal(self.redis, lease=15), Ledger(self.pool)
-        self.registry = Registry(self.pool, [key])
+        self.registry = Registry(self.pool, [key], kinds)
         self.publisher = Publisher(redis_url)
         self.simulator = SimulatorThread(Settings(topics=(TOPIC,)))
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -46,21 +48,14 @@ class Fleet:
     def __enter__(self) -> Self:
         self.simulator.start()
         self.registry.save_app(AppSettings("demo"))
-        self.registry.save_provider(
-            Provider(
-                0,
-                "demo",
-                "apns",
-                "production",
-                TOPIC,
-                "TEAM123456",
-                "KEY1234567",
-                new_key(),
-                self.simulator.host,
-                self.simulator.port,
-                self.simulator.ca_pem,
-            )
+        settings = ApnsSettings(
+            TOPIC,
+            Key("TEAM123456", "KEY1234567", new_key()),
+            self.simulator.host,
+            self.simulator.port,
+            self.simulator.ca_pem,
         )
+        self.registry.save_provider(Provider(0, "demo", "apns", "production", settings))
         return self
 
     def __exit__(

@@ -2,25 +2,35 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated, NamedTuple
 
 import typer
 
 from worker.cli import _credentials as credentials
-from worker.cli._asking import Asker, Faults, one_of
+from worker.cli._asking import Asker, one_of
 from worker.cli._options import App, providers
 from worker.cli._paths import given_path
 from worker.cli._secret_options import secret_given
-from worker.cli._session import Row, app_named, refuse, say, session
+from worker.cli._session import app_named, refuse, say, session
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
 from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
 from worker.providers.apns.certificate import Certificate, CertificateError, load
-from worker.providers.apns.route import HOSTS
+from worker.providers.apns.kind import KIND
+from worker.providers.apns.settings import (
+    HOSTS,
+    P12,
+    ApnsSettings,
+    Key,
+    check_bundle_id,
+    check_host,
+    check_key_id,
+    check_team_id,
+)
+from worker.providers.base import SettingsError
+from worker.providers.kinds import kind_of
 from worker.reports import acts
-from worker.reports.notes import readable
 from worker.reports.words import counted
 
 EPILOG = (
@@ -35,10 +45,10 @@ You need one of these, from developer.apple.com, Certificates, Identifiers & Pro
 
 
 class Credential(NamedTuple):
-    """What proves who we are; the fields of a provider that belong to it."""
+    """What proves who we are. `certificate`: what is in a .p12."""
 
-    fields: dict[str, Any]
-    certificate: Certificate | None
+    given: Key | P12
+    certificate: Certificate | None = None
 
 
 def apn(
@@ -113,7 +123,7 @@ def apn(
         runtime.registry.create_app(of_app)
         runtime.registry.save_provider(provider)
         acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
-    stored = described(provider, credential.certificate)
+    stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider)
     say(stored | {"replaced": before is not None}, _stored(provider, before, given), as_json=as_json)
 
 
@@ -142,9 +152,10 @@ def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
     """The provider that is replaced: the app's one of that name, unless it was removed."""
     named = runtime.registry.named(app, name)
     found = None if named is None else runtime.registry.providers().get(named.id)
-    if found is not None and found.kind == "webhook":
+    if found is not None and found.kind != KIND.name:
+        command = kind_of(found).words.command
         refuse(
-            f"--name: {name!r} of app {app!r} is a webhook; choose another name, or change it with: carillon push webhook"
+            f"--name: {name!r} of app {app!r} is a {found.kind}; choose another name, or change it with: carillon push {command}"
         )
     return found
 
@@ -152,22 +163,14 @@ def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
 def _kept(before: Provider | None) -> Credential:
     """The credential as it was stored."""
     assert before is not None
-    if not readable(before):
+    if not before.readable:
         refuse(f"the credential of {before.name!r} cannot be read with CARILLON_SECRET_KEYS, so give it again")
-    fields = {
-        "key": before.key,
-        "key_id": before.key_id,
-        "team_id": before.team_id,
-        "certificate": before.certificate,
-        "certificate_password": before.certificate_password,
-    }
-    return Credential(fields, None if before.certificate is None else _stored_certificate(before))
-
-
-def _stored_certificate(before: Provider) -> Certificate:
-    assert before.certificate is not None
+    settings: ApnsSettings = before.settings
+    kept = settings.credential
+    if isinstance(kept, Key):
+        return Credential(kept)
     try:
-        return load(before.certificate, before.certificate_password, now=datetime.now(UTC), topic=before.topic)
+        return Credential(kept, load(kept.content, kept.password, now=datetime.now(UTC), topic=settings.topic))
     except CertificateError as fault:
         refuse(fault)
 
@@ -199,19 +202,24 @@ def _credential(asker: Asker, given: _Given, before: Provider | None) -> Credent
         return credentials.read_key(path)
 
     key = asker.word("--auth-key", given.auth_key, "Path of the .p8 file", read)
-    key_id = asker.word("--key-id", given.key_id, "Key ID", credentials.check_key_id, default=found.get("id"))
+    key_id = asker.word("--key-id", given.key_id, "Key ID", check_key_id, default=found.get("id"))
     team_id = asker.word(
         "--team-id",
         given.team_id,
         "Team ID (Membership details)",
-        credentials.check_team_id,
-        default=(before and before.team_id) or None,
+        check_team_id,
+        default=_team_of(before),
     )
     if found.get("id", key_id) != key_id:
         refuse(f"--key-id: the file is named AuthKey_{found['id']}.p8, so its key id is {found['id']}, not {key_id}")
     if key_id == team_id:
         refuse("--team-id: the same as the key id; it stands at developer.apple.com, Membership details")
-    return Credential({"key": key, "key_id": key_id, "team_id": team_id}, None)
+    return Credential(Key(team_id, key_id, key))
+
+
+def _team_of(before: Provider | None) -> str | None:
+    credential = None if before is None else before.settings.credential
+    return credential.team_id or None if isinstance(credential, Key) else None
 
 
 def _certificate(asker: Asker, given: _Given) -> Credential:
@@ -229,9 +237,9 @@ def _certificate(asker: Asker, given: _Given) -> Credential:
             lambda word: (*credentials.read_certificate(path, word, bundle_id), word),
             hidden=True,
         )
-    except Faults as fault:
+    except SettingsError as fault:
         refuse(fault)
-    return Credential({"certificate": content, "certificate_password": password}, certificate)
+    return Credential(P12(content, password), certificate)
 
 
 def _readable(path: str) -> str:
@@ -287,7 +295,7 @@ def _provider(
         given.bundle_id,
         "Bundle ID of the iOS app",
         lambda word: _topic(word, certificate),
-        default=certificate.topics[0] if certificate else before.topic if before else None,
+        default=certificate.topics[0] if certificate else before.settings.topic if before else None,
     )
     if certificate is not None:
         try:
@@ -295,20 +303,21 @@ def _provider(
         except CertificateError as fault:
             refuse(fault)
     host, port, ca = _place(asker, given, before)
-    return Provider(0, app, called, environment, bundle, host=host, port=port, ca=ca, **credential.fields)
+    return Provider(0, app, called, environment, ApnsSettings(bundle, credential.given, host, port, ca))
 
 
 def _place(asker: Asker, given: _Given, before: Provider | None) -> tuple[str, int, str | None]:
     """Host, port and CA. One of Apple's own hosts stands for that of the environment, with the public CAs."""
     ca = None if given.ca is None else asker.word("--ca", given.ca, "", credentials.read_ca)
-    host = None if given.host is None else asker.word("--host", given.host, "", credentials.check_host)
+    host = None if given.host is None else asker.word("--host", given.host, "", check_host)
     if before is None or host in HOSTS.values():
         return host or HOSTS["production"], given.port or 443, ca
-    return host or before.host, given.port or before.port, ca if given.ca is not None else before.ca
+    kept: ApnsSettings = before.settings
+    return host or kept.host, given.port or kept.port, ca if given.ca is not None else kept.ca
 
 
 def _topic(word: str, certificate: Certificate | None) -> str:
-    bundle = credentials.check_bundle_id(word)
+    bundle = check_bundle_id(word)
     if certificate is not None and bundle not in certificate.topics:
         raise CertificateError(f"bundle id: the certificate is for {', '.join(certificate.topics)}, not for {bundle}")
     return bundle
@@ -317,52 +326,31 @@ def _topic(word: str, certificate: Certificate | None) -> str:
 def _may_replace(runtime: Runtime, provider: Provider) -> None:
     """A token works with one bundle id and environment only: devices must not wander to another one."""
     before = runtime.registry.named(provider.app, provider.name)
-    if before is None or (before.topic, before.environment) == (provider.topic, provider.environment):
+    if before is None or KIND.about(provider) == kind_of(before).about(before):
         return
     if devices := runtime.registry.devices_of(before.id):
         refuse(
-            f"provider {provider.name!r} of app {provider.app!r} is for {before.topic} ({before.environment}) and has"
+            f"provider {provider.name!r} of app {provider.app!r} is for {kind_of(before).about(before)} and has"
             f" {counted(devices, 'device')} that would get no more pushes; give this one another name with --name"
         )
 
 
 def _confirm(provider: Provider) -> None:
-    echo(f"\n{provider.topic}, {provider.environment}, as {provider.name!r} of app {provider.app!r}", err=True)
+    echo(f"\n{KIND.about(provider)}, as {provider.name!r} of app {provider.app!r}", err=True)
     typer.confirm("Store it?", default=True, abort=True, err=True)
 
 
 def _stored(provider: Provider, before: Provider | None, given: _Given) -> str:
     what = "stored" if before is None else "replaced"
+    settings: ApnsSettings = provider.settings
+    place = KIND.describe(provider)["host"]
     lines = [
-        f"{what}: provider {provider.name!r} of app {provider.app!r}, for {provider.topic} ({provider.environment})"
+        f"{what}: provider {provider.name!r} of app {provider.app!r}, for {settings.topic} ({provider.environment})"
     ]
-    kept = [] if before is None or given.host else [f"host {place}"] if (place := _host(provider)) else []
-    kept += ["its CA"] if before is not None and before.ca and provider.ca == before.ca and not given.ca else []
-    if before is not None and (provider.key, provider.certificate) == (before.key, before.certificate):
-        kept.append("its credential")
+    kept = []
+    if before is not None:
+        kept += [f"host {place}"] if place and not given.host else []
+        kept += ["its CA"] if before.settings.ca and settings.ca == before.settings.ca and not given.ca else []
+        kept += ["its credential"] if settings.credential == before.settings.credential else []
     lines += [f"kept as they were: {', '.join(kept)}"] if kept else []
-    where = "Apple" if _host(provider) is None else _host(provider)
-    return "\n".join([*lines, f"next: carillon doctor asks {where} whether it is accepted"])
-
-
-def described(provider: Provider, certificate: Certificate | None) -> Row:
-    """A provider without its secrets."""
-    kind = "webhook" if provider.kind == "webhook" else "certificate" if provider.certificate else "key"
-    return {
-        "app": provider.app,
-        "name": provider.name,
-        "kind": kind,
-        "bundle_id": provider.topic or None,
-        "environment": None if kind == "webhook" else provider.environment,
-        "key_id": provider.key_id or None,
-        "team_id": provider.team_id or None,
-        "expires": certificate and certificate.expires_at.date().isoformat(),
-        "host": _host(provider),
-    }
-
-
-def _host(provider: Provider) -> str | None:
-    """Where that is not Apple's. A webhook's address may have words in it that are nobody's business."""
-    if provider.kind == "webhook":
-        return urlsplit(provider.url).netloc
-    return None if provider.host in HOSTS.values() else f"{provider.host}:{provider.port}"
+    return "\n".join([*lines, f"next: carillon doctor asks {place or 'Apple'} whether it is accepted"])

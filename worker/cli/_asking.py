@@ -5,14 +5,11 @@ from typing import Any, TypeVar
 
 import typer
 
-from worker.cli._credentials import CredentialFault
 from worker.cli._session import refuse
 from worker.cli._terminal import echo
-from worker.providers.apns.certificate import CertificateError
-from worker.providers.apns.token import ProviderKeyError
+from worker.providers.base import SettingsError
 
 T = TypeVar("T")
-Faults = (CredentialFault, CertificateError, ProviderKeyError)
 
 
 class Asker:
@@ -44,7 +41,7 @@ class Asker:
             answer: Any = typer.prompt(question, default=default, hide_input=hidden, show_default=not hidden, err=True)
             try:
                 return check(str(answer).strip())
-            except Faults as fault:
+            except SettingsError as fault:
                 echo(f"  {fault}", err=True)
 
     def tell(self, text: str) -> None:
@@ -55,7 +52,7 @@ class Asker:
     def _checked(self, word: str, check: Callable[[str], T]) -> T:
         try:
             return check(word)
-        except Faults as fault:
+        except SettingsError as fault:
             refuse(fault)
 
 
@@ -65,7 +62,7 @@ def one_of(what: str, *known: str) -> Callable[[str], str]:
     def check(word: str) -> str:
         fitting = [one for one in known if word and one.startswith(word.lower())]
         if len(fitting) != 1:
-            raise CredentialFault(f"{what}: {word!r} is none of: {', '.join(known)}")
+            raise SettingsError(f"{what}: {word!r} is none of: {', '.join(known)}")
         return fitting[0]
 
     return check

@@ -3,27 +3,20 @@
 import time
 from collections.abc import Iterator
 from typing import Final
-from uuid import uuid4
 
 from worker.cli import _checks
-from worker.cli._advice import advice
 from worker.cli._checks import Finding
 from worker.cli._session import app_named, session
-from worker.cli._webhook import WebhookFault, check_url
-from worker.core.addresses import Network
-from worker.core.model import Answer, NoAnswer, Notification, Provider
+from worker.core.model import Provider
 from worker.database.postgres import missing_role_settings
 from worker.process.runtime import Runtime
-from worker.providers.apns.route import host_for
-from worker.providers.apns.token import TokenSource
+from worker.providers.base import SettingsError
+from worker.providers.kinds import kind_of
 from worker.reports.faults import sentence
 from worker.reports.invariants import check_invariants
-from worker.reports.notes import certificate_end, readable
 from worker.reports.words import counted
 from worker.state.invariants import TooMuch
 
-#: No device can have it: APNs and the simulator refuse it by its form.
-IMPOSSIBLE: Final = "carillon-doctor"
 #: Violations of invariants that are shown.
 _SHOWN: Final = 20
 
@@ -38,8 +31,8 @@ def examine(app: str | None, timeout: float, *, workers: bool, deep: bool = Fals
     with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         every = runtime.registry.providers()
-        opened = {id: readable(p) for id, p in every.items()}
-        ends = {id: end for id, p in every.items() if (end := certificate_end(p)) is not None}
+        opened = {id: p.readable for id, p in every.items()}
+        ends = {id: end for id, p in every.items() if (end := kind_of(p).ends_at(p)) is not None}
         findings = _checks.examine(plan, timeout, _checks.Known(opened, ends))
         providers = [p for p in every.values() if only in (None, p.app)]
         findings += _pooler(runtime)
@@ -76,49 +69,15 @@ def _state(runtime: Runtime) -> Iterator[Finding]:
 
 def _provider(runtime: Runtime, provider: Provider, timeout: float) -> Finding:
     part = f"provider {_named(provider)}"
-    if provider.kind == "webhook":
-        return _webhook(part, provider, runtime.settings.webhook_allow)
     try:
-        authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
-        [response] = runtime.sender.send(
-            provider, [_impossible(provider)], authorization=authorization, deadline=timeout
-        )
-    except ValueError as fault:
+        proof = runtime.clients.of(provider).prove(provider, deadline=timeout)
+    except SettingsError as fault:
         return Finding(part, False, str(fault))
     except Exception as fault:  # noqa: BLE001 - whatever it is, the other providers are still worth a look
         return Finding(part, False, f"could not be asked: {sentence(fault)}")
-    host = f"{host_for(provider)}:{provider.port}"
-    if isinstance(response, NoAnswer):
-        return Finding(part, False, f"no answer ({response.cause}): {advice(response, provider)}")
-    if response.reason == "BadDeviceToken":
-        return _expiry(part, provider, host)
-    if response.status == 200:
-        return Finding(part, False, f"{host} took a push for a token that cannot exist: that is not Apple")
-    return Finding(part, False, f"{host} answered {_words(response)}: {advice(response, provider)}")
-
-
-def _webhook(part: str, provider: Provider, allowed: tuple[Network, ...]) -> Finding:
-    """Only where it is: a request would be a push to nobody that its people had to understand."""
-    try:
-        check_url(provider.url, allowed)
-    except WebhookFault as fault:
-        return Finding(part, False, str(fault))
-    return Finding(part, True, "its host is where a webhook may be")
-
-
-def _expiry(part: str, provider: Provider, host: str) -> Finding:
-    accepted = f"{host} accepts its credential for {provider.topic}"
-    if (end := certificate_end(provider)) is None:
-        return Finding(part, True, accepted)
-    return Finding(part, True, f"{accepted}, for {counted(round((end - time.time()) / 86_400), 'day')} yet")
-
-
-def _impossible(provider: Provider) -> Notification:
-    return Notification(IMPOSSIBLE, str(uuid4()), b'{"aps":{"alert":"carillon doctor"}}', provider.topic, expiration=0)
-
-
-def _words(answer: Answer) -> str:
-    return f"{answer.status} {answer.reason or '(no reason)'}"
+    end = kind_of(provider).ends_at(provider) if proof.well else None
+    yet = "" if end is None else f", for {counted(round((end - time.time()) / 86_400), 'day')} yet"
+    return Finding(part, proof.well, f"{proof.text}{yet}")
 
 
 def _named(provider: Provider) -> str:

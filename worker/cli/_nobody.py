@@ -60,7 +60,9 @@ def _faults(place: Place, there: "Notifiable") -> Iterator[str]:
     elif not there.pushes:
         yield f"app {app!r} has its pushes switched off: carillon app set {app} --push"
     elif not there.provider:
-        yield f"app {app!r} has no provider: carillon push apn --app {app}, or push webhook"
+        from worker.providers.kinds import commands
+
+        yield f"app {app!r} has no provider: {commands(app)}"
     elif recipients is None and not (there.channel or there.people):
         yield f"channel {channel!r} is not known: carillon member add {channel} USER --app {app}"
     elif not there.people:

@@ -55,24 +55,19 @@ class OwnSimulator:
     def connect(self, registry: "Registry") -> None:
         """Makes the app where it is missing, and its provider, or points the provider here again."""
         from worker.core.model import AppSettings, Provider
+        from worker.providers.apns.settings import ApnsSettings, Key
 
-        provider = Provider(
-            id=0,
-            app=APP,
-            name=PROVIDER,
-            environment="sandbox",
-            topic=TOPIC,
-            team_id=_TEAM_ID,
-            key_id=_KEY_ID,
-            key=read_private(self.directory / "key.p8"),
+        settings = ApnsSettings(
+            TOPIC,
+            Key(_TEAM_ID, _KEY_ID, read_private(self.directory / "key.p8")),
             host=HOST,
             port=self.port,
             ca=(self.directory / "ca.pem").read_text(),
         )
+        provider = Provider(0, APP, PROVIDER, "sandbox", settings)
         registry.create_app(AppSettings(APP))
         before = connected(registry)
-        same = ("environment", "topic", "team_id", "key_id", "key", "host", "port", "ca")
-        if before is None or any(getattr(before, name) != getattr(provider, name) for name in same):
+        if before is None or (before.environment, before.settings) != (provider.environment, provider.settings):
             registry.save_provider(provider)
 
 

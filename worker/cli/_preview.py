@@ -12,8 +12,8 @@ from producers.errors import EventError
 from producers.events import MessageNew
 from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, provider_named, refuse
-from worker.cli._webhook import shown_url
-from worker.core import notification, webhook
+from worker.core import notification
+from worker.core.batch import Job, Sending
 from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
 from worker.core.places import NOW
@@ -21,7 +21,8 @@ from worker.core.templates import Template, TemplateError, context_of, normal_lo
 from worker.facts import channels
 from worker.pipeline.rendering import named
 from worker.process.runtime import Runtime
-from worker.providers.apns.route import host_for
+from worker.providers.base import SettingsError
+from worker.providers.kinds import kind_of
 
 
 class Target(NamedTuple):
@@ -124,44 +125,26 @@ def shown(
         "rendered_by": found.source,
         "too_old": expiration < time.time(),
     }
-    if provider.kind == "webhook":
-        return _request(provider, target, event, badge, payload, expiration) | push
-    headers = {
-        ":method": "POST",
-        ":path": f"/3/device/{target.hint}",
-        "host": host_for(provider),
-        "authorization": "none: the connection's certificate" if provider.certificate else "bearer (provider token)",
-        "apns-topic": provider.topic,
-        "apns-push-type": "alert",
-        "apns-priority": "10",
-        "apns-expiration": str(expiration),
-        "apns-collapse-id": notification.collapse_id(event.app, event.message.id, event.channel.id),
-        "apns-id": notification.apns_id(event.id, event.app, target.device),
-    }
-    return {"headers": headers, "body": payload.decode()} | push
-
-
-def _request(
-    provider: Provider, target: Target, event: MessageNew, badge: int, payload: bytes, expiration: int
-) -> dict[str, Any]:
-    """What the webhook would be sent with this device alone. Its signature stays out: whoever has one can send it."""
-    id = notification.apns_id(event.id, event.app, target.device)
-    of_one = [
-        webhook.Recipient(
-            id, event.id, event.message.kind, "member", target.user, target.hint, badge, payload, expiration
-        )
-    ]
-    batch = webhook.batch_id(of_one)
-    content = webhook.body(provider, batch, of_one)
+    sending = sending_of(event, found.rendered, expiration)
+    job = Job(0, target.device, target.user, target.hint, 0, badge=badge, why="member")
     try:
-        signed = webhook.headers(provider, batch, content, int(time.time()))
-    except ValueError as fault:
+        headers, body = kind_of(provider).preview(provider, sending, job, now=time.time())
+    except SettingsError as fault:
         refuse(fault)
-    shown = {
-        name: "(made with the secret)" if "Signature" in name or "Authorization" in name else value
-        for name, value in signed.items()
-    }
-    return {"headers": {":method": "POST", ":url": shown_url(provider.url)} | shown, "body": content.decode()}
+    return {"headers": headers, "body": body} | push
+
+
+def sending_of(event: MessageNew, rendered: Rendered, expiration: int) -> Sending:
+    """The message as the jobs of a batch share it. A preview and a test push stand at no place of the stream."""
+    return Sending(
+        "",
+        event.id,
+        rendered.prefix.decode(),
+        rendered.suffix.decode(),
+        expiration,
+        notification.collapse_id(event.app, event.message.id, event.channel.id),
+        kind=event.message.kind,
+    )
 
 
 def text(shown: Row) -> str:

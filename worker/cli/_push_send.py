@@ -1,6 +1,7 @@
 """`carillon push send`: a push to every device that a query finds."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,9 +17,11 @@ from worker.cli._faults import fail
 from worker.cli._moments import moment_ahead
 from worker.cli._options import App, Json
 from worker.cli._session import Row, app_named, refuse, say, session
+from worker.core.model import Provider
 from worker.database import lookups
 from worker.database.audience import Audience, Share
 from worker.process.runtime import Runtime
+from worker.providers.kinds import kind_of
 from worker.reports.words import counted
 
 EPILOG = "Example: carillon push send --app chat --attribute team=red --alert 'Kick-off at eight' --dry-run"
@@ -66,7 +69,9 @@ def send(
             "push_type": "background" if background else "alert",
         }
         event = _event(document)
-        audience = [_row(share, runtime, event.app) for share in Audience(runtime.pool).count(event.app, event.where)]
+        shares = Audience(runtime.pool).count(event.app, event.where)
+        named = {share.provider: runtime.registry.named(event.app, share.provider) for share in shares}
+        audience = [_row(share, named[share.provider]) for share in shares]
         if not dry_run:
             _refuse_repeat(runtime, event)
             _publish(runtime, event)
@@ -77,7 +82,7 @@ def send(
         "devices": sum(row["devices"] for row in audience),
         "audience": audience,
     }
-    say(outcome, _text(outcome, audience), as_json=as_json)
+    say(outcome, _text(outcome, audience, named), as_json=as_json)
 
 
 def _query(where: str | None, users: list[str], attributes: list[str], *, everyone: bool) -> dict[str, Any]:
@@ -131,20 +136,21 @@ def _publish(runtime: Runtime, event: PushSend) -> None:
         fail(f"not sent: {fault}")
 
 
-def _row(share: Share, runtime: Runtime, app: str) -> Row:
-    """A webhook has no environment."""
-    named = runtime.registry.named(app, share.provider)
-    return share._asdict() | ({"environment": None} if named is not None and named.kind == "webhook" else {})
+def _row(share: Share, provider: Provider | None) -> Row:
+    """As the provider's kind has it: not each knows environments."""
+    return share._asdict() | ({} if provider is None else {"environment": kind_of(provider).environment(provider)})
 
 
-def _text(outcome: dict[str, Any], audience: list[Row]) -> str:
+def _text(outcome: dict[str, Any], audience: list[Row], named: Mapping[str, Provider | None]) -> str:
     devices = counted(outcome["devices"], "device")
     head = f"{outcome['id']} goes to {devices} of app {outcome['app']!r}"
     if not outcome["sent"]:
         head = f"{devices} of app {outcome['app']!r} would get it; nothing was sent"
-    lines = [
-        f"  {one['provider']} ({one['environment'] or 'webhook'}):"
-        f" {counted(one['devices'], 'device')} of {counted(one['users'], 'user')}"
-        for one in audience
-    ]
+    lines = []
+    for one in audience:
+        provider = named[one["provider"]]
+        of = one["environment"] or (provider and provider.kind)
+        lines.append(
+            f"  {one['provider']} ({of}): {counted(one['devices'], 'device')} of {counted(one['users'], 'user')}"
+        )
     return "\n".join([head, *lines])

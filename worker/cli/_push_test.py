@@ -14,22 +14,21 @@ from producers import events
 from producers.errors import EventError
 from producers.events import Message, MessageNew
 from worker.cli import _preview
-from worker.cli._advice import advice
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
-from worker.cli._preview import Target
+from worker.cli._preview import Rendering, Target
 from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, refuse, say, session
-from worker.cli._simulated import Simulated, simulated
+from worker.cli._simulated import simulated
+from worker.core.batch import Job
 from worker.core.fleet import may_push_to
-from worker.core.model import ACCEPTED, Answer, Notification, Provider, Response
-from worker.core.notification import apns_id, collapse_id
+from worker.core.model import ACCEPTED, Answer, Provider, Response
+from worker.core.notification import collapse_id
 from worker.core.places import NOW
-from worker.core.webhook import Recipient
 from worker.facts import members
 from worker.process.runtime import Runtime
-from worker.providers.apns.token import TokenSource
-from worker.reports.notes import readable
+from worker.providers.base import SettingsError, Simulated
+from worker.providers.kinds import kind_of
 from worker.state import recent
 
 EPILOG = "Example: carillon push test han --app chat --dry-run"
@@ -134,81 +133,48 @@ def _one(runtime: Runtime, target: Target, event: MessageNew, instead: Simulated
     if dry_run:
         return row | {"accepted": None, "payload": payload.decode()}
     if instead is not None:
-        return row | {"payload": payload.decode()} | _simulated(runtime, instead, provider, target, event, payload)
-    return row | _sent(runtime, provider, target, event, payload)
-
-
-def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, payload: bytes) -> Row:
-    if not readable(provider):
-        text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
-        return {"accepted": False, "answer": "not sent", "advice": text}
-    notification = _notification(provider, target, event, payload)
-    try:
-        if provider.kind == "webhook":
-            one = _recipient(target, event, notification)
-            [response] = runtime.webhooks.send(provider, [one], now=time.time)
-        else:
-            authorization = None if provider.certificate else TokenSource(runtime.redis).current(provider, time.time())
-            [response] = runtime.sender.send(
-                provider, [notification], authorization=authorization, deadline=runtime.settings.apns_timeout
-            )
-    except ValueError as fault:
-        return {"accepted": False, "answer": "not sent", "advice": str(fault)}
-    return _answered(response, provider)
+        return row | {"payload": payload.decode()} | _simulated(runtime, instead, provider, target, event, found)
+    return row | _sent(runtime, provider, target, event, found)
 
 
 def _simulated(
-    runtime: Runtime, instead: Simulated, provider: Provider, target: Target, event: MessageNew, payload: bytes
+    runtime: Runtime, instead: Simulated, provider: Provider, target: Target, event: MessageNew, found: Rendering
 ) -> Row:
-    if provider.kind == "webhook":
-        return {
-            "accepted": False,
-            "answer": "not sent",
-            "advice": "the simulator is an APNs: a webhook is tried without it",
-        }
-    there = instead.of(provider)
-    [response] = runtime.sender.send(
-        there.provider,
-        [_notification(provider, target, event, payload)],
-        authorization=there.authorization,
-        deadline=runtime.settings.apns_timeout,
-    )
-    return _answered(response, there.provider)
+    kind = kind_of(provider)
+    there = kind.at_simulator(provider, instead)
+    if there is None:
+        text = f"the simulator is an APNs: a {kind.name} is tried without it"
+        return {"accepted": False, "answer": "not sent", "advice": text}
+    return _sent(runtime, there, target, event, found)
 
 
-def _notification(provider: Provider, target: Target, event: MessageNew, payload: bytes) -> Notification:
-    return Notification(
-        target.token,
-        apns_id(event.id, event.app, target.device),
-        payload,
-        provider.topic,
-        expiration=int(time.time()) + _LIFE,
+def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Row:
+    if not provider.readable:
+        text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
+        return {"accepted": False, "answer": "not sent", "advice": text}
+    sending = msgspec.structs.replace(
+        _preview.sending_of(event, found.rendered, int(time.time()) + _LIFE),
         collapse_id=collapse_id(event.app, event.id),
     )
+    # A test push says no reason: no rule was asked.
+    job = Job(0, target.device, target.user, target.token, 0)
+    requests = kind_of(provider).render(provider, [sending], [job])
+    client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
+    try:
+        [response] = client.send(provider, requests, now=time.time, deadline=seconds).responses
+    except SettingsError as fault:
+        return {"accepted": False, "answer": "not sent", "advice": str(fault)}
+    return _answered(response, provider)
 
 
 def _answered(response: Response, provider: Provider) -> Row:
     if response == ACCEPTED:
         return {"accepted": True, "answer": "accepted"}
+    advice = kind_of(provider).advice(response, provider)
     if isinstance(response, Answer):
         answer = f"{response.status} {response.reason or ''}".strip()
-        return {"accepted": False, "answer": answer, "advice": advice(response, provider)}
-    return {"accepted": False, "answer": f"no answer: {response.cause}", "advice": advice(response, provider)}
-
-
-def _recipient(target: Target, event: MessageNew, sent: Notification) -> Recipient:
-    """A test push says no reason: no rule was asked."""
-    return Recipient(
-        sent.id,
-        event.id,
-        event.message.kind,
-        "",
-        target.user,
-        target.token,
-        None,
-        sent.payload,
-        sent.expiration or 0,
-    )
+        return {"accepted": False, "answer": answer, "advice": advice}
+    return {"accepted": False, "answer": f"no answer: {response.cause}", "advice": advice}
 
 
 def _text(outcome: dict[str, Any]) -> str:

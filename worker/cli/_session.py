@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from worker.cli._faults import fail, refuse
 from worker.cli._moments import rfc3339
 from worker.cli._terminal import echo, json_text, prose, shown
 from worker.core.model import AppSettings, Provider
 from worker.process.runtime import Runtime
+from worker.providers.kinds import commands, kind_of
 from worker.reports.faults import sentence
 
 __all__ = ["Row", "about", "app_named", "provider_named", "providers_of", "refuse", "say", "session", "table"]
@@ -80,7 +80,7 @@ def provider_named(runtime: Runtime, app: str, name: str | None) -> Provider:
         if len(known) == 1:
             return next(iter(known.values()))
         if not known:
-            refuse(f"app {app!r} has no provider yet; make one with: carillon push apn --app {app}, or push webhook")
+            refuse(f"app {app!r} has no provider yet; make one with: {commands(app)}")
         refuse(f"--provider: app {app!r} has {len(known)}, name one: {_listed(known)}")
     if name not in known:
         listed = f"known: {_listed(known)}" if known else "it has none"
@@ -100,10 +100,8 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def about(provider: Provider) -> str:
-    """What the provider is for: an app and environment of Apple's, or where its requests go."""
-    if provider.kind == "webhook":
-        return f"webhook at {urlsplit(provider.url).netloc or 'an address that cannot be read'}"
-    return f"{provider.topic}, {provider.environment}"
+    """What the provider is for: such as an app and environment of Apple's, or where its requests go."""
+    return kind_of(provider).about(provider)
 
 
 def say(value: Any, text: str, *, as_json: bool) -> None:

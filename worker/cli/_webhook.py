@@ -1,34 +1,30 @@
 """`carillon push webhook`: the company's own API as a way out, checked before it is stored."""
 
-import dataclasses
-import re
 import secrets
-from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from worker.cli._credentials import CredentialFault, check_name, read_ca
+from worker.cli._credentials import check_name, read_ca
 from worker.cli._options import App, Json, providers
 from worker.cli._secret_options import secret_given
 from worker.cli._session import app_named, refuse, say, session
-from worker.core.addresses import Network, permitted
 from worker.core.model import Provider
 from worker.process.runtime import Runtime
-from worker.providers.apns.certificate import CertificateError
+from worker.providers.base import SettingsError
+from worker.providers.webhook.kind import KIND
+from worker.providers.webhook.settings import WebhookSettings, check_secret, check_url, shown_url
 from worker.reports import acts
 from worker.reports.words import counted
+
+if TYPE_CHECKING:
+    from worker.providers.webhook.client import WebhookClient
 
 EPILOG = (
     "Example: carillon push webhook --url https://api.example.com/push --app chat"
     "  …or a new secret, the old one signs too: carillon push webhook --app chat --rotate-secret"
 )
-#: What HS256 asks for (RFC 7518), and no blanks, so that it survives every shell and file.
-_SECRET: Final = re.compile(r"[\x21-\x7e]{32,256}")
-
-
-class WebhookFault(ValueError):
-    """What was given cannot be used; the text says what is wrong and what to do."""
 
 
 def webhook(
@@ -62,62 +58,41 @@ def webhook(
         before = _before(runtime, of_app, name)
         try:
             check_name(name)
-            provider = _changed(before or Provider(0, of_app, name, "production", "", kind="webhook"), url, signing, ca)
+            settings = _changed(WebhookSettings() if before is None else before.settings, url, signing, ca)
+            kept = settings.secrets
+            settings = _signed(settings, secret, rotate=rotate_secret, drop=drop_old_secret)
+            provider = Provider(0, of_app, name, "production", settings)
             if url is not None:
-                check_url(url, runtime.settings.webhook_allow)
-            kept = provider.secrets
-            provider = _signed(provider, secret, rotate=rotate_secret, drop=drop_old_secret)
-        except (WebhookFault, CredentialFault, CertificateError) as fault:
+                check_url(url)
+                _client(runtime, provider).check_place(url)
+        except SettingsError as fault:
             refuse(fault)
         runtime.registry.save_provider(provider)
         acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
     replaced = before is not None
-    made = provider.secrets[0] if secret is None and provider.secrets[0] not in kept else None
+    made = settings.secrets[0] if secret is None and settings.secrets[0] not in kept else None
     outcome = described(provider) | {"replaced": replaced} | ({"secret": made} if made else {})
     say(outcome, _stored(provider, made, replaced=replaced), as_json=as_json)
 
 
-def check_url(url: str, allowed: tuple[Network, ...]) -> None:
-    """Raises `WebhookFault` unless it is an https URL whose host is, right now, where a webhook may be."""
-    from worker.providers.webhook.backend import resolve
+def _client(runtime: Runtime, provider: Provider) -> "WebhookClient":
+    from worker.providers.webhook.client import WebhookClient
 
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, 443 if parts.port is None else parts.port
-    except ValueError:
-        raise WebhookFault("url: not a URL, such as https://api.example.com/push") from None
-    if parts.scheme != "https" or not host:
-        raise WebhookFault("url: only https, such as https://api.example.com/push")
-    if port == 0:
-        raise WebhookFault("url: nothing listens on port 0")
-    if "@" in parts.netloc or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        raise WebhookFault("url: without a user, a password, a fragment or characters beyond ASCII")
-    try:
-        found = resolve(host, port)
-    except (OSError, UnicodeError):
-        raise WebhookFault(f"url: {host} does not resolve here; check its name and this machine's DNS") from None
-    if not any(permitted(address, allowed) for address in found):
-        raise WebhookFault(
-            f"url: {host} is at {', '.join(sorted(found))}, which is not public; if it is meant to be there, put its"
-            " network into CARILLON_WEBHOOK_ALLOW, for the workers as well, such as CARILLON_WEBHOOK_ALLOW=10.20.0.0/16"
-        )
-
-
-def shown_url(url: str) -> str:
-    """The address without its query, which may hold a token."""
-    address, query, _ = url.partition("?")
-    return f"{address}?…" if query else address
+    client = runtime.clients.of(provider)
+    assert isinstance(client, WebhookClient)
+    return client
 
 
 def described(provider: Provider) -> dict[str, object]:
     """A webhook without its secrets."""
+    settings: WebhookSettings = provider.settings
     return {
         "app": provider.app,
         "name": provider.name,
-        "kind": "webhook",
-        "url": shown_url(provider.url),
-        "signing": provider.signing,
-        "secrets": len(provider.secrets),
+        "kind": settings.kind,
+        "url": shown_url(settings.url),
+        "signing": settings.signing,
+        "secrets": len(settings.secrets),
     }
 
 
@@ -126,45 +101,43 @@ def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
     named = runtime.registry.named(app, name)
     if named is None:
         return None
-    if named.kind != "webhook" and (devices := runtime.registry.devices_of(named.id)):
+    if named.kind != KIND.name and (devices := runtime.registry.devices_of(named.id)):
         refuse(
             f"--name: {name!r} of app {app!r} is of another kind and has {counted(devices, 'device')}; choose another name"
         )
     found = runtime.registry.providers().get(named.id)
-    return found if found is not None and found.kind == "webhook" else None
+    return found if found is not None and found.kind == KIND.name else None
 
 
-def _changed(provider: Provider, url: str | None, signing: str | None, ca: str | None) -> Provider:
-    if url is None and not provider.url:
-        raise WebhookFault("--url: where the batches go, such as --url https://api.example.com/push")
+def _changed(before: WebhookSettings, url: str | None, signing: str | None, ca: str | None) -> WebhookSettings:
+    if url is None and not before.url:
+        raise SettingsError("--url: where the batches go, such as --url https://api.example.com/push")
     if signing not in (None, "hmac", "jwt"):
-        raise WebhookFault(f"--signing: hmac or jwt, not {signing!r}")
-    how: Literal["hmac", "jwt"] = "jwt" if (signing or provider.signing) == "jwt" else "hmac"
-    trusted = provider.ca if ca is None else read_ca(ca)
-    return dataclasses.replace(provider, url=url or provider.url, signing=how, ca=trusted)
+        raise SettingsError(f"--signing: hmac or jwt, not {signing!r}")
+    how: Literal["hmac", "jwt"] = "jwt" if (signing or before.signing) == "jwt" else "hmac"
+    return replace(before, url=url or before.url, signing=how, ca=before.ca if ca is None else read_ca(ca))
 
 
-def _signed(provider: Provider, secret: str | None, *, rotate: bool, drop: bool) -> Provider:
-    if secret is not None and not _SECRET.fullmatch(secret):
-        raise WebhookFault("--secret: 32 to 256 letters, digits and signs, without blanks")
+def _signed(before: WebhookSettings, secret: str | None, *, rotate: bool, drop: bool) -> WebhookSettings:
+    if secret is not None:
+        check_secret(secret)
     if rotate and drop:
-        raise WebhookFault("--rotate-secret begins a rotation and --drop-old-secret ends it: one after the other")
-    kept = provider.secrets[:1] if drop else provider.secrets
+        raise SettingsError("--rotate-secret begins a rotation and --drop-old-secret ends it: one after the other")
+    kept = before.secrets[:1] if drop else before.secrets
     if rotate:
         if not kept:
-            raise WebhookFault("--rotate-secret: there is no secret yet; leave it out")
+            raise SettingsError("--rotate-secret: there is no secret yet; leave it out")
         kept = (secret or secrets.token_urlsafe(32), kept[0])
     elif secret is not None:
         kept = (secret,)
-    return dataclasses.replace(provider, secrets=kept or (secrets.token_urlsafe(32),))
+    return replace(before, secrets=kept or (secrets.token_urlsafe(32),))
 
 
 def _stored(provider: Provider, made: str | None, *, replaced: bool) -> str:
-    lines = [
-        f"{'changed' if replaced else 'stored'}: webhook {provider.name!r} of app {provider.app!r}, signed by {provider.signing}"
-    ]
+    what, signing = "changed" if replaced else "stored", provider.settings.signing
+    lines = [f"{what}: webhook {provider.name!r} of app {provider.app!r}, signed by {signing}"]
     if made:
         lines.append(f"secret, shown this once: {made}")
-    if len(provider.secrets) > 1:
+    if len(provider.settings.secrets) > 1:
         lines.append("the secret before it signs as well: give the new one to the receiver, then --drop-old-secret")
     return "\n".join([*lines, "docs/webhooks.md says how the receiver checks it"])

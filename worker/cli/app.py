@@ -9,6 +9,7 @@ from worker.cli._options import AppName, Json
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings
 from worker.process.runtime import Runtime
+from worker.providers.kinds import commands, kind_of
 from worker.reports import acts
 
 app = group(
@@ -27,7 +28,7 @@ def create(name: AppName, as_json: Json = False, **given: Any) -> None:
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
     say(
         asdict(made),
-        f"app {name!r} created; next, its way to Apple or to your own API: carillon push apn --app {name}, or push webhook",
+        f"app {name!r} created; next, its way to Apple or to your own API: {commands(name)}",
         as_json=as_json,
     )
 
@@ -78,8 +79,8 @@ def show(name: AppName, as_json: Json = False) -> None:
                 {
                     "name": p.name,
                     "kind": p.kind,
-                    "bundle_id": p.topic or None,
-                    "environment": None if p.kind == "webhook" else p.environment,
+                    "bundle_id": kind_of(p).describe(p).get("bundle_id"),
+                    "environment": kind_of(p).environment(p),
                     "about": about(p),
                 }
                 for p in providers_of(runtime, name).values()

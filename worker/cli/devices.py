@@ -88,8 +88,8 @@ def delete(
 
     Exit code 2: nothing was changed, because the device is another user's or there is none with this token.
     """
-    from worker.core.admission import token_forms
     from worker.core.refusal import Refused
+    from worker.providers.kinds import token_forms
 
     with session() as runtime:
         name = app_named(runtime, app).name
@@ -136,8 +136,8 @@ def history(
     as_json: Json = False,
 ) -> None:
     """What happened to a device: registered, taken over, unregistered, refused, evicted, stale, restored; its last push."""
-    from worker.core.admission import token_forms
     from worker.core.refusal import Refused
+    from worker.providers.kinds import token_forms
 
     if (id is None) == (token is None):
         refuse("give either --id or --token")

@@ -9,8 +9,8 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.cli._session import Row, app_named, provider_named, say, session, table
+from worker.providers.kinds import commands, kind_of
 from worker.reports import acts, conditions
-from worker.reports.notes import certificate_end, readable
 from worker.reports.reading import read
 
 provider = group("See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.")
@@ -32,8 +32,8 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 runtime.redis,
                 db,
                 workers=False,
-                readable={id: readable(one) for id, one in every.items()},
-                ends={id: end for id, one in every.items() if (end := certificate_end(one)) is not None},
+                readable={id: one.readable for id, one in every.items()},
+                ends={id: end for id, one in every.items() if (end := kind_of(one).ends_at(one)) is not None},
             )
         found = [one for one in conditions.find(reading.snapshot) if one.provider is not None]
         stops = runtime.breaker.stopped_among(list(every))
@@ -47,7 +47,7 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
             {
                 "app": one.app,
                 "name": one.name,
-                "environment": None if one.kind == "webhook" else one.environment,
+                "environment": kind_of(one).environment(one),
                 "flows": stopped is None,
                 "reason": stopped and stopped.reason,
                 "since": stopped and rfc3339(stopped.since),
@@ -55,7 +55,7 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
             }
         )
-    empty = "there is no provider yet; make one with: carillon push apn, or push webhook"
+    empty = f"there is no provider yet; make one with: {commands()}"
     table(rows if as_json else [_shown(row) for row in rows], as_json=as_json, empty=empty)
 
 

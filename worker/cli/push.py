@@ -24,6 +24,10 @@ _ELSEWHERE: Final = {
 }
 
 
+#: Columns of the list, whatever kinds there are; what else a kind has to say follows.
+_COLUMNS: Final = ("kind", "bundle_id", "environment", "key_id", "team_id", "expires", "host")
+
+
 class _Push(Group):
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted([*super().list_commands(ctx), *_ELSEWHERE])
@@ -46,27 +50,18 @@ def _push() -> None:
 @push.command("list", epilog="Example: carillon push list --app chat --json")
 def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
     """List the providers: what each is for, and when a certificate expires. Shows no secret."""
-    from datetime import UTC, datetime
+    from worker.providers.kinds import commands, kind_of
 
-    from worker.cli._apn import described
-    from worker.providers.apns.certificate import CertificateError, load
-
-    rows = []
     with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
-        for one in runtime.registry.providers().values():
-            if only not in (None, one.app):
-                continue
-            certificate = None
-            if one.certificate is not None:
-                try:
-                    certificate = load(
-                        one.certificate, one.certificate_password, now=datetime(1970, 1, 1, tzinfo=UTC), topic=one.topic
-                    )
-                except CertificateError:
-                    certificate = None  # the doctor says what is wrong with it
-            rows.append(described(one, certificate))
-    table(rows, as_json=as_json, empty="there is no provider yet; make one with: carillon push apn, or push webhook")
+        found = [one for one in runtime.registry.providers().values() if only in (None, one.app)]
+        described = [kind_of(one).describe(one) for one in found]
+    columns = dict.fromkeys([*_COLUMNS, *(name for each in described for name in each)])
+    rows = [
+        {"app": one.app, "name": one.name} | {column: each.get(column) for column in columns}
+        for one, each in zip(found, described, strict=True)
+    ]
+    table(rows, as_json=as_json, empty=f"there is no provider yet; make one with: {commands()}")
 
 
 @push.command(epilog="Example: carillon push remove apns-sandbox --app chat --yes")

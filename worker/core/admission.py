@@ -1,6 +1,5 @@
-"""Whether an event can be taken at all: its app and provider are known, its token has the form that the provider needs."""
+"""Whether an event can be taken at all: its app and provider are known, and its time is no later than now."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -11,8 +10,6 @@ from worker.core.refusal import Refusal, Refused
 
 #: Seconds by which the time of a write may be ahead of the clocks of both engines.
 AHEAD: Final = 300.0
-
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
 
 def unknown_app(app: str) -> Refused:
@@ -55,40 +52,10 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
     return fitting[0]
 
 
-def stored_token(token: str, provider: Provider) -> str:
-    """The token as it is stored: for APNs its canonical form, for a webhook the string that the company chose (A2)."""
-    return token if _is_webhook(provider) else canonical_token(token)
-
-
-def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
-    """The forms that a token may be stored in, where no provider is named."""
-    webhooks = [_is_webhook(provider) for provider in providers.values()]
-    if webhooks and not any(webhooks):
-        return [canonical_token(token)]
-    if webhooks and all(webhooks):
-        return [token]
-    try:
-        return list(dict.fromkeys((token, canonical_token(token))))
-    except Refused:
-        return [token]
-
-
-def canonical_token(token: str) -> str:
-    """An APNs device token: lower-case hex of any even length, without the `<>` and blanks of old clients."""
-    canonical = token.lower().translate({ord(c): None for c in "<> "})
-    if not _HEX.match(canonical):
-        raise Refused("device.token: an APNs device token is an even number of hex digits")
-    return canonical
-
-
 def over_rate(app: str, rate: int, burst: int) -> Refusal:
     """Why a registration over the rate is not applied."""
     error = f"rate limit: app {app!r} takes {rate:,} registrations a second and {burst:,} at once; try again later"
     return Refusal(error, code="rate_limit")
-
-
-def _is_webhook(provider: Provider) -> bool:
-    return provider.kind == "webhook"
 
 
 def _known(providers: Mapping[str, Provider]) -> str:

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 from worker.core import recorded_outcome
 from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.breaker import Look
-from worker.core.model import AppSettings, Notification, Provider
-from worker.core.notification import Rendered, apns_ids
+from worker.core.model import AppSettings, Provider
 from worker.core.outcome import OpenBreaker, Outcome, Refusal, Retry, Unregister
 
 
@@ -188,26 +187,3 @@ def begin(
     for index, outcome in known.items():
         outcomes[index] = outcome
     return BatchRun(id, batch, jobs, outcomes, recorded=known.keys(), renewed_at=renewed_at)
-
-
-def notifications(run: BatchRun, indexes: Sequence[int]) -> list[Notification]:
-    sendings = run.batch.sendings
-    rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-    ids = [apns_ids(s.event_id, run.batch.app) for s in sendings]
-    made = []
-    for index in indexes:
-        job = run.jobs[index]
-        sending = sendings[job.sending]
-        made.append(
-            Notification(
-                job.token,
-                ids[job.sending](job.device),
-                rendered[job.sending].payload(job.badge),
-                run.provider.topic,
-                sending.push_type,
-                sending.priority,
-                sending.expires_at,
-                sending.collapse_id,
-            )
-        )
-    return made

@@ -1,9 +1,9 @@
 """The nouns of the pipeline, as plain values. Owns no rule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 Environment = Literal["production", "sandbox"]
 PushType = Literal[
@@ -79,34 +79,43 @@ class AppSettings:
     only_to: tuple[str, ...] | None = None
 
 
+class ProviderSettings(Protocol):
+    """What one kind of provider needs. Only the kind's own folder in `worker/providers/` looks into it."""
+
+    #: The kind's name, by which `worker/providers/kinds.py` knows it.
+    kind: ClassVar[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One way out: an APNs credential and topic of one app, or its webhook. `repr` shows no secret."""
+    """One way out of an app. Which kind it is, its settings say; their `repr` shows no secret."""
 
     id: int
     app: str
     name: str
+    #: What registrations name. `production` where the kind knows no environments.
     environment: Environment
-    #: Bundle id.
-    topic: str
-    #: Team id, key id and the .p8 key (PEM): token authentication. Empty where `certificate` is set.
-    team_id: str = ""
-    key_id: str = ""
-    key: str = field(default="", repr=False)
-    host: str = "api.push.apple.com"
-    port: int = 443
-    #: PEM of the CA to trust instead of the public ones; for simulators and private gateways.
-    ca: str | None = field(default=None, repr=False)
-    #: The .p12 file and its password: certificate authentication, instead of the three above.
-    certificate: bytes | None = field(default=None, repr=False)
-    certificate_password: str | None = field(default=None, repr=False)
-    #: `webhook`: the company's own API takes the pushes, and of the fields above it has `ca` alone.
-    kind: Literal["apns", "webhook"] = "apns"
-    #: Where a webhook's batches go. Not in `repr`: people put words into a URL that only the receiver should see.
-    url: str = field(default="", repr=False)
-    #: What a webhook's batches are signed with, the newest first; two while they are being changed.
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    signing: Literal["hmac", "jwt"] = "hmac"
+    #: Of the kind's own type; `ProviderSettings` is what all types have in common.
+    settings: Any
+    #: Whether the keys at hand open its credential.
+    readable: bool = True
+
+    @property
+    def kind(self) -> str:
+        settings: ProviderSettings = self.settings
+        return settings.kind
+
+
+class StoredSettings(NamedTuple):
+    """A provider's settings as a row has them. `repr` is long and holds secrets: never log it."""
+
+    #: Which of its kind's forms the row has: `key`, `certificate`, `webhook`.
+    form: str
+    #: In clear; values of JSON.
+    fields: Mapping[str, Any]
+    #: Encrypted in the row. Empty: nobody could read it, or it was wiped.
+    credential: bytes = b""
+    password: bytes | None = None
 
 
 class Device(NamedTuple):

@@ -6,9 +6,11 @@ A removed provider keeps its row without its credential: its devices are skipped
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from worker.core.model import AppSettings, Provider
+from psycopg.types.json import Jsonb
+
+from worker.core.model import AppSettings, Provider, StoredSettings
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection, Pool
 from worker.database.vault import CredentialError, Vault
@@ -17,11 +19,29 @@ log = logging.getLogger(__name__)
 
 # A setting is a column of the same name.
 _SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
-_PROVIDER: Final = (
-    *("id", "app", "name", "environment", "topic", "team_id", "key_id"),
-    *("kind", "credential", "password", "host", "port", "ca", "url", "signing"),
-)
-_PROVIDER_COLUMNS: Final = ", ".join(_PROVIDER)
+#: Settings of providers that have a column of their own, with what stands there where a kind has no such setting. Whatever else
+#: a kind keeps in clear is in the column `settings`.
+_OWN_COLUMNS: Final[Mapping[str, Any]] = {
+    "topic": "",
+    "team_id": "",
+    "key_id": "",
+    "host": "",
+    "port": 0,
+    "ca": None,
+    "url": "",
+    "signing": "hmac",
+}
+_CLEAR: Final = ("id", "app", "name", "environment", "kind", "settings", *_OWN_COLUMNS)
+_PROVIDER_COLUMNS: Final = ", ".join((*_CLEAR, "credential", "password"))
+
+
+class Codec(Protocol):
+    """Between a provider's settings and its row: `worker/providers/kinds.py`."""
+
+    def store(self, settings: Any, /) -> StoredSettings: ...
+    def load(self, stored: StoredSettings, /) -> Any:
+        """None where the row is of a release that knows more kinds."""
+        ...
 
 
 class StoredTemplate(NamedTuple):
@@ -52,8 +72,8 @@ class Snapshot(NamedTuple):
 class Registry:
     """`keys` are Fernet keys: the first encrypts, all decrypt."""
 
-    def __init__(self, pool: Pool, keys: Sequence[str]) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, keys: Sequence[str], codec: Codec) -> None:
+        self._pool, self._codec = pool, codec
         self._vault = Vault(keys)
         self._logged: set[int] = set()
 
@@ -120,15 +140,8 @@ class Registry:
 
     def save_provider(self, provider: Provider) -> Provider:
         """Creates or replaces the app's provider of that name; its `id` is given here."""
-        password = provider.url if provider.kind == "webhook" else provider.certificate_password
-        row = {
-            **{name: getattr(provider, name) for name in ("app", "name", "environment", "topic", "team_id", "key_id")},
-            **{name: getattr(provider, name) for name in ("host", "port", "ca", "signing")},
-            "url": _origin(provider.url),
-            "kind": _kind(provider),
-            "credential": self._vault.seal(_credential(provider)),
-            "password": None if password is None else self._vault.seal(password.encode()),
-        }
+        row = {"app": provider.app, "name": provider.name, "environment": provider.environment}
+        row |= self._row(self._codec.store(provider.settings))
         changed = ", ".join(f"{name} = excluded.{name}" for name in row)
         with self._pool.connection() as db:
             saved = db.execute(
@@ -138,7 +151,9 @@ class Registry:
                 list(row.values()),
             ).fetchone()
         assert saved is not None
-        return self._provider(saved)
+        made = self._provider(saved)
+        assert made is not None
+        return made
 
     def remove_provider(self, app: str, name: str) -> bool:
         """Forgets the credential and the templates; its devices stay, and are skipped. False: there is none of that name."""
@@ -154,16 +169,12 @@ class Registry:
 
     def named(self, app: str, name: str) -> Provider | None:
         """What the app's provider of that name is or, if it was removed, was; without its credential."""
-        columns = [column for column in _PROVIDER if column not in ("credential", "password")]
         with self._pool.connection() as db:
             row = db.execute(
-                f"SELECT {', '.join(columns)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
+                f"SELECT {', '.join(_CLEAR)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
                 (app, name),
             ).fetchone()
-        if row is None:
-            return None
-        read: dict[str, Any] = dict(zip(columns, row, strict=True))
-        return Provider(**read | {"kind": "webhook" if read["kind"] == "webhook" else "apns"})
+        return None if row is None else self._loaded(row)
 
     def devices_of(self, provider: int) -> int:
         """How many devices the provider has."""
@@ -181,28 +192,24 @@ class Registry:
         """
         with self._pool.connection() as db, db.transaction():
             rows = db.execute(
-                "SELECT id, app, name, credential, password, kind, url FROM carillon.providers"
-                " WHERE removed_at IS NULL ORDER BY id FOR UPDATE"
+                f"SELECT {_PROVIDER_COLUMNS} FROM carillon.providers WHERE removed_at IS NULL ORDER BY id FOR UPDATE".encode()
             ).fetchall()
-            for id, app, name, credential, password, kind, url in rows:
-                if kind == "webhook" and password is None:
-                    password = self._vault.seal(url.encode())  # noqa: PLW2901 - it was stored in clear
+            for *clear, credential, password in rows:
+                of = dict(zip(_CLEAR, clear, strict=True))
                 try:
-                    fresh = [
-                        None if sealed is None else self._vault.seal(self._vault.open(bytes(sealed)))
-                        for sealed in (credential, password)
-                    ]
+                    opened = self._opened(credential, password)
                 except CredentialError as fault:
-                    raise CredentialError(f"provider {name!r} of app {app!r}: {fault}; {_ADVICE}") from None
-                db.execute(
-                    "UPDATE carillon.providers SET credential = %s, password = %s, url = %s WHERE id = %s",
-                    (*fresh, _origin(url), id),
-                )
+                    raise CredentialError(f"provider {of['name']!r} of app {of['app']!r}: {fault}; {_ADVICE}") from None
+                stored = _stored(of, *opened)
+                settings = self._codec.load(stored)
+                row = self._row(stored if settings is None else self._codec.store(settings))
+                changes = ", ".join(f"{name} = %s" for name in row)
+                db.execute(f"UPDATE carillon.providers SET {changes} WHERE id = %s".encode(), [*row.values(), of["id"]])
         return len(rows)
 
     def unreadable(self) -> list[tuple[str, str]]:
         """App and name of each provider whose credential none of the keys decrypts."""
-        return [(p.app, p.name) for p in self.providers().values() if not (p.key or p.certificate or p.secrets)]
+        return [(p.app, p.name) for p in self.providers().values() if not p.readable]
 
     def _providers(self, db: Connection, only: list[str] | None = None) -> dict[int, Provider]:
         rows = db.execute(
@@ -210,27 +217,50 @@ class Registry:
             " AND (%(only)s::text[] IS NULL OR app = ANY(%(only)s)) ORDER BY id".encode(),
             {"only": only},
         ).fetchall()
-        return {row[0]: self._provider(row) for row in rows}
+        return {provider.id: provider for row in rows if (provider := self._provider(row)) is not None}
 
-    def _provider(self, row: Sequence[Any]) -> Provider:
-        read = dict(zip(_PROVIDER, row, strict=True))
-        stored_as, sealed, sealed_password = read.pop("kind"), read.pop("credential"), read.pop("password")
-        read["kind"] = "webhook" if stored_as == "webhook" else "apns"
+    def _provider(self, row: Sequence[Any]) -> Provider | None:
+        *clear, sealed, sealed_password = row
         try:
-            secret = self._vault.open(bytes(sealed))
-            password = None if sealed_password is None else self._vault.open(bytes(sealed_password)).decode()
+            return self._loaded(clear, *self._opened(sealed, sealed_password))
         except CredentialError as fault:
             # One credential that cannot be read must not stop the others: what this one has to send waits.
-            if read["id"] not in self._logged:
-                self._logged.add(read["id"])
-                log.error("provider cannot be used: %s", fault, extra={"app": read["app"], "provider": read["name"]})
-            return Provider(**read)
-        if stored_as == "webhook":
-            # One that was stored by a release before has its whole address in the column.
-            return Provider(**read | {"url": password or read["url"]}, secrets=tuple(secret.decode().split()))
-        if stored_as == "certificate":
-            return Provider(**read, certificate=secret, certificate_password=password)
-        return Provider(**read, key=secret.decode())
+            found = self._loaded(clear)
+            if found is not None and found.id not in self._logged:
+                self._logged.add(found.id)
+                log.error("provider cannot be used: %s", fault, extra={"app": found.app, "provider": found.name})
+            return found
+
+    def _loaded(
+        self, clear: Sequence[Any], credential: bytes | None = None, password: bytes | None = None
+    ) -> Provider | None:
+        """The provider in a row; without a credential it is one that nobody can read. None: it is of a newer release."""
+        row = dict(zip(_CLEAR, clear, strict=True))
+        settings = self._codec.load(_stored(row, credential or b"", password))
+        if settings is None:
+            if row["id"] not in self._logged:
+                self._logged.add(row["id"])
+                log.error(
+                    "provider left out: this release does not know its kind",
+                    extra={"app": row["app"], "provider": row["name"], "kind": row["kind"]},
+                )
+            return None
+        return Provider(row["id"], row["app"], row["name"], row["environment"], settings, credential is not None)
+
+    def _opened(self, credential: bytes, password: bytes | None) -> tuple[bytes, bytes | None]:
+        opened = self._vault.open(bytes(credential))
+        return opened, None if password is None else self._vault.open(bytes(password))
+
+    def _row(self, stored: StoredSettings) -> dict[str, Any]:
+        """The columns that the settings have."""
+        others = {name: value for name, value in stored.fields.items() if name not in _OWN_COLUMNS}
+        return {
+            **{name: stored.fields.get(name, default) for name, default in _OWN_COLUMNS.items()},
+            "kind": stored.form,
+            "settings": Jsonb(others),
+            "credential": self._vault.seal(stored.credential),
+            "password": None if stored.password is None else self._vault.seal(stored.password),
+        }
 
     # templates
 
@@ -257,22 +287,10 @@ class Registry:
         return gone.rowcount == 1
 
 
-def _kind(provider: Provider) -> str:
-    if provider.kind == "webhook":
-        return "webhook"
-    return "key" if provider.certificate is None else "certificate"
-
-
-def _origin(url: str) -> str:
-    """Scheme and host of a webhook, which is all that stands in clear: the rest may hold a token, and is stored encrypted."""
-    return "/".join(url.partition("?")[0].split("/")[:3])
-
-
-def _credential(provider: Provider) -> bytes:
-    """A webhook's secrets have no blanks in them."""
-    if provider.kind == "webhook":
-        return " ".join(provider.secrets).encode()
-    return provider.key.encode() if provider.certificate is None else provider.certificate
+def _stored(row: Mapping[str, Any], credential: bytes, password: bytes | None) -> StoredSettings:
+    return StoredSettings(
+        row["kind"], {name: row[name] for name in _OWN_COLUMNS} | row["settings"], credential, password
+    )
 
 
 def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:

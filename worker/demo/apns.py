@@ -8,7 +8,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from worker.core.model import Provider
 from worker.demo.world import Phone
-from worker.simulator import Answer, Key, Rule, Script, Settings
+from worker.providers.apns.settings import ApnsSettings, Key
+from worker.simulator import Answer, Rule, Script, Settings
+from worker.simulator import Key as SigningKey
 
 TOPIC: Final = "org.example.chat"
 TEAM_ID: Final = "DEMOTEAM01"
@@ -31,23 +33,12 @@ def settings(key: str, phones: Sequence[Phone], seed: int, extra: Script | None 
         shares=extra.shares if extra else (),
         latency=extra.latency if extra else None,
     )
-    return Settings(keys=(Key(KEY_ID, TEAM_ID, key),), topics=(TOPIC,), seed=seed, script=script)
+    return Settings(keys=(SigningKey(KEY_ID, TEAM_ID, key),), topics=(TOPIC,), seed=seed, script=script)
 
 
 def provider(app: str, key: str, *, host: str, port: int, ca: str) -> Provider:
-    return Provider(
-        id=0,
-        app=app,
-        name="apns",
-        environment="production",
-        topic=TOPIC,
-        team_id=TEAM_ID,
-        key_id=KEY_ID,
-        key=key,
-        host=host,
-        port=port,
-        ca=ca,
-    )
+    settings = ApnsSettings(TOPIC, Key(TEAM_ID, KEY_ID, key), host=host, port=port, ca=ca)
+    return Provider(0, app, "apns", "production", settings)
 
 
 def _refusal(phone: Phone) -> Answer:

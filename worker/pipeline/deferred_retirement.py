@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from worker.core import webhook_answer
-from worker.core.outcome import GUARDED, MASS_REFUSAL, Refusal
+from worker.core.outcome import MASS_REFUSAL, Refusal
 from worker.database.devices import Devices
+from worker.providers.kinds import deferred_reasons
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 #: Seconds from a refusal to the retirement: at a few pushes a second a mistake has shown by then.
 SECONDS: Final = 5.0
 #: Reasons that are not believed at once.
-DEFERRED_REASONS: Final = frozenset((*GUARDED, webhook_answer.ALL_GONE))
+DEFERRED_REASONS: Final = deferred_reasons()
 
 
 class DeferredRetirement:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from worker.core import recorded_outcome
 from worker.core.batch import Lane
 from worker.core.batch_run import BatchRun, begin
+from worker.core.model import Provider
 from worker.database import postgres
 from worker.database.devices import Devices
 from worker.database.ledger import DeadLetter
@@ -17,7 +18,7 @@ from worker.database.standings import Standings
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
-from worker.pipeline.exchange import Exchange, LeaseRunsOut, Sender, Tokens, Webhooks
+from worker.pipeline.exchange import Exchange, LeaseRunsOut
 from worker.pipeline.insist import Insist
 from worker.pipeline.poison import Poison
 from worker.pipeline.provider_health import ProviderHealth
@@ -37,6 +38,7 @@ from worker.pipeline.steps.retire_devices import RetireDevices
 from worker.pipeline.steps.send import Send
 from worker.pipeline.steps.wait_for_earlier import WaitForEarlier
 from worker.pipeline.steps.write import Write
+from worker.providers.base import Client
 from worker.state import redis
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal, Taken, Unreadable
@@ -49,7 +51,7 @@ class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before,
     `add_dead_letter` keeps one.
 
-    `webhooks` gives the client for them; it is asked for one when there is something to send.
+    `client` gives the one for a provider; it is asked when there is something to send.
     """
 
     def __init__(
@@ -57,14 +59,12 @@ class Delivery:
         journal: Journal,
         devices: Devices,
         apps: Apps,
-        sender: Sender,
-        tokens: Tokens,
+        client: Callable[[Provider], Client],
         breaker: Breaker,
         limiter: Limiter,
         deferred_retirement: DeferredRetirement,
         standings: Standings,
         *,
-        webhooks: Callable[[], Webhooks],
         timeout: float,
         now: Callable[[], float],
         random: Callable[[], float],
@@ -80,9 +80,7 @@ class Delivery:
         name = apps.provider_name
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
-        exchange = Exchange(
-            sender, tokens, webhooks, limiter, self.recorder, bulkhead, insist, **limits, now=now, random=random
-        )
+        exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, **limits, now=now, random=random)
         self._steps: Sequence[Step] = (
             FindProvider(apps, breaker),
             DropExpired(now),

@@ -3,49 +3,17 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
-from worker.core import webhook_answer
-from worker.core.batch_run import BatchRun, notifications
+from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
-from worker.core.model import ACCEPTED, HELD_UP, Answer, Notification, Provider, Response
-from worker.core.outcome import DELIVERED, OpenBreaker, Retry, decide_outcome, within_life
-from worker.core.webhook import Recipient, recipients
+from worker.core.model import ACCEPTED, HELD_UP, Answer, Provider, Response
+from worker.core.outcome import DELIVERED, OpenBreaker, Retry, within_life
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.insist import Insist
 from worker.pipeline.recorder import Recorder
-from worker.providers.apns.token import ClockError, issued_at
+from worker.providers.base import Client, Sent, SettingsError, TokenAgeError
+from worker.providers.kinds import kind_of
 from worker.state.limiter import Limiter
-
-
-class Tokens(Protocol):
-    def current(self, provider: Provider, now: float) -> str: ...
-    def refuse(self, provider: Provider, token: str, now: float) -> str: ...
-
-
-class Sender(Protocol):
-    def send(
-        self,
-        provider: Provider,
-        notifications: Sequence[Notification],
-        *,
-        authorization: str | None,
-        deadline: float,
-        following: Mapping[int, int] | None = None,
-        seen: list[Response | None] | None = None,
-    ) -> list[Response]: ...
-
-
-class Webhooks(Protocol):
-    def send(
-        self,
-        provider: Provider,
-        recipients: Sequence[Recipient],
-        *,
-        now: Callable[[], float],
-        following: Mapping[int, int] | None = None,
-        seen: list[Response | None] | None = None,
-    ) -> list[Response]: ...
 
 
 class LeaseRunsOut(Exception):
@@ -55,14 +23,12 @@ class LeaseRunsOut(Exception):
 class Exchange:
     """`lease`: seconds for which a batch is leased; `timeout`: seconds that a provider has for its answers.
 
-    `webhooks` gives the client for them; it is asked for one when there is something to send.
+    `client` gives the one for a provider; it is asked when there is something to send.
     """
 
     def __init__(
         self,
-        sender: Sender,
-        tokens: Tokens,
-        webhooks: Callable[[], Webhooks],
+        client: Callable[[Provider], Client],
         limiter: Limiter,
         recorder: Recorder,
         bulkhead: Bulkhead,
@@ -73,7 +39,7 @@ class Exchange:
         now: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        self._sender, self._tokens, self._webhooks, self._limiter = sender, tokens, webhooks, limiter
+        self._client, self._limiter = client, limiter
         self._recorder, self._bulkhead, self._insist = recorder, bulkhead, insist
         self._lease, self.timeout, self._now, self._random = lease, timeout, now, random
 
@@ -84,18 +50,16 @@ class Exchange:
         now, jitter = self._now(), self._random()
         if now - run.renewed_at > self._lease / 2:
             raise LeaseRunsOut
-        provider = run.provider
         try:
-            by_token = provider.kind == "apns" and not provider.certificate
-            authorization = self._tokens.current(provider, now) if by_token else None
-            responses = self._responses(run, indexes, authorization, timeout or self.timeout)
-        except ValueError as fault:
-            # A key or certificate that cannot be used: the command that stored it said what is wrong.
-            run.set_outcome(indexes, OpenBreaker(getattr(fault, "reason", "unusable_credential")))
+            sent = self._sent(run, indexes, timeout or self.timeout)
+        except SettingsError as fault:
+            # The command that stored them said what is wrong.
+            run.set_outcome(indexes, OpenBreaker(fault.reason))
             return
-        _decide(run, indexes, responses, authorization, sent_at=now, jitter=jitter)
-        if authorization and any(isinstance(o, Retry) and o.refresh_token for o in run.outcomes):
-            self._refresh(run, authorization)
+        responses = sent.responses
+        _decide(run, indexes, sent, sent_at=now, jitter=jitter)
+        if sent.authorization and any(isinstance(o, Retry) and o.refresh_token for o in run.outcomes):
+            self._renew(run, sent.authorization)
         retries = [index for index in indexes if isinstance(run.outcomes[index], Retry)]
         if retries:
             _note_faults(run, dict(zip(indexes, responses, strict=True)), retries)
@@ -105,34 +69,22 @@ class Exchange:
             run.answered = bool(run.answered) or any(isinstance(response, Answer) for response in responses)
         run.lasted = self._now() - now
 
-    def _responses(
-        self, run: BatchRun, indexes: Sequence[int], authorization: str | None, timeout: float
-    ) -> list[Response]:
+    def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
         """While answers are missing the batch stays ours, and what was accepted is not sent again should we die."""
-        seen: list[Response | None] = [None] * len(indexes)
-        following = run.following(indexes)
+        provider, seen = run.provider, list[Response | None]([None]) * len(indexes)
+        requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
-        with watch as flight, self._bulkhead.answers(run.provider.id, seen):
-            if run.provider.kind == "webhook":
-                responses = self._webhooks().send(
-                    run.provider, recipients(run, indexes), now=self._now, following=following, seen=seen
-                )
-            else:
-                responses = self._sender.send(
-                    run.provider,
-                    notifications(run, indexes),
-                    authorization=authorization,
-                    deadline=timeout,
-                    following=following,
-                    seen=seen,
-                )
+        with watch as flight, self._bulkhead.answers(provider.id, seen):
+            sent = self._client(provider).send(
+                provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen
+            )
         run.renewed_at = flight.renewed_at
-        return responses
+        return sent
 
-    def _refresh(self, run: BatchRun, authorization: str) -> None:
+    def _renew(self, run: BatchRun, authorization: str) -> None:
         try:
-            self._insist(self._tokens.refuse, run.provider, authorization, self._now())
-        except ClockError:  # another token would be refused as well
+            self._insist(self._client(run.provider).renew, run.provider, authorization, self._now())
+        except TokenAgeError:
             refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Retry) and o.refresh_token]
             run.set_outcome(refused, OpenBreaker("clock"))
 
@@ -157,19 +109,10 @@ class Exchange:
                 run.outcomes[index] = within_life(outcome, now=now, attempt=attempt, expires_at=expires_at)
 
 
-def _decide(
-    run: BatchRun,
-    indexes: Sequence[int],
-    responses: Sequence[Response],
-    authorization: str | None,
-    *,
-    sent_at: float,
-    jitter: float,
-) -> None:
-    decide = webhook_answer.decide if run.provider.kind == "webhook" else decide_outcome
-    token_age = sent_at - issued_at(authorization) if authorization else None
+def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float, jitter: float) -> None:
+    decide = kind_of(run.provider).decide
     sent_ms = int(sent_at * 1000)
-    for index, response in zip(indexes, responses, strict=True):
+    for index, response in zip(indexes, sent.responses, strict=True):
         if response is ACCEPTED:
             run.outcomes[index] = DELIVERED
         elif response is not HELD_UP:
@@ -181,7 +124,7 @@ def _decide(
                 attempt=job.attempt + 1,
                 unsent=run.batch.unsent,
                 jitter=jitter,
-                token_age=token_age,
+                token_age=sent.token_age,
             )
 
 

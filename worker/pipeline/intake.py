@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from producers import events
 from producers.errors import EventError
-from worker.core.admission import check_time, token_forms, unknown_app
+from worker.core.admission import check_time, unknown_app
 from worker.core.badges import Cleared, Clearing
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
@@ -42,6 +42,7 @@ from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
 from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
 from worker.pipeline.targeted import BEGINNING
+from worker.providers.kinds import token_forms
 from worker.state import redis
 from worker.state.journal import Journal, Push, Recorded
 from worker.state.replies import Replies

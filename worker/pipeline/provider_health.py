@@ -7,11 +7,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from worker.core import webhook_answer
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import PASSING, Stopped, fault_reason, opens, probe_interval, probe_timeout
 from worker.core.outcome import (
-    GONE_MINIMUM,
     GUARD_MINIMUM,
     IN_A_ROW,
     MASS_REFUSAL,
@@ -25,6 +23,7 @@ from worker.core.outcome import (
 )
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.insist import Insist
+from worker.providers.kinds import kind_of
 from worker.state.breaker import Answers, Breaker
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class ProviderHealth:
         return recent
 
     def _check_mass_unregister(self, run: BatchRun, gone: list[int], recent: Answers) -> None:
-        minimum = webhook_answer.GONE_MINIMUM if run.provider.kind == "webhook" else GONE_MINIMUM
+        minimum = kind_of(run.provider).gone_minimum
         if gone and is_mass_unregister(recent.gone, recent.answered, minimum=minimum):
             run.unconfirmed = run.refusals(gone)
             run.set_outcome(gone, Drop("mass_gone", alarm=True))

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from producers import events
-from worker.core.admission import choose_provider, over_rate, stored_token, token_forms
+from worker.core.admission import choose_provider, over_rate
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
 from worker.core.refusal import Refusal
@@ -15,6 +15,7 @@ from worker.database.device_writes import Begun, DeviceWrite, recently_begun, un
 from worker.database.postgres import Connection
 from worker.database.rates import admitted
 from worker.pipeline.apps import Apps
+from worker.providers.kinds import stored_token, token_forms
 
 DeviceEvent = events.DeviceRegistered | events.DeviceUnregistered
 

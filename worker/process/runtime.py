@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, overload
 
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
@@ -27,19 +27,17 @@ from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion import FanOut
 from worker.process.expanders import Expanders
-from worker.providers.apns.sender import Sender
-from worker.providers.apns.token import TokenSource
+from worker.providers import kinds
+from worker.providers.base import Context
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
+from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
-
-if TYPE_CHECKING:
-    from worker.providers.webhook.client import WebhookClient
 
 #: Jobs in a batch over httpx, which sends some hundreds a second: more would wait beyond their deadline.
 HTTPX_BATCH: Final = 50
@@ -87,7 +85,7 @@ class Runtime:
 
     @_once
     def registry(self) -> Registry:
-        return Registry(self.pool, secret_keys(self.settings))
+        return Registry(self.pool, secret_keys(self.settings), kinds)
 
     @_once
     def devices(self) -> Devices:
@@ -106,24 +104,12 @@ class Runtime:
         return Apps(self.registry, fleet=self.settings.fleet)
 
     @_once
-    def sender(self) -> Sender:
-        settings = self.settings
-        return Sender(
-            transport=settings.apns_transport,
-            connections=settings.apns_connections,
-            proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),
-            idle=settings.apns_idle,
-        )
+    def clients(self) -> kinds.Clients:
+        return kinds.Clients(Context(self.settings, ProviderTokens(self.redis)))
 
     @_once
     def expanders(self) -> Expanders:
         return Expanders()
-
-    @_once
-    def webhooks(self) -> "WebhookClient":
-        from worker.providers.webhook.client import WebhookClient  # noqa: PLC0415 - a tenth of the time in which a worker starts
-
-        return WebhookClient(self.settings.webhook_allow, timeout=self.settings.webhook_timeout)
 
     @_once
     def fan_out(self) -> FanOut:
@@ -164,13 +150,11 @@ class Runtime:
             self.journal,
             self.devices,
             self.apps,
-            self.sender,
-            TokenSource(self.redis),
+            self.clients.of,
             self.breaker,
             Limiter(self.redis),
             self.deferred_retirement,
             Standings(self.pool),
-            webhooks=lambda: self.webhooks,
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,
@@ -191,10 +175,8 @@ class Runtime:
 
     def close(self) -> None:
         made = vars(self)
-        if "sender" in made:
-            self.sender.close()
-        if "webhooks" in made:
-            self.webhooks.close()
+        if "clients" in made:
+            self.clients.close()
         if "pool" in made:
             self.pool.close()
         if "redis" in made:

@@ -11,6 +11,8 @@ from typing import Final, Literal, NamedTuple
 
 from worker.core.breaker import Stopped
 from worker.core.fleet import is_foreign
+from worker.providers.base import Words
+from worker.providers.kinds import commands
 from worker.reports.words import counted
 
 #: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
@@ -80,7 +82,7 @@ class AppFacts:
 class ProviderFacts:
     app: str
     name: str
-    kind: Literal["apns", "webhook"] = "apns"
+    words: Words
     stopped: Stopped | None = None
     #: Batches that wait for it.
     waiting: int = 0
@@ -261,13 +263,14 @@ def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
     if one.ends is None:
         return
     days = (one.ends - now) / _DAY
-    anew = "make another certificate at developer.apple.com and store it with"
+    anew = f"{one.words.renew} and store it with"
     if days <= 0:
-        text = f"its certificate ended {counted(round(-days), 'day')} ago: {anew} {_store(one)}"
+        text = f"its {one.words.ending} ended {counted(round(-days), 'day')} ago: {anew} {_store(one)}"
         yield condition("credential_ended", "error", text, one.ends)
     elif days <= EXPIRY_DAYS:
         text = (
-            f"its certificate is good for {counted(round(days), 'day')} only: {anew} {_store(one)}, or change to a key"
+            f"its {one.words.ending} is good for {counted(round(days), 'day')} only: {anew} {_store(one)}"
+            f"{one.words.instead and f', or {one.words.instead}'}"
         )
         yield condition("credential_ending", "warning", text)
 
@@ -303,11 +306,9 @@ def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
 def _remedy(one: ProviderFacts, name: str) -> str:
     if name in ("provider_unreachable", "provider_silent", "provider_unavailable"):
         return "look at its host and at the network; it flows by itself once it answers"
-    if one.kind == "webhook":
-        return "mend what is behind its URL; it flows by itself once it answers as it should"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"
-    return "check this machine's clock, then its key, topic and environment; it flows by itself once it is mended"
+    return one.words.mend
 
 
 def _apps(snapshot: Snapshot) -> Iterator[Condition]:
@@ -316,8 +317,7 @@ def _apps(snapshot: Snapshot) -> Iterator[Condition]:
     with_provider = {one.app for one in snapshot.providers}
     for app in snapshot.apps:
         if app.name not in with_provider:
-            name = quote(app.name)
-            text = f"it has no provider, so nothing can be pushed: carillon push apn --app {name}, or push webhook"
+            text = f"it has no provider, so nothing can be pushed: {commands(quote(app.name))}"
             yield Condition("app_without_provider", "warning", text, app.name)
         elif not app.push_enabled and app.traffic:
             text = f"pushes are off, and messages come: carillon app set {quote(app.name)} --push"
@@ -345,5 +345,4 @@ def _bounded(found: Iterable[Condition]) -> Iterator[Condition]:
 
 
 def _store(one: ProviderFacts) -> str:
-    command = "webhook" if one.kind == "webhook" else "apn"
-    return f"carillon push {command} --app {quote(one.app)} --name {quote(one.name)}"
+    return f"carillon push {one.words.command} --app {quote(one.app)} --name {quote(one.name)}"

@@ -8,11 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped
 from worker.core.outcome_label import OVERTOOK
+from worker.providers.kinds import UNKNOWN, words_of
 from worker.reports.reasons import DROPPED, DROPS
 from worker.reports.words import counted
 
-#: Who answers, by the kind of provider.
-_BY: Final = {"key": "APNs", "certificate": "APNs", "webhook": "its webhook"}
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
 
@@ -150,7 +149,7 @@ def device_line(tries: Sequence[Tried], way: Way | None = None, following: float
         return f"{rest}; it was sent before an earlier one of its channel, after waiting 30 s for it"
     before, last = tries[:-1], tries[-1]
     kind, _, reason = last.outcome.partition(".")
-    by = _BY.get(way.kind, "its provider") if way is not None else "its provider"
+    by = (UNKNOWN if way is None else words_of(way.kind)).by
     words = {
         "accepted": f"accepted by {by}",
         "retired": f"refused by {by} ({reason}); the device is retired",

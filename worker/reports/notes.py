@@ -1,4 +1,4 @@
-"""What only a process that has the keys can tell: credentials that they do not open, and when certificates end.
+"""What only a process that has the keys can tell: credentials that they do not open, and when those that it opens end.
 
 Every worker writes it to Redis for everybody.
 """
@@ -6,11 +6,10 @@ Every worker writes it to Redis for everybody.
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from worker.core.model import Provider
-from worker.providers.apns.certificate import CertificateError, load
+from worker.providers.kinds import kind_of
 from worker.reports.reading import NOTE_SECONDS
 from worker.state import keys
 from worker.state.redis import Redis
@@ -19,23 +18,6 @@ from worker.state.redis import Redis
 _EVERY: Final = NOTE_SECONDS / 4
 #: Seconds for which the ends of certificates are kept after the last note.
 _KEPT: Final = 86_400
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def readable(provider: Provider) -> bool:
-    """Whether the keys at hand opened its credential."""
-    return bool(provider.key or provider.certificate or provider.secrets)
-
-
-def certificate_end(provider: Provider) -> float | None:
-    """UNIX seconds at which the provider's certificate ends; None where it has none, or one that cannot be used."""
-    if provider.certificate is None:
-        return None
-    try:
-        certificate = load(provider.certificate, provider.certificate_password, now=_EPOCH, topic=provider.topic)
-    except CertificateError:
-        return None
-    return certificate.expires_at.timestamp()
 
 
 class Notes:
@@ -45,7 +27,7 @@ class Notes:
         self._redis, self._providers = redis, providers
         self._host = socket.gethostname()
         self._next = 0.0
-        self._ends: dict[tuple[int, int], float | None] = {}
+        self._ends: dict[int, tuple[Provider, float | None]] = {}
 
     def write(self) -> None:
         """Writes them, unless that was done in the last seconds. Nothing to say costs no command."""
@@ -53,8 +35,8 @@ class Notes:
             return
         self._next = time.monotonic() + _EVERY
         providers = self._providers()
-        ends = self._certificates(providers)
-        unreadable = [id for id, one in providers.items() if not readable(one)]
+        ends = self._credentials(providers)
+        unreadable = [id for id, one in providers.items() if not one.readable]
         with self._redis.pipeline(transaction=False) as pipe:
             if unreadable:
                 pipe.hset(keys.UNREADABLE(), mapping=dict.fromkeys(unreadable, f"{time.time():.0f} {self._host}"))
@@ -65,8 +47,10 @@ class Notes:
             if pipe.command_stack:
                 pipe.execute()
 
-    def _certificates(self, providers: Mapping[int, Provider]) -> dict[Any, Any]:
+    def _credentials(self, providers: Mapping[int, Provider]) -> dict[Any, Any]:
         """By provider. Each is opened once for as long as it stays as it is."""
-        keys = {(id, hash(one.certificate)): one for id, one in providers.items() if one.certificate is not None}
-        self._ends = {key: self._ends[key] if key in self._ends else certificate_end(one) for key, one in keys.items()}
-        return {id: end for (id, _), end in self._ends.items() if end is not None}
+        before, self._ends = self._ends, {}
+        for id, one in providers.items():
+            known = before.get(id)
+            self._ends[id] = known if known is not None and known[0] == one else (one, kind_of(one).ends_at(one))
+        return {id: end for id, (_, end) in self._ends.items() if end is not None}

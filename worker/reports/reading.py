@@ -17,6 +17,7 @@ from worker.core.entry import app_of, ms_of
 from worker.database import cursors, lease
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection
+from worker.providers.kinds import may_end, words_of
 from worker.reports.conditions import (
     AppFacts,
     Leader,
@@ -177,14 +178,14 @@ def _providers(
         ProviderFacts(
             app,
             name,
-            "webhook" if kind == "webhook" else "apns",
+            words_of(form),
             stops.get(id),
             waiting.get(id, 0),
-            known.get(id) if kind == "certificate" else None,
+            known.get(id) if may_end(form) else None,
             None if readable is None else readable.get(id),
             unreadable.get(id),
         )
-        for id, app, name, kind in rows
+        for id, app, name, form in rows
     ]
 
 

@@ -1,11 +1,13 @@
 """Provider tokens that the whole fleet shares, because Apple wants one for each key. Makes none, decides nothing."""
 
 from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.redis import Error, Redis
 
 
 class ProviderTokens:
     """`key` is (team, key, fingerprint of the private key). Raises what stands for a Redis that is away."""
+
+    away: tuple[type[Exception], ...] = (Error,)
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -14,6 +14,7 @@ from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError
 from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import P12, ApnsSettings
 from worker.simulator import Answer as Scripted
 from worker.simulator import Script, Settings, SimulatorThread
 
@@ -59,10 +60,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         simulator.start()
         running.append(simulator)
         document, password = p12(pair, protection), None if protection is None else PASSWORD
-        where = {"host": "127.0.0.1", "port": simulator.port, "ca": simulator.ca_pem}
-        secret = {"certificate": document, "certificate_password": password}
-        provider = Provider(id=1, app="demo", name="apn", environment="production", topic=TOPIC, **where, **secret)  # type: ignore[arg-type]
-        return Apple(simulator, provider)
+        sent_to = ApnsSettings(TOPIC, P12(document, password), "127.0.0.1", simulator.port, simulator.ca_pem)
+        return Apple(simulator, Provider(1, "demo", "apn", "production", sent_to))
 
     yield start
     for simulator in running:
@@ -82,6 +81,11 @@ def batch(size: int, **changes: Any) -> list[Notification]:
         Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b'{"aps":{}}', TOPIC) for n in range(1, size + 1)
     ]
     return [each._replace(**changes) for each in plain]
+
+
+def changed(provider: Provider, **settings: Any) -> Provider:
+    """The provider with other settings."""
+    return replace(provider, settings=replace(provider.settings, **settings))
 
 
 def send(sender: Sender, provider: Provider, notifications: list[Notification]) -> list[Response]:
@@ -109,7 +113,7 @@ def test_S13_a_certificate_sends_to_the_topics_that_it_lists_and_to_no_other(sen
         Answer(400, "TopicDisallowed"),
     ]
     with pytest.raises(CertificateError, match=r"not for io\.other"):
-        send(sender, replace(apple.provider, topic="io.other"), batch(1))
+        send(sender, changed(apple.provider, topic="io.other"), batch(1))
 
 
 def test_S13_a_certificate_of_the_other_environment_is_refused_before_anything_is_sent(
@@ -130,9 +134,7 @@ def test_S13_apples_answer_about_the_wrong_environment_reaches_the_sender(sender
 
 def test_S13_a_certificate_that_the_server_does_not_trust_delivers_nothing(sender: Sender, serve: Serve) -> None:
     apple = serve()
-    stranger = replace(
-        apple.provider, certificate=p12(push_certificate(uid=TOPIC, days=DAYS)), certificate_password=None
-    )
+    stranger = changed(apple.provider, credential=P12(p12(push_certificate(uid=TOPIC, days=DAYS))))
     responses = send(sender, stranger, batch(3))
     assert len(responses) == 3
     assert {getattr(response, "cause", response) for response in responses} <= NOT_TRUSTED

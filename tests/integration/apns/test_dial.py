@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
@@ -22,15 +22,16 @@ from tests.integration.apns.raw_server import RawServer, answer_all
 from tests.unit.apns.push_certificates import push_certificate
 from tests.unit.http2.wire import JWT, notification
 from worker.core.model import ACCEPTED, NoAnswer, Provider, Response
-from worker.embedded import Urls
-from worker.process.runtime import Runtime
 from worker.providers.apns import certificate as certificates
 from worker.providers.apns.dial import Address, Dialer, in_turn
+from worker.providers.apns.kind import KIND
 from worker.providers.apns.pool import Pool
 from worker.providers.apns.proxy import Proxy
 from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.providers.apns.timing import Timing
 from worker.providers.apns.transport import Endpoint
+from worker.providers.base import Context
 from worker.simulator.certificates import make_identity
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -230,7 +231,8 @@ def test_an_address_whose_tls_fails_is_tried_last(run: Run) -> None:
 @pytest.mark.parametrize("transport", ["http2", "httpx"])
 def test_an_address_of_IPv6_stands_in_brackets_in_the_authority(transport: str) -> None:
     with H2Server(host="::1") as server:
-        provider = Provider(1, "demo", "apns", "production", "t", key="k", host="::1", port=server.port, ca=server.ca)
+        settings = ApnsSettings("t", Key("T", "K", "k"), "::1", server.port, server.ca)
+        provider = Provider(1, "demo", "apns", "production", settings)
         sender = Sender(transport=transport)  # type: ignore[arg-type]
         try:
             assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
@@ -319,10 +321,10 @@ def test_the_setting_reaches_either_transport(transport: str) -> None:
         server.call(proxy.__aenter__())
         url = f"http://me:open%20sesame@127.0.0.1:{proxy.port}"
         settings = load({"CARILLON_APNS_PROXY": url, "CARILLON_APNS_TRANSPORT": transport, "CARILLON_APNS_IDLE": "900"})
-        sender = Runtime(settings, Urls("redis://unused", "postgresql://unused")).sender
-        provider = Provider(
-            1, "demo", "apns", "production", "t", key="k", host="127.0.0.1", port=server.port, ca=server.ca
-        )
+        there = ApnsSettings("t", Key("T", "K", "k"), "127.0.0.1", server.port, server.ca)
+        provider = Provider(1, "demo", "apns", "production", there)
+        client: Any = KIND.client(Context(settings, cast("Any", None)))
+        sender: Sender = client._sender
         try:
             assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
         finally:

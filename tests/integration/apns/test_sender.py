@@ -19,16 +19,20 @@ from tests.integration.apns.h2_server import H2Server, Request, server_context
 from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError, CertificateExpired
-from worker.providers.apns.route import HOSTS, host_for
 from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
 from worker.providers.apns.transport import Endpoint, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 
-PROVIDER = Provider(
-    id=1, app="demo", name="apn", environment="production", topic="io.team.App", team_id="TEAMID1234",
-    key_id="KEYID12345", key="key", host="apns.test",
-)  # fmt: skip
+KEY = Key("TEAMID1234", "KEYID12345", "key")
+SETTINGS = ApnsSettings("io.team.App", KEY, "apns.test")
+PROVIDER = Provider(1, "demo", "apn", "production", SETTINGS)
+
+
+def changed(provider: Provider = PROVIDER, **settings: Any) -> Provider:
+    """The provider with other settings."""
+    return replace(provider, settings=replace(provider.settings, **settings))
 
 
 def batch(size: int, start: int = 0) -> list[Notification]:
@@ -123,35 +127,37 @@ def test_a_process_that_sends_nothing_has_no_thread(sender: Sender) -> None:
         pytest.param({}, True, id="the same credential and host"),
         pytest.param({"topic": "io.team.Other", "app": "other", "name": "x"}, True, id="another topic of the team"),
         pytest.param({"key_id": "OTHER12345"}, False, id="another key"),
-        pytest.param({"key": "other"}, False, id="another key under the same id"),
-        pytest.param({"team_id": "OTHER12345"}, False, id="another team"),
+        pytest.param(
+            {"credential": Key("TEAMID1234", "KEYID12345", "other")}, False, id="another key under the same id"
+        ),
+        pytest.param({"credential": Key("OTHER12345", "KEYID12345", "key")}, False, id="another team"),
         pytest.param({"host": "elsewhere.test"}, False, id="another host"),
         pytest.param({"port": 2197}, False, id="another port"),
         pytest.param({"ca": server_context()[1]}, False, id="another CA"),
     ],
 )
 def test_providers_share_connections_only_where_apns_lets_them(
-    sender: Sender, factory: Factory, change: dict[str, object], *, shared: bool
+    sender: Sender, factory: Factory, change: dict[str, Any], *, shared: bool
 ) -> None:
     sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
-    sender.send(replace(PROVIDER, id=2, **change), batch(1), authorization="jwt", deadline=5)  # type: ignore[arg-type]
+    sender.send(changed(replace(PROVIDER, id=2), **change), batch(1), authorization="jwt", deadline=5)
     assert len(factory.made) == (1 if shared else 2)
     assert all(transport.drained is None for transport in factory.made)
 
 
 def test_a_changed_credential_opens_a_new_way_and_drains_the_old(sender: Sender, factory: Factory) -> None:
     sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
-    changed = replace(PROVIDER, key="new")
-    sender.send(changed, batch(1), authorization="jwt", deadline=5)
+    renewed = changed(credential=replace(KEY, pem="new"))
+    sender.send(renewed, batch(1), authorization="jwt", deadline=5)
     until(lambda: factory.made[0].drained is not None)
-    sender.send(changed, batch(1), authorization="jwt", deadline=5)
+    sender.send(renewed, batch(1), authorization="jwt", deadline=5)
     assert [transport.batches for transport in factory.made] == [1, 2]
     assert sender.stats().transports == 1
 
 
 def test_a_way_that_another_provider_still_uses_stays_open(sender: Sender, factory: Factory) -> None:
     other = replace(PROVIDER, id=2)
-    for provider in (PROVIDER, other, replace(PROVIDER, key="new"), other):
+    for provider in (PROVIDER, other, changed(credential=replace(KEY, pem="new")), other):
         sender.send(provider, batch(1), authorization="jwt", deadline=5)
     assert [(transport.batches, transport.drained) for transport in factory.made] == [(3, None), (1, None)]
 
@@ -168,7 +174,7 @@ def test_a_way_that_another_provider_still_uses_stays_open(sender: Sender, facto
 def test_a_provider_goes_to_its_environments_host_unless_it_has_its_own(
     environment: str, host: str, expected: str
 ) -> None:
-    assert host_for(replace(PROVIDER, environment=environment, host=host)) == expected  # type: ignore[arg-type]
+    assert host_for(changed(replace(PROVIDER, environment=environment), host=host)) == expected  # type: ignore[arg-type]
 
 
 def test_closing_lets_what_is_in_flight_finish_and_refuses_the_rest(factory: Factory) -> None:
@@ -206,7 +212,7 @@ def test_closing_twice_or_unused_is_no_trouble(factory: Factory) -> None:
 def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: Sender, factory: Factory) -> None:
     with pytest.raises(CertificateError, match="not a push certificate"):
         sender.send(
-            replace(PROVIDER, certificate=p12(push_certificate(marks=(), days=36_500))),
+            changed(credential=P12(p12(push_certificate(marks=(), days=36_500)))),
             batch(1),
             authorization=None,
             deadline=5,
@@ -218,10 +224,10 @@ def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: Sender
 def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Sender, factory: Factory) -> None:
     # The test's certificates count from a fixed day; the sender reads the real clock.
     document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
-    provider = replace(PROVIDER, certificate=document, team_id="", key_id="", key="")
+    provider = changed(credential=P12(document))
     assert sender.send(provider, batch(1), authorization=None, deadline=5) == [Answer(400, "R")]
     with pytest.raises(CertificateError, match=r"not for io\.other"):
-        sender.send(replace(provider, topic="io.other"), batch(1), authorization=None, deadline=5)
+        sender.send(changed(provider, topic="io.other"), batch(1), authorization=None, deadline=5)
     assert [transport.batches for transport in factory.made] == [1]
 
 
@@ -330,7 +336,7 @@ def test_a_certificate_that_expires_in_use_stops_its_provider_and_is_announced_o
     sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificate, key = push_certificate(days=36_500)
-    provider = replace(PROVIDER, certificate=p12((certificate, key)), team_id="", key_id="", key="")
+    provider = changed(credential=P12(p12((certificate, key))))
     clock = Clock(certificate.not_valid_after_utc - timedelta(days=31))
     monkeypatch.setattr("worker.providers.apns.sender.datetime", clock)
 
@@ -400,7 +406,7 @@ def test_batches_travel_over_tls_from_many_threads(transport: str) -> None:
 
     sender = Sender(transport=transport, connections=2)  # type: ignore[arg-type]
     with H2Server(script) as server, ThreadPoolExecutor(4) as pool:
-        there = replace(PROVIDER, host=server.endpoint.host, port=server.port, ca=server.ca)
+        there = changed(host=server.endpoint.host, port=server.port, ca=server.ca)
         sent = [
             pool.submit(sender.send, there, batch(50, start=50 * k), authorization="jwt", deadline=20) for k in range(8)
         ]

@@ -17,6 +17,7 @@ from tests.integration.pipeline.test_device_calls import working
 from worker.cli._commands import app
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
+from worker.providers import kinds
 from worker.simulator import Key, Settings, SimulatorThread
 from worker.state.redis import connect
 
@@ -65,7 +66,7 @@ def cli(postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> I
 def registry(cli: Cli) -> Iterator[Registry]:
     """The stores as a worker sees them."""
     pool = open_pool(cli.postgres_url, size=2)
-    yield Registry(pool, cli.keys)
+    yield Registry(pool, cli.keys, kinds)
     pool.close()
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.cli.conftest import TOPIC, Cli, apn, rows
 from tests.unit.apns.push_certificates import NOW, p12, push_certificate, utf8
+from worker.providers.apns.settings import P12, ApnsSettings, Key
 
 DAYS = (datetime.now(UTC) - NOW).days + 300
 PASSWORD = ser.BestAvailableEncryption(b"secret")
@@ -35,15 +36,19 @@ def test_S14_the_flags_store_a_key(app, key_file, registry):
     assert "stored: provider 'apns' of app 'chat'" in said
     assert "carillon doctor" in said
     [stored] = registry.providers().values()
-    assert (stored.key, stored.key_id, stored.team_id) == (key_file.read_text(), "ABC123DEFG", "DEF123GHIJ")
-    assert (stored.topic, stored.environment, stored.host) == (TOPIC, "production", "api.push.apple.com")
+    assert stored.settings.credential == Key("DEF123GHIJ", "ABC123DEFG", key_file.read_text())
+    assert (stored.settings.topic, stored.environment, stored.settings.host) == (
+        TOPIC,
+        "production",
+        "api.push.apple.com",
+    )
 
 
 def test_S13_a_certificate_knows_its_bundle_id_and_environment(app, certificate, registry):
     app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--environment", "sandbox")
     [stored] = registry.providers().values()
-    assert (stored.name, stored.topic, stored.environment) == ("apns-sandbox", TOPIC, "sandbox")
-    assert (stored.certificate, stored.certificate_password) == (certificate.read_bytes(), "secret")
+    assert (stored.name, stored.settings.topic, stored.environment) == ("apns-sandbox", TOPIC, "sandbox")
+    assert stored.settings.credential == P12(certificate.read_bytes(), "secret")
 
 
 def test_S12_one_app_may_have_many_providers(app, key_file, certificate):
@@ -147,7 +152,7 @@ def test_a_wrong_word_is_refused_and_changes_nothing(app, key_file, flags, said)
 def test_a_key_in_utf_16_as_notepad_writes_it_is_taken(app, tmp_path, registry):
     app.ok(*apn(broken(tmp_path, APPLE.decode().encode("utf-16"))))
     [provider] = registry.providers().values()
-    assert provider.key.strip() == APPLE.decode().strip()
+    assert provider.settings.credential.pem.strip() == APPLE.decode().strip()
 
 
 def test_the_key_id_in_a_files_name_is_believed_rather_than_another(app, key_file, tmp_path):
@@ -173,12 +178,12 @@ def test_a_ca_in_any_editors_spelling_is_taken(app, key_file, tmp_path, registry
     (tmp_path / "ca.pem").write_bytes(content(pem))
     app.ok(*apn(key_file), "--ca", tmp_path / "ca.pem")
     [stored] = registry.providers().values()
-    assert stored.ca.replace("\r", "").startswith(pem.decode().strip())
+    assert stored.settings.ca.replace("\r", "").startswith(pem.decode().strip())
 
 
 def test_an_address_of_IPv6_is_stored_without_its_brackets(app, key_file, registry):
     app.ok(*apn(key_file), "--host", "[::1]")
-    assert [one.host for one in registry.providers().values()] == ["::1"]
+    assert [one.settings.host for one in registry.providers().values()] == ["::1"]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,7 @@ def test_a_provider_with_devices_is_not_turned_to_another_bundle_id(app, key_fil
         )
     said = app.refused(*apn(key_file), "-b", "io.other.App")
     assert "has 1 device that" in said and "--name" in said
-    assert registry.providers()[id].topic == TOPIC
+    assert registry.providers()[id].settings.topic == TOPIC
 
 
 def test_removing_wipes_the_credential_and_storing_again_brings_the_devices_back(app, key_file, registry):
@@ -277,8 +282,9 @@ def test_rotation_makes_the_old_key_superfluous(app, key_file, certificate, regi
     del app.keys[1]
     assert [one["name"] for one in app.json("push", "list")] == ["apns", "old"]
     from worker.database.registry import Registry
+    from worker.providers import kinds
 
-    assert Registry(registry._pool, app.keys).providers() == before
+    assert Registry(registry._pool, app.keys, kinds).providers() == before
 
 
 def test_a_rotation_that_cannot_read_a_row_changes_none(app, key_file):
@@ -311,9 +317,11 @@ def test_replacing_says_so_and_keeps_what_was_not_named(app, key_file, registry,
     assert "replaced: provider 'apns' of app 'chat'" in said
     assert "kept as they were: host localhost:2197, its CA" in said
     [after] = registry.providers().values()
-    assert after == dataclasses.replace(before, key_id="ZZZ123DEFG")
+    renewed = dataclasses.replace(before.settings.credential, key_id="ZZZ123DEFG")
+    assert after.settings == dataclasses.replace(before.settings, credential=renewed)
     app.ok("push", "apn", "--name", "apns", "--port", 443)  # the credential stays too
-    assert list(registry.providers().values()) == [dataclasses.replace(after, port=443)]
+    [moved] = registry.providers().values()
+    assert moved.settings == dataclasses.replace(after.settings, port=443)
     app.ok("push", "apn", "--name", "apns", "--host", "api.push.apple.com")  # back to Apple, whose CA is public
     [last] = registry.providers().values()
-    assert (last.host, last.port, last.ca, last.key) == ("api.push.apple.com", 443, None, after.key)
+    assert last.settings == ApnsSettings(TOPIC, after.settings.credential)

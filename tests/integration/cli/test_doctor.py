@@ -7,9 +7,12 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.integration.cli.conftest import TOPIC, Cli, apn, redis_of
-from worker.cli._advice import advice
-from worker.core.apns_reasons import ACTIONS, Action
 from worker.core.model import Answer, NoAnswer, Provider
+from worker.providers.apns.advice import advice
+from worker.providers.apns.reasons import ACTIONS, Action
+from worker.providers.apns.settings import ApnsSettings, Key
+
+PROVIDER = Provider(1, "chat", "apns", "sandbox", ApnsSettings(TOPIC, Key("TEAM", "KEY")))
 
 
 def examined(cli: Cli, *flags: str) -> tuple[int, dict[str, Any]]:
@@ -62,14 +65,14 @@ def test_a_deep_look_compares_the_state(with_key):
     ],
 )
 def test_every_answer_is_explained(response, said):
-    assert said in advice(response, Provider(1, "chat", "apns", "sandbox", TOPIC, "TEAM", "KEY"))
+    assert said in advice(response, PROVIDER)
 
 
 @pytest.mark.parametrize("reason", [reason for (_, reason), action in ACTIONS.items() if action is Action.FIX_CONFIG])
 def test_what_stops_a_provider_has_advice_of_its_own(reason):
     if reason in ("FeatureNotEnabled", "CannotCreateChannelConfig", "TopicMismatch"):
         return  # of the broadcast API, which is not asked here
-    assert "does not document" not in advice(Answer(403, reason), Provider(1, "chat", "apns", "sandbox", TOPIC))
+    assert "does not document" not in advice(Answer(403, reason), PROVIDER)
 
 
 def test_a_key_that_apple_does_not_know_is_found(cli, key_file, apns):

@@ -79,7 +79,7 @@ def test_S14_the_wizard_stores_a_key_after_wrong_answers(cli, key_file, registry
     assert code == 0, said
     assert "stored: provider 'apns-sandbox' of app 'chat'" in said
     [stored] = registry.providers().values()
-    assert (stored.app, stored.environment, stored.key_id) == ("chat", "sandbox", "ABC123DEFG")
+    assert (stored.app, stored.environment, stored.settings.credential.key_id) == ("chat", "sandbox", "ABC123DEFG")
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -101,7 +101,7 @@ def test_S14_the_wizard_takes_a_certificate_and_hides_its_password(cli, tmp_path
     wizard.answer("Store it?")
     assert wizard.end()[0] == 0
     [stored] = registry.providers().values()
-    assert stored.certificate_password == "secret"
+    assert stored.settings.credential.password == "secret"
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 from cryptography.fernet import Fernet
 
@@ -25,7 +25,11 @@ from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
+from worker.providers import kinds
+from worker.providers.apns.client import ApnsClient
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.providers.apns.token import mint
+from worker.providers.base import Client
 from worker.providers.webhook.client import WebhookClient
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
@@ -91,10 +95,10 @@ KEY = new_key()
 
 
 class Tokens:
-    def current(self, provider: Provider, now: float) -> str:
+    def current(self, key: Key, now: float) -> str:
         return mint("T", "K", KEY, now)
 
-    def refuse(self, provider: Provider, token: str, now: float) -> str:
+    def refuse(self, key: Key, token: str, now: float) -> str:
         return mint("T", "K", KEY, now + 1)
 
 
@@ -106,13 +110,17 @@ class Pipeline:
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.journal = Journal(self.redis, lease=lease)
         self.secret_key = Fernet.generate_key().decode()
-        self.registry = Registry(self.pool, [self.secret_key])
+        self.registry = Registry(self.pool, [self.secret_key], kinds)
         self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.redis)
         self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
         self.apns, self.postgres_url = Apns(), postgres_url
         self.save_app()
         self.provider = self.add_provider("apns")
-        self.webhooks = WebhookClient(LOOPBACK, timeout=5)
+        tokens: Any = Tokens()
+        self.clients: dict[str, Client] = {
+            "apns": ApnsClient(cast("Any", self.apns), tokens),
+            "webhook": WebhookClient(LOOPBACK, timeout=5),
+        }
         self.woken: list[int] = []
         self.streams, self.lease = Streams(self.redis), Lease(self.pool, LeaderHint(self.redis), owner="pipeline")
         self.intake = Intake(
@@ -140,13 +148,11 @@ class Pipeline:
             "journal": self.journal,
             "devices": self.devices,
             "apps": self.apps,
-            "sender": self.apns,
-            "tokens": Tokens(),
+            "client": lambda provider: self.clients[provider.kind],
             "breaker": self.breaker,
             "limiter": self.limiter,
             "deferred_retirement": self.deferred_retirement,
             "standings": Standings(self.pool),
-            "webhooks": lambda: self.webhooks,
             "timeout": 5,
             "now": lambda: self.now,
             "random": lambda: 0.5,
@@ -158,7 +164,7 @@ class Pipeline:
 
     def close(self) -> None:
         self.lease.release()
-        self.webhooks.close()
+        self.clients["webhook"].close()
         self.pool.close()
         self.redis.close()
 
@@ -166,13 +172,10 @@ class Pipeline:
         self.registry.save_app(AppSettings("demo", **settings))
 
     def add_provider(self, name: str, **fields: Any) -> Provider:
-        given: dict[str, Any] = {
-            "environment": "production",
-            "topic": "io.carillon.demo",
-            "team_id": "T",
-            "key_id": "K",
-        }
-        return self.registry.save_provider(Provider(0, "demo", name, **(given | fields), key="pem"))
+        settings = ApnsSettings(fields.pop("topic", "io.carillon.demo"), Key("T", "K", "pem"))
+        return self.registry.save_provider(
+            Provider(0, "demo", name, settings=settings, **{"environment": "production"} | fields)
+        )
 
     # what chat servers do
 

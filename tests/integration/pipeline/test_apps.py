@@ -4,21 +4,24 @@ import json
 import threading
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 
 from producers import events as ev
-from tests.integration.pipeline.harness import Pipeline, message, stamp, token, user_of
+from tests.integration.pipeline.harness import Pipeline, Tokens, message, stamp, token, user_of
 from tests.unit.apns.push_certificates import NOW, p12, push_certificate
 from worker.core.model import AppSettings, Notification, Provider
 from worker.core.templates import Template
 from worker.database.registry import Registry, StoredTemplate
 from worker.database.vault import CredentialError
 from worker.pipeline.apps import Apps
+from worker.providers import kinds
+from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.simulator import Settings, SimulatorThread
 from worker.state import recent
 
@@ -194,21 +197,11 @@ def test_S13_a_provider_with_a_certificate_delivers(channel, tmp_path):
     certificate, key = push_certificate(uid="io.carillon.demo", days=days)
     (trusted := tmp_path / "client.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     with SimulatorThread(Settings(topics=("io.carillon.demo",), client_ca=str(trusted))) as simulator:
-        stored = Provider(
-            channel.provider.id,
-            "demo",
-            "apns",
-            "production",
-            "io.carillon.demo",
-            host="localhost",
-            port=simulator.port,
-            ca=simulator.ca_pem,
-            certificate=p12((certificate, key), BestAvailableEncryption(b"secret")),
-            certificate_password="secret",
-        )
-        channel.registry.save_provider(stored)
+        credential = P12(p12((certificate, key), BestAvailableEncryption(b"secret")), "secret")
+        settings = ApnsSettings("io.carillon.demo", credential, "localhost", simulator.port, simulator.ca_pem)
+        channel.registry.save_provider(Provider(channel.provider.id, "demo", "apns", "production", settings))
         sender = Sender()
-        channel.delivery = channel.new_delivery(sender=sender)
+        channel.clients["apns"] = ApnsClient(sender, cast("Any", Tokens()))
         channel.publish(message())
         channel.run()
         sender.close()
@@ -216,11 +209,12 @@ def test_S13_a_provider_with_a_certificate_delivers(channel, tmp_path):
 
 
 def test_one_credential_that_cannot_be_read_stops_no_other(pipeline, caplog):
-    pipeline.registry.save_provider(Provider(0, "demo", "lost", "production", "io.lost", "T", "K", "pem"))
+    lost, kept = (ApnsSettings(topic, Key("T", "K", "pem")) for topic in ("io.lost", "io.found"))
+    pipeline.registry.save_provider(Provider(0, "demo", "lost", "production", lost))
     keys = [Fernet.generate_key().decode()]
-    other = Registry(pipeline.pool, keys)
-    other.save_provider(Provider(0, "demo", "found", "production", "io.found", "T", "K", "pem"))
-    found = {p.name: p.key for p in other.providers().values()}
+    other = Registry(pipeline.pool, keys, kinds)
+    other.save_provider(Provider(0, "demo", "found", "production", kept))
+    found = {p.name: p.settings.credential.pem for p in other.providers().values()}
     assert found == {"apns": "", "lost": "", "found": "pem"}
     assert sorted(other.unreadable()) == [("demo", "apns"), ("demo", "lost")]
     assert caplog.text.count("provider cannot be used") == 2

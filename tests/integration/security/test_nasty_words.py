@@ -4,16 +4,18 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from producers import EventError, Publisher
 from producers import events as ev
-from tests.integration.pipeline.harness import Pipeline
+from tests.integration.pipeline.harness import Pipeline, Tokens
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import AppSettings, Provider
+from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.simulator import Settings, SimulatorThread
 from worker.simulator.record import Entry
 
@@ -48,7 +50,7 @@ def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> I
     made = Pipeline(postgres_url, redis_url)
     made.now = time.time()
     sender = Sender(connections=1)
-    made.delivery = made.new_delivery(sender=sender)
+    made.clients["apns"] = ApnsClient(sender, cast("Any", Tokens()))
     yield made
     sender.close()
     made.close()
@@ -61,11 +63,8 @@ def now() -> dict[str, Any]:
 def sent_whole(pipeline: Pipeline, simulator: SimulatorThread, app: str, words: str) -> Entry:
     """One message in which every id and text is `words`, from the registration of a device to the simulator."""
     pipeline.registry.save_app(AppSettings(app))
-    pipeline.registry.save_provider(
-        Provider(
-            0, app, "apns", "production", TOPIC, "T", "K", new_key(), simulator.host, simulator.port, simulator.ca_pem
-        )
-    )
+    settings = ApnsSettings(TOPIC, Key("T", "K", new_key()), simulator.host, simulator.port, simulator.ca_pem)
+    pipeline.registry.save_provider(Provider(0, app, "apns", "production", settings))
     common = {"app": app, **now()}
     device = ev.Device(token="ab" * 32, locale=words[:35], attributes={words: [words, {words: words}]})
     pipeline.publish(

@@ -23,6 +23,8 @@ from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.database.vault import CredentialError
 from worker.embedded import Urls
+from worker.providers import kinds
+from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.providers.apns.token import mint
 
 KEY = new_key()
@@ -47,17 +49,18 @@ def secrets_in(text: str) -> list[str]:
     return [secret for secret in (TOKEN, PASSWORD, TEXT, *lines) if secret in text]
 
 
+PROVIDER = Provider(1, "demo", "apns", "production", ApnsSettings("t", Key("T", "K", KEY)))
 VALUES: list[Any] = [
-    pytest.param(Provider(1, "demo", "apns", "production", "t", "T", "K", KEY), id="provider"),
+    pytest.param(PROVIDER, id="provider"),
     pytest.param(
-        Provider(1, "demo", "c", "production", "t", certificate=KEY.encode(), certificate_password=PASSWORD),
+        Provider(1, "demo", "c", "production", ApnsSettings("t", P12(KEY.encode(), PASSWORD))),
         id="provider with a certificate",
     ),
     pytest.param(Urls(f"redis://:{PASSWORD}@h/0", f"postgresql://u:{PASSWORD}@h/d"), id="urls"),
     pytest.param(
         load({"CARILLON_REDIS_URL": f"redis://:{PASSWORD}@h", "CARILLON_SECRET_KEYS": PASSWORD}), id="settings"
     ),
-    pytest.param(Registry(open_pool, [Fernet.generate_key().decode()]), id="registry"),  # type: ignore[arg-type]
+    pytest.param(Registry(open_pool, [Fernet.generate_key().decode()], kinds), id="registry"),  # type: ignore[arg-type]
 ]
 
 
@@ -91,7 +94,7 @@ def test_a_traceback_through_all_of_them_shows_none(log: io.StringIO) -> None:
         raise RuntimeError(f"failed with {provider!r} for {notification.token} on rediss://u:{PASSWORD}@h")
 
     try:
-        fails(Provider(1, "demo", "apns", "production", "t", "T", "K", KEY), Notification(TOKEN, "id", b"{}", "t"))
+        fails(PROVIDER, Notification(TOKEN, "id", b"{}", "t"))
     except RuntimeError:
         logging.getLogger("worker.pipeline.delivery").exception("delivery failed")
     assert "Traceback" in log.getvalue()
@@ -124,7 +127,7 @@ def test_a_credential_that_cannot_be_decrypted_is_not_shown(
     postgres_url: str, redis_url: str, log: io.StringIO
 ) -> None:
     pipeline = Pipeline(postgres_url, redis_url)
-    other = Registry(pipeline.pool, [Fernet.generate_key().decode()])
+    other = Registry(pipeline.pool, [Fernet.generate_key().decode()], kinds)
     try:
         other.providers()
     except CredentialError as fault:

@@ -6,6 +6,7 @@ import pytest
 from tests.integration.pipeline.harness import Pipeline
 from tests.integration.webhook.receiver import Receiver
 from worker.core.model import Provider
+from worker.providers.webhook.settings import WebhookSettings
 
 SECRET = "a-secret-of-at-least-thirty-two-characters"
 OLDER = "the-secret-before-it-that-is-on-its-way-out"
@@ -20,9 +21,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 @pytest.fixture
 def hook(receiver: Receiver) -> Provider:
     """The receiver as a provider that is stored nowhere."""
-    return Provider(
-        7, "demo", "hook", "production", "", ca=receiver.ca, kind="webhook", url=receiver.url, secrets=(SECRET,)
-    )
+    return Provider(7, "demo", "hook", "production", WebhookSettings(receiver.url, (SECRET,), ca=receiver.ca))
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from tests.integration.pipeline.harness import LOOPBACK
 from tests.integration.webhook.receiver import Receiver, Say
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
-from worker.core.webhook import Recipient
-from worker.core.webhook_answer import decide
+from worker.providers.webhook.answer import decide
 from worker.providers.webhook.client import LARGEST_ANSWER, UNUSED, WebhookClient
+from worker.providers.webhook.request import Recipient
 
 
 def recipient(n=0):
@@ -30,15 +30,21 @@ def send():
     def sending(provider, recipients=None, *, allowed=LOOPBACK, following=None, seen=None, **settings):
         client = WebhookClient(allowed, **{"timeout": 5.0} | settings)
         made.append(client)
-        return client.send(provider, recipients or [recipient()], now=time.time, following=following, seen=seen)
+        return client.send(
+            provider, recipients or [recipient()], now=time.time, following=following, seen=seen
+        ).responses
 
     yield sending
     for client in made:
         client.close()
 
 
+def changed(provider, **settings):
+    return dataclasses.replace(provider, settings=dataclasses.replace(provider.settings, **settings))
+
+
 def at(provider, receiver, host):
-    return dataclasses.replace(provider, url=f"https://{host}:{receiver.port}/push")
+    return changed(provider, url=f"https://{host}:{receiver.port}/push")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +84,8 @@ def test_a_name_that_changes_its_mind_gains_nothing(send, hook, receiver):
     client = WebhookClient(LOOPBACK, timeout=5, resolve=rebinding)
     provider = at(hook, receiver, "hooks.example.com")
     receiver.says(headers={"Connection": "close"})
-    [first] = client.send(provider, [recipient()], now=time.time)
-    [second] = client.send(provider, [recipient()], now=time.time)
+    [first] = client.send(provider, [recipient()], now=time.time).responses
+    [second] = client.send(provider, [recipient()], now=time.time).responses
     client.close()
     assert (first, second) == (ACCEPTED, NoAnswer("not_sent", "forbidden_address"))
     assert asked == ["hooks.example.com"] * 2
@@ -105,7 +111,7 @@ def test_a_redirect_is_not_followed(send, hook, receiver):
 
 
 def test_a_certificate_of_another_authority_stops_the_webhook(send, hook, receiver):
-    [response] = send(dataclasses.replace(hook, ca=None))
+    [response] = send(changed(hook, ca=None))
     assert response == NoAnswer("not_sent", "certificate")
     assert receiver.got == []
 
@@ -199,10 +205,10 @@ def test_the_payload_is_the_bytes_that_a_phone_would_get(send, hook, receiver):
 
 def test_two_receivers_with_authorities_of_their_own(send, hook, receiver, tmp_path):
     with Receiver(tmp_path / "other") as other:
-        second = dataclasses.replace(hook, url=other.url, ca=other.ca)
+        second = changed(hook, url=other.url, ca=other.ca)
         client = WebhookClient(LOOPBACK, timeout=5)
-        assert client.send(hook, [recipient()], now=time.time) == [ACCEPTED]
-        assert client.send(second, [recipient()], now=time.time) == [ACCEPTED]
+        assert client.send(hook, [recipient()], now=time.time).responses == [ACCEPTED]
+        assert client.send(second, [recipient()], now=time.time).responses == [ACCEPTED]
         client.close()
 
 
@@ -223,14 +229,15 @@ def test_connections_of_webhooks_that_are_gone_are_closed(receiver, hook, monkey
     clock = [1000.0]
     monkeypatch.setattr("worker.providers.webhook.client.time.monotonic", lambda: clock[0])
     client = WebhookClient(LOOPBACK)
-    first = client._client(hook.ca)
-    assert client._client(hook.ca) is first
-    other = client._client(None)
+    client.send(hook, [recipient()], now=time.time)
+    first = client._pool(hook.settings.ca)
+    assert len(first.connections) == 1
+    assert client._pool(hook.settings.ca) is first
+    other = client._pool(None)
     clock[0] += UNUSED / 2
-    assert client._client(None) is other
+    assert client._pool(None) is other
     clock[0] += UNUSED / 2 + 1
-    assert client._client(None) is other
-    assert first.is_closed
-    assert not other.is_closed
-    assert client._client(hook.ca) is not first
+    assert client._pool(None) is other
+    assert first.connections == []
+    assert client._pool(hook.settings.ca) is not first
     client.close()

@@ -7,8 +7,9 @@ from psycopg import connect
 
 from tests.integration.cli.conftest import cli, registry, rows  # noqa: F401 - fixtures
 from tests.integration.webhook.conftest import SECRET
-from worker.cli._advice import advice
 from worker.core.model import Answer, NoAnswer, Provider
+from worker.providers.webhook.kind import KIND
+from worker.providers.webhook.settings import WebhookSettings
 
 URL = "https://127.0.0.1/push"
 
@@ -28,8 +29,8 @@ def stored(registry):  # noqa: F811
 def test_a_secret_that_is_made_is_shown_once_and_signs(session, registry):  # noqa: F811
     shown = session.json("push", "webhook", "--url", URL)
     provider = stored(registry)
-    assert provider.kind == "webhook" and provider.url == URL
-    assert provider.secrets == (shown["secret"],)
+    assert provider.kind == "webhook" and provider.settings.url == URL
+    assert provider.settings.secrets == (shown["secret"],)
     assert len(shown["secret"]) >= 32
     assert shown["secret"] not in session.ok("push", "list", "--json")
     assert shown["secret"] not in repr(provider)
@@ -39,17 +40,17 @@ def test_a_secret_that_is_made_is_shown_once_and_signs(session, registry):  # no
 def test_a_rotation_has_two_secrets_until_the_old_one_is_dropped(session, registry):  # noqa: F811
     session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
     shown = session.json("push", "webhook", "--rotate-secret")
-    assert stored(registry).secrets == (shown["secret"], SECRET)
+    assert stored(registry).settings.secrets == (shown["secret"], SECRET)
     assert "secret" not in session.json("push", "webhook", "--url", URL + "/2"), "a change of the address keeps them"
-    assert stored(registry).secrets == (shown["secret"], SECRET)
+    assert stored(registry).settings.secrets == (shown["secret"], SECRET)
     session.ok("push", "webhook", "--drop-old-secret")
-    assert stored(registry).secrets == (shown["secret"],)
+    assert stored(registry).settings.secrets == (shown["secret"],)
 
 
 def test_the_keys_that_encrypt_can_be_rotated(session, registry):  # noqa: F811
     session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
     session.ok("secrets", "rotate")
-    assert stored(registry).secrets == (SECRET,)
+    assert stored(registry).settings.secrets == (SECRET,)
 
 
 def test_a_list_of_providers_names_its_host_and_no_more(session):
@@ -61,7 +62,7 @@ def test_a_list_of_providers_names_its_host_and_no_more(session):
 
 def test_what_an_address_holds_beyond_its_host_is_stored_encrypted_and_not_shown(session, registry):  # noqa: F811
     shown = session.ok("push", "webhook", "--url", URL + "/T0/hunter2?key=hunter3", "--secret", SECRET)
-    assert stored(registry).url == URL + "/T0/hunter2?key=hunter3"
+    assert stored(registry).settings.url == URL + "/T0/hunter2?key=hunter3"
     assert not [row for row in rows(session, "providers") if "hunter" in repr(row)]
     preview = session.json("template", "preview")
     assert preview["headers"][":url"].endswith("?…")
@@ -72,9 +73,9 @@ def test_an_address_that_a_release_before_stored_in_clear_is_used_and_encrypted_
     session.ok("push", "webhook", "--url", URL, "--secret", SECRET)
     with registry._pool.connection() as db:
         db.execute("UPDATE carillon.providers SET url = %s, password = NULL", (URL + "?key=hunter2",))
-    assert stored(registry).url == URL + "?key=hunter2"
+    assert stored(registry).settings.url == URL + "?key=hunter2"
     session.ok("secrets", "rotate")
-    assert stored(registry).url == URL + "?key=hunter2"
+    assert stored(registry).settings.url == URL + "?key=hunter2"
     assert not [row for row in rows(session, "providers") if "hunter2" in repr(row)]
 
 
@@ -148,6 +149,6 @@ def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(session):
     assert f"{provider['name']} (webhook): 1 device of 1 user" in session.ok(
         "push", "send", "--everyone", "--alert", "x", "--dry-run"
     )
-    away = Provider(1, "chat", "hook", "production", "", kind="webhook", url="https://127.0.0.1:1/x")
+    away = Provider(1, "chat", "hook", "production", WebhookSettings("https://127.0.0.1:1/x"))
     for response in (NoAnswer("not_sent", "connect: refused"), Answer(404, None)):
-        assert "Apple" not in advice(response, away) and "push apn" not in advice(response, away)
+        assert "Apple" not in KIND.advice(response, away) and "push apn" not in KIND.advice(response, away)

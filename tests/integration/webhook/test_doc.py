@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from worker.core.webhook import signature
+from worker.providers.webhook.request import signature
 
 TEXT = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
 BODY = '{"recipients": [], "who": "ä"}'.encode()

@@ -15,9 +15,10 @@ from tests.integration.pipeline.harness import START, message, stamp, token
 from tests.integration.webhook.conftest import OLDER, SECRET
 from tests.integration.webhook.receiver import Say, answered
 from worker.core.notification import apns_id
-from worker.core.webhook_answer import GONE_MINIMUM
 from worker.database.registry import Registry
 from worker.pipeline.apps import Apps
+from worker.providers import kinds
+from worker.providers.webhook.answer import GONE_MINIMUM
 
 
 def active(pipeline):
@@ -33,7 +34,8 @@ def verified(got, secret):
 
 
 def save(pipeline, **changes):
-    pipeline.provider = pipeline.registry.save_provider(dataclasses.replace(pipeline.provider, **changes))
+    settings = dataclasses.replace(pipeline.provider.settings, **changes)
+    pipeline.provider = pipeline.registry.save_provider(dataclasses.replace(pipeline.provider, settings=settings))
 
 
 def test_A1_a_batch_of_recipients_is_one_signed_post(pipeline, receiver):
@@ -303,7 +305,7 @@ def test_a_webhook_without_a_readable_secret_sends_nothing_and_waits(pipeline, r
     pipeline.publish(message())
     pipeline.take()
     pipeline.expand()
-    blind = Apps(Registry(pipeline.pool, [Fernet.generate_key().decode()]), ttl=0.0)
+    blind = Apps(Registry(pipeline.pool, [Fernet.generate_key().decode()], kinds), ttl=0.0)
     pipeline.delivery = pipeline.new_delivery(apps=blind)
     pipeline.deliver()
     assert receiver.got == []

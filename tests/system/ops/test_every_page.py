@@ -37,12 +37,15 @@ from worker.cli._commands import load, names
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
 from worker.core.templates import Template
-from worker.core.webhook import Recipient, body, headers
-from worker.core.webhook_answer import read
 from worker.demo.account import Account, Check
 from worker.demo.figures import Figures
 from worker.demo.report import show
 from worker.demo.show import Outcome
+from worker.providers.apns.settings import ApnsSettings
+from worker.providers.apns.settings import Key as SigningKey
+from worker.providers.webhook.answer import read
+from worker.providers.webhook.request import Recipient, body, headers
+from worker.providers.webhook.settings import WebhookSettings
 from worker.simulator import Key, Settings, SimulatorThread, read_script
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -172,12 +175,9 @@ def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
 
 def populate(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
     pipeline.registry.save_app(AppSettings("chat"))
-    pipeline.registry.save_provider(
-        Provider(
-            0, "chat", "apns", "production", "io.team.App", key=key.read_text(), key_id="ABC123DEFG",
-            team_id="DEF123GHIJ", host="127.0.0.1", port=apple.port, ca=apple.ca_pem,
-        )
-    )  # fmt: skip
+    credential = SigningKey("DEF123GHIJ", "ABC123DEFG", key.read_text())
+    settings = ApnsSettings("io.team.App", credential, "127.0.0.1", apple.port, apple.ca_pem)
+    pipeline.registry.save_provider(Provider(0, "chat", "apns", "production", settings))
     pipeline.publish(
         ev.DeviceRegistered(
             **stamp() | {"app": "chat"}, user="han", device=ev.Device(token=TOKEN, attributes={"team": "red"})
@@ -308,7 +308,7 @@ def _recipient() -> Recipient:
 
 
 def is_webhook_s_body(block: Block, world: World) -> None:
-    sent = json.loads(body(Provider(0, "chat", "webhook", "production", ""), "b", [_recipient()]))
+    sent = json.loads(body(Provider(0, "chat", "webhook", "production", WebhookSettings()), "b", [_recipient()]))
     shown = json.loads(block.text)
     assert shown.keys() == sent.keys()
     assert shown["recipients"][0].keys() == sent["recipients"][0].keys()
@@ -316,7 +316,7 @@ def is_webhook_s_body(block: Block, world: World) -> None:
 
 
 def is_webhook_s_head(block: Block, world: World) -> None:
-    provider = Provider(0, "chat", "webhook", "production", "", kind="webhook", secrets=("new", "old"))
+    provider = Provider(0, "chat", "webhook", "production", WebhookSettings("", ("new", "old")))
     shown = [line.split(": ")[0] for line in block.text.splitlines()[1:]]
     assert shown == list(headers(provider, "b", b"", 1))
 

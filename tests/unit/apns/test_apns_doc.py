@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.apns_reasons import ACTIONS, Action
 from worker.core.notification import NAMESPACE
 from worker.core.push_types import PUSH_TYPES
+from worker.providers.apns.reasons import ACTIONS, Action
 
 PAGE = (Path(__file__).parents[3] / "docs" / "apns.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]

@@ -12,22 +12,23 @@ import redis
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from worker.core.model import Provider
+from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.providers.apns.token import (
     DUE_AGE,
     ISSUED_BACK,
     LEAST_AGE,
     LOCAL_SECONDS,
     STALE_AGE,
-    ClockError,
     ProviderKeyError,
     TokenSource,
     check_key,
     issued_at,
     mint,
-    redis_key,
+    shared_name,
     token_state,
 )
+from worker.providers.base import TokenAgeError
+from worker.state.provider_tokens import ProviderTokens
 
 NOW = 1_800_000_000.0
 
@@ -39,10 +40,8 @@ def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, password: bytes | N
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
-PROVIDER = Provider(
-    id=1, app="demo", name="apn", environment="production", topic="io.team.App", team_id="TEAMID1234",
-    key_id="KEYID12345", key=pem(KEY),
-)  # fmt: skip
+SETTINGS = Key("TEAMID1234", "KEYID12345", pem(KEY))
+LEASE = f"carillon:jwt:{':'.join(shared_name(SETTINGS))}:lease"
 
 
 def new_fleet() -> fakeredis.FakeServer:
@@ -51,7 +50,7 @@ def new_fleet() -> fakeredis.FakeServer:
 
 def source(fleet: fakeredis.FakeServer) -> TokenSource:
     """A token source as another process of the same fleet has it."""
-    return TokenSource(fakeredis.FakeRedis(server=fleet))
+    return TokenSource(ProviderTokens(fakeredis.FakeRedis(server=fleet)))
 
 
 def test_a_token_says_what_apple_asks_for_and_nothing_else() -> None:
@@ -81,7 +80,7 @@ def test_the_age_of_a_token_decides_whether_it_is_used_or_renewed(age: float, st
 def test_the_whole_fleet_uses_one_token() -> None:
     fleet = new_fleet()
     with ThreadPoolExecutor(16) as pool:
-        tokens = set(pool.map(lambda _: source(fleet).current(PROVIDER, NOW), range(64)))
+        tokens = set(pool.map(lambda _: source(fleet).current(SETTINGS, NOW), range(64)))
     assert len(tokens) == 1
     assert issued_at(tokens.pop()) == NOW - ISSUED_BACK
 
@@ -89,86 +88,86 @@ def test_the_whole_fleet_uses_one_token() -> None:
 def test_a_process_asks_redis_only_now_and_then() -> None:
     fleet = new_fleet()
     tokens = source(fleet)
-    first = tokens.current(PROVIDER, NOW)
+    first = tokens.current(SETTINGS, NOW)
     fakeredis.FakeRedis(server=fleet).flushall()
-    assert tokens.current(PROVIDER, NOW + LOCAL_SECONDS - 1) == first
-    assert tokens.current(PROVIDER, NOW + LOCAL_SECONDS) != first
+    assert tokens.current(SETTINGS, NOW + LOCAL_SECONDS - 1) == first
+    assert tokens.current(SETTINGS, NOW + LOCAL_SECONDS) != first
 
 
 def test_a_due_token_is_renewed_by_one_process_while_the_others_go_on_with_it() -> None:
     fleet = new_fleet()
-    old = source(fleet).current(PROVIDER, NOW)
+    old = source(fleet).current(SETTINGS, NOW)
     redis_ = fakeredis.FakeRedis(server=fleet)
-    redis_.set(redis_key(PROVIDER) + ":lease", "1", px=60_000)
+    redis_.set(LEASE, "1", px=60_000)
     later = NOW + DUE_AGE
-    assert source(fleet).current(PROVIDER, later) == old, "somebody else holds the lease"
-    redis_.delete(redis_key(PROVIDER) + ":lease")
-    new = source(fleet).current(PROVIDER, later)
+    assert source(fleet).current(SETTINGS, later) == old, "somebody else holds the lease"
+    redis_.delete(LEASE)
+    new = source(fleet).current(SETTINGS, later)
     assert new != old
-    assert source(fleet).current(PROVIDER, later + 1) == new
+    assert source(fleet).current(SETTINGS, later + 1) == new
 
 
 def test_a_stale_token_is_never_used() -> None:
     fleet = new_fleet()
     tokens = source(fleet)
-    old = tokens.current(PROVIDER, NOW)
-    assert tokens.current(PROVIDER, NOW + STALE_AGE) != old
+    old = tokens.current(SETTINGS, NOW)
+    assert tokens.current(SETTINGS, NOW + STALE_AGE) != old
 
 
 def test_another_key_under_the_same_ids_has_another_token() -> None:
     fleet = new_fleet()
     tokens = source(fleet)
-    changed = replace(PROVIDER, key=pem(OTHER))
-    first, second = tokens.current(PROVIDER, NOW), tokens.current(changed, NOW)
+    changed = replace(SETTINGS, pem=pem(OTHER))
+    first, second = tokens.current(SETTINGS, NOW), tokens.current(changed, NOW)
     jwt.decode(first, KEY.public_key(), algorithms=["ES256"], options={"verify_iat": False})
     jwt.decode(second, OTHER.public_key(), algorithms=["ES256"], options={"verify_iat": False})
 
 
 def test_the_key_is_nowhere_in_redis() -> None:
     fleet = new_fleet()
-    source(fleet).current(PROVIDER, NOW)
+    source(fleet).current(SETTINGS, NOW)
     redis_ = fakeredis.FakeRedis(server=fleet)
     stored = b"".join(name + redis_.get(name) for name in redis_.scan_iter())
-    secret = PROVIDER.key.splitlines()[1].encode()
+    secret = SETTINGS.pem.splitlines()[1].encode()
     assert stored and secret not in stored and b"PRIVATE" not in stored
 
 
 def test_an_old_token_that_was_refused_is_replaced_once_for_all() -> None:
     fleet = new_fleet()
-    old = source(fleet).current(PROVIDER, NOW)
+    old = source(fleet).current(SETTINGS, NOW)
     later = NOW + LEAST_AGE
-    new = source(fleet).refuse(PROVIDER, old, later)
+    new = source(fleet).refuse(SETTINGS, old, later)
     assert new != old
-    assert source(fleet).refuse(PROVIDER, old, later + 1) == new, "the late complaint of another process"
-    assert source(fleet).current(PROVIDER, later + 2) == new
+    assert source(fleet).refuse(SETTINGS, old, later + 1) == new, "the late complaint of another process"
+    assert source(fleet).current(SETTINGS, later + 2) == new
 
 
 def test_a_refused_young_token_is_a_clock_alarm_and_mints_nothing(caplog: pytest.LogCaptureFixture) -> None:
     fleet = new_fleet()
     tokens = source(fleet)
-    young = tokens.current(PROVIDER, NOW)
-    with caplog.at_level(logging.ERROR), pytest.raises(ClockError, match="clock"):
-        tokens.refuse(PROVIDER, young, NOW + LEAST_AGE - ISSUED_BACK - 1)
+    young = tokens.current(SETTINGS, NOW)
+    with caplog.at_level(logging.ERROR), pytest.raises(TokenAgeError, match="clock"):
+        tokens.refuse(SETTINGS, young, NOW + LEAST_AGE - ISSUED_BACK - 1)
     assert "clock" in caplog.text and young not in caplog.text
-    assert tokens.current(PROVIDER, NOW + LOCAL_SECONDS) == young
+    assert tokens.current(SETTINGS, NOW + LOCAL_SECONDS) == young
 
 
 def test_a_process_goes_on_with_its_token_while_redis_is_away() -> None:
     fleet = new_fleet()
     tokens = source(fleet)
-    token = tokens.current(PROVIDER, NOW)
+    token = tokens.current(SETTINGS, NOW)
     fleet.connected = False
-    assert tokens.current(PROVIDER, NOW + DUE_AGE) == token
+    assert tokens.current(SETTINGS, NOW + DUE_AGE) == token
     with pytest.raises(redis.ConnectionError):
-        tokens.current(PROVIDER, NOW + STALE_AGE)
+        tokens.current(SETTINGS, NOW + STALE_AGE)
     fleet.connected = True
-    assert tokens.current(PROVIDER, NOW + STALE_AGE) != token
+    assert tokens.current(SETTINGS, NOW + STALE_AGE) != token
 
 
 def test_the_lease_of_a_process_that_died_holds_nobody_for_long() -> None:
     fleet = new_fleet()
-    fakeredis.FakeRedis(server=fleet).set(redis_key(PROVIDER) + ":lease", "1", px=50)
-    assert source(fleet).current(PROVIDER, NOW)
+    fakeredis.FakeRedis(server=fleet).set(LEASE, "1", px=50)
+    assert source(fleet).current(SETTINGS, NOW)
 
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -218,5 +217,5 @@ def test_a_key_with_stray_blank_lines_is_taken() -> None:
 
 
 def test_a_provider_shows_neither_key_nor_certificate() -> None:
-    shown = repr(replace(PROVIDER, certificate=b"p12", certificate_password="pa55"))
-    assert "PRIVATE" not in shown and "p12" not in shown and "pa55" not in shown
+    shown = repr((ApnsSettings("t", SETTINGS), ApnsSettings("t", P12(b"p12", "pa55"))))
+    assert "PRIVATE" not in shown and "b'p12'" not in shown and "pa55" not in shown

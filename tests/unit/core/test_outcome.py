@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.apns_reasons import ACTIONS, Action, action_for
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.core.outcome import (
@@ -19,10 +18,11 @@ from worker.core.outcome import (
     Outcome,
     Retry,
     Unregister,
-    decide_outcome,
     guard,
     within_life,
 )
+from worker.providers.apns.outcome import decide_outcome
+from worker.providers.apns.reasons import ACTIONS, Action, action_for
 
 FACTS = Path(__file__).parent / "apns-errors.csv"
 ROWS = list(csv.DictReader(FACTS.read_text(encoding="utf-8").splitlines()))

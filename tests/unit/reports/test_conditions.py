@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from worker.core.breaker import Stopped
+from worker.providers.apns.kind import Apns
+from worker.providers.webhook.kind import Webhook
 from worker.reports.conditions import (
     MOST,
     AppFacts,
@@ -20,7 +22,7 @@ from worker.reports.conditions import (
 
 NOW = 1_795_880_095.0
 DAY = 86_400
-PROVIDER = ProviderFacts("chat", "apns")
+PROVIDER = ProviderFacts("chat", "apns", Apns.words)
 WELL = Snapshot(
     NOW,
     apps=(AppFacts("chat"),),
@@ -70,7 +72,7 @@ def stopped(reason: str, *, manual: bool = False) -> Snapshot:
         pytest.param(stopped("silent"), "provider_silent", "error", "does not answer", id="silent"),
         pytest.param(stopped("unusable_credential"), "credential_unusable", "error", "store it again", id="unusable"),
         pytest.param(
-            provider(kind="webhook", stopped=Stopped("status_404", NOW)),
+            provider(words=Webhook.words, stopped=Stopped("status_404", NOW)),
             "provider_stopped",
             "error",
             "mend what is behind its URL",
@@ -184,7 +186,7 @@ def test_thousands_of_the_same_are_counted() -> None:
 
 def test_errors_come_first_and_names_are_quoted_for_a_shell() -> None:
     app, name = "o'app", "a b"
-    one = ProviderFacts(app, name, stopped=Stopped("x", NOW, manual=True))
+    one = ProviderFacts(app, name, Apns.words, stopped=Stopped("x", NOW, manual=True))
     found = find(replace(WELL, apps=(AppFacts(app), AppFacts("none")), providers=(one,)))
     assert [c.severity for c in found] == ["error", "warning"]
     assert """carillon provider resume 'a b' --app 'o'"'"'app'""" in found[0].text

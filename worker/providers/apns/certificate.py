@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from worker.core.der import DerError, strings
 from worker.core.model import Environment
+from worker.providers.base import SettingsError
 
 #: Apple's certificate extensions. Which topics a certificate may push to stands in the last two.
 DEVELOPMENT: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.1")
@@ -34,11 +35,8 @@ _WHERE: Final = (
 )
 
 
-class CertificateError(ValueError):
+class CertificateError(SettingsError):
     """The `.p12` cannot be used; the text says why and what to do."""
-
-    #: Why a provider with it is stopped.
-    reason: ClassVar[str] = "unusable_credential"
 
 
 class CertificateExpired(CertificateError):

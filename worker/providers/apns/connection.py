@@ -7,11 +7,11 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from worker.core.apns_reasons import ALERT
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
 from worker.providers.apns.dial import Dialer
 from worker.providers.apns.proxy import ProxyError
+from worker.providers.apns.reasons import ALERT
 from worker.providers.apns.timing import Timing
 
 #: Octets that may wait for the socket before the connection counts as full.

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
-from worker.core.apns_reasons import CERTIFICATE_ALERTS
 from worker.core.model import NoAnswer, Notification, Response
 from worker.providers.apns.call import Call, Work
 from worker.providers.apns.connection import ConnectError, Connection, client_context, connect
 from worker.providers.apns.dial import Dialer, Resolve
 from worker.providers.apns.opener import Opener
 from worker.providers.apns.proxy import Proxy
+from worker.providers.apns.reasons import CERTIFICATE_ALERTS
 from worker.providers.apns.timing import Timing
 from worker.providers.apns.transport import Endpoint, TransportClosed
 

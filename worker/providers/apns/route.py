@@ -3,19 +3,12 @@
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from worker.core.model import Environment, Provider
+from worker.core.model import Provider
 from worker.providers.apns.certificate import Certificate, load, tls_context
+from worker.providers.apns.settings import P12, ApnsSettings, Key, host_for
 from worker.providers.apns.transport import Endpoint
-
-#: Apple's hosts. A provider without a host of its own goes to its environment's.
-HOSTS: Final[dict[Environment, str]] = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
-
-
-def host_for(provider: Provider) -> str:
-    """The provider's own host; the production host on a sandbox provider is the default nobody changed."""
-    return HOSTS[provider.environment] if provider.host == HOSTS["production"] else provider.host
 
 
 class Access(NamedTuple):
@@ -34,32 +27,22 @@ class Route:
     host: str
     port: int
     ca: str | None = field(repr=False)
-    team_id: str
-    key_id: str
-    key: str = field(repr=False)
-    certificate: bytes | None = field(repr=False)
-    password: str | None = field(repr=False)
+    credential: Key | P12
     #: With a certificate: a file may hold one for each topic.
     topic: str
 
     @classmethod
     def of(cls, provider: Provider) -> Self:
-        return cls(
-            host_for(provider),
-            provider.port,
-            provider.ca,
-            provider.team_id,
-            provider.key_id,
-            provider.key,
-            provider.certificate,
-            provider.certificate_password,
-            provider.topic if provider.certificate is not None else "",
-        )
+        settings: ApnsSettings = provider.settings
+        topic = settings.topic if isinstance(settings.credential, P12) else ""
+        return cls(host_for(provider), settings.port, settings.ca, settings.credential, topic)
 
     def access(self) -> Access:
         """Reads the certificate and makes the TLS context. Raises `CertificateError`."""
         certificate = None
-        if self.certificate is not None:
-            certificate = load(self.certificate, self.password, now=datetime.now(UTC), topic=self.topic)
+        if isinstance(self.credential, P12):
+            certificate = load(
+                self.credential.content, self.credential.password, now=datetime.now(UTC), topic=self.topic
+            )
         context = tls_context(ca=self.ca, certificate=certificate)
         return Access(Endpoint(self.host, self.port, self.ca), context, certificate)

@@ -22,6 +22,7 @@ from worker.core.model import Environment, NoAnswer, Notification, Provider, Res
 from worker.providers.apns.certificate import Certificate
 from worker.providers.apns.proxy import Proxy
 from worker.providers.apns.route import Route
+from worker.providers.apns.settings import ApnsSettings
 from worker.providers.apns.transport import Endpoint, Transport, TransportClosed
 
 #: Makes the transport to an endpoint. Called on the sender's thread.
@@ -338,14 +339,15 @@ class _Running:
             self._close(route)
 
     def _way(self, provider: Provider) -> _Way:
-        use = _Use(Route.of(provider), provider.topic, provider.environment)
+        settings: ApnsSettings = provider.settings
+        use = _Use(Route.of(provider), settings.topic, provider.environment)
         before = self._uses.get(provider.id)
         if before == use:
             way = self._ways[use.route]
         else:
-            way = self._ways.get(use.route) or self._open(use.route, provider)
+            way = self._ways.get(use.route) or self._open(use)
             if way.certificate is not None:
-                way.certificate.check(provider.topic, provider.environment)
+                way.certificate.check(use.topic, use.environment)
             self._uses[provider.id] = use
             if before is not None:
                 self._leave(before.route)
@@ -366,12 +368,12 @@ class _Running:
                 | {"days": int(days)},
             )
 
-    def _open(self, route: Route, provider: Provider) -> _Way:
-        access = route.access()
+    def _open(self, use: _Use) -> _Way:
+        access = use.route.access()
         if access.certificate is not None:
-            access.certificate.check(provider.topic, provider.environment)
+            access.certificate.check(use.topic, use.environment)
         transport = self._factory(access.endpoint, access.context)
-        way = self._ways[route] = _Way(transport, access.certificate, self._loop.time())
+        way = self._ways[use.route] = _Way(transport, access.certificate, self._loop.time())
         return way
 
     def _leave(self, route: Route) -> None:

@@ -1,7 +1,7 @@
-"""Provider tokens (JWT): made from a team's key, shared by the whole fleet through Redis, renewed inside Apple's window.
+"""Provider tokens (JWT): made from a team's key, shared by the whole fleet, renewed inside Apple's window.
 
 Apple asks that a token be 20 to 60 minutes old when it is replaced and answers 429 to those who mint more. So one process
-mints, under a lease, and all others take its token. Only the token is in Redis, never the key.
+mints, under a lease, and all others take its token. Only the token is shared, never the key.
 """
 
 import base64
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import jwt
-import redis
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from worker.core.model import Provider
+from worker.providers.apns.settings import Key
+from worker.providers.base import SettingsError, TokenAgeError, TokenKey, TokenStore
 
 #: Seconds after which a token is renewed, and after which it is not used any more; Apple refuses at 3600.
 DUE_AGE: Final = 50 * 60
@@ -28,7 +28,7 @@ STALE_AGE: Final = 58 * 60
 LEAST_AGE: Final = 20 * 60
 #: Seconds that `iat` lies in the past, for servers whose clock is behind ours.
 ISSUED_BACK: Final = 5
-#: Seconds for which a process believes its own copy before it looks into Redis again.
+#: Seconds for which a process believes its own copy before it looks at the fleet's again.
 LOCAL_SECONDS: Final = 30.0
 #: Seconds a minting process has before another one may take over.
 LEASE_SECONDS: Final = 5.0
@@ -37,12 +37,8 @@ _POLL: Final = 0.02
 log: Final = logging.getLogger(__name__)
 
 
-class ProviderKeyError(ValueError):
+class ProviderKeyError(SettingsError):
     """The provider's key cannot sign; the text says what it is and where the right one comes from."""
-
-
-class ClockError(RuntimeError):
-    """APNs calls a young token expired: the clock of this machine, or of the one that minted, is wrong."""
 
 
 def mint(team_id: str, key_id: str, key_pem: str, now: float) -> str:
@@ -77,47 +73,45 @@ def issued_at(token: str) -> float:
 class _Local:
     token: str
     issued_at: float
-    #: When Redis was last seen to agree.
+    #: When it was last compared with the fleet's.
     looked_at: float
 
 
 class TokenSource:
     """The fleet's provider tokens as one process sees them. Thread-safe.
 
-    Raises `redis.RedisError` only where Redis is away and no usable token is known.
+    Raises only where the store is away and no usable token is known.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._redis = client
-        self._local: dict[str, _Local] = {}
-        self._locks: dict[str, threading.Lock] = {}
+    def __init__(self, store: TokenStore) -> None:
+        self._store = store
+        self._local: dict[TokenKey, _Local] = {}
+        self._locks: dict[TokenKey, threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def current(self, provider: Provider, now: float) -> str:
-        """The token to send with at `now` (UNIX seconds): from memory, from Redis, or minted for everybody."""
-        name = redis_key(provider)
+    def current(self, key: Key, now: float) -> str:
+        """The token to send with at `now` (UNIX seconds): from memory, from the fleet's store, or minted for everybody."""
+        name = shared_name(key)
         local = self._local.get(name)
         if local and now - local.looked_at < LOCAL_SECONDS and token_state(local.issued_at, now) == "fresh":
             return local.token
         with self._lock(name):
             try:
-                return self._renewed(name, provider, now)
-            except redis.RedisError:
+                return self._renewed(name, key, now)
+            except self._store.away:
                 local = self._local.get(name)
                 if local is None or token_state(local.issued_at, now) == "stale":
                     raise
-                log.warning(
-                    "provider token not compared with the fleet's, redis is away", extra={"key_id": provider.key_id}
-                )
+                log.warning("provider token not compared with the fleet's, redis is away", extra={"key_id": key.key_id})
                 return local.token
 
-    def refuse(self, provider: Provider, token: str, now: float) -> str:
+    def refuse(self, key: Key, token: str, now: float) -> str:
         """The token to use after APNs called `token` expired.
 
         The fleet's, where it is another one by now; a new one, where the refused one is old enough to be replaced; else
-        `ClockError`, because a second young token would be refused as well and end in 429.
+        `TokenAgeError`, because a second young token would be refused as well and end in 429.
         """
-        name = redis_key(provider)
+        name = shared_name(key)
         with self._lock(name):
             shared = self._look(name, now)
             if shared and shared.token != token and token_state(shared.issued_at, now) != "stale":
@@ -126,38 +120,35 @@ class TokenSource:
             if age < LEAST_AGE:
                 log.error(
                     "provider token called expired while young: set this machine's clock",
-                    extra={"key_id": provider.key_id, "age_seconds": int(age)},
+                    extra={"key_id": key.key_id, "age_seconds": int(age)},
                 )
-                raise ClockError(
-                    f"APNs calls a provider token of key {provider.key_id} expired that is {int(age)} s old by our clock: "
+                raise TokenAgeError(
+                    f"APNs calls a provider token of key {key.key_id} expired that is {int(age)} s old by our clock: "
                     "check the clock (NTP) of every machine that runs a worker"
                 )
-            return self._minted(name, provider, now, instead_of=token)
+            return self._minted(name, key, now, instead_of=token)
 
-    def _renewed(self, name: str, provider: Provider, now: float) -> str:
+    def _renewed(self, name: TokenKey, key: Key, now: float) -> str:
         shared = self._look(name, now)
         state = token_state(shared.issued_at, now) if shared else "stale"
         if shared and state == "fresh":
             return shared.token
         if shared and state == "due" and not self._lease(name):
             return shared.token
-        return self._minted(name, provider, now, instead_of=shared.token if shared else None, leased=state == "due")
+        return self._minted(name, key, now, instead_of=shared.token if shared else None, leased=state == "due")
 
-    def _look(self, name: str, now: float) -> _Local | None:
-        found = self._redis.get(name)
-        if found is None:
+    def _look(self, name: TokenKey, now: float) -> _Local | None:
+        token = self._store.read(name)
+        if token is None:
             return None
-        token = found.decode() if isinstance(found, bytes) else str(found)
         local = self._local.get(name)
         if local is None or local.token != token:
             local = self._local[name] = _Local(token, issued_at(token), now)
         local.looked_at = now
         return local
 
-    def _minted(
-        self, name: str, provider: Provider, now: float, *, instead_of: str | None, leased: bool = False
-    ) -> str:
-        """A new token in Redis: ours under the lease, or that of whoever held it meanwhile."""
+    def _minted(self, name: TokenKey, key: Key, now: float, *, instead_of: str | None, leased: bool = False) -> str:
+        """A new token for the fleet: ours under the lease, or that of whoever held it meanwhile."""
         waiting_ends = time.monotonic() + 2 * LEASE_SECONDS
         while not leased and not (leased := self._lease(name)):
             shared = self._look(name, now)
@@ -171,30 +162,30 @@ class TokenSource:
             shared = self._look(name, now)
             if shared and shared.token != instead_of and token_state(shared.issued_at, now) == "fresh":
                 return shared.token
-            return self._publish(name, provider, now)
+            return self._publish(name, key, now)
         finally:
             if leased:
-                self._redis.delete(f"{name}:lease")
+                self._store.release(name)
 
-    def _publish(self, name: str, provider: Provider, now: float) -> str:
-        token = mint(provider.team_id, provider.key_id, provider.key, now - ISSUED_BACK)
-        self._redis.set(name, token, ex=3600)
+    def _publish(self, name: TokenKey, key: Key, now: float) -> str:
+        token = mint(key.team_id, key.key_id, key.pem, now - ISSUED_BACK)
+        self._store.write(name, token, seconds=3600)
         self._local[name] = _Local(token, float(int(now - ISSUED_BACK)), now)
-        log.info("provider token minted", extra={"team_id": provider.team_id, "key_id": provider.key_id})
+        log.info("provider token minted", extra={"team_id": key.team_id, "key_id": key.key_id})
         return token
 
-    def _lease(self, name: str) -> bool:
-        return bool(self._redis.set(f"{name}:lease", "1", nx=True, px=int(LEASE_SECONDS * 1000)))
+    def _lease(self, name: TokenKey) -> bool:
+        return self._store.lease(name, seconds=LEASE_SECONDS)
 
-    def _lock(self, name: str) -> threading.Lock:
+    def _lock(self, name: TokenKey) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(name, threading.Lock())
 
 
-def redis_key(provider: Provider) -> str:
-    """Where the fleet's token for a provider's key is. Another key under the same ids has another place."""
-    fingerprint = hashlib.sha256(provider.key.strip().encode()).hexdigest()[:16]
-    return f"carillon:jwt:{provider.team_id}:{provider.key_id}:{fingerprint}"
+def shared_name(key: Key) -> TokenKey:
+    """Under which the fleet shares the token of a key. Another key under the same ids has another name."""
+    fingerprint = hashlib.sha256(key.pem.strip().encode()).hexdigest()[:16]
+    return key.team_id, key.key_id, fingerprint
 
 
 _WHERE: Final = "download an APNs key (.p8) at developer.apple.com, Certificates, Identifiers & Profiles, Keys"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httpcore
 
-from worker.core.addresses import Network, permitted
+from worker.providers.webhook.addresses import Network, permitted
 
 #: Addresses of a host, the preferred first. Raises `OSError` for a host that has none.
 Resolve = Callable[[str, int], Sequence[str]]
@@ -24,7 +24,11 @@ _RECORD: Final = 16 * 1024
 
 
 class ForbiddenAddress(Exception):
-    """Every address of the host is one that a webhook may not be at."""
+    """Every address of the host is one that a webhook may not be at. `found`: these."""
+
+    def __init__(self, found: Sequence[str] = ()) -> None:
+        super().__init__("forbidden address")
+        self.found = found
 
 
 class UnknownHost(httpcore.ConnectError):
@@ -60,6 +64,17 @@ class GuardedBackend(httpcore.NetworkBackend):
         self._allowed, self._deadline, self._resolve = tuple(allowed), deadline, resolve
         self._network: Final = httpcore.SyncBackend()
 
+    def check(self, host: str, port: int) -> list[str]:
+        """The addresses that may be connected to. Raises `UnknownHost` and `ForbiddenAddress`."""
+        try:
+            found = self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise UnknownHost from None
+        addresses = [address for address in found if permitted(address, self._allowed)]
+        if not addresses:
+            raise ForbiddenAddress(found)
+        return addresses
+
     def connect_tcp(
         self,
         host: str,
@@ -68,13 +83,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: SocketOptions | None = None,
     ) -> httpcore.NetworkStream:
-        try:
-            found = self._resolve(host, port)
-        except (OSError, UnicodeError):
-            raise UnknownHost from None
-        addresses = [address for address in found if permitted(address, self._allowed)]
-        if not addresses:
-            raise ForbiddenAddress("forbidden address")
+        addresses = self.check(host, port)
         fault: Exception = httpcore.ConnectTimeout()
         for address in addresses:
             if not (left := self._deadline.left()):
@@ -90,7 +99,7 @@ class GuardedBackend(httpcore.NetworkBackend):
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: SocketOptions | None = None
     ) -> httpcore.NetworkStream:
-        raise ForbiddenAddress("no webhook is at a path")
+        raise ForbiddenAddress
 
 
 class _BoundedStream(httpcore.NetworkStream):

@@ -1,26 +1,24 @@
 """Sends batches to webhooks: one signed HTTPS POST for up to a hundred recipients, one response for each of them."""
 
-import logging
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_network
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import httpcore
-import httpx
 
-from worker.core import webhook, webhook_answer
-from worker.core.addresses import Network
 from worker.core.model import ACCEPTED, HELD_UP, NoAnswer, Provider, Response
-from worker.core.webhook import Recipient
+from worker.providers.base import Client, Proof, Sent, SettingsError
+from worker.providers.webhook import answer, request
+from worker.providers.webhook.addresses import Network
 from worker.providers.webhook.backend import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
-from worker.providers.webhook.transport import GuardedTransport
-
-log = logging.getLogger(__name__)
+from worker.providers.webhook.request import Recipient
+from worker.providers.webhook.settings import WebhookSettings, check_url
 
 #: The longest answer that is read, in bytes.
 LARGEST_ANSWER: Final = 1024 * 1024
@@ -30,49 +28,57 @@ AT_ONCE: Final = 4
 GRACE: Final = 5.0
 #: Seconds after which what no webhook needed is closed: longer than a batch can last.
 UNUSED: Final = 600.0
+#: Connections kept open, and the seconds for which an idle one is.
+_KEPT, _IDLE = 20, 30.0
+#: Where the proxy may be: an operator named it, not a webhook.
+_ANYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
-class WebhookClient:
-    """For any provider from any thread. `allowed` are networks that webhooks may be in although they are not public."""
+class WebhookClient(Client):
+    """`allowed` are networks that webhooks may be in although they are not public. `proxy`: the URL of an HTTP proxy."""
 
-    def __init__(self, allowed: Sequence[Network] = (), *, timeout: float = 10.0, resolve: Resolve = resolve) -> None:
-        self._timeout, self._deadline = timeout, Deadline()
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        *,
+        timeout: float = 10.0,
+        proxy: str | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._timeout, self._deadline, self._proxy = timeout, Deadline(), proxy
         self._network = GuardedBackend(allowed, self._deadline, resolve)
+        self._way_to_proxy = GuardedBackend(_ANYWHERE, self._deadline, resolve)
         self._lock = threading.Lock()
         #: By the CA that they trust, the one that was used last at the end.
-        self._clients: dict[str | None, _Client] = {}
+        self._pools: dict[str | None, _Pool] = {}
 
     def send(
         self,
         provider: Provider,
-        recipients: Sequence[Recipient],
+        requests: Sequence[Recipient],
         *,
         now: Callable[[], float],
+        deadline: float = 0.0,
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
-    ) -> list[Response]:
-        """One response for each recipient, in their order; blocks for at most the timeout for each wave of requests.
-
-        `now` gives UNIX seconds. `following`: the place of a recipient -> that of the one which follows it in the same request
-        or a later one, and is `HELD_UP` where it was not accepted by then. `seen`, a None for each recipient, is filled as
-        responses come, for other threads to look at. Raises `ValueError` where the provider's secrets or CA cannot be used.
-        """
-        responses: list[Response | None] = [None] * len(recipients) if seen is None else seen
-        client = self._client(provider.ca)
+    ) -> Sent:
+        """As of `Client`; blocks for at most its own timeout for each wave of requests, whatever `deadline` is."""
+        responses: list[Response | None] = [None] * len(requests) if seen is None else seen
+        pool = self._pool(provider.settings.ca)
         before = {after: place for place, after in (following or {}).items()}
-        starts = range(0, len(recipients), webhook.LARGEST_BATCH)
+        starts = range(0, len(requests), request.LARGEST_BATCH)
         at_once = min(1 if before else AT_ONCE, max(1, len(starts)))
         workers = ThreadPoolExecutor(at_once, thread_name_prefix="carillon-webhook")
 
         def post(start: int) -> None:
             places = []
-            for place in range(start, min(start + webhook.LARGEST_BATCH, len(recipients))):
+            for place in range(start, min(start + request.LARGEST_BATCH, len(requests))):
                 ahead = responses[before[place]] if place in before else None
                 if ahead is None or ahead is ACCEPTED:
                     places.append(place)
                 else:
                     responses[place] = HELD_UP
-            answers = self._post(client, provider, [recipients[place] for place in places], now) if places else ()
+            answers = self._post(pool, provider, [requests[place] for place in places], now) if places else ()
             for place, response in zip(places, answers, strict=True):
                 responses[place] = response
 
@@ -82,90 +88,148 @@ class WebhookClient:
                 future.result()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
-        return [one or NoAnswer("unknown", "stuck") for one in list(responses)]
+        return Sent([one or NoAnswer("unknown", "stuck") for one in list(responses)])
+
+    def prove(self, provider: Provider, *, deadline: float) -> Proof:
+        """Only where it is: a request would be a push to nobody that its people had to understand."""
+        check_url(provider.settings.url)
+        self.check_place(provider.settings.url)
+        return Proof(True, "its host is where a webhook may be")
+
+    def check_place(self, url: str) -> None:
+        """Raises `SettingsError` unless the URL's host is, right now, where a webhook may be."""
+        host, port = check_url(url)
+        try:
+            self._network.check(host, port)
+        except UnknownHost:
+            if self._proxy is None:
+                raise SettingsError(
+                    f"url: {host} does not resolve here; check its name and this machine's DNS"
+                ) from None
+        except ForbiddenAddress as fault:
+            raise SettingsError(
+                f"url: {host} is at {', '.join(sorted(fault.found))}, which is not public; if it is meant to be there, put its"
+                " network into CARILLON_WEBHOOK_ALLOW, for the workers as well, such as CARILLON_WEBHOOK_ALLOW=10.20.0.0/16"
+            ) from None
 
     def close(self) -> None:
         with self._lock:
-            for client in self._clients.values():
-                client.http.close()
-            self._clients.clear()
+            for pool in self._pools.values():
+                pool.http.close()
+            self._pools.clear()
 
-    def _client(self, ca: str | None) -> httpx.Client:
+    def _pool(self, ca: str | None) -> httpcore.ConnectionPool:
         with self._lock:
-            client = self._clients.pop(ca, None) or _Client(self._made(ca))
-            client.used_at = time.monotonic()
-            self._clients[ca] = client
+            pool = self._pools.pop(ca, None) or _Pool(self._made(_context(ca)))
+            pool.used_at = time.monotonic()
+            self._pools[ca] = pool
             # Webhooks come and go: connections of one that is gone are closed.
-            while client.used_at - (oldest := next(iter(self._clients.values()))).used_at > UNUSED:
-                del self._clients[next(iter(self._clients))]
+            while pool.used_at - (oldest := next(iter(self._pools.values()))).used_at > UNUSED:
+                del self._pools[next(iter(self._pools))]
                 oldest.http.close()
-            return client.http
+            return pool.http
 
-    def _made(self, ca: str | None) -> httpx.Client:
-        return httpx.Client(
-            transport=GuardedTransport(_context(ca), self._network),
-            # One client is for the webhooks of many companies: it keeps nothing of what a server says.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=self._timeout,
+    def _made(self, context: ssl.SSLContext) -> httpcore.ConnectionPool:
+        """It keeps nothing of what a server says: it has no cookies, and follows no redirect."""
+        if self._proxy is None:
+            return httpcore.ConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                max_keepalive_connections=_KEPT,
+                keepalive_expiry=_IDLE,
+                network_backend=self._network,
+            )
+        proxy = urlsplit(self._proxy)
+        user = None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))
+        return httpcore.HTTPProxy(
+            f"http://{proxy.netloc.rpartition('@')[2]}",
+            proxy_auth=user,
+            ssl_context=context,
+            max_connections=None,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_IDLE,
+            network_backend=self._way_to_proxy,
         )
 
     def _post(
-        self, client: httpx.Client, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
+        self, pool: httpcore.ConnectionPool, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
     ) -> list[Response]:
+        settings: WebhookSettings = provider.settings
         with self._deadline.within(self._timeout):
-            return _answers(client, provider, some, now)
+            if self._proxy is not None:
+                # The proxy connects, so what this machine knows of the host is all that can be checked here.
+                try:
+                    self._network.check(*check_url(settings.url))
+                except ForbiddenAddress as fault:
+                    return [_no_answer(fault)] * len(some)
+                except UnknownHost:
+                    pass
+            return _answers(pool, provider, some, now)
 
 
 def _context(ca: str | None) -> ssl.SSLContext:
-    """TLS as Python recommends it, but no server is known by its common name alone. Raises `ValueError` for a CA that is none."""
+    """TLS as Python recommends it, but no server is known by its common name alone. Raises `SettingsError`."""
     try:
         context = ssl.create_default_context(cadata=ca)
     except (ssl.SSLError, TypeError):
-        raise ValueError("ca: not the PEM text of a certificate") from None
+        raise SettingsError("ca: not the PEM text of a certificate") from None
     context.hostname_checks_common_name = False
     return context
 
 
 @dataclass
-class _Client:
-    http: httpx.Client
+class _Pool:
+    http: httpcore.ConnectionPool
     #: In seconds of the monotonic clock.
     used_at: float = 0.0
 
 
 def _answers(
-    client: httpx.Client, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
+    pool: httpcore.ConnectionPool, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
 ) -> list[Response]:
-    batch = webhook.batch_id(some)
-    content = webhook.body(provider, batch, some)
-    headers = webhook.headers(provider, batch, content, int(now()))
+    batch = request.batch_id(some)
+    content = request.body(provider, batch, some)
+    headers = request.headers(provider, batch, content, int(now()))
     try:
-        status, answer, retry_after = _asked(client, provider.url, content, headers)
+        status, body, retry_after = _asked(pool, provider.settings.url, content, headers)
     except _FAULTS as fault:
         return [_no_answer(fault)] * len(some)
     if status == 413 and len(some) > 1:  # what is too much at once may be taken in halves
         half = len(some) // 2
-        return _answers(client, provider, some[:half], now) + _answers(client, provider, some[half:], now)
-    return webhook_answer.read(status, answer, retry_after, some, now())
+        return _answers(pool, provider, some[:half], now) + _answers(pool, provider, some[half:], now)
+    return answer.read(status, body, retry_after, some, now())
 
 
 def _asked(
-    client: httpx.Client, url: str, content: bytes, headers: dict[str, str]
+    pool: httpcore.ConnectionPool, url: str, content: bytes, headers: dict[str, str]
 ) -> tuple[int, bytes | None, str | None]:
     """Status, body (None: too large) and Retry-After. The body is taken as it comes: nothing is unpacked."""
-    headers = headers | {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "carillon"}
-    with client.stream("POST", url, content=content, headers=headers) as response:
+    given = [
+        *headers.items(),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", "carillon"),
+    ]
+    with pool.stream("POST", url, content=content, headers=given) as response:
+        retry_after = next(
+            (value.decode("latin-1") for name, value in response.headers if name.lower() == b"retry-after"), None
+        )
         read = bytearray()
-        for piece in response.iter_raw():
+        for piece in response.iter_stream():
             read += piece
             if len(read) > LARGEST_ANSWER:
-                return response.status_code, None, response.headers.get("retry-after")
-        return response.status_code, bytes(read), response.headers.get("retry-after")
+                return response.status, None, retry_after
+        return response.status, bytes(read), retry_after
 
 
-_FAULTS: Final = (ForbiddenAddress, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+_FAULTS: Final = (
+    ForbiddenAddress,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    OSError,
+)
 
 
 def _no_answer(fault: Exception) -> NoAnswer:
@@ -176,6 +240,8 @@ def _no_answer(fault: Exception) -> NoAnswer:
         return NoAnswer("not_sent", "connect_timeout")
     if isinstance(fault, httpcore.ConnectError):
         return NoAnswer("not_sent", _why(fault))
+    if isinstance(fault, httpcore.ProxyError):
+        return NoAnswer("not_sent", "proxy")
     if isinstance(fault, httpcore.TimeoutException):
         return NoAnswer("unknown", "timeout")
     return NoAnswer("unknown", "protocol" if isinstance(fault, httpcore.ProtocolError) else "connection_lost")

@@ -21,7 +21,7 @@ from worker.core.outcome import (
     Unregister,
 )
 from worker.core.retry_after import LONGEST, seconds
-from worker.core.webhook import Recipient
+from worker.providers.webhook.request import Recipient
 
 #: Recent answers from which on more than half "gone" is not believed at once; see `outcome.is_mass_unregister`.
 GONE_MINIMUM: Final = 10
@@ -66,9 +66,9 @@ def decide(
     attempt: int,
     unsent: int = 0,
     jitter: float = 0.5,
-    token_age: float | None = None,  # noqa: ARG001 - the signature of `decide_outcome`, which this stands in for
+    token_age: float | None = None,  # noqa: ARG001 - as of `base.Decide`
 ) -> Outcome:
-    """The outcome of one try; arguments as of `outcome.decide_outcome`."""
+    """The outcome of one try; arguments as of `base.Decide`."""
     if isinstance(response, Answer):
         return _answered(response, registered_at, sent_at, attempt, jitter)
     return _unanswered(response, attempt, unsent, jitter)

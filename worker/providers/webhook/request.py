@@ -3,17 +3,19 @@
 docs/webhooks.md describes the names and signatures for receivers; this module defines them.
 """
 
-import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import jwt
 import msgspec
 
-from worker.core.batch_run import BatchRun
+from worker.core.batch import Job, Sending
 from worker.core.model import Provider
 from worker.core.notification import Rendered, apns_ids
+from worker.providers.base import SettingsError
+from worker.providers.webhook.settings import WebhookSettings
 
 #: Recipients of one request; with a payload of 4 KiB each that is a body of some 450 kB.
 LARGEST_BATCH: Final = 100
@@ -40,12 +42,11 @@ class Recipient(NamedTuple):
     expires_at: int
 
 
-def recipients(run: BatchRun, indexes: Sequence[int]) -> list[Recipient]:
-    sendings = run.batch.sendings
+def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
     rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-    ids = [apns_ids(s.event_id, run.batch.app) for s in sendings]
+    ids = [apns_ids(s.event_id, app) for s in sendings]
     made = []
-    for job in (run.jobs[index] for index in indexes):
+    for job in jobs:
         sending = sendings[job.sending]
         made.append(
             Recipient(
@@ -74,14 +75,15 @@ def body(provider: Provider, batch: str, some: Sequence[Recipient]) -> bytes:
 
 
 def headers(provider: Provider, batch: str, content: bytes, now: int) -> dict[str, str]:
-    """What a request bears beside its body; `now` in UNIX seconds. Raises `ValueError` where no secret can be read."""
-    if not provider.secrets:
-        raise ValueError("webhook: its secrets cannot be read")
+    """What a request bears beside its body; `now` in UNIX seconds. Raises `SettingsError` where no secret can be read."""
+    settings: WebhookSettings = provider.settings
+    if not settings.secrets:
+        raise SettingsError("webhook: its secrets cannot be read")
     common = {"Content-Type": "application/json", "Carillon-Batch": batch, "Carillon-Timestamp": str(now)}
-    if provider.signing == "jwt":
-        tokens = [f"Bearer {jwt(secret, batch, content, now)}" for secret in provider.secrets]
+    if settings.signing == "jwt":
+        tokens = [f"Bearer {token(secret, batch, content, now)}" for secret in settings.secrets]
         return common | dict(zip(("Authorization", "Carillon-Authorization"), tokens, strict=False))
-    signatures = ",".join(f"v1={signature(secret, now, content)}" for secret in provider.secrets)
+    signatures = ",".join(f"v1={signature(secret, now, content)}" for secret in settings.secrets)
     return common | {"Carillon-Signature": signatures}
 
 
@@ -90,17 +92,7 @@ def signature(secret: str, now: int, content: bytes) -> str:
     return hmac.new(secret.encode(), b"%d.%b" % (now, content), hashlib.sha256).hexdigest()
 
 
-def jwt(secret: str, batch: str, content: bytes, now: int) -> str:
-    """An HS256 token over the body's hash: RFC 7519, compact form."""
+def token(secret: str, batch: str, content: bytes, now: int) -> str:
+    """A JWT over the body's hash, HS256."""
     claims = {"iss": "carillon", "iat": now, "exp": now + JWT_SECONDS, "jti": batch}
-    claims |= {"body_sha256": hashlib.sha256(content).hexdigest()}
-    signed = f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment(claims)}"
-    return f"{signed}.{_base64url(hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest())}"
-
-
-def _segment(value: Mapping[str, object]) -> str:
-    return _base64url(msgspec.json.encode(value))
-
-
-def _base64url(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+    return jwt.encode(claims | {"body_sha256": hashlib.sha256(content).hexdigest()}, secret, algorithm="HS256")

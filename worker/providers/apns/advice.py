@@ -1,11 +1,10 @@
-"""What to do about an answer of a provider, in words for whoever runs this."""
+"""What to do about an answer of APNs, in words for whoever runs this."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
-from worker.core.apns_reasons import CERTIFICATE_ALERTS
 from worker.core.model import NoAnswer, Provider, Response
-from worker.providers.apns.route import host_for
+from worker.providers.apns.reasons import CERTIFICATE_ALERTS
+from worker.providers.apns.settings import ApnsSettings, Key, host_for
 
 _STORE: Final = "store it again with carillon push apn"
 _ADVICE: Final = {
@@ -35,23 +34,16 @@ _ADVICE: Final = {
 }
 
 
-def _of_webhook(response: Response, provider: Provider) -> str:
-    host = urlsplit(provider.url).netloc
-    if isinstance(response, NoAnswer):
-        return f"{host} cannot be reached or does not answer in time: look at it and at the network; for a CA of your own: --ca"
-    return f"{host} did not take it: docs/webhooks.md says what its answers mean"
-
-
 def advice(response: Response, provider: Provider) -> str:
     """What to do about anything but a 200."""
     reason = response.cause if isinstance(response, NoAnswer) else response.reason or ""
-    if provider.kind == "webhook":
-        return _of_webhook(response, provider)
+    settings: ApnsSettings = provider.settings
     if text := _ADVICE.get(reason):
+        key = settings.credential if isinstance(settings.credential, Key) else Key("", "")
         return text.format(
-            environment=provider.environment, topic=provider.topic, key_id=provider.key_id, team_id=provider.team_id
+            environment=provider.environment, topic=settings.topic, key_id=key.key_id, team_id=key.team_id
         )
-    place = f"{host_for(provider)}:{provider.port}"
+    place = f"{host_for(provider)}:{settings.port}"
     if isinstance(response, NoAnswer) and reason.startswith("proxy:"):
         return "the proxy in CARILLON_APNS_PROXY opens no tunnel: check its address, user and password, and its rules"
     if isinstance(response, NoAnswer) and reason in CERTIFICATE_ALERTS:

@@ -1,0 +1,65 @@
+"""What a process holds for its APNs providers: the sender, and the provider tokens of the fleet."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from uuid import uuid4
+
+from worker.core.model import Answer, NoAnswer, Notification, Provider, Response
+from worker.providers.apns.advice import advice
+from worker.providers.apns.sender import Sender
+from worker.providers.apns.settings import ApnsSettings, Key, host_for
+from worker.providers.apns.token import TokenSource, issued_at
+from worker.providers.base import Client, Proof, Sent
+
+#: No device can have it: APNs and the simulator refuse it by its form.
+IMPOSSIBLE: Final = "carillon-doctor"
+
+
+class ApnsClient(Client):
+    def __init__(self, sender: Sender, tokens: TokenSource) -> None:
+        self._sender, self._tokens = sender, tokens
+
+    def send(
+        self,
+        provider: Provider,
+        requests: Sequence[Notification],
+        *,
+        now: Callable[[], float],
+        deadline: float,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
+    ) -> Sent:
+        settings: ApnsSettings = provider.settings
+        key, at = settings.credential, now()
+        authorization = self._tokens.current(key, at) if isinstance(key, Key) else None
+        responses = self._sender.send(
+            provider, requests, authorization=authorization, deadline=deadline, following=following, seen=seen
+        )
+        return Sent(responses, authorization, None if authorization is None else at - issued_at(authorization))
+
+    def renew(self, provider: Provider, authorization: str, now: float) -> None:
+        self._tokens.refuse(provider.settings.credential, authorization, now)
+
+    def prove(self, provider: Provider, *, deadline: float) -> Proof:
+        """APNs is asked for a device that cannot be: what it refuses first tells whether it takes the credential."""
+        settings: ApnsSettings = provider.settings
+        impossible = Notification(
+            IMPOSSIBLE, str(uuid4()), b'{"aps":{"alert":"carillon doctor"}}', settings.topic, expiration=0
+        )
+        [response] = self.send(provider, [impossible], now=time.time, deadline=deadline).responses
+        host = f"{host_for(provider)}:{settings.port}"
+        if isinstance(response, NoAnswer):
+            return Proof(False, f"no answer ({response.cause}): {advice(response, provider)}")
+        if response.reason == "BadDeviceToken":
+            return Proof(True, f"{host} accepts its credential for {settings.topic}")
+        if response.status == 200:
+            return Proof(False, f"{host} took a push for a token that cannot exist: that is not Apple")
+        return Proof(False, f"{host} answered {_words(response)}: {advice(response, provider)}")
+
+    def close(self) -> None:
+        self._sender.close()
+
+
+def _words(answer: Answer) -> str:
+    return f"{answer.status} {answer.reason or '(no reason)'}"

@@ -1,0 +1,231 @@
+"""What the worker knows of a kind of provider. A kind is a folder beside this file and a line in `kinds.py`.
+
+A `Kind` is pure and holds nothing: settings, tokens, requests, outcomes, words. Its `Client` holds what a process has open.
+docs/contributing/add-a-provider.md walks through one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from config.settings import Settings
+from worker.core.batch import Job, Sending
+from worker.core.model import Provider, Response, StoredSettings
+from worker.core.notification import LIMIT
+from worker.core.outcome import GONE_MINIMUM, Outcome
+
+#: Characters of the longest device token of any service that we know.
+LONGEST_TOKEN: Final = 4096
+
+
+class SettingsError(ValueError):
+    """Settings cannot be used; the text says what is wrong and what to do."""
+
+    #: Why a provider with them is stopped.
+    reason: ClassVar[str] = "unusable_credential"
+
+
+class TokenAgeError(RuntimeError):
+    """A provider calls a young access token expired: a clock is wrong, and another token would be refused as well."""
+
+
+#: What an access token belongs to: account, key id, fingerprint of the secret that makes it.
+TokenKey = tuple[str, str, str]
+
+
+class TokenStore(Protocol):
+    """Where a fleet keeps access tokens that all its processes send with, and agrees which of them makes the next."""
+
+    #: What its methods raise where it is away.
+    away: tuple[type[Exception], ...]
+
+    def read(self, key: TokenKey) -> str | None: ...
+    def write(self, key: TokenKey, token: str, *, seconds: int) -> None: ...
+    def lease(self, key: TokenKey, *, seconds: float) -> bool: ...
+    def release(self, key: TokenKey) -> None: ...
+
+
+class Words(NamedTuple):
+    """What people read about a kind."""
+
+    #: Who answers: accepted by APNs.
+    by: str
+    #: The subcommand of `carillon push` that stores a provider.
+    command: str
+    #: What to do where its answers say that something is wrong with it.
+    mend: str
+    #: What ends of a credential, how to get another one, and what would have no end.
+    ending: str = "credential"
+    renew: str = "get another one"
+    instead: str = ""
+
+
+class Preview(NamedTuple):
+    """A request as it would leave, without what proves who sends it."""
+
+    headers: Mapping[str, str]
+    body: str
+
+
+class Request(Protocol):
+    """What a kind renders for one device. Its client knows the rest of it."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+
+class Sent(NamedTuple):
+    """One response for each request, in their order."""
+
+    responses: list[Response]
+    #: The access token that went with them, and its age in seconds; None where the kind has none.
+    authorization: str | None = None
+    token_age: float | None = None
+
+
+class Proof(NamedTuple):
+    """Whether a provider would be accepted, and what was seen or is to be done."""
+
+    well: bool
+    text: str
+
+
+class Simulated(NamedTuple):
+    """A simulator to send to in place of the real thing: it trusts `ca` alone, and takes any signer's `key`."""
+
+    host: str
+    port: int
+    ca: str
+    key: str
+
+
+class Decide(Protocol):
+    """The outcome of one try: a pure table."""
+
+    def __call__(
+        self,
+        response: Response,
+        *,
+        registered_at: int,
+        sent_at: int,
+        attempt: int,
+        unsent: int = 0,
+        jitter: float = 0.5,
+        token_age: float | None = None,
+    ) -> Outcome:
+        """`registered_at`, `sent_at`: ms since the epoch; `attempt`: this try's number, from 1; `unsent`: tries in a row
+        before this one that did not reach the provider; `jitter` in [0, 1); `token_age` as of `Sent`.
+        """
+        ...
+
+
+class Client(ABC):
+    """What one process holds for all providers of a kind: connections, access tokens. Thread-safe."""
+
+    @abstractmethod
+    def send(
+        self,
+        provider: Provider,
+        requests: Sequence[Any],
+        *,
+        now: Callable[[], float],
+        deadline: float,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
+    ) -> Sent:
+        """Sends what the kind has rendered. Trouble with the network is a `NoAnswer`; raises `SettingsError`.
+
+        `now` gives UNIX seconds. `deadline`: seconds that one answer may take, as far as the kind has no setting of its own.
+        `following`: the place of a request -> that of the one which is sent as soon as it is accepted, and otherwise is
+        `HELD_UP`. `seen`, a None for each request, is filled as responses come, for other threads to look at.
+        """
+
+    def renew(self, provider: Provider, authorization: str, now: float) -> None:
+        """Replaces an access token that was called expired, once for the fleet. Raises `TokenAgeError`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def prove(self, provider: Provider, *, deadline: float) -> Proof:
+        """Whether the provider would take pushes, without a push to anybody. May raise `SettingsError`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what is open."""
+
+
+class Context(NamedTuple):
+    """What a process gives to the clients of all kinds."""
+
+    settings: Settings
+    tokens: TokenStore
+
+
+class Kind(ABC):
+    """One kind of provider."""
+
+    #: The tag of its settings.
+    name: ClassVar[str]
+    words: ClassVar[Words]
+    #: The forms in which a row may have its settings, and those of them whose credential ends.
+    forms: ClassVar[frozenset[str]]
+    ending: ClassVar[frozenset[str]] = frozenset()
+    #: Octets of a payload, and characters of a token, at most.
+    payload_limit: ClassVar[int] = LIMIT
+    token_limit: ClassVar[int] = LONGEST_TOKEN
+    #: Reasons of `Unregister` after which a device is retired only some seconds later, if its provider is well by then.
+    deferred_reasons: ClassVar[frozenset[str]] = frozenset()
+    #: Recent answers from which on most of them being "gone" is not believed; see `outcome.is_mass_unregister`.
+    gone_minimum: ClassVar[int] = GONE_MINIMUM
+    decide: Decide
+
+    @abstractmethod
+    def check(self, settings: Any) -> None:
+        """Raises `SettingsError` where these settings can never work. Asks nobody."""
+
+    @abstractmethod
+    def store(self, settings: Any) -> StoredSettings:
+        """The settings as a row has them."""
+
+    @abstractmethod
+    def load(self, stored: StoredSettings) -> Any:
+        """The settings in a row of this or an earlier release; without a secret where the row has none."""
+
+    @abstractmethod
+    def canonical_token(self, token: str) -> str:
+        """A device token within `token_limit` as it is stored, whatever client wrote it. Raises `Refused`."""
+
+    @abstractmethod
+    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:
+        """A request for each job. `Job.sending` is an index into `sendings`."""
+
+    @abstractmethod
+    def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
+        """One request as a person may see it, at `now` (UNIX seconds). Raises `SettingsError`."""
+
+    @abstractmethod
+    def about(self, provider: Provider) -> str:
+        """What the provider is for, in a few words without a secret."""
+
+    @abstractmethod
+    def describe(self, provider: Provider) -> dict[str, Any]:
+        """Everything about its settings that is no secret, by the names that lists have as columns."""
+
+    @abstractmethod
+    def advice(self, response: Response, provider: Provider) -> str:
+        """What to do about a response that is no acceptance."""
+
+    def ends_at(self, provider: Provider) -> float | None:
+        """UNIX seconds at which its credential ends; None where it does not, or cannot be read."""
+        return None
+
+    def environment(self, provider: Provider) -> str | None:
+        """None where the kind knows no environments."""
+        return None
+
+    def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider | None:
+        """The provider with a simulator in place of the real thing; None where there is none for the kind."""
+        return None
+
+    @abstractmethod
+    def client(self, context: Context) -> Client:
+        """A client for a process. What it needs is imported here: a worker starts without it."""

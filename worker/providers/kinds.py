@@ -1,0 +1,124 @@
+"""Every kind of provider, and what is asked of all of them together. The one place that names them."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from worker.core.model import Provider, StoredSettings
+from worker.core.refusal import Refused
+from worker.providers.base import Client, Context, Kind, Words
+
+KINDS: Final[dict[str, Kind]] = {}
+#: Of a row that only another release knows.
+UNKNOWN: Final = Words("its provider", "list", "run the release that stored it")
+
+
+def register(module: str) -> None:
+    """Makes the `KIND` of a module known under its name."""
+    kind: Kind = import_module(module).KIND
+    KINDS[kind.name] = kind
+
+
+register("worker.providers.apns.kind")
+register("worker.providers.webhook.kind")
+
+
+def kind_of(provider: Provider) -> Kind:
+    return KINDS[provider.kind]
+
+
+def kind_stored_as(form: str) -> Kind | None:
+    """The kind of a row; None where it is of a release that knows more of them."""
+    return next((kind for kind in KINDS.values() if form in kind.forms), None)
+
+
+def store(settings: Any) -> StoredSettings:
+    """A provider's settings as a row has them."""
+    return KINDS[settings.kind].store(settings)
+
+
+def load(stored: StoredSettings) -> Any:
+    """The settings in a row; None where no kind knows its form."""
+    kind = kind_stored_as(stored.form)
+    return None if kind is None else kind.load(stored)
+
+
+def words_of(form: str) -> Words:
+    """What people read about the kind of a row."""
+    kind = kind_stored_as(form)
+    return UNKNOWN if kind is None else kind.words
+
+
+def may_end(form: str) -> bool:
+    """Whether a credential that is stored so has an end."""
+    kind = kind_stored_as(form)
+    return kind is not None and form in kind.ending
+
+
+def commands(app: str | None = None) -> str:
+    """The commands that store a provider, for a sentence; `app` as a shell takes it."""
+    first, *others = (kind.words.command for kind in KINDS.values())
+    of_app = "" if app is None else f" --app {app}"
+    return f"carillon push {first}{of_app}{''.join(f', or push {one}' for one in others)}"
+
+
+def deferred_reasons() -> frozenset[str]:
+    """Those of all kinds."""
+    return frozenset().union(*(kind.deferred_reasons for kind in KINDS.values()))
+
+
+def stored_token(token: str, provider: Provider) -> str:
+    """The device token as it is stored. Raises `Refused`."""
+    return _canonical(token, kind_of(provider))
+
+
+def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
+    """The forms that a token may be stored in, where no provider is named. Raises `Refused` where none of them takes it."""
+    forms: dict[str, None] = {}
+    refused: Refused | None = None
+    for kind in _kinds_of(providers.values()):
+        try:
+            forms[_canonical(token, kind)] = None
+        except Refused as fault:
+            refused = fault
+    if refused is not None and not forms:
+        raise refused
+    return list(forms)
+
+
+def _canonical(token: str, kind: Kind) -> str:
+    if len(token) > kind.token_limit:
+        raise Refused(f"device.token: at most {kind.token_limit:,} characters")
+    return kind.canonical_token(token)
+
+
+def _kinds_of(providers: Iterable[Provider]) -> list[Kind]:
+    """Of an app without a provider: all, for it had one when the token was stored."""
+    used = {provider.kind for provider in providers}
+    return [kind for name, kind in KINDS.items() if name in used or not used]
+
+
+class Clients:
+    """The clients of one process, each made when it is first needed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._clients: dict[str, Client] = {}
+
+    def of(self, provider: Provider) -> Client:
+        """The client for the provider's kind."""
+        client = self._clients.get(provider.kind)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(provider.kind)
+                if client is None:
+                    client = self._clients[provider.kind] = kind_of(provider).client(self._context)
+        return client
+
+    def close(self) -> None:
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
