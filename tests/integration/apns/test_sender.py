@@ -125,8 +125,8 @@ def test_a_process_that_sends_nothing_has_no_thread(sender: Sender) -> None:
     ("change", "shared"),
     [
         pytest.param({}, True, id="the same credential and host"),
-        pytest.param({"topic": "io.team.Other", "app": "other", "name": "x"}, True, id="another topic of the team"),
-        pytest.param({"key_id": "OTHER12345"}, False, id="another key"),
+        pytest.param({"topic": "io.team.Other"}, True, id="another topic of the team"),
+        pytest.param({"credential": Key("TEAMID1234", "OTHER12345", "key")}, False, id="another key"),
         pytest.param(
             {"credential": Key("TEAMID1234", "KEYID12345", "other")}, False, id="another key under the same id"
         ),

@@ -11,6 +11,7 @@ from h2.settings import SettingCodes
 from worker.core.model import ACCEPTED, Answer
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
+from worker.providers.apns import answers
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Exchange:
         self.batch = batch
         self.statuses = statuses
         self.judge = Judge(settings)
-        self.core = ClientCore("api.push.apple.com")
+        self.core = ClientCore("api.push.apple.com", answers)
         self.waiting = list(range(len(batch.notifications)))
 
     def expected(self, number: int) -> Answer:

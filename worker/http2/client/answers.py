@@ -1,14 +1,11 @@
-"""Reads what a server answers: header blocks through the `hpack` library, Apple's JSON bodies. Knows no stream."""
+"""Reads what a server answers: header blocks through the `hpack` library. Bodies are for the service. Knows no stream."""
 
-import json
 import re
-import time
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from hpack import Decoder, HPACKError
 
 from worker.core.model import Answer
-from worker.core.retry_after import seconds
 from worker.http2.client.errors import ConnectionFaultError, StreamFaultError
 from worker.http2.frames import ErrorCode
 
@@ -19,7 +16,6 @@ _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$")
 _CONNECTION_FIELDS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"),
 )
-_REASON: Final = re.compile(r"[A-Za-z]{1,64}")
 _KNOWN_BLOCKS: Final = 256
 #: Octets; longer blocks are not remembered.
 _KNOWN_BLOCK_SIZE: Final = 256
@@ -78,31 +74,15 @@ def _status(value: bytes) -> int:
     raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "malformed status in an answer")
 
 
-def read_answer(status: int, retry_after: str | None, body: bytes | bytearray) -> Answer:
-    """The answer of a status, a Retry-After and a body; a body that is no JSON of Apple's form leaves the reason out."""
-    document = _document(body) if status != 200 else {}
-    timestamp = document.get("timestamp") if status == 410 else None
-    return Answer(
-        status,
-        _reason(document),
-        timestamp if isinstance(timestamp, int) and not isinstance(timestamp, bool) else None,
-        seconds(retry_after, time.time()),
-    )
+class Service(Protocol):
+    """What the service behind a connection says in its own words, which HTTP/2 does not know."""
 
+    def read_answer(self, status: int, retry_after: str | None, body: bytes | bytearray) -> Answer: ...
 
-def read_reason(body: bytes | bytearray) -> str | None:
-    """The reason in a body or in the debug data of a GOAWAY; None where there is none."""
-    return _reason(_document(body))
+    def read_reason(self, debug: bytes | bytearray) -> str | None:
+        """The reason in the debug data of a GOAWAY; None where there is none."""
+        ...
 
-
-def _reason(document: dict[str, object]) -> str | None:
-    reason = document.get("reason")
-    return reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None
-
-
-def _document(body: bytes | bytearray) -> dict[str, object]:
-    try:
-        document = json.loads(body) if body else None
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    def is_parting(self, answer: Answer) -> bool:
+        """Whether an answer is about the connection rather than its notification: it takes nothing new then."""
+        ...

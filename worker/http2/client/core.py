@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.core.model import ACCEPTED
 from worker.http2 import frames
-from worker.http2.client.answers import MAX_HEADER_LIST
+from worker.http2.client.answers import MAX_HEADER_LIST, Service
 from worker.http2.client.batch import Batch
 from worker.http2.client.errors import ConnectionFaultError, Http2Error
 from worker.http2.client.fast_path import is_plain_success
@@ -35,8 +35,8 @@ _SETTINGS: Final = {
 class ClientCore(FrameHandlers):
     """One connection."""
 
-    def __init__(self, authority: str, *, first_stream_id: int = 1) -> None:
-        super().__init__(authority, first_stream_id=first_stream_id)
+    def __init__(self, authority: str, service: Service, *, first_stream_id: int = 1) -> None:
+        super().__init__(authority, service, first_stream_id=first_stream_id)
         #: The cause, once nothing more can come of the connection.
         self.closed: str | None = None
         self._buffer = bytearray()

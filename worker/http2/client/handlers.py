@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.core.model import ACCEPTED
 from worker.http2 import frames
-from worker.http2.client.answers import HeaderReader, read_answer, read_reason
+from worker.http2.client.answers import HeaderReader, Service
 from worker.http2.client.errors import ConnectionFaultError, StreamFaultError
 from worker.http2.client.guard import Guard
 from worker.http2.client.settings import PeerSettings
@@ -22,24 +22,13 @@ MAX_BODIES: Final = 4 << 20
 MAX_HEADER_BLOCK: Final = 16_384
 #: Octets of the header block of an answer that the guard does not charge for.
 USUAL_BLOCK: Final = 1_024
-#: The reason of an answer that ends a connection: once judged expired, a connection stays so.
-EXPIRED: Final = "ExpiredProviderToken"
-#: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
-PARTING: Final = frozenset(
-    (
-        (403, EXPIRED),
-        (403, "UnrelatedKeyIdInToken"),
-        (400, "IdleTimeout"),
-        (429, "TooManyProviderTokenUpdates"),
-        (503, "Shutdown"),
-    )
-)
 
 
 class FrameHandlers:
     """The state of one connection and a handler for each type of frame."""
 
-    def __init__(self, authority: str, *, first_stream_id: int) -> None:
+    def __init__(self, authority: str, service: Service, *, first_stream_id: int) -> None:
+        self._service = service
         self.peer = PeerSettings()
         self.streams = Streams(first_stream_id)
         self.writer = RequestWriter(authority, self.peer, self.streams)
@@ -47,7 +36,7 @@ class FrameHandlers:
         self.retiring: str | None = None
         #: The reason that a GOAWAY gave.
         self.reason: str | None = None
-        #: Answers received, and those among them that ended the connection (`PARTING`).
+        #: Answers received, and those among them that ended the connection (`Service.is_parting`).
         self.answered = 0
         self.parting = 0
         #: PINGs of ours that were answered.
@@ -169,12 +158,12 @@ class FrameHandlers:
             self._reset(stream_id, ErrorCode.CANCEL)
         self._unread -= len(stream.received)
         assert stream.status is not None
-        answer = read_answer(stream.status, stream.retry_after, stream.received)
+        answer = self._service.read_answer(stream.status, stream.retry_after, stream.received)
         self.streams.complete(stream.batch, stream.index, ACCEPTED if answer == ACCEPTED else answer)
         self.answered += 1
         if answer.status != 403:
             self._proven = True
-        if answer.reason is not None and (answer.status, answer.reason) in PARTING:
+        if answer.reason is not None and self._service.is_parting(answer):
             self.parting += 1
             self._retire(answer.reason)
 
@@ -219,7 +208,7 @@ class FrameHandlers:
         if self._last_goaway is not None and last > self._last_goaway:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "goaway raised its last stream")
         self._last_goaway = last
-        self.reason = read_reason(debug)
+        self.reason = self._service.read_reason(debug)
         cause = self.reason or (f"goaway: {frames.error_name(code)}" if code else "goaway")
         self._retire(cause, known_better=self.reason is not None)
         for refused in self.streams.above(last):

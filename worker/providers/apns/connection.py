@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
+from worker.providers.apns import answers
 from worker.providers.apns.dial import Dialer
 from worker.providers.apns.proxy import ProxyError
 from worker.providers.apns.reasons import ALERT
@@ -53,7 +54,7 @@ class Connection(asyncio.Protocol):
     """Made by `connect`. Tells `changed` whenever an outcome, room for more, or its end may have come."""
 
     def __init__(self, authority: str, timing: Timing, changed: Callable[["Connection"], None]) -> None:
-        self.core = ClientCore(authority)
+        self.core = ClientCore(authority, answers)
         self.opened_at = 0.0
         #: Why the handshake's outcome is of no use.
         self.unfit: str | None = None

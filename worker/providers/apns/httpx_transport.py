@@ -18,9 +18,8 @@ import httpcore
 import httpx
 
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
-from worker.http2.client.answers import read_answer, read_reason
 from worker.http2.client.encoder import BadFieldError, check_fields
-from worker.http2.client.handlers import PARTING
+from worker.providers.apns.answers import is_parting, read_answer, read_reason
 from worker.providers.apns.transport import Endpoint, TransportClosed
 
 #: httpcore takes no more streams on a connection, whatever the server allows.
@@ -145,7 +144,7 @@ class HttpxTransport:
         self, lane: "_Lane", notification: Notification, bearer: str | None, progress: "_Progress"
     ) -> Answer:
         answer = await lane.post(self._base, notification, bearer, progress)
-        if (answer.status, answer.reason) in PARTING:
+        if is_parting(answer):
             self._replace(lane)
         return answer
 

@@ -1,0 +1,56 @@
+"""APNs' own words in an answer: a JSON body, and reasons that are about the whole connection. An `http2` `Service`."""
+
+import json
+import re
+import time
+from typing import Final
+
+from worker.core.model import Answer
+from worker.core.retry_after import seconds
+
+_REASON: Final = re.compile(r"[A-Za-z]{1,64}")
+#: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
+PARTING: Final = frozenset(
+    (
+        (403, "ExpiredProviderToken"),
+        (403, "UnrelatedKeyIdInToken"),
+        (400, "IdleTimeout"),
+        (429, "TooManyProviderTokenUpdates"),
+        (503, "Shutdown"),
+    )
+)
+
+
+def read_answer(status: int, retry_after: str | None, body: bytes | bytearray) -> Answer:
+    """The answer of a status, a Retry-After and a body; a body that is no JSON of Apple's form leaves the reason out."""
+    document = _document(body) if status != 200 else {}
+    timestamp = document.get("timestamp") if status == 410 else None
+    return Answer(
+        status,
+        _reason(document),
+        timestamp if isinstance(timestamp, int) and not isinstance(timestamp, bool) else None,
+        seconds(retry_after, time.time()),
+    )
+
+
+def read_reason(body: bytes | bytearray) -> str | None:
+    """The reason in a body or in the debug data of a GOAWAY; None where there is none."""
+    return _reason(_document(body))
+
+
+def _reason(document: dict[str, object]) -> str | None:
+    reason = document.get("reason")
+    return reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None
+
+
+def _document(body: bytes | bytearray) -> dict[str, object]:
+    try:
+        document = json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def is_parting(answer: Answer) -> bool:
+    """Whether it is about the connection: the next try goes over another one."""
+    return (answer.status, answer.reason) in PARTING
