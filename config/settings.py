@@ -151,7 +151,7 @@ class Settings(BaseModel):
 
 
 #: Settings with a password or a key in them. `CARILLON_NAME_FILE` names a file that holds one, as containers are given secrets.
-SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy")
+SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy", "webhook_proxy")
 
 
 def variable(field: str) -> str:

@@ -1,19 +1,26 @@
 """The wire: where it goes and where it does not, how much it reads, how long it waits."""
 
+import base64
 import dataclasses
 import json
+import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 
+from config.settings import load
 from tests.integration.pipeline.harness import LOOPBACK
 from tests.integration.webhook.receiver import Receiver, Say
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
+from worker.providers.base import Context
 from worker.providers.webhook.answer import decide
 from worker.providers.webhook.client import LARGEST_ANSWER, UNUSED, WebhookClient
+from worker.providers.webhook.kind import KIND
 from worker.providers.webhook.request import Recipient
 
 
@@ -240,4 +247,81 @@ def test_connections_of_webhooks_that_are_gone_are_closed(receiver, hook, monkey
     assert client._pool(None) is other
     assert first.connections == []
     assert client._pool(hook.settings.ca) is not first
+    client.close()
+
+
+class TunnelProxy:
+    """An HTTP proxy that opens a tunnel to one port for whoever has the password, whatever host is asked for."""
+
+    def __init__(self, port, *, says=b"HTTP/1.1 200 Connection established"):
+        self.heads, self._port, self._says = [], port, says
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://me:open%20sesame@127.0.0.1:{self._server.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += client.recv(4096)
+                self.heads.append(head.decode())
+                client.sendall(self._says + b"\r\n\r\n")
+                if b" 200 " not in self._says:
+                    client.close()
+                    continue
+                target = socket.create_connection(("127.0.0.1", self._port))
+                for one, other in ((client, target), (target, client)):
+                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+
+    def _copy(self, one, other):
+        with suppress(OSError):
+            while octets := one.recv(65_536):
+                other.sendall(octets)
+            other.shutdown(socket.SHUT_WR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.close()
+
+
+def unknown(*_):
+    raise OSError
+
+
+@pytest.mark.parametrize("resolve", [pytest.param(unknown, id="not known here"), lambda *_: ["127.0.0.1"]])
+def test_a_proxy_opens_the_tunnel_and_is_asked_for_the_name(send, hook, receiver, resolve):
+    def here(host, port):
+        return ["127.0.0.1"] if host == "127.0.0.1" else resolve(host, port)
+
+    with TunnelProxy(receiver.port) as proxy:
+        there = at(hook, receiver, "hooks.example.com")
+        assert send(there, allowed=LOOPBACK, proxy=proxy.url, resolve=here) == [ACCEPTED]
+    [head] = proxy.heads
+    assert head.startswith(f"CONNECT hooks.example.com:{receiver.port} HTTP/1.1")
+    assert f"Basic {base64.b64encode(b'me:open sesame').decode()}" in head
+
+
+def test_a_proxy_is_asked_for_nothing_that_is_inside(send, hook, receiver):
+    with TunnelProxy(receiver.port) as proxy:
+        there = at(hook, receiver, "hooks.example.com")
+        assert send(there, allowed=(), proxy=proxy.url, resolve=lambda *_: ["10.0.0.7"]) == [
+            NoAnswer("not_sent", "forbidden_address")
+        ]
+    assert proxy.heads == []
+
+
+def test_a_proxy_that_opens_no_tunnel_is_no_answer(send, hook, receiver):
+    with TunnelProxy(receiver.port, says=b"HTTP/1.1 407 Proxy Authentication Required") as proxy:
+        assert send(hook, proxy=proxy.url) == [NoAnswer("not_sent", "proxy")]
+    assert receiver.connections == 0
+
+
+def test_the_proxy_is_a_setting():
+    url = "http://me:secret@127.0.0.1:3128"
+    client: Any = KIND.client(Context(load({"CARILLON_WEBHOOK_PROXY": url}), cast("Any", None)))
+    assert client._proxy == url
     client.close()
