@@ -117,6 +117,7 @@ def apn(
         called = _name(asker, given, environment)
         before = before or _before(runtime, of_app.name, called)
         provider = _provider(asker, of_app.name, called, environment, given, credential, before)
+        _check(provider)
         _may_replace(runtime, provider)
         if asker.bare:
             _confirm(provider)
@@ -321,6 +322,13 @@ def _topic(word: str, certificate: Certificate | None) -> str:
     if certificate is not None and bundle not in certificate.topics:
         raise CertificateError(f"bundle id: the certificate is for {', '.join(certificate.topics)}, not for {bundle}")
     return bundle
+
+
+def _check(provider: Provider) -> None:
+    try:
+        KIND.check(provider.settings)
+    except SettingsError as fault:
+        refuse(fault)
 
 
 def _may_replace(runtime: Runtime, provider: Provider) -> None:

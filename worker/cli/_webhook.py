@@ -14,7 +14,7 @@ from worker.core.model import Provider
 from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
 from worker.providers.webhook.kind import KIND
-from worker.providers.webhook.settings import WebhookSettings, check_secret, check_url, shown_url
+from worker.providers.webhook.settings import WebhookSettings, check_secret, shown_url
 from worker.reports import acts
 from worker.reports.words import counted
 
@@ -62,8 +62,8 @@ def webhook(
             kept = settings.secrets
             settings = _signed(settings, secret, rotate=rotate_secret, drop=drop_old_secret)
             provider = Provider(0, of_app, name, "production", settings)
+            KIND.check(settings)
             if url is not None:
-                check_url(url)
                 _client(runtime, provider).check_place(url)
         except SettingsError as fault:
             refuse(fault)

@@ -14,8 +14,6 @@ from worker.reports.words import counted
 
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
 _ELSEWHERE: Final = {
-    "apn": ("worker.cli._apn", "apn"),
-    "webhook": ("worker.cli._webhook", "webhook"),
     "test": ("worker.cli._push_test", "push_test"),
     "device": ("worker.cli.devices", "device"),
     "send": ("worker.cli._push_send", "send"),
@@ -30,13 +28,21 @@ _COLUMNS: Final = ("kind", "bundle_id", "environment", "key_id", "team_id", "exp
 
 class _Push(Group):
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+        return sorted([*super().list_commands(ctx), *_elsewhere()])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in _ELSEWHERE:
+        if own is not None or cmd_name not in (elsewhere := _elsewhere()):
             return own
-        return load(cmd_name, *_ELSEWHERE[cmd_name])
+        return load(cmd_name, *elsewhere[cmd_name])
+
+
+def _elsewhere() -> dict[str, tuple[str, str]]:
+    """The module of a command that stores a provider is named for the command."""
+    from worker.providers.kinds import KINDS
+
+    stores = (kind.words.command for kind in KINDS.values())
+    return _ELSEWHERE | {command: (f"worker.cli._{command}", command) for command in stores}
 
 
 push = group("Ways out, to Apple and to webhooks: store credentials, list and remove them, send a push.", cls=_Push)

@@ -302,7 +302,7 @@ def _templates(db: Connection, only: list[str] | None) -> list[StoredTemplate]:
     return [StoredTemplate(*row) for row in rows]
 
 
-_ADVICE: Final = "add the key it was stored with, or store the credential again with carillon push apn or push webhook"
+_ADVICE: Final = "add the key it was stored with, or store the credential again: carillon push --help lists how"
 
 
 def _column(setting: Any) -> Any:

@@ -1,0 +1,86 @@
+"""What the suite of kinds has to know of each: settings that are right and wrong, tokens, and an answer that retires."""
+
+from typing import Any, Final, NamedTuple
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+
+from tests.integration.pipeline.keys import new_key
+from tests.unit.apns.push_certificates import p12, push_certificate
+from tests.unit.kinds.toy.kind import ToySettings
+from worker.core.model import Answer
+from worker.providers.apns.settings import P12, ApnsSettings, Key
+from worker.providers.webhook.settings import WebhookSettings
+
+_SECRET: Final = "a-secret-of-at-least-thirty-two-characters"
+_OLDER: Final = "the-secret-before-it-that-is-on-its-way-out"
+_PEM: Final = new_key()
+_P12: Final = p12(push_certificate(days=36_500), BestAvailableEncryption(b"hunter2"))
+_KEY: Final = Key("TEAM123456", "KEY1234567", _PEM)
+_URL: Final = "https://api.example.com/push/hunter2?key=hunter3"
+
+
+class Example(NamedTuple):
+    settings: Any
+    #: Settings that can never work, and what is said of them.
+    wrong: dict[str, Any]
+    #: Tokens as clients write them -> as they are stored.
+    tokens: dict[str, str]
+    #: None of these is one.
+    no_tokens: list[str]
+    #: Of `settings`.
+    secrets: list[str]
+    #: The device is gone.
+    gone: Answer
+
+
+EXAMPLES: Final[dict[str, list[Example]]] = {
+    "apns": [
+        Example(
+            ApnsSettings("io.team.App", _KEY),
+            wrong={
+                "bundle id: 'a b'": ApnsSettings("a b", _KEY),
+                "key id: 'short'": ApnsSettings("io.team.App", Key("TEAM123456", "short", _PEM)),
+                "team id: 'short'": ApnsSettings("io.team.App", Key("short", "KEY1234567", _PEM)),
+                "key: no PEM text": ApnsSettings("io.team.App", Key("TEAM123456", "KEY1234567", "no key")),
+                "host: 'https://x'": ApnsSettings("io.team.App", _KEY, host="https://x"),
+            },
+            tokens={"<AB cd>": "abcd", "AB" * 80: "ab" * 80},
+            no_tokens=["abc", "xyz", "<>"],
+            secrets=_PEM.splitlines()[1:-1],
+            gone=Answer(410, "Unregistered"),
+        ),
+        Example(
+            ApnsSettings("io.team.App", P12(_P12, "hunter2")),
+            wrong={"certificate: not a .p12": ApnsSettings("io.team.App", P12(b"nothing"))},
+            tokens={},
+            no_tokens=[],
+            secrets=["hunter2"],
+            gone=Answer(410, "ExpiredToken"),
+        ),
+    ],
+    "webhook": [
+        Example(
+            WebhookSettings(_URL, (_SECRET, _OLDER), "jwt"),
+            wrong={
+                "url: only https": WebhookSettings("http://api.example.com", (_SECRET,)),
+                "url: without a user": WebhookSettings("https://me@api.example.com", (_SECRET,)),
+                "secret: 32 to 256": WebhookSettings(_URL, ("short",)),
+                "secret: there is none": WebhookSettings(_URL),
+            },
+            tokens={"Han's phone": "Han's phone"},
+            no_tokens=[],
+            secrets=[_SECRET, _OLDER, "hunter3"],
+            gone=Answer(410, "gone"),
+        )
+    ],
+    "toy": [
+        Example(
+            ToySettings("box7", "hunter2"),
+            wrong={"box: 'a b'": ToySettings("a b", "hunter2")},
+            tokens={" ab ": "AB"},
+            no_tokens=[" "],
+            secrets=["hunter2"],
+            gone=Answer(410),
+        )
+    ],
+}
