@@ -7,6 +7,7 @@ from worker.core.batch_run import BatchRun
 from worker.core.breaker import Stopped
 from worker.core.model import AppSettings, Provider
 from worker.pipeline.insist import Insist
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.breaker import Answers
 
 NOW = 1_800_000_000.0
@@ -32,7 +33,7 @@ def new_run(
     batch = Batch("demo", 1, "urgent", sendings or [sending()], given, refused=fields.pop("refused", []))
     run = BatchRun("b1", batch, given, [None] * len(given), renewed_at=NOW, **fields)
     run.app = app or AppSettings("demo")
-    run.provider = Provider(1, "demo", "apns", "production", "io.carillon.demo")
+    run.provider = Provider(1, "demo", "apns", "production", ApnsSettings("io.carillon.demo", Key("T", "K")))
     return run
 
 
