@@ -357,10 +357,25 @@ def is_benchmarks(block: Block, world: World) -> None:
             assert f'"{option}"' in source, line
 
 
+def is_folder_of_a_kind(block: Block, world: World) -> None:
+    folder = ROOT / "worker" / "providers"
+    named = [line.split()[0] for line in block.text.splitlines()]
+    assert all((ROOT / name).exists() for name in named[:2])
+    assert all((folder / "apns" / name).exists() for name in named[3:])
+    assert 'register("worker.providers.apns.kind")' in (folder / "kinds.py").read_text()
+    assert 'register("worker.providers.toy.kind")' in block.text
+
+
+def is_settings_of_the_toy(block: Block, world: World) -> None:
+    assert block.text.strip() in (ROOT / "tests" / "unit" / "kinds" / "toy" / "kind.py").read_text()
+
+
 #: By the page and how the block begins.
 CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/apns.md", '{"aps": {'): is_payload,
     ("docs/benchmarks.md", "python -m benchmarks.pipeline --json [--quick]"): is_benchmarks,
+    ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
+    ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
     ("docs/demo.md", "lost   "): is_account_s_end,
     ("docs/demo.md", '{"rules": '): is_script,
     ("docs/devices.md", "Nested Loop\n"): is_plan,
