@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 Environment = Literal["production", "sandbox"]
@@ -19,29 +18,6 @@ PushType = Literal[
     "widgets",
     "controls",
 ]
-
-
-class Reason(StrEnum):
-    """Why a member, or a whole message, is not pushed. The value is what the ledger and the counts show."""
-
-    SKIP_PUSH = "skip_push"
-    PUSH_OFF = "app_push_off"
-    CHANNEL_OFF = "channel_push_off"
-    TOO_OLD = "too_old"
-    UNKNOWN_CHANNEL = "unknown_channel"
-    SENDER = "sender"
-    NOT_A_MEMBER = "not_a_member"
-    NOT_IN_THREAD = "not_in_thread"
-    #: Not in the thread, which has as many people as one may have.
-    THREAD_FULL = "thread_full"
-    MUTED = "muted_sender"
-    ONLINE = "online"
-    NO_DEVICE = "no_device"
-    #: Devices, but only of providers that were removed.
-    NO_PROVIDER = "no_provider"
-    OVER_CAP = "over_member_cap"
-    #: Not one of the users whom this environment may push to.
-    NOT_ALLOWED_HERE = "not_allowed_here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,26 +77,25 @@ class Audience:
         with self._pool.connection() as db:
             return [Share._make(row) for row in db.execute(query.encode(), (app, *values))]
 
-    def active(self, users: Collection[UserKey]) -> dict[UserKey, list[Device]]:
-        """Active devices for each (app, user) that has any, oldest first; also those of a provider that was removed."""
+    def active(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
+        """Active devices by app and user, for each that has any, oldest first; also those of a provider that was removed."""
         return self._of_users(users, "")
 
-    def of_user(self, users: Collection[UserKey]) -> dict[UserKey, list[Device]]:
-        """Active devices with a provider for each (app, user) that has any, oldest first."""
+    def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
+        """The same, but those of a provider that was removed."""
         return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")
 
-    def _of_users(self, users: Collection[UserKey], join: str) -> dict[UserKey, list[Device]]:
-        rows = bulk.read(
+    def _of_users(self, users: Collection[UserKey], join: str) -> dict[str, dict[str, list[Device]]]:
+        found: dict[str, dict[str, list[Device]]] = {}
+        for app, *device in bulk.read(
             self._pool,
             "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
             f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
             " WHERE d.active ORDER BY d.id",
             users,
-        )
-        found: dict[UserKey, list[Device]] = {}
-        for app, *device in rows:
+        ):
             row = Device._make(device)
-            found.setdefault((app, row.user), []).append(row)
+            found.setdefault(app, {}).setdefault(row.user, []).append(row)
         return found
 
 

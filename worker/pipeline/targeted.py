@@ -12,7 +12,8 @@ import msgspec
 from producers.events import BadgeCleared, PushSend
 from worker.core.batch import Sending
 from worker.core.fleet import may_push_to
-from worker.core.model import AppSettings, Device, Reason
+from worker.core.model import AppSettings, Device
+from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
 from worker.core.targeted import badge_sending, expiration, push_sending
 from worker.database.audience import Audience, PageTooSlowError
 from worker.pipeline.plan import Plan
@@ -56,12 +57,12 @@ class Targeted:
         if not targets:
             return
         cleared = {(t.event.app, t.event.user) for t in targets if isinstance(t.event, BadgeCleared)}
-        owned = self._audience.of_user(cleared)
+        owned = self._audience.reachable(cleared)
         for target in targets:
             if isinstance(target.event, PushSend):
                 self._push(target, target.event, plan)
             else:
-                self._badge(target, target.event, owned.get((target.event.app, target.event.user), ()), plan)
+                self._badge(target, target.event, owned.get(target.event.app, {}).get(target.event.user, ()), plan)
 
     def _push(self, target: Target, event: PushSend, plan: Plan) -> None:
         cursor = msgspec.json.decode(target.opened.cursor, type=_Cursor)
@@ -102,12 +103,12 @@ class Targeted:
         self._send(target, sending, devices, plan)
         plan.take(target.opened, DONE, event.id, 0, _account(target.app, devices))
 
-    def _refused(self, app: AppSettings, expires_at: int) -> Reason | None:
+    def _refused(self, app: AppSettings, expires_at: int) -> str | None:
         if app.only_to == ():
-            return Reason.NOT_ALLOWED_HERE
+            return NOT_ALLOWED_HERE
         if not app.push_enabled:
-            return Reason.PUSH_OFF
-        return Reason.TOO_OLD if self._now() > expires_at else None
+            return PUSH_OFF
+        return TOO_OLD if self._now() > expires_at else None
 
     def _send(self, target: Target, sending: Sending, devices: Sequence[Device], plan: Plan) -> None:
         devices = [device for device in devices if may_push_to(target.app, device.user)]
@@ -126,5 +127,5 @@ def _account(app: AppSettings, devices: Sequence[Device]) -> dict[str, Any]:
     return {
         "considered": len(users),
         "pushed": pushed,
-        "skipped": {Reason.NOT_ALLOWED_HERE: elsewhere} if elsewhere else {},
+        "skipped": {NOT_ALLOWED_HERE: elsewhere} if elsewhere else {},
     }

@@ -25,7 +25,7 @@ from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
-from worker.pipeline.expansion import FanOut
+from worker.pipeline.expansion.fan_out import FanOut
 from worker.process.expanders import Expanders
 from worker.providers import kinds
 from worker.providers.base import Context

@@ -25,7 +25,7 @@ from worker.core.batch import Lane
 from worker.core.envelope import identify
 from worker.database import postgres
 from worker.database.ledger import DeadLetter
-from worker.pipeline.expansion import Expanded
+from worker.pipeline.expansion.fan_out import Expanded
 from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
@@ -102,7 +102,7 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
     except postgres.Unavailable:  # others of their channels need not wait until the leases are over
         runtime.journal.give_back(lane, opened)
         raise
-    runtime.journal.give_back(lane, expanded.left)
+    runtime.journal.give_back(lane, expanded.remaining)
     for of, n in expanded.batches.items():
         wake_deliver(of, n)
     wake_fan_out(expanded.unfinished, "bulk")
@@ -112,7 +112,7 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
         wake_fan_out(expanded.freed)
     for counts in expanded.counts.values():
         total.update(counts)
-    return more or bool(expanded.left)
+    return more or bool(expanded.remaining)
 
 
 @app.task(name="carillon.deliver")
@@ -237,8 +237,8 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
     first = _expand(runtime, opened[:half])
-    if first.left or first.unfinished:  # of their channels there may be more in the other half
-        return replace(first, counts={}, left=[*first.left, *opened[half:]])
+    if first.remaining or first.unfinished:  # of their channels there may be more in the other half
+        return replace(first, counts={}, remaining=[*first.remaining, *opened[half:]])
     second = _expand(runtime, opened[half:])
     return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 

@@ -3,18 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from worker.core.rules import MESSAGE_RULES, OVER_CAP, RULES
+
 #: Why a member got no push.
-MEMBERS: Final[Mapping[str, str]] = {
-    "sender": "wrote it",
-    "not_a_member": "mentioned, but not in the channel",
-    "not_in_thread": "not part of the thread it is in",
-    "thread_full": "not part of the thread it is in, which is full",
-    "muted_sender": "muted the sender",
-    "online": "online at that moment",
-    "no_device": "without a device",
-    "no_provider": "with devices only of providers that were removed",
-    "over_member_cap": "beyond the app's member cap",
-    "not_allowed_here": "not among those whom this environment may push to, see carillon fleet",
+MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in RULES} | {
+    OVER_CAP: "beyond the app's member cap"
 }
 #: Why a push was given up.
 DROPS: Final[Mapping[str, str]] = {
@@ -33,14 +26,8 @@ DROPS: Final[Mapping[str, str]] = {
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }
 #: Why nobody got a push.
-MESSAGES: Final[Mapping[str, str]] = {
-    "skip_push": "it says skip_push",
-    "not_allowed_here": "this environment may push to nobody: the database is another fleet's, see carillon fleet",
-    "app_push_off": "pushes are off for the app",
-    "too_old": "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
-    "unknown_channel": "nobody was ever added to its channel",
-    "channel_push_off": "pushes are off for its channel",
-    "cancelled": "it was cancelled by hand before its time",
+MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MESSAGE_RULES} | {
+    "cancelled": "it was cancelled by hand before its time"
 }
 #: Why a push that had waited was not sent any more, apart from its provider's reasons.
 DROPPED: Final[Mapping[str, str]] = {

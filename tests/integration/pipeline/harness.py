@@ -22,7 +22,7 @@ from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
-from worker.pipeline.expansion import FanOut
+from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.providers import kinds
@@ -228,7 +228,7 @@ class Pipeline:
             for lane in ("urgent", "bulk", "urgent"):
                 while opened := self.journal.take_messages(lane, 100):
                     expanded = self.fan_out.expand(opened)
-                    self.journal.give_back(lane, expanded.left)
+                    self.journal.give_back(lane, expanded.remaining)
                     batches += expanded.batches.total()
         return batches
 

@@ -48,7 +48,7 @@ def test_a_document_over_the_bound_is_taken_alone(pipeline, monkeypatch):
 
 
 def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(pipeline, monkeypatch):
-    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 2_500)
+    monkeypatch.setattr("worker.pipeline.expansion.read.MEMBERS", 2_500)
     channels = [f"c{n}" for n in range(6)]
     for channel in channels:
         pipeline.member(channel, "leia", *(f"{channel}u{n}" for n in range(1_300)))
@@ -56,15 +56,15 @@ def test_messages_with_many_members_are_expanded_a_few_at_a_time_in_their_order(
     pipeline.take()
     opened = pipeline.journal.take_messages("urgent", 500)
     expanded = pipeline.fan_out.expand(opened)
-    assert [one.entry for one in expanded.left] == [one.entry for one in opened[4:]], "two pages at once, twice"
-    pipeline.journal.give_back("urgent", expanded.left)
+    assert [one.entry for one in expanded.remaining] == [one.entry for one in opened[4:]], "two pages at once, twice"
+    pipeline.journal.give_back("urgent", expanded.remaining)
     assert pipeline.journal.ready("e", "urgent") == 2
     assert [one.entry for one in pipeline.journal.take_messages("urgent", 500)] == [one.entry for one in opened[4:]]
 
 
 @pytest.mark.parametrize("members", [5, 12, 100])
 def test_whatever_is_left_for_later_everybody_is_notified_once(pipeline, monkeypatch, members):
-    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", members)
+    monkeypatch.setattr("worker.pipeline.expansion.read.MEMBERS", members)
     channels = [f"c{n}" for n in range(4)]
     for channel in channels:
         pipeline.member(channel, "leia", *(f"{channel}u{n}" for n in range(7)))
@@ -79,7 +79,7 @@ def test_whatever_is_left_for_later_everybody_is_notified_once(pipeline, monkeyp
 
 def test_who_is_silent_has_the_same_reason_in_a_backlog_and_alone(pipeline, monkeypatch):
     """The cap leaves out whoever has no reason of their own: that must not hang on how much is read at once."""
-    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 10)
+    monkeypatch.setattr("worker.pipeline.expansion.read.MEMBERS", 10)
     pipeline.save_app(member_cap=2)
     for channel in ("c0", "c1", "c2"):
         pipeline.member(channel, "leia", "a", "b", "c")
@@ -161,11 +161,11 @@ def test_a_mention_of_everyone_reaches_every_page_of_a_channel(pipeline, monkeyp
 
 
 def test_messages_that_name_many_are_expanded_a_few_at_a_time(pipeline, monkeypatch):
-    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 5_000)
+    monkeypatch.setattr("worker.pipeline.expansion.read.MEMBERS", 5_000)
     pipeline.member("general", "leia", "han")
     nobody = [f"n{n}" for n in range(3_000)]
     pipeline.publish(*(message(id=f"e{n}", mentioned=nobody) for n in range(4)), message(id="r", recipients=nobody))
     pipeline.take()
     opened = pipeline.journal.take_messages("urgent", 500)
-    left = pipeline.fan_out.expand(opened).left
+    left = pipeline.fan_out.expand(opened).remaining
     assert [one.entry for one in left] == [one.entry for one in opened[2:]], "4,000 candidates each"

@@ -105,7 +105,7 @@ def test_a_thread_takes_up_so_many_and_says_so(pipeline, monkeypatch):
 
 def test_mentions_of_nobody_cost_no_rows_and_are_taken_a_part_at_a_time(pipeline, monkeypatch):
     """Replies that name 1,000 users each who do not exist: what one end user can do."""
-    monkeypatch.setattr("worker.pipeline.expansion.MEMBERS", 4_000)
+    monkeypatch.setattr("worker.pipeline.expansion.read.MEMBERS", 4_000)
     pipeline.member("general", "han", "leia")
     pipeline.publish(said("root", "general", "leia", "root"))
     pipeline.run()
@@ -122,8 +122,8 @@ def test_mentions_of_nobody_cost_no_rows_and_are_taken_a_part_at_a_time(pipeline
     rounds = 0
     while opened:
         expanded = pipeline.fan_out.expand(opened)
-        assert len(opened) - len(expanded.left) <= 4, "bounded by candidates"
-        pipeline.journal.give_back("urgent", expanded.left)
+        assert len(opened) - len(expanded.remaining) <= 4, "bounded by candidates"
+        pipeline.journal.give_back("urgent", expanded.remaining)
         opened = pipeline.journal.take_messages("urgent", 500)
         rounds += 1
     assert rounds == 5
@@ -200,11 +200,11 @@ def test_what_takes_long_is_split_and_keeps_its_lease(pipeline):
     opened = pipeline.journal.take_messages("urgent", 500)
     began = {at for _, at in pipeline.redis.zrange("carillon:due", 0, -1, withscores=True)}
     expanded = pipeline.fan_out.expand(opened)
-    assert 0 < len(expanded.left) < 12
-    assert [one.entry for one in expanded.left] == [one.entry for one in opened[-len(expanded.left) :]]
+    assert 0 < len(expanded.remaining) < 12
+    assert [one.entry for one in expanded.remaining] == [one.entry for one in opened[-len(expanded.remaining) :]]
     renewed = {at for _, at in pipeline.redis.zrange("carillon:due", 0, -1, withscores=True)}
     assert min(renewed) > max(began), "those in hand are renewed"
-    pipeline.journal.give_back("urgent", expanded.left)
+    pipeline.journal.give_back("urgent", expanded.remaining)
     pipeline.expand()
     pipeline.deliver()
     assert sorted(map(user_of, pipeline.apns.sent)) == sorted(f"{channel}-han" for channel in channels), "nobody twice"

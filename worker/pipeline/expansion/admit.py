@@ -1,0 +1,113 @@
+"""First stage: what was opened becomes messages to expand, each with its channel, but for those that a rule skips as a whole."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from producers import events
+from producers.events import BadgeCleared, MessageNew, PushSend
+from worker.core.entry import ms_of
+from worker.core.model import AppSettings
+from worker.core.position import position
+from worker.core.rules import MessageCase, skip_message
+from worker.facts.channels import Channel, ChannelKey, ChannelRow
+from worker.pipeline.targeted import Target
+from worker.state.journal import Opened
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where the expansion of a channel stands."""
+
+    #: The last user considered; the next page begins behind it.
+    after: str = ""
+    page: int = 0
+    #: Members who were notified so far without being mentioned: the cap counts over all pages.
+    pushed: int = 0
+
+
+_BEGINNING: Final = Cursor()
+_decode: Final = msgspec.json.Decoder(Cursor).decode
+
+
+class Accepted(NamedTuple):
+    """A message that can be read, of an app that is there."""
+
+    opened: Opened
+    event: MessageNew
+    app: AppSettings
+    key: ChannelKey
+    #: In the order of the stream: who and what is looked at as it stood there.
+    place: int
+
+
+class Expanding(NamedTuple):
+    """A message of which the next page is expanded."""
+
+    opened: Opened
+    event: MessageNew
+    app: AppSettings
+    key: ChannelKey
+    place: int
+    #: UNIX seconds at which it came.
+    came: int
+    cursor: Cursor
+    #: As it was at the message's place; None: not known there.
+    channel: ChannelRow | None
+
+    @property
+    def cap(self) -> int | None:
+        """How many members may get a push without being mentioned; None: all."""
+        return None if self.event.message.mentions_everyone else self.app.member_cap
+
+
+class Documents(NamedTuple):
+    """What was opened, by what becomes of it."""
+
+    messages: list[Accepted]
+    targets: list[Target]
+    #: Their document or app went since intake took them.
+    lost: list[Opened]
+
+
+def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
+    found = Documents([], [], [])
+    apps: dict[str, AppSettings | None] = {}
+    for one in opened:
+        event = events.accepted(one.document) if one.document else None
+        app = None
+        if event is not None:
+            if event.app not in apps:
+                apps[event.app] = app_of(event.app)
+            app = apps[event.app]
+        if app is None:
+            found.lost.append(one)
+        elif isinstance(event, MessageNew):
+            place = one.place or position(one.entry)
+            found.messages.append(Accepted(one, event, app, (event.app, event.channel.id), place))
+        elif isinstance(event, BadgeCleared | PushSend):
+            found.targets.append(Target(one, event, app))
+        else:
+            found.lost.append(one)
+    return found
+
+
+def admit(
+    messages: Sequence[Accepted], channels: Mapping[ChannelKey, Channel], now: float
+) -> tuple[list[Expanding], list[tuple[Expanding, str]]]:
+    """Those to expand, and those that are skipped as a whole, each with its reason."""
+    admitted: list[Expanding] = []
+    skipped: list[tuple[Expanding, str]] = []
+    for opened, event, app, key, place in messages:
+        known = channels.get(key)
+        channel = None if known is None else known.at(place)
+        reason = skip_message(MessageCase(event, app, channel is not None, channel is None or channel.push, now))
+        # A producer's ids may be ahead of the clock.
+        came = min(ms_of(opened.entry) // 1000, int(now))
+        cursor = _decode(opened.cursor) if opened.cursor else _BEGINNING
+        message = Expanding(opened, event, app, key, place, came, cursor, channel)
+        if reason is None:
+            admitted.append(message)
+        else:
+            skipped.append((message, reason))
+    return admitted, skipped

@@ -1,0 +1,76 @@
+"""Third stage: facts and devices of the candidates are read for all messages, and the rules decide about each."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from worker.core.model import Device
+from worker.core.rules import RULES, Case, Decision, Rule, decide_page
+from worker.database.audience import Audience
+from worker.facts import FACTS
+from worker.facts.base import CandidateFact, Candidates, Fact, Sources
+from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.read import CandidatePage
+
+_NO_FACTS: Final[Mapping[str, Collection[str]]] = {}
+_NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
+_NO_NUMBERS: Final[Mapping[str, int]] = {}
+
+
+class Decided(NamedTuple):
+    """A page of candidates, and what the rules say of each."""
+
+    page: CandidatePage
+    decision: Decision
+    #: Where the app folds bursts: which message of the window this is for each user who is notified.
+    numbers: Mapping[str, int] = _NO_NUMBERS
+
+
+class Decider:
+    def __init__(
+        self,
+        sources: Sources,
+        devices: Audience,
+        apps: Apps,
+        *,
+        facts: Sequence[Fact[Any]] = FACTS,
+        rules: Sequence[Rule] = RULES,
+    ) -> None:
+        self._sources, self._devices, self._apps, self._rules = sources, devices, apps, rules
+        self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
+
+    def decide(self, pages: Sequence[CandidatePage]) -> list[Decided]:
+        asked = [Candidates(page.message.event, page.message.app, page.message.place, page.eligible) for page in pages]
+        facts: dict[int, dict[str, Collection[str]]] = {}
+        for fact in self._facts:
+            for n, users in fact.read(self._sources, asked).items():
+                facts.setdefault(n, {})[fact.name] = users
+        devices = self._devices.active({(one.event.app, user) for one in asked for user in one.users})
+        removed = self._removed(devices)
+        unreachable: Mapping[str, Collection[str]] = {}
+        if removed:
+            devices = {app: _without(of_app, removed) for app, of_app in devices.items()}
+            unreachable = {app: [user for user, some in of_app.items() if not some] for app, of_app in devices.items()}
+        decided = []
+        for n, page in enumerate(pages):
+            message = page.message
+            app = message.event.app
+            case = Case(
+                *(message.event, message.app, page.members, page.thread, page.thread_full),
+                facts.get(n, _NO_FACTS),
+                devices.get(app, _NO_DEVICES),
+                unreachable.get(app, ()),
+            )
+            cap = message.cap
+            cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
+            decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
+            decided.append(Decided(page, decision))
+        return decided
+
+    def _removed(self, devices: Mapping[str, Mapping[str, Sequence[Device]]]) -> set[int]:
+        """Providers that are no more: their devices stay registered, and are notified again when the provider is back."""
+        used = {device.provider_id for of_app in devices.values() for some in of_app.values() for device in some}
+        return {id for id in used if self._apps.provider(id) is None}
+
+
+def _without(devices: Mapping[str, Sequence[Device]], providers: Collection[int]) -> dict[str, list[Device]]:
+    return {user: [device for device in some if device.provider_id not in providers] for user, some in devices.items()}

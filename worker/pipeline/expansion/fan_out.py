@@ -1,0 +1,134 @@
+"""Expands messages into batches of jobs. What it writes, it writes in one step of the journal.
+
+When another worker was first with one of the messages, nothing is written and the other messages are done again.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.core.batch import Lane
+from worker.core.rules import RULES, Rule
+from worker.database.audience import Audience
+from worker.database.postgres import Pool
+from worker.facts import FACTS, channels, members
+from worker.facts.base import Fact, Sources
+from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.admit import Expanding, admit, read_documents
+from worker.pipeline.expansion.decide import Decided, Decider
+from worker.pipeline.expansion.fold import count_bursts
+from worker.pipeline.expansion.patience import Patience
+from worker.pipeline.expansion.plan import MessagePlan, continuation
+from worker.pipeline.expansion.read import read_candidates
+from worker.pipeline.targeted import Targeted
+from worker.state import recent
+from worker.state.bursts import Bursts
+from worker.state.journal import DONE, Journal, Opened
+from worker.state.redis import Redis
+
+#: Seconds for which it is known what members, mutes and channels were before a change.
+PAST: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """What is ready now because of an expansion."""
+
+    batches: Counter[Lane]
+    #: Messages whose channel goes on, on the bulk lane.
+    unfinished: int
+    counts: Mapping[str, Mapping[str, int]]
+    #: Messages that were too many for once, in their order.
+    remaining: Sequence[Opened] = ()
+    #: Messages that had waited for the channel of one of these.
+    freed: int = 0
+
+
+class FanOut:
+    """`now` gives UNIX seconds, `clock` seconds from anywhere, `new_id` a batch id that was never given before."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        redis: Redis,
+        journal: Journal,
+        apps: Apps,
+        *,
+        page: int,
+        batch: int,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+        facts: Sequence[Fact[Any]] = FACTS,
+        rules: Sequence[Rule] = RULES,
+    ) -> None:
+        self._pool, self._redis, self._journal, self._apps = pool, redis, journal, apps
+        self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
+        self._bursts, self._devices = Bursts(redis), Audience(pool)
+        self._decider = Decider(Sources(pool, redis), self._devices, apps, facts=facts, rules=rules)
+        self._targeted = Targeted(self._devices, page=page, now=now)
+
+    def expand(self, opened: Sequence[Opened]) -> Expanded:
+        """Takes each message one page further, but for those that are left for later."""
+        patience = Patience(self._journal, opened, self._clock)
+        while True:
+            plan = MessagePlan(self._new_id, self._batch, self._apps.templates_of, patience.alive)
+            messages = self._admit(opened, plan)
+            pages, later = read_candidates(self._pool, messages, self._page, patience)
+            decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())
+            planned, unplanned = self._plan(decided, plan, patience)
+            queued = plan.queued()
+            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.accounts)
+            if not stale:
+                self._keep(planned)
+                behind = {message.opened.entry for message in (*unplanned, *later)}
+                remaining = [one for one in opened if one.entry in behind]
+                return Expanded(Counter(q.batch.lane for q in queued), plan.unfinished, plan.counts, remaining, freed)
+            opened = [one for one in opened if one.entry not in stale]
+
+    def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> list[Expanding]:
+        """The messages to expand. What is not for a channel, and what a rule skips as a whole, is planned already."""
+        documents = read_documents(opened, self._apps.app)
+        plan.steps += (one.step(DONE) for one in documents.lost)
+        self._targeted.plan(documents.targets, plan)
+        first = min((message.place for message in documents.messages), default=0)
+        known = channels.read(self._pool, {message.key for message in documents.messages}, first)
+        admitted, skipped = admit(documents.messages, known, self._now())
+        for message, reason in skipped:
+            plan.skip(message, reason)
+        return admitted
+
+    def _plan(
+        self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience
+    ) -> tuple[list[Expanding], list[Expanding]]:
+        """Plans what is decided, in its order.
+
+        Returns these messages, and those for which no time was left, or whose channel goes on before them.
+        """
+        planned: list[Expanding] = []
+        unplanned: list[Expanding] = []
+        unfinished: set[tuple[str, str]] = set()
+        for one in decided:
+            message = one.page.message
+            if (planned and patience.over) or message.key in unfinished:
+                unplanned.append(message)
+                continue
+            patience.alive()
+            if not message.cursor.page and self._now() - message.came > PAST:
+                plan.counts[message.event.app]["late"] += 1
+            goes_on = continuation(one, self._count_after)
+            plan.add(one, goes_on)
+            planned.append(message)
+            if goes_on.following != DONE:
+                unfinished.add(message.key)
+        return planned, unplanned
+
+    def _count_after(self, message: Expanding, user: str) -> int:
+        return members.count_after(self._pool, *message.key, user, message.place)
+
+    def _keep(self, planned: Sequence[Expanding]) -> None:
+        """For test pushes. What no rule skipped as a whole, once."""
+        kept = (one for one in planned if not one.cursor.page and one.app.keep_recent)
+        recent.keep(self._redis, ((*one.key, one.opened.document) for one in kept), now=self._now())

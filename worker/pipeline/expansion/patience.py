@@ -1,0 +1,27 @@
+"""How long an expansion takes: it ends well within its leases, and renews them meanwhile."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from worker.state.journal import Journal, Opened
+
+#: The part of its lease after which an expansion begins with no further message, and renews what it still has in hand.
+PART: Final = 1 / 4
+
+
+class Patience:
+    def __init__(self, journal: Journal, opened: Sequence[Opened], clock: Callable[[], float]) -> None:
+        self._journal, self._opened, self._clock = journal, opened, clock
+        self._part = journal.lease * PART
+        self._ends = self._renews = clock() + self._part
+
+    @property
+    def over(self) -> bool:
+        """Whether it took so long that other messages are better left for later."""
+        return self._clock() > self._ends
+
+    def alive(self) -> None:
+        """Called all the time: renews the leases of its messages when they need it."""
+        if self._clock() > self._renews:
+            self._journal.renew_messages(self._opened)
+            self._renews = self._clock() + self._part

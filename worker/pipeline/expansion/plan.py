@@ -1,0 +1,157 @@
+"""Fifth stage: what was decided becomes jobs, counts, a part of the ledger entry, and where the channel goes on."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.core.batch import Lane
+from worker.core.folding import folds
+from worker.core.model import Device
+from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, unmentioned
+from worker.core.templates import Templates
+from worker.pipeline.expansion.admit import Cursor, Expanding
+from worker.pipeline.expansion.decide import Decided
+from worker.pipeline.expansion.read import CandidatePage
+from worker.pipeline.plan import Plan
+from worker.pipeline.rendering import Message, Renderings, folded_sendings, sendings
+from worker.state.journal import DONE
+
+#: A message with more jobs than this leaves the urgent lane to the smaller ones.
+URGENT_JOBS: Final = 250
+
+_NOBODY: Final[Mapping[str, int]] = {}
+
+
+class Continuation(NamedTuple):
+    """What becomes of the members behind a page."""
+
+    #: The cursor of the next page, or `DONE`.
+    following: str
+    #: Reason -> how many are skipped without a look at each.
+    skipped: Mapping[str, int] = _NOBODY
+
+
+#: Most channels are one page.
+_ENDS: Final = Continuation(DONE)
+
+
+def continuation(decided: Decided, count_after: Callable[[Expanding, str], int]) -> Continuation:
+    """`count_after` counts a channel's members behind a user."""
+    page, message = decided.page, decided.page.message
+    if not page.more:
+        return _ENDS
+    pushed = message.cursor.pushed + unmentioned(decided.decision.pushes, message.event)
+    if page.thread is not None:
+        reason = THREAD_FULL if page.thread_full else NOT_IN_THREAD
+    elif message.cap is not None and pushed >= message.cap:
+        reason = OVER_CAP
+    else:
+        return Continuation(msgspec.json.encode(Cursor(page.last, message.cursor.page + 1, pushed)).decode())
+    return Continuation(DONE, {reason: count_after(message, page.last) - _ahead(page)})
+
+
+def _ahead(page: CandidatePage) -> int:
+    """Members behind the page who were considered ahead of their turn."""
+    return sum(1 for user in page.first if user > page.last and user in (page.members or ()))
+
+
+class MessagePlan(Plan):
+    """What messages add to a plan."""
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        batch: int,
+        templates_of: Callable[[str], Mapping[int, Templates]],
+        alive: Callable[[], None],
+    ) -> None:
+        super().__init__(new_id, batch)
+        self._templates_of, self._alive = templates_of, alive
+        self._templates: dict[str, Mapping[int, Templates]] = {}
+
+    def skip(self, message: Expanding, reason: str) -> None:
+        """The whole message is skipped, or what is left of it."""
+        count = self.counts[message.event.app]
+        count["messages"] += not message.cursor.page
+        count[f"skipped_message.{reason}"] += 1
+        self.take(message.opened, DONE, message.event.id, message.cursor.page, {"message": reason})
+
+    def add(self, decided: Decided, continuation: Continuation) -> None:
+        message, (pushes, skips) = decided.page.message, decided.decision
+        following, unseen = continuation
+        skipped: dict[str, list[str]] = {}
+        for user, reason in skips:
+            skipped.setdefault(reason, []).append(user)
+        considered = len(pushes) + len(skips) + sum(unseen.values())
+        count = self.counts[message.event.app]
+        count["messages"] += not message.cursor.page
+        count["considered"] += considered
+        count["pushed"] += len(pushes)
+        count["jobs"] += self._add_jobs(decided, continuation) if pushes else 0
+        for reason, users in skipped.items():
+            count[f"skipped.{reason}"] += len(users)
+        account: dict[str, Any] = {
+            "considered": considered,
+            "pushed": [push.user for push in pushes],
+            "skipped": skipped,
+        }
+        if unseen:
+            account["rest"] = unseen
+            for reason, number in unseen.items():
+                count[f"skipped.{reason}"] += number
+        self.take(message.opened, following, message.event.id, message.cursor.page, account)
+
+    def _add_jobs(self, decided: Decided, continuation: Continuation) -> int:
+        """Returns how many they are."""
+        message, pushes = decided.page.message, decided.decision.pushes
+        app, small = message.event.app, not message.cursor.page and continuation.following == DONE
+        devices = [device for push in pushes for device in push.devices]
+        lane: Lane = "urgent" if small and len(devices) <= URGENT_JOBS else "bulk"
+        why = {push.user: push.why for push in pushes}
+        for rendered in self._rendered(decided, devices, one_sender=small and _is_alone(decided, continuation)):
+            for sending, some in rendered.groups:
+                self.add_jobs(app, lane, sending, some, why)
+            if rendered.failed:
+                self.counts[app]["template_failed"] += rendered.failed
+        return len(devices)
+
+    def _rendered(self, decided: Decided, devices: Sequence[Device], *, one_sender: bool) -> Sequence[Renderings]:
+        """For those who get the message itself, then for those who get one notification for several."""
+        message = decided.page.message
+        app, channel = message.event.app, message.channel
+        templates = self._templates.get(app)
+        if templates is None:
+            templates = self._templates[app] = self._templates_of(app)
+        source = Message(
+            *(message.opened.entry, message.event, channel and channel.name),
+            *(message.app.max_age, message.place, message.came),
+        )
+        if not decided.numbers:
+            return [sendings(source, devices, templates, alive=self._alive)]
+        plain, by_number = _by_number(decided)
+        if by_number:
+            source = source._replace(one_sender=one_sender)
+            self.counts[app]["folded"] += sum(map(len, by_number.values()))
+        return [
+            sendings(source, plain, templates, alive=self._alive),
+            *(folded_sendings(source, n, some, templates, alive=self._alive) for n, some in by_number.items()),
+        ]
+
+
+def _by_number(decided: Decided) -> tuple[list[Device], Mapping[int, list[Device]]]:
+    """The devices that get the message itself, and those that get one notification for so many."""
+    plain: list[Device] = []
+    by_number: defaultdict[int, list[Device]] = defaultdict(list)
+    for push in decided.decision.pushes:
+        number = decided.numbers.get(push.user, 0)
+        (by_number[number] if folds(push, number, decided.page.message.app) else plain).extend(push.devices)
+    return plain, by_number
+
+
+def _is_alone(decided: Decided, continuation: Continuation) -> bool:
+    """Whether the channel has one member beside the sender."""
+    pushes, skips = decided.decision
+    others = sum(continuation.skipped.values()) + sum(skip.reason != SENDER for skip in skips)
+    return len(pushes) + others == 1

@@ -1,0 +1,206 @@
+"""Second stage: a page of candidates for each message, read for many at once and bounded by their number."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
+
+from worker.core.places import Interval, held
+from worker.core.rules import first_candidates
+from worker.database.postgres import Pool
+from worker.facts import members, threads
+from worker.facts.members import Page, PageKey
+from worker.facts.standings import Ids
+from worker.facts.threads import Thread, ThreadKey
+from worker.pipeline.expansion.admit import Expanding
+from worker.pipeline.expansion.patience import Patience
+
+#: Candidates after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
+#: once may be as many again.
+MEMBERS: Final = 50_000
+#: Members of a channel that are read before it is known to be large.
+LOOK: Final = 100
+
+Intervals = Mapping[Ids, Sequence[Interval]]
+
+
+class CandidatePage(NamedTuple):
+    """The candidates of a message who are decided about together."""
+
+    message: Expanding
+    #: In the order in which they are considered.
+    candidates: Sequence[str]
+    #: Considered on the first page, ahead of the channel's own order.
+    first: Sequence[str]
+    #: Members among the candidates, and among the first; None: all are.
+    members: Collection[str] | None
+    #: Who takes part in the thread at the message's place; None where it is in none.
+    thread: Collection[str] | None
+    thread_full: bool
+    #: The last user of the page.
+    last: str
+    #: Whether members follow behind it.
+    more: bool
+
+    @property
+    def eligible(self) -> list[str]:
+        """Candidates about whom more must be read: membership and thread have not ruled them out."""
+        event, members, thread = self.message.event, self.members, self.thread
+        found = [user for user in self.candidates if user != event.sender.id]
+        if members is not None:
+            found = [user for user in found if user in members]
+        if thread is not None:
+            within = {*thread, *event.message.mentioned}
+            found = [user for user in found if user in within]
+        return found
+
+
+class _Read(NamedTuple):
+    """A message with what was read of its channel and thread."""
+
+    message: Expanding
+    page: Page
+    #: Those of the page who were members at the message's place.
+    users: list[str]
+    thread: AbstractSet[str] | None = None
+    thread_full: bool = False
+    first: Sequence[str] = ()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the page is a part of the channel's members."""
+        return self.message.event.recipients is None and (self.page.more or self.message.cursor.page > 0)
+
+
+def read_candidates(
+    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience
+) -> tuple[list[CandidatePage], list[Expanding]]:
+    """Pages of at most `size` members for the first of the messages, as many as their candidates allow.
+
+    Returns these, and the messages that are left for later.
+    """
+    read, unread = _read(pool, messages, size, patience)
+    now, later = _without_followers(read)
+    elsewhere = _memberships(pool, now)
+    return [_candidates(one, elsewhere) for one in now], [*(one.message for one in later), *unread]
+
+
+def _read(
+    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience
+) -> tuple[list[_Read], Sequence[Expanding]]:
+    starts = [(*message.key, message.cursor.after) for message in messages]
+    places: dict[PageKey, int] = {}
+    for message, start in zip(messages, starts, strict=True):
+        if message.event.recipients is None:
+            places[start] = min(message.place, places.get(start, message.place))
+    small = _small_pages(pool, places, size)
+    pages = {**small}
+    people: dict[ThreadKey, Thread] = {}
+    read: list[_Read] = []
+    considered = 0
+    while len(read) < len(messages) and considered < MEMBERS and not (read and patience.over):
+        begin = len(read)
+        end = _end_of_reading(messages, starts, small, begin, size)
+        missing = {start: places[start] for start in starts[begin:end] if start in places and start not in pages}
+        pages |= members.pages(pool, missing, size)
+        keys = [_thread_key(message) for message in messages[begin:end]]
+        people |= threads.read(pool, {key for key in keys if key is not None} - people.keys())
+        for message, start, key in zip(messages[begin:end], starts[begin:end], keys, strict=True):
+            named = message.event.recipients
+            page = pages[start] if named is None else Page(sorted(set(named)), False)
+            one = _put_together(message, page, None if key is None else people[key])
+            read.append(one)
+            considered += len(page.users) + len(one.first)
+        patience.alive()
+    return read, messages[len(read) :]
+
+
+def _put_together(message: Expanding, page: Page, thread: Thread | None) -> _Read:
+    users = page.at(message.place)
+    if thread is None:
+        first = first_candidates(message.event, None) if message.event.message.mentioned else ()
+        return _Read(message, page, users, first=first)
+    people = _taking_part(message, thread)
+    return _Read(message, page, users, people, thread.full, first_candidates(message.event, people))
+
+
+def _taking_part(message: Expanding, thread: Thread) -> AbstractSet[str]:
+    """Who of the thread takes part at the message's place."""
+    place, event = message.place, message.event
+    people: AbstractSet[str] = thread.people.keys()
+    if thread.newest > place:
+        people = {user for user, since in thread.people.items() if since <= place}
+    if event.message.parent_sender:
+        people = people | {event.message.parent_sender}
+    # Nobody knows who took part before; whoever the chat server lists is meant.
+    return people if thread.root_seen else people | {*(event.recipients or ())}
+
+
+def _small_pages(pool: Pool, places: Mapping[PageKey, int], size: int) -> dict[PageKey, Page]:
+    """The whole pages of small channels, where there are more channels than pages that may be read together."""
+    if len(places) * size <= MEMBERS or size <= LOOK:
+        return {}
+    looked = dict(list(places.items())[: MEMBERS // LOOK])
+    return {start: page for start, page in members.pages(pool, looked, LOOK).items() if not page.more}
+
+
+def _end_of_reading(
+    messages: Sequence[Expanding], starts: Sequence[PageKey], small: Mapping[PageKey, Page], begin: int, size: int
+) -> int:
+    """Up to where messages from `begin` on may be read together: at least one."""
+    end, room = begin, MEMBERS
+    while end < len(messages):
+        page, named = small.get(starts[end]), messages[end].event.recipients
+        room -= size if page is None else len(page.users)
+        room -= len(messages[end].event.message.mentioned) + (0 if named is None else len(named))
+        if room < 0 and end > begin:
+            break
+        end += 1
+    return end
+
+
+def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]:
+    """Those that are worth deciding, and the others: they follow a message of their channel that will need several pages."""
+    now: list[_Read] = []
+    later: list[_Read] = []
+    long: set[tuple[str, str]] = set()
+    for one in read:
+        message = one.message
+        if message.key in long:
+            later.append(one)
+            continue
+        now.append(one)
+        if one.page.more and one.thread is None and message.cap is None:
+            long.add(message.key)
+    return now, later
+
+
+def _thread_key(message: Expanding) -> ThreadKey | None:
+    said = message.event.message
+    if said.parent_id is None or said.mentions_everyone:
+        return None
+    return ThreadKey(*message.key, said.parent_id, message.event.recipients is not None)
+
+
+def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
+    """Users considered ahead of a page that is not the whole channel may be members elsewhere in it, or none at all."""
+    asked: dict[Ids, int] = {}
+    for one in read:
+        if one.is_part and one.first:
+            for user in set(one.first).difference(one.users):
+                key = (*one.message.key, user)
+                asked[key] = min(one.message.place, asked.get(key, one.message.place))
+    return members.memberships(pool, asked)
+
+
+def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
+    message, page, users, thread, thread_full, first = one
+    candidates, present = users, None
+    if first:
+        ahead = set(first)
+        behind = [user for user in users if user not in ahead]
+        candidates = behind if message.cursor.page else [*first, *behind]
+        present = set(users)
+        if one.is_part:
+            present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.place))
+    last = page.users[-1] if page.users else ""
+    return CandidatePage(message, candidates, first, present, thread, thread_full, last, page.more)
