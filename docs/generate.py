@@ -61,6 +61,7 @@ def for_site(markdown: str, name: str) -> str:
         markdown = markdown.replace("](docs/", "](")
     for source, target in FROM_TOP.items():
         markdown = markdown.replace(f"]({source}", f"]({target}").replace(f"](../{source}", f"]({target}")
+        markdown = markdown.replace(f"](../../{source}", f"](../{target}")
     markdown = _TO_CODE.sub(r"\1", markdown)
     lines = markdown.split("\n")
     # Forges want a bar within code in a table escaped; Python-Markdown would show the backslash.

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from producers import events
-from worker.core.places import held
 from worker.database import bulk
 from worker.database.postgres import Connection
 from worker.database.retention import Forget
@@ -39,20 +38,9 @@ class Mutes(CandidateFact[StandingWrite]):
             senders,
             place,
         )
-        if not targets:
-            return {}
         muted = set(targets)
-        keys = {
-            n: {user: (one.event.app, user, one.event.sender.id) for user in one.users}
-            for n, one in enumerate(asked)
-            if (one.event.app, one.event.sender.id) in muted
-        }
-        with sources.pool.connection() as db:
-            found = _TABLE.intervals(db, {key: place for of_users in keys.values() for key in of_users.values()})
-        return {
-            n: {user for user, key in of_users.items() if held(found.get(key, ()), asked[n].place)}
-            for n, of_users in keys.items()
-        }
+        concerned = {n: one for n, one in enumerate(asked) if (one.event.app, one.event.sender.id) in muted}
+        return _TABLE.so_of(sources.pool, concerned, lambda one, user: (one.event.app, user, one.event.sender.id))
 
     def forgets(self, days: int) -> Sequence[Forget]:
         return _TABLE.forgets(days)

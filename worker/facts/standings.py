@@ -4,14 +4,15 @@ A row keeps since which place it is as it is. What was before stands in a second
 nothing. Nobody but the leader writes either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from worker.core.places import Interval, Standing, changed
+from worker.core.places import Interval, Standing, changed, held
 from worker.database import bulk
 from worker.database.bulk import read_time, stored_time
-from worker.database.postgres import Connection
+from worker.database.postgres import Connection, Pool
 from worker.database.retention import DAY, Forget, older
+from worker.facts.base import Candidates
 
 #: app, and the two columns that a table names.
 Ids = tuple[str, str, str]
@@ -84,6 +85,24 @@ class Table(NamedTuple):
         for app, two, three, since, until in rows:
             found.setdefault((app, two, three), []).append((since, until))
         return found
+
+    def so_of(
+        self, pool: Pool, asked: Mapping[int, Candidates], key: Callable[[Candidates, str], Ids]
+    ) -> dict[int, set[str]]:
+        """The users of whom it is so at the place of their message, by the message's index. `key` names a user's row."""
+        keys = {n: {user: key(one, user) for user in one.users} for n, one in asked.items()}
+        first = min((one.place for one in asked.values()), default=0)
+        places = {key: first for of_users in keys.values() for key in of_users.values()}
+        if not places:
+            return {}
+        with pool.connection() as db:
+            found = self.intervals(db, places)
+        if not found:
+            return {}
+        return {
+            n: {user for user, key in of_users.items() if held(found.get(key, ()), asked[n].place)}
+            for n, of_users in keys.items()
+        }
 
     def forgets(self, days: int) -> list[Forget]:
         """What is no more goes after `days`, what was before a change after a day."""

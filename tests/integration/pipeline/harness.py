@@ -11,12 +11,15 @@ from cryptography.fernet import Fernet
 from producers import events as ev
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
+from worker.core.rules import RULES, Rule
 from worker.database.devices import Devices
 from worker.database.lease import Lease
 from worker.database.ledger import Ledger
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
+from worker.facts import FACTS
+from worker.facts.base import Fact
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
@@ -105,7 +108,17 @@ class Tokens:
 class Pipeline:
     """Engines, one app `demo` with one provider `apns`, and every station of the pipeline."""
 
-    def __init__(self, postgres_url: str, redis_url: str, *, page: int = 1000, batch: int = 500, lease: float = 15.0):
+    def __init__(
+        self,
+        postgres_url: str,
+        redis_url: str,
+        *,
+        page: int = 1000,
+        batch: int = 500,
+        lease: float = 15.0,
+        facts: Sequence[Fact[Any]] = FACTS,
+        rules: Sequence[Rule] = RULES,
+    ):
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.journal = Journal(self.redis, lease=lease)
@@ -124,7 +137,10 @@ class Pipeline:
         self.woken: list[int] = []
         self.streams, self.lease = Streams(self.redis), Lease(self.pool, LeaderHint(self.redis), owner="pipeline")
         self.intake = Intake(
-            self.redis, self.journal, self.apps, transaction=self.lease.transaction, wake=self.woken.append
+            *(self.redis, self.journal, self.apps),
+            transaction=self.lease.transaction,
+            wake=self.woken.append,
+            facts=facts,
         )
         self.rounds = self.new_rounds()
         self.fan_out = FanOut(
@@ -136,6 +152,8 @@ class Pipeline:
             batch=batch,
             now=lambda: self.now,
             new_id=lambda: secrets.token_hex(8),
+            facts=facts,
+            rules=rules,
         )
         self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
         self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -370,10 +371,26 @@ def is_settings_of_the_toy(block: Block, world: World) -> None:
     assert block.text.strip() in (ROOT / "tests" / "unit" / "kinds" / "toy" / "kind.py").read_text()
 
 
+def is_files_of_a_fact(block: Block, world: World) -> None:
+    named = [line[:31].strip().split(", ") for line in block.text.splitlines()]
+    assert all((ROOT / name).exists() for names in named for name in names if "snoozes" not in name)
+    toy = (ROOT / "tests" / "integration" / "facts" / "toy.py").read_text()
+    assert 'Rule("snoozed", "switched off all pushes for a while", so("snoozed"))' in block.text
+    assert 'Rule("snoozed", "switched off all pushes for a while", so("snoozed"))' in toy
+
+
+def is_part_of_the_toy_fact(block: Block, world: World) -> None:
+    toy = (ROOT / "tests" / "integration" / "facts" / "toy.py").read_text()
+    assert block.text.strip() in toy or indent(block.text.strip(), "    ") in toy
+
+
 #: By the page and how the block begins.
 CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/apns.md", '{"aps": {'): is_payload,
     ("docs/benchmarks.md", "python -m benchmarks.pipeline --json [--quick]"): is_benchmarks,
+    ("docs/contributing/add-a-fact.md", "worker/facts/base.py"): is_files_of_a_fact,
+    ("docs/contributing/add-a-fact.md", "class Snoozes"): is_part_of_the_toy_fact,
+    ("docs/contributing/add-a-fact.md", "def read"): is_part_of_the_toy_fact,
     ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
     ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
     ("docs/demo.md", "lost   "): is_account_s_end,

@@ -1,0 +1,82 @@
+"""What the suite of facts has to know of each: what makes it so of han, what ends it, and what the rules say then."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from producers import events as ev
+from tests.integration.facts.toy import SNOOZES
+from tests.integration.pipeline.harness import message, stamp
+from worker.facts.base import Fact
+from worker.facts.channels import CHANNELS
+from worker.facts.members import MEMBERS
+from worker.facts.mutes import MUTES
+from worker.facts.threads import THREADS
+
+Event = Callable[[float], ev.AnyEvent]
+
+
+class Example(NamedTuple):
+    fact: Fact[Any]
+    #: It is so from this event on, `seconds` after the beginning.
+    begin: Event
+    #: It is so no more from this event on; None: it ends when nothing is said for long.
+    end: Event | None
+    #: What becomes of han for a message of leia: without the fact, and with it.
+    without: str
+    so: str
+    #: Its tables, each with the column by which rows grow old.
+    tables: dict[str, str]
+    #: Of the message.
+    fields: Mapping[str, Any] = MappingProxyType({})
+    #: Whether han is a member.
+    member: bool = True
+
+
+def member(kind: type[ev.MemberAdded | ev.MemberRemoved]) -> Event:
+    return lambda seconds: kind(**stamp(seconds), channel=ev.ChannelId(id="general"), users=["han"])
+
+
+def mute(kind: type[ev.UserMuted | ev.UserUnmuted], target: str) -> Event:
+    return lambda seconds: kind(**stamp(seconds), user="han", target=target)
+
+
+def switch(on: bool) -> Event:
+    settings = ev.ChannelSettings(id="general", push_notifications=on)
+    return lambda seconds: ev.ChannelUpdated(**stamp(seconds), channel=settings)
+
+
+EXAMPLES: Final = [
+    Example(
+        MEMBERS,
+        member(ev.MemberAdded),
+        member(ev.MemberRemoved),
+        *("not_a_member", "pushed"),
+        {"members": "changed_on", "member_past": "ended_at"},
+        fields={"mentioned": ["han"]},
+        member=False,
+    ),
+    Example(CHANNELS, switch(False), switch(True), "pushed", "channel_push_off", {"channel_past": "ended_at"}),
+    Example(
+        MUTES,
+        mute(ev.UserMuted, "leia"),
+        mute(ev.UserUnmuted, "leia"),
+        *("pushed", "muted_sender"),
+        {"mutes": "changed_on", "mute_past": "ended_at"},
+    ),
+    Example(
+        THREADS,
+        lambda seconds: message(sender="han", id="reply", seconds=seconds, parent_id="root"),
+        None,
+        *("not_in_thread", "pushed"),
+        {"threads": "day", "thread_participants": ""},
+        fields={"parent_id": "root"},
+    ),
+    Example(
+        SNOOZES,
+        mute(ev.UserMuted, "han"),
+        mute(ev.UserUnmuted, "han"),
+        *("pushed", "snoozed"),
+        {"snoozes": "changed_on", "snooze_past": "ended_at"},
+    ),
+]
