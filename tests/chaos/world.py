@@ -16,10 +16,15 @@ from producers import events as ev
 APP: Final = "chaos"
 Kind = Literal["direct", "small", "middle", "large", "blast", "changing"]
 #: Members of a channel of each kind, and how many such channels there are.
-SIZES: Final[dict[Kind, tuple[int, int]]] = {"direct": (2, 150), "small": (5, 40), "middle": (40, 6), "large": (260, 2)}
+SIZES: Final[dict[Kind, tuple[int, int]]] = {
+    "direct": (2, 1_500),
+    "small": (5, 40),
+    "middle": (40, 6),
+    "large": (260, 2),
+}
 #: How often each kind is chosen by the steady traffic.
 WEIGHTS: Final[dict[Kind, int]] = {"direct": 60, "small": 25, "middle": 8, "large": 7}
-PEOPLE: Final = 300
+PEOPLE: Final = 3_000
 #: Members named by one event.
 _AT_ONCE: Final = 5000
 #: Channels that somebody joins and leaves between two messages, and their steady members.

@@ -202,7 +202,8 @@ def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
     try:
         for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
-    except (OperationalError, *redis.Unavailable) as fault:  # nothing is lost: the tick wakes workers again
+    except (OperationalError, AttributeError, *redis.Unavailable) as fault:
+        # An AttributeError comes from kombu whose connection was closed meanwhile. The tick wakes workers again.
         _lost(lane, fault)
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from tests.integration.pipeline.harness import START, Pipeline, message, user_of
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
+from worker.state import journal
 from worker.state.breaker import Breaker
+from worker.state.journal import PATIENCE
 
 USERS = [f"u{n}" for n in range(12)]
 CHANNELS = [f"c{n}" for n in range(4)]
@@ -128,8 +130,11 @@ def drain(pipeline: Pipeline, trouble: Trouble) -> None:
         time.sleep(0.05)
 
 
+# Without patience each batch is sent without the devices that an earlier one has in flight.
+@pytest.mark.parametrize("patience", [pytest.param(PATIENCE, id="patient"), pytest.param(0.0, id="at once")])
 @pytest.mark.parametrize("seed", range(3))
-def test_order_and_badges_hold(pipeline: Pipeline, seed: int) -> None:
+def test_order_and_badges_hold(pipeline: Pipeline, seed: int, patience: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PATIENCE", patience)
     trouble, chance = Trouble(seed), random.Random(seed + 100)
     apns: Any = pipeline.apns
     apns.send = trouble.send
@@ -148,3 +153,24 @@ def test_order_and_badges_hold(pipeline: Pipeline, seed: int) -> None:
         for channel, events in said.items():
             arrived = list(dict.fromkeys(event for of, event, _ in accepted if of == channel))
             assert arrived in ([], events)
+
+
+def test_a_device_that_an_earlier_batch_has_is_still_that_one_s_when_a_later_one_is_done(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PATIENCE", 0.0)
+    pipeline.member("one", "leia", "u0", "u1")
+    pipeline.member("two", "leia", "u0", "u2")
+    taken: list[Any] = []
+    for n, channel in enumerate(("one", "two", "two")):
+        pipeline.publish(message(channel, id=f"e{n}"))
+        pipeline.take()
+        pipeline.expand()
+        taken.append(pipeline.journal.take_batch("urgent"))
+        if n == 1:
+            # It was sent without u0's device, and nothing is left of it.
+            pipeline.journal.finish(taken[1].id, [], {}, [])
+    [device] = [job.device for job in taken[1].batch.jobs if job.user == "u0"]
+    assert taken[1].blocked == {device}
+    assert taken[2] is None or device in taken[2].blocked
+    assert pipeline.journal.take_batch("urgent") is None

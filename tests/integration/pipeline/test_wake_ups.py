@@ -21,6 +21,14 @@ print("went on")
 """
 
 
+CLOSED = """
+from kombu.transport.redis import Channel
+def put(*_args, **_options):
+    raise AttributeError("'NoneType' object has no attribute 'client'")
+Channel._put = put
+"""
+
+
 PUBLISH = """
 from celery.exceptions import Reject
 from worker.process.tasks import fan_out
@@ -63,6 +71,12 @@ def test_a_caller_of_a_wake_up_goes_on_while_redis_is_away(redis_url, fault):
             redis.config_set("maxmemory", 0)
     assert done.stdout == "went on\n", done.stderr
     assert done.stderr.count("wake-ups lost") == 3
+
+
+def test_a_caller_of_a_wake_up_goes_on_while_the_connection_is_being_closed(redis_url):
+    """Kombu looks for the client of a transport that is gone by then."""
+    done = run(redis_url, CLOSED + WAKE)
+    assert done.stdout == "went on\n", done.stderr
 
 
 def test_a_chat_server_s_task_goes_back_to_its_queue_while_redis_takes_nothing(redis_url):

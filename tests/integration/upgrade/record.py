@@ -4,8 +4,8 @@ Run once a release, in a checkout of it, with its own code:
 
     PYTHONPATH=<checkout> python tests/integration/upgrade/record.py > tests/integration/upgrade/backlog-<release>.json
 
-The document has `migrations` (names), `redis` (key, type, value, base64), `tables` (name, rows as JSON) and `expected`
-(event id -> tokens still to be notified).
+The document has `migrations` (names), `redis` (key, type, value, base64; ttl in ms, -1: none), `tables` (name, rows as JSON) and
+`expected` (event id -> tokens still to be notified).
 """
 
 import base64
@@ -27,10 +27,17 @@ from worker.database.migrate import migrate
 from worker.embedded import Engines
 from worker.state.breaker import Breaker
 
-TABLES = (
-    *("apps", "providers", "templates", "devices", "device_use", "device_history", "channels", "members", "mutes"),
-    *("messages", "thread_participants", "intake", "ledger", "dead_letters", "registration_buckets", "outbox"),
-)
+#: What refers to others comes after them; the other tables follow.
+FIRST = ("apps", "providers", "templates", "devices", "channels")
+
+
+def tables(db: Any) -> list[str]:
+    """The tables of the schema; the parts of a divided one are in it. The lease ended with the process that had it."""
+    found = db.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'carillon'::regnamespace AND relkind IN ('r', 'p')"
+        " AND NOT relispartition AND relname NOT IN ('migrations', 'lease') ORDER BY relname"
+    ).fetchall()
+    return sorted((name for (name,) in found), key=lambda name: name not in FIRST)
 
 
 def text(value: bytes | str) -> str:
@@ -58,7 +65,7 @@ def kept(redis: Any) -> list[dict[str, Any]]:
                     [id.decode(), [[text(field), text(of)] for field, of in fields.items()]]
                     for id, fields in redis.xrange(key)
                 ]
-        found.append({"key": text(key), "type": kind, "value": value})
+        found.append({"key": text(key), "type": kind, "value": value, "ttl": redis.pttl(key)})
     return found
 
 
@@ -152,17 +159,17 @@ def main() -> None:
             pipeline = Pipeline(urls.postgres, urls.redis, page=10, batch=7)
             expected = backlog(pipeline)
             with psycopg.connect(urls.postgres) as db:
-                tables = {
+                rows = {
                     name: [
                         row
                         for (row,) in db.execute(
                             sql.SQL("SELECT to_jsonb(t) FROM carillon.{} AS t").format(sql.Identifier(name))
                         )
                     ]
-                    for name in TABLES
+                    for name in tables(db)
                 }
                 names = [name for (name,) in db.execute("SELECT version FROM carillon.migrations ORDER BY version")]
-            document = {"expected": expected, "migrations": names, "redis": kept(pipeline.redis), "tables": tables}
+            document = {"expected": expected, "migrations": names, "redis": kept(pipeline.redis), "tables": rows}
             json.dump(document, sys.stdout, separators=(",", ":"))
             pipeline.close()
         finally:

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -17,6 +17,8 @@ from worker.core.notification import apns_ids
 from worker.database.migrate import migrate
 from worker.state.breaker import Breaker
 
+#: Milliseconds for which the system was down.
+DOWN: Final = 3_600_000
 BACKLOGS = sorted(Path(__file__).parent.glob("backlog-*.json"))
 
 
@@ -35,6 +37,8 @@ def restore_tables(url: str, document: dict[str, Any]) -> None:
             db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (name,))
         for name, rows in document["tables"].items():
             table = sql.Identifier("carillon", name)
+            # A migration may have made a row.
+            db.execute(sql.SQL("DELETE FROM {}").format(table))
             db.execute(
                 sql.SQL(
                     "INSERT INTO {0} OVERRIDING SYSTEM VALUE SELECT * FROM jsonb_populate_recordset(NULL::{0}, %s)"
@@ -66,6 +70,9 @@ def restore_redis(redis: Any, document: dict[str, Any]) -> None:
             case "stream":
                 for id, fields in value:
                     redis.xadd(key, {octets(field): octets(of) for field, of in fields}, id=id)
+        # What was to end by itself has ended meanwhile.
+        if 0 < one.get("ttl", -1) < DOWN:
+            redis.delete(key)
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in BACKLOGS])

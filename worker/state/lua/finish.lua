@@ -5,23 +5,59 @@
 -- Twice: does nothing.
 -- With: batches, devices, followers, totals
 
--- Gives the batch's devices back, but those that a later one has by now, or with `heirs` one of those that take over. Who waited for
--- them counts in `freed`.
-local function leave(provider, orders, heirs, freed)
-  local key, devices = SENDING .. provider, devices_in(orders)
+-- The batch waits for each of those that have one of its devices: device -> batch.
+local function wait_for_any(follower, holders)
+  local before = {}
+  for _, device in ipairs(devices_in(redis.call('HGET', BATCH .. follower, 'devices') or '')) do
+    local holder = holders[device]
+    if holder and not before[holder] then
+      before[holder] = true
+      follow(follower, holder)
+    end
+  end
+end
+
+-- Of the batch's devices those that a batch before it still has, and that no heir took: device -> the last such batch. It was sent
+-- without them.
+local function still_held(orders, taken_over)
+  local before, held, turns, mine = redis.call('SMEMBERS', WAITS .. id), {}, {}, {}
+  if #before == 0 then return held end
+  for _, device in ipairs(devices_in(orders)) do mine[device] = not taken_over[device] end
+  for _, one in ipairs(before) do
+    local devices, turn = unpack(redis.call('HMGET', BATCH .. one, 'devices', 'turn'))
+    turn = tonumber(turn or 0)
+    for _, device in ipairs(devices_in(devices or '')) do
+      if mine[device] and turn >= (turns[device] or 0) then held[device], turns[device] = one, turn end
+    end
+  end
+  return held
+end
+
+-- Gives the batch's devices back, but those that a later one has by now, or an heir. What a batch before it still has is that one's
+-- again. A batch that waited for them counts in `freed`, or waits on.
+local function leave(provider, orders, taken_over, freed)
+  local key, devices, held = SENDING .. provider, devices_in(orders), still_held(orders, taken_over)
   redis.call('DEL', WAITS .. id)
   local followers = redis.call('LRANGE', FOLLOWERS .. id, 0, -1)
-  if #followers == 0 and not heirs then
+  if #followers == 0 and not next(taken_over) and not next(held) then
     bulk('HDEL', key, devices)
     return
   end
-  local ours = {}
+  local ours, theirs = {}, {}
   for k, holder in ipairs(values(key, devices)) do
-    if holder == id then ours[#ours + 1] = devices[k] end
+    local device = devices[k]
+    if holder == id and held[device] then
+      theirs[#theirs + 1] = device
+      theirs[#theirs + 1] = held[device]
+    elseif holder == id then
+      ours[#ours + 1] = device
+    end
   end
   bulk('HDEL', key, ours)
+  bulk('HSET', key, theirs)
   for _, follower in ipairs(followers) do
     if redis.call('SISMEMBER', WAITS .. follower, id) == 1 then
+      if next(held) then wait_for_any(follower, held) end
       redis.call('LREM', FOLLOWERS .. id, 1, follower)
       let_go(follower, id, freed)
     end
@@ -36,12 +72,13 @@ local function in_its_place(orders)
   end
 end
 
--- The heir has the devices from now on, and waits for those before `id`; whoever waited for `id` with one of these devices waits on.
-local function take_over(heir, provider, orders)
+-- The heir has the devices from now on, and waits for those before `id`. A batch that waited for `id` with one of them waits on.
+-- Adds them to `taken_over`.
+local function take_over(heir, provider, orders, taken_over)
   local key = SENDING .. provider
   local devices, theirs, mine = devices_in(orders), {}, {}
   for k, holder in ipairs(values(key, devices)) do
-    theirs[devices[k]] = true
+    theirs[devices[k]], taken_over[devices[k]] = heir, true
     if holder == id then
       mine[#mine + 1] = devices[k]
       mine[#mine + 1] = heir
@@ -53,33 +90,23 @@ local function take_over(heir, provider, orders)
     if redis.call('EXISTS', BATCH .. before) == 1 then follow(heir, before) end
   end
   for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. id, 0, -1)) do
-    if redis.call('SISMEMBER', WAITS .. follower, id) == 1 then
-      for _, device in ipairs(devices_in(redis.call('HGET', BATCH .. follower, 'devices') or '')) do
-        if theirs[device] then
-          follow(follower, heir)
-          break
-        end
-      end
-    end
+    if redis.call('SISMEMBER', WAITS .. follower, id) == 1 then wait_for_any(follower, theirs) end
   end
 end
 
 local batch = redis.call('HMGET', BATCH .. id, 'entries', 'provider', 'devices', 'claimed', 'lines', 'turn')
 if not batch[1] then return by_lane(none_freed()) end
-local open, heirs = units(), false
+local open, taken_over = units(), {}
 for i, part, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
   add_batch(open, batch[6] or 0, unpack(ARGV, i, i + 10))
-  if batch[4] and takes_over == '1' then
-    take_over(part, batch[2], devices)
-    heirs = true
-  end
+  if batch[4] and takes_over == '1' then take_over(part, batch[2], devices, taken_over) end
 end
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 redis.call('DEL', BATCH .. id)
 redis.call('ZREM', DUE, 'b:' .. id)
 local freed = none_freed()
-if batch[4] then leave(batch[2], batch[3], heirs, freed) end
+if batch[4] then leave(batch[2], batch[3], taken_over, freed) end
 if batch[5] then
   local lines = {}
   for line in string.gmatch(batch[5], '[^,]+') do lines[#lines + 1] = line end
