@@ -1,47 +1,41 @@
-"""Which of a noun's forms goes with a number, by language. Source: Unicode CLDR, cardinal rules, whole numbers."""
+"""Which of a noun's forms goes with a number, by language: the rules of Unicode CLDR, as Babel has them."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from babel.plural import PluralRule
+
+#: In the order in which CLDR names them, and templates write their forms.
+_CATEGORIES: Final = ("zero", "one", "two", "few", "many", "other")
 
 
 def plural(number: float, forms: Sequence[str], language: str) -> str:
-    """The form for the number: `forms` are one and other, in Slavic languages one, few and many; too few: the last one."""
+    """The form for the number: `forms` are those of the language in CLDR's order (zero, one, two, few, many, other).
+
+    With fewer forms than the language has, the last one stands for the rest, and none is for zero.
+    """
     if not forms:
         return ""
-    rule = _RULES.get(language.lower().partition("-")[0], _one_other)
-    return forms[min(rule(abs(number)), len(forms) - 1)]
+    rule, categories = _rule(language)
+    category = rule(abs(number)) if math.isfinite(number) else "other"
+    if len(forms) < len(categories):
+        categories = tuple(name for name in categories if name != "zero")
+    place = categories.index(category) if category in categories else len(categories)
+    return forms[min(place, len(forms) - 1)]
 
 
-def _one_other(n: float) -> int:
-    return 0 if n == 1 else 1
+@lru_cache(maxsize=256)
+def _rule(language: str) -> "tuple[PluralRule, tuple[str, ...]]":
+    """The rule of a language, and the categories that it tells apart; English where the language is not known."""
+    # Babel is loaded for the first template that needs it: it takes time, and a megabyte for each language.
+    from babel.core import Locale, UnknownLocaleError  # noqa: PLC0415
 
-
-def _zero_is_one(n: float) -> int:
-    return 0 if n < 2 else 1
-
-
-def _always_other(_: float) -> int:
-    return 0
-
-
-def _east_slavic(n: float) -> int:
-    if n % 10 == 1 and n % 100 != 11:
-        return 0
-    return 1 if 2 <= n % 10 <= 4 and not 12 <= n % 100 <= 14 else 2
-
-
-def _polish(n: float) -> int:
-    return 0 if n == 1 else _east_slavic(n) or 2
-
-
-def _czech(n: float) -> int:
-    return 0 if n == 1 else 1 if 2 <= n <= 4 else 2
-
-
-_RULES: Final[dict[str, Callable[[float], int]]] = {
-    **dict.fromkeys(("fr", "pt", "hy"), _zero_is_one),
-    **dict.fromkeys(("ja", "zh", "ko", "vi", "th", "id", "ms"), _always_other),
-    **dict.fromkeys(("ru", "uk", "be", "sr", "hr", "bs"), _east_slavic),
-    "pl": _polish,
-    **dict.fromkeys(("cs", "sk"), _czech),
-}
+    rule = Locale.parse("en").plural_form
+    for name in (language.partition("-")[0], language):
+        with suppress(UnknownLocaleError, ValueError):
+            rule = Locale.parse(name, sep="-").plural_form
+    return rule, tuple(name for name in _CATEGORIES if name in rule.tags or name == "other")

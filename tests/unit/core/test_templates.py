@@ -244,9 +244,30 @@ def test_the_kind_s_own_template_comes_before_the_language_s():
         pytest.param("ru", ("1", "2", "5"), {1: "1", 3: "2", 5: "5", 11: "5", 21: "1", 22: "2"}, id="Russian"),
         pytest.param("pl", ("1", "2", "5"), {1: "1", 3: "2", 5: "5", 12: "5", 21: "5", 22: "2"}, id="Polish"),
         pytest.param("cs", ("1", "2", "5"), {1: "1", 4: "2", 5: "5", 22: "5"}, id="Czech"),
+        pytest.param(
+            "ar", ("0", "1", "2", "3", "11", "100"), {0: "0", 1: "1", 2: "2", 5: "3", 12: "11", 100: "100"}, id="Arabic"
+        ),
+        pytest.param("ar", ("1", "2"), {0: "2", 1: "1", 2: "2", 11: "2"}, id="Arabic, too few forms"),
+        pytest.param("lv", ("0", "1", "2"), {0: "0", 1: "1", 2: "2", 20: "0", 21: "1"}, id="Latvian"),
+        pytest.param("lv", ("1", "2"), {0: "2", 1: "1", 2: "2", 20: "2", 21: "1"}, id="Latvian, no form for zero"),
+        pytest.param("sl", ("1", "2", "3", "5"), {1: "1", 2: "2", 4: "3", 5: "5", 101: "1"}, id="Slovene"),
+        pytest.param("lt", ("1", "2", "10"), {1: "1", 2: "2", 10: "10", 11: "10", 21: "1", 0.5: "10"}, id="Lithuanian"),
+        pytest.param("fr", ("1", "million", "2"), {1: "1", 2: "2", 1_000_000: "million"}, id="a form for millions"),
+        pytest.param("fr", ("1", "2"), {1.5: "1", 2.5: "2", 1_000_000: "2"}, id="French fractions"),
+        pytest.param("pt-PT", ("1", "2"), {0: "2", 1: "1"}, id="Portuguese of Portugal"),
+        pytest.param("pt-BR", ("1", "2"), {0: "1", 1: "1"}, id="Portuguese of Brazil"),
+        pytest.param("sr-latn-ba", ("1", "2", "5"), {1: "1", 3: "2", 5: "5", 21: "1"}, id="with a script"),
+        pytest.param("xx-yy", ("1", "2"), {0: "2", 1: "1"}, id="a language that nobody knows"),
+        pytest.param("ru-x-1", ("1", "2", "5"), {21: "1", 5: "5"}, id="a variant that nobody knows"),
+        pytest.param("../en", ("1", "2"), {1: "1"}, id="no language"),
+        pytest.param("ru", ("1", "2", "5"), {-21: "1", 1.5: "5", float("inf"): "5"}, id="other numbers"),
         pytest.param("ru", ("1", "2"), {5: "2"}, id="too few forms"),
         pytest.param("en", (), {1: ""}, id="no form"),
     ],
 )
 def test_a_number_has_the_form_of_its_language(language, forms, words):
     assert {number: plural(number, forms, language) for number in words} == words
+
+
+def test_what_is_no_number_has_the_last_form():
+    assert plural(float("nan"), ("1", "2"), "en") == "2"
