@@ -3,19 +3,15 @@
 The engines start when the first test asks for them, so that the tests of the core need none.
 """
 
-import queue
 import signal
 import tempfile
-import threading
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 import redis
 
+from tests.databases import Databases, admin, create, drop, named
 from tests.valkey import Valkey
 from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
@@ -30,17 +26,7 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
-_TEMPLATE = "carillon_template"
-_numbers = count(1)
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-def _admin(urls: Urls, statement: str) -> None:
-    with psycopg.connect(urls.postgres, dbname="postgres", autocommit=True) as connection:
-        connection.execute(statement.encode())
+TEMPLATE = "carillon_template"
 
 
 @pytest.fixture(scope="session")
@@ -53,76 +39,38 @@ def engine_urls() -> Iterator[Urls]:
 
 
 @pytest.fixture(scope="session")
-def _migrated(engine_urls: Urls) -> Urls:
+def migrated(engine_urls: Urls) -> Urls:
+    """The same, with a template that has the schema."""
     # Nobody needs these databases after the session, and making one waited for the disk longer than most tests take.
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-        _admin(engine_urls, f"ALTER SYSTEM SET {setting} = off")
-    _admin(engine_urls, "SELECT pg_reload_conf()")
-    _admin(engine_urls, f"CREATE DATABASE {_TEMPLATE}")
-    migrate(_with_database(engine_urls.postgres, _TEMPLATE))
+    # Autovacuum comes at any time, and changes what a statement costs.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+        admin(engine_urls.postgres, f"ALTER SYSTEM SET {setting} = off")
+    admin(engine_urls.postgres, "SELECT pg_reload_conf()")
+    admin(engine_urls.postgres, f"CREATE DATABASE {TEMPLATE}")
+    migrate(named(engine_urls.postgres, TEMPLATE))
     return engine_urls
 
 
-class _Databases:
-    """Databases made from the template ahead of the tests that want them, and dropped behind them: both in one thread."""
-
-    def __init__(self, urls: Urls) -> None:
-        self._urls = urls
-        self._ready: queue.Queue[str] = queue.Queue(maxsize=2)
-        self._used: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="databases", daemon=True)
-        self._thread.start()
-
-    def take(self) -> str:
-        """Its URL; `done` with it later."""
-        return self._ready.get(timeout=60)
-
-    def done(self, url: str) -> None:
-        self._used.put(url)
-
-    def close(self) -> None:
-        self._used.put(None)
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        for _ in range(self._ready.maxsize):
-            self._ready.put(_create(self._urls, _TEMPLATE))
-        while (url := self._used.get()) is not None:
-            self._ready.put(_create(self._urls, _TEMPLATE))
-            _drop(self._urls, url)
-
-
-def _create(urls: Urls, template: str) -> str:
-    name = f"test_{next(_numbers)}"
-    _admin(urls, f"CREATE DATABASE {name} TEMPLATE {template}")
-    return _with_database(urls.postgres, name)
-
-
-def _drop(urls: Urls, url: str) -> None:
-    _admin(urls, f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
-
-
 @pytest.fixture(scope="session")
-def _databases(_migrated: Urls) -> Iterator[_Databases]:
-    made = _Databases(_migrated)
+def _databases(migrated: Urls) -> Iterator[Databases]:
+    made = Databases(migrated.postgres, TEMPLATE)
     yield made
     made.close()
 
 
 @pytest.fixture
-def postgres_url(_databases: _Databases) -> Iterator[str]:
+def postgres_url(_databases: Databases) -> Iterator[str]:
     """A database of this test's own, its schema up to date."""
-    url = _databases.take()
-    yield url
-    _databases.done(url)
+    with _databases.one() as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres_url(engine_urls: Urls) -> Iterator[str]:
     """A database of this test's own without any schema."""
-    url = _create(engine_urls, "template0")
+    url = create(engine_urls.postgres, "template0")
     yield url
-    _drop(engine_urls, url)
+    drop(url)
 
 
 @pytest.fixture

@@ -116,10 +116,11 @@ def test_messages_have_one_wake_up_on_its_way_and_each_batch_has_its_own(redis_u
 
 def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url):
     """Each is good for all that is ready, so more than a few are of no use."""
-    run(
+    done = run(
         redis_url,
         "from worker.process.tasks import wake_deliver, wake_fan_out\nwake_deliver('urgent', 5000)\nwake_fan_out(500000)",
     )
+    assert done.returncode == 0, done.stderr
     with connect(redis_url) as redis:
         waiting = redis.llen("carillon:carillon.urgent")
         kinds = [b"carillon.fan_out" in one for one in redis.lrange("carillon:carillon.urgent", 0, -1)]
