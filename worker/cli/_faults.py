@@ -94,7 +94,7 @@ def _object(text: str, code: int) -> None:
 
 def _sentence(fault: BaseException) -> str | None:
     from config.settings import SettingsError
-    from worker.core.unfit import UnfitError
+    from worker.core.errors import UnfitError
     from worker.embedded import EngineError
     from worker.process.host import HostError
     from worker.reports.faults import sentence

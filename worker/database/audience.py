@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from producers.events import OneOf, Where
+from worker.core.errors import WorkerError
 from worker.core.model import Device
 from worker.core.templates import normal_locale
 from worker.database import bulk
@@ -34,7 +35,7 @@ class AudiencePage(NamedTuple):
     end: int | None
 
 
-class PageTooSlowError(Exception):
+class PageTooSlowError(WorkerError):
     """A page could not be found in time."""
 
 

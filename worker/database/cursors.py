@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from producers.events import STREAM
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.database.postgres import Connection
 
 BEGINNING: Final = "0-0"

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from psycopg import sql
 
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.database.postgres import Connection, Pool, Unavailable
 
 #: The lease of the process that takes events off the streams.

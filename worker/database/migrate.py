@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 from worker.database import locks
 from worker.database.postgres import CONNECT_ARGS, unfit
 

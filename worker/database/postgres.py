@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 
 log = logging.getLogger(__name__)
 

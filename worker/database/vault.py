@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from worker.core.errors import WorkerError
 
-class CredentialError(RuntimeError):
+
+class CredentialError(WorkerError):
     """Something stored cannot be decrypted with the configured keys."""
 
 

@@ -41,7 +41,7 @@ from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
 from worker.state import redis
 from worker.state.breaker import Breaker
-from worker.state.journal import Journal, Taken, Unreadable
+from worker.state.journal import Journal, Taken, UnreadableError
 from worker.state.limiter import Limiter
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Delivery:
         taken_at = self._now()
         try:
             taken = self._journal.take_batch(lane, full=self._bulkhead.full())
-        except Unreadable as batch:
+        except UnreadableError as batch:
             self._poison.put_off_unread(batch)
             return {"failed": 1}
         if taken is None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
+from worker.core.errors import WorkerError
 from worker.core.model import ACCEPTED, HELD_UP, Answer, Provider, Response
 from worker.core.outcome import DELIVERED, OpenBreaker, Retry, within_life
 from worker.pipeline.bulkhead import Bulkhead
@@ -16,7 +17,7 @@ from worker.providers.kinds import kind_of
 from worker.state.limiter import Limiter
 
 
-class LeaseRunsOut(Exception):
+class LeaseRunsOut(WorkerError):
     """Too much of a batch's lease is gone to send it: another worker may have it before the first answer is here."""
 
 

@@ -16,6 +16,7 @@ from producers.documents import document
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
 from worker.core.backoff import backoff
+from worker.core.errors import WorkerError
 from worker.database import outbox, postgres
 from worker.database.outbox import Outbox, Row
 from worker.reports.faults import sentence
@@ -36,7 +37,7 @@ URL: Final = "the outbox's URL"
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
-class BacklogError(Exception):
+class BacklogError(WorkerError):
     """The stream or Redis is as full as it may be; the transaction is undone and the rows wait where they are."""
 
 

@@ -9,7 +9,7 @@ from worker.core.batch import encode
 from worker.core.batch_run import BatchRun
 from worker.core.outcome import Delivered, Drop, Retry, Unregister
 from worker.database.ledger import DeadLetter
-from worker.state.journal import Journal, Unreadable
+from worker.state.journal import Journal, UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Poison:
         self._add_dead_letter(DeadLetter(f"batch:{run.id}", run.batch.app, None, error, encode(run.batch)))
         self._journal.finish(run.id, [], {run.batch.app: {"dropped.delivery_failed": len(run.pending())}}, [])
 
-    def put_off_unread(self, batch: Unreadable) -> None:
+    def put_off_unread(self, batch: UnreadableError) -> None:
         """Likewise for one of which nobody knows what is in it."""
         tries = self._journal.failed(batch.id)
         log.error("batch cannot be read: is it of a newer release?", extra={"batch": batch.id, "tries": tries})

@@ -11,7 +11,7 @@ from config.celeryconfig import FOREIGN, TICK, celery_config
 from config.logs import set_up
 from config.secrets import secret_keys
 from config.settings import SettingsError, get_settings
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 from worker.database import postgres
 from worker.embedded import attach, attach_redis
 from worker.process import host, pulse

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Final, TextIO
 
+from worker.core.errors import WorkerError
+
 #: Signals by which people, supervisors and terminals ask a process to stop. Python's own for Ctrl-C is kept until later.
 STOPS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Commands that run until they are stopped.
@@ -27,7 +29,7 @@ _PID_1: Final = 1
 _LOOK: Final = 0.05
 
 
-class HostError(RuntimeError):
+class HostError(WorkerError):
     """The host gives this process too little; the text says what and how to give more."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.core.backoff import backoff
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.core.pace import Pace
 from worker.database import postgres
 from worker.database.lease import Lease

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from producers.wire import FULL, RESERVED
+from worker.core.errors import WorkerError
 from worker.state import keys
 from worker.state.redis import Redis, connect
 from worker.state.scripts import Scripts
@@ -22,7 +23,7 @@ from worker.state.streams import app_named
 Refused = ResponseError
 
 
-class Overtaken(Exception):
+class Overtaken(WorkerError):
     """Another relay has become the holder; nothing was written."""
 
 

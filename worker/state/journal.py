@@ -19,6 +19,7 @@ from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.entry import joined, stream_for
+from worker.core.errors import WorkerError
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -116,7 +117,7 @@ class Taken(NamedTuple):
     overtaking: list[int]
 
 
-class Unreadable(Exception):
+class UnreadableError(WorkerError):
     """A batch was taken and is none that this release can read."""
 
     def __init__(self, id: str, document: bytes, fault: Exception) -> None:
@@ -205,9 +206,9 @@ class Journal:
         return {entry.decode() for entry in stale}, int(freed)
 
     def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
-        """The next batch of the lane, leased to this worker, of no provider in `full`; None when none waits. Raises `Unreadable`.
+        """The next batch of the lane, leased to this worker, of no provider in `full`; None when none waits.
 
-        A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds.
+        A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds. Raises `UnreadableError`.
         """
         taken = self._scripts.take_batch(lane=lane, lease=self.lease, patience=PATIENCE, full=",".join(map(str, full)))
         if not taken:
@@ -216,7 +217,7 @@ class Journal:
         try:
             batch = batches.decode(document)
         except ValueError as fault:
-            raise Unreadable(id.decode(), document, fault) from None
+            raise UnreadableError(id.decode(), document, fault) from None
         return Taken(
             id.decode(),
             batch,

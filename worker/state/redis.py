@@ -10,7 +10,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from producers import link
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 from worker.state import keys
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import msgspec
 from producers.events import MAX_DOCUMENT
 from producers.wire import RESERVED
 from worker.core.entry import app_of
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts

@@ -10,7 +10,7 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp, user_of
 from worker.core.entry import stream_for
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.core.model import AppSettings
 from worker.core.pace import Pace
 from worker.state.journal import Recorded

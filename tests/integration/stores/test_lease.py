@@ -8,7 +8,7 @@ import pytest
 
 from producers.events import STREAM
 from tests.pooler import pooler
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.database import cursors
 from worker.database.cursors import Cursor
 from worker.database.lease import Lease, holder

@@ -20,7 +20,7 @@ from tests.programs import pgbouncer
 from tests.system.environments.postgres import OWNER, PostgresServer, of_debian
 from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, now_stamp
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 from worker.database import locks
 from worker.database.migrate import migrate
 from worker.database.outbox import Outbox

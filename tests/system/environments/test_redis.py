@@ -23,7 +23,7 @@ from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, now_stamp
 from tests.unit.producers.examples import MESSAGE
 from tests.valkey import Valkey
-from worker.core.unfit import UnfitError
+from worker.core.errors import UnfitError
 from worker.reports.faults import sentence
 from worker.state.redis import await_fit, connect, unfit
 
