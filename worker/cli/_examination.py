@@ -15,7 +15,7 @@ from worker.providers.kinds import kind_of
 from worker.reports.faults import sentence
 from worker.reports.invariants import check_invariants
 from worker.reports.words import counted
-from worker.state.invariants import TooMuch
+from worker.state.invariants import TooLargeError
 
 #: Violations of invariants that are shown.
 _SHOWN: Final = 20
@@ -56,7 +56,7 @@ def _state(runtime: Runtime) -> Iterator[Finding]:
     try:
         with runtime.pool.connection() as db:
             found = check_invariants(runtime.redis, db)
-    except TooMuch as much:
+    except TooLargeError as much:
         yield Finding("state", False, f"not compared: {much}; try again when less waits", "warning")
         return
     if not found:

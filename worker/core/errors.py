@@ -10,6 +10,7 @@ WorkerError               its text, or where it has none the first line of its d
   BacklogError            the stream is full: the relay waits
   PageTooSlowError        a page of an audience took too long: a smaller one is tried
   UnreadableError         a batch is none that this release reads: another worker's may
+  TooLargeError           there is more state than one look compares: look when less waits
 ValueError
   EventError              of `producers/errors.py`
     Refused               an event does not fit what is configured: it is a dead letter, and its author gets an answer

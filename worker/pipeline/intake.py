@@ -25,7 +25,7 @@ from worker.core.admission import check_time, unknown_app
 from worker.core.badges import Cleared, Clearing
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
-from worker.core.lease import LeaseLost
+from worker.core.errors import LeaseLost
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.database import cursors, messages, postgres

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.batch import devices_in
 from worker.core.entry import entries_in
+from worker.core.errors import WorkerError
 from worker.state import keys
 from worker.state.keys import Family
 from worker.state.redis import Redis
@@ -46,7 +47,7 @@ _FAMILIES: Final = (
 _PATTERN: Final = f"{keys.PREFIX}[^o]*"
 
 
-class TooMuch(Exception):
+class TooLargeError(WorkerError):
     """There is more than one look compares; the text says what."""
 
 
@@ -91,10 +92,10 @@ def violations_of(now: Look) -> set[str]:
 
 
 def look(redis: Redis) -> Look:
-    """Raises `TooMuch`."""
+    """Raises `TooLargeError`."""
     for size, family in ((redis.hlen, keys.OPEN), (redis.hlen, keys.EXPANDING), (redis.zcard, keys.DUE)):
         if (n := int(size(family()))) > MOST:
-            raise TooMuch(f"{n:,} in {family()}, and {MOST:,} are compared at most")
+            raise TooLargeError(f"{n:,} in {family()}, and {MOST:,} are compared at most")
     found = _keys(redis)
     batches = dict(_batches(redis, found.pop(keys.BATCH)))
     values = {
@@ -121,7 +122,7 @@ def _keys(redis: Redis) -> dict[Family, dict[str, tuple[str, ...]]]:
     for n, one in enumerate(redis.scan_iter(match=_PATTERN, count=_CHUNK), 1):
         key = one.decode(errors="replace")
         if n > _KEYS:
-            raise TooMuch(f"more than {_KEYS:,} keys")
+            raise TooLargeError(f"more than {_KEYS:,} keys")
         for family in _FAMILIES:
             if (parts := family.parts(key)) is not None:
                 found[family][key] = parts

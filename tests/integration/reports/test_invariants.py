@@ -111,5 +111,5 @@ def test_more_than_one_look_compares_is_refused(
     at_work: Redis, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(invariants, "MOST", 3)
-    with pytest.raises(invariants.TooMuch, match="4 in carillon:open"):
+    with pytest.raises(invariants.TooLargeError, match="4 in carillon:open"):
         check_invariants(at_work, db)
