@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -120,6 +121,6 @@ def test_a_worker_that_cannot_decrypt_a_credential_leaves_a_note(pipeline: Pipel
     pipeline.take()
     Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}).write()
     assert names(pipeline) == set()
-    without = type(pipeline.provider)(pipeline.provider.id, "demo", "apns", "production", "t")
+    without = replace(pipeline.provider, readable=False)
     Notes(pipeline.redis, lambda: {without.id: without}).write()
     assert names(pipeline) == {"credential_unreadable"}
