@@ -1,4 +1,4 @@
-"""Decide again: what is sent long after its place is looked at once more. It only takes away, it never adds."""
+"""Decide again: a notification that is sent long after its place is checked once more. The check only removes, it never adds."""
 
 from typing import Final, NamedTuple
 
@@ -23,12 +23,12 @@ class Standing(NamedTuple):
 
 
 def is_old(sending: Sending, now: float) -> bool:
-    """Whether what was decided of it is too old to be sent without another look. `now` in UNIX seconds."""
+    """Whether its decision is too old to be sent without another check. `now` in UNIX seconds."""
     return now - sending.at > HOLDS
 
 
 def decide_again(sending: Sending, standing: Standing) -> Drop | None:
-    """Why a push is not sent any more; None: it is. Who was listed as a recipient need not be a member."""
+    """Why a push is no longer sent; None: it is sent. A listed recipient need not be a member."""
     if not standing.owned:
         return Drop("device_moved")
     if not sending.channel or not sending.at:  # in no channel, or of a release before, which kept too little of it

@@ -25,8 +25,8 @@ def backoff(
 ) -> float:
     """Seconds to wait after so many failed tries in a row (from 1): `base`, and each time `growth` as long, up to `longest`.
 
-    `jitter` in [0, 1] is the part that remains of the upper half. With a random one the retries of one outage do not come back
-    as one wave; 1 is the whole delay.
+    `jitter` in [0, 1] scales the upper half of the delay; 1 keeps all of it. A random one keeps the retries of one outage from
+    coming back together.
     """
     whole = min(longest, base * growth ** min(max(tries, 1) - 1, _STEPS))
     return whole * (0.5 + jitter / 2)

@@ -20,7 +20,7 @@ SHOW: Final = -3
 
 #: Seconds from its first try for which a notification holds later ones of the same device and channel.
 OVERTAKE: Final = 30
-#: UNIX seconds that do not come: what was not tried yet is not overtaken.
+#: A time that never comes: a job that was not tried yet cannot be overtaken.
 NEVER: Final = 9_999_999_999
 
 
@@ -41,7 +41,7 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     event_id: str
     prefix: str
     suffix: str
-    #: UNIX seconds after which nobody wants this push any more.
+    #: UNIX seconds at which this push expires.
     expires_at: int
     collapse_id: str
     push_type: PushType = "alert"
@@ -148,7 +148,7 @@ def channel_key(channel: str) -> str:
 
 
 def waiting_lines(batch: Batch, id: str) -> str:
-    """What is put off with this batch, for later notifications of the same device and channel to see.
+    """The marks of a batch that is tried later. Later notifications of the same device and channel see them.
 
     `<device>/<channel key>/<place>/<UNIX seconds>/<batch>` for each job of a channel, separated by commas: they wait until then.
     """

@@ -84,7 +84,7 @@ class BatchRun:
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
 
     def expires_at(self, index: int) -> int:
-        """UNIX seconds after which nobody wants this job's push any more."""
+        """UNIX seconds at which this job's push expires."""
         return self.batch.sendings[self.jobs[index].sending].expires_at
 
     def first_of_each_device(self) -> list[int]:

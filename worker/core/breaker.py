@@ -14,7 +14,7 @@ from worker.core.outcome import Outcome, Retry
 #: Seconds between two probes: the shortest, and the longest after a long time.
 FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
-#: The shortest where the fault may end by itself.
+#: The shortest interval for a fault that may end by itself.
 FIRST_RECONNECT: Final = 1.0
 #: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
 #: each takes long to fail, fewer are enough.
@@ -65,7 +65,7 @@ class Look(NamedTuple):
 
 
 def is_fault(outcome: Outcome) -> bool:
-    """Whether a try speaks against its provider, or the way there, rather than against what was sent."""
+    """Whether a try shows a fault of the provider or of the network, and not of the notification."""
     return (
         isinstance(outcome, Retry)
         and outcome.scope in ("origin", "provider")
@@ -102,7 +102,7 @@ def fault_reason(faults: Sequence[Retry], *, alive: bool) -> str:
 def probe_interval(stopped: Stopped, now: float) -> float:
     """Seconds between two probes: a quarter of the time it has been stopped, within bounds.
 
-    Short at first, because most faults are mended by whoever just made them; then rarer, because Apple counts refusals.
+    Short at first, because most faults are mended soon after they are made. Longer then, because Apple counts refusals.
     """
     first = FIRST_RECONNECT if stopped.passing else FIRST_PROBE
     return min(LONGEST_PROBE, max(first, (now - stopped.since) / 4))

@@ -60,5 +60,5 @@ def joined(entries: Iterable[str]) -> str:
 
 
 def entries_in(listed: str) -> list[str]:
-    """The entries of such a list. A release before separated ids of the inlet by commas."""
+    """The entries of such a list. An earlier release separated ids of the inlet by commas."""
     return listed.split("," if _COMMAS.fullmatch(listed) else _SEPARATOR)

@@ -1,28 +1,28 @@
-"""Everything that the worker raises of its own, from the core to the processes.
+"""All errors that the worker raises, from the core to the processes.
 
-WorkerError               its text, or where it has none the first line of its docstring, is for a person
-  UnfitError              an engine cannot be worked with: whoever runs it mends it
-  HostError               likewise the host
+WorkerError               its text is for a person; without a text it is the first line of the docstring
+  UnfitError              an engine cannot be used: its operator has to change it
+  HostError               the host cannot be used: its operator has to change it
   CredentialError         a stored credential cannot be decrypted: give the key that it was encrypted with
   LeaseLost               another process leads: this one starts over
   LeaseRunsOut            another worker may have the batch: this one leaves it
   Overtaken               another relay moves the rows: this one starts over
   BacklogError            the stream is full: the relay waits
-  PageTooSlowError        a page of an audience took too long: a smaller one is tried
-  UnreadableError         a batch is none that this release reads: another worker's may
-  TooLargeError           there is more state than one look compares: look when less waits
+  PageTooSlowError        a page of an audience took too long: a smaller page is tried
+  UnreadableError         this release cannot read a batch: a newer worker may
+  TooLargeError           there is more state than one check compares: check when less waits
 ValueError
   EventError              of `producers/errors.py`
     Refused               an event does not fit what is configured: it is a dead letter, and its author gets an answer
-  TemplateError           a template cannot be used: whoever stores it mends it
-    NothingToSayError     it has no words for a message: another one, or none, is for it
-  LeafError               likewise a string of one
+  TemplateError           a template cannot be used: its author has to change it
+    NothingToSayError     it has no text for a message: another template, or none, applies
+  LeafError               a string of a template cannot be used
   NotificationError       APNs would refuse a notification: a bug of ours
-  DerError                a certificate's extension cannot be read: it is passed over
+  DerError                a certificate's extension cannot be read: it is ignored
 psycopg.OperationalError
   Unavailable             Postgres is away: the same call may work later
 
-Kinds of provider, HTTP/2, engines of our own and commands have errors of their own, which each raises and catches in its folder.
+Provider kinds, HTTP/2, embedded engines and commands have their own errors. Each folder raises and catches its own.
 """
 
 

@@ -6,7 +6,7 @@ from worker.core.model import AppSettings
 
 
 def is_foreign(recorded: str, own: str) -> bool:
-    """Whether the database belongs to another fleet. One of which nobody said whose it is belongs to all."""
+    """Whether the database belongs to another fleet. A database without a named fleet belongs to all."""
     return recorded not in ("", own)
 
 

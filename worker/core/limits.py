@@ -1,6 +1,6 @@
 """Rates as token buckets, kept as one number each: the time at which the bucket is full again (GCRA).
 
-A bucket says *when*: what is over the rate is given a time of its own, ahead, and keeps it. The same rule runs in
+A bucket says *when*: a notification over the rate gets a later time, and keeps it. The same rule runs in
 `worker/state/lua/reserve.lua`, on the store's clock; a test holds the two together.
 """
 

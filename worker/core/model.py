@@ -89,7 +89,7 @@ class StoredSettings(NamedTuple):
     form: str
     #: In clear; values of JSON.
     fields: Mapping[str, Any]
-    #: Encrypted in the row. Empty: nobody could read it, or it was wiped.
+    #: Encrypted in the row. Empty: no key decrypts it, or it was wiped.
     credential: bytes = b""
     password: bytes | None = None
 

@@ -58,10 +58,10 @@ def render(
 ) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
 
-    With a `count` it stands for so many messages of its channel, and `phrase` is its text. `one_sender`: all are known to be
-    one person's.
+    With a `count` it represents that many messages of its channel, and `phrase` is its text. `one_sender`: all of them have the
+    same sender.
 
-    What gives way, in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
+    These are cut in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
     names' ends, the parent and the kind, the ids of sender and channel and event, the title and subtitle, and the message id.
     `"truncated": true` in `carillon` says that more than text was left out.
     """

@@ -14,7 +14,7 @@ GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20
 #: Refusals in a row that mean the same, however many answers before were good: at a few pushes a second that is seconds.
 IN_A_ROW: Final = 12
-#: Likewise for 410, which no wrong key or topic causes: above this share a device is retired only at its second 410.
+#: The same for 410, which no wrong key or topic causes. Above this share a device is retired only at its second 410.
 GONE_SHARE: Final = 0.50
 GONE_MINIMUM: Final = 200
 

@@ -3,10 +3,10 @@
 Times are microseconds since the epoch. Of two writes with the same time the one that arrived first came first: a chat server
 publishes in order, and many stamp only whole seconds. A repeat of such a write counts as its first arrival.
 
-What a late write may still have to know is kept beside the owner: unregistrations and refusals that are newer than the
-registration in force. Both are bounded.
+The owner is kept with what a late write must still see: unregistrations and refusals that are newer than the registration
+in force. Both are bounded.
 
-A write is answered by the state that it left behind: is what it asked for true now? `unmet_registration` and
+The answer to a write says whether what it asked for is true now. `unmet_registration` and
 `unmet_unregistration` say what decided otherwise, so a write that is repeated, or answered late, gets the answer of that moment.
 """
 
@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-#: Tombstone key of an unregistration without a user: it ends whoever's registration.
+#: Tombstone key of an unregistration without a user: it ends a registration of any user.
 ANYONE: Final = ""
-#: Users whose unregistrations are remembered one by one.
+#: How many users' unregistrations are kept one by one.
 MAX_TOMBSTONES: Final = 16
 #: Writes with the same time whose repeats are recognised.
 MAX_SEEN: Final = 8
@@ -28,7 +28,7 @@ Times = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The state of one device token of an app; `None` in its place: never heard of."""
+    """The state of one device token of an app; `None` in its place: unknown."""
 
     user: str | None
     provider_id: int | None
@@ -49,7 +49,7 @@ UNKNOWN: Final = Registration(None, None, -1, active=False)
 
 
 class Superseded(NamedTuple):
-    """What a write asked for is not true, because something newer decided. `error` begins with the field."""
+    """What a write asked for is not true, because a newer write decided. `error` begins with the field."""
 
     #: The time of what decided; None where it has none.
     at: int | None
@@ -93,7 +93,7 @@ def register(
 
 
 def unregister(state: Registration | None, *, user: str | None, at: int, event: int = 0) -> Registration:
-    """The device after an unregistration: by a user only if it is theirs (M3), by nobody in particular always (M4)."""
+    """The device after an unregistration: by a user only if it is theirs (M3), without a user always (M4)."""
     state = state or UNKNOWN
     if at < state.registered_at or (event and event in state.seen):
         return state
@@ -106,7 +106,7 @@ def unregister(state: Registration | None, *, user: str | None, at: int, event: 
 
 
 def refuse(state: Registration, *, provider_id: int, until: int) -> Registration:
-    """The device after its provider said that the token was of no use up to `until`. Other providers' word stands."""
+    """The device after its provider said that the token was of no use up to `until`. Refusals of other providers stay."""
     if until < state.registered_at:
         return state
     refusals = dict(state.refusals or {})

@@ -8,7 +8,7 @@ ROWS: Final = 20_000
 #: Seconds that a round over all streams is meant to take, and a step at least.
 ROUND: Final = 0.25
 LEAST: Final = 0.02
-#: Share of the largest step that a leader begins with, because what the one before it ended with may be the stream's fault.
+#: Share of the largest step that a new leader begins with: the leader before it may have ended because of the stream.
 CAUTIOUS: Final = 1 / 8
 _SMALLEST: Final = 1 / 4096
 

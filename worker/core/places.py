@@ -1,6 +1,6 @@
-"""What held at a place of the stream: intervals of places, and the changes that end and begin them. Pure.
+"""What was true at a place of the stream: intervals of places, and the changes that begin and end them. Pure.
 
-A place is a number; an event sees what was so before it, and changes what comes behind it.
+A place is a number. An event sees the state before it, and changes the state after it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ def changed(
 ) -> tuple[dict[Key, Standing], list[tuple[Key, int, int]]]:
     """Applies writes (key, at, on, place), in the order of their places, to what is `known`, which is changed as well.
 
-    The later `at` wins, of equals the later place. Returns what is other than before, and each interval that ended:
+    The later `at` wins; of equal ones the later place wins. Returns what changed, and each interval that ended:
     (key, since, until).
     """
     now: dict[Key, Standing] = {}

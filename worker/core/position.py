@@ -1,7 +1,7 @@
 """Places: the order in which the leader takes entries, as one number over all streams.
 
-The leader draws them from a counter in Postgres, in the transaction that moves its cursor. A release before used the entry's id
-for it: such a position lies below every place.
+The leader draws them from a counter in Postgres, in the transaction that moves its cursor. An earlier release used the entry's
+id: such a position is below every place.
 """
 
 from typing import Final

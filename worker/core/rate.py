@@ -1,4 +1,4 @@
-"""A token bucket as a value. Its clock is that of what it counts, so that catching up with a backlog exceeds no limit."""
+"""A token bucket as a value. Its clock is that of the counted events, so that catching up with a backlog exceeds no limit."""
 
 from typing import NamedTuple, Self
 

@@ -44,7 +44,7 @@ def encode(outcomes: Iterable[object]) -> bytes:
 
 
 def decode(document: bytes, accepted: Sequence[int]) -> dict[int, Outcome]:
-    """The outcomes by job: those that were recorded, and the jobs whose acceptance was written down by itself."""
+    """The outcomes by job: recorded outcomes, and jobs whose acceptance was recorded separately."""
     found: dict[int, Outcome] = dict.fromkeys(accepted, DELIVERED)
     if document:
         found.update((one.job, one.outcome()) for one in _decode(document))

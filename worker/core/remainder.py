@@ -1,4 +1,4 @@
-"""What is left of a batch after a try, as batches to be tried again."""
+"""The rest of a batch after a try, as batches to try again."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The delivery rules: who gets a push for a message, and for everyone else the reason why not.
+"""The delivery rules: who gets a push for a message, and for everybody else the reason for none.
 
 First the message as a whole (`MESSAGE_RULES`), then each candidate (`RULES`), then the member cap. A candidate is skipped for the
 first rule that applies, in the order of the list, so that the ledger has one answer.
@@ -58,7 +58,7 @@ class MessageCase(NamedTuple):
 class MessageRule(NamedTuple):
     #: What the ledger and the counts show.
     reason: str
-    #: The same for people: why nobody was notified.
+    #: The same in words for people.
     sentence: str
     applies: Callable[[MessageCase], bool]
 
@@ -94,9 +94,9 @@ class Case(NamedTuple):
     members: Collection[str] | None = None
     #: Users of the thread, for a reply; None for a message that is not in a thread.
     thread: Collection[str] | None = None
-    #: Whether the thread has taken up nobody for a while, because it has as many people as one may have.
+    #: Whether the thread has as many participants as a thread may have, so that it adds nobody.
     thread_full: bool = False
-    #: By its name, the users of whom a fact is so. Facts that are so of nobody may be left out.
+    #: By the fact's name, the users for whom it is true. A fact that is true for nobody may be missing.
     facts: Mapping[str, Collection[str]] = _NOBODY
     #: Active devices of each user that has any.
     devices: Mapping[str, Sequence[Device]] = _NO_DEVICES
