@@ -38,13 +38,13 @@ class Apps:
         self._lock = threading.Lock()
         self._read_at = -ttl
         self._version: int | None = None
-        # Never changed, but replaced: whoever reads one needs no lock.
+        # A value is replaced, never changed: a reader needs no lock.
         self._apps: Mapping[str, AppSettings] = {}
         self._providers: Mapping[int, Provider] = {}
         self._by_app: Mapping[str, Mapping[str, Provider]] = {}
         self._stored: Mapping[str, Sequence[StoredTemplate]] = {}
         self._newest = 0
-        #: By app: what was compiled, and of what.
+        #: By app: the compiled templates, and their sources.
         self._compiled: dict[str, _Compiled] = {}
 
     def app(self, name: str) -> AppSettings | None:
@@ -84,7 +84,7 @@ class Apps:
             return {}
         known = self._compiled.get(app)
         if known is None or known.stored is not stored:
-            # Two threads may do it at once: both come to the same.
+            # Two threads may do it at once, with the same result.
             before = {} if known is None else known.compiled
             compiled = {one: before[one] if one in before else _compiled(one) for one in stored}
             known = self._compiled[app] = _Compiled(stored, compiled, _by_provider(compiled))

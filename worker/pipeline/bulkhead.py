@@ -1,7 +1,7 @@
-"""How the task threads of one process are shared: a few work at once, and each provider may have a bounded part wait for it.
+"""How the task threads of one process are shared: a few work at once, and a bounded number may wait for each provider.
 
-A thread that waits for a provider from which nothing comes works at nothing, so another begins meanwhile: a silent provider
-costs waiting threads, of which there are many. How many it may have depends on how many are free, so that one provider alone has
+A thread that waits for a silent provider uses no CPU, so another thread works meanwhile: a silent provider costs waiting
+threads, of which there are many. How many it may have depends on how many are free, so that one provider alone has
 what it can use and many slow ones leave room for the next.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 #: Threads that may wait for answers beside those that work.
 WAITING: Final = 56
-#: Threads that work at once, where nobody said otherwise.
+#: Threads that work at once, by default.
 WORKING: Final = 8
 #: Batches that any provider may have in work, however few threads are free.
 LEAST: Final = 2
@@ -25,7 +25,7 @@ QUIET_SHARE: Final = 8
 QUIET_SECONDS: Final = 1.0
 #: Seconds without any answer of the provider after which a thread that waits for it lets another work.
 PATIENCE: Final = 0.25
-#: Seconds between two looks at the answers that are there.
+#: Seconds between two checks of the answers so far.
 LOOK: Final = 0.1
 
 
@@ -69,7 +69,7 @@ class Bulkhead:
 
     @contextmanager
     def answers(self, provider: int, seen: Sequence[object]) -> Iterator[None]:
-        """Around the wait for a batch's answers; those that are there stand in `seen`, the others are None.
+        """Around the wait for a batch's answers. `seen` has the answers so far, and None for the others.
 
         Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
         """

@@ -1,7 +1,7 @@
-"""Refusals of a device token that a wrong host or topic gives as well: the device is retired later, if nobody else is to blame.
+"""Refusals that a wrong host or topic causes as well: the device is retired later, unless the provider is at fault.
 
-A provider's mistake shows after some refusals. What is retired meanwhile gets no message until it is taken back, so nothing is
-retired before there was time for the mistake to show.
+A provider's mistake shows after some refusals. A device that is retired meanwhile gets no message until it is restored, so no
+device is retired before a mistake had time to show.
 """
 
 import logging
@@ -38,7 +38,7 @@ class DeferredRetirement:
         return self._deferred.known(provider)
 
     def waiting(self) -> bool:
-        """Whether there are devices about which it is to be decided."""
+        """Whether any retirement is deferred."""
         return self._deferred.waiting()
 
     def retire_due(self) -> int:
@@ -47,7 +47,7 @@ class DeferredRetirement:
         for provider, refusals in self._deferred.due(delay=SECONDS).items():
             if not self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
                 retired += self._devices.retire(provider, refusals)
-                # Checked again after retiring. Whoever opens the breaker checks after opening, so one of the two sees the other.
+                # Check again. The side that opens the breaker checks after opening, so one of the two sees the other.
                 if self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
                     self.cancel(provider)
             self._deferred.forget(provider, refusals)

@@ -1,7 +1,7 @@
-"""Delivers one batch: takes its steps one after another, and keeps whatever goes wrong with the batch that it goes wrong with.
+"""Delivers one batch: takes its steps one after another. A fault of one batch stays with that batch.
 
-A batch is leased to one worker at a time. What was decided is recorded before it is carried out, so that another worker that has
-to resume the batch sends nothing twice that was answered and recorded.
+A batch is leased to one worker at a time. Outcomes are recorded before they are carried out, so that another worker
+that resumes the batch sends nothing again that was answered and recorded.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What the tick does for devices: retires the stale, forgets what is long over. In bounded bites."""
+"""What the tick does for devices: retires stale ones and deletes old rows, in bounded steps."""
 
 from collections.abc import Sequence
 

@@ -45,7 +45,7 @@ class Exchange:
         self._lease, self.timeout, self._now, self._random = lease, timeout, now, random
 
     def send(self, run: BatchRun, indexes: Sequence[int], *, timeout: float | None = None) -> None:
-        """Each of these jobs has its outcome then, but for those behind one that was not accepted."""
+        """Each of these jobs then has an outcome, except those behind one that was not accepted."""
         if not indexes:
             return
         now, jitter = self._now(), self._random()
@@ -71,7 +71,7 @@ class Exchange:
         run.lasted = self._now() - now
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
-        """While answers are missing the batch stays ours, and what was accepted is not sent again should we die."""
+        """Renews the lease and records acceptances while answers are missing, so that a death repeats little."""
         provider, seen = run.provider, list[Response | None]([None]) * len(indexes)
         requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
@@ -90,7 +90,7 @@ class Exchange:
             run.set_outcome(refused, OpenBreaker("clock"))
 
     def _cool_down(self, run: BatchRun, jitter: float) -> None:
-        """A device that refused gets nothing for a while, and what it refused waits as long."""
+        """A device that refused gets nothing for a while, and the refused notifications wait as long."""
         least: defaultdict[int, float] = defaultdict(float)
         for index in run.throttled:
             if isinstance(outcome := run.outcomes[index], Retry):

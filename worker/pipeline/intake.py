@@ -1,14 +1,14 @@
-"""Applies what was read of a stream, in its order, and hands the messages on.
+"""Applies the entries of a stream in their order, and opens the messages.
 
-1. `database.lease`: of all workers one at a time leads, the owner of a row in Postgres. Each of its transactions checks that it
-   still is, and moves the cursor by compare-and-set: two leaders cannot both apply an entry.
-2. `Intake.take`: one transaction applies a stretch of a stream and moves the cursor past it. It is there whole or not at all. An
-   entry at which it fails is found by halves and dead-lettered.
-3. What was recorded is opened in the journal, and workers are woken for it. Should the leader die in between, the next one takes
-   these entries again, before it takes others: all that is written may be written twice.
+1. `database.lease`: one worker at a time leads, the owner of a row in Postgres. Each of its transactions checks the ownership and
+   moves the cursor by compare-and-set: two leaders cannot both apply an entry.
+2. `Intake.take`: one transaction applies a stretch of a stream and moves the cursor past it. An entry that
+   makes it fail is found by halves and dead-lettered.
+3. Recorded messages are opened in the journal, and workers are woken. If the leader dies in between, the next leader first
+   takes these entries again: all of these writes may be repeated.
 
 Order: everything before a message on its stream is committed before the message is opened, so it is in force when any worker
-expands it. `worker/pipeline/rounds.py` decides of which stream how much is read.
+expands it. `worker/pipeline/rounds.py` decides how much is read of which stream.
 """
 
 import logging
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 #: Faults that are no entry's: an engine is away, another process leads, the schema is of another release.
 _PASSING: Final = (postgres.Unavailable, *redis.Unavailable, LeaseLost, *postgres.Unready)
-#: Places that a leader draws at once. What it does not use is left out.
+#: Places that a leader draws at once. Unused ones are skipped.
 _PLACES: Final = 1_000_000
 #: Octets of a device event that cost as much as a row: attributes of a megabyte are a stretch of their own.
 _OCTETS: Final = 50

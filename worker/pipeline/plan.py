@@ -13,7 +13,7 @@ from worker.state.journal import DONE, Opened, QueuedBatch, Step
 _NO_WHY: Final[Mapping[str, str]] = {}
 
 
-#: A notification before it is one of a batch: what is sent, to whom, and why.
+#: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
 
 
@@ -68,7 +68,7 @@ def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]
 
 
 def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[int]]:
-    """What goes to these devices, the first of each, then the second of each, and so on, in pieces of at most so many."""
+    """The notifications of these devices: the first of each, then the second of each, and so on, in pieces of at most so many."""
     rows = [number for row in zip_longest(*devices) for number in row if number is not None]
     for start in range(0, len(rows), most):
         yield rows[start : start + most]

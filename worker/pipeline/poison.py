@@ -31,7 +31,7 @@ class Poison:
         self._journal, self._add_dead_letter = journal, add_dead_letter
 
     def put_off(self, run: BatchRun, fault: Exception) -> bool:
-        """True: the batch was handed back, and is tried again. False: what is open has its outcome now, to be carried out."""
+        """True: the batch was handed back, and is tried again. False: each pending job has an outcome to carry out."""
         tries = self._journal.failed(run.id)
         log.error(
             "batch cannot be delivered",
@@ -65,7 +65,7 @@ class Poison:
         self._journal.finish(run.id, [], {run.batch.app: {"dropped.delivery_failed": len(run.pending())}}, [])
 
     def put_off_unread(self, batch: UnreadableError) -> None:
-        """Likewise for one of which nobody knows what is in it."""
+        """The same for a batch that cannot be read."""
         tries = self._journal.failed(batch.id)
         log.error("batch cannot be read: is it of a newer release?", extra={"batch": batch.id, "tries": tries})
         if tries < READINGS:

@@ -1,6 +1,6 @@
-"""What a batch's answers say of its provider: what is believed of them, and when the provider is stopped and flows again.
+"""What a batch's answers say about its provider: which refusals count, and when its circuit breaker opens and closes.
 
-Counted by device: one that everybody writes to says as much of its provider as any other.
+Answers are counted by device: a busy device says no more about its provider than any other.
 """
 
 import logging
@@ -117,7 +117,7 @@ class ProviderHealth:
             self._insist(self._deferred_retirement.cancel, run.batch.provider)
 
     def _first_refusals(self, run: BatchRun) -> list[int]:
-        """Jobs whose token was refused, but for those of which that says nothing: their provider proved to be well since."""
+        """Jobs whose token was refused. A refusal from before the provider proved to be well does not count."""
         refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister) and o.guarded]
         if not run.batch.refused:
             return refused
@@ -128,7 +128,7 @@ class ProviderHealth:
     def _record(self, run: BatchRun, refused: Iterable[int], gone: Iterable[int]) -> Answers | None:
         """Adds what is new to the provider's recent answers, and stops it where too many are faults; None where nothing was said.
 
-        What an earlier try of the batch had recorded was counted by it.
+        Outcomes that an earlier try of the batch recorded were counted then.
         """
         refused = list(refused)
         bad, away = run.devices(run.new(refused)), run.devices(run.new(gone))
@@ -149,7 +149,7 @@ class ProviderHealth:
             alive=run.answered or (False if run.faults else None),
             lasted=run.lasted,
         )
-        # One that answers nothing and says when to come again is asked no earlier.
+        # A provider that answers nothing but a Retry-After is not asked before that.
         asked = run.retry_after > 0.0 and not run.answered
         if asked or (failed and _opens(recent, size=len(failed))):
             self._stop_for_faults(run)

@@ -1,7 +1,7 @@
-"""The rates of an app, asked of the fleet's buckets before a batch is sent: each job over one is given a time, and waits for it.
+"""The rates of an app, asked of the fleet's buckets before a batch is sent: each job over a rate gets a time, and waits for it.
 
-What waits for a limit waits once, in a batch of its own for each second; when that is due its jobs have their times in this limit
-and in those before it. A batch that comes much later than its time, as after its provider was stopped, asks for new ones.
+A job waits once for a limit, in a batch for each second. When that batch is due, its jobs have their times in this limit and in
+the limits before it. A batch that is taken much later than its time, as after a stop of its provider, asks for new times.
 """
 
 import math
@@ -26,9 +26,9 @@ _MOVED: Final = 1.0
 
 
 def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
-    """Those of the batch's open jobs that may not go now wait, or are dropped at once where they would wait beyond their lives.
+    """Pending jobs over a rate wait, or are dropped at once if they would expire before their time.
 
-    Before all limits: a device of which APNs said that it gets too many is left alone for as long as that takes. `now` in UNIX
+    Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. `now` in UNIX
     seconds.
     """
     app, provider = run.app, run.provider
@@ -103,5 +103,5 @@ def _stretches(run: BatchRun, jobs: Iterable[int]) -> Iterable[tuple[int, list[i
 
 
 def _whole(seconds: float) -> float:
-    """Rounded up, so that what waits for nearly the same time waits in one batch."""
+    """Rounded up, so that jobs with nearly the same time are in one batch."""
     return float(math.ceil(seconds))

@@ -1,7 +1,7 @@
 """Records which notifications were accepted while others of their batches are in flight, and keeps the leases of these batches.
 
-One thread of a process writes for all of them together, some fifty times a second for as long as anything is in flight. So
-after a `kill -9` little more than what had no answer yet is sent again.
+One thread of a process writes for all of them together, some fifty times a second while anything is in flight. So after a
+`kill -9` little more than the unanswered notifications is sent again.
 """
 
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two writes.
 PAUSE: Final = 0.02
-#: Seconds between two renewals of a lease of which nothing else is to be written.
+#: Seconds between two renewals of a lease when there is nothing else to write.
 RENEW_SECONDS: Final = 1.0
 #: Seconds after which the thread ends where nothing is in flight.
 _IDLE: Final = 5.0
@@ -63,7 +63,7 @@ class Recorder:
     def watch(
         self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float
     ) -> Iterator[Flight]:
-        """Records what is accepted of these, and keeps the batch's lease, for as long as the caller is inside."""
+        """Records acceptances of these and renews the batch's lease, as long as the caller is inside."""
         flight = Flight(batch, jobs, seen, renewed_at)
         with self._lock:
             self._flights[flight] = None
@@ -78,7 +78,7 @@ class Recorder:
                 del self._flights[flight]
 
     def record(self) -> None:
-        """Writes what was accepted since the last time."""
+        """Writes the acceptances since the last write."""
         with self._lock:
             flights = list(self._flights)
         now = self._now()

@@ -67,7 +67,7 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
 
 
 def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, Refusal], list[Begun]]:
-    """Writes what the calls say. Returns the refusals of those over their app's rate by entry, and the devices that begin anew.
+    """Writes the calls. Returns by entry the refusals of calls over their app's rate, and the devices whose badge starts again.
 
     Unregistrations are never refused. Runs inside the caller's transaction.
     """
@@ -83,19 +83,19 @@ def apply(db: Connection, calls: Sequence[Call], apps: Apps) -> tuple[dict[str, 
 
 
 def begun_before(db: Connection, calls: Iterable[Call]) -> list[Begun]:
-    """Devices that began anew by calls which a leader that died has applied."""
+    """Devices whose badge starts again by calls that a dead leader applied."""
     return recently_begun(db, [write for call in calls for write in call.writes])
 
 
 def superseded(db: Connection, calls: Iterable[Call]) -> dict[str, Superseded]:
-    """By entry, those of the calls whose writes were applied and do not hold, by what is stored now."""
+    """By entry, the calls whose writes were applied and are not true any more, by the stored state."""
     asked = [(call.entry, write) for call in calls for write in call.writes]
     found = zip(asked, unmet(db, [write for _, write in asked]), strict=True)
     return {entry: newer for (entry, _), newer in found if newer is not None}
 
 
 def counts(calls: Iterable[Call], over_rate: Iterable[Call]) -> Mapping[tuple[str, str], int]:
-    """What is worth counting of them, by app and counter. Those over their app's rate are counted, and kept nowhere."""
+    """Their counters, by app. Calls over their app's rate are only counted, not stored."""
     found = Counter((call.event.app, "devices.anonymous") for call in calls if not call.writes)
     found.update((call.event.app, "devices.over_rate") for call in over_rate)
     return found
@@ -115,7 +115,7 @@ def reply_id(document: bytes) -> str | None:
 
 
 def answer(refusal: Refusal | None, newer: Superseded | None = None, *, anonymous: bool = False) -> dict[str, Any]:
-    """The document that the caller gets. `newer`: what was newer than its write."""
+    """The document that the caller gets. `newer`: the newer write, if one won."""
     if newer is not None:
         at = None if newer.at is None else instant(newer.at)
         return {"ok": False, "code": "superseded", "at": at, "error": newer.error}

@@ -1,8 +1,8 @@
 """From a message and its devices to rendered messages: one rendering for all devices that get the same.
 
 An app without templates renders once for everybody. With templates it is once for each template that a device's provider and
-language choose, and once for each user where the template names the recipient. A template that fails costs nobody a push: the
-default payload goes out in its place.
+language choose, and once for each user where the template names the recipient. If a template fails, the default
+payload is sent in its place.
 """
 
 import logging
@@ -88,7 +88,7 @@ def folded_sendings(
     *,
     alive: Callable[[], None],
 ) -> Renderings:
-    """The notification that stands for the channel's last `count` messages: each replaces the one before.
+    """The notification for the channel's last `count` messages: each replaces the one before.
 
     It speaks the language of the device. A template finds that in the text of the message, and the number in `message.count`.
     """

@@ -1,10 +1,10 @@
-"""Whose turn it is: the leader takes a stretch of every stream that has unread entries, round after round.
+"""The order of the streams: round after round, the leader takes some entries of every stream that has unread ones.
 
-The inlet is everybody's. What a step reads of it is applied at once, while nothing more waits behind it and its apps are within
-their share. Else the leader walks on over the inlet and moves what other apps than the first have there to streams of their
-own, in order and without decoding it: the app that made the crowd waits in it, and the others pass it.
+All apps share the inlet. Its entries are applied at once while nothing more waits behind them and their apps are within their
+share. Otherwise the leader walks over the inlet and moves the entries of all apps but the first to their own streams, in order
+and without decoding them: only the app with the backlog waits.
 
-An app's entries are applied in the order of its stream. What it has on the inlet is moved behind what it has on its own stream.
+An app's entries are applied in the order of its stream. Its entries on the inlet are moved to the end of its own stream.
 
 An app is *full* while it has its share of `max_open` ready to be expanded or sent; its entries wait on their stream.
 """
@@ -237,7 +237,7 @@ class Rounds:
     def _apply(self, line: _Line, entries: Sequence[RawEntry]) -> int:
         """Applies the first of the entries; returns how many."""
         began, before = time.monotonic(), line.pace
-        # Should this process die of it, the next one begins cautiously; should it only fail, so does this one.
+        # If this process dies or fails here, the next step is small.
         self._paces[line.stream] = before.failed()
         line.cursor, taken = self._intake.take(line.stream, line.cursor, entries, rows=line.pace.of(ROWS))
         waiting = sum(one.waits for one in self._lines.values())

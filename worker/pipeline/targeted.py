@@ -1,6 +1,6 @@
-"""Expands what is addressed to devices and not to a channel: pushes to a query, page by page, and badges to show anew.
+"""Expands pushes to devices rather than to a channel: pushes to a query, page by page, and badge updates.
 
-Of the rules of a chat message only the app's switch and the life time apply: presence, mutes and channels have no say.
+Of the rules for chat messages only the app's switch and the expiry apply, not presence, mutes or channels.
 """
 
 import logging
@@ -32,7 +32,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a push stands."""
 
     page: int
-    #: The id of the device that the page begins behind.
+    #: The last device considered; the page begins after it.
     after: int
     #: See `Audience.page`.
     span: int = 0

@@ -1,4 +1,4 @@
-"""First stage: what was opened becomes messages to expand, each with its channel, but for those that a rule skips as a whole."""
+"""First stage: opened entries become messages to expand, each with its channel. A skipped message ends here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -31,18 +31,18 @@ _decode: Final = msgspec.json.Decoder(Cursor).decode
 
 
 class Accepted(NamedTuple):
-    """A message that can be read, of an app that is there."""
+    """A readable message of an existing app."""
 
     opened: Opened
     event: MessageNew
     app: AppSettings
     key: ChannelKey
-    #: In the order of the stream: who and what is looked at as it stood there.
+    #: Its place in the stream: members, mutes and channels count as they stood there.
     place: int
 
 
 class Expanding(NamedTuple):
-    """A message of which the next page is expanded."""
+    """A message whose next page is expanded."""
 
     opened: Opened
     event: MessageNew

@@ -71,7 +71,7 @@ class FanOut:
         self._targeted = Targeted(self._devices, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
-        """Takes each message one page further, but for those that are left for later."""
+        """Expands one page of each message, except those that are left for later."""
         patience = Patience(self._journal, opened, self._clock)
         while True:
             plan = MessagePlan(self._new_id, self._batch, self._apps.templates_of, patience.alive)
@@ -103,7 +103,7 @@ class FanOut:
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience
     ) -> tuple[list[Expanding], list[Expanding]]:
-        """Plans what is decided, in its order.
+        """Plans the decided messages, in their order.
 
         Returns these messages, and those for which no time was left, or whose channel goes on before them.
         """

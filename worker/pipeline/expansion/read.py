@@ -131,7 +131,7 @@ def _taking_part(message: Expanding, thread: Thread) -> AbstractSet[str]:
         people = {user for user, since in thread.people.items() if since <= place}
     if event.message.parent_sender:
         people = people | {event.message.parent_sender}
-    # Nobody knows who took part before; whoever the chat server lists is meant.
+    # The earlier participants are unknown, so the users that the chat server lists count.
     return people if thread.root_seen else people | {*(event.recipients or ())}
 
 
@@ -159,7 +159,7 @@ def _end_of_reading(
 
 
 def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]:
-    """Those that are worth deciding, and the others: they follow a message of their channel that will need several pages."""
+    """The messages to decide now, and the others, which follow a message of their channel that needs several pages."""
     now: list[_Read] = []
     later: list[_Read] = []
     long: set[tuple[str, str]] = set()

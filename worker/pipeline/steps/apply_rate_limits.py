@@ -8,7 +8,7 @@ from worker.state.limiter import Limiter
 
 @dataclass(frozen=True)
 class ApplyRateLimits:
-    """What is over a rate waits for its time, and later notifications of its device and channel with it.
+    """Jobs over a rate wait for their time. Later notifications of their device and channel wait with them.
 
     `now` gives UNIX seconds.
     """

@@ -7,7 +7,7 @@ from worker.core.outcome import Drop
 
 @dataclass(frozen=True)
 class DropExpired:
-    """Drops what is too old to be of use. `now` gives UNIX seconds."""
+    """Drops expired jobs. `now` gives UNIX seconds."""
 
     now: Callable[[], float]
 

@@ -10,9 +10,9 @@ from worker.database.standings import Question, Standings
 
 @dataclass(frozen=True)
 class DropMoved:
-    """A3: what was expanded for a user goes to no device that has another one since, or none.
+    """A3: a notification for a user is not sent to a device that belongs to another user by now, or to nobody.
 
-    What is sent long after its place is decided again as a whole. `now` gives UNIX seconds.
+    A notification that is sent long after its place is decided again by all rules. `now` gives UNIX seconds.
     """
 
     devices: Devices

@@ -4,7 +4,7 @@ from worker.core.outcome import Drop
 
 
 def drop_not_allowed(run: BatchRun) -> None:
-    """Drops what is for somebody to whom this environment may not push."""
+    """Drops jobs for users to whom this environment may not push."""
     if run.app.only_to is not None:
         elsewhere = [index for index in run.pending() if not may_push_to(run.app, run.jobs[index].user)]
         run.set_outcome(elsewhere, Drop("not_allowed_here"))

@@ -8,7 +8,7 @@ from worker.pipeline.steps import End, Step, perform
 
 @dataclass(frozen=True)
 class InBulkhead:
-    """The steps that may wait for the provider: no more of its batches take them at once than its share of this process."""
+    """The steps that may wait for the provider. Only its share of the process's threads takes them at once."""
 
     bulkhead: Bulkhead
     steps: Sequence[Step]

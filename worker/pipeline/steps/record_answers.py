@@ -9,7 +9,7 @@ from worker.state.journal import Journal
 
 @dataclass(frozen=True)
 class RecordAnswers:
-    """Records what is final before it is carried out: a worker that resumes the batch after us sends none of it again.
+    """Records final outcomes before they are carried out: a worker that resumes the batch sends none of them again.
 
     Where no device is to be retired, the last step does it: nothing comes before that.
     """

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """Says delivered only of what was, and warns of what the provider or the way there kept from it.
+    """Logs the batch: "delivered" only for accepted notifications, and a warning for faults of the provider or the network.
 
     `name` gives a provider's name for people.
     """

@@ -6,7 +6,7 @@ from worker.pipeline.exchange import Exchange
 
 @dataclass(frozen=True)
 class Send:
-    """Sends what is pending. What follows a notification that is over for good goes in another round."""
+    """Sends the pending jobs. Jobs behind a notification that failed for good are sent in another round."""
 
     exchange: Exchange
 

@@ -7,7 +7,7 @@ from worker.core.batch import NEVER
 from worker.core.batch_run import EARLIER, BatchRun, Wait
 from worker.pipeline.steps import End
 
-#: Seconds after which what waits for a notification that was not tried yet looks again by itself.
+#: Seconds after which a job checks again that waits for a notification without a try.
 LONG: Final = 300.0
 
 

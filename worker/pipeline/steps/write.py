@@ -12,7 +12,7 @@ from worker.state.journal import Journal, QueuedBatch
 
 @dataclass(frozen=True)
 class Write:
-    """Writes what became of the batch, in one step: counts, ledger entries, and the batches of what is tried again.
+    """Writes the outcomes of the batch in one step: counts, ledger entries, and the batches to try again.
 
     `now` gives UNIX seconds, `new_id` an id that was never given before.
     """
