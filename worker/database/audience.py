@@ -24,14 +24,14 @@ _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 #: app, user
 UserKey = tuple[str, str]
-#: Milliseconds for which Postgres may look for a page. It has to come well within the lease of who asks.
+#: Milliseconds that a page may take in Postgres: well within the lease of its caller.
 PAGE_MS: Final = 2_000
 _CANCELED: Final = "57014"
 
 
 class AudiencePage(NamedTuple):
     devices: list[Device]
-    #: Where the next page begins: behind this id. None: this was the last one.
+    #: The next page begins after this id. None: this was the last page.
     end: int | None
 
 
@@ -49,7 +49,7 @@ class Share(NamedTuple):
 
 
 class Audience:
-    """Devices of an app by what is known of them. A device whose provider was removed is in no audience."""
+    """Devices of an app by their fields. A device whose provider was removed is in no audience."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -144,7 +144,7 @@ def _conditions(where: Where) -> tuple[str, list[Any]]:
 
 
 def _attribute(name: str, operator: str, value: Any) -> tuple[Any, ...]:
-    """A condition on one attribute: its SQL, then the values of that. What has another type is neither more nor less."""
+    """A condition on one attribute: its SQL, then its values. A value of another type is neither more nor less."""
     if operator == "in":
         # Containment, for that is what the index answers.
         return "d.attributes @> ANY(%s::jsonb[])", [_json({name: one}) for one in value]

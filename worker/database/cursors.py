@@ -26,7 +26,7 @@ class Cursor(NamedTuple):
 
 
 def read(db: Connection) -> dict[str, Cursor]:
-    """Every stream's cursor, the inlet's always. The first leader of this release takes it over from the one before."""
+    """Every stream's cursor, the inlet's always. The first leader of this release takes it over from the earlier release."""
     rows = db.execute("SELECT stream, cursor, taken, first_place, read FROM carillon.cursors")
     found = {
         stream: Cursor(id, {one: first + n for n, one in enumerate(taken.split())}, read)

@@ -1,7 +1,7 @@
 """Folds registrations and unregistrations into the devices, in bulk, inside the caller's transaction.
 
-Everybody who writes devices holds `lock` to the end of the transaction: whatever a fold was based on is still so when it is
-written, and two that want the same rows in another order cannot wait for each other.
+Each writer of devices holds `lock` to the end of the transaction: what a fold read is still true when it is written, and two
+writers of the same rows in different orders cannot block each other.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -42,7 +42,7 @@ class DeviceWrite(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A device begins anew at a place: its owner ended or changed there, or came back."""
+    """A device starts again at a place: its owner ended, changed or came back there."""
 
     app: str
     device: int
@@ -85,7 +85,7 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
 
 
 def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
-    """Devices of these writes, which a leader that died has applied, that began anew within the last hour."""
+    """Devices of these writes that started again within the last hour. A dead leader had applied the writes."""
     if not writes:
         return []
     places = {(write.app, write.token): write.place for write in writes}
@@ -99,7 +99,7 @@ def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]
 
 
 def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | None]:
-    """For each of the writes, which were applied: what decided otherwise, or None where what it asked for is so now."""
+    """For each of the applied writes: the newer write that decided otherwise, or None if what it asked for is true now."""
     if not writes:
         return []
     states = _registrations(db, {(write.app, write.token) for write in writes})
@@ -110,7 +110,7 @@ def end_device(db: Connection, app: str, tokens: Collection[str], user: str | No
     """An operator ends a device now, whatever the time of its registration; with `user` only if it is theirs.
 
     `tokens`: the forms in which the one token may be stored. Returns what was found and whose device it is or was:
-    `deleted`, `ended` (it was nobody's any more), `not theirs` or `unknown`; only `deleted` changed something.
+    `deleted`, `ended` (it was nobody's by then), `not theirs` or `unknown`; only `deleted` changed something.
     """
     locks.acquire(db, locks.DEVICES)
     states = _registrations(db, {(app, token) for token in tokens})

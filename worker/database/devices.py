@@ -14,7 +14,7 @@ from worker.database.postgres import Connection, Pool, transaction
 
 #: Reasons that are no provider's word: restored only when asked for by name.
 OUR_OWN: Final = ("over_device_cap", "stale")
-#: Whether a device is still its user's. One that was retired meanwhile is: what is under way to it may be refused once more.
+#: Whether a device is still its user's. A retired one is: a notification on its way may be refused once more.
 OWNED: Final = "(active OR retired_reason IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false))"
 #: How long a device keeps its owner although most devices of its provider get a 410.
 CONFIRM_AFTER: Final = "1 day"
@@ -77,9 +77,9 @@ class Devices:
         return None if row is None else int(row[0])
 
     def owned(self, jobs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
-        """Those of the (device id, user) where the device is still the user's: nobody else's, and not unregistered.
+        """The (device id, user) pairs whose device still belongs to the user, and is not unregistered.
 
-        One that was retired meanwhile counts as theirs: what is under way to it may be refused once more.
+        A device that was retired meanwhile counts as theirs: a notification on its way may be refused once more.
         """
         with self._pool.connection() as db:
             rows = db.execute(
@@ -115,13 +115,13 @@ class Devices:
     def retire(self, provider: int, refusals: Sequence[Refusal]) -> int:
         """Ends devices that this provider refused; returns how many.
 
-        Compare and set: a device that was registered anew after a refusal's time, also while the answer was on its way, or
-        with another provider, stays. The refusal is remembered for registrations that are older than it and come later.
+        Compare and set: a device stays that was registered again after the refusal's time, or with another provider. The
+        refusal is kept for older registrations that arrive later.
         """
         return self._refuse(provider, refusals, proven=True)
 
     def note_mass_unregister(self, provider: int, refusals: Sequence[Refusal]) -> int:
-        """Likewise, while so many of the provider's devices are refused that the provider may be at fault.
+        """The same, while so many of the provider's devices are refused that the provider may be at fault.
 
         A device is retired only when it is refused again a day after the first time, with no push accepted in between.
         """
@@ -139,8 +139,8 @@ class Devices:
     ) -> dict[str, int]:
         """Undoes retirements since then; returns how many by reason. Idempotent.
 
-        Only what is still as the retirement left it: a device that was registered or unregistered since is not touched.
-        Without `reason`: all that providers refused, not what was evicted or went stale.
+        A device that was registered or unregistered since then is not touched.
+        Without `reason`: all devices that providers refused, but not evicted or stale ones.
         """
         found: dict[str, int] = {}
         after = 0
@@ -240,7 +240,7 @@ def _restorable(
     reason: str | None,
     provider: int | None,
 ) -> list[tuple[Any, ...]]:
-    # A tombstone that is kept is not older than the registration: whoever left it wanted this device silent.
+    # A kept tombstone is not older than the registration: its author wanted this device silent.
     return db.execute(
         "SELECT id, app, user_id, retired_reason FROM carillon.devices WHERE id > %(after)s AND NOT active"
         " AND retired_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR retired_at < %(until)s)"

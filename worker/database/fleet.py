@@ -4,13 +4,13 @@ from worker.database.postgres import Connection
 
 
 def recorded(db: Connection) -> str:
-    """The fleet's name; empty where nobody said."""
+    """The fleet's name; empty if it was never set."""
     row = db.execute("SELECT name FROM carillon.fleet").fetchone()
     return "" if row is None else str(row[0])
 
 
 def record(db: Connection, name: str) -> bool:
-    """Says whose it is, where nobody said yet. False: somebody did."""
+    """Sets the fleet's name if there is none. False: there is one."""
     return db.execute("INSERT INTO carillon.fleet (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)).rowcount == 1
 
 

@@ -1,7 +1,7 @@
-"""A lease: a row in Postgres that has one owner at a time, and a number, the token, that grows with every owner.
+"""A lease: a row in Postgres with one owner at a time, and a fencing number, the token, that grows with every owner.
 
-Safety is in the token: `Lease.transaction` begins by locking the row that has the owner's token, so nobody else becomes the
-owner before it has ended, and an owner that was replaced commits nothing. `until` only decides when another may take the lease.
+The token makes it safe: `Lease.transaction` first locks the row with the owner's token, so nobody else becomes the owner before
+it ends, and a replaced owner commits nothing. `until` only decides when another may take the lease.
 Each statement stands for itself or is part of one short transaction: nothing is kept in a session, so a pooler may stand between.
 
 The others look at a hint that the owner keeps alive, and ask Postgres only where it is missing.
@@ -19,7 +19,7 @@ from worker.database.postgres import Connection, Pool, Unavailable
 
 #: The lease of the process that takes events off the streams.
 INTAKE: Final = "intake"
-#: Seconds after which an owner that was not heard of may be replaced.
+#: Seconds after which a silent owner may be replaced.
 TTL: Final = 5.0
 
 # Milliseconds. An owner that froze inside its transaction holds the row until the server ends it: after its statement, which
@@ -50,7 +50,7 @@ class Holder(NamedTuple):
 
 
 def holder(db: Connection, name: str = INTAKE) -> Holder | None:
-    """Who has the lease, or had it last; None where nobody ever had."""
+    """The owner of the lease, or the last one; None: nobody ever had it."""
     row = db.execute(
         "SELECT owner, token, extract(epoch FROM since)::float8, extract(epoch FROM until)::float8,"
         " extract(epoch FROM clock_timestamp())::float8 FROM carillon.lease WHERE name = %s AND owner IS NOT NULL",
@@ -60,7 +60,7 @@ def holder(db: Connection, name: str = INTAKE) -> Holder | None:
 
 
 class Hint(Protocol):
-    """Who leads, `<owner> <token>`, where it is cheap to ask. May be missing, late or wrong: the row decides."""
+    """A cheap hint of the leader, `<owner> <token>`. It may be missing, late or wrong: the row decides."""
 
     def read(self) -> str | None: ...
 
@@ -84,7 +84,7 @@ class Lease:
         return self._token
 
     def acquire(self) -> bool:
-        """Whether the lease is this process's now. One that it has already is taken anew, under a new token.
+        """Whether the lease is this process's now. A lease that it has already is taken again, under a new token.
 
         Raises what stands for an engine that is away.
         """
@@ -125,7 +125,7 @@ class Lease:
                 pass
 
     def release(self) -> None:
-        """Lets another process take the lease at once. Where an engine is away, the lease ends by itself."""
+        """Lets another process take the lease at once. If an engine is away, the lease ends by itself."""
         token, hint = self._token, self._own_hint()
         self._token, self._begin = 0, b""
         if token == 0:

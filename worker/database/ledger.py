@@ -1,4 +1,4 @@
-"""What became of every member of every message, kept to be looked up; and what could not be processed at all."""
+"""The outcome of every member of every message, for lookups; and the dead letters."""
 
 import logging
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ class Accounts(Protocol):
 
 
 class Ledger:
-    """Writes are repeatable: a part or an entry that is there already stays as it is."""
+    """Writes are repeatable: an existing part or entry stays as it is."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool, self._use = pool, Use()
@@ -184,7 +184,7 @@ class Ledger:
             return db.execute("DELETE FROM carillon.dead_letters WHERE id = %s", (id,)).rowcount == 1
 
     def forget_message(self, app: str, event_id: str) -> None:
-        """Makes way for an event that is published once more under its id: what is known of it would refuse it."""
+        """Deletes the record of an event so that it can be published again under its id."""
         with self._pool.connection() as db:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 

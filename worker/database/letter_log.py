@@ -1,4 +1,4 @@
-"""Log lines for what was dead-lettered: whose, which and why, a bounded number a second. Never a document."""
+"""Log lines for dead letters: app, event and reason, a bounded number a second. Never a document."""
 
 import logging
 import threading

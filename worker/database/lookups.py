@@ -1,4 +1,4 @@
-"""What Postgres knows of one event, for whoever asks what became of it. Reads only; no answer holds a whole document."""
+"""What Postgres knows about one event, for `carillon why`. It only reads; no answer holds a whole document."""
 
 from collections.abc import Sequence
 from typing import Any

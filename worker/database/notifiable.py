@@ -1,4 +1,4 @@
-"""Whether a message could reach anybody at all, as far as Postgres knows now."""
+"""Whether a message could reach anybody, by the present rows in Postgres."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,9 +1,9 @@
-"""The outbox's table: who may move rows, which come next, and what became of them. Knows no Redis.
+"""The outbox's table: which relay may move rows, which rows are next, and their outcome. Knows no Redis.
 
-Order. An id is drawn when a row is written, so a row written after another was committed has the higher id, and whoever sees
-it sees the other too. One relay moves at a time, the holder of an advisory lock that lasts until its transaction has
+Order. An id is drawn when a row is written, so a row written after another was committed has the higher id, and a
+reader of it sees the other too. One relay moves at a time, the holder of an advisory lock that lasts until its transaction has
 ended, and each batch is the lowest ids of what is waiting. Hence no row overtakes one that was committed before it was
-written. A row with a low id that is committed late is found by the next look: nothing is remembered of ids that went by.
+written. A row with a low id that is committed late is found by the next read, because no position is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ WHERE before < %(bytes)s ORDER BY id
 
 class Row(NamedTuple):
     id: int
-    #: Changes whenever the row does: one that was mended and tried anew is another row to the stream.
+    #: Changes whenever the row does: for the stream a corrected row is another row.
     version: str
     #: Bytes of the document.
     size: int
@@ -149,7 +149,7 @@ class Outbox:
         return State(waiting, oldest, kept, failed, rows)
 
     def close(self) -> None:
-        """Ends the session; with it go its locks. The next call begins another."""
+        """Ends the session and its locks. The next call begins another session."""
         db, self._db = self._db, None
         if db is not None:
             db.close()

@@ -23,7 +23,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Unavailable(psycopg.OperationalError):
-    """Postgres is away or busy: the same call may work later. Whatever else it refuses is a fault of what was asked."""
+    """Postgres is away or busy: the same call may work later. Any other refusal is a fault of the call."""
 
 
 #: SQLSTATEs, or their beginnings, that say so: connection lost; shutdown, crash, not yet started; conflict with another
@@ -76,13 +76,13 @@ class _Preparing:
 
 _preparing = _Preparing()
 
-#: The schema is not this release's, or this role may not use it: no fault of what was to be written.
+#: The schema is not this release's, or this role may not use it: not a fault of the data.
 Unready: Final = (
     *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
     *(psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege),
 )
 
-#: A dead peer is noticed within about 10 s, also while something waits to be acknowledged.
+#: A dead peer is noticed within about 10 s, also while data waits to be acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
     # Whatever the role, the database or the environment has for its own.
     "client_encoding": "UTF8",
@@ -178,7 +178,7 @@ def missing_role_settings(db: Connection) -> list[str]:
 
 
 class Pool(ConnectionPool[Connection]):
-    """Hands out no connection that the server has ended while nobody used it. Raises `Unavailable` where that is what it is.
+    """Hands out no connection that the server ended while it was idle. Raises `Unavailable` if Postgres is away.
 
     A socket tells that for the price of a system call. Otherwise each connection that a restart or failover has ended would
     fail somebody once, one after another; and the pool's own `check` waits longer after each one that it finds.
@@ -234,7 +234,7 @@ def open_pool(url: str, *, size: int) -> Pool:
         min_size=1,
         max_size=size,
         timeout=5,
-        # Attempts to reconnect come ever more rarely until this many seconds have passed; the next caller then begins anew.
+        # Reconnects come more and more rarely for this many seconds; the next caller then starts again.
         reconnect_timeout=2,
         kwargs={**CONNECT_ARGS, "autocommit": True},
         configure=_set_up,

@@ -45,7 +45,7 @@ class Codec(Protocol):
 
 
 class StoredTemplate(NamedTuple):
-    """A template as it was uploaded. `kind` '' stands for every kind, `locale` '' for every language."""
+    """A template as uploaded. `kind` '' means every kind, `locale` '' every language."""
 
     provider: int
     kind: str
@@ -65,7 +65,7 @@ class Snapshot(NamedTuple):
     templates: Sequence[StoredTemplate]
     #: The newest provider id ever given, removed ones included.
     newest: int
-    #: The fleet that the database belongs to; empty: nobody said.
+    #: The fleet that the database belongs to; empty: it was never set.
     fleet: str = ""
 
 
@@ -85,7 +85,7 @@ class Registry:
             ).fetchall()
             versions = dict(rows)
             latest = versions.pop("", 0)
-            # A version that went back is that of a server that lost what was committed.
+            # A version that decreased comes from a server that lost commits.
             if since is None or latest < since:
                 return self._snapshot(db, latest, None)
             if not versions:
@@ -186,7 +186,7 @@ class Registry:
         return int(row[0])
 
     def rotate(self) -> int:
-        """Encrypts every credential anew with the first key; returns how many. `CredentialError` names what no key opens.
+        """Encrypts every credential again with the first key; returns how many. `CredentialError` names one that no key decrypts.
 
         All or nothing: a row that cannot be read leaves every other as it is.
         """
@@ -224,7 +224,7 @@ class Registry:
         try:
             return self._loaded(clear, *self._opened(sealed, sealed_password))
         except CredentialError as fault:
-            # One credential that cannot be read must not stop the others: what this one has to send waits.
+            # One unreadable credential must not stop the others: this provider's notifications wait.
             found = self._loaded(clear)
             if found is not None and found.id not in self._logged:
                 self._logged.add(found.id)
@@ -234,7 +234,7 @@ class Registry:
     def _loaded(
         self, clear: Sequence[Any], credential: bytes | None = None, password: bytes | None = None
     ) -> Provider | None:
-        """The provider in a row; without a credential it is one that nobody can read. None: it is of a newer release."""
+        """The provider of a row; without a credential it is unreadable. None: the row is of a newer release."""
         row = dict(zip(_CLEAR, clear, strict=True))
         settings = self._codec.load(_stored(row, credential or b"", password))
         if settings is None:

@@ -1,4 +1,4 @@
-"""Forgets what is old, in bites that cost the same however long the system has been running."""
+"""Deletes old rows, in steps whose cost does not depend on the age of the system."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -
 
 
 def forget_older(pool: Pool, tables: Mapping[str, str], days: int, *, bite: int, seconds: float) -> int:
-    """Deletes what is older than `days` from tables (name -> column of its time, indexed); returns how many rows went."""
+    """Deletes rows older than `days` from tables (name -> column of its time, indexed); returns how many rows went."""
     return in_bites(pool, [older(table, column, days) for table, column in tables.items()], bite=bite, seconds=seconds)
 
 

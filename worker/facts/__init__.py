@@ -28,7 +28,7 @@ FACTS: Final[tuple[Fact[Any], ...]] = (
 def forget_old(
     pool: Pool, days: int, *, bite: int = 10_000, seconds: float = 5.0, facts: Sequence[Fact[Any]] = FACTS
 ) -> int:
-    """Forgets what ended more than `days` ago and what was before a change a day ago; returns how many rows went.
+    """Deletes rows that ended more than `days` ago, and values from before a change a day ago; returns how many rows.
 
     `bite` rows of each table in turn, until none is left or `seconds` are over.
     """

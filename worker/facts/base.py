@@ -44,7 +44,7 @@ class Fact(Generic[Row]):
         """
 
     def forgets(self, days: int) -> Sequence[Forget]:
-        """What deletes its rows: those that say no more for `days`, and what was before a change."""
+        """Deletes its rows: those that ended `days` ago, and values from before a change."""
         return ()
 
 
@@ -72,7 +72,7 @@ class CandidateFact(Fact[Row]):
 
     @abstractmethod
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
-        """The users of whom it is so at the place of their message, by the message's index.
+        """The users for whom it is true at the place of their message, by the message's index.
 
-        One read for all messages. Those of which it is so of nobody may be left out: usually all.
+        One read for all messages. A message with no such user may be missing: usually all are.
         """

@@ -38,7 +38,7 @@ class Channel(NamedTuple):
     #: The place since which it is known.
     created: int
     now: ChannelRow
-    #: What it was up to each of these places, in their order.
+    #: Its values up to each of these places, in their order.
     past: Sequence[tuple[int, ChannelRow]] = ()
 
     def at(self, place: int) -> ChannelRow | None:
@@ -51,7 +51,7 @@ class Channel(NamedTuple):
 
 
 class Channels(Fact[ChannelWrite]):
-    """Nobody deletes one by its age: it goes with its last member."""
+    """A channel is not deleted by age, but with its last member."""
 
     changed_by = (events.ChannelUpdated,)
 

@@ -130,7 +130,7 @@ def pages(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey,
 
 
 def memberships(pool: Pool, keys: Mapping[Ids, int]) -> dict[Ids, list[Interval]]:
-    """When each (app, channel, user) was a member, at the place that stands for it and behind it. Absent: never."""
+    """When each (app, channel, user) was a member, at its place and after it. Absent: never."""
     if not keys:
         return {}
     with pool.connection() as db:

@@ -27,7 +27,7 @@ class Mutes(CandidateFact[StandingWrite]):
         _TABLE.write(db, rows)
 
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
-        """Most senders are muted by nobody at all: these are found first."""
+        """Most senders are muted by nobody: they are found first."""
         place = min((one.place for one in asked), default=0)
         senders = {(one.event.app, one.event.sender.id) for one in asked if one.users}
         targets = bulk.read(

@@ -1,4 +1,4 @@
-"""Who is online. The chat server keeps it in Redis by itself; it counts as it is when a message is expanded."""
+"""Who is online. The chat server writes it to Redis; it counts as it is when a message is expanded."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -11,7 +11,7 @@ class Presence(CandidateFact[None]):
     name = "online"
 
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
-        """Nobody is looked for whose app pushes to online members."""
+        """Members of an app that pushes to online members are not looked up."""
         concerned = {n: one for n, one in enumerate(asked) if not one.app.push_to_online}
         online = presence.online(
             sources.redis, {(one.event.app, user) for one in concerned.values() for user in one.users}

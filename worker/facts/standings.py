@@ -1,7 +1,7 @@
-"""The tables of facts that are so, or so no more: of a user in a channel, of a user and another.
+"""The tables of facts that are true or false: of a user in a channel, of a user and another user.
 
-A row keeps since which place it is as it is. What was before stands in a second table for a day, so that most reads join with
-nothing. Nobody but the leader writes either.
+A row has the place since which it is true. Earlier values are in a second table for a day, so that most reads need no join.
+Only the leader writes both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from worker.facts.base import Candidates
 
 #: app, and the two columns that a table names.
 Ids = tuple[str, str, str]
-#: Days for which it is known what was before a change.
+#: Days for which values from before a change are kept.
 PAST_DAYS: Final = 1
 
 
@@ -67,7 +67,7 @@ class Table(NamedTuple):
         )
 
     def intervals(self, db: Connection, keys: Mapping[Ids, int]) -> dict[Ids, list[Interval]]:
-        """When it is so of each of the keys, and was behind the place that stands for it. Absent: never."""
+        """When it is true for each of the keys, from the key's place on. Absent: never."""
         if not keys:
             return {}
         table, second, third, flag, past = self
@@ -89,7 +89,7 @@ class Table(NamedTuple):
     def so_of(
         self, pool: Pool, asked: Mapping[int, Candidates], key: Callable[[Candidates, str], Ids]
     ) -> dict[int, set[str]]:
-        """The users of whom it is so at the place of their message, by the message's index. `key` names a user's row."""
+        """The users for whom it is true at the place of their message, by the message's index. `key` names a user's row."""
         keys = {n: {user: key(one, user) for user in one.users} for n, one in asked.items()}
         first = min((one.place for one in asked.values()), default=0)
         places = {key: first for of_users in keys.values() for key in of_users.values()}
@@ -105,7 +105,7 @@ class Table(NamedTuple):
         }
 
     def forgets(self, days: int) -> list[Forget]:
-        """What is no more goes after `days`, what was before a change after a day."""
+        """Ended rows are deleted after `days`, values from before a change after a day."""
         return [older(self.name, "changed_on", days, before=DAY, where=f"NOT {self.flag}"), self.forgets_past()]
 
     def forgets_past(self) -> Forget:

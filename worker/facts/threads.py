@@ -1,4 +1,4 @@
-"""Who takes part in a thread: whoever wrote, or was mentioned in, its root or a reply, from that message on."""
+"""Who takes part in a thread: a user who wrote its root or a reply, or was mentioned there, from that message on."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -37,14 +37,14 @@ class ThreadKey(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """Who takes part in a thread, each with the place of the message that made them."""
+    """The participants of a thread, each with the place of the message that added them."""
 
     people: dict[str, int]
     #: The latest of those places.
     newest: int
     #: Whether its root was recorded: only then is it known who took part before the first reply.
     root_seen: bool
-    #: Whether it takes up nobody more.
+    #: Whether it adds nobody more.
     full: bool
 
 

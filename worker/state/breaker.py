@@ -12,7 +12,7 @@ from worker.state.scripts import Scripts
 
 #: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
 RECENT: Final = 400
-#: Seconds for which a stop is remembered: outcomes that were decided before it are carried out by then.
+#: Seconds for which a stop is kept: outcomes that were decided before it are carried out by then.
 REMEMBERED: Final = 120
 
 
@@ -21,7 +21,7 @@ class Answers(NamedTuple):
     refused: int
     #: Answers 410: the app is gone from the device.
     gone: int = 0
-    #: Notifications without an answer, and those whose answer was that the provider cannot take them now.
+    #: Notifications without an answer, and those that the provider cannot take now.
     failed: int = 0
     #: Batches in a row of which nothing was answered, and the seconds over which they failed.
     row: int = 0
@@ -69,13 +69,13 @@ class Breaker:
         self._redis.delete(keys.PROBE(provider), keys.LOOKED(provider))
 
     def was_stopped_recently(self, provider: int, reason: str) -> bool:
-        """Whether answers stopped it for this in the last two minutes, be it on top of another reason, be it flowing again."""
+        """Whether answers stopped it for this reason in the last two minutes, even if it flows again."""
         return bool(self._redis.exists(keys.STOPPED(provider, reason)))
 
     def resume(self, provider: int, *, by_hand: bool = False) -> bool:
         """Lets the provider flow again, with all that waits for it, and forgets its answers; True when it was stopped.
 
-        What a person stopped stays stopped, unless it is a person who resumes it.
+        Only a person resumes what a person paused.
         """
         return bool(self._scripts.resume(provider=provider, by_hand=int(by_hand)))
 

@@ -9,7 +9,7 @@ from worker.state.scripts import Scripts
 
 #: Seconds of a window at most: a count is kept for two of them.
 LONGEST: Final = 86_400
-#: Users in one call of the script: Redis serves nobody else meanwhile.
+#: Users in one call of the script: Redis serves no other client meanwhile.
 _USERS: Final = 5_000
 
 

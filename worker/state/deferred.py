@@ -38,7 +38,7 @@ class DeferredDevices:
         return {_decode(one)[0] for one in found}
 
     def due(self, *, delay: float, limit: int = 5000) -> dict[int, list[Refusal]]:
-        """By provider, the refusals that it is time to decide about. After a time in which nobody asked: in `delay` seconds."""
+        """By provider, the refusals that are due. After a time without a call they are due in `delay` seconds."""
         found = self._scripts.deferred_due(delay=delay, limit=limit)
         return {int(provider): [_decode(one) for one in members] for provider, members in found}
 

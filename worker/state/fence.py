@@ -1,7 +1,7 @@
-"""Moves an outbox's rows to the stream so that each is there once, whatever dies or stalls in between.
+"""Moves an outbox's rows to the stream, each exactly once, whichever process dies or stalls.
 
-A relay that was thought dead and wakes up is refused by the fence, because another has become the holder; a batch that comes
-again, because its deletion was not committed, is recognised by its rows.
+The fence refuses a relay that was replaced and wakes up. A batch that comes again, because its deletion was not committed, is
+recognised by its rows.
 """
 
 import secrets
@@ -28,7 +28,7 @@ class Overtaken(WorkerError):
 
 
 class Fence:
-    """The way from one database's outbox to the stream. Only who holds the outbox's lock may use it."""
+    """The way from one database's outbox to the stream. Only the holder of the outbox's lock may use it."""
 
     def __init__(self, redis_url: str, source: str, *, max_backlog: int) -> None:
         self._redis: Redis = connect(redis_url)
@@ -50,7 +50,7 @@ class Fence:
 
         Returns why not, with nothing written, where the stream or Redis is too full. Raises `Overtaken`.
         """
-        # After a failure nobody knows what was done, or will be: the next try is another holder's.
+        # After a failure the state is unknown: the next try is a new holder's.
         holder, self._holder = self._holder, None
         apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
         answer: Any = self._scripts.outbox(

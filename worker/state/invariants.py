@@ -87,7 +87,7 @@ class Look:
 
 
 def violations_of(now: Look) -> set[str]:
-    """What does not hold, in words."""
+    """The violations, in words."""
     return set(chain.from_iterable(check(now) for check in CHECKS))
 
 
@@ -131,7 +131,7 @@ def _keys(redis: Redis) -> dict[Family, dict[str, tuple[str, ...]]]:
 
 
 def _read(redis: Redis, family: Family, named: list[str]) -> list[Any]:
-    """The values of keys of one family. What is very long is cut: it is compared with nothing then."""
+    """The values of keys of one family. A very long value is cut, and not compared."""
     read: Callable[[Any, str], object] = {
         "list": lambda pipe, key: pipe.lrange(key, 0, MOST),
         "zset": lambda pipe, key: pipe.zrange(key, 0, MOST),
@@ -199,7 +199,7 @@ def _messages(now: Look) -> Iterator[str]:
 
 
 def _batches_places(now: Look) -> Iterator[str]:
-    """A batch is ready in the line of its lane and provider, or due; what is leased is due."""
+    """A batch is ready in the line of its lane and provider, or due; a leased one is due."""
     lines = now.of(keys.LINE)
     old = chain.from_iterable(now.of(keys.OLD_READY_OF_APP).values())
     ready = Counter(chain(chain.from_iterable(lines.values()), old))
@@ -212,7 +212,7 @@ def _batches_places(now: Look) -> Iterator[str]:
 
 
 def _due(now: Look) -> Iterator[str]:
-    """What is due is there."""
+    """Each due member exists."""
     known: Mapping[str, Iterable[str]] = {
         "b": now.batches, "e": now.expanding, "g": now.groups, "c": {channel for (channel,) in now.of(keys.CHANNEL_LINE)}
     }  # fmt: skip
@@ -239,7 +239,7 @@ def _devices(now: Look) -> Iterator[str]:
 
 
 def _waits(now: Look) -> Iterator[str]:
-    """Who waits for a batch stands among its followers."""
+    """A batch that waits for another is one of its followers."""
     followers = {id: members for (id,), members in now.of(keys.FOLLOWERS).items()}
     for (id,), before in now.of(keys.WAITS).items():
         if id not in now.batches:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 #: Cursor that says: this expansion is done.
 DONE: Final = "-"
-#: Of documents that one worker takes at once to expand: they are held in memory until all of them are.
+#: Bytes of documents that one worker takes at once to expand: they are in memory until all are expanded.
 OCTETS: Final = 1 << 20
 #: Seconds for which a batch waits as a whole for those that have some of its devices.
 PATIENCE: Final = 1.0
@@ -56,7 +56,7 @@ class Opened(NamedTuple):
     place: int
     #: What Redis keeps of it.
     state: str
-    #: The group of channels that its task has, and that task; without a group it is leased by itself.
+    #: The group of channels that its task has, and that task; without a group the message has a lease of its own.
     group: str = ""
     turn: str = "0"
 
@@ -130,12 +130,12 @@ class Journal:
 
     def __init__(self, redis: Redis, *, lease: float) -> None:
         self._redis = redis
-        #: Seconds for which what is taken belongs to who took it.
+        #: Seconds of a lease.
         self.lease = lease
         self._scripts = Scripts(redis)
 
     def open(self, messages: Sequence[Recorded]) -> int:
-        """These are ready to be expanded from now on. A second time does nothing.
+        """Makes these ready to be expanded. A second time does nothing.
 
         Returns how many can be taken: those of a group of channels that a task has wait for it.
         """
@@ -152,8 +152,8 @@ class Journal:
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
 
-        Fewer, and at least one, where their documents come to `OCTETS`. Of a channel whose messages another task expands
-        there is none.
+        Fewer, but at least one, if their documents exceed `OCTETS`. Messages of a channel that another task expands are left
+        out.
         """
         taken = self._scripts.take_messages(lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE)
         found = [_opened(*one) for one in taken]
@@ -168,7 +168,7 @@ class Journal:
     def wake(self) -> bool:
         """Whether a wake-up for urgent messages is needed: none is on its way.
 
-        It is for a second, or until anybody takes messages.
+        The answer holds for a second, or until a worker takes messages.
         """
         return bool(self._redis.set(keys.WOKEN(), 1, nx=True, px=1000))
 
@@ -179,13 +179,13 @@ class Journal:
             self._scripts.give_back(lane=lane, messages=records)
 
     def renew_messages(self, messages: Sequence[Opened]) -> None:
-        """These are still being expanded; their leases begin anew."""
+        """Renews the leases of messages that are still being expanded."""
         if messages:
             records = [(one.entry, one.state, one.group, one.turn) for one in messages]
             self._scripts.renew_messages(lease=self.lease, messages=records)
 
     def postpone(self, message: Opened) -> int:
-        """One that could not be expanded is tried again when a lease is over.
+        """A message that could not be expanded is tried again after a lease.
 
         Returns how many messages can be taken because no task has their group any more.
         """
@@ -238,16 +238,16 @@ class Journal:
         return Freed(*self._scripts.return_batch(id=batch, delay=delay))
 
     def mark(self, batch: str, outcomes: bytes) -> None:
-        """Remembers outcomes, so that a resumed batch sends nothing twice; the lease begins anew."""
+        """Records outcomes, so that a resumed batch sends nothing twice; renews the lease."""
         self._scripts.mark(id=batch, outcomes=outcomes, lease=self.lease)
 
     def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> None:
-        """Remembers which jobs of each batch were accepted, also of those that are done by now; the leases begin anew."""
+        """Records which jobs of each batch were accepted, also of finished batches; renews the leases."""
         records = [(batch, ",".join(map(str, jobs))) for batch, jobs in accepted]
         self._scripts.record(lease=self.lease, batches=records)
 
     def finish(self, batch: str, later: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]) -> Freed:
-        """The batch is done but for what is tried later. Returns how many batches are ready that waited for it."""
+        """Finishes the batch, except for jobs that are tried later. Returns how many batches that waited for it are ready."""
         return Freed(*self._scripts.finish(id=batch, later=_queued(later), counts=_counts(counts), accounts=accounts))
 
     def failed(self, batch: str) -> int:
@@ -255,7 +255,7 @@ class Journal:
         return int(self._scripts.fail(batch=keys.BATCH(batch)))
 
     def document(self, entry: str) -> bytes:
-        """What was published as this entry; empty when it has left the stream."""
+        """The document of this entry; empty if it has left the stream."""
         found: Any = self._scripts.document(entry=entry)
         return bytes(found or b"")
 
@@ -264,7 +264,7 @@ class Journal:
         return int(self._redis.hincrby(keys.TRIES(), entry, 1)) >= tries
 
     def abandon(self, entry: str) -> int:
-        """Gives up expanding a dead-lettered message; what was expanded of it is still delivered.
+        """Gives up expanding a dead-lettered message; its batches so far are still delivered.
 
         Returns how many messages that waited for it can be taken now.
         """
@@ -285,7 +285,7 @@ class Journal:
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
         """Makes ready what is due: retries whose time has come, and what a dead worker had taken. Returns how many.
 
-        In bites of `limit`, so that Redis is never busy for long, and at most so many of them.
+        In steps of `limit`, so that Redis is never busy for long, and at most so many steps.
         """
         ready, gap = 0, b""
         for _ in range(rounds):
@@ -296,7 +296,7 @@ class Journal:
         return ready
 
     def unwatched(self) -> bool:
-        """Whether nobody has made ready what is due for three seconds. A caller that gets True does it; others get False."""
+        """Whether due work was not made ready for three seconds. One caller gets True and does it; others get False."""
         return bool(self._scripts.watch(watched=keys.WATCHED()))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
@@ -308,7 +308,7 @@ class Journal:
         return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._scripts.load()}
 
     def drop(self, entries: Sequence[str]) -> None:
-        """Takes entries off their streams, but for those that are open."""
+        """Deletes entries from their streams, except open ones."""
         if entries:
             self._scripts.drop(entries=entries)
 
@@ -329,7 +329,7 @@ class Journal:
         return {name.decode(): int(total) for name, total in found.items()}
 
     def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:
-        """Badge numbers begin again at 0. Returns the entries of which there is something to tell; these are open now.
+        """Badge numbers start again at 0. Returns the entries whose devices get an update; these are open now.
 
         A number counts the messages at later places, whenever they are delivered. A second time does nothing. The other
         entries leave their stream.

@@ -1,8 +1,8 @@
-"""Every key that Carillon has in Redis: what it holds, who writes it, when it goes, and what bounds it.
+"""Every key that Carillon has in Redis: its content, its writer, its end and its bound.
 
 A key is built here and nowhere else. Scripts get their keys from the caller, or the beginnings of keys from the loader
 (`worker/state/scripts.py`). A name in Redis outlives a release: while workers are replaced one by one, both releases read
-and write it. Thus it stays where the family's name here is a better one by now, as with `parked` and `suspects`.
+and write it. So it stays even if the family has a better name here, as with `parked` and `suspects`.
 
 Parts of keys: an *entry* is `<id>` or `<id>@<app>` (`worker/core/entry.py`), a *channel* `<16 hex digits>@<app>`, a *group*
 `<0 to 31>@<app>`, a *lane* `urgent` or `bulk`, a *provider* and a *device* are numbers.

@@ -1,4 +1,4 @@
-"""Who leads, as far as Redis knows: it spares the others a question to Postgres, whose row decides."""
+"""The leader's hint in Redis. It saves the other workers a query to Postgres, whose row decides."""
 
 import contextlib
 
@@ -15,12 +15,12 @@ class LeaderHint:
         return hint.decode() if isinstance(hint, bytes) else None
 
     def write(self, hint: str, seconds: float) -> None:
-        """Where Redis is away nothing is written, and the others ask Postgres."""
+        """If Redis is away nothing is written, and the others ask Postgres."""
         with contextlib.suppress(redis.Error):
             self._redis.set(keys.LEADER(), hint, px=int(seconds * 1000))
 
     def withdraw(self, hint: str) -> None:
-        """Nobody leads, if this is still what the key says. Where Redis is away, it ends by itself."""
+        """Deletes the hint if it still says this. If Redis is away, it ends by itself."""
         with contextlib.suppress(redis.Error):
             if self._redis.get(keys.LEADER()) == hint.encode():
                 self._redis.delete(keys.LEADER())

@@ -31,7 +31,7 @@ class Given(NamedTuple):
     moved: float
 
 
-#: Queues of a bucket: what has one alone; what goes before all that waits in the other; and that other.
+#: Queues of a bucket: the only one; the one that goes first; and the one behind it.
 ONLY: Final = 0
 FIRST: Final = 1
 LAST: Final = 2
@@ -43,7 +43,7 @@ class Limiter:
         self._scripts = Scripts(redis)
 
     def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
-        """Times for all of these, in one step. What is over a rate is given a time ahead; what is beyond its horizon none."""
+        """Times for all of these, in one step. A job over a rate gets a later time, and none beyond its horizon."""
         if not wanted:
             return []
         given = self._scripts.reserve(

@@ -10,12 +10,12 @@ from worker.state.redis import Redis
 
 #: The longest life time that a publisher gives, in seconds; a key without one gets it.
 LONGEST: Final = 604_800
-#: Bytes of a value, which means nothing.
+#: Bytes of a value. Values have no meaning.
 _LARGEST: Final = 64
 
 
 def online(redis: Redis, users: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of the (app, user) whose presence key is there now."""
+    """The (app, user) pairs whose presence key exists now."""
     asked = list(users)
     if not asked:
         return set()

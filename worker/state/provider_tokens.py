@@ -22,7 +22,7 @@ class ProviderTokens:
         self._redis.set(keys.PROVIDER_TOKEN(*key), token, ex=seconds)
 
     def lease(self, key: tuple[str, str, str], *, seconds: float) -> bool:
-        """Whether the caller, and nobody else, may make a new token; for so long at most."""
+        """Whether the caller alone may make a new token, for so many seconds."""
         return bool(self._redis.set(keys.PROVIDER_TOKEN_LEASE(*key), "1", nx=True, px=int(seconds * 1000)))
 
     def release(self, key: tuple[str, str, str]) -> None:

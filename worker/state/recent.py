@@ -32,7 +32,7 @@ def keep(redis: Redis, messages: Iterable[tuple[str, str, bytes]], *, now: float
 
 
 def documents(redis: Redis, app: str, *, now: float) -> list[bytes]:
-    """What is kept of the app, in no order."""
+    """The kept messages of the app, in no order."""
     found: list[bytes] = []
     for at in (now, now - DAY):
         kept: Any = redis.hvals(_key(app, at))

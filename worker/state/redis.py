@@ -52,12 +52,12 @@ _OLDEST: Final = 7
 _NEEDED: Final = "Carillon needs Redis 7.0 or later, or any Valkey"
 _COMMANDS: Final = "Carillon's workers need it: it was renamed away, or this server has none"
 _RIGHTS: Final = "docs/security.md has what a worker's user needs, with the database's number in the names of channels"
-#: How a server says that a user may not; older ones do so of a script in words of their own.
+#: A server's words for a missing right; older servers have other words within a script.
 _FORBIDDEN: Final = re.compile(r"permission|can't (access|run)", re.IGNORECASE)
 
 
 def await_fit(client: Redis, *, worker: bool = True) -> None:
-    """Returns once the server may be worked with, or where it is away. Waits while it is a replica; raises `UnfitError`.
+    """Returns once the server can be used, or if it is away. Waits while it is a replica; raises `UnfitError`.
 
     `worker`: whether this process takes and does work, which its user has to be allowed to.
     """

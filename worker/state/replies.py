@@ -1,4 +1,4 @@
-"""Answers to whoever waits for the outcome of a device event, in any language."""
+"""Replies to callers that wait for the outcome of a device event, in any language."""
 
 import logging
 from collections.abc import Iterable, Mapping

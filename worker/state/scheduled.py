@@ -1,4 +1,4 @@
-"""Targeted pushes that wait for their time: which there are, and ending one before it begins."""
+"""Targeted pushes that wait for their time: their list, and how one is cancelled."""
 
 import heapq
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def soonest(redis: Redis, limit: int, *, app: str | None = None) -> list[Schedul
 
 
 def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) -> bool:
-    """Ends the push; False where it does not wait for its time any more.
+    """Cancels the push; False if it does not wait any more.
 
     One step of the journal, as an expansion that finds nobody: either it or a worker's is taken, never both.
     """

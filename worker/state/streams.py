@@ -1,6 +1,6 @@
 """The streams that events wait on: the inlet, which every app may write to, and one stream an app.
 
-A stream is never deleted: its ids must not begin anew.
+A stream is never deleted, because its ids must not start again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ from worker.state.scripts import Scripts
 
 #: Octets that are kept of a document that is too long to be an event.
 KEPT: Final = 1024
-#: Entries, and octets of them, that one call looks at: Redis serves nobody else meanwhile.
+#: Entries, and octets of them, that one call looks at: Redis serves no other client meanwhile.
 _WALK_ENTRIES: Final = 2_000
 _OCTETS: Final = 4 << 20
 #: Streams that one call asks about.
@@ -135,7 +135,7 @@ class Streams:
         return [stream.decode() for stream, _ in found]
 
     def walk(self, after: str, head: str | None) -> Walked:
-        """Moves what other apps than `head` have on the inlet behind `after`, as far as one call looks. May raise LeaseLost."""
+        """Moves entries of other apps than `head` from the inlet, after `after`, a bounded number a call. May raise LeaseLost."""
         answer: Any = self._scripts.walk(
             token=self._token, after=after, head=head or "", entries=_WALK_ENTRIES, octets=_OCTETS, longest=MAX_DOCUMENT
         )
@@ -204,7 +204,7 @@ def pressure(redis: Redis) -> tuple[int, dict[str, int]] | None:
 
 
 def _fault(answer: bytes) -> str:
-    """What is wrong with an entry, in the words of its dead letter."""
+    """The fault of an entry, in the words of its dead letter."""
     match answer:
         case b"":
             return ""
