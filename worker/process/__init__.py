@@ -1,1 +1,1 @@
-"""What a process of the fleet is: the Celery app and its tasks, the threads beside them, and what it holds of connections."""
+"""One process of the fleet: the Celery app, its tasks, its background threads and its connections."""

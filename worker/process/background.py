@@ -11,7 +11,7 @@ from worker.process.runtime import close_runtime, get_runtime
 from worker.process.tasks import tick, wake_fan_out
 from worker.process.ticker import Ticker
 
-#: Seconds for which the last step of a thread beside the tasks may go on: what it has begun in Postgres ends there.
+#: Seconds for which the last step of a background thread may go on, so that its transaction ends.
 LAST_STEP: Final = 20.0
 #: The threads that run beside the tasks.
 _threads: list[BackgroundThread] = []
@@ -27,7 +27,7 @@ def _start_threads(**_: object) -> None:
 
 @signals.worker_shutting_down.connect
 def stop_threads(**_: object) -> None:
-    """Intake takes nothing more in this process; another one may lead."""
+    """Ends the intake in this process; another process may lead."""
     for thread in _threads:
         thread.stop()
 

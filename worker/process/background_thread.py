@@ -15,7 +15,7 @@ class BackgroundThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Begins nothing more; what is in work is finished."""
+        """Begins no further step; the present one is finished."""
         self._stop.set()
 
     def join(self, timeout: float = 10.0) -> None:

@@ -54,7 +54,7 @@ def _logs(logfile: str | None = None, **_: object) -> None:
 
 
 def refuse_unusable(*, keys: bool = True) -> None:
-    """Raises `SettingsError`, `HostError` or `UnfitError` for what cannot get better by itself. An engine that is away can.
+    """Raises `SettingsError`, `HostError` or `UnfitError` for a lasting fault. An engine that is away is none.
 
     Without `keys` for a process that opens no credential.
     """

@@ -1,6 +1,6 @@
 """Runs Celery's worker and keeps this process consuming when Celery gives up, stops consuming, or uses too much memory.
 
-A broker that goes away can end Celery's consumer with an error of its own, or leave it alive and taking nothing from then on
+A lost broker can end Celery's consumer with an error, or leave it alive without taking anything
 (celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process restarts under the
 same pid: its work is leased in Redis, and the tick wakes workers for it. A supervisor does not notice.
 """
@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 DEAF_SECONDS: Final = 6.0
 #: Seconds between two looks.
 PAUSE: Final = 0.5
-#: Seconds for which tasks may run on before the process begins again: what APNs has answered is kept that long for a Redis that
-#: is away, and nobody else knows it.
+#: Seconds for which tasks may run on before the process restarts: so long it keeps answers for a Redis that is away, and no other
+#: process has them.
 PATIENCE: Final = INSIST_SECONDS + 30.0
-#: Seconds of life under which a process rests for as long as `BREATH` says before it begins again: what ended it may go on.
+#: A process that lived for fewer seconds waits `BREATH` seconds before it restarts: the cause may go on.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
 #: Seconds for which a worker's word counts that all its threads are at work.
@@ -59,7 +59,7 @@ SWITCH_SECONDS: Final = 0.001
 
 
 class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Takes no more wake-ups than this process can work on: the others are for other processes, and need no thread here."""
+    """Takes no more wake-ups than this process can work on. The others are for other processes."""
 
     requires = (Tasks,)
 
@@ -75,7 +75,7 @@ class _Hearing:
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self.stop = Stop()
-        #: Stopped by ourselves, to begin anew: with the memory that a process begins with, or because of SIGHUP.
+        #: Stopped by itself, to restart: because of its memory, or of SIGHUP.
         self.recycled = False
         self.hung_up = False
         self.active = 0
@@ -94,7 +94,7 @@ class _Hearing:
 
     @property
     def gave_up(self) -> bool:
-        """Celery is taking its worker down though nobody asked it to."""
+        """Celery stops its worker without being asked to."""
         state = None if self._blueprint is None else self._blueprint.state
         return state in (CLOSE, TERMINATE) and not self.stop.is_set()
 
@@ -141,7 +141,7 @@ class _Signals:
         self._hearing = hearing
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
-        """Finishes what is in work and leaves. A second signal leaves at once, but for SIGTERM, which supervisors repeat."""
+        """Finishes the running tasks and ends. A second signal ends at once, except SIGTERM, which supervisors repeat."""
         if not self._hearing.stop.is_set():
             self._hearing.stop.heed(number)
             celery_state.should_stop = EX_OK
@@ -149,16 +149,16 @@ class _Signals:
             os._exit(EX_OK)
 
     def begin_again(self, _number: int, _frame: FrameType | None) -> None:
-        """Finishes what is in work, and executes the program anew: its code, and secrets that are in files."""
+        """Finishes the running tasks and executes the program again, with its present code and secret files."""
         self._hearing.hung_up = self._hearing.recycled = True
         celery_state.should_stop = EX_OK
 
 
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
-    """Celery's worker with threads for its pool, until somebody asks it to stop. `name@host` is what Flower calls it.
+    """Runs Celery's worker with threads as its pool, until it is asked to stop. Flower calls it `name@host`.
 
     So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`. Raises
-    `SettingsError` or `UnfitError` where no new beginning would help.
+    `SettingsError` or `UnfitError` if a restart would not help.
 
     Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
     that a worker which was killed has no use for.
@@ -192,7 +192,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
 
 
 def _spare_the_collector() -> None:
-    """What a process begins with stays to its end; to look through it again and again took a twelfth of a busy worker."""
+    """Objects from the start live to the end; the collector spent a twelfth of a busy worker on them."""
     gc.freeze()
     gc.set_threshold(YOUNG)
 

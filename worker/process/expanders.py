@@ -1,7 +1,7 @@
 """How many tasks of one process expand urgent messages at once.
 
-Expanding is mostly the interpreter's work, of which a process does one thing at a time: more tasks would only take smaller
-pieces, each with its own round trips. A wake-up that comes meanwhile is for those that are at it.
+Expanding is mostly work of the interpreter, which runs one thread at a time: more tasks would only take smaller pieces, each
+with its own round trips. The running tasks serve a wake-up that comes meanwhile.
 """
 
 import threading
@@ -22,9 +22,9 @@ class Expanders:
         self._lock = threading.Lock()
 
     def work(self, expand: Callable[[], bool], seconds: float) -> bool:
-        """Expands piece after piece, and begins none after so many seconds; nothing where enough tasks are at it.
+        """Expands piece after piece, and begins none after so many seconds. Does nothing if enough tasks do that.
 
-        `expand` returns whether it knows of more. Returns whether another wake-up is needed.
+        `expand` returns whether there is more. Returns whether another wake-up is needed.
         """
         with self._lock:
             if self._working >= self._most:

@@ -20,7 +20,7 @@ STOPS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _SERVICES: Final = (["worker"], ["beat"], ["flower"], ["up"], ["engines"], ["outbox", "relay"])
 #: Files, sockets among them, that a process of ours may need.
 _FILES: Final = 64
-#: What it asks for where the host lets it choose: a terminal of macOS begins with 256.
+#: Files that it asks for if the host allows them: a terminal of macOS begins with 256.
 _WISHED_FILES: Final = 4_096
 #: Bytes of address space for the stacks of a worker's threads and what it imports.
 _ADDRESS_SPACE: Final = 1 << 30
@@ -34,7 +34,7 @@ class HostError(WorkerError):
 
 
 class Stop:
-    """Whether the process was asked to stop, and by which signal. It knows no lock: a handler may interrupt whoever holds it."""
+    """Whether the process was asked to stop, and by which signal. It has no lock, because a handler may interrupt the holder."""
 
     def __init__(self) -> None:
         self.signal = ""
@@ -83,7 +83,7 @@ def on_stop(handler: Callable[[int, FrameType | None], None], stops: Iterable[si
 
 
 def hold_signals() -> None:
-    """Signals wait until the program that is executed next takes them."""
+    """Signals wait for the program that is executed next."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
 
 

@@ -47,7 +47,7 @@ class Leader(BackgroundThread):
             try:
                 wait, failures = self._lead(lease), 0
             except _UNAVAILABLE as fault:
-                # Who has led for a while meets a new fault, not the old one again.
+                # After a while of leading this is a new fault, not the old one again.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
                 wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
                 log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
@@ -57,7 +57,7 @@ class Leader(BackgroundThread):
             except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
                 log.error("intake waits: %s", sentence(fault))
-            except Exception:  # whatever it is, the next attempt starts from what is committed
+            except Exception:  # the next attempt starts from the last commit
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")
             lease.release()

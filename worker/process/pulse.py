@@ -18,7 +18,7 @@ _EVERY: Final = 2.0
 
 
 def pulse(redis_url: str) -> Callable[..., None]:
-    """A function to be called at each tick that was sent."""
+    """Returns a function to call at each tick that was sent."""
     client = connect(redis_url)
     last = 0.0
 

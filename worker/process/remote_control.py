@@ -17,7 +17,7 @@ REFUSED: Final = {
 
 
 def shutdown(*_: object, **__: object) -> dict[str, str]:
-    """As SIGTERM does. Celery's own ends the consumer as a fault of its own would, and nobody could tell them apart."""
+    """Stops as SIGTERM does. Celery's own command ends the consumer like a fault, and the two could not be told apart."""
     os.kill(os.getpid(), signal.SIGTERM)
     return ok("it finishes what is in work and leaves")  # type: ignore[no-any-return]
 

@@ -1,6 +1,6 @@
-"""What one process of the fleet holds: its connections to Postgres, Redis and APNs, and the pipeline built on them.
+"""The connections of one process to Postgres, Redis and the providers, and the pipeline built on them.
 
-Made on first use and after every fork anew: connections and the sender's event loop thread do not survive one.
+They are made on first use and again after a fork, which connections and the sender's thread do not survive.
 """
 
 import os

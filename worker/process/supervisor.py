@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-#: Seconds between the deaths of a child and its next start, so that one that cannot run does not eat the machine.
+#: Seconds between a child's death and its next start, so that a child that cannot run does not use up the machine.
 RESTART_PAUSE: Final = 1.0
 
 #: A child that lives shorter than this, in seconds, failed to start; after so many such starts in a row it is given up.
@@ -37,7 +37,7 @@ class Child:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it in a session of its own: a Ctrl-C in the terminal is for the supervisor, who stops it in order."""
+        """Start it in a session of its own: a Ctrl-C in the terminal goes to the supervisor, which stops it in order."""
         self._began_at = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
@@ -103,7 +103,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child], grace: float) -> None:
-    """Ask all at once, wait `grace` seconds for all together, then kill what is left."""
+    """Ask all at once, wait `grace` seconds for all together, then kill the remaining ones."""
     deadline = time.monotonic() + grace
     for child in children:
         child.ask_to_stop()

@@ -1,8 +1,8 @@
 """The tasks that ops see in Flower. Each is a wake-up: it says that a lane has something ready, and returns small counts.
 
-What is done next is decided when a worker takes it, so that each app gets its share whatever the order of the wake-ups.
-Arguments and results hold no token and no text. An engine that is away ends a task early and quietly: what it had taken is
-due when its lease is over, and the tick wakes workers for it again.
+A worker chooses the work when it takes it, so that each app gets its share in any order of the wake-ups.
+Arguments and results hold no token and no text. If an engine is away, a task ends early: its work is due when the lease
+is over, and the tick wakes workers for it again.
 """
 
 import logging
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 #: Messages in one piece of a fan-out. Each costs as much as some twenty of them, so a backlog is taken in large pieces.
 FAN_OUT: Final = 500
-#: Seconds in which a task begins with pieces: there are few such tasks, so nothing else waits for them.
+#: Seconds for which a task begins further pieces. There are few such tasks, so nothing waits for them.
 EXPANDS: Final = 1.0
-#: Seconds in which one delivery task begins batches: what else is in its queue has its turn after them.
+#: Seconds for which one delivery task begins further batches, before other tasks of its queue have their turn.
 TURN: Final = 0.1
-#: Wake-ups that wait in a lane. Each is good for all that is ready, so more would only stand before others.
+#: Wake-ups that may wait in a lane. Each is for all that is ready, so more would only hold up others.
 MOST: Final = 32
 #: Tries that a message's expansion has before it is dead-lettered.
 TRIES: Final = 3
@@ -132,7 +132,7 @@ def deliver(lane: Lane) -> Counts:
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Makes ready what is due, repeats lost wake-ups, logs conditions, keeps the ledger, forgets what is old."""
+    """Makes ready what is due, repeats lost wake-ups, logs conditions, writes the ledger, deletes what is old."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
     counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
@@ -160,7 +160,7 @@ def canary(key: str) -> Counts:
 
 
 def _work_here(runtime: Runtime) -> int:
-    """Redis takes no wake-up while it is full. What is ready is worked on without one, until there is room or time is up."""
+    """Works on what is ready without a wake-up, until there is room or time is up: a full Redis takes no wake-up."""
     done, ends = 0, time.monotonic() + _UNBLOCKING
     log.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
     while time.monotonic() < ends:
@@ -196,7 +196,7 @@ def wake_deliver(lane: Lane, batches: int) -> None:
 
 
 def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
-    """So often, but for what would make more than `most` wait in the lane: whoever comes takes all that is ready."""
+    """Sends so many wake-ups, but no more than `most` wait in the lane: each is for all that is ready."""
     if not times:
         return
     try:
@@ -212,7 +212,7 @@ def _lost(lane: Lane, fault: Exception) -> None:
 
 
 def _wake_lost(runtime: Runtime) -> int:
-    """Wakes workers for what is ready beyond the wake-ups that are on their way. One too many finds nothing and does no harm."""
+    """Wakes workers for what is ready beyond the wake-ups that are on their way. A spare one finds nothing and does no harm."""
     woken = 0
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.queued(LANES[lane][0])

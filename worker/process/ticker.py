@@ -1,6 +1,6 @@
-"""The thread of a worker process that ticks where nobody does: beat is away, all task threads hang, or their queue is long.
+"""The thread of a worker process that ticks if nobody else does: beat is away, all task threads hang, or their queue is long.
 
-It also writes what only a process with the keys can tell, see `worker/reports/notes.py`.
+It also writes notes that need the secret keys, see `worker/reports/notes.py`.
 """
 
 import logging

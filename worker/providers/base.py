@@ -19,7 +19,7 @@ LONGEST_TOKEN: Final = 4096
 
 
 class SettingsError(ValueError):
-    """Settings cannot be used; the text says what is wrong and what to do."""
+    """Unusable settings; the text says what is wrong and what to do."""
 
     #: Why a provider with them is stopped.
     reason: ClassVar[str] = "unusable_credential"
@@ -48,7 +48,7 @@ class TokenStore(Protocol):
 class Words(NamedTuple):
     """What people read about a kind."""
 
-    #: Who answers: accepted by APNs.
+    #: Who answers, as in "accepted by APNs".
     by: str
     #: The subcommand of `carillon push` that stores a provider.
     command: str
@@ -61,7 +61,7 @@ class Words(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """A request as it would leave, without what proves who sends it."""
+    """A request as it would be sent, without the proof of the sender."""
 
     headers: Mapping[str, str]
     body: str
@@ -84,7 +84,7 @@ class Sent(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """Whether a provider would be accepted, and what was seen or is to be done."""
+    """Whether the provider's credential is accepted, and what was seen or is to do."""
 
     well: bool
     text: str
@@ -133,9 +133,9 @@ class Client(ABC):
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
     ) -> Sent:
-        """Sends what the kind has rendered. Trouble with the network is a `NoAnswer`; raises `SettingsError`.
+        """Sends the rendered requests. A network fault is a `NoAnswer`; raises `SettingsError`.
 
-        `now` gives UNIX seconds. `deadline`: seconds that one answer may take, as far as the kind has no setting of its own.
+        `now` gives UNIX seconds. `deadline`: seconds that one answer may take, unless the kind has a setting for it.
         `following`: the place of a request -> that of the one which is sent as soon as it is accepted, and otherwise is
         `HELD_UP`. `seen`, a None for each request, is filled as responses come, for other threads to look at.
         """
@@ -150,7 +150,7 @@ class Client(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends what is open."""
+        """Closes its connections."""
 
 
 class Context(NamedTuple):
@@ -180,7 +180,7 @@ class Kind(ABC):
 
     @abstractmethod
     def check(self, settings: Any) -> None:
-        """Raises `SettingsError` where these settings can never work. Asks nobody."""
+        """Raises `SettingsError` if these settings can never work. Sends nothing."""
 
     @abstractmethod
     def store(self, settings: Any) -> StoredSettings:
@@ -228,4 +228,4 @@ class Kind(ABC):
 
     @abstractmethod
     def client(self, context: Context) -> Client:
-        """A client for a process. What it needs is imported here: a worker starts without it."""
+        """A client for a process. Its libraries are imported here, so that a worker starts without them."""

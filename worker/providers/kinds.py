@@ -1,4 +1,4 @@
-"""Every kind of provider, and what is asked of all of them together. The one place that names them."""
+"""Every kind of provider, and questions to all of them. The one place that names them."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ def stored_token(token: str, provider: Provider) -> str:
 
 
 def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
-    """The forms that a token may be stored in, where no provider is named. Raises `Refused` where none of them takes it."""
+    """The forms in which a token may be stored, if no provider is named. Raises `Refused` if no kind takes it."""
     forms: dict[str, None] = {}
     refused: Refused | None = None
     for kind in _kinds_of(providers.values()):
