@@ -17,7 +17,7 @@ REFUSED: Final = {
 
 
 def shutdown(*_: object, **__: object) -> dict[str, str]:
-    """Stops as SIGTERM does. Celery's own command ends the consumer like a fault, and the two could not be told apart."""
+    """Stops as SIGTERM does. Celery's own command ends the consumer like a fault, and the two could not be distinguished."""
     os.kill(os.getpid(), signal.SIGTERM)
     return ok("it finishes what is in work and leaves")  # type: ignore[no-any-return]
 
