@@ -23,6 +23,8 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 # What needs no engine, and no process but that of import-linter.
 FAST := tests/unit tests/test_floors.py tests/test_promises.py
+# Each process has engines of its own.
+CORES := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast check docs audit format bench chaos lock clean
@@ -74,8 +76,8 @@ up: $(RUNTIME) ## Run the whole system on embedded engines until Ctrl-C
 	@$(BIN)/carillon up
 
 test: $(READY) ## Run every test, the fast ones first
-	@$(BIN)/python -m pytest -q -m "not slow"
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m "not slow" $(CORES)
+	@$(BIN)/python -m pytest -q -m slow $(CORES)
 
 test-fast: $(READY) ## Run the unit tests and what holds the structure: under a minute
 	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)

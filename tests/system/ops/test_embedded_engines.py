@@ -58,10 +58,12 @@ def address(user: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "data"
-    yield directory
-    until("every engine has stopped", lambda: nothing_runs(directory))
+def data_dir() -> Iterator[Path]:
+    """A directory with a short path: PostgreSQL's socket is in it, whatever the path of the tests' own directories."""
+    with tempfile.TemporaryDirectory(prefix="carillon-") as parent:
+        directory = Path(parent) / "data"
+        yield directory
+        until("every engine has stopped", lambda: nothing_runs(directory))
 
 
 def test_both_engines_work_and_are_gone_afterwards(data_dir: Path) -> None:
