@@ -1,4 +1,4 @@
-"""The command `carillon`. Each module beside this one is a command, imported when it is wanted.
+"""The command `carillon`. Each module of this folder is a command, imported when it is used.
 
 A module `do_this` holds a function, or a `typer.Typer` of subcommands, of its own name and becomes `carillon do-this`; a constant
 `EPILOG` ends its help, `CONTEXT` holds its context settings. A module whose name begins with an underscore is no command.

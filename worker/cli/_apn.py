@@ -45,7 +45,7 @@ You need one of these, from developer.apple.com, Certificates, Identifiers & Pro
 
 
 class Credential(NamedTuple):
-    """What proves who we are. `certificate`: what is in a .p12."""
+    """The credential. `certificate`: the content of a .p12."""
 
     given: Key | P12
     certificate: Certificate | None = None
@@ -92,10 +92,10 @@ def apn(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON; asks nothing.")] = False,
 ) -> None:
-    """Store a key or certificate for Apple's push service. In a terminal it asks for what is not given, step by step.
+    """Store a key or certificate for Apple's push service. In a terminal it asks for missing values, step by step.
 
-    What is given is checked at once: the file, the password, the curve, expiry, and that a certificate is for the bundle id. A
-    provider of the same name is replaced: what is not named stays as it was, and it keeps its devices.
+    Each value is checked at once: the file, the password, the curve, expiry, and that a certificate is for the bundle id. A
+    provider of the same name is changed: other settings stay as they are, and it keeps its devices.
     """
     password = secret_given("--p12-password", p12_password, p12_password_file)
     if auth_key and p12_cert:
@@ -103,7 +103,7 @@ def apn(
     given = _Given(auth_key, key_id, team_id, p12_cert, password, bundle_id, name, environment, host, port, ca)
     interactive = at_terminal(sys.stdin) and not as_json
     with session() as runtime:
-        # Who names a provider that there is, and what to change about it, is asked for nothing else.
+        # For a change of an existing provider nothing else is asked for.
         of_app = None if app is None else app_named(runtime, app)
         before = None if name is None else _before(runtime, (of_app or app_named(runtime, None)).name, name)
         changes = before is not None and given.changes
@@ -145,7 +145,7 @@ class _Given(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Whether something is to be changed about a provider: more than its name is given."""
+        """Whether a provider is to be changed: more than its name is given."""
         return any(value is not None for field, value in self._asdict().items() if field != "name")
 
 
@@ -308,7 +308,7 @@ def _provider(
 
 
 def _place(asker: Asker, given: _Given, before: Provider | None) -> tuple[str, int, str | None]:
-    """Host, port and CA. One of Apple's own hosts stands for that of the environment, with the public CAs."""
+    """Host, port and CA. Apple's own hosts mean the host of the environment, with the public CAs."""
     ca = None if given.ca is None else asker.word("--ca", given.ca, "", credentials.read_ca)
     host = None if given.host is None else asker.word("--host", given.host, "", check_host)
     if before is None or host in HOSTS.values():

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Asker:
-    """`interactive`: somebody is there to be asked for what was not given. `bare`: also for what has a default."""
+    """`interactive`: a person can be asked for missing values. `bare`: also for values with a default."""
 
     def __init__(self, *, interactive: bool, bare: bool) -> None:
         self._interactive, self.bare = interactive, bare
@@ -45,7 +45,7 @@ class Asker:
                 echo(f"  {fault}", err=True)
 
     def tell(self, text: str) -> None:
-        """Explains, to somebody who is being asked."""
+        """Explains a question to the person at the terminal."""
         if self.bare:
             echo(text, err=True)
 

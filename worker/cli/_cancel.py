@@ -18,7 +18,7 @@ def cancel(
     app: App = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel a push that waits for its time. Exit code 2: it does not, for it has begun, is over, or never was."""
+    """Cancel a push that waits for its time. Exit code 2: it does not wait, because it began, is over or never existed."""
     with session() as runtime:
         name = app_named(runtime, app).name
         with runtime.pool.connection() as db:

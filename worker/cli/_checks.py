@@ -82,7 +82,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """What whoever has the keys knows of the providers, by id; see `worker.reports.reading.read`."""
+    """What a process with the secret keys knows about the providers, by id; see `worker.reports.reading.read`."""
 
     readable: Mapping[int, bool] | None = None
     ends: Mapping[int, float] | None = None
@@ -128,7 +128,7 @@ def _urls(settings: Settings) -> Urls | None:
 
 @contextmanager
 def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, Any, list[Finding]]]:
-    """Redis and Postgres, each None where it cannot be used, and what was found of them and of the schema."""
+    """Redis and Postgres, each None if it cannot be used, and the findings about them and the schema."""
     client, db = None, None
     findings: list[Finding] = []
     try:
@@ -225,7 +225,7 @@ def _place(one: Condition) -> tuple[str, str | None, str | None, float | None]:
 
 
 def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
-    """Findings for what was checked and is well."""
+    """Findings for the parts that were checked and work."""
     snapshot = reading.snapshot
     if snapshot.providers is not None and not any(name.startswith("provider_") for name in found):
         yield Finding("providers", True, f"none of {len(snapshot.providers)} is stopped")

@@ -35,7 +35,7 @@ def read_key(path: str) -> str:
 
 
 def read_certificate(path: str, password: str | None, topic: str | None = None) -> tuple[bytes, Certificate]:
-    """The bytes of a .p12 file and what is in it, for a topic. Raises `SettingsError`."""
+    """The bytes of a .p12 file and its content, for a topic. Raises `SettingsError`."""
     content = _read(path, private=True)
     if b"PRIVATE KEY-----" in content[:200]:
         raise SettingsError("certificate: this is a .p8 key; give it with --auth-key")

@@ -13,7 +13,7 @@ from worker.embedded import COMING, Urls, joined, nobody, running
 
 @contextmanager
 def in_use() -> Iterator[Urls]:
-    """Where they are. Says whose embedded ones; `EngineError` where nobody runs them."""
+    """Where the engines are. Names the directory of embedded ones; `EngineError` if nobody runs them."""
     settings = get_settings()
     with joined(settings) as urls:
         tell(settings)

@@ -53,5 +53,5 @@ def applied(check: Callable[[], bool], wait: float) -> bool:
 
 
 def in_force(applied: bool) -> str:
-    """The end of a sentence about what was published."""
+    """The end of a sentence about published events."""
     return "" if applied else "; published, and not applied yet: it is once workers run (carillon health)"

@@ -1,4 +1,4 @@
-"""How a command ends that cannot do what it was asked: a sentence on standard error, an exit code, with `--json` an object too.
+"""How a command ends that fails: a sentence on standard error, an exit code, with `--json` an object too.
 
 Exit codes: 1 an engine is away or something is wrong, 2 the input is wrong and nothing was changed, 130 stopped by Ctrl-C.
 """
@@ -34,12 +34,12 @@ def refuse(fault: object) -> NoReturn:
 
 
 def fail(fault: object) -> NoReturn:
-    """Ends the command: an engine is away, or something is wrong with what was looked at."""
+    """Ends the command: an engine is away, or what was checked is not well."""
     raise CommandFault(str(fault), 1)
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises `CommandFault` for an argument that is no text: neither JSON nor an engine could take it."""
+    """Raises `CommandFault` for an argument that is no text: neither JSON nor an engine can hold it."""
     for number, argument in enumerate(arguments, 1):
         if any(0xD800 <= ord(c) < 0xE000 for c in argument):
             refuse(f"argument {number} is not UTF-8 text: {argument}")
@@ -80,7 +80,7 @@ def _usage(fault: TyperException, *, as_json: bool) -> int:
 
 
 def _report(text: str, code: int, *, as_json: bool) -> int:
-    with suppress(OSError):  # nobody reads what it says
+    with suppress(OSError):  # nobody reads its output
         prose(f"{_PREFIX}{text}", err=True)
     if as_json:
         _object(text, code)
@@ -88,7 +88,7 @@ def _report(text: str, code: int, *, as_json: bool) -> int:
 
 
 def _object(text: str, code: int) -> None:
-    with suppress(OSError):  # standard output may be what is full, or closed
+    with suppress(OSError):  # standard output itself may be full, or closed
         echo(json_text({"error": text, "exit_code": code}))
 
 
@@ -128,7 +128,7 @@ def _of_the_system(fault: OSError) -> str:
 
 
 def be_printable() -> None:
-    """A terminal of another character set shows what it lacks spelt out, in place of ending the command."""
+    """A terminal with another character set shows missing characters spelt out, and the command goes on."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

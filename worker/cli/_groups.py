@@ -31,7 +31,7 @@ class Group(TyperGroup):
                 formatter.write_dl([(one.name, one.get_short_help_str(_WHOLE)) for one in commands])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        self.suggest_commands = False  # Typer's own knows only what is imported
+        self.suggest_commands = False  # Typer's own knows only imported commands
         try:
             return super().resolve_command(ctx, args)
         except TyperException as fault:

@@ -65,7 +65,7 @@ class State(msgspec.Struct):
 
 
 class Files(NamedTuple):
-    """The import's file, and what is kept beside it."""
+    """The import's file, and the files next to it."""
 
     lines: Path
     state: Path
@@ -135,12 +135,12 @@ class Importer:
         self._check, self._provider, self._progress, self._sleep = check, provider, progress, sleep
 
     def run(self) -> None:
-        """Publishes what is left. Raises `PublishError`; what was published until then is remembered."""
+        """Publishes the rest. Raises `PublishError`; the position so far is kept."""
         state = self._state
         mode = "r+b" if self._files.refused.exists() else "w+b"
         with self._files.lines.open("rb") as lines, self._files.refused.open(mode) as refused:
             lines.seek(state.offset)
-            # What was noted behind the remembered place is noted again.
+            # Notes behind the kept position are written again.
             refused.truncate(state.refused_bytes)
             refused.seek(state.refused_bytes)
             for some in _pieces(lines, state):
@@ -188,7 +188,7 @@ class Importer:
             try:
                 return self._publisher.publish_many(good)
             except BackPressureError:
-                # Workers have to get on first. What was written already may be written again.
+                # The workers have to catch up first. Lines may be published again.
                 self._sleep(_PAUSE)
 
     def _read(self, number: int, line: bytes) -> tuple[list[bytes], str]:
@@ -225,7 +225,7 @@ def _pages(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The event, or several that say the same of a part of its users each, where they are too many for one."""
     users = event.get("users")
     if not isinstance(users, list) or not users or not all(isinstance(user, str) for user in users):
-        yield event  # what is wrong with it is for the contract to say
+        yield event  # the contract says what is wrong with it
         return
     ordered = sorted(set(users))
     page = max(1, min(PAGE, _ROOM // max(json_size(user) + _BETWEEN for user in ordered)))

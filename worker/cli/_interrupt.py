@@ -1,4 +1,4 @@
-"""Tells what comes from a Ctrl-C. Imports nothing: it comes before the libraries."""
+"""Recognises the effects of a Ctrl-C. It imports nothing, because it runs before the libraries."""
 
 
 def interrupted(fault: BaseException | None) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: Places that are looked at: app, channel, sender, recipients.
 _MOST: Final = 20
-#: Seconds for what was published before to come into force.
+#: Seconds for earlier events to take effect.
 _PATIENCE: Final = 1.0
 _PAUSE: Final = 0.1
 
@@ -31,7 +31,7 @@ class Messages:
                 self._first.setdefault((event.app, event.channel.id, event.sender.id, recipients), event.id)
 
     def warnings(self, postgres_url: str) -> list[str]:
-        """A sentence for each place from which nobody can be notified. Nothing where Postgres cannot be asked."""
+        """A sentence for each channel or user that cannot be notified. Nothing if Postgres cannot be asked."""
         import psycopg
 
         from worker.database.notifiable import notifiable

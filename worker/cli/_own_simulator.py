@@ -37,7 +37,7 @@ class OwnSimulator:
 
     @property
     def control(self) -> "ControlClient":
-        """What has arrived is asked for here."""
+        """The record of arrived pushes is asked for here."""
         from worker.simulator import ControlClient
 
         return ControlClient(HOST, self.control_port, read_private(self.directory / "control.token"), timeout=5)

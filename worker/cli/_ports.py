@@ -7,7 +7,7 @@ from worker.cli._faults import fail
 
 
 def need_port(host: str, port: int, option: str = "--port") -> None:
-    """Ends the command where nobody could listen on this port now; 0 is any."""
+    """Ends the command if this port cannot be listened on now; 0 is any port."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as fault:

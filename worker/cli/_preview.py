@@ -26,7 +26,7 @@ from worker.providers.kinds import kind_of
 
 
 class Target(NamedTuple):
-    """Whom a push is for. `repr` of `token` is nobody's business: print `hint`."""
+    """The recipient of a push. Never print `token`: print `hint`."""
 
     device: int
     user: str

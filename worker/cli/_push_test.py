@@ -50,10 +50,10 @@ def push_test(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send a random recent message from a channel the user is part of to all of the user's devices; say what became of each.
+    """Send a random recent message from a channel the user is part of to all of the user's devices; report each outcome.
 
     It is rendered with the templates of each device's provider. Badges, counts, the breaker and the devices stay as they are.
-    Exit code 1 where a device did not take it.
+    Exit code 1 if a device did not take it.
     """
     if dry_run and simulator:
         refuse("--dry-run sends nothing, --simulator sends to no phone: one of them")
@@ -63,7 +63,7 @@ def push_test(
             _check_allowed(runtime, of_app, user)
         targets = _targets(runtime, of_app, user, device)
         event, origin = _event(runtime, of_app, user, message)
-        # An id of its own, so that it replaces nobody's banner and is sent whatever became of the message.
+        # An id of its own, so that it replaces no banner and does not depend on the message's outcome.
         event = msgspec.structs.replace(event, id=f"test-{secrets.token_hex(8)}")
         results = [_one(runtime, one, event, instead, dry_run=dry_run) for one in targets]
     outcome = {

@@ -126,7 +126,7 @@ def table(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
 
     names = [key.replace("_", " ") for key in rows[0]]
     cells = [[_cell(value) for value in row.values()] for row in rows]
-    # Where nobody looks at a terminal, lines must not be cut to one.
+    # Without a terminal, lines must not be cut to its width.
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=200)

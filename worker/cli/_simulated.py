@@ -1,4 +1,4 @@
-"""An APNs of this process alone, in place of Apple: for a push that is to reach nobody's phone."""
+"""An APNs simulator within this process, in place of Apple: for a push that reaches no phone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,7 +20,7 @@ app = group(
 @app.command(epilog="Example: carillon app create chat --member-cap none")
 @with_settings
 def create(name: AppName, as_json: Json = False, **given: Any) -> None:
-    """Create an app. What is not given has its default."""
+    """Create an app. Settings that are not given have their defaults."""
     _check_name(name)
     made = replace(AppSettings(name), **given)
     with session() as runtime:
@@ -52,7 +52,7 @@ def change(name: AppName, as_json: Json = False, **given: Any) -> None:
 
 @app.command("list", epilog="Example: carillon app list --json")
 def list_apps(as_json: Json = False) -> None:
-    """List the apps with what is most often asked about them."""
+    """List the apps with their most wanted figures."""
     with session() as runtime:
         apps, providers = runtime.registry.apps(), runtime.registry.providers().values()
     rows: list[Row] = [

@@ -61,11 +61,11 @@ def demo(
 
 
 def _stop_on_signals() -> None:
-    """Whatever asks it to end, what it started is taken down first."""
+    """It stops what it started, whatever ends it."""
 
     def asked(_signal: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)  # asked once is enough: what follows must come to its end
+            signal.signal(each, signal.SIG_IGN)  # one request is enough: the clean-up must come to its end
         raise KeyboardInterrupt
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

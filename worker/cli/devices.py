@@ -84,7 +84,7 @@ def delete(
     wait: Annotated[float | None, duration(0, DAY, "Of older releases.", hidden=True)] = None,  # noqa: ARG001
     as_json: Json = False,
 ) -> None:
-    """End a device's registration, whatever its time. When it returns, no push begins for it any more.
+    """End a device's registration, whatever its time. After it returns, no further push begins for it.
 
     Exit code 2: nothing was changed, because the device is another user's or there is none with this token.
     """

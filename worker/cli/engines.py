@@ -9,7 +9,7 @@ EPILOG = "Example: carillon engines   (in a Procfile, beside carillon worker, be
 def engines() -> None:
     """Run the embedded engines until Ctrl-C, for parts that are started one by one. carillon up needs none of it.
 
-    Where CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others there is nothing to run, and it only waits.
+    If CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others, there is nothing to run, and it only waits.
     """
     from config.settings import get_settings
     from worker import embedded

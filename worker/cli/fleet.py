@@ -16,8 +16,8 @@ def fleet(
 ) -> None:
     """Say which fleet this is, which one the database belongs to, and whether pushes go out.
 
-    Set CARILLON_FLEET to another name in each environment. carillon migrate records it in a database that has none. Where the two
-    differ the database is a copy: it pushes to nobody but those whom app set --only-to names.
+    Set CARILLON_FLEET to another name in each environment. carillon migrate records it in a database that has none. If the two
+    differ the database is a copy: it pushes only to the users that app set --only-to names.
     """
     from worker.core.fleet import is_foreign
     from worker.database import fleet as stored

@@ -17,7 +17,7 @@ from worker.cli._terminal import echo
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _USER: Final = "carillon"
-#: Flower's own variables that make it ask who is there.
+#: Flower's own variables that turn on authentication.
 _AUTHENTICATION: Final = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 _FILE: Final = "FLOWER_BASIC_AUTH_FILE"
 #: Seconds.
@@ -51,7 +51,7 @@ def flower(
 
     check_files()
     disown_orphans()
-    get_settings()  # what is wrong with them is said before anything is started
+    get_settings()  # their faults are reported before anything is started
     tell_part(postgres=False)
     need_port(address, port)
     if auth_file is not None:
@@ -88,7 +88,7 @@ def credentials() -> str:
 
 
 def refusal(method: str, headers: Any, host: str, names: tuple[str, ...] | None) -> str | None:
-    """Why a request is not for us, if it is not. `host` is what it was sent to, without port; `names`: which are ours.
+    """Why a request is not for this server, or None. `host` is the host that it names, without port; `names`: the server's.
 
     A page in a browser may send requests to this machine, with the password that the browser remembers.
     """

@@ -40,8 +40,8 @@ def import_(
 ) -> None:
     """Import devices, members, channels and mutes. Nobody gets a push because of it.
 
-    Lines that cannot be taken are listed in FILE.jsonl.refused with their reasons, and the exit code is 2. How far it came is
-    in FILE.jsonl.import: the same command goes on there after it was stopped. Whatever is imported twice is there once.
+    Lines that cannot be taken are listed in FILE.jsonl.refused with their reasons, and the exit code is 2. Its position
+    is in FILE.jsonl.import: after a stop the same command goes on there. A line that is imported twice counts once.
     """
     from producers import Publisher, PublishError
     from worker.cli._importing import Files, Importer, Pace, write_state

@@ -55,7 +55,7 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
 
 
 def _record_fleet(postgres_url: str) -> None:
-    """A database of which nobody said yet whose it is belongs to the fleet that migrates it."""
+    """A database without a fleet gets the name of the fleet that migrates it."""
     import psycopg
 
     from config.settings import get_settings

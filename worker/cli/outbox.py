@@ -1,4 +1,4 @@
-"""`carillon outbox`: the table, the relay that empties it, and what is in it."""
+"""`carillon outbox`: the table, its relay and its content."""
 
 import signal
 import sys
@@ -43,7 +43,7 @@ def relay(
         int, typer.Option(min=1, max=10**9, help="Unread events of an app at which rows wait.")
     ] = MAX_BACKLOG,
 ) -> None:
-    """Move what is committed to the outbox onto the stream. Run as many as you like: one works, the others stand by."""
+    """Move committed rows of the outbox to the stream. Run as many as you like: one works, the others stand by."""
     from config.logs import set_up
     from config.settings import get_settings
     from worker.database.outbox import Outbox

@@ -83,7 +83,7 @@ def pause(
 
 @provider.command(epilog="Example: carillon provider resume apns --app demo")
 def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
-    """Let a provider flow again, whoever stopped it. What waited goes out within seconds."""
+    """Let a stopped or paused provider flow again. Its waiting pushes are sent within seconds."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)

@@ -15,10 +15,10 @@ def _secrets() -> None:
 
 @secrets.command(epilog="Example: CARILLON_SECRET_KEYS=new,old carillon secrets rotate")
 def rotate(as_json: Json = False) -> None:
-    """Encrypt every credential anew with the first key of CARILLON_SECRET_KEYS; the others may then go.
+    """Encrypt every credential again with the first key of CARILLON_SECRET_KEYS. The other keys are not needed then.
 
     1. Make a key: carillon secret-key. Put it FIRST in CARILLON_SECRET_KEYS, before the old one, and restart the workers.
-    2. Run this. It changes all credentials or, where one cannot be read, none.
+    2. Run this. It changes all credentials, or none if one cannot be read.
     3. Take the old key out of CARILLON_SECRET_KEYS and restart the workers when it suits you.
     """
     from worker.database.vault import CredentialError

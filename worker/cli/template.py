@@ -56,7 +56,7 @@ def set_(
 
 @template.command(epilog="Example: carillon template show --app chat --kind regular")
 def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale = "", as_json: Json = False) -> None:
-    """Print a template as it was stored: JSON. With --json in an object, with what it is for."""
+    """Print a template as it was stored: JSON. With --json in an object that also names its app, provider, kind and language."""
     from worker.core.templates import normal_locale
 
     locale = normal_locale(locale)

@@ -1,4 +1,4 @@
-"""`carillon user`: what is known of a user."""
+"""`carillon user`: what is stored about a user."""
 
 from typing import Annotated, Final
 

@@ -24,7 +24,7 @@ def why(
     user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, complete.")] = False,
 ) -> None:
-    """Say what became of a message: who got a push, where and when, and why nobody else did. Exit code 1: nothing is known.
+    """Explain a message: who got a push, where and when, and why others did not. Exit code 1: nothing is known of it.
 
     Times are those of the stream and of the ledger, which is written up to a second later.
     """

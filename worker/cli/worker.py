@@ -33,5 +33,5 @@ def worker(
     warnings.simplefilter("ignore", SecurityWarning)
     tell_part()
     disown_orphans()
-    # The pid is kept when the process begins again.
+    # The pid stays when the process restarts.
     run(name or f"{lane}-{os.getpid()}", queues=LANES[lane], concurrency=concurrency)

@@ -15,7 +15,7 @@ from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
 
-#: Acts that are kept while nobody ticks, and that are logged at once.
+#: Acts that are kept while there is no tick, and that one tick logs.
 _KEPT: Final = 1_000
 _LOGGED: Final = 50
 _encode: Final = msgspec.json.Encoder().encode
@@ -47,7 +47,7 @@ def tell(
 
 
 def log_acts(client: Redis) -> int:
-    """Logs what was done by hand since the last time; returns how many lines."""
+    """Logs operators' acts since the last call; returns how many lines."""
     documents: Any = client.lpop(keys.ACTS(), _LOGGED) or ()
     for document in documents:
         try:

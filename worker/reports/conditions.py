@@ -37,7 +37,7 @@ _DAY: Final = 86_400.0
 
 
 class Condition(NamedTuple):
-    """`text` says what is the matter and what to do. `provider` is a name, `since` UNIX seconds or None: not known."""
+    """`text` says what is wrong and what to do. `provider` is a name, `since` UNIX seconds or None: not known."""
 
     name: str
     severity: Severity
@@ -86,9 +86,9 @@ class ProviderFacts:
     stopped: Stopped | None = None
     #: Batches that wait for it.
     waiting: int = 0
-    #: UNIX seconds at which its certificate ends; None: it has none, or nobody could read it.
+    #: UNIX seconds at which its certificate ends; None: it has none, or it could not be read.
     ends: float | None = None
-    #: Whether the keys at hand open its credential; None: nobody tried.
+    #: Whether the keys at hand decrypt its credential; None: not tried.
     readable: bool | None = None
     #: A worker (host) whose keys do not.
     unreadable_by: str | None = None
@@ -164,7 +164,7 @@ class Snapshot:
 
 
 def find(snapshot: Snapshot) -> list[Condition]:
-    """What needs somebody: errors first, then by what it is about. At most `MOST` of each name, and one that counts the rest."""
+    """The conditions: errors first, then by subject. At most `MOST` of each name, and one that counts the rest."""
     found = [
         *_engines(snapshot),
         *_intake(snapshot),
@@ -213,7 +213,7 @@ def _redis(redis: RedisFacts) -> Iterator[Condition]:
 def _intake(snapshot: Snapshot) -> Iterator[Condition]:
     leader = snapshot.leader
     waits = any(stream.oldest is not None for stream in snapshot.streams)
-    # A system that was just made, and where nothing is to be taken, misses nobody.
+    # A new system with no unread entries needs no leader yet.
     nobody = leader is not None and leader.left < -LEADERLESS and bool(leader.owner or waits)
     if leader is not None and nobody:
         last = f"{leader.owner} did until {-leader.left:.0f} s ago" if leader.owner else "nobody ever did"
@@ -275,7 +275,7 @@ def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
         yield condition("credential_ending", "warning", text)
 
 
-#: By the breaker's reason: the condition's name, and what is the matter. Whatever is not here is an answer of the provider's.
+#: By the breaker's reason: the condition's name, and what is wrong. Other reasons are answers of the provider.
 _STOPS: Final = {
     "unreachable": ("provider_unreachable", "it cannot be reached"),
     "refused": ("provider_unreachable", "it refuses connections"),

@@ -1,4 +1,4 @@
-"""What became of one message, in words and as JSON. Pure; `worker/reports/looking_up.py` reads the facts."""
+"""The delivery report of one message, in words and as JSON. Pure; `worker/reports/looking_up.py` reads the facts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Facts:
     parts: Sequence[Part] = ()
     recorded: Recorded | None = None
     letters: Sequence[Letter] = ()
-    #: When a push that was scheduled begins; None: it does not wait for a time.
+    #: When a scheduled push begins; None: it is not scheduled.
     scheduled: float | None = None
     #: Whether something of it is still to be done.
     open: bool = False
@@ -79,7 +79,7 @@ class Facts:
 
     @property
     def known(self) -> bool:
-        """Whether the event was taken, be it refused."""
+        """Whether the event was taken, also if it was refused."""
         return bool(self.parts or self.recorded or self.letters)
 
 
@@ -97,7 +97,7 @@ class Report:
     counted: Counter[str] = field(default_factory=Counter)
 
     def only(self, user: str) -> "Report":
-        """The same with nobody but this user."""
+        """The same for this user only."""
         return Report(
             self.considered,
             self.whole,
@@ -207,7 +207,7 @@ def heads(facts: Facts) -> list[str]:
 
 
 def unknown(app: str, event: str, untaken: float | None) -> str:
-    """What to say of an event of which nothing is stored."""
+    """The report of an event of which nothing is stored."""
     text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id, has not been taken yet,"
     text += " or is older than CARILLON_MESSAGE_RETENTION_DAYS"
     if untaken is not None:

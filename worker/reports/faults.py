@@ -1,4 +1,4 @@
-"""What a fault of an engine means for whoever runs this, in a sentence. Knows the libraries' faults by name, imports none."""
+"""What a fault of an engine means for its operator, in a sentence. It knows the libraries' faults by name and imports none."""
 
 import re
 from typing import Final
@@ -30,9 +30,9 @@ _REDIS_ADVICE: Final = (
     ("No such file", "see the socket or the ssl_… files that CARILLON_REDIS_URL names"),
     ("Permission denied", "this user may not open the socket or a file that CARILLON_REDIS_URL names: see its group"),
 )
-#: How a server says that it has no connection left; it has no SQLSTATE for who is only about to come in.
+#: A server's words for no connection left; it has no SQLSTATE for a client that is still connecting.
 _NO_CONNECTION_LEFT: Final = ("too many clients", "too many connections", "connection slots are reserved")
-#: What is to be granted on a kind of thing.
+#: The rights to grant on a kind of object.
 _GRANTS: Final = {
     "database": "GRANT CREATE ON DATABASE {}",
     "schema": "GRANT USAGE ON SCHEMA {}",
@@ -79,7 +79,7 @@ def _postgres(fault: BaseException) -> str:
 
 
 def _grant(line: str) -> str:
-    """The statement for what this line says, as far as it is known."""
+    """The statement that mends what this line says, if it is known."""
     found = re.search(r"permission denied for (\w+) (\S+)", line)
     if found is None or found[1] not in _GRANTS:
         return ""

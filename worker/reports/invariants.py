@@ -16,9 +16,9 @@ PAUSE: Final = 0.5
 
 
 def check_invariants(redis: Redis, db: Connection, *, looks: int = LOOKS) -> list[str]:
-    """What does not hold, in words, and still did not at the last look. An idle system needs one look.
+    """The violations that lasted through all checks, in words. An idle system needs one check.
 
-    Raises `invariants.TooLargeError` where there is more than one look compares.
+    Raises `invariants.TooLargeError` if there is more than one check compares.
     """
     found = _look(redis, db)
     for _ in range(looks - 1):

@@ -27,7 +27,7 @@ _LETTERS: Final = 10
 
 
 def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str, event: str) -> tuple[Facts, Report]:
-    """What is known of the event now, and the report of its parts."""
+    """What is known about the event now, and the report of its parts."""
     while ledger.flush(journal):
         pass
     with pool.connection() as db:
@@ -64,7 +64,7 @@ def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
 
 
 def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
-    """Device and time (UNIX seconds) of what is tried again later, of the batches that are due first."""
+    """Device and time (UNIX seconds) of retries, from the batches that are due first."""
     waiting: Any = redis.zrange(keys.DUE(), 0, _BATCHES - 1, withscores=True)
     due = [(member[2:].decode(), at) for member, at in waiting if member.startswith(b"b:")]
     with redis.pipeline(transaction=False) as pipe:

@@ -1,9 +1,9 @@
-"""Reads the snapshot that the conditions are found in. Changes nothing; a part that cannot be read hides no other.
+"""Reads the snapshot for the conditions. It changes nothing; an unreadable part hides no other.
 
 Redis, beside the keys of the journal, the streams and the breaker:
 
     carillon:certificates   hash   provider -> UNIX seconds at which its certificate ends; `worker/reports/notes.py`
-    carillon:unreadable     hash   provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential; likewise
+    carillon:unreadable     hash   provider -> `<UNIX seconds> <host>` of a worker whose keys do not decrypt its credential
 """
 
 import time
@@ -33,7 +33,7 @@ from worker.state import keys, streams
 from worker.state.breaker import Breaker
 from worker.state.redis import Redis
 
-#: Seconds for which a worker's note that it cannot decrypt a credential holds; it writes it anew until it can.
+#: Seconds for which a worker's note of an unreadable credential holds; the worker repeats it until it can read it.
 NOTE_SECONDS: Final = 60.0
 #: Dead letters that are looked through for those of the last hour, and counted at most.
 _LETTERS: Final = 10_000
@@ -69,10 +69,10 @@ def read(
     readable: Mapping[int, bool] | None = None,
     ends: Mapping[int, float] | None = None,
 ) -> Reading:
-    """The snapshot of this moment. `redis` or `db` None: that engine is away, and nothing of it is asked.
+    """The snapshot of this moment. `redis` or `db` None: that engine is away, and is not asked.
 
-    `db` is in autocommit. `workers`: whether any should be running. `readable`, `ends`: by provider, what is known to whoever
-    has the keys: whether they open the credential, and when its certificate ends.
+    `db` is in autocommit. `workers`: whether any should be running. `readable`, `ends`: by provider, from a process with
+    the secret keys: whether they decrypt the credential, and when its certificate ends.
     """
     parts, now = _Parts(), time.time()
     facts: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Logs each condition when it begins and when it is over, once for the whole fleet, and remembers since when it is."""
+"""Logs each condition when it begins and when it ends, once for the whole fleet, and keeps since when it lasts."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 #: Milliseconds between two looks of the fleet.
 _EVERY: Final = 5_000
-#: Conditions whose beginning is logged in one look; the others are logged in the next.
+#: Conditions whose beginning one check logs; the next check logs the others.
 _MOST: Final = 50
 _LEVELS: Final = {"error": logging.ERROR, "warning": logging.WARNING}
 _encode: Final = msgspec.json.Encoder().encode
@@ -28,7 +28,7 @@ _decode: Final = msgspec.json.Decoder(Condition).decode
 
 
 def known(redis: Redis) -> dict[str, Condition]:
-    """The conditions that the last look found, by key; `since` says when the first look did, or what is known better."""
+    """The conditions of the last check, by key; `since` is the time of the first check that found one, or a better known time."""
     found: Any = redis.hgetall(keys.CONDITIONS())
     return {key.decode(): _decode(document) for key, document in found.items()}
 
