@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from worker.core.model import PushType
+from worker.core.way import Way, way_of
 
 Lane = Literal["urgent", "bulk"]
 
@@ -86,7 +87,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Jobs of one provider on one lane; at most `deliver_batch` of them."""
+    """Jobs of one way on one lane; at most `deliver_batch` of them."""
 
     app: str
     provider: int
@@ -104,6 +105,13 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     waited: list[int] = []
     #: Jobs whose token was refused when most were: their provider was stopped for it, and is well again when they are sent.
     refused: list[int] = []
+    #: Of its provider's origins the one that its jobs have in common; '' where the kind has none.
+    origin: str = ""
+
+    @property
+    def way(self) -> Way:
+        """What its line, breaker, cooldown and share of the threads belong to."""
+        return way_of(self.provider, self.origin)
 
     def __repr__(self) -> str:
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"

@@ -70,6 +70,7 @@ def is_fault(outcome: Outcome) -> bool:
         isinstance(outcome, Retry)
         and outcome.scope in ("origin", "provider")
         and not outcome.refresh_token
+        and not outcome.cooldown
         and outcome.reason not in _OURS
     )
 

@@ -21,8 +21,8 @@ GONE_MINIMUM: Final = 200
 #: Of a token: device id, ms up to which the refusal holds, reason.
 Refusal = tuple[int, int, str]
 
-#: What a fault is about, the smallest that explains it: one notification, its device, the way to the provider (`origin`: host
-#: and connections), or all that the provider sends.
+#: What a fault is about, the smallest that explains it: one notification, its device, the way to the provider (`origin`: see
+#: `worker/core/way.py`), or all that the provider sends.
 Scope = Literal["notification", "device", "origin", "provider"]
 
 
@@ -35,8 +35,8 @@ class Delivered:
 class Retry:
     """Send the same request again, with the same ids, not before `delay` seconds from now.
 
-    With the scope `device` nothing else goes to the device meanwhile, and the delay grows with the device's refusals in a row,
-    which the store counts: `delay` is the least then.
+    With the scope `device`, or with `cooldown`, nothing else goes to the device, the origin or the provider meanwhile, and the
+    delay grows with their refusals in a row, which the store counts: `delay` is the least then.
     """
 
     delay: float
@@ -46,6 +46,8 @@ class Retry:
     refresh_token: bool = False
     #: False: the try did not reach the provider, so it counts against the expiry alone.
     spends_attempt: bool = True
+    #: Of scope `origin` or `provider`: it is over a quota, which is no fault. What goes there waits in the store.
+    cooldown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,13 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """Stop this provider and hold its jobs back: nothing can arrive until a person corrects it. Retires nothing."""
+    """Stop this provider, or the jobs' one origin, and hold the jobs back: nothing can arrive until a person corrects it.
+
+    Retires nothing.
+    """
 
     reason: str
+    scope: Literal["origin", "provider"] = "provider"
 
 
 Outcome = Delivered | Retry | Unregister | Drop | OpenBreaker

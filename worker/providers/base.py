@@ -58,6 +58,8 @@ class Words(NamedTuple):
     ending: str = "credential"
     renew: str = "get another one"
     instead: str = ""
+    #: What an origin of it is, as in "push service updates.push.services.mozilla.com".
+    origin: str = "host"
 
 
 class Preview(NamedTuple):
@@ -172,6 +174,8 @@ class Kind(ABC):
     #: Octets of a payload, and characters of a token, at most.
     payload_limit: ClassVar[int] = LIMIT
     token_limit: ClassVar[int] = LONGEST_TOKEN
+    #: Notifications that a device may get, as (how many, within seconds), beside the app's own `device_rate`.
+    device_rates: ClassVar[Sequence[tuple[int, int]]] = ()
     #: Reasons of `Unregister` after which a device is retired only some seconds later, if its provider is well by then.
     deferred_reasons: ClassVar[frozenset[str]] = frozenset()
     #: Recent answers from which on most of them being "gone" is not believed; see `outcome.is_mass_unregister`.
@@ -193,6 +197,10 @@ class Kind(ABC):
     @abstractmethod
     def canonical_token(self, token: str) -> str:
         """A device token within `token_limit` as it is stored, whatever client wrote it. Raises `Refused`."""
+
+    def origin(self, token: str, platform: str) -> str:
+        """By which of its origins a provider reaches a device, see `worker/core/way.py`; always '' where a kind has none."""
+        return ""
 
     @abstractmethod
     def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:
