@@ -44,7 +44,10 @@ Text = Annotated[str, msgspec.Meta(max_length=40_000, extra_json_schema=_NO_NUL)
 MAX_REPLY: Final = 255
 Version = Annotated[str, msgspec.Meta(max_length=64, extra_json_schema=_NO_CONTROL)]
 Locale = Annotated[str, msgspec.Meta(max_length=35, extra_json_schema=_NO_CONTROL)]
-Token = Annotated[str, msgspec.Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROL)]
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, extra_json_schema=_NO_CONTROL)]
+Platform = Annotated[str, msgspec.Meta(max_length=32, pattern="^[a-z][a-z0-9_-]*$")]
+#: 65 octets and 16 in base64; which form of it, the kind of provider checks.
+BrowserKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL)]
 Users = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
 Mentioned = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
 Recipients = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
@@ -99,18 +102,54 @@ class Sender(_Part, frozen=True):
     image: Url | None = None
 
 
-class Device(_Part, frozen=True):
-    token: Token
-    #: Name of one of the app's providers; may be left out where the app has only one.
+class SubscriptionKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message to one browser is encrypted with."""
+
+    p256dh: BrowserKey
+    auth: BrowserKey
+
+    def __repr__(self) -> str:
+        return "SubscriptionKeys()"
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A browser's subscription, as `JSON.stringify(subscription)` writes it. Browsers may add fields, which are ignored."""
+
+    endpoint: Token
+    #: Milliseconds since the epoch. Not used: the push service says when a subscription has ended.
+    expiration_time: float | None = None
+    keys: SubscriptionKeys
+
+    def __repr__(self) -> str:
+        return "Subscription()"
+
+
+class DeviceToken(_Part, frozen=True):
+    """A device by its token, or a browser by its subscription, whose endpoint is its token."""
+
+    token: Token | None = None
+    subscription: Subscription | None = None
+
+    @property
+    def address(self) -> str:
+        """The token. A browser's is its endpoint."""
+        return self.token or (self.subscription.endpoint if self.subscription else "")
+
+    def __repr__(self) -> str:
+        hidden = ("token", "subscription")
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in hidden]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Device(DeviceToken, frozen=True):
+    #: `ios`, `android`, `web` or another short lower-case name.
+    platform: Platform | None = None
+    #: Name of one of the app's providers; may be left out where one of them is for the platform.
     provider: Id | None = None
     environment: Literal["production", "sandbox"] | None = None
     locale: Locale | None = None
     app_version: Version | None = None
     attributes: Attributes = {}
-
-
-class DeviceToken(_Part, frozen=True):
-    token: Token
 
 
 class ChannelId(_Part, frozen=True):
@@ -362,6 +401,15 @@ def _check_values(event: AnyEvent) -> None:
         _check_push(event)
     elif isinstance(event, MembersReplaced):
         _check_page(event)
+    elif isinstance(event, DeviceRegistered | DeviceUnregistered | BadgeCleared) and event.device is not None:
+        _check_device(event.device)
+
+
+def _check_device(device: DeviceToken) -> None:
+    if not device.address:
+        raise EventError("device.token: required, but missing; give it, or a browser's device.subscription")
+    if device.subscription is not None and device.subscription.endpoint != device.address:
+        raise EventError("device.token: not the endpoint of device.subscription; leave one of the two out")
 
 
 def _check_page(event: MembersReplaced) -> None:

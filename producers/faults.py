@@ -138,6 +138,7 @@ _RULES: Final = {
 
 _CHOICES: Final = {
     "device.environment": "production or sandbox",
+    "device.platform": "a short lower-case name, such as ios, android or web",
     "message.badge": "increment, none or a whole number from 0",
     "push_type": "alert or background",
     "priority": "1, 5 or 10",
@@ -145,7 +146,7 @@ _CHOICES: Final = {
 
 
 def _rule(what: str, field: str) -> str:
-    if field in _CHOICES and what.startswith(("Invalid enum value", "Expected `int` ")):
+    if field in _CHOICES and what.startswith(("Invalid enum value", "Expected `int` ", "Expected `str` matching")):
         return f"expected {_CHOICES[field]}"
     return "not valid" if what.startswith("Invalid") else what[:1].lower() + what[1:]
 

@@ -25,6 +25,7 @@ def schema() -> dict[str, Any]:
             "`at` has an offset and a year from 1970 to 2999; "
             "no NUL in any string and no half surrogate pairs; `data` and `attributes` are at most 16 levels deep, "
             "their whole numbers fit into 64 bits; "
+            "a device has a `token` or a `subscription`, or both where the token is the endpoint; "
             "a `push.send` has either `alert` or `data`, and says whom it is for: see docs/targeted-pushes.md."
         ),
         **generated,

@@ -64,7 +64,7 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
-    """One notification for one device. `repr` shows no token."""
+    """One notification for one device. `repr` shows no token and no secret."""
 
     #: Index into the batch's sendings.
     sending: int
@@ -81,6 +81,9 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     why: str = ""
     #: UNIX seconds of the first try; 0: none yet.
     tried: int = 0
+    #: The device's, as they were at its registration; see `model.Device`.
+    platform: str = ""
+    secret: str = ""
 
     def __repr__(self) -> str:
         return f"Job(sending={self.sending}, device={self.device}, attempt={self.attempt})"

@@ -168,7 +168,19 @@ def numbered(batch: Batch, badges: Sequence[int]) -> list[Job]:
 
 def _numbered(job: Job, badge: int) -> Job:
     # By hand: `structs.replace` took a tenth of a delivery.
-    return Job(job.sending, job.device, job.user, job.token, job.registered_at, job.attempt, badge, job.why, job.tried)
+    return Job(
+        job.sending,
+        job.device,
+        job.user,
+        job.token,
+        job.registered_at,
+        job.attempt,
+        badge,
+        job.why,
+        job.tried,
+        job.platform,
+        job.secret,
+    )
 
 
 def begin(

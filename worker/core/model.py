@@ -104,6 +104,10 @@ class Device(NamedTuple):
     locale: str | None
     #: Milliseconds since the epoch: the `at` of the registration in force.
     registered_at: int
+    #: As it was registered; '' where it was not said.
+    platform: str = ""
+    #: What only its provider's client needs beside the token, sealed; '' for nothing.
+    secret: str = ""
 
 
 class Notification(NamedTuple):
@@ -145,4 +149,6 @@ ACCEPTED = Answer(200)
 Response = Answer | NoAnswer
 #: Not sent because the one before it to the same device was not accepted.
 HELD_UP = NoAnswer("not_sent", "earlier_not_accepted")
+#: Not sent because no key of this process opens the device's secret.
+SEALED = NoAnswer("unwritable", "secret_unreadable")
 Payload = Mapping[str, Any]

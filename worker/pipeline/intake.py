@@ -318,7 +318,7 @@ class Intake:
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
             case events.BadgeCleared(device=named):
-                forms = None if named is None else token_forms(named.token, self._apps.providers_of(event.app))
+                forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend(send_at=send_at):
                 # No channel and no sender; recorded like a message, so that its id is taken once.

@@ -80,6 +80,15 @@ def _batch(key: tuple[str, int, Lane], wanted: Sequence[_Wanted]) -> Batch:
         if not batch.sendings or batch.sendings[-1] is not sending:
             batch.sendings.append(sending)
         batch.jobs.append(
-            Job(len(batch.sendings) - 1, device.id, device.user, device.token, device.registered_at, why=why)
+            Job(
+                len(batch.sendings) - 1,
+                device.id,
+                device.user,
+                device.token,
+                device.registered_at,
+                why=why,
+                platform=device.platform,
+                secret=device.secret,
+            )
         )
     return batch

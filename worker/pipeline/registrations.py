@@ -44,7 +44,7 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
     at, event_mark = microseconds(event.at), mark(event.id)
     providers = apps.providers_of(event.app)
     if isinstance(event, events.DeviceUnregistered):
-        forms = token_forms(event.device.token, providers)
+        forms = token_forms(event.device.address, providers)
         writes = [DeviceWrite(event.app, token, event.user, at, event=event_mark, place=place) for token in forms]
         return Call(entry, event, document, writes)
     if event.anonymous:
@@ -53,7 +53,7 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
     provider = choose_provider(device, event.app, providers)
     write = DeviceWrite(
         event.app,
-        stored_token(device.token, provider),
+        stored_token(device.address, provider),
         event.user,
         at,
         provider.id,

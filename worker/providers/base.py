@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from config.settings import Settings
+from producers.events import Device
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
 
-#: Characters of the longest device token of any service that we know.
-LONGEST_TOKEN: Final = 4096
+#: Characters of a device token, for a kind whose services have no longer ones. The contract takes 4,096.
+USUAL_TOKEN: Final = 512
 
 
 class SettingsError(ValueError):
@@ -160,6 +161,8 @@ class Context(NamedTuple):
 
     settings: Settings
     tokens: TokenStore
+    #: Opens a `Job.secret`; None where no key of this process opens it.
+    unseal: Callable[[str], str | None]
 
 
 class Kind(ABC):
@@ -173,7 +176,12 @@ class Kind(ABC):
     ending: ClassVar[frozenset[str]] = frozenset()
     #: Octets of a payload, and characters of a token, at most.
     payload_limit: ClassVar[int] = LIMIT
-    token_limit: ClassVar[int] = LONGEST_TOKEN
+    token_limit: ClassVar[int] = USUAL_TOKEN
+    #: Platforms that it is made for, and others that it serves in an app without a provider made for them. None of both: any.
+    platforms: ClassVar[frozenset[str]] = frozenset()
+    other_platforms: ClassVar[frozenset[str]] = frozenset()
+    #: Whether its devices are subscriptions of browsers, whose endpoint is their token.
+    subscriptions: ClassVar[bool] = False
     #: Notifications that a device may get, as (how many, within seconds), beside the app's own `device_rate`.
     device_rates: ClassVar[Sequence[tuple[int, int]]] = ()
     #: Reasons of `Unregister` after which a device is retired only some seconds later, if its provider is well by then.
@@ -201,6 +209,13 @@ class Kind(ABC):
     def origin(self, token: str, platform: str) -> str:
         """By which of its origins a provider reaches a device, see `worker/core/way.py`; always '' where a kind has none."""
         return ""
+
+    def registration(self, device: Device) -> tuple[str, str]:
+        """A device's token as it is stored, and what else of it only the client may read, as text: '' for nothing.
+
+        Raises `Refused`. A device without a subscription comes only to a kind without `subscriptions`, and the other way.
+        """
+        return self.canonical_token(device.address), ""
 
     @abstractmethod
     def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:

@@ -323,7 +323,7 @@ def test_the_setting_reaches_either_transport(transport: str) -> None:
         settings = load({"CARILLON_APNS_PROXY": url, "CARILLON_APNS_TRANSPORT": transport, "CARILLON_APNS_IDLE": "900"})
         there = ApnsSettings("t", Key("T", "K", "k"), "127.0.0.1", server.port, server.ca)
         provider = Provider(1, "demo", "apns", "production", there)
-        client: Any = KIND.client(Context(settings, cast("Any", None)))
+        client: Any = KIND.client(Context(settings, cast("Any", None), lambda _: None))
         sender: Sender = client._sender
         try:
             assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]

@@ -322,6 +322,6 @@ def test_a_proxy_that_opens_no_tunnel_is_no_answer(send, hook, receiver):
 
 def test_the_proxy_is_a_setting():
     url = "http://me:secret@127.0.0.1:3128"
-    client: Any = KIND.client(Context(load({"CARILLON_WEBHOOK_PROXY": url}), cast("Any", None)))
+    client: Any = KIND.client(Context(load({"CARILLON_WEBHOOK_PROXY": url}), cast("Any", None), lambda _: None))
     assert client._proxy == url
     client.close()

@@ -83,7 +83,7 @@ def test_whatever_the_order_of_the_news_each_device_was_last_registered_by_its_o
     owner: dict[str, tuple[datetime, str]] = {}
     for event in beginnings(world, 7, NOW):
         if isinstance(event, DeviceRegistered):
-            token = event.device.token.lower()
+            token = event.device.address.lower()
             owner[token] = max(owner.get(token, (event.at, event.user)), (event.at, event.user))
     assert {token: user for token, (_, user) in owner.items()} == {p.token: p.user for p in world.phones}
 

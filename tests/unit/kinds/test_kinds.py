@@ -179,7 +179,7 @@ def test_nothing_that_people_read_has_a_secret(kind: Kind, provider: Provider, e
 
 
 def test_a_client_is_made_once_a_process_and_closes(provider: Provider) -> None:
-    clients = kinds.Clients(Context(Settings(), _NoTokens()))
+    clients = kinds.Clients(Context(Settings(), _NoTokens(), lambda _: None))
     client = clients.of(provider)
     assert isinstance(client, Client)
     assert clients.of(provider) is client

@@ -35,6 +35,23 @@ DEVICE: dict[str, Any] = {
         "attributes": {"tier": 2},
     },
 }
+#: As `JSON.stringify(subscription)` writes it.
+BROWSER: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "device.registered",
+    "user": "han",
+    "device": {
+        "platform": "web",
+        "subscription": {
+            "endpoint": "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABl-Vm",
+            "expirationTime": None,
+            "keys": {
+                "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+                "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+            },
+        },
+    },
+}
 EVERY_TYPE: tuple[dict[str, Any], ...] = (
     MESSAGE,
     DEVICE,
@@ -46,6 +63,7 @@ EVERY_TYPE: tuple[dict[str, Any], ...] = (
     {**ENVELOPE, "type": "user.unmuted", "user": "han", "target": "leia"},
     {**ENVELOPE, "type": "badge.cleared", "user": "han", "device": {"token": "ab" * 32}},
     {**ENVELOPE, "type": "members.replaced", "channel": {"id": "c"}, "users": ["han"], "after": "a", "through": "i"},
+    BROWSER,
     {
         **ENVELOPE,
         "type": "push.send",

@@ -45,6 +45,7 @@ class Apns(Kind):
     )
     forms = frozenset(("key", "certificate"))
     ending = frozenset(("certificate",))
+    platforms = frozenset(("ios", "ipados", "macos", "tvos", "visionos", "watchos"))
     deferred_reasons = GUARDED
     decide = staticmethod(decide_outcome)
 
