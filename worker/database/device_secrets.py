@@ -1,7 +1,7 @@
 """Seals what of a device only its provider's client may read. That is opened for each push, so it has to be cheap.
 
-A sealed text is base64 of the id of its key (6 octets), a nonce (12), and the text in AES-256-GCM. The keys are derived from those
-that encrypt credentials. Fernet, which does that, takes five times as long.
+A sealed text is base64 of the id of its key (6 octets), a nonce (12), and the text in AES-256-GCM. The keys are derived from
+those that encrypt credentials. Fernet, which does that, takes five times as long.
 """
 
 import os
