@@ -109,7 +109,7 @@ def simulate(
         settings = _settings(options, _script(script, share or [], latency))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    run(settings, as_json=as_json)
+    run([settings], as_json=as_json)
 
 
 def _settings(options: dict[str, Any], script: Any) -> Any:

@@ -25,11 +25,12 @@ What it shall do, at the start (`Settings(script=…)`) or while it runs (`set_s
 """
 
 from worker.simulator import faults
+from worker.simulator.apns.entry import Entry
+from worker.simulator.apns.provider_token import Key
+from worker.simulator.apns.settings import Settings
 from worker.simulator.process import ControlClient, SimulatorProcess
-from worker.simulator.provider_token import Key
-from worker.simulator.record import Entry, Record
+from worker.simulator.record import Record
 from worker.simulator.script import Answer, Latency, Rule, Script, Share, read_script
-from worker.simulator.service import Settings
 from worker.simulator.simulator import Simulator
 from worker.simulator.thread import SimulatorThread
 

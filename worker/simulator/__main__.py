@@ -10,21 +10,21 @@ import threading
 import time
 from pathlib import Path
 
-import msgspec
-
+from worker.simulator.apns.settings import Settings
+from worker.simulator.kinds import read_settings
 from worker.simulator.process import run
-from worker.simulator.service import Settings
+from worker.simulator.settings import CommonSettings
 
 
 def main(arguments: list[str]) -> None:
     """Run with the settings of the file named, or of the standard input."""
     if not arguments:
-        settings = Settings()
+        settings: list[CommonSettings] = [Settings()]
     else:
         if arguments[0] == "-":
             threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         document = sys.stdin.read() if arguments[0] == "-" else Path(arguments[0]).read_text()
-        settings = msgspec.json.decode(document, type=Settings)
+        settings = read_settings(document)
     run(settings, as_json=True)
 
 

@@ -73,11 +73,13 @@ def make_identity(directory: Path, names: Sequence[str], now: datetime | None = 
     return identity
 
 
-def server_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or later with ALPN h2; client certificates are asked for where a CA for them is given."""
+def server_context(
+    certificate: str, key: str, client_ca: str | None, protocols: Sequence[str] = ("h2",)
+) -> ssl.SSLContext:
+    """TLS 1.2 or later with ALPN; client certificates are asked for where a CA for them is given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(list(protocols))
     context.load_cert_chain(certificate, key)
     if client_ca is not None:
         context.load_verify_locations(client_ca)

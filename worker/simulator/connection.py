@@ -1,23 +1,21 @@
-"""One connection of the simulator: bytes to the HTTP/2 core, requests to the judge and the script, answers back, in time."""
+"""One connection of a simulator: bytes to the HTTP core, requests to the kind's judge and the script, answers back, in time."""
 
 import asyncio
 import heapq
 import ssl
 import time
-from typing import Any, Final, NamedTuple, cast
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from worker.http2 import frames
 from worker.http2.server.connection import ServerConnection
+from worker.http2.server.header_blocks import Holes
 from worker.http2.server.limits import Announced
 from worker.http2.server.request import Request
-from worker.simulator import answers, faults
-from worker.simulator.client_certificate import ClientCertificate, read_certificate
+from worker.simulator import heads
 from worker.simulator.inflict import inflict
-from worker.simulator.judge import Judge, Refusal, refill
 from worker.simulator.outlet import Outlet
 from worker.simulator.player import Plan
-from worker.simulator.provider_token import TokensOfConnection
-from worker.simulator.rules import Push, TopicRules
 from worker.simulator.script import OK, Answer
 from worker.simulator.service import Service
 
@@ -25,8 +23,8 @@ from worker.simulator.service import Service
 GRAIN: Final = 0.0005
 #: Octets of a connection that are taken before it is another one's turn: some hundred requests.
 TURN: Final = 32 * 1024
-#: What a certificate meets at the other environment's host: seen from APNs as the answer to the first request.
-BAD_ENVIRONMENT: Final = faults.GoAway(last_stream_id="zero", reason="BadCertificateEnvironment", then="close")
+#: Seconds in which PINGs are counted.
+MINUTE: Final = 60.0
 
 
 class Waiting(NamedTuple):
@@ -35,21 +33,33 @@ class Waiting(NamedTuple):
     due: float
     stream_id: int
     request: Request
-    push: Push | Refusal
+    verdict: Any
     answer: Answer
     arrived: float
 
 
-class Connection(asyncio.Protocol):
-    """Serves one client. `number` counts the connections of the simulator from 1; while open it is in `register`."""
+class Reply(NamedTuple):
+    """An answer as it goes out."""
 
-    def __init__(self, service: Service, number: int, register: "dict[int, Connection]") -> None:
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+class Connection(asyncio.Protocol, ABC):
+    """Serves one client. While open it is in `register`, by its number: that of the service's connections so far."""
+
+    #: The fields of requests that differ from one to the next.
+    holes: ClassVar[Holes] = {}
+    #: Octets of a body that are kept.
+    max_body = 8192
+
+    def __init__(self, service: Service, register: "dict[int, Connection]") -> None:
         self.service = service
-        self.number = number
+        self.number = service.connections_total
         self._register = register
-        #: Made when the connection is: with a client certificate they are others.
+        #: Made when the connection is.
         self.core: ServerConnection
-        self.judge: Judge
         self.outlet: Outlet
         #: Done once the connection is gone.
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -63,14 +73,51 @@ class Connection(asyncio.Protocol):
         self.draining = False
         #: The limit of streams has been raised, or set by a script.
         self.raised = False
-        self._bad_tokens = 0
         #: Read, and not yet taken; while there is any, the next turn is set.
         self._unread = bytearray()
-        #: The sender's certificate is for the other environment.
-        self._misplaced = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._sandbox = service.settings.environment == "sandbox"
+        self._idle: asyncio.TimerHandle | None = None
+        #: When the PINGs came that `most_pings` bounds.
+        self._pings: list[float] = []
+
+    # What a kind does.
+
+    def meet(self, shown: bytes | None) -> int:
+        """Prepare for a sender with or without a certificate in DER; how many streams it has at first."""
+        return self.service.settings.max_streams
+
+    @abstractmethod
+    def judge(self, request: Request, now: float) -> tuple[Any, Answer | None]:
+        """What the request is, and its answer where the rules refuse it."""
+
+    @abstractmethod
+    def plan(self, verdict: Any, now: float) -> Plan:
+        """What the script does to a request that the rules let pass."""
+
+    @abstractmethod
+    def identify(self, verdict: Any) -> str:
+        """The id of the answer to a request."""
+
+    @abstractmethod
+    def reply(self, verdict: Any, answer: Answer, identity: str, now: float) -> Reply:
+        """The answer on the wire."""
+
+    @abstractmethod
+    def row(self, request: Request, verdict: Any, identity: str, about: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The entry of a request; `about` has the fields from `status` to `processed`."""
+
+    @property
+    def at_ease(self) -> bool:
+        """Whether `accept_known` may be asked, while the script does nothing to most requests."""
+        return False
+
+    def accept_known(self, requests: list[Request], now: float) -> list[Request]:
+        """Accept in one pass what `judge` and `plan` would, one by one; the requests that need them."""
+        return requests
+
+    def answered(self, answer: Answer) -> None:
+        """An answer was queued."""
 
     # Life.
 
@@ -81,7 +128,17 @@ class Connection(asyncio.Protocol):
         self.outlet = Outlet(transport)
         self._register[self.number] = self
         shown = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
-        self._meet(None if shown is None else read_certificate(shown))
+        streams = self.meet(shown)
+        self.core = ServerConnection(
+            Announced(
+                max_streams=streams,
+                stream_window=settings.stream_window,
+                connection_window=settings.connection_window,
+                header_table_size=settings.header_table_size,
+                max_body=self.max_body,
+            ),
+            self.holes,
+        )
         agreed = secured is None or secured.selected_alpn_protocol() == "h2"
         if not agreed:
             self.service.say_no_alpn()
@@ -92,29 +149,8 @@ class Connection(asyncio.Protocol):
         self.core.start()
         for fault in self.service.player.on_connect(self.number, self.opened):
             inflict(self, fault, None)
+        self._wait_idle()
         self.flush()
-
-    def _meet(self, certificate: ClientCertificate | None) -> None:
-        """Prepare for a sender with or without a certificate: one stream at first is for provider tokens alone."""
-        service, settings, streams = self.service, self.service.settings, self.service.settings.first_streams
-        if certificate is None:
-            self.judge = Judge(service.topic_rules, TokensOfConnection(service.verifier, settings.environment))
-        else:
-            streams = settings.max_streams
-            self.judge = Judge(
-                TopicRules(service.topic_rules.topics, certificate.default_topic, certificate.topics), None
-            )
-            self._misplaced = certificate.environment not in (None, settings.environment)
-        window, connection_window = settings.stream_window, settings.connection_window
-        self.raised = certificate is not None
-        self.core = ServerConnection(
-            Announced(
-                max_streams=streams,
-                stream_window=window,
-                connection_window=connection_window,
-                header_table_size=settings.header_table_size,
-            )
-        )
 
     def pause_writing(self) -> None:
         """The client does not read: take no more from it either."""
@@ -129,6 +165,8 @@ class Connection(asyncio.Protocol):
         self.outlet.stop()
         if self._timer is not None:
             self._timer.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
         self._enter_all()
         self._register.pop(self.number, None)
         self.service.tell()
@@ -155,19 +193,16 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         requests = self.core.receive(data)
-        if requests and self._misplaced:
-            inflict(self, BAD_ENVIRONMENT, None)
-        elif requests:
-            now = time.time()
+        if requests:
             self.requests += len(requests)
-            rest = self._accept_plain(requests, now) if self._plain() else requests
-            self._serve_all(rest, now)
-            if self.judge.trusted and not self.raised:
-                self._raise_streams()
+            self.serve(requests, time.time())
+        self._check_manners()
         self.flush()
 
-    def _serve_all(self, requests: list[Request], now: float) -> None:
-        for request in requests:
+    def serve(self, requests: list[Request], now: float) -> None:
+        """Answer the requests, at once or later."""
+        plain = self.service.player.plain and self.at_ease and self.core.takes_answers
+        for request in self.accept_known(requests, now) if plain else requests:
             if self.deaf:  # a fault may have come with one of them
                 return
             if request.stream_id > self.core.last_allowed:
@@ -178,60 +213,44 @@ class Connection(asyncio.Protocol):
     def _leave_out(self, request: Request, now: float) -> None:
         """A GOAWAY on the occasion of a request read together with this one does not include it."""
         self.core.open.discard(request.stream_id)
-        push = self.judge.judge(request, now)
-        self.enter(Waiting(now, request.stream_id, request, push, OK, now), answered=False, processed=False)
-
-    def _plain(self) -> bool:
-        """Whether nothing can befall a request of a known shape but to be accepted at once."""
-        return self.service.player.plain and self.judge.at_ease and not self._sandbox and self.core.takes_answers
-
-    def _accept_plain(self, requests: list[Request], now: float) -> list[Request]:
-        """Accept in one pass what `judge` and `plan` would, one by one; the requests that need them."""
-        rest: list[Request] = []
-        taken: list[Request] = []
-        frames_out: list[bytes] = []
-        named, share = self.service.player.named, self.service.player.share
-        shares = bool(self.service.player.script.shares)
-        for request in requests:
-            stream_id, shape, values, body = request
-            note = shape.note
-            if (
-                note is None
-                or now >= note.good_until
-                or not 0 < len(body) <= note.largest
-                or note.apns_id < 0
-                or values[note.token] in named
-            ):
-                rest.append(request)
-                continue
-            if shares and (answer := share(values[note.token].decode())) is not OK:
-                self._answer(request, refill(note, values), answer, now)
-                continue
-            frames_out.append(answers.ACCEPTED_FRAME % (stream_id.to_bytes(4, "big"), values[note.apns_id]))
-            taken.append(request)
-        if taken:
-            self.core.answered([request.stream_id for request in taken], frames_out)
-            self._bad_tokens = 0
-            self.service.record.accept(taken, now, self.number)
-        return rest
-
-    def _raise_streams(self) -> None:
-        self.raised = True
-        settings = self.service.settings
-        if settings.max_streams != settings.first_streams:
-            self.core.change_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: settings.max_streams})
+        verdict, _ = self.judge(request, now)
+        self.enter(Waiting(now, request.stream_id, request, verdict, OK, now), answered=False, processed=False)
 
     def _serve(self, request: Request, now: float) -> None:
-        verdict = self.judge.judge(request, now)
-        if isinstance(verdict, Refusal):
-            plan = Plan(Answer(verdict.reason))
-        else:
-            token, _, topic, push_type, _, _, _ = verdict
-            plan = self.service.player.plan(token, topic, push_type, self.number, now)
+        verdict, refusal = self.judge(request, now)
+        plan = self.plan(verdict, now) if refusal is None else Plan(refusal)
         if plan.delay or plan.fault is not None:
             self._postpone(Waiting(now + plan.delay, request.stream_id, request, verdict, plan.answer, now), plan)
         else:
-            self._answer(request, verdict, plan.answer, now)
+            self.answer(request, verdict, plan.answer, now)
+
+    def _check_manners(self) -> None:
+        """End the connection of a client that sends too many PINGs or opens too many streams, where that is asked for."""
+        settings, core = self.service.settings, self.core
+        if settings.most_refused is not None and core.refused > settings.most_refused and not self.draining:
+            self._end("exceeded_max_concurrent_streams", frames.ErrorCode.PROTOCOL_ERROR)
+        if settings.most_pings is not None and core.pings:
+            now = time.monotonic()
+            self._pings = [at for at in self._pings if at > now - MINUTE] + [now] * core.pings
+            core.pings = 0
+            if len(self._pings) > settings.most_pings and not self.draining:
+                self._end("too_many_pings", frames.ErrorCode.ENHANCE_YOUR_CALM)
+
+    def _end(self, debug: str, code: frames.ErrorCode) -> None:
+        """Announce the end; what was asked for is still answered."""
+        self.core.go_away(self.core.last_stream_id, code, debug.encode())
+        self.draining = True
+
+    def _wait_idle(self) -> None:
+        if (idle := self.service.settings.idle) is not None:
+            self._idle = asyncio.get_running_loop().call_later(idle, self._on_idle, self.requests)
+
+    def _on_idle(self, requests: int) -> None:
+        if requests != self.requests or self.core.open or self.waiting:
+            self._wait_idle()
+        elif not self.deaf:
+            self._end("session_timed_out", frames.ErrorCode.NO_ERROR)
+            self.flush()
 
     def _postpone(self, waiting: Waiting, plan: Plan) -> None:
         if plan.fault is None or not inflict(self, plan.fault, waiting):
@@ -265,36 +284,37 @@ class Connection(asyncio.Protocol):
             if waiting.stream_id not in self.core.open:
                 self.enter(waiting, answered=False)
             else:
-                self._answer(waiting.request, waiting.push, waiting.answer, waiting.arrived)
+                self.answer(waiting.request, waiting.verdict, waiting.answer, waiting.arrived)
 
     # Answers.
 
-    def _answer(self, request: Request, push: Push | Refusal, answer: Answer, arrived: float) -> None:
-        apns_id = push.apns_id or answers.new_id()
-        if answer is OK and not self._sandbox and self.core.takes_answers:
-            frame = answers.ACCEPTED_FRAME % (request.stream_id.to_bytes(4, "big"), apns_id.encode())
-            self.core.answered((request.stream_id,), (frame,))
-            self._bad_tokens = 0
-        else:
-            self._answer_in_full(request.stream_id, answer, apns_id)
-        self._enter_values(request, push, answer, arrived, apns_id)
+    def answer(self, request: Request, verdict: Any, answer: Answer, arrived: float) -> None:
+        """Answer a request, and record it."""
+        identity = self.identify(verdict)
+        reply = self.reply(verdict, answer, identity, time.time())
+        self._respond(request.stream_id, answer, reply)
+        self.answered(answer)
+        self._enter(request, verdict, identity, (reply.status, answer.reason, arrived * 1000, self.number, True, True))
 
-    def _answer_in_full(self, stream_id: int, answer: Answer, apns_id: str) -> None:
+    def _respond(self, stream_id: int, answer: Answer, reply: Reply) -> None:
         for status in answer.interim:
-            self.core.respond_headers(stream_id, answers.status_field(status), end_stream=False)
-        block = answers.answer_block(answer, apns_id, unique_id=self._sandbox)
-        body = answers.answer_body(answer, time.time())
+            self.core.respond_headers(stream_id, heads.block(status), end_stream=False)
+        block, body = heads.block(reply.status, reply.fields), reply.body[: answer.cut]
         if answer.trailers:
-            self.core.respond_with_trailers(stream_id, block, body, answers.literal(b"apns-trace", b"1"))
+            self.core.respond_with_trailers(stream_id, block, body, heads.field(b"x-trace", b"1"))
+        elif answer.body_after and body:
+            self._respond_slowly(stream_id, block, body, answer.body_after)
         else:
             self.core.respond(stream_id, block, body)
-        if answer.reason == "BadDeviceToken":
-            self._bad_tokens += 1
-            if self._bad_tokens == self.service.settings.bad_tokens:
-                self.core.go_away(self.core.last_stream_id, frames.ErrorCode.NO_ERROR)
-                self.draining = True
-        elif answer.code == 200:
-            self._bad_tokens = 0
+
+    def _respond_slowly(self, stream_id: int, block: bytes, body: bytes, seconds: float) -> None:
+        self.core.respond_headers(stream_id, block, end_stream=False)
+        asyncio.get_running_loop().call_later(seconds, self._end_slowly, stream_id, body)
+
+    def _end_slowly(self, stream_id: int, body: bytes) -> None:
+        if not self.deaf:
+            self.core.respond_body(stream_id, body)
+            self.flush()
 
     def _enter_all(self) -> None:
         """Record what waits: it was served, and its answer will not come."""
@@ -336,28 +356,16 @@ class Connection(asyncio.Protocol):
 
     def enter(self, waiting: Waiting, *, answered: bool, processed: bool = True) -> None:
         """Record a request that was not answered."""
-        apns_id = waiting.push.apns_id or answers.new_id()
-        self._enter_values(waiting.request, waiting.push, waiting.answer, waiting.arrived, apns_id, answered, processed)
+        identity = self.identify(waiting.verdict)
+        status = self.reply(waiting.verdict, waiting.answer, identity, waiting.arrived).status
+        about = (status, waiting.answer.reason, waiting.arrived * 1000, self.number, answered, processed)
+        self._enter(waiting.request, waiting.verdict, identity, about)
 
-    def _enter_values(
-        self,
-        request: Request,
-        push: Push | Refusal,
-        answer: Answer,
-        arrived: float,
-        apns_id: str,
-        answered: bool = True,
-        processed: bool = True,
-    ) -> None:
-        record, status = self.service.record, answer.code
-        record.count(status, answer.reason, answered, processed)
-        if record.mode == "counters":
-            return
-        rest: tuple[Any, ...] = ()
-        if record.mode == "full" and isinstance(push, Push):
-            rest = (*push[2:], request.body.decode("utf-8", "replace"))
-        about = (status, answer.reason, arrived * 1000, self.number, answered, processed)
-        record.add((record.total, push.token, apns_id, *about, *rest))
+    def _enter(self, request: Request, verdict: Any, identity: str, about: tuple[Any, ...]) -> None:
+        record, (status, reason, _, _, answered, processed) = self.service.record, about
+        record.count(status, reason, answered, processed)
+        if record.mode != "counters":
+            record.add(self.row(request, verdict, identity, about))
 
     def flush(self) -> None:
         """Write what is queued; close where nothing remains to be done."""

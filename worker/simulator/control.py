@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from worker.simulator.faults import Fault
-from worker.simulator.record import Entry
 from worker.simulator.script import Answer, Script
 
 if TYPE_CHECKING:
@@ -38,10 +37,15 @@ class _Inflict(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """Serves GET /accepted, /refused, /counts, /connections, /ca and POST /script, /tokens, /inflict, /reset."""
+    """Serves GET /accepted, /refused, /counts, /connections, /ca and POST /script, /tokens, /inflict, /reset.
+
+    A path may begin with the kind of simulator that is meant; else it is the first one.
+    """
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
+        #: By kind.
+        self.simulators = {simulator.service.kind: simulator}
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -93,37 +97,48 @@ class Control:
             )
 
     def _route(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
-        simulator = self._simulator
-        match method, path:
-            case "GET", "/counts":
-                return simulator.counts
-            case "GET", "/accepted" | "/refused" | "/requests":
-                return self._entries(path, query)
-            case "GET", "/connections":
-                return [
-                    {"number": c.number, "opened": c.opened * 1000, "requests": c.requests, "open": len(c.core.open)}
-                    for c in simulator.connections.values()
-                ]
-            case "GET", "/ca":
-                return {"pem": simulator.ca_pem, "path": str(simulator.ca_path)}
-            case "POST", "/script":
-                simulator.set_script(msgspec.json.decode(body, type=Script))
-            case "POST", "/tokens":
-                simulator.set_tokens(msgspec.json.decode(body, type=dict[str, Answer]))
-            case "POST", "/inflict":
-                wish = msgspec.json.decode(body, type=_Inflict)
-                return {"connections": simulator.inflict(wish.fault, wish.connection)}
-            case "POST", "/reset":
-                simulator.reset()
-            case _:
-                raise ControlError("404 Not Found", f"there is no {method} {path}")
-        return {"done": True}
+        _, kind, *rest = path.split("/", 2)
+        simulator = self.simulators.get(kind) if rest else None
+        if simulator is None:
+            return _answered(self._simulator, method, path, query, body)
+        return _answered(simulator, method, f"/{rest[0]}", query, body)
 
-    def _entries(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        after, limit = int(query.get("after", 0)), int(query.get("limit", PAGE))
-        found = self._simulator.record.since(after, limit=limit)
-        wanted = {"/requests": (True, False), "/accepted": (True,), "/refused": (False,)}[path]
-        return [as_json(entry) for entry in found if entry.accepted in wanted]
+
+def _answered(simulator: "Simulator", method: str, path: str, query: dict[str, str], body: bytes) -> Any:
+    match method, path:
+        case "GET", "/counts":
+            return simulator.counts
+        case "GET", "/accepted" | "/refused" | "/requests":
+            return _entries(simulator, path, query)
+        case "GET", "/connections":
+            return [
+                {"number": c.number, "opened": c.opened * 1000, "requests": c.requests, "open": len(c.core.open)}
+                for c in simulator.connections.values()
+            ]
+        case "GET", "/ca":
+            return {"pem": simulator.ca_pem, "path": str(simulator.ca_path)}
+        case "POST", "/script":
+            simulator.set_script(msgspec.json.decode(body, type=Script))
+        case "POST", "/tokens":
+            simulator.set_tokens(msgspec.json.decode(body, type=dict[str, Answer]))
+        case "POST", "/inflict":
+            wish = msgspec.json.decode(body, type=_Inflict)
+            return {"connections": simulator.inflict(wish.fault, wish.connection)}
+        case "POST", "/reset":
+            simulator.reset()
+        case _:
+            try:
+                return simulator.service.control(method, path, query, body)
+            except LookupError as error:
+                raise ControlError("404 Not Found", f"there is no {method} {path}") from error
+    return {"done": True}
+
+
+def _entries(simulator: "Simulator", path: str, query: dict[str, str]) -> list[dict[str, Any]]:
+    after, limit = int(query.get("after", 0)), int(query.get("limit", PAGE))
+    found = simulator.record.since(after, limit=limit)
+    wanted = {"/requests": (True, False), "/accepted": (True,), "/refused": (False,)}[path]
+    return [as_json(entry) for entry in found if entry.accepted in wanted]
 
 
 def _is_address(name: str) -> bool:
@@ -140,6 +155,6 @@ async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
     return await reader.readexactly(length)
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
+def as_json(entry: Any) -> dict[str, Any]:
     """An entry as the control gives it."""
     return {**entry._asdict(), "accepted": entry.accepted}

@@ -8,20 +8,20 @@ from msgspec.json import encode
 
 from worker.http2 import frames
 from worker.http2.frames import ErrorCode
-from worker.simulator import answers, faults
+from worker.simulator import faults, heads
 
 if TYPE_CHECKING:
     from worker.simulator.connection import Connection, Waiting
 
-_OK: Final = answers.status_field(200)
+_OK: Final = heads.status_field(200)
 _BLOCKS: Final = {
-    "huge": _OK + answers.literal(b"x-huge", b"h" * 126) * 1000,
+    "huge": _OK + heads.field(b"x-huge", b"h" * 126) * 1000,
     "truncated": _OK + b"\x00\x07apns-id\x24abc",
     "bad_index": b"\xff\xff\xff\x00",
     "bad_huffman": b"\x08\x83\xff\xff\xff",
-    "upper_case": _OK + answers.literal(b"Apns-Id", b"x"),
-    "no_status": answers.literal(b"apns-id", b"x"),
-    "late_pseudo": answers.literal(b"apns-id", b"x") + _OK,
+    "upper_case": _OK + heads.field(b"Apns-Id", b"x"),
+    "no_status": heads.field(b"apns-id", b"x"),
+    "late_pseudo": heads.field(b"apns-id", b"x") + _OK,
     "bad_status": b"\x08\x03abc",
 }
 #: CONTINUATION frames of the block that does not end.
@@ -66,7 +66,7 @@ def _bad_headers(fault: faults.BadHeaders, stream_id: int) -> bytes:
     if fault.variant != "endless":
         block, size = _BLOCKS[fault.variant], frames.DEFAULT_MAX_FRAME_SIZE
         return frames.pack_headers(stream_id, block, end_stream=True, max_frame_size=size)
-    filler = answers.literal(b"x-endless", b"e" * 126) * 100
+    filler = heads.field(b"x-endless", b"e" * 126) * 100
     more = frames.pack_frame(frames.CONTINUATION, 0, stream_id, filler)
     return frames.pack_frame(frames.HEADERS, 0, stream_id, _OK) + more * _ENDLESS
 

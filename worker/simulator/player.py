@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -19,24 +20,30 @@ class Plan(NamedTuple):
 
 
 class _RuleState:
-    __slots__ = ("left", "rule", "seen")
+    __slots__ = ("left", "pattern", "rule", "seen", "token")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, canonical: Callable[[str], str]) -> None:
         self.rule = rule
+        self.token = None if rule.token is None else canonical(rule.token)
+        self.pattern = None if rule.pattern is None else re.compile(rule.pattern)
         self.seen = 0
         self.left = math.inf if rule.count is None else rule.count
 
 
 class Player:
-    """One script and how far it has come. The same seed and requests give the same plans. `now` is in seconds."""
+    """One script and how far it has come. The same seed and requests give the same plans. `now` is in seconds.
 
-    def __init__(self, script: Script, seed: int, now: float) -> None:
+    `canonical` gives a token of the script as requests have it.
+    """
+
+    def __init__(self, script: Script, seed: int, now: float, canonical: Callable[[str], str] = str.lower) -> None:
+        self._canonical = canonical
         self.script = script
         self._random = random.Random(seed)
         self._seed = seed.to_bytes(8, "big", signed=True)
         self._began = now
-        self._rules = [_RuleState(rule) for rule in script.rules if rule.on == "request"]
-        self._connect = [_RuleState(rule) for rule in script.rules if rule.on == "connect"]
+        self._rules = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "request"]
+        self._connect = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "connect"]
         self._tokens: dict[str, Answer] = {}
         #: The tokens that have answers of their own.
         self.named: frozenset[bytes] = frozenset()
@@ -46,7 +53,7 @@ class Player:
 
     def add_tokens(self, tokens: Mapping[str, Answer]) -> None:
         """Answers for single tokens, beyond the script's own."""
-        self._tokens |= {token.lower(): answer for token, answer in tokens.items()}
+        self._tokens |= {self._canonical(token): answer for token, answer in tokens.items()}
         self.named = frozenset(token.encode() for token in self._tokens)
 
     def plan(self, token: str, topic: str | None, push_type: str | None, connection: int, now: float) -> Plan:
@@ -57,7 +64,8 @@ class Player:
         for state in self._rules:
             rule = state.rule
             if (
-                (rule.token is None or rule.token.lower() == token)
+                (state.token is None or state.token == token)
+                and (state.pattern is None or state.pattern.search(token))
                 and (rule.topic is None or rule.topic == topic)
                 and (rule.push_type is None or rule.push_type == push_type)
                 and self._takes(state, connection, now)

@@ -9,36 +9,40 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
+from worker.simulator.apns.settings import Settings
 from worker.simulator.faults import Fault
 from worker.simulator.script import Answer, Script
-from worker.simulator.service import Settings
+from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 from worker.simulator.thread import new_event_loop
 
 #: A record of a million rows of atoms has nothing to collect.
 GC_THRESHOLDS: Final = (50_000, 20, 100)
+#: What a kind is called.
+NAMES: Final = {"apns": "APNs", "fcm": "FCM", "web": "Web Push"}
 
 
 class ControlClient:
     """Speaks to the control of a simulator, wherever it runs. Raises OSError, or ValueError where it is refused."""
 
-    def __init__(self, host: str, port: int, token: str, timeout: float = 30.0) -> None:
-        """`token` is the control's, as the simulator prints it."""
+    def __init__(self, host: str, port: int, token: str, timeout: float = 30.0, kind: str = "") -> None:
+        """`token` is the control's, as the simulator prints it. `kind` names one of several simulators; without it the first."""
         self._host, self._port, self._timeout = host, port, timeout
+        self._prefix = f"/{kind}" if kind else ""
         self._headers = {"authorization": f"bearer {token}"}
 
     def _ask(self, method: str, path: str, document: object = None) -> Any:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             body = None if document is None else msgspec.json.encode(document)
-            connection.request(method, path, body, self._headers)
+            connection.request(method, self._prefix + path, body, self._headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:
@@ -85,17 +89,20 @@ class ControlClient:
 
 
 class SimulatorProcess:
-    """Runs a simulator with these settings as a child; what it has seen is asked for through `control`."""
+    """Runs simulators with these settings as one child; what they have seen is asked for through `control` and `controls`."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings()
+    def __init__(self, *settings: CommonSettings) -> None:
+        self._settings = settings or (Settings(),)
         self._process: subprocess.Popen[str] | None = None
         self.host = ""
         self.port = 0
         self.control_port = 0
         self.ca_path = Path()
         self.ca_pem = ""
+        #: Of the first one; and of each, by its kind.
         self.control: ControlClient
+        self.controls: dict[str, ControlClient] = {}
+        self.ports: dict[str, int] = {}
 
     def start(self) -> None:
         """Start and wait until it listens. Raises RuntimeError where it ends instead; what interrupts the wait ends it."""
@@ -124,7 +131,10 @@ class SimulatorProcess:
         self.host, self.port, self.control_port = where["host"], where["port"], where["control_port"]
         self.ca_path = Path(where["ca"])
         self.ca_pem = self.ca_path.read_text()
-        self.control = ControlClient(where["control_host"], self.control_port, where["control_token"])
+        self.ports = where["ports"]
+        address = (where["control_host"], self.control_port, where["control_token"])
+        self.control = ControlClient(*address)
+        self.controls = {kind: ControlClient(*address, kind=kind) for kind in self.ports}
 
     @property
     def pid(self) -> int:
@@ -154,29 +164,39 @@ class SimulatorProcess:
         self.stop()
 
 
-def run(settings: Settings, *, as_json: bool) -> None:
-    """Run until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
+def run(settings: Sequence[CommonSettings], *, as_json: bool) -> None:
+    """Run simulators until SIGTERM or Ctrl-C; prints where they listen when they are ready. The first has the control of all."""
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(settings, as_json=as_json))
 
 
-async def _run(settings: Settings, *, as_json: bool) -> None:
+async def _run(settings: Sequence[CommonSettings], *, as_json: bool) -> None:
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopping.set)
-    async with Simulator(settings) as simulator:
-        simulator.service.say = _say
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(Simulator(settings[0]))
+        simulators = [first]
+        for one in settings[1:]:
+            others = msgspec.structs.replace(
+                one, control_port=None, directory=one.directory or str(first.ca_path.parent)
+            )
+            simulators.append(await stack.enter_async_context(Simulator(others)))
+            first.control_too(simulators[-1])
+        for simulator in simulators:
+            simulator.service.say = _say
         where = {
-            "host": simulator.host,
-            "port": simulator.port,
-            "control_host": simulator.control_host,
-            "control_port": simulator.control_port,
-            "control_token": simulator.control_token,
-            "ca": str(simulator.ca_path),
+            "host": first.host,
+            "port": first.port,
+            "ports": {simulator.service.kind: simulator.port for simulator in simulators},
+            "control_host": first.control_host,
+            "control_port": first.control_port,
+            "control_token": first.control_token,
+            "ca": str(first.ca_path),
         }
-        text = json.dumps(where) if as_json else _sentence(where)
+        text = json.dumps(where) if as_json else _sentences(where)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
         await stopping.wait()
@@ -187,12 +207,16 @@ def _say(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def _sentence(where: dict[str, Any]) -> str:
-    lines = [f"APNs simulator on https://{where['host']}:{where['port']}", f"trust the CA in {where['ca']}"]
-    address = f"--host {where['host']} --port {where['port']} --ca {where['ca']}"
-    lines.append(f"for a provider of Carillon: carillon push apn {address}, with the rest as for Apple")
+def _sentences(where: dict[str, Any]) -> str:
+    lines = [f"{NAMES[kind]} simulator on https://{where['host']}:{port}" for kind, port in where["ports"].items()]
+    lines.append(f"trust the CA in {where['ca']}")
+    if "apns" in where["ports"]:
+        address = f"--host {where['host']} --port {where['ports']['apns']} --ca {where['ca']}"
+        lines.append(f"for a provider of Carillon: carillon push apn {address}, with the rest as for Apple")
     if where["control_port"]:
         host = f"[{where['control_host']}]" if ":" in where["control_host"] else where["control_host"]
         lines.append(f"control on http://{host}:{where['control_port']} (GET /counts, /accepted, POST /script)")
+        if len(where["ports"]) > 1:
+            lines.append(f"it has each kind under its name: {', '.join(f'/{kind}/counts' for kind in where['ports'])}")
         lines.append(f"its requests need the header 'authorization: bearer {where['control_token']}'")
     return "\n".join(lines)

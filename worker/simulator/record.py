@@ -4,49 +4,30 @@ import sys
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Final, Literal, NamedTuple
-
-from worker.http2.server.request import Request
-from worker.simulator.judge import refill
+from typing import Any, Final, Literal
 
 Mode = Literal["full", "compact", "counters"]
 
 
-class Entry(NamedTuple):
-    """One request. `at` is its arrival in milliseconds since the epoch. In compact mode the fields from `topic` on are absent."""
-
-    number: int
-    token: str
-    apns_id: str
-    status: int
-    reason: str | None
-    at: float
-    connection: int
-    #: False where a fault or the client withheld the answer.
-    answered: bool = True
-    #: False where a GOAWAY or REFUSED_STREAM promised that nothing was done.
-    processed: bool = True
-    topic: str | None = None
-    push_type: str | None = None
-    priority: int | None = None
-    expiration: int | None = None
-    collapse_id: str | None = None
-    payload: str | None = None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the phone shows the notification."""
-        return self.status == 200 and self.processed
+#: An entry is a tuple whose first fields are those of each kind: number, token, id, status, reason, at, connection, answered,
+#: processed. Its last field is the payload.
+_STATUS: Final = 3
+_REASON: Final = 4
+_PROCESSED: Final = 8
 
 
-_PAYLOAD: Final = Entry._fields.index("payload")
+def is_accepted(entry: tuple[Any, ...]) -> bool:
+    """Whether the device shows the notification of an entry."""
+    return entry[_STATUS] // 100 == 2 and entry[_REASON] is None and bool(entry[_PROCESSED])
 
 
 class Record:
     """Entries in the order of their decision, the oldest dropped beyond `limit` of them or `octets` of memory for payloads."""
 
-    def __init__(self, mode: Mode = "full", limit: int = 1_000_000, octets: int = 256 << 20) -> None:
+    def __init__(self, entry: type[Any], mode: Mode = "full", limit: int = 1_000_000, octets: int = 256 << 20) -> None:
         self.mode = mode
+        #: The NamedTuple of an entry, and the place of the payload in it.
+        self._entry, self._payload = entry, len(entry._fields) - 1
         # Plain tuples of atoms: the garbage collector does not follow them.
         self._rows: deque[tuple[Any, ...]] = deque()
         self._limit, self._most = limit, octets
@@ -57,72 +38,67 @@ class Record:
         self.accepted_total = 0
         self.unanswered = 0
         self.unprocessed = 0
-        #: By status and reason; the answered 200s only in `accepted_total`.
+        #: By status and reason; the answered 2xx only in `accepted_total`.
         self.answers: Counter[tuple[int, str | None]] = Counter()
 
     def add(self, row: tuple[Any, ...]) -> None:
         """Keep one entry, as the values of `Entry`; the last ones may be absent."""
         self._rows.append(row)
-        self._octets += _octets(row)
+        self._octets += self._size(row)
         self._trim()
 
     def _trim(self) -> None:
         while len(self._rows) > self._limit or self._octets > self._most:
-            self._octets -= _octets(self._rows.popleft())
+            self._octets -= self._size(self._rows.popleft())
 
-    def accept(self, requests: Sequence[Request], now: float, connection: int) -> None:
-        """Count, and keep as the mode says, accepted requests of known shapes. `now` is in seconds since the epoch."""
-        first, about = self.total + 1, (200, None, now * 1000, connection)
-        self.total += len(requests)
-        self.accepted_total += len(requests)
-        if self.mode == "compact":
-            for number, (_, shape, values, _) in enumerate(requests, first):
-                note = shape.note
-                self._rows.append((number, values[note.token].decode(), values[note.apns_id].decode(), *about))
-        elif self.mode == "full":
-            for number, (_, shape, values, body) in enumerate(requests, first):
-                token, apns_id, *rest = refill(shape.note, values)
-                self._rows.append((number, token, apns_id, *about, True, True, *rest, body.decode("utf-8", "replace")))
-            for place in range(-len(requests), 0):
-                self._octets += _octets(self._rows[place])
+    def accept(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Count accepted requests, and keep their entries but for counters. A row's number is `total` before, plus its place."""
+        self.total += len(rows)
+        self.accepted_total += len(rows)
+        if self.mode == "counters":
+            return
+        self._rows.extend(rows)
+        if self.mode == "full":
+            self._octets += sum(map(self._size, rows))
         self._trim()
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Any]:
         """All entries that are kept."""
-        return [Entry(*row) for row in tuple(self._rows)]
+        return [self._entry(*row) for row in tuple(self._rows)]
 
     @property
-    def accepted(self) -> list[Entry]:
+    def accepted(self) -> list[Any]:
         """The entries of accepted notifications."""
         return [entry for entry in self.entries if entry.accepted]
 
     @property
-    def refused(self) -> list[Entry]:
+    def refused(self) -> list[Any]:
         """The entries of all others."""
         return [entry for entry in self.entries if not entry.accepted]
 
     def count(self, status: int, reason: str | None, answered: bool, processed: bool) -> None:
         """Count one decided request."""
         self.total += 1
-        if answered and status == 200:
+        shown = status // 100 == 2 and reason is None
+        if answered and shown:
             self.accepted_total += 1
             return
         self.answers[status, reason] += 1
         self.unanswered += not answered
         self.unprocessed += not processed
-        self.accepted_total += status == 200 and processed
+        self.accepted_total += shown and processed
 
-    def since(self, number: int, limit: int) -> list[Entry]:
+    def since(self, number: int, limit: int) -> list[Any]:
         """Up to `limit` entries after the one of that number."""
         skipped = max(0, len(self._rows) - (self.total - number)) if number else 0
-        return [Entry(*row) for row in islice(self._rows, skipped, skipped + limit)]
+        return [self._entry(*row) for row in islice(self._rows, skipped, skipped + limit)]
 
     def counts(self) -> dict[str, object]:
         """Totals, and the answers by reason (accepted ones as `200`)."""
         answers: dict[str, int] = {"200": self.accepted_total}
         for (status, reason), count in sorted(self.answers.items(), key=str):
-            if status != 200:
+            if status // 100 != 2 or reason is not None:
                 answers[reason or str(status)] = count
         return {
             "total": self.total,
@@ -139,7 +115,6 @@ class Record:
         self.answers.clear()
         self.total = self.accepted_total = self.unanswered = self.unprocessed = 0
 
-
-def _octets(row: tuple[Any, ...]) -> int:
-    """Of memory that the payload of an entry takes."""
-    return sys.getsizeof(row[_PAYLOAD]) if len(row) > _PAYLOAD else 0
+    def _size(self, row: tuple[Any, ...]) -> int:
+        """Octets of memory that the payload of an entry takes."""
+        return sys.getsizeof(row[self._payload]) if len(row) > self._payload else 0

@@ -1,5 +1,6 @@
 """A script for the simulator, as data: answers on demand, latency, and rules that match requests. JSON or Python."""
 
+import re
 from typing import Literal
 
 import msgspec
@@ -16,12 +17,19 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: int | None = None
     #: Seconds, as the Retry-After header.
     retry_after: int | None = None
+    #: The header has the date instead.
+    retry_at_date: bool = False
     #: Instead of the JSON that reason and timestamp make.
     body: str | None = None
     #: Interim responses (1xx) before the answer.
     interim: tuple[int, ...] = ()
     #: Ends the answer with trailers.
     trailers: bool = False
+    #: More header fields.
+    headers: dict[str, str] = {}
+    #: Octets of the body after which the answer ends all the same; seconds between its headers and its body.
+    cut: int | None = None
+    body_after: float = 0.0
 
     @property
     def code(self) -> int:
@@ -32,7 +40,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.status is None and self.reason is not None and self.reason not in STATUS_OF:
-            raise ValueError("a reason that APNs does not document needs a status")
+            raise ValueError("a reason that is not documented needs a status")
 
 
 OK = Answer()
@@ -55,6 +63,13 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: Literal["request", "token"] = "request"
 
 
+def _check_pattern(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"pattern: {error}") from error
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What happens to the requests, or connections, that match everything given here.
 
@@ -63,6 +78,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     on: Literal["request", "connect"] = "request"
     token: str | None = None
+    #: A regular expression that is found in the token.
+    pattern: str | None = None
     topic: str | None = None
     push_type: str | None = None
     #: The number of the connection, from 1.
@@ -78,6 +95,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     answer: Answer | None = None
     latency: float | Latency | None = None
     fault: Fault | None = None
+
+    def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,76 +1,36 @@
-"""What all connections of one simulator share."""
+"""What all connections of one simulator share. Each kind has its own."""
 
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from worker.simulator.player import Player
-from worker.simulator.provider_token import Key, Verifier
-from worker.simulator.record import Mode, Record
-from worker.simulator.rules import TopicRules
-from worker.simulator.script import Answer, Latency, Script, Share
+from worker.simulator.record import Record
+from worker.simulator.script import Answer, Script
+from worker.simulator.settings import CommonSettings
+
+if TYPE_CHECKING:
+    from worker.simulator.connection import Connection
 
 log = logging.getLogger(__name__)
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a simulator is, as opposed to what a script tells it to do. JSON or Python alike."""
-
-    host: str = "127.0.0.1"
-    #: 0: a free one.
-    port: int = 0
-    #: Of the plain HTTP control, on `control_host`; None: no control.
-    control_port: int | None = 0
-    control_host: str = "127.0.0.1"
-    #: What a request of the control shows as `authorization: bearer …`; None: a random one.
-    control_token: str | None = None
-    environment: Literal["production", "sandbox"] = "production"
-    #: Keys whose tokens are valid; empty: any well-formed token is.
-    keys: tuple[Key, ...] = ()
-    #: Bundle ids; empty: any.
-    topics: tuple[str, ...] = ()
-    #: Streams at once, from the first valid provider token on; until then `first_streams`.
-    max_streams: int = 1000
-    first_streams: int = 1
-    #: Octets: initial window of a stream, and of the connection.
-    stream_window: int = 65_535
-    connection_window: int = 1 << 20
-    #: Octets of the dynamic table for request headers, as announced at the start.
-    header_table_size: int = 4096
-    seed: int = 0
-    script: Script = Script()
-    record: Mode = "full"
-    #: Entries kept, and octets of memory for the payloads in them.
-    record_limit: int = 1_000_000
-    record_octets: int = 256 << 20
-    #: Refused device tokens in a row after which a connection is closed; None: never.
-    bad_tokens: int | None = 100
-    #: Paths of the server's own certificate chain and key in PEM; None: they are made, with a CA.
-    certificate: str | None = None
-    certificate_key: str | None = None
-    #: Path of the CA of client certificates in PEM; None: none is asked for.
-    client_ca: str | None = None
-    #: Directory of what is made, and kept from one start to the next; None: a temporary one.
-    directory: str | None = None
-    #: Closes connections that did not agree on `h2` by ALPN. Apple takes those that offer nothing and speak HTTP/2 all the same.
-    require_alpn: bool = False
-    #: Names and addresses of the made certificate.
-    names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
-
-
-class Service:
+class Service(ABC):
     """The script's progress, the record, and the rules' settings. Not thread-safe: it belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    kind: ClassVar[str]
+    #: A NamedTuple that begins like `record.Entry`; its last field is the payload.
+    entry: ClassVar[type[Any]]
+    #: Offered by ALPN, the preferred one first.
+    protocols: ClassVar[tuple[str, ...]] = ("h2",)
+
+    def __init__(self, settings: CommonSettings) -> None:
         self.settings = settings
-        self.verifier = Verifier({key.key_id: key for key in settings.keys})
-        self.topic_rules = TopicRules(frozenset(settings.topics))
-        self.record = Record(settings.record, settings.record_limit, settings.record_octets)
-        self.player = Player(settings.script, settings.seed, time.time())
+        self.record = Record(self.entry, settings.record, settings.record_limit, settings.record_octets)
+        self.player = self._player(settings.script)
         #: Connections so far.
         self.connections_total = 0
         #: Stops listening for so many seconds; the listener sets it.
@@ -79,6 +39,26 @@ class Service:
         self.say: Callable[[str], None] = log.info
         self._said_no_alpn = False
         self._expected: list[tuple[int, asyncio.Future[None]]] = []
+
+    @abstractmethod
+    def connection(self, register: "dict[int, Connection]") -> "Connection":
+        """A new connection, not made yet."""
+
+    @staticmethod
+    def canonical(token: str) -> str:
+        """A token of a script as requests have it."""
+        return token
+
+    def control(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Any:
+        """What the control of this kind alone answers. Raises LookupError where there is nothing."""
+        raise LookupError(path)
+
+    def counts(self) -> dict[str, object]:
+        """Totals since the start or the last reset."""
+        return self.record.counts()
+
+    def _player(self, script: Script) -> Player:
+        return Player(script, self.settings.seed, time.time(), self.canonical)
 
     def expect_accepted(self, count: int) -> asyncio.Future[None]:
         """Done once so many notifications were accepted."""
@@ -108,15 +88,11 @@ class Service:
 
     def set_script(self, script: Script) -> None:
         """Replace the script; its counts and clock start anew."""
-        self.player = Player(script, self.settings.seed, time.time())
+        self.player = self._player(script)
 
     def set_tokens(self, tokens: Mapping[str, Answer]) -> None:
         """Add answers for single tokens to the script in force."""
         self.player.add_tokens(tokens)
-
-    def set_shares(self, shares: tuple[Share, ...], latency: float | Latency | None = None) -> None:
-        """Replace the script by one of shares and latency alone."""
-        self.set_script(Script(shares=shares, latency=latency))
 
     def reset(self) -> None:
         """Forget the record and every script but the one given at the start."""

@@ -7,24 +7,29 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from worker.simulator import faults
+from worker.simulator.apns.settings import Settings
 from worker.simulator.certificates import kept_identity, server_context
 from worker.simulator.connection import Connection
 from worker.simulator.control import Control
 from worker.simulator.inflict import inflict
-from worker.simulator.record import Entry, Record
+from worker.simulator.kinds import service_for
+from worker.simulator.record import Record
 from worker.simulator.script import Answer, Script
-from worker.simulator.service import Service, Settings
+from worker.simulator.settings import CommonSettings
 
 
 class Simulator:
-    """An APNs to test against. `async with Simulator(Settings(...)) as simulator`, then connect to `host` and `port`."""
+    """A push service to test against: `async with Simulator(Settings(...)) as simulator`, then connect to `host` and `port`.
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    Which one it is, its settings say.
+    """
+
+    def __init__(self, settings: CommonSettings | None = None) -> None:
         self.settings = settings or Settings()
-        self.service = Service(self.settings)
+        self.service = service_for(self.settings)
         self.service.refuse = self._refuse
         self.host = self.settings.host
         #: Set by `start`.
@@ -81,17 +86,22 @@ class Simulator:
         return self.service.record
 
     @property
-    def accepted(self) -> list[Entry]:
+    def accepted(self) -> list[Any]:
         """The accepted notifications that are still kept."""
         return self.record.accepted
 
     @property
     def counts(self) -> dict[str, object]:
         """Totals since the start or the last reset."""
-        return self.record.counts() | {
+        return self.service.counts() | {
             "connections": self.service.connections_total,
             "connected": len(self.connections),
         }
+
+    def control_too(self, other: "Simulator") -> None:
+        """Let the control of this one serve another one, under the name of its kind."""
+        assert self._control is not None
+        self._control.simulators[other.service.kind] = other
 
     def set_script(self, script: Script) -> None:
         """Replace the script."""
@@ -138,7 +148,7 @@ class Simulator:
             identity = kept_identity(Path(directory), settings.names)
             self.ca_path, certificate, key = identity.ca, str(identity.certificate), str(identity.key)
         self.ca_pem = self.ca_path.read_text()
-        return server_context(certificate, key, settings.client_ca)
+        return server_context(certificate, key, settings.client_ca, self.service.protocols)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,8 +157,7 @@ class Simulator:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _connect(self) -> Connection:
-        self.service.connections_total += 1
-        return Connection(self.service, self.service.connections_total, self.connections)
+        return self.service.connection(self.connections)
 
     def _refuse(self, seconds: float) -> None:
         if self._server is not None:

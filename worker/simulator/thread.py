@@ -5,12 +5,11 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from worker.simulator import faults
-from worker.simulator.record import Entry
 from worker.simulator.script import Answer, Script
-from worker.simulator.service import Settings
+from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 
 #: Seconds within which the loop of a simulator must do what it is asked.
@@ -22,12 +21,12 @@ T = TypeVar("T")
 class SimulatorThread:
     """Runs a `Simulator` on an event loop of its own. All methods may be called from any thread."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: CommonSettings | None = None) -> None:
         self._simulator = Simulator(settings)
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="apns-simulator", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
 
     def start(self) -> None:
         """Start and wait until it listens. Raises what its start raised."""
@@ -104,12 +103,12 @@ class SimulatorThread:
         return self._simulator.ca_path
 
     @property
-    def accepted(self) -> list[Entry]:
+    def accepted(self) -> list[Any]:
         """The accepted notifications."""
         return self._call(lambda: self._simulator.accepted) if self._thread.is_alive() else self._simulator.accepted
 
     @property
-    def refused(self) -> list[Entry]:
+    def refused(self) -> list[Any]:
         """All other requests."""
         record = self._simulator.record
         return self._call(lambda: record.refused) if self._thread.is_alive() else record.refused

@@ -16,8 +16,7 @@ from worker.core.model import AppSettings, Provider
 from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.sender import Sender
 from worker.providers.apns.settings import ApnsSettings, Key
-from worker.simulator import Settings, SimulatorThread
-from worker.simulator.record import Entry
+from worker.simulator import Entry, Settings, SimulatorThread
 
 TOPIC = "io.carillon.demo"
 
@@ -81,6 +80,7 @@ def sent_whole(pipeline: Pipeline, simulator: SimulatorThread, app: str, words: 
         ),
     )
     pipeline.run()
+    entry: Entry
     [entry] = simulator.accepted
     assert simulator.refused == []
     return entry

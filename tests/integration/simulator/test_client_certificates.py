@@ -10,7 +10,7 @@ from tests.integration.simulator.client import Peer
 from tests.unit.apns.push_certificates import push_certificate, topic_list
 from tests.unit.simulator.credentials import TOPIC
 from worker.simulator import Simulator
-from worker.simulator.client_certificate import read_certificate
+from worker.simulator.apns.client_certificate import read_certificate
 
 LISTED = topic_list({TOPIC: "app", f"{TOPIC}.voip": "voip"})
 

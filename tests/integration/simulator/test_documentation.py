@@ -38,7 +38,7 @@ def test_its_commands_start(line):
         assert process.stdout is not None
         where = json.loads(process.stdout.readline())
         process.terminate()
-    assert set(where) == {"host", "port", "control_host", "control_port", "control_token", "ca"}
+    assert set(where) == {"host", "port", "ports", "control_host", "control_port", "control_token", "ca"}
     assert process.returncode == 0
 
 

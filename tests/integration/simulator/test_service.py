@@ -119,7 +119,7 @@ def test_interim_responses_trailers_and_unreadable_bodies_can_be_answered(settin
         async with Simulator(ours) as simulator, await Peer.open(simulator) as peer:
             response = await peer.ask("aa")
             assert (response.status, response.body, response.interim) == (500, b"<html>", ["103", "103"])
-            assert response.trailers == {"apns-trace": "1"}
+            assert response.trailers == {"x-trace": "1"}
 
     run(main())
 

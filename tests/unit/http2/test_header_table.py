@@ -38,7 +38,7 @@ class Ends:
     def __init__(self) -> None:
         self.encoder = RequestEncoder("h")
         self.hpack = hpack.Decoder()
-        self.simulator = BlockReader()
+        self.simulator = BlockReader({})
         self.written = 0
 
     def announce(self, *sizes: int) -> None:
@@ -87,7 +87,7 @@ def test_of_several_values_in_one_frame_the_smallest_is_confirmed(sizes: tuple[i
 
 @pytest.mark.parametrize("block", [b"\x83\x87\x04\x01/", b"\x3f\x45\x83\x87\x04\x01/"], ids=["none", "larger"])
 def test_the_simulator_takes_an_unconfirmed_table_for_an_error_of_compression(block: bytes) -> None:
-    core = ServerConnection(Announced(header_table_size=0))
+    core = ServerConnection(Announced(header_table_size=0), {})
     core.start()
     core.receive(frames.PREFACE + frames.pack_settings({}) + frames.SETTINGS_ACK)
     core.take()

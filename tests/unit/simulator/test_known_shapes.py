@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.simulator.credentials import KEY, TOPIC, provider_token
 from worker.http2 import frames
 from worker.simulator import Answer, Rule, Script, Settings, Share
-from worker.simulator.connection import Connection
-from worker.simulator.service import Service
+from worker.simulator.apns.service import ApnsService
 
 HEX = st.text("0123456789abcdef", min_size=4, max_size=4)
 TOKENS = HEX | st.sampled_from(["dead", "abc", "ABCD", "zz11", ""])
@@ -75,8 +74,8 @@ def _serve(settings: Settings, encoder, requests, authorization: str):
     """The entries, and the statuses and bodies by stream."""
 
     async def main():
-        service = Service(settings)
-        connection, wire = Connection(service, 1, {}), Wire()
+        service = ApnsService(settings)
+        connection, wire = service.connection({}), Wire()
         connection.connection_made(wire)
         connection.data_received(frames.PREFACE + frames.pack_settings({}))
         # The first ones alone, so that their shapes are known when the others come together.
@@ -135,7 +134,7 @@ def test_the_third_request_is_known_and_needs_no_judgement():
     settings = Settings(keys=(KEY,), topics=(TOPIC,), first_streams=1000)
 
     async def main():
-        connection = Connection(Service(settings), 1, {})
+        connection = ApnsService(settings).connection({})
         connection.connection_made(Wire())
         written = _frames(Plain(), requests * 3, f"bearer {provider_token()}")
         connection.data_received(frames.PREFACE + frames.pack_settings({}) + written[0] + written[1])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.simulator.credentials import KEY, KEY_ID, PEM, TEAM, new_pem, provider_token
 from worker.simulator import Key
-from worker.simulator.provider_token import ProviderToken, TokensOfConnection, Verifier
+from worker.simulator.apns.provider_token import ProviderToken, TokensOfConnection, Verifier
 
 NOW = 1_763_700_000.0
 OTHER = new_pem()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.simulator.rules import Push, TopicRules, judge
+from worker.simulator.apns.rules import Push, TopicRules, judge
 
 TOPIC_RULES = TopicRules(frozenset({"org.example.chat"}))
 TOKEN = "0123456789abcdef" * 4

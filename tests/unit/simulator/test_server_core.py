@@ -15,6 +15,7 @@ from worker.http2 import frames
 from worker.http2.frames import ErrorCode
 from worker.http2.server.connection import ServerConnection
 from worker.http2.server.limits import Announced
+from worker.simulator.apns.judge import HOLES
 
 HEADERS = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/3/device/ab")]
 OK = b"\x88"
@@ -25,7 +26,7 @@ class Pair:
     """A client of `h2` and the core, and the bytes between them."""
 
     def __init__(self, **announced):
-        self.core = ServerConnection(Announced(**announced))
+        self.core = ServerConnection(Announced(**announced), HOLES)
         self.client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.core.start()
         self.client.initiate_connection()
@@ -56,7 +57,7 @@ class Pair:
 
 def raw(**announced) -> ServerConnection:
     """A core that has been greeted, for frames no library would write."""
-    core = ServerConnection(Announced(**announced))
+    core = ServerConnection(Announced(**announced), HOLES)
     core.start()
     core.receive(frames.PREFACE + frames.pack_settings({}) + frames.SETTINGS_ACK)
     core.take()
@@ -255,7 +256,7 @@ def test_a_violation_ends_the_connection_with_its_code(data, code):
 
 
 def test_something_else_than_http2_is_recognised():
-    core = ServerConnection(Announced())
+    core = ServerConnection(Announced(), HOLES)
     core.receive(b"GET / HTTP/1.1\r\n\r\n")
     assert core.error == "not the preface of HTTP/2"
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from worker.http2 import frames
 from worker.http2.frames import ErrorCode
-from worker.http2.server.header_blocks import BlockError, BlockReader, Shape
+from worker.http2.server.header_blocks import BlockError, BlockReader, Holes, Shape
 from worker.http2.server.limits import Announced, Limits, ReceiveWindow
 from worker.http2.server.request import Request, Upload
 from worker.http2.server.send_windows import SendWindows
@@ -24,9 +24,9 @@ _SHRINK_TABLE: Final = b"\x20"
 class ServerConnection:
     """The protocol state of one connection."""
 
-    def __init__(self, announced: Announced) -> None:
+    def __init__(self, announced: Announced, holes: Holes) -> None:
         self._announced = announced
-        self._reader = BlockReader(max_list_size=announced.max_header_list)
+        self._reader = BlockReader(holes, max_list_size=announced.max_header_list)
         self._rest = b""
         self._greeted = False
         self._out: list[bytes] = []
@@ -34,6 +34,9 @@ class ServerConnection:
         #: Streams whose request is complete and whose answer is not.
         self.open: set[int] = set()
         self.last_stream_id = 0
+        #: PINGs that came, and streams that were refused because too many were open.
+        self.pings = 0
+        self.refused = 0
         #: Streams above this are ignored: a GOAWAY said so.
         self.last_allowed = frames.MAX_STREAM_ID
         self.error: str | None = None
@@ -81,6 +84,12 @@ class ServerConnection:
         else:
             self._sending.drop(stream_id)
         self.forget(stream_id)
+
+    def respond_body(self, stream_id: int, body: bytes) -> None:
+        """End an answer whose headers were sent before, with its body."""
+        if stream_id in self.open:
+            self._out += self._sending.send(stream_id, body)
+            self.forget(stream_id)
 
     def respond_with_trailers(self, stream_id: int, block: bytes, body: bytes, trailers: bytes) -> None:
         """Answer a stream and end it with trailers. The windows are not asked: for small bodies only."""
@@ -200,7 +209,10 @@ class ServerConnection:
             stop = start + length
             if stream_id <= last or not stream_id & 1 or length > largest or length > left or room < 1 or stop > end:
                 break
-            if shape.length is not None and shape.length != length:
+            if shape.length_at is None:
+                if shape.length is not None and shape.length != length:
+                    break
+            elif int(groups[1 + shape.length_at]) != length:
                 break
             read.append(Request(stream_id, shape, groups[1:-1], data[start:stop]))
             last, position, left, room = stream_id, stop, left - length, room - 1
@@ -251,6 +263,7 @@ class ServerConnection:
             return
         self.last_stream_id = stream_id
         if len(self.open) + len(self._uploads) >= self.limits.streams:
+            self.refused += 1
             self.reset(stream_id, ErrorCode.REFUSED_STREAM)
         elif flags & frames.FLAG_END_STREAM:
             self._complete(stream_id, shape, b"", requests)
@@ -312,6 +325,7 @@ class ServerConnection:
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:
         if not flags & frames.FLAG_ACK:
+            self.pings += 1
             self._out.append(frames.pack_ping(payload, ack=True))
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes, requests: list[Request]) -> None:

@@ -7,7 +7,7 @@ change of the table forgets all shapes.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -25,12 +25,7 @@ class Hole(NamedTuple):
 
 
 #: By field name. A value that its pattern does not know is decoded the long way.
-HOLES: Final = {
-    b":path": Hole(b"/3/device/", rb"([0-9a-f]{%d})"),
-    b"apns-id": Hole(b"", rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"),
-    b"apns-expiration": Hole(b"", rb"([0-9]{%d})"),
-    b"apns-collapse-id": Hole(b"", rb"(.{%d})"),
-}
+Holes = Mapping[bytes, Hole]
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 _REQUIRED: Final = _PSEUDO - {b":authority"}
 _FORBIDDEN: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
@@ -49,26 +44,28 @@ class BlockError(Exception):
 class Shape:
     """A kind of request."""
 
-    __slots__ = ("fields", "holes", "known", "length", "malformed", "note")
+    __slots__ = ("fields", "holes", "known", "length", "length_at", "malformed", "note", "prefixes")
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         #: The fields of the first request of this kind, in their order.
         self.fields = fields
         #: The indices in `fields` of the values that differ; empty for a request that was decoded the long way.
         self.holes: tuple[int, ...] = ()
+        #: The constant starts of those values.
+        self.prefixes: tuple[bytes, ...] = ()
         #: Whether other requests of this kind are known by their bytes.
         self.known = False
-        #: `content-length`, where the request has it.
+        #: `content-length`, where the request has it; and the hole that it fills, where it differs.
         self.length, self.malformed = _examine(fields)
+        self.length_at: int | None = None
         #: The application's own.
         self.note: Any = None
 
     def headers(self, values: tuple[bytes, ...]) -> list[Field]:
         """The fields of a request of this shape whose holes hold `values`."""
         fields = list(self.fields)
-        for index, value in zip(self.holes, values, strict=True):
-            name = fields[index][0]
-            fields[index] = (name, HOLES[name].prefix + value)
+        for index, prefix, value in zip(self.holes, self.prefixes, values, strict=True):
+            fields[index] = (fields[index][0], prefix + value)
         return fields
 
 
@@ -103,9 +100,10 @@ Found = tuple[Shape, Match, re.Match[bytes]]
 
 
 class BlockReader:
-    """Decodes the header blocks of one connection, in their order."""
+    """Decodes the header blocks of one connection, in their order. `holes` are the fields that differ between requests."""
 
-    def __init__(self, table_size: int = 4096, max_list_size: int = 8000) -> None:
+    def __init__(self, holes: Holes, table_size: int = 4096, max_list_size: int = 8000) -> None:
+        self._holes = holes
         self._table = HeaderTable(table_size)
         self.max_table_size = table_size
         self.max_list_size = max_list_size
@@ -159,8 +157,8 @@ class BlockReader:
                 if indexed:
                     self._table.add((name, value))
                     steady = False
-                elif name in HOLES:
-                    prefix = HOLES[name].prefix
+                elif name in self._holes:
+                    prefix = self._holes[name].prefix
                     learnable = learnable and plain and value.startswith(prefix)
                     cuts.append((len(fields), start + len(prefix), stop))
                 position = stop
@@ -210,7 +208,7 @@ class BlockReader:
         head = len(block).to_bytes(3, "big") + b"\x01\x04"
         parts, position = [re.escape(head), rb"([\x00-\x7f]...)"], 0
         for index, start, stop in cuts:
-            pattern = HOLES[fields[index][0]].pattern
+            pattern = self._holes[fields[index][0]].pattern
             parts += [re.escape(block[position:start]), pattern.replace(b"%d", b"%d" % (stop - start))]
             position = stop
         parts += [re.escape(block[position:]), rb"\x00(..)\x00\x01\1"]
@@ -221,6 +219,10 @@ class BlockReader:
         self._learnt += 1
         shape = Shape(fields)
         shape.holes = tuple(index for index, _, _ in cuts)
+        names = [fields[index][0] for index in shape.holes]
+        shape.prefixes = tuple(self._holes[name].prefix for name in names)
+        if b"content-length" in names:
+            shape.length, shape.length_at = None, names.index(b"content-length")
         shape.known = True
         self.shapes.setdefault(head, []).append((shape, re.compile(source, re.DOTALL).match))
 

@@ -5,13 +5,21 @@ each of those rules looks at one value alone, and the shape's pattern knows only
 payload's size and the provider token's age are looked at again.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from worker.http2.server.header_blocks import HOLES
+from worker.http2.server.header_blocks import Hole
 from worker.http2.server.request import Request
-from worker.simulator import rules
-from worker.simulator.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
-from worker.simulator.rules import Push, TopicRules
+from worker.simulator.apns import rules
+from worker.simulator.apns.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
+from worker.simulator.apns.rules import Push, TopicRules
+
+#: What differs between the notifications of one sender.
+HOLES: Final = {
+    b":path": Hole(b"/3/device/", rb"([0-9a-f]{%d})"),
+    b"apns-id": Hole(b"", rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"),
+    b"apns-expiration": Hole(b"", rb"([0-9]{%d})"),
+    b"apns-collapse-id": Hole(b"", rb"(.{%d})"),
+}
 
 
 class Refusal(NamedTuple):

@@ -1,0 +1,1 @@
+"""The APNs of the simulator: Apple's rules for one request and one connection."""

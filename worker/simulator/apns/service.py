@@ -1,0 +1,29 @@
+"""What all connections of an APNs simulator share."""
+
+from worker.simulator.apns.connection import ApnsConnection
+from worker.simulator.apns.entry import Entry
+from worker.simulator.apns.provider_token import Verifier
+from worker.simulator.apns.rules import TopicRules
+from worker.simulator.apns.settings import Settings
+from worker.simulator.connection import Connection
+from worker.simulator.service import Service
+
+
+class ApnsService(Service):
+    """An APNs."""
+
+    kind = "apns"
+    entry = Entry
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.verifier = Verifier({key.key_id: key for key in settings.keys})
+        self.topic_rules = TopicRules(frozenset(settings.topics))
+
+    def connection(self, register: dict[int, Connection]) -> Connection:
+        self.connections_total += 1
+        return ApnsConnection(self, self.verifier, self.topic_rules, register)
+
+    @staticmethod
+    def canonical(token: str) -> str:
+        return token.lower()

@@ -1,0 +1,26 @@
+"""Every kind of simulator. The one place that names them."""
+
+from typing import Any, Final
+
+import msgspec
+
+from worker.simulator.apns.service import ApnsService
+from worker.simulator.apns.settings import Settings as ApnsSettings
+from worker.simulator.service import Service
+from worker.simulator.settings import CommonSettings
+
+AnySettings = ApnsSettings
+_SERVICES: Final[dict[type[CommonSettings], Any]] = {ApnsSettings: ApnsService}
+
+
+def service_for(settings: CommonSettings) -> Service:
+    """What serves with these settings."""
+    service: Service = _SERVICES[type(settings)](settings)
+    return service
+
+
+def read_settings(document: str | bytes) -> list[CommonSettings]:
+    """The settings of one simulator, or of several in a list; without a `kind` it is an APNs. Raises msgspec.DecodeError."""
+    found = msgspec.json.decode(document)
+    listed = found if isinstance(found, list) else [found]
+    return [msgspec.convert({"kind": "apns"} | one, AnySettings) for one in listed]
