@@ -10,6 +10,7 @@ from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
 from worker.core.outcome import OpenBreaker, Outcome, Refusal, Retry, Unregister
+from worker.core.way import Way
 
 
 class Wait(NamedTuple):
@@ -61,8 +62,13 @@ class BatchRun:
 
     #: Jobs whose last try speaks against the provider.
     faults: list[int] = field(default_factory=list)
-    #: Jobs whose device gets too many.
+    #: How many of these are answers.
+    said: int = 0
+    #: Jobs whose device gets too many, and those that are over a quota of their origin or provider.
     throttled: list[int] = field(default_factory=list)
+    over_quota: list[int] = field(default_factory=list)
+    #: Jobs that the client refused to send: what becomes of them says nothing of the provider.
+    unwritable: set[int] = field(default_factory=set)
     #: Whether the provider answered any job otherwise than by a fault; None: nothing was sent.
     answered: bool | None = None
     #: Seconds that the sending took, and for which the provider asked to be left alone (Retry-After).
@@ -74,6 +80,10 @@ class BatchRun:
     #: Once it is written: the jobs by outcome label, and batches that waited for this one.
     counts: Counter[str] = field(init=False)
     freed: Freed = NONE_FREED
+
+    @property
+    def way(self) -> Way:
+        return self.batch.way
 
     def set_outcome(self, indexes: Iterable[int], outcome: JobOutcome) -> None:
         for index in indexes:

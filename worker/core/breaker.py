@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from worker.core.outcome import Outcome, Retry
+from worker.core.way import Way
 
 #: Seconds between two probes: the shortest, and the longest after a long time.
 FIRST_PROBE: Final = 5.0
@@ -56,10 +57,12 @@ class Stopped:
 
 
 class Look(NamedTuple):
-    """Why a batch of a stopped provider was handed out: with `probe` one of its jobs may be sent, else none."""
+    """Why a batch was handed out although its way does not flow: with `probe` one of its jobs may be sent, else none."""
 
     stopped: Stopped
     probe: bool
+    #: Which way does not: that of the batch, or its whole provider.
+    way: Way
     #: Others of its line are before it: whatever the probe says, no more of it is sent.
     alone: bool = False
 
@@ -86,11 +89,13 @@ def opens(*, row: int, lasted: float, answered: int, failed: int, size: int = 1)
     return answered + failed >= MINIMUM and failed > answered
 
 
-def fault_reason(faults: Sequence[Retry], *, alive: bool) -> str:
-    """The reason of `PASSING` that most of a batch's faults have; `alive`: others of the batch were answered."""
+def fault_reason(faults: Sequence[Retry], *, said: int, alive: bool) -> str:
+    """The reason of `PASSING` that most of a batch's faults have.
+
+    `said`: how many of them are answers; `alive`: others of the batch were answered well.
+    """
     if not faults:
         return UNAVAILABLE
-    said = sum(fault.scope == "provider" for fault in faults)
     waited = sum(fault.reason in _IN_VAIN for fault in faults)
     lost = len(faults) - said - waited
     if said >= max(waited, lost):

@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 #: Longest cooldown of a device that refuses too many in a row.
 LONGEST_COOLDOWN: Final = 60.0
+#: The same of a way, unless it asks for more.
+LONGEST_QUOTA: Final = 900.0
 #: After this many tries that may have reached the provider a notification is given up, whatever its expiry.
 MAX_ATTEMPTS: Final = 10
 #: Why a provider is stopped that refuses most tokens.

@@ -1,13 +1,13 @@
 """A way: what a fault of scope `origin` is about. It is a provider, or one origin of a provider that has several.
 
-Origins are hosts, or whatever else a kind tells apart: `[a-z0-9.-]`, at a simulator with `:<port>`. In Redis a way is
-`<provider>` or `<provider>@<origin>`. What is wrong with the way without an origin is wrong with the whole provider.
+Origins are hosts, or whatever else a kind tells apart: `[a-z0-9.-]`, at a simulator with `:<port>`. What is wrong with the way
+without an origin is wrong with the whole provider.
 """
 
-from typing import Final, NewType
+from typing import Final
 
-#: A way as the keys in Redis name it.
-Way = NewType("Way", str)
+#: A provider's id, or `<id>@<origin>`. Redis has the same text.
+Way = int | str
 
 #: Origins of one provider that have a way of their own. Those beyond them share one.
 MOST_ORIGINS: Final = 256
@@ -16,13 +16,18 @@ OTHER: Final = "other"
 
 
 def way_of(provider: int, origin: str = "") -> Way:
-    return Way(f"{provider}@{origin}" if origin else str(provider))
+    return f"{provider}@{origin}" if origin else provider
 
 
-def provider_in(way: str) -> int:
-    return int(way.partition("@")[0])
+def way_in(text: bytes) -> Way:
+    """A way as Redis has it."""
+    return int(text) if text.isdigit() else text.decode()
 
 
-def origin_in(way: str) -> str:
+def provider_in(way: Way) -> int:
+    return way if isinstance(way, int) else int(way.partition("@")[0])
+
+
+def origin_in(way: Way) -> str:
     """Empty where the way is the whole provider."""
-    return way.partition("@")[2]
+    return str(way).partition("@")[2]

@@ -95,7 +95,7 @@ class Audience:
             " WHERE d.active ORDER BY d.id",
             users,
         ):
-            row = Device._make(device)
+            row = Device(*device)
             found.setdefault(app, {}).setdefault(row.user, []).append(row)
         return found
 
@@ -112,7 +112,7 @@ def _page(db: Connection, app: str, where: Where, after: int, size: int, span: i
     if last is not None:
         conditions, values = f"{conditions} AND d.id <= %s", [*values, last]
     query = f"{_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
-    found = [Device._make(row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
+    found = [Device(*row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
     if len(found) > size:
         return AudiencePage(found[:size], found[size - 1].id)
     return AudiencePage(found, last)

@@ -1,8 +1,8 @@
-"""How the task threads of one process are shared: a few work at once, and a bounded number may wait for each provider.
+"""How the task threads of one process are shared: a few work at once, and a bounded number may wait for each way.
 
-A thread that waits for a silent provider uses no CPU, so another thread works meanwhile: a silent provider costs waiting
-threads, of which there are many. How many it may have depends on how many are free, so that one provider alone has
-what it can use and many slow ones leave room for the next.
+A way is a provider or one of its origins. A thread that waits for a silent one uses no CPU, so another thread works meanwhile: a
+silent way costs waiting threads, of which there are many. How many it may have depends on how many are free, so that one way
+alone has what it can use and many slow ones leave room for the next.
 """
 
 import threading
@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from worker.core.way import Way
+
 #: Threads that may wait for answers beside those that work.
 WAITING: Final = 56
 #: Threads that work at once, by default.
 WORKING: Final = 8
-#: Batches that any provider may have in work, however few threads are free.
+#: Batches that any way may have in work, however few threads are free.
 LEAST: Final = 2
-#: Parts of the free threads that a provider may have: one that answers, and one from which nothing came for a second, or that
+#: Parts of the free threads that a way may have: one that answers, and one from which nothing came for a second, or that
 #: left its last batch without any answer.
 SHARE: Final = 2
 QUIET_SHARE: Final = 8
 QUIET_SECONDS: Final = 1.0
-#: Seconds without any answer of the provider after which a thread that waits for it lets another work.
+#: Seconds without any answer of the way after which a thread that waits for it lets another work.
 PATIENCE: Final = 0.25
 #: Seconds between two checks of the answers so far.
 LOOK: Final = 0.1
@@ -40,10 +42,10 @@ class Bulkhead:
         self._own = threading.local()
         self._waits: dict[_Wait, None] = {}
         self._looked_at = 0.0
-        self._in_work: Counter[int] = Counter()
-        self._heard_at: dict[int, float] = {}
+        self._in_work: Counter[Way] = Counter()
+        self._heard_at: dict[Way, float] = {}
         #: Providers whose last batch got no answer.
-        self._quiet: set[int] = set()
+        self._quiet: set[Way] = set()
 
     def resize(self, working: int) -> None:
         """So many threads work at once from now on."""
@@ -68,13 +70,13 @@ class Bulkhead:
                 self._changed.notify()
 
     @contextmanager
-    def answers(self, provider: int, seen: Sequence[object]) -> Iterator[None]:
+    def answers(self, way: Way, seen: Sequence[object]) -> Iterator[None]:
         """Around the wait for a batch's answers. `seen` has the answers so far, and None for the others.
 
         Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
         """
         at_work = getattr(self._own, "working", False)
-        wait = _Wait(provider, seen, at_work)
+        wait = _Wait(way, seen, at_work)
         with self._changed:
             self._waits[wait] = None
         try:
@@ -89,40 +91,40 @@ class Bulkhead:
         """Tasks that this process can have at once: those that work, and those that wait in vain."""
         with self._changed:
             self._look()
-            vain = sum(not wait.at_work or self._silence(wait.provider) > PATIENCE for wait in self._waits)
+            vain = sum(not wait.at_work or self._silence(wait.way) > PATIENCE for wait in self._waits)
             return self._working + min(vain, self._waiting)
 
-    def full(self) -> list[int]:
+    def full(self) -> list[Way]:
         """Providers whose share is used up."""
         with self._changed:
-            return [provider for provider, n in self._in_work.items() if n >= self._limit(provider)]
+            return [way for way, n in self._in_work.items() if n >= self._limit(way)]
 
-    def enter(self, provider: int) -> bool:
-        """Whether a batch of the provider may be sent now; `leave` after it. False: its share is used up."""
+    def enter(self, way: Way) -> bool:
+        """Whether a batch of the way may be sent now; `leave` after it. False: its share is used up."""
         with self._changed:
-            if self._in_work[provider] >= self._limit(provider):
+            if self._in_work[way] >= self._limit(way):
                 return False
-            if not self._in_work[provider]:
-                self._heard_at[provider] = self._clock()
-            self._in_work[provider] += 1
+            if not self._in_work[way]:
+                self._heard_at[way] = self._clock()
+            self._in_work[way] += 1
             return True
 
-    def leave(self, provider: int, *, answered: bool | None) -> None:
+    def leave(self, way: Way, *, answered: bool | None) -> None:
         """A batch is over; `answered`: whether anything of it was, None where nothing was sent."""
         with self._changed:
-            self._in_work[provider] -= 1
+            self._in_work[way] -= 1
             if answered:
-                self._quiet.discard(provider)
-                self._heard_at[provider] = self._clock()
+                self._quiet.discard(way)
+                self._heard_at[way] = self._clock()
             elif answered is not None:
-                self._quiet.add(provider)
-            if not self._in_work[provider]:
-                del self._in_work[provider]
-                self._heard_at.pop(provider, None)
+                self._quiet.add(way)
+            if not self._in_work[way]:
+                del self._in_work[way]
+                self._heard_at.pop(way, None)
 
-    def _limit(self, provider: int) -> int:
+    def _limit(self, way: Way) -> int:
         self._look()
-        quiet = provider in self._quiet or self._silence(provider) > QUIET_SECONDS
+        quiet = way in self._quiet or self._silence(way) > QUIET_SECONDS
         free = self._threads - self._in_work.total()
         return max(LEAST, free // (QUIET_SHARE if quiet else SHARE))
 
@@ -130,7 +132,7 @@ class Bulkhead:
         """Whether a thread at work waited in vain: it is at work no more."""
         self._look()
         for wait in self._waits:
-            if wait.at_work and self._silence(wait.provider) > PATIENCE:
+            if wait.at_work and self._silence(wait.way) > PATIENCE:
                 wait.at_work = False
                 self._at_work -= 1
                 return True
@@ -144,18 +146,18 @@ class Bulkhead:
         for wait in self._waits:
             answered = len(wait.seen) - wait.seen.count(None)
             if answered > wait.answered:
-                wait.answered, self._heard_at[wait.provider] = answered, now
+                wait.answered, self._heard_at[wait.way] = answered, now
 
-    def _silence(self, provider: int) -> float:
+    def _silence(self, way: Way) -> float:
         """Seconds since its last answer, or since it has any batch in work."""
         now = self._clock()
-        return now - self._heard_at.get(provider, now)
+        return now - self._heard_at.get(way, now)
 
 
 class _Wait:
     """A thread that waits for a batch's answers, and whether it counts as one at work."""
 
-    __slots__ = ("answered", "at_work", "provider", "seen")
+    __slots__ = ("answered", "at_work", "seen", "way")
 
-    def __init__(self, provider: int, seen: Sequence[object], at_work: bool) -> None:
-        self.provider, self.seen, self.at_work, self.answered = provider, seen, at_work, 0
+    def __init__(self, way: Way, seen: Sequence[object], at_work: bool) -> None:
+        self.way, self.seen, self.at_work, self.answered = way, seen, at_work, 0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from worker.core.outcome import MASS_REFUSAL, Refusal
+from worker.core.way import Way, provider_in
 from worker.database.devices import Devices
 from worker.providers.kinds import deferred_reasons
 from worker.state.breaker import Breaker
@@ -30,12 +31,12 @@ class DeferredRetirement:
     ) -> None:
         self._deferred, self._breaker, self._devices, self._name = deferred, breaker, devices, name
 
-    def defer(self, provider: int, refusals: Sequence[Refusal]) -> None:
-        self._deferred.add(provider, refusals, delay=SECONDS)
+    def defer(self, way: Way, refusals: Sequence[Refusal]) -> None:
+        self._deferred.add(way, refusals, delay=SECONDS)
 
-    def known(self, provider: int) -> set[int]:
-        """Devices of this provider whose retirement is deferred already: another refusal of one says nothing new."""
-        return self._deferred.known(provider)
+    def known(self, way: Way) -> set[int]:
+        """Devices of this way whose retirement is deferred already: another refusal of one says nothing new."""
+        return self._deferred.known(way)
 
     def waiting(self) -> bool:
         """Whether any retirement is deferred."""
@@ -44,18 +45,22 @@ class DeferredRetirement:
     def retire_due(self) -> int:
         """Retires the devices that are due; returns how many."""
         retired = 0
-        for provider, refusals in self._deferred.due(delay=SECONDS).items():
-            if not self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
-                retired += self._devices.retire(provider, refusals)
+        for way, refusals in self._deferred.due(delay=SECONDS).items():
+            if not self._breaker.was_stopped_recently(way, MASS_REFUSAL):
+                retired += self._devices.retire(provider_in(way), refusals)
                 # Check again. The side that opens the breaker checks after opening, so one of the two sees the other.
-                if self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
-                    self.cancel(provider)
-            self._deferred.forget(provider, refusals)
+                if self._breaker.was_stopped_recently(way, MASS_REFUSAL):
+                    self.cancel(way)
+            self._deferred.forget(way, refusals)
         return retired
 
-    def cancel(self, provider: int) -> None:
-        """The provider was at fault: its deferred retirements are dropped, and what was retired meanwhile is restored."""
-        self._deferred.forget_all(provider)
+    def cancel(self, way: Way) -> None:
+        """The way was at fault: its deferred retirements are dropped, and what was retired meanwhile is restored.
+
+        That is every device of the provider: a row does not tell its origin. One that is gone is refused and retired again.
+        """
+        self._deferred.forget_all(way)
+        provider = provider_in(way)
         back = self._devices.reprieve(provider, DEFERRED_REASONS)
         if back:
             log.error(

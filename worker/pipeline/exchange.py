@@ -1,14 +1,15 @@
 """Sends some of a batch's jobs to their provider, and has an outcome decided for each answer."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
 from worker.core.errors import WorkerError
-from worker.core.model import ACCEPTED, HELD_UP, Answer, Provider, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Provider, Response
 from worker.core.outcome import DELIVERED, OpenBreaker, Retry, within_life
+from worker.core.way import Way
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.insist import Insist
 from worker.pipeline.recorder import Recorder
@@ -65,9 +66,10 @@ class Exchange:
         if retries:
             _note_faults(run, dict(zip(indexes, responses, strict=True)), retries)
             self._cool_down(run, jitter)
+            self._keep_quotas(run, jitter)
             self._end_late(run, retries)
         else:
-            run.answered = bool(run.answered) or any(isinstance(response, Answer) for response in responses)
+            _note_answered(run, any(isinstance(response, Answer) for response in responses), responses)
         run.lasted = self._now() - now
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
@@ -75,7 +77,7 @@ class Exchange:
         provider, seen = run.provider, list[Response | None]([None]) * len(indexes)
         requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
-        with watch as flight, self._bulkhead.answers(provider.id, seen):
+        with watch as flight, self._bulkhead.answers(run.way, seen):
             sent = self._client(provider).send(
                 provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen
             )
@@ -96,10 +98,23 @@ class Exchange:
             if isinstance(outcome := run.outcomes[index], Retry):
                 device = run.jobs[index].device
                 least[device] = max(least[device], outcome.delay)
-        waits = self._insist(self._limiter.cool_down, run.batch.provider, least, jitter=jitter)
+        waits = self._insist(self._limiter.cool_down, run.way, least, jitter=jitter)
         for index in run.throttled:
             if isinstance(outcome := run.outcomes[index], Retry):
                 run.outcomes[index] = replace(outcome, delay=waits[run.jobs[index].device])
+
+    def _keep_quotas(self, run: BatchRun, jitter: float) -> None:
+        """Over a quota nothing else goes to the origin, or to the provider, for a while, and what it refused waits as long."""
+        refused: defaultdict[Way, list[tuple[int, Retry]]] = defaultdict(list)
+        for index in run.over_quota:
+            if isinstance(outcome := run.outcomes[index], Retry):
+                refused[run.way if outcome.scope == "origin" else run.provider.id].append((index, outcome))
+        for way, jobs in refused.items():
+            longest = max((outcome for _, outcome in jobs), key=lambda outcome: outcome.delay)
+            delay = self._insist(self._limiter.over_quota, way, longest.delay, longest.reason, jitter=jitter)
+            for index, outcome in jobs:
+                run.outcomes[index] = replace(outcome, delay=delay)
+        run.over_quota.clear()
 
     def _end_late(self, run: BatchRun, retries: Sequence[int]) -> None:
         """Last of all, when delays are final and cooldowns stored: a try beyond a job's life is none."""
@@ -118,6 +133,8 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
             run.outcomes[index] = DELIVERED
         elif response is not HELD_UP:
             job = run.jobs[index]
+            if _is_unwritable(response):
+                run.unwritable.add(index)
             run.outcomes[index] = decide(
                 response,
                 registered_at=job.registered_at,
@@ -130,7 +147,7 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
 
 
 def _note_faults(run: BatchRun, responses: Mapping[int, Response], retries: Sequence[int]) -> None:
-    """What the tries say of the provider itself, see `is_fault`, and of devices that get too many."""
+    """What the tries say of the way itself, see `is_fault`, of devices that get too many, and of quotas."""
     for index in retries:
         outcome, response = run.outcomes[index], responses[index]
         if not isinstance(outcome, Retry):
@@ -138,10 +155,22 @@ def _note_faults(run: BatchRun, responses: Mapping[int, Response], retries: Sequ
         if is_fault(outcome):
             run.faults.append(index)
             if isinstance(response, Answer):
+                run.said += 1
                 run.retry_after = max(run.retry_after, response.retry_after or 0.0)
         elif outcome.scope == "device":
             run.throttled.append(index)
+        elif outcome.cooldown:
+            run.over_quota.append(index)
     faults = set(run.faults)
-    run.answered = bool(run.answered) or any(
-        isinstance(response, Answer) and index not in faults for index, response in responses.items()
-    )
+    answered = any(isinstance(response, Answer) and index not in faults for index, response in responses.items())
+    _note_answered(run, answered, responses.values())
+
+
+def _note_answered(run: BatchRun, answered: bool, responses: Iterable[Response]) -> None:
+    """`answered`: whether any of the responses is an answer that is no fault."""
+    if answered or any(not _is_unwritable(response) for response in responses):
+        run.answered = bool(run.answered) or answered
+
+
+def _is_unwritable(response: Response) -> bool:
+    return isinstance(response, NoAnswer) and response.sent == "unwritable"

@@ -15,13 +15,23 @@ _NO_WHY: Final[Mapping[str, str]] = {}
 
 #: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
+#: The origin of each device, as its way is named.
+OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
 
 
 class Plan:
-    """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one."""
+    """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one.
 
-    def __init__(self, new_id: Callable[[], str], batch: int) -> None:
-        self._new_id, self._batch = new_id, batch
+    `origins` gives what names the origins of a provider's devices, None where it has none.
+    """
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        batch: int,
+        origins: Callable[[int], OriginsOf | None],
+    ) -> None:
+        self._new_id, self._batch, self._origins = new_id, batch, origins
         self._wanted: defaultdict[tuple[str, int, Lane], list[_Wanted]] = defaultdict(list)
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
@@ -43,8 +53,22 @@ class Plan:
             self._wanted[app, device.provider_id, lane].append((sending, device, why.get(device.user, "")))
 
     def queued(self) -> list[QueuedBatch]:
-        batches = (_batch(key, some) for key, wanted in self._wanted.items() for some in _pieces(wanted, self._batch))
+        batches = (
+            _batch(key, origin, some)
+            for key, of_provider in self._wanted.items()
+            for origin, wanted in self._by_origin(key[1], of_provider)
+            for some in _pieces(wanted, self._batch)
+        )
         return [QueuedBatch(batch_id(batch, self._new_id()), batch) for batch in batches]
+
+    def _by_origin(self, provider: int, wanted: Sequence[_Wanted]) -> Iterable[tuple[str, Sequence[_Wanted]]]:
+        origins_of = self._origins(provider)
+        if origins_of is None:
+            return [("", wanted)]
+        found: defaultdict[str, list[_Wanted]] = defaultdict(list)
+        for origin, one in zip(origins_of([device for _, device, _ in wanted]), wanted, strict=True):
+            found[origin].append(one)
+        return found.items()
 
 
 def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:
@@ -74,8 +98,8 @@ def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[in
         yield rows[start : start + most]
 
 
-def _batch(key: tuple[str, int, Lane], wanted: Sequence[_Wanted]) -> Batch:
-    batch = Batch(*key, [], [])
+def _batch(key: tuple[str, int, Lane], origin: str, wanted: Sequence[_Wanted]) -> Batch:
+    batch = Batch(*key, [], [], origin=origin)
     for sending, device, why in wanted:
         if not batch.sendings or batch.sendings[-1] is not sending:
             batch.sendings.append(sending)

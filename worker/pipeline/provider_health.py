@@ -1,14 +1,15 @@
-"""What a batch's answers say about its provider: which refusals count, and when its circuit breaker opens and closes.
+"""What a batch's answers say about its way: which refusals count, and when a circuit breaker opens and closes.
 
 Answers are counted by device: a busy device says no more about its provider than any other.
 """
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from worker.core.batch_run import BatchRun
-from worker.core.breaker import PASSING, Stopped, fault_reason, opens, probe_interval, probe_timeout
+from worker.core.breaker import PASSING, Look, Stopped, fault_reason, opens, probe_interval, probe_timeout
+from worker.core.model import Provider
 from worker.core.outcome import (
     GUARD_MINIMUM,
     IN_A_ROW,
@@ -21,6 +22,7 @@ from worker.core.outcome import (
     guard,
     is_mass_unregister,
 )
+from worker.core.way import Way, origin_in
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.insist import Insist
 from worker.providers.kinds import kind_of
@@ -54,45 +56,44 @@ class ProviderHealth:
         """Seconds that a probe may take."""
         return probe_timeout(stopped, self._now(), self._timeout)
 
-    def proves(self, run: BatchRun, probe: int, stopped: Stopped) -> bool:
-        """Whether the provider is well, going by what became of this job. If not the job is pending again."""
+    def proves(self, run: BatchRun, probe: int, look: Look) -> bool:
+        """Whether what was stopped is well, going by what became of this job. If not the job is pending again."""
         outcome = run.outcomes[probe]
         # A 410 is about the device, so it proves as much as an acceptance: the credential was taken.
-        proof = isinstance(outcome, Delivered) or (isinstance(outcome, Unregister) and not outcome.guarded)
-        if proof or (stopped.passing and run.answered):
+        gone = isinstance(outcome, Unregister) and not outcome.guarded and probe not in run.unwritable
+        if isinstance(outcome, Delivered) or gone or (look.stopped.passing and run.answered):
             return True
         run.outcomes[probe] = None
-        interval = probe_interval(stopped, self._now())
-        self._insist(self._breaker.put_off, run.provider.id, max(run.retry_after, interval))
+        interval = probe_interval(look.stopped, self._now())
+        self._insist(self._breaker.put_off, look.way, max(run.retry_after, interval))
         return False
 
-    def resume(self, run: BatchRun, stopped: Stopped) -> bool:
-        """Lets the provider flow again; False where a person has stopped it meanwhile."""
-        self._insist(self._breaker.resume, run.provider.id)
-        if self._insist(self._breaker.stopped, run.provider.id):
+    def resume(self, run: BatchRun, look: Look) -> bool:
+        """Lets what was stopped flow again; False where a person has stopped it meanwhile."""
+        self._insist(self._breaker.resume, look.way)
+        if look.way != run.way:  # what proves the provider proves this way to it
+            self._insist(self._breaker.resume, run.way)
+        if self._insist(self._breaker.stopped, look.way):
             return False
-        log.warning(
-            "provider flows again",
-            extra={
-                "app": run.provider.app,
-                "provider": run.provider.name,
-                "reason": stopped.reason,
-                "seconds": round(self._now() - stopped.since, 1),
-            },
-        )
+        lasted = {"reason": look.stopped.reason, "seconds": round(self._now() - look.stopped.since, 1)}
+        log.warning("provider flows again", extra=_where(run.provider, look.way) | lasted)
         return True
 
     def look_again(self, run: BatchRun) -> None:
         """Nothing was sent of a batch that was handed out to see how its provider is: the next one may be."""
         if run.look is not None and run.answered is None:
-            self._insist(self._breaker.look_again, run.batch.provider)
+            self._insist(self._breaker.look_again, run.look.way, run.way)
 
     # of what the provider answered
 
     def judge_answers(self, run: BatchRun) -> None:
         """Counts the answers. Refusals that a wrong host or topic gives as well stand only while the provider is well."""
         refused = self._first_refusals(run)
-        gone = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister) and not o.guarded]
+        gone = [
+            i
+            for i, o in enumerate(run.outcomes)
+            if isinstance(o, Unregister) and not o.guarded and i not in run.unwritable
+        ]
         recent = self._record(run, refused, gone)
         if recent is None:
             return
@@ -100,21 +101,23 @@ class ProviderHealth:
         if refused and guard(recent.refused, recent.answered, recent.in_a_row):
             # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
             at_fault = recent.refused * 2 > recent.answered or recent.in_a_row >= IN_A_ROW
-            run.set_outcome(refused, OpenBreaker(MASS_REFUSAL) if at_fault else _UNPROVEN)
+            run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin") if at_fault else _UNPROVEN)
         elif recent.answered < GUARD_MINIMUM:
             run.set_outcome(refused, _UNPROVEN)
 
     def stop_provider(self, run: BatchRun) -> None:
-        """Stops the provider for what its answers say: that waits for a person, and for a probe."""
-        reasons = {outcome.reason for outcome in run.outcomes if isinstance(outcome, OpenBreaker)}
-        for reason in sorted(reasons):
-            if self._insist(self._breaker.stop, run.batch.provider, reason, self._now()):
+        """Stops the provider, or its one origin, for what the answers say: that waits for a person, and for a probe."""
+        stops = {(o.reason, o.scope) for o in run.outcomes if isinstance(o, OpenBreaker)}
+        for reason, scope in sorted(stops):
+            way = run.way if scope == "origin" else run.batch.provider
+            if self._insist(self._breaker.stop, way, reason, self._now()):
                 log.error(
-                    "provider stopped: check its key, topic and environment",
-                    extra={"app": run.batch.app, "provider": self._name(run.batch.provider), "reason": reason},
+                    "provider stopped%s: check its key, topic and environment",
+                    _of_origin(run.provider, way),
+                    extra=_where(run.provider, way) | {"reason": reason},
                 )
-        if MASS_REFUSAL in reasons:
-            self._insist(self._deferred_retirement.cancel, run.batch.provider)
+            if reason == MASS_REFUSAL:
+                self._insist(self._deferred_retirement.cancel, way)
 
     def _first_refusals(self, run: BatchRun) -> list[int]:
         """Jobs whose token was refused. A refusal from before the provider proved to be well does not count."""
@@ -126,7 +129,7 @@ class ProviderHealth:
         return [index for index in refused if index not in before]
 
     def _record(self, run: BatchRun, refused: Iterable[int], gone: Iterable[int]) -> Answers | None:
-        """Adds what is new to the provider's recent answers, and stops it where too many are faults; None where nothing was said.
+        """Adds what is new to the way's recent answers, and stops it where too many are faults; None where nothing was said.
 
         Outcomes that an earlier try of the batch recorded were counted then.
         """
@@ -134,13 +137,13 @@ class ProviderHealth:
         bad, away = run.devices(run.new(refused)), run.devices(run.new(gone))
         well = run.devices(run.new(i for i, o in enumerate(run.outcomes) if isinstance(o, Delivered)))
         if bad:
-            bad -= self._insist(self._deferred_retirement.known, run.provider.id)
+            bad -= self._insist(self._deferred_retirement.known, run.way)
         failed = run.devices([*run.throttled, *run.faults])
         if not (refused or bad or away or well or failed):
             return None
         recent = self._insist(
             self._breaker.record,
-            run.provider.id,
+            run.way,
             answered=len(well) + len(away) + len(bad),
             refused=bad,
             gone=len(away),
@@ -162,26 +165,35 @@ class ProviderHealth:
             run.set_outcome(gone, Drop("mass_gone", alarm=True))
 
     def _stop_for_faults(self, run: BatchRun) -> None:
-        """Faults of the way to the provider, or of its servers: its pushes wait in the store, and one probe at a time goes."""
+        """Faults of the way, or of the servers at its end: its pushes wait in the store, and one probe at a time goes."""
         faults = [outcome for i in run.faults if isinstance(outcome := run.outcomes[i], Retry)]
-        reason, provider = fault_reason(faults, alive=bool(run.answered)), run.provider
-        again = self._insist(self._breaker.was_stopped_recently, provider.id, reason)
-        first = self._insist(self._breaker.stop, provider.id, reason, self._now())
+        reason = fault_reason(faults, said=run.said, alive=bool(run.answered))
+        again = self._insist(self._breaker.was_stopped_recently, run.way, reason)
+        first = self._insist(self._breaker.stop, run.way, reason, self._now())
         if run.retry_after > 0.0:
-            self._insist(self._breaker.put_off, provider.id, run.retry_after)
+            self._insist(self._breaker.put_off, run.way, run.retry_after)
         if first:
             # One line an episode: a provider that fails half of the time opens its breaker again and again.
             log.log(
                 logging.INFO if again else logging.ERROR,
-                "provider stopped: %s. Its pushes wait and go out by themselves",
+                "provider stopped%s: %s. Its pushes wait and go out by themselves",
+                _of_origin(run.provider, run.way),
                 PASSING[reason],
-                extra={
-                    "app": provider.app,
-                    "provider": provider.name,
-                    "reason": reason,
-                    "causes": ", ".join(sorted({fault.reason for fault in faults})[:3]),
-                },
+                extra=_where(run.provider, run.way)
+                | {"reason": reason, "causes": ", ".join(sorted({fault.reason for fault in faults})[:3])},
             )
+
+
+def _of_origin(provider: Provider, way: Way) -> str:
+    """For a sentence about the provider: which of its origins is meant, if one is."""
+    origin = origin_in(way)
+    return f" for {kind_of(provider).words.origin} {origin}" if origin else ""
+
+
+def _where(provider: Provider, way: Way) -> dict[str, Any]:
+    """Fields of a line."""
+    origin = origin_in(way)
+    return {"app": provider.app, "provider": provider.name} | ({"origin": origin} if origin else {})
 
 
 def _opens(recent: Answers, *, size: int) -> bool:

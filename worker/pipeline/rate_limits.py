@@ -49,7 +49,7 @@ def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
 
 def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
     jobs = run.pending()
-    left = limiter.cooldowns(run.provider.id, [run.jobs[index].device for index in jobs])
+    left = limiter.cooldowns(run.way, [run.jobs[index].device for index in jobs])
     for index in jobs:
         if (seconds := left.get(run.jobs[index].device)) is not None:
             run.outcomes[index] = Wait("device_held", _whole(seconds))

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from config.settings import get_settings
 from worker.core.entry import app_of, ms_of
+from worker.core.way import Way
 from worker.database import cursors, lease
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection
@@ -189,13 +190,13 @@ def _providers(
     ]
 
 
-def _waiting(redis: Redis, providers: Sequence[int]) -> dict[int, int]:
+def _waiting(redis: Redis, ways: Sequence[Way]) -> dict[Way, int]:
     with redis.pipeline(transaction=False) as pipe:
-        for id in providers:
+        for way in ways:
             for lane in ("urgent", "bulk"):
-                pipe.zcard(keys.LINE(lane, id))
-        found = pipe.execute() if providers else []
-    return {id: urgent + bulk for id, urgent, bulk in zip(providers, found[::2], found[1::2], strict=True)}
+                pipe.zcard(keys.LINE(lane, way))
+        found = pipe.execute() if ways else []
+    return {way: urgent + bulk for way, urgent, bulk in zip(ways, found[::2], found[1::2], strict=True)}
 
 
 def _unreadable(redis: Redis, now: float) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""The health of each provider as the fleet sees it: recent answers, and the breaker that stops one whose answers say so."""
+"""The health of each way as the fleet sees it: recent answers, and the breaker that stops one whose answers say so."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped, probe_interval
 from worker.core.outcome import IN_A_ROW
+from worker.core.way import Way
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -35,53 +36,53 @@ class Breaker:
         self._redis = redis
         self._scripts = Scripts(redis)
 
-    def stopped(self, provider: int) -> Stopped | None:
-        found: Any = self._redis.hgetall(keys.BREAKER(provider))
+    def stopped(self, way: Way) -> Stopped | None:
+        found: Any = self._redis.hgetall(keys.BREAKER(way))
         return _stopped(found) if found else None
 
-    def stopped_among(self, providers: Sequence[int]) -> dict[int, Stopped]:
-        """Those of the providers that are stopped."""
+    def stopped_among(self, ways: Sequence[Way]) -> dict[Way, Stopped]:
+        """Those of the ways that are stopped themselves."""
         with self._redis.pipeline(transaction=False) as pipe:
-            for id in providers:
-                pipe.hgetall(keys.BREAKER(id))
-            answers = pipe.execute() if providers else []
-        return {id: _stopped(found) for id, found in zip(providers, answers, strict=True) if found}
+            for way in ways:
+                pipe.hgetall(keys.BREAKER(way))
+            answers = pipe.execute() if ways else []
+        return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
 
-    def stop(self, provider: int, reason: str, now: float, *, manual: bool = False) -> bool:
-        """Stops the provider; True when it flowed before. A person's stop outlasts ours."""
+    def stop(self, way: Way, reason: str, now: float, *, manual: bool = False) -> bool:
+        """Stops the way; True when it flowed before. A person's stop outlasts ours."""
         with self._redis.pipeline() as pipe:
-            pipe.hsetnx(keys.BREAKER(provider), "since", now)
+            pipe.hsetnx(keys.BREAKER(way), "since", now)
             if manual:
-                pipe.hset(keys.BREAKER(provider), mapping={"reason": reason, "manual": 1})
+                pipe.hset(keys.BREAKER(way), mapping={"reason": reason, "manual": 1})
             else:
-                pipe.hsetnx(keys.BREAKER(provider), "reason", reason)
-                pipe.set(keys.STOPPED(provider, reason), 1, ex=REMEMBERED)
-            pipe.set(keys.PROBE(provider), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
+                pipe.hsetnx(keys.BREAKER(way), "reason", reason)
+                pipe.set(keys.STOPPED(way, reason), 1, ex=REMEMBERED)
+            pipe.set(keys.PROBE(way), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)
 
-    def put_off(self, provider: int, seconds: float) -> None:
+    def put_off(self, way: Way, seconds: float) -> None:
         """No probe is sent before so many seconds have passed: it asked for that, or the last one failed."""
-        self._redis.set(keys.PROBE(provider), 1, px=max(1, int(seconds * 1000)))
+        self._redis.set(keys.PROBE(way), 1, px=max(1, int(seconds * 1000)))
 
-    def look_again(self, provider: int) -> None:
-        """Another batch of it may be taken at once, to see: nothing was sent of the last one."""
-        self._redis.delete(keys.PROBE(provider), keys.LOOKED(provider))
+    def look_again(self, stopped: Way, way: Way) -> None:
+        """Another batch of the way may be taken at once, to see: nothing was sent of the last one."""
+        self._redis.delete(keys.PROBE(stopped), keys.LOOKED(way))
 
-    def was_stopped_recently(self, provider: int, reason: str) -> bool:
+    def was_stopped_recently(self, way: Way, reason: str) -> bool:
         """Whether answers stopped it for this reason in the last two minutes, even if it flows again."""
-        return bool(self._redis.exists(keys.STOPPED(provider, reason)))
+        return bool(self._redis.exists(keys.STOPPED(way, reason)))
 
-    def resume(self, provider: int, *, by_hand: bool = False) -> bool:
-        """Lets the provider flow again, with all that waits for it, and forgets its answers; True when it was stopped.
+    def resume(self, way: Way, *, by_hand: bool = False) -> bool:
+        """Lets the way flow again, with all that waits for it, and forgets its answers; True when it was stopped.
 
-        Only a person resumes what a person paused.
+        Only a person resumes what a person paused, and lets all ways of the provider flow, over a quota or not.
         """
-        return bool(self._scripts.resume(provider=provider, by_hand=int(by_hand)))
+        return bool(self._scripts.resume(way=way, by_hand=int(by_hand)))
 
     def record(
         self,
-        provider: int,
+        way: Way,
         *,
         answered: int = 0,
         refused: Collection[int] = (),
@@ -96,8 +97,8 @@ class Breaker:
         """
         state = {True: 1, False: -1, None: 0}[alive]
         all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._scripts.answers(
-            answers=keys.ANSWERS(provider),
-            refused_devices=keys.REFUSED(provider),
+            answers=keys.ANSWERS(way),
+            refused_devices=keys.REFUSED(way),
             recent=RECENT,
             answered=answered,
             refused=len(refused),

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from worker.core.outcome import Refusal
+from worker.core.way import Way, way_in
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -21,35 +22,35 @@ class DeferredDevices:
     def __init__(self, redis: Redis) -> None:
         self._redis, self._scripts = redis, Scripts(redis)
 
-    def add(self, provider: int, refusals: Sequence[Refusal], *, delay: float) -> None:
+    def add(self, way: Way, refusals: Sequence[Refusal], *, delay: float) -> None:
         """It is time to decide about these in `delay` seconds."""
         if refusals:
             self._scripts.defer(
-                providers=keys.DEFERRED_PROVIDERS(),
-                deferred=keys.DEFERRED(provider),
-                provider=provider,
+                ways=keys.DEFERRED_PROVIDERS(),
+                deferred=keys.DEFERRED(way),
+                way=way,
                 delay=delay,
                 refusals=[_encode(one) for one in refusals],
             )
 
-    def known(self, provider: int) -> set[int]:
+    def known(self, way: Way) -> set[int]:
         """The devices whose retirement is deferred."""
-        found: Any = self._redis.zrange(keys.DEFERRED(provider), 0, -1)
+        found: Any = self._redis.zrange(keys.DEFERRED(way), 0, -1)
         return {_decode(one)[0] for one in found}
 
-    def due(self, *, delay: float, limit: int = 5000) -> dict[int, list[Refusal]]:
-        """By provider, the refusals that are due. After a time without a call they are due in `delay` seconds."""
+    def due(self, *, delay: float, limit: int = 5000) -> dict[Way, list[Refusal]]:
+        """By way, the refusals that are due. After a time without a call they are due in `delay` seconds."""
         found = self._scripts.deferred_due(delay=delay, limit=limit)
-        return {int(provider): [_decode(one) for one in members] for provider, members in found}
+        return {way_in(way): [_decode(one) for one in members] for way, members in found}
 
-    def forget(self, provider: int, refusals: Sequence[Refusal]) -> None:
+    def forget(self, way: Way, refusals: Sequence[Refusal]) -> None:
         """They are decided."""
         if refusals:
-            self._redis.zrem(keys.DEFERRED(provider), *map(_encode, refusals))
+            self._redis.zrem(keys.DEFERRED(way), *map(_encode, refusals))
 
-    def forget_all(self, provider: int) -> None:
-        """All of a provider's are forgotten."""
-        self._redis.delete(keys.DEFERRED(provider))
+    def forget_all(self, way: Way) -> None:
+        """All of a way's are forgotten."""
+        self._redis.delete(keys.DEFERRED(way))
 
     def waiting(self) -> bool:
         """Whether there are any."""

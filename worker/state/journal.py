@@ -20,6 +20,7 @@ from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.entry import joined, stream_for
 from worker.core.errors import WorkerError
+from worker.core.way import Way, way_in
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -107,7 +108,7 @@ class Taken(NamedTuple):
     badges: list[int]
     outcomes: bytes
     accepted: Sequence[int]
-    #: Its provider is stopped.
+    #: Its way, or its provider, does not flow.
     look: Look | None
     #: Devices that another batch has had in flight for long, or that are another's turn.
     blocked: Collection[int]
@@ -205,8 +206,8 @@ class Journal:
         )
         return {entry.decode() for entry in stale}, int(freed)
 
-    def take_batch(self, lane: Lane, *, full: Collection[int] = ()) -> Taken | None:
-        """The next batch of the lane, leased to this worker, of no provider in `full`; None when none waits.
+    def take_batch(self, lane: Lane, *, full: Collection[Way] = ()) -> Taken | None:
+        """The next batch of the lane, leased to this worker, of no way in `full`; None when none waits.
 
         A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds. Raises `UnreadableError`.
         """
@@ -350,8 +351,9 @@ def _numbers(listed: bytes) -> list[int]:
     return [int(n) for n in listed.split(b",") if n]
 
 
-def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes) -> Look:
-    return Look(Stopped(reason.decode(), float(since), manual == b"1"), how == b"probe", alone == b"alone")
+def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes, whose: bytes) -> Look:
+    stopped = Stopped(reason.decode(), float(since), manual == b"1")
+    return Look(stopped, how == b"probe", way_in(whose), alone == b"alone")
 
 
 def _cleared_devices(one: Cleared) -> str:
@@ -365,7 +367,7 @@ def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
         entries = joined(sending.entry for sending in batch.sendings)
         lines = batches.waiting_lines(batch, id) if put_off else ""
         part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
-        records.append((*part, delay, batch.provider, lines, behind, int(takes_over)))
+        records.append((*part, delay, batch.way, lines, behind, int(takes_over)))
     return records
 
 

@@ -5,7 +5,8 @@ A key is built here and nowhere else. Scripts get their keys from the caller, or
 and write it. So it stays even if the family has a better name here, as with `parked` and `suspects`.
 
 Parts of keys: an *entry* is `<id>` or `<id>@<app>` (`worker/core/entry.py`), a *channel* `<16 hex digits>@<app>`, a *group*
-`<0 to 31>@<app>`, a *lane* `urgent` or `bulk`, a *provider* and a *device* are numbers.
+`<0 to 31>@<app>`, a *lane* `urgent` or `bulk`, a *way* `<provider>` or `<provider>@<origin>` (`worker/core/way.py`); a *provider*
+and a *device* are numbers.
 """
 
 import re
@@ -149,24 +150,24 @@ WOKEN: Final = Family(
 # The journal: batches.
 BATCH: Final = Family(
     "batch:<id>", "hash",
-    "`doc`, `app`, `lane`, `devices`, `entries`, `provider`, `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
+    "`doc`, `app`, `lane`, `devices`, `entries`, `provider` (its way), `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
     " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`",
     _JOURNAL, "the batch is done; of a stopped provider, when it is too old", "devices to push to",
 )
 TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")
 TURNS_OF_APP: Final = Family(
-    "turns:<lane>:<app>", "list", "the app's providers that have any, in turn", _JOURNAL, "none waits", "providers",
+    "turns:<lane>:<app>", "list", "the app's ways that have any, in turn", _JOURNAL, "none waits", "ways",
 )
-LINE: Final = Family("line:<lane>:<provider>", "zset", "batches to take -> turn", _JOURNAL, "none waits", "devices to push to")
+LINE: Final = Family("line:<lane>:<way>", "zset", "batches to take -> turn", _JOURNAL, "none waits", "devices to push to")
 OUT_OF_TURN: Final = Family(
-    "out_of_turn:<lane>", "zset", "stopped providers with such a line -> when somebody may look at it", _JOURNAL,
-    "the provider is in turn again", "providers",
+    "out_of_turn:<lane>", "zset", "ways with such a line that do not flow -> when they may have a turn again", _JOURNAL,
+    "the way is in turn again", "ways",
 )
 TURN: Final = Family(
     "turn", "string", "the last turn that was given: the order of batches, and a task's number", _JOURNAL, "never", "one",
 )
 SENDING: Final = Family(
-    "sending:<provider>", "hash", "device -> the last batch taken with a job for it, until that is done; '' -> filling",
+    "sending:<way>", "hash", "device -> the last batch taken with a job for it, until that is done; '' -> filling",
     _JOURNAL, "the batch is done; a day after the last was taken", "devices of batches that were taken",
 )
 WAITS: Final = Family(
@@ -176,7 +177,7 @@ FOLLOWERS: Final = Family(
     "followers:<batch>", "list", "batches that wait until this one is done", _JOURNAL, "the batch is done", _WORKED_ON,
 )
 LATER: Final = Family(
-    "later:<provider>", "zset", "`<device>/<channel key>/<place>/<UNIX seconds>/<batch>` -> 0: what is put off", _JOURNAL,
+    "later:<way>", "zset", "`<device>/<channel key>/<place>/<UNIX seconds>/<batch>` -> 0: what is put off", _JOURNAL,
     "the batch is done", "notifications that are put off",
 )
 DUE: Final = Family(
@@ -216,39 +217,44 @@ BURST: Final = Family(
     "two windows of `fold_window`, which is a day at most", "users of busy channels",
 )
 
-# The health of providers.
+# The health of ways. That of a provider without an origin counts for all of its ways.
+ORIGINS: Final = Family(
+    "origins:<provider>", "zset", "origin that has a way of its own -> when a push was last made for it (UNIX seconds)",
+    "expansion", "30 days after the last of all; an origin that long after its last, if another one needs a way",
+    "origins: 257 a provider",
+)
 BREAKER: Final = Family(
-    "breaker:<provider>", "hash", "`reason`, `since`, `manual`, `probes`: the provider is stopped", "delivery, commands",
-    "the provider is resumed", "providers",
+    "breaker:<way>", "hash", "`reason`, `since`, `manual`, `probes`: the way is stopped", "delivery, commands",
+    "the way is resumed", "ways",
 )
 PROBE: Final = Family(
-    "probe:<provider>", "string", "nothing: no probe may be sent yet", "delivery", "the time until the next probe",
-    "providers",
+    "probe:<way>", "string", "nothing: no probe may be sent yet", "delivery", "the time until the next probe",
+    "ways",
 )
 LOOKED: Final = Family(
-    "looked:<provider>", "string", "nothing: a batch was looked at for what is too old", _JOURNAL, "60 s", "providers",
+    "looked:<way>", "string", "nothing: a batch was looked at for what is too old", _JOURNAL, "60 s", "ways",
 )
 STOPPED: Final = Family(
-    "stopped:<provider>:<reason>", "string", "nothing: answers stopped it for this, whether or not it is resumed", "delivery",
-    "two minutes", "providers",
+    "stopped:<way>:<reason>", "string", "nothing: answers stopped it for this, whether or not it is resumed", "delivery",
+    "two minutes", "ways",
 )
 REFUSED: Final = Family(
-    "refused:<provider>", "set", "devices whose token was refused since any other answer", "delivery",
+    "refused:<way>", "set", "devices whose token was refused since any other answer", "delivery",
     "another answer, or a day", "devices refused in a row",
 )
 ANSWERS: Final = Family(
-    "answers:<provider>", "hash",
+    "answers:<way>", "hash",
     "`answered`, `refused` (guarded refusals of a device token), `gone` (410), `failed`; of the batches in a row of which"
     " nothing was answered `row` (how many), `since`, `last`",
-    "delivery", "a day after the last, or the provider is resumed", "providers",
+    "delivery", "a day after the last, or the way is resumed", "ways",
 )
 DEFERRED_PROVIDERS: Final = Family(
-    "suspects", "set", "providers that have devices whose retirement is deferred", "delivery, tick", "they are decided",
-    "providers",
+    "suspects", "set", "ways that have devices whose retirement is deferred", "delivery, tick", "they are decided",
+    "ways",
 )
 DEFERRED: Final = Family(
-    "suspects:<provider>", "zset", "[device, not after, reason] -> when it is time to decide", "delivery, tick",
-    "5 s, or the provider is stopped", "devices that were refused",
+    "suspects:<way>", "zset", "[device, not after, reason] -> when it is time to decide", "delivery, tick",
+    "5 s, or the way is stopped", "devices that were refused",
 )
 DEFERRED_ASKED: Final = Family("suspects:asked", "string", "when the last tick asked for them", "tick", "never", "one")
 RATE: Final = Family(
@@ -256,12 +262,17 @@ RATE: Final = Family(
     "delivery", "a second after it is full", "limits that were used",
 )
 COOLDOWNS: Final = Family(
-    "notbefore:device:<provider>", "zset", "device -> until when it gets nothing", "delivery",
+    "notbefore:device:<way>", "zset", "device -> until when it gets nothing", "delivery",
     "a minute after the last cooldown", "devices that were refused",
 )
 COOLDOWN_REFUSALS: Final = Family(
-    "notbefore:device:<provider>:refusals", "hash", "device -> cooldowns in a row", "delivery", "as its cooldowns",
+    "notbefore:device:<way>:refusals", "hash", "device -> cooldowns in a row", "delivery", "as its cooldowns",
     "devices that were refused",
+)
+QUOTA: Final = Family(
+    "quota:<way>", "hash",
+    "`until` (nothing goes there before that), `since`, `reason`, `row` (refusals in a row), `taken` (batches since `until`)",
+    "delivery", "ten seconds after `until`, or the provider is resumed by hand", "ways that are over a quota",
 )
 PROVIDER_TOKEN: Final = Family(
     "jwt:<team>:<key>:<fingerprint>", "string", "the provider token of the whole fleet", "delivery", "an hour",

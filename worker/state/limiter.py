@@ -1,17 +1,20 @@
-"""What may not be sent before some time, in Redis and on its clock: rates of the fleet, and devices that cool down."""
+"""What may not be sent before some time, in Redis and on its clock: rates of the fleet, devices that cool down, and quotas."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.backoff import FIRST_DELAY, GROWTH
 from worker.core.limits import Rate, Reserved
-from worker.core.outcome import LONGEST_COOLDOWN
+from worker.core.outcome import LONGEST_COOLDOWN, LONGEST_QUOTA
+from worker.core.way import Way
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
-#: Seconds after a cooldown in which another refusal counts as the next in a row.
+#: Seconds after a cooldown of a device, or of a way, in which another refusal counts as the next in a row. By then as much goes
+#: over a way as before, see `take_batch.lua`.
 MEMORY: Final = 60.0
+QUOTA_MEMORY: Final = 10.0
 
 
 class Wanted(NamedTuple):
@@ -37,6 +40,14 @@ FIRST: Final = 1
 LAST: Final = 2
 
 
+class Quota(NamedTuple):
+    """Since when a way is over a quota, and until when nothing goes there: UNIX seconds on Redis' clock."""
+
+    since: float
+    until: float
+    reason: str
+
+
 class Limiter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -60,16 +71,16 @@ class Limiter:
         """By how many seconds the bucket's last queue has moved back since it began."""
         return float(self._redis.hget(keys.RATE(name), "moved") or 0.0)
 
-    def cool_down(self, provider: int, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
-        """These devices get nothing from the provider for so many seconds at least; returns for how many each does.
+    def cool_down(self, way: Way, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
+        """These devices get nothing over the way for so many seconds at least; returns for how many each does.
 
         The time grows with each refusal in a row, up to a minute; `jitter` in [0, 1).
         """
         if not devices:
             return {}
         found = self._scripts.cool_down(
-            cooldowns=keys.COOLDOWNS(provider),
-            refusals=keys.COOLDOWN_REFUSALS(provider),
+            cooldowns=keys.COOLDOWNS(way),
+            refusals=keys.COOLDOWN_REFUSALS(way),
             first=FIRST_DELAY,
             growth=GROWTH,
             longest=LONGEST_COOLDOWN,
@@ -79,9 +90,37 @@ class Limiter:
         )
         return {int(device): int(left) / 1000 for device, left in found}
 
-    def cooldowns(self, provider: int, devices: Sequence[int]) -> dict[int, float]:
+    def cooldowns(self, way: Way, devices: Sequence[int]) -> dict[int, float]:
         """Those of the devices that cool down, and for how many seconds more."""
         if not devices:
             return {}
-        found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(provider), devices=devices)
+        found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(way), devices=devices)
         return {int(device): int(left) / 1000 for device, left in found}
+
+    def over_quota(self, way: Way, least: float, reason: str, *, jitter: float) -> float:
+        """Nothing goes over the way for so many seconds at least; returns for how many.
+
+        The time grows with each refusal in a row, up to `LONGEST_QUOTA`; `jitter` in [0, 1).
+        """
+        left = self._scripts.over_quota(
+            quota=keys.QUOTA(way),
+            least=least,
+            growth=GROWTH,
+            longest=LONGEST_QUOTA,
+            jitter=jitter,
+            memory=QUOTA_MEMORY,
+            reason=reason,
+        )
+        return int(left) / 1000
+
+    def quotas(self, ways: Sequence[Way]) -> dict[Way, Quota]:
+        """Those of the ways that are over a quota, or were some seconds ago."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for way in ways:
+                pipe.hmget(keys.QUOTA(way), "since", "until", "reason")
+            answers = pipe.execute() if ways else []
+        return {
+            way: Quota(float(since), float(until), reason.decode())
+            for way, (since, until, reason) in zip(ways, answers, strict=True)
+            if until is not None
+        }

@@ -196,6 +196,7 @@ def test_the_rule_by_number_time_and_share(seen, expected):
         pytest.param(Retry(1.0, "retry"), False, id="one notification"),
         pytest.param(Retry(1.0, "ExpiredProviderToken", "origin", refresh_token=True), False, id="an old token"),
         pytest.param(Retry(1.0, "closed", "origin"), False, id="we are closing"),
+        pytest.param(Retry(1.0, "QUOTA_EXCEEDED", "provider", cooldown=True), False, id="a quota"),
         pytest.param(OpenBreaker("BadTopic"), False, id="a provider that is wrong stops for that"),
         pytest.param(Drop("expired"), False, id="too late"),
     ],
@@ -206,12 +207,12 @@ def test_what_speaks_against_a_provider(outcome: Outcome, expected: bool):
 
 def test_the_reason_is_what_most_faults_have():
     lost, silent = Retry(1.0, "connect: refused", "origin"), Retry(1.0, "deadline", "origin")
-    refused = Retry(1.0, "status_502", "provider")
-    assert fault_reason([lost, lost, silent], alive=False) == "unreachable"
-    assert fault_reason([lost, silent, silent], alive=False) == "silent"
-    assert fault_reason([silent], alive=True) == "slow"
-    assert fault_reason([refused, lost], alive=False) == "unavailable"
-    assert fault_reason([], alive=True) == "unavailable"
+    refused = Retry(1.0, "status_502", "origin")
+    assert fault_reason([lost, lost, silent], said=0, alive=False) == "unreachable"
+    assert fault_reason([lost, silent, silent], said=0, alive=False) == "silent"
+    assert fault_reason([silent], said=0, alive=True) == "slow"
+    assert fault_reason([refused, lost], said=1, alive=False) == "unavailable"
+    assert fault_reason([], said=0, alive=True) == "unavailable"
 
 
 def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():

@@ -8,6 +8,7 @@ import pytest
 from worker.core.badges import Cleared
 from worker.core.batch import Batch, Job, Sending
 from worker.core.limits import Rate
+from worker.core.way import MOST_ORIGINS, OTHER
 from worker.state import keys
 from worker.state import scripts as loader
 from worker.state.breaker import Breaker
@@ -15,6 +16,7 @@ from worker.state.deferred import DeferredDevices
 from worker.state.fence import Fence
 from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, Recorded, Taken
 from worker.state.limiter import ONLY, Limiter, Wanted
+from worker.state.origins import Origins
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 from worker.state.streams import Streams, trimmed
@@ -288,6 +290,26 @@ def test_a_provider_is_resumed_once(redis: Redis) -> None:
     breaker.stop(1, "Shutdown", 1.0)
     assert breaker.resume(1)
     assert not again(redis, lambda: breaker.resume(1))
+
+
+@runs("over_quota")
+def test_a_way_is_over_its_quota_and_one_refusal_counts(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    for _ in range(2):
+        assert limiter.over_quota("1@push.example", 30.0, "status_429", jitter=0.5) > 29
+    assert redis.hget(keys.QUOTA("1@push.example"), "row") == b"1"
+    assert limiter.quotas([1, "1@push.example"]).keys() == {"1@push.example"}
+
+
+@runs("note_origins")
+def test_origins_are_noted_and_those_beyond_the_bound_share_a_way(redis: Redis) -> None:
+    origins = Origins(redis)
+    assert origins.note(1, ["a.example"]) == {"a.example": "a.example"}
+    redis.zadd(keys.ORIGINS(1), {f"h{n}.example": redis.time()[0] for n in range(MOST_ORIGINS - 1)})
+    given = ["a.example", "one.example", "two.example"]
+    for _ in range(2):
+        assert list(origins.note(1, given).values()) == ["a.example", OTHER, OTHER]
+    assert f"1@{OTHER}" in origins.ways([1])[1]
 
 
 @runs("defer")

@@ -34,8 +34,8 @@ def judged(recent: Answers, *outcomes: Any, **fields: Any) -> list[Any]:
         pytest.param(Answers(1000, 3), REFUSED, id="a provider that is well: the token is bad"),
         pytest.param(Answers(19, 1), UNPROVEN, id="too few answers to know"),
         pytest.param(Answers(100, 30), UNPROVEN, id="it refuses many and takes most"),
-        pytest.param(Answers(100, 60), OpenBreaker("mass_refusal"), id="it refuses most"),
-        pytest.param(Answers(1000, 12, in_a_row=12), OpenBreaker("mass_refusal"), id="many in a row"),
+        pytest.param(Answers(100, 60), OpenBreaker("mass_refusal", "origin"), id="it refuses most"),
+        pytest.param(Answers(1000, 12, in_a_row=12), OpenBreaker("mass_refusal", "origin"), id="many in a row"),
     ],
 )
 def test_a_refusal_stands_only_while_the_provider_is_well(recent, outcome):
@@ -131,20 +131,20 @@ def test_a_provider_that_asks_to_be_left_alone_is_asked_no_earlier():
 def test_what_a_probe_proves(outcome, answered, reason, proof):
     run = new_run(job(1), answered=answered)
     run.outcomes = [outcome]
-    assert new_health(breaker()).proves(run, 0, stopped(reason)) is proof
+    assert new_health(breaker()).proves(run, 0, Look(stopped(reason), probe=True, way=1)) is proof
     assert run.outcomes == [outcome if proof else None]
 
 
 def test_after_a_probe_that_failed_the_next_waits():
     health_breaker, run = breaker(), new_run(job(1), answered=False)
     run.outcomes = [LOST]
-    new_health(health_breaker).proves(run, 0, stopped("unreachable"))
+    new_health(health_breaker).proves(run, 0, Look(stopped("unreachable"), probe=True, way=1))
     assert health_breaker.made == [("put_off", (1, 25.0))]
 
 
 def test_a_provider_that_a_person_stopped_meanwhile_does_not_flow():
     health = new_health(breaker(stopped=stopped("maintenance", manual=True)))
-    assert not health.resume(new_run(), stopped())
+    assert not health.resume(new_run(), Look(stopped(), probe=True, way=1))
 
 
 def test_what_answers_say_stops_the_provider_once_for_each_reason(caplog):
@@ -167,7 +167,7 @@ def test_where_most_are_refused_no_retirement_stays():
 @pytest.mark.parametrize(("answered", "calls"), [(None, ["look_again"]), (True, []), (False, [])])
 def test_another_batch_may_be_looked_at_where_nothing_was_sent(answered, calls):
     health_breaker = breaker()
-    new_health(health_breaker).look_again(new_run(look=Look(stopped(), probe=True), answered=answered))
+    new_health(health_breaker).look_again(new_run(look=Look(stopped(), probe=True, way=1), answered=answered))
     assert health_breaker.names() == calls
 
 

@@ -98,8 +98,8 @@ def test_an_environment_pushes_to_its_own_users_only():
     ("look", "end"),
     [
         pytest.param(None, None, id="the provider flows"),
-        pytest.param(Look(stopped(), probe=True), None, id="a probe may be sent"),
-        pytest.param(Look(stopped(), probe=False), "return", id="it is no time for a probe"),
+        pytest.param(Look(stopped(), probe=True, way=1), None, id="a probe may be sent"),
+        pytest.param(Look(stopped(), probe=False, way=1), "return", id="it is no time for a probe"),
     ],
 )
 def test_a_batch_of_a_stopped_provider_is_held_back_until_a_probe_is_due(look, end):
@@ -107,7 +107,7 @@ def test_a_batch_of_a_stopped_provider_is_held_back_until_a_probe_is_due(look, e
 
 
 def test_a_batch_that_has_nothing_left_to_send_is_not_held_back():
-    run = new_run(look=Look(stopped(), probe=False))
+    run = new_run(look=Look(stopped(), probe=False, way=1))
     run.set_outcome(range(3), Drop("expired"))
     assert hold_back(run) is None
 
@@ -197,25 +197,25 @@ def test_a_provider_that_flows_is_not_checked():
 
 
 def test_after_a_probe_that_proves_the_provider_well_the_others_go():
-    run, exchange = new_run(look=Look(stopped(), probe=True)), new_exchange()
+    run, exchange = new_run(look=Look(stopped(), probe=True, way=1)), new_exchange()
     assert check(run, exchange=exchange) == (None, ["probe_timeout", "proves", "mark", "resume"])
     assert exchange.sent == [[1]], "one job, and it is recorded before the breaker closes"
 
 
 def test_after_a_probe_that_failed_the_batch_waits():
-    assert check(new_run(look=Look(stopped(), probe=True)), proves=False)[0] == "return"
+    assert check(new_run(look=Look(stopped(), probe=True, way=1)), proves=False)[0] == "return"
 
 
 def test_a_provider_that_a_person_stopped_meanwhile_is_sent_no_more():
-    assert check(new_run(look=Look(stopped(), probe=True)), resume=False)[0] == "return"
+    assert check(new_run(look=Look(stopped(), probe=True, way=1)), resume=False)[0] == "return"
 
 
 def test_a_batch_behind_others_of_its_provider_sends_its_probe_alone():
-    assert check(new_run(look=Look(stopped(), probe=True, alone=True)))[0] == "return"
+    assert check(new_run(look=Look(stopped(), probe=True, way=1, alone=True)))[0] == "return"
 
 
 def test_a_batch_without_a_job_to_probe_with_is_concluded():
-    run = new_run(look=Look(stopped(), probe=True))
+    run = new_run(look=Look(stopped(), probe=True, way=1))
     run.set_outcome(range(3), Drop("device_moved"))
     assert check(run) == ("conclude", [])
 

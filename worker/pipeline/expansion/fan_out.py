@@ -22,10 +22,12 @@ from worker.pipeline.expansion.fold import count_bursts
 from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.read import read_candidates
+from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.targeted import Targeted
 from worker.state import recent
 from worker.state.bursts import Bursts
 from worker.state.journal import DONE, Journal, Opened
+from worker.state.origins import Origins
 from worker.state.redis import Redis
 
 #: Seconds for which it is known what members, mutes and channels were before a change.
@@ -68,13 +70,14 @@ class FanOut:
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._bursts, self._devices = Bursts(redis), Audience(pool)
         self._decider = Decider(Sources(pool, redis), self._devices, apps, facts=facts, rules=rules)
+        self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(self._devices, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Expands one page of each message, except those that are left for later."""
         patience = Patience(self._journal, opened, self._clock)
         while True:
-            plan = MessagePlan(self._new_id, self._batch, self._apps.templates_of, patience.alive)
+            plan = MessagePlan(self._new_id, self._batch, self._origins.of, self._apps.templates_of, patience.alive)
             messages = self._admit(opened, plan)
             pages, later = read_candidates(self._pool, messages, self._page, patience)
             decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())

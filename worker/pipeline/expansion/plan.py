@@ -14,7 +14,7 @@ from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided
 from worker.pipeline.expansion.read import CandidatePage
-from worker.pipeline.plan import Plan
+from worker.pipeline.plan import OriginsOf, Plan
 from worker.pipeline.rendering import Message, Renderings, folded_sendings, sendings
 from worker.state.journal import DONE
 
@@ -64,10 +64,11 @@ class MessagePlan(Plan):
         self,
         new_id: Callable[[], str],
         batch: int,
+        origins: Callable[[int], OriginsOf | None],
         templates_of: Callable[[str], Mapping[int, Templates]],
         alive: Callable[[], None],
     ) -> None:
-        super().__init__(new_id, batch)
+        super().__init__(new_id, batch, origins)
         self._templates_of, self._alive = templates_of, alive
         self._templates: dict[str, Mapping[int, Templates]] = {}
 

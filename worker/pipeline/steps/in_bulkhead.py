@@ -8,15 +8,15 @@ from worker.pipeline.steps import End, Step, perform
 
 @dataclass(frozen=True)
 class InBulkhead:
-    """The steps that may wait for the provider. Only its share of the process's threads takes them at once."""
+    """The steps that may wait for the provider. Of a way only its share of the process's threads takes them at once."""
 
     bulkhead: Bulkhead
     steps: Sequence[Step]
 
     def __call__(self, run: BatchRun) -> End | None:
-        if not self.bulkhead.enter(run.provider.id):
+        if not self.bulkhead.enter(run.way):
             return "return"
         try:
             return perform(self.steps, run)
         finally:
-            self.bulkhead.leave(run.provider.id, answered=run.answered)
+            self.bulkhead.leave(run.way, answered=run.answered)

@@ -20,6 +20,8 @@ class Report:
 
     def __call__(self, run: BatchRun) -> None:
         where = {"app": run.batch.app, "provider": self.name(run.batch.provider)}
+        if run.batch.origin:
+            where["origin"] = run.batch.origin
         extra = {**where, "batch": run.id, "jobs": len(run.jobs), **_fields(run.counts)}
         accepted = run.counts["accepted"] > 0
         if not run.faults:

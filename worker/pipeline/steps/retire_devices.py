@@ -20,5 +20,5 @@ class RetireDevices:
             return
         provider = run.batch.provider
         self.devices.retire(provider, [one for one in refusals if one[2] not in DEFERRED_REASONS])
-        self.insist(self.deferred_retirement.defer, provider, [one for one in refusals if one[2] in DEFERRED_REASONS])
+        self.insist(self.deferred_retirement.defer, run.way, [one for one in refusals if one[2] in DEFERRED_REASONS])
         self.devices.note_mass_unregister(provider, run.unconfirmed)

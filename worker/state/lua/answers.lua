@@ -1,4 +1,4 @@
--- Adds a batch's answers to the recent ones of its provider. `state`: 1 something was answered, -1 nothing was and there were faults,
+-- Adds a batch's answers to the recent ones of its way. `state`: 1 something was answered, -1 nothing was and there were faults,
 -- 0 neither. `lasted`: seconds that the batch took. Of more than `recent` answers the shares are kept and half of that number, so that
 -- what was long ago weighs ever less, and a flood can not hide what begins now.
 -- KEYS: answers, refused_devices

@@ -1,9 +1,9 @@
 -- It is time to decide about each refusal after `delay` seconds, but for those that are deferred already.
--- KEYS: providers, deferred
--- ARGV: provider, delay: number, refusals [refusal]
+-- KEYS: ways, deferred
+-- ARGV: way, delay: number, refusals [refusal]
 -- Returns: 1
 -- Twice: adds nothing.
 local at = string.format('%.3f', now() + delay)
 for _, refusal in each(refusals) do redis.call('ZADD', deferred, 'NX', at, refusal) end
-redis.call('SADD', providers, provider)
+redis.call('SADD', ways, way)
 return 1

@@ -69,9 +69,9 @@ for _, member in ipairs(due) do
     end
   end
 end
--- Stopped providers at which somebody may look again.
+-- Ways that may have a turn again.
 for _, lane in ipairs({'urgent', 'bulk'}) do
-  for _, provider in ipairs(redis.call('ZRANGEBYSCORE', OUT_OF_TURN .. lane, '-inf', t, 'LIMIT', 0, 1000)) do back_in_turn(provider) end
+  for _, way in ipairs(redis.call('ZRANGEBYSCORE', OUT_OF_TURN .. lane, '-inf', t, 'LIMIT', 0, 1000)) do back_in_turn(way) end
 end
 -- What a release before made ready.
 for _, lane in ipairs({'urgent', 'bulk'}) do

@@ -1,7 +1,7 @@
 -- Takes steps of expansions, each with the entry's state as it was taken, and the cursor of its next page or '-'; with what they made.
 -- Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an earlier one for `patience` seconds.
 -- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
---   provider, lines, behind, takes_over], counts [app, counter, amount], accounts [document]
+--   way, lines, behind, takes_over], counts [app, counter, amount], accounts [document]
 -- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
 -- Twice: does nothing, and returns every entry.
 -- With: batches, channels, expansion, totals

@@ -1,5 +1,5 @@
 -- The batch is done, but for what is tried later.
--- ARGV: id, later [part, document, app, lane, devices, entries, delay, provider, lines, behind, takes_over],
+-- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over],
 --   counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.
@@ -35,8 +35,8 @@ end
 
 -- Gives the batch's devices back, but those that a later one has by now, or an heir. What a batch before it still has is that one's
 -- again. A batch that waited for them counts in `freed`, or waits on.
-local function leave(provider, orders, taken_over, freed)
-  local key, devices, held = SENDING .. provider, devices_in(orders), still_held(orders, taken_over)
+local function leave(way, orders, taken_over, freed)
+  local key, devices, held = SENDING .. way, devices_in(orders), still_held(orders, taken_over)
   redis.call('DEL', WAITS .. id)
   local followers = redis.call('LRANGE', FOLLOWERS .. id, 0, -1)
   if #followers == 0 and not next(taken_over) and not next(held) then
@@ -74,8 +74,8 @@ end
 
 -- The heir has the devices from now on, and waits for those before `id`. A batch that waited for `id` with one of them waits on.
 -- Adds them to `taken_over`.
-local function take_over(heir, provider, orders, taken_over)
-  local key = SENDING .. provider
+local function take_over(heir, way, orders, taken_over)
+  local key = SENDING .. way
   local devices, theirs, mine = devices_in(orders), {}, {}
   for k, holder in ipairs(values(key, devices)) do
     theirs[devices[k]], taken_over[devices[k]] = heir, true

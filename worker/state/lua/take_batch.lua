@@ -1,15 +1,16 @@
--- The next batch of the lane for `lease` seconds, but none of a provider in `full` (separated by commas). Its badge numbers count once;
--- taken again it shows them as they are. Of a stopped provider one batch is handed out for a probe, and one a minute so that what is too
--- old goes. A batch of which another one has devices waits for that one, as a whole for `patience` seconds; then its other devices need
--- not wait any more.
+-- The next batch of the lane for `lease` seconds, but none of a way in `full` (separated by commas). Its badge numbers count once; taken
+-- again it shows them as they are. Of a stopped way one batch is handed out for a probe, and one a minute so that what is too old goes; of
+-- one that is over a quota one a minute. When that is over it begins slowly: 2 batches in the first second, then twice as many each second.
+-- A batch of which another one has devices waits for that one, as a whole for `patience` seconds; then its other devices need not wait any
+-- more.
 -- ARGV: lane, lease: number, patience: number, full
 -- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking}; nothing where none waits. `stop` is empty, or
---   {reason, since, manual, how, alone} of the stopped provider.
+--   {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider.
 -- Twice: takes another; the first one comes back when its lease is over.
--- With: earlier, hand_back, places
+-- With: earlier, hand_back, places, ways
 local t = now()
 local is_full, handed_back = {}, false
-for provider in string.gmatch(full, '[^,]+') do is_full[provider] = true end
+for way in string.gmatch(full, '[^,]+') do is_full[way] = true end
 
 -- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
 -- later place is seen already, and leaves it as it is. All numbers are read at once, and written at once.
@@ -51,9 +52,9 @@ end
 -- look-up is a search.
 local function pairs_of() return {'', string.rep('-', 65)} end
 -- The batches that have any of these devices, and of these one whose turn is after `turn` and that is not being sent.
-local function holders_of(id, provider, devices, turn)
+local function holders_of(id, way, devices, turn)
   local found, there, later = {}, {[id] = true}, nil
-  for _, holder in pairs(values(SENDING .. provider, devices)) do
+  for _, holder in pairs(values(SENDING .. way, devices)) do
     if holder and not there[holder] then
       there[holder] = true
       local batch = redis.call('HMGET', BATCH .. holder, 'app', 'leased', 'turn')
@@ -67,11 +68,11 @@ local function holders_of(id, provider, devices, turn)
 end
 -- Takes the batch's devices. Returns the batches that have any of them, each of which it follows. Those whose turn is later, as where
 -- this one is tried again, are handed back.
-local function claim(id, provider, devices, turn)
-  local key, mine = SENDING .. provider, pairs_of()
+local function claim(id, way, devices, turn)
+  local key, mine = SENDING .. way, pairs_of()
   local before, later
   repeat
-    before, later = holders_of(id, provider, devices, tonumber(turn or 0))
+    before, later = holders_of(id, way, devices, tonumber(turn or 0))
     if later then
       hand_back(later, 0)
       handed_back = true
@@ -118,17 +119,47 @@ local function blocked(id, devices, before)
   -- Whoever it waits for lets it go; while that one is being sent it looks by itself as well.
   redis.call('ZADD', DUE, t + (sent and patience or lease), 'b:' .. id)
 end
--- How a stopped provider may be looked at now: 'probe', 'look', or nothing, and then its line is out of turn for so long.
-local function look(provider, manual)
-  local probe, seen = PROBE .. provider, LOOKED .. provider
-  if manual ~= '1' and redis.call('SET', probe, 1, 'NX', 'PX', 2000) then return 'probe' end
+-- How a way that does not flow may be looked at now: 'probe' where nobody has that key, 'look', or nothing, and then its line is out of
+-- turn for so long.
+local function look(way, probe)
+  local seen = LOOKED .. way
+  if probe and redis.call('SET', probe, 1, 'NX', 'PX', 2000) then return 'probe' end
   if redis.call('SET', seen, 1, 'NX', 'EX', 60) then return 'look' end
   local wait = redis.call('PTTL', seen)
-  if manual ~= '1' then wait = math.min(wait, redis.call('PTTL', probe)) end
+  if probe then wait = math.min(wait, redis.call('PTTL', probe)) end
   return nil, math.max(0, wait) / 1000
 end
+-- What keeps the way from flowing, its own state or that of its provider: {stop, how, pause} as of `look`.
+local function hindrance(way)
+  local whole = whole_of(way)
+  local ways = {whole or way, whole and way}
+  if redis.call('EXISTS', QUOTA .. way, BREAKER .. way) == 0 then
+    if not whole or redis.call('EXISTS', QUOTA .. whole, BREAKER .. whole) == 0 then return {{}} end
+  end
+  local slow = {}
+  for _, one in ipairs(ways) do
+    local quota = redis.call('HMGET', QUOTA .. one, 'until', 'taken', 'since', 'reason')
+    local over = quota[1] and t - tonumber(quota[1])
+    if over and over < 0 then
+      local how, pause = look(way)
+      return {{quota[4], quota[3], '', how or '', '', one}, how, pause and math.min(pause, -over)}
+    elseif over then
+      if tonumber(quota[2]) >= 2 ^ (math.floor(over) + 1) then return {{}, nil, 1 - over % 1} end
+      slow[#slow + 1] = one
+    end
+  end
+  for _, one in ipairs(ways) do
+    local breaker = redis.call('HMGET', BREAKER .. one, 'reason', 'since', 'manual')
+    if breaker[2] then
+      local how, pause = look(way, breaker[3] ~= '1' and PROBE .. one or nil)
+      return {{breaker[1] or '', breaker[2], breaker[3] or '', how or '', '', one}, how, pause}
+    end
+  end
+  for _, one in ipairs(slow) do redis.call('HINCRBY', QUOTA .. one, 'taken', 1) end
+  return {{}}
+end
 local function hand_out(id, batch, stop, held)
-  local key, provider = BATCH .. id, batch[6]
+  local key, way = BATCH .. id, batch[6]
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
   local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
   redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
@@ -138,21 +169,21 @@ local function hand_out(id, batch, stop, held)
       redis.call('ZADD', DUE, 'XX', 'LT', t + patience, 'b:' .. follower)
     end
   end
-  return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, provider, batch[3])}
+  return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, way, batch[3])}
 end
 local function fields_of(id)
   local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
   return redis.call('HMGET', BATCH .. id, unpack(fields))
 end
--- The first batch of the provider's line that waits for no other, of so many at most.
-local function first_of(provider, stop)
+-- The first batch of the way's line that waits for no other, of so many at most.
+local function first_of(way, stop)
   for _ = 1, 16 do
-    local id = redis.call('ZPOPMIN', line_of(lane, provider))[1]
+    local id = redis.call('ZPOPMIN', line_of(lane, way))[1]
     if not id then return end
     local batch = fields_of(id)
     if batch[1] then
       local devices, held = devices_in(batch[3]), {}
-      local before = batch[8] and still_before(id) or not batch[8] and claim(id, provider, devices, batch[9])
+      local before = batch[8] and still_before(id) or not batch[8] and claim(id, way, devices, batch[9])
       if #before > 0 then held = blocked(id, devices, before) end
       if held then return hand_out(id, batch, stop, held) end
     end
@@ -160,25 +191,25 @@ local function first_of(provider, stop)
 end
 -- For a probe: one after another of the first batches of the line, so that one whose devices are all gone holds up no other. It holds
 -- what an earlier batch of the line has devices of.
-local function probe_of(provider, stop)
-  local line = line_of(lane, provider)
-  local probes = redis.call('HINCRBY', BREAKER .. provider, 'probes', 1) - 1
+local function probe_of(way, stop)
+  local line = line_of(lane, way)
+  local probes = redis.call('HINCRBY', BREAKER .. stop[6], 'probes', 1) - 1
   local ids = redis.call('ZRANGE', line, 0, probes % math.min(16, redis.call('ZCARD', line)))
   local id, earlier, held, free = table.remove(ids), {}, {}, false
-  if #ids == 0 then return first_of(provider, stop) end
+  if #ids == 0 then return first_of(way, stop) end
   for _, one in ipairs(ids) do
     for _, device in ipairs(devices_in(redis.call('HGET', BATCH .. one, 'devices') or '')) do earlier[device] = true end
   end
   local batch = fields_of(id)
-  if not batch[1] or batch[8] then return first_of(provider, stop) end
+  if not batch[1] or batch[8] then return first_of(way, stop) end
   local devices = devices_in(batch[3])
   for _, device in ipairs(devices) do
     if earlier[device] then held[#held + 1] = device else free = true end
   end
   -- Nor may it take any before its turn that another waits for.
-  if not free or #holders_of(id, provider, devices, 0) > 0 then return first_of(provider, stop) end
+  if not free or #holders_of(id, way, devices, 0) > 0 then return first_of(way, stop) end
   redis.call('ZREM', line, id)
-  claim(id, provider, devices, batch[9])
+  claim(id, way, devices, batch[9])
   stop[5] = 'alone'
   return hand_out(id, batch, stop, held)
 end
@@ -187,21 +218,18 @@ for _ = 1, math.min(64, redis.call('LLEN', TURNS .. lane)) do
   local app, taken = redis.call('LPOP', TURNS .. lane), nil
   local turns = TURNS_OF_APP .. lane .. ':' .. app
   for _ = 1, redis.call('LLEN', turns) do
-    local provider, stop, how, pause = redis.call('LPOP', turns), {}, nil, nil
-    if not is_full[provider] then
-      local breaker = redis.call('HMGET', BREAKER .. provider, 'reason', 'since', 'manual')
-      if breaker[2] then
-        how, pause = look(provider, breaker[3])
-        stop = {breaker[1] or '', breaker[2], breaker[3] or '', how or '', ''}
-      end
-      if not pause then taken = (how == 'probe' and probe_of or first_of)(provider, stop) end
+    local way, pause = redis.call('LPOP', turns), nil
+    if not is_full[way] then
+      local stop, how
+      stop, how, pause = unpack(hindrance(way), 1, 3)
+      if not pause then taken = (how == 'probe' and probe_of or first_of)(way, stop) end
     end
-    if redis.call('EXISTS', line_of(lane, provider)) == 1 then
+    if redis.call('EXISTS', line_of(lane, way)) == 1 then
       if pause then
-        redis.call('ZADD', OUT_OF_TURN .. lane, t + pause, provider)
+        redis.call('ZADD', OUT_OF_TURN .. lane, t + pause, way)
       else
-        if handed_back then redis.call('LREM', turns, 0, provider) end
-        redis.call('RPUSH', turns, provider)
+        if handed_back then redis.call('LREM', turns, 0, way) end
+        redis.call('RPUSH', turns, way)
       end
     end
     if taken then break end

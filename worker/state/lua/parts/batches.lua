@@ -2,11 +2,11 @@
 -- Adds a batch: its entries' units to `open`, and the batch to its line, or to DUE where it is to be taken after `delay` seconds. Its
 -- `turn` is that of the batch that it was a part of, or nil: the next one. `devices`, `lines`: see core/batch.py. It waits for `behind`,
 -- where that is a batch yet; with `takes_over` (1 or 0) it was a part of that one.
-local function add_batch(open, turn, id, document, app, lane, devices, entries, delay, provider, lines, behind, takes_over)
+local function add_batch(open, turn, id, document, app, lane, devices, entries, delay, way, lines, behind, takes_over)
   turn = turn or redis.call('INCR', TURN)
   delay = tonumber(delay)
   redis.call('HSET', BATCH .. id, 'doc', document, 'app', app, 'lane', lane, 'devices', devices, 'entries', entries,
-    'provider', provider, 'turn', turn)
+    'provider', way, 'turn', turn)
   if lines ~= '' then
     redis.call('HSET', BATCH .. id, 'lines', lines)
     local later = {}
@@ -14,7 +14,7 @@ local function add_batch(open, turn, id, document, app, lane, devices, entries, 
       later[#later + 1] = 0
       later[#later + 1] = line
     end
-    bulk('ZADD', LATER .. provider, later)
+    bulk('ZADD', LATER .. way, later)
   end
   if behind ~= '' then
     if redis.call('EXISTS', BATCH .. behind) == 1 then
@@ -23,6 +23,6 @@ local function add_batch(open, turn, id, document, app, lane, devices, entries, 
       delay = 0
     end
   end
-  if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, provider, id, turn) end
+  if delay > 0 then redis.call('ZADD', DUE, now() + delay, 'b:' .. id) else put_in_line(lane, app, way, id, turn) end
   for entry in entries_in(entries) do open:add(entry, 1) end
 end

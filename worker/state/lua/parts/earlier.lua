@@ -1,7 +1,7 @@
 -- Of a batch's jobs those that wait for an earlier one of their device and channel, {job, until, its batch}; and those that it has
 -- held for long enough. Each waits for the nearest, so that what waits is a line, of which each tells only the next.
-local function behind_earlier(id, provider, orders)
-  local key, waits, overtaking = LATER .. provider, {}, {}
+local function behind_earlier(id, way, orders)
+  local key, waits, overtaking = LATER .. way, {}, {}
   if redis.call('EXISTS', key) == 0 then return waits, overtaking end
   local t, job, place, channel, there = now(), -1, '', '', {}
   for part in string.gmatch(orders, '[^,]+') do

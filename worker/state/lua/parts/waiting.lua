@@ -9,8 +9,8 @@ local function waiting_of(kind, lane, app)
     end
     return found + redis.call('LLEN', READY_OF_APP .. lane .. ':' .. app)
   end
-  for _, provider in ipairs(redis.call('LRANGE', TURNS_OF_APP .. lane .. ':' .. app, 0, -1)) do
-    found = found + redis.call('ZCARD', LINE .. lane .. ':' .. provider)
+  for _, way in ipairs(redis.call('LRANGE', TURNS_OF_APP .. lane .. ':' .. app, 0, -1)) do
+    found = found + redis.call('ZCARD', LINE .. lane .. ':' .. way)
   end
   return found
 end

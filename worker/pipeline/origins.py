@@ -1,0 +1,50 @@
+"""By which origin of its provider each device is reached, under the name that the origin's way has."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from worker.core.model import Device
+from worker.pipeline.apps import Apps
+from worker.pipeline.plan import OriginsOf
+from worker.providers.base import Kind
+from worker.providers.kinds import kind_of
+from worker.state.origins import Origins
+
+#: Seconds for which a process knows the name of an origin's way before it notes once more that it is used.
+_KNOWN: Final = 60.0
+
+
+class DeviceOrigins:
+    """Shared by the threads of a process. `clock` gives seconds."""
+
+    def __init__(self, apps: Apps, origins: Origins, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._apps, self._origins, self._clock = apps, origins, clock
+        #: Provider -> when it was noted last which origins are used, and the names of their ways.
+        self._names: dict[int, tuple[float, dict[str, str]]] = {}
+
+    def of(self, provider_id: int) -> OriginsOf | None:
+        """What gives the origin of each device; None for a kind that has none."""
+        provider = self._apps.provider(provider_id)
+        if provider is None or not has_origins(kind := kind_of(provider)):
+            return None
+
+        def origins_of(devices: Sequence[Device]) -> Sequence[str]:
+            origins = [kind.origin(device.token, device.platform) for device in devices]
+            names = self._named(provider_id, set(origins) - {""})
+            return [names.get(origin, "") for origin in origins]
+
+        return origins_of
+
+    def _named(self, provider: int, used: set[str]) -> dict[str, str]:
+        at, names = self._names.get(provider, (0.0, {}))
+        if self._clock() - at > _KNOWN:
+            at, names = self._clock(), {}
+        if new := used - names.keys():
+            names = names | self._origins.note(provider, new)
+            self._names[provider] = at, names
+        return names
+
+
+def has_origins(kind: Kind) -> bool:
+    return type(kind).origin is not Kind.origin

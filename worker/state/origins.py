@@ -1,0 +1,37 @@
+"""The origins of each provider that have a way of their own."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from worker.core.way import MOST_ORIGINS, OTHER, Way, way_of
+from worker.state import keys
+from worker.state.redis import Redis
+from worker.state.scripts import Scripts
+
+#: Seconds after its last push for which an origin keeps its way.
+KEPT: Final = 30 * 86_400
+
+
+class Origins:
+    def __init__(self, redis: Redis) -> None:
+        self._redis, self._scripts = redis, Scripts(redis)
+
+    def note(self, provider: int, origins: Collection[str]) -> dict[str, str]:
+        """The name under which each of these has a way: its own, or `OTHER` where too many have one."""
+        found = self._scripts.note_origins(
+            known=keys.ORIGINS(provider), most=MOST_ORIGINS, keep=KEPT, other=OTHER, origins=origins
+        )
+        shared = {origin.decode() for origin in found}
+        return {origin: OTHER if origin in shared else origin for origin in origins}
+
+    def ways(self, providers: Iterable[int]) -> dict[int, list[Way]]:
+        """The ways of each provider: that of the whole provider, and those of the origins that it was used with."""
+        providers = list(providers)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for id in providers:
+                pipe.zrange(keys.ORIGINS(id), 0, -1)
+            answers = pipe.execute() if providers else []
+        return {
+            id: [id, *(way_of(id, origin.decode()) for origin in origins)]
+            for id, origins in zip(providers, answers, strict=True)
+        }
