@@ -12,7 +12,7 @@ import worker.providers.apns.sender
 from benchmarks.support.counter import Counter
 from benchmarks.support.stage import DEAD
 from worker.core.model import ACCEPTED, Answer, Notification, Response
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 
 
 class NullTransport:
@@ -23,7 +23,7 @@ class NullTransport:
 
     async def send(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Notification],
         *,
         authorization: str | None,
         deadline: float,
@@ -31,7 +31,7 @@ class NullTransport:
         following: Mapping[int, int] | None = None,
     ) -> list[Response]:
         gone = Answer(410, "Unregistered", int(time.time() * 1000))
-        answers: list[Response] = [gone if n.token.startswith(DEAD) else ACCEPTED for n in notifications]
+        answers: list[Response] = [gone if n.token.startswith(DEAD) else ACCEPTED for n in requests]
         self._counter.add(sum(answer is ACCEPTED for answer in answers))
         return answers
 
@@ -42,10 +42,10 @@ class NullTransport:
 def main() -> None:
     counter, concurrency, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
-    def sender(**_: object) -> Sender:
-        return Sender(lambda *_: NullTransport(Counter(counter)))
+    def sender(**_: object) -> ApnsSender:
+        return ApnsSender(lambda *_: NullTransport(Counter(counter)))
 
-    worker.providers.apns.sender.Sender = sender  # type: ignore[misc,assignment]  # the kind takes it from there
+    worker.providers.apns.sender.ApnsSender = sender  # type: ignore[misc,assignment]  # the kind takes it from there
     from worker.cli.worker import worker as run  # noqa: PLC0415 - after the line above
 
     run(concurrency=concurrency, name=name)

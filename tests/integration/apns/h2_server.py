@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from worker.providers.apns.transport import Endpoint
+from worker.sender.transport import Endpoint
 
 
 @dataclass

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import P12, ApnsSettings
 from worker.simulator import Answer as Scripted
 from worker.simulator import Script, Settings, SimulatorThread
@@ -69,9 +69,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(params=["http2", "httpx"])
-def sender(request: pytest.FixtureRequest) -> Iterator[Sender]:
+def sender(request: pytest.FixtureRequest) -> Iterator[ApnsSender]:
     transport: Literal["http2", "httpx"] = request.param
-    made = Sender(transport=transport, connections=1)
+    made = ApnsSender(transport=transport, connections=1)
     yield made
     made.close(drain=1.0)
 
@@ -88,13 +88,13 @@ def changed(provider: Provider, **settings: Any) -> Provider:
     return replace(provider, settings=replace(provider.settings, **settings))
 
 
-def send(sender: Sender, provider: Provider, notifications: list[Notification]) -> list[Response]:
+def send(sender: ApnsSender, provider: Provider, notifications: list[Notification]) -> list[Response]:
     return sender.send(provider, notifications, authorization=None, deadline=15)
 
 
 @pytest.mark.parametrize("protection", PROTECTIONS.values(), ids=PROTECTIONS)
 def test_S13_a_p12_sends_without_a_token_and_every_answer_is_its_own(
-    sender: Sender, serve: Serve, protection: ser.KeySerializationEncryption | None
+    sender: ApnsSender, serve: Serve, protection: ser.KeySerializationEncryption | None
 ) -> None:
     gone = {f"{n:064x}": Scripted("Unregistered", timestamp=n) for n in range(5, 41, 5)}
     apple = serve(protection, Script(tokens=gone))
@@ -103,7 +103,7 @@ def test_S13_a_p12_sends_without_a_token_and_every_answer_is_its_own(
     assert len(apple.simulator.accepted) == 32
 
 
-def test_S13_a_certificate_sends_to_the_topics_that_it_lists_and_to_no_other(sender: Sender, serve: Serve) -> None:
+def test_S13_a_certificate_sends_to_the_topics_that_it_lists_and_to_no_other(sender: ApnsSender, serve: Serve) -> None:
     apple = serve(topics=topic_list({TOPIC: "app", f"{TOPIC}.voip": "voip"}))
     listed = batch(1, topic=f"{TOPIC}.voip", push_type="voip")
     unlisted = batch(1, topic=f"{TOPIC}.complication", push_type="complication")
@@ -117,7 +117,7 @@ def test_S13_a_certificate_sends_to_the_topics_that_it_lists_and_to_no_other(sen
 
 
 def test_S13_a_certificate_of_the_other_environment_is_refused_before_anything_is_sent(
-    sender: Sender, serve: Serve
+    sender: ApnsSender, serve: Serve
 ) -> None:
     apple = serve(marks=("sandbox",))
     with pytest.raises(CertificateError, match="not for production"):
@@ -125,14 +125,14 @@ def test_S13_a_certificate_of_the_other_environment_is_refused_before_anything_i
     assert apple.simulator.counts["total"] == 0
 
 
-def test_S13_apples_answer_about_the_wrong_environment_reaches_the_sender(sender: Sender, serve: Serve) -> None:
+def test_S13_apples_answer_about_the_wrong_environment_reaches_the_sender(sender: ApnsSender, serve: Serve) -> None:
     apple = serve(marks=("sandbox",))
     misled = replace(apple.provider, environment="sandbox")
     assert send(sender, misled, batch(3)) == [NoAnswer("not_sent", "BadCertificateEnvironment")] * 3
     assert apple.simulator.accepted == []
 
 
-def test_S13_a_certificate_that_the_server_does_not_trust_delivers_nothing(sender: Sender, serve: Serve) -> None:
+def test_S13_a_certificate_that_the_server_does_not_trust_delivers_nothing(sender: ApnsSender, serve: Serve) -> None:
     apple = serve()
     stranger = changed(apple.provider, credential=P12(p12(push_certificate(uid=TOPIC, days=DAYS))))
     responses = send(sender, stranger, batch(3))

@@ -18,20 +18,21 @@ from cryptography.hazmat.primitives import serialization as ser
 from config.settings import load
 from tests.integration.apns.conftest import Run
 from tests.integration.apns.h2_server import H2Server
+from tests.integration.apns.pools import apns_pool
 from tests.integration.apns.raw_server import RawServer, answer_all
 from tests.unit.apns.push_certificates import push_certificate
 from tests.unit.http2.wire import JWT, notification
 from worker.core.model import ACCEPTED, NoAnswer, Provider, Response
 from worker.providers.apns import certificate as certificates
-from worker.providers.apns.dial import Address, Dialer, in_turn
 from worker.providers.apns.kind import KIND
-from worker.providers.apns.pool import Pool
-from worker.providers.apns.proxy import Proxy
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key
-from worker.providers.apns.timing import Timing
-from worker.providers.apns.transport import Endpoint
 from worker.providers.base import Context
+from worker.sender.dial import Address, Dialer, in_turn
+from worker.sender.pool import Pool
+from worker.sender.proxy import Proxy
+from worker.sender.timing import Timing
+from worker.sender.transport import Endpoint
 from worker.simulator.certificates import make_identity
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -113,7 +114,7 @@ def test_a_first_address_that_does_not_answer_costs_a_quarter_of_a_second_once(
         async with RawServer(answer_all) as server:
             port = server.endpoint.port
             resolve = resolving(hole6, hole, Address(V4, ("127.0.0.1", port)))
-            pool = Pool(server.endpoint, resolve=resolve)
+            pool = apns_pool(server.endpoint, resolve=resolve)
             began = time.monotonic()
             try:
                 responses = await send(pool)
@@ -165,7 +166,7 @@ def test_where_no_address_answers_the_attempt_ends_in_time_and_leaves_no_socket(
     run: Run, hole: Address, hole6: Address
 ) -> None:
     async def main() -> list[Response]:
-        pool = Pool(Endpoint("h"), timing=Timing(connect=0.7), resolve=resolving(hole6, hole))
+        pool = apns_pool(Endpoint("h"), timing=Timing(connect=0.7), resolve=resolving(hole6, hole))
         try:
             return await send(pool, deadline=1.2)
         finally:
@@ -191,9 +192,9 @@ def test_a_look_up_that_hangs_is_not_followed_by_others_and_holds_no_other_host(
     async def main() -> list[Response]:
         async with RawServer(answer_all) as server:
             quick = Timing(connect=0.05, backoff=0.01, backoff_cap=0.01)
-            pools = [Pool(Endpoint(f"silent{n}"), timing=quick) for n in range(8)]
+            pools = [apns_pool(Endpoint(f"silent{n}"), timing=quick) for n in range(8)]
             silent = [asyncio.ensure_future(send(pool, deadline=20)) for pool in pools]
-            pool = Pool(server.endpoint)
+            pool = apns_pool(server.endpoint)
             try:
                 responses = await send(pool)
                 assert {await each == [NoAnswer("not_sent", "connect: timed out")] for each in silent} == {True}
@@ -217,7 +218,7 @@ def test_an_address_whose_tls_fails_is_tried_last(run: Run) -> None:
         async with RawServer(answer_all) as server:
             found = [Address(V4, ("127.0.0.1", wrong.sockets[0].getsockname()[1]))]
             found.append(Address(V4, ("127.0.0.1", server.endpoint.port)))
-            pool = Pool(server.endpoint, resolve=resolving(*found), timing=Timing(backoff=0.01))
+            pool = apns_pool(server.endpoint, resolve=resolving(*found), timing=Timing(backoff=0.01))
             try:
                 return await send(pool)
             finally:
@@ -233,7 +234,7 @@ def test_an_address_of_IPv6_stands_in_brackets_in_the_authority(transport: str) 
     with H2Server(host="::1") as server:
         settings = ApnsSettings("t", Key("T", "K", "k"), "::1", server.port, server.ca)
         provider = Provider(1, "demo", "apns", "production", settings)
-        sender = Sender(transport=transport)  # type: ignore[arg-type]
+        sender = ApnsSender(transport=transport)  # type: ignore[arg-type]
         try:
             assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
         finally:
@@ -301,7 +302,7 @@ def test_a_proxy_with_a_password_opens_a_tunnel_and_the_password_is_in_no_log(
     async def main() -> None:
         async with ConnectProxy("me:open sesame") as proxy, RawServer(answer_all) as server:
             named = Proxy.parse(f"http://me:open%20sesame@127.0.0.1:{proxy.port}")
-            pool = Pool(server.endpoint, proxy=named)
+            pool = apns_pool(server.endpoint, proxy=named)
             try:
                 assert await send(pool) == [ACCEPTED]
             finally:
@@ -324,13 +325,13 @@ def test_the_setting_reaches_either_transport(transport: str) -> None:
         there = ApnsSettings("t", Key("T", "K", "k"), "127.0.0.1", server.port, server.ca)
         provider = Provider(1, "demo", "apns", "production", there)
         client: Any = KIND.client(Context(settings, cast("Any", None), lambda _: None))
-        sender: Sender = client._sender
+        sender: ApnsSender = client._sender
         try:
             assert sender.send(provider, [notification()], authorization=JWT, deadline=20) == [ACCEPTED]
         finally:
             sender.close(drain=0.5)
             server.call(proxy.__aexit__())
-        assert sender._idle == 900
+        assert sender.sender._idle == 900
         assert proxy.asked == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1".encode()]
 
 
@@ -348,7 +349,7 @@ def test_the_setting_reaches_either_transport(transport: str) -> None:
 def test_what_a_proxy_refuses_is_named(run: Run, says: bytes | None, cause: str) -> None:
     async def main() -> list[Response]:
         async with ConnectProxy("me:right", says=says) as proxy:
-            pool = Pool(
+            pool = apns_pool(
                 Endpoint("apns.invalid"),
                 proxy=Proxy.parse(f"http://me:wrong@127.0.0.1:{proxy.port}"),
                 timing=Timing(backoff=0.01),
@@ -363,7 +364,7 @@ def test_what_a_proxy_refuses_is_named(run: Run, says: bytes | None, cause: str)
 
 def test_a_proxy_that_is_not_there_is_named_as_one(run: Run) -> None:
     async def main() -> list[Response]:
-        pool = Pool(Endpoint("apns.invalid"), proxy=Proxy.parse("http://127.0.0.1:1"), timing=Timing(backoff=0.01))
+        pool = apns_pool(Endpoint("apns.invalid"), proxy=Proxy.parse("http://127.0.0.1:1"), timing=Timing(backoff=0.01))
         try:
             return await send(pool)
         finally:
@@ -439,7 +440,7 @@ def test_the_alert_of_a_server_that_refuses_our_certificate_is_named(
         ours.load_cert_chain(tmp_path / "client.pem")
 
     async def main(port: int) -> list[Response]:
-        pool = Pool(Endpoint("127.0.0.1", port), ssl_context=ours, timing=Timing(backoff=0.01))
+        pool = apns_pool(Endpoint("127.0.0.1", port), ssl_context=ours, timing=Timing(backoff=0.01))
         try:
             return await send(pool)
         finally:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.integration.apns.matrix import BATCH, ROWS, Row
+from tests.integration.apns.pools import apns_pool
 from tests.unit.simulator.credentials import provider_token
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
-from worker.providers.apns.pool import Pool
-from worker.providers.apns.timing import Timing
-from worker.providers.apns.transport import Endpoint, Transport
+from worker.sender.timing import Timing
+from worker.sender.transport import Endpoint, Transport
 from worker.simulator import Answer as Scripted
 from worker.simulator import Entry, Script, Settings, Simulator
 from worker.simulator.certificates import Identity
@@ -35,7 +35,7 @@ REFUSED = 7
 
 
 def pool(endpoint: Endpoint) -> Transport:
-    return Pool(endpoint, timing=QUICK, max_connections=2)
+    return apns_pool(endpoint, timing=QUICK, max_connections=2)
 
 
 def httpx_transport(endpoint: Endpoint) -> Transport:

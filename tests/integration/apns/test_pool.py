@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.integration.apns.conftest import Run
+from tests.integration.apns.pools import apns_pool
 from tests.integration.apns.raw_server import Peer, RawServer, accepted, answer_all
 from tests.unit.http2.wire import GREETING, JWT, notification, rejection
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 from worker.http2 import frames
-from worker.providers.apns.pool import Pool
-from worker.providers.apns.timing import Timing
-from worker.providers.apns.transport import Endpoint, TransportClosed
+from worker.sender.pool import Pool
+from worker.sender.timing import Timing
+from worker.sender.transport import Endpoint, TransportClosed
 from worker.simulator import Settings, SimulatorThread
 
 QUICK = Timing(
@@ -33,7 +34,7 @@ async def through(
     server: RawServer, talk: Callable[[Pool], Awaitable[Any]], *, timing: Timing = PATIENT, **options: Any
 ) -> Any:
     async with server:
-        pool = Pool(server.endpoint, timing=timing, jitter=lambda: 0.0, **options)
+        pool = apns_pool(server.endpoint, timing=timing, jitter=lambda: 0.0, **options)
         try:
             return await talk(pool)
         finally:
@@ -351,7 +352,7 @@ def test_nobody_there_is_known_after_a_few_attempts_not_at_the_deadline(run: Run
         server = RawServer(answer_all)
         async with server:
             endpoint = server.endpoint
-        pool = Pool(endpoint, timing=PATIENT)
+        pool = apns_pool(endpoint, timing=PATIENT)
         try:
             return await send(pool, 2, deadline=30)
         finally:
@@ -364,7 +365,7 @@ def test_a_host_without_an_address_is_not_sent_to(run: Run) -> None:
     async def main() -> list[Response]:
         server = RawServer(answer_all)
         async with server:
-            pool = Pool(replace(server.endpoint, host="no-such-host.invalid"), timing=PATIENT)
+            pool = apns_pool(replace(server.endpoint, host="no-such-host.invalid"), timing=PATIENT)
             try:
                 return await send(pool)
             finally:
@@ -601,7 +602,7 @@ def test_an_expired_certificate_and_one_of_an_unknown_authority_have_different_e
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main(port: int, ca: str | None) -> list[Response]:
-        pool = Pool(Endpoint("localhost", port, ca), timing=QUICK)
+        pool = apns_pool(Endpoint("localhost", port, ca), timing=QUICK)
         try:
             return await send(pool, deadline=2)
         finally:

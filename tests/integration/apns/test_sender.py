@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 import subprocess
 import sys
 import threading
@@ -19,9 +18,10 @@ from tests.integration.apns.h2_server import H2Server, Request, server_context
 from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError, CertificateExpired
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
-from worker.providers.apns.transport import Endpoint, TransportClosed
+from worker.sender.route import Route
+from worker.sender.transport import Endpoint, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -54,7 +54,7 @@ class Recorder:
 
     async def send(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Notification],
         *,
         authorization: str | None,
         deadline: float,
@@ -66,7 +66,7 @@ class Recorder:
         self.authorizations.add(authorization)
         if self.answering is not None:
             await asyncio.to_thread(self.answering.wait, 10)
-        return [Answer(400 + int(each.token, 16) % 100, "R") for each in notifications]
+        return [Answer(400 + int(each.token, 16) % 100, "R") for each in requests]
 
     async def close(self, drain: float = 5.0) -> None:
         self.drained = drain
@@ -77,8 +77,8 @@ class Factory:
         self.made: list[Recorder] = []
         self.answering: threading.Event | None = None
 
-    def __call__(self, endpoint: Endpoint, context: ssl.SSLContext) -> Recorder:
-        self.made.append(Recorder(endpoint, answering=self.answering))
+    def __call__(self, route: Route) -> Recorder:
+        self.made.append(Recorder(route.access().endpoint, answering=self.answering))
         return self.made[-1]
 
 
@@ -88,8 +88,8 @@ def factory() -> Factory:
 
 
 @pytest.fixture
-def sender(factory: Factory) -> Iterator[Sender]:
-    made = Sender(factory)
+def sender(factory: Factory) -> Iterator[ApnsSender]:
+    made = ApnsSender(factory)
     yield made
     made.close(drain=0.1)
 
@@ -101,7 +101,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_all_task_threads_share_one_loop_and_one_transport(sender: Sender, factory: Factory) -> None:
+def test_all_task_threads_share_one_loop_and_one_transport(sender: ApnsSender, factory: Factory) -> None:
     with ThreadPoolExecutor(8) as pool:
         sent = [
             pool.submit(sender.send, PROVIDER, batch(20, start=k), authorization="jwt", deadline=5) for k in range(40)
@@ -113,12 +113,12 @@ def test_all_task_threads_share_one_loop_and_one_transport(sender: Sender, facto
     assert transport.batches == 40
     assert transport.authorizations == {"jwt"}
     assert threading.get_ident() not in transport.threads
-    assert sender.stats()[:4] == (1, 0, 40, 800)
+    assert sender.sender.stats()[:4] == (1, 0, 40, 800)
 
 
-def test_a_process_that_sends_nothing_has_no_thread(sender: Sender) -> None:
-    assert sender.stats() == (0, 0, 0, 0, 0, 0)
-    assert "carillon-apns" not in {thread.name for thread in threading.enumerate()}
+def test_a_process_that_sends_nothing_has_no_thread(sender: ApnsSender) -> None:
+    assert sender.sender.stats() == (0, 0, 0, 0, 0, 0)
+    assert "carillon-sender" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_process_that_sends_nothing_has_no_thread(sender: Sender) -> None:
     ],
 )
 def test_providers_share_connections_only_where_apns_lets_them(
-    sender: Sender, factory: Factory, change: dict[str, Any], *, shared: bool
+    sender: ApnsSender, factory: Factory, change: dict[str, Any], *, shared: bool
 ) -> None:
     sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
     sender.send(changed(replace(PROVIDER, id=2), **change), batch(1), authorization="jwt", deadline=5)
@@ -145,17 +145,17 @@ def test_providers_share_connections_only_where_apns_lets_them(
     assert all(transport.drained is None for transport in factory.made)
 
 
-def test_a_changed_credential_opens_a_new_way_and_drains_the_old(sender: Sender, factory: Factory) -> None:
+def test_a_changed_credential_opens_a_new_way_and_drains_the_old(sender: ApnsSender, factory: Factory) -> None:
     sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
     renewed = changed(credential=replace(KEY, pem="new"))
     sender.send(renewed, batch(1), authorization="jwt", deadline=5)
     until(lambda: factory.made[0].drained is not None)
     sender.send(renewed, batch(1), authorization="jwt", deadline=5)
     assert [transport.batches for transport in factory.made] == [1, 2]
-    assert sender.stats().transports == 1
+    assert sender.sender.stats().transports == 1
 
 
-def test_a_way_that_another_provider_still_uses_stays_open(sender: Sender, factory: Factory) -> None:
+def test_a_way_that_another_provider_still_uses_stays_open(sender: ApnsSender, factory: Factory) -> None:
     other = replace(PROVIDER, id=2)
     for provider in (PROVIDER, other, changed(credential=replace(KEY, pem="new")), other):
         sender.send(provider, batch(1), authorization="jwt", deadline=5)
@@ -179,37 +179,37 @@ def test_a_provider_goes_to_its_environments_host_unless_it_has_its_own(
 
 def test_closing_lets_what_is_in_flight_finish_and_refuses_the_rest(factory: Factory) -> None:
     factory.answering = threading.Event()
-    sender = Sender(factory)
+    sender = ApnsSender(factory)
     with ThreadPoolExecutor(2) as pool:
         sending = pool.submit(sender.send, PROVIDER, batch(1), authorization="jwt", deadline=5)
-        until(lambda: sender.stats().in_flight == 1)
+        until(lambda: sender.sender.stats().in_flight == 1)
         factory.answering.set()
         assert sending.result() == [Answer(400, "R")]
         sender.close(drain=3.0)
     assert factory.made[0].drained == 3.0
     with pytest.raises(TransportClosed):
         sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
-    assert "carillon-apns" not in {thread.name for thread in threading.enumerate()}
+    assert "carillon-sender" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_caller_that_waits_beyond_the_drain_learns_that_the_outcome_is_unknown(factory: Factory) -> None:
     factory.answering = threading.Event()
-    sender = Sender(factory)
+    sender = ApnsSender(factory)
     with ThreadPoolExecutor(2) as pool:
         sending = pool.submit(sender.send, PROVIDER, batch(2), authorization="jwt", deadline=50)
-        until(lambda: sender.stats().in_flight == 2)
+        until(lambda: sender.sender.stats().in_flight == 2)
         sender.close(drain=0.0)
         assert sending.result() == [NoAnswer("unknown", "closed")] * 2
         factory.answering.set()
 
 
 def test_closing_twice_or_unused_is_no_trouble(factory: Factory) -> None:
-    sender = Sender(factory)
+    sender = ApnsSender(factory)
     sender.close()
     sender.close()
 
 
-def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: Sender, factory: Factory) -> None:
+def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: ApnsSender, factory: Factory) -> None:
     with pytest.raises(CertificateError, match="not a push certificate"):
         sender.send(
             changed(credential=P12(p12(push_certificate(marks=(), days=36_500)))),
@@ -221,7 +221,7 @@ def test_a_certificate_that_cannot_be_used_is_the_callers_to_know(sender: Sender
     assert sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5) == [Answer(400, "R")]
 
 
-def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Sender, factory: Factory) -> None:
+def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: ApnsSender, factory: Factory) -> None:
     # The test's certificates count from a fixed day; the sender reads the real clock.
     document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
     provider = changed(credential=P12(document))
@@ -234,8 +234,8 @@ def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Send
 class Stubborn:
     """A loop thread that hangs, or dies, on its next turn."""
 
-    def __init__(self, sender: Sender) -> None:
-        self.loop = sender._start()._loop
+    def __init__(self, sender: ApnsSender) -> None:
+        self.loop = sender.sender._start()._loop
         self.released = threading.Event()
 
     def hang(self) -> None:
@@ -251,14 +251,14 @@ def _exit() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.providers.apns.sender.LOOK", 0.02)
-    monkeypatch.setattr("worker.providers.apns.sender.BEAT", 0.02)
-    monkeypatch.setattr("worker.providers.apns.sender.STUCK", 1.0)
+    monkeypatch.setattr("worker.sender.sender.LOOK", 0.02)
+    monkeypatch.setattr("worker.sender.sender.BEAT", 0.02)
+    monkeypatch.setattr("worker.sender.sender.STUCK", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_loop_that_is_stuck_is_replaced_and_what_it_had_not_begun_was_not_sent(
-    sender: Sender, factory: Factory, caplog: pytest.LogCaptureFixture
+    sender: ApnsSender, factory: Factory, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert len(sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)) == 1
     stuck = Stubborn(sender)
@@ -279,7 +279,7 @@ def test_a_loop_that_is_stuck_is_replaced_and_what_it_had_not_begun_was_not_sent
 
 @pytest.mark.usefixtures("impatient")
 def test_of_a_batch_in_flight_on_a_stuck_loop_the_answers_are_kept_and_the_rest_is_unknown(
-    sender: Sender, factory: Factory
+    sender: ApnsSender, factory: Factory
 ) -> None:
     factory.answering = threading.Event()
     seen: list[Response | None] = [None, None]
@@ -295,7 +295,7 @@ def test_of_a_batch_in_flight_on_a_stuck_loop_the_answers_are_kept_and_the_rest_
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_loop_whose_thread_has_died_is_replaced(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_whose_thread_has_died_is_replaced(sender: ApnsSender, caplog: pytest.LogCaptureFixture) -> None:
     assert len(sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)) == 1
     died = Stubborn(sender)
     died.die()
@@ -305,11 +305,11 @@ def test_a_loop_whose_thread_has_died_is_replaced(sender: Sender, caplog: pytest
 
 
 def test_connections_that_nobody_uses_are_closed_and_opened_again_when_needed(factory: Factory) -> None:
-    sender = Sender(factory, idle=0.3)
+    sender = ApnsSender(factory, idle=0.3)
     try:
         sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
         until(lambda: factory.made[0].drained is not None)
-        assert sender.stats().transports == 0
+        assert sender.sender.stats().transports == 0
         sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
         assert len(factory.made) == 2
     finally:
@@ -318,13 +318,13 @@ def test_connections_that_nobody_uses_are_closed_and_opened_again_when_needed(fa
 
 def test_connections_in_use_are_not_idle(factory: Factory) -> None:
     factory.answering = threading.Event()
-    sender = Sender(factory, idle=0.05)
+    sender = ApnsSender(factory, idle=0.05)
     try:
         with ThreadPoolExecutor(1) as pool:
             sent = pool.submit(sender.send, PROVIDER, batch(1), authorization="jwt", deadline=5)
             until(lambda: bool(factory.made and factory.made[0].batches))
-            beats = sender._start()._beats
-            until(lambda: sender._start()._beats >= beats + 2)
+            beats = sender.sender._start()._beats
+            until(lambda: sender.sender._start()._beats >= beats + 2)
             assert factory.made[0].drained is None
             factory.answering.set()
             assert len(sent.result(10)) == 1
@@ -333,7 +333,7 @@ def test_connections_in_use_are_not_idle(factory: Factory) -> None:
 
 
 def test_a_certificate_that_expires_in_use_stops_its_provider_and_is_announced_once_a_day(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sender: ApnsSender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificate, key = push_certificate(days=36_500)
     provider = changed(credential=P12(p12((certificate, key))))
@@ -368,22 +368,22 @@ FORKING = """
 import json, os, sys, threading
 sys.path.insert(0, ".")
 from tests.integration.apns.test_sender import Factory, PROVIDER, batch
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 
 factory = Factory()
-sender = Sender(factory)
+sender = ApnsSender(factory)
 sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
 reader, writer = os.pipe()
 child = os.fork()
 if not child:
     answers = sender.send(PROVIDER, batch(3), authorization="jwt", deadline=5)
-    seen = [len(answers), len(factory.made), sender.stats().batches, threading.active_count()]
+    seen = [len(answers), len(factory.made), sender.sender.stats().batches, threading.active_count()]
     os.write(writer, json.dumps(seen).encode())
     sender.close()
     os._exit(0)
 _, status = os.waitpid(child, 0)
 sender.send(PROVIDER, batch(1), authorization="jwt", deadline=5)
-print(json.dumps([status, json.loads(os.read(reader, 1000)), len(factory.made), sender.stats().batches]))
+print(json.dumps([status, json.loads(os.read(reader, 1000)), len(factory.made), sender.sender.stats().batches]))
 sender.close()
 """
 
@@ -404,7 +404,7 @@ def test_batches_travel_over_tls_from_many_threads(transport: str) -> None:
         else:
             request.answer()
 
-    sender = Sender(transport=transport, connections=2)  # type: ignore[arg-type]
+    sender = ApnsSender(transport=transport, connections=2)  # type: ignore[arg-type]
     with H2Server(script) as server, ThreadPoolExecutor(4) as pool:
         there = changed(host=server.endpoint.host, port=server.port, ca=server.ca)
         sent = [

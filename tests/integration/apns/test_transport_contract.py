@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 
 from tests.integration.apns.h2_server import H2Server, Request
+from tests.integration.apns.pools import apns_pool
 from tests.unit.apns.push_certificates import NOW, p12, push_certificate
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import Certificate, load, tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
-from worker.providers.apns.pool import Pool
-from worker.providers.apns.transport import Endpoint, Transport, TransportClosed
+from worker.sender.transport import Endpoint, Transport, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -29,7 +29,7 @@ def httpx_transport(endpoint: Endpoint, certificate: Certificate | None = None) 
 
 
 def pool(endpoint: Endpoint, certificate: Certificate | None = None) -> Transport:
-    return Pool(endpoint, ssl_context=tls_context(ca=endpoint.ca, certificate=certificate), max_connections=1)
+    return apns_pool(endpoint, ssl_context=tls_context(ca=endpoint.ca, certificate=certificate), max_connections=1)
 
 
 @pytest.fixture(params=[pytest.param(pool, id="http2"), pytest.param(httpx_transport, id="httpx")])

@@ -20,7 +20,7 @@ from worker.database.vault import CredentialError
 from worker.pipeline.apps import Apps
 from worker.providers import kinds
 from worker.providers.apns.client import ApnsClient
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.simulator import Settings, SimulatorThread
 from worker.state import recent
@@ -200,7 +200,7 @@ def test_S13_a_provider_with_a_certificate_delivers(channel, tmp_path):
         credential = P12(p12((certificate, key), BestAvailableEncryption(b"secret")), "secret")
         settings = ApnsSettings("io.carillon.demo", credential, "localhost", simulator.port, simulator.ca_pem)
         channel.registry.save_provider(Provider(channel.provider.id, "demo", "apns", "production", settings))
-        sender = Sender()
+        sender = ApnsSender()
         channel.clients["apns"] = ApnsClient(sender, cast("Any", Tokens()))
         channel.publish(message())
         channel.run()

@@ -14,7 +14,7 @@ from tests.integration.pipeline.harness import Pipeline, Tokens
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import AppSettings, Provider
 from worker.providers.apns.client import ApnsClient
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.simulator import Entry, Settings, SimulatorThread
 
@@ -48,7 +48,7 @@ def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> I
     """The pipeline with the real sender, to the simulator."""
     made = Pipeline(postgres_url, redis_url)
     made.now = time.time()
-    sender = Sender(connections=1)
+    sender = ApnsSender(connections=1)
     made.clients["apns"] = ApnsClient(sender, cast("Any", Tokens()))
     yield made
     sender.close()

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.apns.pools import apns_pool
 from tests.system.foreign_servers import servers
 from tests.system.foreign_servers.mix import expected, notification
 from worker.core.model import Response
 from worker.providers.apns.certificate import tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
-from worker.providers.apns.pool import Pool
-from worker.providers.apns.transport import Endpoint, Transport
+from worker.sender.transport import Endpoint, Transport
 from worker.simulator.certificates import Identity
 
 pytestmark = pytest.mark.timeout(900)
@@ -40,7 +40,7 @@ def httpx_transport(endpoint: Endpoint) -> Transport:
 
 
 def pool(endpoint: Endpoint) -> Transport:
-    return Pool(endpoint, max_connections=2)
+    return apns_pool(endpoint, max_connections=2)
 
 
 async def send_all(transport: Transport, total: int) -> dict[int, Response]:

@@ -88,7 +88,7 @@ class Exchange:
         self.statuses = statuses
         self.judge = Judge(settings)
         self.core = ClientCore("api.push.apple.com", answers)
-        self.waiting = list(range(len(batch.notifications)))
+        self.waiting = list(range(len(batch.requests)))
 
     def expected(self, number: int) -> Answer:
         return answer_of(number, self.statuses[number % len(self.statuses)])

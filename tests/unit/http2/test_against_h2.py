@@ -77,8 +77,8 @@ def assert_complete(exchange: Exchange) -> None:
     requests = {number_of(request): request for request in exchange.judge.requests.values()}
     batch = exchange.batch
     assert exchange.core.closed is None
-    assert len(requests) == len(exchange.judge.requests) == len(batch.notifications)
-    for number, wanted in enumerate(batch.notifications):
+    assert len(requests) == len(exchange.judge.requests) == len(batch.requests)
+    for number, wanted in enumerate(batch.requests):
         assert requests[number].complete
         assert requests[number].headers == expected(wanted, batch.authorization)
         assert requests[number].body == wanted.payload

@@ -66,8 +66,8 @@ class Client:
         """Writes as much of every batch as there is room for; returns how many notifications."""
         count = 0
         for place, each in enumerate(self.batches):
-            while (room := self.core.room()) and self._next[place] < len(each.notifications):
-                written = self.core.write(each, range(len(each.notifications))[self._next[place] :][:room])
+            while (room := self.core.room()) and self._next[place] < len(each.requests):
+                written = self.core.write(each, range(len(each.requests))[self._next[place] :][:room])
                 self._next[place] += written
                 count += written
         self.written += self.core.take()

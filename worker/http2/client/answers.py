@@ -86,3 +86,7 @@ class Service(Protocol):
     def is_parting(self, answer: Answer) -> bool:
         """Whether an answer is about the connection rather than its notification: it takes nothing new then."""
         ...
+
+    def is_passing(self, reason: str) -> bool:
+        """Whether another connection may not meet this reason of a GOAWAY; any other comes back as it is."""
+        ...

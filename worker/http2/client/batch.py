@@ -1,50 +1,62 @@
-"""Notifications that are sent together and the responses they got so far. Knows no connection."""
+"""Requests that are sent together and the responses they got so far. Knows no connection."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
-from worker.core.model import ACCEPTED, HELD_UP, Notification, Response
+from worker.core.model import ACCEPTED, HELD_UP, Response
 
 _NONE: Final[Mapping[int, int]] = {}
 
 
-class Batch:
-    """One response for each notification; complete when `left` is 0. `repr` shows no token."""
+class Request(Protocol):
+    """What every request has; the rest of it is known to its kind alone."""
 
-    __slots__ = ("authorization", "following", "freed", "left", "notifications", "resent", "responses")
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def id(self) -> str:
+        """Tells it from others: another try avoids the connection that left it without an answer."""
+        ...
+
+
+class Batch:
+    """One response for each request; complete when `left` is 0. `repr` shows no token."""
+
+    __slots__ = ("authorization", "following", "freed", "left", "requests", "resent", "responses")
 
     def __init__(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Any],
         authorization: str | None,
         responses: list[Response | None] | None = None,
         following: Mapping[int, int] = _NONE,
     ) -> None:
-        """`responses` is the list to fill, one None for each notification; a new one where none is given.
+        """`responses` is the list to fill, one None for each request; a new one where none is given.
 
-        `following`: the place of a notification -> that of the one which may be sent once it is accepted.
+        `following`: the place of a request -> that of the one which may be sent once it is accepted.
         """
-        self.notifications = notifications
-        #: The provider token, or None with a client certificate.
+        self.requests = requests
+        #: The access token that goes with them, or None where they have none.
         self.authorization = authorization
-        self.responses: list[Response | None] = [None] * len(notifications) if responses is None else responses
-        #: Notifications without a response.
-        self.left = len(notifications)
-        #: How often a notification was given to another connection, by its place; only those that were.
+        self.responses: list[Response | None] = [None] * len(requests) if responses is None else responses
+        #: Requests without a response.
+        self.left = len(requests)
+        #: How often a request was given to another connection, by its place; only those that were.
         self.resent: dict[int, int] = {}
         self.following = following
         #: Followers that may be sent now; the owner empties it.
         self.freed: list[int] = []
 
     def first(self) -> Sequence[int]:
-        """Places of the notifications that wait for no other one."""
+        """Places of the requests that wait for no other one."""
         if not self.following:
-            return range(len(self.notifications))
+            return range(len(self.requests))
         waiting = set(self.following.values())
-        return [index for index in range(len(self.notifications)) if index not in waiting]
+        return [index for index in range(len(self.requests)) if index not in waiting]
 
     def set_response(self, index: int, response: Response) -> bool:
-        """Notes the response of the notification at `index`; true when none is missing any more.
+        """Notes the response of the request at `index`; true when none is missing any more.
 
         Where it was not accepted, its followers get theirs with it.
         """

@@ -122,7 +122,7 @@ class Streams:
         A request whose body is not complete cannot have been processed; any other may have been.
         """
         batch, index = self._lose(stream_id, cause)
-        self.lost.append(batch.notifications[index].id)
+        self.lost.append(batch.requests[index].id)
 
     def lose_all(self, cause: str) -> None:
         """Ends every open stream without an answer: the connection is closed."""

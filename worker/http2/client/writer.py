@@ -81,7 +81,7 @@ class RequestWriter:
 
         A sender spends its time in this loop: it is written flat, and what can be asked of all at once is asked before.
         """
-        chunk: list[Any] = [batch.notifications[index] for index in indices[start:]]
+        chunk: list[Any] = [batch.requests[index] for index in indices[start:]]
         del chunk[_ordinary(chunk) :]
         first_id, window = self._streams.next_id, self._window
         largest = min(self._peer.initial_window, self._peer.max_frame_size)
@@ -134,7 +134,7 @@ class RequestWriter:
 
     def _write_whole(self, batch: Batch, index: int) -> None:
         """Writes one notification as far as the windows allow; sets its outcome if it cannot be written."""
-        notification = batch.notifications[index]
+        notification = batch.requests[index]
         try:
             block = self.encoder.block(notification, batch.authorization, self._peer.max_header_list)
         except BadFieldError as error:
@@ -199,7 +199,7 @@ class RequestWriter:
             window = stream.window
         elif stream_id in self._streams.waiting:
             batch, index = self._streams.waiting[stream_id]
-            window = self._peer.initial_window - len(batch.notifications[index].payload) + increment
+            window = self._peer.initial_window - len(batch.requests[index].payload) + increment
         else:
             return
         if window > frames.MAX_WINDOW:

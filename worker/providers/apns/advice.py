@@ -3,8 +3,8 @@
 from typing import Final
 
 from worker.core.model import NoAnswer, Provider, Response
-from worker.providers.apns.reasons import CERTIFICATE_ALERTS
 from worker.providers.apns.settings import ApnsSettings, Key, host_for
+from worker.sender.causes import CERTIFICATE_ALERTS
 
 _STORE: Final = "store it again with carillon push apn"
 _ADVICE: Final = {

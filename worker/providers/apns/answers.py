@@ -19,6 +19,8 @@ PARTING: Final = frozenset(
         (503, "Shutdown"),
     )
 )
+#: Reasons in a GOAWAY that another connection may not meet; any other concerns the credential.
+_PASSING: Final = frozenset(("Shutdown", "IdleTimeout", "InternalServerError", "ServiceUnavailable"))
 
 
 def read_answer(status: int, retry_after: str | None, body: bytes | bytearray) -> Answer:
@@ -54,3 +56,8 @@ def _document(body: bytes | bytearray) -> dict[str, object]:
 def is_parting(answer: Answer) -> bool:
     """Whether it is about the connection: the next try goes over another one."""
     return (answer.status, answer.reason) in PARTING
+
+
+def is_passing(reason: str) -> bool:
+    """Whether another connection may not meet this reason of a GOAWAY."""
+    return reason in _PASSING

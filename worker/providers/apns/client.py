@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from worker.core.model import Answer, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.advice import advice
-from worker.providers.apns.sender import Sender
+from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key, host_for
 from worker.providers.apns.token import TokenSource, issued_at
 from worker.providers.base import Client, Proof, Sent
@@ -17,7 +17,7 @@ IMPOSSIBLE: Final = "carillon-doctor"
 
 
 class ApnsClient(Client):
-    def __init__(self, sender: Sender, tokens: TokenSource) -> None:
+    def __init__(self, sender: ApnsSender, tokens: TokenSource) -> None:
         self._sender, self._tokens = sender, tokens
 
     def send(

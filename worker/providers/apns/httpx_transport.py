@@ -20,7 +20,7 @@ import httpx
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 from worker.http2.client.encoder import BadFieldError, check_fields
 from worker.providers.apns.answers import is_parting, read_answer, read_reason
-from worker.providers.apns.transport import Endpoint, TransportClosed
+from worker.sender.transport import Endpoint, TransportClosed
 
 #: httpcore takes no more streams on a connection, whatever the server allows.
 STREAMS: Final = 100
@@ -52,26 +52,26 @@ class HttpxTransport:
 
     async def send(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Notification],
         *,
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
         following: Mapping[int, int] | None = None,
     ) -> list[Response]:
-        """One response for each notification, in their order; see `Transport`."""
+        """One response for each request, in their order; see `Transport`."""
         if self._closed:
             raise TransportClosed
-        if not notifications:
+        if not requests:
             return []
         bearer = None if authorization is None else f"bearer {authorization}"
         self._in_flight += 1
         self._quiet.clear()
         try:
             ends = asyncio.get_running_loop().time() + deadline
-            responses: list[Response | None] = [None] * len(notifications) if seen is None else seen
-            chains = _chains(len(notifications), following or {})
-            await asyncio.gather(*(self._chain(responses, chain, notifications, bearer, ends) for chain in chains))
+            responses: list[Response | None] = [None] * len(requests) if seen is None else seen
+            chains = _chains(len(requests), following or {})
+            await asyncio.gather(*(self._chain(responses, chain, requests, bearer, ends) for chain in chains))
             return cast("list[Response]", responses)
         finally:
             self._in_flight -= 1

@@ -169,10 +169,10 @@ class Apns(Kind):
 
     def client(self, context: Context) -> Client:
         from worker.providers.apns.client import ApnsClient  # noqa: PLC0415 - only who sends needs them
-        from worker.providers.apns.sender import Sender  # noqa: PLC0415
+        from worker.providers.apns.sender import ApnsSender  # noqa: PLC0415
 
         settings = context.settings
-        sender = Sender(
+        sender = ApnsSender(
             transport=settings.apns_transport,
             connections=settings.apns_connections,
             proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),

@@ -7,6 +7,8 @@ two spellings were seen on the wire and are in no page (`BadEnvironmentKeyInToke
 from enum import StrEnum
 from typing import Final
 
+from worker.sender.causes import CERTIFICATE_ALERTS
+
 
 class Action(StrEnum):
     """What an answer asks of whoever sent the notification."""
@@ -78,23 +80,6 @@ ACTIONS: Final[dict[tuple[int, str | None], Action]] = {
     (400, "MissingChannelQueueSize"): _A.FIX_REQUEST,
     (403, "TopicMismatch"): _A.FIX_CONFIG,
 }
-
-#: What the cause of a TLS alert from the server begins with; its name (RFC 8446 §6.2) follows.
-ALERT: Final = "tls alert: "
-#: Alerts by which a server refuses our certificate, or misses one.
-CERTIFICATE_ALERTS: Final = frozenset(
-    ALERT + name
-    for name in (
-        "bad_certificate",
-        "unsupported_certificate",
-        "certificate_revoked",
-        "certificate_expired",
-        "certificate_unknown",
-        "unknown_ca",
-        "access_denied",
-        "certificate_required",
-    )
-)
 
 #: A GOAWAY carries a reason without a status; no two statuses share a reason.
 BY_REASON: Final[dict[str, Action]] = {reason: action for (_, reason), action in ACTIONS.items() if reason}

@@ -1,27 +1,20 @@
 """Which connections a provider may use: its host and its credential, as one value. Opens none."""
 
-import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, Self
+from typing import Self
 
 from worker.core.model import Provider
+from worker.http2.client.answers import Service
+from worker.providers.apns import answers
 from worker.providers.apns.certificate import Certificate, load, tls_context
 from worker.providers.apns.settings import P12, ApnsSettings, Key, host_for
-from worker.providers.apns.transport import Endpoint
-
-
-class Access(NamedTuple):
-    """What it takes to connect."""
-
-    endpoint: Endpoint
-    context: ssl.SSLContext
-    #: None with provider tokens.
-    certificate: Certificate | None
+from worker.sender.route import Access
+from worker.sender.transport import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ApnsRoute:
     """Providers that agree in all of this share connections: APNs binds one to a team and a kind of key."""
 
     host: str
@@ -30,19 +23,27 @@ class Route:
     credential: Key | P12
     #: With a certificate: a file may hold one for each topic.
     topic: str
+    #: None with provider tokens.
+    certificate: Certificate | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, provider: Provider) -> Self:
+        """Without its certificate, which takes long to read."""
         settings: ApnsSettings = provider.settings
         topic = settings.topic if isinstance(settings.credential, P12) else ""
         return cls(host_for(provider), settings.port, settings.ca, settings.credential, topic)
 
+    def read(self) -> Certificate | None:
+        """The certificate of the credential. Raises `CertificateError`."""
+        if not isinstance(self.credential, P12):
+            return None
+        return load(self.credential.content, self.credential.password, now=datetime.now(UTC), topic=self.topic)
+
+    @property
+    def service(self) -> Service:
+        return answers
+
     def access(self) -> Access:
-        """Reads the certificate and makes the TLS context. Raises `CertificateError`."""
-        certificate = None
-        if isinstance(self.credential, P12):
-            certificate = load(
-                self.credential.content, self.credential.password, now=datetime.now(UTC), topic=self.topic
-            )
-        context = tls_context(ca=self.ca, certificate=certificate)
-        return Access(Endpoint(self.host, self.port, self.ca), context, certificate)
+        """Makes the TLS context. Raises `CertificateError`."""
+        context = tls_context(ca=self.ca, certificate=self.certificate)
+        return Access(Endpoint(self.host, self.port, self.ca), context)

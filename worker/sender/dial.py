@@ -1,6 +1,6 @@
 """TCP connections to a host that may have several addresses, some of which do not answer (Happy Eyeballs, RFC 8305).
 
-The host is looked up anew for each connection, as Apple asks. Its addresses are tried in turn, IPv6 and IPv4 by turns, the next
+The host is looked up anew for each connection. Its addresses are tried in turn, IPv6 and IPv4 by turns, the next
 one 250 ms after the last or as soon as that fails; the first that connects is used. Which ones did not answer is remembered for
 some minutes, and they are tried last. asyncio has this on its own loop, but uvloop has not.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any, Final, NamedTuple
 
-from worker.providers.apns.proxy import Proxy, open_tunnel
+from worker.sender.proxy import Proxy, open_tunnel
 
 #: Seconds that an address has before the next one is tried beside it.
 STAGGER: Final = 0.25

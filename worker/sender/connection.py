@@ -1,4 +1,4 @@
-"""One TLS connection to APNs: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
+"""One TLS connection: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
 
 import asyncio
 import re
@@ -7,13 +7,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
+from worker.http2.client.answers import Service
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
-from worker.providers.apns import answers
-from worker.providers.apns.dial import Dialer
-from worker.providers.apns.proxy import ProxyError
-from worker.providers.apns.reasons import ALERT
-from worker.providers.apns.timing import Timing
+from worker.sender.causes import ALERT, NO_HTTP2
+from worker.sender.dial import Dialer
+from worker.sender.proxy import ProxyError
+from worker.sender.timing import Timing
 
 #: Octets that may wait for the socket before the connection counts as full.
 _HIGH_WATER: Final = 512 * 1024
@@ -53,14 +53,16 @@ def client_context(ca: str | None = None) -> ssl.SSLContext:
 class Connection(asyncio.Protocol):
     """Made by `connect`. Tells `changed` whenever an outcome, room for more, or its end may have come."""
 
-    def __init__(self, authority: str, timing: Timing, changed: Callable[["Connection"], None]) -> None:
-        self.core = ClientCore(authority, answers)
+    def __init__(
+        self, authority: str, service: Service, timing: Timing, changed: Callable[["Connection"], None]
+    ) -> None:
+        self.core = ClientCore(authority, service)
         self.opened_at = 0.0
-        #: Why the handshake's outcome is of no use.
-        self.unfit: str | None = None
+        #: Whether the server took part in the handshake, but chose another protocol.
+        self.unfit = False
         #: Set once the socket is gone.
         self.over = asyncio.Event()
-        #: The provider token of the last notification written.
+        #: The access token of the last request written.
         self.authorization: str | None = None
         #: Whether the pool has drawn its conclusions from an answer that ended it.
         self.judged = False
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._probe: asyncio.TimerHandle | None = None
 
     def room(self) -> int:
-        """Notifications that it can take now; 0 also while its socket is full or a PING is not answered."""
+        """Requests that it can take now; 0 also while its socket is full or a PING is not answered."""
         if self._paused or self._probe is not None or self._transport is None:
             return 0
         return self.core.room()
@@ -99,7 +101,7 @@ class Connection(asyncio.Protocol):
         return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
-        """Sends these notifications, at most `room()` of them; returns how many were sent or got an outcome."""
+        """Sends these requests, at most `room()` of them; returns how many were sent or got an outcome."""
         self.authorization = batch.authorization
         written = self.core.write(batch, indices)
         self._flush()
@@ -128,7 +130,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "h2":
-            self.unfit = "server does not speak HTTP/2"
+            self.unfit = True
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
@@ -226,13 +228,17 @@ def _verdict(error: ssl.SSLCertVerificationError) -> str:
 
 
 async def connect(
-    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+    dialer: Dialer,
+    context: ssl.SSLContext,
+    service: Service,
+    timing: Timing,
+    changed: Callable[[Connection], None],
 ) -> Connection:
     """A connection that is ready to send. The host is looked up anew each time. Raises `ConnectError`."""
     name = dialer.name
     try:
         async with asyncio.timeout(timing.connect):
-            connection = await _secured(dialer, context, timing, changed)
+            connection = await _secured(dialer, context, service, timing, changed)
     except TimeoutError:
         raise ConnectError(f"{name}: timed out") from None
     except ProxyError as error:
@@ -247,20 +253,24 @@ async def connect(
         raise ConnectError(f"{name}: host not found") from error
     except OSError as error:
         raise ConnectError(f"{name}: failed") from error
-    if connection.unfit is not None:
-        raise ConnectError(f"connect: {connection.unfit}", lasting=True)
+    if connection.unfit:
+        raise ConnectError(NO_HTTP2, lasting=True)
     return connection
 
 
 async def _secured(
-    dialer: Dialer, context: ssl.SSLContext, timing: Timing, changed: Callable[[Connection], None]
+    dialer: Dialer,
+    context: ssl.SSLContext,
+    service: Service,
+    timing: Timing,
+    changed: Callable[[Connection], None],
 ) -> Connection:
     host = f"[{dialer.host}]" if ":" in dialer.host else dialer.host
     authority = host if dialer.port == 443 else f"{host}:{dialer.port}"
     sock, address = await dialer.dial()
     try:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(authority, timing, changed),
+            lambda: Connection(authority, service, timing, changed),
             sock=sock,
             ssl=context,
             server_hostname=dialer.host,

@@ -1,6 +1,6 @@
-"""Sends batches over a few long-lived connections to one host with one credential. Decides nothing about answers.
+"""Sends batches over the few long-lived connections of one route. Decides nothing about answers.
 
-The life of a call: it waits at the door while too much is waiting; it is queued; `_pump` gives its notifications to whichever
+The life of a call: it waits at the door while too much is waiting; it is queued; `_pump` gives its requests to whichever
 connection has most room; each ends with an answer, as `unknown` (written, then nothing), or comes back because the server
 cannot have processed it, and then another connection tries. At its deadline whatever is left is given up.
 
@@ -13,28 +13,27 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from worker.core.model import NoAnswer, Notification, Response
-from worker.providers.apns.call import Call, Work
-from worker.providers.apns.connection import ConnectError, Connection, client_context, connect
-from worker.providers.apns.dial import Dialer, Resolve
-from worker.providers.apns.opener import Opener
-from worker.providers.apns.proxy import Proxy
-from worker.providers.apns.reasons import CERTIFICATE_ALERTS
-from worker.providers.apns.timing import Timing
-from worker.providers.apns.transport import Endpoint, TransportClosed
+from worker.core.model import NoAnswer, Response
+from worker.http2.client.answers import Service
+from worker.sender.call import Call, Work
+from worker.sender.causes import CERTIFICATE_ALERTS
+from worker.sender.connection import ConnectError, Connection, client_context, connect
+from worker.sender.dial import Dialer, Resolve
+from worker.sender.opener import Opener
+from worker.sender.proxy import Proxy
+from worker.sender.timing import Timing
+from worker.sender.transport import Endpoint, TransportClosed
 
-#: Notifications written before looking again whether the socket is full.
+#: Requests written before looking again whether the socket is full.
 _CHUNK: Final = 512
-#: Attempts of one notification beyond the first, all of which the server must have refused.
+#: Attempts of one request beyond the first, all of which the server must have refused.
 _MAX_RESENDS: Final = 3
 #: Failed attempts in a row after which what waits is given back instead of waiting on.
 _PATIENCE: Final = 3
-#: Reasons in a GOAWAY that another connection may not meet; any other concerns the credential, and comes back as it is.
-#: Notifications of which a pool remembers the connection that left them without an answer.
+#: Requests of which a pool remembers the connection that left them without an answer.
 _MOST_AVOIDED: Final = 10_000
-_PASSING: Final = frozenset(("Shutdown", "IdleTimeout", "InternalServerError", "ServiceUnavailable"))
 
 
 class Pool:
@@ -42,12 +41,13 @@ class Pool:
 
     `ssl_context` carries a client certificate where there is one; without it the endpoint's CA is trusted, or the public ones.
     `proxy` opens tunnels to the endpoint; `resolve` looks up addresses instead of the system.
-    `max_waiting` bounds the notifications that wait for a connection; more calls wait at the door, in their order.
+    `max_waiting` bounds the requests that wait for a connection; more calls wait at the door, in their order.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
+        service: Service,
         *,
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 4,
@@ -59,13 +59,14 @@ class Pool:
     ) -> None:
         context = ssl_context or client_context(endpoint.ca)
         context.set_alpn_protocols(["h2"])
+        self._service = service
         self._timing = timing or Timing()
         dialer = Dialer(endpoint.host, endpoint.port, proxy=proxy, resolve=resolve)
         self._max_connections = max_connections
         self._max_waiting = max_waiting
         self._connections: list[Connection] = []
         self._opener = Opener(
-            lambda: connect(dialer, context, self._timing, self._changed),
+            lambda: connect(dialer, context, service, self._timing, self._changed),
             self._timing,
             jitter,
             opened=self._opened,
@@ -76,43 +77,43 @@ class Pool:
         self._queue: deque[Work] = deque()
         #: What was left without an answer by a connection that lives, and has to be tried on another one.
         self._elsewhere: list[Work] = []
-        #: Notifications in `_queue` and `_elsewhere`.
+        #: Requests in `_queue` and `_elsewhere`.
         self._waiting = 0
-        #: By `apns-id`: the connection that left it without an answer.
+        #: By request id: the connection that left it without an answer.
         self._avoided: dict[str, Connection] = {}
         self._growing: asyncio.TimerHandle | None = None
         #: Why the last attempt to connect failed; None once one succeeded.
         self._trouble: str | None = None
-        #: A provider token, and the reason for which a whole connection refused all that came with it.
+        #: A access token, and the reason for which a whole connection refused all that came with it.
         self._refused_all: tuple[str | None, str] | None = None
         self._closed = False
 
     @property
     def waiting(self) -> int:
-        """Notifications that were let in and wait for a connection."""
+        """Requests that were let in and wait for a connection."""
         return self._waiting
 
     @property
     def connections(self) -> int:
-        """Connections that take notifications or still wait for answers."""
+        """Connections that take requests or still wait for answers."""
         return len(self._connections)
 
     async def send(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Any],
         *,
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
         following: Mapping[int, int] | None = None,
     ) -> list[Response]:
-        """One response for each notification, in their order; see `Transport`."""
+        """One response for each request, in their order; see `Transport`."""
         if self._closed:
             raise TransportClosed
-        if not notifications:
+        if not requests:
             return []
         loop = asyncio.get_running_loop()
-        call = Call(notifications, authorization, ends=loop.time() + deadline, responses=seen, following=following)
+        call = Call(requests, authorization, ends=loop.time() + deadline, responses=seen, following=following)
         timer = loop.call_at(call.ends, self._give_up, call, "deadline")
         self._calls.add(call)
         self._door.append(call)
@@ -185,7 +186,7 @@ class Pool:
         live = self._live()
         if self._elsewhere and all(id(each) in avoided for each in live):
             if len(live) >= self._max_connections:
-                live[0].retire("left notifications without an answer")
+                live[0].retire("left requests without an answer")
             self._opener.open()
 
     def _let_in(self) -> bool:
@@ -196,14 +197,14 @@ class Pool:
         return bool(self._queue)
 
     def _queue_up(self, call: Call, indices: Sequence[int]) -> None:
-        """Queues notifications of a call; some may not go over the connection of their last try."""
+        """Queues requests of a call; some may not go over the connection of their last try."""
         self._waiting += len(indices)
         if not self._avoided:
             self._queue.append(Work(call, indices))
             return
         apart: dict[Connection | None, list[int]] = {}
         for index in indices:
-            apart.setdefault(self._avoided.pop(call.notifications[index].id, None), []).append(index)
+            apart.setdefault(self._avoided.pop(call.requests[index].id, None), []).append(index)
         for avoid, some in apart.items():
             (self._queue if avoid is None else self._elsewhere).append(Work(call, some, avoid))
 
@@ -235,14 +236,14 @@ class Pool:
         """Puts what the server cannot have processed at the head of the queue, unless trying again is of no use."""
         streams, reason = connection.core.streams, connection.core.reason
         refused, streams.refused = streams.refused, []
-        lasting = reason is not None and reason not in _PASSING
+        lasting = reason is not None and not self._service.is_passing(reason)
         now = asyncio.get_running_loop().time()
         again: dict[Call, list[int]] = {}
         for batch, index, cause in refused:
             call = cast("Call", batch)
             tries = call.resent[index] = call.resent.get(index, 0) + 1
             if lasting or tries > _MAX_RESENDS or now >= call.ends:
-                self._avoid(connection, [call.notifications[index].id])
+                self._avoid(connection, [call.requests[index].id])
                 call.give(index, NoAnswer("not_sent", cause))
             else:
                 again.setdefault(call, []).append(index)
@@ -288,7 +289,7 @@ class Pool:
     def _give_up_after_two(self, connection: Connection) -> None:
         """One connection that refused all is replaced; after a second one in a row the fault is not the connection's.
 
-        Notifications that wait with that token would get the same answer, one connection each.
+        Requests that wait with that token would get the same answer, one connection each.
         """
         token, reason = connection.authorization, connection.core.retiring or ""
         if connection.core.answered > connection.core.parting:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from worker.core.backoff import backoff
-from worker.providers.apns.connection import ConnectError, Connection
-from worker.providers.apns.timing import Timing
+from worker.sender.connection import ConnectError, Connection
+from worker.sender.timing import Timing
 
 log: Final = logging.getLogger(__name__)
 

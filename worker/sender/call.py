@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from worker.core.model import Notification, Response
-from worker.http2.client.batch import Batch
+from worker.core.model import Response
+from worker.http2.client.batch import Batch, Request
 
 
 class Call(Batch):
@@ -14,31 +14,31 @@ class Call(Batch):
 
     def __init__(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Request],
         authorization: str | None,
         *,
         ends: float,
         responses: list[Response | None] | None = None,
         following: Mapping[int, int] | None = None,
     ) -> None:
-        super().__init__(notifications, authorization, responses, following or {})
+        super().__init__(requests, authorization, responses, following or {})
         #: The loop's time at which whatever has no outcome is given up.
         self.ends = ends
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def finish(self) -> None:
-        """Wakes whoever waits; every notification has its outcome."""
+        """Wakes whoever waits; every request has its outcome."""
         if not self.done.done():
             self.done.set_result(None)
 
     def give(self, index: int, response: Response) -> None:
-        """Sets the outcome of one notification; wakes the caller if it was the last."""
+        """Sets the outcome of one request; wakes the caller if it was the last."""
         if self.set_response(index, response):
             self.finish()
 
 
 class Work:
-    """Notifications of one call that wait for a connection, in order."""
+    """Requests of one call that wait for a connection, in order."""
 
     __slots__ = ("avoid", "call", "indices")
 

@@ -1,10 +1,10 @@
-"""The way out to APNs as the pipeline sees it: a batch in, one response for each notification out. Owns no wire."""
+"""What sends the requests of one route: a batch in, one response for each request out. Owns no wire."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from worker.core.model import Notification, Response
+from worker.core.model import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,18 @@ class Transport(Protocol):
 
     async def send(
         self,
-        notifications: Sequence[Notification],
+        requests: Sequence[Any],
         *,
         authorization: str | None,
         deadline: float,
         seen: list[Response | None] | None = None,
         following: Mapping[int, int] | None = None,
     ) -> list[Response]:
-        """One response for each notification, in their order.
+        """One response for each request, in their order.
 
-        `authorization` is the provider token (JWT) that goes after `bearer`, None with a client certificate. `deadline` is in
-        seconds from now and holds for each notification. `seen`, a None for each notification, is filled as responses come, so
-        that another thread may look before all are there. `following`: the place of a notification -> that of the one which is
+        `authorization` is the access token that goes with them, None where they have none. `deadline` is in
+        seconds from now and holds for each request. `seen`, a None for each request, is filled as responses come, so
+        that another thread may look before all are there. `following`: the place of a request -> that of the one which is
         sent as soon as it is accepted, and otherwise is `HELD_UP`. Trouble with the network is a `NoAnswer`, never an
         exception; raises `TransportClosed` once `close` was called.
         """
