@@ -2,7 +2,7 @@
 
 The quiet app publishes a message to one device every tenth of a second; the time from each publication to its acceptance is
 taken, in calm and during what the noisy app does: many messages, an import of members, registrations with large attributes,
-junk in one huge entry. Real workers on embedded engines and a simulator.
+junk in entries of 32 MB. Real workers on embedded engines and a simulator.
 
     python -m benchmarks.fairness --json
     python -m benchmarks.fairness --loads members junk --scale 0.1
@@ -27,6 +27,7 @@ from producers.events import FIELD, STREAM
 from worker.core.model import AppSettings, Provider
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
+from worker.embedded.valkey import LARGEST_VALUE
 from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings
 
@@ -64,7 +65,8 @@ def publish(url: str, load: str, scale: float) -> None:
     """All of one load, as fast as it goes."""
     if load == "junk":
         with redis.Redis.from_url(url) as client:
-            client.xadd(STREAM, {FIELD: b"x" * int(200_000_000 * scale)})
+            for _ in range(max(1, int(7 * scale))):
+                client.xadd(STREAM, {FIELD: b"x" * (LARGEST_VALUE - 1_000)})
         return
     size = {"messages": 2_000, "members": 4, "attributes": 2}[load]
     with Publisher(url, max_backlog=10_000_000) as publisher:

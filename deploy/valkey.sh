@@ -12,5 +12,6 @@ printf '%s\n' "$script" | sed -f /dev/stdin "${USERS:-/etc/carillon/users.acl}" 
 # The image's entrypoint gives up root.
 if [ "$(id -u)" = 0 ] && id valkey >/dev/null 2>&1; then chown valkey "$users"; fi
 # The journal lives here until the last device of an event is accounted for, so nothing is evicted and every second is on disk.
+# An event has 1 MiB at most. While Valkey takes a value of 200 MB it answers nobody for a second, so it refuses such values.
 exec docker-entrypoint.sh valkey-server --appendonly yes --appendfsync everysec --maxmemory "${MAXMEMORY:-1gb}" \
-    --maxmemory-policy noeviction --aclfile "$users"
+    --maxmemory-policy noeviction --proto-max-bulk-len 32mb --aclfile "$users"

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
 import redis
 from msgspec.json import encode
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from producers.events import FIELD, STREAM
 from tests.chaos.apns import RULES
@@ -16,6 +18,7 @@ from tests.chaos.crew import COMMANDS, WORKERS
 from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
 from tests.chaos.system import System
 from worker.core.outcome import IN_A_ROW
+from worker.embedded.valkey import LARGEST_VALUE
 from worker.simulator.faults import Close
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
@@ -147,10 +150,16 @@ def _at_full_speed(system: System) -> None:
 
 
 def _huge(system: System, _seconds: float) -> AbstractContextManager[object]:
-    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=30) as client:
-        for octets in (2_000_000, 2_000 * system.burst):
+    """Entries that are too large for an event, up to the largest that the engine takes, and one that it refuses."""
+    largest = 2_000 * system.burst
+    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=30, retry=Retry(NoBackoff(), 0)) as client:
+        for octets in (2_000_000, min(largest, LARGEST_VALUE - 1_000)):
             _insist(client, junk(octets))
             system.poisoned += 1
+        if largest > LARGEST_VALUE:
+            with suppress(redis.RedisError):
+                client.xadd(STREAM, {FIELD: junk(largest)})
+                system.poisoned += 1
     return nullcontext()
 
 

@@ -139,6 +139,11 @@ def judge(found: Found) -> Verdict:
         "calm_notifications": len(late),
         "direct_p99_calm": _rounded(calm),
         "direct_p99_blast": _rounded(blasted),
+        "direct_p99_by_load": {
+            fault: _rounded(percentile(waits, 0.99))
+            for fault in BY_OTHERS
+            if (waits := _during_faults(found, (fault,)))
+        },
         "resumed_in": _rounded(resumed),
         "idle_after": _rounded(found.idle_after),
         "slow_to_return": [

@@ -4,6 +4,7 @@ import importlib.util
 import secrets
 import signal
 from pathlib import Path
+from typing import Final
 
 import redis
 
@@ -11,6 +12,9 @@ from config.private import read_private, write_private
 from worker.embedded.home import INSTALL, Home
 from worker.embedded.ports import HOST, remembered
 from worker.embedded.process import Process
+
+#: The largest value that it takes, in octets: 32 times the largest event.
+LARGEST_VALUE: Final = 32 * 1024 * 1024
 
 
 def binary() -> Path:
@@ -67,6 +71,8 @@ class Valkey:
             "appendfsync": "everysec",
             "save": '""',
             "maxmemory-policy": "noeviction",
+            # While it takes and writes one value of 200 MB it answers nobody for a second.
+            "proto-max-bulk-len": LARGEST_VALUE,
             "daemonize": "no",
             "always-show-logo": "no",
             "loglevel": "warning",

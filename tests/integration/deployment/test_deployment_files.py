@@ -105,6 +105,7 @@ def test_valkey_writes_ahead_evicts_nothing_and_is_bounded() -> None:
     script = (DEPLOY / "valkey.sh").read_text()
     assert "--appendonly yes" in script
     assert "--maxmemory-policy noeviction" in script
+    assert "--proto-max-bulk-len 32mb" in script
     assert '--maxmemory "${MAXMEMORY:-1gb}"' in script
     assert "requirepass" not in script
 
