@@ -17,7 +17,6 @@ from worker.providers.apns.token import (
     DUE_AGE,
     ISSUED_BACK,
     LEAST_AGE,
-    LOCAL_SECONDS,
     STALE_AGE,
     ProviderKeyError,
     TokenSource,
@@ -25,9 +24,9 @@ from worker.providers.apns.token import (
     issued_at,
     mint,
     shared_name,
-    token_state,
 )
 from worker.providers.base import TokenAgeError
+from worker.providers.fleet_tokens import LOCAL_SECONDS, FleetToken
 from worker.state.provider_tokens import ProviderTokens
 
 NOW = 1_800_000_000.0
@@ -74,7 +73,8 @@ def test_a_token_says_what_apple_asks_for_and_nothing_else() -> None:
     ],
 )
 def test_the_age_of_a_token_decides_whether_it_is_used_or_renewed(age: float, state: str) -> None:
-    assert token_state(NOW - age, NOW) == state
+    issued = NOW - age
+    assert FleetToken("text", "bearer", issued, issued + DUE_AGE, issued + STALE_AGE).state(NOW) == state
 
 
 def test_the_whole_fleet_uses_one_token() -> None:

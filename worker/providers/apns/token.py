@@ -1,17 +1,13 @@
 """Provider tokens (JWT): made from a team's key, shared by the whole fleet, renewed inside Apple's window.
 
-Apple asks that a token be 20 to 60 minutes old when it is replaced and answers 429 to those who mint more. So one process
-mints, under a lease, and all others take its token. Only the token is shared, never the key.
+Apple asks that a token be 20 to 60 minutes old when it is replaced and answers 429 to those who mint more.
 """
 
 import base64
 import binascii
 import hashlib
 import logging
-import threading
-import time
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from worker.providers.apns.settings import Key
 from worker.providers.base import SettingsError, TokenAgeError, TokenKey, TokenStore
+from worker.providers.fleet_tokens import FleetToken, FleetTokens
 
 #: Seconds after which a token is renewed, and after which it is not used any more; Apple refuses at 3600.
 DUE_AGE: Final = 50 * 60
@@ -28,11 +25,6 @@ STALE_AGE: Final = 58 * 60
 LEAST_AGE: Final = 20 * 60
 #: Seconds that `iat` lies in the past, for servers whose clock is behind ours.
 ISSUED_BACK: Final = 5
-#: Seconds for which a process believes its own copy before it looks at the fleet's again.
-LOCAL_SECONDS: Final = 30.0
-#: Seconds a minting process has before another one may take over.
-LEASE_SECONDS: Final = 5.0
-_POLL: Final = 0.02
 
 log: Final = logging.getLogger(__name__)
 
@@ -53,28 +45,26 @@ def check_key(key_pem: str) -> None:
     _load(key_pem)
 
 
-def token_state(issued_at: float, now: float) -> Literal["fresh", "due", "stale"]:
-    """`fresh`: use it; `due`: use it, somebody should renew it; `stale`: APNs would refuse it.
-
-    A token from the future comes of two clocks that differ; by more than a minute APNs would refuse it as well.
-    """
-    age = now - issued_at
-    if age >= STALE_AGE or age < -60:
-        return "stale"
-    return "due" if age >= DUE_AGE else "fresh"
-
-
 def issued_at(token: str) -> float:
     """The `iat` of a provider token, UNIX seconds."""
     return float(jwt.decode(token, options={"verify_signature": False})["iat"])
 
 
-@dataclass(slots=True)
-class _Local:
-    token: str
-    issued_at: float
-    #: When it was last compared with the fleet's.
-    looked_at: float
+class _Maker(NamedTuple):
+    """Makes the provider tokens of a key."""
+
+    of: Key
+
+    @property
+    def key(self) -> TokenKey:
+        return shared_name(self.of)
+
+    def make(self, now: float) -> str:
+        return mint(self.of.team_id, self.of.key_id, self.of.pem, now - ISSUED_BACK)
+
+    def read(self, text: str) -> FleetToken:
+        issued = issued_at(text)
+        return FleetToken(text, text, issued, issued + DUE_AGE, issued + STALE_AGE)
 
 
 class TokenSource:
@@ -84,26 +74,11 @@ class TokenSource:
     """
 
     def __init__(self, store: TokenStore) -> None:
-        self._store = store
-        self._local: dict[TokenKey, _Local] = {}
-        self._locks: dict[TokenKey, threading.Lock] = {}
-        self._guard = threading.Lock()
+        self._fleet = FleetTokens(store)
 
     def current(self, key: Key, now: float) -> str:
         """The token to send with at `now` (UNIX seconds): from memory, from the fleet's store, or minted for everybody."""
-        name = shared_name(key)
-        local = self._local.get(name)
-        if local and now - local.looked_at < LOCAL_SECONDS and token_state(local.issued_at, now) == "fresh":
-            return local.token
-        with self._lock(name):
-            try:
-                return self._renewed(name, key, now)
-            except self._store.away:
-                local = self._local.get(name)
-                if local is None or token_state(local.issued_at, now) == "stale":
-                    raise
-                log.warning("provider token not compared with the fleet's, redis is away", extra={"key_id": key.key_id})
-                return local.token
+        return self._fleet.current(_Maker(key), now).bearer
 
     def refuse(self, key: Key, token: str, now: float) -> str:
         """The token to use after APNs called `token` expired.
@@ -111,75 +86,20 @@ class TokenSource:
         The fleet's, where it is another one by now; a new one, where the refused one is old enough to be replaced; else
         `TokenAgeError`, because a second young token would be refused as well and end in 429.
         """
-        name = shared_name(key)
-        with self._lock(name):
-            shared = self._look(name, now)
-            if shared and shared.token != token and token_state(shared.issued_at, now) != "stale":
-                return shared.token
-            age = now - issued_at(token)
-            if age < LEAST_AGE:
-                log.error(
-                    "provider token called expired while young: set this machine's clock",
-                    extra={"key_id": key.key_id, "age_seconds": int(age)},
-                )
-                raise TokenAgeError(
-                    f"APNs calls a provider token of key {key.key_id} expired that is {int(age)} s old by our clock: "
-                    "check the clock (NTP) of every machine that runs a worker"
-                )
-            return self._minted(name, key, now, instead_of=token)
-
-    def _renewed(self, name: TokenKey, key: Key, now: float) -> str:
-        shared = self._look(name, now)
-        state = token_state(shared.issued_at, now) if shared else "stale"
-        if shared and state == "fresh":
-            return shared.token
-        if shared and state == "due" and not self._lease(name):
-            return shared.token
-        return self._minted(name, key, now, instead_of=shared.token if shared else None, leased=state == "due")
-
-    def _look(self, name: TokenKey, now: float) -> _Local | None:
-        token = self._store.read(name)
-        if token is None:
-            return None
-        local = self._local.get(name)
-        if local is None or local.token != token:
-            local = self._local[name] = _Local(token, issued_at(token), now)
-        local.looked_at = now
-        return local
-
-    def _minted(self, name: TokenKey, key: Key, now: float, *, instead_of: str | None, leased: bool = False) -> str:
-        """A new token for the fleet: ours under the lease, or that of whoever held it meanwhile."""
-        waiting_ends = time.monotonic() + 2 * LEASE_SECONDS
-        while not leased and not (leased := self._lease(name)):
-            shared = self._look(name, now)
-            if shared and shared.token != instead_of and token_state(shared.issued_at, now) != "stale":
-                return shared.token
-            if time.monotonic() > waiting_ends:
-                break
-            time.sleep(_POLL)
-        try:
-            # Between our look and the lease another process may have finished.
-            shared = self._look(name, now)
-            if shared and shared.token != instead_of and token_state(shared.issued_at, now) == "fresh":
-                return shared.token
-            return self._publish(name, key, now)
-        finally:
-            if leased:
-                self._store.release(name)
-
-    def _publish(self, name: TokenKey, key: Key, now: float) -> str:
-        token = mint(key.team_id, key.key_id, key.pem, now - ISSUED_BACK)
-        self._store.write(name, token, seconds=3600)
-        self._local[name] = _Local(token, float(int(now - ISSUED_BACK)), now)
-        log.info("provider token minted", extra={"team_id": key.team_id, "key_id": key.key_id})
-        return token
-
-    def _lease(self, name: TokenKey) -> bool:
-        return self._store.lease(name, seconds=LEASE_SECONDS)
-
-    def _lock(self, name: TokenKey) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(name, threading.Lock())
+        maker = _Maker(key)
+        if other := self._fleet.other_than(maker, token, now):
+            return other.bearer
+        age = now - issued_at(token)
+        if age < LEAST_AGE:
+            log.error(
+                "provider token called expired while young: set this machine's clock",
+                extra={"key_id": key.key_id, "age_seconds": int(age)},
+            )
+            raise TokenAgeError(
+                f"APNs calls a provider token of key {key.key_id} expired that is {int(age)} s old by our clock: "
+                "check the clock (NTP) of every machine that runs a worker"
+            )
+        return self._fleet.replace(maker, token, now).bearer
 
 
 def shared_name(key: Key) -> TokenKey:

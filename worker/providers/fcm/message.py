@@ -1,0 +1,241 @@
+"""From the neutral payload to FCM's JSON: `messages:send` of the HTTP v1 API, once for a sending, and a splice for each device.
+
+What Android reads is in its own block, so that FCM adds none of it to the payload for Apple devices. There is no `collapse_key`,
+because FCM keeps four of them for a device and loses the rest. `android.notification`, which replaces itself by its `tag`, is
+only there with the display `system`.
+
+Source: Google, "REST Resource: projects.messages", revision 20261023.
+"""
+
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from producers.targeting import MAX_BADGE
+from worker.core.batch import Sending
+from worker.core.notification import HEAD, Rendered
+from worker.providers.fcm.cut import fitted
+from worker.providers.fcm.settings import FcmSettings
+
+#: Octets of what Android reads, as JSON, and of the payload for APNs, to which FCM adds keys of its own.
+ANDROID_LIMIT: Final = 4_000
+APNS_LIMIT: Final = 3_700
+#: Octets that the id, and a badge wherever it stands, add to what Android reads and to the payload for APNs, at most.
+_ANDROID_ROOM: Final = len('"id":"","badge":"2147483647","notification_count":2147483647,') + 36
+_APNS_ROOM: Final = len('"badge":2147483647,')
+#: Seconds that FCM keeps a message, at most: 28 days.
+LONGEST_TTL: Final = 2_419_200
+
+#: Whose block a request has; `all` where nobody said what the device is.
+Blocks = Literal["android", "apple", "all"]
+APPLE: Final = frozenset(("ios", "ipados", "macos", "tvos", "visionos", "watchos"))
+
+#: What APNs calls it -> what FCM calls it.
+_LOCALISED: Final = {
+    "title-loc-key": "title_loc_key",
+    "title-loc-args": "title_loc_args",
+    "loc-key": "body_loc_key",
+    "loc-args": "body_loc_args",
+}
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Form(NamedTuple):
+    """The body of a request, with `%` places in this order: ttl and id, where Android reads it; each badge; token."""
+
+    #: Without a badge, and with `badges` places for it.
+    bare: bytes
+    numbered: bytes
+    badges: int
+    for_android: bool
+
+
+class Message(NamedTuple):
+    """One request to FCM. `repr` is long and holds message text: never log it."""
+
+    form: Form
+    token: str
+    id: str
+    badge: int | None
+    #: UNIX seconds.
+    expires_at: int
+    #: Whether the device is known to be an Apple one.
+    apple: bool
+
+    @property
+    def payload(self) -> bytes:
+        """The body, with the longest ttl."""
+        return self.content(LONGEST_TTL)
+
+    def content(self, ttl: int) -> bytes:
+        """The body. `ttl`: seconds for which FCM may keep it."""
+        form, token, id, badge, _, _ = self
+        values: tuple[bytes | int, ...] = (ttl, id.encode()) if form.for_android else ()
+        if badge is None or not form.badges:
+            return form.bare % (*values, token.encode())
+        number = min(max(badge, 0), MAX_BADGE)
+        return form.numbered % (*values, *(number,) * form.badges, token.encode())
+
+
+def blocks_for(platform: str) -> Blocks:
+    if platform == "android":
+        return "android"
+    return "apple" if platform in APPLE else "all"
+
+
+def ttl(expires_at: int, now: float) -> int:
+    """Seconds from `now`, within what FCM takes; 0: now or never."""
+    return min(max(0, expires_at - int(now)), LONGEST_TTL)
+
+
+def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
+    """The body of a sending's requests, within FCM's limits: texts are cut, then what an app can do without is left out."""
+    rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
+    document = _decode(rendered.payload())
+    read = _Read.of(settings, sending, document)
+    if _over(document, read, blocks) > 0:
+        document = fitted(document, lambda one: _over(one, _Read.of(settings, sending, one), blocks))
+        read, rendered = _Read.of(settings, sending, document), _rendered(document, counted=bool(rendered.suffix))
+    counted = bool(rendered.suffix)
+    badges = counted * (
+        (blocks != "apple") + (blocks != "apple" and read.notification != b"{}") + (blocks != "android")
+    )
+    bare = _body(sending, read, rendered, blocks, counted=False)
+    numbered = _body(sending, read, rendered, blocks, counted=counted)
+    return Form(bare, numbered, badges, blocks != "apple")
+
+
+class _Read(NamedTuple):
+    """What Android reads: objects of JSON without the id and a counted badge."""
+
+    data: bytes
+    #: Without any key where the app's code shows it.
+    notification: bytes
+    urgent: bool
+
+    @classmethod
+    def of(cls, settings: FcmSettings, sending: Sending, document: dict[str, Any]) -> "_Read":
+        seen = sending.push_type != "background" and any(_alert(document["aps"]).values())
+        system = seen and settings.display == "system"
+        return cls(
+            _encode(_data(sending, document, texts=not system)),
+            _encode(_notification(settings, sending, document) if system else {}),
+            # FCM delivers nothing of an app at once any more that asks for it and shows nothing.
+            sending.priority == 10 and (seen or sending.push_type == "voip"),
+        )
+
+
+def _over(document: dict[str, Any], read: _Read, blocks: Blocks) -> int:
+    """Octets by which the block is too large that is the most so."""
+    android = len(read.data) + len(read.notification) + _ANDROID_ROOM - ANDROID_LIMIT
+    apns = len(_encode(document)) + _APNS_ROOM - APNS_LIMIT
+    return android if blocks == "android" else apns if blocks == "apple" else max(android, apns)
+
+
+def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, counted: bool) -> bytes:
+    """`counted`: with places for the badge."""
+    parts = []
+    if blocks != "apple":
+        parts.append(_android(read, counted=counted))
+    if blocks != "android":
+        parts.append(_apns(sending, rendered, counted=counted))
+    return b'{"message":{%b,"token":"%%b"}}' % b",".join(parts)
+
+
+def _android(read: _Read, *, counted: bool) -> bytes:
+    priority = b"HIGH" if read.urgent else b"NORMAL"
+    badge = b'"badge":"%d",' if counted else b""
+    block = b'"android":{"priority":"%b","ttl":"%%ds","data":{"id":"%%b",%b' % (priority, badge)
+    block += _escaped(read.data[1:])
+    if read.notification != b"{}":
+        number = b'"notification_count":%d,' if counted else b""
+        block += b',"notification":{' + number + _escaped(read.notification[1:])
+    return block + b"}"
+
+
+def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> bytes:
+    headers = {
+        "apns-push-type": sending.push_type,
+        "apns-priority": str(sending.priority),
+        "apns-expiration": str(sending.expires_at),
+        "apns-collapse-id": sending.collapse_id,
+    }
+    prefix, suffix = _escaped(rendered.prefix), _escaped(rendered.suffix)
+    badge = (b'"badge":%d' if suffix.startswith(b"}") else b'"badge":%d,') if counted else b""
+    return b'"apns":{"headers":%b,"payload":%b%b%b}' % (_escaped(_encode(headers)), prefix, badge, suffix)
+
+
+def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[str, str]:
+    """What the app's own code reads. All values are strings, for FCM takes no others."""
+    aps, carillon = document["aps"], _object(document.get("carillon"))
+    sender, alert = _object(carillon.get("sender")), _alert(aps)
+    others = {key: value for key, value in document.items() if key not in ("aps", "carillon")}
+    found = {
+        "event": sending.event_id,
+        "kind": sending.kind,
+        "collapse_id": sending.collapse_id,
+        "channel": carillon.get("channel"),
+        "message": carillon.get("message"),
+        "parent": carillon.get("parent"),
+        "sender": sender.get("id"),
+        "sender_name": sender.get("name"),
+        "image": sender.get("image"),
+        "count": carillon.get("count"),
+        "truncated": carillon.get("truncated"),
+        "category": aps.get("category"),
+        "data": others | _object(carillon.get("data")) or None,
+        "badge": aps.get("badge"),
+    }
+    if texts:
+        found |= {"sound": _sound(aps)} | {key: alert.get(key) for key in ("title", "subtitle", "body")}
+        found |= {name: alert.get(key) for key, name in _LOCALISED.items()}
+    return {key: text for key, value in found.items() if (text := _text(value))}
+
+
+def _notification(settings: FcmSettings, sending: Sending, document: dict[str, Any]) -> dict[str, Any]:
+    """What Android itself shows; it has no line for a subtitle."""
+    aps = document["aps"]
+    alert, image = _alert(aps), _object(_object(document.get("carillon")).get("sender")).get("image")
+    found = {
+        "title": " · ".join(text for key in ("title", "subtitle") if (text := _text(alert.get(key)))),
+        "body": _text(alert.get("body")),
+        "tag": sending.collapse_id,
+        "channel_id": settings.channel_id,
+        "sound": _sound(aps),
+        "image": image if isinstance(image, str) and image.startswith("https://") else None,
+        "notification_count": aps.get("badge"),
+    }
+    found |= {name: alert.get(key) for key, name in _LOCALISED.items()}
+    return {key: value for key, value in found.items() if value not in (None, "", [])}
+
+
+def _rendered(document: dict[str, Any], *, counted: bool) -> Rendered:
+    payload = _encode({"aps": document["aps"]} | document)
+    return Rendered(HEAD, payload[len(HEAD) :]) if counted else Rendered(payload, b"")
+
+
+def _alert(aps: dict[str, Any]) -> dict[str, Any]:
+    alert = aps.get("alert")
+    return {"body": alert} if isinstance(alert, str) else _object(alert)
+
+
+def _sound(aps: dict[str, Any]) -> str | None:
+    sound = aps.get("sound")
+    name = sound.get("name") if isinstance(sound, dict) else sound
+    return name if isinstance(name, str) else None
+
+
+def _text(value: object) -> str:
+    """A string as it is, nothing as '', any other value as JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return _encode(value).decode()
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _escaped(document: bytes) -> bytes:
+    return document.replace(b"%", b"%%")
