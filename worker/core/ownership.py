@@ -43,6 +43,9 @@ class Registration:
     refusals: Times | None = None
     #: `mark`s of the last writes, as far back as the last registration that was newer than all before it.
     seen: tuple[int, ...] = ()
+    platform: str = ""
+    #: Sealed; the same secret is sealed to the same text.
+    secret: str = ""
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)
@@ -71,6 +74,8 @@ def register(
     locale: str | None = None,
     app_version: str | None = None,
     attributes: Mapping[str, object] | None = None,
+    platform: str = "",
+    secret: str = "",
 ) -> Registration:
     """The device after a registration: taken over at once unless a newer write is known. `event`: its `mark`, 0 for none."""
     state = state or UNKNOWN
@@ -89,6 +94,8 @@ def register(
         {key: time for key, time in stones.items() if time > at} or None,
         {key: time for key, time in refusals.items() if time >= at} or None,
         _seen(state if at <= _newest(state) else UNKNOWN, event),
+        platform,
+        secret,
     )
 
 
@@ -139,11 +146,14 @@ def unmet_registration(
     locale: str | None = None,
     app_version: str | None = None,
     attributes: Mapping[str, object] | None = None,
+    platform: str = "",
+    secret: str = "",
 ) -> Superseded | None:
     """None: the device is as this registration asked. Otherwise what decided otherwise."""
     state = state or UNKNOWN
-    asked = (user, provider_id, locale, app_version, attributes or None)
-    found = (state.user, state.provider_id, state.locale, state.app_version, state.attributes or None)
+    asked = (user, provider_id, locale, app_version, attributes or None, platform, secret)
+    of = state
+    found = (of.user, of.provider_id, of.locale, of.app_version, of.attributes or None, of.platform, of.secret)
     if state.active and asked == found:
         return None
     if state.registered_at > at or (state.registered_at == at and asked != found):

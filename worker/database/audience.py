@@ -10,13 +10,15 @@ from worker.core.errors import WorkerError
 from worker.core.model import Device
 from worker.core.templates import normal_locale
 from worker.database import bulk
+from worker.database.long_tokens import TOKEN
 from worker.database.postgres import Connection, Pool, Unavailable, transaction
 
 _FROM: Final = (
     " FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL"
     " WHERE d.app = %s AND d.active"
 )
-_DEVICE: Final = "SELECT d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+#: The columns of a `Device`.
+_DEVICE: Final = f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret"
 #: `d.locale` in the form in which two of them can be compared.
 _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -90,7 +92,7 @@ class Audience:
         found: dict[str, dict[str, list[Device]]] = {}
         for app, *device in bulk.read(
             self._pool,
-            "SELECT d.app, d.id, d.user_id, d.provider_id, d.token, d.locale, d.registered_at"
+            f"SELECT d.app, {_DEVICE}"
             f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
             " WHERE d.active ORDER BY d.id",
             users,
@@ -111,7 +113,7 @@ def _page(db: Connection, app: str, where: Where, after: int, size: int, span: i
         last = row[0] if row else None
     if last is not None:
         conditions, values = f"{conditions} AND d.id <= %s", [*values, last]
-    query = f"{_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
+    query = f"SELECT {_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
     found = [Device(*row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
     if len(found) > size:
         return AudiencePage(found[:size], found[size - 1].id)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from worker.core.badges import Cleared, Clearing, cleared
 from worker.database.device_writes import Begun
+from worker.database.long_tokens import TOKEN
 from worker.database.postgres import Connection
 
 
@@ -13,8 +14,8 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
         return []
     owners = sorted({(one.app, one.user) for one in asked})
     rows = db.execute(
-        "SELECT d.app, d.user_id, d.id, d.token FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
-        " JOIN carillon.devices d USING (app, user_id) WHERE d.active ORDER BY d.id",
+        f"SELECT d.app, d.user_id, d.id, {TOKEN} FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
+        " JOIN carillon.devices d USING (app, user_id) WHERE d.active ORDER BY d.id".encode(),
         [list(column) for column in zip(*owners, strict=True)],
     )
     owned: dict[tuple[str, str], list[tuple[int, str]]] = {owner: [] for owner in owners}

@@ -1,23 +1,32 @@
 """Seals what of a device only its provider's client may read. That is opened for each push, so it has to be cheap.
 
-A sealed text is base64 of the id of its key (6 octets), a nonce (12), and the text in AES-256-GCM. The keys are derived from
-those that encrypt credentials. Fernet, which does that, takes five times as long.
+A sealed text is base64 of the id of its key (6 octets) and of the text in AES-256-SIV, so that a text is always sealed to the
+same. The keys are derived from those that encrypt credentials. Fernet, which does that, takes five times as long.
 """
 
-import os
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from worker.database.postgres import Pool
 
 _ID: Final = 6
 #: Characters of base64 that six octets are, whatever follows.
 _MARK: Final = 8
-_NONCE: Final = 12
+#: Rows that are sealed anew in one statement.
+_BITE: Final = 5_000
+
+
+class Rotated(NamedTuple):
+    """How many secrets were sealed anew, and how many stay as they are because no key opens them."""
+
+    sealed: int
+    unreadable: int
 
 
 class DeviceSecrets:
@@ -25,26 +34,45 @@ class DeviceSecrets:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._ciphers = dict(map(_derived, reversed(keys)))
-        #: How everything begins that the first key has sealed.
-        self.mark = list(self._ciphers)[-1]
+        self._newest = list(self._ciphers)[-1]
+        #: How many could not be opened so far.
+        self.unreadable = 0
 
     def seal(self, text: str) -> str:
-        nonce = os.urandom(_NONCE)
-        return self.mark + b64encode(nonce + self._ciphers[self.mark].encrypt(nonce, text.encode(), None)).decode()
+        return self._newest + b64encode(self._ciphers[self._newest].encrypt(text.encode(), None)).decode()
 
     def unseal(self, sealed: str) -> str | None:
         """The text; None where no key opens it."""
         cipher = self._ciphers.get(sealed[:_MARK])
-        if cipher is None:
-            return None
-        octets = b64decode(sealed[_MARK:])
         try:
-            return cipher.decrypt(octets[:_NONCE], octets[_NONCE:], None).decode()
-        except InvalidTag:
+            return None if cipher is None else cipher.decrypt(b64decode(sealed[_MARK:]), None).decode()
+        except (InvalidTag, ValueError):
             return None
 
+    def rotate(self, pool: Pool) -> Rotated:
+        """Seals with the first key what other keys have sealed, some rows at a time. May be stopped, and repeated."""
+        after, sealed, unreadable = 0, 0, 0
+        while True:
+            with pool.connection() as db:
+                rows = db.execute(
+                    "SELECT id, secret FROM carillon.devices WHERE id > %s AND secret <> '' AND NOT starts_with(secret, %s)"
+                    " ORDER BY id LIMIT %s",
+                    (after, self._newest, _BITE),
+                ).fetchall()
+                if not rows:
+                    return Rotated(sealed, unreadable)
+                opened = [(id, old, self.unseal(old)) for id, old in rows]
+                anew = [(id, old, self.seal(text)) for id, old, text in opened if text is not None]
+                # One that was registered again meanwhile has another secret.
+                db.execute(
+                    "UPDATE carillon.devices d SET secret = r.new FROM unnest(%s::bigint[], %s::text[], %s::text[])"
+                    " AS r (id, old, new) WHERE d.id = r.id AND d.secret = r.old",
+                    [list(column) for column in zip(*anew, strict=True)] or [[], [], []],
+                )
+            after, sealed, unreadable = rows[-1][0], sealed + len(anew), unreadable + len(rows) - len(anew)
 
-def _derived(key: str) -> tuple[str, AESGCM]:
-    """The mark of the key that this one derives, and its cipher."""
-    derived = HKDF(SHA256(), _ID + 32, salt=None, info=b"carillon device secrets").derive(key.encode())
-    return b64encode(derived[:_ID]).decode(), AESGCM(derived[_ID:])
+
+def _derived(key: str) -> tuple[str, AESSIV]:
+    """How begins what this key seals, and its cipher."""
+    derived = HKDF(SHA256(), _ID + 64, salt=None, info=b"carillon device secrets").derive(key.encode())
+    return b64encode(derived[:_ID]).decode(), AESSIV(derived[_ID:])

@@ -4,7 +4,7 @@ Each writer of devices holds `lock` to the end of the transaction: what a fold r
 writers of the same rows in different orders cannot block each other.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,8 +19,10 @@ from worker.core.ownership import (
     unregister,
 )
 from worker.database import locks
+from worker.database.long_tokens import key_of, long_token
 from worker.database.postgres import Connection
 
+#: App, and a token as it is in its column.
 Key = tuple[str, str]
 
 
@@ -39,6 +41,13 @@ class DeviceWrite(NamedTuple):
     event: int = 0
     #: The event's place in the order of intake; 0: it has none.
     place: int = 0
+    platform: str = ""
+    #: Sealed.
+    secret: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.app, key_of(self.token)
 
 
 class Begun(NamedTuple):
@@ -63,12 +72,12 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     if not writes:
         return []
     locks.acquire(db, locks.DEVICES)
-    states = _registrations(db, {(write.app, write.token) for write in writes})
+    states = _registrations(db, {write.key for write in writes})
     before = dict(states)
     happened: list[tuple[Key, tuple[str, str | None, str | None]]] = []
     begun: dict[Key, int] = {}
     for write in writes:
-        key = (write.app, write.token)
+        key = write.key
         old = states.get(key)
         new = states[key] = _applied(old, write)
         if (what := _happened(old, new)) is not None:
@@ -78,7 +87,7 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
     changed = {key: state for key, state in states.items() if state is not before.get(key)}
     if not changed:
         return []
-    ids = _upsert(db, changed)
+    ids = _upsert(db, changed, {write.key: write.token for write in writes})
     remember(db, [Happened(ids[key], *what) for key, what in happened])
     evict(db, {(app, s.user) for (app, _), s in changed.items() if s.active and s.user is not None})
     return [Begun(key[0], ids[key], place) for key, place in begun.items() if key in ids]
@@ -88,7 +97,7 @@ def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]
     """Devices of these writes that started again within the last hour. A dead leader had applied the writes."""
     if not writes:
         return []
-    places = {(write.app, write.token): write.place for write in writes}
+    places = {write.key: write.place for write in writes}
     rows = db.execute(
         "SELECT d.app, d.token, d.id FROM unnest(%s::text[], %s::text[]) AS k (app, token)"
         " JOIN carillon.devices d USING (app, token) WHERE EXISTS (SELECT FROM carillon.device_history h"
@@ -102,8 +111,8 @@ def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | No
     """For each of the applied writes: the newer write that decided otherwise, or None if what it asked for is true now."""
     if not writes:
         return []
-    states = _registrations(db, {(write.app, write.token) for write in writes})
-    return [_unmet(states.get((write.app, write.token)), write) for write in writes]
+    states = _registrations(db, {write.key for write in writes})
+    return [_unmet(states.get(write.key), write) for write in writes]
 
 
 def end_device(db: Connection, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
@@ -113,14 +122,14 @@ def end_device(db: Connection, app: str, tokens: Collection[str], user: str | No
     `deleted`, `ended` (it was nobody's by then), `not theirs` or `unknown`; only `deleted` changed something.
     """
     locks.acquire(db, locks.DEVICES)
-    states = _registrations(db, {(app, token) for token in tokens})
+    states = _registrations(db, {(app, key_of(token)) for token in tokens})
     owned = {key: state for key, state in states.items() if state.active}
     theirs = {key: state for key, state in owned.items() if user in (None, state.user)}
     if not theirs:
         owner = next((state.user for state in (owned or states).values()), None)
         return ("not theirs" if owned else "ended" if states else "unknown"), owner
     [(now,)] = db.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchall()
-    ids = _upsert(db, {key: end(state, at=now) for key, state in theirs.items()})
+    ids = _upsert(db, {key: end(state, at=now) for key, state in theirs.items()}, {})
     remember(db, [Happened(ids[key], "unregistered", state.user, "by hand") for key, state in theirs.items()])
     return "deleted", next(iter(theirs.values())).user
 
@@ -165,6 +174,8 @@ def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
         locale=write.locale,
         app_version=write.app_version,
         attributes=write.attributes,
+        platform=write.platform,
+        secret=write.secret,
     )
 
 
@@ -179,6 +190,8 @@ def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
         locale=write.locale,
         app_version=write.app_version,
         attributes=write.attributes,
+        platform=write.platform,
+        secret=write.secret,
     )
 
 
@@ -197,7 +210,7 @@ def _happened(old: Registration | None, new: Registration) -> tuple[str, str | N
 def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
     rows = db.execute(
         b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at * 1000 + d.registered_us, d.active, d.locale,"
-        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen"
+        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret"
         b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
         [list(column) for column in zip(*sorted(keys), strict=True)],
     )
@@ -205,35 +218,40 @@ def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registratio
 
 
 def _registration(*row: Any) -> Registration:
-    user, provider, at, active, locale, version, attributes, stones, refusals, seen = row
+    user, provider, at, active, locale, version, attributes, stones, refusals, seen, *of_kind = row
     stones = stones and {key: round(ms * 1000) for key, ms in stones.items()}
     refusals = refusals and {key: ms * 1000 + 999 for key, ms in refusals.items()}
-    return Registration(user, provider, at, active, locale, version, attributes, stones, refusals, tuple(seen or ()))
+    return Registration(
+        user, provider, at, active, locale, version, attributes, stones, refusals, tuple(seen or ()), *of_kind
+    )
 
 
-def _upsert(db: Connection, states: dict[Key, Registration]) -> dict[Key, int]:
-    rows = db.execute(
+def _upsert(db: Connection, states: dict[Key, Registration], tokens: Mapping[Key, str]) -> dict[Key, int]:
+    """Returns the ids. `tokens`: those of devices that may be new."""
+    rows = [(*_row(key, state), long_token(tokens.get(key, ""))) for key, state in sorted(states.items())]
+    made = db.execute(
         b"INSERT INTO carillon.devices AS d"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen)"
+        b" tombstones, refusals, seen, platform, secret, long_token)"
         b" SELECT app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version,"
-        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[]"
+        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[], platform, secret, long_token"
         b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::boolean[],"
-        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
+        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen)"
+        b" tombstones, refusals, seen, platform, secret, long_token)"
         b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
         b" registered_at = excluded.registered_at, registered_us = excluded.registered_us, active = excluded.active,"
         b" locale = excluded.locale, app_version = excluded.app_version, attributes = excluded.attributes,"
         b" tombstones = excluded.tombstones, refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
+        b" platform = excluded.platform, secret = excluded.secret,"
         b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
         b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
         b" doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
         b" THEN NULL ELSE d.doubted_at END"
         b" RETURNING app, token, id",
-        [list(column) for column in zip(*(_row(key, state) for key, state in sorted(states.items())), strict=True)],
+        [list(column) for column in zip(*rows, strict=True)],
     )
-    return {(app, token): id for app, token, id in rows}
+    return {(app, token): id for app, token, id in made}
 
 
 def _row(key: Key, s: Registration) -> tuple[Any, ...]:
@@ -255,6 +273,8 @@ def _row(key: Key, s: Registration) -> tuple[Any, ...]:
         _json(stones),
         _json(refusals),
         seen,
+        s.platform,
+        s.secret,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from worker.core.outcome import Refusal
 from worker.database import locks
 from worker.database.device_writes import end_device, evict
+from worker.database.long_tokens import TOKEN, key_of
 from worker.database.postgres import Connection, Pool, transaction
 
 #: Reasons that are no provider's word: restored only when asked for by name.
@@ -40,6 +41,7 @@ class StoredDevice(NamedTuple):
     last_accepted_at: datetime | None
     retired_reason: str | None
     retired_at: datetime | None
+    platform: str
 
     def __repr__(self) -> str:
         return f"StoredDevice(id={self.id}, app={self.app!r}, user={self.user!r}, active={self.active})"
@@ -72,7 +74,7 @@ class Devices:
             row = db.execute(
                 "SELECT id FROM carillon.devices WHERE app = %s AND token = ANY(%s)"
                 " ORDER BY active DESC, registered_at DESC LIMIT 1",
-                (app, list(tokens)),
+                (app, [key_of(token) for token in tokens]),
             ).fetchone()
         return None if row is None else int(row[0])
 
@@ -201,9 +203,9 @@ class Devices:
         with self._pool.connection() as db:
             rows = db.execute(
                 (
-                    "SELECT d.id, d.app, d.token, d.user_id, p.name, d.active, to_timestamp(d.registered_at / 1000.0),"
+                    f"SELECT d.id, d.app, {TOKEN}, d.user_id, p.name, d.active, to_timestamp(d.registered_at / 1000.0),"
                     " d.locale, d.app_version, d.attributes, u.accepted::timestamp AT TIME ZONE 'UTC',"
-                    " d.retired_reason, d.retired_at FROM carillon.devices d"
+                    " d.retired_reason, d.retired_at, d.platform FROM carillon.devices d"
                     " LEFT JOIN carillon.providers p ON p.id = d.provider_id"
                     " LEFT JOIN carillon.device_use u ON u.device = d.id"
                     f" WHERE {condition} ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC"

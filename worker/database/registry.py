@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from psycopg.types.json import Jsonb
 
 from worker.core.model import AppSettings, Provider, StoredSettings
+from worker.database.device_secrets import DeviceSecrets
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection, Pool
 from worker.database.vault import CredentialError, Vault
@@ -74,7 +75,7 @@ class Registry:
 
     def __init__(self, pool: Pool, keys: Sequence[str], codec: Codec) -> None:
         self._pool, self._codec = pool, codec
-        self._vault = Vault(keys)
+        self._vault, self.device_secrets = Vault(keys), DeviceSecrets(keys)
         self._logged: set[int] = set()
 
     def snapshot(self, since: int | None = None) -> Snapshot:

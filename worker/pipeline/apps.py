@@ -32,6 +32,7 @@ class Apps:
 
     def __init__(self, registry: Registry, *, ttl: float = 1.0, fleet: str = "") -> None:
         self._registry, self._fleet = registry, fleet
+        self.device_secrets = registry.device_secrets
         #: Whether the database is another fleet's; None: not known yet.
         self._foreign: bool | None = None
         self._ttl = ttl

@@ -7,8 +7,8 @@ from dataclasses import replace
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
 from worker.core.errors import WorkerError
-from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Provider, Response
-from worker.core.outcome import DELIVERED, OpenBreaker, Retry, within_life
+from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
+from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, within_life
 from worker.core.way import Way
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.insist import Insist
@@ -131,6 +131,8 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
     for index, response in zip(indexes, sent.responses, strict=True):
         if response is ACCEPTED:
             run.outcomes[index] = DELIVERED
+        elif response is SEALED:
+            run.outcomes[index] = Drop(SEALED.cause)
         elif response is not HELD_UP:
             job = run.jobs[index]
             if _is_unwritable(response):

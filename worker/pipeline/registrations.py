@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from producers import events
-from worker.core.admission import choose_provider, over_rate
+from worker.core.admission import over_rate
 from worker.core.entry import ms_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
 from worker.core.refusal import Refusal
@@ -15,7 +15,8 @@ from worker.database.device_writes import Begun, DeviceWrite, recently_begun, un
 from worker.database.postgres import Connection
 from worker.database.rates import admitted
 from worker.pipeline.apps import Apps
-from worker.providers.kinds import stored_token, token_forms
+from worker.pipeline.provider_choice import choose_provider, platform_of
+from worker.providers.kinds import registration, token_forms
 
 DeviceEvent = events.DeviceRegistered | events.DeviceUnregistered
 
@@ -51,9 +52,10 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
         return Call(entry, event, document, ())
     device = event.device
     provider = choose_provider(device, event.app, providers)
+    token, secret = registration(device, provider)
     write = DeviceWrite(
         event.app,
-        stored_token(device.address, provider),
+        token,
         event.user,
         at,
         provider.id,
@@ -62,6 +64,8 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
         device.app_version,
         event_mark,
         place,
+        platform_of(device),
+        apps.device_secrets.seal(secret) if secret else "",
     )
     return Call(entry, event, document, (write,))
 

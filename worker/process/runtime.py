@@ -14,7 +14,6 @@ from typing import Any, Final, Self, TypeVar, overload
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
-from worker.database.device_secrets import DeviceSecrets
 from worker.database.devices import Devices
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool, open_pool
@@ -89,10 +88,6 @@ class Runtime:
         return Registry(self.pool, secret_keys(self.settings), kinds)
 
     @_once
-    def device_secrets(self) -> DeviceSecrets:
-        return DeviceSecrets(secret_keys(self.settings))
-
-    @_once
     def devices(self) -> Devices:
         return Devices(self.pool)
 
@@ -110,7 +105,7 @@ class Runtime:
 
     @_once
     def clients(self) -> kinds.Clients:
-        return kinds.Clients(Context(self.settings, ProviderTokens(self.redis), self.device_secrets.unseal))
+        return kinds.Clients(Context(self.settings, ProviderTokens(self.redis), self.registry.device_secrets.unseal))
 
     @_once
     def expanders(self) -> Expanders:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
+from producers.events import Device
 from worker.core.model import Provider, StoredSettings
 from worker.core.refusal import Refused
 from worker.providers.base import Client, Context, Kind, Words
@@ -68,9 +69,11 @@ def deferred_reasons() -> frozenset[str]:
     return frozenset().union(*(kind.deferred_reasons for kind in KINDS.values()))
 
 
-def stored_token(token: str, provider: Provider) -> str:
-    """The device token as it is stored. Raises `Refused`."""
-    return _canonical(token, kind_of(provider))
+def registration(device: Device, provider: Provider) -> tuple[str, str]:
+    """The device's token as it is stored, and what of it is secret, as text; '' for nothing. Raises `Refused`."""
+    kind = kind_of(provider)
+    _check_length(device.address, kind)
+    return kind.registration(device)
 
 
 def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
@@ -88,9 +91,13 @@ def token_forms(token: str, providers: Mapping[str, Provider]) -> list[str]:
 
 
 def _canonical(token: str, kind: Kind) -> str:
+    _check_length(token, kind)
+    return kind.canonical_token(token)
+
+
+def _check_length(token: str, kind: Kind) -> None:
     if len(token) > kind.token_limit:
         raise Refused(f"device.token: at most {kind.token_limit:,} characters")
-    return kind.canonical_token(token)
 
 
 def _kinds_of(providers: Iterable[Provider]) -> list[Kind]:

@@ -23,6 +23,7 @@ DROPS: Final[Mapping[str, str]] = {
     "mass_gone": "its provider refused so many devices that it may be at fault",
     "refused_unproven": "refused by a provider that is not known to work",
     "not_allowed_here": "not among those whom this environment may push to",
+    "secret_unreadable": "no key in a worker's CARILLON_SECRET_KEYS opens what its device is encrypted with",
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }
 #: Why nobody got a push.

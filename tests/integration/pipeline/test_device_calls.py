@@ -205,8 +205,8 @@ def test_a_backlog_is_no_flood(pipeline: Pipeline) -> None:
                 "ok": False,
                 "code": "refused",
                 "field": "device.tokn",
-                "error": "device.tokn: unknown field; known in device are token, provider, environment, locale,"
-                " app_version, attributes",
+                "error": "device.tokn: unknown field; known in device are token, subscription, platform, provider,"
+                " environment, locale, app_version, attributes",
             },
             id="a misspelt field",
         ),

@@ -2,10 +2,11 @@
 
 import pytest
 
+from producers.events import Device
 from worker.core.model import Provider
 from worker.core.refusal import Refused
 from worker.providers.apns.settings import ApnsSettings, Key
-from worker.providers.kinds import stored_token, token_forms
+from worker.providers.kinds import registration, token_forms
 from worker.providers.webhook.settings import WebhookSettings
 
 APNS = Provider(1, "demo", "apns", "production", ApnsSettings("io.carillon.demo", Key("T", "K")))
@@ -21,18 +22,18 @@ UUID = "3F2504E0-4F89-11D3-9A0C-0305E82C3301"
     ],
 )
 def test_a_token_of_APNs_is_stored_in_one_form(token: str, stored: str) -> None:
-    assert stored_token(token, APNS) == stored
+    assert registration(Device(token=token), APNS) == (stored, "")
 
 
 @pytest.mark.parametrize("token", ["abc", "xyz", "<>", UUID])
 def test_what_is_no_token_of_APNs_is_refused(token: str) -> None:
     with pytest.raises(Refused, match=r"device\.token: an APNs device token is an even number of hex digits"):
-        stored_token(token, APNS)
+        registration(Device(token=token), APNS)
 
 
 @pytest.mark.parametrize("token", [UUID, "Han's phone", "ABCD"])
 def test_A2_any_string_is_a_device_of_a_webhook_and_stays_as_it_is(token: str) -> None:
-    assert stored_token(token, HOOK) == token
+    assert registration(Device(token=token), HOOK) == (token, "")
 
 
 @pytest.mark.parametrize(

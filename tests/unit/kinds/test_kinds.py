@@ -17,7 +17,7 @@ from worker.core.outcome import DELIVERED, Delivered, Drop, OpenBreaker, Retry, 
 from worker.core.refusal import Refused
 from worker.providers import kinds
 from worker.providers.base import Client, Context, Kind, SettingsError
-from worker.providers.kinds import KINDS, kind_of, stored_token, token_forms
+from worker.providers.kinds import KINDS, kind_of, registration, token_forms
 
 REGISTERED, SENT = 1_000, 2_000
 NOW = 1_800_000_000.0
@@ -45,6 +45,18 @@ def provider(example: Example) -> Provider:
 @pytest.fixture
 def kind(provider: Provider) -> Kind:
     return kind_of(provider)
+
+
+def stored_token(token: str, provider: Provider) -> str:
+    """What is stored of the device, or of a browser with this endpoint."""
+    if not kind_of(provider).subscriptions:
+        return registration(ev.Device(token=token), provider)[0]
+    # The keys of RFC 8291, appendix A.
+    keys = ev.SubscriptionKeys(
+        p256dh="BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        auth="BTBZMqHH6r4Tts7J_aSIgg",
+    )
+    return registration(ev.Device(subscription=ev.Subscription(endpoint=token, keys=keys)), provider)[0]
 
 
 def job(number: int = 0, *, badge: int | None = None) -> Job:
@@ -113,7 +125,7 @@ def test_a_token_has_one_form_whatever_client_wrote_it(provider: Provider, examp
         assert stored_token(stored, provider) == stored, "it stays as it is"
         assert stored in token_forms(given, {})
     for given in example.no_tokens:
-        with pytest.raises(Refused, match=r"^device\.token: "):
+        with pytest.raises(Refused, match=r"^device\.(token|subscription\.endpoint): "):
             stored_token(given, provider)
 
 
