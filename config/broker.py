@@ -1,14 +1,14 @@
-"""One Redis URL, said in the words of Celery's broker. Imports no Celery and no Redis."""
+"""Translates a Redis URL into Celery's broker settings. Imports no Celery and no Redis."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 
 def broker(redis_url: str) -> dict[str, Any]:
-    """`broker_url` and `broker_use_ssl` for a URL as redis-py reads it.
+    """`broker_url` and `broker_use_ssl` for a URL in redis-py's form.
 
-    With `rediss://` the server's certificate and name are verified, against the system's authorities or `ssl_ca_certs`. Both say
-    so: kombu goes by either, and warns of, and means, no verification where the one that it reads is silent.
+    With `rediss://` the server's certificate and name are verified, against the system's authorities or `ssl_ca_certs`. Both
+    values say so: kombu reads one or the other, and does not verify, with a warning, if that one says nothing.
     """
     parts = urlsplit(redis_url)
     options = dict(parse_qsl(parts.query))

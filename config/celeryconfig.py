@@ -7,13 +7,13 @@ from config.settings import Settings
 
 URGENT: Final = "carillon.urgent"
 BULK: Final = "carillon.bulk"
-#: What `--lane` chooses.
+#: The queue of each `--lane`.
 LANES: Final = {"urgent": (URGENT,), "bulk": (BULK,), "all": (URGENT, BULK)}
-#: Every key that Celery keeps in Redis begins with it.
+#: The beginning of every key that Celery has in Redis.
 KEY_PREFIX: Final = "carillon:"
 TICK: Final = "carillon.tick"
 TICK_SECONDS: Final = 1.0
-#: What Celery reads from its environment before any configuration: a chat server's, if it is there, and never ours.
+#: Variables that override Celery's configuration. If they are set, they are a chat server's, never ours.
 FOREIGN: Final = (
     *("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"),
     *("CELERY_CONFIG_MODULE", "CELERY_LOADER", "CELERY_CUSTOM_WORKER_POOL"),
@@ -23,15 +23,15 @@ FOREIGN: Final = (
 def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     """Celery's settings for a broker at `redis_url`. JSON only, late acknowledgements, no stored results.
 
-    A wake-up may be lost or doubled without harm, so delivery need not be exact: the visibility timeout is short and a worker
-    prefetches few messages. Celery's thread pool has no time limits: each wait of a task has a bound of its own.
+    A lost or doubled wake-up does no harm, so the visibility timeout is short. A worker prefetches few messages. Celery's thread
+    pool has no time limits, so each wait of a task has a bound of its own.
     """
     return {
         **broker(redis_url),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": _transport(settings),
-        # Cancelling what runs when the broker goes away would send again what Apple has already taken.
+        # Cancelling running tasks when the connection to the broker is lost would resend pushes that Apple has accepted.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "result_backend": None,
         "task_ignore_result": True,
@@ -49,7 +49,7 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
         "task_track_started": True,
         "worker_prefetch_multiplier": 1,
         "worker_pool": "threads",
-        # Eight work at once; the others wait for silent providers: see worker/pipeline/bulkhead.py.
+        # Eight tasks work at once; the others wait for silent providers: see worker/pipeline/bulkhead.py.
         "worker_concurrency": 64,
         "worker_soft_shutdown_timeout": settings.shutdown_timeout,
         "worker_enable_soft_shutdown_on_idle": False,
@@ -60,7 +60,7 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
         "enable_utc": True,
         "timezone": "UTC",
         "beat_schedule": _schedule(),
-        # The schedule has no memory worth a file: what is due is in Redis.
+        # The schedule needs no file: due work is in Redis.
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": TICK_SECONDS,
     }
@@ -81,6 +81,6 @@ def _transport(settings: Settings) -> dict[str, Any]:
 
 
 def _schedule() -> dict[str, Any]:
-    # A tick that waited is worthless: the next one does the same work.
+    # A tick that waited is useless: the next one does the same work.
     options = {"queue": URGENT, "expires": 5}
     return {TICK: {"task": TICK, "schedule": TICK_SECONDS, "options": options}}

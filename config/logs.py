@@ -1,4 +1,4 @@
-"""Logging set up once for a process: text for people or JSON lines for machines, nothing secret in either."""
+"""Sets up logging once for a process: text for people or JSON lines for machines, without secrets."""
 
 import json
 import logging
@@ -10,22 +10,22 @@ from typing import Any, Final, TextIO
 from config.settings import Settings
 
 REDACTED: Final = "[redacted]"
-#: What never belongs in a log: PEM blocks, JWTs, credentials in URLs, device tokens (64 hex digits or more).
+#: What is removed from every log line: PEM blocks, JWTs, credentials in URLs, device tokens (64 hex digits or more).
 _SECRETS: Final = (
     (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), REDACTED),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
     (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64,}(?![0-9A-Za-z])"), REDACTED),
 )
-#: Attributes every record has; what remains came in through `extra`.
+#: Attributes of every record; all others come from `extra`.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-#: Libraries that say at INFO what is of use to their authors. Celery's two say it twice for every task.
+#: Libraries whose INFO lines are of use only to their authors. Celery's two log twice for every task.
 _TALKATIVE: Final = (
     "celery.worker.request",
     *("httpx", "httpcore", "hpack", "h2", "kombu", "amqp", "celery.redirected", "tornado.access"),
     *("celery.worker.strategy", "celery.app.trace", "celery.beat"),
 )
-#: Whose own fields are shown. Celery attaches a task's whole message to its records.
+#: The loggers whose own fields are shown. Celery attaches a task's whole message to its records.
 _OURS: Final = ("worker", "config", "producers", "benchmarks")
 
 
@@ -43,7 +43,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _one_line(value: Any) -> str:
-    """A value that may come from a document: what would end the line or move a terminal's cursor is spelt out."""
+    """A value that may come from a document, with line breaks and terminal control characters escaped."""
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -62,7 +62,7 @@ class TextFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
-#: How records of Celery's consumer begin that show the whole body of a message which it cannot take.
+#: The beginnings of records in which Celery's consumer shows the whole body of a message that it cannot read.
 _BODIES: Final = (
     "Received and deleted unknown message",
     "Received unregistered task",
@@ -72,7 +72,7 @@ _BODIES: Final = (
 
 
 def without_body(record: logging.LogRecord) -> bool:
-    """A filter that keeps such a record, with what is wrong and without the message: it may hold texts and tokens."""
+    """A filter that keeps the cause in such a record and removes the message, which may hold texts and tokens."""
     beginning = next((words for words in _BODIES if str(record.msg).startswith(words)), None)
     if beginning is not None:
         fault = record.args[0] if isinstance(record.args, tuple) and record.args else None
@@ -105,7 +105,7 @@ def _plain(value: Any) -> Any:
 
 
 def set_up(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send every logger's records to `stream` (standard error), replacing what was set up before."""
+    """Sends every logger's records to `stream` (standard error), and replaces earlier handlers."""
     handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -114,7 +114,7 @@ def set_up(settings: Settings, stream: TextIO | None = None) -> None:
     logging.getLogger("celery.worker.consumer.consumer").addFilter(without_body)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # A worker that stops puts back what came a moment before, and says so as if nobody ever took it.
+    # A stopping worker puts back wake-ups that it has just taken, and its log line sounds as if they were lost.
     logging.getLogger("kombu.transport.virtual.base").setLevel(logging.ERROR)
-    # It warns of every connection that ended while nobody used it; whoever waits for one in vain says why.
+    # It warns of every connection that ended while idle. A caller that gets none logs the cause.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Directories and files that hold keys and passwords: nobody but their owner may have a hand in them."""
+"""Directories and files with keys and passwords: only their owner may access them."""
 
 import os
 import pwd
@@ -9,13 +9,13 @@ from typing import Final
 
 from config.settings import SettingsError, variable
 
-#: What group and others may do to a file that is private.
+#: The mode bits of group and others for a private file.
 _ANY: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def make_directory(directory: Path, mode: int) -> None:
-    """Make it with exactly this mode unless it is there, and its parents writable for us alone, whatever the umask."""
+    """Makes it with exactly this mode if it is missing, and missing parents writable for us only, whatever the umask."""
     if directory.is_dir():
         return
     make_directory(directory.parent, 0o755)
@@ -27,9 +27,9 @@ def make_directory(directory: Path, mode: int) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Raise `SettingsError` unless the directory is this user's and nobody else may write there.
+    """Raises `SettingsError` unless this user owns the directory and nobody else may write to it.
 
-    Who may write there may put keys of their own into it before we make ours.
+    Who may write to it could put keys of their own there before we make ours.
     """
     found = directory.stat()
     _check_owner(directory, found, f"choose a {variable('data_dir')} of your own")
@@ -40,7 +40,7 @@ def check_directory(directory: Path) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Raise `SettingsError` unless the file is this user's and nobody else may read or write it."""
+    """Raises `SettingsError` unless this user owns the file and nobody else may read or write it."""
     found = file.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise SettingsError(f"{file}: is no regular file; move it away")
@@ -70,13 +70,13 @@ def read_private(file: Path) -> str:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace a file at once with one that only its owner reads."""
+    """Replaces a file, atomically, with one that only its owner may read."""
     draft = _draft(file, text)
     draft.replace(file)
 
 
 def write_private_once(file: Path, text: str) -> None:
-    """As `write_private`, but a file that is there stays: of two who write at once, both read the first one's."""
+    """As `write_private`, but an existing file stays: if two processes write at once, both read the first one's text."""
     draft = _draft(file, text)
     try:
         os.link(draft, file)
@@ -94,5 +94,5 @@ def _draft(file: Path, text: str) -> Path:
 
 
 def world_readable(file: Path) -> bool:
-    """Whether every user of this machine can read the file, as far as its own mode says."""
+    """Whether the file's own mode lets every user of this machine read it."""
     return bool(file.stat().st_mode & stat.S_IROTH)

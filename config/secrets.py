@@ -1,4 +1,4 @@
-"""The keys that encrypt stored credentials: from the settings, or generated once beside the embedded engines."""
+"""The keys that encrypt stored credentials: from the settings, or generated once in the data directory of embedded engines."""
 
 import base64
 import binascii
@@ -20,8 +20,8 @@ def generate_key() -> str:
 def secret_keys(settings: Settings) -> tuple[str, ...]:
     """The Fernet keys, newest first, or `SettingsError`.
 
-    With an embedded PostgreSQL and no keys given, one is generated and kept in `data_dir`, readable by its owner only. A
-    database of one's own needs keys of one's own: a key lost with a container would lose every credential with it.
+    With an embedded PostgreSQL and no keys in the settings, one key is generated and kept in `data_dir`, readable by its owner
+    only. A configured database needs configured keys: a key that is lost with a container makes every credential unreadable.
     """
     if settings.secret_keys is not None:
         return _checked(settings.secret_keys.get_secret_value(), variable("secret_keys"))

@@ -1,4 +1,4 @@
-"""What an operator may choose, read from `CARILLON_*` variables and checked whole. Starts nothing."""
+"""The settings of an operator, read from `CARILLON_*` variables and checked together. Starts nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +21,7 @@ HOME: Final = ".carillon"
 
 
 def nearest_home() -> Path:
-    """The nearest `.carillon` from the current directory upwards, or the one to be made here. Those of other users above
-    are passed over.
-    """
+    """The nearest `.carillon` from the current directory upwards, or the one to make here. Skips those of other users."""
     here = Path.cwd()
     for directory in (here, *here.parents):
         home = directory / HOME
@@ -88,7 +86,7 @@ class Settings(BaseModel):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     #: PostgreSQL 15 or later. None: an embedded PostgreSQL in `data_dir`.
     postgres_url: PostgresUrl | None = Field(default=None, repr=False)
-    #: The chat server's database, where that has the outbox. None: the outbox in our own.
+    #: The chat server's database, if it has the outbox. None: the outbox is in Carillon's own database.
     outbox_url: PostgresUrl | None = Field(default=None, repr=False)
     #: Home of the embedded engines and of what is generated for them. By default the nearest `.carillon` upwards from here.
     data_dir: Path = Field(default_factory=nearest_home)
@@ -97,7 +95,7 @@ class Settings(BaseModel):
 
     #: `http2`: our own engine. `httpx`: the second transport, for comparison.
     apns_transport: Literal["http2", "httpx"] = "http2"
-    #: Connections that a process may hold to one APNs host with one credential.
+    #: Connections that a process may have to one APNs host with one credential.
     apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
     #: Seconds to wait for one answer.
     apns_timeout: Seconds = 10.0
@@ -106,14 +104,14 @@ class Settings(BaseModel):
     #: Seconds without a push after which the connections of a host and credential are closed.
     apns_idle: Annotated[float, Field(ge=60, le=86_400)] = 1_800.0
 
-    #: Networks that a webhook may be in although they are not public, comma separated: 10.20.0.0/16,fd00::/8.
+    #: Networks that are not public and that webhooks may be in, comma separated: 10.20.0.0/16,fd00::/8.
     webhook_allow: Networks = ()
     #: Seconds to wait for a webhook's whole answer.
     webhook_timeout: Annotated[float, Field(gt=0, le=30)] = 10.0
     #: An HTTP proxy that opens tunnels to webhooks (CONNECT), as of `apns_proxy`. None: webhooks directly.
     webhook_proxy: ProxyUrl | None = None
 
-    #: This fleet's name, another one in each environment: a copy of its database pushes to nobody elsewhere. Empty: none.
+    #: This fleet's name, different in each environment. No fleet pushes from a copy of another's database. Empty: none.
     fleet: Annotated[str, Field(max_length=100)] = ""
 
     #: The least severity that is logged.
@@ -123,7 +121,7 @@ class Settings(BaseModel):
 
     #: Journal entries that one intake transaction takes.
     intake_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    #: Members read at once when a channel is walked.
+    #: Members of a channel that are read at once.
     fan_out_page: Annotated[int, Field(ge=1, le=50_000)] = 1_000
     #: Jobs in one batch for the sender.
     deliver_batch: Annotated[int, Field(ge=1, le=5_000)] = 500
@@ -133,24 +131,24 @@ class Settings(BaseModel):
     message_retention_days: Count = 30
     #: Days for which dead letters are kept.
     dead_letter_days: Count = 90
-    #: Seconds after which a batch whose worker fell silent is given to another.
+    #: Seconds after which a batch of a silent worker is given to another worker.
     lease_seconds: Annotated[float, Field(ge=4)] = 8.0
     #: Seconds after which Celery hands out an unacknowledged message again.
     visibility_timeout: Annotated[int, Field(ge=10)] = 60
     #: Seconds that a worker has to finish its work or hand it back after SIGTERM.
     shutdown_timeout: Seconds = 20.0
-    #: Megabytes of memory over which a worker finishes what it has and begins again.
+    #: Megabytes of memory above which a worker finishes its work and restarts.
     worker_memory: Annotated[int, Field(ge=64)] = 1_000
-    #: Connections to Postgres that one process may hold.
+    #: Connections to Postgres that one process may have.
     postgres_pool: Annotated[int, Field(ge=1, le=100)] = 8
 
     @property
     def embedded(self) -> bool:
-        """Whether any engine is started by Carillon itself."""
+        """Whether Carillon starts any engine itself."""
         return self.redis_url is None or self.postgres_url is None
 
 
-#: Settings with a password or a key in them. `CARILLON_NAME_FILE` names a file that holds one, as containers are given secrets.
+#: Settings with a password or key. `CARILLON_NAME_FILE` may name a file with the value, as containers get secrets.
 SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy", "webhook_proxy")
 
 
@@ -183,7 +181,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def _from_files(given: dict[str, str]) -> Iterator[str]:
-    """Puts what is in files into `given`, in place of their names; gives the faults."""
+    """Replaces names of files in `given` with their contents; returns the faults."""
     for name in map(variable, SECRET):
         file = given.pop(f"{name}_FILE", "")
         if not file:

@@ -1,4 +1,4 @@
-"""The devices that a query of `push.send` finds, page by page. Everything that somebody wrote is a parameter, names as well."""
+"""The devices that match a query of `push.send`, page by page. All input is passed as parameters, also names of attributes."""
 
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
@@ -19,14 +19,14 @@ _FROM: Final = (
 )
 #: The columns of a `Device`.
 _DEVICE: Final = f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret"
-#: `d.locale` in the form in which two of them can be compared.
+#: `d.locale` in a form that can be compared.
 _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 #: app, user
 UserKey = tuple[str, str]
-#: Milliseconds that a page may take in Postgres: well within the lease of its caller.
+#: Milliseconds that Postgres may take for a page: well within the caller's lease.
 PAGE_MS: Final = 2_000
 _CANCELED: Final = "57014"
 
@@ -51,7 +51,7 @@ class Share(NamedTuple):
 
 
 class Audience:
-    """Devices of an app by their fields. A device whose provider was removed is in no audience."""
+    """Finds devices of an app by their fields. A device whose provider was removed is in no audience."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -59,7 +59,7 @@ class Audience:
     def page(self, app: str, where: Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
         """Up to `size` devices whose id is larger than `after`. Raises `PageTooSlowError`.
 
-        `span`: among so many devices of the app, whatever they match; 0: among all of them, which an index may find at once.
+        `span`: how many devices of the app to search, matching or not; 0: all of them, which an index may find at once.
         """
         try:
             with transaction(self._pool) as db:
@@ -81,11 +81,11 @@ class Audience:
             return [Share._make(row) for row in db.execute(query.encode(), (app, *values))]
 
     def active(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
-        """Active devices by app and user, for each that has any, oldest first; also those of a provider that was removed."""
+        """Active devices by (app, user), oldest first, also those of a removed provider. A user without devices is left out."""
         return self._of_users(users, "")
 
     def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
-        """The same, but those of a provider that was removed."""
+        """The same, without those of a removed provider."""
         return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")
 
     def _of_users(self, users: Collection[UserKey], join: str) -> dict[str, dict[str, list[Device]]]:
@@ -146,9 +146,9 @@ def _conditions(where: Where) -> tuple[str, list[Any]]:
 
 
 def _attribute(name: str, operator: str, value: Any) -> tuple[Any, ...]:
-    """A condition on one attribute: its SQL, then its values. A value of another type is neither more nor less."""
+    """A condition on one attribute: its SQL, then its values. Values of different types do not compare."""
     if operator == "in":
-        # Containment, for that is what the index answers.
+        # Containment, because the index supports it.
         return "d.attributes @> ANY(%s::jsonb[])", [_json({name: one}) for one in value]
     if operator == "exists":
         return ("d.attributes ? %s" if value else "(d.attributes ? %s) IS NOT TRUE"), name

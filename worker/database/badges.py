@@ -1,4 +1,4 @@
-"""Which devices an event that clears badges is about."""
+"""Which devices an event that clears badges concerns."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from worker.database.postgres import Connection
 
 
 def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
-    """The devices of each, one query for all."""
+    """The devices of each event, in one query for all."""
     if not asked:
         return []
     owners = sorted({(one.app, one.user) for one in asked})
@@ -25,5 +25,5 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
 
 
 def beginning(one: Begun) -> Cleared:
-    """A device with a new owner or none starts at 0; it gets no push about that."""
+    """The count of a device with a new owner or none starts at 0. It gets no push for that."""
     return Cleared("", one.app, [one.device], [one.device], one.place)

@@ -1,6 +1,6 @@
-"""Many rows in one statement: column by column, as arrays.
+"""Reads and writes many rows in one statement, each column as an array.
 
-Arrays go as binary (`%b`): psycopg writes their text form string by string in Python.
+Arrays are sent in binary form (`%b`), because psycopg writes their text form in Python, string by string.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,13 +17,13 @@ def columns(rows: Collection[Sequence[Any]]) -> list[list[Any]]:
 
 
 def write(db: Connection, statement: str, rows: Collection[Sequence[Any]]) -> None:
-    """Runs a statement whose placeholders are the rows' columns; nothing where there is no row."""
+    """Runs a statement whose placeholders are the rows' columns. Does nothing without rows."""
     if rows:
         db.execute(statement.encode(), columns(rows))
 
 
 def read(pool: Pool, query: str, keys: Collection[Sequence[Any]], *more: object) -> list[tuple[Any, ...]]:
-    """All rows of a query whose placeholders are the keys' columns, then `more`; none where there is no key."""
+    """All rows of a query whose placeholders are the keys' columns, then `more`. Without keys: no rows."""
     if not keys:
         return []
     with pool.connection() as db:
@@ -39,7 +39,7 @@ def text_array(values: Sequence[str]) -> str | None:
 
 
 def read_time(at: int) -> int:
-    """Microseconds since the epoch. Releases before stored milliseconds, which stay below `_MICROSECONDS` until the year 5138."""
+    """Microseconds since the epoch. Earlier releases stored milliseconds, which are below `_MICROSECONDS` until 5138."""
     return at if at >= _MICROSECONDS else at * 1000
 
 

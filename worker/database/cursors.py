@@ -1,7 +1,7 @@
 """How far the leader has applied each stream, and the places that it gives to entries.
 
 Runs inside the transactions of the lease that leads the intake. The cursor moves by compare-and-set. Its row remembers the
-entries of the last transaction with their places, because the leader may die before it has handed them on.
+entries of the last transaction with their places, because the leader may die before it has opened them in Redis.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from worker.core.errors import LeaseLost
 from worker.database.postgres import Connection
 
 BEGINNING: Final = "0-0"
-#: Stands where leaders of the release before keep their cursor, once a leader of this one has taken it over.
+#: Replaces the cursor of an earlier release's leaders once a leader of this release has taken it over.
 _TAKEN_OVER: Final = "taken over"
 
 
 class Cursor(NamedTuple):
-    """The id of the last entry that was applied, and the places of those that were applied with it, one after another, by id."""
+    """The id of the last applied entry, and the places, by id, of the entries that were applied with it, in order."""
 
     id: str = BEGINNING
     taken: Mapping[str, int] = {}
@@ -26,7 +26,7 @@ class Cursor(NamedTuple):
 
 
 def read(db: Connection) -> dict[str, Cursor]:
-    """Every stream's cursor, the inlet's always. The first leader of this release takes it over from the earlier release."""
+    """Every stream's cursor, always with the inlet's, which the first leader of this release takes over from the earlier one."""
     rows = db.execute("SELECT stream, cursor, taken, first_place, read FROM carillon.cursors")
     found = {
         stream: Cursor(id, {one: first + n for n, one in enumerate(taken.split())}, read)
@@ -48,7 +48,7 @@ def _take_over(db: Connection) -> str:
 
 
 def move(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
-    """Moves the cursor from `before` to `after`. LeaseLost where it is not at `before`: another leader moved it."""
+    """Moves the cursor from `before` to `after`. Raises `LeaseLost` if it is not at `before`: another leader moved it."""
     moved = db.execute(
         "INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
         " VALUES (%(stream)s, %(after)s, %(taken)s, %(first)s, %(read)s, clock_timestamp())"

@@ -1,4 +1,4 @@
-"""Retires devices that are stale, and forgets those that are long over, so many at a time."""
+"""Retires stale devices, and deletes those that were retired long ago, a bounded number at a time."""
 
 from typing import Final, NamedTuple
 
@@ -6,22 +6,22 @@ from worker.database import locks
 from worker.database.postgres import Connection, Pool, transaction
 from worker.database.retention import keep_days
 
-#: Days for which the history of a device is kept.
+#: Days for which a device's history is kept.
 HISTORY_DAYS: Final = 90
 
 
 class Upkept(NamedTuple):
-    """`last`: id of the last device that was looked at, None behind the last of all."""
+    """`last`: the id of the last device that was checked; None after the last of all."""
 
     last: int | None
     #: Devices that were retired, by app.
     stale: dict[str, int]
-    #: Ids of the devices that were forgotten, by app.
+    #: Ids of the deleted devices, by app.
     forgotten: dict[str, list[int]]
 
 
 def upkeep(pool: Pool, after: int, days: int, bite: int) -> Upkept:
-    """Goes over the next `bite` devices behind the id `after`: see `worker/pipeline/device_upkeep.py`."""
+    """Checks the next `bite` devices behind the id `after`: see `worker/pipeline/device_upkeep.py`."""
     with transaction(pool) as db:
         locks.acquire(db, locks.DEVICES)
         row = db.execute(
@@ -35,7 +35,7 @@ def upkeep(pool: Pool, after: int, days: int, bite: int) -> Upkept:
 
 
 def prune_history(pool: Pool) -> int:
-    """Forgets the old days of the devices' history; returns how many."""
+    """Deletes old days of the devices' history; returns how many."""
     return keep_days(pool, "device_history", HISTORY_DAYS)
 
 
@@ -55,7 +55,7 @@ def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
 
 
 def _forget(db: Connection, after: int, last: int, days: int) -> dict[str, list[int]]:
-    """By app, the ids of the devices that went."""
+    """The ids of the deleted devices, by app."""
     rows = db.execute(
         "WITH gone AS (DELETE FROM carillon.devices WHERE id > %s AND id <= %s AND NOT active"
         " AND changed_at < now() - make_interval(days => %s) RETURNING id, app),"

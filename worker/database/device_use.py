@@ -1,23 +1,23 @@
-"""On which day each device's last push was accepted."""
+"""Records the day of each device's last accepted push."""
 
 from datetime import UTC, date, datetime
 from typing import Final
 
 from worker.database.postgres import Connection
 
-#: Ids that the memory of one day's use can hold: 32 MB. Devices beyond are written at every push.
+#: Ids that the memory of one day can hold: 32 MB. Devices with larger ids are written at every push.
 _IDS: Final = 1 << 28
 
 
 class Use:
-    """Notes the day of each device's last accepted push, once a day each: a bit a device remembers that it is done."""
+    """Writes the day of each device's last accepted push, once a day. A bit for each device remembers that it was written."""
 
     def __init__(self) -> None:
         self._day = date.min
         self._noted = bytearray()
 
     def note(self, db: Connection, devices: set[int], today: date | None = None) -> int:
-        """Writes down the devices not yet noted today (UTC); returns how many."""
+        """Writes the devices that were not written today (UTC); returns how many."""
         day = today or datetime.now(UTC).date()
         if day != self._day:
             self._day, self._noted = day, bytearray()

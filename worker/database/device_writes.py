@@ -1,7 +1,7 @@
 """Folds registrations and unregistrations into the devices, in bulk, inside the caller's transaction.
 
-Each writer of devices holds `lock` to the end of the transaction: what a fold read is still true when it is written, and two
-writers of the same rows in different orders cannot block each other.
+Each writer of devices holds `lock` until its transaction ends. So the rows that a fold read do not change before it writes,
+and two writers of the same rows in different orders cannot deadlock.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Key = tuple[str, str]
 
 
 class DeviceWrite(NamedTuple):
-    """A registration, or with `provider_id` None an unregistration (`user` None: whoever owns it). `at` in microseconds."""
+    """A registration, or with `provider_id` None an unregistration (`user` None: any owner's). `at` in microseconds."""
 
     app: str
     token: str
@@ -68,7 +68,7 @@ class Happened(NamedTuple):
 
 
 def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
-    """Applies the writes in their order, then evicts what is over an owner's device cap (S6)."""
+    """Applies the writes in their order, then evicts devices beyond an owner's device cap (S6)."""
     if not writes:
         return []
     locks.acquire(db, locks.DEVICES)
@@ -94,7 +94,7 @@ def write_devices(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
 
 
 def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]:
-    """Devices of these writes that started again within the last hour. A dead leader had applied the writes."""
+    """The devices of these writes, which a dead leader had applied, that started again within the last hour."""
     if not writes:
         return []
     places = {write.key: write.place for write in writes}
@@ -108,7 +108,7 @@ def recently_begun(db: Connection, writes: Sequence[DeviceWrite]) -> list[Begun]
 
 
 def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | None]:
-    """For each of the applied writes: the newer write that decided otherwise, or None if what it asked for is true now."""
+    """For each of the applied writes: the newer write that overrides it, or None if the write is in force."""
     if not writes:
         return []
     states = _registrations(db, {write.key for write in writes})
@@ -116,7 +116,7 @@ def unmet(db: Connection, writes: Sequence[DeviceWrite]) -> list[Superseded | No
 
 
 def end_device(db: Connection, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
-    """An operator ends a device now, whatever the time of its registration; with `user` only if it is theirs.
+    """Ends a device by an operator's command, whatever the time of its registration; with `user` only if it is theirs.
 
     `tokens`: the forms in which the one token may be stored. Returns what was found and whose device it is or was:
     `deleted`, `ended` (it was nobody's by then), `not theirs` or `unknown`; only `deleted` changed something.
@@ -145,10 +145,10 @@ def remember(db: Connection, happened: Sequence[Happened]) -> None:
 
 
 def evict(db: Connection, owners: Collection[Key]) -> None:
-    """Ends what these (app, user) have over their app's cap, the oldest registrations first."""
+    """Evicts devices of these (app, user) beyond their app's cap, the oldest registrations first."""
     if owners:
         db.execute(
-            # An index scan for each owner, whatever the planner believes: it may have met this table when it was empty.
+            # Forces an index scan for each owner: the planner may have statistics from when this table was empty.
             "WITH gone AS (UPDATE carillon.devices SET active = false, retired_reason = 'over_device_cap',"
             " retired_at = now(), changed_at = now()"
             " WHERE id = ANY(ARRAY(SELECT beyond.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
@@ -196,7 +196,7 @@ def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
 
 
 def _happened(old: Registration | None, new: Registration) -> tuple[str, str | None, str | None] | None:
-    """What to remember of a step. A registration that only says the same again is none."""
+    """The line of history for a step. A registration that changes nothing has none."""
     if old is new:
         return None
     was = old.user if old is not None and old.active else None
@@ -256,7 +256,7 @@ def _upsert(db: Connection, states: dict[Key, Registration], tokens: Mapping[Key
 
 def _row(key: Key, s: Registration) -> tuple[Any, ...]:
     seen = "{" + ",".join(map(str, s.seen)) + "}" if s.seen else None
-    # Milliseconds as every release has them, and what is finer beside them: as a column, and as the fraction of a number.
+    # Milliseconds, as in every release; microseconds are in a column of their own, or in the fraction of a number.
     ms, us = divmod(s.registered_at, 1000)
     stones = {name: at / 1000 if at % 1000 else at // 1000 for name, at in (s.tombstones or {}).items()}
     refusals = {provider: until // 1000 for provider, until in (s.refusals or {}).items()}

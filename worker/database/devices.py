@@ -13,13 +13,13 @@ from worker.database.device_writes import end_device, evict
 from worker.database.long_tokens import TOKEN, key_of
 from worker.database.postgres import Connection, Pool, transaction
 
-#: Reasons that are no provider's word: restored only when asked for by name.
+#: Reasons that do not come from a provider: such devices are restored only if the reason is named.
 OUR_OWN: Final = ("over_device_cap", "stale")
-#: Whether a device is still its user's. A retired one is: a notification on its way may be refused once more.
+#: Whether a device still belongs to its user. A retired one does: a notification in flight may be refused again.
 OWNED: Final = "(active OR retired_reason IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false))"
-#: How long a device keeps its owner although most devices of its provider get a 410.
+#: How long a device stays although it got a 410, while most devices of its provider get one.
 CONFIRM_AFTER: Final = "1 day"
-#: How long before a provider is found to be at fault its fault can have begun: one that sends a few pushes an hour is found late.
+#: How long a provider's fault can last before it is found: with a few pushes an hour it is found late.
 REPRIEVE: Final = "7 days"
 #: Devices restored in one transaction.
 _BITE: Final = 5_000
@@ -81,7 +81,7 @@ class Devices:
     def owned(self, jobs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
         """The (device id, user) pairs whose device still belongs to the user, and is not unregistered.
 
-        A device that was retired meanwhile counts as theirs: a notification on its way may be refused once more.
+        A device that was retired meanwhile counts as theirs: a notification in flight may be refused again.
         """
         with self._pool.connection() as db:
             rows = db.execute(
@@ -92,7 +92,7 @@ class Devices:
         return {(id, user) for id, user in rows} & set(jobs)
 
     def end(self, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
-        """Ends a device by an operator's hand, see `end_device`."""
+        """Ends a device by an operator's command: see `end_device`."""
         with transaction(self._pool) as db:
             return end_device(db, app, tokens, user)
 
@@ -115,15 +115,15 @@ class Devices:
         return [Line(*row) for row in rows]
 
     def retire(self, provider: int, refusals: Sequence[Refusal]) -> int:
-        """Ends devices that this provider refused; returns how many.
+        """Retires devices that this provider refused; returns how many.
 
-        Compare and set: a device stays that was registered again after the refusal's time, or with another provider. The
+        Compare-and-set: a device stays if it was registered after the refusal's time, or with another provider. The
         refusal is kept for older registrations that arrive later.
         """
         return self._refuse(provider, refusals, proven=True)
 
     def note_mass_unregister(self, provider: int, refusals: Sequence[Refusal]) -> int:
-        """The same, while so many of the provider's devices are refused that the provider may be at fault.
+        """The same for a time when so many of the provider's devices are refused that the provider may be at fault.
 
         A device is retired only when it is refused again a day after the first time, with no push accepted in between.
         """
@@ -139,7 +139,7 @@ class Devices:
         provider: int | None = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Undoes retirements since then; returns how many by reason. Idempotent.
+        """Restores devices that were retired since then; returns how many by reason. Idempotent.
 
         A device that was registered or unregistered since then is not touched.
         Without `reason`: all devices that providers refused, but not evicted or stale ones.
@@ -160,7 +160,7 @@ class Devices:
             after = rows[-1][0]
 
     def reprieve(self, provider: int, reasons: Collection[str]) -> int:
-        """Undoes what this provider's refusals for these reasons retired in the last days; returns how many devices."""
+        """Restores the devices that this provider's refusals for these reasons retired in the last days; returns how many."""
         with self._pool.connection() as db:
             rows = db.execute(f"SELECT now() - interval '{REPRIEVE}'".encode()).fetchall()
         [(since,)] = rows
@@ -216,7 +216,7 @@ class Devices:
 
 
 def _confirmed(db: Connection, refusals: dict[int, Refusal]) -> dict[int, Refusal]:
-    """Refusals of devices that were refused a day ago already, with no push accepted since. Notes the time for the others."""
+    """The refusals of devices that were also refused a day ago, with no accepted push since. Notes the time for the others."""
     rows = db.execute(
         "SELECT d.id FROM carillon.devices d LEFT JOIN carillon.device_use u ON u.device = d.id"
         f" WHERE d.id = ANY(%s) AND d.doubted_at < now() - interval '{CONFIRM_AFTER}'"
@@ -242,7 +242,7 @@ def _restorable(
     reason: str | None,
     provider: int | None,
 ) -> list[tuple[Any, ...]]:
-    # A kept tombstone is not older than the registration: its author wanted this device silent.
+    # A kept tombstone is not older than the registration: its author unregistered this device.
     return db.execute(
         "SELECT id, app, user_id, retired_reason FROM carillon.devices WHERE id > %(after)s AND NOT active"
         " AND retired_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR retired_at < %(until)s)"

@@ -10,15 +10,15 @@ def recorded(db: Connection) -> str:
 
 
 def record(db: Connection, name: str) -> bool:
-    """Sets the fleet's name if there is none. False: there is one."""
+    """Sets the fleet's name if it has none; False if it has one."""
     return db.execute("INSERT INTO carillon.fleet (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)).rowcount == 1
 
 
 def take_over(db: Connection, name: str) -> None:
-    """Makes it that fleet's, whosever it was; an empty name makes it everybody's. Running workers follow within seconds."""
+    """Gives the database to this fleet, whichever had it; '' gives it to every fleet. Workers notice within seconds."""
     with db.transaction():
         db.execute("DELETE FROM carillon.fleet")
         if name:
             record(db, name)
-        # Workers look for changes of apps.
+        # Workers check for changes of apps.
         db.execute("UPDATE carillon.apps SET name = name")

@@ -2,9 +2,9 @@
 
 The token makes it safe: `Lease.transaction` first locks the row with the owner's token, so nobody else becomes the owner before
 it ends, and a replaced owner commits nothing. `until` only decides when another may take the lease.
-Each statement stands for itself or is part of one short transaction: nothing is kept in a session, so a pooler may stand between.
+Each statement is a transaction of its own or part of a short one. Nothing is kept in a session, so a pooler does no harm.
 
-The others look at a hint that the owner keeps alive, and ask Postgres only where it is missing.
+Other processes check a hint that the owner keeps alive, and ask Postgres only if it is missing.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ INTAKE: Final = "intake"
 #: Seconds after which a silent owner may be replaced.
 TTL: Final = 5.0
 
-# Milliseconds. An owner that froze inside its transaction holds the row until the server ends it: after its statement, which
-# may take 8 s, and 4 s of silence. Together with the look of another each second that is less than 15 s.
+# Milliseconds. An owner that froze in a transaction holds the row until the server ends the transaction: after a statement of
+# # up to 8 s and 4 s of silence. With the other processes' check each second that is less than 15 s.
 _BEGIN: Final = sql.SQL(
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 4000;"
     " SET LOCAL lock_timeout = 4000; SET LOCAL statement_timeout = 8000;"
     " UPDATE carillon.lease SET until = clock_timestamp() + {ttl} * interval '1 s' WHERE name = {name} AND token = {token}"
 )
-# Passes over a row that somebody holds, rather than waiting for it.
+# Skips a locked row instead of waiting for it.
 _TAKE: Final = (
     "UPDATE carillon.lease SET owner = %s, token = token + 1, since = clock_timestamp(),"
     " until = clock_timestamp() + %s * interval '1 s' WHERE name ="
@@ -70,7 +70,7 @@ class Hint(Protocol):
 
 
 class Lease:
-    """One process's hold on the lease `name`; used by one thread at a time. `owner` is for people to read; `ttl` in seconds."""
+    """One process's use of the lease `name`, by one thread at a time. `owner` is shown to people; `ttl` in seconds."""
 
     def __init__(self, pool: Pool, hint: Hint, *, owner: str, name: str = INTAKE, ttl: float = TTL) -> None:
         self._pool, self._hint = pool, hint
@@ -80,13 +80,13 @@ class Lease:
 
     @property
     def token(self) -> int:
-        """The number of this process's turn as the owner: higher than that of every owner before. 0: it is not the owner."""
+        """The fencing number of this process as the owner: higher than that of every earlier owner. 0: it is not the owner."""
         return self._token
 
     def acquire(self) -> bool:
-        """Whether the lease is this process's now. A lease that it has already is taken again, under a new token.
+        """Tries to take the lease; whether this process has it now. If it had it already, it gets a new token.
 
-        Raises what stands for an engine that is away.
+        Raises the `Unavailable` of Postgres or of the hint's store if that is down.
         """
         hint = self._hint.read()
         if hint is not None and hint != self._own_hint():
@@ -104,9 +104,9 @@ class Lease:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction that is committed only while the lease is this process's, and prolongs it; else LeaseLost.
+        """A transaction that prolongs the lease and commits only while this process has it; otherwise raises `LeaseLost`.
 
-        The server ends it after 4 s without a statement, and a statement after 8 s.
+        Postgres ends it after 4 s without a statement, and ends a statement after 8 s.
         """
         with self._pool.connection() as db:
             cursor = db.execute(self._begin, prepare=False)
@@ -125,7 +125,7 @@ class Lease:
                 pass
 
     def release(self) -> None:
-        """Lets another process take the lease at once. If an engine is away, the lease ends by itself."""
+        """Lets another process take the lease at once. If an engine is down, the lease runs out."""
         token, hint = self._token, self._own_hint()
         self._token, self._begin = 0, b""
         if token == 0:

@@ -1,4 +1,4 @@
-"""The outcome of every member of every message, for lookups; and the dead letters."""
+"""The ledger, with the outcome of every member of every message; and the dead letters."""
 
 import logging
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 class _Batch(msgspec.Struct, frozen=True):
-    """As much of a delivered batch's account as tells which devices are in use."""
+    """The part of a delivered batch's ledger entry that says which devices are in use."""
 
     accepted: list[tuple[str, int]] = []
 
 
-#: Bytes of a dead letter's document that are kept whole, which is what an event may have; of a larger one so many.
+#: Bytes of a dead letter's document that are kept. An event may have as many; a larger document is cut.
 LARGEST: Final = MAX_DOCUMENT
 BEGINNING: Final = 1024
-#: Dead letters that an app may have, and bytes of all their documents. Then the oldest go.
+#: Dead letters that an app may have, and bytes of all their documents. Beyond that the oldest are deleted.
 PER_APP: Final = 10_000
 PER_APP_BYTES: Final = 256 * 1024 * 1024
 #: The same for all together: a document may name an app that does not exist.
@@ -38,7 +38,7 @@ _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 
 
 class DeadLetter(NamedTuple):
-    """`size` in bytes of the document as it came, where `document` is only its beginning."""
+    """`size` in bytes of the whole document; `document` may be only its beginning."""
 
     entry: str
     app: str | None
@@ -49,7 +49,7 @@ class DeadLetter(NamedTuple):
 
 
 class StoredLetter(NamedTuple):
-    """`at` in UNIX seconds, `size` in bytes of the document as it came: of more than `LARGEST` only a beginning is kept."""
+    """`at` in UNIX seconds, `size` in bytes of the whole document: beyond `LARGEST` only the beginning is kept."""
 
     id: int
     at: float
@@ -62,14 +62,14 @@ class StoredLetter(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Dead letters of one app or of all, before a time (UNIX seconds) or at any."""
+    """Selects dead letters of one app or of all, before a time (UNIX seconds) or at any time."""
 
     app: str | None = None
     before: float | None = None
 
 
 class Accounts(Protocol):
-    """Where parts of accounts wait to be taken down: the journal."""
+    """Where ledger entries wait to be written to Postgres: the journal."""
 
     def accounts(self, limit: int) -> list[bytes]: ...
 
@@ -77,16 +77,16 @@ class Accounts(Protocol):
 
 
 class Ledger:
-    """Writes are repeatable: an existing part or entry stays as it is."""
+    """Writes may be repeated: an existing entry stays as it is."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool, self._use = pool, Use()
 
     def flush(self, journal: Accounts, *, limit: int = 2000) -> int:
-        """Takes down what the journal accounted for; returns how many parts. One process at a time does it.
+        """Writes the journal's ledger entries to Postgres; returns how many. One process at a time does it.
 
-        The journal forgets them only when they are committed: a crash in between writes the same parts again, which changes
-        nothing. So does another process that reads them before they are forgotten.
+        The journal deletes them only after the commit. After a crash in between, or if another process reads them before that,
+        the same entries are written again, which changes nothing.
         """
         with self._pool.connection() as db:
             with db.transaction():
@@ -113,7 +113,7 @@ class Ledger:
         )
 
     def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
-        """The parts of a message's account by their names."""
+        """A message's ledger entries by their names."""
         with self._pool.connection() as db:
             rows = db.execute(
                 "SELECT part, account FROM carillon.ledger WHERE app = %s AND event_id = %s ORDER BY at, part",
@@ -159,7 +159,7 @@ class Ledger:
         return 0 if row is None else int(row[0])
 
     def drop_letters(self, which: Selection, *, bite: int = 10_000) -> int:
-        """Forgets all those selected, in bites; returns how many."""
+        """Deletes all selected letters, a bounded number at a time; returns how many."""
         gone = 0
         while ids := self.select(which, bite):
             with self._pool.connection() as db:
@@ -167,13 +167,13 @@ class Ledger:
         return gone
 
     def forget_letters(self, days: int, *, bite: int = 1_000, seconds: float = 3.0) -> int:
-        """Forgets letters older than `days`, and the oldest where there are too many in all; returns how many."""
+        """Deletes letters older than `days`, and the oldest if there are too many in all; returns how many."""
         with self._pool.connection() as db:
             dropped = _drop_oldest(db, None, IN_ALL, IN_ALL_BYTES)
         return dropped + forget_older(self._pool, {"dead_letters": "at"}, days, bite=bite, seconds=seconds)
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
-        """Keeps what cannot be processed, with its error, for a person to look at."""
+        """Keeps documents that cannot be processed, with the error, for a person to look at."""
         with self._pool.connection() as db:
             add_dead_letters(db, [letter])
         log_letters([letter])
@@ -189,9 +189,9 @@ class Ledger:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 
     def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
-        """Forgets messages that are older than `days`, until none is left or the time is up.
+        """Deletes messages older than `days`, until none is left or the time is up.
 
-        Returns how many rows went, each dropped day of the ledger counted as one.
+        Returns how many rows were deleted; each dropped day of the ledger counts as one.
         """
         gone = keep_days(self._pool, "ledger", days)
         return gone + forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
@@ -217,13 +217,13 @@ def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:
 
 
 def _drop_oldest(db: Connection, app: str | None, number: int, octets: int) -> int:
-    """Where an app (None: all together) has more letters than `number`, or more `octets` in them, a tenth of it goes."""
+    """Deletes a tenth of an app's letters (None: of all together) if they are more than `number`, or more than `octets`."""
     of_app = "" if app is None else " WHERE coalesce(app, '') = %(app)s"
     sizes = f"SELECT id, least(size, {LARGEST}) AS size FROM carillon.dead_letters{of_app}"
     found = db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({sizes}) s".encode(), {"app": app}).fetchone()
     if found is None or (found[0] <= number and found[1] <= octets):
         return 0
-    # Two who do this at once do not wait for each other.
+    # Two processes that do this at once do not wait for each other.
     dropped = db.execute(
         "DELETE FROM carillon.dead_letters WHERE id IN (SELECT id FROM carillon.dead_letters WHERE id IN ("
         f" SELECT id FROM (SELECT id, row_number() OVER newest AS n, sum(size) OVER newest AS total FROM ({sizes}) s"

@@ -18,14 +18,14 @@ _LONGEST: Final = 300
 
 
 class _Budget:
-    """How many lines may still be written in this second, and how many were not."""
+    """Counts the lines that may still be written in this second, and those that were left out."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._second, self._left, self._unlogged = -1, LINES, 0
 
     def take(self) -> int | None:
-        """How many lines were left out before this one; None: leave this one out too."""
+        """The number of lines left out before this one; None: leave this one out too."""
         with self._lock:
             second = int(time.monotonic())
             if second != self._second:
@@ -42,7 +42,7 @@ _budget: Final = _Budget()
 
 
 def log_letters(letters: Sequence["DeadLetter"]) -> None:
-    """To be called once they are stored."""
+    """Logs the letters; call it after they are stored."""
     for letter in letters:
         unlogged = _budget.take()
         if unlogged is None:

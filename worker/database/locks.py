@@ -9,7 +9,7 @@ from worker.database.postgres import Connection
 
 #: One command migrates the schema at a time.
 MIGRATE: Final = 0x6361_7269
-#: One process at a time writes what became of messages.
+#: One process at a time writes the ledger.
 LEDGER: Final = 0x6361_726C
 #: One relay at a time moves rows of the outbox.
 OUTBOX: Final = 0x6361_726F
@@ -25,6 +25,6 @@ def acquire(db: Connection, lock: int) -> None:
 
 
 def try_acquire(db: Connection, lock: int) -> bool:
-    """Whether the lock is this transaction's now: no other one has it."""
+    """Tries to get the lock without waiting; whether this transaction has it."""
     row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (lock,)).fetchone()
     return row is not None and bool(row[0])

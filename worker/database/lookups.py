@@ -1,4 +1,4 @@
-"""What Postgres knows about one event, for `carillon why`. It only reads; no answer holds a whole document."""
+"""What Postgres knows about one event, for `carillon why`. Only reads. No result contains a whole document."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from worker.database.postgres import Connection
 
 
 def parts(db: Connection, app: str, event_id: str) -> list[tuple[str, float, dict[str, Any]]]:
-    """Name, time (UNIX seconds) and content of each part of the event's account, in the order in which they were written."""
+    """Name, time (UNIX seconds) and content of each ledger entry of the event, in the order of writing."""
     return db.execute(
         "SELECT part, extract(epoch FROM at)::float8, account FROM carillon.ledger"
         " WHERE app = %s AND event_id = %s ORDER BY at, part",
@@ -16,7 +16,7 @@ def parts(db: Connection, app: str, event_id: str) -> list[tuple[str, float, dic
 
 
 def recorded(db: Connection, app: str, event_id: str) -> tuple[str, float, int, float | None] | None:
-    """Entry, when it was recorded, how often it was published once more, and when last (UNIX seconds)."""
+    """The entry, when it was recorded, how often it was published again, and when last (UNIX seconds)."""
     row = db.execute(
         "SELECT position, entry, extract(epoch FROM seen_at)::float8, repeats,"
         " extract(epoch FROM repeated_at)::float8 FROM carillon.messages WHERE app = %s AND event_id = %s",
@@ -25,7 +25,7 @@ def recorded(db: Connection, app: str, event_id: str) -> tuple[str, float, int, 
     if row is None:
         return None
     position, name, *rest = row
-    # A release before recorded the entry as a number alone.
+    # Earlier releases recorded the entry as one number.
     return (f"{position >> 20}-{position & 0xFFFFF}" if name is None else name, *rest)
 
 

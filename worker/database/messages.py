@@ -1,4 +1,4 @@
-"""Records messages, so that each event id is taken once. Runs inside the leader's transaction."""
+"""Records messages, so that each event id is processed once. Runs inside the leader's transaction."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,14 +18,15 @@ class MessageRow(NamedTuple):
     sender: str
     mentioned: Sequence[str]
     place: int
-    #: The event's own list in place of the stored members.
+    #: The event's own list, used instead of the stored members.
     recipients: Sequence[str] | None = None
 
 
 def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
     """Records messages; returns the entries that messages are recorded under, with their places.
 
-    A repeated event id is not among them. An entry that was recorded before and is taken again is, at its first place.
+    An entry with a repeated event id is left out. An entry that was recorded before and is read again is included, with its
+    first place.
     """
     if not rows:
         return {}
@@ -44,7 +45,7 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
 
 
 def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
-    """Counts that these messages were published once more under an id that was there already."""
+    """Counts that these messages were published again under the same id."""
     times = Counter((row.app, row.event_id) for row in rows)
     bulk.write(
         db,
@@ -56,13 +57,13 @@ def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
 
 
 def _recorded(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
-    """Those of the entries that are recorded as the message's own, with their places."""
+    """The entries under which messages are recorded, with their places."""
     found = db.execute(
         b"SELECT k.entry, m.entry, m.position FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, event_id, entry)"
         b" JOIN carillon.messages m USING (app, event_id)",
         bulk.columns([row[:3] for row in rows]),
     )
-    # A release before recorded the position alone, of entries of the inlet.
+    # Earlier releases recorded only the position, of entries of the inlet.
     return {
         entry: place
         for entry, of, place in found

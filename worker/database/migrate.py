@@ -1,4 +1,4 @@
-"""Brings the schema `carillon` up to date: numbered SQL files, each applied once, in one transaction together."""
+"""Brings the schema `carillon` up to date: applies numbered SQL files, each once, all in one transaction."""
 
 from importlib.resources import files
 from typing import Any
@@ -11,14 +11,14 @@ from worker.database.postgres import CONNECT_ARGS, unfit
 
 
 def migrate(postgres_url: str) -> list[str]:
-    """The versions applied now, oldest first; empty when the schema is up to date. Raises `UnfitError`."""
+    """Applies missing versions and returns them, oldest first; none if the schema is up to date. Raises `UnfitError`."""
     scripts = _scripts()
     with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
         if (fault := unfit(db)) is not None:
             raise UnfitError(fault)
         _set_up(db)
         locks.acquire(db, locks.MIGRATE)
-        # `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it is there.
+        # `CREATE SCHEMA IF NOT EXISTS` needs the right to create schemas even if this one exists.
         owner = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'carillon'").fetchone()
         _refuse_without_rights(db, None if owner is None else str(owner[0]))
         if owner is None:
@@ -42,9 +42,10 @@ def _scripts() -> dict[str, str]:
 
 
 def _set_up(db: psycopg.Connection[Any]) -> None:
-    """Settings of this transaction, whatever the role has: values as the scripts write them, and time to rewrite a table.
+    """Settings of this transaction, whatever the role has: the formats that the scripts use, and no limit on their time.
 
-    A `lock_timeout` stays, for others wait behind who waits for a lock. Servers before 17 have no `transaction_timeout`.
+    The role's `lock_timeout` stays, because other sessions wait behind one that waits for a lock. Servers before 17 have no
+    `transaction_timeout`.
     """
     db.execute(
         "SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES ('DateStyle', 'ISO, YMD'), ('TimeZone', 'UTC'),"
@@ -56,7 +57,7 @@ def _set_up(db: psycopg.Connection[Any]) -> None:
 def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> None:
     """Raises `UnfitError`, with the statement to run, for a role that cannot make the schema or its tables.
 
-    `owner`: the role whose the schema is, or None where there is no schema yet.
+    `owner`: the role that owns the schema; None: there is no schema yet.
     """
     kind, name = ("DATABASE", db.info.dbname) if owner is None else ("SCHEMA", "carillon")
     check = (
@@ -67,7 +68,7 @@ def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> No
     if may:
         return
     refusal = f"role {role} may not create anything in {kind.lower()} {quoted}"
-    if made:  # a right to create would not be one to alter what is there
+    if made:  # the right to create tables would not allow it to alter the existing ones
         raise UnfitError(f"{refusal}: run carillon migrate as {owner}, the schema's owner")
     if owner is None:
         remedy = f"run CREATE SCHEMA carillon AUTHORIZATION {role}, or: GRANT CREATE ON DATABASE {quoted} TO {role}"

@@ -1,16 +1,16 @@
-"""Whether a message could reach anybody, by the present rows in Postgres."""
+"""Whether a message could reach a device, by the current rows in Postgres."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import psycopg
 
-#: Milliseconds that one question may take.
+#: Milliseconds that the query may take.
 _LIMIT = 2_000
 
 
 class Notifiable(NamedTuple):
-    """What a message to a channel, or to `recipients`, finds. Without an app nothing else is looked at."""
+    """What a message to a channel, or to `recipients`, would find. If the app does not exist, nothing else is counted."""
 
     app: bool
     pushes: bool = False
@@ -23,7 +23,7 @@ class Notifiable(NamedTuple):
 def notifiable(
     db: "psycopg.Connection[tuple[bool, ...]]", app: str, channel: str, sender: str, recipients: Sequence[str] | None
 ) -> Notifiable:
-    """What is there for a message of `sender`. `recipients`: in place of the channel's members. Raises psycopg.Error."""
+    """What a message of `sender` would find. `recipients` replace the channel's members. Raises `psycopg.Error`."""
     people = (
         "SELECT user_id FROM carillon.members WHERE app = %(app)s AND channel = %(channel)s AND present"
         if recipients is None

@@ -1,9 +1,9 @@
 """The outbox's table: which relay may move rows, which rows are next, and their outcome. Knows no Redis.
 
-Order. An id is drawn when a row is written, so a row written after another was committed has the higher id, and a
-reader of it sees the other too. One relay moves at a time, the holder of an advisory lock that lasts until its transaction has
-ended, and each batch is the lowest ids of what is waiting. Hence no row overtakes one that was committed before it was
-written. A row with a low id that is committed late is found by the next read, because no position is kept.
+Order: a row gets its id when it is written. So a row that is written after another was committed has a higher id, and whoever
+reads it sees the other one too. One relay moves rows at a time, under an advisory lock that lasts until its transaction ends. A
+batch has the lowest ids of the waiting rows. Hence no row overtakes one that was committed before it was written. No position is
+kept, so the next read finds a row with a low id that is committed late.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,22 +17,22 @@ from producers.outbox import CHANNEL
 from worker.database import locks
 from worker.database.postgres import CONNECT_ARGS, Connection, is_direct
 
-#: There is no outbox, or not for this role.
+#: There is no outbox, or this role may not use it.
 Missing = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege)
-#: Whatever else Postgres may refuse, such as writing to a replica.
+#: Any other refusal of Postgres, such as of a write to a replica.
 Refused = psycopg.Error
 
-#: Bytes of documents in one batch, but for one document that alone is longer.
+#: Bytes of documents in one batch; a single longer document is a batch alone.
 _BATCH_BYTES: Final = 1024 * 1024
 
-# The settings are this transaction's only, so that a pooler between us and Postgres does no harm. A relay that stalls with
-# the lock in hand loses it with its session.
+# The settings are for this transaction only, so that a pooler does no harm. A relay that stalls with the lock loses it with
+# # its session.
 _LEAD: Final = (
     "SELECT pg_try_advisory_xact_lock(%s), set_config('statement_timeout', '20s', true),"
     " set_config('idle_in_transaction_session_timeout', '30s', true)"
 )
-# A row that somebody else has locked is left for later: the relay waits for nobody's transaction. A document that is too
-# long for the contract is not read at all.
+# Skips rows that another transaction has locked, so the relay does not wait for it. Does not read a document that is too
+# # long for the contract.
 _NEXT: Final = """
 WITH next AS MATERIALIZED (
     SELECT id, xmin::text AS version, octet_length(event) AS size,
@@ -48,16 +48,16 @@ WHERE before < %(bytes)s ORDER BY id
 
 class Row(NamedTuple):
     id: int
-    #: Changes whenever the row does: for the stream a corrected row is another row.
+    #: Changes whenever the row does, so that a corrected row is published as another row.
     version: str
     #: Bytes of the document.
     size: int
-    #: None where it is longer than any event may be.
+    #: None if it is longer than any event may be.
     event: str | None
 
 
 class State(NamedTuple):
-    """The outbox as ops see it. Ages in seconds."""
+    """The state of the outbox, for operators. Ages in seconds."""
 
     waiting: int
     oldest_waiting: float | None
@@ -75,7 +75,7 @@ class Outbox:
         self._db: Connection | None = None
 
     def source(self) -> str:
-        """Names this database among all of the world, the same for every relay of it."""
+        """A globally unique name of this database, the same for each of its relays."""
         row = (
             self._session()
             .execute(
@@ -89,7 +89,7 @@ class Outbox:
 
     @contextmanager
     def lead(self) -> Iterator[bool]:
-        """A transaction in which no other relay moves rows; False where another relay has one now."""
+        """A transaction in which no other relay moves rows. Yields False if another relay has one now."""
         db = self._session()
         with db.transaction():
             row = db.execute(_LEAD, (locks.OUTBOX,)).fetchone()
@@ -101,13 +101,13 @@ class Outbox:
         return [Row(*row) for row in self._session().execute(_NEXT.encode(), given)]
 
     def moved(self, ids: Sequence[int], *, keep: bool) -> None:
-        """These rows are on the stream: they go, or are kept and marked."""
+        """Deletes rows that are on the stream, or marks them with `keep`."""
         if ids:
             mark, remove = "UPDATE carillon.outbox SET moved_at = now()", "DELETE FROM carillon.outbox"
             self._session().execute(f"{mark if keep else remove} WHERE id = ANY(%s)".encode(), (list(ids),))
 
     def refuse(self, errors: Mapping[int, str]) -> None:
-        """These rows break the contract and stay where they are, with their error."""
+        """Marks rows that break the contract with their error; they stay in the table."""
         if errors:
             self._session().execute(
                 "UPDATE carillon.outbox o SET failed_at = now(), error = e.error"
@@ -116,7 +116,7 @@ class Outbox:
             )
 
     def purge(self, keep_hours: float, limit: int) -> int:
-        """Removes rows that were kept for long enough, the oldest first; returns how many."""
+        """Deletes rows that were kept long enough, the oldest first; returns how many."""
         return (
             self._session()
             .execute(
@@ -128,11 +128,11 @@ class Outbox:
         )
 
     def wait(self, seconds: float) -> bool:
-        """Waits for committed rows, at most so long; whether there are any. A notification that came earlier counts."""
+        """Waits for committed rows, but no longer than this; whether there are any. An earlier notification counts."""
         return any(True for _ in self._session().notifies(timeout=seconds, stop_after=1))
 
     def state(self, failures: int) -> State:
-        """What is in the table now, with the latest failures."""
+        """The current state of the table, with the latest failures."""
         db = self._session()
         counts = db.execute(
             "SELECT count(*) FILTER (WHERE moved_at IS NULL AND failed_at IS NULL),"
@@ -156,14 +156,14 @@ class Outbox:
 
     def _session(self) -> Connection:
         if self._db is None:
-            # A pooler may hand each transaction to another server process: nothing is prepared.
+            # A pooler may give each transaction another server session, so nothing is prepared.
             db: Connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **CONNECT_ARGS)
-            # Each statement has to see what was committed when it began: the rows are read after the lock was taken.
+            # Each statement has to see what was committed before it: the rows are read after the lock was taken.
             db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._db = db
-            # Behind a pooler it would be another session that hears it: there the poll alone finds rows.
+            # Behind a pooler another session would get the notification, so there only polling finds rows.
             if is_direct(db):
-                # A session that waits for rows is silent. Servers before 14 have no such setting.
+                # A session that waits for rows is idle. Servers before 14 have no such setting.
                 db.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
                 db.execute(f"LISTEN {CHANNEL}".encode())
         return self._db

@@ -1,4 +1,4 @@
-"""Who is in a channel and who muted whom, for commands that list them: bounded reads, newest state only."""
+"""Reads members and mutes for commands that list them: bounded reads of the current state."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,13 +30,13 @@ class Membership(NamedTuple):
 
 
 class People:
-    """Reads of one app's members and mutes. Ids sort by their bytes, as they are stored."""
+    """Reads one app's members and mutes. Ids sort by their bytes, as they are stored."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def channel_known(self, app: str, channel: str) -> bool:
-        """Whether anything was ever published about the channel's members or settings."""
+        """Whether the channel's members or settings were ever published."""
         with self._pool.connection() as db:
             found = db.execute("SELECT 1 FROM carillon.channels WHERE app = %s AND id = %s", (app, channel)).fetchone()
         return found is not None
@@ -81,7 +81,7 @@ class People:
         return [Membership(*row) for row in rows]
 
     def mutes(self, app: str, limit: int, *, user: str | None = None, channel: str | None = None) -> list[Muting]:
-        """Mutes of the app, of one user, or among the members of a channel: both of a pair are in it."""
+        """Mutes of the app, of one user, or among the members of a channel, where both users are members."""
         among = (
             " AND EXISTS (SELECT FROM carillon.members a WHERE a.app = m.app AND a.channel = %(channel)s"
             " AND a.user_id = m.user_id AND a.present)"

@@ -1,7 +1,7 @@
 """The pool of Postgres connections that a process shares. Owns no SQL of the pipeline.
 
-A pooler such as PgBouncer may stand between, also one that gives each transaction another server session. So nothing that matters
-is kept in a session: locks last for a transaction, nothing is listened for, and nothing is prepared behind a pooler.
+The connection may go through a pooler such as PgBouncer, which may give each transaction another server session. So no important
+state is kept in a session: locks last for a transaction, there is no LISTEN, and behind a pooler nothing is prepared.
 """
 
 import logging
@@ -23,21 +23,21 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Unavailable(psycopg.OperationalError):
-    """Postgres is away or busy: the same call may work later. Any other refusal is a fault of the call."""
+    """Postgres is down or busy: the same call may succeed later. Any other refusal is a fault of the call."""
 
 
-#: SQLSTATEs, or their beginnings, that say so: connection lost; shutdown, crash, not yet started; conflict with another
+#: The SQLSTATEs, or their beginnings, for this: connection lost; shutdown, crash, not yet started; conflict with another
 #: transaction; too many connections, disk full; lock timeout; statement timeout; read-only; a transaction that was idle or took
 #: too long; I/O error.
 _AWAY: Final = ("08", "57P", "40", "53300", "53100", "55P03", "57014", "25006", "25P03", "25P04", "58030")
 
 
-#: What a statement that was prepared in another session fails with.
+#: The errors of a statement that was prepared in another session.
 _UNPREPARED: Final = ("26000", "42P05")
 
 
 def is_away(fault: psycopg.Error) -> bool:
-    """Whether the fault is one of the engine, which may be better later."""
+    """Whether the fault is one of the engine, which may end by itself."""
     if fault.sqlstate is None:  # libpq's own, or the pool's
         return isinstance(fault, psycopg.OperationalError)
     return fault.sqlstate.startswith(_AWAY)
@@ -45,7 +45,7 @@ def is_away(fault: psycopg.Error) -> bool:
 
 @contextmanager
 def unavailable_as_such() -> Iterator[None]:
-    """Raises `Unavailable` in place of psycopg's own exceptions that mean it, with their SQLSTATE; others pass."""
+    """Translates psycopg's exceptions that mean `Unavailable`, with their SQLSTATE; others pass."""
     try:
         yield
     except Unavailable:
@@ -61,7 +61,7 @@ def unavailable_as_such() -> Iterator[None]:
 
 
 class _Preparing:
-    """Whether this process's statements are prepared, where that makes sense."""
+    """Whether this process prepares statements for which that makes sense."""
 
     def __init__(self) -> None:
         self.on = True
@@ -76,15 +76,15 @@ class _Preparing:
 
 _preparing = _Preparing()
 
-#: The schema is not this release's, or this role may not use it: not a fault of the data.
+#: The schema is of another release, or this role may not use it: not a fault of the data.
 Unready: Final = (
     *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
     *(psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege),
 )
 
-#: A dead peer is noticed within about 10 s, also while data waits to be acknowledged.
+#: A dead peer is noticed within about 10 s, also while sent data is not acknowledged.
 CONNECT_ARGS: dict[str, Any] = {
-    # Whatever the role, the database or the environment has for its own.
+    # Overrides the values of the role, the database and the environment.
     "client_encoding": "UTF8",
     "connect_timeout": 5,
     "keepalives": 1,
@@ -93,8 +93,8 @@ CONNECT_ARGS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-#: Settings of a session that is ours alone. What a host that is gone held, locks above all, is free again within seconds; a
-#: statement that hangs is ended, and one that waits for a lock well before a lease runs out.
+#: Settings of a session without a pooler. Locks of a host that died are released within seconds. A statement that hangs is
+#: #: ended; one that waits for a lock is ended well before a lease runs out.
 _SESSION: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
@@ -104,25 +104,25 @@ _SESSION: Final = {
     "statement_timeout": "20000",
     "lock_timeout": "4000",
     "random_page_cost": "1.1",
-    # What is idle here waits for the next message, and nothing of ours fails for having been concurrent.
+    # An idle session waits for the next message. Our statements are written for read committed.
     "idle_session_timeout": "0",
     "default_transaction_isolation": "read committed",
-    # As everybody reads and writes values, whatever a role or database has for its people.
+    # The formats in which we read and write values, whatever the role or database prefers.
     "DateStyle": "ISO, YMD",
     "TimeZone": "UTC",
     "standard_conforming_strings": "on",
     "extra_float_digits": "1",
 }
-#: Those of them that the role of a session behind a pooler should have.
+#: The settings that a role should have if its sessions go through a pooler.
 _OF_ROLE: Final = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout", "random_page_cost")
 
 
-#: The oldest server on which everything was tried.
+#: The oldest supported major version: everything was tried on it.
 _OLDEST: Final = 15
 
 
 def unfit(db: psycopg.Connection[Any]) -> str | None:
-    """Why Carillon cannot work with this server or database, in a sentence; None: it can."""
+    """A sentence why Carillon cannot work with this server or database; None: it can."""
     version = db.info.server_version // 10_000
     if version < _OLDEST:
         full = db.info.parameter_status("server_version") or version
@@ -137,7 +137,7 @@ def unfit(db: psycopg.Connection[Any]) -> str | None:
 
 
 def refuse_unfit(url: str) -> None:
-    """Raises `UnfitError` for a server or database that Carillon cannot work with. Nothing where it is away."""
+    """Raises `UnfitError` for a server or database that Carillon cannot work with. Does nothing if Postgres is down."""
     try:
         with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": 2}) as db:
             fault = unfit(db)
@@ -148,13 +148,13 @@ def refuse_unfit(url: str) -> None:
 
 
 def is_direct(db: Connection) -> bool:
-    """Whether the server's process is the one that greeted us: a pooler greets its clients itself."""
+    """Whether the connection goes to the server process itself: a pooler reports another process id than the server."""
     row = db.execute("SELECT pg_backend_pid()").fetchone()
     return row is not None and row[0] == db.info.backend_pid
 
 
 def _set_up(db: Connection) -> None:
-    """Settings of the session, where it is ours: behind a pooler they would be somebody else's with the next transaction."""
+    """Settings of a session without a pooler: behind one, the next client would inherit them."""
     if is_direct(db):
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
         db.execute(f"SELECT {settings}".encode())
@@ -163,7 +163,7 @@ def _set_up(db: Connection) -> None:
 
 
 def missing_role_settings(db: Connection) -> list[str]:
-    """`ALTER ROLE` lines for the timeouts that a session behind a pooler lacks; nothing where the connection is direct."""
+    """`ALTER ROLE` lines for the timeouts that a session behind a pooler lacks; none if the connection is direct."""
     if is_direct(db):
         return []
     rows = db.execute(
@@ -180,8 +180,8 @@ def missing_role_settings(db: Connection) -> list[str]:
 class Pool(ConnectionPool[Connection]):
     """Hands out no connection that the server ended while it was idle. Raises `Unavailable` if Postgres is away.
 
-    A socket tells that for the price of a system call. Otherwise each connection that a restart or failover has ended would
-    fail somebody once, one after another; and the pool's own `check` waits longer after each one that it finds.
+    Checking the socket costs one system call. Without it, each connection that a restart or failover has ended would fail one
+    call; and the pool's own `check` waits longer after each such connection that it finds.
     """
 
     @contextmanager
@@ -189,7 +189,7 @@ class Pool(ConnectionPool[Connection]):
         with unavailable_as_such(), super().connection(timeout) as db:
             yield db
 
-    #: Why the server was last not to be had: the pool itself would only say that it waited.
+    #: Why the server was last unavailable: the pool itself would only say that it waited.
     _refused: str | None = None
 
     def _connect(self, timeout: float | None = None) -> Connection:
@@ -223,18 +223,18 @@ def _ended(db: Connection) -> bool:
         events.register(db.fileno(), select.POLLIN)
     except psycopg.OperationalError:
         return True
-    # Nobody asked for anything: what is there to be read is a goodbye.
+    # No statement was sent: if there is anything to read, the server ended the session.
     return bool(events.poll(0))
 
 
 def open_pool(url: str, *, size: int) -> Pool:
-    """A pool that waits at most 5 s for a connection and hands out none that the server has ended."""
+    """A pool that waits at most 5 s for a connection, and hands out none that the server has ended."""
     return Pool(
         url,
         min_size=1,
         max_size=size,
         timeout=5,
-        # Reconnects come more and more rarely for this many seconds; the next caller then starts again.
+        # The pool retries less and less often for this many seconds; then the next caller starts again.
         reconnect_timeout=2,
         kwargs={**CONNECT_ARGS, "autocommit": True},
         configure=_set_up,

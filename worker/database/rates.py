@@ -1,18 +1,18 @@
-"""Each app's rate of registrations. Counted in the transaction that applies them: a repeated try counts nothing twice."""
+"""Each app's registration rate, counted in the transaction that applies registrations: a repeated try is not counted twice."""
 
 from collections.abc import Mapping, Sequence
 
 from worker.core.rate import Bucket
 from worker.database.postgres import Connection
 
-#: App -> registrations a second, and at once.
+#: App -> registrations a second, and the size of a burst.
 Limits = Mapping[str, tuple[int, int]]
 
 
 def admitted(db: Connection, calls: Sequence[tuple[str, int]], limits: Limits) -> list[bool]:
     """For each (app, ms at which it was published), in the order of the stream, whether its app's rate allows it.
 
-    The clock is the stream's, as long as it is not ahead of Postgres': a backlog that built up while no worker ran is no flood.
+    The time is the stream's, but not later than Postgres' time: a backlog of a time without workers is not a flood.
     """
     limited = sorted({app for app, _ in calls} & limits.keys())
     if not limited:

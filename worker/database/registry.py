@@ -1,6 +1,6 @@
-"""Apps, their providers and templates. Credentials leave Postgres decrypted only here.
+"""Apps, their providers and templates. Only this module decrypts credentials from Postgres.
 
-A removed provider keeps its row without its credential: its devices are skipped until a provider of that name is back.
+A removed provider keeps its row without its credential. Its devices are skipped until a provider of that name is stored again.
 """
 
 import logging
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 # A setting is a column of the same name.
 _SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
-#: Settings of providers that have a column of their own, with what stands there where a kind has no such setting. Whatever else
-#: a kind keeps in clear is in the column `settings`.
+#: Settings of providers with a column of their own, and the column's value for kinds without that setting. A kind's other
+#: #: settings that are not secret are in the column `settings`.
 _OWN_COLUMNS: Final[Mapping[str, Any]] = {
     "topic": "",
     "team_id": "",
@@ -37,16 +37,16 @@ _PROVIDER_COLUMNS: Final = ", ".join((*_CLEAR, "credential", "password"))
 
 
 class Codec(Protocol):
-    """Between a provider's settings and its row: `worker/providers/kinds.py`."""
+    """Converts between a provider's settings and its row: see `worker/providers/kinds.py`."""
 
     def store(self, settings: Any, /) -> StoredSettings: ...
     def load(self, stored: StoredSettings, /) -> Any:
-        """None where the row is of a release that knows more kinds."""
+        """None if the row is of a later release that knows more kinds."""
         ...
 
 
 class StoredTemplate(NamedTuple):
-    """A template as uploaded. `kind` '' means every kind, `locale` '' every language."""
+    """A template as it was uploaded. `kind` '' means every kind, `locale` '' every language."""
 
     provider: int
     kind: str
@@ -55,18 +55,18 @@ class StoredTemplate(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What workers know about apps: about all of them, or about those that changed."""
+    """What workers know about apps: all apps, or those that changed."""
 
-    #: Of the newest change that is in it. What was committed meanwhile may be in it too.
+    #: The version of the newest change in it. Later commits may be in it too.
     version: int
-    #: The apps that it is about, one that is gone included; None: all.
+    #: The apps that it covers, deleted ones included; None: all.
     changed: frozenset[str] | None
     apps: Mapping[str, AppSettings]
     providers: Mapping[int, Provider]
     templates: Sequence[StoredTemplate]
-    #: The newest provider id ever given, removed ones included.
+    #: The highest provider id ever given, also to a removed provider.
     newest: int
-    #: The fleet that the database belongs to; empty: it was never set.
+    #: The fleet that owns the database; empty: none was set.
     fleet: str = ""
 
 
@@ -79,7 +79,7 @@ class Registry:
         self._logged: set[int] = set()
 
     def snapshot(self, since: int | None = None) -> Snapshot:
-        """Everything, or what changed after the version `since`; where nothing did, that costs one statement."""
+        """Everything, or what changed after the version `since`. If nothing changed, this costs one statement."""
         with self._pool.connection() as db:
             rows = db.execute(
                 "SELECT app, version FROM carillon.registry_changes WHERE app = '' OR version > %s", (since or 0,)
@@ -110,7 +110,7 @@ class Registry:
             return self._apps(db)
 
     def create_app(self, app: AppSettings) -> bool:
-        """False where the name is taken; nothing is changed then."""
+        """False if the name is taken; then nothing changes."""
         with self._pool.connection() as db:
             return self._insert_app(db, app, "ON CONFLICT DO NOTHING")
 
@@ -135,7 +135,7 @@ class Registry:
     # providers
 
     def providers(self) -> dict[int, Provider]:
-        """Every provider that was not removed. One whose credential cannot be decrypted comes without: it can send nothing."""
+        """Every provider that was not removed. One whose credential cannot be decrypted has none, and can send nothing."""
         with self._pool.connection() as db:
             return self._providers(db)
 
@@ -157,7 +157,7 @@ class Registry:
         return made
 
     def remove_provider(self, app: str, name: str) -> bool:
-        """Forgets the credential and the templates; its devices stay, and are skipped. False: there is none of that name."""
+        """Deletes the credential and the templates; the devices stay and are skipped. False: there is no such provider."""
         with self._pool.connection() as db, db.transaction():
             row = db.execute(
                 "UPDATE carillon.providers SET credential = '', password = NULL, removed_at = now()"
@@ -169,7 +169,7 @@ class Registry:
         return row is not None
 
     def named(self, app: str, name: str) -> Provider | None:
-        """What the app's provider of that name is or, if it was removed, was; without its credential."""
+        """The app's provider of that name, also a removed one, without its credential."""
         with self._pool.connection() as db:
             row = db.execute(
                 f"SELECT {', '.join(_CLEAR)} FROM carillon.providers WHERE app = %s AND name = %s".encode(),
@@ -189,7 +189,7 @@ class Registry:
     def rotate(self) -> int:
         """Encrypts every credential again with the first key; returns how many. `CredentialError` names one that no key decrypts.
 
-        All or nothing: a row that cannot be read leaves every other as it is.
+        All or nothing: if one row cannot be decrypted, no row changes.
         """
         with self._pool.connection() as db, db.transaction():
             rows = db.execute(
@@ -225,7 +225,7 @@ class Registry:
         try:
             return self._loaded(clear, *self._opened(sealed, sealed_password))
         except CredentialError as fault:
-            # One unreadable credential must not stop the others: this provider's notifications wait.
+            # One unreadable credential must not stop other providers: only this provider's notifications wait.
             found = self._loaded(clear)
             if found is not None and found.id not in self._logged:
                 self._logged.add(found.id)
@@ -235,7 +235,7 @@ class Registry:
     def _loaded(
         self, clear: Sequence[Any], credential: bytes | None = None, password: bytes | None = None
     ) -> Provider | None:
-        """The provider of a row; without a credential it is unreadable. None: the row is of a newer release."""
+        """The provider of a row. Without a credential it is unreadable. None: the row is of a later release."""
         row = dict(zip(_CLEAR, clear, strict=True))
         settings = self._codec.load(_stored(row, credential or b"", password))
         if settings is None:
@@ -253,7 +253,7 @@ class Registry:
         return opened, None if password is None else self._vault.open(bytes(password))
 
     def _row(self, stored: StoredSettings) -> dict[str, Any]:
-        """The columns that the settings have."""
+        """The columns of the settings."""
         others = {name: value for name, value in stored.fields.items() if name not in _OWN_COLUMNS}
         return {
             **{name: stored.fields.get(name, default) for name, default in _OWN_COLUMNS.items()},

@@ -9,18 +9,18 @@ from worker.database.postgres import Connection, Pool
 
 #: Deletes up to so many rows, and returns how many it deleted.
 Forget = Callable[[Connection, int], int]
-#: So many days ago, for a time and for a day (UTC).
+#: The time and the day (UTC) that were `days` ago.
 TIME: Final = "now() - make_interval(days => %(days)s)"
 DAY: Final = "(now() AT TIME ZONE 'utc')::date - %(days)s"
 
 
 def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -> int:
-    """Drops the days of a partitioned table that are older than `days`, and makes those to come; returns how many went."""
+    """Drops days of a partitioned table that are older than `days`, and makes the next ones; returns how many it dropped."""
     gone, day = 0, today or datetime.now(UTC).date()
     with pool.connection() as db:
         while True:
             with db.transaction():
-                # It reads the bounds of tables as they are shown, and behind a pooler the session is not ours.
+                # The function reads the bounds of partitions as text, and behind a pooler the session may have another format.
                 db.execute("SET LOCAL DateStyle = 'ISO, YMD'")
                 row = db.execute("SELECT carillon.keep_days(%s, %s, %s)", (table, days, day)).fetchone()
             if row is None or not row[0]:
@@ -29,12 +29,12 @@ def keep_days(pool: Pool, table: str, days: int, *, today: date | None = None) -
 
 
 def forget_older(pool: Pool, tables: Mapping[str, str], days: int, *, bite: int, seconds: float) -> int:
-    """Deletes rows older than `days` from tables (name -> column of its time, indexed); returns how many rows went."""
+    """Deletes rows older than `days` from tables (name -> its indexed column of time); returns how many rows."""
     return in_bites(pool, [older(table, column, days) for table, column in tables.items()], bite=bite, seconds=seconds)
 
 
 def older(table: str, column: str, days: int, *, before: str = TIME, where: str = "true") -> Forget:
-    """Deletes rows of a table that are older than `days` by a column, which is indexed, and of which `where` is true."""
+    """Deletes rows of a table that are older than `days` by an indexed column, and for which `where` is true."""
     return forget(
         f"WITH gone AS (DELETE FROM carillon.{table} WHERE {where} AND ctid = ANY(ARRAY(SELECT ctid FROM carillon.{table}"
         f" WHERE {where} AND {column} < {before} ORDER BY {column} LIMIT %(bite)s)) RETURNING 1) SELECT count(*) FROM gone",
@@ -43,7 +43,7 @@ def older(table: str, column: str, days: int, *, before: str = TIME, where: str 
 
 
 def forget(statement: str, days: int) -> Forget:
-    """By a statement that takes `days` and `bite`, and returns how many rows it deleted."""
+    """Deletes by a statement that takes `days` and `bite`, and returns how many rows it deleted."""
 
     def run(db: Connection, bite: int) -> int:
         row = db.execute(statement.encode(), {"days": days, "bite": bite}).fetchone()
@@ -53,9 +53,9 @@ def forget(statement: str, days: int) -> Forget:
 
 
 def in_bites(pool: Pool, forgets: Sequence[Forget], *, bite: int, seconds: float) -> int:
-    """Runs each in turn, `bite` rows at a time, until none is left or `seconds` are over; returns how many rows went.
+    """Runs each in turn, `bite` rows at a time, until none is left or `seconds` are over; returns how many rows were deleted.
 
-    Others write to the tables meanwhile.
+    Other processes may write to the tables meanwhile.
     """
     gone, ends, left = 0, time.monotonic() + seconds, list(forgets)
     with pool.connection() as db:

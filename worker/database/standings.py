@@ -1,4 +1,4 @@
-"""How devices, users and messages stand to each other now, in one read for a batch. Decides nothing."""
+"""Reads for a batch, in one query, how devices, users and channels are related now. Decides nothing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from worker.database.postgres import Pool
 
 
 class Question(NamedTuple):
-    """About one job: a device, its user, and the channel and sender of the message, '' where it has none."""
+    """The ids of one job: device, user, and the message's channel and sender, '' if it has none."""
 
     device: int
     user: str
@@ -22,7 +22,7 @@ class Standings:
         self._pool = pool
 
     def read(self, app: str, questions: Sequence[Question]) -> list[Standing]:
-        """One answer for each question, in their order."""
+        """One answer for each question, in the same order."""
         if not questions:
             return []
         with self._pool.connection() as db:

@@ -1,4 +1,4 @@
-"""Seals credentials for Postgres and opens them again. Owns no row."""
+"""Encrypts credentials for Postgres and decrypts them. Owns no row."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class CredentialError(WorkerError):
 
 
 class Vault:
-    """`keys` are Fernet keys: the first seals, all open. `repr` shows none."""
+    """`keys` are Fernet keys: the first encrypts, all decrypt. `repr` shows none."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
@@ -22,7 +22,7 @@ class Vault:
         return self._fernet.encrypt(secret)
 
     def open(self, sealed: bytes) -> bytes:
-        """The secret, or `CredentialError` where none of the keys fits."""
+        """The secret; raises `CredentialError` if none of the keys fits."""
         try:
             return self._fernet.decrypt(sealed)
         except InvalidToken:

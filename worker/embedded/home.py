@@ -1,4 +1,4 @@
-"""The layout of a data directory and the few facts kept there. Owns names and formats, no behaviour of an engine."""
+"""The layout of a data directory: names and formats of its files. Knows no engine's behaviour."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from typing import Final, Self
 
 from config.private import check_directory, make_directory, read_private, write_private
 
-#: Said where the engines' wheels are missing.
+#: The advice when the engines' wheels are missing.
 INSTALL: Final = "run pip install ./producers '.[embedded]' in Carillon's source tree"
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Where Redis and Postgres are. `repr` shows neither, for they hold passwords."""
+    """The URLs of Redis and Postgres. `repr` shows neither, because they hold passwords."""
 
     redis: str = field(repr=False)
     postgres: str = field(repr=False)
@@ -28,13 +28,13 @@ class Home:
 
     @classmethod
     def at(cls, data_dir: Path) -> Self:
-        """The home in `data_dir`, independent of the working directory from here on."""
+        """The home in `data_dir`. A later change of the working directory does not matter."""
         return cls(Path(os.path.abspath(data_dir)))
 
     def create(self) -> None:
-        """Make the directories. What is private has modes of its own; root lets `nobody` pass to the database below.
+        """Makes the directories, with private modes. As root it lets the user `nobody` pass through to the database.
 
-        Raises `SettingsError` where one of them is somebody else's or others may write there.
+        Raises `SettingsError` if another user owns one of them or may write to it.
         """
         make_directory(self.root, 0o700 if os.geteuid() else 0o711)
         check_directory(self.root)
@@ -78,16 +78,16 @@ class Home:
         return self.root / "engines.json"
 
     def urls(self) -> Urls | None:
-        """Where the running engines are, or None. Raises `SettingsError` where somebody else may have written it."""
+        """The URLs of the running engines, or None. Raises `SettingsError` if another user may have written the file."""
         try:
             return Urls(**json.loads(read_private(self._urls_file)))
         except FileNotFoundError:
             return None
 
     def publish(self, urls: Urls) -> None:
-        """Tell every command where the engines are."""
+        """Writes the engines' URLs for all commands."""
         write_private(self._urls_file, json.dumps(asdict(urls)))
 
     def withdraw(self) -> None:
-        """Tell every command that there are none."""
+        """Removes the URLs: no engines run."""
         self._urls_file.unlink(missing_ok=True)

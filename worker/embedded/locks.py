@@ -1,4 +1,4 @@
-"""Advisory file locks that the kernel releases when their holder ends. Knows no engine."""
+"""Advisory file locks, which the kernel releases when their holder ends. Knows no engine."""
 
 import fcntl
 import os
@@ -11,36 +11,36 @@ PAUSE: Final = 0.02
 
 
 class FileLock:
-    """One `flock` on one file. Not for threads to share: a lock belongs to the open file, not to the caller."""
+    """One `flock` on one file. Threads must not share it: the lock belongs to the open file, not to the caller."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def open(self) -> Self:
-        """Open the file, creating it. The descriptor does not reach programs that this process executes."""
+        """Opens or creates the file. Programs that this process executes do not inherit the descriptor."""
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return self
 
     def try_shared(self) -> bool:
-        """Whether the shared lock is now held."""
+        """Tries to get the shared lock; whether it is held now."""
         return self._try(fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Whether the exclusive lock is now held; a shared one held before may be lost on failure."""
+        """Tries to get the exclusive lock; whether it is held now. On failure a shared lock that was held may be lost."""
         return self._try(fcntl.LOCK_EX)
 
     def shared(self, timeout: float) -> bool:
-        """`try_shared` until it succeeds, for `timeout` seconds at most."""
+        """Tries `try_shared` until it succeeds, for at most `timeout` seconds."""
         return self._until(fcntl.LOCK_SH, timeout)
 
     def exclusive(self, timeout: float) -> bool:
-        """`try_exclusive` until it succeeds, for `timeout` seconds at most."""
+        """Tries `try_exclusive` until it succeeds, for at most `timeout` seconds."""
         return self._until(fcntl.LOCK_EX, timeout)
 
     def release(self) -> None:
-        """Give the lock back and close the file."""
+        """Releases the lock and closes the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -10,7 +10,7 @@ HOST: Final = "127.0.0.1"
 
 
 def remembered(file: Path) -> int:
-    """The port in the file while it is free, else another that is, written there from now on."""
+    """The port in the file if it is free; otherwise a free port, which is written to the file."""
     try:
         port = int(file.read_text())
         _claim(port)
@@ -22,7 +22,7 @@ def remembered(file: Path) -> int:
 
 def _claim(port: int) -> int:
     with socket.socket() as probe:
-        # As the server does, so that connections of the last run that still linger do not count.
+        # As the server does: lingering connections of the last run must not make the port look used.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: on a Unix socket that only its owner reaches, tuned for a development machine."""
+"""The embedded PostgreSQL: on a Unix socket that only its owner can reach, tuned for a development machine."""
 
 import importlib.util
 import os
@@ -36,7 +36,7 @@ SETTINGS: Final = {
     "max_wal_senders": "0",
     "random_page_cost": "1.1",
     "jit": "off",
-    # Docker gives /dev/shm 64 MB, and no query here is long enough to gain.
+    # Docker gives /dev/shm 64 MB, and no query here is long enough to gain from parallel workers.
     "max_parallel_workers_per_gather": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -59,7 +59,7 @@ def binaries() -> Path:
 
 
 class Postgres:
-    """PostgreSQL with its data in `home.postgres`, run as `nobody` where we are root."""
+    """PostgreSQL with its data in `home.postgres`. It runs as `nobody` if this process is root."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -72,7 +72,7 @@ class Postgres:
             home.pids / "postgres",
             self._command(),
             log=home.log,
-            # "Fast": transactions are rolled back, everything is written, clients are let go.
+            # "Fast" shutdown: PostgreSQL rolls back transactions, writes all data and disconnects clients.
             stop_signal=signal.SIGINT,
             become=self._become,
         )
@@ -82,7 +82,7 @@ class Postgres:
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(str(self._socket_dir), safe='')}"
 
     def start(self) -> None:
-        """Start the server, after `initdb` the first time."""
+        """Starts the server; the first time runs `initdb` before it."""
         if not self._data.exists():
             self._initialise()
         _judge_pid_file(self._data)
@@ -92,7 +92,7 @@ class Postgres:
         return self._process.alive()
 
     def ready(self) -> bool:
-        """Whether it takes connections and our database exists, which is made here the first time."""
+        """Whether it accepts connections and our database exists. Creates the database if it is missing."""
         try:
             with psycopg.connect(self.url, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
                 row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
@@ -130,13 +130,13 @@ class Postgres:
             done = subprocess.run(command, stdout=log, stderr=log, env=environ, preexec_fn=self._become, check=False)
         if done.returncode:
             raise RuntimeError(f"initdb failed with exit code {done.returncode}")
-        draft.rename(self._data)  # a half-made cluster is never taken for a whole one
+        draft.rename(self._data)  # so that a cluster which is not complete is never used
 
 
 def _judge_pid_file(data: Path) -> None:
-    """Stop a server that runs on `data` unknown to us, and remove a pid file whose number is another program's by now.
+    """Stops a server on `data` that we did not start. Removes a pid file whose number another program has now.
 
-    The file of a dead server stays: PostgreSQL finds by it whether a backend of that server still writes.
+    The file of a dead server stays: PostgreSQL uses it to find out whether a backend of that server still writes.
     """
     file = data / "postmaster.pid"
     try:

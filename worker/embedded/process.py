@@ -13,12 +13,12 @@ import psutil
 
 from config.private import write_private
 
-#: Seconds for an engine to go by itself before it is killed.
+#: Seconds that an engine has to end before it is killed.
 GRACE: Final = 15.0
 
 
 class Process:
-    """A child with a note of its pid, start time and stop signal, by which another process can recognise and stop it."""
+    """A child process. A file with its pid, start time and stop signal lets another process recognise and stop it."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, its output appended to the log. A leftover of a killed supervisor is stopped first."""
+        """Starts it and appends its output to the log. First stops a process that a killed supervisor left."""
         stop_leftover(self._note)
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -57,7 +57,7 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def stop(self) -> None:
-        """Ask, wait, kill if it does not go."""
+        """Sends the stop signal, waits, and kills it if it does not end."""
         if self._child is None:
             return
         if self._child.poll() is None:
@@ -72,7 +72,7 @@ class Process:
 
 
 def stop_leftover(note: Path) -> None:
-    """Stop the process that a killed supervisor left behind, if it still is the one in the note."""
+    """Stops the process that a killed supervisor left, if its pid still belongs to that process."""
     try:
         pid, created, signal_name = note.read_text().split()
         process = psutil.Process(int(pid))
@@ -84,11 +84,11 @@ def stop_leftover(note: Path) -> None:
 
 
 def stop_stranger(process: psutil.Process, sig: signal.Signals) -> None:
-    """Stop a process that is no child of ours: ask, wait, kill."""
+    """Stops a process that is not our child: sends the signal, waits, and kills it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(sig)
         deadline = time.monotonic() + GRACE
-        # Not `wait`: in a container the first process may take seconds to collect the dead.
+        # Not `wait`: in a container PID 1 may take seconds to reap it.
         while process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:
                 process.kill()

@@ -1,6 +1,6 @@
-"""`python -m worker.embedded.supervisor DATA_DIR`: owns both engines until nobody uses them.
+"""`python -m worker.embedded.supervisor DATA_DIR`: owns both engines until no process uses them.
 
-Returns 0 once they are ready, having left the supervisor running behind it, or 1 with the reason on standard error.
+Exits with 0 once they are ready, and leaves the supervisor running in the background; or with 1 and the reason on standard error.
 """
 
 import os
@@ -19,17 +19,17 @@ from worker.embedded.postgres import Postgres
 from worker.embedded.valkey import Valkey
 
 READY_TIMEOUT: Final = 60.0
-#: Seconds in which an engine that ends is started again: what a killed one left behind needs a moment to go.
+#: Seconds for which an engine that ends at once is started again: what a killed engine left may take a moment to disappear.
 RETRY_TIMEOUT: Final = 15.0
 POLL: Final = 0.02
-#: Seconds between two looks at the engines and at whether anybody uses them.
+#: Seconds between two checks of the engines and of their users.
 PERIOD: Final = 0.1
 
 Engine = Postgres | Valkey
 
 
 def main() -> int:
-    """Start the supervisor in the background and wait until it is ready or has failed."""
+    """Starts the supervisor in the background and waits until it is ready or has failed."""
     home = Home.at(Path(sys.argv[1]))
     reading, writing = os.pipe()
     if os.fork():
@@ -44,7 +44,7 @@ def main() -> int:
     report = os.fdopen(writing, "w")
     try:
         keep(home, report.close)
-    except Exception as error:  # whatever it was, the command that waits must hear of it
+    except Exception as error:  # whatever it was, the waiting command must get the reason
         if report.closed:
             raise
         report.write(f"the embedded engines did not start: {error}")
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def keep(home: Home, ready: Callable[[], None]) -> None:
-    """Run both engines until stopped, or until no client is left; `ready` is called once, when they are up."""
+    """Runs both engines until it is stopped or no user is left. Calls `ready` once, when both accept connections."""
     stop = threading.Event()
 
     def asked(_signal: int, _frame: FrameType | None) -> None:
@@ -84,7 +84,7 @@ def keep(home: Home, ready: Callable[[], None]) -> None:
 def _watch(home: Home, engines: tuple[Engine, ...], stop: threading.Event) -> None:
     users = FileLock(home.users_lock)
     while not stop.wait(PERIOD):
-        # Held from here to the end of this process: who comes now waits, then starts engines of its own.
+        # Held until this process ends: a new user waits, then starts new engines.
         if users.try_exclusive():
             return
         for engine in engines:

@@ -1,4 +1,4 @@
-"""Run a program as an ordinary user when we are root, since PostgreSQL refuses root. Changes no permission of any directory."""
+"""Runs a program as an ordinary user if this process is root: PostgreSQL refuses root. Changes no directory's permissions."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_SECUREBITS: Final = 28
-#: Capabilities stay as they are when the user changes, and count in access(2) for every user.
+#: Keeps capabilities when the user changes, and lets access(2) use them for every user.
 _NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
@@ -18,21 +18,21 @@ _CAPABILITY_VERSION_3: Final = 0x20080522
 
 
 def ordinary_user() -> pwd.struct_passwd | None:
-    """Whom to become: nobody if we are root, None (stay who we are) otherwise."""
+    """The user to change to: `nobody` if this process is root, otherwise None (no change)."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def reachable(path: Path) -> bool:
-    """Whether a stranger may walk down to `path`."""
+    """Whether every user may reach `path`."""
     return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
 
 
 def becoming(user: pwd.struct_passwd | None, *needed: Path) -> Callable[[], None] | None:
-    """What a child does before it executes a program, so that it runs as `user`; None when nothing is to be done.
+    """What a child does before it executes a program, so that the program runs as `user`; None if nothing has to be done.
 
-    Root's home is often closed to others, and a virtual environment or data directory below it with it. On Linux the child
-    then keeps the one capability of passing closed doors, instead of root's home being opened for everybody. See
-    capabilities(7), "Ambient capability set".
+    Root's home is often closed to other users, and so is a virtual environment or data directory below it. On Linux the child
+    then keeps one capability, CAP_DAC_OVERRIDE, so root's home need not be opened to all users. See capabilities(7), "Ambient
+    capability set".
     """
     if user is None:
         return None
@@ -52,7 +52,7 @@ def becoming(user: pwd.struct_passwd | None, *needed: Path) -> Callable[[], None
 
 
 def _keep(libc: ctypes.CDLL, capability: int) -> None:
-    """Give up every capability but one, and let that one pass on to the program that is executed."""
+    """Drops every capability except one, and lets the executed program inherit that one."""
     mask = 1 << capability
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     # Two 32-bit halves of effective, permitted, inheritable.

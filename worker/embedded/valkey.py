@@ -1,4 +1,4 @@
-"""The embedded Valkey: loopback only, behind a password, an append-only file, nothing evicted."""
+"""The embedded Valkey: on loopback, with a password and an append-only file, without eviction."""
 
 import importlib.util
 import secrets
@@ -41,7 +41,7 @@ class Valkey:
         return f"redis://default:{self._password}@{HOST}:{self._port}/0"
 
     def start(self) -> None:
-        """Start the server, on the port and with the password of the last time."""
+        """Starts the server with the port and the password of the last start."""
         self._port = remembered(self._dir / "port")
         self._password = _password(self._dir / "password")
         write_private(self._dir / "valkey.conf", self._configuration())
@@ -51,7 +51,7 @@ class Valkey:
         return self._process.alive()
 
     def ready(self) -> bool:
-        """Whether it answers, its data loaded."""
+        """Whether it answers and has loaded its data."""
         try:
             with redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2) as client:
                 return bool(client.ping())

@@ -1,4 +1,4 @@
-"""The threads that run beside the tasks of a worker: begun when it is ready, ended before it is."""
+"""The background threads of a worker: they start when the worker is ready, and end before it."""
 
 import time
 from typing import Final
@@ -11,9 +11,9 @@ from worker.process.runtime import close_runtime, get_runtime
 from worker.process.tasks import tick, wake_fan_out
 from worker.process.ticker import Ticker
 
-#: Seconds for which the last step of a background thread may go on, so that its transaction ends.
+#: Seconds that a background thread has to finish its last step, and with it its transaction.
 LAST_STEP: Final = 20.0
-#: The threads that run beside the tasks.
+#: The background threads.
 _threads: list[BackgroundThread] = []
 
 
@@ -33,7 +33,7 @@ def stop_threads(**_: object) -> None:
 
 
 def join_threads(seconds: float) -> None:
-    """Waits until the threads beside the tasks have ended their step, at most so long."""
+    """Waits until the background threads have finished their step, but no longer than this."""
     ends = time.monotonic() + seconds
     for thread in _threads:
         thread.join(max(0.0, ends - time.monotonic()))

@@ -1,11 +1,11 @@
-"""A thread that runs beside the tasks of a worker process."""
+"""A background thread of a worker process."""
 
 import threading
 from abc import ABC, abstractmethod
 
 
 class BackgroundThread(ABC):
-    """What extends it does its work in `_run`, which returns soon after `_stop` is set."""
+    """A subclass does its work in `_run`, which has to return soon after `_stop` is set."""
 
     def __init__(self, name: str) -> None:
         self._stop = threading.Event()
@@ -15,7 +15,7 @@ class BackgroundThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Begins no further step; the present one is finished."""
+        """Lets the thread finish its current step and begin no other."""
         self._stop.set()
 
     def join(self, timeout: float = 10.0) -> None:

@@ -1,4 +1,4 @@
-"""The Celery app, and what a worker and beat refuse to begin with. `celery -A worker.app` finds it under that path."""
+"""The Celery app, and the checks before a worker or beat starts. `celery -A worker.app` finds it under that path."""
 
 import logging
 import os
@@ -21,21 +21,21 @@ log = logging.getLogger(__name__)
 
 
 def _configuration() -> dict[str, Any]:
-    # Asked for when the first setting is read, so that importing this module starts no engine.
+    # Celery calls it when it reads the first setting, so importing this module starts no engine.
     settings = get_settings()
     return celery_config(settings, attach_redis(settings))
 
 
-# Carillon's own settings name the broker. A chat server's variables of Celery would win over them.
+# Carillon's settings name the broker. A chat server's variables for its own Celery would override them.
 _foreign = [name for name in FOREIGN if os.environ.pop(name, None) is not None]
 
 app = Celery("carillon", set_as_current=False, include=["worker.process.tasks", "worker.process.background"])
 app.add_defaults(_configuration)
 app.Task.Request = "worker.process.celery_request:QuietRequest"
 
-#: Celery's pools, by their name or their module's, in which the tasks work: neither processes nor green threads.
+#: Names and modules of the Celery pools that tasks can run in: no processes and no green threads.
 _POOLS: Final = ("threads", "thread", "solo")
-#: Options of Celery's worker for pools of processes: here they end a worker under load, or do nothing.
+#: Options of Celery's worker for process pools. With threads they stop a worker under load, or have no effect.
 _OPTIONS: Final = {
     "autoscale": "--autoscale: a worker's threads are as many as --concurrency says; start or stop workers",
     "max_tasks_per_child": "--max-tasks-per-child: carillon worker begins again when its memory is over CARILLON_WORKER_MEMORY",
@@ -47,16 +47,16 @@ _OPTIONS: Final = {
 
 @signals.setup_logging.connect
 def _logs(logfile: str | None = None, **_: object) -> None:
-    # The level is that of CARILLON_LOG_LEVEL: Celery's command gives one also where nobody has said any.
+    # CARILLON_LOG_LEVEL decides: Celery's command passes a level even if nobody gave one.
     set_up(get_settings(), open(logfile, "a", encoding="utf-8", buffering=1) if logfile else None)  # noqa: SIM115
     if _foreign:
         log.info("variables of another Celery are not used: %s", ", ".join(_foreign))
 
 
 def refuse_unusable(*, keys: bool = True) -> None:
-    """Raises `SettingsError`, `HostError` or `UnfitError` for a lasting fault. An engine that is away is none.
+    """Raises `SettingsError`, `HostError` or `UnfitError` for a lasting fault. An engine that is down is not one.
 
-    Without `keys` for a process that opens no credential.
+    `keys` is False for a process that decrypts no credential.
     """
     settings = get_settings()
     host.check_files()
@@ -82,7 +82,11 @@ def _refuse_unusable(sender: Any, **_: object) -> None:
     remote_control.obey()
     try:
         refuse_unusable()
-    except (SettingsError, host.HostError, UnfitError) as fault:  # the signal would only log it, and the worker go on
+    except (
+        SettingsError,
+        host.HostError,
+        UnfitError,
+    ) as fault:  # Celery would only log an exception of a signal handler, and the worker would go on
         sys.exit(f"carillon: {fault}")
 
 

@@ -1,4 +1,4 @@
-"""A task's arguments may be a chat server's events: neither Flower, nor `celery inspect`, nor a log line shows them."""
+"""Hides task arguments from Flower, `celery inspect` and logs: they may be a chat server's events."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from config.celeryconfig import LANES
 
 
 class QuietRequest(Request):  # type: ignore[misc]  # Celery has no types
-    """What the sender of a message would have shown of its arguments is replaced where the message is received."""
+    """Replaces the sender's printed form of the arguments when a message is received."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,8 +1,8 @@
 """Runs Celery's worker and keeps this process consuming when Celery gives up, stops consuming, or uses too much memory.
 
-A lost broker can end Celery's consumer with an error, or leave it alive without taking anything
-(celery#8091, #10205, #10302). Then, and when its memory is over `CARILLON_WORKER_MEMORY`, the process restarts under the
-same pid: its work is leased in Redis, and the tick wakes workers for it. A supervisor does not notice.
+A lost broker can end Celery's consumer with an error, or leave it alive without consuming (celery#8091, #10205, #10302). Then,
+and when its memory exceeds `CARILLON_WORKER_MEMORY`, the process restarts under the same pid. Its work is leased in Redis, and
+the tick wakes workers for it. A supervisor does not notice.
 """
 
 import gc
@@ -37,29 +37,29 @@ from worker.state import keys, redis
 
 log = logging.getLogger(__name__)
 
-#: Seconds of waiting wake-ups and idle threads, with none taken, after which a consumer is deaf.
+#: A consumer is broken if wake-ups wait and threads are idle for so many seconds, and it takes none.
 DEAF_SECONDS: Final = 6.0
-#: Seconds between two looks.
+#: Seconds between two checks.
 PAUSE: Final = 0.5
-#: Seconds for which tasks may run on before the process restarts: so long it keeps answers for a Redis that is away, and no other
-#: process has them.
+#: Seconds that tasks have before the process restarts. For as long a task retries writing answers to a Redis that is down;
+#: #: no other process has these answers.
 PATIENCE: Final = INSIST_SECONDS + 30.0
-#: A process that lived for fewer seconds waits `BREATH` seconds before it restarts: the cause may go on.
+#: A process that lived for fewer seconds waits `BREATH` seconds before it restarts, because the cause may persist.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
-#: Seconds for which a worker's word counts that all its threads are at work.
+#: Seconds for which a worker's note is valid that all of its threads are busy.
 BUSY_SECONDS: Final = 9.0
-#: Objects made since its last look after which the garbage collector looks again; its default of 700 is a few messages.
+#: New objects after which the garbage collector runs. Python's default of 700 is reached within a few messages.
 YOUNG: Final = 5_000
 
 
-#: Seconds after which a thread that computes lets another begin. With Python's own 5 ms a message that needs little waits for
-#: each of its steps behind every thread that expands a large backlog: half a second in place of a twentieth.
+#: Seconds after which a computing thread yields to another. With Python's default of 5 ms each step of a small message waits
+#: #: for every thread that expands a large backlog: half a second in all instead of a twentieth.
 SWITCH_SECONDS: Final = 0.001
 
 
 class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Takes no more wake-ups than this process can work on. The others are for other processes."""
+    """Takes no more wake-ups than this process can work on, and leaves the others to other processes."""
 
     requires = (Tasks,)
 
@@ -70,12 +70,12 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 
 
 class _Hearing:
-    """What the consumer has taken, as Celery's signals tell."""
+    """What the consumer has taken, according to Celery's signals."""
 
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self.stop = Stop()
-        #: Stopped by itself, to restart: because of its memory, or of SIGHUP.
+        #: The process stops in order to restart: because of its memory, or of SIGHUP.
         self.recycled = False
         self.hung_up = False
         self.active = 0
@@ -117,7 +117,7 @@ class _Hearing:
 
 
 class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
-    """Celery's worker with signal handlers of ours: see `_Signals`."""
+    """Celery's worker with our signal handlers: see `_Signals`."""
 
     app = app
     hearing: _Hearing
@@ -135,7 +135,7 @@ class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
 
 
 class _Signals:
-    """What signals do. Celery's SIGQUIT waits before it has an effect, and its SIGHUP looks like a fault."""
+    """The effects of signals. Celery's handler for SIGQUIT acts late, and its handler for SIGHUP looks like a fault."""
 
     def __init__(self, hearing: _Hearing) -> None:
         self._hearing = hearing
@@ -155,13 +155,13 @@ class _Signals:
 
 
 def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
-    """Runs Celery's worker with threads as its pool, until it is asked to stop. Flower calls it `name@host`.
+    """Runs Celery's worker with a thread pool until it is asked to stop. Flower shows it as `name@host`.
 
-    So many tasks work at once; beside them there are threads for those that wait for a silent provider: see `Bulkhead`. Raises
+    `concurrency` tasks work at once. More threads exist for tasks that wait for a silent provider: see `Bulkhead`. Raises
     `SettingsError` or `UnfitError` if a restart would not help.
 
-    Made here rather than by Celery's command line, which imports every other command, Flower and a shell: a second's work
-    that a worker which was killed has no use for.
+    It does not use Celery's command line, which imports every other command, Flower and a shell: that would delay each restart by
+    a second.
     """
     refuse_unusable()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -175,12 +175,12 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
             queues=list(queues),
             pool_cls="threads",
             concurrency=threads,
-            # Workers need not know of each other: Redis and Postgres decide.
+            # Workers need not know each other: Redis and Postgres decide.
             without_gossip=True,
             without_mingle=True,
             quiet=True,
         ).start()
-    except Exception:  # whatever Celery died of, the answer is the same
+    except Exception:  # whatever ended Celery, the process restarts
         log.exception("the consumer failed")
     if hearing.stop.is_set():
         return
@@ -192,7 +192,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Objects from the start live to the end; the collector spent a twelfth of a busy worker on them."""
+    """Excludes the objects of the start from garbage collection, which spent a twelfth of a busy worker's time on them."""
     gc.freeze()
     gc.set_threshold(YOUNG)
 
@@ -210,7 +210,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
                 "memory over its limit, the process finishes its work and begins again", extra={"megabytes": limit}
             )
             hearing.recycled = True
-            # SIGTERM would set it too; but then our own signal would look like an operator's.
+            # SIGTERM would set it too, but our own signal would then look like an operator's.
             celery_state.should_stop = EX_OK
             continue
         if hearing.gave_up:
@@ -232,7 +232,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
 
 
 def _leave_in_time(seconds: float) -> None:
-    """Celery waits for its threads without end, and a thread may wait long: for an engine that is away, say."""
+    """Bounds the shutdown: Celery waits for its threads without a limit, and a thread may wait long for an engine."""
     time.sleep(seconds)
     log.warning("time is up: what is still in work is resumed by another worker when its lease is over")
     _flush()
@@ -240,7 +240,7 @@ def _leave_in_time(seconds: float) -> None:
 
 
 def _tell_busy(queues: Collection[str]) -> None:
-    """For `carillon health`: a canary that waits behind busy threads does not prove that this process hangs."""
+    """Notes for `carillon health` that all threads are busy: a canary behind them does not prove that this process hangs."""
     try:
         for queue in queues:
             get_runtime().redis.set(keys.BUSY(queue), socket.gethostname(), ex=int(BUSY_SECONDS))
@@ -256,7 +256,7 @@ def _waiting(queues: Collection[str]) -> bool:
 
 
 def _begin_again(hearing: _Hearing) -> None:
-    """This process, from its beginning: what runs may end, connections are closed, the pid stays."""
+    """Executes this process again: tasks may finish, connections are closed, the pid stays."""
     stop_threads()
     ends = time.monotonic() + PATIENCE
     while hearing.active and time.monotonic() < ends:

@@ -1,7 +1,7 @@
 """How many tasks of one process expand urgent messages at once.
 
-Expanding is mostly work of the interpreter, which runs one thread at a time: more tasks would only take smaller pieces, each
-with its own round trips. The running tasks serve a wake-up that comes meanwhile.
+Expansion mostly runs Python code, and the interpreter runs one thread at a time. More tasks would only take smaller pieces, each
+with its own round trips. The running tasks also serve wake-ups that arrive meanwhile.
 """
 
 import threading
@@ -22,7 +22,7 @@ class Expanders:
         self._lock = threading.Lock()
 
     def work(self, expand: Callable[[], bool], seconds: float) -> bool:
-        """Expands piece after piece, and begins none after so many seconds. Does nothing if enough tasks do that.
+        """Expands pieces until `seconds` have passed. Does nothing if enough tasks expand already.
 
         `expand` returns whether there is more. Returns whether another wake-up is needed.
         """
@@ -42,6 +42,6 @@ class Expanders:
             with self._lock:
                 more, self._missed = more or self._missed, False
                 if not more or self._clock() > ends:
-                    # In the moment in which it found nothing more: no wake-up falls between.
+                    # In the same step in which it found nothing more, so that no wake-up is missed.
                     self._working -= 1
                     return more

@@ -1,6 +1,6 @@
-"""What a process that runs until it is stopped needs from its host: signals from its first moment on, limits, orphans as PID 1.
+"""What a long-running process needs from its host: signal handlers from the start, limits, and reaping of orphans as PID 1.
 
-Imports nothing heavy: it comes before everything else.
+Imports nothing slow, because it runs before everything else.
 """
 
 import atexit
@@ -14,18 +14,18 @@ from typing import Final, TextIO
 
 from worker.core.errors import WorkerError
 
-#: Signals by which people, supervisors and terminals ask a process to stop. Python's own for Ctrl-C is kept until later.
+#: Signals by which people, supervisors and terminals ask a process to stop. Python's own handler for Ctrl-C is replaced later.
 STOPS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Commands that run until they are stopped.
 _SERVICES: Final = (["worker"], ["beat"], ["flower"], ["up"], ["engines"], ["outbox", "relay"])
-#: Files, sockets among them, that a process of ours may need.
+#: Files, including sockets, that a process of ours may need.
 _FILES: Final = 64
 #: Files that it asks for if the host allows them: a terminal of macOS begins with 256.
 _WISHED_FILES: Final = 4_096
 #: Bytes of address space for the stacks of a worker's threads and what it imports.
 _ADDRESS_SPACE: Final = 1 << 30
 _PID_1: Final = 1
-#: Seconds between two looks at whether a signal came.
+#: Seconds between two checks at whether a signal came.
 _LOOK: Final = 0.05
 
 
@@ -47,7 +47,7 @@ class Stop:
         return bool(self.signal)
 
     def wait(self, seconds: float) -> bool:
-        """Waits until somebody asks, at most so long; whether somebody has."""
+        """Waits until the process is asked to stop, but no longer than this; returns whether it was asked."""
         ends = time.monotonic() + seconds
         while not self.signal and (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK))
@@ -55,14 +55,14 @@ class Stop:
 
 
 def is_service(arguments: Sequence[str]) -> bool:
-    """Whether the command line is that of a process which runs until it is stopped."""
+    """Whether the command line is that of a process that runs until it is stopped."""
     return any(list(arguments[: len(words)]) == words for words in _SERVICES) and not {"-h", "--help"} & {*arguments}
 
 
 def take_signals() -> None:
-    """From here to its end the process leaves with exit code 0 when it is asked to, until it has ways of its own.
+    """From now on the process exits with code 0 when it is asked to stop, until it installs its own handlers.
 
-    A process without handlers would be killed by the signal, and as PID 1 would not hear it at all.
+    Without a handler the signal would kill the process, and PID 1 would not get it at all.
     """
     on_stop(_leave, STOPS)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
@@ -70,25 +70,25 @@ def take_signals() -> None:
 
 
 def disown_orphans() -> None:
-    """For a process that starts no other: PID 1 becomes the parent of what a killed probe leaves, and the kernel buries it."""
+    """Lets the kernel reap orphans, such as those of a killed probe under PID 1. For a process that starts no other."""
     if os.getpid() == _PID_1:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def on_stop(handler: Callable[[int, FrameType | None], None], stops: Iterable[signal.Signals]) -> None:
-    """Handles these signals. A SIGHUP that is ignored, as under nohup, stays so."""
+    """Handles these signals. An ignored SIGHUP, as under nohup, stays ignored."""
     for each in stops:
         if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, handler)
 
 
 def hold_signals() -> None:
-    """Signals wait for the program that is executed next."""
+    """Blocks signals, so that they wait for the program that is executed next."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
 
 
 def check_files() -> None:
-    """Takes as many files as it may. Raises `HostError` where a process would run short."""
+    """Raises this process's limit of open files as far as it may. Raises `HostError` if that is too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wished = _WISHED_FILES if hard == resource.RLIM_INFINITY else min(_WISHED_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wished:
@@ -102,7 +102,7 @@ def check_files() -> None:
 
 
 def check_address_space() -> None:
-    """Raises `HostError` where a worker's threads would not find room."""
+    """Raises `HostError` if a worker's threads would not fit into the address space."""
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if space != resource.RLIM_INFINITY and space < _ADDRESS_SPACE:
         raise HostError(
@@ -116,11 +116,11 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def _ignore() -> None:
-    """A second signal finds the process on its way out."""
+    """A second signal has no effect: the process is exiting."""
     for each in (*STOPS, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
 
 
 def at_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits before this standard stream, which Python has as None in a process that began with it closed."""
+    """Whether this standard stream is a terminal. It is None in a process that was started with it closed."""
     return stream is not None and not stream.closed and stream.isatty()

@@ -1,4 +1,4 @@
-"""The thread of a worker process that tries to lead the intake, and takes the stream while it does."""
+"""The thread of a worker process that tries to lead the intake. While it leads, it reads the streams."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from worker.state.streams import Streams
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two attempts to lead, and bounds of the wait while an engine is away.
+#: Seconds between two attempts to lead, and bounds of the wait while an engine is down.
 _ATTEMPT: Final = 1.0
 _SHORTEST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
@@ -47,7 +47,7 @@ class Leader(BackgroundThread):
             try:
                 wait, failures = self._lead(lease), 0
             except _UNAVAILABLE as fault:
-                # After a while of leading this is a new fault, not the old one again.
+                # After some time of leading this is a new fault, not the old one.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
                 wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
                 log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
@@ -57,7 +57,7 @@ class Leader(BackgroundThread):
             except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
                 log.error("intake waits: %s", sentence(fault))
-            except Exception:  # the next attempt starts from the last commit
+            except Exception:  # the next attempt continues from the last commit
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")
             lease.release()

@@ -1,4 +1,4 @@
-"""The sign of life that beat gives, whichever command runs it: `carillon beat`, `celery beat`, or a worker with `-B`."""
+"""Beat's sign of life, for each command that runs it: `carillon beat`, `celery beat`, or a worker with `-B`."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Celery's remote control, as a worker of ours obeys it: `celery -A worker.app control …`, and the buttons of Flower."""
+"""How our workers obey Celery's remote control: `celery -A worker.app control …` and Flower's buttons."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from celery.worker.control import Panel, nok, ok
 
-#: Commands that Celery has for pools of processes, and what to do instead. They would end in a traceback, or do nothing.
+#: Celery's commands for process pools, and what to do instead. With threads they would end in a traceback or do nothing.
 REFUSED: Final = {
     "pool_grow": "a worker's threads are as many as --concurrency says: start another worker",
     "pool_shrink": "a worker's threads are as many as --concurrency says: stop a worker",
@@ -17,7 +17,7 @@ REFUSED: Final = {
 
 
 def shutdown(*_: object, **__: object) -> dict[str, str]:
-    """Stops as SIGTERM does. Celery's own command ends the consumer like a fault, and the two could not be distinguished."""
+    """Stops as SIGTERM does. Celery's own command ends the consumer in the same way as a fault."""
     os.kill(os.getpid(), signal.SIGTERM)
     return ok("it finishes what is in work and leaves")  # type: ignore[no-any-return]
 
@@ -30,5 +30,5 @@ def _refusing(reason: str) -> Any:
 
 
 def obey() -> None:
-    """Takes the place of Celery's own commands in this process."""
+    """Replaces Celery's own commands in this process."""
     Panel.data |= {"shutdown": shutdown} | {name: _refusing(reason) for name, reason in REFUSED.items()}

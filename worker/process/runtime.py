@@ -1,6 +1,6 @@
 """The connections of one process to Postgres, Redis and the providers, and the pipeline built on them.
 
-They are made on first use and again after a fork, which connections and the sender's thread do not survive.
+They are made on first use, and again after a fork: connections and the sender's thread do not survive one.
 """
 
 import os
@@ -39,7 +39,7 @@ from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
 
-#: Jobs in a batch over httpx, which sends some hundreds a second: more would wait beyond their deadline.
+#: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
 HTTPX_BATCH: Final = 50
 
 
@@ -165,7 +165,7 @@ class Runtime:
 
     @property
     def _batch(self) -> int:
-        """Jobs in a batch: what httpx takes within a deadline is a tenth of what our own engine does."""
+        """Jobs in a batch: within a deadline httpx sends a tenth of what our own engine sends."""
         chosen = self.settings.deliver_batch
         return chosen if self.settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
 

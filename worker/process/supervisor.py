@@ -18,7 +18,7 @@ Say = Callable[[str, str], None]
 
 
 class Child:
-    """One command that is to be running. Its lines go to `say(name, line)`."""
+    """A command that should be running. Its output lines go to `say(name, line)`."""
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Child:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it in a session of its own: a Ctrl-C in the terminal goes to the supervisor, which stops it in order."""
+        """Starts it in its own session: a Ctrl-C goes only to the supervisor, which stops its children in order."""
         self._began_at = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
@@ -53,7 +53,7 @@ class Child:
         self._reader.start()
 
     def tend(self) -> None:
-        """Start it again some time after it died, unless its start fails again and again."""
+        """Starts it again some time after it died, unless its start failed several times in a row."""
         if self._process is None or self._process.poll() is None or self._futile == FUTILE_STARTS:
             return
         if not self._due:
@@ -76,7 +76,7 @@ class Child:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, deadline: float) -> None:
-        """Wait until `deadline` (monotonic), then kill."""
+        """Waits until `deadline` (monotonic), then kills it."""
         if self._process is None:
             return
         try:
@@ -103,7 +103,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child], grace: float) -> None:
-    """Ask all at once, wait `grace` seconds for all together, then kill the remaining ones."""
+    """Asks all at once to stop, waits `grace` seconds for all together, then kills the remaining ones."""
     deadline = time.monotonic() + grace
     for child in children:
         child.ask_to_stop()

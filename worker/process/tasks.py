@@ -1,8 +1,8 @@
-"""The tasks that ops see in Flower. Each is a wake-up: it says that a lane has something ready, and returns small counts.
+"""The tasks that operators see in Flower. Each is a wake-up: it says that a lane has ready work, and returns a few counts.
 
-A worker chooses the work when it takes it, so that each app gets its share in any order of the wake-ups.
-Arguments and results hold no token and no text. If an engine is away, a task ends early: its work is due when the lease
-is over, and the tick wakes workers for it again.
+A worker chooses the work when it takes it, so each app gets its share whatever the order of the wake-ups. Arguments and results
+have no token and no text. If an engine is down, a task ends early. Its work is due when the lease ends, and the tick then wakes
+workers for it.
 """
 
 import logging
@@ -35,21 +35,21 @@ from worker.state.journal import OCTETS, Opened
 
 log = logging.getLogger(__name__)
 
-#: Messages in one piece of a fan-out. Each costs as much as some twenty of them, so a backlog is taken in large pieces.
+#: Messages in one piece of a fan-out. A piece costs as much as about twenty messages, so a backlog is taken in large pieces.
 FAN_OUT: Final = 500
-#: Seconds for which a task begins further pieces. There are few such tasks, so nothing waits for them.
+#: Seconds for which a task begins further pieces. There are few such tasks, so they delay nothing.
 EXPANDS: Final = 1.0
-#: Seconds for which one delivery task begins further batches, before other tasks of its queue have their turn.
+#: Seconds for which one delivery task begins further batches; then other tasks of its queue get their turn.
 TURN: Final = 0.1
-#: Wake-ups that may wait in a lane. Each is for all that is ready, so more would only hold up others.
+#: Wake-ups that may wait in a lane. Each serves all ready work, so more would only delay others.
 MOST: Final = 32
 #: Tries that a message's expansion has before it is dead-lettered.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
-#: Percent of its memory from which on Redis may refuse wake-ups, and seconds that a tick then works itself.
+#: Percent of its memory above which Redis may refuse wake-ups, and seconds for which a tick then does the work itself.
 _FULL: Final = 99
 _UNBLOCKING: Final = 2.0
-#: Seconds before events that Redis did not take are offered to it again.
+#: Seconds before events that Redis did not accept are published again.
 _BRIEFLY: Final = 0.5
 
 _P = ParamSpec("_P")
@@ -74,7 +74,7 @@ def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
 @app.task(name="carillon.fan_out")
 @_when_engines_answer
 def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Counts:
-    """Expands the lane's next messages; or, called by a chat server with `events`, publishes these first."""
+    """Expands the lane's next messages. If a chat server calls it with `events`, it publishes these first."""
     runtime = get_runtime()
     if events is not None:
         try:
@@ -95,11 +95,11 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
     if not opened:
         return False
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
-    if more and lane == "urgent" and not total:  # others need not wait until these are expanded
+    if more and lane == "urgent" and not total:  # other messages need not wait until these are expanded
         wake_fan_out(1)
     try:
         expanded = _expand(runtime, opened)
-    except postgres.Unavailable:  # others of their channels need not wait until the leases are over
+    except postgres.Unavailable:  # other messages of their channels need not wait until the leases end
         runtime.journal.give_back(lane, opened)
         raise
     runtime.journal.give_back(lane, expanded.remaining)
@@ -118,7 +118,7 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
 @app.task(name="carillon.deliver")
 @_when_engines_answer
 def deliver(lane: Lane) -> Counts:
-    """Sends the lane's next batches, as many as begin within a moment, and carries out what their providers answer."""
+    """Sends the lane's next batches for a moment, and carries out the outcomes of their answers."""
     runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
     with runtime.bulkhead.working():
         while counts := runtime.delivery.deliver(lane, wake_deliver):
@@ -132,7 +132,7 @@ def deliver(lane: Lane) -> Counts:
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Makes ready what is due, repeats lost wake-ups, logs conditions, writes the ledger, deletes what is old."""
+    """Makes due work ready, repeats lost wake-ups, logs conditions, writes the ledger, deletes old rows."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
     counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
@@ -154,13 +154,13 @@ def tick() -> Counts:
 
 @app.task(name="carillon.canary")
 def canary(key: str) -> Counts:
-    """Proves that messages still come through this queue: a worker can be alive and consume nothing."""
+    """Proves that workers consume this queue: a worker can be alive and consume nothing."""
     get_runtime().redis.set(keys.CANARY(key), 1, ex=60)
     return {"ok": 1}
 
 
 def _work_here(runtime: Runtime) -> int:
-    """Works on what is ready without a wake-up, until there is room or time is up: a full Redis takes no wake-up."""
+    """Works on what is ready without wake-ups, because a full Redis accepts none, until there is room or time is up."""
     done, ends = 0, time.monotonic() + _UNBLOCKING
     log.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
     while time.monotonic() < ends:
@@ -175,7 +175,7 @@ def _work_here(runtime: Runtime) -> int:
 def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
     """Wakes workers for so many ready messages.
 
-    In the urgent lane one wake-up on its way is enough: the worker that gets it wakes others for the rest.
+    In the urgent lane one waiting wake-up is enough: the worker that gets it wakes others for the rest.
     """
     if not messages:
         return
@@ -186,7 +186,7 @@ def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
         except redis.Unavailable as fault:
             _lost(lane, fault)
             return
-    # Wake-ups for batches, however many, leave room for these.
+    # Wake-ups for batches leave room for these.
     _wake(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
 
 
@@ -196,14 +196,14 @@ def wake_deliver(lane: Lane, batches: int) -> None:
 
 
 def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
-    """Sends so many wake-ups, but no more than `most` wait in the lane: each is for all that is ready."""
+    """Sends so many wake-ups, but at most `most` wait in the lane: each serves all ready work."""
     if not times:
         return
     try:
         for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
     except (OperationalError, AttributeError, *redis.Unavailable) as fault:
-        # An AttributeError comes from kombu whose connection was closed meanwhile. The tick wakes workers again.
+        # kombu raises AttributeError if its connection was closed meanwhile. The tick wakes workers again.
         _lost(lane, fault)
 
 
@@ -212,7 +212,7 @@ def _lost(lane: Lane, fault: Exception) -> None:
 
 
 def _wake_lost(runtime: Runtime) -> int:
-    """Wakes workers for what is ready beyond the wake-ups that are on their way. A spare one finds nothing and does no harm."""
+    """Wakes workers for ready work that no waiting wake-up serves. A superfluous wake-up finds nothing and does no harm."""
     woken = 0
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.queued(LANES[lane][0])
@@ -227,7 +227,7 @@ def _wake_lost(runtime: Runtime) -> int:
 
 
 def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
-    """One message that cannot be expanded must not stop the others: it is found by halves."""
+    """Finds the message that cannot be expanded by halving, so that it does not stop the others."""
     try:
         return runtime.fan_out.expand(opened)
     except (postgres.Unavailable, *redis.Unavailable):
@@ -238,16 +238,16 @@ def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
     first = _expand(runtime, opened[:half])
-    if first.remaining or first.unfinished:  # of their channels there may be more in the other half
+    if first.remaining or first.unfinished:  # the other half may have more messages of their channels
         return replace(first, counts={}, remaining=[*first.remaining, *opened[half:]])
     second = _expand(runtime, opened[half:])
     return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 
 
 def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
-    """A fault that stays goes to the dead letters with its message, after some tries.
+    """Dead-letters a message whose expansion has failed several times, with the fault.
 
-    Returns how many messages need not wait for it any more.
+    Returns how many messages no longer wait for it.
     """
     extra = {"entry": opened.entry, "fault": type(fault).__name__}
     log.error("message cannot be expanded", extra=extra, exc_info=fault)
@@ -260,7 +260,7 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
 
 
 def _publish(runtime: Runtime, events: list[Any]) -> int:
-    """Puts them on the stream as they are. The intake dead-letters what breaks the contract, as it does for any producer."""
+    """Puts them on the stream unchanged. The intake dead-letters events that break the contract, as for any producer."""
     with runtime.redis.pipeline(transaction=True) as pipe:
         for event in events:
             pipe.xadd(STREAM, {FIELD: msgspec.json.encode(event)})

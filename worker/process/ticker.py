@@ -1,6 +1,6 @@
-"""The thread of a worker process that ticks if nobody else does: beat is away, all task threads hang, or their queue is long.
+"""The worker's thread that ticks if no other process does: beat is down, all task threads hang, or their queue is long.
 
-It also writes notes that need the secret keys, see `worker/reports/notes.py`.
+It also writes the notes that need the secret keys: see `worker/reports/notes.py`.
 """
 
 import logging
@@ -15,14 +15,14 @@ from worker.state import redis
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 PAUSE: Final = 1.0
-#: Seconds until it looks again at a database whose schema is not up to date.
+#: Seconds until it checks a database again whose schema is not up to date.
 WAIT: Final = 5.0
 
 
 class Ticker(BackgroundThread):
-    """`tick` does what the task of that name does, and is asked for by one process of the fleet at a time."""
+    """`tick` does the same as the task of that name. One process of the fleet calls it at a time."""
 
     def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:
         super().__init__("carillon-ticker")
@@ -39,5 +39,5 @@ class Ticker(BackgroundThread):
             except postgres.Unready as fault:
                 log.error("the tick waits: %s", sentence(fault))
                 self._stop.wait(WAIT)
-            except Exception:  # whatever it is, the next tick may be better
+            except Exception:  # whatever it was, the next tick may succeed
                 log.exception("tick failed")
