@@ -10,12 +10,26 @@ from typing import Any, Final, TextIO
 from config.settings import Settings
 
 REDACTED: Final = "[redacted]"
-#: What is removed from every log line: PEM blocks, JWTs, credentials in URLs, device tokens (64 hex digits or more).
+#: The parts of a browser's subscription, by their names in JSON or in a `repr`.
+_SUBSCRIPTION: Final = re.compile(r"""((?:endpoint|p256dh|auth)\\?["']?\s*[:=]\s*\\?["'])[^"'\\]+""")
+#: What is removed from every log line: PEM blocks, JWTs, credentials in URLs, device tokens (64 hex digits or more, or
+#: Firebase's), and what reaches a browser: the address at its push service, and its key (87 characters, the first is always B).
 _SECRETS: Final = (
     (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), REDACTED),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
     (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64,}(?![0-9A-Za-z])"), REDACTED),
+    (re.compile(r"(?<![\w-])[\w-]{8,}:APA91[\w-]{20,}"), REDACTED),
+    (
+        re.compile(
+            r"(https://(?:[\w.-]+\.)?(?:googleapis\.com/(?:fcm/send|wp)|push\.services\.mozilla\.com|push\.apple\.com"
+            r"|notify\.windows\.com)(?::\d+)?/)[^\s\"'<>\\]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{REDACTED}",
+    ),
+    (re.compile(r"(?<![\w-])B[\w-]{86}=?(?![\w-])"), REDACTED),
+    (_SUBSCRIPTION, rf"\1{REDACTED}"),
 )
 #: Attributes of every record; all others come from `extra`.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -30,10 +44,15 @@ _OURS: Final = ("worker", "config", "producers", "benchmarks")
 
 
 def redact(text: str) -> str:
-    """The text without anything that looks like a device token, JWT, PEM block or password in a URL."""
+    """The text without anything that looks like a device token, a subscription, JWT, PEM block or password in a URL."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def without_subscription(text: str) -> str:
+    """A document without what reaches a browser."""
+    return _SUBSCRIPTION.sub(rf"\1{REDACTED}", text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

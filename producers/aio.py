@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
@@ -65,9 +65,11 @@ class AsyncPublisher:
         return accepted
 
     async def register_device(
-        self, *, app: str, user: str, token: str, wait: float | None = None, **more: Unpack[Registration]
+        self, *, app: str, user: str, token: str | None = None, wait: float | None = None, **more: Unpack[Registration]
     ) -> str:
         """Put a registration on the stream and return its entry id; with `wait`, only when the device is the user's.
+
+        Give the `token`, or of a browser the `subscription`: `json.loads` of what `JSON.stringify(subscription)` wrote.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
         the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
@@ -80,7 +82,8 @@ class AsyncPublisher:
         self,
         *,
         app: str,
-        token: str,
+        token: str | None = None,
+        subscription: Mapping[str, Any] | None = None,
         user: str | None = None,
         wait: float | None = 5.0,
         at: datetime | None = None,
@@ -88,12 +91,14 @@ class AsyncPublisher:
     ) -> str:
         """End the device's registration and return the event's entry id, when no push of the user begins for it any more.
 
+        Give the `token`, or a browser's endpoint as that, or its `subscription`.
+
         With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
         raised, take it that the device still gets their pushes; `SupersededError`: it is theirs by a newer registration.
         `wait=None` returns as soon as the event is on the stream.
         """
         reply = registration.reply_id(wait)
-        return await self._call(registration.unregistered(app, token, user, id, at, reply), reply, wait)
+        return await self._call(registration.unregistered(app, token, subscription, user, id, at, reply), reply, wait)
 
     async def online(self, app: str, user: str, seconds: int) -> None:
         """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from time import sleep
 from types import TracebackType
@@ -64,9 +64,11 @@ class Publisher:
         return accepted
 
     def register_device(
-        self, *, app: str, user: str, token: str, wait: float | None = None, **more: Unpack[Registration]
+        self, *, app: str, user: str, token: str | None = None, wait: float | None = None, **more: Unpack[Registration]
     ) -> str:
         """Put a registration on the stream and return its entry id; with `wait`, only when the device is the user's.
+
+        Give the `token`, or of a browser the `subscription`: `json.loads` of what `JSON.stringify(subscription)` wrote.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
         the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
@@ -79,7 +81,8 @@ class Publisher:
         self,
         *,
         app: str,
-        token: str,
+        token: str | None = None,
+        subscription: Mapping[str, Any] | None = None,
         user: str | None = None,
         wait: float | None = 5.0,
         at: datetime | None = None,
@@ -87,12 +90,14 @@ class Publisher:
     ) -> str:
         """End the device's registration and return the event's entry id, when no push of the user begins for it any more.
 
+        Give the `token`, or a browser's endpoint as that, or its `subscription`.
+
         With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
         raised, take it that the device still gets their pushes; `SupersededError`: it is theirs by a newer registration.
         `wait=None` returns as soon as the event is on the stream.
         """
         reply = registration.reply_id(wait)
-        return self._call(registration.unregistered(app, token, user, id, at, reply), reply, wait)
+        return self._call(registration.unregistered(app, token, subscription, user, id, at, reply), reply, wait)
 
     def online(self, app: str, user: str, seconds: int) -> None:
         """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""

@@ -16,6 +16,10 @@ MAX_WAIT: Final = 60.0
 class Registration(TypedDict, total=False):
     """What may be said of a device beside its app, user and token; see the contract. Whatever is left out is null."""
 
+    #: Of a browser, in place of the token.
+    subscription: Mapping[str, Any] | None
+    #: `ios`, `android`, `web` or another short lower-case name.
+    platform: str | None
     provider: str | None
     environment: str | None
     locale: str | None
@@ -29,22 +33,33 @@ class Registration(TypedDict, total=False):
     id: str
 
 
-def registered(app: str, user: str, token: str, reply: str | None, **more: Unpack[Registration]) -> dict[str, Any]:
+def registered(
+    app: str, user: str, token: str | None, reply: str | None, **more: Unpack[Registration]
+) -> dict[str, Any]:
     """The `device.registered` that is meant, not yet checked."""
     device = {name: more[name] for name in _DEVICE if more.get(name) is not None}
+    if token is not None:
+        device["token"] = token
     return {
         **_envelope("device.registered", app, more.get("id"), more.get("at"), reply),
         "user": user,
         "anonymous": more.get("anonymous", False),
-        "device": {"token": token, **device},
+        "device": device,
     }
 
 
 def unregistered(
-    app: str, token: str, user: str | None, id: str | None, at: datetime | None, reply: str | None
+    app: str,
+    token: str | None,
+    subscription: Mapping[str, Any] | None,
+    user: str | None,
+    id: str | None,
+    at: datetime | None,
+    reply: str | None,
 ) -> dict[str, Any]:
     """The `device.unregistered` that is meant, not yet checked."""
-    return {**_envelope("device.unregistered", app, id, at, reply), "user": user, "device": {"token": token}}
+    device = {"token": token, "subscription": subscription}
+    return {**_envelope("device.unregistered", app, id, at, reply), "user": user, "device": device}
 
 
 def reply_id(wait: float | None) -> str | None:
@@ -77,7 +92,7 @@ class _Answer(msgspec.Struct):
     at: datetime | None = None
 
 
-_DEVICE: Final = ("provider", "environment", "locale", "app_version", "attributes")
+_DEVICE: Final = ("subscription", "platform", "provider", "environment", "locale", "app_version", "attributes")
 
 
 def _envelope(kind: str, app: str, id: str | None, at: datetime | None, reply: str | None) -> dict[str, Any]:

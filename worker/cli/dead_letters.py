@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from config.logs import without_subscription
 from producers.events import FIELD, STREAM
 from worker.cli._faults import refuse
 from worker.cli._groups import group
@@ -62,12 +63,12 @@ def _list(limit: Annotated[int, _LIMIT] = 20, as_json: Annotated[bool, _JSON] = 
 def _show(
     id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], as_json: Annotated[bool, _JSON] = False
 ) -> None:
-    """Show one with its document, which may hold a message's text or a device's token."""
+    """Show one with its document, which may hold a message's text or a device's token. A subscription is left out."""
     with _ledger() as ledger:
         letter = ledger.dead_letter(id)
     if letter is None:
         refuse(f"there is no dead letter {id}")
-    document = letter.letter.document.decode(errors="replace")
+    document = without_subscription(letter.letter.document.decode(errors="replace"))
     if as_json:
         echo(json_text(_summary(letter) | {"document": document}))
         return

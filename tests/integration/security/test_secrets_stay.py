@@ -29,6 +29,7 @@ from worker.providers.apns.token import mint
 
 KEY = new_key()
 TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
+P256DH = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 PASSWORD = "hunter2-and-more"
 TEXT = "meet me at the pier at nine"
 
@@ -73,6 +74,15 @@ LINES = [
     pytest.param("token %s", TOKEN, id="a device token"),
     pytest.param("token %s", TOKEN.upper(), id="a device token in capitals"),
     pytest.param("key %s", KEY, id="a key"),
+    pytest.param("token %s", "fXyz12_-abc:APA91bH" + "x-_9" * 34, id="a token of Firebase's"),
+    pytest.param("to %s", "https://fcm.googleapis.com/fcm/send/dGhpcw:APA91", id="an endpoint of Chrome's"),
+    pytest.param("to %s", "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABl", id="of Firefox's"),
+    pytest.param("to %s", "https://wns2-par02p.notify.windows.com/w/?token=BQYAAAC%2bF", id="of Edge's"),
+    pytest.param("to %s", "https://web.push.apple.com/QGuQyavXutnMH", id="of Safari's"),
+    pytest.param("key %s", P256DH, id="a browser's key"),
+    pytest.param('{"endpoint": "%s"}', "https://up.example.org/UP?id=1", id="an endpoint of anybody's, in JSON"),
+    pytest.param('{\\"auth\\":\\"%s\\"}', "BTBZMqHH6r4Tts7J_aSIgg", id="a browser's secret, in JSON in JSON"),
+    pytest.param("keys={'auth': '%s'}", "BTBZMqHH6r4Tts7J_aSIgg", id="a browser's secret, in a repr"),
     pytest.param("url %s", f"rediss://user:{PASSWORD}@host:6379/0", id="a URL with a password"),
     pytest.param("url %s", f"postgresql://user:{PASSWORD}@host/db?sslmode=verify-full", id="a database's URL"),
     pytest.param("authorization %s", "bearer " + mint("TEAM123456", "KEY1234567", KEY, 1_800_000_000), id="a JWT"),
@@ -82,7 +92,7 @@ LINES = [
 @pytest.mark.parametrize(("line", "secret"), LINES)
 def test_what_looks_like_a_secret_is_cut_from_any_logger(log: io.StringIO, line: str, secret: str) -> None:
     logging.getLogger("some.library").error(line, secret)
-    logging.getLogger("worker.x").error("ours", extra={"field": secret})
+    logging.getLogger("worker.x").error("ours", extra={"field": line % secret})
     written = log.getvalue()
     assert "[redacted]" in written
     assert secret not in written.replace("\\n", "\n")
