@@ -12,17 +12,20 @@ from producers.errors import EventError
 from producers.events import MessageNew
 from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, provider_named, refuse
+from worker.cli._tokens import hint
 from worker.core import notification
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider
 from worker.core.notification import LIMIT, Rendered
 from worker.core.places import NOW
+from worker.core.refusal import Refused
 from worker.core.templates import Template, TemplateError, context_of, normal_locale
+from worker.database.long_tokens import TOKEN, key_of
 from worker.facts import channels
 from worker.pipeline.rendering import named
 from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
-from worker.providers.kinds import kind_of
+from worker.providers.kinds import kind_of, token_forms
 
 
 class Target(NamedTuple):
@@ -33,11 +36,17 @@ class Target(NamedTuple):
     provider: int
     token: str
     locale: str | None
+    platform: str = ""
+    secret: str = ""
 
     @property
     def hint(self) -> str:
         """Enough of the token to know it by."""
-        return self.token if len(self.token) <= 12 else f"{self.token[:4]}…{self.token[-4:]}"
+        return hint(self.token)
+
+    def job(self, token: str, **fields: Any) -> Job:
+        """A job of the only sending."""
+        return Job(0, self.device, self.user, token, 0, platform=self.platform, secret=self.secret, **fields)
 
 
 class Rendering(NamedTuple):
@@ -81,11 +90,18 @@ def target(
 
 def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str | None = None) -> list[Target]:
     """The active devices of a user, or the one of a token."""
+    try:
+        forms = None if token is None else token_forms(token, runtime.apps.providers_of(app))
+    except Refused as fault:
+        refuse(f"--device: {fault}")
+    keys = None if forms is None else [key_of(form) for form in forms]
     with runtime.pool.connection() as db:
         rows = db.execute(
-            "SELECT id, user_id, provider_id, token, locale FROM carillon.devices WHERE app = %s AND active"
-            " AND user_id = coalesce(%s, user_id) AND token = coalesce(%s, token) ORDER BY id",
-            (app, user, token and token.lower()),
+            (
+                f"SELECT id, user_id, provider_id, {TOKEN}, locale, platform, secret FROM carillon.devices d WHERE app = %s"
+                " AND active AND user_id = coalesce(%s, user_id) AND (%s::text[] IS NULL OR token = ANY(%s)) ORDER BY id"
+            ).encode(),
+            (app, user, keys, keys),
         ).fetchall()
     return [Target(*row) for row in rows]
 
@@ -126,7 +142,7 @@ def shown(
         "too_old": expiration < time.time(),
     }
     sending = sending_of(event, found.rendered, expiration)
-    job = Job(0, target.device, target.user, target.hint, 0, badge=badge, why="member")
+    job = target.job(target.hint, badge=badge, why="member")
     try:
         headers, body = kind_of(provider).preview(provider, sending, job, now=time.time())
     except SettingsError as fault:

@@ -20,7 +20,6 @@ from worker.cli._preview import Rendering, Target
 from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, refuse, say, session
 from worker.cli._simulated import simulated
-from worker.core.batch import Job
 from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
@@ -157,8 +156,7 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
         collapse_id=collapse_id(event.app, event.id),
     )
     # A test push says no reason: no rule was asked.
-    job = Job(0, target.device, target.user, target.token, 0)
-    requests = kind_of(provider).render(provider, [sending], [job])
+    requests = kind_of(provider).render(provider, [sending], [target.job(target.token)])
     client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
     try:
         [response] = client.send(provider, requests, now=time.time, deadline=seconds).responses

@@ -1,5 +1,6 @@
 """`carillon push device`: a user's devices, one by one; `carillon devices`: all of them, when something went wrong."""
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,10 @@ from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import DAY, LARGEST_ID, App, Json, OnlyApp, duration, providers
+from worker.cli._secret_options import secret_given
 from worker.cli._session import Row, app_named, refuse, say, session, table
 from worker.cli._terminal import echo
+from worker.cli._tokens import hint
 from worker.reports import acts
 from worker.reports.words import counted
 
@@ -25,7 +28,7 @@ devices_app = group("All devices: undo what a wrong answer did.")
 device, devices = device_app, devices_app
 
 Wait = Annotated[float, duration(0.1, 60, "Seconds to wait for a worker's answer.")]
-Token = Annotated[str, typer.Option(help="The device's token, or its id for a webhook.")]
+Token = Annotated[str, typer.Option(help="The device's token, its id for a webhook, or a browser's endpoint.")]
 
 
 @device_app.callback()
@@ -41,10 +44,17 @@ def _devices() -> None:
 @device_app.command("add", epilog="Example: carillon push device add --user han --token 0f74…78ad")
 def add(
     user: Annotated[str, typer.Option(help="Whose device it is from now on.")],
-    token: Token,
+    token: Annotated[str | None, typer.Option(help="The device's token, or its id for a webhook.")] = None,
+    subscription_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A browser's subscription, as JSON.stringify writes it; - is standard input."
+        ),
+    ] = None,
     app: App = None,
+    platform: Annotated[str | None, typer.Option(help="ios, android, web or another short name.")] = None,
     provider: Annotated[
-        str | None, typer.Option(help="May be left out where the app has only one.", autocompletion=providers)
+        str | None, typer.Option(help="May be left out where only one fits the device.", autocompletion=providers)
     ] = None,
     locale: Annotated[str | None, typer.Option(help="As en-GB.")] = None,
     environment: Annotated[
@@ -66,6 +76,8 @@ def add(
                 app=name,
                 user=user,
                 token=token,
+                subscription=_subscription(subscription_file),
+                platform=platform,
                 provider=provider,
                 locale=locale,
                 environment=environment,
@@ -117,7 +129,7 @@ def get(
     every: Annotated[bool, typer.Option("--all", help="Also retired ones, with the reason.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List a user's devices, the newest first. Tokens are whole only with --json."""
+    """List a user's devices, the newest first. Tokens are whole only with --json, and a browser's endpoint never is."""
     with session() as runtime:
         found = runtime.devices.of_user(app_named(runtime, app).name, user, retired=every)
     empty = (
@@ -188,6 +200,16 @@ def restore(
     say(outcome, f"{counted(total, 'device')} {'would be ' if dry_run else ''}restored{by_reason}", as_json=as_json)
 
 
+def _subscription(file: str | None) -> Any:
+    text = secret_given("--subscription", None, file)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        refuse("--subscription-file: it is not the JSON of a browser's subscription")
+
+
 def _publisher(runtime: "Runtime") -> Any:
     from producers import Publisher
 
@@ -195,11 +217,11 @@ def _publisher(runtime: "Runtime") -> Any:
 
 
 def _row(one: "StoredDevice", *, whole: bool) -> Row:
-    token = one.token if whole or len(one.token) <= 12 else f"{one.token[:6]}…{one.token[-4:]}"
+    token = one.token if whole and "://" not in one.token else hint(one.token)
     row = one._asdict() | {"token": token}
     if whole:
         return row
-    shown: Row = {name: row[name] for name in ("id", "token", "provider", "locale", "app_version")}
+    shown: Row = {name: row[name] for name in ("id", "token", "platform", "provider", "locale", "app_version")}
     shown["registered"] = rfc3339(one.registered_at)
     shown["last_accepted"] = None if one.last_accepted_at is None else f"{one.last_accepted_at:%Y-%m-%d}"
     return shown | {"rings": one.active, "reason": one.retired_reason}

@@ -46,6 +46,7 @@ def show(
         "devices": [
             {
                 "id": one.id,
+                "platform": one.platform,
                 "provider": one.provider,
                 "locale": one.locale,
                 "app_version": one.app_version,
@@ -67,10 +68,8 @@ def _text(shown: Row, *, push_to_online: bool) -> str:
     lines.append(counted(len(devices), "device") if devices else "no device: nothing can be pushed to them")
     for one in devices:
         version = f", version {one['app_version']}" if one["app_version"] else ""
-        lines.append(
-            f"  {one['id']}  {one['provider'] or 'its provider was removed'}, {one['locale'] or 'no language'}{version},"
-            f" registered {one['registered']}"
-        )
+        words = [one["platform"], one["provider"] or "its provider was removed", one["locale"] or "no language"]
+        lines.append(f"  {one['id']}  {', '.join(filter(None, words))}{version}, registered {one['registered']}")
     lines.append(f"in {counted(len(channels), 'channel')}")
     lines += [f"  {one['id']}{'' if one['push'] else '  (its pushes are off)'}" for one in channels]
     lines.append(f"mutes {', '.join(muted)}" if muted else "mutes nobody")

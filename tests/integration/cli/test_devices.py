@@ -1,11 +1,17 @@
 """`carillon push device` and `carillon devices`, over the real stream with an intake at work."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.integration.cli.conftest import Cli
 from tests.integration.pipeline.harness import Pipeline
+from tests.integration.pipeline.test_subscriptions import AUTH, ENDPOINT, P256DH, subscription
+from tests.unit.kinds.toy.browser import BrowserSettings
+from worker.core.model import Provider
+from worker.providers import kinds
 
 
 def test_S16_a_device_is_added_listed_and_deleted(pipeline: Pipeline, cli: Cli) -> None:
@@ -85,3 +91,30 @@ def test_bad_input_gives_one_message_and_exit_code_2(
 ) -> None:
     assert said in cli.refused(*arguments)
     assert pipeline.devices.of_user("demo", "han", retired=True) == []
+
+
+def test_a_browser_is_added_from_a_file_and_shown_without_what_reaches_it(
+    pipeline: Pipeline, cli: Cli, tmp_path: Path
+) -> None:
+    kinds.register("tests.unit.kinds.toy.browser")
+    pipeline.registry.save_provider(Provider(0, "demo", "web", "production", BrowserSettings("box", "hunter2")))
+    try:
+        file = tmp_path / "subscription.json"
+        file.write_bytes(msgspec.json.encode(subscription()))
+        file.chmod(0o600)
+        added = cli.run("push", "device", "add", "--user", "han", "--subscription-file", file)
+        shown = [
+            cli.ok(*command, *as_json)
+            for command in (("push", "device", "get", "--user", "han"), ("user", "show", "han"))
+            for as_json in ((), ("--json",))
+        ]
+        assert (added.exit_code, pipeline.devices.of_user("demo", "han")[0].platform) == (0, "web")
+        assert all("web" in one for one in shown) and "https://push.example/…AABl" in shown[1]
+        for secret in (ENDPOINT, P256DH, AUTH):
+            assert secret not in added.output + "".join(shown)
+        file.write_text('{"endpoint": ')
+        refused = cli.run("push", "device", "add", "--user", "han", "--subscription-file", file)
+        assert (refused.exit_code, "--subscription-file: it is not" in refused.stderr) == (2, True)
+        assert cli.ok("push", "device", "delete", "--token", ENDPOINT) == "deleted\n"
+    finally:
+        del kinds.KINDS["browser"]
