@@ -73,14 +73,22 @@ def flat(pairs: list[tuple[Any, Any]]) -> Found:
     ]
 
 
+def pool_of(target: Target, connections: int) -> Any:
+    """A pool to the target, as the process's sender has it for APNs."""
+    from worker.core.model import Provider  # noqa: PLC0415 - each client imports only its own library
+    from worker.providers.apns.route import ApnsRoute  # noqa: PLC0415
+    from worker.providers.apns.settings import ApnsSettings, Key  # noqa: PLC0415
+    from worker.sender.pool import Pool  # noqa: PLC0415
+
+    key = Key(target.team_id, target.key_id, target.key)
+    settings = ApnsSettings(TOPIC, key, target.host, target.port, target.ca)
+    return Pool(ApnsRoute.of(Provider(1, "bench", "apns", "production", settings), connections).access())
+
+
 async def carillon(target: Target) -> Result:
     """`Transport.send`: a batch in, one outcome for each notification out; several batches at a time."""
-    from worker.providers.apns import answers as service  # noqa: PLC0415
-    from worker.sender.pool import Pool  # noqa: PLC0415 - each client imports only its own library
-    from worker.sender.transport import Endpoint  # noqa: PLC0415
-
     baseline = resident_mb()
-    pool = Pool(Endpoint(target.host, target.port, target.ca), service, max_connections=target.connections)
+    pool = pool_of(target, target.connections)
 
     async def send_all(requests: Iterator[Any]) -> Callable[[], Found]:
         pairs: list[tuple[Any, Any]] = []
@@ -216,12 +224,9 @@ async def aioapns(target: Target) -> Result:
 async def carillon_waiting(target: Target) -> Result:
     """Everything in one call, which is more than one connection takes at once: the peak while most of it waits."""
     from worker.core.model import Notification  # noqa: PLC0415
-    from worker.providers.apns import answers as service  # noqa: PLC0415
-    from worker.sender.pool import Pool  # noqa: PLC0415
-    from worker.sender.transport import Endpoint  # noqa: PLC0415
 
     baseline = resident_mb()
-    pool = Pool(Endpoint(target.host, target.port, target.ca), service, max_connections=1)
+    pool = pool_of(target, 1)
     # A payload of its own for each, as a badge makes it.
     batch = [Notification(token, id, payload() + b" ", TOPIC) for token, id in tokens(target.count)]
     answers = await pool.send(batch, authorization=target.authorization, deadline=60)
@@ -232,11 +237,7 @@ async def carillon_waiting(target: Target) -> Result:
 
 async def carillon_growth(target: Target) -> Result:
     """The same notifications again and again; `baseline_mb` is what a tenth of the whole left, `peak_mb` what all of it left."""
-    from worker.providers.apns import answers as service  # noqa: PLC0415
-    from worker.sender.pool import Pool  # noqa: PLC0415
-    from worker.sender.transport import Endpoint  # noqa: PLC0415
-
-    pool = Pool(Endpoint(target.host, target.port, target.ca), service, max_connections=1)
+    pool = pool_of(target, 1)
     batch = notifications(msgspec.structs.replace(target, count=5_000, warm_up=0))
     rounds = max(10, target.count // len(batch))
     early = 0.0

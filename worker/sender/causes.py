@@ -20,3 +20,5 @@ CERTIFICATE_ALERTS: Final = frozenset(
 )
 #: The server took part in the TLS handshake and chose HTTP/1.1.
 NO_HTTP2: Final = "connect: server does not speak HTTP/2"
+#: The server answered no PING, or nothing for so long that it counts as gone.
+SILENT: Final = "server is silent"

@@ -1,25 +1,27 @@
 """One TLS connection: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
 
 import asyncio
+import math
 import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from worker.http2.client.answers import Service
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
-from worker.sender.causes import ALERT, NO_HTTP2
+from worker.sender.causes import ALERT, NO_HTTP2, SILENT
 from worker.sender.dial import Dialer
 from worker.sender.proxy import ProxyError
-from worker.sender.timing import Timing
+from worker.sender.route import Access
 
 #: Octets that may wait for the socket before the connection counts as full.
 _HIGH_WATER: Final = 512 * 1024
 #: Octets that may wait for a server which keeps us answering its frames but reads nothing.
 _MOST_UNREAD: Final = 4 * 1024 * 1024
 _PING: Final = b"carillon"
+#: Seconds between two looks at a connection, at most.
+_LONGEST_LOOK: Final = 3_600.0
 #: OpenSSL's name of an alert that the server sent: `SSLV3_ALERT_CERTIFICATE_EXPIRED`, `TLSV13_ALERT_CERTIFICATE_REQUIRED`.
 _ALERT: Final = re.compile(r"^(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z0-9_]+)$")
 _TLS_FAULTS: Final = {
@@ -42,21 +44,11 @@ class ConnectError(Exception):
         self.lasting = lasting
 
 
-def client_context(ca: str | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, checked against the public CAs or only against `ca` (PEM text)."""
-    context = ssl.create_default_context(cadata=ca)
-    context.hostname_checks_common_name = False
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 class Connection(asyncio.Protocol):
     """Made by `connect`. Tells `changed` whenever an outcome, room for more, or its end may have come."""
 
-    def __init__(
-        self, authority: str, service: Service, timing: Timing, changed: Callable[["Connection"], None]
-    ) -> None:
-        self.core = ClientCore(authority, service)
+    def __init__(self, authority: str, access: Access, changed: Callable[["Connection"], None]) -> None:
+        self.core = ClientCore(authority, access.service, access.form, unnamed_streams=access.streams)
         self.opened_at = 0.0
         #: Whether the server took part in the handshake, but chose another protocol.
         self.unfit = False
@@ -68,7 +60,7 @@ class Connection(asyncio.Protocol):
         self.judged = False
         #: Whether it has to answer a PING before it is given anything.
         self.checking = False
-        self._timing = timing
+        self._timing = access.timing
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -76,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
+        self._asked_at = -math.inf
 
     def room(self) -> int:
         """Requests that it can take now; 0 also while its socket is full or a PING is not answered."""
@@ -94,11 +87,12 @@ class Connection(asyncio.Protocol):
             if self._probe is not None:
                 self._probe.cancel()
                 self._probe = None
-            self._ask(self._timing.check_timeout)
+            if not self._ask(self._timing.check_timeout):
+                self.retire(SILENT)
 
     def has_lasting_limits(self) -> bool:
         """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
-        return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.probe_after
+        return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.greeting
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
         """Sends these requests, at most `room()` of them; returns how many were sent or got an outcome."""
@@ -113,8 +107,8 @@ class Connection(asyncio.Protocol):
         self.core.cancel(batch, cause)
         if len(self.core.streams) < in_flight:
             self._close_if_done()
-            if self._loop.time() - self._heard_at >= self._timing.ping_timeout:
-                self._ask()
+            if self._loop.time() - self._heard_at >= self._timing.ping_timeout and not self._ask():
+                self.retire(SILENT)
 
     def retire(self, cause: str) -> None:
         """Takes nothing new and closes once nothing is in flight."""
@@ -181,21 +175,28 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _look(self) -> None:
-        """Every `probe_after` seconds: a PING where the silence has lasted too long."""
+        """From time to time: a PING where the silence has lasted too long."""
+        timing = self._timing
         silence = self._loop.time() - self._heard_at
-        if not self.core.greeted and silence >= self._timing.probe_after:
+        if not self.core.greeted and silence >= timing.greeting:
             self._die("server sent no settings")
             return
-        patience = self._timing.probe_after if len(self.core.streams) else self._timing.idle_ping
-        if silence >= patience:
+        if silence >= (timing.probe_after if len(self.core.streams) else timing.idle_ping):
             self._ask()
-        self._watch = self._loop.call_later(min(self._timing.probe_after, self._timing.idle_ping), self._look)
+        waits = (timing.probe_after, timing.idle_ping, math.inf if self.core.greeted else timing.greeting)
+        self._watch = self._loop.call_later(min(*waits, _LONGEST_LOOK), self._look)
 
-    def _ask(self, patience: float | None = None) -> None:
+    def _ask(self, patience: float | None = None) -> bool:
+        """Sends a PING, whose answer may take so long; false if it is too soon after the last one."""
         if self._probe is None and self._transport is not None:
+            now = self._loop.time()
+            if now - self._asked_at < self._timing.ping_gap:
+                return False
+            self._asked_at = now
             self.core.ping(_PING)
             self._flush()
-            self._probe = self._loop.call_later(patience or self._timing.ping_timeout, self._die, "server is silent")
+            self._probe = self._loop.call_later(patience or self._timing.ping_timeout, self._die, SILENT)
+        return True
 
     def _die(self, cause: str) -> None:
         """Without a goodbye: nobody listens."""
@@ -227,18 +228,12 @@ def _verdict(error: ssl.SSLCertVerificationError) -> str:
     return "connect: certificate not valid now" if out_of_time else "connect: certificate not trusted"
 
 
-async def connect(
-    dialer: Dialer,
-    context: ssl.SSLContext,
-    service: Service,
-    timing: Timing,
-    changed: Callable[[Connection], None],
-) -> Connection:
+async def connect(dialer: Dialer, access: Access, changed: Callable[[Connection], None]) -> Connection:
     """A connection that is ready to send. The host is looked up anew each time. Raises `ConnectError`."""
     name = dialer.name
     try:
-        async with asyncio.timeout(timing.connect):
-            connection = await _secured(dialer, context, service, timing, changed)
+        async with asyncio.timeout(access.timing.connect):
+            connection = await _secured(dialer, access, changed)
     except TimeoutError:
         raise ConnectError(f"{name}: timed out") from None
     except ProxyError as error:
@@ -258,23 +253,17 @@ async def connect(
     return connection
 
 
-async def _secured(
-    dialer: Dialer,
-    context: ssl.SSLContext,
-    service: Service,
-    timing: Timing,
-    changed: Callable[[Connection], None],
-) -> Connection:
+async def _secured(dialer: Dialer, access: Access, changed: Callable[[Connection], None]) -> Connection:
     host = f"[{dialer.host}]" if ":" in dialer.host else dialer.host
     authority = host if dialer.port == 443 else f"{host}:{dialer.port}"
     sock, address = await dialer.dial()
     try:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(authority, service, timing, changed),
+            lambda: Connection(authority, access, changed),
             sock=sock,
-            ssl=context,
+            ssl=access.context,
             server_hostname=dialer.host,
-            ssl_shutdown_timeout=timing.goodbye,
+            ssl_shutdown_timeout=access.timing.goodbye,
         )
     except BaseException:
         # Another address may be a better server, or not be cut off by the same firewall.

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import chain, zip_longest
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from worker.sender.proxy import Proxy, open_tunnel
+from worker.sender.route import Address, Resolve
 
 #: Seconds that an address has before the next one is tried beside it.
 STAGGER: Final = 0.25
@@ -22,16 +23,6 @@ STAGGER: Final = 0.25
 REMEMBERED: Final = 600.0
 #: Addresses of one host that are tried for one connection.
 _MOST: Final = 16
-
-
-class Address(NamedTuple):
-    """An address of a host: its family, and where to connect to."""
-
-    family: int
-    sockaddr: tuple[Any, ...]
-
-
-Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 class Dialer:

@@ -47,9 +47,12 @@ class Opener:
             self._task = asyncio.get_running_loop().create_task(self._open())
 
     def ended(self, connection: Connection) -> None:
-        """Takes note of a connection that is over: was it of use, and for long enough?"""
+        """Takes note of a connection that is over: was it of use, and for long enough?
+
+        A server that asks for calm gets no other one at once, whatever it has answered.
+        """
         lived = asyncio.get_running_loop().time() - connection.opened_at
-        useful = connection.core.answered - connection.core.parting
+        useful = 0 if connection.core.asked_for_calm else connection.core.answered - connection.core.parting
         self.failures = 0 if useful else self.failures + 1
         self._brief = 0 if lived >= self._timing.short_life or useful >= self._timing.worth else self._brief + 1
         if not useful or lived < self._timing.short_life:

@@ -10,21 +10,19 @@ ends without having answered anything, makes the next wait, longer each time.
 
 import asyncio
 import random
-import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from worker.core.model import NoAnswer, Response
-from worker.http2.client.answers import Service
 from worker.sender.call import Call, Work
 from worker.sender.causes import CERTIFICATE_ALERTS
-from worker.sender.connection import ConnectError, Connection, client_context, connect
-from worker.sender.dial import Dialer, Resolve
+from worker.sender.connection import ConnectError, Connection, connect
+from worker.sender.dial import Dialer
 from worker.sender.opener import Opener
 from worker.sender.proxy import Proxy
-from worker.sender.timing import Timing
-from worker.sender.transport import Endpoint, TransportClosed
+from worker.sender.route import Access
+from worker.sender.transport import TransportClosed
 
 #: Requests written before looking again whether the socket is full.
 _CHUNK: Final = 512
@@ -39,34 +37,28 @@ _MOST_AVOIDED: Final = 10_000
 class Pool:
     """A `Transport` over our own HTTP/2 engine.
 
-    `ssl_context` carries a client certificate where there is one; without it the endpoint's CA is trusted, or the public ones.
-    `proxy` opens tunnels to the endpoint; `resolve` looks up addresses instead of the system.
+    `proxy` opens tunnels to the endpoint, unless the route looks up its addresses itself.
     `max_waiting` bounds the requests that wait for a connection; more calls wait at the door, in their order.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        service: Service,
+        access: Access,
         *,
-        ssl_context: ssl.SSLContext | None = None,
-        max_connections: int = 4,
         max_waiting: int = 10_000,
         proxy: Proxy | None = None,
-        resolve: Resolve | None = None,
-        timing: Timing | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        context = ssl_context or client_context(endpoint.ca)
-        context.set_alpn_protocols(["h2"])
-        self._service = service
-        self._timing = timing or Timing()
-        dialer = Dialer(endpoint.host, endpoint.port, proxy=proxy, resolve=resolve)
-        self._max_connections = max_connections
+        access.context.set_alpn_protocols(["h2"])
+        self._service = access.service
+        self._timing = access.timing
+        tunnel = proxy if access.resolve is None else None
+        dialer = Dialer(access.endpoint.host, access.endpoint.port, proxy=tunnel, resolve=access.resolve)
+        self._max_connections = access.connections
         self._max_waiting = max_waiting
         self._connections: list[Connection] = []
         self._opener = Opener(
-            lambda: connect(dialer, context, service, self._timing, self._changed),
+            lambda: connect(dialer, access, self._changed),
             self._timing,
             jitter,
             opened=self._opened,

@@ -1,28 +1,58 @@
 """What the sender has to know of where it sends to: a kind of provider makes a route, as a value. Opens nothing."""
 
 import ssl
-from collections.abc import Hashable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from worker.http2.client.answers import Service
-from worker.sender.transport import Endpoint
+from worker.http2.client.form import Form
+from worker.sender.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a transport connects to."""
+
+    host: str
+    port: int = 443
+    #: PEM text of the CA to trust instead of the public ones.
+    ca: str | None = field(default=None, repr=False)
+
+
+class Address(NamedTuple):
+    """An address of a host: its family, and where to connect to."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+#: The addresses of a host and port, in the order to try them. Raises `OSError` or `UnicodeError`.
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 class Access(NamedTuple):
-    """What it takes to connect."""
+    """What it takes to connect, and what is spoken there."""
 
     endpoint: Endpoint
+    #: A context of its own: the sender sets the protocols that it offers.
     context: ssl.SSLContext
+    #: Reads what the server says.
+    service: Service
+    #: Writes requests.
+    form: Form
+    timing: Timing = Timing()
+    #: Open at once, at most.
+    connections: int = 4
+    #: Requests in flight on a connection whose server names no limit, at most.
+    streams: int = 1_000
+    #: Looks up addresses instead of the system. Nothing but these is connected to, and a proxy is not used.
+    resolve: Resolve | None = None
 
 
 class Route(Hashable, Protocol):
-    """Which connections a request may use. Requests with equal routes share them."""
-
-    @property
-    def service(self) -> Service:
-        """Reads what the server says."""
-        ...
+    """Which connections a request may use. Requests with equal routes share them. Its `repr` is logged."""
 
     def access(self) -> Access:
-        """Called once for each time that the route is opened. May raise what its kind raises for a bad credential."""
+        """Called each time that the route is opened. May raise what its kind raises for a bad credential."""
         ...

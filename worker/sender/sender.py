@@ -58,15 +58,14 @@ class SenderStats(NamedTuple):
 class Sender:
     """Sends batches over any route from any thread."""
 
-    def __init__(
-        self, factory: Factory | None = None, *, connections: int = 4, proxy: str | None = None, idle: float = 1_800.0
-    ) -> None:
-        """`factory` makes other transports than pools of `connections` at most.
+    def __init__(self, factory: Factory | None = None, *, proxy: str | None = None, idle: float = 1_800.0) -> None:
+        """`factory` makes other transports than a `Pool`.
 
         `proxy` is the URL of an HTTP proxy that opens tunnels; raises `ValueError` where it is none. After `idle` seconds
         without a request the connections of a route are closed.
         """
-        self._factory = factory or _pools(connections, None if proxy is None else Proxy.parse(proxy))
+        tunnel = None if proxy is None else Proxy.parse(proxy)
+        self._factory = factory or (lambda route: Pool(route.access(), proxy=tunnel))
         self._idle = idle
         self._lock = threading.Lock()
         self._running: _Running | None = None
@@ -345,14 +344,6 @@ class _Running:
     async def _close_all(self, drain: float) -> None:
         self._closing = True
         await asyncio.gather(*(way.transport.close(drain) for way in self._ways.values()), *self._leaving)
-
-
-def _pools(connections: int, proxy: Proxy | None) -> Factory:
-    def make(route: Route) -> Pool:
-        endpoint, context = route.access()
-        return Pool(endpoint, route.service, ssl_context=context, max_connections=connections, proxy=proxy)
-
-    return make
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The defaults suit APNs; tests shorten them."""
+    """The defaults suit APNs. `math.inf` leaves a PING out."""
 
     #: From the look-up of the host to the end of the TLS handshake.
     connect: float = 10.0
-    #: Silence with streams in flight after which the server is asked for a sign of life.
+    #: How long the server may take for its settings; after as long the limits in them count as lasting.
+    greeting: float = 10.0
+    #: Silence with streams in flight after which the server is asked for a sign of life by a PING.
     probe_after: float = 10.0
     #: How long a PING may stay unanswered before the connection counts as dead.
     ping_timeout: float = 5.0
-    #: Silence of an idle connection after which its next notification waits for the answer to a PING, and for how long: a
+    #: Between two PINGs of a connection, at least. One that may not be asked and was silent takes nothing new.
+    ping_gap: float = 0.0
+    #: Silence of an idle connection after which its next request waits for the answer to a PING, and for how long: a
     #: firewall may have forgotten the connection, and then another one is opened.
     check_after: float = 60.0
     check_timeout: float = 1.5

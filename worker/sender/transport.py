@@ -1,20 +1,9 @@
 """What sends the requests of one route: a batch in, one response for each request out. Owns no wire."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from worker.core.model import Response
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a transport connects to."""
-
-    host: str
-    port: int = 443
-    #: PEM text of the CA to trust instead of the public ones.
-    ca: str | None = field(default=None, repr=False)
 
 
 class TransportClosed(RuntimeError):

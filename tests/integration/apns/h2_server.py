@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from worker.sender.transport import Endpoint
+from worker.sender.route import Endpoint
 
 
 @dataclass

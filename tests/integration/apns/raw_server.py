@@ -8,7 +8,7 @@ from typing import Self
 from tests.integration.apns.h2_server import server_context
 from tests.unit.http2.wire import GREETING
 from worker.http2 import frames
-from worker.sender.transport import Endpoint
+from worker.sender.route import Endpoint
 
 
 class Peer:

@@ -28,11 +28,11 @@ from worker.providers.apns.kind import KIND
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.providers.base import Context
-from worker.sender.dial import Address, Dialer, in_turn
+from worker.sender.dial import Dialer, in_turn
 from worker.sender.pool import Pool
 from worker.sender.proxy import Proxy
+from worker.sender.route import Address, Endpoint
 from worker.sender.timing import Timing
-from worker.sender.transport import Endpoint
 from worker.simulator.certificates import make_identity
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

@@ -16,8 +16,9 @@ from tests.unit.simulator.credentials import provider_token
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
+from worker.sender.route import Endpoint
 from worker.sender.timing import Timing
-from worker.sender.transport import Endpoint, Transport
+from worker.sender.transport import Transport
 from worker.simulator import Answer as Scripted
 from worker.simulator import Entry, Script, Settings, Simulator
 from worker.simulator.certificates import Identity
@@ -25,7 +26,9 @@ from worker.simulator.certificates import Identity
 pytestmark = pytest.mark.timeout(60)
 
 JWT = provider_token()
-QUICK = Timing(probe_after=0.5, ping_timeout=0.5, grow_after=0.02, backoff=0.01, backoff_cap=0.05, goodbye=0.2)
+QUICK = Timing(
+    greeting=0.5, probe_after=0.5, ping_timeout=0.5, grow_after=0.02, backoff=0.01, backoff_cap=0.05, goodbye=0.2
+)
 #: Seconds beyond a deadline after which a call hangs.
 GRACE = 10.0
 #: Batches after the fault, one of which must go through.

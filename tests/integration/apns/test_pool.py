@@ -16,14 +16,22 @@ from tests.unit.http2.wire import GREETING, JWT, notification, rejection
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 from worker.http2 import frames
 from worker.sender.pool import Pool
+from worker.sender.route import Endpoint
 from worker.sender.timing import Timing
-from worker.sender.transport import Endpoint, TransportClosed
+from worker.sender.transport import TransportClosed
 from worker.simulator import Settings, SimulatorThread
 
 QUICK = Timing(
-    connect=5, probe_after=0.1, ping_timeout=0.1, grow_after=0.01, backoff=0.01, backoff_cap=0.05, goodbye=0.2
+    connect=5,
+    greeting=0.1,
+    probe_after=0.1,
+    ping_timeout=0.1,
+    grow_after=0.01,
+    backoff=0.01,
+    backoff_cap=0.05,
+    goodbye=0.2,
 )
-PATIENT = replace(QUICK, probe_after=30, ping_timeout=30)
+PATIENT = replace(QUICK, greeting=30, probe_after=30, ping_timeout=30)
 
 
 def notifications(count: int, start: int = 0, **changes: Any) -> list[Notification]:

@@ -20,8 +20,8 @@ from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider
 from worker.providers.apns.certificate import CertificateError, CertificateExpired
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
-from worker.sender.route import Route
-from worker.sender.transport import Endpoint, TransportClosed
+from worker.sender.route import Endpoint, Route
+from worker.sender.transport import TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -17,7 +17,8 @@ from tests.unit.apns.push_certificates import NOW, p12, push_certificate
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import Certificate, load, tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
-from worker.sender.transport import Endpoint, Transport, TransportClosed
+from worker.sender.route import Endpoint
+from worker.sender.transport import Transport, TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -17,7 +17,7 @@ import pytest
 from tests.integration.apns.h2_server import H2Server, Request
 from tests.system.foreign_servers.mix import MIXED, notification, reply, reply_to
 from worker.core.model import ACCEPTED, Answer, Response
-from worker.sender.transport import Endpoint
+from worker.sender.route import Endpoint
 from worker.simulator.certificates import Identity
 
 HERE: Final = Path(__file__).parent

@@ -17,7 +17,8 @@ from tests.system.foreign_servers.mix import expected, notification
 from worker.core.model import Response
 from worker.providers.apns.certificate import tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
-from worker.sender.transport import Endpoint, Transport
+from worker.sender.route import Endpoint
+from worker.sender.transport import Transport
 from worker.simulator.certificates import Identity
 
 pytestmark = pytest.mark.timeout(900)

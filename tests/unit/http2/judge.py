@@ -12,6 +12,7 @@ from worker.core.model import ACCEPTED, Answer
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
 from worker.providers.apns import answers
+from worker.providers.apns.form import FORM
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Exchange:
         self.batch = batch
         self.statuses = statuses
         self.judge = Judge(settings)
-        self.core = ClientCore("api.push.apple.com", answers)
+        self.core = ClientCore("api.push.apple.com", answers, FORM)
         self.waiting = list(range(len(batch.requests)))
 
     def expected(self, number: int) -> Answer:

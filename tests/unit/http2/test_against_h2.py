@@ -60,11 +60,11 @@ def expected(n: Notification, authorization: str | None) -> list[tuple[str, str]
         (":scheme", "https"),
         (":authority", "api.push.apple.com"),
         (":path", f"/3/device/{n.token}"),
-        ("apns-id", n.id),
         ("authorization", f"bearer {authorization}"),
         ("apns-topic", n.topic),
         ("apns-push-type", n.push_type),
         ("apns-priority", str(n.priority)),
+        ("apns-id", n.id),
         ("apns-expiration", str(n.expiration)),
         ("apns-collapse-id", str(n.collapse_id)),
     ]

@@ -9,6 +9,7 @@ from worker.http2.client import visible
 from worker.http2.client.answers import HeaderReader
 from worker.http2.client.errors import Http2Error
 from worker.http2.client.fast_path import is_plain_success
+from worker.providers.apns import answers
 
 APPLE = [(":status", "200"), ("apns-id", "A56D44BE-8A2D-4F2F-B5B3-7A4B1C0D0E0F"), ("apns-unique-id", "x-1")]
 
@@ -37,8 +38,8 @@ def test_whatever_it_says_yes_to_is_an_acceptance_to_the_library_too(
     block[place : place + cut] = patch
     if block[:1] != b"\x88" or not is_plain_success(bytes(block), 0, len(block)):
         return
-    head = HeaderReader().read(bytes(block))
-    assert head == (200, None)
+    head = HeaderReader(answers).read(bytes(block))
+    assert head == (200, {})
 
 
 @settings(max_examples=200, deadline=None)
@@ -64,7 +65,7 @@ def test_what_is_huffman_coded_here_the_library_reads_back(value: bytes) -> None
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60))
 def test_no_header_block_does_worse_than_a_fault_of_the_server(block: bytes) -> None:
-    reader = HeaderReader()
+    reader = HeaderReader(answers)
     for _ in range(2):
         try:
             reader.read(block)

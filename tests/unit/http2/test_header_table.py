@@ -13,6 +13,7 @@ from worker.http2.frames import ErrorCode
 from worker.http2.server.connection import ServerConnection
 from worker.http2.server.header_blocks import BlockReader
 from worker.http2.server.limits import Announced
+from worker.providers.apns.form import FORM
 
 SIZES = (0, 1, 100, 400, 4_095, 4_096, 4_097, 65_536)
 
@@ -24,11 +25,11 @@ def fields(number: int) -> list[tuple[bytes, bytes]]:
         (b":scheme", b"https"),
         (b":authority", b"h"),
         (b":path", b"/3/device/" + n.token.encode()),
-        (b"apns-id", n.id.encode()),
         (b"authorization", b"bearer " + JWT.encode()),
         (b"apns-topic", n.topic.encode()),
         (b"apns-push-type", b"alert"),
         (b"apns-priority", b"10"),
+        (b"apns-id", n.id.encode()),
     ]
 
 
@@ -36,7 +37,7 @@ class Ends:
     """An encoder, and the decoders that read what it writes."""
 
     def __init__(self) -> None:
-        self.encoder = RequestEncoder("h")
+        self.encoder = RequestEncoder("h", FORM)
         self.hpack = hpack.Decoder()
         self.simulator = BlockReader({})
         self.written = 0

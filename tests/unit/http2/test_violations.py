@@ -9,6 +9,7 @@ from worker.http2.client.core import ClientCore
 from worker.http2.client.guard import BUDGET
 from worker.http2.frames import ErrorCode
 from worker.providers.apns import answers
+from worker.providers.apns.form import FORM
 
 E = frames.FLAG_END_HEADERS
 ES = E | frames.FLAG_END_STREAM
@@ -236,7 +237,7 @@ def test_padding_counts_as_body() -> None:
 
 
 def test_after_its_end_a_connection_ignores_everything() -> None:
-    core = ClientCore("h", answers)
+    core = ClientCore("h", answers, FORM)
     core.receive(b"garbage in place of settings", 0.0)
     assert core.closed
     core.take()

@@ -10,6 +10,7 @@ from worker.http2 import frames
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
 from worker.providers.apns import answers
+from worker.providers.apns.form import FORM
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJURUFNIn0.c2lnbmF0dXJl"
 GREETING = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1_000})
@@ -54,7 +55,7 @@ class Client:
     """The core with its batches; `answers` is what the first of them has so far."""
 
     def __init__(self, *batches: Batch, greeting: bytes | None = GREETING, first_stream_id: int = 1) -> None:
-        self.core = ClientCore("api.push.apple.com", answers, first_stream_id=first_stream_id)
+        self.core = ClientCore("api.push.apple.com", answers, FORM, first_stream_id=first_stream_id)
         self.written = self.core.take()
         self.batches = batches
         self._next = [0] * len(batches)

@@ -1,1 +1,1 @@
-"""The client's half: notifications in, bytes out; bytes in, outcomes out."""
+"""The client's half: requests in, bytes out; bytes in, outcomes out."""

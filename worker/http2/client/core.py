@@ -1,11 +1,12 @@
-"""The client's end of one HTTP/2 connection to APNs: bytes in, outcomes out; notifications in, bytes out.
+"""The client's end of one HTTP/2 connection: bytes in, outcomes out; requests in, bytes out.
 
 No socket, no clock, no task: `receive` takes the bytes that arrived and the time, `take` returns the bytes to write. Outcomes are
 set in the batches, and `streams.completed` and `streams.refused` list them. It speaks RFC 9113 for one shape of
 request, a small POST with a small answer, and treats everything else a server may send by the book.
 
-The usual answer, `:status 200` in a frame of its own, is recognised by its octets and costs a fraction of a microsecond.
-That is sound because we announce a header table of size 0: a block then means the same whatever came before it.
+The usual answer, an acceptance in a frame of its own or with a small body behind it, is recognised by its octets and costs a
+fraction of a microsecond. That is sound because we announce a header table of size 0: a block then means the same whatever
+came before it.
 """
 
 import struct
@@ -18,8 +19,9 @@ from worker.http2.client.answers import MAX_HEADER_LIST, Service
 from worker.http2.client.batch import Batch
 from worker.http2.client.errors import ConnectionFaultError, Http2Error
 from worker.http2.client.fast_path import is_plain_success
+from worker.http2.client.form import Form
 from worker.http2.client.handlers import CONNECTION_WINDOW, FrameHandlers
-from worker.http2.client.writer import STREAM_CEILING, UNNAMED_STREAMS
+from worker.http2.client.writer import STREAM_CEILING
 from worker.http2.frames import ErrorCode
 
 _FINAL_HEADERS: Final = frames.FLAG_END_STREAM | frames.FLAG_END_HEADERS
@@ -35,8 +37,12 @@ _SETTINGS: Final = {
 class ClientCore(FrameHandlers):
     """One connection."""
 
-    def __init__(self, authority: str, service: Service, *, first_stream_id: int = 1) -> None:
-        super().__init__(authority, service, first_stream_id=first_stream_id)
+    def __init__(
+        self, authority: str, service: Service, form: Form, *, unnamed_streams: int = 1_000, first_stream_id: int = 1
+    ) -> None:
+        """`unnamed_streams` are used at most where the server names no limit."""
+        super().__init__(authority, service, form, first_stream_id=first_stream_id)
+        self._unnamed_streams = unnamed_streams
         #: The cause, once nothing more can come of the connection.
         self.closed: str | None = None
         self._buffer = bytearray()
@@ -51,7 +57,7 @@ class ClientCore(FrameHandlers):
         return self._greeted
 
     def room(self) -> int:
-        """Notifications that can be written now."""
+        """Requests that can be written now."""
         if self.retiring or self.closed or self.writer.window_is_closed:
             return 0
         return max(0, min(self._limit() - len(self.streams), self.streams.left))
@@ -62,12 +68,12 @@ class ClientCore(FrameHandlers):
             return 0
         named = self.peer.max_streams
         if named is None:
-            # Apple lets one stream through until a valid provider token was seen, and may not say so.
-            return UNNAMED_STREAMS if self._proven else 1
+            # Apple lets one stream through until it has seen a valid access token, and may not say so.
+            return self._unnamed_streams if self._proven else 1
         return min(named, STREAM_CEILING)
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
-        """Sends these notifications, at most `room()` of them; returns how many were sent or got an outcome."""
+        """Sends these requests, at most `room()` of them; returns how many were sent or got an outcome."""
         written = self.writer.write(batch, indices)
         if not self.streams.left:
             self._retire("stream ids used up")
@@ -127,7 +133,7 @@ class ClientCore(FrameHandlers):
     def _read(self, data: bytes) -> bytes:
         """One pass over whole frames; returns what is left over, with `_needed` the size at which to go on."""
         position, end, accepted = 0, len(data), 0
-        waiting, completed = self.streams.waiting, self.streams.completed
+        waiting, completed, usual = self.streams.waiting, self.streams.completed, self._headers.plain_success
         plain = self._greeted and self._block is None
         while end - position >= frames.FRAME_HEADER_SIZE:
             high, length, kind, flags, stream_id = _unpack(data, position)
@@ -139,24 +145,22 @@ class ClientCore(FrameHandlers):
                 self._needed = stop - position
                 break
             position = stop
-            if (
-                kind == frames.HEADERS
-                and flags == _FINAL_HEADERS
-                and plain
-                and stream_id in waiting
-                and length
-                and data[start] == 0x88
-                and (length == 1 or is_plain_success(data, start, stop))
-            ):
-                batch, index = waiting.pop(stream_id)
-                batch.responses[index] = ACCEPTED
-                batch.left -= 1
-                if batch.following and (follower := batch.following.get(index)) is not None:
-                    batch.freed.append(follower)
-                if not batch.left:
-                    completed.append(batch)
-                accepted += 1
-                continue
+            if kind == frames.HEADERS and plain and stream_id in waiting and length:
+                if usual and flags == _FINAL_HEADERS and data[start] == 0x88:
+                    after = stop if length == 1 or is_plain_success(data, start, stop) else 0
+                else:
+                    after = self._end_of_acceptance(data, start, stop)
+                if after:
+                    position = after
+                    batch, index = waiting.pop(stream_id)
+                    batch.responses[index] = ACCEPTED
+                    batch.left -= 1
+                    if batch.following and (follower := batch.following.get(index)) is not None:
+                        batch.freed.append(follower)
+                    if not batch.left:
+                        completed.append(batch)
+                    accepted += 1
+                    continue
             self._dispatch(kind, flags, stream_id & frames.MAX_STREAM_ID, data[start:stop])
             plain = self._greeted and self._block is None
         else:
@@ -165,6 +169,24 @@ class ClientCore(FrameHandlers):
             self.answered += accepted
             self._proven = True
         return data[position:]
+
+    def _end_of_acceptance(self, data: bytes, start: int, stop: int) -> int:
+        """Where an acceptance ends whose header block is known by its octets, with its body of one frame; 0: it is none."""
+        _, _, _, flags, stream_id = _unpack(data, start - frames.FRAME_HEADER_SIZE)
+        if data[start:stop] not in self._headers.accepting:
+            return 0
+        if flags == _FINAL_HEADERS:
+            return stop
+        body = stop + frames.FRAME_HEADER_SIZE
+        if flags != frames.FLAG_END_HEADERS or body > len(data):
+            return 0
+        high, length, kind, flags, its_stream = _unpack(data, stop)
+        after: int = body + length
+        whole = not high and length <= frames.DEFAULT_MAX_FRAME_SIZE and after <= len(data)
+        if not whole or (kind, flags, its_stream) != (frames.DATA, frames.FLAG_END_STREAM, stream_id):
+            return 0
+        self._count_received(length)
+        return after
 
     def _end(self, code: ErrorCode, cause: str) -> None:
         if self.closed is None:

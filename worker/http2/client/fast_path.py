@@ -4,11 +4,11 @@ from typing import Final
 
 from worker.http2.client import visible
 
-#: Names of headers that an acceptance may carry, as they stand in a literal: length and octets, plain and Huffman-coded.
+#: Names of fields that an acceptance may carry.
+NAMES: Final = ("apns-id", "apns-unique-id", "content-length", "content-type", "date", "server")
+#: The same as they stand in a literal: length and octets, plain and Huffman-coded.
 _NAMES: Final = frozenset(
-    encoded
-    for name in (b"apns-id", b"apns-unique-id", b"content-length", b"content-type", b"date", b"server")
-    for encoded in (bytes((len(name),)) + name, visible.literal(name))
+    encoded for name in map(str.encode, NAMES) for encoded in (bytes((len(name),)) + name, visible.literal(name))
 )
 _LONGEST_VALUE: Final = 126
 _HUFFMAN: Final = 0x80

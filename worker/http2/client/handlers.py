@@ -7,6 +7,7 @@ from worker.core.model import ACCEPTED
 from worker.http2 import frames
 from worker.http2.client.answers import HeaderReader, Service
 from worker.http2.client.errors import ConnectionFaultError, StreamFaultError
+from worker.http2.client.form import Form
 from worker.http2.client.guard import Guard
 from worker.http2.client.settings import PeerSettings
 from worker.http2.client.streams import Stream, Streams
@@ -27,24 +28,25 @@ USUAL_BLOCK: Final = 1_024
 class FrameHandlers:
     """The state of one connection and a handler for each type of frame."""
 
-    def __init__(self, authority: str, service: Service, *, first_stream_id: int) -> None:
+    def __init__(self, authority: str, service: Service, form: Form, *, first_stream_id: int) -> None:
         self._service = service
         self.peer = PeerSettings()
         self.streams = Streams(first_stream_id)
-        self.writer = RequestWriter(authority, self.peer, self.streams)
+        self.writer = RequestWriter(authority, form, self.peer, self.streams)
         #: Why the connection takes nothing new, while what is in flight may still be answered.
         self.retiring: str | None = None
-        #: The reason that a GOAWAY gave.
+        #: The reason that a GOAWAY gave, and whether one asked for fewer frames.
         self.reason: str | None = None
+        self.asked_for_calm = False
         #: Answers received, and those among them that ended the connection (`Service.is_parting`).
         self.answered = 0
         self.parting = 0
         #: PINGs of ours that were answered.
         self.pongs = 0
         self._greeted = False
-        #: Whether an answer other than 403 came: the server has seen a valid provider token.
+        #: Whether the server has taken a credential: an answer came that was no 401 or 403.
         self._proven = False
-        self._headers = HeaderReader()
+        self._headers = HeaderReader(service)
         self._guard = Guard(first_stream_id >> 1)
         #: (stream id, ends the stream, octets so far) of a header block that CONTINUATION goes on with.
         self._block: tuple[int, bool, bytearray] | None = None
@@ -124,16 +126,13 @@ class FrameHandlers:
         elif head.status < 200:
             self._guard.charge(len(block))
         else:
-            stream.status, stream.retry_after = head
+            stream.status, stream.fields = head.status, head.fields
         if ends:
             self._finish(stream_id, stream)
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._check_opened(stream_id)
-        self._received += len(payload)
-        if self._received > CONNECTION_WINDOW // 2:
-            self.writer.out.append(frames.pack_window_update(0, self._received))
-            self._received = 0
+        self._count_received(len(payload))
         data = frames.strip_padding(flags, payload)
         if data is None:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "padding over the frame")
@@ -151,6 +150,13 @@ class FrameHandlers:
         elif flags & frames.FLAG_END_STREAM:
             self._finish(stream_id, stream)
 
+    def _count_received(self, octets: int) -> None:
+        """Gives the server its window on the connection back in time."""
+        self._received += octets
+        if self._received > CONNECTION_WINDOW // 2:
+            self.writer.out.append(frames.pack_window_update(0, self._received))
+            self._received = 0
+
     def _finish(self, stream_id: int, stream: Stream, *, whole: bool = True) -> None:
         """The answer is here; the stream is reset where either side still had something to send on it."""
         self.streams.close(stream_id)
@@ -158,10 +164,12 @@ class FrameHandlers:
             self._reset(stream_id, ErrorCode.CANCEL)
         self._unread -= len(stream.received)
         assert stream.status is not None
-        answer = self._service.read_answer(stream.status, stream.retry_after, stream.received)
+        answer = ACCEPTED
+        if stream.fields or stream.status not in self._service.accepted:
+            answer = self._service.read_answer(stream.status, stream.fields, stream.received)
         self.streams.complete(stream.batch, stream.index, ACCEPTED if answer == ACCEPTED else answer)
         self.answered += 1
-        if answer.status != 403:
+        if answer.status not in (401, 403):
             self._proven = True
         if answer.reason is not None and self._service.is_parting(answer):
             self.parting += 1
@@ -208,6 +216,7 @@ class FrameHandlers:
         if self._last_goaway is not None and last > self._last_goaway:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "goaway raised its last stream")
         self._last_goaway = last
+        self.asked_for_calm |= code == ErrorCode.ENHANCE_YOUR_CALM
         self.reason = self._service.read_reason(debug)
         cause = self.reason or (f"goaway: {frames.error_name(code)}" if code else "goaway")
         self._retire(cause, known_better=self.reason is not None)

@@ -1,7 +1,7 @@
 """The streams of one client connection and their outcomes. Knows no bytes."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -11,12 +11,13 @@ from worker.http2.client.batch import Batch
 
 #: Streams that we reset, whose late frames are still ignored one by one; older ones are ignored by number.
 _REMEMBERED_RESETS: Final = 4_096
+_NONE: Final[Mapping[str, str]] = {}
 
 
 class Stream:
     """A stream that is more than "request written, nothing heard yet"."""
 
-    __slots__ = ("batch", "body", "index", "octets", "received", "retry_after", "status", "window")
+    __slots__ = ("batch", "body", "fields", "index", "octets", "received", "status", "window")
 
     def __init__(self, batch: Batch, index: int) -> None:
         self.batch = batch
@@ -26,14 +27,15 @@ class Stream:
         #: Octets that the server still takes on this stream; kept only while `body` waits.
         self.window = 0
         self.status: int | None = None
-        self.retry_after: str | None = None
+        #: The fields of the answer that its service wants.
+        self.fields: Mapping[str, str] = _NONE
         self.received = bytearray()
         #: Flow-controlled octets received, padding included.
         self.octets = 0
 
 
 class Streams:
-    """Which notification sits on which stream, and where its outcome goes.
+    """Which request sits on which stream, and where its outcome goes.
 
     `waiting` holds the streams whose request is written and that have no answer yet, which is nearly all of them, as bare
     pairs; `busy` the others. An outcome is set in the batch, or handed back in `refused` for another connection to try.
@@ -45,9 +47,9 @@ class Streams:
         self.busy: dict[int, Stream] = {}
         #: Batches that got their last outcome here; the owner empties it.
         self.completed: list[Batch] = []
-        #: Notifications that the server cannot have processed, with the cause; the owner empties it.
+        #: Requests that the server cannot have processed, with the cause; the owner empties it.
         self.refused: list[tuple[Batch, int, str]] = []
-        #: The `apns-id` of what a single stream left without an answer; the owner empties it.
+        #: The ids of what a single stream left without an answer; the owner empties it.
         self.lost: list[str] = []
         self._reset: OrderedDict[int, None] = OrderedDict()
         self._reset_below = 0
@@ -102,7 +104,7 @@ class Streams:
         return self.busy.pop(stream_id)
 
     def refuse(self, stream_id: int, cause: str) -> None:
-        """Takes an open stream out and hands its notification back."""
+        """Takes an open stream out and hands its request back."""
         stream = self.busy.pop(stream_id, None)
         batch, index = self.waiting.pop(stream_id) if stream is None else (stream.batch, stream.index)
         self.refused.append((batch, index, cause))

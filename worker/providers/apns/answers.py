@@ -3,11 +3,15 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from worker.core.model import Answer
 from worker.core.retry_after import seconds
 
+#: As of `Service`.
+accepted: Final = frozenset((200,))
+fields: Final = frozenset(("retry-after",))
 _REASON: Final = re.compile(r"[A-Za-z]{1,64}")
 #: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
 PARTING: Final = frozenset(
@@ -23,15 +27,15 @@ PARTING: Final = frozenset(
 _PASSING: Final = frozenset(("Shutdown", "IdleTimeout", "InternalServerError", "ServiceUnavailable"))
 
 
-def read_answer(status: int, retry_after: str | None, body: bytes | bytearray) -> Answer:
-    """The answer of a status, a Retry-After and a body; a body that is no JSON of Apple's form leaves the reason out."""
+def read_answer(status: int, fields: Mapping[str, str], body: bytes | bytearray) -> Answer:
+    """The answer of a status, its fields and its body; a body that is no JSON of Apple's form leaves the reason out."""
     document = _document(body) if status != 200 else {}
     timestamp = document.get("timestamp") if status == 410 else None
     return Answer(
         status,
         _reason(document),
         timestamp if isinstance(timestamp, int) and not isinstance(timestamp, bool) else None,
-        seconds(retry_after, time.time()),
+        seconds(fields.get("retry-after"), time.time()),
     )
 
 

@@ -18,9 +18,11 @@ import httpcore
 import httpx
 
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
-from worker.http2.client.encoder import BadFieldError, check_fields
+from worker.http2.client.fields import BadFieldError
 from worker.providers.apns.answers import is_parting, read_answer, read_reason
-from worker.sender.transport import Endpoint, TransportClosed
+from worker.providers.apns.form import FORM
+from worker.sender.route import Endpoint
+from worker.sender.transport import TransportClosed
 
 #: httpcore takes no more streams on a connection, whatever the server allows.
 STREAMS: Final = 100
@@ -105,7 +107,7 @@ class HttpxTransport:
 
     async def _one(self, notification: Notification, bearer: str | None, ends: float) -> Response:
         try:
-            check_fields(notification, bearer)
+            FORM.check(notification, bearer)
         except BadFieldError as error:
             return NoAnswer("unwritable", error.cause)
         lane = min(self._lanes, key=lambda each: each.taken)
@@ -241,7 +243,7 @@ class _Lane:
         )
         if answer.status_code == 200:
             return ACCEPTED
-        return read_answer(answer.status_code, answer.headers.get("retry-after"), answer.content)
+        return read_answer(answer.status_code, answer.headers, answer.content)
 
     async def close(self) -> None:
         with suppress(TimeoutError, httpx.HTTPError, OSError, RuntimeError):

@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from typing import Self
 
 from worker.core.model import Provider
-from worker.http2.client.answers import Service
 from worker.providers.apns import answers
 from worker.providers.apns.certificate import Certificate, load, tls_context
+from worker.providers.apns.form import FORM
 from worker.providers.apns.settings import P12, ApnsSettings, Key, host_for
-from worker.sender.route import Access
-from worker.sender.transport import Endpoint
+from worker.sender.route import Access, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,15 @@ class ApnsRoute:
     topic: str
     #: None with provider tokens.
     certificate: Certificate | None = field(default=None, compare=False)
+    #: Open at once, at most.
+    connections: int = field(default=4, compare=False)
 
     @classmethod
-    def of(cls, provider: Provider) -> Self:
+    def of(cls, provider: Provider, connections: int = 4) -> Self:
         """Without its certificate, which takes long to read."""
         settings: ApnsSettings = provider.settings
         topic = settings.topic if isinstance(settings.credential, P12) else ""
-        return cls(host_for(provider), settings.port, settings.ca, settings.credential, topic)
+        return cls(host_for(provider), settings.port, settings.ca, settings.credential, topic, connections=connections)
 
     def read(self) -> Certificate | None:
         """The certificate of the credential. Raises `CertificateError`."""
@@ -39,11 +40,8 @@ class ApnsRoute:
             return None
         return load(self.credential.content, self.credential.password, now=datetime.now(UTC), topic=self.topic)
 
-    @property
-    def service(self) -> Service:
-        return answers
-
     def access(self) -> Access:
         """Makes the TLS context. Raises `CertificateError`."""
         context = tls_context(ca=self.ca, certificate=self.certificate)
-        return Access(Endpoint(self.host, self.port, self.ca), context)
+        endpoint = Endpoint(self.host, self.port, self.ca)
+        return Access(endpoint, context, answers, FORM, connections=self.connections)

@@ -31,10 +31,11 @@ class ApnsSender:
         proxy: str | None = None,
         idle: float = 1_800.0,
     ) -> None:
-        """`factory` stands in for `transport`; the others as of `Sender`."""
+        """`factory` stands in for `transport`; `connections` holds per host and credential; the others as of `Sender`."""
         if factory is None and transport == "httpx":
-            factory = _over_httpx(connections, proxy)
-        self.sender = Sender(factory, connections=connections, proxy=proxy, idle=idle)
+            factory = _over_httpx(proxy)
+        self.sender = Sender(factory, proxy=proxy, idle=idle)
+        self._connections = connections
         #: By provider: the route with the certificate that was read for it.
         self._routes: dict[int, ApnsRoute] = {}
         #: By provider: the UNIX time from which on the log may speak of its certificate's end again.
@@ -66,7 +67,7 @@ class ApnsSender:
         self.sender.close(drain)
 
     def _route(self, provider: Provider) -> ApnsRoute:
-        route = ApnsRoute.of(provider)
+        route = ApnsRoute.of(provider, self._connections)
         if not isinstance(route.credential, P12):
             return route
         known = self._routes.get(provider.id)
@@ -92,11 +93,11 @@ class ApnsSender:
             )
 
 
-def _over_httpx(connections: int, proxy: str | None) -> Factory:
+def _over_httpx(proxy: str | None) -> Factory:
     from worker.providers.apns.httpx_transport import HttpxTransport  # noqa: PLC0415 - half of the import time of a worker
 
     def make(route: ApnsRoute) -> HttpxTransport:
-        endpoint, context = route.access()
-        return HttpxTransport(endpoint, context, lanes=connections, proxy=proxy)
+        access = route.access()
+        return HttpxTransport(access.endpoint, access.context, lanes=access.connections, proxy=proxy)
 
     return make
