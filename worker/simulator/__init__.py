@@ -28,6 +28,7 @@ from worker.simulator import faults
 from worker.simulator.apns.entry import Entry
 from worker.simulator.apns.provider_token import Key
 from worker.simulator.apns.settings import Settings
+from worker.simulator.fcm.settings import FcmSettings
 from worker.simulator.process import ControlClient, SimulatorProcess
 from worker.simulator.record import Record
 from worker.simulator.script import Answer, Latency, Rule, Script, Share, read_script
@@ -38,6 +39,7 @@ __all__ = [
     "Answer",
     "ControlClient",
     "Entry",
+    "FcmSettings",
     "Key",
     "Latency",
     "Record",

@@ -5,6 +5,7 @@ import heapq
 import ssl
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from worker.http2 import frames
@@ -13,6 +14,8 @@ from worker.http2.server.header_blocks import Holes
 from worker.http2.server.limits import Announced
 from worker.http2.server.request import Request
 from worker.simulator import heads
+from worker.simulator.http1 import Http1Connection
+from worker.simulator.http1 import head as http1_head
 from worker.simulator.inflict import inflict
 from worker.simulator.outlet import Outlet
 from worker.simulator.player import Plan
@@ -59,7 +62,8 @@ class Connection(asyncio.Protocol, ABC):
         self.number = service.connections_total
         self._register = register
         #: Made when the connection is.
-        self.core: ServerConnection
+        self.core: ServerConnection | Http1Connection
+        self._head: Callable[[int, heads.Fields], bytes] = heads.block
         self.outlet: Outlet
         #: Done once the connection is gone.
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -129,28 +133,33 @@ class Connection(asyncio.Protocol, ABC):
         self._register[self.number] = self
         shown = secured.getpeercert(binary_form=True) if secured is not None and settings.client_ca else None
         streams = self.meet(shown)
-        self.core = ServerConnection(
-            Announced(
-                max_streams=streams,
-                stream_window=settings.stream_window,
-                connection_window=settings.connection_window,
-                header_table_size=settings.header_table_size,
-                max_body=self.max_body,
-            ),
-            self.holes,
-        )
-        agreed = secured is None or secured.selected_alpn_protocol() == "h2"
-        if not agreed:
-            self.service.say_no_alpn()
-        if settings.require_alpn and not agreed:
-            self.deaf = True
-            transport.close()
-            return
+        agreed = "h2" if secured is None else secured.selected_alpn_protocol()
+        if agreed != "h2" and "http/1.1" in settings.protocols:
+            self.core, self._head = Http1Connection(self.max_body), http1_head
+        else:
+            self.core = self._http2(streams)
+            if agreed != "h2":
+                self.service.say_no_alpn()
+                if settings.require_alpn:
+                    self.deaf = True
+                    transport.close()
+                    return
         self.core.start()
         for fault in self.service.player.on_connect(self.number, self.opened):
             inflict(self, fault, None)
         self._wait_idle()
         self.flush()
+
+    def _http2(self, streams: int) -> ServerConnection:
+        settings = self.service.settings
+        announced = Announced(
+            max_streams=streams,
+            stream_window=settings.stream_window,
+            connection_window=settings.connection_window,
+            header_table_size=settings.header_table_size,
+            max_body=self.max_body,
+        )
+        return ServerConnection(announced, self.holes)
 
     def pause_writing(self) -> None:
         """The client does not read: take no more from it either."""
@@ -298,8 +307,8 @@ class Connection(asyncio.Protocol, ABC):
 
     def _respond(self, stream_id: int, answer: Answer, reply: Reply) -> None:
         for status in answer.interim:
-            self.core.respond_headers(stream_id, heads.block(status), end_stream=False)
-        block, body = heads.block(reply.status, reply.fields), reply.body[: answer.cut]
+            self.core.respond_headers(stream_id, self._head(status, ()), end_stream=False)
+        block, body = self._head(reply.status, reply.fields), reply.body[: answer.cut]
         if answer.trailers:
             self.core.respond_with_trailers(stream_id, block, body, heads.field(b"x-trace", b"1"))
         elif answer.body_after and body:

@@ -6,11 +6,13 @@ import msgspec
 
 from worker.simulator.apns.service import ApnsService
 from worker.simulator.apns.settings import Settings as ApnsSettings
+from worker.simulator.fcm.service import FcmService
+from worker.simulator.fcm.settings import FcmSettings
 from worker.simulator.service import Service
 from worker.simulator.settings import CommonSettings
 
-AnySettings = ApnsSettings
-_SERVICES: Final[dict[type[CommonSettings], Any]] = {ApnsSettings: ApnsService}
+AnySettings = ApnsSettings | FcmSettings
+_SERVICES: Final[dict[type[CommonSettings], Any]] = {ApnsSettings: ApnsService, FcmSettings: FcmService}
 
 
 def service_for(settings: CommonSettings) -> Service:

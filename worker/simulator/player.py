@@ -44,7 +44,8 @@ class Player:
         self._began = now
         self._rules = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "request"]
         self._connect = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "connect"]
-        self._tokens: dict[str, Answer] = {}
+        #: By token, for those that have one of their own.
+        self.answers: dict[str, Answer] = {}
         #: The tokens that have answers of their own.
         self.named: frozenset[bytes] = frozenset()
         #: Whether every other token is answered at once, and by shares alone.
@@ -53,13 +54,13 @@ class Player:
 
     def add_tokens(self, tokens: Mapping[str, Answer]) -> None:
         """Answers for single tokens, beyond the script's own."""
-        self._tokens |= {self._canonical(token): answer for token, answer in tokens.items()}
-        self.named = frozenset(token.encode() for token in self._tokens)
+        self.answers |= {self._canonical(token): answer for token, answer in tokens.items()}
+        self.named = frozenset(token.encode() for token in self.answers)
 
     def plan(self, token: str, topic: str | None, push_type: str | None, connection: int, now: float) -> Plan:
         """What becomes of a request that the rules let pass."""
         if self.plain:
-            return Plan(self._tokens.get(token) or self.share(token))
+            return Plan(self.answers.get(token) or self.share(token))
         answer, latency, fault = None, None, None
         for state in self._rules:
             rule = state.rule
@@ -73,7 +74,7 @@ class Player:
                 answer = answer or rule.answer
                 latency = rule.latency if latency is None else latency
                 fault = fault or rule.fault
-        answer = answer or self._tokens.get(token) or self.share(token)
+        answer = answer or self.answers.get(token) or self.share(token)
         return Plan(answer, self._seconds(self.script.latency if latency is None else latency), fault)
 
     def on_connect(self, connection: int, now: float) -> Iterable[Fault]:

@@ -24,8 +24,6 @@ class Service(ABC):
     kind: ClassVar[str]
     #: A NamedTuple that begins like `record.Entry`; its last field is the payload.
     entry: ClassVar[type[Any]]
-    #: Offered by ALPN, the preferred one first.
-    protocols: ClassVar[tuple[str, ...]] = ("h2",)
 
     def __init__(self, settings: CommonSettings) -> None:
         self.settings = settings

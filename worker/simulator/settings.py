@@ -37,6 +37,8 @@ class CommonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     client_ca: str | None = None
     #: Directory of what is made, and kept from one start to the next; None: a temporary one.
     directory: str | None = None
+    #: Offered by ALPN, the preferred one first: `h2`, `http/1.1`.
+    protocols: tuple[str, ...] = ("h2",)
     #: Closes connections that did not agree on `h2` by ALPN. Apple takes those that offer nothing and speak HTTP/2 all the same.
     require_alpn: bool = False
     #: Names and addresses of the made certificate.

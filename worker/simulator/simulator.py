@@ -148,7 +148,7 @@ class Simulator:
             identity = kept_identity(Path(directory), settings.names)
             self.ca_path, certificate, key = identity.ca, str(identity.certificate), str(identity.key)
         self.ca_pem = self.ca_path.read_text()
-        return server_context(certificate, key, settings.client_ca, self.service.protocols)
+        return server_context(certificate, key, settings.client_ca, settings.protocols)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()

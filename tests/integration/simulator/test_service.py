@@ -14,7 +14,7 @@ import pytest
 from tests.integration.simulator.client import PAYLOAD, TOKEN, Peer
 from tests.unit.simulator.credentials import PEM, TOPIC, provider_token
 from worker.simulator import Answer, Latency, Script, Settings, Share, Simulator
-from worker.simulator.reasons import STATUS_OF
+from worker.simulator.reasons import APNS
 
 
 def _with(settings: Settings, **changes) -> Settings:
@@ -85,13 +85,13 @@ def test_the_sandbox_adds_a_unique_id(settings, run):
     run(main())
 
 
-@pytest.mark.parametrize("reason", STATUS_OF)
+@pytest.mark.parametrize("reason", APNS)
 def test_every_documented_reason_is_answered_on_demand(reason, settings, run):
     async def main():
         script = Script(tokens={"AA": Answer(reason, timestamp=123)})
         async with Simulator(_with(settings, script=script)) as simulator, await Peer.open(simulator) as peer:
             response = await peer.ask("aa")
-            assert response.status == STATUS_OF[reason]
+            assert response.status == APNS[reason]
             assert msgspec.json.decode(response.body) == {"reason": reason, "timestamp": 123}
             assert response.headers["content-type"] == "application/json"
             assert (await peer.ask("ab")).status == 200

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.simulator.credentials import KEY, TOPIC, provider_token
+from tests.unit.simulator.wire import Plain, Wire
 from worker.http2 import frames
 from worker.simulator import Answer, Rule, Script, Settings, Share
 from worker.simulator.apns.service import ApnsService
@@ -28,33 +29,6 @@ SCRIPTS = {
     "shares": Script(shares=(Share(0.5, Answer("Unregistered", timestamp=1), by="token"),)),
     "rules": Script(rules=(Rule(every=3, answer=Answer("Shutdown")),)),
 }
-
-
-class Wire(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return False
-
-
-class Plain:
-    """An encoder of literals that touches no table, as senders with prepared blocks do."""
-
-    def encode(self, headers) -> bytes:
-        return b"".join(b"\x10" + self._string(name) + self._string(value) for name, value in headers)
-
-    def _string(self, text: bytes) -> bytes:
-        if len(text) < 127:
-            return bytes([len(text)]) + text
-        rest = len(text) - 127
-        return bytes([127, rest & 0x7F | 0x80, rest >> 7]) + text
 
 
 def _frames(encoder, requests, authorization: str) -> list[bytes]:

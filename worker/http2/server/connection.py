@@ -5,7 +5,7 @@ what is to be written. A client's violation queues GOAWAY, sets `error` and make
 about notifications, but that requests repeat their header blocks (`header_blocks`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from worker.http2 import frames
@@ -84,6 +84,25 @@ class ServerConnection:
         else:
             self._sending.drop(stream_id)
         self.forget(stream_id)
+
+    def respond_all(self, stream_ids: Sequence[int], block: bytes, bodies: Sequence[bytes]) -> None:
+        """Answer streams that `receive` gave with one header block, of one frame, and a body each; `takes_answers` holds."""
+        head = frames.pack_header(len(block), frames.HEADERS, frames.FLAG_END_HEADERS, 0)[:5]
+        numbers = [stream_id.to_bytes(4, "big") for stream_id in stream_ids]
+        largest = max(map(len, bodies))
+        if self._sending.take(largest, sum(map(len, bodies))):
+            data = {
+                len(body): frames.pack_header(len(body), frames.DATA, frames.FLAG_END_STREAM, 0)[:5] for body in bodies
+            }
+            self._out += [
+                b"%b%b%b%b%b%b" % (head, number, block, data[len(body)], number, body)
+                for number, body in zip(numbers, bodies, strict=True)
+            ]
+        else:
+            for stream_id, number, body in zip(stream_ids, numbers, bodies, strict=True):
+                self._out.append(head + number + block)
+                self._out += self._sending.send(stream_id, body)
+        self.open.difference_update(stream_ids)
 
     def respond_body(self, stream_id: int, body: bytes) -> None:
         """End an answer whose headers were sent before, with its body."""

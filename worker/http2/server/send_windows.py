@@ -34,6 +34,13 @@ class SendWindows:
                 return sent
             self._credit[stream_id] = self._credit.get(stream_id, 0) - len(part)
 
+    def take(self, largest: int, total: int) -> bool:
+        """Whether bodies of `total` octets, none larger than `largest`, fit now, each in one frame; then they are counted."""
+        if largest > min(self._initial, frames.DEFAULT_MAX_FRAME_SIZE) or total > self._connection or self._credit:
+            return False
+        self._connection -= total
+        return True
+
     def grant(self, stream_id: int, increment: int, *, live: bool) -> bool:
         """Enlarge a window; False where it would exceed the largest allowed. A stream that is not live needs none."""
         if not stream_id:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from worker.http2 import frames
+from worker.http2.server.connection import ServerConnection
 from worker.http2.server.request import Request
 from worker.simulator import faults
 from worker.simulator.apns import answers
@@ -93,6 +94,7 @@ class ApnsConnection(Connection):
             frames_out.append(answers.ACCEPTED_FRAME % (stream_id.to_bytes(4, "big"), values[note.apns_id]))
             taken.append(request)
         if taken:
+            assert isinstance(self.core, ServerConnection)
             self.core.answered([request.stream_id for request in taken], frames_out)
             self._bad_tokens = 0
             self.service.record.accept(self._rows(taken, now))
@@ -129,6 +131,7 @@ class ApnsConnection(Connection):
         if answer is not OK or self._sandbox or not self.core.takes_answers:
             super().answer(request, verdict, answer, arrived)
             return
+        assert isinstance(self.core, ServerConnection)
         apns_id = self.identify(verdict)
         frame = answers.ACCEPTED_FRAME % (request.stream_id.to_bytes(4, "big"), apns_id.encode())
         self.core.answered((request.stream_id,), (frame,))
