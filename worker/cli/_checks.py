@@ -69,6 +69,9 @@ class Finding(NamedTuple):
     provider: str | None = None
     #: UNIX seconds.
     since: float | None = None
+    #: Of the provider's origins the one that it is about, in words.
+    origin: str = ""
+    until: float | None = None
 
     @property
     def fails(self) -> bool:
@@ -77,7 +80,10 @@ class Finding(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: times in RFC 3339."""
-        return self._asdict() | {"since": None if self.since is None else rfc3339(self.since)}
+        times = {
+            name: None if at is None else rfc3339(at) for name, at in (("since", self.since), ("until", self.until))
+        }
+        return self._asdict() | times
 
 
 @dataclass(frozen=True)
@@ -220,8 +226,8 @@ def _conditions(
     return found, findings
 
 
-def _place(one: Condition) -> tuple[str, str | None, str | None, float | None]:
-    return one.name, one.app, one.provider, one.since
+def _place(one: Condition) -> tuple[str, str | None, str | None, float | None, str, float | None]:
+    return one.name, one.app, one.provider, one.since, one.origin, one.until
 
 
 def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:

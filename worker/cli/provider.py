@@ -52,7 +52,9 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 "reason": stopped and stopped.reason,
                 "since": stopped and rfc3339(stopped.since),
                 "by_hand": bool(stopped and stopped.manual),
-                "conditions": [{"name": c.name, "severity": c.severity, "text": c.text} for c in about],
+                "conditions": [
+                    {"name": c.name, "severity": c.severity, "text": c.text, "origin": c.origin or None} for c in about
+                ],
             }
         )
     empty = f"there is no provider yet; make one with: {commands()}"
@@ -61,7 +63,9 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
 
 def _shown(row: Row) -> Row:
     state = "flows" if row["flows"] else "paused" if row["by_hand"] else "stopped"
-    texts = "; ".join(each["text"] for each in row["conditions"])
+    texts = "; ".join(
+        f"{each['origin']}: {each['text']}" if each["origin"] else each["text"] for each in row["conditions"]
+    )
     return {name: row[name] for name in ("app", "name", "environment")} | {"state": texts or state}
 
 
@@ -72,7 +76,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="What `list` shows.")] = "paused",
     as_json: Json = False,
 ) -> None:
-    """Send nothing through a provider until it is resumed."""
+    """Send nothing through a provider, whatever the origin, until it is resumed."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
@@ -83,7 +87,7 @@ def pause(
 
 @provider.command(epilog="Example: carillon provider resume apns --app demo")
 def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
-    """Let a stopped or paused provider flow again. Its waiting pushes are sent within seconds."""
+    """Let a stopped or paused provider flow again, with all of its origins. Its waiting pushes are sent within seconds."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)

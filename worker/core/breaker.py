@@ -56,6 +56,14 @@ class Stopped:
         return not self.manual and self.reason in PASSING
 
 
+class Quota(NamedTuple):
+    """Since when a way is over a quota, and until when nothing goes there. It flows by itself then, slowly at first."""
+
+    since: float
+    until: float
+    reason: str
+
+
 class Look(NamedTuple):
     """Why a batch was handed out although its way does not flow: with `probe` one of its jobs may be sent, else none."""
 

@@ -1,8 +1,9 @@
 """What Postgres knows about one event, for `carillon why`. Only reads. No result contains a whole document."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from worker.database.long_tokens import TOKEN
 from worker.database.postgres import Connection
 
 
@@ -46,11 +47,22 @@ def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[
     ).fetchall()
 
 
-def providers(db: Connection, devices: Sequence[int]) -> dict[int, tuple[int, str, str]]:
-    """Id, name and kind of the provider of each of the devices."""
+class Reached(NamedTuple):
+    """By which provider a device is reached, and what tells by which of its origins."""
+
+    provider: int
+    name: str
+    #: The form of the provider's settings.
+    form: str
+    token: str
+    platform: str
+
+
+def providers(db: Connection, devices: Sequence[int]) -> dict[int, Reached]:
+    """The provider of each of the devices."""
     rows = db.execute(
-        "SELECT d.id, p.id, p.name, p.kind FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id"
-        " WHERE d.id = ANY(%s)",
+        f"SELECT d.id, p.id, p.name, p.kind, {TOKEN}, d.platform FROM carillon.devices d"
+        " JOIN carillon.providers p ON p.id = d.provider_id WHERE d.id = ANY(%s)".encode(),
         (list(devices),),
     ).fetchall()
-    return {device: (id, name, kind) for device, id, name, kind in rows}
+    return {device: Reached(*found) for device, *found in rows}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import Final, Literal, NamedTuple
 
-from worker.core.breaker import Stopped
+from worker.core.breaker import Quota, Stopped
 from worker.core.fleet import is_foreign
 from worker.providers.base import Words
 from worker.providers.kinds import commands
-from worker.reports.words import counted
+from worker.reports.words import counted, instant
 
 #: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
 Severity = Literal["warning", "error"]
@@ -37,7 +37,10 @@ _DAY: Final = 86_400.0
 
 
 class Condition(NamedTuple):
-    """`text` says what is wrong and what to do. `provider` is a name, `since` UNIX seconds or None: not known."""
+    """`text` says what is wrong and what to do. `provider` is a name; `since`, `until` UNIX seconds, or None: not known.
+
+    Redis has the fields in this order: those of later releases come last, with defaults.
+    """
 
     name: str
     severity: Severity
@@ -45,17 +48,21 @@ class Condition(NamedTuple):
     app: str | None = None
     provider: str | None = None
     since: float | None = None
+    #: Of the provider's origins the one that it is about: `push service updates.push.services.mozilla.com`.
+    origin: str = ""
+    until: float | None = None
 
     @property
     def key(self) -> str:
         """By which it is known again."""
-        return "/".join(part or "" for part in (self.name, self.app, self.provider))
+        parts = (self.name, self.app, self.provider, *([self.origin] if self.origin else ()))
+        return "/".join(part or "" for part in parts)
 
     @property
     def about(self) -> str:
         """What it is about, for a line of a report: `provider chat/apns`, `app chat`, or its name in words."""
         if self.provider is not None:
-            return f"provider {self.app}/{self.provider}"
+            return f"provider {self.app}/{self.provider}{self.origin and f', {self.origin}'}"
         return f"app {self.app}" if self.app is not None else self.name.replace("_", " ")
 
 
@@ -79,13 +86,22 @@ class AppFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class WayFacts:
+    #: Empty: the whole provider.
+    origin: str = ""
+    stopped: Stopped | None = None
+    quota: Quota | None = None
+    #: Batches that wait for it.
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderFacts:
     app: str
     name: str
     words: Words
-    stopped: Stopped | None = None
-    #: Batches that wait for it.
-    waiting: int = 0
+    #: Those that do not flow.
+    ways: Sequence[WayFacts] = ()
     #: UNIX seconds at which its certificate ends; None: it has none, or it could not be read.
     ends: float | None = None
     #: Whether the keys at hand decrypt its credential; None: not tried.
@@ -173,7 +189,8 @@ def find(snapshot: Snapshot) -> list[Condition]:
         *_letters(snapshot.letters),
     ]
     return sorted(
-        _bounded(found), key=lambda one: (one.severity != "error", one.name, one.app or "", one.provider or "")
+        _bounded(found),
+        key=lambda one: (one.severity != "error", one.name, one.app or "", one.provider or "", one.origin),
     )
 
 
@@ -257,9 +274,9 @@ def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
     elif one.readable is False:
         text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with, or store it"
         yield condition("credential_unreadable", "error", f"{text} again with {_store(one)}")
-    if one.stopped is not None and not (one.unreadable_by and one.stopped.reason == "unusable_credential"):
-        name, text = _stop(one, one.stopped, now)
-        yield condition(name, "error", text, one.stopped.since)
+    for way in one.ways:
+        for found in _way(one, way, now):
+            yield found._replace(origin=f"{one.words.origin} {way.origin}" if way.origin else "")
     if one.ends is None:
         return
     days = (one.ends - now) / _DAY
@@ -273,6 +290,22 @@ def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
             f"{one.words.instead and f', or {one.words.instead}'}"
         )
         yield condition("credential_ending", "warning", text)
+
+
+def _way(one: ProviderFacts, way: WayFacts, now: float) -> Iterator[Condition]:
+    if (stopped := way.stopped) and not (one.unreadable_by and stopped.reason == "unusable_credential"):
+        name, text = _stop(one, stopped, way.waiting, now)
+        yield Condition(name, "error", text, one.app, one.name, stopped.since)
+    if (quota := way.quota) is not None:
+        began = f"over its quota for {max(0.0, now - quota.since):.0f} s ({quota.reason})"
+        goes = f"nothing goes there until {instant(quota.until)}" if now < quota.until else "it begins again, slowly"
+        text = f"{began}{_waits(way.waiting)}: {goes}; it needs nobody, but where it comes often ask for a higher quota, or set"
+        text += f" a rate: carillon app set {quote(one.app)} --provider-rate"
+        yield Condition("provider_over_quota", "warning", text, one.app, one.name, quota.since, until=quota.until)
+
+
+def _waits(waiting: int) -> str:
+    return f"; {counted(waiting, 'batch waits', 'batches wait')}" if waiting else ""
 
 
 #: By the breaker's reason: the condition's name, and what is wrong. Other reasons are answers of the provider.
@@ -291,9 +324,8 @@ _STOPS: Final = {
 }
 
 
-def _stop(one: ProviderFacts, stopped: Stopped, now: float) -> tuple[str, str]:
-    since = f"for {max(0.0, now - stopped.since):.0f} s"
-    waits = f"; {counted(one.waiting, 'batch waits', 'batches wait')}" if one.waiting else ""
+def _stop(one: ProviderFacts, stopped: Stopped, waiting: int, now: float) -> tuple[str, str]:
+    since, waits = f"for {max(0.0, now - stopped.since):.0f} s", _waits(waiting)
     resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
     if stopped.manual:
         return "provider_paused", f"paused by hand {since}: {stopped.reason}{waits}: {resume}"

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from worker.core.breaker import Stopped
+from worker.core.breaker import Quota, Stopped
 from worker.core.outcome_label import OVERTOOK
 from worker.providers.kinds import UNKNOWN, words_of
 from worker.reports.reasons import DROPPED, DROPS
-from worker.reports.words import counted
+from worker.reports.words import counted, instant
 
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
@@ -49,12 +48,20 @@ class Letter(NamedTuple):
     error: str
 
 
-class Way(NamedTuple):
-    """A provider, as the way of a device."""
+class Via(NamedTuple):
+    """The provider of a device, and what holds its notifications back."""
 
     name: str
+    #: The form of its settings.
     kind: str
     stopped: Stopped | None = None
+    quota: Quota | None = None
+    #: That of its origins which is stopped or over its quota; empty where it is the whole provider.
+    origin: str = ""
+
+    @property
+    def flows(self) -> bool:
+        return self.stopped is None and self.quota is None
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Facts:
     #: Whether something of it is still to be done.
     open: bool = False
     #: device id -> its provider
-    ways: Mapping[int, Way] = field(default_factory=dict)
+    ways: Mapping[int, Via] = field(default_factory=dict)
     #: user -> their devices, for users of whom no outcome is known yet
     devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     #: device id -> when it is tried next
@@ -140,7 +147,7 @@ def _final(outcome: str) -> bool:
     return outcome.partition(".")[0] in FINAL
 
 
-def device_line(tries: Sequence[Tried], way: Way | None = None, following: float | None = None) -> str:
+def device_line(tries: Sequence[Tried], way: Via | None = None, following: float | None = None) -> str:
     """A device's outcomes in words. `following`: when it is tried next."""
     if not tries:
         return _waits(way, following)
@@ -159,18 +166,23 @@ def device_line(tries: Sequence[Tried], way: Way | None = None, following: float
         "retry": f"refused for now ({reason}), will be tried again",
         "limited": f"waits for a rate of the app ({reason})",
     }.get(kind, last.outcome)
-    if kind == "parked" or (kind in ("retry", "limited") and way is not None and way.stopped is not None):
-        stopped = way is not None and way.stopped is not None
-        words = _waits(way, following) if stopped else f"waits for its provider ({reason})"
+    held = way is not None and not way.flows
+    if kind == "parked" or (kind in ("retry", "limited") and held):
+        words = _waits(way, following) if held else f"waits for its provider ({reason})"
     elif kind in ("retry", "limited") and following is not None:
         words += f" {'until' if kind == 'limited' else 'at'} {instant(following)}"
     return f"{words}, {instant(last.at)}{_earlier(before)}" if kind in FINAL else f"{words}{_earlier(before)}"
 
 
-def _waits(way: Way | None, following: float | None) -> str:
+def _waits(way: Via | None, following: float | None) -> str:
     if way is not None and way.stopped is not None:
         what = "is paused by hand" if way.stopped.manual else "is stopped"
-        return f"waits: its provider {way.name!r} {what} since {instant(way.stopped.since)} ({way.stopped.reason})"
+        of_it = f"{words_of(way.kind).origin} {way.origin} of " if way.origin else ""
+        whose = f"{of_it}its provider {way.name!r}"
+        return f"waits: {whose} {what} since {instant(way.stopped.since)} ({way.stopped.reason})"
+    if way is not None and way.quota is not None:
+        whose = f"the {words_of(way.kind).origin}'s" if way.origin else "its provider's"
+        return f"waits for {whose} quota until {instant(way.quota.until)} ({way.quota.reason})"
     return "on its way" if following is None else f"waits until {instant(following)}"
 
 
@@ -239,10 +251,12 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
                 "provider": way.name,
                 "kind": way.kind,
                 "stopped": way.stopped and {"reason": way.stopped.reason, "since": instant(way.stopped.since)},
+                "quota": way.quota and {"reason": way.quota.reason, "until": instant(way.quota.until)},
+                "origin": way.origin or None,
                 "next": None if (at := facts.following.get(id)) is None else instant(at),
             }
             for id, way in facts.ways.items()
-            if way.stopped is not None or id in facts.following
+            if not way.flows or id in facts.following
         },
     }
 
@@ -250,8 +264,3 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
 def published(entry: str) -> float:
     """UNIX seconds at which an entry was put on the stream."""
     return int(entry.partition("-")[0]) / 1000
-
-
-def instant(at: float) -> str:
-    """UNIX seconds as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,15 +6,19 @@ from typing import Any, Final
 
 from worker.core import batch as batches
 from worker.core.entry import entries_in
+from worker.core.way import OTHER, Way, origin_in, way_of
 from worker.database import lookups
 from worker.database.ledger import Ledger
+from worker.database.lookups import Reached
 from worker.database.postgres import Pool
-from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Way, report
+from worker.providers.kinds import kind_stored_as
+from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Via, report
 from worker.reports.reading import read
 from worker.state import keys
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
+from worker.state.origins import Origins
 from worker.state.redis import Redis
 
 #: Devices whose providers are looked up.
@@ -44,13 +48,13 @@ def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str
             devices[user].append(id)
         ids = [id for of in (*made.pushed.values(), *devices.values()) for id in of][:_DEVICES]
         providers = lookups.providers(db, ids)
-    stops = Breaker(redis).stopped_among(sorted({id for id, *_ in providers.values()}))
-    ways = {device: Way(name, kind, stops.get(id)) for device, (id, name, kind) in providers.items()}
+    of_devices = _ways(redis, providers)
+    vias = _vias(redis, providers, of_devices)
     is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
     following: dict[int, float] = {}
     if recorded is not None and is_open:
-        following = _cooldowns(redis, providers) | dict(_retries(redis, recorded.entry))
-    return Facts(parts, recorded, letters, scheduled, is_open, ways, devices, following), made
+        following = _cooldowns(redis, of_devices) | dict(_retries(redis, recorded.entry))
+    return Facts(parts, recorded, letters, scheduled, is_open, vias, devices, following), made
 
 
 def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
@@ -85,15 +89,41 @@ def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
         yield from ((job.device, at) for job in batch.jobs if batch.sendings[job.sending].entry == entry)
 
 
-def _cooldowns(redis: Redis, providers: Mapping[int, tuple[int, str, str]]) -> dict[int, float]:
-    """Until when devices cool down, in UNIX seconds."""
-    by_provider = defaultdict(list)
-    for device, (provider, *_) in providers.items():
-        by_provider[provider].append(device)
-    limiter = Limiter(redis)
+def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:
+    """The way of each device."""
+    known = {id: set(ways) for id, ways in Origins(redis).ways({one.provider for one in providers.values()}).items()}
+    found = {}
+    for device, one in providers.items():
+        kind = kind_stored_as(one.form)
+        way = way_of(one.provider, "" if kind is None else kind.origin(one.token, one.platform))
+        found[device] = way if way in known[one.provider] else way_of(one.provider, OTHER)
+    return found
+
+
+def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way]) -> dict[int, Via]:
+    """What holds each device's notifications back: its provider's state, or else that of its own way."""
+    every = [*{one.provider for one in providers.values()}, *set(ways.values())]
+    stops, now = Breaker(redis).stopped_among(every), _clock(redis)
+    quotas = {way: quota for way, quota in Limiter(redis).quotas(every).items() if now < quota.until}
+    found = {}
+    for device, one in providers.items():
+        held = one.provider if one.provider in stops or one.provider in quotas else ways[device]
+        found[device] = Via(one.name, one.form, stops.get(held), quotas.get(held), origin_in(held))
+    return found
+
+
+def _clock(redis: Redis) -> float:
     seconds, micros = redis.time()
-    now = seconds + micros / 1e6
+    return float(seconds) + float(micros) / 1e6
+
+
+def _cooldowns(redis: Redis, ways: Mapping[int, Way]) -> dict[int, float]:
+    """Until when devices cool down, in UNIX seconds."""
+    by_way = defaultdict(list)
+    for device, way in ways.items():
+        by_way[way].append(device)
+    limiter, now = Limiter(redis), _clock(redis)
     found: dict[int, float] = {}
-    for provider, devices in by_provider.items():
-        found |= {device: now + left for device, left in limiter.cooldowns(provider, devices).items()}
+    for way, devices in by_way.items():
+        found |= {device: now + left for device, left in limiter.cooldowns(way, devices).items()}
     return found

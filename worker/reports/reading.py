@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from config.settings import get_settings
 from worker.core.entry import app_of, ms_of
-from worker.core.way import Way
+from worker.core.way import Way, origin_in, provider_in
 from worker.database import cursors, lease
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection
@@ -28,10 +28,13 @@ from worker.reports.conditions import (
     Snapshot,
     StreamFacts,
     Trimmed,
+    WayFacts,
 )
 from worker.reports.faults import sentence
 from worker.state import keys, streams
 from worker.state.breaker import Breaker
+from worker.state.limiter import Limiter
+from worker.state.origins import Origins
 from worker.state.redis import Redis
 
 #: Seconds for which a worker's note of an unreadable credential holds; the worker repeats it until it can read it.
@@ -169,9 +172,7 @@ def _providers(
     rows = db.execute(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
-    breaker = Breaker(redis)
-    stops = breaker.stopped_among([id for id, *_ in rows])
-    waiting = _waiting(redis, list(stops))
+    ways = _ways(redis, [id for id, *_ in rows])
     noted: Any = redis.hgetall(keys.CERTIFICATES())
     known = {int(id): float(at) for id, at in noted.items()} | dict(ends)
     unreadable = _unreadable(redis, now)
@@ -180,14 +181,35 @@ def _providers(
             app,
             name,
             words_of(form),
-            stops.get(id),
-            waiting.get(id, 0),
+            ways[id],
             known.get(id) if may_end(form) else None,
             None if readable is None else readable.get(id),
             unreadable.get(id),
         )
         for id, app, name, form in rows
     ]
+
+
+def _ways(redis: Redis, providers: Sequence[int]) -> dict[int, list[WayFacts]]:
+    """The ways of each provider that do not flow. For a stopped provider everything waits."""
+    ways = Origins(redis).ways(providers)
+    every = [way for of in ways.values() for way in of]
+    stops, quotas = Breaker(redis).stopped_among(every), Limiter(redis).quotas(every)
+    held = [way for way in every if provider_in(way) in (stops.keys() | quotas.keys()) or way in stops or way in quotas]
+    waiting = _waiting(redis, held)
+    found: dict[int, list[WayFacts]] = {}
+    for id, of in ways.items():
+        found[id] = [
+            WayFacts(
+                origin_in(way),
+                stops.get(way),
+                quotas.get(way),
+                sum(waiting[one] for one in of) if way == id else waiting[way],
+            )
+            for way in of
+            if way in stops or way in quotas
+        ]
+    return found
 
 
 def _waiting(redis: Redis, ways: Sequence[Way]) -> dict[Way, int]:

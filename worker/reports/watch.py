@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -71,7 +71,7 @@ class Watch:
         for one in conditions[:_MOST]:
             since = self._now() if one.since is None else one.since
             self._scripts.while_full(
-                command="HSET", key=keys.CONDITIONS(), arguments=[one.key, _encode(one._replace(since=since))]
+                command="HSET", key=keys.CONDITIONS(), arguments=[one.key, _encode(_stored(one._replace(since=since)))]
             )
             log.log(_LEVELS[one.severity], "condition begins", extra=_fields(one) | {"what": one.text})
 
@@ -82,6 +82,11 @@ class Watch:
             log.warning("condition is over", extra=_fields(one) | {"seconds": lasted})
 
 
+def _stored(one: Condition) -> Sequence[object]:
+    """As a release before has it, where it knows the condition."""
+    return one if one.origin or one.until is not None else one[:6]
+
+
 def _fields(one: Condition) -> dict[str, object]:
-    fields = {"condition": one.name, "app": one.app, "provider": one.provider}
+    fields = {"condition": one.name, "app": one.app, "provider": one.provider, "origin": one.origin or None}
     return {name: value for name, value in fields.items() if value is not None}

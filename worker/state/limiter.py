@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.backoff import FIRST_DELAY, GROWTH
+from worker.core.breaker import Quota
 from worker.core.limits import Rate, Reserved
 from worker.core.outcome import LONGEST_COOLDOWN, LONGEST_QUOTA
 from worker.core.way import Way
@@ -38,14 +39,6 @@ class Given(NamedTuple):
 ONLY: Final = 0
 FIRST: Final = 1
 LAST: Final = 2
-
-
-class Quota(NamedTuple):
-    """Since when a way is over a quota, and until when nothing goes there: UNIX seconds on Redis' clock."""
-
-    since: float
-    until: float
-    reason: str
 
 
 class Limiter:

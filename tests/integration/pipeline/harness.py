@@ -289,6 +289,8 @@ class Pipeline:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
             for device, at in ends:
                 self.redis.zadd(key, {device: at - seconds})
+        for key in self.redis.scan_iter("carillon:quota:*"):
+            self.redis.hincrbyfloat(key, "until", -seconds)
         return self.journal.make_due_ready()
 
     def account(self, event_id: str) -> dict[str, Any]:

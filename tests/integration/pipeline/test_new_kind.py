@@ -11,7 +11,7 @@ from tests.unit.kinds.toy.kind import ToyClient, ToySettings
 from worker.core.model import Answer, NoAnswer, Provider
 from worker.providers import kinds
 from worker.reports import conditions
-from worker.reports.delivery_report import Tried, Way, device_line
+from worker.reports.delivery_report import Tried, Via, device_line
 from worker.reports.reading import read
 
 
@@ -51,7 +51,7 @@ def test_its_devices_get_what_is_said_to_them(pipeline: Pipeline, toy: ToyClient
     assert sorted(one.token for one in toy.arrived) == ["HAN", "LUKE"]
     assert pipeline.apns.sent == []
     assert pipeline.journal.counts("demo")["accepted"] == 2
-    way = Way("way", "toy")
+    way = Via("way", "toy")
     assert device_line([Tried("accepted", time.time())], way).startswith("accepted by the toy, ")
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from worker.core.breaker import Stopped
+from worker.core.breaker import Quota, Stopped
 from worker.providers.apns.kind import Apns
 from worker.providers.webhook.kind import Webhook
 from worker.reports.conditions import (
@@ -17,6 +17,7 @@ from worker.reports.conditions import (
     Snapshot,
     StreamFacts,
     Trimmed,
+    WayFacts,
     find,
 )
 
@@ -45,7 +46,39 @@ def stream(**facts: object) -> Snapshot:
 
 
 def stopped(reason: str, *, manual: bool = False) -> Snapshot:
-    return provider(stopped=Stopped(reason, NOW - 90, manual), waiting=7)
+    return provider(ways=[WayFacts("", Stopped(reason, NOW - 90, manual), waiting=7)])
+
+
+PUSH_SERVICE = replace(PROVIDER, name="web", words=Apns.words._replace(origin="push service"))
+
+
+def test_what_is_about_one_origin_names_it_in_words_and_stands_alone() -> None:
+    ways = [
+        WayFacts("a.example", Stopped("silent", NOW - 90), waiting=7),
+        WayFacts("b.example", Stopped("silent", NOW - 30)),
+    ]
+    found = find(replace(WELL, providers=(replace(PUSH_SERVICE, ways=ways),)))
+    assert [one.about for one in found] == [
+        "provider chat/web, push service a.example",
+        "provider chat/web, push service b.example",
+    ]
+    assert len({one.key for one in found}) == 2
+    assert "7 batches wait" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        pytest.param(NOW + 60, "nothing goes there until 2026-11-28T15:35:55.000Z", id="nothing goes"),
+        pytest.param(NOW - 1, "it begins again, slowly", id="just over"),
+    ],
+)
+def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said: str) -> None:
+    way = WayFacts("", quota=Quota(NOW - 40, until, "status_429"), waiting=3)
+    [one] = find(replace(WELL, providers=(replace(PUSH_SERVICE, ways=[way]),)))
+    assert (one.name, one.severity, one.since, one.until) == ("provider_over_quota", "warning", NOW - 40, until)
+    assert one.text.startswith("over its quota for 40 s (status_429); 3 batches wait: ")
+    assert said in one.text and "--provider-rate" in one.text
 
 
 @pytest.mark.parametrize(
@@ -72,7 +105,7 @@ def stopped(reason: str, *, manual: bool = False) -> Snapshot:
         pytest.param(stopped("silent"), "provider_silent", "error", "does not answer", id="silent"),
         pytest.param(stopped("unusable_credential"), "credential_unusable", "error", "store it again", id="unusable"),
         pytest.param(
-            provider(words=Webhook.words, stopped=Stopped("status_404", NOW)),
+            provider(words=Webhook.words, ways=[WayFacts("", Stopped("status_404", NOW))]),
             "provider_stopped",
             "error",
             "mend what is behind its URL",
@@ -174,7 +207,7 @@ def test_nothing_is_made_up(snapshot: Snapshot) -> None:
 
 
 def test_a_worker_that_cannot_decrypt_says_why_its_provider_is_stopped() -> None:
-    [found] = find(provider(stopped=Stopped("unusable_credential", NOW), unreadable_by="w2"))
+    [found] = find(provider(ways=[WayFacts("", Stopped("unusable_credential", NOW))], unreadable_by="w2"))
     assert found.name == "credential_unreadable"
 
 
@@ -186,7 +219,7 @@ def test_thousands_of_the_same_are_counted() -> None:
 
 def test_errors_come_first_and_names_are_quoted_for_a_shell() -> None:
     app, name = "o'app", "a b"
-    one = ProviderFacts(app, name, Apns.words, stopped=Stopped("x", NOW, manual=True))
+    one = ProviderFacts(app, name, Apns.words, [WayFacts("", Stopped("x", NOW, manual=True))])
     found = find(replace(WELL, apps=(AppFacts(app), AppFacts("none")), providers=(one,)))
     assert [c.severity for c in found] == ["error", "warning"]
     assert """carillon provider resume 'a b' --app 'o'"'"'app'""" in found[0].text

@@ -2,13 +2,14 @@
 
 import pytest
 
-from worker.core.breaker import Stopped
-from worker.reports.delivery_report import Part, Tried, Way, device_line, instant, report
+from worker.core.breaker import Quota, Stopped
+from worker.reports.delivery_report import Part, Tried, Via, device_line, report
+from worker.reports.words import instant
 
 AT = 1_795_880_095.5
 WHEN = "2026-11-28T15:34:55.500Z"
-APNS, WEBHOOK = Way("apns", "key"), Way("hook", "webhook")
-STOPPED = Way("apns", "key", Stopped("unreachable", AT))
+APNS, WEBHOOK = Via("apns", "key"), Via("hook", "webhook")
+STOPPED = Via("apns", "key", Stopped("unreachable", AT))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,20 @@ STOPPED = Way("apns", "key", Stopped("unreachable", AT))
             f"waits: its provider 'apns' is stopped since {WHEN} (unreachable)",
             id="held back after a try",
         ),
+        pytest.param(
+            ["retry.status_429"],
+            Via("web", "key", quota=Quota(AT, AT, "status_429"), origin="push.example"),
+            AT,
+            f"waits for the host's quota until {WHEN} (status_429)",
+            id="its origin is over a quota",
+        ),
+        pytest.param(
+            [],
+            Via("web", "key", Stopped("silent", AT), origin="push.example"),
+            None,
+            f"waits: host push.example of its provider 'web' is stopped since {WHEN} (silent)",
+            id="its origin is stopped",
+        ),
         pytest.param(["parked.status_404"], APNS, None, "waits for its provider (status_404)", id="which flows by now"),
         pytest.param(
             [*["retry.connect: refused"] * 17, "retry.Shutdown", "accepted"],
@@ -66,7 +81,7 @@ STOPPED = Way("apns", "key", Stopped("unreachable", AT))
     ],
 )
 def test_the_outcomes_of_a_device_are_one_line(
-    outcomes: list[str], way: Way | None, following: float | None, said: str
+    outcomes: list[str], way: Via | None, following: float | None, said: str
 ) -> None:
     assert device_line([Tried(outcome, AT) for outcome in outcomes], way, following) == said
 
