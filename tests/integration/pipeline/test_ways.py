@@ -251,7 +251,8 @@ def test_an_unusable_credential_stops_the_provider_and_what_one_origin_says_only
     assert breaker.stopped(way_of(origins.id, BAD)) is not None
     [line] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.getMessage().startswith(f"provider stopped for push service {BAD}: ")
-    assert (line.app, line.provider, line.origin) == ("demo", "web", BAD)
+    fields = vars(line)
+    assert (fields["app"], fields["provider"], fields["origin"]) == ("demo", "web", BAD)
     origins.client.hosts[GOOD] = Answer(403)
     origins.run()
     assert breaker.stopped(origins.id) is not None
@@ -310,7 +311,7 @@ def test_people_read_which_origin_waits_and_until_when(origins: Origins, caplog:
     origins.heal()
     pipeline.redis.delete(keys.QUOTA(way_of(origins.id, BAD)), keys.CONDITIONS_LOOKED())
     watch.look()
-    said = [(r.getMessage(), r.levelname, r.origin) for r in caplog.records if hasattr(r, "condition")]
+    said = [(r.getMessage(), r.levelname, vars(r)["origin"]) for r in caplog.records if hasattr(r, "condition")]
     words = f"push service {BAD}"
     assert said == [("condition begins", "WARNING", words), ("condition is over", "WARNING", words)]
 
