@@ -23,10 +23,10 @@ _BITE: Final = 5_000
 
 
 class Rotated(NamedTuple):
-    """How many secrets were sealed anew, and how many stay as they are because no key opens them."""
+    """Devices whose secret was sealed anew, and those whose secret no key opens."""
 
-    sealed: int
-    unreadable: int
+    devices: int
+    unreadable_devices: int
 
 
 class DeviceSecrets:
@@ -35,8 +35,8 @@ class DeviceSecrets:
     def __init__(self, keys: Sequence[str]) -> None:
         self._ciphers = dict(map(_derived, reversed(keys)))
         self._newest = list(self._ciphers)[-1]
-        #: How many could not be opened so far.
-        self.unreadable = 0
+        #: Whether one could not be opened since whoever reports it looked last.
+        self.failed = False
 
     def seal(self, text: str) -> str:
         return self._newest + b64encode(self._ciphers[self._newest].encrypt(text.encode(), None)).decode()
@@ -45,9 +45,12 @@ class DeviceSecrets:
         """The text; None where no key opens it."""
         cipher = self._ciphers.get(sealed[:_MARK])
         try:
-            return None if cipher is None else cipher.decrypt(b64decode(sealed[_MARK:]), None).decode()
+            if cipher is not None:
+                return cipher.decrypt(b64decode(sealed[_MARK:]), None).decode()
         except (InvalidTag, ValueError):
-            return None
+            pass
+        self.failed = True
+        return None
 
     def rotate(self, pool: Pool) -> Rotated:
         """Seals with the first key what other keys have sealed, some rows at a time. May be stopped, and repeated."""

@@ -134,7 +134,7 @@ class Runtime:
 
     @_once
     def notes(self) -> Notes:
-        return Notes(self.redis, self.apps.providers)
+        return Notes(self.redis, self.apps.providers, self.registry.device_secrets)
 
     @_once
     def deferred_retirement(self) -> DeferredRetirement:

@@ -172,6 +172,8 @@ class Snapshot:
     leader: Leader | None = None
     letters: Letters | None = None
     trimmed: Sequence[Trimmed] = ()
+    #: A worker (host) whose keys did not open a device's secret, in the last minutes.
+    devices_unreadable_by: str | None = None
     #: Seconds by which an engine's clock is ahead of this host's.
     skews: dict[str, float] = field(default_factory=dict)
     #: This fleet's name, and that of the fleet that the database belongs to.
@@ -186,12 +188,22 @@ def find(snapshot: Snapshot) -> list[Condition]:
         *_intake(snapshot),
         *(one for provider in snapshot.providers or () for one in _provider(provider, snapshot.now)),
         *_apps(snapshot),
+        *_devices(snapshot.devices_unreadable_by),
         *_letters(snapshot.letters),
     ]
     return sorted(
         _bounded(found),
         key=lambda one: (one.severity != "error", one.name, one.app or "", one.provider or "", one.origin),
     )
+
+
+def _devices(unreadable_by: str | None) -> Iterator[Condition]:
+    if unreadable_by is not None:
+        text = (
+            f"the CARILLON_SECRET_KEYS of the worker on {unreadable_by} do not open the keys of some browsers, which got nothing"
+            " (secret_unreadable): give every worker the same keys, an old one until an hour after carillon secrets rotate"
+        )
+        yield Condition("device_secret_unreadable", "error", text)
 
 
 def _engines(snapshot: Snapshot) -> Iterator[Condition]:

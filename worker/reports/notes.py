@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from worker.core.model import Provider
+from worker.database.device_secrets import DeviceSecrets
 from worker.providers.kinds import kind_of
 from worker.reports.reading import NOTE_SECONDS
 from worker.state import keys
@@ -18,13 +19,17 @@ from worker.state.redis import Redis
 _EVERY: Final = NOTE_SECONDS / 4
 #: Seconds for which the ends of certificates are kept after the last note.
 _KEPT: Final = 86_400
+#: Seconds for which it is reported that a device's secret could not be opened: pushes may be rare.
+_REPORTED: Final = 600
 
 
 class Notes:
     """`providers` gives what this process knows of them, by id."""
 
-    def __init__(self, redis: Redis, providers: Callable[[], Mapping[int, Provider]]) -> None:
-        self._redis, self._providers = redis, providers
+    def __init__(
+        self, redis: Redis, providers: Callable[[], Mapping[int, Provider]], device_secrets: DeviceSecrets
+    ) -> None:
+        self._redis, self._providers, self._device_secrets = redis, providers, device_secrets
         self._host = socket.gethostname()
         self._next = 0.0
         self._ends: dict[int, tuple[Provider, float | None]] = {}
@@ -41,6 +46,9 @@ class Notes:
             if unreadable:
                 pipe.hset(keys.UNREADABLE(), mapping=dict.fromkeys(unreadable, f"{time.time():.0f} {self._host}"))
                 pipe.expire(keys.UNREADABLE(), int(NOTE_SECONDS * 2))
+            if self._device_secrets.failed:
+                self._device_secrets.failed = False
+                pipe.set(keys.UNREADABLE_DEVICES(), self._host, ex=_REPORTED)
             if ends:
                 pipe.hset(keys.CERTIFICATES(), mapping=ends)
                 pipe.expire(keys.CERTIFICATES(), _KEPT)

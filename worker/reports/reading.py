@@ -83,6 +83,7 @@ def read(
     skews: dict[str, float | None] = {}
     if redis is not None:
         facts["redis"] = parts.read("redis memory", lambda: _info(redis))
+        facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: _redis_clock(redis)))
     if db is not None:
@@ -225,6 +226,11 @@ def _unreadable(redis: Redis, now: float) -> dict[int, str]:
     found: Any = redis.hgetall(keys.UNREADABLE())
     notes = {int(id): note.decode(errors="replace").partition(" ") for id, note in found.items()}
     return {id: host for id, (at, _, host) in notes.items() if now - float(at) < NOTE_SECONDS}
+
+
+def _devices_unreadable(redis: Redis) -> str | None:
+    host: Any = redis.get(keys.UNREADABLE_DEVICES())
+    return None if host is None else host.decode(errors="replace")
 
 
 def _leader(db: Connection) -> Leader | None:

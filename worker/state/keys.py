@@ -300,6 +300,10 @@ UNREADABLE: Final = Family(
     "unreadable", "hash", "provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential", "workers",
     "two minutes after the last word", "providers",
 )
+UNREADABLE_DEVICES: Final = Family(
+    "unreadable:devices", "string", "host of a worker whose keys did not open a device's secret", "workers",
+    "ten minutes after the last", "one",
+)
 BEAT: Final = Family("beat", "string", "nothing: beat sends ticks", "beat", "30 s", "one")
 BUSY: Final = Family(
     "busy:<queue>", "string", "a host whose worker has all its threads at work", "workers", "9 s after the last word",

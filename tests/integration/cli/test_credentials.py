@@ -278,7 +278,7 @@ def test_rotation_makes_the_old_key_superfluous(app, key_file, certificate, regi
     app.ok("push", "apn", "-c", certificate, "--p12-password", "secret", "--name", "old", "--environment", "production")
     before = registry.providers()
     app.keys.insert(0, Fernet.generate_key().decode())
-    assert app.json("secrets", "rotate") == {"rotated": 2}
+    assert app.json("secrets", "rotate") == {"rotated": 2, "devices": 0, "unreadable_devices": 0}
     del app.keys[1]
     assert [one["name"] for one in app.json("push", "list")] == ["apns", "old"]
     from worker.database.registry import Registry

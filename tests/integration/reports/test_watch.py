@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.integration.pipeline.harness import Pipeline, message
+from worker.database.device_secrets import DeviceSecrets
 from worker.reports import watch
 from worker.reports.conditions import find
 from worker.reports.notes import Notes
@@ -119,8 +121,20 @@ def test_an_app_that_is_off_is_a_condition_once_messages_come(pipeline: Pipeline
 
 def test_a_worker_that_cannot_decrypt_a_credential_leaves_a_note(pipeline: Pipeline) -> None:
     pipeline.take()
-    Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}).write()
+    Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}, pipeline.registry.device_secrets).write()
     assert names(pipeline) == set()
     without = replace(pipeline.provider, readable=False)
-    Notes(pipeline.redis, lambda: {without.id: without}).write()
+    Notes(pipeline.redis, lambda: {without.id: without}, pipeline.registry.device_secrets).write()
     assert names(pipeline) == {"credential_unreadable"}
+
+
+def test_a_worker_that_cannot_open_what_is_secret_of_a_device_leaves_a_note(pipeline: Pipeline) -> None:
+    pipeline.take()
+    ours = pipeline.registry.device_secrets
+    notes = Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}, ours)
+    assert ours.unseal(ours.seal("keys")) == "keys"
+    notes.write()
+    assert names(pipeline) == set()
+    assert ours.unseal(DeviceSecrets([Fernet.generate_key().decode()]).seal("keys")) is None
+    Notes(pipeline.redis, dict, ours).write()
+    assert names(pipeline) == {"device_secret_unreadable"}

@@ -120,6 +120,13 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
         pytest.param(
             provider(unreadable_by="w2"), "credential_unreadable", "error", "worker on w2", id="a worker's keys"
         ),
+        pytest.param(
+            replace(WELL, devices_unreadable_by="w2"),
+            "device_secret_unreadable",
+            "error",
+            "worker on w2",
+            id="of devices",
+        ),
         pytest.param(provider(readable=False), "credential_unreadable", "error", "CARILLON_SECRET_KEYS", id="our keys"),
         pytest.param(replace(WELL, providers=()), "app_without_provider", "warning", "--app chat", id="no provider"),
         pytest.param(
