@@ -39,6 +39,9 @@ class Target(NamedTuple):
     platform: str = ""
     secret: str = ""
 
+    def __repr__(self) -> str:
+        return f"Target(device={self.device}, user={self.user!r})"
+
     @property
     def hint(self) -> str:
         """Enough of the token to know it by."""

@@ -109,6 +109,9 @@ class Device(NamedTuple):
     #: What only its provider's client needs beside the token, sealed; '' for nothing.
     secret: str = ""
 
+    def __repr__(self) -> str:
+        return f"Device(id={self.id}, user={self.user!r}, provider_id={self.provider_id})"
+
 
 class Notification(NamedTuple):
     """One request to APNs. `token` is lower-case hex, `id` a canonical lower-case UUID, `expiration` UNIX seconds."""

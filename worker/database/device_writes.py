@@ -45,6 +45,9 @@ class DeviceWrite(NamedTuple):
     #: Sealed.
     secret: str = ""
 
+    def __repr__(self) -> str:
+        return f"DeviceWrite(app={self.app!r}, user={self.user!r}, at={self.at}, provider_id={self.provider_id})"
+
     @property
     def key(self) -> Key:
         return self.app, key_of(self.token)

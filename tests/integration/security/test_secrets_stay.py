@@ -13,11 +13,16 @@ from typer.testing import CliRunner
 
 from config.logs import set_up
 from config.settings import Settings, SettingsError, get_settings, load
+from producers import events as ev
 from producers.__main__ import main
-from tests.integration.pipeline.harness import Pipeline, message, token
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
 from tests.integration.pipeline.keys import new_key
+from tests.unit.kinds.toy.browser import BrowserClient, BrowserSettings
 from worker.cli._commands import app
-from worker.core.model import Notification, Provider
+from worker.cli._preview import Target
+from worker.core.batch import Job
+from worker.core.model import Device, Notification, Provider
+from worker.database.device_writes import DeviceWrite
 from worker.database.outbox import Outbox
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
@@ -30,6 +35,8 @@ from worker.providers.apns.token import mint
 KEY = new_key()
 TOKEN = "0f744707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
 P256DH = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+AUTH = "BTBZMqHH6r4Tts7J_aSIgg"
+ENDPOINT = "https://push.example.org/wpush/v2/gAAAAABl-Vm"
 PASSWORD = "hunter2-and-more"
 TEXT = "meet me at the pier at nine"
 
@@ -47,9 +54,10 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
 
 def secrets_in(text: str) -> list[str]:
     lines = [line for line in KEY.splitlines() if "PRIVATE" not in line]
-    return [secret for secret in (TOKEN, PASSWORD, TEXT, *lines) if secret in text]
+    return [secret for secret in (TOKEN, PASSWORD, TEXT, ENDPOINT, P256DH, AUTH, *lines) if secret in text]
 
 
+SUBSCRIPTION = ev.Subscription(endpoint=ENDPOINT, keys=ev.SubscriptionKeys(p256dh=P256DH, auth=AUTH))
 PROVIDER = Provider(1, "demo", "apns", "production", ApnsSettings("t", Key("T", "K", KEY)))
 VALUES: list[Any] = [
     pytest.param(PROVIDER, id="provider"),
@@ -61,6 +69,20 @@ VALUES: list[Any] = [
     pytest.param(
         load({"CARILLON_REDIS_URL": f"redis://:{PASSWORD}@h", "CARILLON_SECRET_KEYS": PASSWORD}), id="settings"
     ),
+    pytest.param(SUBSCRIPTION, id="subscription"),
+    pytest.param(SUBSCRIPTION.keys, id="its keys"),
+    pytest.param(ev.Device(token=TOKEN, platform="ios"), id="device of an event"),
+    pytest.param(
+        ev.DeviceRegistered(
+            id="e", app="demo", at=START, user="han", device=ev.Device(subscription=SUBSCRIPTION, platform="web")
+        ),
+        id="registration",
+    ),
+    pytest.param(ev.DeviceToken(subscription=SUBSCRIPTION), id="browser of an event"),
+    pytest.param(Device(1, "han", 1, ENDPOINT, None, 0, "web", AUTH), id="device"),
+    pytest.param(Job(0, 1, "han", ENDPOINT, 0, platform="web", secret=AUTH), id="job"),
+    pytest.param(DeviceWrite("demo", ENDPOINT, "han", 0, secret=AUTH), id="write of a device"),
+    pytest.param(Target(1, "han", 1, ENDPOINT, None, "web", AUTH), id="recipient of a test push"),
     pytest.param(Registry(open_pool, [Fernet.generate_key().decode()], kinds), id="registry"),  # type: ignore[arg-type]
 ]
 
@@ -157,6 +179,45 @@ def test_a_whole_pipeline_logs_no_token_and_no_text(postgres_url: str, redis_url
     written = log.getvalue()
     assert secrets_in(written) == []
     assert token("han") not in written
+
+
+def test_nor_does_one_with_browsers_whatever_is_wrong_with_them(
+    postgres_url: str, redis_url: str, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger().setLevel("DEBUG")
+    kinds.register("tests.unit.kinds.toy.browser")
+    pipeline = Pipeline(postgres_url, redis_url)
+    try:
+        client = BrowserClient(pipeline.registry.device_secrets.unseal)
+        pipeline.clients["browser"] = client
+        pipeline.registry.save_provider(Provider(0, "demo", "web", "production", BrowserSettings("box", PASSWORD)))
+        pipeline.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="general"), users=["leia", "han"]))
+        good = ev.encode(ev.DeviceRegistered(**stamp(), user="han", device=ev.Device(subscription=SUBSCRIPTION)))
+        # Too short a key, a field too many, no key at all, a provider of another kind, half of a document.
+        short = AUTH.encode()[:-1]
+        pipeline.publish(good, good.replace(AUTH.encode(), short), good.replace(b'"keys"', b'"x":1,"keys":1,"keys"'))
+        pipeline.publish(
+            good.replace(b'"auth"', b'"ruth"'), good[:-40], good.replace(b'"device":{', b'"device":{"provider":"apns",')
+        )
+        pipeline.publish(message())
+        pipeline.run()
+        assert len(client.arrived) == 1
+        client._unseal = failing
+        pipeline.publish(message(id="e2"))
+        pipeline.run()
+        errors = [letter.letter.error for letter in pipeline.ledger.dead_letters()]
+    finally:
+        pipeline.close()
+        del kinds.KINDS["browser"]
+    assert len(errors) >= 4
+    assert "batch cannot be delivered" in log.getvalue() and "Traceback" in log.getvalue()
+    written = "".join((log.getvalue(), *errors, *capsys.readouterr()))
+    assert secrets_in(written) == []
+    assert short.decode() not in written
+
+
+def failing(sealed: str) -> str | None:
+    raise RuntimeError(f"cannot open {{'endpoint': '{ENDPOINT}', 'keys': {{'p256dh': '{P256DH}', 'auth': '{AUTH}'}}}}")
 
 
 SECRET = "Sup3rS3cretWord"
