@@ -34,6 +34,7 @@ from worker.simulator.record import Record
 from worker.simulator.script import Answer, Latency, Rule, Script, Share, read_script
 from worker.simulator.simulator import Simulator
 from worker.simulator.thread import SimulatorThread
+from worker.simulator.web.settings import WebSettings
 
 __all__ = [
     "Answer",
@@ -50,6 +51,7 @@ __all__ = [
     "Simulator",
     "SimulatorProcess",
     "SimulatorThread",
+    "WebSettings",
     "faults",
     "read_script",
 ]

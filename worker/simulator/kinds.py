@@ -10,9 +10,15 @@ from worker.simulator.fcm.service import FcmService
 from worker.simulator.fcm.settings import FcmSettings
 from worker.simulator.service import Service
 from worker.simulator.settings import CommonSettings
+from worker.simulator.web.service import WebService
+from worker.simulator.web.settings import WebSettings
 
-AnySettings = ApnsSettings | FcmSettings
-_SERVICES: Final[dict[type[CommonSettings], Any]] = {ApnsSettings: ApnsService, FcmSettings: FcmService}
+AnySettings = ApnsSettings | FcmSettings | WebSettings
+_SERVICES: Final[dict[type[CommonSettings], Any]] = {
+    ApnsSettings: ApnsService,
+    FcmSettings: FcmService,
+    WebSettings: WebService,
+}
 
 
 def service_for(settings: CommonSettings) -> Service:

@@ -22,6 +22,7 @@ from worker.simulator.script import Answer, Script
 from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 from worker.simulator.thread import new_event_loop
+from worker.simulator.web.subscriptions import Wish
 
 #: A record of a million rows of atoms has nothing to collect.
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -69,6 +70,20 @@ class ControlClient:
     def connections(self) -> list[dict[str, Any]]:
         """The connections open now."""
         found: list[dict[str, Any]] = self._ask("GET", "/connections")
+        return found
+
+    def set_oauth(self, script: Script) -> None:
+        """Replace the script of an FCM's token endpoint."""
+        self._ask("POST", "/oauth", script)
+
+    def subscriptions(self, wish: Wish) -> list[dict[str, Any]]:
+        """Subscriptions of browsers behind the push services, as `JSON.stringify` gives them."""
+        found: list[dict[str, Any]] = self._ask("POST", "/subscriptions", wish)
+        return found
+
+    def surviving(self) -> list[dict[str, Any]]:
+        """What browsers would get that were away all the time."""
+        found: list[dict[str, Any]] = self._ask("GET", "/surviving")
         return found
 
     def set_script(self, script: Script) -> None:

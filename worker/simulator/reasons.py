@@ -94,4 +94,34 @@ OAUTH: Final[dict[str, int]] = {
     "internal_failure": 500,
     "temporarily_unavailable": 503,
 }
-STATUS_OF: Final[dict[str, int]] = APNS | FCM | OAUTH
+#: The status is that of the RFC, or of most services.
+WEB: Final[dict[str, int]] = {
+    # The service says that it took the message, and nobody gets it.
+    "SilentlyDead": 201,
+    "Dropped": 200,
+    "MissingTtl": 400,
+    "BadTtl": 400,
+    "BadUrgency": 400,
+    "BadWebTopic": 400,
+    "BadEncoding": 400,
+    "CachePolicyConflict": 400,
+    "MissingVapid": 401,
+    "BadVapid": 403,
+    "BadAudience": 403,
+    "BadSubject": 403,
+    "VapidExpired": 403,
+    "VapidTooLong": 403,
+    "VapidKeyMismatch": 403,
+    "InvalidEndpoint": 403,
+    "BadEndpoint": 404,
+    "NotRegistered": 410,
+    "DomainBlocked": 410,
+    "ContentTooLarge": 413,
+    "ConstrainedDevice": 413,
+    "Throttled": 429,
+    "ChannelThrottled": 429,
+    "InternalFault": 500,
+    "BridgeFailed": 502,
+    "Overloaded": 503,
+}
+STATUS_OF: Final[dict[str, int]] = APNS | FCM | OAUTH | WEB

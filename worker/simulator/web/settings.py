@@ -1,0 +1,13 @@
+"""What a simulator of push services is."""
+
+from worker.simulator.settings import CommonSettings
+from worker.simulator.web.services import HOSTS
+
+
+class WebSettings(CommonSettings, frozen=True, kw_only=True, tag="web"):
+    """What is of Web Push beside `CommonSettings`. The keys of its subscriptions follow from `seed`."""
+
+    #: Every n-th body is decrypted, at the cost of 100 µs; 0: none.
+    decrypt_every: int = 1
+    names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1", *HOSTS, "*.notify.windows.com")
+    protocols: tuple[str, ...] = ("h2", "http/1.1")
