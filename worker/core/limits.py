@@ -38,6 +38,11 @@ def per_minute(rate: float) -> Rate:
     return Rate(rate / 60.0, max(1.0, rate))
 
 
+def within(most: int, seconds: float) -> Rate:
+    """A rate that lets no more than `most` through in any span of so many seconds: half of them at once."""
+    return Rate(most / 2 / seconds, most / 2)
+
+
 def reserve(full_at: float, now: float, wanted: int, rate: Rate, horizon: float) -> Reserved:
     """Gives up to `wanted` their times, none of them later than `horizon` seconds from now: those beyond reserve nothing.
 

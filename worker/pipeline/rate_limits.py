@@ -1,4 +1,6 @@
-"""The rates of an app, asked of the fleet's buckets before a batch is sent: each job over a rate gets a time, and waits for it.
+"""The rates of an app and of a kind of provider, asked of the fleet's buckets before a batch is sent.
+
+Each job over a rate gets a time, and waits for it.
 
 A job waits once for a limit, in a batch for each second. When that batch is due, its jobs have their times in this limit and in
 the limits before it. A batch that is taken much later than its time, as after a stop of its provider, asks for new times.
@@ -6,17 +8,18 @@ the limits before it. A batch that is taken much later than its time, as after a
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.core.batch_run import BatchRun, Wait
-from worker.core.limits import Rate, per_minute, per_second
+from worker.core.limits import Rate, per_minute, per_second, within
 from worker.core.outcome import Drop
+from worker.providers.kinds import kind_of
 from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
-#: The limits in the order in which they are asked: what a channel's holds back costs no other channel. A device's own comes last.
-ORDER: Final = ("channel_rate", "provider_rate", "push_rate", "device_rate")
+#: The limits of a kind of provider for each device, in what is counted.
+SERVICE: Final = "service_rate"
 #: Limits in which the bulk lane gives way to the urgent one.
 _TWO_QUEUES: Final = ("provider_rate", "push_rate")
 #: Seconds after its time in which a batch may still use it.
@@ -31,20 +34,45 @@ def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. `now` in UNIX
     seconds.
     """
-    app, provider = run.app, run.provider
     _cooldowns(run, limiter)
-    names = {"channel_rate": app.name, "provider_rate": str(provider.id), "push_rate": app.name, "device_rate": ""}
+    limits = _limits(run)
     reserved = run.batch.reserved if now <= run.batch.due + LATE else 0
-    if reserved and run.batch.lane == "bulk" and (last := ORDER[reserved - 1]) in _TWO_QUEUES:
-        _moved_back(run, last, limiter.moved(f"{last}:{names[last]}"))
-    for number, name in enumerate(ORDER):
-        rate: float | None = getattr(app, name)
-        if rate is not None and number >= reserved and (jobs := run.pending()):
-            given = per_minute(rate) if name == "device_rate" else per_second(rate)
-            _reserve(run, number + 1, given, _buckets(run, name, names[name], jobs), limiter, now)
+    if 0 < reserved <= len(limits) and run.batch.lane == "bulk" and (last := limits[reserved - 1]).name in _TWO_QUEUES:
+        _moved_back(run, last.name, limiter.moved(f"{last.name}:{last.of}"))
+    for number, one in enumerate(limits, 1):
+        if one.rate is not None and number > reserved and (jobs := run.pending()):
+            _reserve(run, number, one.name, one.rate, _buckets(run, one, jobs), limiter, now)
     for index, outcome in enumerate(run.outcomes):
         if isinstance(outcome, Wait) and now + outcome.delay >= run.expires_at(index):
             run.outcomes[index] = Drop("expired", cause=outcome.limit)
+
+
+class _Limit(NamedTuple):
+    name: str
+    #: What its buckets are named after, before the channel or the device.
+    of: object
+    #: None: there is none.
+    rate: Rate | None
+
+
+def _limits(run: BatchRun) -> list[_Limit]:
+    """In the order in which they are asked: what a channel's holds back costs no other channel. Those of a device come last.
+
+    Batches in Redis know a limit by its place here.
+    """
+    app, provider = run.app, run.provider
+    limits = [
+        _Limit("channel_rate", app.name, _rate(app.channel_rate, per_second)),
+        _Limit("provider_rate", provider.id, _rate(app.provider_rate, per_second)),
+        _Limit("push_rate", app.name, _rate(app.push_rate, per_second)),
+        _Limit("device_rate", "", _rate(app.device_rate, per_minute)),
+    ]
+    limits += [_Limit(SERVICE, seconds, within(most, seconds)) for most, seconds in kind_of(provider).device_rates]
+    return limits
+
+
+def _rate(number: float | None, of: Callable[[float], Rate]) -> Rate | None:
+    return None if number is None else of(number)
 
 
 def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
@@ -62,8 +90,9 @@ def _moved_back(run: BatchRun, name: str, moved: float) -> None:
         run.set_outcome(run.pending(), Wait(name, _whole(by), run.batch.reserved, moved))
 
 
-def _buckets(run: BatchRun, name: str, of: str, jobs: Sequence[int]) -> dict[str, list[int]]:
+def _buckets(run: BatchRun, limit: _Limit, jobs: Sequence[int]) -> dict[str, list[int]]:
     """The jobs by the bucket of this limit that they are for. Mentions wait for no channel: they are no part of a burst."""
+    name, of = limit.name, limit.of
     if name in _TWO_QUEUES:
         return {f"{name}:{of}": list(jobs)}
     found: defaultdict[str, list[int]] = defaultdict(list)
@@ -72,15 +101,16 @@ def _buckets(run: BatchRun, name: str, of: str, jobs: Sequence[int]) -> dict[str
         channel = run.batch.sendings[job.sending].channel
         if name == "device_rate":
             found[f"{name}:{job.device}"].append(index)
+        elif name == SERVICE:
+            found[f"{name}:{of}:{job.device}"].append(index)
         elif channel and job.why != "mention":
             found[f"{name}:{of}:{channel}"].append(index)
     return found
 
 
 def _reserve(
-    run: BatchRun, reserved: int, rate: Rate, buckets: dict[str, list[int]], limiter: Limiter, now: float
+    run: BatchRun, reserved: int, name: str, rate: Rate, buckets: dict[str, list[int]], limiter: Limiter, now: float
 ) -> None:
-    name = ORDER[reserved - 1]
     queue = ONLY if name not in _TWO_QUEUES else FIRST if run.batch.lane == "urgent" else LAST
     stretches = {bucket: list(_stretches(run, jobs)) for bucket, jobs in buckets.items()}
     wanted = [

@@ -164,7 +164,9 @@ def device_line(tries: Sequence[Tried], way: Via | None = None, following: float
         if reason in DROPS
         else f"given up ({DROPPED.get(reason, reason)}); the device stays",
         "retry": f"refused for now ({reason}), will be tried again",
-        "limited": f"waits for a rate of the app ({reason})",
+        "limited": f"waits, for {by} takes only so many for a device ({reason})"
+        if reason == "service_rate"
+        else f"waits for a rate of the app ({reason})",
     }.get(kind, last.outcome)
     held = way is not None and not way.flows
     if kind == "parked" or (kind in ("retry", "limited") and held):

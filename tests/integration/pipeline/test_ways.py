@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
@@ -380,3 +381,24 @@ def test_a_device_that_the_client_refuses_is_retired_and_says_nothing_of_its_ori
     assert not origins.pipeline.redis.exists(keys.ANSWERS(way_of(origins.id, BAD)))
     with origins.pipeline.pool.connection() as db:
         assert db.execute("SELECT token FROM carillon.devices WHERE active").fetchall() == [(f"han@{GOOD}",)]
+
+
+def test_a_device_gets_no_more_in_a_time_than_its_service_takes_and_each_waits_once(
+    origins: Origins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hosts, "device_rates", ((6, 60), (1000, 3600)))
+    pipeline = origins.pipeline
+    for n in range(10):
+        pipeline.publish(message(id=f"e{n}"))
+    pipeline.run()
+    assert origins.to(GOOD) == origins.to(BAD) == 3
+    assert pipeline.journal.counts("demo")["limited.service_rate"] == 14
+    waiting: Any = pipeline.redis.zrange(keys.DUE(), 0, -1, withscores=True)
+    due = sorted({at for _, at in waiting})
+    times = [at for last, at in pairwise([0.0, *due]) if at - last > 2]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([20] * 6, abs=2)
+    for _ in range(20):
+        pipeline.later(20.0)
+        pipeline.deliver()
+    assert origins.to(GOOD) == origins.to(BAD) == 10
+    assert pipeline.journal.counts("demo")["limited.service_rate"] == 14, "each waited once"

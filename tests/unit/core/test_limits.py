@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.breaker import FIRST_PROBE, LONGEST_PROBE, Stopped, probe_interval
 from worker.core.folding import folded, folds
-from worker.core.limits import Rate, per_minute, per_second, reserve
+from worker.core.limits import Rate, per_minute, per_second, reserve, within
 from worker.core.model import AppSettings
 from worker.core.rules import Push
 
@@ -54,6 +54,13 @@ def test_no_more_than_the_rate_allows_up_to_any_moment(speed, burst, requests):
     assert times == sorted(times), "the order is that of the reservations"
     for n, at in enumerate(times, 1):
         assert n <= burst + (at - 1000.0) * speed + 1e-3 * len(requests)
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(240, 60), (5000, 3600), (6, 60)])
+def test_within_any_span_no_more_goes_than_may(most, seconds):
+    times = list(reserve(0.0, 0.0, 2 * most, within(most, seconds), 1e9).delays(within(most, seconds)))
+    assert all(later - earlier >= seconds for earlier, later in zip(times, times[most:], strict=False))
+    assert sum(at == 0.0 for at in times) == most // 2
 
 
 @pytest.mark.parametrize(
