@@ -104,6 +104,11 @@ class Settings(BaseModel):
     #: Seconds without a push after which the connections of a host and credential are closed.
     apns_idle: Annotated[float, Field(ge=60, le=86_400)] = 1_800.0
 
+    #: Connections that a process may have to FCM with one project.
+    fcm_connections: Annotated[int, Field(ge=1, le=64)] = 10
+    #: An HTTP proxy that opens tunnels to FCM and to where its access tokens come from (CONNECT), as of `apns_proxy`.
+    fcm_proxy: ProxyUrl | None = None
+
     #: Networks that are not public and that webhooks may be in, comma separated: 10.20.0.0/16,fd00::/8.
     webhook_allow: Networks = ()
     #: Seconds to wait for a webhook's whole answer.
@@ -149,7 +154,7 @@ class Settings(BaseModel):
 
 
 #: Settings with a password or key. `CARILLON_NAME_FILE` may name a file with the value, as containers get secrets.
-SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy", "webhook_proxy")
+SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy", "fcm_proxy", "webhook_proxy")
 
 
 def variable(field: str) -> str:

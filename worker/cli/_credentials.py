@@ -1,4 +1,4 @@
-"""Files and words from Apple's developer site, read and checked before anything is stored."""
+"""Files of credentials, read and checked before anything is stored."""
 
 import re
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ KEY_FILE: Final = re.compile(r"AuthKey_([A-Z0-9]{10})\.p8")
 
 def read_key(path: str) -> str:
     """The text of a .p8 file. Raises `SettingsError`."""
-    content = _read(path, private=True)
+    content = read_file(path, private=True)
     if content[:1] == b"\x30":
         if is_der_key(content):
             raise SettingsError(
@@ -36,7 +36,7 @@ def read_key(path: str) -> str:
 
 def read_certificate(path: str, password: str | None, topic: str | None = None) -> tuple[bytes, Certificate]:
     """The bytes of a .p12 file and its content, for a topic. Raises `SettingsError`."""
-    content = _read(path, private=True)
+    content = read_file(path, private=True)
     if b"PRIVATE KEY-----" in content[:200]:
         raise SettingsError("certificate: this is a .p8 key; give it with --auth-key")
     now = datetime.now(UTC)
@@ -53,7 +53,7 @@ def read_certificate(path: str, password: str | None, topic: str | None = None) 
 def read_ca(path: str) -> str:
     """The certificates in a PEM file of a CA, without the text around them. Raises `SettingsError`."""
     try:
-        text = certificates_in(_read(path))
+        text = certificates_in(read_file(path))
         tls_context(ca=text)
     except CertificateError:
         raise SettingsError(f"ca: {path} is not the PEM text of a certificate") from None
@@ -72,7 +72,8 @@ def _warn_once(file: Path) -> None:
     warn_of_open_file(file)
 
 
-def _read(path: str, *, private: bool = False) -> bytes:
+def read_file(path: str, *, private: bool = False) -> bytes:
+    """A small file; `private`: with a warning where everybody can read it. Raises `SettingsError`."""
     file = given_path(path)
     try:
         if file.stat().st_size > _LARGEST:

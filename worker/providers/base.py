@@ -147,6 +147,13 @@ class Client(ABC):
         """Replaces an access token that was called expired, once for the fleet. Raises `TokenAgeError`."""
         raise NotImplementedError
 
+    def validate(self, provider: Provider, requests: Sequence[Any], *, deadline: float) -> list[Response] | None:
+        """Asks the provider whether it would take these requests, which reach nobody. None: it has no such question.
+
+        Raises `SettingsError`.
+        """
+        return None
+
     @abstractmethod
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
         """Whether the provider would take pushes, without a push to anybody. May raise `SettingsError`."""

@@ -20,6 +20,9 @@ SKEW: Final = 60.0
 PAUSE: Final = 5.0
 _POLL: Final = 0.02
 
+#: `fresh`: use it; `due`: use it, somebody should replace it; `stale`: it would be refused.
+State = Literal["fresh", "due", "stale"]
+
 log: Final = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ class FleetToken:
     due_at: float
     ends_at: float
 
-    def state(self, now: float) -> Literal["fresh", "due", "stale"]:
+    def state(self, now: float) -> State:
         if now >= self.ends_at or now < self.issued_at - SKEW:
             return "stale"
         return "due" if now >= self.due_at else "fresh"
@@ -72,6 +75,8 @@ class FleetTokens:
         self._store, self._lease_seconds, self._faults = store, lease_seconds, faults
         self._local: dict[TokenKey, _Local] = {}
         self._failed: dict[TokenKey, tuple[float, Exception]] = {}
+        #: By key: the token that was refused last. It is not used again, also while there is no other one.
+        self._refused: dict[TokenKey, str] = {}
         self._locks: dict[TokenKey, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -82,14 +87,14 @@ class FleetTokens:
         """
         key = maker.key
         local = self._local.get(key)
-        if local and now - local.looked_at < LOCAL_SECONDS and local.token.state(now) == "fresh":
+        if local and now - local.looked_at < LOCAL_SECONDS and self._state(maker, local.token, now) == "fresh":
             return local.token
         with self._lock(key):
             try:
                 return self._renewed(maker, now)
             except (*self._store.away, *self._faults) as fault:
                 local = self._local.get(key)
-                if local is None or local.token.state(now) == "stale":
+                if local is None or self._state(maker, local.token, now) == "stale":
                     raise
                 log.warning("access token not renewed: %s", type(fault).__name__, extra={"key_id": key[1]})
                 return local.token
@@ -98,22 +103,27 @@ class FleetTokens:
         """The fleet's token, where it is another one by now than `bearer`, which was refused."""
         with self._lock(maker.key):
             shared = self._look(maker, now)
-        other = shared is not None and shared.bearer != bearer and shared.state(now) != "stale"
-        return shared if other else None
+        return (
+            None if shared is None or shared.bearer == bearer or self._state(maker, shared, now) == "stale" else shared
+        )
 
     def replace(self, maker: Maker, bearer: str, now: float) -> FleetToken:
         """A new token in place of `bearer`, or the one by which another process has replaced it."""
         with self._lock(maker.key):
+            self._refused[maker.key] = bearer
             return self._made(maker, now, instead_of=bearer)
 
     def _renewed(self, maker: Maker, now: float) -> FleetToken:
         shared = self._look(maker, now)
-        state = shared.state(now) if shared else "stale"
+        state = self._state(maker, shared, now) if shared else "stale"
         if shared and state == "fresh":
             return shared
         if shared and state == "due" and not self._lease(maker.key):
             return shared
         return self._made(maker, now, instead_of=shared.bearer if shared else None, leased=state == "due")
+
+    def _state(self, maker: Maker, token: FleetToken, now: float) -> State:
+        return "stale" if token.bearer == self._refused.get(maker.key) else token.state(now)
 
     def _look(self, maker: Maker, now: float) -> FleetToken | None:
         text = self._store.read(maker.key)
@@ -131,7 +141,7 @@ class FleetTokens:
         waiting_ends = time.monotonic() + 2 * self._lease_seconds
         while not leased and not (leased := self._lease(key)):
             shared = self._look(maker, now)
-            if shared and shared.bearer != instead_of and shared.state(now) != "stale":
+            if shared and shared.bearer != instead_of and self._state(maker, shared, now) != "stale":
                 return shared
             if time.monotonic() > waiting_ends:
                 break
@@ -139,7 +149,7 @@ class FleetTokens:
         try:
             # Between our look and the lease another process may have finished.
             shared = self._look(maker, now)
-            if shared and shared.bearer != instead_of and shared.state(now) == "fresh":
+            if shared and shared.bearer != instead_of and self._state(maker, shared, now) == "fresh":
                 return shared
             return self._publish(maker, now)
         finally:

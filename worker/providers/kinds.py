@@ -22,6 +22,7 @@ def register(module: str) -> None:
 
 
 register("worker.providers.apns.kind")
+register("worker.providers.fcm.kind")
 register("worker.providers.webhook.kind")
 
 

@@ -1,14 +1,18 @@
 """What the suite of kinds has to know of each: settings that are right and wrong, tokens, and an answer that retires."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from tests.integration.pipeline.keys import new_key
 from tests.unit.apns.push_certificates import p12, push_certificate
+from tests.unit.fcm.key_files import account, pem, rsa_key
 from tests.unit.kinds.toy.kind import ToySettings
 from worker.core.model import Answer
 from worker.providers.apns.settings import P12, ApnsSettings, Key
+from worker.providers.fcm.settings import FcmSettings
 from worker.providers.webhook.settings import WebhookSettings
 
 _SECRET: Final = "a-secret-of-at-least-thirty-two-characters"
@@ -16,6 +20,8 @@ _OLDER: Final = "the-secret-before-it-that-is-on-its-way-out"
 _PEM: Final = new_key()
 _P12: Final = p12(push_certificate(days=36_500), BestAvailableEncryption(b"hunter2"))
 _KEY: Final = Key("TEAM123456", "KEY1234567", _PEM)
+_ACCOUNT: Final = account()
+_REGISTRATION: Final = f"cFoo_bar-baz:APA91b{'x' * 130}"
 _URL: Final = "https://api.example.com/push/hunter2?key=hunter3"
 
 
@@ -31,6 +37,8 @@ class Example(NamedTuple):
     secrets: list[str]
     #: The device is gone.
     gone: Answer
+    #: Where a request's payload has the badge.
+    badge: Callable[[Any], int] = lambda payload: payload["aps"]["badge"]
 
 
 EXAMPLES: Final[dict[str, list[Example]]] = {
@@ -57,6 +65,25 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
             secrets=["hunter2"],
             gone=Answer(410, "ExpiredToken"),
         ),
+    ],
+    "fcm": [
+        Example(
+            settings,
+            wrong={
+                "project_id: 'a/b'": FcmSettings(replace(_ACCOUNT, project="a/b"), "app"),
+                "client_email: 'me'": FcmSettings(replace(_ACCOUNT, email="me"), "app"),
+                "private_key_id: ''": FcmSettings(replace(_ACCOUNT, key_id=""), "app"),
+                "private_key: no PEM text": FcmSettings(replace(_ACCOUNT, key=""), "app"),
+                "channel id: belongs": FcmSettings(_ACCOUNT, "app", "messages"),
+                "ca: another host": FcmSettings(_ACCOUNT, "app", host="localhost"),
+            },
+            tokens={f" {_REGISTRATION}\n": _REGISTRATION},
+            no_tokens=["ab" * 32, "https://updates.push.services.mozilla.com/wpush/v2/x", 'a"b', ""],
+            secrets=pem(rsa_key()).splitlines()[1:-1],
+            gone=Answer(404, "UNREGISTERED"),
+            badge=lambda payload: int(payload["message"]["android"]["data"]["badge"]),
+        )
+        for settings in (FcmSettings(_ACCOUNT, "app"), FcmSettings(_ACCOUNT, "system", "messages"))
     ],
     "webhook": [
         Example(

@@ -135,10 +135,12 @@ def test_a_token_over_the_kinds_limit_is_refused_in_words(kind: Kind, provider: 
         stored_token("ab" * kind.token_limit, provider)
 
 
-def test_what_is_rendered_is_one_request_a_job_within_the_limit(kind: Kind, provider: Provider) -> None:
+def test_what_is_rendered_is_one_request_a_job_within_the_limit(
+    kind: Kind, provider: Provider, example: Example
+) -> None:
     jobs = [job(number, badge=number * 1_000) for number in range(3)]
     requests: Any = kind.render(provider, [sending("𝒳" * 10_000)], jobs)
-    assert [json.loads(one.payload)["aps"]["badge"] for one in requests] == [0, 1_000, 2_000]
+    assert [example.badge(json.loads(one.payload)) for one in requests] == [0, 1_000, 2_000]
     assert {len(one.payload) <= kind.payload_limit for one in requests} == {True}
 
 

@@ -122,7 +122,7 @@ class _Read(NamedTuple):
             _encode(_data(sending, document, texts=not system)),
             _encode(_notification(settings, sending, document) if system else {}),
             # FCM delivers nothing of an app at once any more that asks for it and shows nothing.
-            sending.priority == 10 and (seen or sending.push_type == "voip"),
+            seen and sending.priority == 10,
         )
 
 
@@ -206,7 +206,9 @@ def _notification(settings: FcmSettings, sending: Sending, document: dict[str, A
         "image": image if isinstance(image, str) and image.startswith("https://") else None,
         "notification_count": aps.get("badge"),
     }
-    found |= {name: alert.get(key) for key, name in _LOCALISED.items()}
+    for key, name in _LOCALISED.items():
+        value = alert.get(key)
+        found[name] = list(map(_text, value)) if isinstance(value, list) else _text(value)
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 

@@ -1,0 +1,126 @@
+"""FCM as a kind of provider. What it takes to send is imported when a client is made."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from worker.core.batch import Job, Sending
+from worker.core.model import Provider, Response, StoredSettings
+from worker.core.notification import apns_ids
+from worker.providers.base import Client, Context, Kind, Preview, Words
+from worker.providers.fcm import advice, message, token
+from worker.providers.fcm.message import APPLE, Blocks, Form, Message
+from worker.providers.fcm.outcome import decide_outcome
+from worker.providers.fcm.reasons import GUARDED
+from worker.providers.fcm.service_account import ServiceAccount
+from worker.providers.fcm.service_account import check as check_account
+from worker.providers.fcm.settings import HOST, FcmSettings, check_channel, check_display, check_host
+
+#: The origin of Apple devices, which FCM reaches with the project's APNs key.
+APNS: Final = "apns"
+#: Octets of a body at most: what Android reads, what Apple devices read, token and envelope.
+_LARGEST: Final = message.ANDROID_LIMIT + message.APNS_LIMIT + 4_096 + 1_024
+
+
+class Fcm(Kind):
+    name = FcmSettings.kind
+    words = Words(
+        by="FCM",
+        command="fcm",
+        mend="check this machine's clock, then its service account and project; it flows by itself once it is mended",
+        origin="way to",
+    )
+    forms = frozenset(("service_account",))
+    payload_limit = _LARGEST
+    token_limit = 4_096
+    platforms = frozenset(("android",))
+    other_platforms = APPLE
+    device_rates = ((240, 60), (5_000, 3_600))
+    deferred_reasons = GUARDED
+    decide = staticmethod(decide_outcome)
+
+    def check(self, settings: FcmSettings) -> None:
+        check_account(settings.account)
+        check_display(settings.display)
+        check_channel(settings)
+        check_host(settings)
+
+    def store(self, settings: FcmSettings) -> StoredSettings:
+        account = settings.account
+        fields: dict[str, Any] = {"project": account.project, "email": account.email, "key_id": account.key_id}
+        fields |= {"display": settings.display, "channel_id": settings.channel_id}
+        fields |= {"host": settings.host, "port": settings.port, "ca": settings.ca}
+        return StoredSettings("service_account", fields, account.key.encode())
+
+    def load(self, stored: StoredSettings) -> FcmSettings:
+        fields = stored.fields
+        account = ServiceAccount(fields["project"], fields["email"], fields["key_id"], stored.credential.decode())
+        display = check_display(fields["display"])
+        return FcmSettings(account, display, fields["channel_id"], fields["host"], fields["port"], fields["ca"])
+
+    def canonical_token(self, token_: str) -> str:
+        """A registration token as Google's library gave it."""
+        return token.canonical(token_)
+
+    def origin(self, token: str, platform: str) -> str:
+        return APNS if platform in APPLE else ""
+
+    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Message]:
+        forms: dict[tuple[int, str], tuple[Form, bool]] = {}
+        ids = [apns_ids(one.event_id, provider.app) for one in sendings]
+        made = []
+        for job in jobs:
+            place, platform = job.sending, job.platform
+            found = forms.get((place, platform))
+            if found is None:
+                blocks: Blocks = message.blocks_for(platform)
+                form = message.form(provider.settings, sendings[place], blocks)
+                found = forms[place, platform] = (form, blocks == "apple")
+            form, apple = found
+            made.append(Message(form, job.token, ids[place](job.device), job.badge, sendings[place].expires_at, apple))
+        return made
+
+    def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
+        from worker.providers.fcm.request import HEADERS, path  # noqa: PLC0415 - only who sends needs HTTP/2
+
+        [one] = self.render(provider, [sending], [job])
+        settings: FcmSettings = provider.settings
+        headers = {
+            ":method": "POST",
+            ":path": path(settings.account.project),
+            "host": settings.host,
+            "authorization": "Bearer (access token)",
+        }
+        return Preview(headers | HEADERS, one.content(message.ttl(one.expires_at, now)).decode())
+
+    def about(self, provider: Provider) -> str:
+        return f"project {provider.settings.account.project}"
+
+    def describe(self, provider: Provider) -> dict[str, Any]:
+        settings: FcmSettings = provider.settings
+        return {
+            "kind": self.name,
+            "project": settings.account.project,
+            "account": settings.account.email,
+            "key_id": settings.account.key_id,
+            "display": settings.display,
+            "channel_id": settings.channel_id,
+            # Where that is not Google's.
+            "host": None if settings.host == HOST else f"{settings.host}:{settings.port}",
+        }
+
+    def advice(self, response: Response, provider: Provider) -> str:
+        return advice.advice(response, provider)
+
+    def client(self, context: Context) -> Client:
+        from worker.providers.fcm.access_token import DEADLINE, AccessTokenError  # noqa: PLC0415 - only who sends needs them
+        from worker.providers.fcm.client import FcmClient  # noqa: PLC0415
+        from worker.providers.fleet_tokens import FleetTokens  # noqa: PLC0415
+        from worker.sender.sender import Sender  # noqa: PLC0415
+
+        settings = context.settings
+        proxy = None if settings.fcm_proxy is None else settings.fcm_proxy.get_secret_value()
+        tokens = FleetTokens(context.tokens, lease_seconds=DEADLINE + 1.0, faults=(AccessTokenError,))
+        return FcmClient(Sender(proxy=proxy), tokens, connections=settings.fcm_connections, proxy=proxy)
+
+
+KIND: Final = Fcm()

@@ -1,0 +1,33 @@
+"""Which connections a provider may use: those of its host and project. Opens none."""
+
+import math
+import ssl
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.providers.fcm.request import FORM, SERVICE
+from worker.sender.route import Access, Endpoint
+from worker.sender.timing import Timing
+
+#: FCM calls frequent PINGs too many and then ends connections: there is one at most in five minutes. It closes idle ones itself.
+TIMING: Final = Timing(ping_gap=300.0, check_after=120.0, idle_ping=math.inf)
+#: Requests in flight on a connection; FCM names the limit in its settings.
+STREAMS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FcmRoute:
+    host: str
+    port: int
+    ca: str | None = field(repr=False)
+    #: A connection shows one project's access tokens.
+    project: str
+    #: Open at once, at most.
+    connections: int = field(default=10, compare=False)
+
+    def access(self) -> Access:
+        context = ssl.create_default_context(cadata=self.ca)
+        context.hostname_checks_common_name = False
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        endpoint = Endpoint(self.host, self.port, self.ca)
+        return Access(endpoint, context, SERVICE, FORM, TIMING, connections=self.connections, streams=STREAMS)
