@@ -22,3 +22,12 @@ CERTIFICATE_ALERTS: Final = frozenset(
 NO_HTTP2: Final = "connect: server does not speak HTTP/2"
 #: The server answered no PING, or nothing for so long that it counts as gone.
 SILENT: Final = "server is silent"
+
+
+class ConnectError(Exception):
+    """No connection was made. `cause` is a fixed phrase; `lasting` means that trying again at once is of no use."""
+
+    def __init__(self, cause: str, *, lasting: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.lasting = lasting

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
-from worker.sender.causes import ALERT, NO_HTTP2, SILENT
+from worker.sender.causes import ALERT, NO_HTTP2, SILENT, ConnectError
 from worker.sender.dial import Dialer
 from worker.sender.proxy import ProxyError
 from worker.sender.route import Access
@@ -33,15 +33,6 @@ _TLS_FAULTS: Final = {
 
 #: OpenSSL's codes for a certificate that is not valid yet, or not any more.
 _OUT_OF_TIME: Final = (9, 10)
-
-
-class ConnectError(Exception):
-    """No connection was made. `cause` is a fixed phrase; `lasting` means that trying again at once is of no use."""
-
-    def __init__(self, cause: str, *, lasting: bool = False) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.lasting = lasting
 
 
 class Connection(asyncio.Protocol):

@@ -32,7 +32,7 @@ class Dialer:
         self.host = host
         self.port = port
         self._proxy = proxy
-        self._resolve = resolve or look_up
+        self._resolve = resolve
         #: The look-up that is under way: one that hangs is not followed by others.
         self._looking: asyncio.Task[list[Address]] | None = None
         #: By address: until when it is tried last, in the loop's time.
@@ -45,22 +45,28 @@ class Dialer:
 
     async def dial(self) -> tuple[socket.socket, Address]:
         """A connected socket and the address behind it, without a time limit. Raises `OSError`, `UnicodeError`, `ProxyError`."""
-        host, port = (self.host, self.port) if self._proxy is None else (self._proxy.host, self._proxy.port)
-        addresses = in_turn(await self._addresses(host, port), self._distrusted_now())
-        sock, address = await self._first(addresses[:_MOST])
-        if self._proxy is not None:
-            try:
-                await open_tunnel(sock, self._proxy, self.host, self.port)
-            except BaseException:
-                sock.close()
-                raise
+        if self._proxy is None:
+            return await self._first(await self._addresses(self._resolve or look_up, self.host, self.port))
+        target = self.host
+        if self._resolve is not None:
+            # The proxy shall not look up by itself what has to be one of these addresses.
+            addresses = await self._resolve(self.host, self.port)
+            if not addresses:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
+            target = addresses[0].sockaddr[0]
+        sock, address = await self._first(await self._addresses(look_up, self._proxy.host, self._proxy.port))
+        try:
+            await open_tunnel(sock, self._proxy, target, self.port)
+        except BaseException:
+            sock.close()
+            raise
         return sock, address
 
-    async def _addresses(self, host: str, port: int) -> list[Address]:
+    async def _addresses(self, resolve: Resolve, host: str, port: int) -> list[Address]:
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(_list(self._resolve(host, port)))
+            self._looking = asyncio.get_running_loop().create_task(_list(resolve(host, port)))
             self._looking.add_done_callback(_forget_fault)
-        return await asyncio.shield(self._looking)
+        return in_turn(await asyncio.shield(self._looking), self._distrusted_now())[:_MOST]
 
     def distrust(self, *addresses: Address) -> None:
         """Tries these last for a while: they did not answer, or what answered could not be used."""

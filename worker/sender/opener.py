@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from worker.core.backoff import backoff
-from worker.sender.connection import ConnectError, Connection
+from worker.sender.causes import ConnectError
+from worker.sender.connection import Connection
 from worker.sender.timing import Timing
 
 log: Final = logging.getLogger(__name__)

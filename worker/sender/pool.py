@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 
 from worker.core.model import NoAnswer, Response
 from worker.sender.call import Call, Work
-from worker.sender.causes import CERTIFICATE_ALERTS
-from worker.sender.connection import ConnectError, Connection, connect
+from worker.sender.causes import CERTIFICATE_ALERTS, ConnectError
+from worker.sender.connection import Connection, connect
 from worker.sender.dial import Dialer
 from worker.sender.opener import Opener
 from worker.sender.proxy import Proxy
@@ -37,7 +37,7 @@ _MOST_AVOIDED: Final = 10_000
 class Pool:
     """A `Transport` over our own HTTP/2 engine.
 
-    `proxy` opens tunnels to the endpoint, unless the route looks up its addresses itself.
+    `proxy` opens tunnels to the endpoint.
     `max_waiting` bounds the requests that wait for a connection; more calls wait at the door, in their order.
     """
 
@@ -52,8 +52,7 @@ class Pool:
         access.context.set_alpn_protocols(["h2"])
         self._service = access.service
         self._timing = access.timing
-        tunnel = proxy if access.resolve is None else None
-        dialer = Dialer(access.endpoint.host, access.endpoint.port, proxy=tunnel, resolve=access.resolve)
+        dialer = Dialer(access.endpoint.host, access.endpoint.port, proxy=proxy, resolve=access.resolve)
         self._max_connections = access.connections
         self._max_waiting = max_waiting
         self._connections: list[Connection] = []

@@ -27,7 +27,8 @@ class Address(NamedTuple):
     sockaddr: tuple[Any, ...]
 
 
-#: The addresses of a host and port, in the order to try them. Raises `OSError` or `UnicodeError`.
+#: The addresses of a host and port, in the order to try them. Raises `OSError`, `UnicodeError`, or a `ConnectError`, whose
+#: cause is what requests come back with.
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
@@ -46,7 +47,7 @@ class Access(NamedTuple):
     connections: int = 4
     #: Requests in flight on a connection whose server names no limit, at most.
     streams: int = 1_000
-    #: Looks up addresses instead of the system. Nothing but these is connected to, and a proxy is not used.
+    #: Looks up addresses instead of the system. Nothing but these is connected to, also behind a proxy.
     resolve: Resolve | None = None
 
 

@@ -110,19 +110,24 @@ class RequestEncoder:
         """What requests with this key share; None where only `block` can tell."""
         return self._shared.get((authorization, key))
 
-    def constant(self, key: Hashable, authorization: str | None, largest: int | None) -> bytes | None:
-        """The whole block of requests without fields of their own; None where only `block` can tell."""
-        shared = self._shared.get((authorization, key))
-        if shared is None or not shared.whole or (largest is not None and shared.list_size > largest):
+    def known_block(self, shared: Shared, own: Sequence[Field], largest: int | None) -> bytes | None:
+        """The whole block of a request, if it leaves the table as it is and within `largest`; otherwise None."""
+        if largest is not None and shared.list_size + _list_size(own) > largest:
             return None
-        return shared.front + shared.fields
+        written = []
+        for name, value, keep in own:
+            head = self._heads.get(name) or self.name_head(name, kept=keep is not Keep.NOTHING)
+            if head is None or keep is Keep.VALUE or keep is Keep.SECRET:
+                return None
+            written.append(head + encode_string(value))
+        return _joined(shared, own, written)
 
-    def name_head(self, name: bytes) -> bytes | None:
-        """How a literal with this name begins; None while the name may still go into the table."""
+    def name_head(self, name: bytes, *, kept: bool = True) -> bytes | None:
+        """How a literal with this name begins; None while the name may still go into the table, if it is `kept`."""
         head = self._heads.get(name)
         if head is None:
             named = self._name_index(name)
-            if not named and self._fits(name, b""):
+            if kept and not named and self._fits(name, b""):
                 return None
             head = self._heads[name] = encode_integer(named, 4, 0) + (b"" if named else encode_string(name))
         return head
@@ -139,10 +144,7 @@ class RequestEncoder:
             return self._first(key, request, own, largest)
         if largest is not None and known.list_size + _list_size(own) > largest:
             raise OversizedError("headers over the server's limit")
-        parts = [self._field(*field) for field in own]
-        if own and own[0][0] == _PATH:
-            return b"".join((known.front, parts[0], known.fields, *parts[1:]))
-        return b"".join((known.front, known.fields, *parts))
+        return _joined(known, own, [self._field(*field) for field in own])
 
     def _first(
         self, key: tuple[str | None, Hashable], request: Any, own: Iterable[Field], largest: int | None
@@ -222,6 +224,13 @@ class RequestEncoder:
         self._used += len(name) + len(value) + ENTRY_OVERHEAD
         # Every index has moved by one.
         self._forget_prepared()
+
+
+def _joined(shared: Shared, own: Sequence[Field], written: Sequence[bytes]) -> bytes:
+    """The block of shared fields and these own ones: `:path` stands before the fields that are none of HTTP/2's."""
+    if own and own[0][0] == _PATH:
+        return b"".join((shared.front, written[0], shared.fields, *written[1:]))
+    return b"".join((shared.front, shared.fields, *written))
 
 
 def _literal(named: int, prefix: int, first: int, name: bytes, value: bytes) -> bytes:

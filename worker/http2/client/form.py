@@ -6,12 +6,16 @@ from struct import iter_unpack, pack
 from typing import Any, Final, NamedTuple
 
 from worker.http2 import frames
-from worker.http2.client.encoder import RequestEncoder
-from worker.http2.client.fields import Field
+from worker.http2.client.encoder import RequestEncoder, Shared
+from worker.http2.client.fields import BadFieldError, Field
 
 #: What a HEADERS frame with a whole block, and a DATA frame that ends its stream, have behind their length.
 HEADERS_TAIL: Final = bytes((frames.HEADERS, frames.FLAG_END_HEADERS))
 DATA_TAIL: Final = bytes((frames.DATA, frames.FLAG_END_STREAM))
+#: Octets of a header block: the smallest frame size that a server may choose.
+_LONGEST_BLOCK: Final = frames.DEFAULT_MAX_FRAME_SIZE
+#: The key of no request.
+_NONE: Final = object()
 
 
 class Space(NamedTuple):
@@ -62,19 +66,25 @@ class Form(ABC):
     ) -> Written:
         """Writes requests from the first on, up to one that is out of the ordinary, which is written field by field.
 
-        This one is for requests without fields of their own: their header block is written once. A kind with another form
-        may have a way of its own.
+        Where requests have no fields of their own, the header block is written once. A kind may have a faster way.
         """
-        frames_: list[bytes] = []
-        window, known, size = space.window, None, -1
-        block = None
+        pieces: list[bytes] = []
+        window, size = space.window, -1
+        known: Hashable = _NONE
+        shared: Shared | None = None
+        block: bytes | None = None
         for request, (stream,) in zip(requests, stream_ids(space.stream_id, len(requests)), strict=True):
             key = self.key(request)
-            if block is None or key != known:
-                known, block = key, encoder.constant(key, authorization, space.header_list)
+            if key != known:
+                known, shared, block = key, encoder.shared(key, authorization), None
+            if shared is None:
+                break
+            if block is None or not shared.whole:
+                block = self._block(encoder, shared, request, space.header_list)
                 if block is None:
                     break
                 head = len(block).to_bytes(3, "big") + HEADERS_TAIL
+                size = -1
             payload = request.payload
             if len(payload) != size:
                 size = len(payload)
@@ -82,8 +92,15 @@ class Form(ABC):
             if size > window or size > space.largest:
                 break
             window -= size
-            frames_ += (head, stream, ending, stream, payload)
-        return Written(frames_, len(frames_) // 5, space.window - window)
+            pieces += (head, stream, ending, stream, payload)
+        return Written(pieces, len(pieces) // 5, space.window - window)
+
+    def _block(self, encoder: RequestEncoder, shared: Shared, request: Any, header_list: int | None) -> bytes | None:
+        try:
+            block = encoder.known_block(shared, self.own(request), header_list)
+        except BadFieldError:
+            return None
+        return None if block is None or len(block) > _LONGEST_BLOCK else block
 
 
 def stream_ids(first: int, count: int) -> Iterator[tuple[bytes]]:
