@@ -1,4 +1,4 @@
-"""What a chat server needs to publish to Carillon, and no more. Importing it loads nothing until a name is used.
+"""What a chat server needs to publish to Carillon. Importing it loads nothing until a name is used.
 
 `Publisher(redis_url).publish(event)` is all that most need; `docs/contract.md` says what an event is.
 """

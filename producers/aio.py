@@ -27,7 +27,7 @@ _FAREWELL: Final = 1.0
 
 
 class AsyncPublisher:
-    """Writes events and presence to Redis or Valkey. Everything said of `Publisher` holds.
+    """Writes events and presence to Redis or Valkey, like `Publisher`.
 
     May be used by many tasks, from one event loop after the other, and after a fork. Checking is done on the loop, at
     some microseconds an event.
@@ -72,8 +72,8 @@ class AsyncPublisher:
         Give the `token`, or of a browser the `subscription`: `json.loads` of what `JSON.stringify(subscription)` wrote.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
-        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
-        whoever asks for no answer gets none. A device is its newest owner's at once.
+        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without it the call
+        does not learn the outcome. A device belongs to its newest owner at once.
         """
         reply = registration.reply_id(wait)
         return await self._call(registration.registered(app, user, token, reply, **more), reply, wait)
@@ -89,19 +89,19 @@ class AsyncPublisher:
         at: datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """End the device's registration and return the event's entry id, when no push of the user begins for it any more.
+        """Ends the device's registration and returns the event's entry id, once no further push of the user is begun for it.
 
         Give the `token`, or a browser's endpoint as that, or its `subscription`.
 
         With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
-        raised, take it that the device still gets their pushes; `SupersededError`: it is theirs by a newer registration.
+        raised, assume that the device still gets their pushes; `SupersededError`: a newer registration made it theirs.
         `wait=None` returns as soon as the event is on the stream.
         """
         reply = registration.reply_id(wait)
         return await self._call(registration.unregistered(app, token, subscription, user, id, at, reply), reply, wait)
 
     async def online(self, app: str, user: str, seconds: int) -> None:
-        """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""
+        """Marks the user as online for so many seconds; call it again before they end. Raises `EventError` or `PublishError`."""
         await self._ask(wire.online(app, user, seconds))
 
     async def offline(self, app: str, user: str) -> None:
@@ -126,7 +126,7 @@ class AsyncPublisher:
     async def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         entry = await self.publish(event)
         if reply is not None and wait is not None:
-            # Redis waits itself; the second more is for its answer to arrive.
+            # Redis itself waits; the additional second is for its answer to arrive.
             registration.check_reply(await self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
@@ -198,7 +198,7 @@ async def _end(links: list[Any]) -> None:
 
 
 async def _meet(link: Any) -> None:
-    """Refuses a server that Carillon cannot work with."""
+    """Raises for a server that Carillon cannot work with."""
     await link.send_packed_command([HELLO], check_health=False)
     with suppress(exceptions.ResponseError):  # of a server or a proxy that does not know the command
         refuse_unfit(await link.read_response())

@@ -1,6 +1,7 @@
-"""What Apple wants under `aps`: which keys there are, and which values of them a phone understands.
+"""Apple's rules for `aps`: the keys that exist, and the values that a phone understands.
 
-Apple answers 200 to the others too, and the phone shows nothing, or a hole. Source: Apple, "Generating a remote notification".
+Apple answers 200 to other values too, but the phone then shows nothing, or an empty place. Source: Apple, "Generating a
+remote notification".
 """
 
 from collections.abc import Callable, Mapping
@@ -26,9 +27,9 @@ Skip = Callable[[Any], bool]
 
 
 def check_aps(aps: Mapping[str, Any], field: str, skip: Skip = lambda _: False) -> None:
-    """Raise `EventError` naming the field for a value that Apple does not want. `badge` is for the caller to check.
+    """Raises `EventError` naming the field for a value that Apple does not accept. The caller checks `badge`.
 
-    `field` is where the keys are. A value for which `skip` is true is not looked at: it is not known yet.
+    `field` is the path of the keys. A value for which `skip` is true is not checked: it is not known yet.
     """
     for key, value in aps.items():
         if not skip(value) and (check := _CHECKS.get(key)) is not None:

@@ -1,7 +1,7 @@
-"""What a value may hold beyond its type: the characters of strings, and the shape of free data.
+"""Checks beyond types: the characters of strings, and the shape of free data.
 
-Kept apart from the types because a pattern on every id would double the cost of decoding. Here one look at the raw
-document tells whether any of its strings can be at fault at all, and only then are they visited.
+Kept apart from the types because a pattern on every id would double the cost of decoding. Here one scan of the raw document
+tells whether any of its strings can be at fault. Only then each string is checked.
 """
 
 import re
@@ -12,15 +12,15 @@ from producers.errors import EventError
 
 #: Levels of lists and objects inside `data` and `attributes`.
 MAX_DEPTH: Final = 16
-#: Whole numbers in free data are those that fit into 64 bits with a sign, as in JSON libraries everywhere.
+#: Whole numbers in free data have to fit into 64 bits with a sign, as most JSON libraries require.
 INTEGERS: Final = range(-(2**63), 2**63)
 
-# A control character comes into a JSON string through an escape; only those from U+007F on may also stand there raw.
+# A JSON string has control characters only as escapes; those from U+007F on may also be raw.
 _ESCAPED: Final = re.compile(rb"\\(?:u00(?:[01]|7[fF]|[89])|[bfnrt])")
 _RAW: Final = re.compile(rb"\xc2[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUL: Final = re.compile(r"[\x00\ud800-\udfff]")
-#: Written by people or by the app itself: a line break is welcome, only what no database stores is not.
+#: Fields written by people or by the app: line breaks are allowed; NUL, which no database stores, is not.
 _PROSE: Final = frozenset(
     {"message.text", "channel.name", "sender.name", "alert", "alert.title", "alert.subtitle", "alert.body"}
 )
@@ -45,7 +45,7 @@ def has_control(text: str) -> bool:
 
 
 def check_characters(value: Any, field: str = "") -> None:
-    """Raise `EventError` for a NUL in any string, and for any control character in all but prose and free data.
+    """Raises `EventError` for a NUL in any string, and for a control character in any string except prose and free data.
 
     PostgreSQL stores no NUL, and an id with a line break forges log lines.
     """
@@ -75,7 +75,7 @@ def _check_string(text: str, field: str) -> None:
 
 
 def check_free(value: dict[Any, Any] | list[Any] | tuple[Any, ...], field: str, depth: int = 1) -> None:
-    """Raise `EventError` where free data is nested deeper than `MAX_DEPTH` or has a number that others cannot read."""
+    """Raises `EventError` if free data is nested deeper than `MAX_DEPTH`, or has a number that other libraries cannot read."""
     if depth > MAX_DEPTH:
         raise EventError(f"{field}: nested too deeply; at most {MAX_DEPTH} levels are taken")
     for item in value.values() if isinstance(value, dict) else value:

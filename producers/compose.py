@@ -12,7 +12,7 @@ from producers.errors import EventError
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What was said on the command line. `None` leaves a field out; ids that are left out are made up."""
+    """The values from the command line. `None` leaves a field out; missing ids are generated."""
 
     app: str | None = None
     channel: str | None = None
@@ -34,7 +34,7 @@ class Words:
 
 
 def composed(words: Words, at: datetime) -> dict[str, Any]:
-    """The `message.new` that is meant, not yet checked against the contract. Raises `EventError` for missing words."""
+    """The `message.new` for these values, not yet checked against the contract. Raises `EventError` for missing values."""
     for name in ("app", "channel", "sender"):
         if not getattr(words, name):
             raise EventError(f"{name}: required; give a FILE or -, or --app, --channel, --sender and --text")
@@ -49,7 +49,7 @@ def composed(words: Words, at: datetime) -> dict[str, Any]:
         "data": _data(words.data),
     }
     if words.mention_everyone:
-        message["mentions_everyone"] = True  # workers of an earlier release know no such field
+        message["mentions_everyone"] = True  # workers of earlier releases do not know this field
     return {
         "v": 1,
         "type": "message.new",

@@ -1,4 +1,4 @@
-"""Turns whatever a caller hands in into the one checked document that goes on the stream."""
+"""Turns what a caller passes into the checked document that goes on the stream."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias

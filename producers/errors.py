@@ -1,4 +1,4 @@
-"""Everything that publishing raises.
+"""The errors of publishing.
 
 ValueError
   EventError              a document breaks the contract: mend the document
@@ -16,20 +16,20 @@ from datetime import datetime
 
 
 class EventError(ValueError):
-    """A document breaks the contract; the text is `field: rule`."""
+    """A document breaks the contract. The text is `field: rule`."""
 
     @property
     def field(self) -> str:
-        """Path of the field at fault, such as `message.text`; `document` where it is the whole."""
+        """The path of the faulty field, such as `message.text`; `document` for the whole."""
         return str(self).partition(":")[0]
 
 
 class RefusedError(EventError):
-    """A worker refused the event and says why: an app or provider that is not configured, a token of another form."""
+    """A worker refused the event. The text says why: an app or provider is not configured, or the token has a wrong form."""
 
 
 class SupersededError(RefusedError):
-    """A newer write about the device is known, so what was asked for is not so. `at`: its time, None where it has none."""
+    """A newer write about the device overrides this one. `at`: its time, None if it has none."""
 
     def __init__(self, message: str, at: datetime | None = None) -> None:
         super().__init__(message)
@@ -42,8 +42,8 @@ class SupersededError(RefusedError):
 class PublishError(Exception):
     """Redis did not confirm every event of the call.
 
-    `accepted` holds the entry ids of the leading events that are known to be written. What follows them may have been
-    written too when the answer was lost on the way: publish the rest again, an `id` that is there already does nothing.
+    `accepted` holds the entry ids of the leading events that are known to be written. Later events may have been written
+    too, if the answer was lost. Publish the rest again: an `id` that is there already does nothing.
     """
 
     def __init__(self, message: str, accepted: Sequence[str] = ()) -> None:
@@ -55,11 +55,11 @@ class PublishError(Exception):
 
 
 class BackPressureError(PublishError):
-    """Nothing after `accepted` was written: the backlog is longer than allowed, or Redis has no memory left."""
+    """Nothing after `accepted` was written: the backlog is too long, or Redis has no memory left."""
 
 
 class RateLimitError(PublishError):
-    """The app takes no more registrations at the moment. Nothing was changed."""
+    """The app exceeds its registration rate. Nothing was changed."""
 
 
 class NoReplyError(PublishError):

@@ -1,6 +1,6 @@
-"""Puts a decoder's complaint into words that tell a producer's author which field to mend, and how.
+"""Translates a decoder's error into a sentence that tells a producer's author which field to correct, and how.
 
-Runs only for documents that are refused. Shows no value but those of `type`, `v` and names of fields.
+Runs only for refused documents. Shows no values except `type`, `v` and names of fields.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Publishes a stream of JSON lines: good lines go through, bad ones are named by number and field."""
+"""Publishes a stream of JSON lines: valid lines are published, invalid ones are reported by number and field."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ _READ: Final = 256 * 1024
 #: Ids of events that a tally keeps.
 NAMED: Final = 10_000
 
-#: What `feed` reads: something that hands out what is there without waiting for more.
+#: What `feed` reads: it returns available data without waiting for more.
 Source = BufferedReader | BytesIO
 
 
@@ -27,13 +27,13 @@ class Sink(Protocol):
 
 @dataclass
 class Tally:
-    """How a feed went."""
+    """The result of a feed."""
 
     accepted: int = 0
     refused: int = 0
-    #: Bytes of input that were dealt with.
+    #: Bytes of input that were processed.
     read: int = 0
-    #: Why the feed ended before its input did.
+    #: Why the feed ended before its input; None: it did not.
     stopped: str | None = None
     #: Ids of accepted events: the first `NAMED`.
     events: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ def _pieces(source: Source) -> Iterator[tuple[int, list[bytes]]]:
     rest = b""
     while data := source.read1(_READ):
         *lines, rest = (rest + data).split(b"\n")
-        # One byte more than a document may have is enough to know, and a line without end must not fill the memory.
+        # One byte more than a document may have is enough, and an endless line must not fill the memory.
         rest = rest[: MAX_DOCUMENT + 1]
         yield len(data), lines
     if rest:

@@ -30,12 +30,12 @@ _NOT_OURS = frozenset(
 CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without cluster mode"
 SENTINEL: Final = "this is a Sentinel: Carillon needs the address of the primary itself"
 REPLICA: Final = "this Redis is a read-only replica: the primary's address is needed"
-#: Asks a server what it is; every user may, also one without any right.
+#: Asks a server for its kind and version; every user may, also one without rights.
 HELLO: Final = b"*1\r\n$5\r\nHELLO\r\n"
 
 
 def options(redis_url: str, parse: Any = parse_url, kind: type[Any] = Connection) -> tuple[type[Any], dict[str, Any]]:
-    """The connection class for a URL and its arguments. Raises ValueError for a URL that is none, without a word of it."""
+    """The connection class for a URL, and its arguments. Raises ValueError for an invalid URL, without quoting it."""
     fault = fault_of_parts(redis_url)
     try:
         parsed = parse(redis_url)
@@ -47,12 +47,12 @@ def options(redis_url: str, parse: Any = parse_url, kind: type[Any] = Connection
     if fault is not None and not redis_url.startswith("unix:"):
         raise ValueError(fault)
     found = {name: value for name, value in parsed.items() if name not in _NOT_OURS}
-    # The older protocol is all that is needed, and servers and proxies of any age speak it.
+    # The older protocol is enough, and servers and proxies of any age know it.
     return found.pop("connection_class", kind), {**found, "protocol": 2}
 
 
 def translated(fault: Exception) -> AwayError | PublishError:
-    """What a fault of redis-py means to a publisher: come again, or give up."""
+    """Translates a redis-py error: `AwayError` to try again, `PublishError` to give up."""
     text = str(fault)
     if isinstance(fault, exceptions.OutOfMemoryError) or "OOM command" in text:
         return BackPressureError("Redis has no memory left (maxmemory): see that workers keep up, or give it more")
@@ -74,7 +74,7 @@ def translated(fault: Exception) -> AwayError | PublishError:
 
 
 def succeeded(answer: Any) -> Any:
-    """The answer, or the fault of the first command that failed in a transaction of several."""
+    """The answer; of a transaction, the error of its first failed command if there is one."""
     for one in answer if isinstance(answer, list) else ():
         if isinstance(one, Exception):
             raise translated(one)
@@ -82,7 +82,7 @@ def succeeded(answer: Any) -> Any:
 
 
 def unfit(hello: Any) -> str | None:
-    """Why Carillon cannot work with a server that answers HELLO so; None: it can, or the answer does not say."""
+    """Why Carillon cannot work with a server that gives this answer to HELLO; None: it can, or the answer does not say."""
     fields = dict(zip(hello[::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
     if not isinstance(fields, dict):
         return None
@@ -132,5 +132,5 @@ class Link:
         self._known = True
 
     def close(self) -> None:
-        """Let go of the socket. In a forked child the parent's connection stays as it is."""
+        """Closes the socket. In a forked child this does not affect the parent's connection."""
         self._connection.disconnect()

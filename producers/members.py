@@ -1,4 +1,4 @@
-"""A channel's whole list of members as events: pages of it, each complete in itself and harmless to repeat."""
+"""A channel's whole list of members as events, in pages. Each page is complete and may be repeated."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime

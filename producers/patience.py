@@ -1,4 +1,4 @@
-"""How long a call goes on trying. Decides; waits for nothing itself."""
+"""Decides how long a call retries. Does not wait itself."""
 
 from collections.abc import Callable
 from random import random
@@ -7,17 +7,17 @@ from typing import Final
 
 from producers.errors import PublishError
 
-#: Seconds before the second retry; the first is at once, because an idle connection is often just stale.
+#: Seconds before the second retry. The first is immediate, because an idle connection is often only stale.
 _FIRST: Final = 0.05
 _LONGEST: Final = 1.0
 
 
 class AwayError(Exception):
-    """Redis gave no answer, or one that asks to come again. The text is the cause, without data."""
+    """Redis gave no answer, or one that asks to try again. The text is the cause, without data."""
 
 
 class Patience:
-    """The tries of one call: the time left, and the pause before the next."""
+    """The tries of one call: the remaining time, and the pause before the next try."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock

@@ -1,9 +1,9 @@
-"""Whether a text that a person wrote shows anything at all."""
+"""Whether a text has anything visible."""
 
 import unicodedata
 from typing import Final
 
-#: Letters and signs that are drawn as nothing, beyond blanks and format characters.
+#: Invisible letters and signs, besides white space and format characters.
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0") | frozenset(
     map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)))
 )

@@ -20,8 +20,7 @@ class Publisher:
     """Writes events and presence to Redis or Valkey.
 
     May be shared by threads and used after a fork; keeps one connection for each thread that publishes at the same
-    moment. When an answer was lost the command is sent again, so an event may stand on the stream twice: its `id` makes
-    that harmless.
+    moment. If an answer is lost the command is sent again, so an event may be on the stream twice: its `id` makes that harmless.
 
     `timeout`: seconds that one command waits for Redis, reconnecting as often as that allows; `publish_many` waits so
     long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: unread events of
@@ -71,8 +70,8 @@ class Publisher:
         Give the `token`, or of a browser the `subscription`: `json.loads` of what `JSON.stringify(subscription)` wrote.
 
         With `wait` (seconds): raises `RefusedError` naming the field, `SupersededError` when something newer is known of
-        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without:
-        whoever asks for no answer gets none. A device is its newest owner's at once.
+        the device, `RateLimitError`, or `NoReplyError` when no worker reported the outcome in time. Without it the call
+        does not learn the outcome. A device belongs to its newest owner at once.
         """
         reply = registration.reply_id(wait)
         return self._call(registration.registered(app, user, token, reply, **more), reply, wait)
@@ -88,19 +87,19 @@ class Publisher:
         at: datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """End the device's registration and return the event's entry id, when no push of the user begins for it any more.
+        """Ends the device's registration and returns the event's entry id, once no further push of the user is begun for it.
 
         Give the `token`, or a browser's endpoint as that, or its `subscription`.
 
         With a `user` only if the device is theirs, otherwise whoever owns it. Errors as in `register_device`: when one is
-        raised, take it that the device still gets their pushes; `SupersededError`: it is theirs by a newer registration.
+        raised, assume that the device still gets their pushes; `SupersededError`: a newer registration made it theirs.
         `wait=None` returns as soon as the event is on the stream.
         """
         reply = registration.reply_id(wait)
         return self._call(registration.unregistered(app, token, subscription, user, id, at, reply), reply, wait)
 
     def online(self, app: str, user: str, seconds: int) -> None:
-        """Keep the user online for so many seconds: refresh it sooner. Raises `EventError` or `PublishError`."""
+        """Marks the user as online for so many seconds; call it again before they end. Raises `EventError` or `PublishError`."""
         self._ask(wire.online(app, user, seconds))
 
     def offline(self, app: str, user: str) -> None:
@@ -121,7 +120,7 @@ class Publisher:
     def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         entry = self.publish(event)
         if reply is not None and wait is not None:
-            # Redis waits itself; the second more is for its answer to arrive.
+            # Redis itself waits; the additional second is for its answer to arrive.
             registration.check_reply(self._ask(wire.await_reply(reply, wait), wait + 1.0), wait)
         return entry
 
@@ -142,7 +141,7 @@ class Publisher:
                 answer = link.ask(command, patience.left())
             except AwayError as away:
                 link.close()
-                # The others are as old, and each would cost a try.
+                # The other connections are as old, and each would cost a try.
                 self._drop_idle()
                 sleep(patience.pause(away))
             except BaseException:
@@ -154,7 +153,7 @@ class Publisher:
 
     def _take(self, wait: float) -> Link:
         if self._pid != os.getpid():
-            # The parent goes on using these sockets. A child that wrote to them would mix up both their answers.
+            # The parent still uses these sockets. If a child wrote to them, both would get each other's answers.
             self._idle, self._pid = deque(), os.getpid()
         try:
             return self._idle.pop()

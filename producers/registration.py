@@ -36,7 +36,7 @@ class Registration(TypedDict, total=False):
 def registered(
     app: str, user: str, token: str | None, reply: str | None, **more: Unpack[Registration]
 ) -> dict[str, Any]:
-    """The `device.registered` that is meant, not yet checked."""
+    """The `device.registered` for the call, not yet checked."""
     device = {name: more[name] for name in _DEVICE if more.get(name) is not None}
     if token is not None:
         device["token"] = token
@@ -57,13 +57,13 @@ def unregistered(
     at: datetime | None,
     reply: str | None,
 ) -> dict[str, Any]:
-    """The `device.unregistered` that is meant, not yet checked."""
+    """The `device.unregistered` for the call, not yet checked."""
     device = {"token": token, "subscription": subscription}
     return {**_envelope("device.unregistered", app, id, at, reply), "user": user, "device": device}
 
 
 def reply_id(wait: float | None) -> str | None:
-    """An id to be answered under, where the caller wants to wait. Raises `EventError` for a wait that cannot be."""
+    """The reply id, if the caller wants to wait. Raises `EventError` for an invalid wait."""
     if wait is None:
         return None
     if not 0 < wait <= MAX_WAIT:
@@ -72,7 +72,7 @@ def reply_id(wait: float | None) -> str | None:
 
 
 def check_reply(answer: Any, wait: float) -> None:
-    """Return where the answer is a success; otherwise raise what it says. `answer`: what BRPOP gave."""
+    """Returns if the answer is a success, otherwise raises its error. `answer`: the result of BRPOP."""
     if answer is None:
         raise NoReplyError(
             f"no worker reported the outcome within {wait:g} s; the event is on the stream and takes effect once one reads it: "

@@ -1,4 +1,4 @@
-"""What `push.send` may ask for beyond the types of its fields: a query that is one, and a payload that Apple takes."""
+"""Checks of `push.send` beyond the types of its fields: a valid query, and a payload that Apple accepts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -64,7 +64,7 @@ CONDITIONS_SCHEMA: Final = {
 
 
 def check_where(where: "Where", field: str = "where") -> None:
-    """Raise `EventError` unless the query says clearly who is meant."""
+    """Raises `EventError` unless the query says clearly which devices it means."""
     named = [name for name in ("user", "provider", "locale") if getattr(where, name) is not None]
     if where.attributes:
         named.append("attributes")
@@ -80,7 +80,7 @@ def check_where(where: "Where", field: str = "where") -> None:
 
 
 def check_push(event: "PushSend") -> None:
-    """Raise `EventError` for a push to nobody in particular, without a content, too large, or never in time."""
+    """Raises `EventError` for a push without a clear audience or content, one that is too large, or one that is never in time."""
     check_where(event.where)
     if (event.alert is None) == (event.data is None):
         raise EventError("alert: either alert or data is required, and not both")
@@ -100,7 +100,7 @@ def check_push(event: "PushSend") -> None:
 
 
 def _check_collapse_id(text: str) -> None:
-    """What a header can hold: a blank at an end would be refused by the sender, or lost on the way."""
+    """Checks that a header can hold the value: a space at an end would be refused by the sender, or lost."""
     if not (text.isascii() and text.isprintable()):
         raise EventError("collapse_id: only visible ASCII characters are taken")
     if text != text.strip(" "):
@@ -108,7 +108,7 @@ def _check_collapse_id(text: str) -> None:
 
 
 def arranged(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The `aps` of a payload, and every other key beside it, untouched. An incremented badge is in neither."""
+    """The `aps` of a payload, and every other key unchanged. An incremented badge is in neither."""
     aps = {key: value for key, value in data.items() if key in APS_KEYS}
     if aps.get("badge") == INCREMENT:
         del aps["badge"]

@@ -1,6 +1,6 @@
 """Publishers that record instead of writing to Redis, for a chat server's own tests.
 
-They check as the real ones do: an event that would be refused raises `EventError` in a test already.
+They check like the real ones: an event that would be refused raises `EventError` in a test.
 """
 
 from collections.abc import Sequence
