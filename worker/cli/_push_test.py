@@ -4,6 +4,7 @@ import json
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from worker.core.notification import collapse_id
 from worker.core.places import NOW
 from worker.facts import members
 from worker.process.runtime import Runtime
-from worker.providers.base import SettingsError, Simulated
+from worker.providers.base import Request, SettingsError, Simulated
 from worker.providers.kinds import kind_of
 from worker.state import recent
 
@@ -52,7 +53,7 @@ def push_test(
     """Send a random recent message from a channel the user is part of to all of the user's devices; report each outcome.
 
     It is rendered with the templates of each device's provider. Badges, counts, the breaker and the devices stay as they are.
-    Exit code 1 if a device did not take it.
+    Exit code 1 if a device did not take it. A dry run asks FCM whether it would take it; nobody gets it.
     """
     if dry_run and simulator:
         refuse("--dry-run sends nothing, --simulator sends to no phone: one of them")
@@ -74,7 +75,8 @@ def push_test(
         "devices": results,
     }
     say(outcome, _text(outcome), as_json=as_json)
-    raise typer.Exit(0 if dry_run or all(one["accepted"] for one in results) else 1)
+    well = all(one.get("valid", True) if dry_run else one["accepted"] for one in results)
+    raise typer.Exit(0 if well else 1)
 
 
 def _targets(runtime: Runtime, app: str, user: str, token: str | None) -> list[Target]:
@@ -130,7 +132,8 @@ def _one(runtime: Runtime, target: Target, event: MessageNew, instead: Simulated
     payload = found.rendered.payload()
     row |= {"locale": target.locale, "rendered_by": found.source, "cut": found.cuts, "bytes": len(payload)}
     if dry_run:
-        return row | {"accepted": None, "payload": payload.decode()}
+        shown = {"accepted": None, "payload": payload.decode()}
+        return row | shown | _validated(runtime, provider, target, event, found)
     if instead is not None:
         return row | {"payload": payload.decode()} | _simulated(runtime, instead, provider, target, event, found)
     return row | _sent(runtime, provider, target, event, found)
@@ -151,18 +154,38 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
     if not provider.readable:
         text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
         return {"accepted": False, "answer": "not sent", "advice": text}
-    sending = msgspec.structs.replace(
-        _preview.sending_of(event, found.rendered, int(time.time()) + _LIFE),
-        collapse_id=collapse_id(event.app, event.id),
-    )
-    # A test push says no reason: no rule was asked.
-    requests = kind_of(provider).render(provider, [sending], [target.job(target.token)])
     client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
+    requests = _requests(provider, target, event, found)
     try:
         [response] = client.send(provider, requests, now=time.time, deadline=seconds).responses
     except SettingsError as fault:
         return {"accepted": False, "answer": "not sent", "advice": str(fault)}
     return _answered(response, provider)
+
+
+def _validated(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Row:
+    """What the provider says of the push that it is not to send on, where it can be asked that."""
+    if not provider.readable:
+        return {}
+    client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
+    try:
+        responses = client.validate(provider, _requests(provider, target, event, found), deadline=seconds)
+    except SettingsError as fault:
+        return {"valid": False, "answer": "not asked", "advice": str(fault)}
+    if responses is None:
+        return {}
+    said = _answered(responses[0], provider)
+    valid = said.pop("accepted")
+    return said | {"valid": valid} | ({"answer": f"{kind_of(provider).words.by} would accept it"} if valid else {})
+
+
+def _requests(provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Sequence[Request]:
+    sending = msgspec.structs.replace(
+        _preview.sending_of(event, found.rendered, int(time.time()) + _LIFE),
+        collapse_id=collapse_id(event.app, event.id),
+    )
+    # A test push says no reason: no rule was asked.
+    return kind_of(provider).render(provider, [sending], [target.job(target.token)])
 
 
 def _answered(response: Response, provider: Provider) -> Row:
@@ -182,8 +205,9 @@ def _text(outcome: dict[str, Any]) -> str:
         if "payload" in one:
             shown = json.dumps(json.loads(one["payload"]), ensure_ascii=False, indent=2)
             lines += ["", f"{place}: {one['bytes']:,} bytes, {one['rendered_by']}", shown]
-        if one["accepted"] is not None:
-            lines.append(f"{'ok  ' if one['accepted'] else 'FAIL'} {place}: {one['answer']}")
+        if "answer" in one:
+            well = one["accepted"] or one.get("valid")
+            lines.append(f"{'ok  ' if well else 'FAIL'} {place}: {one['answer']}")
             lines += [f"     {one['advice']}"] if one.get("advice") else []
         lines += [f"     cut: {cut}" for cut in one.get("cut", ())]
     if outcome["simulated"]:

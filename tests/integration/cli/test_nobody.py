@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.integration.cli.conftest import Cli
+from worker.providers.kinds import commands
 
 MESSAGE = ("publish", "--app", "chat", "--channel", "general", "--sender", "leia", "--text", "hello", "--id", "e1")
 APP = "INSERT INTO carillon.apps (name) VALUES ('chat')"
@@ -27,7 +28,7 @@ OFF = "UPDATE carillon.apps SET push_enabled = false"
     [
         ([], (), "there is no app 'chat': carillon app create chat"),
         ([APP, OFF], (), "app 'chat' has its pushes switched off: carillon app set chat --push"),
-        ([APP], (), "app 'chat' has no provider: carillon push apn --app chat, or push webhook"),
+        ([APP], (), f"app 'chat' has no provider: {commands('chat')}"),
         ([APP, PROVIDER], (), "channel 'general' is not known: carillon member add general USER --app chat"),
         (
             [APP, PROVIDER, CHANNEL, MEMBERS.format("leia")],
