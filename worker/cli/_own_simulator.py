@@ -1,4 +1,4 @@
-"""The APNs simulator of a system that `carillon up` runs. Its address, CA and key stay the same from one start to the next."""
+"""The simulators of a system that `carillon up` runs. Their address, CA and key stay the same from one start to the next."""
 
 import secrets
 import shlex
@@ -23,6 +23,8 @@ MEMBER: Final = "han"
 SENDER: Final = "leia"
 TOKEN: Final = "0f74" * 16
 _NAMES: Final = ("localhost", HOST)
+#: Files that keep the ports, in the order of `OwnSimulator`.
+_PORTS: Final = ("port", "control.port", "fcm.port", "web.port")
 _KEY_ID: Final = "SIMULATOR1"
 _TEAM_ID: Final = "SIMTEAM001"
 
@@ -34,6 +36,9 @@ class OwnSimulator:
     directory: Path
     port: int
     control_port: int
+    #: Of FCM, and of the push services of browsers.
+    fcm_port: int
+    web_port: int
 
     @property
     def control(self) -> "ControlClient":
@@ -46,6 +51,7 @@ class OwnSimulator:
         """What runs it, as words behind `carillon`."""
         return [
             *("simulate", "--sandbox", "--host", HOST, "--port", str(self.port)),
+            *("--fcm-port", str(self.fcm_port), "--web-port", str(self.web_port)),
             *("--control-port", str(self.control_port), "--control-token-file", str(self.directory / "control.token")),
             *("--directory", str(self.directory), "--topic", TOPIC),
             *(word for name in _NAMES for word in ("--name", name)),
@@ -98,6 +104,7 @@ def prepared(data_dir: Path) -> OwnSimulator:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     from worker.simulator.certificates import kept_identity
+    from worker.simulator.web.settings import NAMES as PUSH_SERVICES
 
     directory = _directory(data_dir)
     make_directory(directory, 0o700)
@@ -108,19 +115,19 @@ def prepared(data_dir: Path) -> OwnSimulator:
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         write_private(directory / "key.p8", pem)
-    kept_identity(directory, _NAMES)
-    return OwnSimulator(directory, remembered(directory / "port"), remembered(directory / "control.port"))
+    kept_identity(directory, (*_NAMES, *PUSH_SERVICES))
+    return OwnSimulator(directory, *(remembered(directory / name) for name in _PORTS))
 
 
 def known(data_dir: Path) -> OwnSimulator | None:
     """The simulator of this data directory where there is one, whether it runs or not."""
     directory = _directory(data_dir)
     try:
-        port, control_port = (int((directory / name).read_text()) for name in ("port", "control.port"))
+        ports = [int((directory / name).read_text()) for name in _PORTS]
     except (OSError, ValueError):
         return None
     check_directory(directory)
-    return OwnSimulator(directory, port, control_port)
+    return OwnSimulator(directory, *ports)
 
 
 def _directory(data_dir: Path) -> Path:

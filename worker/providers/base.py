@@ -94,10 +94,14 @@ class Proof(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """A simulator to send to in place of the real thing: it trusts `ca` alone, and takes any signer's `key`."""
+    """Simulators to send to in place of the real things, each on its port, by kind: they trust any signer.
+
+    `ca` is PEM, and alone to be trusted. `key` is a P-256 key in PEM, for a kind that must sign with one. FCM's tokens come from
+    `/token` on its own port. The push services take a subscription of their making, whatever host it names.
+    """
 
     host: str
-    port: int
+    ports: Mapping[str, int]
     ca: str
     key: str
 

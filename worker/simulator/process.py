@@ -191,13 +191,14 @@ async def _run(settings: Sequence[CommonSettings], *, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopping.set)
+    # One certificate serves them all.
+    names = tuple(dict.fromkeys(name for one in settings for name in one.names))
     async with contextlib.AsyncExitStack() as stack:
-        first = await stack.enter_async_context(Simulator(settings[0]))
+        first = await stack.enter_async_context(Simulator(msgspec.structs.replace(settings[0], names=names)))
         simulators = [first]
         for one in settings[1:]:
-            others = msgspec.structs.replace(
-                one, control_port=None, directory=one.directory or str(first.ca_path.parent)
-            )
+            directory = one.directory or str(first.ca_path.parent)
+            others = msgspec.structs.replace(one, control_port=None, directory=directory, names=names)
             simulators.append(await stack.enter_async_context(Simulator(others)))
             first.control_too(simulators[-1])
         for simulator in simulators:

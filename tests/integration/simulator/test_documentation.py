@@ -33,7 +33,7 @@ def test_its_scripts_are_read(document):
 
 @pytest.mark.parametrize("line", "".join(_blocks("console")).splitlines())
 def test_its_commands_start(line):
-    command = [*CARILLON, *shlex.split(line)[1:], "--port", "0", "--json"]
+    command = [*CARILLON, *shlex.split(line)[1:], "--port", "0", "--fcm-port", "0", "--web-port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         where = json.loads(process.stdout.readline())
@@ -52,6 +52,8 @@ def test_every_fault_is_in_its_table():
     ("arguments", "says"),
     [
         pytest.param(["--share", "Gone=1"], "needs a status", id="an unknown reason"),
+        pytest.param(["--kind", "sms"], "apns, fcm, web, not sms", id="an unknown kind"),
+        pytest.param(["--script", "web:/nonexistent.json"], "nonexistent", id="no script"),
         pytest.param(["--key", "KEY"], "KEYID:TEAMID:path", id="half a key"),
         pytest.param(["--key", "K:T:/nonexistent.p8"], "nonexistent", id="no key file"),
         pytest.param(["--latency", "fast"], "fast", id="no number"),

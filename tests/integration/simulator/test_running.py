@@ -13,7 +13,20 @@ import pytest
 
 from tests.integration.simulator.client import PAYLOAD
 from tests.unit.simulator.credentials import TOPIC, provider_token
-from worker.simulator import Answer, Rule, Script, Share, SimulatorProcess, SimulatorThread, faults
+from worker.simulator import (
+    Answer,
+    FcmSettings,
+    Rule,
+    Script,
+    Settings,
+    Share,
+    SimulatorProcess,
+    SimulatorThread,
+    WebSettings,
+    faults,
+)
+from worker.simulator.kinds import read_settings
+from worker.simulator.web.subscriptions import Wish
 
 ENTRY = {"status", "token", "apns_id", "reason", "at", "topic", "payload", "connection", "accepted", "number"}
 
@@ -198,3 +211,32 @@ def test_settings_are_a_file_too(tmp_path):
     assert where["port"]
     assert where["control_port"] is None
     assert process.returncode == 0
+
+
+def test_a_process_runs_all_kinds_with_one_certificate_and_one_control():
+    with SimulatorProcess(Settings(), FcmSettings(bearers=("known",)), WebSettings()) as process:
+        assert list(process.ports) == ["apns", "fcm", "web"]
+        assert send(process, "aa") == [200]
+        context = ssl.create_default_context(cadata=process.ca_pem)
+        with httpx.Client(http2=True, verify=context) as client:
+            document = {"message": {"token": "abc:APA91b" + "x" * 130}}
+            path = f"https://localhost:{process.ports['fcm']}/v1/projects/p/messages:send"
+            assert client.post(path, json=document, headers={"authorization": "Bearer known"}).status_code == 200
+            assert client.post(f"https://localhost:{process.ports['web']}/mozilla/x").status_code == 404
+        counts = {kind: control.counts() for kind, control in process.controls.items()}
+        assert [counts[kind]["accepted"] for kind in ("apns", "fcm", "web")] == [1, 1, 0]
+        assert process.control.counts() == counts["apns"]
+        process.controls["fcm"].set_script(Script(shares=(Share(1.0, Answer("UNAVAILABLE")),)))
+        process.controls["fcm"].set_oauth(Script(rules=(Rule(answer=Answer("temporarily_unavailable")),)))
+        [subscription] = process.controls["web"].subscriptions(Wish(service="apple"))
+        assert subscription["endpoint"].startswith("https://web.push.apple.com/")
+        assert process.controls["web"].surviving() == []
+        with pytest.raises(ValueError, match="there is no GET /surviving"):
+            process.control.surviving()
+
+
+def test_settings_of_several_simulators_are_a_list():
+    found = read_settings('[{"kind": "web", "seed": 3}, {"topics": ["a.b"]}, {"kind": "fcm", "accounts": []}]')
+    assert [type(one) for one in found] == [WebSettings, Settings, FcmSettings]
+    with pytest.raises(msgspec.ValidationError, match="sms"):
+        read_settings('{"kind": "sms"}')

@@ -163,7 +163,7 @@ def test_up_without_a_simulator_says_how_to_store_a_key(place: Path) -> None:
     [("/srv/a b/.carillon", "cd '/srv/a b'"), ("/srv/a b/data", "export CARILLON_DATA_DIR='/srv/a b/data'")],
 )
 def test_the_next_steps_find_the_system_from_anywhere(directory: str, line: str) -> None:
-    own = OwnSimulator(Path(directory) / "simulator", 1, 2)
+    own = OwnSimulator(Path(directory) / "simulator", 1, 2, 3, 4)
     steps = next_steps(own, True, Settings(data_dir=Path(directory)))
     assert steps[1] == f"  {line}"
 

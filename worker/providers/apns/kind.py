@@ -164,7 +164,8 @@ class Apns(Kind):
     def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider:
         """It takes any topic and any signer, so no credential of the provider is needed."""
         key = Key(_SIMULATED_ID, _SIMULATED_ID, simulator.key)
-        there = ApnsSettings(provider.settings.topic, key, simulator.host, simulator.port, simulator.ca)
+        port = simulator.ports[self.name]
+        there = ApnsSettings(provider.settings.topic, key, simulator.host, port, simulator.ca)
         return replace(provider, settings=there, readable=True)
 
     def client(self, context: Context) -> Client:
