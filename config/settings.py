@@ -1,6 +1,7 @@
 """The settings of an operator, read from `CARILLON_*` variables and checked together. Starts nothing."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -16,6 +17,9 @@ from producers.urls import fault_of_postgres, fault_of_redis
 PREFIX: Final = "CARILLON_"
 
 
+_HOST: Final = re.compile(
+    r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE
+)
 #: The directory of a system on embedded engines.
 HOME: Final = ".carillon"
 
@@ -52,6 +56,13 @@ def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
             raise ValueError("networks such as 10.20.0.0/16 are needed, comma separated") from None
 
 
+def _hosts(text: str) -> Iterator[str]:
+    for word in text.replace(",", " ").split():
+        if not _HOST.fullmatch(word):
+            raise ValueError("host names such as push.example.org or *.push.example.org are needed, comma separated")
+        yield word.lower()
+
+
 def _proxy(value: SecretStr) -> SecretStr:
     with suppress(ValueError):
         parts = urlsplit(value.get_secret_value())
@@ -72,6 +83,10 @@ ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(lambda value: tuple(_networks(value)) if isinstance(value, str) else value),
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: tuple(_hosts(value)) if isinstance(value, str) else value),
 ]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -115,6 +130,10 @@ class Settings(BaseModel):
     webhook_timeout: Annotated[float, Field(gt=0, le=30)] = 10.0
     #: An HTTP proxy that opens tunnels to webhooks (CONNECT), as of `apns_proxy`. None: webhooks directly.
     webhook_proxy: ProxyUrl | None = None
+
+    #: Hosts of push services beside the browsers' own that a subscription may be at, comma separated: push.example.org. They
+    #: have public addresses.
+    web_hosts: Hosts = ()
 
     #: This fleet's name, different in each environment. No fleet pushes from a copy of another's database. Empty: none.
     fleet: Annotated[str, Field(max_length=100)] = ""

@@ -34,6 +34,11 @@ def read_key(path: str) -> str:
     return text
 
 
+def read_private(path: str) -> str:
+    """The text of a file with a private key, whatever form it has. Raises `SettingsError`."""
+    return text_of(read_file(path, private=True))
+
+
 def read_certificate(path: str, password: str | None, topic: str | None = None) -> tuple[bytes, Certificate]:
     """The bytes of a .p12 file and its content, for a topic. Raises `SettingsError`."""
     content = read_file(path, private=True)

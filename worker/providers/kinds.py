@@ -24,6 +24,7 @@ def register(module: str) -> None:
 register("worker.providers.apns.kind")
 register("worker.providers.fcm.kind")
 register("worker.providers.webhook.kind")
+register("worker.providers.web.kind")
 
 
 def kind_of(provider: Provider) -> Kind:

@@ -13,6 +13,8 @@ from tests.unit.kinds.toy.kind import ToySettings
 from worker.core.model import Answer
 from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.providers.fcm.settings import FcmSettings
+from worker.providers.web.settings import WebSettings
+from worker.providers.web.vapid import new_key_pair
 from worker.providers.webhook.settings import WebhookSettings
 
 _SECRET: Final = "a-secret-of-at-least-thirty-two-characters"
@@ -22,6 +24,7 @@ _P12: Final = p12(push_certificate(days=36_500), BestAvailableEncryption(b"hunte
 _KEY: Final = Key("TEAM123456", "KEY1234567", _PEM)
 _ACCOUNT: Final = account()
 _REGISTRATION: Final = f"cFoo_bar-baz:APA91b{'x' * 130}"
+_WEB: Final = new_key_pair()
 _URL: Final = "https://api.example.com/push/hunter2?key=hunter3"
 
 
@@ -39,6 +42,8 @@ class Example(NamedTuple):
     gone: Answer
     #: Where a request's payload has the badge.
     badge: Callable[[Any], int] = lambda payload: payload["aps"]["badge"]
+    #: Statuses that retire a device without another word.
+    retiring: frozenset[int] = frozenset((410,))
 
 
 EXAMPLES: Final[dict[str, list[Example]]] = {
@@ -98,6 +103,33 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
             no_tokens=[],
             secrets=[_SECRET, _OLDER, "hunter3"],
             gone=Answer(410, "gone"),
+        )
+    ],
+    "web": [
+        Example(
+            WebSettings("mailto:push@example.com", _WEB.public, _WEB.private, "https://chat.example.com/c/{channel}"),
+            wrong={
+                "subject: mailto: and": WebSettings("push@example.com", _WEB.public, _WEB.private),
+                "subject: nobody can be reached": WebSettings("mailto:a@mac.local", _WEB.public, _WEB.private),
+                "private key: not that of": WebSettings("mailto:push@example.com", new_key_pair().public, _WEB.private),
+                "private key: cannot be read": WebSettings("mailto:push@example.com", _WEB.public),
+                "page: an https URL": WebSettings("mailto:push@example.com", _WEB.public, _WEB.private, "/c"),
+                "page: {channel} and": WebSettings(
+                    "mailto:push@example.com", _WEB.public, _WEB.private, "https://a.b/{x}"
+                ),
+                "host: a simulator needs": WebSettings(
+                    "mailto:push@example.com", _WEB.public, _WEB.private, host="localhost"
+                ),
+            },
+            tokens={
+                "https://FCM.googleapis.com:443/fcm/send/aB": "https://fcm.googleapis.com/fcm/send/aB",
+                "https://wns2-par02p.notify.windows.com/w/?token=a%2b": "https://wns2-par02p.notify.windows.com/w/?token=a%2b",
+            },
+            no_tokens=["no URL", "https://10.0.0.1/a", "https://fcm.googleapis.com.evil.test/a"],
+            secrets=[_WEB.private],
+            gone=Answer(410, "Unsubscribed"),
+            retiring=frozenset((404, 410)),
+            badge=lambda payload: payload["app_badge"],
         )
     ],
     "toy": [

@@ -12,13 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 import httpcore
 
+from worker.core.addresses import Network
 from worker.core.model import ACCEPTED, HELD_UP, NoAnswer, Provider, Response
 from worker.providers.base import Client, Proof, Sent, SettingsError
 from worker.providers.webhook import answer, request
-from worker.providers.webhook.addresses import Network
-from worker.providers.webhook.backend import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
 from worker.providers.webhook.request import Recipient
 from worker.providers.webhook.settings import WebhookSettings, check_url
+from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
 
 #: The longest answer that is read, in bytes.
 LARGEST_ANSWER: Final = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may be at: what is public, and what the operator allows. Resolves nothing.
+"""Which addresses a URL that somebody else chose may lead to: public ones, and those that the operator allows. Resolves nothing.
 
 Source: the special-purpose registries of IANA for IPv4 and IPv6. They are written out because Python's own view of them
 (`is_global`) differs between its releases.
@@ -42,7 +42,7 @@ _METADATA: Final = tuple(
 
 
 def permitted(address: str, allowed: Sequence[Network] = ()) -> bool:
-    """Whether a webhook may be connected to there. What is no address is not permitted.
+    """Whether it may be connected to. What is no address is not permitted.
 
     An IPv4 address inside an IPv6 one counts as what it is. A cloud's metadata is allowed by its own address only, not by a
     network around it.

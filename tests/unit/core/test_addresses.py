@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from worker.providers.webhook.addresses import permitted
+from worker.core.addresses import permitted
 
 FORBIDDEN = {
     "loopback": "127.0.0.1",

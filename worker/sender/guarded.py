@@ -1,4 +1,4 @@
-"""The network as a webhook's requests see it: public addresses only, and an end to every wait.
+"""The network of requests over HTTP/1.1 to a URL that somebody else chose: public addresses, and an end to every wait.
 
 A name is resolved here and the address that was checked is the one that is connected to, so a name that changes its mind between
 a check and a connection gains nothing. TLS still asks for the name.
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httpcore
 
-from worker.providers.webhook.addresses import Network, permitted
+from worker.core.addresses import Network, permitted
 
 #: Addresses of a host, the preferred first. Raises `OSError` for a host that has none.
 Resolve = Callable[[str, int], Sequence[str]]
@@ -24,7 +24,7 @@ _RECORD: Final = 16 * 1024
 
 
 class ForbiddenAddress(Exception):
-    """Every address of the host is one that a webhook may not be at. `found`: these."""
+    """Every address of a host is one that no request may go to. `found`: these."""
 
     def __init__(self, found: Sequence[str] = ()) -> None:
         super().__init__("forbidden address")

@@ -1,0 +1,217 @@
+"""What a process holds for its Web Push providers: connections to push services, and the proofs of sender.
+
+Messages are encrypted here, in the thread of the delivery, just before they go: nobody else opens a subscription's keys.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from worker.core.addresses import permitted
+from worker.core.model import SEALED, Answer, NoAnswer, Provider, Response
+from worker.providers.base import Client, Proof, Sent
+from worker.providers.web.encryption import encrypt
+from worker.providers.web.endpoint import host_of, is_known
+from worker.providers.web.form import Encrypted
+from worker.providers.web.http1 import Http1
+from worker.providers.web.outcome import FORBIDDEN_HOST
+from worker.providers.web.render import SHORT, Push
+from worker.providers.web.request import fields
+from worker.providers.web.route import Simulator, WebRoute, tls_context
+from worker.providers.web.settings import WebSettings
+from worker.providers.web.subscription import unpack
+from worker.providers.web.throttles import Throttles
+from worker.providers.web.vapid import Tokens
+from worker.sender.causes import ALERT, NO_HTTP2
+from worker.sender.guarded import resolve
+from worker.sender.sender import Sender
+
+#: Seconds for which a push service counts as one without HTTP/2.
+OLD: Final = 3_600.0
+#: Seconds without a push after which the connections to a push service are closed.
+IDLE: Final = 600.0
+_NO_HTTP2: Final = frozenset((NO_HTTP2, f"{ALERT}no_application_protocol"))
+#: One host of each service that has a fixed one.
+_PROVEN: Final = ("fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com")
+
+
+class WebClient(Client):
+    """`unseal` opens the keys of a subscription; `hosts` are those of push services, as of `endpoint.canonical`."""
+
+    def __init__(self, *, unseal: Callable[[str], str | None], hosts: Sequence[str]) -> None:
+        self._unseal, self._hosts = unseal, tuple(hosts)
+        self._tokens, self._throttles = Tokens(), Throttles()
+        self._sender = Sender(idle=IDLE)
+        self._lock = threading.Lock()
+        self._http1: dict[Simulator | None, Http1] = {}
+        #: By route: until when it is one without HTTP/2, in seconds of the monotonic clock.
+        self._old: dict[WebRoute, float] = {}
+
+    def send(
+        self,
+        provider: Provider,
+        requests: Sequence[Push],
+        *,
+        now: Callable[[], float],
+        deadline: float,
+        following: Mapping[int, int] | None = None,
+        seen: list[Response | None] | None = None,
+    ) -> Sent:
+        responses: list[Response | None] = [None] * len(requests) if seen is None else seen
+        by_host: dict[str, dict[int, Push]] = {}
+        for place, push in enumerate(requests):
+            by_host.setdefault(host_of(push.endpoint), {})[place] = push
+        for host, pushes in by_host.items():
+            if is_known(host, self._hosts):
+                self._send(_Part(provider.settings, host, now, deadline, following or {}, responses), pushes)
+            else:
+                _fill(responses, dict.fromkeys(pushes, NoAnswer("not_sent", FORBIDDEN_HOST)))
+        return Sent([one or NoAnswer("unknown", "stuck") for one in responses])
+
+    def prove(self, provider: Provider, *, deadline: float) -> Proof:
+        """Only a push tells whether a service takes the key: it is signed with, and the services are connected to."""
+        settings: WebSettings = provider.settings
+        self._tokens.authorization(settings, _PROVEN[0], time.time())
+        simulator = Simulator.of(settings)
+        hosts = _PROVEN if simulator is None else (simulator.host,)
+        with ThreadPoolExecutor(len(hosts), thread_name_prefix="carillon-web") as workers:
+            faults = workers.map(lambda host: _unreachable(host, simulator, deadline), hosts)
+        unreachable = [f"{host} ({fault})" for host, fault in zip(hosts, faults, strict=True) if fault]
+        if unreachable:
+            return Proof(
+                False, f"not reachable: {', '.join(unreachable)}; look at the firewall, which has to let port 443 out"
+            )
+        return Proof(
+            True, f"its key signs, and {', '.join(hosts)} can be reached; whether they take the key, only a push shows"
+        )
+
+    def close(self) -> None:
+        self._sender.close()
+        with self._lock:
+            for http1 in self._http1.values():
+                http1.close()
+            self._http1.clear()
+
+    def _send(self, part: "_Part", pushes: Mapping[int, Push]) -> None:
+        self._send_once(part, pushes)
+        # What other browsers of the service take may be too long for one.
+        shorter = {
+            place: push._replace(limit=SHORT)
+            for place, push in pushes.items()
+            if _is_too_long(part.responses[place]) and len(push.payload) > SHORT
+        }
+        if shorter:
+            _fill(part.responses, dict.fromkeys(shorter))
+            self._send_once(part, shorter)
+        for place, push in pushes.items():
+            response = part.responses[place]
+            part.responses[place] = self._throttles.judged(part.host, push.endpoint, response, time.monotonic())
+
+    def _send_once(self, part: "_Part", pushes: Mapping[int, Push]) -> None:
+        now = part.now()
+        authorization = self._tokens.authorization(part.settings, part.host, now)
+        ready: dict[int, Encrypted] = {}
+        for place, push in pushes.items():
+            made = self._encrypted(push, part.host, now)
+            if isinstance(made, NoAnswer):
+                part.responses[place] = made
+            else:
+                ready[place] = made
+        route = WebRoute(part.host, Simulator.of(part.settings))
+        if ready and time.monotonic() >= self._old.get(route, 0.0):
+            self._over_http2(part, route, ready, authorization)
+            ready = {place: made for place, made in ready.items() if _is_old(part.responses[place])}
+            if ready:
+                self._old[route] = time.monotonic() + OLD
+        if ready:
+            self._over_http1(part, route, ready, authorization)
+
+    def _over_http2(self, part: "_Part", route: WebRoute, ready: Mapping[int, Encrypted], authorization: str) -> None:
+        # Usually the part is the whole, and then others see its responses as they come.
+        whole = len(ready) == len(part.responses)
+        seen: list[Response | None] = part.responses if whole else [None] * len(ready)
+        self._sender.send(
+            route,
+            list(ready.values()),
+            authorization=authorization,
+            deadline=part.deadline,
+            following=_among(ready, part.following),
+            seen=seen,
+        )
+        if not whole:
+            _fill(part.responses, dict(zip(ready, seen, strict=True)))
+
+    def _over_http1(self, part: "_Part", route: WebRoute, ready: Mapping[int, Encrypted], authorization: str) -> None:
+        responses: list[Response | None] = [None] * len(ready)
+        self._of_http1(route.simulator).send(
+            part.host,
+            list(ready.values()),
+            authorization=authorization,
+            deadline=part.deadline,
+            following=_among(ready, part.following),
+            responses=responses,
+        )
+        _fill(part.responses, dict(zip(ready, responses, strict=True)))
+
+    def _encrypted(self, push: Push, host: str, now: float) -> Encrypted | NoAnswer:
+        if (why := push.document.impossible) is not None:
+            return NoAnswer("unwritable", why)
+        opened = self._unseal(push.secret)
+        if opened is None:
+            return SEALED
+        path = push.endpoint.removeprefix(f"https://{host}")
+        return Encrypted(path, encrypt(push.payload, unpack(opened)), fields(push, host, now))
+
+    def _of_http1(self, simulator: Simulator | None) -> Http1:
+        with self._lock:
+            return self._http1.setdefault(simulator, Http1(simulator))
+
+
+class _Part(NamedTuple):
+    """What the pushes of one `send` to one host have in common."""
+
+    settings: WebSettings
+    host: str
+    now: Callable[[], float]
+    deadline: float
+    following: Mapping[int, int]
+    #: Of the whole `send`: filled in place.
+    responses: list[Response | None]
+
+
+def _is_too_long(response: Response | None) -> bool:
+    return isinstance(response, Answer) and response.status == 413
+
+
+def _is_old(response: Response | None) -> bool:
+    return isinstance(response, NoAnswer) and response.cause in _NO_HTTP2
+
+
+def _among(places: Iterable[int], following: Mapping[int, int]) -> dict[int, int]:
+    """`following` in the places of a part of the requests."""
+    index = {place: at for at, place in enumerate(places)}
+    return {index[one]: index[after] for one, after in following.items() if one in index and after in index}
+
+
+def _fill(responses: list[Response | None], some: Mapping[int, Response | None]) -> None:
+    for place, response in some.items():
+        responses[place] = response
+
+
+def _unreachable(host: str, simulator: Simulator | None, deadline: float) -> str | None:
+    """Why no TLS connection can be made; None where it can."""
+    address, port = (host, 443) if simulator is None else (simulator.host, simulator.port)
+    try:
+        found = resolve(address, port)
+        if simulator is None and not any(map(permitted, found)):
+            return "has no public address here"
+        with (
+            socket.create_connection((found[0], port), deadline) as plain,
+            tls_context(simulator).wrap_socket(plain, server_hostname=host),
+        ):
+            return None
+    except (OSError, UnicodeError) as fault:
+        return getattr(fault, "strerror", None) or type(fault).__name__

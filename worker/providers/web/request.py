@@ -1,0 +1,47 @@
+"""The header fields of a push, as the four services read them, and how much each takes."""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from typing import Final
+
+from worker.providers.web.encryption import LONGEST
+from worker.providers.web.endpoint import is_known
+from worker.providers.web.render import SHORT, Push
+
+#: Seconds of the longest life that Google gives a message.
+LONGEST_LIFE: Final = 28 * 86_400
+_MOZILLA: Final = ("*.push.services.mozilla.com",)
+_WINDOWS: Final = ("*.notify.windows.com",)
+
+
+def limit_at(host: str) -> int:
+    """Octets of a payload that every browser behind a push service takes."""
+    return SHORT if is_known(host, _MOZILLA) else LONGEST
+
+
+def urgency_of(priority: int) -> str:
+    """Of Apple's priorities, as a payload has them."""
+    return "high" if priority >= 10 else "normal" if priority >= 5 else "low"
+
+
+def topic_of(collapse_id: str) -> str:
+    """32 characters of base64url. Apple's service decodes a topic, so not each length will do; all services see it."""
+    return urlsafe_b64encode(
+        hashlib.blake2b(collapse_id.encode(), digest_size=24, person=b"carillon").digest()
+    ).decode()
+
+
+def fields(push: Push, host: str, now: float) -> dict[str, str]:
+    """The header fields of a request at `now` (UNIX seconds), but that which says who sends."""
+    life = min(max(0, push.expires_at - int(now)), LONGEST_LIFE)
+    given = {
+        "ttl": str(life),
+        "urgency": push.urgency,
+        "topic": push.topic,
+        "content-encoding": "aes128gcm",
+        "content-type": "application/octet-stream",
+    }
+    if is_known(host, _WINDOWS):
+        # Microsoft refuses a life of 0 seconds beside `cache`, which is the default.
+        given["x-wns-cache-policy"] = "cache" if life else "no-cache"
+    return given
