@@ -42,7 +42,7 @@ SEVERAL_DEVICES: Final = "QUOTA_EXCEEDED_SEVERAL_DEVICES"
 GUARDED: Final = frozenset((*(f"INVALID_ARGUMENT:{field}" for field in TOKEN_FIELDS), "SENDER_ID_MISMATCH"))
 
 _BY_REASON: Final = {(400, reason): _A.RETIRE_GUARDED for reason in GUARDED if reason != "SENDER_ID_MISMATCH"}
-_BY_CODE: Final[dict[tuple[int, str | None], Action]] = {
+BY_CODE: Final[dict[tuple[int, str | None], Action]] = {
     (400, "FAILED_PRECONDITION"): _A.OPEN,
     (401, APPLE_REFUSED): _A.OPEN_APPLE,
     (401, NOT_KNOWN_AS_APPLE): _A.WAIT_LONG,
@@ -69,7 +69,7 @@ def action_for(status: int, reason: str | None) -> Action:
     """The action for an answer that is no acceptance; `reason` as `read_answer` gives it."""
     if action := _BY_REASON.get((status, reason or "")):
         return action
-    if action := _BY_CODE.get((status, code_of(reason))):
+    if action := BY_CODE.get((status, code_of(reason))):
         return action
     if action := _BY_STATUS.get(status):
         return action

@@ -1,0 +1,119 @@
+"""FCM beside APNs over the whole pipeline: one message reaches a user's devices of both, and its answers have their outcomes."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from producers import events as ev
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp
+from tests.unit.fcm.key_files import EMAIL, KEY_ID, PROJECT, account, pem, rsa_key
+from worker.core.model import Provider
+from worker.providers.fcm.access_token import AccessTokenError
+from worker.providers.fcm.client import FcmClient
+from worker.providers.fcm.settings import FcmSettings
+from worker.providers.fleet_tokens import FleetTokens
+from worker.sender.sender import Sender
+from worker.simulator import Answer, Rule, Script, SimulatorThread
+from worker.simulator import FcmSettings as SimulatorSettings
+from worker.simulator.fcm.settings import Account
+from worker.state.provider_tokens import ProviderTokens
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorThread]:
+    known = Account(EMAIL, KEY_ID, pem(rsa_key()), PROJECT)
+    with SimulatorThread(SimulatorSettings(accounts=(known,), control_port=0)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> Iterator[Pipeline]:
+    """The app `demo` with an APNs and an FCM, somewhat behind the real time: the token endpoint looks at its clock."""
+    made = Pipeline(postgres_url, redis_url)
+    made.now = time.time() - 100
+    settings = FcmSettings(account(), "app", host="localhost", port=simulator.port, ca=simulator.ca_pem)
+    made.registry.save_provider(Provider(0, "demo", "fcm", "production", settings))
+    tokens = FleetTokens(ProviderTokens(made.redis), faults=(AccessTokenError,))
+    made.clients["fcm"] = FcmClient(Sender(), tokens, connections=1, proxy=None)
+    yield made
+    made.clients["fcm"].close()
+    made.close()
+
+
+def token(name: str) -> str:
+    return f"{name:-<20}:APA91b{'x' * 130}"
+
+
+def now(pipeline: Pipeline) -> float:
+    """Seconds since the harness's own time."""
+    return pipeline.now - START.timestamp()
+
+
+def publish(pipeline: Pipeline, text: str = "hello", id: str = "e1") -> None:
+    pipeline.publish(message(text=text, id=id, seconds=now(pipeline)))
+
+
+def register(pipeline: Pipeline, **platforms: str) -> None:
+    """A device of FCM for each user."""
+    users = ["leia", *platforms]
+    pipeline.publish(ev.MemberAdded(**stamp(now(pipeline)), channel=ev.ChannelId(id="general"), users=users))
+    for user, platform in platforms.items():
+        device = ev.Device(token=token(user), platform=platform, provider="fcm")
+        pipeline.publish(ev.DeviceRegistered(**stamp(now(pipeline)), user=user, device=device))
+
+
+def active(pipeline: Pipeline) -> list[str]:
+    with pipeline.pool.connection() as db:
+        rows = db.execute("SELECT user_id FROM carillon.devices WHERE active ORDER BY user_id").fetchall()
+    return [user for (user,) in rows]
+
+
+def test_one_message_reaches_a_users_iphone_and_android_phone(pipeline: Pipeline, simulator: SimulatorThread) -> None:
+    register(pipeline, han="android")
+    iphone = ev.Device(token="ab" * 32, platform="ios", provider="apns")
+    pipeline.publish(ev.DeviceRegistered(**stamp(now(pipeline)), user="han", device=iphone))
+    publish(pipeline)
+    assert [one.token for one in pipeline.run()] == ["ab" * 32]
+    [entry] = simulator.accepted
+    data = json.loads(entry.payload)["message"]["android"]["data"]
+    assert (entry.token, data["body"], data["badge"]) == (token("han"), "hello", "1")
+    assert pipeline.journal.counts("demo")["accepted"] == 2
+
+
+def test_a_device_that_is_gone_is_retired_and_no_other(pipeline: Pipeline, simulator: SimulatorThread) -> None:
+    simulator.set_tokens({token("han"): Answer("UNREGISTERED")})
+    register(pipeline, han="android", luke="android")
+    publish(pipeline)
+    pipeline.run()
+    assert active(pipeline) == ["luke"]
+    assert pipeline.journal.counts("demo")["retired.UNREGISTERED"] == 1
+
+
+@pytest.mark.parametrize("reason", ["UNAVAILABLE", "MESSAGE_TOO_LARGE", "NOT_FOUND", "SERVICE_DISABLED"])
+def test_no_answer_that_is_not_about_the_token_retires_a_device(
+    pipeline: Pipeline, simulator: SimulatorThread, reason: str
+) -> None:
+    simulator.set_script(Script(rules=(Rule(answer=Answer(reason)),)))
+    register(pipeline, han="android", luke="android")
+    publish(pipeline)
+    pipeline.run()
+    assert active(pipeline) == ["han", "luke"]
+
+
+def test_an_access_token_that_is_called_expired_costs_one_more_try_and_nothing_else(
+    pipeline: Pipeline, simulator: SimulatorThread
+) -> None:
+    register(pipeline, han="android", luke="android")
+    publish(pipeline)
+    pipeline.run()
+    pipeline.now += 70  # the token is older than one that is refused for its age
+    simulator.set_script(Script(rules=(Rule(answer=Answer("ACCESS_TOKEN_EXPIRED"), count=2),)))
+    publish(pipeline, id="e2")
+    pipeline.run()
+    pipeline.later(1.0)
+    pipeline.deliver()
+    assert len(simulator.accepted) == 4
+    assert simulator.counts["token_requests"] == 2
+    assert active(pipeline) == ["han", "luke"]
