@@ -36,7 +36,7 @@ def up(
         bool | None,
         typer.Option(
             "--simulator/--no-simulator",
-            help="Run a simulator of APNs, and an app that pushes to it. Default: on embedded engines without an app.",
+            help="Run the simulators, and an app that pushes to that of APNs. Default: on embedded engines without an app.",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,6 @@
-"""An APNs to test senders against: TLS, HTTP/2, Apple's rules, any answer and any fault on demand, a record of what came in.
+"""Push services to test senders against: their rules, any answer and any fault on demand, a record of what came in.
+
+`Settings` is an APNs, `FcmSettings` an FCM with its token endpoint, `WebSettings` the services of browsers.
 
 In an event loop:
 

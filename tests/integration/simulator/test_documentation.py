@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from worker.simulator import faults, read_script
+from worker.simulator.web.subscriptions import Wish, make
 
 PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text()
 CARILLON = [sys.executable, "-c", "from worker.cli import main; main()"]
@@ -27,8 +29,9 @@ def test_its_python_runs(code):
 
 
 @pytest.mark.parametrize("document", _blocks("json"))
-def test_its_scripts_are_read(document):
-    assert read_script(document).rules
+def test_its_scripts_and_wishes_are_read(document):
+    wish = '"service"' in document
+    assert make(0, msgspec.json.decode(document, type=Wish)) if wish else read_script(document).rules
 
 
 @pytest.mark.parametrize("line", "".join(_blocks("console")).splitlines())

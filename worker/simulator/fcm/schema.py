@@ -18,11 +18,21 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class Label(_Part):
-    """`fcm_options`, of the message and of its parts."""
+class Options(_Part):
+    """`fcm_options`, of the message and of `android`."""
 
     analytics_label: str = ""
+
+
+class ApnsOptions(Options):
+    """`apns.fcm_options`."""
+
     image: str = ""
+
+
+class WebpushOptions(Options):
+    """`webpush.fcm_options`."""
+
     link: str = ""
 
 
@@ -75,7 +85,7 @@ class Android(_Part):
     restricted_package_name: str = ""
     data: Words = {}
     notification: AndroidNotification | None = None
-    fcm_options: Label | None = None
+    fcm_options: Options | None = None
     direct_boot_ok: bool = False
     bandwidth_constrained_ok: bool = False
     restricted_satellite_ok: bool = False
@@ -86,7 +96,7 @@ class Apns(_Part):
 
     headers: Words = {}
     payload: dict[str, Any] = {}
-    fcm_options: Label | None = None
+    fcm_options: ApnsOptions | None = None
     live_activity_token: str = ""
 
 
@@ -96,7 +106,7 @@ class Webpush(_Part):
     headers: Words = {}
     data: Words = {}
     notification: dict[str, Any] = {}
-    fcm_options: Label | None = None
+    fcm_options: WebpushOptions | None = None
 
 
 class Message(_Part):
@@ -113,7 +123,7 @@ class Message(_Part):
     android_v2: dict[str, Any] | None = None
     apns: Apns | None = None
     webpush: Webpush | None = None
-    fcm_options: Label | None = None
+    fcm_options: Options | None = None
 
 
 class Document(_Part):
