@@ -54,7 +54,7 @@ class TooLargeError(WorkerError):
 class QueuedBatch(NamedTuple):
     """What the journal has of a batch, without its document."""
 
-    provider: str
+    way: str
     lane: str
     app: str
     entries: list[str]
@@ -76,7 +76,7 @@ class Look:
     channels: Mapping[str, str]
     #: Groups that a task has.
     groups: frozenset[str]
-    #: Lane -> providers.
+    #: Lane -> ways.
     out_of_turn: Mapping[str, frozenset[str]]
     batches: Mapping[str, QueuedBatch]
     #: Lists, sets, members of sorted sets, and hashes of the other families.
@@ -148,11 +148,9 @@ def _batches(redis: Redis, named: Mapping[str, tuple[str, ...]]) -> Iterator[tup
     fields = ("provider", "lane", "app", "entries", "devices", "leased", "claimed")
     answers = _pipelined(redis, list(named), lambda pipe, key: pipe.hmget(key, fields))
     for (id,), answer in zip(named.values(), answers, strict=True):
-        provider, lane, app, entries, devices, leased, claimed = ((one or b"").decode() for one in answer)
+        way, lane, app, entries, devices, leased, claimed = ((one or b"").decode() for one in answer)
         if lane:  # else it is done by now
-            batch = QueuedBatch(
-                provider, lane, app, entries_in(entries), devices_in(devices), bool(leased), bool(claimed)
-            )
+            batch = QueuedBatch(way, lane, app, entries_in(entries), devices_in(devices), bool(leased), bool(claimed))
             yield id, batch
 
 
@@ -199,14 +197,16 @@ def _messages(now: Look) -> Iterator[str]:
 
 
 def _batches_places(now: Look) -> Iterator[str]:
-    """A batch is ready in the line of its lane and provider, or due; a leased one is due."""
+    """A batch is ready in the line of its lane and way, and in no other, or due; a leased one is due."""
     lines = now.of(keys.LINE)
-    old = chain.from_iterable(now.of(keys.OLD_READY_OF_APP).values())
-    ready = Counter(chain(chain.from_iterable(lines.values()), old))
+    before = list(chain.from_iterable(now.of(keys.OLD_READY_OF_APP).values()))
+    ready = Counter(chain(chain.from_iterable(lines.values()), before))
     for id, batch in now.batches.items():
         due = f"b:{id}" in now.due
         if ready[id] + due != 1:
             yield f"batch {id} stands in {ready[id]} lines and is {'' if due else 'not '}due"
+        if ready[id] and id not in lines.get((batch.lane, batch.way), ()) and id not in before:
+            yield f"batch {id} does not stand in the line of its way {batch.way}"
         if batch.leased and not due:
             yield f"batch {id} is leased and not due"
 
@@ -224,18 +224,18 @@ def _due(now: Look) -> Iterator[str]:
 
 def _devices(now: Look) -> Iterator[str]:
     """The devices of a batch that was taken are held by it, or by a later one; and by nothing that is done."""
-    holders = {provider: devices for (provider,), devices in now.of(keys.SENDING).items()}
+    holders = {way: devices for (way,), devices in now.of(keys.SENDING).items()}
     for id, batch in now.batches.items():
         if batch.claimed:
-            free = [device for device in batch.devices if device not in holders.get(batch.provider, {})]
+            free = [device for device in batch.devices if device not in holders.get(batch.way, {})]
             yield from (f"batch {id} was taken, and its device {device} is free" for device in free)
-    for provider, devices in holders.items():
+    for way, devices in holders.items():
         for device, holder in devices.items():
             if device and holder not in now.batches:
-                yield f"device {device} of provider {provider} is held by batch {holder}, which is done"
-    for (provider,), members in now.of(keys.LATER).items():
+                yield f"device {device} of way {way} is held by batch {holder}, which is done"
+    for (way,), members in now.of(keys.LATER).items():
         for batch_id in {member.rpartition("/")[2] for member in members} - now.batches.keys():
-            yield f"what is put off at provider {provider} is of batch {batch_id}, which is done"
+            yield f"what is put off on way {way} is of batch {batch_id}, which is done"
 
 
 def _waits(now: Look) -> Iterator[str]:
@@ -281,13 +281,13 @@ def _apps(now: Look) -> Iterator[str]:
                 yield f"app {app} has {given[lane, app]} turns for {what} of the {lane} lane"
 
 
-def _providers(now: Look) -> Iterator[str]:
-    """Each line of batches has one turn, or its provider is out of turn."""
+def _ways(now: Look) -> Iterator[str]:
+    """Each line of batches has one turn, or its way is out of turn: it is stopped or over a quota, or its provider is."""
     lines = set(now.of(keys.LINE))
-    turns = Counter((lane, id) for (lane, _), providers in now.of(keys.TURNS_OF_APP).items() for id in providers)
-    for lane, provider in lines | turns.keys():
-        if turns[lane, provider] + (provider in now.out_of_turn.get(lane, ())) != ((lane, provider) in lines):
-            yield f"provider {provider} has {turns[lane, provider]} turns in the {lane} lane"
+    turns = Counter((lane, way) for (lane, _), ways in now.of(keys.TURNS_OF_APP).items() for way in ways)
+    for lane, way in lines | turns.keys():
+        if turns[lane, way] + (way in now.out_of_turn.get(lane, ())) != ((lane, way) in lines):
+            yield f"way {way} has {turns[lane, way]} turns in the {lane} lane"
 
 
 def _channels(now: Look) -> Iterator[str]:
@@ -301,4 +301,4 @@ def _channels(now: Look) -> Iterator[str]:
 
 
 #: Each returns what does not hold; its docstring says what must.
-CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _providers, _channels)
+CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _ways, _channels)

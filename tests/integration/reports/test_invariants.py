@@ -66,12 +66,12 @@ def test_a_system_at_work_keeps_them(at_work: Redis, db: Connection) -> None:
         pytest.param(("HDEL", keys.SENDING(1), "7"), "batch b1 was taken, and its device 7 is free", id="device"),
         pytest.param(
             ("HSET", keys.SENDING(1), "8", "b9"),
-            "device 8 of provider 1 is held by batch b9, which is done",
+            "device 8 of way 1 is held by batch b9, which is done",
             id="holder",
         ),
         pytest.param(
             ("ZADD", keys.LATER(1), 0, "7/00/1/2/b9"),
-            "what is put off at provider 1 is of batch b9, which is done",
+            "what is put off on way 1 is of batch b9, which is done",
             id="put off",
         ),
         pytest.param(
@@ -81,7 +81,12 @@ def test_a_system_at_work_keeps_them(at_work: Redis, db: Connection) -> None:
         ),
         pytest.param(("HSET", keys.EXPANDING_GROUPS(), "5@demo", 1), "group 5@demo has only a task", id="group"),
         pytest.param(("DEL", keys.READY("urgent")), "app demo has 0 turns for messages of the urgent lane", id="app"),
-        pytest.param(("ZADD", keys.LINE("bulk", 2), 1, "b9"), "provider 2 has 0 turns in the bulk lane", id="provider"),
+        pytest.param(("ZADD", keys.LINE("bulk", 2), 1, "b9"), "way 2 has 0 turns in the bulk lane", id="way"),
+        pytest.param(
+            ("ZADD", keys.LINE("urgent", "1@a.example"), 1, "b3"),
+            "batch b3 does not stand in the line of its way 1",
+            id="line of another way",
+        ),
         pytest.param(
             ("HSET", keys.EXPANDING_CHANNELS(), "aa@demo", "9-1"),
             "channel aa@demo waits for entry 9-1, which is expanded",
