@@ -123,9 +123,10 @@ class WebClient(Client):
         route = WebRoute(part.host, Simulator.of(part.settings))
         if ready and time.monotonic() >= self._old.get(route, 0.0):
             self._over_http2(part, route, ready, authorization)
-            ready = {place: made for place, made in ready.items() if _is_old(part.responses[place])}
-            if ready:
-                self._old[route] = time.monotonic() + OLD
+            if not any(_is_old(part.responses[place]) for place in ready):
+                return
+            self._old[route] = time.monotonic() + OLD
+            ready = {place: made for place, made in ready.items() if _is_not_sent(part.responses[place])}
         if ready:
             self._over_http1(part, route, ready, authorization)
 
@@ -188,6 +189,10 @@ def _is_too_long(response: Response | None) -> bool:
 
 def _is_old(response: Response | None) -> bool:
     return isinstance(response, NoAnswer) and response.cause in _NO_HTTP2
+
+
+def _is_not_sent(response: Response | None) -> bool:
+    return isinstance(response, NoAnswer) and response.sent == "not_sent"
 
 
 def _among(places: Iterable[int], following: Mapping[int, int]) -> dict[int, int]:
