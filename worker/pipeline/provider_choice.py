@@ -6,7 +6,7 @@ from typing import Final
 from producers.events import Device
 from worker.core.model import Provider
 from worker.core.refusal import Refused
-from worker.providers.kinds import KINDS, kind_of
+from worker.providers.kinds import KINDS, kind_of, registration
 
 #: The platform of a subscription that does not say.
 BROWSER: Final = "web"
@@ -26,6 +26,8 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
         _check_named(device, named)
         return named
     fitting = _fitting(device, providers.values())
+    if len(fitting) > 1 and device.subscription is None:
+        fitting = [one for one in fitting if _takes(one, device)] or fitting
     if len(fitting) == 1:
         return fitting[0]
     which = f" for {device.environment}" if device.environment else ""
@@ -70,6 +72,15 @@ def _fitting(device: Device, providers: Iterable[Provider]) -> list[Provider]:
     if device.environment is not None:
         return [one for one in found if kind_of(one).environment(one) is not None] or found
     return found
+
+
+def _takes(provider: Provider, device: Device) -> bool:
+    """Whether the token has the form of the provider's kind."""
+    try:
+        registration(device, provider)
+    except Refused:
+        return False
+    return True
 
 
 def _platform_would_do(device: Device, fitting: Iterable[Provider]) -> bool:

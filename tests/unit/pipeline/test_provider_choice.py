@@ -12,6 +12,8 @@ from worker.core.refusal import Refused
 from worker.pipeline.provider_choice import choose_provider
 from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings, Key
+from worker.providers.fcm.service_account import ServiceAccount
+from worker.providers.fcm.settings import FcmSettings
 from worker.providers.webhook.settings import WebhookSettings
 
 BROWSER = Device(subscription=Subscription(endpoint="https://p.example/1", keys=SubscriptionKeys(p256dh="B", auth="A")))
@@ -21,6 +23,7 @@ def apns(name: str = "apns", environment: Environment = "production") -> Provide
     return Provider(1, "demo", name, environment, ApnsSettings("io.carillon.demo", Key("T", "K")))
 
 
+FCM = Provider(5, "demo", "fcm", "production", FcmSettings(ServiceAccount("p", "me@p.example", "k"), "app"))
 HOOK = Provider(2, "demo", "hook", "production", WebhookSettings())
 #: Made for phones of another make, and serves Apple's where nobody else does.
 PHONES = Provider(3, "demo", "phones", "production", ToySettings("box"))
@@ -53,6 +56,8 @@ def chosen(device: Device, *providers: Provider) -> str:
         pytest.param(Device(token="aa", platform="fridge"), [HOOK], "hook", id="a platform that no kind knows"),
         pytest.param(BROWSER, [apns(), PHONES, HOOK, WEB], "web", id="a subscription"),
         pytest.param(Device(token="aa"), [apns(), WEB], "apns", id="a token alone"),
+        pytest.param(Device(token="aa" * 32), [apns(), FCM, WEB], "apns", id="a token of APNs beside FCM"),
+        pytest.param(Device(token="cX:APA91bH"), [apns(), FCM, WEB], "fcm", id="a token of FCM beside APNs"),
         pytest.param(
             Device(token="aa", environment="production"),
             [apns(), PHONES, HOOK],
