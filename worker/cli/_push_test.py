@@ -46,7 +46,7 @@ def push_test(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: show what would be sent.")] = False,
     simulator: Annotated[
         bool,
-        typer.Option("--simulator", help="Send to an APNs of this command's own: show what the phone would get."),
+        typer.Option("--simulator", help="Send to simulators of this command's own: show what the device would get."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +145,7 @@ def _simulated(
     kind = kind_of(provider)
     there = kind.at_simulator(provider, instead)
     if there is None:
-        text = f"the simulator is an APNs: a {kind.name} is tried without it"
+        text = f"there is no simulator of its kind: a {kind.name} is tried without it"
         return {"accepted": False, "answer": "not sent", "advice": text}
     return _sent(runtime, there, target, event, found)
 

@@ -14,7 +14,7 @@ from tests.unit.fcm.key_files import EMAIL, KEY_ID, PROJECT, account, pem, rsa_k
 from worker.core import notification
 from worker.core.batch import Job, Sending
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Provider
-from worker.providers.base import Sent, SettingsError
+from worker.providers.base import Sent, SettingsError, Simulated
 from worker.providers.fcm.access_token import AccessTokenError, AccessTokenRefusedError, ClockError
 from worker.providers.fcm.client import FcmClient
 from worker.providers.fcm.kind import KIND
@@ -210,3 +210,15 @@ def test_neither_key_nor_token_is_in_the_log(
     sent = send(client, at(simulator))
     assert sent.authorization and caplog.records
     assert sent.authorization not in caplog.text and token(0) not in caplog.text and "PRIVATE" not in caplog.text
+
+
+def test_at_a_simulator_of_a_command_the_credential_is_not_used(client: FcmClient) -> None:
+    with SimulatorThread(SimulatorSettings()) as simulator:
+        stands_in = Simulated("localhost", {"fcm": simulator.port}, simulator.ca_pem, "")
+        unreadable = Provider(
+            7, "demo", "fcm", "production", FcmSettings(replace(account(), key=""), "app"), readable=False
+        )
+        there = KIND.at_simulator(unreadable, stands_in)
+        assert there.readable and there.settings.account.key not in ("", account().key)
+        assert send(client, there).responses == [ACCEPTED]
+        assert [entry.token for entry in simulator.accepted] == [token(0)]

@@ -1,6 +1,8 @@
 """The FCM: the token endpoint, the rules of a message and Google's envelopes, to clients of HTTP/2 and of HTTP/1.1."""
 
+import contextlib
 import json
+import socket
 import ssl
 import time
 from email.utils import parsedate_to_datetime
@@ -20,6 +22,7 @@ from worker.simulator.reasons import FCM, OAUTH
 EMAIL, KEY_ID, PROJECT = "push@chat.iam.gserviceaccount.com", "key1", "chat"
 TOKEN = "abc:APA91b" + "x" * 130
 PATH = f"/v1/projects/{PROJECT}/messages:send"
+BODY = json.dumps({"message": {"token": TOKEN}}).encode()
 
 
 def _pem() -> str:
@@ -290,20 +293,68 @@ def test_rates_are_limited(limits, tokens, statuses, says):
     assert says in answers[-1].text
 
 
-def test_faults_befall_an_http1_connection_too(simulator):
+FAULTS = [
+    faults.Settings(max_concurrent_streams=5),
+    faults.GoAway(then="close"),
+    faults.GoAway(last_stream_id="zero"),
+    faults.GoAway(),
+    faults.Close(),
+    faults.Close(abort=True),
+    faults.Reset(),
+    faults.BadHeaders(),
+    faults.Raw(hex="00" * 9),
+    faults.ClosedWindow(seconds=0.01),
+    faults.PauseReading(seconds=0.01),
+    faults.Trickle(octets=100),
+    faults.Ping(),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[str(fault) for fault in FAULTS])
+def test_a_fault_befalls_an_http1_connection_and_the_next_one_is_well(simulator, fault):
+    simulator.set_script(Script(rules=(Rule(count=1, fault=fault),)))
     sender = Sender(simulator, http2=False)
-    simulator.set_script(Script(rules=(Rule(count=1, fault=faults.Close()),)))
-    with pytest.raises(httpx.TransportError):
+    with contextlib.suppress(httpx.TransportError):
         sender.send()
-    assert sender.send().status_code == 200
+    assert Sender(simulator, http2=False).send().status_code == 200
+    assert simulator.counts["total"] == 2
+
+
+@pytest.mark.parametrize("fault", [faults.Never(), faults.HalfOpen()], ids=str)
+def test_an_http1_connection_can_be_silent(simulator, fault):
+    simulator.set_script(Script(rules=(Rule(count=1, fault=fault),)))
+    with pytest.raises(httpx.ReadTimeout):
+        Sender(simulator, http2=False).http.post(
+            PATH, content=BODY, headers={"authorization": "Bearer known"}, timeout=httpx.Timeout(10, read=0.1)
+        )
+    assert Sender(simulator, http2=False).send().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /token HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", b"411"),
+        (b"POST /token HTTP/1.1\r\ncontent-length: 9999999\r\n\r\n", b"413"),
+        (b"POST /token HTTP/1.1\r\ncontent-length: x\r\n\r\n", b"400"),
+        (b"hello\r\n\r\n", b"400"),
+        (b"x" * 70_000, b"431"),
+    ],
+)
+def test_a_request_of_http1_that_cannot_be_read_ends_the_connection(simulator, head, status):
+    context = ssl.create_default_context(cadata=simulator.ca_pem)
+    with (
+        socket.create_connection((simulator.host, simulator.port)) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        secured.settimeout(10)
+        secured.sendall(head)
+        answer = b"".join(iter(lambda: secured.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 " + status)
 
 
 def _peer_headers(token: str = "known") -> list[tuple[str, str]]:
     pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", PATH)]
     return [*pseudo, ("authorization", f"Bearer {token}"), ("content-type", "application/json; charset=UTF-8")]
-
-
-BODY = json.dumps({"message": {"token": TOKEN}}).encode()
 
 
 def _with(**changes: Any) -> SimulatorThread:
@@ -346,7 +397,6 @@ def test_an_idle_connection_is_ended(run):
     async def main():
         with _with(idle=0.05) as simulator:
             async with await Peer.open(simulator) as peer:
-                assert (await peer.answer(peer.send(_peer_headers(), BODY))).status == 200
                 await peer.until(lambda: peer.eof)
                 return peer.goaways[0]
 

@@ -1,17 +1,18 @@
 """FCM as a kind of provider. What it takes to send is imported when a client is made."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
 from worker.core.notification import apns_ids
-from worker.providers.base import Client, Context, Kind, Preview, Words
+from worker.providers.base import Client, Context, Kind, Preview, Simulated, Words
 from worker.providers.fcm import advice, message, token
 from worker.providers.fcm.message import APPLE, Blocks, Form, Message
 from worker.providers.fcm.outcome import decide_outcome
 from worker.providers.fcm.reasons import GUARDED
-from worker.providers.fcm.service_account import ServiceAccount
+from worker.providers.fcm.service_account import ServiceAccount, new_key
 from worker.providers.fcm.service_account import check as check_account
 from worker.providers.fcm.settings import HOST, FcmSettings, check_channel, check_display, check_host
 
@@ -110,6 +111,18 @@ class Fcm(Kind):
 
     def advice(self, response: Response, provider: Provider) -> str:
         return advice.advice(response, provider)
+
+    def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider:
+        """It takes any signer, so the account signs with a key of this call: its own stays out of it."""
+        settings: FcmSettings = provider.settings
+        there = replace(
+            settings,
+            account=replace(settings.account, key=new_key()),
+            host=simulator.host,
+            port=simulator.ports[self.name],
+            ca=simulator.ca,
+        )
+        return replace(provider, settings=there, readable=True)
 
     def client(self, context: Context) -> Client:
         from worker.providers.fcm.access_token import DEADLINE, AccessTokenError  # noqa: PLC0415 - only who sends needs them

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from worker.providers.base import SettingsError
 
@@ -188,3 +188,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shown(text: str) -> str:
     """A value that is no secret where it should be; of a long one, which may be another thing, nothing."""
     return repr(text) if len(text) <= 80 and "PRIVATE" not in text else f"a text of {len(text):,} characters"
+
+
+def new_key() -> str:
+    """A private key that nobody knows, in PEM: for a simulator, which takes any."""
+    key = generate_private_key(public_exponent=65537, key_size=LEAST_BITS)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
