@@ -4,9 +4,12 @@ What Android reads is in its own block, so that FCM adds none of it to the paylo
 because FCM keeps four of them for a device and loses the rest. `android.notification`, which replaces itself by its `tag`, is
 only there with the display `system`.
 
+A template may say both in FCM's own JSON, in an object `fcm` beside `aps`. No other device gets that.
+
 Source: Google, "REST Resource: projects.messages", revision 20261023.
 """
 
+import re
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -37,6 +40,14 @@ _LOCALISED: Final = {
     "loc-key": "body_loc_key",
     "loc-args": "body_loc_args",
 }
+#: The part of a template that is in FCM's own JSON, and what of `notification` it may say beside or instead of ours.
+OWN: Final = "fcm"
+_NOTIFICATION_TEXTS: Final = (
+    *("title", "body", "icon", "color", "ticker", "click_action", "channel_id", "sound", "image"),
+    *_LOCALISED.values(),
+)
+#: Keys of data that FCM keeps for itself or overwrites.
+_RESERVED: Final = re.compile(r"(?:from|message_type|collapse_key)\Z|gcm|google")
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -94,7 +105,7 @@ def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
     rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
     document = _decode(rendered.payload())
     read = _Read.of(settings, sending, document)
-    if _over(document, read, blocks) > 0:
+    if OWN in document or _over(document, read, blocks) > 0:
         document = fitted(document, lambda one: _over(one, _Read.of(settings, sending, one), blocks))
         read, rendered = _Read.of(settings, sending, document), _rendered(document, counted=bool(rendered.suffix))
     counted = bool(rendered.suffix)
@@ -129,7 +140,7 @@ class _Read(NamedTuple):
 def _over(document: dict[str, Any], read: _Read, blocks: Blocks) -> int:
     """Octets by which the block is too large that is the most so."""
     android = len(read.data) + len(read.notification) + _ANDROID_ROOM - ANDROID_LIMIT
-    apns = len(_encode(document)) + _APNS_ROOM - APNS_LIMIT
+    apns = len(_encode(_without_own(document))) + _APNS_ROOM - APNS_LIMIT
     return android if blocks == "android" else apns if blocks == "apple" else max(android, apns)
 
 
@@ -170,8 +181,10 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
     """What the app's own code reads. All values are strings, for FCM takes no others."""
     aps, carillon = document["aps"], _object(document.get("carillon"))
     sender, alert = _object(carillon.get("sender")), _alert(aps)
-    others = {key: value for key, value in document.items() if key not in ("aps", "carillon")}
-    found = {
+    others = {key: value for key, value in document.items() if key not in ("aps", "carillon", OWN)}
+    own = _object(_object(document.get(OWN)).get("data"))
+    found = {key: value for key, value in own.items() if not _RESERVED.match(key)}
+    found |= {
         "event": sending.event_id,
         "kind": sending.kind,
         "collapse_id": sending.collapse_id,
@@ -206,15 +219,22 @@ def _notification(settings: FcmSettings, sending: Sending, document: dict[str, A
         "image": image if isinstance(image, str) and image.startswith("https://") else None,
         "notification_count": aps.get("badge"),
     }
-    for key, name in _LOCALISED.items():
-        value = alert.get(key)
-        found[name] = list(map(_text, value)) if isinstance(value, list) else _text(value)
+    found |= {name: alert.get(key) for key, name in _LOCALISED.items()}
+    own = _object(_object(document.get(OWN)).get("notification"))
+    found |= {key: own[key] for key in _NOTIFICATION_TEXTS if key in own}
+    for key in _NOTIFICATION_TEXTS:
+        value = found.get(key)
+        found[key] = list(map(_text, value)) if isinstance(value, list) else _text(value)
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 
 def _rendered(document: dict[str, Any], *, counted: bool) -> Rendered:
-    payload = _encode({"aps": document["aps"]} | document)
+    payload = _encode({"aps": document["aps"]} | _without_own(document))
     return Rendered(HEAD, payload[len(HEAD) :]) if counted else Rendered(payload, b"")
+
+
+def _without_own(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != OWN}
 
 
 def _alert(aps: dict[str, Any]) -> dict[str, Any]:
