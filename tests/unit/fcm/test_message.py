@@ -156,6 +156,7 @@ OWN: dict[str, Any] = {
         "data": {"deep_link": "app://order/7", "n": 7, "from": "x", "google.c": "x", "body": "never instead of ours"},
         "notification": {
             "icon": "ic_order",
+            "ticker": 7,
             "color": "#ff0000",
             "channel_id": "orders",
             "tag": "x",
