@@ -2,7 +2,7 @@
 
 A way is a provider or one of its origins. A thread that waits for a silent one uses no CPU, so another thread works meanwhile: a
 silent way costs waiting threads, of which there are many. How many it may have depends on how many are free, so that one way
-alone has what it can use and many slow ones leave room for the next.
+alone has what it can use, and many slow ones, or many origins of one provider, leave room for the next.
 """
 
 import threading
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from worker.core.way import Way
+from worker.core.way import Way, provider_in
 
 #: Threads that may wait for answers beside those that work.
 WAITING: Final = 56
@@ -97,7 +97,8 @@ class Bulkhead:
     def full(self) -> list[Way]:
         """Providers whose share is used up."""
         with self._changed:
-            return [way for way, n in self._in_work.items() if n >= self._limit(way)]
+            known = self._in_work.keys() | self._quiet
+            return [way for way in known if self._in_work[way] >= self._limit(way)]
 
     def enter(self, way: Way) -> bool:
         """Whether a batch of the way may be sent now; `leave` after it. False: its share is used up."""
@@ -124,9 +125,21 @@ class Bulkhead:
 
     def _limit(self, way: Way) -> int:
         self._look()
-        quiet = way in self._quiet or self._silence(way) > QUIET_SECONDS
         free = self._threads - self._in_work.total()
-        return max(LEAST, free // (QUIET_SHARE if quiet else SHARE))
+        whole = max(LEAST, free // SHARE)
+        if not self._is_quiet(way):
+            return whole
+        # A provider's quiet origins, however many, have together what it would have alone.
+        others = 0 if isinstance(way, int) else sum(self._in_work[one] for one in self._quiet_origins(way))
+        return max(0, min(max(LEAST, free // QUIET_SHARE), whole - others))
+
+    def _is_quiet(self, way: Way) -> bool:
+        return way in self._quiet or self._silence(way) > QUIET_SECONDS
+
+    def _quiet_origins(self, way: Way) -> Iterator[Way]:
+        """The other ways of its provider that are quiet and have a batch in work."""
+        provider = provider_in(way)
+        return (one for one in self._in_work if one != way and provider_in(one) == provider and self._is_quiet(one))
 
     def _give_way(self) -> bool:
         """Whether a thread at work waited in vain: it is at work no more."""

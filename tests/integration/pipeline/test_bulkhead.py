@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.pipeline.harness import Pipeline, message, token
 from worker.core.model import Answer, NoAnswer
+from worker.core.way import Way, way_of
 from worker.pipeline.bulkhead import LEAST, PATIENCE, QUIET_SECONDS, Bulkhead
 
 
@@ -21,7 +22,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def enter_all(bulkhead: Bulkhead, provider: int) -> int:
+def enter_all(bulkhead: Bulkhead, provider: Way) -> int:
     """Batches of the provider until one is turned away; returns how many got in."""
     n = 0
     while bulkhead.enter(provider):
@@ -37,6 +38,19 @@ def test_silent_providers_leave_room_for_the_next_however_many_they_are(clock):
     held = sum(1 + enter_all(bulkhead, provider) for provider in range(8))
     assert held <= 56
     assert enter_all(bulkhead, 99) >= 4
+
+
+def test_silent_origins_of_one_provider_leave_room_however_many_they_are(clock):
+    bulkhead = Bulkhead(8, 56, clock=clock)
+    ways = [way_of(1, f"h{n}.example") for n in range(200)]
+    for way in ways:
+        if bulkhead.enter(way):
+            bulkhead.leave(way, answered=False)
+    held = sum(enter_all(bulkhead, way) for way in ways)
+    assert LEAST <= held <= 32
+    assert bulkhead.enter(way_of(1, "good.example")), "an origin that answers has its own share"
+    assert enter_all(bulkhead, 2) >= 8
+    assert set(bulkhead.full()) >= set(ways), "none of them is taken in vain"
 
 
 def test_eight_that_fall_silent_at_full_speed_leave_room(clock):
