@@ -10,9 +10,11 @@ import pytest
 
 from tests.integration.cli.conftest import Cli, redis_of
 from worker.cli import _checks
+from worker.core.way import way_of
 from worker.reports.conditions import Condition
 from worker.state import keys
 from worker.state.breaker import Breaker
+from worker.state.limiter import Limiter
 
 
 def findings(cli: Cli, *flags: str) -> tuple[int, dict[str, Any]]:
@@ -135,3 +137,23 @@ def test_a_busy_lane_without_such_a_provider_fails(cli: Cli) -> None:
     other = Condition("dead_letters", "warning", "x")
     found = _checks.canary("bulk", redis, 0.2, [other])
     assert found.fails and "all its threads are at work" in found.text
+
+
+def test_what_is_stopped_for_one_origin_says_so_and_a_resume_covers_it(with_key: Cli) -> None:
+    redis = redis_of(with_key)
+    redis.zadd(keys.ORIGINS(1), {"a.example": time.time()})
+    Breaker(redis).stop(way_of(1, "a.example"), "silent", time.time() - 60)
+    Limiter(redis).over_quota(1, 600.0, "status_429", jitter=0.0)
+    _, found = findings(with_key, "--alarms")
+    stopped = found["provider chat/apns, host a.example"]
+    assert (stopped["condition"], stopped["origin"]) == ("provider_silent", "host a.example")
+    assert (found["provider chat/apns"]["condition"], found["provider chat/apns"]["severity"]) == (
+        "provider_over_quota",
+        "warning",
+    )
+    assert found["provider chat/apns"]["until"] is not None
+    listed = with_key.ok("provider", "list")
+    assert "host a.example: stopped for" in " ".join(listed.split())
+    with_key.ok("provider", "resume", "apns", "--app", "chat")
+    assert findings(with_key, "--alarms")[0] == 0
+    assert not redis.keys(f"{keys.PREFIX}breaker:*") and not redis.keys(f"{keys.PREFIX}quota:*")
