@@ -99,3 +99,20 @@ def test_a_length_that_is_not_the_bodys_resets_the_stream_on_both_ways():
     accepted, answered = asyncio.run(main())
     assert accepted == 3
     assert [stream_id for stream_id in answered if stream_id] == [1, 3, 7]
+
+
+def test_only_some_documents_are_judged_where_that_is_asked_for():
+    async def main():
+        service = FcmService(FcmSettings(bearers=("secret",), check_every=3, idle=None))
+        connection, wire = service.connection({}), Wire()
+        connection.connection_made(wire)
+        connection.data_received(frames.PREFACE + frames.pack_settings({}))
+        body = json.dumps({"message": {"token": TOKEN, "data": {"k": "v"}}}).encode()
+        wrong = json.dumps({"message": {"token": TOKEN, "data": {"k": 12}}}).encode()
+        headers = [(":method", "POST"), (":scheme", "https"), (":path", "/v1/projects/p/messages:send")]
+        headers += [("authorization", "Bearer secret")]
+        for number, document in enumerate([body, body, body, wrong, wrong, wrong, wrong]):
+            connection.data_received(request(Plain(), 2 * number + 1, headers, document))
+        return [fields[":status"] for _, (fields, _) in sorted(answers(bytes(wire.written)).items())]
+
+    assert asyncio.run(main()) == ["200", "200", "200", "400", "200", "200", "400"]

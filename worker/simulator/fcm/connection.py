@@ -14,7 +14,7 @@ from worker.simulator.fcm.envelopes import Envelope
 from worker.simulator.fcm.limits import Limits
 from worker.simulator.fcm.oauth import Exchange, TokenEndpoint
 from worker.simulator.fcm.rules import Refusal, Verdict
-from worker.simulator.fcm.schema import read, read_token
+from worker.simulator.fcm.schema import Message, Target, read, read_target
 from worker.simulator.fcm.settings import FcmSettings
 from worker.simulator.player import Plan
 from worker.simulator.script import OK, Answer
@@ -115,17 +115,20 @@ class FcmConnection(Connection):
         number, about = record.total, (200, None, now * 1000, self.number, True, True)
         for request in requests:
             note = request.shape.note
-            verdict = self._known(note, request.body, number) if note is not None and now < note.good_until else None
-            if verdict is None or verdict.token in player.answers:
+            found = self._known(request.body, number) if note is not None and now < note.good_until else None
+            if found is None or found.token is None or found.token in player.answers:
                 rest.append(request)
-            elif shares and (drawn := player.share(verdict.token)) is not OK:
-                refused.append((request, verdict, drawn))
+            elif shares and (drawn := player.share(found.token)) is not OK:
+                refused.append((request, _verdict(found, note.project), drawn))
             else:
                 number += 1
                 identity = _message_id(number)
                 taken.append(request.stream_id)
                 bodies.append(_success(note.project, identity))
-                rows.append(() if counters else self._row(number, verdict, identity, about, request.body))
+                if counters:
+                    rows.append(())
+                else:
+                    rows.append(self._row(number, _verdict(found, note.project), identity, about, request.body))
         if taken:
             assert isinstance(self.core, ServerConnection)
             self.core.respond_all(taken, heads.block(200, _fields(envelopes.JSON, int(now))), bodies)
@@ -134,16 +137,14 @@ class FcmConnection(Connection):
             self.answer(request, verdict, drawn, now)
         return rest
 
-    def _known(self, note: Note, body: bytes, number: int) -> Verdict | None:
-        """The verdict on a document of an accepted shape; None where it needs `judge`."""
+    def _known(self, body: bytes, number: int) -> Message | Target | None:
+        """What a document of an accepted shape asks for; None where it needs `judge`."""
         if number % self._check_every:
-            token = read_token(body)
-            return None if token is None else Verdict(token, note.project)
+            return read_target(body)
         document = read(body)
         if isinstance(document, Envelope) or document.validate_only or document.message is None:
             return None
-        message = document.message
-        return None if rules.fault(message, len(body)) is not None else rules.verdict_of(message, note.project)
+        return None if rules.fault(document.message, len(body)) is not None else document.message
 
     def plan(self, verdict: Verdict | Exchange, now: float) -> Plan:
         if isinstance(verdict, Exchange):
@@ -195,6 +196,10 @@ def _refused(refusal: Refusal) -> Answer:
     if refusal.envelope is None:
         return Answer(refusal.reason)
     return _Refused(refusal.reason, envelope=refusal.envelope)
+
+
+def _verdict(found: Message | Target, project: str) -> Verdict:
+    return rules.verdict_of(found, project) if isinstance(found, Message) else Verdict(found.token, project)
 
 
 @lru_cache(maxsize=16)

@@ -81,7 +81,7 @@ def fault(message: Message, size: int) -> Refusal | None:
 
 def _target_fault(message: Message) -> Refusal | None:
     token = message.token
-    if token is not None and message.topic is None and message.condition is None and message.fid is None:
+    if token is not None and message.topic is message.condition is message.fid is None:
         return None if _TOKEN.fullmatch(token) else Refusal("INVALID_TOKEN")
     targets = [one for one in (token, message.fid, message.topic, message.condition) if one]
     if len(targets) != 1:
@@ -102,16 +102,11 @@ def _key_fault(names: tuple[str, ...]) -> Refusal | None:
 
 
 def _platform_fault(message: Message) -> Refusal | None:
-    android = message.android
-    if android is not None:
+    if message.android is not None:
         if message.android_v2 is not None:
             return Refusal("INVALID_ARGUMENT")
-        if android.ttl is not None and (refusal := _ttl_fault(android.ttl)) is not None:
+        if (refusal := _android_fault(message.android.ttl, message.android.priority)) is not None:
             return refusal
-        if android.priority is not None and android.priority not in _PRIORITIES:
-            where = "message.android.priority"
-            kind = "type.googleapis.com/google.firebase.fcm.v1.AndroidConfig.AndroidMessagePriority"
-            return _wrong(where, f"Invalid value at '{where}' ({kind}), \"{android.priority}\"")
     if message.webpush is not None and not _DIGITS.fullmatch(message.webpush.headers.get("TTL", "0")):
         return Refusal("INVALID_WEB_TTL")
     if message.apns is not None:
@@ -124,12 +119,20 @@ def _platform_fault(message: Message) -> Refusal | None:
 
 
 @lru_cache(maxsize=1024)
-def _ttl_fault(ttl: str) -> Refusal | None:
-    found = _DURATION.fullmatch(ttl)
-    if found is None:
-        where = "message.android.ttl"
-        return _wrong(where, f"Invalid value at '{where}' (type.googleapis.com/google.protobuf.Duration), \"{ttl}\"")
-    return _wrong("message.android.ttl", "Invalid ttl") if int(found[1]) > LONGEST_LIFE else None
+def _android_fault(ttl: str | None, priority: str | None) -> Refusal | None:
+    if ttl is not None:
+        where, found = "message.android.ttl", _DURATION.fullmatch(ttl)
+        if found is None:
+            return _wrong(
+                where, f"Invalid value at '{where}' (type.googleapis.com/google.protobuf.Duration), \"{ttl}\""
+            )
+        if int(found[1]) > LONGEST_LIFE:
+            return _wrong(where, "Invalid ttl")
+    if priority is not None and priority not in _PRIORITIES:
+        where = "message.android.priority"
+        kind = "type.googleapis.com/google.firebase.fcm.v1.AndroidConfig.AndroidMessagePriority"
+        return _wrong(where, f"Invalid value at '{where}' ({kind}), \"{priority}\"")
+    return None
 
 
 def _wrong(where: str, description: str) -> Refusal:

@@ -133,12 +133,14 @@ class Document(_Part):
     validate_only: bool = False
 
 
-class _Target(msgspec.Struct):
+class Target(msgspec.Struct):
+    """A message of which only the token is read."""
+
     token: str
 
 
 class _Targeted(msgspec.Struct):
-    message: _Target
+    message: Target
 
 
 _decode_target: Final = msgspec.json.Decoder(_Targeted).decode
@@ -170,10 +172,10 @@ def read(body: bytes) -> Document | Envelope:
         return _named(document, str(error))
 
 
-def read_token(body: bytes) -> str | None:
-    """The token of a document that is not looked at otherwise; None where it has none."""
+def read_target(body: bytes) -> Target | None:
+    """The target of a document that is not looked at otherwise; None where it has none."""
     try:
-        return _decode_target(body).message.token
+        return _decode_target(body).message
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
