@@ -8,7 +8,7 @@ from config.settings import Settings
 from tests.unit.fcm.key_files import account
 from worker.core.batch import Sending
 from worker.providers.fcm.kind import KIND
-from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT, APPLE, form
+from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT, APPLE, Message, form
 from worker.providers.fcm.outcome import LEAST_COOLDOWN, MAX_TRIES
 from worker.providers.fcm.reasons import BY_CODE
 from worker.providers.fcm.route import TIMING
@@ -32,7 +32,8 @@ def test_every_key_of_data_is_in_its_table() -> None:
     }
     document = {"aps": {"alert": alert, "sound": "default", "category": "c", "badge": 1}, "carillon": carillon}
     sending = Sending("1-0", "e1", json.dumps(document), "", 0, "collapse", kind="regular")
-    body = form(FcmSettings(account(), "app"), sending, "android").bare % (0, b"id", b"token")
+    made = form(FcmSettings(account(), "app"), sending, "android")
+    body = Message(made, "token", "id", None, 0, False).content(0)
     table = TEXT.partition("| key of `data` |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(json.loads(body)["message"]["android"]["data"])

@@ -14,7 +14,7 @@ NOW = 1_000.0
 
 
 def one(overload: Overload, token: str, response: Response = QUOTA, *, now: float = NOW, provider: int = 7) -> Response:
-    message = Message(Form(b"", b"", 0, True), token, "id", None, 0, token.startswith("apple"))
+    message = Message(Form([], [], (), True), token, "id", None, 0, token.startswith("apple"))
     [found] = overload.placed(provider, [message], [response], now)
     return found
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Final
 
 from worker.core.model import Answer, NoAnswer, Provider, Response
@@ -49,8 +50,7 @@ class FcmClient(Client):
     ) -> Sent:
         """Raises `SettingsError` also where the token endpoint refuses the account."""
         at = now()
-        bodies = [one.content(ttl(one.expires_at, at)) for one in requests]
-        sent = self._sent(provider, requests, bodies, at, deadline, following, seen)
+        sent = self._sent(provider, requests, _bodies(requests, at), at, deadline, following, seen)
         return sent._replace(responses=self._overload.placed(provider.id, requests, sent.responses, at))
 
     def renew(self, provider: Provider, authorization: str, now: float) -> None:
@@ -64,7 +64,7 @@ class FcmClient(Client):
 
     def validate(self, provider: Provider, requests: Sequence[Message], *, deadline: float) -> list[Response]:
         at = time.time()
-        bodies = [_ASK + one.content(ttl(one.expires_at, at))[1:] for one in requests]
+        bodies = [_ASK + body[1:] for body in _bodies(requests, at)]
         return self._sent(provider, requests, bodies, at, deadline).responses
 
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
@@ -101,7 +101,7 @@ class FcmClient(Client):
         seen: list[Response | None] | None = None,
     ) -> Sent:
         where = path(provider.settings.account.project)
-        wire = [FcmRequest(where, body, one.id) for one, body in zip(requests, bodies, strict=True)]
+        wire = list(map(FcmRequest, repeat(where), bodies, [one.id for one in requests]))
         return self._exchanged(provider, wire, at, deadline, following, seen)
 
     def _exchanged(
@@ -136,6 +136,12 @@ class FcmClient(Client):
             if post is None:
                 post = self._posts[settings.ca] = HttpPost(proxy=self._proxy, ca=settings.ca)
         return Maker(settings, post)
+
+
+def _bodies(requests: Sequence[Message], at: float) -> list[bytes]:
+    """Most requests of a batch expire at the same few times."""
+    lives = {expires_at: ttl(expires_at, at) for expires_at in {one.expires_at for one in requests}}
+    return [one.content(lives[one.expires_at]) for one in requests]
 
 
 def _words(answer: Answer) -> str:

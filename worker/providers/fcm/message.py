@@ -52,13 +52,17 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Form(NamedTuple):
-    """The body of a request, with `%` places in this order: ttl and id, where Android reads it; each badge; token."""
+#: Gaps in a body for what differs between the devices of a sending, in the order in which they stand; known by identity.
+_TTL, _ID, _BADGE, _TOKEN = b"(ttl)", b"(id)", b"(badge)", b"(token)"
 
-    #: Without a badge, and with `badges` places for it.
-    bare: bytes
-    numbered: bytes
-    badges: int
+
+class Form(NamedTuple):
+    """The body of a request in parts: ttl and id are 1 and 3, where Android reads it, and the token is the last but one."""
+
+    #: Without a badge, and with one in each of the parts `badges`.
+    bare: list[bytes]
+    numbered: list[bytes]
+    badges: tuple[int, ...]
     for_android: bool
 
 
@@ -82,11 +86,17 @@ class Message(NamedTuple):
     def content(self, ttl: int) -> bytes:
         """The body. `ttl`: seconds for which FCM may keep it."""
         form, token, id, badge, _, _ = self
-        values: tuple[bytes | int, ...] = (ttl, id.encode()) if form.for_android else ()
         if badge is None or not form.badges:
-            return form.bare % (*values, token.encode())
-        number = min(max(badge, 0), MAX_BADGE)
-        return form.numbered % (*values, *(number,) * form.badges, token.encode())
+            parts = form.bare.copy()
+        else:
+            shown = badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE)
+            parts, number = form.numbered.copy(), b"%d" % shown
+            for place in form.badges:
+                parts[place] = number
+        if form.for_android:
+            parts[1], parts[3] = b"%d" % ttl, id.encode()
+        parts[-2] = token.encode()
+        return b"".join(parts)
 
 
 def blocks_for(platform: str) -> Blocks:
@@ -108,12 +118,9 @@ def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
     if OWN in document or _over(document, read, blocks) > 0:
         document = fitted(document, lambda one: _over(one, _Read.of(settings, sending, one), blocks))
         read, rendered = _Read.of(settings, sending, document), _rendered(document, counted=bool(rendered.suffix))
-    counted = bool(rendered.suffix)
-    badges = counted * (
-        (blocks != "apple") + (blocks != "apple" and read.notification != b"{}") + (blocks != "android")
-    )
     bare = _body(sending, read, rendered, blocks, counted=False)
-    numbered = _body(sending, read, rendered, blocks, counted=counted)
+    numbered = _body(sending, read, rendered, blocks, counted=bool(rendered.suffix))
+    badges = tuple(place for place, part in enumerate(numbered) if part is _BADGE)
     return Form(bare, numbered, badges, blocks != "apple")
 
 
@@ -144,37 +151,53 @@ def _over(document: dict[str, Any], read: _Read, blocks: Blocks) -> int:
     return android if blocks == "android" else apns if blocks == "apple" else max(android, apns)
 
 
-def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, counted: bool) -> bytes:
-    """`counted`: with places for the badge."""
-    parts = []
+def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, counted: bool) -> list[bytes]:
+    """`counted`: with gaps for the badge."""
+    pieces = [b'{"message":{']
     if blocks != "apple":
-        parts.append(_android(read, counted=counted))
+        pieces += _android(read, counted=counted)
     if blocks != "android":
-        parts.append(_apns(sending, rendered, counted=counted))
-    return b'{"message":{%b,"token":"%%b"}}' % b",".join(parts)
+        pieces += _apns(sending, rendered, counted=counted)
+    pieces += (b'"token":"', _TOKEN, b'"}}')
+    return _joined(pieces)
 
 
-def _android(read: _Read, *, counted: bool) -> bytes:
+def _joined(pieces: list[bytes]) -> list[bytes]:
+    """The pieces with a gap in every second place."""
+    parts = [b""]
+    for piece in pieces:
+        if piece is _TTL or piece is _ID or piece is _BADGE or piece is _TOKEN:
+            parts += (piece, b"")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _android(read: _Read, *, counted: bool) -> list[bytes]:
     priority = b"HIGH" if read.urgent else b"NORMAL"
-    badge = b'"badge":"%d",' if counted else b""
-    block = b'"android":{"priority":"%b","ttl":"%%ds","data":{"id":"%%b",%b' % (priority, badge)
-    block += _escaped(read.data[1:])
+    pieces = [b'"android":{"priority":"%b","ttl":"' % priority, _TTL, b's","data":{"id":"', _ID, b'",']
+    if counted:
+        pieces += (b'"badge":"', _BADGE, b'",')
+    pieces.append(read.data[1:])
     if read.notification != b"{}":
-        number = b'"notification_count":%d,' if counted else b""
-        block += b',"notification":{' + number + _escaped(read.notification[1:])
-    return block + b"}"
+        pieces.append(b',"notification":{')
+        if counted:
+            pieces += (b'"notification_count":', _BADGE, b",")
+        pieces.append(read.notification[1:])
+    return [*pieces, b"},"]
 
 
-def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> bytes:
+def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> list[bytes]:
     headers = {
         "apns-push-type": sending.push_type,
         "apns-priority": str(sending.priority),
         "apns-expiration": str(sending.expires_at),
         "apns-collapse-id": sending.collapse_id,
     }
-    prefix, suffix = _escaped(rendered.prefix), _escaped(rendered.suffix)
-    badge = (b'"badge":%d' if suffix.startswith(b"}") else b'"badge":%d,') if counted else b""
-    return b'"apns":{"headers":%b,"payload":%b%b%b}' % (_escaped(_encode(headers)), prefix, badge, suffix)
+    pieces = [b'"apns":{"headers":%b,"payload":' % _encode(headers), rendered.prefix]
+    if counted:
+        pieces += (b'"badge":', _BADGE, b"" if rendered.suffix.startswith(b"}") else b",")
+    return [*pieces, rendered.suffix, b"},"]
 
 
 def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[str, str]:
@@ -257,7 +280,3 @@ def _text(value: object) -> str:
 
 def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _escaped(document: bytes) -> bytes:
-    return document.replace(b"%", b"%%")

@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Final
 
-from worker.core.model import Answer, Response
+from worker.core.model import ACCEPTED, Answer, Response
 from worker.providers.fcm.answers import APPLE_REFUSED, DEVICE_QUOTA, code_of, detail_of
 from worker.providers.fcm.message import Message
 from worker.providers.fcm.reasons import NOT_KNOWN_AS_APPLE, SEVERAL_DEVICES
@@ -27,7 +27,7 @@ class Overload:
         self, provider: int, requests: Sequence[Message], responses: Sequence[Response], now: float
     ) -> list[Response]:
         """The responses, with the reasons of `reasons.py` where it is known what they are about."""
-        if all(not isinstance(one, Answer) or one.status == 200 for one in responses):
+        if responses.count(ACCEPTED) == len(responses):
             return list(responses)
         return [self._one(provider, *pair, now) for pair in zip(requests, responses, strict=True)]
 
