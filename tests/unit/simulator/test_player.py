@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.simulator import Answer, Latency, Rule, Script, Share, faults, read_script
+from worker.simulator import Answer, Latency, Rule, Script, Share, faults, read_script, reasons
 from worker.simulator.player import Player
 from worker.simulator.reasons import STATUS_OF
 from worker.simulator.script import OK
@@ -125,3 +125,7 @@ def test_a_script_is_read_from_json():
 def test_a_faulty_script_is_refused_by_name(document, named):
     with pytest.raises(ValueError, match=named.replace("[", r"\[")):
         read_script(document)
+
+
+def test_no_reason_has_two_statuses():
+    assert len(STATUS_OF) == sum(map(len, (reasons.APNS, reasons.FCM, reasons.OAUTH, reasons.WEB)))
