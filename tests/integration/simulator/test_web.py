@@ -274,3 +274,10 @@ def test_only_some_bodies_are_decrypted_where_that_is_asked_for():
         for _ in range(4):
             sender.send(subscription)
         assert [entry.payload for entry in simulator.accepted] == [None, "hello", None, "hello"]
+
+
+def test_a_service_may_have_http1_alone():
+    with SimulatorThread(WebSettings(protocols=("http/1.1",))) as simulator:
+        sender = Sender(simulator)
+        answer = sender.send(sender.subscribe("microsoft"))
+        assert (answer.status_code, answer.http_version) == (201, "HTTP/1.1")
