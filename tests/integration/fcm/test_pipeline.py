@@ -117,3 +117,36 @@ def test_an_access_token_that_is_called_expired_costs_one_more_try_and_nothing_e
     assert len(simulator.accepted) == 4
     assert simulator.counts["token_requests"] == 2
     assert active(pipeline) == ["han", "luke"]
+
+
+def test_a_wrong_apns_key_stops_the_way_to_apple_devices_alone(pipeline: Pipeline, simulator: SimulatorThread) -> None:
+    simulator.set_tokens({token("han"): Answer("THIRD_PARTY_AUTH_ERROR")})
+    register(pipeline, han="ios", luke="android")
+    publish(pipeline)
+    pipeline.run()
+    publish(pipeline, id="e2")
+    pipeline.run()
+    assert [entry.token for entry in simulator.accepted] == [token("luke")] * 2
+    assert len(simulator.refused) == 1, "nothing more goes to Apple devices, but a probe when it is time"
+    assert simulator.counts["token_requests"] == 1 and active(pipeline) == ["han", "luke"]
+
+
+def test_a_projects_quota_is_waited_for_in_the_store_and_is_no_fault(
+    pipeline: Pipeline, simulator: SimulatorThread
+) -> None:
+    over = Answer("RATE_LIMIT_EXCEEDED", retry_after=30)
+    simulator.set_script(Script(rules=(Rule(answer=over, count=1),)))
+    register(pipeline, han="android")
+    publish(pipeline)
+    pipeline.run()
+    publish(pipeline, id="e2")
+    pipeline.run()
+    assert (len(simulator.refused), len(simulator.accepted)) == (1, 0)
+    pipeline.later(70.0)
+    pipeline.now += 70
+    pipeline.deliver()
+    assert sorted(json.loads(one.payload)["message"]["android"]["data"]["event"] for one in simulator.accepted) == [
+        "e1",
+        "e2",
+    ]
+    assert active(pipeline) == ["han"]

@@ -27,8 +27,9 @@ class Fcm(Kind):
     words = Words(
         by="FCM",
         command="fcm",
-        mend="check this machine's clock, then its service account and project; it flows by itself once it is mended",
-        origin="way to",
+        mend="check this machine's clock, then its service account and project, and for Apple devices the project's"
+        " APNs key; it flows by itself once it is mended",
+        origin="way",
     )
     forms = frozenset(("service_account",))
     payload_limit = _LARGEST
