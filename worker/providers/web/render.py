@@ -3,11 +3,11 @@
 {"app_badge": number, "web_push": 8030, "notification": {"title": sender and channel, "body": text, "tag": collapse id,
  "icon": image of the sender, "navigate": page, "silent": true}, "mutable": true, "thread": channel id, "carillon": {...}}
 
-`web_push` stands there where there is a `navigate`, without which no browser shows the document by itself.
+`web_push` stands there where there is a `navigate`, without which no browser shows the document by itself. A template may say
+what it likes of this in an object `web` beside `aps`.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +23,8 @@ SHORT: Final = 2_600
 SILENT: Final = "no_silent_push"
 UNTRANSLATED: Final = "no_translations"
 
+#: The part of a template that is in the words of a browser.
+OWN: Final = "web"
 _HEAD: Final = b'{"app_badge":%d,'
 _BADGE: Final = len(_HEAD % MAX_BADGE) - 1
 _BODY: Final = len(',"body":""')
@@ -77,7 +79,8 @@ class Document:
     def _parts(self) -> "_Parts":
         aps = self._parsed.get("aps", {})
         alert = _shown(aps.get("alert"))
-        rest = {key: value for key, value in self._parsed.items() if key != "aps"}
+        own = _object(self._parsed.get(OWN))
+        rest = {key: value for key, value in self._parsed.items() if key not in ("aps", OWN)}
         carillon = dict(rest.get("carillon") or {})
         notification: dict[str, Any] = {"title": alert.title or alert.body, "tag": self._tag}
         if isinstance(sender := carillon.get("sender"), dict) and str(sender.get("image")).startswith("https://"):
@@ -93,7 +96,13 @@ class Document:
             rest["mutable"] = True
         if carillon:
             rest["carillon"] = carillon
-        return _Parts(notification, alert.body if alert.title else "", rest)
+        said = {key: value for key, value in _object(own.get("notification")).items() if key != "tag"}
+        rest |= {key: value for key, value in own.items() if key != "notification"}
+        body = said.pop("body", alert.body if alert.title else "")
+        notification |= said
+        if not _is_text(notification["title"]):
+            notification["title"] = alert.title or alert.body
+        return _Parts(notification, body if _is_text(body) else "", rest)
 
 
 class Push(NamedTuple):
@@ -156,6 +165,14 @@ def _shown(alert: Any) -> _Shown:
     return _Shown(" · ".join(titles), body if isinstance(body, str) else "")
 
 
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _page(page: str, carillon: Mapping[str, Any]) -> str:
     """The page for a message; the first page of its host where the message lacks an id that is asked for."""
     for name, word in (("channel", "{channel}"), ("message", "{message}")):
@@ -200,7 +217,7 @@ def _no_data(parts: _Parts) -> None:
 
 def _no_icon(parts: _Parts) -> None:
     if parts.notification.pop("icon", None) is not None:
-        parts.rest["carillon"]["truncated"] = True
+        parts.rest.setdefault("carillon", {})["truncated"] = True
 
 
 def _short_title(parts: _Parts) -> None:
@@ -212,8 +229,10 @@ def _short_title(parts: _Parts) -> None:
 def _bare(parts: _Parts) -> None:
     parts.drop("event", "channel", "message")
     parts.rest.pop("thread", None)
-    with suppress(KeyError):
-        parts.notification["navigate"] = _first_page(parts.notification["navigate"])
+    kept = {key: parts.notification[key] for key in ("title", "tag", "silent") if key in parts.notification}
+    if _is_text(page := parts.notification.get("navigate")):
+        kept["navigate"] = _first_page(page)
+    parts.notification = kept
 
 
 _SHRINKS: Final = (_whole, _no_data, _no_icon, _short_title, _bare)
