@@ -17,7 +17,8 @@ FORBIDDEN_ADDRESS: Final = "forbidden_address"
 FORBIDDEN_HOST: Final = "forbidden_host"
 #: Several browsers of one origin have to wait within a short time.
 ORIGIN_THROTTLED: Final = "OriginThrottled"
-#: Reasons that a fault of ours gives as well: of the key, of a name server, of the list of hosts.
+#: Reasons that a fault of ours gives as well: of the key, of a name server, of the list of hosts. Where a host has no public
+#: address, all of its browsers are refused, so that its own way is stopped at most.
 GUARDED: Final = frozenset((KEY_MISMATCH, FORBIDDEN_ADDRESS, FORBIDDEN_HOST))
 
 #: What a browser is left alone for that got too many, where the service does not say, in seconds.

@@ -229,8 +229,9 @@ def _short_title(parts: _Parts) -> None:
 def _bare(parts: _Parts) -> None:
     parts.drop("event", "channel", "message")
     parts.rest.pop("thread", None)
-    kept = {key: parts.notification[key] for key in ("title", "tag", "silent") if key in parts.notification}
-    if _is_text(page := parts.notification.get("navigate")):
+    kept = {key: value for key, value in parts.notification.items() if key in ("title", "tag", "silent")}
+    page = parts.notification.get("navigate")
+    if isinstance(page, str):
         kept["navigate"] = _first_page(page)
     parts.notification = kept
 
