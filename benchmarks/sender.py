@@ -1,5 +1,7 @@
 """How fast one client core sends, beside other clients: one connection, TLS, 300-byte payloads, 2 % of 410s.
 
+Then each kind of provider over ten connections of 100 streams, beside the libraries of its service (`kinds` in the result).
+
 The client has one core and the server another. Clients take turns, each run a fresh process; medians count. `server_busy` says
 how much of its core the server needed: near 1 it held the client back.
 
@@ -9,137 +11,27 @@ how much of its core the server needed: near 1 it held the client back.
 """
 
 import argparse
-import os
-import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benchmarks.support.canned import CannedServer
+from benchmarks.support.by_kind import measure_kinds, measure_kinds_latency
 from benchmarks.support.figures import emit, medians, ratios, say
-from benchmarks.support.load import TOPIC, Result, Target, payload, tokens
-from benchmarks.support.processes import ROOT, cores, cpu_seconds, end_on_sigterm, pin
-from worker.providers.apns.token import mint
+from benchmarks.support.load import Target
+from benchmarks.support.processes import end_on_sigterm
+from benchmarks.support.ranges import STREAMS, shooting_range
 
-STREAMS: Final = 1000
-TEAM: Final = "TEAM000001"
-KEY_ID: Final = "KEY0000001"
 #: Notifications of one run: about two seconds each on a slow core.
 COUNTS: Final = {"carillon": 250_000, "carillon_sender": 200_000, "aioapns": 8_000, "httpx": 2_000, "h2load": 400_000}
-#: Answers that the server has ready.
-ANSWERS: Final = 1_000_000
 BARS: Final = {"aioapns": 40.0, "httpx": 160.0}
 LATENCY_BAR: Final = 0.9
 TASKS_BAR: Final = 0.8
 PROCESSES_BAR: Final = 1.8
 WAITING_BAR_MB: Final = 60.0
-TIMEOUT: Final = 120.0
-
-
-class Range:
-    """A running server and the core that clients run on."""
-
-    def __init__(self, server: CannedServer, target: Target, directory: Path, core: int | None) -> None:
-        self.server, self.target, self.directory, self.core = server, target, directory, core
-
-    def run(self, name: str, target: Target) -> tuple[Result, float]:
-        """One run of a client; what it found, and the server's CPU seconds for a notification."""
-        before = cpu_seconds([self.server.pid])
-        result = self._h2load(target) if name == "h2load" else self.finish(self.begin(name, target))
-        spent = cpu_seconds([self.server.pid]) - before
-        if result.other:
-            raise RuntimeError(
-                f"{name}: {result.other} of {target.count} notifications had no answer of the expected kind"
-            )
-        return result, spent / (target.count + target.warm_up)
-
-    def begin(self, name: str, target: Target) -> "subprocess.Popen[bytes]":
-        """Starts a client."""
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.peers.senders", name],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        if self.core is not None:
-            pin(child.pid, self.core)
-        assert child.stdin is not None
-        child.stdin.write(msgspec.json.encode(target))
-        child.stdin.close()
-        child.stdin = None
-        return child
-
-    def finish(self, child: "subprocess.Popen[bytes]") -> Result:
-        """Waits for a client and reads its result."""
-        try:
-            out, _ = child.communicate(timeout=TIMEOUT)
-        finally:
-            child.kill()
-            child.wait()
-        if child.returncode:
-            raise RuntimeError(f"a client ended with {child.returncode}")
-        return msgspec.json.decode(out.splitlines()[-1], type=Result)
-
-    def _h2load(self, target: Target) -> Result:
-        """One thread, one connection, all streams; ids cannot differ in it, tokens do."""
-        body, uris = self.directory / "payload", self.directory / "uris"
-        body.write_bytes(payload())
-        base = f"https://{target.host}:{target.port}/3/device/"
-        uris.write_text("".join(f"{base}{token}\n" for token, _ in tokens(10_000)))
-        command = ["h2load", "-t1", "-c1", f"-m{STREAMS}", f"-n{target.count}", f"-d{body}", f"-i{uris}"]
-        headers = {
-            "authorization": f"bearer {target.authorization}",
-            "apns-topic": TOPIC,
-            "apns-push-type": "alert",
-            "apns-priority": "10",
-            "apns-id": "0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f",
-        }
-        command += [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-        if self.core is not None and shutil.which("taskset"):
-            command = ["taskset", "-c", str(self.core), *command]
-        before = children_cpu()
-        out = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
-        used = children_cpu() - before
-        rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", out)
-        statuses = re.search(r"status codes: (\d+) 2xx, \d+ 3xx, (\d+) 4xx", out)
-        assert rate is not None
-        assert statuses is not None
-        accepted, gone = int(statuses[1]), int(statuses[2])
-        return Result(target.count / float(rate[1]), used, accepted, gone, target.count - accepted - gone)
-
-
-@contextmanager
-def shooting_range(latency_ms: float = 0.0) -> Iterator[Range]:
-    """A server on the last core; clients get the first. On a single core nothing is pinned."""
-    free = cores()
-    private = ec.generate_private_key(ec.SECP256R1())
-    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carillon-benchmark-")))
-        server = stack.enter_context(CannedServer(directory, ANSWERS, latency_ms / 1000))
-        if len(free) > 1:
-            pin(server.pid, free[-1])
-        token = mint(TEAM, KEY_ID, key, time.time())
-        target = Target(
-            "localhost", server.port, server.ca_pem, key, TEAM, KEY_ID, token, count=0, ordered=not latency_ms
-        )
-        yield Range(server, target, directory, free[0] if len(free) > 1 else None)
-
-
-def children_cpu() -> float:
-    """CPU seconds of children that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def installed(name: str) -> bool:
@@ -218,6 +110,7 @@ def measure_latency(latency_ms: float, runs: int, scale: float) -> dict[str, Any
         "bound": {"one_connection": bound, "threads": bound, "threads_4": 4 * bound},
         "share_of_bound": {name: round(share, 3) for name, share in shares.items() if name != "two_processes"},
         "two_processes_times_one": round(times, 2),
+        "fcm": measure_kinds_latency(latency_ms, runs, scale),
         "bars": {
             "one_connection": shares["one_connection"] >= LATENCY_BAR,
             "threads": shares["threads"] >= TASKS_BAR,
@@ -255,6 +148,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="part of the notifications (%(default)s)")
     parser.add_argument("--latency", type=float, metavar="MS", help="answers after so many milliseconds; no peers")
     parser.add_argument("--memory", action="store_true", help="memory instead of rates")
+    parser.add_argument("--peer-python", metavar="PATH", help="a Python that has firebase-admin and pywebpush")
     parser.add_argument("--peers", nargs="*", choices=list(COUNTS), default=list(COUNTS), help="which clients run")
     options = parser.parse_args()
     end_on_sigterm()
@@ -266,6 +160,7 @@ def main() -> None:
     else:
         names = [name for name in COUNTS if (name == "carillon" or name in options.peers) and installed(name)]
         result = measure_rates(names, options.runs, options.scale)
+        result["kinds"] = measure_kinds(options.runs, options.scale, options.peer_python)
     emit({**result, "seconds": round(time.monotonic() - began, 1)}, as_json=options.json)
 
 

@@ -1,10 +1,12 @@
 """A TLS HTTP/2 server that is never what a sender waits for: it looks at frames, never at headers, and its answers are ready.
 
 The n-th stream of a connection gets the n-th answer: 200 with the id that `load` gives to the n-th notification, or, for every
-`GONE_EVERY`-th, 410 as APNs writes it. So one connection must send the load in its order, which every client here does.
+`GONE_EVERY`-th, 410 as APNs writes it. So one connection must send the load in its order, which every client of APNs here does.
+FCM and a browser's push service (Google's) answer with the fields and bodies that they were seen with; every `GONE_EVERY`-th
+stream of a connection meets a device that is gone.
 
-`python -m benchmarks.support.canned DIRECTORY ANSWERS LATENCY` prints one JSON line, `{"port": …, "ca": path}`, and serves until
-SIGTERM. LATENCY is in seconds; each answer leaves so much later than its request came.
+`python -m benchmarks.support.canned DIRECTORY ANSWERS LATENCY KIND STREAMS` prints one JSON line, `{"port": …, "ca": path}`, and
+serves until SIGTERM. LATENCY is in seconds; each answer leaves so much later than its request came. KIND is apns, fcm or web.
 """
 
 import asyncio
@@ -18,53 +20,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-from benchmarks.support.load import GONE_EVERY, identifier
+from benchmarks.support.answers import Answers, answers_of
 from benchmarks.support.loops import new_event_loop
 from benchmarks.support.processes import ROOT
 from worker.http2 import frames
 from worker.simulator.certificates import make_identity, server_context
 
-STREAMS: Final = 1000
 _HEAD: Final = frames.FRAME_HEADER_SIZE
 _unpack: Final = struct.Struct(">BHBBL").unpack_from
-_GONE: Final = b'{"reason":"Unregistered","timestamp":1763700000000}'
 _PREFACE: Final = len(frames.PREFACE)
 #: Octets of payload after which the connection's window is filled up again.
 _WINDOW_STEP: Final = 1 << 28
 
 
-def answer(number: int) -> bytes:
-    """The frames of the answer to stream `2 * number + 1`."""
-    stream_id, apns_id = 2 * number + 1, b"\x00\x07apns-id\x24" + identifier(number).encode()
-    if number % GONE_EVERY != GONE_EVERY - 1:
-        flags = frames.FLAG_END_HEADERS | frames.FLAG_END_STREAM
-        return frames.pack_frame(frames.HEADERS, flags, stream_id, b"\x88" + apns_id)
-    head = frames.pack_frame(frames.HEADERS, frames.FLAG_END_HEADERS, stream_id, b"\x08\x03410" + apns_id)
-    return head + frames.pack_frame(frames.DATA, frames.FLAG_END_STREAM, stream_id, _GONE)
-
-
-class Answers:
-    """All answers in a row; those of one stretch of streams are one slice."""
-
-    def __init__(self, count: int) -> None:
-        self._all = memoryview(b"".join([answer(number) for number in range(count)]))
-        self._one = len(answer(0))
-        self._cycle = sum(len(answer(number)) for number in range(GONE_EVERY))
-
-    def __getitem__(self, stretch: tuple[int, int]) -> memoryview:
-        first, last = stretch
-        return self._all[self._place(first) : self._place(last)]
-
-    def _place(self, number: int) -> int:
-        # The odd one ends its cycle, so every answer before it has the same size.
-        return number // GONE_EVERY * self._cycle + number % GONE_EVERY * self._one
-
-
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, answers: Answers, latency: float) -> None:
-        self._answers, self._latency = answers, latency
+    def __init__(self, answers: Answers, latency: float, streams: int) -> None:
+        self._answers, self._latency, self._streams = answers, latency, streams
         self._rest = b""
         self._skip = _PREFACE
         self._received = 0
@@ -75,7 +48,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=1 << 24)
-        settings = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: STREAMS})
+        settings = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: self._streams})
         self._transport.write(settings + frames.pack_window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW))
 
     def data_received(self, data: bytes) -> None:
@@ -146,12 +119,12 @@ class Connection(asyncio.Protocol):
         return position
 
 
-async def serve(directory: Path, count: int, latency: float) -> None:
+async def serve(directory: Path, count: int, latency: float, kind: str, streams: int) -> None:
     identity = make_identity(directory, ("localhost",))
     context: ssl.SSLContext = server_context(str(identity.certificate), str(identity.key), None)
-    answers, loop, stop = Answers(count), asyncio.get_running_loop(), asyncio.Event()
+    answers, loop, stop = answers_of(kind, count), asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(lambda: Connection(answers, latency), "127.0.0.1", 0, ssl=context)
+    server = await loop.create_server(lambda: Connection(answers, latency, streams), "127.0.0.1", 0, ssl=context)
     print(json.dumps({"port": server.sockets[0].getsockname()[1], "ca": str(identity.ca)}), flush=True)
     await stop.wait()
 
@@ -159,8 +132,10 @@ async def serve(directory: Path, count: int, latency: float) -> None:
 class CannedServer:
     """The server as a child."""
 
-    def __init__(self, directory: Path, answers: int, latency: float = 0.0) -> None:
-        arguments = (str(directory), str(answers), str(latency))
+    def __init__(
+        self, directory: Path, answers: int, latency: float = 0.0, *, kind: str = "apns", streams: int = 1_000
+    ) -> None:
+        arguments = (str(directory), str(answers), str(latency), kind, str(streams))
         self._command = [sys.executable, "-m", "benchmarks.support.canned", *arguments]
 
     def __enter__(self) -> Self:
@@ -184,4 +159,4 @@ class CannedServer:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], int(sys.argv[5])))

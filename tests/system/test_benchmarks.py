@@ -59,6 +59,9 @@ def test_the_sender_benchmark_gives_rates_and_ratios_by_peer():
     found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.01", "--peers", "aioapns", "httpx")
     assert set(found["rates"]) == {"carillon", "aioapns", "httpx"}
     assert set(found["ratios"]) == {"aioapns", "httpx"}
+    assert {"apns", "fcm"} <= set(found["kinds"]["rates"])
+    assert set(found["kinds"]["bars"]) <= set(found["kinds"]["ratios"])
+    assert "firebase_admin" in found["kinds"]["absent"]
 
 
 @pytest.mark.slow
@@ -66,6 +69,7 @@ def test_the_sender_benchmark_gives_shares_of_the_bound_where_answers_take_time(
     found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.05", "--latency", "20")
     assert set(found["share_of_bound"]) == {"one_connection", "threads", "threads_4"}
     assert found["two_processes_times_one"] > 0
+    assert found["fcm"]["share_of_bound"] > 0
 
 
 @pytest.mark.slow
