@@ -16,10 +16,11 @@ from worker.cli._tokens import hint
 from worker.core import notification
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider
-from worker.core.notification import LIMIT, Rendered
+from worker.core.notification import Rendered
 from worker.core.places import NOW
 from worker.core.refusal import Refused
-from worker.core.templates import Template, TemplateError, context_of, normal_locale
+from worker.core.template_form import TemplateError
+from worker.core.templates import Template, context_of, normal_locale
 from worker.database.long_tokens import TOKEN, key_of
 from worker.facts import channels
 from worker.pipeline.rendering import named
@@ -80,7 +81,9 @@ def target(
     """A registered device and its provider, or an imagined one of a provider."""
     if token is None:
         to = provider_named(runtime, app, provider)
-        return to, Target(0, user, to.id, "0" * 64, normal_locale(locale) or None)
+        # As most of the kind's devices are.
+        platform = min(kind_of(to).platforms, default="")
+        return to, Target(0, user, to.id, "0" * 64, normal_locale(locale) or None, platform)
     found = [one for one in devices(runtime, app, token=token) if one.provider]
     if not found:
         refuse(f"--device: app {app!r} has no such device that could get a push")
@@ -133,24 +136,24 @@ def shown(
 ) -> Row:
     """Everything about the push, as JSON types."""
     found = render(runtime, target, event, template)
-    payload = found.rendered.payload(badge)
     settings = app_named(runtime, event.app)
     expiration = notification.expiration(event, settings.max_age)
-    push = {
-        "payload": payload.decode(),
-        "bytes": len(payload),
-        "limit": LIMIT,
+    sending = sending_of(event, found.rendered, expiration)
+    job = target.job(target.hint, badge=badge, why="member")
+    try:
+        request = kind_of(provider).preview(provider, sending, job, now=time.time())
+    except SettingsError as fault:
+        refuse(fault)
+    return {
+        "headers": request.headers,
+        "body": request.body,
+        "payload": request.payload,
+        "bytes": len(request.payload.encode()),
+        "limit": request.limit,
         "cut": found.cuts,
         "rendered_by": found.source,
         "too_old": expiration < time.time(),
     }
-    sending = sending_of(event, found.rendered, expiration)
-    job = target.job(target.hint, badge=badge, why="member")
-    try:
-        headers, body = kind_of(provider).preview(provider, sending, job, now=time.time())
-    except SettingsError as fault:
-        refuse(fault)
-    return {"headers": headers, "body": body} | push
 
 
 def sending_of(event: MessageNew, rendered: Rendered, expiration: int) -> Sending:
@@ -163,14 +166,22 @@ def sending_of(event: MessageNew, rendered: Rendered, expiration: int) -> Sendin
         expiration,
         notification.collapse_id(event.app, event.message.id, event.channel.id),
         kind=event.message.kind,
+        own=rendered.own,
     )
+
+
+def indented(body: str) -> str:
+    """JSON for reading; anything else as it is."""
+    try:
+        return msgspec.json.format(json.dumps(json.loads(body), ensure_ascii=False), indent=2)
+    except ValueError:
+        return body
 
 
 def text(shown: Row) -> str:
     """The same for a person."""
-    body: Any = json.loads(shown["body"])
     lines = [f"{name}: {value}" for name, value in shown["headers"].items()]
-    lines += ["", shown["body"], "", msgspec.json.format(json.dumps(body, ensure_ascii=False), indent=2), ""]
+    lines += ["", shown["body"], "", indented(shown["body"]), ""]
     lines.append(f"{shown['bytes']:,} of {shown['limit']:,} bytes, by {shown['rendered_by']}")
     lines += [f"cut: {one}" for one in shown["cut"]] or ["nothing was cut"]
     if shown["too_old"]:

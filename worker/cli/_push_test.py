@@ -1,6 +1,5 @@
 """`carillon push test`: a real push to a user's own devices."""
 
-import json
 import random
 import secrets
 import time
@@ -21,6 +20,7 @@ from worker.cli._preview import Rendering, Target
 from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, refuse, say, session
 from worker.cli._simulated import simulated
+from worker.core.batch import Sending
 from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
@@ -129,33 +129,36 @@ def _one(runtime: Runtime, target: Target, event: MessageNew, instead: Simulated
     if provider is None:
         return row | {"accepted": False, "answer": "not sent", "advice": "its provider was removed"}
     found = _preview.render(runtime, target, event)
-    payload = found.rendered.payload()
-    row |= {"locale": target.locale, "rendered_by": found.source, "cut": found.cuts, "bytes": len(payload)}
+    sending = _sending(event, found)
+    try:
+        request = kind_of(provider).preview(provider, sending, target.job(target.hint), now=time.time())
+    except SettingsError as fault:
+        return row | {"accepted": False, "answer": "not sent", "advice": str(fault)}
+    size = len(request.payload.encode())
+    row |= {"locale": target.locale, "rendered_by": found.source, "cut": found.cuts, "bytes": size}
     if dry_run:
-        shown = {"accepted": None, "payload": payload.decode()}
-        return row | shown | _validated(runtime, provider, target, event, found)
+        shown = {"accepted": None, "payload": request.body}
+        return row | shown | _validated(runtime, provider, target, sending)
     if instead is not None:
-        return row | {"payload": payload.decode()} | _simulated(runtime, instead, provider, target, event, found)
-    return row | _sent(runtime, provider, target, event, found)
+        return row | {"payload": request.body} | _simulated(runtime, instead, provider, target, sending)
+    return row | _sent(runtime, provider, target, sending)
 
 
-def _simulated(
-    runtime: Runtime, instead: Simulated, provider: Provider, target: Target, event: MessageNew, found: Rendering
-) -> Row:
+def _simulated(runtime: Runtime, instead: Simulated, provider: Provider, target: Target, sending: Sending) -> Row:
     kind = kind_of(provider)
     there = kind.at_simulator(provider, instead)
     if there is None:
         text = f"there is no simulator of its kind: a {kind.name} is tried without it"
         return {"accepted": False, "answer": "not sent", "advice": text}
-    return _sent(runtime, there, target, event, found)
+    return _sent(runtime, there, target, sending)
 
 
-def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Row:
+def _sent(runtime: Runtime, provider: Provider, target: Target, sending: Sending) -> Row:
     if not provider.readable:
         text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with"
         return {"accepted": False, "answer": "not sent", "advice": text}
     client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
-    requests = _requests(provider, target, event, found)
+    requests = _requests(provider, target, sending)
     try:
         [response] = client.send(provider, requests, now=time.time, deadline=seconds).responses
     except SettingsError as fault:
@@ -163,13 +166,13 @@ def _sent(runtime: Runtime, provider: Provider, target: Target, event: MessageNe
     return _answered(response, provider)
 
 
-def _validated(runtime: Runtime, provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Row:
+def _validated(runtime: Runtime, provider: Provider, target: Target, sending: Sending) -> Row:
     """What the provider says of the push that it is not to send on, where it can be asked that."""
     if not provider.readable:
         return {}
     client, seconds = runtime.clients.of(provider), runtime.settings.apns_timeout
     try:
-        responses = client.validate(provider, _requests(provider, target, event, found), deadline=seconds)
+        responses = client.validate(provider, _requests(provider, target, sending), deadline=seconds)
     except SettingsError as fault:
         return {"valid": False, "answer": "not asked", "advice": str(fault)}
     if responses is None:
@@ -179,11 +182,12 @@ def _validated(runtime: Runtime, provider: Provider, target: Target, event: Mess
     return said | {"valid": valid} | ({"answer": f"{kind_of(provider).words.by} would accept it"} if valid else {})
 
 
-def _requests(provider: Provider, target: Target, event: MessageNew, found: Rendering) -> Sequence[Request]:
-    sending = msgspec.structs.replace(
-        _preview.sending_of(event, found.rendered, int(time.time()) + _LIFE),
-        collapse_id=collapse_id(event.app, event.id),
-    )
+def _sending(event: MessageNew, found: Rendering) -> Sending:
+    made = _preview.sending_of(event, found.rendered, int(time.time()) + _LIFE)
+    return msgspec.structs.replace(made, collapse_id=collapse_id(event.app, event.id))
+
+
+def _requests(provider: Provider, target: Target, sending: Sending) -> Sequence[Request]:
     # A test push says no reason: no rule was asked.
     return kind_of(provider).render(provider, [sending], [target.job(target.token)])
 
@@ -203,8 +207,7 @@ def _text(outcome: dict[str, Any]) -> str:
     for one in outcome["devices"]:
         place = f"device {one['device']} ({one['token']}) by {one['provider'] or 'nobody'}"
         if "payload" in one:
-            shown = json.dumps(json.loads(one["payload"]), ensure_ascii=False, indent=2)
-            lines += ["", f"{place}: {one['bytes']:,} bytes, {one['rendered_by']}", shown]
+            lines += ["", f"{place}: {one['bytes']:,} bytes, {one['rendered_by']}", _preview.indented(one["payload"])]
         if "answer" in one:
             well = one["accepted"] or one.get("valid")
             lines.append(f"{'ok  ' if well else 'FAIL'} {place}: {one['answer']}")

@@ -1,7 +1,7 @@
 """`carillon template`: what a push says, for each provider, kind of message and language."""
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from worker.cli._options import App, Json, OnlyApp, providers, template_kinds, t
 from worker.cli._paths import given_path
 from worker.cli._session import Row, app_named, provider_named, refuse, say, session, table
 from worker.cli._terminal import json_shown, plain
+
+if TYPE_CHECKING:
+    from worker.core.model import Provider
 
 template = group("Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.")
 
@@ -47,7 +50,7 @@ def set_(
     with session() as runtime:
         of_app = app_named(runtime, app).name
         to = provider_named(runtime, of_app, provider)
-        _checked(document, of_app, kind, locale)
+        _checked(document, to, kind, locale)
         runtime.registry.save_template(StoredTemplate(to.id, kind, locale, document))
     stored = {"app": of_app, "provider": to.name, "kind": kind or None, "locale": locale or None}
     text = f"stored: {_named(kind, locale)} of provider {to.name!r}, app {of_app!r}; workers use it within seconds"
@@ -119,7 +122,10 @@ def preview(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the exact headers and bytes of a push, its size, and what was cut. Sends and stores nothing."""
+    """Show the exact request of a push, its size, and what was cut. Sends and stores nothing.
+
+    For a browser the text before encryption.
+    """
     from worker.cli import _preview
 
     given = None if file is None else _read(file)
@@ -127,24 +133,26 @@ def preview(
         of_app = app_named(runtime, app).name
         event = _preview.event_of(None if message is None else _read(message), of_app, kind)
         to, target = _preview.target(runtime, of_app, provider, device, user, locale)
-        chosen = None if given is None else _checked(given, of_app, event.message.kind, target.locale or "")
+        chosen = None if given is None else _checked(given, to, event.message.kind, target.locale or "")
         shown = _preview.shown(runtime, to, target, event, badge, chosen)
     say(shown, _preview.text(shown), as_json=as_json)
 
 
-def _checked(document: str, app: str, kind: str, locale: str) -> Any:
+def _checked(document: str, provider: "Provider", kind: str, locale: str) -> Any:
     from worker.cli._samples import samples
-    from worker.core.templates import Template, TemplateError, check
+    from worker.core.template_form import TemplateError
+    from worker.core.templates import Template, check
+    from worker.providers.kinds import kind_of
 
     if len(kind) > 255 or len(locale) > 35:
         refuse("--kind has at most 255 characters, --locale at most 35")
     if not plain(kind + locale):
         refuse("--kind and --locale have no control characters: no message has such a kind")
     try:
-        made = Template.parse(document, locale=locale)
-        check(made, samples(app, kind or "regular"))
+        made = Template.parse(document, kind_of(provider).template, locale=locale)
+        check(made, samples(provider.app, kind or "regular"))
     except TemplateError as fault:
-        refuse(fault)
+        refuse(f"provider {provider.name!r} ({provider.kind}): {fault}")
     return made
 
 

@@ -36,7 +36,7 @@ NONE_FREED: Final = Freed(0, 0)
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True):
-    """What the jobs of one message share. The payload of a job is `prefix`, its badge, `suffix`."""
+    """What the jobs of one message share. The payload of a job is `prefix`, its badge, `suffix`, unless it is `own`."""
 
     entry: str
     event_id: str
@@ -61,6 +61,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     sender: str = ""
     #: Whether the message named its recipients, who need not be members.
     listed: bool = False
+    #: As of `notification.Rendered`.
+    own: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

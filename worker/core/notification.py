@@ -42,6 +42,8 @@ class Rendered(NamedTuple):
 
     prefix: bytes
     suffix: bytes
+    #: Whether it is in the JSON of its provider's kind, by a template: then it is all prefix, with `{{ badge }}` for the number.
+    own: bool = False
 
     def payload(self, badge: int | None = None) -> bytes:
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""

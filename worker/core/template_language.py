@@ -5,7 +5,7 @@ is bounded by the template's length; no attribute of a Python object is ever rea
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "event": ("id",),
 }
 BADGE: Final = "badge"
+#: How a template says that a device's own number belongs there.
+BADGE_MARK: Final = "{{ badge }}"
 FILTER_NAMES: Final = (
     *("truncate", "plural", "default", "upper", "lower", "capitalize", "title", "trim"),
     *("length", "count", "join", "first", "last"),
@@ -68,6 +70,8 @@ class Leaf:
             _check(tree)
             #: Parts of the context that it names.
             self.names: frozenset[str] = frozenset(node.name for node in tree.find_all(nodes.Name))
+            #: Whether it says a text or a name, and so is more than ids and numbers.
+            self.prose = any(part in ("text", "name") for part in _parts(tree))
             _bound_operands(tree)
             self._render = _compile(environment, source, tree)
         except TemplateSyntaxError as fault:
@@ -150,6 +154,14 @@ def _compile(environment: _Environment, source: str, tree: nodes.Template) -> Ca
         expression = environment.from_string(nodes.Template([result], lineno=1))
         return TemplateExpression(expression, undefined_to_none=True)
     return environment.from_string(tree).render
+
+
+def _parts(tree: nodes.Template) -> Iterator[Any]:
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        if isinstance(node, nodes.Getattr):
+            yield node.attr
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            yield node.arg.value
 
 
 def _bound_operands(tree: nodes.Template) -> None:
@@ -255,7 +267,9 @@ def _check_alone(node: nodes.Name) -> None:
 
 def _check_name(name: str) -> None:
     if name == BADGE:
-        raise LeafError("badge: is only known when it is sent, so it can stand alone in aps.badge and nowhere else")
+        raise LeafError(
+            "badge: is only known when it is sent, so it can stand alone in aps.badge, or where the kind has it, and nowhere else"
+        )
     if name not in NAMES:
         raise LeafError(f"no such name {name!r}{suggestion(name, NAMES)}")
 

@@ -1,45 +1,40 @@
 """Templates of a payload: a JSON document whose strings may say `{{ sender.name }}`, so that what comes out is always JSON.
 
-A string that is one expression keeps its value's type: `"{{ message.data }}"` becomes an object. What renders to nothing is
-left out of its object. The badge is a gap that is filled for each device (`"badge": "{{ badge }}"`, or no word about it); a
-number in its place is that number for everybody, `null` leaves the icon alone.
+Which JSON is the matter of the provider's kind: a `TemplateForm`. A string that is one expression keeps its value's type:
+`"{{ message.data }}"` becomes an object. What renders to nothing is left out of its object. The badge is filled in for each
+device (`"badge": "{{ badge }}"`, or no word about it); a number in its place is that number for everybody, `null` leaves the
+icon alone.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
-from producers.aps import ALERT_KEYS, ALERT_LISTS, ALERT_TEXTS, TEXTS, check_aps
-from producers.errors import EventError
 from producers.events import MessageNew
 from producers.prose import shows
-from producers.targeting import APS_KEYS, BADGE_ROOM
-from worker.core.notification import HEAD, LIMIT, Rendered
+from producers.targeting import BADGE_ROOM, MAX_BADGE
+from worker.core.aps_form import APS_FORM
+from worker.core.notification import HEAD, Rendered
 from worker.core.template_cut import cut, encoded, size
-from worker.core.template_language import BADGE, Leaf, LeafError, is_badge, is_template, suggestion
+from worker.core.template_form import Limit, Path, TemplateError, TemplateForm, dotted
+from worker.core.template_language import BADGE_MARK, Leaf, LeafError, is_badge, is_template
 
 #: Bytes of a template, strings and numbers in it, and how deep it may be.
 MAX_DOCUMENT: Final = 16 * 1024
 MAX_LEAVES: Final = 256
 MAX_DEPTH: Final = 12
 
-Path = tuple[str | int, ...]
-_ALERT: Final = ("aps", "alert")
 _LEFT_OUT: Final = object()
 
 
-class TemplateError(ValueError):
-    """The template cannot be used; the text names the place in it and what is wrong."""
-
-
 class NothingToSayError(TemplateError):
-    """The alert renders to nothing for a message: another template, or none, is for it."""
+    """The template renders to nothing for a message: another one, or none, is for it."""
 
 
 class Outcome(NamedTuple):
-    """A payload, and what was left out of it to keep Apple's limit."""
+    """A payload, and what was left out of it to keep the provider's limit."""
 
     rendered: Rendered
     cuts: list[str]
@@ -48,20 +43,28 @@ class Outcome(NamedTuple):
 class Template:
     """A template, compiled. Renders the same message to the same bytes."""
 
-    def __init__(self, tree: dict[str, Any], leaves: dict[Path, Any], *, counted: bool) -> None:
-        self._tree, self._leaves, self._counted = tree, leaves, counted
+    def __init__(self, tree: dict[str, Any], leaves: dict[Path, Any], form: TemplateForm, badges: "_Badges") -> None:
+        self._tree, self._leaves, self._form, self._badges = tree, leaves, form, badges
+        templated = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, Leaf)}
         #: Whether it says something about the recipient, and so is rendered for each.
-        self.per_user = any("recipient" in leaf.names for leaf in leaves.values() if isinstance(leaf, Leaf))
-        #: Keys of `aps` whose values are only known when they are rendered, and are no plain texts.
-        self._unknown = {
-            str(path[1])
-            for path, leaf in leaves.items()
-            if isinstance(leaf, Leaf) and path[0] == "aps" and not _is_text(path)
-        }
+        self.per_user = any("recipient" in leaf.names for leaf in templated.values())
+        self._shortened = [path for path, leaf in templated.items() if form.may_shorten(path, prose=leaf.prose)]
+        #: Values that are only known when they are rendered, and are no plain texts.
+        self._unknown = [path for path in templated if not form.is_text(path)]
+
+    @property
+    def counted(self) -> bool:
+        """Whether each device gets its own number."""
+        return bool(self._badges.counted)
+
+    @property
+    def badge(self) -> int | None:
+        """The number for every device; None: the icon is left alone, or the number is counted."""
+        return self._badges.number
 
     @classmethod
-    def parse(cls, document: str | bytes, *, locale: str = "") -> Self:
-        """Raises `TemplateError` for anything that could not be rendered or that Apple does not know."""
+    def parse(cls, document: str | bytes, form: TemplateForm = APS_FORM, *, locale: str = "") -> Self:
+        """Raises `TemplateError` for anything that could not be rendered or that the provider does not know."""
         if len(document) > MAX_DOCUMENT:
             raise TemplateError(f"template: {len(document):,} bytes, at most {MAX_DOCUMENT:,} are taken")
         try:
@@ -69,48 +72,76 @@ class Template:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             raise TemplateError(f"template: is not JSON: {fault}") from None
         if not isinstance(tree, dict):
-            raise TemplateError('template: has to be a JSON object, {"aps": {"alert": …}, …}')
-        _check_keys(tree)
-        aps, others = dict(tree["aps"]), {key: value for key, value in tree.items() if key != "aps"}
-        counted = _take_badge(aps)
-        tree = {"aps": aps, **others}
-        return cls(tree, _compiled(tree, locale), counted=counted)
+            raise TemplateError("template: has to be a JSON object")
+        form.check_keys(tree)
+        form.complete(tree)
+        badges = _take_badges(tree, form)
+        return cls(tree, _compiled(tree, form, locale, badges), form, badges)
 
-    def render(self, context: Mapping[str, Any], *, limit: int = LIMIT) -> Outcome:
-        """The payload in at most `limit` bytes with any badge. `TemplateError` where this message cannot be rendered by it."""
+    def render(self, context: Mapping[str, Any], *, limit: int | None = None) -> Outcome:
+        """The payload within the form's limits, or `limit` bytes, with any badge.
+
+        Raises `TemplateError` where this message cannot be rendered by it.
+        """
         try:
-            return self._outcome(context, limit)
+            return self._outcome(context, self._form.limits if limit is None else (Limit(limit),))
         except TemplateError:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message goes out by the default payload
             # The fault's own words may quote the message, so they stay out of the report.
             raise TemplateError(f"template: {type(fault).__name__}") from None
 
-    def _outcome(self, context: Mapping[str, Any], limit: int) -> Outcome:
+    def check_literals(self) -> None:
+        """`TemplateError` for what stands in the template as it is and the provider does not want.
+
+        Not part of `parse`: a template that was stored before goes on.
+        """
+        self._form.check_values(self._tree, lambda value: isinstance(value, str) and is_template(value))
+
+    def _outcome(self, context: Mapping[str, Any], limits: Sequence[Limit]) -> Outcome:
         values: dict[Path, Any] = {}
         for path, leaf in self._leaves.items():
             value = self._value(path, leaf, context)
             # What is nothing is left out of an object; in a list its place is kept, for loc-args goes by place.
-            if not isinstance(leaf, Leaf) or not _is_nothing(path, value):
+            if not isinstance(leaf, Leaf) or not self._is_nothing(path, value):
                 values[path] = value
             elif isinstance(path[-1], int):
                 values[path] = ""
-        room = limit - BADGE_ROOM if self._counted else limit
-        cuts: list[str] = []
-        if size(self._document(values)) > room:
-            cuts = cut(values, self._templated(), lambda kept: size(self._document(kept)), room)
+        room = BADGE_ROOM if self.counted and not self._form.own else 0
+        cuts = [one for limit in limits for one in self._cut(values, limit, room)]
         document = self._document(values)
-        if not document.get("aps", {}).get("alert"):
-            raise NothingToSayError("aps.alert: renders to nothing for this message")
+        if not self._form.says(document):
+            raise NothingToSayError("template: renders to nothing for this message")
         if self._unknown:
-            _check_values({key: value for key, value in document["aps"].items() if key in self._unknown})
-        payload = encoded(document)
-        if len(payload) > room:
-            raise TemplateError(f"template: {len(payload):,} bytes are left when all that may go is cut, {room:,} fit")
-        return Outcome(self._gap(payload), cuts)
+            found = {path: values[path] for path in self._unknown if path in values}
+            self._form.check_values(self._document(found), lambda _: False)
+        for limit in limits:
+            if (left := size(limit.part(document))) > limit.octets - room:
+                allowed = f"{limit.octets - room:,} fit"
+                raise TemplateError(f"template: {left:,} bytes are left when all that may go is cut, {allowed}")
+        return Outcome(self._rendered(encoded(document)), cuts)
 
-    def _gap(self, payload: bytes) -> Rendered:
-        return Rendered(HEAD, payload[len(HEAD) :]) if self._counted else Rendered(payload, b"")
+    def _cut(self, values: dict[Path, Any], limit: Limit, room: int) -> list[str]:
+        """Makes what counts against a limit fit, with `room` octets left."""
+        allowed = limit.octets - room
+
+        def measure(kept: dict[Path, Any]) -> int:
+            return size(limit.part(self._document(kept)))
+
+        if measure(values) <= allowed:
+            return []
+        texts = [path for path in self._shortened if limit.holds(path)]
+        spare = [
+            path
+            for path in values
+            if limit.holds(path) and self._form.may_go(path) and path not in (*texts, *self._badges.counted)
+        ]
+        return cut(values, texts, spare, measure, allowed)
+
+    def _rendered(self, payload: bytes) -> Rendered:
+        if self._form.own:
+            return Rendered(payload, b"", own=True)
+        return Rendered(HEAD, payload[len(HEAD) :]) if self.counted else Rendered(payload, b"")
 
     def _value(self, path: Path, leaf: Any, context: Mapping[str, Any]) -> Any:
         if not isinstance(leaf, Leaf):
@@ -120,20 +151,23 @@ class Template:
         except Exception as fault:  # noqa: BLE001 - whatever jinja2 raises, the message is still sent
             # The fault's own words may quote the message, so they stay out of the report.
             raise TemplateError(f"{dotted(path)}: {type(fault).__name__}") from None
-        return _text(path, value) if _is_text(path) or (path == _ALERT and isinstance(value, int | float)) else value
+        number_seen = isinstance(value, int | float) and self._form.is_seen(path)
+        return _text(path, value, self._form) if number_seen or self._form.is_text(path) else value
 
-    def check_literals(self) -> None:
-        """`TemplateError` for what stands in the template as it is and Apple does not want.
-
-        Not part of `parse`: a template that was stored before goes on.
-        """
-        _check_values(self._tree["aps"])
+    def _is_nothing(self, path: Path, value: Any) -> bool:
+        if isinstance(value, str) and self._form.is_seen(path):
+            return not shows(value)
+        return value is None or value == ""
 
     def _document(self, values: Mapping[Path, Any]) -> Any:
         return _assemble(self._tree, (), values)
 
-    def _templated(self) -> set[Path]:
-        return {path for path, leaf in self._leaves.items() if isinstance(leaf, Leaf)}
+
+class _Badges(NamedTuple):
+    """Places in a template where each device gets its own number, and the number for every device."""
+
+    counted: Sequence[Path]
+    number: int | None
 
 
 class Templates:
@@ -198,92 +232,51 @@ def check(template: Template, samples: Iterable[MessageNew]) -> None:
             template.render(context_of(sample, "sample-user"))
 
 
-def dotted(path: Path) -> str:
-    """`aps.alert.loc-args[0]`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def _check_keys(tree: dict[str, Any]) -> None:
-    aps = tree.get("aps")
-    if not isinstance(aps, dict):
-        raise TemplateError('aps: required, an object: {"aps": {"alert": …}, …}')
-    _known("aps", aps, APS_KEYS)
-    alert = aps.get("alert")
-    if not alert or not isinstance(alert, str | dict):
-        raise TemplateError('aps.alert: required, a string or an object such as {"title": …, "body": …}')
-    if isinstance(alert, dict):
-        _known("aps.alert", alert, ALERT_KEYS)
-
-
-def _known(place: str, given: Mapping[str, Any], known: frozenset[str]) -> None:
-    for key in given:
-        if key not in known:
-            raise TemplateError(f"{place}.{key}: Apple knows no such key{suggestion(key, known)}")
-
-
-def _check_values(aps: Mapping[str, Any]) -> None:
-    try:
-        check_aps(aps, "aps", skip=lambda value: isinstance(value, str) and is_template(value))
-    except EventError as fault:
-        raise TemplateError(str(fault)) from None
-
-
-def _is_text(path: Path) -> bool:
-    """Whether Apple wants a string there, and nothing else."""
-    if path[0] != "aps":
-        return False
-    if len(path) == 2:
-        return path[1] in TEXTS
-    if path[1] == "sound":
-        return path[2:] == ("name",)
-    if path[1] != "alert":
-        return False
-    return path[2] in ALERT_TEXTS if len(path) == 3 else len(path) == 4 and path[2] in ALERT_LISTS
-
-
-def _text(path: Path, value: Any) -> Any:
+def _text(path: Path, value: Any, form: TemplateForm) -> Any:
     """A value where a string belongs: "5" for a number. Nothing stays nothing."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
-    raise TemplateError(f"{dotted(path)}: an object or a list, where Apple wants a string")
+    return form.text_of(path, value)
 
 
-def _is_nothing(path: Path, value: Any) -> bool:
-    if path[:2] == _ALERT and isinstance(value, str):
-        return not shows(value)
-    return value is None or value == ""
+def _take_badges(tree: dict[str, Any], form: TemplateForm) -> _Badges:
+    """Takes the counted badge out of the tree, and `null`; in a form of the kind's own a counted one is marked."""
+    counted: list[Path] = []
+    number: int | None = None
+    for path in form.badges:
+        *above, key = path
+        holder: Any = tree
+        for part in above:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict):
+            continue
+        badge = holder.pop(key, BADGE_MARK)
+        if isinstance(badge, str) and is_badge(badge):
+            counted.append(path)
+            holder |= {key: BADGE_MARK} if form.own else {}
+        elif badge is not None:
+            if isinstance(badge, bool) or not isinstance(badge, int) or not 0 <= badge <= MAX_BADGE:
+                where = f"{dotted(path)}: has to be"
+                raise TemplateError(f'{where} "{BADGE_MARK}" (counted), a number, or null (left alone)')
+            holder[key] = badge
+            number = badge if number is None else number
+    return _Badges(counted, number)
 
 
-def _take_badge(aps: dict[str, Any]) -> bool:
-    """Whether the badge is counted; then it is taken out, and so is `null`."""
-    if BADGE not in aps:
-        return True
-    badge = aps[BADGE]
-    if isinstance(badge, str) and is_badge(badge):
-        del aps[BADGE]
-        return True
-    if badge is None:
-        del aps[BADGE]
-        return False
-    if isinstance(badge, bool) or not isinstance(badge, int) or not 0 <= badge < 2**31:
-        raise TemplateError('aps.badge: has to be "{{ badge }}" (counted), a number, or null (left alone)')
-    return False
-
-
-def _compiled(tree: dict[str, Any], locale: str) -> dict[Path, Any]:
+def _compiled(tree: dict[str, Any], form: TemplateForm, locale: str, badges: _Badges) -> dict[Path, Any]:
     leaves: dict[Path, Any] = {}
     for path, value in _flat(tree, ()):
         if len(leaves) >= MAX_LEAVES:
             raise TemplateError(f"template: more than {MAX_LEAVES} values")
-        if isinstance(value, str) and is_template(value):
+        if isinstance(value, str) and is_template(value) and path not in badges.counted:
             try:
                 value = Leaf(value, locale)  # noqa: PLW2901 - a string becomes what it says
             except LeafError as fault:
                 raise TemplateError(f"{dotted(path)}: {fault}") from None
-        elif isinstance(value, int | float) and _is_text(path):
-            value = _text(path, value)  # noqa: PLW2901 - as an earlier release stored it
+        elif isinstance(value, int | float) and form.is_text(path):
+            value = _text(path, value, form)  # noqa: PLW2901 - as an earlier release stored it
         leaves[path] = value
     return leaves
 

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from worker.core.fleet import allowed_here, is_foreign
 from worker.core.model import AppSettings, Provider
-from worker.core.templates import Template, TemplateError, Templates
+from worker.core.template_form import TemplateError
+from worker.core.templates import Template, Templates
 from worker.database.registry import Registry, Snapshot, StoredTemplate
+from worker.providers.kinds import kind_of
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +89,20 @@ class Apps:
         if known is None or known.stored is not stored:
             # Two threads may do it at once, with the same result.
             before = {} if known is None else known.compiled
-            compiled = {one: before[one] if one in before else _compiled(one) for one in stored}
+            compiled = {one: before[one] if one in before else self._compile(one) for one in stored}
             known = self._compiled[app] = _Compiled(stored, compiled, _by_provider(compiled))
         return known.templates
+
+    def _compile(self, stored: StoredTemplate) -> Template | None:
+        provider = self._providers.get(stored.provider)
+        if provider is None:  # it was removed just now
+            return None
+        try:
+            return Template.parse(stored.document, kind_of(provider).template, locale=stored.locale)
+        except TemplateError as fault:  # it was checked when it came in, by another release
+            place = {"provider": stored.provider, "kind": stored.kind, "locale": stored.locale}
+            log.error("template left out: %s", fault, extra=place)
+            return None
 
     def _refresh(self, oldest: float) -> None:
         """Looks for changes unless what is known is younger than `oldest` seconds, or another thread does."""
@@ -141,12 +154,3 @@ def _by_provider(compiled: Mapping[StoredTemplate, Template | None]) -> dict[int
         if template is not None:
             found.setdefault(one.provider, {})[one.kind, one.locale] = template
     return {id: Templates(templates) for id, templates in found.items()}
-
-
-def _compiled(stored: StoredTemplate) -> Template | None:
-    try:
-        return Template.parse(stored.document, locale=stored.locale)
-    except TemplateError as fault:  # it was checked when it came in, by another release
-        place = {"provider": stored.provider, "kind": stored.kind, "locale": stored.locale}
-        log.error("template left out: %s", fault, extra=place)
-        return None

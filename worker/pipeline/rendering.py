@@ -19,7 +19,8 @@ from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
-from worker.core.templates import NothingToSayError, Template, TemplateError, Templates, context_of
+from worker.core.template_form import TemplateError
+from worker.core.templates import NothingToSayError, Template, Templates, context_of
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +74,11 @@ def sendings(
         if template is not None:
             payload = _rendered(template, message, phrase, user, mentioned, some[0])
             failed += payload is None
+        by = None if payload is None else template
         payload = payload or notification.render(
             message.event, count=message.stands_for, phrase=phrase, one_sender=message.one_sender
         )
-        rendered.append((_sending(message, payload), some))
+        rendered.append((_sending(message, payload, by), some))
     return Renderings(rendered, failed)
 
 
@@ -124,7 +126,7 @@ def _rendered(
         return None
 
 
-def _sending(message: Message, rendered: Rendered) -> Sending:
+def _sending(message: Message, rendered: Rendered, template: Template | None = None) -> Sending:
     event = message.event
     return Sending(
         entry=message.entry,
@@ -133,22 +135,22 @@ def _sending(message: Message, rendered: Rendered) -> Sending:
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
         collapse_id=notification.collapse_id(event.app, event.message.id, event.channel.id),
-        badge=_badge(event, rendered),
+        badge=_badge(event, template),
         kind=event.message.kind,
         channel=event.channel.id,
         place=message.place,
         at=message.at,
         sender=event.sender.id,
         listed=event.recipients is not None,
+        own=rendered.own,
     )
 
 
-def _badge(event: MessageNew, rendered: Rendered) -> int:
+def _badge(event: MessageNew, template: Template | None) -> int:
     """The template's own word, else the message's, else one more."""
-    if not rendered.suffix:
-        word = msgspec.json.decode(rendered.prefix)["aps"].get("badge")
-    else:
-        word = event.message.badge
-        if word is None or word == "increment":
-            return COUNT
+    if template is not None and not template.counted:
+        return LEAVE if template.badge is None else template.badge
+    word = event.message.badge
+    if word is None or word == "increment":
+        return COUNT
     return word if isinstance(word, int) else LEAVE

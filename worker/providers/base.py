@@ -10,10 +10,12 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from config.settings import Settings
 from producers.events import Device
+from worker.core.aps_form import APS_FORM
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
+from worker.core.template_form import TemplateForm
 
 #: Characters of a device token, for a kind whose services have no longer ones. The contract takes 4,096.
 USUAL_TOKEN: Final = 512
@@ -67,7 +69,11 @@ class Preview(NamedTuple):
     """A request as it would be sent, without the proof of the sender."""
 
     headers: Mapping[str, str]
+    #: For a browser the text before encryption.
     body: str
+    #: What of the body counts against the limit, and how many octets that may have.
+    payload: str
+    limit: int
 
 
 class Request(Protocol):
@@ -188,6 +194,8 @@ class Kind(ABC):
     #: Octets of a payload, and characters of a token, at most.
     payload_limit: ClassVar[int] = LIMIT
     token_limit: ClassVar[int] = USUAL_TOKEN
+    #: The form of its templates. One that is `own` comes to `render` in a `Sending` that is `own`.
+    template: ClassVar[TemplateForm] = APS_FORM
     #: Platforms that it is made for, and others that it serves in an app without a provider made for them. None of both: any.
     platforms: ClassVar[frozenset[str]] = frozenset()
     other_platforms: ClassVar[frozenset[str]] = frozenset()

@@ -14,6 +14,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, Tokens, message, stamp, token, user_of
 from tests.unit.apns.push_certificates import NOW, p12, push_certificate
 from worker.core.model import AppSettings, Notification, Provider
+from worker.core.template_form import TemplateForm
 from worker.core.templates import Template
 from worker.database.registry import Registry, StoredTemplate
 from worker.database.vault import CredentialError
@@ -254,9 +255,9 @@ def test_a_change_costs_what_it_is_about_however_many_apps_there_are(
     parsed, read = Counter[str](), []
     parse, snapshot = Template.parse, Registry._snapshot
 
-    def counted(document: Any, *, locale: str = "") -> Template:
+    def counted(document: Any, form: TemplateForm, *, locale: str = "") -> Template:
         parsed[locale] += 1
-        return parse(document, locale=locale)
+        return parse(document, form, locale=locale)
 
     def noted(registry: Registry, db: Any, version: int, changed: frozenset[str] | None) -> Any:
         read.append(changed)

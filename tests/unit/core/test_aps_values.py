@@ -10,7 +10,8 @@ from producers.events import accepted
 from tests.unit.producers.examples import PUSH
 from worker.cli._samples import samples
 from worker.core.targeted import push_sending
-from worker.core.templates import Template, TemplateError, check
+from worker.core.template_form import TemplateError
+from worker.core.templates import Template, check
 
 FAULTS = [
     ("interruption-level", "time_sensitive", "expected passive, active, time-sensitive or critical"),

@@ -14,8 +14,9 @@ from producers.events import Channel, Message, MessageNew, Sender
 from worker.core import template_cut
 from worker.core.notification import LEAST_BODY, LIMIT, SHORT_NAME
 from worker.core.template_cut import cut
+from worker.core.template_form import Path, TemplateError
 from worker.core.template_values import LARGEST, bounded, text_of
-from worker.core.templates import Template, TemplateError, context_of
+from worker.core.templates import Template, context_of
 from worker.core.truncation import fit, json_size
 
 ALERT = {"aps": {"alert": "x"}}
@@ -156,7 +157,7 @@ def test_what_fits_is_untouched_and_what_does_not_stays_too_large(value: Any) ->
 # What is cut, said as simply as it can be said: the whole document is measured before each step.
 
 
-def cut_simply(values: template_cut.Values, templated: set[template_cut.Path], room: int) -> None:
+def cut_simply(values: template_cut.Values, templated: set[Path], room: int) -> None:
     texts = [path for path in values if path[:2] == ("aps", "alert") and path in templated]
     for least in (LEAST_BODY, None, SHORT_NAME):
         if least is None:
@@ -196,5 +197,6 @@ def test_the_same_is_cut_as_when_each_step_measures_the_whole(texts: list[str], 
     values |= {(f"o{n}",): other for n, other in enumerate(others)}
     simply, templated = dict(values), set(values)
     cut_simply(simply, templated, room)
-    cut(values, templated, measured, room)
+    alert: list[Path] = [path for path in values if path[0] == "aps"]
+    cut(values, alert, [path for path in values if path[0] != "aps"], measured, room)
     assert values == simply

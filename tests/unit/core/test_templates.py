@@ -14,15 +14,8 @@ from producers.prose import shows
 from producers.targeting import MAX_BADGE
 from worker.core.notification import LIMIT
 from worker.core.plurals import plural
-from worker.core.templates import (
-    NothingToSayError,
-    Template,
-    TemplateError,
-    Templates,
-    check,
-    context_of,
-    fallbacks,
-)
+from worker.core.template_form import TemplateError
+from worker.core.templates import NothingToSayError, Template, Templates, check, context_of, fallbacks
 
 EVENT = MessageNew(
     id="e1",

@@ -123,7 +123,7 @@ class Apns(Kind):
             "apns-collapse-id": str(one.collapse_id),
             "apns-id": one.id,
         }
-        return Preview(headers, one.payload.decode())
+        return Preview(headers, one.payload.decode(), one.payload.decode(), self.payload_limit)
 
     def about(self, provider: Provider) -> str:
         return f"{provider.settings.topic}, {provider.environment}"

@@ -92,7 +92,8 @@ class Fcm(Kind):
             "host": settings.host,
             "authorization": "Bearer (access token)",
         }
-        return Preview(headers | HEADERS, one.content(message.ttl(one.expires_at, now)).decode())
+        body = one.content(message.ttl(one.expires_at, now)).decode()
+        return Preview(headers | HEADERS, body, *message.counted(body))
 
     def about(self, provider: Provider) -> str:
         return f"project {provider.settings.account.project}"

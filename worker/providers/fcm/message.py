@@ -105,6 +105,17 @@ def blocks_for(platform: str) -> Blocks:
     return "apple" if platform in APPLE else "all"
 
 
+def counted(body: str) -> tuple[str, int]:
+    """What of a body FCM counts, and how many octets of it we send: of the part that has the least room left."""
+    said = _decode(body)["message"]
+    android, apns = _object(said.pop("android", None)), _object(said.pop("apns", None))
+    del said["token"]
+    read = _encode(said | {key: android[key] for key in ("data", "notification") if key in android})
+    parts = [(read, ANDROID_LIMIT), (_encode(apns.get("payload", {})), APNS_LIMIT)]
+    payload, limit = min(parts, key=lambda part: part[1] - len(part[0]))
+    return payload.decode(), limit
+
+
 def ttl(expires_at: int, now: float) -> int:
     """Seconds from `now`, within what FCM takes; 0: now or never."""
     return min(max(0, expires_at - int(now)), LONGEST_TTL)

@@ -60,7 +60,8 @@ class Webhook(Kind):
             name: "(made with the secret)" if "Signature" in name or "Authorization" in name else value
             for name, value in signed.items()
         }
-        return Preview({":method": "POST", ":url": shown_url(provider.settings.url)} | shown, content.decode())
+        where = {":method": "POST", ":url": shown_url(provider.settings.url)}
+        return Preview(where | shown, content.decode(), of_one[0].payload.decode(), self.payload_limit)
 
     def about(self, provider: Provider) -> str:
         return f"webhook at {provider.settings.host or 'an address that cannot be read'}"

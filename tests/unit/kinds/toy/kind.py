@@ -114,7 +114,7 @@ class Toy(Kind):
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         [one] = self.render(provider, [sending], [job])
-        return Preview({"to": one.token}, one.payload.decode())
+        return Preview({"to": one.token}, one.payload.decode(), one.payload.decode(), self.payload_limit)
 
     def about(self, provider: Provider) -> str:
         return f"box {provider.settings.box}"
