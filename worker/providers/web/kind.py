@@ -99,8 +99,9 @@ class Web(Kind):
             "authorization": f"vapid t=(made with the private key), k={provider.settings.public_key}",
         }
         if one.document.impossible is not None:
-            return Preview(shown, f"(nothing is sent: {one.document.impossible})")
-        return Preview(shown | fields(one, host, now), one.payload.decode())
+            return Preview(shown, f"(nothing is sent: {one.document.impossible})", "", one.limit)
+        text = one.payload.decode()
+        return Preview(shown | fields(one, host, now), text, text, one.limit)
 
     def about(self, provider: Provider) -> str:
         return f"browsers, {provider.settings.subject}"
