@@ -112,8 +112,9 @@ class ProviderHealth:
             way = run.way if scope == "origin" else run.batch.provider
             if self._insist(self._breaker.stop, way, reason, self._now()):
                 log.error(
-                    "provider stopped%s: check its key, topic and environment",
+                    "provider stopped%s: %s",
                     _of_origin(run.provider, way),
+                    kind_of(run.provider).words.mend,
                     extra=_where(run.provider, way) | {"reason": reason},
                 )
             if reason == MASS_REFUSAL:
