@@ -8,7 +8,7 @@ the limits before it. A batch that is taken much later than its time, as after a
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -20,6 +20,8 @@ from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
 #: The limits of a kind of provider for each device, in what is counted.
 SERVICE: Final = "service_rate"
+#: Pushes to a device in a minute that its service's limits do not count: most devices get no more, and asking is dear.
+FREE: Final = 8
 #: Limits in which the bulk lane gives way to the urgent one.
 _TWO_QUEUES: Final = ("provider_rate", "push_rate")
 #: Seconds after its time in which a batch may still use it.
@@ -39,8 +41,14 @@ def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     reserved = run.batch.reserved if now <= run.batch.due + LATE else 0
     if 0 < reserved <= len(limits) and run.batch.lane == "bulk" and (last := limits[reserved - 1]).name in _TWO_QUEUES:
         _moved_back(run, last.name, limiter.moved(f"{last.name}:{last.of}"))
+    free: Collection[int] | None = None
     for number, one in enumerate(limits, 1):
         if one.rate is not None and number > reserved and (jobs := run.pending()):
+            if one.name == SERVICE:
+                if free is None:
+                    counted = reserved > 0 and limits[reserved - 1].name == SERVICE
+                    free = () if counted else _free(run, jobs, limiter, now)
+                jobs = [index for index in jobs if index not in free]
             _reserve(run, number, one.name, one.rate, _buckets(run, one, jobs), limiter, now)
     for index, outcome in enumerate(run.outcomes):
         if isinstance(outcome, Wait) and now + outcome.delay >= run.expires_at(index):
@@ -67,12 +75,20 @@ def _limits(run: BatchRun) -> list[_Limit]:
         _Limit("push_rate", app.name, _rate(app.push_rate, per_second)),
         _Limit("device_rate", "", _rate(app.device_rate, per_minute)),
     ]
-    limits += [_Limit(SERVICE, seconds, within(most, seconds)) for most, seconds in kind_of(provider).device_rates]
+    for most, seconds in kind_of(provider).device_rates:
+        uncounted = FREE * (math.ceil(seconds / 60) + 1)
+        limits.append(_Limit(SERVICE, seconds, within(most - uncounted, seconds)))
     return limits
 
 
 def _rate(number: float | None, of: Callable[[float], Rate]) -> Rate | None:
     return None if number is None else of(number)
+
+
+def _free(run: BatchRun, jobs: Sequence[int], limiter: Limiter, now: float) -> Collection[int]:
+    """Those of the jobs that are among the first of their device in this minute."""
+    beyond = set(limiter.beyond(FREE, run.way, [run.jobs[index].device for index in jobs], now=now))
+    return {index for place, index in enumerate(jobs) if place not in beyond}
 
 
 def _cooldowns(run: BatchRun, limiter: Limiter) -> None:

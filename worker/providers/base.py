@@ -201,7 +201,8 @@ class Kind(ABC):
     other_platforms: ClassVar[frozenset[str]] = frozenset()
     #: Whether its devices are subscriptions of browsers, whose endpoint is their token.
     subscriptions: ClassVar[bool] = False
-    #: Notifications that a device may get, as (how many, within seconds), beside the app's own `device_rate`.
+    #: Notifications that a device may get, as (how many, within seconds), beside the app's own `device_rate`. The first eight in
+    #: a minute are not counted, so each is far more than that.
     device_rates: ClassVar[Sequence[tuple[int, int]]] = ()
     #: Reasons of `Unregister` after which a device is retired only some seconds later, if its provider is well by then.
     deferred_reasons: ClassVar[frozenset[str]] = frozenset()

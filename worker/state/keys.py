@@ -274,6 +274,10 @@ QUOTA: Final = Family(
     "`until` (nothing goes there before that), `since`, `reason`, `row` (refusals in a row), `taken` (batches since `until`)",
     "delivery", "ten seconds after `until`, or the provider is resumed by hand", "ways that are over a quota",
 )
+BUSY_DEVICES: Final = Family(
+    "pushes:<way>:<minute>", "string", "a byte for each of 1,048,576 groups of devices: pushes to them in the minute",
+    "delivery", "two minutes", "ways of kinds that limit a device: 1 MiB each",
+)
 PROVIDER_TOKEN: Final = Family(
     "jwt:<team>:<key>:<fingerprint>", "string", "the provider token of the whole fleet", "delivery", "an hour",
     "keys of teams",

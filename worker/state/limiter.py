@@ -35,6 +35,8 @@ class Given(NamedTuple):
     moved: float
 
 
+#: Counters of pushes to devices in a minute.
+_GROUPS: Final = 1 << 20
 #: Queues of a bucket: the only one; the one that goes first; and the one behind it.
 ONLY: Final = 0
 FIRST: Final = 1
@@ -59,6 +61,22 @@ class Limiter:
             Given([Reserved(int(taken), int(ahead) / 1_000_000, 0.0) for taken, ahead in runs], float(moved))
             for moved, *runs in given
         ]
+
+    def beyond(self, free: int, way: Way, devices: Sequence[int], *, now: float) -> list[int]:
+        """The places of those pushes that are not among the first `free` to their device in this minute, or seem so.
+
+        Devices share a counter with few others. So what is left out is within `free` for certain, and costs almost nothing.
+        """
+        key = keys.BUSY_DEVICES(way, int(now // 60))
+        counts: list[int] = []
+        for some in range(0, len(devices), 1000):
+            arguments: list[str | int] = ["OVERFLOW", "SAT"]
+            for device in devices[some : some + 1000]:
+                arguments += ("INCRBY", "u8", f"#{device % _GROUPS}", 1)
+            counts += self._scripts.while_full(command="BITFIELD", key=key, arguments=arguments)
+        if min(counts, default=0) == 1:
+            self._scripts.while_full(command="EXPIRE", key=key, arguments=[120])
+        return [place for place, n in enumerate(counts) if n > free]
 
     def moved(self, name: str) -> float:
         """By how many seconds the bucket's last queue has moved back since it began."""

@@ -386,12 +386,12 @@ def test_a_device_that_the_client_refuses_is_retired_and_says_nothing_of_its_ori
 def test_a_device_gets_no_more_in_a_time_than_its_service_takes_and_each_waits_once(
     origins: Origins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Hosts, "device_rates", ((6, 60), (1000, 3600)))
+    monkeypatch.setattr(Hosts, "device_rates", ((22, 60), (2000, 3600)))
     pipeline = origins.pipeline
-    for n in range(10):
+    for n in range(18):
         pipeline.publish(message(id=f"e{n}"))
     pipeline.run()
-    assert origins.to(GOOD) == origins.to(BAD) == 3
+    assert origins.to(GOOD) == origins.to(BAD) == 11, "the first eight are free"
     assert pipeline.journal.counts("demo")["limited.service_rate"] == 14
     waiting: Any = pipeline.redis.zrange(keys.DUE(), 0, -1, withscores=True)
     due = sorted({at for _, at in waiting})
@@ -400,5 +400,5 @@ def test_a_device_gets_no_more_in_a_time_than_its_service_takes_and_each_waits_o
     for _ in range(20):
         pipeline.later(20.0)
         pipeline.deliver()
-    assert origins.to(GOOD) == origins.to(BAD) == 10
+    assert origins.to(GOOD) == origins.to(BAD) == 18
     assert pipeline.journal.counts("demo")["limited.service_rate"] == 14, "each waited once"
