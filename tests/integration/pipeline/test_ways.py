@@ -43,6 +43,8 @@ def decide_by_host(response: Response, **known: Any) -> Outcome:
             return Retry(response.retry_after or 1.0, "quota", "provider", spends_attempt=False, cooldown=True)
         case Answer(status=401):
             return OpenBreaker("status_401", "origin")
+        case Answer(status=404):
+            return Unregister("status_404", not_after=known["sent_at"], guarded=True)
         case NoAnswer(sent="unwritable"):
             return Unregister(response.cause, not_after=known["sent_at"])
         case NoAnswer():
@@ -315,6 +317,38 @@ def test_people_read_which_origin_waits_and_until_when(origins: Origins, caplog:
     said = [(r.getMessage(), r.levelname, vars(r)["origin"]) for r in caplog.records if hasattr(r, "condition")]
     words = f"push service {BAD}"
     assert said == [("condition begins", "WARNING", words), ("condition is over", "WARNING", words)]
+
+
+def test_what_expires_while_its_origin_is_over_a_quota_is_dropped_meanwhile(origins: Origins) -> None:
+    pipeline = origins.pipeline
+    origins.client.hosts[BAD] = Answer(429, None, None, 5000.0)
+    origins.run(3)
+    counts = pipeline.journal.counts("demo")
+    assert counts["dropped.expired"] == 1, "it would be tried after its life"
+    pipeline.now += 4000.0
+    for _ in range(3):
+        pipeline.redis.delete(keys.LOOKED(way_of(origins.id, BAD)))
+        pipeline.later(61.0)
+        pipeline.deliver()
+    assert pipeline.journal.counts("demo")["dropped.expired"] == 3
+    assert origins.client.tried.count(f"han@{BAD}") == 1
+    assert pipeline.journal.backlog() == (0, 0)
+
+
+def test_an_origin_that_refuses_all_tokens_stops_alone_and_retires_nobody(origins: Origins) -> None:
+    for n in range(15):
+        origins.devices(f"u{n}", GOOD, BAD)
+    origins.client.hosts[BAD] = Answer(404)
+    origins.run(2)
+    breaker = origins.pipeline.breaker
+    stopped = breaker.stopped(way_of(origins.id, BAD))
+    assert stopped is not None and stopped.reason == "mass_refusal"
+    assert breaker.stopped(origins.id) is None
+    assert origins.to(GOOD) == 32
+    with origins.pipeline.pool.connection() as db:
+        assert db.execute("SELECT count(*) FROM carillon.devices WHERE active").fetchall() == [(32,)]
+    origins.heal()
+    assert origins.to(BAD) == 32
 
 
 def test_the_time_of_a_quota_grows_with_refusals_in_a_row(origins: Origins) -> None:
