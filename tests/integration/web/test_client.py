@@ -278,7 +278,7 @@ def at_nobody() -> Provider:
 
 
 def encrypted() -> Encrypted:
-    return Encrypted("/fcm/send/a", b"x", {"ttl": "60", "topic": "t", "urgency": "high"})
+    return Encrypted("/fcm/send/a", b"x", 60, "t", (("urgency", "high"),))
 
 
 def test_what_is_proven_is_one_host_of_each_service_that_has_a_fixed_one():

@@ -19,7 +19,7 @@ from worker.providers.web.form import Encrypted
 from worker.providers.web.http1 import Http1
 from worker.providers.web.outcome import FORBIDDEN_HOST
 from worker.providers.web.render import SHORT, Push
-from worker.providers.web.request import fields
+from worker.providers.web.request import life, shared_fields
 from worker.providers.web.route import Simulator, WebRoute, tls_context
 from worker.providers.web.settings import WebSettings
 from worker.providers.web.subscription import unpack
@@ -164,7 +164,9 @@ class WebClient(Client):
         if opened is None:
             return SEALED
         path = push.endpoint.removeprefix(f"https://{host}")
-        return Encrypted(path, encrypt(push.payload, unpack(opened)), fields(push, host, now))
+        seconds = life(push, now)
+        shared = shared_fields(host, push.urgency, lives=seconds > 0)
+        return Encrypted(path, encrypt(push.payload, unpack(opened)), seconds, push.topic, shared)
 
     def _of_http1(self, simulator: Simulator | None) -> Http1:
         with self._lock:

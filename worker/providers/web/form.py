@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from worker.http2.client.fields import Field, Keep, field_value, path_value
 from worker.http2.client.form import Form
+from worker.providers.web.request import Fields
 
 
 class Encrypted(NamedTuple):
@@ -12,43 +13,40 @@ class Encrypted(NamedTuple):
     #: Path and query of the endpoint.
     path: str
     payload: bytes
-    #: Header fields, without that which says who sends.
-    fields: dict[str, str]
+    #: Seconds.
+    life: int
+    topic: str
+    #: As of `request.shared_fields`.
+    shared: Fields
 
     @property
     def id(self) -> str:
         """As of `http2.client.batch.Request`."""
-        return self.path + self.fields["topic"]
+        return self.path + self.topic
 
     def __repr__(self) -> str:
         return f"Encrypted({len(self.payload)} octets)"
 
 
-#: Fields of which each request has values of its own.
-_OWN: Final = ("ttl", "topic")
-
-
 class WebForm(Form):
     """All but life and topic is shared, with the proof of the sender."""
 
-    def key(self, request: Encrypted) -> tuple[tuple[str, str], ...]:
-        return tuple((name, value) for name, value in request.fields.items() if name not in _OWN)
+    def key(self, request: Encrypted) -> Fields:
+        return request.shared
 
     def shared(self, request: Encrypted, authorization: str | None) -> list[Field]:
-        fields: list[Field] = [
-            (name.encode(), field_value(value, name), Keep.VALUE) for name, value in self.key(request)
-        ]
+        fields: list[Field] = [(name.encode(), field_value(value, name), Keep.VALUE) for name, value in request.shared]
         if authorization is not None:
             fields.insert(0, (b"authorization", field_value(authorization, "proof of sender"), Keep.SECRET))
         return fields
 
     def own(self, request: Encrypted) -> list[Field]:
-        fields: list[Field] = [
+        return [
             (b":path", path_value(request.path, "endpoint"), Keep.NOTHING),
             (b"content-length", b"%d" % len(request.payload), Keep.NAME),
+            (b"ttl", b"%d" % request.life, Keep.NAME),
+            (b"topic", field_value(request.topic, "topic"), Keep.NAME),
         ]
-        fields += [(name.encode(), field_value(request.fields[name], name), Keep.NAME) for name in _OWN]
-        return fields
 
 
 FORM: Final = WebForm()

@@ -79,7 +79,8 @@ class Http1:
         self._pool.close()
 
     def _post(self, host: str, request: Encrypted, authorization: str, left: float) -> Response:
-        given = [*request.fields.items(), ("authorization", authorization), ("user-agent", "carillon")]
+        own = ("ttl", str(request.life)), ("topic", request.topic), ("authorization", authorization)
+        given = [*own, *request.shared, ("user-agent", "carillon")]
         try:
             with (
                 self._deadline.within(left),

@@ -35,7 +35,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Document:
     """The payload of one message for browsers; made for each limit when it is first wanted."""
 
-    __slots__ = ("_made", "_neutral", "_page", "_parsed", "_tag", "counted")
+    __slots__ = ("_made", "_neutral", "_page", "_parsed", "_tag", "counted", "impossible")
 
     def __init__(self, neutral: bytes, *, counted: bool, tag: str, page: str) -> None:
         """`neutral`: the payload as `core/notification.py` renders it; `counted`: each device has its number in it."""
@@ -43,6 +43,8 @@ class Document:
         self._neutral, self._tag, self._page = neutral, tag, page
         self._parsed: dict[str, Any] = msgspec.json.decode(neutral)
         self._made: dict[int, bytes] = {}
+        #: Why no browser can show it; None where it can.
+        self.impossible = _impossible(self._parsed.get("aps", {}).get("alert"))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Document) and self._known() == other._known()
@@ -52,15 +54,6 @@ class Document:
 
     def __repr__(self) -> str:
         return "Document()"
-
-    @property
-    def impossible(self) -> str | None:
-        """Why no browser can show it; None where it can."""
-        shown = _shown(self._parsed.get("aps", {}).get("alert"))
-        if any((shown.title, shown.body)):
-            return None
-        alert = self._parsed.get("aps", {}).get("alert")
-        return UNTRANSLATED if isinstance(alert, dict) and any(key.endswith("loc-key") for key in alert) else SILENT
 
     def payload(self, badge: int | None, limit: int) -> bytes:
         """The document in at most `limit` octets; `badge` None says nothing of the number on the icon."""
@@ -152,6 +145,12 @@ class _Parts:
         gone = [carillon.pop(key, None) for key in keys]
         if any(value is not None for value in gone):
             carillon["truncated"] = True
+
+
+def _impossible(alert: Any) -> str | None:
+    if any(_shown(alert)):
+        return None
+    return UNTRANSLATED if any(key.endswith("loc-key") for key in _object(alert)) else SILENT
 
 
 def _shown(alert: Any) -> _Shown:
