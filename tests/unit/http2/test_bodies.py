@@ -71,6 +71,8 @@ ANSWERS = {
         ACCEPTED,
     ),
     "an unknown field": (lambda s: head(s, block(*FIELDS, ("x-new", str(s)))) + body(s), ACCEPTED),
+    "another second": (lambda s: head(s, HEAD.replace(b"08:00:00", b"08:00:01")) + body(s), ACCEPTED),
+    "a field less": (lambda s: head(s, block(*FIELDS[:-1])) + body(s), ACCEPTED),
     "frames of a body": (lambda s: head(s) + body(s, BODY[:7], 0) + body(s, BODY[7:]), ACCEPTED),
     "an empty end": (lambda s: head(s) + body(s, flags=0) + body(s, b""), ACCEPTED),
     "an empty body": (lambda s: head(s) + body(s, b""), ACCEPTED),

@@ -45,6 +45,8 @@ class ClientCore(FrameHandlers):
         self._unnamed_streams = unnamed_streams
         #: The cause, once nothing more can come of the connection.
         self.closed: str | None = None
+        #: A block of `HeaderReader.accepting`: the last one that came.
+        self._accepting = b""
         self._buffer = bytearray()
         #: Octets that `_buffer` needs before reading on makes sense.
         self._needed = 0
@@ -149,7 +151,7 @@ class ClientCore(FrameHandlers):
                 if usual and flags == _FINAL_HEADERS and data[start] == 0x88:
                     after = stop if length == 1 or is_plain_success(data, start, stop) else 0
                 else:
-                    after = self._end_of_acceptance(data, start, stop)
+                    after = self._end_of_acceptance(data, start, stop, flags, stream_id)
                 if after:
                     position = after
                     batch, index = waiting.pop(stream_id)
@@ -170,11 +172,14 @@ class ClientCore(FrameHandlers):
             self._proven = True
         return data[position:]
 
-    def _end_of_acceptance(self, data: bytes, start: int, stop: int) -> int:
+    def _end_of_acceptance(self, data: bytes, start: int, stop: int, flags: int, stream_id: int) -> int:
         """Where an acceptance ends whose header block is known by its octets, with its body of one frame; 0: it is none."""
-        _, _, _, flags, stream_id = _unpack(data, start - frames.FRAME_HEADER_SIZE)
-        if data[start:stop] not in self._headers.accepting:
-            return 0
+        # Nearly always it is the block of the acceptance before.
+        if stop - start != len(self._accepting) or not data.startswith(self._accepting, start):
+            block = data[start:stop]
+            if block not in self._headers.accepting:
+                return 0
+            self._accepting = block
         if flags == _FINAL_HEADERS:
             return stop
         body = stop + frames.FRAME_HEADER_SIZE
@@ -182,8 +187,9 @@ class ClientCore(FrameHandlers):
             return 0
         high, length, kind, flags, its_stream = _unpack(data, stop)
         after: int = body + length
-        whole = not high and length <= frames.DEFAULT_MAX_FRAME_SIZE and after <= len(data)
-        if not whole or (kind, flags, its_stream) != (frames.DATA, frames.FLAG_END_STREAM, stream_id):
+        if kind != frames.DATA or flags != frames.FLAG_END_STREAM or its_stream != stream_id:
+            return 0
+        if high or length > frames.DEFAULT_MAX_FRAME_SIZE or after > len(data):
             return 0
         self._count_received(length)
         return after
