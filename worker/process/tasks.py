@@ -217,8 +217,8 @@ def _wake_lost(runtime: Runtime) -> int:
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.queued(LANES[lane][0])
         messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
-        bells = min(messages, 1) if lane == "urgent" else min(messages, MOST)
-        lost = max(0, bells + min(batches, MOST) - on_their_way)
+        to_expand = min(messages, 1) if lane == "urgent" else min(messages, MOST)
+        lost = max(0, to_expand + min(batches, MOST) - on_their_way)
         if lost:
             wake_deliver(lane, min(lost, batches))
             wake_fan_out(min(messages, lost), lane)

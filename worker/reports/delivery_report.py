@@ -235,8 +235,8 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
     return {
         "considered": made.considered,
         "nobody": made.whole,
-        "rings": {user: {id: [t.outcome for t in tries] for id, tries in of.items()} for user, of in devices.items()},
-        "rings_at": {
+        "pushed": {user: {id: [t.outcome for t in tries] for id, tries in of.items()} for user, of in devices.items()},
+        "pushed_at": {
             user: {id: [instant(t.at) for t in tries] for id, tries in of.items()} for user, of in devices.items()
         },
         "skipped": made.skipped,

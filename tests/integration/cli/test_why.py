@@ -38,8 +38,8 @@ def test_what_was_accepted_says_when(pipeline: Pipeline, cli: Cli) -> None:
     assert re.search(rf"published {TIME}, taken {TIME}", output)
     assert re.search(rf"device \d+: accepted by APNs, {TIME}", output)
     found = cli.json("why", "e1", "--app", "demo")
-    assert list(found["rings"]["han"].values()) == [["accepted"]]
-    for at in (found["published"], found["taken"], *found["expanded"], *found["rings_at"]["han"].popitem()[1]):
+    assert list(found["pushed"]["han"].values()) == [["accepted"]]
+    for at in (found["published"], found["taken"], *found["expanded"], *found["pushed_at"]["han"].popitem()[1]):
         assert abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=10)
 
 

@@ -106,7 +106,7 @@ class Tokens:
 
 
 class Pipeline:
-    """Engines, one app `demo` with one provider `apns`, and every station of the pipeline."""
+    """Engines, one app `demo` with one provider `apns`, and every stage of the pipeline."""
 
     def __init__(
         self,
