@@ -35,15 +35,20 @@ from tests.processes import ROOT, environ
 from tests.programs import NODE_PATH, needs, needs_library
 from tests.unit.apns.push_certificates import p12, push_certificate
 from worker.cli._commands import load, names
+from worker.cli._samples import samples
+from worker.core.aps_form import APS_FORM
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
-from worker.core.templates import Template
+from worker.core.template_form import TemplateForm
+from worker.core.templates import Template, check
 from worker.demo.account import Account, Check
 from worker.demo.figures import Figures
 from worker.demo.report import show
 from worker.demo.show import Outcome
 from worker.providers.apns.settings import ApnsSettings
 from worker.providers.apns.settings import Key as SigningKey
+from worker.providers.fcm.template import FCM_TEMPLATE
+from worker.providers.web.template import WEB_TEMPLATE
 from worker.providers.webhook.answer import read
 from worker.providers.webhook.request import Recipient, body, headers
 from worker.providers.webhook.settings import WebhookSettings
@@ -279,9 +284,21 @@ LANGUAGES: dict[str, Callable[[Block, World], None]] = {
 
 def is_template(block: Block, world: World) -> None:
     """Saved under the names of the page's commands, which come after it."""
-    Template.parse(block.text).check_literals()
+    parsed(block, APS_FORM)
     for name in ("chat.json", "order.json", "chat.fr.json"):
         (world.cwd / name).write_text(block.text)
+
+
+def is_template_of_fcm(block: Block, world: World) -> None:
+    parsed(block, FCM_TEMPLATE)
+
+
+def is_template_of_web(block: Block, world: World) -> None:
+    parsed(block, WEB_TEMPLATE)
+
+
+def parsed(block: Block, form: TemplateForm) -> None:
+    check(Template.parse(block.text, form), samples("chat", "regular"))
 
 
 def is_script(block: Block, world: World) -> None:
@@ -398,6 +415,8 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/devices.md", "Nested Loop\n"): is_plan,
     ("docs/first-push.md", "options, err := redis.ParseURL"): run_go,
     ("docs/templates.md", '{\n  "aps": {'): is_template,
+    ("docs/templates.md", '{\n  "data": {'): is_template_of_fcm,
+    ("docs/templates.md", '{\n  "web_push": 8030'): is_template_of_web,
     ("docs/templates.md", '{"aps": {"alert": {"loc-key"'): is_template,
     ("docs/webhooks.md", "POST /push HTTP/1.1\n"): is_webhook_s_head,
     ("docs/webhooks.md", '{\n  "app": "chat"'): is_webhook_s_body,

@@ -13,7 +13,6 @@ from tests.unit.fcm.schema import check
 from worker.core import notification
 from worker.core.batch import Sending
 from worker.core.targeted import badge_sending, push_sending
-from worker.core.templates import Template, context_of
 from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT, LONGEST_TTL, Blocks, Message, blocks_for, form, ttl
 from worker.providers.fcm.settings import FcmSettings
 
@@ -147,54 +146,6 @@ def test_what_stands_beside_aps_is_in_data_and_reserves_no_key() -> None:
     data = sent(APP, payload(document), "android")["android"]["data"]
     assert json.loads(data.pop("data")) == {"from": "Leia", "google.x": 1, "order": {"id": 7}}
     assert data == {"id": ID, "event": "e1", "collapse_id": "collapse-1", "category": "ORDER", "body": "hello"}
-
-
-OWN: dict[str, Any] = {
-    "aps": {"alert": {"title": "Leia", "body": "hello"}},
-    "order": 7,
-    "fcm": {
-        "data": {"deep_link": "app://order/7", "n": 7, "from": "x", "google.c": "x", "body": "never instead of ours"},
-        "notification": {
-            "icon": "ic_order",
-            "ticker": 7,
-            "color": "#ff0000",
-            "channel_id": "orders",
-            "tag": "x",
-            "title_loc_args": [7],
-        },
-    },
-}
-
-
-def test_a_template_says_in_fcms_own_json_what_android_alone_reads() -> None:
-    found = sent(SYSTEM, payload(OWN))
-    shown, data = found["android"]["notification"], found["android"]["data"]
-    assert (shown["icon"], shown["color"], shown["channel_id"]) == ("ic_order", "#ff0000", "orders")
-    assert shown["ticker"] == "7"
-    assert (shown["tag"], shown["title"], shown["title_loc_args"]) == ("collapse-1", "Leia", ["7"])
-    assert (data["deep_link"], data["n"], data["data"]) == ("app://order/7", "7", '{"order":7}')
-    assert not {"from", "google.c"} & data.keys()
-    assert found["apns"]["payload"] == {"aps": OWN["aps"], "order": 7}
-    assert sent(APP, payload(OWN), "android")["android"]["data"]["body"] == "hello"
-
-
-def test_a_template_is_filled_in_there_too() -> None:
-    template = Template.parse(json.dumps({
-        "aps": {"alert": {"body": "{{ message.text }}"}},
-        "fcm": {"data": {"deep_link": "app://channel/{{ channel.id }}"}, "notification": {"icon": "ic_{{ message.kind }}"}},
-    }))  # fmt: skip
-    rendered = template.render(context_of(message(text="hello"), "han")).rendered
-    filled = Sending("1-0", "e1", rendered.prefix.decode(), rendered.suffix.decode(), EXPIRES, "collapse-1")
-    android = sent(SYSTEM, filled, "android")["android"]
-    assert android["data"]["deep_link"] == "app://channel/general" and android["notification"]["icon"] == "ic_regular"
-
-
-def test_a_template_with_a_counted_badge_and_fcms_own_json_counts_in_each_place() -> None:
-    document = json.dumps(OWN, separators=(",", ":"))
-    counted = Sending("1-0", "e1", document[:8], document[8:], EXPIRES, "collapse-1")
-    found = sent(SYSTEM, counted, badge=4)
-    assert found["apns"]["payload"] == {"aps": OWN["aps"] | {"badge": 4}, "order": 7}
-    assert (found["android"]["data"]["badge"], found["android"]["notification"]["notification_count"]) == ("4", 4)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
-from worker.providers.fcm.message import Form, Message
+from worker.providers.fcm.message import Body, Form, Message
 from worker.providers.fcm.overload import Overload
 from worker.providers.fcm.reasons import NOT_KNOWN_AS_APPLE, SEVERAL_DEVICES
 
@@ -11,10 +11,11 @@ QUOTA = Answer(429, "QUOTA_EXCEEDED", None, 30.0)
 SEVERAL = QUOTA._replace(reason=SEVERAL_DEVICES)
 APPLE = Answer(401, "THIRD_PARTY_AUTH_ERROR:InvalidProviderToken")
 NOW = 1_000.0
+FORM = Form(Body([], 0, 0, ()), Body([], 0, 0, ()))
 
 
 def one(overload: Overload, token: str, response: Response = QUOTA, *, now: float = NOW, provider: int = 7) -> Response:
-    message = Message(Form([], [], (), True), token, "id", None, 0, token.startswith("apple"))
+    message = Message(FORM, token, "id", None, 0, token.startswith("apple"))
     [found] = overload.placed(provider, [message], [response], now)
     return found
 

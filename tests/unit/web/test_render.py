@@ -172,22 +172,6 @@ def test_the_text_gives_way_first_and_what_was_left_out_is_said():
     assert cut["carillon"] == {"truncated": True} and "blob" not in cut
 
 
-def test_a_template_may_speak_to_the_browser_itself():
-    own = {"notification": {"title": "T", "body": "B" * 5_000, "actions": [{"action": "a"}], "tag": "x"}, "extra": 1}
-    neutral = json.dumps({"aps": {"alert": {"title": "a", "body": "b"}, "sound": "x"}, "web": own}).encode()
-    found = read(Document(neutral, counted=False, tag="t", page=""))
-    assert found["extra"] == 1 and "web" not in found
-    notification = found["notification"]
-    assert (notification["title"], notification["tag"]) == ("T", "t"), "the tag is what a repeat replaces"
-    assert notification["actions"] == [{"action": "a"}]
-    assert notification["body"].startswith("BBB") and notification["body"].endswith("…")
-    odd = json.dumps(
-        {"aps": {"alert": "a"}, "web": {"notification": {"title": 5, "body": [], "x": "y" * 9_000}}}
-    ).encode()
-    shown = json.loads(Document(odd, counted=False, tag="t", page="").payload(None, SHORT))
-    assert shown["notification"] == {"title": "a", "tag": "t", "silent": True}
-
-
 def test_firefox_on_android_sets_the_limit_of_all_that_mozilla_serves():
     assert limit_at("updates.push.services.mozilla.com") == SHORT
     assert limit_at("fcm.googleapis.com") == limit_at("web.push.apple.com") == LONGEST

@@ -8,13 +8,14 @@ from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
 from worker.core.notification import apns_ids
 from worker.providers.base import Client, Context, Kind, Preview, Simulated, Words
-from worker.providers.fcm import advice, message, token
+from worker.providers.fcm import advice, message, own, token
 from worker.providers.fcm.message import APPLE, Blocks, Form, Message
 from worker.providers.fcm.outcome import decide_outcome
 from worker.providers.fcm.reasons import GUARDED
 from worker.providers.fcm.service_account import ServiceAccount, new_key
 from worker.providers.fcm.service_account import check as check_account
 from worker.providers.fcm.settings import HOST, FcmSettings, check_channel, check_display, check_host
+from worker.providers.fcm.template import FCM_TEMPLATE
 
 #: The origin of Apple devices, which FCM reaches with the project's APNs key.
 APNS: Final = "apns"
@@ -34,6 +35,7 @@ class Fcm(Kind):
     forms = frozenset(("service_account",))
     payload_limit = _LARGEST
     token_limit = 4_096
+    template = FCM_TEMPLATE
     platforms = frozenset(("android",))
     other_platforms = APPLE
     device_rates = ((240, 60), (5_000, 3_600))
@@ -75,7 +77,8 @@ class Fcm(Kind):
             found = forms.get((place, platform))
             if found is None:
                 blocks: Blocks = message.blocks_for(platform)
-                form = message.form(provider.settings, sendings[place], blocks)
+                settings, sending = provider.settings, sendings[place]
+                form = own.form(settings, sending) if sending.own else message.form(settings, sending, blocks)
                 found = forms[place, platform] = (form, blocks == "apple")
             form, apple = found
             made.append(Message(form, job.token, ids[place](job.device), job.badge, sendings[place].expires_at, apple))

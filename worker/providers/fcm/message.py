@@ -4,12 +4,10 @@ What Android reads is in its own block, so that FCM adds none of it to the paylo
 because FCM keeps four of them for a device and loses the rest. `android.notification`, which replaces itself by its `tag`, is
 only there with the display `system`.
 
-A template may say both in FCM's own JSON, in an object `fcm` beside `aps`. No other device gets that.
-
 Source: Google, "REST Resource: projects.messages", revision 20261023.
 """
 
-import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -40,30 +38,29 @@ _LOCALISED: Final = {
     "loc-key": "body_loc_key",
     "loc-args": "body_loc_args",
 }
-#: The part of a template that is in FCM's own JSON, and what of `notification` it may say beside or instead of ours.
-OWN: Final = "fcm"
-_NOTIFICATION_TEXTS: Final = (
-    *("title", "body", "icon", "color", "ticker", "click_action", "channel_id", "sound", "image"),
-    *_LOCALISED.values(),
-)
-#: Keys of data that FCM keeps for itself or overwrites.
-_RESERVED: Final = re.compile(r"(?:from|message_type|collapse_key)\Z|gcm|google")
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-#: Gaps in a body for what differs between the devices of a sending, in the order in which they stand; known by identity.
-_TTL, _ID, _BADGE, _TOKEN = b"(ttl)", b"(id)", b"(badge)", b"(token)"
+#: Gaps in a body for what differs between the devices of a sending; known by identity.
+TTL, ID, BADGE, _TOKEN = b"(ttl)", b"(id)", b"(badge)", b"(token)"
+
+
+class Body(NamedTuple):
+    """The body of a request in parts, of which the token is the last but one."""
+
+    parts: list[bytes]
+    #: Places of the gaps; 0: there is none.
+    ttl: int
+    id: int
+    badges: tuple[int, ...]
 
 
 class Form(NamedTuple):
-    """The body of a request in parts: ttl and id are 1 and 3, where Android reads it, and the token is the last but one."""
+    """What a sending's requests have in common, without a badge and with one."""
 
-    #: Without a badge, and with one in each of the parts `badges`.
-    bare: list[bytes]
-    numbered: list[bytes]
-    badges: tuple[int, ...]
-    for_android: bool
+    bare: Body
+    numbered: Body
 
 
 class Message(NamedTuple):
@@ -86,15 +83,16 @@ class Message(NamedTuple):
     def content(self, ttl: int) -> bytes:
         """The body. `ttl`: seconds for which FCM may keep it."""
         form, token, id, badge, _, _ = self
-        if badge is None or not form.badges:
-            parts = form.bare.copy()
-        else:
-            shown = badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE)
-            parts, number = form.numbered.copy(), b"%d" % shown
-            for place in form.badges:
+        body = form.bare if badge is None else form.numbered
+        parts = body.parts.copy()
+        if badge is not None and body.badges:
+            number = b"%d" % (badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE))
+            for place in body.badges:
                 parts[place] = number
-        if form.for_android:
-            parts[1], parts[3] = b"%d" % ttl, id.encode()
+        if body.ttl:
+            parts[body.ttl] = b"%d" % ttl
+        if body.id:
+            parts[body.id] = id.encode()
         parts[-2] = token.encode()
         return b"".join(parts)
 
@@ -126,13 +124,11 @@ def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
     rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
     document = _decode(rendered.payload())
     read = _Read.of(settings, sending, document)
-    if OWN in document or _over(document, read, blocks) > 0:
+    if _over(document, read, blocks) > 0:
         document = fitted(document, lambda one: _over(one, _Read.of(settings, sending, one), blocks))
         read, rendered = _Read.of(settings, sending, document), _rendered(document, counted=bool(rendered.suffix))
     bare = _body(sending, read, rendered, blocks, counted=False)
-    numbered = _body(sending, read, rendered, blocks, counted=bool(rendered.suffix))
-    badges = tuple(place for place, part in enumerate(numbered) if part is _BADGE)
-    return Form(bare, numbered, badges, blocks != "apple")
+    return Form(bare, _body(sending, read, rendered, blocks, counted=bool(rendered.suffix)))
 
 
 class _Read(NamedTuple):
@@ -158,42 +154,44 @@ class _Read(NamedTuple):
 def _over(document: dict[str, Any], read: _Read, blocks: Blocks) -> int:
     """Octets by which the block is too large that is the most so."""
     android = len(read.data) + len(read.notification) + _ANDROID_ROOM - ANDROID_LIMIT
-    apns = len(_encode(_without_own(document))) + _APNS_ROOM - APNS_LIMIT
+    apns = len(_encode(document)) + _APNS_ROOM - APNS_LIMIT
     return android if blocks == "android" else apns if blocks == "apple" else max(android, apns)
 
 
-def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, counted: bool) -> list[bytes]:
+def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, counted: bool) -> Body:
     """`counted`: with gaps for the badge."""
     pieces = [b'{"message":{']
     if blocks != "apple":
         pieces += _android(read, counted=counted)
     if blocks != "android":
         pieces += _apns(sending, rendered, counted=counted)
-    pieces += (b'"token":"', _TOKEN, b'"}}')
-    return _joined(pieces)
+    return joined(pieces)
 
 
-def _joined(pieces: list[bytes]) -> list[bytes]:
-    """The pieces with a gap in every second place."""
-    parts = [b""]
-    for piece in pieces:
-        if piece is _TTL or piece is _ID or piece is _BADGE or piece is _TOKEN:
+def joined(pieces: Sequence[bytes]) -> Body:
+    """The pieces of a message, and behind them the token."""
+    parts, places = [b""], {}
+    badges: list[int] = []
+    for piece in (*pieces, b'"token":"', _TOKEN, b'"}}'):
+        if piece is TTL or piece is ID or piece is BADGE or piece is _TOKEN:
+            places[piece] = len(parts)
+            badges += [len(parts)] if piece is BADGE else []
             parts += (piece, b"")
         else:
             parts[-1] += piece
-    return parts
+    return Body(parts, places.get(TTL, 0), places.get(ID, 0), tuple(badges))
 
 
 def _android(read: _Read, *, counted: bool) -> list[bytes]:
     priority = b"HIGH" if read.urgent else b"NORMAL"
-    pieces = [b'"android":{"priority":"%b","ttl":"' % priority, _TTL, b's","data":{"id":"', _ID, b'",']
+    pieces = [b'"android":{"priority":"%b","ttl":"' % priority, TTL, b's","data":{"id":"', ID, b'",']
     if counted:
-        pieces += (b'"badge":"', _BADGE, b'",')
+        pieces += (b'"badge":"', BADGE, b'",')
     pieces.append(read.data[1:])
     if read.notification != b"{}":
         pieces.append(b',"notification":{')
         if counted:
-            pieces += (b'"notification_count":', _BADGE, b",")
+            pieces += (b'"notification_count":', BADGE, b",")
         pieces.append(read.notification[1:])
     return [*pieces, b"},"]
 
@@ -207,7 +205,7 @@ def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> list[bytes]
     }
     pieces = [b'"apns":{"headers":%b,"payload":' % _encode(headers), rendered.prefix]
     if counted:
-        pieces += (b'"badge":', _BADGE, b"" if rendered.suffix.startswith(b"}") else b",")
+        pieces += (b'"badge":', BADGE, b"" if rendered.suffix.startswith(b"}") else b",")
     return [*pieces, rendered.suffix, b"},"]
 
 
@@ -215,10 +213,8 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
     """What the app's own code reads. All values are strings, for FCM takes no others."""
     aps, carillon = document["aps"], _object(document.get("carillon"))
     sender, alert = _object(carillon.get("sender")), _alert(aps)
-    others = {key: value for key, value in document.items() if key not in ("aps", "carillon", OWN)}
-    own = _object(_object(document.get(OWN)).get("data"))
-    found = {key: value for key, value in own.items() if not _RESERVED.match(key)}
-    found |= {
+    others = {key: value for key, value in document.items() if key not in ("aps", "carillon")}
+    found = {
         "event": sending.event_id,
         "kind": sending.kind,
         "collapse_id": sending.collapse_id,
@@ -253,22 +249,15 @@ def _notification(settings: FcmSettings, sending: Sending, document: dict[str, A
         "image": image if isinstance(image, str) and image.startswith("https://") else None,
         "notification_count": aps.get("badge"),
     }
-    found |= {name: alert.get(key) for key, name in _LOCALISED.items()}
-    own = _object(_object(document.get(OWN)).get("notification"))
-    found |= {key: own[key] for key in _NOTIFICATION_TEXTS if key in own}
-    for key in _NOTIFICATION_TEXTS:
-        value = found.get(key)
-        found[key] = list(map(_text, value)) if isinstance(value, list) else _text(value)
+    for key, name in _LOCALISED.items():
+        value = alert.get(key)
+        found[name] = list(map(_text, value)) if isinstance(value, list) else _text(value)
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 
 def _rendered(document: dict[str, Any], *, counted: bool) -> Rendered:
-    payload = _encode({"aps": document["aps"]} | _without_own(document))
+    payload = _encode({"aps": document["aps"]} | document)
     return Rendered(HEAD, payload[len(HEAD) :]) if counted else Rendered(payload, b"")
-
-
-def _without_own(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != OWN}
 
 
 def _alert(aps: dict[str, Any]) -> dict[str, Any]:

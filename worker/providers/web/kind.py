@@ -16,9 +16,10 @@ from worker.providers.web.encryption import LONGEST
 from worker.providers.web.endpoint import LONGEST as LONGEST_ENDPOINT
 from worker.providers.web.endpoint import SERVICES, EndpointError, canonical, host_of
 from worker.providers.web.outcome import GUARDED, decide
-from worker.providers.web.render import Document, Push
+from worker.providers.web.render import Document, OwnDocument, Push
 from worker.providers.web.request import fields, limit_at, topic_of, urgency_of
 from worker.providers.web.settings import WebSettings
+from worker.providers.web.template import WEB_TEMPLATE
 from worker.providers.web.vapid import check_key, check_subject, key_pair
 
 
@@ -32,6 +33,7 @@ class Web(Kind):
     )
     forms = frozenset(("vapid",))
     platforms = frozenset(("web",))
+    template = WEB_TEMPLATE
     subscriptions = True
     payload_limit = LONGEST
     token_limit = LONGEST_ENDPOINT
@@ -172,7 +174,9 @@ def _canonical(field: str, endpoint: str) -> str:
         raise Refused(f"{field}: {fault}") from None
 
 
-def _document(sending: Sending, page: str) -> Document:
+def _document(sending: Sending, page: str) -> Document | OwnDocument:
+    if sending.own:
+        return OwnDocument(sending.prefix.encode(), tag=sending.collapse_id)
     neutral = (sending.prefix + sending.suffix).encode()
     return Document(neutral, counted=bool(sending.suffix), tag=sending.collapse_id, page=page)
 

@@ -3,18 +3,18 @@
 {"app_badge": number, "web_push": 8030, "notification": {"title": sender and channel, "body": text, "tag": collapse id,
  "icon": image of the sender, "navigate": page, "silent": true}, "mutable": true, "thread": channel id, "carillon": {...}}
 
-`web_push` stands there where there is a `navigate`, without which no browser shows the document by itself. A template may say
-what it likes of this in an object `web` beside `aps`.
+`web_push` stands there where there is a `navigate`, without which no browser shows the document by itself.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from producers.targeting import MAX_BADGE
 from worker.core.notification import LEAST_BODY, SHORT_NAME
+from worker.core.template_language import BADGE_MARK
 from worker.core.truncation import fit, json_size
 
 #: Octets that Firefox on Android takes. Its endpoints look like those of Firefox elsewhere.
@@ -23,8 +23,6 @@ SHORT: Final = 2_600
 SILENT: Final = "no_silent_push"
 UNTRANSLATED: Final = "no_translations"
 
-#: The part of a template that is in the words of a browser.
-OWN: Final = "web"
 _HEAD: Final = b'{"app_badge":%d,'
 _BADGE: Final = len(_HEAD % MAX_BADGE) - 1
 _BODY: Final = len(',"body":""')
@@ -72,8 +70,7 @@ class Document:
     def _parts(self) -> "_Parts":
         aps = self._parsed.get("aps", {})
         alert = _shown(aps.get("alert"))
-        own = _object(self._parsed.get(OWN))
-        rest = {key: value for key, value in self._parsed.items() if key not in ("aps", OWN)}
+        rest = {key: value for key, value in self._parsed.items() if key != "aps"}
         carillon = dict(rest.get("carillon") or {})
         notification: dict[str, Any] = {"title": alert.title or alert.body, "tag": self._tag}
         if isinstance(sender := carillon.get("sender"), dict) and str(sender.get("image")).startswith("https://"):
@@ -89,13 +86,38 @@ class Document:
             rest["mutable"] = True
         if carillon:
             rest["carillon"] = carillon
-        said = {key: value for key, value in _object(own.get("notification")).items() if key != "tag"}
-        rest |= {key: value for key, value in own.items() if key != "notification"}
-        body = said.pop("body", alert.body if alert.title else "")
-        notification |= said
-        if not _is_text(notification["title"]):
-            notification["title"] = alert.title or alert.body
-        return _Parts(notification, body if _is_text(body) else "", rest)
+        return _Parts(notification, alert.body if alert.title else "", rest)
+
+
+class OwnDocument:
+    """What a template says in the JSON of its own, for browsers: as it is, with a tag where its notification has none."""
+
+    impossible: ClassVar[None] = None
+    __slots__ = ("_document", "_text", "counted")
+
+    def __init__(self, text: bytes, *, tag: str) -> None:
+        self._text, document = text, msgspec.json.decode(text, type=dict[str, Any])
+        self.counted = document.get("app_badge") == BADGE_MARK
+        if self.counted:
+            del document["app_badge"]
+        if isinstance(notification := document.get("notification"), dict):
+            notification.setdefault("tag", tag)
+        self._document = _encode(document)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnDocument) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "OwnDocument()"
+
+    def payload(self, badge: int | None, _limit: int) -> bytes:
+        """It was rendered within the least limit."""
+        if badge is None or not self.counted:
+            return self._document
+        return _HEAD % min(max(badge, 0), MAX_BADGE) + self._document[1:]
 
 
 class Push(NamedTuple):
@@ -104,7 +126,7 @@ class Push(NamedTuple):
     endpoint: str
     #: The keys of the subscription, sealed.
     secret: str
-    document: Document
+    document: Document | OwnDocument
     badge: int | None
     #: Octets of the payload at most.
     limit: int
@@ -166,10 +188,6 @@ def _shown(alert: Any) -> _Shown:
 
 def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
 
 
 def _page(page: str, carillon: Mapping[str, Any]) -> str:
