@@ -69,7 +69,7 @@ $(DOCS): requirements-docs.lock $(READY)
 	@$(BIN)/python -m pip install $(LOCKED) -r requirements-docs.lock
 	@touch $(DOCS)
 
-demo: $(RUNTIME) ## Watch real chat traffic go to an APNs simulator, with an account of every device
+demo: $(RUNTIME) ## Watch real chat traffic go to simulators of push services, with an account of every device
 	@$(BIN)/carillon demo
 
 up: $(RUNTIME) ## Run the whole system on embedded engines until Ctrl-C

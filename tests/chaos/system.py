@@ -23,7 +23,7 @@ from worker.core.model import AppSettings, Provider
 from worker.database.migrate import migrate
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
-from worker.demo.apns import KEY_ID, TEAM_ID, TOPIC, new_key
+from worker.demo.services.apns import KEY_ID, TEAM_ID, TOPIC, new_key
 from worker.embedded import Engines
 from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings

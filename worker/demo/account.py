@@ -1,31 +1,39 @@
-"""Draws up the account: what was expected against what the simulator took, what the journal counted, what Postgres holds.
+"""Draws up the account: what was expected against what the simulators took, what the journal counted, what Postgres holds.
 
-For every pair of message and phone that must get it:
+For every pair of message and device that must get it:
 
-    lost         the phone works, and the message did not arrive
+    lost         the device works, and the message did not arrive
     duplicate    it arrived again
     unexpected   it arrived where nothing should have
 
-A phone that is gone may be tried once by each message, must be retired once it was tried, and gets nothing from then on. Whether
-a later message still tried it is read from the simulator's record, and everything else follows from that.
+A device that is gone may be tried once by each message, must be retired once it was tried, and gets nothing from then on. Whether
+a later message still tried it is read from the simulators' records, and everything else follows from that.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
-from worker.demo.expectation import Reading
+from worker.demo.expectation import Reading, SilentReading
+from worker.demo.services.base import Content, joined
 from worker.demo.watch import Request
-from worker.demo.world import DEAF, Nature, World
+from worker.demo.world import DEAF, Device, KindName, World
 
 #: Answers after which the same push is sent again.
-TRIED_AGAIN: Final = frozenset(("TooManyRequests", "InternalServerError", "ServiceUnavailable", "Shutdown"))
+TRIED_AGAIN: Final = frozenset(
+    (
+        *("TooManyRequests", "InternalServerError", "ServiceUnavailable", "Shutdown"),
+        *("UNAVAILABLE", "INTERNAL", "InternalFault"),
+    )
+)
+KINDS: Final[tuple[KindName, ...]] = ("apns", "fcm", "web")
+NO_SILENT_PUSH: Final = "no_silent_push"
 Pair = tuple[str, str]
 
 
-class PhoneState(NamedTuple):
-    """A phone as Postgres holds it in the end."""
+class DeviceState(NamedTuple):
+    """A device as Postgres holds it in the end."""
 
     active: bool
     retired_reason: str | None
@@ -38,7 +46,7 @@ class Found:
     requests: Sequence[Request]
     #: The journal's totals for the app.
     counts: Mapping[str, int]
-    phones: Mapping[str, PhoneState]
+    devices: Mapping[str, DeviceState]
     #: Documents in the dead letters.
     dead_letters: int
 
@@ -56,6 +64,25 @@ class Check(NamedTuple):
 
 
 @dataclass
+class KindAccount:
+    """What is of one kind of device."""
+
+    devices: int
+    #: Pushes that had to arrive, and that did.
+    expected: int
+    accepted: int
+    tried_again: dict[str, int]
+    #: Pushes that devices of the kind cannot have, by reason.
+    skipped: dict[str, int]
+    retired: dict[str, int]
+    kept: int
+    lost: int
+    duplicates: int
+    unexpected: int
+    wrong_content: int
+
+
+@dataclass
 class Account:
     messages: int
     considered: int
@@ -63,16 +90,14 @@ class Account:
     skipped_messages: dict[str, int]
     #: Members who got a push, for all messages together.
     notified: int
-    accepted: int
-    tried_again: dict[str, int]
-    retired: dict[str, int]
-    kept: int
     dead_letters: int
-    lost: int
-    duplicates: int
-    unexpected: int
-    wrong_content: int
+    kinds: dict[KindName, KindAccount]
     checks: list[Check] = field(default_factory=list)
+
+    @property
+    def total(self) -> KindAccount:
+        """All kinds together."""
+        return KindAccount(**{one.name: _sum(self.kinds.values(), one.name) for one in fields(KindAccount)})
 
     @property
     def uneven(self) -> list[Check]:
@@ -80,30 +105,38 @@ class Account:
 
     @property
     def balances(self) -> bool:
-        return not (self.lost or self.duplicates or self.unexpected or self.wrong_content or self.uneven)
+        total = self.total
+        return not (total.lost or total.duplicates or total.unexpected or total.wrong_content or self.uneven)
 
     def as_json(self) -> dict[str, Any]:
-        shown = asdict(self) | {"uneven": [check._asdict() for check in self.uneven], "balances": self.balances}
+        shown = asdict(self.total) | asdict(self)
+        shown |= {"uneven": [check._asdict() for check in self.uneven], "balances": self.balances}
+        shown["skipped_pushes"] = self.total.skipped
         del shown["checks"]
         return shown
 
 
-def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: int) -> Account:
+def _sum(kinds: Iterable[KindAccount], name: str) -> Any:
+    values = [getattr(kind, name) for kind in kinds]
+    if isinstance(values[0], int):
+        return sum(values)
+    return dict(sum(map(Counter, values), Counter[str]()))
+
+
+def draw_up(
+    world: World, readings: Sequence[Reading], silent: Sequence[SilentReading], found: Found, mistakes: int
+) -> Account:
     """The account of a whole demo; `mistakes` documents should have been dead-lettered."""
-    natures: dict[str, Nature] = {phone.token: phone.nature for phone in world.phones}
-    arrived = Counter((one.message, one.token) for one in found.requests if one.accepted)
-    final = _refused_for_good(found.requests)
     must = {
-        (reading.line.id, phone.token): phone.nature
+        (reading.line.id, device.token): device
         for reading in readings
-        for phones in reading.notified.values()
-        for phone in phones
-    }
-    working = [pair for pair, nature in must.items() if nature not in DEAF]
-    tried = {pair for pair, nature in must.items() if nature in DEAF and pair in final}
-    touched = {token for _, token in final}
-    never_tried = {token for (_, token), nature in must.items() if nature in DEAF} - touched
-    excused = {pair for pair in final if natures.get(pair[1]) == "returned"}
+        for devices in reading.notified.values()
+        for device in devices
+    } | {(reading.sync.id, device.token): device for reading in silent for device in reading.devices}
+    withheld = [device for reading in silent for device in reading.withheld]
+    final = _refused_for_good(found.requests)
+    tried = {pair for pair, device in must.items() if device.nature in DEAF and pair in final}
+    working = sum(device.nature not in DEAF for device in must.values())
     skipped, pushed = _outcomes(readings, tried)
     account = Account(
         messages=len(readings),
@@ -111,22 +144,49 @@ def draw_up(world: World, readings: Sequence[Reading], found: Found, mistakes: i
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
         notified=pushed,
-        accepted=sum(arrived.values()),
-        tried_again=dict(Counter(one.reason for one in found.requests if one.reason in TRIED_AGAIN)),
-        retired=_retired(found),
-        kept=sum(found.phones[token].active for token in touched if natures.get(token) == "returned"),
         dead_letters=found.dead_letters,
-        lost=sum(pair not in arrived and pair not in excused for pair in working) + len(never_tried),
-        duplicates=sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in final.values()),
-        unexpected=len((arrived.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in arrived),
-        wrong_content=_wrong_content(world, found.requests),
+        kinds={kind: _of_kind(kind, world, must, withheld, found) for kind in KINDS},
     )
+    touched = {token for _, token in final}
     account.checks = [
-        *_counted(account, found.counts, pushed, jobs=len(working) + len(tried)),
-        *_phones(natures, touched, found),
+        *_counted(account, found.counts, pushed, jobs=working + len(tried) + len(withheld)),
+        *_devices(world, touched, found),
         Check("dead-lettered documents", mistakes, found.dead_letters),
     ]
     return account
+
+
+def _of_kind(
+    kind: KindName, world: World, must_all: Mapping[Pair, Device], withheld: Sequence[Device], found: Found
+) -> KindAccount:
+    requests = [one for one in found.requests if one.kind == kind]
+    devices = {device.token: device for device in world.devices if device.kind == kind}
+    must = {pair: device.nature for pair, device in must_all.items() if device.kind == kind}
+    arrived = Counter((one.message, one.token) for one in requests if one.accepted)
+    final = _refused_for_good(requests)
+    touched = {token for _, token in final}
+    returned = {token for token, device in devices.items() if device.nature == "returned"}
+    expected = [
+        pair for pair, nature in must.items() if nature not in DEAF and not (pair in final and pair[1] in returned)
+    ]
+    never_tried = {token for (_, token), nature in must.items() if nature in DEAF} - touched
+    skipped = sum(device.kind == kind for device in withheld)
+    retired = Counter(
+        state.retired_reason or "" for token, state in found.devices.items() if token in devices and not state.active
+    )
+    return KindAccount(
+        devices=len(devices),
+        expected=len(expected),
+        accepted=sum(arrived.values()),
+        tried_again=dict(Counter(one.reason for one in requests if one.reason in TRIED_AGAIN)),
+        skipped={NO_SILENT_PUSH: skipped} if skipped else {},
+        retired=dict(retired),
+        kept=sum(found.devices[token].active for token in touched & returned),
+        lost=sum(pair not in arrived for pair in expected) + len(never_tried),
+        duplicates=sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in final.values()),
+        unexpected=len((arrived.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in arrived),
+        wrong_content=_wrong_content(world, requests),
+    )
 
 
 def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
@@ -134,34 +194,32 @@ def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
 
 
 def _outcomes(readings: Sequence[Reading], tried: set[Pair]) -> tuple[Counter[str], int]:
-    """Skips by reason and the number of members who get a push, given which dead phones were still tried.
+    """Skips by reason and the number of members who get a push, given which dead devices were still tried.
 
-    A member whose phones are all known to be dead counts as without a device.
+    A member whose devices are all known to be dead counts as without a device.
     """
     skipped: Counter[str] = Counter()
     pushed = 0
     for reading in readings:
         skipped += reading.skipped
-        for phones in reading.notified.values():
-            known = [p for p in phones if p.nature not in DEAF or (reading.line.id, p.token) in tried]
+        for devices in reading.notified.values():
+            known = [p for p in devices if p.nature not in DEAF or (reading.line.id, p.token) in tried]
             pushed += bool(known)
             skipped["no_device"] += not known
     return +skipped, pushed
 
 
-def _retired(found: Found) -> dict[str, int]:
-    return dict(Counter(state.retired_reason or "" for state in found.phones.values() if not state.active))
-
-
 def _counted(account: Account, counts: Mapping[str, int], pushed: int, *, jobs: int) -> list[Check]:
     """The journal's counts, which the workers made."""
+    total = account.total
     expected: dict[str, int] = {
         "messages": account.messages,
         "considered": account.considered,
         "pushed": pushed,
         "jobs": jobs,
-        "accepted": account.accepted,
-        "retry": sum(account.tried_again.values()),
+        "accepted": total.accepted,
+        "retry": sum(total.tried_again.values()),
+        f"dropped.{NO_SILENT_PUSH}": total.skipped.get(NO_SILENT_PUSH, 0),
     }
     expected |= {f"skipped.{reason}": n for reason, n in account.skipped.items()}
     expected |= {f"skipped_message.{reason}": n for reason, n in account.skipped_messages.items()}
@@ -169,28 +227,23 @@ def _counted(account: Account, counts: Mapping[str, int], pushed: int, *, jobs: 
     return [Check(name, n, counts.get(name, 0)) for name, n in expected.items()]
 
 
-def _phones(natures: Mapping[str, Nature], touched: set[str], found: Found) -> list[Check]:
+def _devices(world: World, touched: set[str], found: Found) -> list[Check]:
     """Who was refused for good is retired, and nobody else is."""
-    deaf = {token for token in touched if natures.get(token) in DEAF}
-    kept_anyway = sum(found.phones[token].active for token in deaf if token in found.phones)
-    retired = {token for token, state in found.phones.items() if not state.active}
+    deaf = {device.token for device in world.devices if device.token in touched and device.nature in DEAF}
+    kept_anyway = sum(found.devices[token].active for token in deaf if token in found.devices)
+    retired = {token for token, state in found.devices.items() if not state.active}
     return [
-        Check("phones known", len(natures), len(found.phones)),
+        Check("devices known", len(world.devices), len(found.devices)),
         # Before a provider has proved itself, a guarded refusal retires nothing: the next message asks again.
-        Check("dead phones kept", min(kept_anyway, found.counts.get("dropped.refused_unproven", 0)), kept_anyway),
-        Check("phones retired that work", 0, len(retired - deaf)),
+        Check("dead devices kept", min(kept_anyway, found.counts.get("dropped.refused_unproven", 0)), kept_anyway),
+        Check("devices retired that work", 0, len(retired - deaf)),
     ]
 
 
 def _wrong_content(world: World, requests: Sequence[Request]) -> int:
-    lines = {line.id: line for line in world.lines}
-    wrong = 0
-    for one in requests:
-        line = lines.get(one.message)
-        right = line is not None and (one.title, one.body, one.thread) == (
-            world.people[line.sender],
-            line.text,
-            line.room,
-        )
-        wrong += not right
-    return wrong
+    right = {sync.id: Content(sync.id) for sync in world.syncs}
+    for line in world.lines:
+        room = world.rooms.get(line.room)
+        title = joined(world.people[line.sender], room.name if room else None)
+        right[line.id] = Content(line.id, title, line.text, line.room)
+    return sum(one.content != right.get(one.message) for one in requests)

@@ -1,4 +1,4 @@
-"""The delivery rules, read a second time: for every message who must get it, on which phones, and why nobody else does.
+"""The delivery rules, read a second time: for every message who must get it, on which devices, and why nobody else does.
 
 Written from the rules' text, as plainly as it goes and without a line of the code under test. A message nobody gets:
 
@@ -15,17 +15,21 @@ channel's members; the latter two by the bytes of their ids. A user who is not s
     not_in_thread      it is a reply, and the user neither takes part in the thread nor is mentioned
     muted_sender       has muted its sender
     online             is looking at the screen
-    no_device          has no phone
+    no_device          has no device
     over_member_cap    not mentioned, and as many members who are not mentioned as the app allows have it already
 
 Of a channel with more than a thousand members a further thousand is looked at only while there is still somebody to be found:
 not in a thread, whose people came first, and not once the cap is reached. The others are counted with that reason.
+
+A message is shown by devices of each kind. A silent push to some users goes to all of their devices but their browsers:
+
+    no_silent_push     a browser ends the subscription of a page that shows nothing
 """
 
 from collections import Counter
 from typing import NamedTuple
 
-from worker.demo.world import PAGE, Line, Phone, World
+from worker.demo.world import PAGE, Device, Line, Sync, World
 
 
 class Reading(NamedTuple):
@@ -34,14 +38,33 @@ class Reading(NamedTuple):
     line: Line
     #: Why nobody gets it.
     whole: str | None
-    #: User -> all of the user's phones, for those who get a push.
-    notified: dict[str, list[Phone]]
+    #: User -> all of the user's devices, for those who get a push.
+    notified: dict[str, list[Device]]
     #: Reason -> how many are skipped for it.
     skipped: Counter[str]
 
     @property
     def considered(self) -> int:
         return len(self.notified) + sum(self.skipped.values())
+
+
+class SilentReading(NamedTuple):
+    """What must become of one silent push."""
+
+    sync: Sync
+    devices: list[Device]
+    #: Browsers, which get none.
+    withheld: list[Device]
+
+
+def read_silent(world: World) -> list[SilentReading]:
+    """A reading of each of the world's silent pushes."""
+    readings = []
+    for sync in world.syncs:
+        devices = [device for user in sync.users for device in world.devices_of(user)]
+        showing = [device for device in devices if device.kind == "web"]
+        readings.append(SilentReading(sync, [device for device in devices if device not in showing], showing))
+    return readings
 
 
 def read_all(world: World) -> list[Reading]:
@@ -74,14 +97,14 @@ def _read(world: World, line: Line, people: set[str]) -> Reading:
     while True:
         for user in candidates:
             reason = _skipped(world, line, user, members, thread)
-            phones = world.phones_of(user)
+            devices = world.devices_of(user)
             if reason is None and user not in line.mentioned:
                 if capped == world.member_cap:
                     reason = "over_member_cap"
                 else:
                     capped += 1
             if reason is None:
-                reading.notified[user] = phones
+                reading.notified[user] = devices
             else:
                 reading.skipped[reason] += 1
         unseen = unseen[page:]
@@ -116,6 +139,6 @@ def _skipped(world: World, line: Line, user: str, members: set[str], thread: set
         return "muted_sender"
     if user in world.online:
         return "online"
-    if not world.phones_of(user):
+    if not world.devices_of(user):
         return "no_device"
     return None

@@ -3,14 +3,17 @@
 Not all of it is in order, because it never is: some registrations come late, some devices change hands, some people leave.
 """
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Final
 
 from producers import events
-from worker.demo.world import MAX_AGE, Line, Phone, Room, World
+from worker.demo.world import MAX_AGE, Device, KindName, Line, Room, Sync, World
 
 _DAY_MS = 24 * 3600 * 1000
+_PLATFORMS: Final[dict[KindName, str]] = {"apns": "ios", "fcm": "android", "web": "web"}
 
 
 def beginnings(world: World, seed: int, now: datetime) -> list[events.AnyEvent]:
@@ -20,8 +23,8 @@ def beginnings(world: World, seed: int, now: datetime) -> list[events.AnyEvent]:
     published: list[events.AnyEvent] = []
     for room in world.rooms.values():
         published += _room(world.app, room, random.choice(ids), now)
-    for phone in world.phones:
-        published += _phone(world.app, phone, random.choice(ids), random.random())
+    for device in world.devices:
+        published += _device(world.app, device, random.choice(ids), random.random())
     published += [
         events.UserMuted(id=f"mute-{number}", app=world.app, at=now, user=who, target=whom)
         for number, (who, whom) in enumerate(sorted(world.mutes))
@@ -65,6 +68,12 @@ def message(world: World, line: Line, now: datetime) -> events.MessageNew:
     )
 
 
+def silent(app: str, sync: Sync, now: datetime) -> events.PushSend:
+    """The event of a silent push that is sent `now`."""
+    where = events.Where(user=events.OneOf(any_of=list(sync.users)))
+    return events.PushSend(id=sync.id, app=app, at=now, where=where, data={"sync": sync.id}, push_type="background")
+
+
 def _room(app: str, room: Room, stranger: str, now: datetime) -> Iterator[events.AnyEvent]:
     settings = events.ChannelSettings(id=room.id, name=room.name, push_notifications=None if room.push else False)
     yield events.ChannelUpdated(id=f"name-{room.id}", app=app, at=now, channel=settings)
@@ -77,9 +86,9 @@ def _room(app: str, room: Room, stranger: str, now: datetime) -> Iterator[events
     yield events.MemberAdded(id=f"join-{room.id}", app=app, at=now, channel=channel, users=members)
 
 
-def _phone(app: str, phone: Phone, other: str, chance: float) -> Iterator[events.AnyEvent]:
-    registered = _registered(app, phone.token, phone.user, phone.registered_at)
-    before = _registered(app, phone.token, other, phone.registered_at - _DAY_MS)
+def _device(app: str, device: Device, other: str, chance: float) -> Iterator[events.AnyEvent]:
+    registered = _registered(app, device, device.user, device.registered_at)
+    before = _registered(app, device, other, device.registered_at - _DAY_MS)
     if chance < 0.02:  # it was somebody else's, who is not notified any more
         yield from (before, registered)
     elif chance < 0.04:  # the same, but the news of it arrives late
@@ -87,24 +96,37 @@ def _phone(app: str, phone: Phone, other: str, chance: float) -> Iterator[events
     elif chance < 0.06:  # its former owner signs out after it has changed hands
         yield registered
         yield events.DeviceUnregistered(
-            id=f"out-{phone.token[:16]}",
+            id=f"out-{_name(device)}",
             app=app,
-            at=_instant(phone.registered_at + 1000),
-            user=f"not.{phone.user}",
-            device=events.DeviceToken(token=phone.token),
+            at=_instant(device.registered_at + 1000),
+            user=f"not.{device.user}",
+            device=events.DeviceToken(token=device.token),
         )
     else:
         yield registered
 
 
-def _registered(app: str, token: str, user: str, at_ms: int) -> events.DeviceRegistered:
+def _registered(app: str, device: Device, user: str, at_ms: int) -> events.DeviceRegistered:
+    platform = _PLATFORMS[device.kind]
     return events.DeviceRegistered(
-        id=f"device-{token[:16]}-{at_ms}",
+        id=f"device-{_name(device)}-{at_ms}",
         app=app,
         at=_instant(at_ms),
         user=user,
-        device=events.Device(token=token.upper()),
+        device=events.Device(platform=platform, subscription=_subscription(device))
+        if device.kind == "web"
+        # The case of a token of APNs says nothing.
+        else events.Device(platform=platform, token=device.token.upper() if device.kind == "apns" else device.token),
     )
+
+
+def _subscription(device: Device) -> events.Subscription:
+    p256dh, auth = device.keys
+    return events.Subscription(endpoint=device.token, keys=events.SubscriptionKeys(p256dh=p256dh, auth=auth))
+
+
+def _name(device: Device) -> str:
+    return hashlib.blake2b(device.token.encode(), digest_size=8).hexdigest()
 
 
 def _instant(ms: int) -> datetime:

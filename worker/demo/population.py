@@ -1,15 +1,20 @@
-"""Invents people, their phones and their channels. Everything comes from the generator that is handed in."""
+"""Invents people, their devices and their channels. Everything comes from the generator that is handed in."""
 
+import base64
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 from unicodedata import normalize
 
 from worker.demo.phrases import EVERYBODY, FIRST_NAMES, LAST_NAMES, ROOMS, SLOTS
-from worker.demo.world import Phone, Room
+from worker.demo.world import Device, KindName, Room
+from worker.simulator.web.subscriptions import Wish, make
 
-#: Phones and tablets -> of a hundred people, who have so many.
-_PHONES: Final = {0: 12, 1: 60, 2: 22, 3: 6}
+#: Devices -> of a hundred people, who have so many.
+_DEVICES: Final = {0: 12, 1: 60, 2: 22, 3: 6}
+#: Of a hundred devices, and of a hundred browsers.
+_KINDS: Final[dict[KindName, int]] = {"apns": 45, "fcm": 40, "web": 15}
+_BROWSERS: Final = {"google": 55, "mozilla": 20, "microsoft": 15, "apple": 10}
 #: Largest sizes first: shares of all people, at most 5,000 of them.
 _HUGE: Final = (0.84, 0.42, 0.21, 0.11, 0.06)
 _LARGEST: Final = 5000
@@ -19,19 +24,25 @@ _DAY_MS: Final = 24 * 3600 * 1000
 @dataclass(frozen=True, slots=True)
 class Population:
     people: dict[str, str]
-    phones: list[Phone]
+    devices: list[Device]
     rooms: dict[str, Room]
     online: frozenset[str]
 
 
-def populate(random: Random, *, users: int, channels: int, now_ms: int) -> Population:
-    """At least 2 users and 1 channel. All phones are `live`; `now_ms` is in milliseconds since the epoch."""
+def populate(random: Random, *, users: int, channels: int, now_ms: int, seed: int, web_key: str) -> Population:
+    """At least 2 users and 1 channel. All devices are `live`; `now_ms` is in milliseconds since the epoch.
+
+    Browsers have subscribed with `web_key` at a simulator with this seed.
+    """
     people = _people(random, users)
-    phones = [phone for user in people for phone in _phones(random, user, now_ms)]
+    devices: list[Device] = []
+    for user in people:
+        (count,) = random.choices(list(_DEVICES), list(_DEVICES.values()))
+        devices += [_device(random, user, now_ms, len(devices) + at, seed, web_key) for at in range(count)]
     ids = list(people)
     rooms = [_room(random, number, size, ids, people) for number, size in enumerate(_sizes(random, users, channels))]
     online = frozenset(random.sample(ids, users // 6))
-    return Population(people, phones, {room.id: room for room in rooms}, online)
+    return Population(people, devices, {room.id: room for room in rooms}, online)
 
 
 def _people(random: Random, users: int) -> dict[str, str]:
@@ -44,9 +55,22 @@ def _people(random: Random, users: int) -> dict[str, str]:
     return people
 
 
-def _phones(random: Random, user: str, now_ms: int) -> list[Phone]:
-    (count,) = random.choices(list(_PHONES), list(_PHONES.values()))
-    return [Phone(random.randbytes(32).hex(), user, "live", _some_time_ago(random, now_ms)) for _ in range(count)]
+def _device(random: Random, user: str, now_ms: int, number: int, seed: int, web_key: str) -> Device:
+    (kind,) = random.choices(list(_KINDS), list(_KINDS.values()))
+    registered_at = _some_time_ago(random, now_ms)
+    if kind == "apns":
+        return Device(random.randbytes(32).hex(), user, "live", registered_at, kind)
+    if kind == "fcm":
+        token = f"{_base64(random.randbytes(16))}:APA91b{_base64(random.randbytes(100))}"
+        return Device(token, user, "live", registered_at, kind)
+    (service,) = random.choices(list(_BROWSERS), list(_BROWSERS.values()))
+    [subscription] = make(seed, Wish(service=service, first=number, key=web_key))
+    keys = (subscription["keys"]["p256dh"], subscription["keys"]["auth"])
+    return Device(subscription["endpoint"], user, "live", registered_at, kind, keys)
+
+
+def _base64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def _some_time_ago(random: Random, now_ms: int) -> int:

@@ -1,6 +1,7 @@
 """The account as a table for people."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -8,14 +9,20 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from worker.demo.account import Account
+from worker.demo.account import Account, KindAccount
 from worker.demo.figures import Figures, Latency
+from worker.demo.services.apns import Apns
+from worker.demo.services.fcm import Fcm
+from worker.demo.services.web import Web
 from worker.demo.show import Outcome
 from worker.reports.reasons import MEMBERS, MESSAGES
 
 #: Columns of the account, on whatever wider screen.
 _WIDTH = 96
+_NAMES = {service.kind: service.name for service in (Apns, Fcm, Web)}
 _Row = tuple[str, str, str]
+#: Name, a value for each kind, a note.
+_KindRow = tuple[str, list[int], str]
 
 
 def show(console: Console, outcome: Outcome) -> None:
@@ -31,12 +38,8 @@ def show(console: Console, outcome: Outcome) -> None:
 def _parts(outcome: Outcome) -> Iterator[Table]:
     account = outcome.account
     yield _table(_traffic(outcome, account))
-    yield _table(_answers(account))
-    faults = _table(())
-    for name, value, note in _faults(account):
-        style = "bold red" if value else "bold green"
-        faults.add_row(Text(name, style=style), Text(f"{value:,}", style=style), note)
-    yield faults
+    yield _by_kind(account)
+    yield _table(_others(account))
     yield _table(_speed(outcome.figures))
 
 
@@ -61,20 +64,48 @@ def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
         yield f"  not: {reason}", f"{n:,}", MEMBERS.get(reason, "")
 
 
-def _answers(account: Account) -> Iterator[_Row]:
-    yield "pushes accepted by APNs", f"{account.accepted:,}", "each with its message's own content"
-    yield "  at a second try", f"{sum(account.tried_again.values()):,}", _listed(account.tried_again)
-    yield "devices retired", f"{sum(account.retired.values()):,}", _listed(account.retired)
-    yield "devices kept", f"{account.kept:,}", "refused, but registered anew since"
+def _by_kind(account: Account) -> Table:
+    """A column for each kind."""
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(width=28, no_wrap=True)
+    for _ in account.kinds:
+        table.add_column(width=9, justify="right", no_wrap=True)
+    table.add_column(style="dim", ratio=1)
+    kinds = list(account.kinds.values())
+    table.add_row("", *(Text(_NAMES[kind], style="bold") for kind in account.kinds))
+    for name, values, note in _kind_rows(kinds):
+        style = "" if name.startswith(" ") else "bold"
+        table.add_row(Text(name, style=style), *(Text(f"{value:,}", style=style) for value in values), note)
+    table.add_row()
+    for name, values, note in _faults(kinds):
+        style = "bold red" if any(values) else "bold green"
+        table.add_row(Text(name, style=style), *(Text(f"{value:,}", style=style) for value in values), note)
+    return table
+
+
+def _kind_rows(kinds: list[KindAccount]) -> Iterator[_KindRow]:
+    yield "devices", [kind.devices for kind in kinds], ""
+    yield "pushes expected", [kind.expected for kind in kinds], ""
+    yield "pushes accepted", [kind.accepted for kind in kinds], ""
+    yield "  at a second try", [sum(kind.tried_again.values()) for kind in kinds], "429, 500 or 503"
+    for reason in sorted({reason for kind in kinds for reason in kind.skipped}):
+        yield f"  not: {reason}", [kind.skipped.get(reason, 0) for kind in kinds], ""
+    yield "devices retired", [sum(kind.retired.values()) for kind in kinds], ""
+    for reason, _ in _largest(sum((Counter(kind.retired) for kind in kinds), Counter())):
+        yield f"  {reason}", [kind.retired.get(reason, 0) for kind in kinds], ""
+    yield "devices kept", [kind.kept for kind in kinds], "registered anew"
+
+
+def _faults(kinds: list[KindAccount]) -> Iterator[_KindRow]:
+    yield "lost", [kind.lost for kind in kinds], "did not arrive"
+    yield "duplicates", [kind.duplicates for kind in kinds], "arrived twice"
+    yield "unexpected", [kind.unexpected for kind in kinds], "should not arrive"
+    yield "wrong content", [kind.wrong_content for kind in kinds], "not what was said"
+
+
+def _others(account: Account) -> Iterator[_Row]:
+    yield "differences", f"{len(account.uneven):,}", f"in {len(account.checks)} sums, ours and the workers'"
     yield "dead-lettered documents", f"{account.dead_letters:,}", "bad ones, listed by: dead-letters"
-
-
-def _faults(account: Account) -> Iterator[tuple[str, int, str]]:
-    yield "lost", account.lost, "should have arrived and did not"
-    yield "duplicates", account.duplicates, "arrived twice for one message"
-    yield "unexpected", account.unexpected, "arrived and should not have"
-    yield "wrong content", account.wrong_content, "another title, text or thread than said"
-    yield "differences", len(account.uneven), f"in {len(account.checks)} sums, ours and theirs"
 
 
 def _speed(figures: Figures) -> Iterator[_Row]:
@@ -90,18 +121,14 @@ def _speed(figures: Figures) -> Iterator[_Row]:
 
 
 def _latency(latency: Latency) -> str:
-    return f"p50, {_time(latency.p99)} p99, until APNs"
+    return f"p50, {_time(latency.p99)} p99, to arrival"
 
 
 def _time(milliseconds: float) -> str:
     return f"{milliseconds:,.0f} ms" if milliseconds < 2000 else f"{milliseconds / 1000:,.1f} s"
 
 
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{n:,} {name}" for name, n in _largest(counts))
-
-
-def _largest(counts: dict[str, int]) -> list[tuple[str, int]]:
+def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 

@@ -3,15 +3,16 @@
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from config.settings import Settings
-from worker.demo.account import TRIED_AGAIN, Account, Found, PhoneState, draw_up
+from worker.demo.account import TRIED_AGAIN, Account, DeviceState, Found, draw_up
 from worker.demo.display import Display
-from worker.demo.expectation import Reading, read_all
+from worker.demo.expectation import Reading, SilentReading, read_all, read_silent
 from worker.demo.figures import Figures, measure
 from worker.demo.generator import generate
 from worker.demo.history import beginnings, mistakes
@@ -26,6 +27,8 @@ STEADY_SECONDS: Final = 8.0
 STEADY_SHARE: Final = 0.2
 #: Processes that may die before there is no hope.
 _DEATHS: Final = 4
+#: Reasons after which a device is retired.
+_ENDED: Final = frozenset(("Unregistered", "UNREGISTERED", "NotRegistered"))
 #: Seconds that a user stays online.
 _ONLINE: Final = 3600
 
@@ -49,7 +52,8 @@ class Wish:
     seed: int = 7
     workers: int = 2
     keep: bool = False
-    script: Script | None = None
+    #: By kind: what its simulator does besides.
+    scripts: Mapping[str, Script] = field(default_factory=dict)
     patience: float = 45.0
 
 
@@ -79,10 +83,10 @@ class Demo:
         """Runs the whole demo; raises `StalledError`, or `KeyboardInterrupt` for Ctrl-C."""
         with home(keep=self._wish.keep) as (directory, settings, environ):
             world = self._world(settings)
-            readings = read_all(world)
+            readings, silent = read_all(world), read_silent(world)
             wish = self._wish
             self._display.step(
-                f"seed {wish.seed}: {len(world.people):,} users with {len(world.phones):,} devices in"
+                f"seed {wish.seed}: {len(world.people):,} users with {len(world.devices):,} devices in"
                 f" {len(world.rooms):,} channels, and {len(world.lines):,} messages to be said"
             )
             with stage(
@@ -91,12 +95,12 @@ class Demo:
                 environ,
                 workers=wish.workers,
                 seed=wish.seed,
-                script=wish.script,
+                scripts=wish.scripts,
                 keep=wish.keep,
                 say=self._display.step,
             ) as running:
-                found, traffic = self._play(world, readings, running)
-            account = draw_up(world, readings, found, mistakes=len(mistakes(world.app, datetime.now(UTC))))
+                found, traffic = self._play(world, _pushes(readings, silent), running)
+            account = draw_up(world, readings, silent, found, mistakes=len(mistakes(world.app, datetime.now(UTC))))
             steady = frozenset(line.id for line in world.lines[: world.steady])
             figures = measure(found.requests, traffic.at, steady)
             seconds = time.monotonic() - self._began
@@ -118,12 +122,13 @@ class Demo:
             now_ms=int(time.time() * 1000),
         )
 
-    def _play(self, world: World, readings: list[Reading], running: Stage) -> tuple[Found, Traffic]:
+    def _play(self, world: World, pushes: int, running: Stage) -> tuple[Found, Traffic]:
+        """`pushes`: how many are to be accepted."""
         traffic = Traffic(world, running.publisher)
-        watch = Watch(running.runtime, running.simulator.control, world.app, traffic.at)
+        watch = Watch(running.runtime, running.services, running.simulators.controls, world.app, traffic.at)
         display = self._display
         self._publish_beginnings(world, running, watch)
-        display.begin(running, messages=len(world.lines), pushes=_pushes(readings))
+        display.begin(running, messages=len(world.lines), pushes=pushes)
 
         def look() -> None:
             running.crew.tend()
@@ -132,10 +137,11 @@ class Demo:
 
         display.act("a quiet evening: messages come at a pace")
         traffic.steady(STEADY_SECONDS * min(1.0, world.steady / 300), look)
+        traffic.silent()
         display.act("everybody at once: all other messages in one burst")
         traffic.burst(look)
-        display.act("all is published; whoever APNs refused for the moment is tried again after 5 to 10 s")
-        while not (watch.done and watch.expanded >= len(world.lines)) and watch.quiet < self._wish.patience:
+        display.act("all is published; what was refused for the moment is sent again after 5 to 20 s")
+        while not (watch.done and _all_begun(world, watch)) and watch.quiet < self._wish.patience:
             look()
             time.sleep(EVERY / 5)
         watch.look(now=True)
@@ -165,11 +171,16 @@ class Demo:
         self._display.step("workers and beat are at work, and know who is in which channel")
 
 
-def _pushes(readings: list[Reading]) -> int:
-    """Pushes that APNs will accept in the end: all but those to phones that are gone, and the one refusal of each returned."""
-    phones = [phone for reading in readings for some in reading.notified.values() for phone in some]
-    returned = {phone.token for phone in phones if phone.nature == "returned"}
-    return sum(phone.nature not in DEAF for phone in phones) - len(returned)
+def _all_begun(world: World, watch: Watch) -> bool:
+    return watch.expanded >= len(world.lines) and watch.targeted >= len(world.syncs)
+
+
+def _pushes(readings: list[Reading], silent: list[SilentReading]) -> int:
+    """Pushes accepted in the end: all but those to devices that are gone, and the one refusal of each returned."""
+    devices = [device for reading in readings for some in reading.notified.values() for device in some]
+    devices += [device for reading in silent for device in reading.devices]
+    returned = {device.token for device in devices if device.nature == "returned"}
+    return sum(device.nature not in DEAF for device in devices) - len(returned)
 
 
 def _found(world: World, running: Stage, watch: Watch) -> Found:
@@ -181,16 +192,14 @@ def _found(world: World, running: Stage, watch: Watch) -> Found:
     while runtime.ledger.flush(runtime.journal):
         pass
     letters = runtime.ledger.dead_letters(1000, world.app)
-    phones = {token: PhoneState(active, reason) for token, active, reason in rows}
-    return Found(watch.requests, watch.counts, phones, len(letters))
+    devices = {token: DeviceState(active, reason) for token, active, reason in rows}
+    return Found(watch.requests, watch.counts, devices, len(letters))
 
 
 def _examples(readings: list[Reading], found: Found) -> dict[str, str]:
     events = {reading.line.id: reading.line.event for reading in readings}
     some = {
-        "a device was retired": next(
-            (events.get(r.message) for r in found.requests if r.reason == "Unregistered"), None
-        ),
+        "a device was retired": next((events.get(r.message) for r in found.requests if r.reason in _ENDED), None),
         "one was tried again": next((events.get(r.message) for r in found.requests if r.reason in TRIED_AGAIN), None),
         "a reply in a thread": next((r.line.event for r in readings if r.line.parent and len(r.notified) > 1), None),
         "more members than the cap": next((r.line.event for r in readings if r.skipped["over_member_cap"]), None),
@@ -206,7 +215,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         **outcome.figures.as_json(),
         "users": len(world.people),
         "channels": len(world.rooms),
-        "devices": len(world.phones),
+        "devices": len(world.devices),
         "seconds": round(outcome.seconds, 1),
         "data_dir": None if outcome.directory is None else str(outcome.directory),
     }

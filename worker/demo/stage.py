@@ -1,9 +1,9 @@
-"""Sets up the whole system for a demo and takes it down again: engines, schema, simulator, app, processes."""
+"""Sets up the whole system for a demo and takes it down again: engines, schema, simulators, app, processes."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,11 @@ from config.settings import Settings, load, variable
 from producers.publisher import Publisher
 from worker.core.model import AppSettings
 from worker.database.migrate import migrate
-from worker.demo import apns
 from worker.demo.crew import Crew
+from worker.demo.services.apns import Apns
+from worker.demo.services.base import Place, Service
+from worker.demo.services.fcm import Fcm
+from worker.demo.services.web import Web
 from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
 from worker.process.runtime import Runtime
@@ -36,7 +39,8 @@ class Stage:
     """The running system."""
 
     runtime: Runtime
-    simulator: SimulatorProcess
+    services: Sequence[Service]
+    simulators: SimulatorProcess
     crew: Crew
     publisher: Publisher
     logs: Path
@@ -64,7 +68,7 @@ def stage(
     *,
     workers: int,
     seed: int,
-    script: Script | None,
+    scripts: Mapping[str, Script],
     keep: bool,
     say: Say,
 ) -> Iterator[Stage]:
@@ -82,20 +86,25 @@ def stage(
         stack.callback(crew.stop)
         crew.start()
         say(f"starting {workers} urgent worker{'s' * (workers > 1)}, a bulk worker, beat and Flower")
-        key = apns.new_key()
-        simulator = stack.enter_context(SimulatorProcess(apns.settings(key, world.phones, seed, script)))
-        say(f"a simulator stands in for APNs at https://{simulator.host}:{simulator.port}")
+        services = (Apns(), Fcm(), Web(seed))
+        settings_of = [one.simulator(one.script(world.devices, scripts.get(one.kind)), seed) for one in services]
+        simulators = stack.enter_context(SimulatorProcess(*settings_of))
+        say(f"simulators stand in for APNs, FCM and Web Push at https://{simulators.host}, {_ports(simulators)}")
         runtime = Runtime(settings, urls)
         stack.callback(runtime.close)
         runtime.registry.save_app(AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE))
-        runtime.registry.save_provider(
-            apns.provider(world.app, key, host=simulator.host, port=simulator.port, ca=simulator.ca_pem)
-        )
-        say(f"app {world.app!r} has a provider with a key of its own")
+        for one in services:
+            at = Place(simulators.host, simulators.ports[one.kind], simulators.ca_pem)
+            runtime.registry.save_provider(one.provider(world.app, at))
+        say(f"app {world.app!r} has a provider of each kind, with keys of its own")
         if not settings.embedded and not keep:
             stack.callback(_forget, runtime, world)
         publisher = stack.enter_context(Publisher(urls.redis, timeout=20))
-        yield Stage(runtime, simulator, crew, publisher, logs)
+        yield Stage(runtime, services, simulators, crew, publisher, logs)
+
+
+def _ports(simulators: SimulatorProcess) -> str:
+    return f"ports {', '.join(map(str, simulators.ports.values()))}"
 
 
 def _forget(runtime: Runtime, world: World) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from producers.publisher import Publisher
-from worker.demo.history import message
+from worker.demo.history import message, silent
 from worker.demo.world import Line, World
 
 #: Seconds between two handfuls of the steady traffic.
@@ -39,6 +39,12 @@ class Traffic:
         while self.published < len(lines):
             self._publish(lines[self.published : self.published + _SLICE])
             meanwhile()
+
+    def silent(self) -> None:
+        """All silent pushes."""
+        now = datetime.now(UTC)
+        if self._world.syncs:
+            self._publisher.publish_many([silent(self._world.app, sync, now) for sync in self._world.syncs])
 
     def _publish(self, lines: Sequence[Line]) -> None:
         now = datetime.now(UTC)

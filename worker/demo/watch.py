@@ -1,14 +1,15 @@
-"""Looks at the running system from outside: the simulator's record, the journal's counts, the length of the queues."""
+"""Looks at the running system from outside: the simulators' records, the journal's counts, the length of the queues."""
 
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from worker.demo.services.base import Content, Service
 from worker.process.runtime import Runtime
 from worker.simulator import ControlClient
 
@@ -19,57 +20,27 @@ EVERY: Final = 0.25
 
 
 class Request(NamedTuple):
-    """One request as the simulator saw it, `at` in UNIX milliseconds. `message` and `body` are read from its payload."""
+    """One request as a simulator saw it, `at` in UNIX milliseconds."""
 
+    kind: str
     token: str
-    message: str
     status: int
     reason: str | None
     accepted: bool
     at: float
-    title: str
-    body: str
-    thread: str
+    #: What its payload says.
+    content: Content
+
+    @property
+    def message(self) -> str:
+        return self.content.message
 
 
-class _Alert(msgspec.Struct):
-    title: str = ""
-    body: str = ""
-
-
-class _Aps(msgspec.Struct, rename="kebab"):
-    alert: _Alert = msgspec.field(default_factory=_Alert)
-    thread_id: str = ""
-
-
-class _Ids(msgspec.Struct):
-    message: str = ""
-
-
-class _Payload(msgspec.Struct):
-    aps: _Aps = msgspec.field(default_factory=_Aps)
-    carillon: _Ids = msgspec.field(default_factory=_Ids)
-
-
-_payload: Final = msgspec.json.Decoder(_Payload).decode
-
-
-def request(entry: Mapping[str, Any]) -> Request:
-    """What the simulator's record says of a request."""
-    aps, ids = _Aps(), _Ids()
-    if entry["payload"]:
-        payload = _payload(entry["payload"])
-        aps, ids = payload.aps, payload.carillon
+def request(entry: Mapping[str, Any], service: Service) -> Request:
+    """What a simulator's record says of a request."""
+    content = service.content(msgspec.json.decode(entry["payload"])) if entry["payload"] else Content()
     return Request(
-        entry["token"],
-        ids.message,
-        entry["status"],
-        entry["reason"],
-        entry["accepted"],
-        entry["at"],
-        aps.alert.title,
-        aps.alert.body,
-        aps.thread_id,
+        service.kind, entry["token"], entry["status"], entry["reason"], entry["accepted"], entry["at"], content
     )
 
 
@@ -83,7 +54,9 @@ class Watch:
     """`look` brings everything up to date; it is cheap enough to be called all the time and does little too often."""
 
     runtime: Runtime
-    control: ControlClient
+    services: Sequence[Service]
+    #: Of the simulators, by kind.
+    controls: Mapping[str, ControlClient]
     app: str
     #: Message id -> when it was stamped, in UNIX milliseconds.
     stamps: Mapping[str, float]
@@ -96,7 +69,8 @@ class Watch:
     refused: Counter[str] = field(default_factory=Counter)
     #: Whether devices were refused about which it is still to be decided.
     deciding: bool = False
-    _seen: int = 0
+    #: By kind, the number of the last request.
+    _seen: Counter[str] = field(default_factory=Counter)
     _looked: float = 0.0
     _changed: float = 0.0
     #: Arrival (ms) and latency (s) of the last accepted pushes.
@@ -113,11 +87,17 @@ class Watch:
         self.counts = counts
         self.waiting, _ = self.runtime.journal.backlog()
         self.deciding = self.runtime.deferred_retirement.waiting()
-        for entry in self.control.requests(after=self._seen):
-            self._seen = max(self._seen, entry["number"])
-            self._take(request(entry))
+        for service in self.services:
+            for entry in self.controls[service.kind].requests(after=self._seen[service.kind]):
+                self._seen[service.kind] = max(self._seen[service.kind], entry["number"])
+                self._take(request(entry, service))
         self._looked = time.monotonic()
         return True
+
+    @property
+    def targeted(self) -> int:
+        """Silent pushes that were begun."""
+        return self.counts.get("targeted", 0)
 
     @property
     def expanded(self) -> int:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-#: What APNs has to say about a device.
+#: Of provider: iPhones, Android phones, browsers.
+KindName = Literal["apns", "fcm", "web"]
+#: What the push service has to say about a device.
 #: `live`: takes everything. `busy`: refuses once with a 429, 500 or 503, then takes everything.
-#: `gone`: 410 since a moment after its registration. `returned`: once a 410 from before its registration, then takes everything.
-#: `foreign`: BadDeviceToken, because it belongs to the other environment.
+#: `gone`: 410, and FCM's 404, since a moment after its registration.
+#: `returned`: once a 410 from before its registration, then takes everything; only APNs says since when.
+#: `foreign`: it belongs to the other environment of APNs, or to another sender of FCM.
 Nature = Literal["live", "busy", "gone", "returned", "foreign"]
 #: Natures that never accept a push.
 DEAF: frozenset[Nature] = frozenset(("gone", "foreign"))
@@ -19,12 +22,16 @@ MAX_AGE = 3600
 PAGE = 1000
 
 
-class Phone(NamedTuple):
+class Device(NamedTuple):
+    #: A browser's is its endpoint.
     token: str
     user: str
     nature: Nature
     #: Milliseconds since the epoch.
     registered_at: int
+    kind: KindName = "apns"
+    #: `p256dh` and `auth` of a browser's subscription.
+    keys: tuple[str, str] = ("", "")
 
 
 class Room(NamedTuple):
@@ -57,25 +64,33 @@ class Line(NamedTuple):
     repeated: bool = False
 
 
+class Sync(NamedTuple):
+    """A silent push to all devices of some users, which shows nothing."""
+
+    id: str
+    users: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     app: str
     #: User id -> name.
     people: dict[str, str]
-    phones: list[Phone]
+    devices: list[Device]
     rooms: dict[str, Room]
     online: frozenset[str]
     #: (who, whom)
     mutes: frozenset[tuple[str, str]]
     lines: list[Line]
+    syncs: list[Sync] = field(default_factory=list)
     #: The first lines, which come at a steady pace; the others come all at once.
     steady: int = 0
     member_cap: int = MEMBER_CAP
-    _owned: dict[str, list[Phone]] = field(default_factory=dict, repr=False)
+    _owned: dict[str, list[Device]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for phone in self.phones:
-            self._owned.setdefault(phone.user, []).append(phone)
+        for device in self.devices:
+            self._owned.setdefault(device.user, []).append(device)
 
-    def phones_of(self, user: str) -> list[Phone]:
+    def devices_of(self, user: str) -> list[Device]:
         return self._owned.get(user, [])

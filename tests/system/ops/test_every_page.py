@@ -41,7 +41,7 @@ from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, check
-from worker.demo.account import Account, Check
+from worker.demo.account import KINDS, Account, Check, KindAccount
 from worker.demo.figures import Figures
 from worker.demo.report import show
 from worker.demo.show import Outcome
@@ -346,9 +346,10 @@ def is_webhook_s_answer(block: Block, world: World) -> None:
 
 
 def is_account_s_end(block: Block, world: World) -> None:
-    even = Account(0, 0, {}, {}, 0, 0, {}, {}, 0, 0, 0, 0, 0, 0, [Check("x", 1, 1)] * 21)
+    kinds = {kind: KindAccount(0, 0, 0, {}, {}, {}, 0, 0, 0, 0, 0) for kind in KINDS}
+    even = Account(0, 0, {}, {}, 0, 0, kinds, [Check("x", 1, 1)] * 22)
     traffic: Any = SimpleNamespace(lines=[])
-    console = Console(file=io.StringIO(), width=100)
+    console = Console(file=io.StringIO(), width=80)
     show(console, Outcome(even, Figures(None, None, None, 0), 1.0, None, "demo", {}, traffic))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert block.text.strip() in "\n".join(line.rstrip() for line in shown.splitlines())

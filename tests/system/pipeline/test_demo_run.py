@@ -71,7 +71,14 @@ def test_a_small_demo_balances_and_what_it_kept_can_be_asked_about(temporary):
     assert [account[name] for name in ("lost", "duplicates", "unexpected", "wrong_content")] == [0, 0, 0, 0]
     assert account["messages"] == SMALL.messages
     assert account["accepted"] > 1000
+    assert account["skipped_pushes"]["no_silent_push"] > 0
+    assert account["kinds"].keys() == {"apns", "fcm", "web"}
+    for kind in account["kinds"].values():
+        assert kind["expected"] == kind["accepted"] > 100
+        assert kind["tried_again"]
+        assert kind["retired"]
     assert account["retired"]["Unregistered"] > 0
+    assert account["kinds"]["fcm"]["retired"]["UNREGISTERED"] > 0
     assert account["kept"] > 0
     assert account["tried_again"]
     assert account["latency_ms"]["steady"]["p50"] > 0
@@ -115,13 +122,15 @@ def test_a_demo_in_which_a_push_is_lost_and_another_comes_twice_says_so(temporar
         steady=steady_of(SMALL.messages),
         now_ms=1_795_000_000_000,
     )
-    phones = [phone for reading in read_all(world) for some in reading.notified.values() for phone in some]
-    lost, twice = list(dict.fromkeys(phone.token for phone in phones if phone.nature == "live"))[:2]
+    devices = [device for reading in read_all(world) for some in reading.notified.values() for device in some]
+    lost, twice = list(
+        dict.fromkeys(device.token for device in devices if (device.kind, device.nature) == ("apns", "live"))
+    )[:2]
     script = Script(
         rules=(
             # For good and without a fault of the device: the sender must give it up.
             Rule(token=lost, count=1, answer=Answer("PayloadTooLarge")),
-            # It was taken, and nobody said so: the sender must send it again, and a phone would show it once.
+            # It was taken, and nobody said so: the sender must send it again, and a device would show it once.
             Rule(token=twice, count=1, fault=Reset(code="INTERNAL_ERROR")),
         )
     )

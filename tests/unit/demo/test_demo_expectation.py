@@ -5,25 +5,25 @@ from dataclasses import replace
 
 import pytest
 
-from worker.demo.expectation import Reading, read_all
-from worker.demo.world import Line, Phone, Room, World
+from worker.demo.expectation import Reading, read_all, read_silent
+from worker.demo.world import Device, Line, Room, Sync, World
 
 EVERYBODY = ("ann", "bob", "cem", "dan", "eve")
 
 
-def phone(user: str, number: int = 1) -> Phone:
-    return Phone(f"{user}-{number}", user, "live", 0)
+def device(user: str, number: int = 1) -> Device:
+    return Device(f"{user}-{number}", user, "live", 0)
 
 
 def said(number: int, sender: str = "ann", **more) -> Line:
     return Line(f"e{number}", f"m{number}", more.pop("room", "r"), sender, "text", **more)
 
 
-def world(*lines: Line, members=EVERYBODY, phones=EVERYBODY, push=True, cap=100, **more) -> World:
+def world(*lines: Line, members=EVERYBODY, devices=EVERYBODY, push=True, cap=100, **more) -> World:
     return World(
         app="app",
         people={user: user.title() for user in members},
-        phones=[phone(user) for user in phones],
+        devices=[device(user) for user in devices],
         rooms={"r": Room("r", "Room", frozenset(members), push)},
         online=frozenset(more.get("online", ())),
         mutes=frozenset(more.get("mutes", ())),
@@ -69,10 +69,10 @@ def test_nobody_gets_a_message_when(of, reason):
             id="who muted the sender does not, other mutes are of no account",
         ),
         pytest.param(
-            world(said(1), phones=("ann", "bob", "cem")),
+            world(said(1), devices=("ann", "bob", "cem")),
             "bob cem",
             {"sender": 1, "no_device": 2},
-            id="who has no phone does not",
+            id="who has no device does not",
         ),
         pytest.param(
             world(said(1, mentioned=("zoe", "bob"))),
@@ -114,8 +114,21 @@ def test_of_a_message_to_the_channel(of, notified, skipped):
 
 
 def test_every_phone_of_a_user_gets_a_push():
-    of = replace(world(said(1)), phones=[phone("bob"), phone("bob", 2)], _owned={})
+    of = replace(world(said(1)), devices=[device("bob"), device("bob", 2)], _owned={})
     assert [one.token for one in last(of).notified["bob"]] == ["bob-1", "bob-2"]
+
+
+def test_a_silent_push_goes_to_all_devices_but_browsers():
+    browser, of_others = device("bob", 2)._replace(kind="web"), device("cem")
+    of = replace(
+        world(said(1)),
+        devices=[device("bob"), browser, of_others, device("dan")],
+        syncs=[Sync("s", ("bob", "cem", "eve"))],
+        _owned={},
+    )
+    [reading] = read_silent(of)
+    assert reading.devices == [device("bob"), of_others]
+    assert reading.withheld == [browser]
 
 
 def test_a_reply_notifies_who_is_part_of_the_thread_by_then():
@@ -139,25 +152,25 @@ MANY = tuple(f"u{number:04}" for number in range(2500))
     ("of", "notified", "skipped"),
     [
         pytest.param(
-            world(said(1, "u2400"), members=MANY, phones=MANY, online=MANY[200:300]),
+            world(said(1, "u2400"), members=MANY, devices=MANY, online=MANY[200:300]),
             100,
             {"over_member_cap": 800 + 1500, "online": 100},
             id="once the cap is reached the other pages are counted with it",
         ),
         pytest.param(
-            world(said(1, "u0000"), members=MANY, phones=MANY[1500:]),
+            world(said(1, "u0000"), members=MANY, devices=MANY[1500:]),
             100,
             {"sender": 1, "no_device": 999 + 500, "over_member_cap": 400 + 500},
             id="until then one page after the other is looked at",
         ),
         pytest.param(
-            world(said(1, "u0000", mentioned=("u2499",)), said(2, "u0000", parent="m1"), members=MANY, phones=MANY),
+            world(said(1, "u0000", mentioned=("u2499",)), said(2, "u0000", parent="m1"), members=MANY, devices=MANY),
             1,
             {"sender": 1, "not_in_thread": 998 + 1500},
             id="a thread needs no second page",
         ),
         pytest.param(
-            world(said(1, "u2400", recipients=MANY), members=MANY, phones=MANY),
+            world(said(1, "u2400", recipients=MANY), members=MANY, devices=MANY),
             100,
             {"sender": 1, "over_member_cap": 2399},
             id="a list of recipients is one page",

@@ -2,14 +2,20 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from unittest.mock import ANY
+from urllib.parse import urlsplit
 
 import pytest
 
 from producers.events import DeviceRegistered, MemberAdded, encode
 from worker.demo.expectation import read_all
 from worker.demo.generator import generate
-from worker.demo.history import beginnings, message
+from worker.demo.history import beginnings, message, silent
+from worker.demo.services.web import keys_of
 from worker.demo.world import DEAF, MEMBER_CAP, World
+from worker.simulator.web.services import SERVICES, service_at
+from worker.simulator.web.subscriptions import browser_of, decode, find, hash_of
+from worker.simulator.web.subscriptions import encode as encode_key
 
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 
@@ -39,7 +45,7 @@ def test_another_seed_makes_another_world(world):
 def test_the_hour_changes_nothing_but_the_registrations(world):
     later = make(now_ms=1_795_900_000_000)
     assert later.lines == world.lines
-    assert [phone.token for phone in later.phones] == [phone.token for phone in world.phones]
+    assert [device.token for device in later.devices] == [device.token for device in world.devices]
 
 
 def test_every_reason_and_every_kind_of_phone_occurs(world):
@@ -55,10 +61,47 @@ def test_every_reason_and_every_kind_of_phone_occurs(world):
         "over_member_cap",
     }
     assert {reading.whole for reading in readings} >= {None, "skip_push", "too_old", "channel_push_off"}
-    natures = {phone.nature for reading in readings for phones in reading.notified.values() for phone in phones}
+    natures = {device.nature for reading in readings for devices in reading.notified.values() for device in devices}
     assert natures == {"live", "busy", "gone", "returned", "foreign"}
     assert any(line.repeated for line in world.lines)
     assert any(line.recipients for line in world.lines)
+
+
+def test_devices_are_of_three_kinds_and_some_people_have_several(world):
+    shares = {kind: n / len(world.devices) for kind, n in Counter(device.kind for device in world.devices).items()}
+    assert shares == {"apns": pytest.approx(0.45, abs=0.03), "fcm": pytest.approx(0.4, abs=0.03), "web": ANY}
+    assert max(len({device.kind for device in world.devices_of(user)}) for user in world.people) == 3
+    troubled = {(device.kind, device.nature) for device in world.devices if device.nature != "live"}
+    assert troubled == {
+        *(("apns", nature) for nature in ("busy", "gone", "returned", "foreign")),
+        *(("fcm", nature) for nature in ("busy", "gone", "foreign")),
+        *(("web", nature) for nature in ("busy", "gone")),
+    }
+
+
+def test_browsers_are_registered_with_the_subscriptions_that_a_simulator_of_the_seed_makes(world):
+    browsers = {device.token: device for device in world.devices if device.kind == "web"}
+    hosts = {urlsplit(endpoint).hostname for endpoint in browsers}
+    assert hosts == {service.host for service in SERVICES.values()}
+    for event in beginnings(world, 7, NOW):
+        if isinstance(event, DeviceRegistered) and event.device.platform == "web":
+            given = event.device.subscription
+            assert given is not None
+            assert browsers[given.endpoint].keys == (given.keys.p256dh, given.keys.auth)
+            host = urlsplit(given.endpoint).hostname or ""
+            at = service_at(host, given.endpoint.removeprefix(f"https://{host}"))
+            assert at is not None
+            found = find(7, *at)
+            assert found is not None
+            assert encode_key(browser_of(7, found.number).public) == given.keys.p256dh
+            assert found.key_hash == hash_of(decode(keys_of(7).public))
+
+
+def test_silent_pushes_go_to_people_with_browsers_and_without_dead_devices(world):
+    devices = [device for sync in world.syncs for user in sync.users for device in world.devices_of(user)]
+    assert {device.kind for device in devices} == {"apns", "fcm", "web"}
+    assert not any(device.nature in DEAF for device in devices)
+    assert encode(silent("demo", world.syncs[0], NOW))
 
 
 def test_channels_are_of_every_size(world):
@@ -76,16 +119,17 @@ def test_a_small_world_is_a_world(users):
 def test_who_is_notified_under_the_cap_does_not_depend_on_when_a_dead_phone_is_retired(world):
     for reading in read_all(world):
         if len(reading.notified) == MEMBER_CAP:
-            assert all(any(p.nature not in DEAF for p in phones) for phones in reading.notified.values())
+            assert all(any(p.nature not in DEAF for p in devices) for devices in reading.notified.values())
 
 
 def test_whatever_the_order_of_the_news_each_device_was_last_registered_by_its_owner(world):
     owner: dict[str, tuple[datetime, str]] = {}
     for event in beginnings(world, 7, NOW):
         if isinstance(event, DeviceRegistered):
-            token = event.device.address.lower()
+            # What APNs gives out is hexadecimal; of others each character counts.
+            token = event.device.address.lower() if event.device.platform == "ios" else event.device.address
             owner[token] = max(owner.get(token, (event.at, event.user)), (event.at, event.user))
-    assert {token: user for token, (_, user) in owner.items()} == {p.token: p.user for p in world.phones}
+    assert {token: user for token, (_, user) in owner.items()} == {p.token: p.user for p in world.devices}
 
 
 def test_the_members_published_last_are_the_members(world):

@@ -93,7 +93,7 @@ class WebConnection(Connection):
     def row(self, request: Request, verdict: Verdict, identity: str, about: tuple[Any, ...]) -> tuple[Any, ...]:
         record, (status, reason, *_) = self.service.record, about
         shown = status // 100 == 2 and reason is None
-        plaintext = self._read(request.body, verdict, record.total) if shown else None
+        plaintext = self._read(request.body, verdict, record.total, shown=shown)
         first = (record.total, verdict.token, identity, *about)
         if record.mode != "full":
             return first
@@ -101,14 +101,15 @@ class WebConnection(Connection):
         text = None if plaintext is None else plaintext.decode("utf-8", "replace")
         return (*first, name, verdict.ttl, verdict.urgency, verdict.topic, len(request.body), text)
 
-    def _read(self, body: bytes, verdict: Verdict, number: int) -> bytes | None:
-        """The plaintext as the browser gets it, where it is this one's turn."""
+    def _read(self, body: bytes, verdict: Verdict, number: int, *, shown: bool) -> bytes | None:
+        """The plaintext as the browser gets it, or would if the request were not refused, where it is this one's turn."""
         if not body or not self._decrypt_every or number % self._decrypt_every or verdict.subscription is None:
             return None
         try:
             return decrypt(body, browser_of(self._seed, verdict.subscription.number))
         except Unreadable as error:
-            self._unread_bodies.add(str(error))
+            if shown:
+                self._unread_bodies.add(str(error))
             return None
 
 
