@@ -23,7 +23,11 @@ def simulated(*, asked: bool) -> Iterator[Simulated | None]:
     with ExitStack() as stack:
         found = {
             kind: stack.enter_context(SimulatorThread(settings))
-            for kind, settings in (("apns", Settings()), ("fcm", FcmSettings()), ("web", WebSettings()))
+            for kind, settings in (
+                ("apns", Settings()),
+                ("fcm", FcmSettings()),
+                ("web", WebSettings(strangers=True, decrypt_every=0)),
+            )
         }
         ports = {kind: simulator.port for kind, simulator in found.items()}
         ca = "".join(simulator.ca_pem for simulator in found.values())

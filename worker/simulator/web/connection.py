@@ -15,7 +15,7 @@ from worker.simulator.web.decryption import Unreadable, decrypt
 from worker.simulator.web.rules import Verdict
 from worker.simulator.web.services import PushService, service_at
 from worker.simulator.web.settings import WebSettings
-from worker.simulator.web.subscriptions import browser_of, find
+from worker.simulator.web.subscriptions import Subscription, browser_of, find
 
 #: What differs between the messages of one sender.
 HOLES: Final = {
@@ -48,6 +48,7 @@ class WebConnection(Connection):
         super().__init__(service, register)
         assert isinstance(service.settings, WebSettings)
         self._seed, self._decrypt_every = service.settings.seed, service.settings.decrypt_every
+        self._stranger = Subscription(0, None, False) if service.settings.strangers else None
         self._unread_bodies = unread
 
     def judge(self, request: Request, now: float) -> tuple[Verdict, Answer | None]:
@@ -64,7 +65,7 @@ class WebConnection(Connection):
             origin + path,
             service,
             authority,
-            find(self._seed, service, rest),
+            find(self._seed, service, rest) or self._stranger,
             int(ttl) if ttl.isdigit() else None,
             headers.get("urgency"),
             headers.get("topic"),

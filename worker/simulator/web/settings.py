@@ -14,5 +14,7 @@ class WebSettings(CommonSettings, frozen=True, kw_only=True, tag="web"):
 
     #: Every n-th body is decrypted, at the cost of 100 µs; 0: none.
     decrypt_every: int = 1
+    #: Whether endpoints of other browsers are taken as well, whose bodies nobody here can read.
+    strangers: bool = False
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1", *NAMES)
     protocols: tuple[str, ...] = ("h2", "http/1.1")
