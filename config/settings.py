@@ -134,6 +134,8 @@ class Settings(BaseModel):
     #: Hosts of push services beside the browsers' own that a subscription may be at, comma separated: push.example.org. They
     #: have public addresses.
     web_hosts: Hosts = ()
+    #: An HTTP proxy that opens tunnels to push services (CONNECT), as of `apns_proxy`. It has to keep private addresses out.
+    web_proxy: ProxyUrl | None = None
 
     #: This fleet's name, different in each environment. No fleet pushes from a copy of another's database. Empty: none.
     fleet: Annotated[str, Field(max_length=100)] = ""
@@ -173,7 +175,16 @@ class Settings(BaseModel):
 
 
 #: Settings with a password or key. `CARILLON_NAME_FILE` may name a file with the value, as containers get secrets.
-SECRET: Final = ("redis_url", "postgres_url", "outbox_url", "secret_keys", "apns_proxy", "fcm_proxy", "webhook_proxy")
+SECRET: Final = (
+    "redis_url",
+    "postgres_url",
+    "outbox_url",
+    "secret_keys",
+    "apns_proxy",
+    "fcm_proxy",
+    "webhook_proxy",
+    "web_proxy",
+)
 
 
 def variable(field: str) -> str:

@@ -47,16 +47,16 @@ class Dialer:
         """A connected socket and the address behind it, without a time limit. Raises `OSError`, `UnicodeError`, `ProxyError`."""
         if self._proxy is None:
             return await self._first(await self._addresses(self._resolve or look_up, self.host, self.port))
-        target = self.host
+        target = self.host, self.port
         if self._resolve is not None:
             # The proxy shall not look up by itself what has to be one of these addresses.
             addresses = await self._resolve(self.host, self.port)
             if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "no address")
-            target = addresses[0].sockaddr[0]
+            target = addresses[0].sockaddr[:2]
         sock, address = await self._first(await self._addresses(look_up, self._proxy.host, self._proxy.port))
         try:
-            await open_tunnel(sock, self._proxy, target, self.port)
+            await open_tunnel(sock, self._proxy, *target)
         except BaseException:
             sock.close()
             raise

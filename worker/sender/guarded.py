@@ -8,9 +8,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 from threading import local
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import unquote, urlsplit
 
 import httpcore
 
@@ -21,6 +23,8 @@ Resolve = Callable[[str, int], Sequence[str]]
 SocketOptions = Iterable[Any]
 #: Bytes that are written in one wait: a TLS record.
 _RECORD: Final = 16 * 1024
+#: Where an operator's own choice may be, such as a proxy.
+_ANYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class ForbiddenAddress(Exception):
@@ -74,6 +78,15 @@ class GuardedBackend(httpcore.NetworkBackend):
         if not addresses:
             raise ForbiddenAddress(found)
         return addresses
+
+    def check_known(self, host: str, port: int) -> None:
+        """All that can be checked of a host that a proxy looks up: raises `ForbiddenAddress` where this machine knows it."""
+        with suppress(UnknownHost):
+            self.check(host, port)
+
+    def anywhere(self) -> Self:
+        """The same without a forbidden address, for what an operator has named."""
+        return type(self)(_ANYWHERE, self._deadline, self._resolve)
 
     def connect_tcp(
         self,
@@ -134,3 +147,23 @@ class _BoundedStream(httpcore.NetworkStream):
         if not (left := self._deadline.left()):
             raise fault
         return left
+
+
+def new_pool(
+    context: ssl.SSLContext, network: GuardedBackend, *, proxy: str | None, kept: int, idle: float
+) -> httpcore.ConnectionPool:
+    """Keeps so many connections open, each for `idle` seconds without a request, and nothing of what a server says: it has no
+    cookies, and follows no redirect. `proxy`, the URL of an HTTP proxy, looks names up by itself: ask `check_known` first.
+    """
+    common: dict[str, Any] = {
+        "ssl_context": context,
+        "max_connections": None,
+        "max_keepalive_connections": kept,
+        "keepalive_expiry": idle,
+    }
+    if proxy is None:
+        return httpcore.ConnectionPool(network_backend=network, **common)
+    parts = urlsplit(proxy)
+    user = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+    place = f"http://{parts.netloc.rpartition('@')[2]}"
+    return httpcore.HTTPProxy(place, proxy_auth=user, network_backend=network.anywhere(), **common)

@@ -3,17 +3,16 @@
 import base64
 import dataclasses
 import json
-import socket
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 
 from config.settings import load
 from tests.integration.pipeline.harness import LOOPBACK
+from tests.integration.sender.tunnel_proxy import TunnelProxy
 from tests.integration.webhook.receiver import Receiver, Say
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer
 from worker.core.outcome import Drop
@@ -248,44 +247,6 @@ def test_connections_of_webhooks_that_are_gone_are_closed(receiver, hook, monkey
     assert first.connections == []
     assert client._pool(hook.settings.ca) is not first
     client.close()
-
-
-class TunnelProxy:
-    """An HTTP proxy that opens a tunnel to one port for whoever has the password, whatever host is asked for."""
-
-    def __init__(self, port, *, says=b"HTTP/1.1 200 Connection established"):
-        self.heads, self._port, self._says = [], port, says
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://me:open%20sesame@127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += client.recv(4096)
-                self.heads.append(head.decode())
-                client.sendall(self._says + b"\r\n\r\n")
-                if b" 200 " not in self._says:
-                    client.close()
-                    continue
-                target = socket.create_connection(("127.0.0.1", self._port))
-                for one, other in ((client, target), (target, client)):
-                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
-
-    def _copy(self, one, other):
-        with suppress(OSError):
-            while octets := one.recv(65_536):
-                other.sendall(octets)
-            other.shutdown(socket.SHUT_WR)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.close()
 
 
 def unknown(*_):

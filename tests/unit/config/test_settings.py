@@ -67,7 +67,7 @@ def test_a_log_level_may_be_written_small() -> None:
 def test_settings_show_no_secret() -> None:
     key = generate_key()
     environ = {"REDIS_URL": "redis://:hunter2@h", "POSTGRES_URL": "postgresql://u:hunter2@h/d", "SECRET_KEYS": key}
-    environ["APNS_PROXY"] = "http://me:hunter2@proxy.example.org:3128"
+    environ |= dict.fromkeys(("APNS_PROXY", "WEB_PROXY"), "http://me:hunter2@proxy.example.org:3128")
     shown = repr(load({f"CARILLON_{name}": value for name, value in environ.items()}))
     assert "hunter2" not in shown
     assert key not in shown

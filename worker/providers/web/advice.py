@@ -11,7 +11,10 @@ _SUBJECT: Final = (
     "the push service refuses who sends: check this machine's clock (NTP), then the subject {subject}, of which Apple wants"
     " mailto: and a public e-mail address, or an https URL: carillon push web --subject"
 )
+#: Stands for all causes of a proxy's.
+_PROXY: Final = "proxy:"
 _ADVICE: Final = {
+    _PROXY: "the proxy in CARILLON_WEB_PROXY opens no tunnel: check its address, user and password, and its rules",
     "BadJwtToken": _SUBJECT,
     "BadAuthorization": _SUBJECT,
     "BadExpiration": "the push service calls the proof of sender too long: set this machine's clock (NTP)",
@@ -38,7 +41,8 @@ def advice(response: Response, provider: Provider) -> str:
     """What to do about anything that is no acceptance."""
     settings = provider.settings
     if isinstance(response, NoAnswer):
-        text = _ADVICE.get(response.cause) or (
+        of_proxy = response.cause.startswith("proxy:")
+        text = _ADVICE.get(_PROXY if of_proxy else response.cause) or (
             "the push service cannot be reached or ended the connection: check the firewall, which has to let port 443 out"
         )
     else:

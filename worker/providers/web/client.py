@@ -3,16 +3,15 @@
 Messages are encrypted here, in the thread of the delivery, just before they go: nobody else opens a subscription's keys.
 """
 
-import socket
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
-from worker.core.addresses import permitted
 from worker.core.model import SEALED, Answer, NoAnswer, Provider, Response
 from worker.providers.base import Client, Proof, Sent
+from worker.providers.web.advice import advice
 from worker.providers.web.encryption import encrypt
 from worker.providers.web.endpoint import host_of, is_known
 from worker.providers.web.form import Encrypted
@@ -20,13 +19,14 @@ from worker.providers.web.http1 import Http1
 from worker.providers.web.outcome import FORBIDDEN_HOST
 from worker.providers.web.render import SHORT, Push
 from worker.providers.web.request import life, shared_fields
-from worker.providers.web.route import Simulator, WebRoute, tls_context
+from worker.providers.web.route import Simulator, WebRoute
 from worker.providers.web.settings import WebSettings
 from worker.providers.web.subscription import unpack
 from worker.providers.web.throttles import Throttles
 from worker.providers.web.vapid import Tokens
 from worker.sender.causes import ALERT, NO_HTTP2
-from worker.sender.guarded import resolve
+from worker.sender.proxy import Proxy
+from worker.sender.reach import fault_of
 from worker.sender.sender import Sender
 
 #: Seconds for which a push service counts as one without HTTP/2.
@@ -39,12 +39,15 @@ _PROVEN: Final = ("fcm.googleapis.com", "updates.push.services.mozilla.com", "we
 
 
 class WebClient(Client):
-    """`unseal` opens the keys of a subscription; `hosts` are those of push services, as of `endpoint.canonical`."""
+    """`unseal` opens the keys of a subscription; `hosts` are those of push services, as of `endpoint.canonical`.
 
-    def __init__(self, *, unseal: Callable[[str], str | None], hosts: Sequence[str]) -> None:
-        self._unseal, self._hosts = unseal, tuple(hosts)
+    `proxy`: the URL of an HTTP proxy.
+    """
+
+    def __init__(self, *, unseal: Callable[[str], str | None], hosts: Sequence[str], proxy: str | None = None) -> None:
+        self._unseal, self._hosts, self._proxy = unseal, tuple(hosts), proxy
         self._tokens, self._throttles = Tokens(), Throttles()
-        self._sender = Sender(idle=IDLE)
+        self._sender = Sender(proxy=proxy, idle=IDLE)
         self._lock = threading.Lock()
         self._http1: dict[Simulator | None, Http1] = {}
         #: By route: until when it is one without HTTP/2, in seconds of the monotonic clock.
@@ -77,13 +80,11 @@ class WebClient(Client):
         self._tokens.authorization(settings, _PROVEN[0], time.time())
         simulator = Simulator.of(settings)
         hosts = _PROVEN if simulator is None else (simulator.host,)
-        with ThreadPoolExecutor(len(hosts), thread_name_prefix="carillon-web") as workers:
-            faults = workers.map(lambda host: _unreachable(host, simulator, deadline), hosts)
+        faults = asyncio.run(self._faults([self._route(host, simulator) for host in hosts], deadline))
         unreachable = [f"{host} ({fault})" for host, fault in zip(hosts, faults, strict=True) if fault]
         if unreachable:
-            return Proof(
-                False, f"not reachable: {', '.join(unreachable)}; look at the firewall, which has to let port 443 out"
-            )
+            to_do = advice(NoAnswer("not_sent", next(filter(None, faults))), provider)
+            return Proof(False, f"not reachable: {', '.join(unreachable)}; {to_do}")
         return Proof(
             True, f"its key signs, and {', '.join(hosts)} can be reached; whether they take the key, only a push shows"
         )
@@ -120,7 +121,7 @@ class WebClient(Client):
                 part.responses[place] = made
             else:
                 ready[place] = made
-        route = WebRoute(part.host, Simulator.of(part.settings))
+        route = self._route(part.host, Simulator.of(part.settings))
         if ready and time.monotonic() >= self._old.get(route, 0.0):
             self._over_http2(part, route, ready, authorization)
             if not any(_is_old(part.responses[place]) for place in ready):
@@ -170,7 +171,15 @@ class WebClient(Client):
 
     def _of_http1(self, simulator: Simulator | None) -> Http1:
         with self._lock:
-            return self._http1.setdefault(simulator, Http1(simulator))
+            return self._http1.setdefault(simulator, Http1(simulator, proxy=self._proxy))
+
+    def _route(self, host: str, simulator: Simulator | None) -> WebRoute:
+        return WebRoute(host, simulator, proxied=self._proxy is not None)
+
+    async def _faults(self, routes: Iterable[WebRoute], deadline: float) -> list[str | None]:
+        """Why there is no connection to each of them; None where there is."""
+        proxy = None if self._proxy is None else Proxy.parse(self._proxy)
+        return await asyncio.gather(*(fault_of(route, proxy=proxy, deadline=deadline) for route in routes))
 
 
 class _Part(NamedTuple):
@@ -206,19 +215,3 @@ def _among(places: Iterable[int], following: Mapping[int, int]) -> dict[int, int
 def _fill(responses: list[Response | None], some: Mapping[int, Response | None]) -> None:
     for place, response in some.items():
         responses[place] = response
-
-
-def _unreachable(host: str, simulator: Simulator | None, deadline: float) -> str | None:
-    """Why no TLS connection can be made; None where it can."""
-    address, port = (host, 443) if simulator is None else (simulator.host, simulator.port)
-    try:
-        found = resolve(address, port)
-        if simulator is None and not any(map(permitted, found)):
-            return "has no public address here"
-        with (
-            socket.create_connection((found[0], port), deadline) as plain,
-            tls_context(simulator).wrap_socket(plain, server_hostname=host),
-        ):
-            return None
-    except (OSError, UnicodeError) as fault:
-        return getattr(fault, "strerror", None) or type(fault).__name__

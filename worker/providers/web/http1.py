@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from ssl import SSLCertVerificationError
-from typing import Any, Final
+from typing import Final
 
 import httpcore
 
@@ -14,7 +14,7 @@ from worker.providers.web.answers import read_answer
 from worker.providers.web.form import Encrypted
 from worker.providers.web.outcome import FORBIDDEN_ADDRESS
 from worker.providers.web.route import Simulator, tls_context
-from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
+from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, new_pool, resolve
 
 #: Requests of one batch in flight at once.
 AT_ONCE: Final = 16
@@ -27,20 +27,13 @@ _KEPT, _IDLE = 16, 30.0
 
 
 class Http1:
-    """Sends to the hosts behind one simulator, or to the real ones. Thread-safe."""
+    """Sends to the hosts behind one simulator, or to the real ones, through `proxy` where there is one. Thread-safe."""
 
-    def __init__(self, simulator: Simulator | None, resolve: Resolve = resolve) -> None:
-        self._deadline = Deadline()
-        network: httpcore.NetworkBackend = GuardedBackend((), self._deadline, resolve)
-        if simulator is not None:
-            network = _There(simulator)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls_context(simulator),
-            max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_IDLE,
-            network_backend=network,
-        )
+    def __init__(self, simulator: Simulator | None, resolve: Resolve = resolve, *, proxy: str | None = None) -> None:
+        self._deadline, self._simulator, self._proxy = Deadline(), simulator, proxy
+        network = GuardedBackend((), self._deadline, resolve)
+        self._network = network if simulator is None else network.anywhere()
+        self._pool = new_pool(tls_context(simulator), self._network, proxy=proxy, kept=_KEPT, idle=_IDLE)
 
     def send(
         self,
@@ -80,30 +73,21 @@ class Http1:
 
     def _post(self, host: str, request: Encrypted, authorization: str, left: float) -> Response:
         own = ("ttl", str(request.life)), ("topic", request.topic), ("authorization", authorization)
-        given = [*own, *request.shared, ("user-agent", "carillon")]
+        given = [("host", host), *own, *request.shared, ("user-agent", "carillon")]
+        at, port = (host, 443) if self._simulator is None else (self._simulator.host, self._simulator.port)
+        url = httpcore.URL(scheme="https", host=at, port=port, target=request.path)
         try:
-            with (
-                self._deadline.within(left),
-                self._pool.stream(
-                    "POST", f"https://{host}{request.path}", content=request.payload, headers=given
-                ) as response,
-            ):
-                fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-                body = _read(response.iter_stream())
+            with self._deadline.within(left):
+                if self._proxy is not None:
+                    self._network.check_known(at, port)
+                with self._pool.stream("POST", url, content=request.payload, headers=given) as response:
+                    fields = {
+                        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+                    }
+                    body = _read(response.iter_stream())
         except _FAULTS as fault:
-            return _no_answer(fault)
+            return _no_answer(fault, "connect" if self._proxy is None else "proxy")
         return read_answer(response.status, {name: fields[name] for name in wanted if name in fields}, body)
-
-
-class _There(httpcore.NetworkBackend):
-    """Whatever host is asked for, the simulator is connected to."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        self._network: Final = httpcore.SyncBackend()
-
-    def connect_tcp(self, host: str, port: int, *rest: Any, **others: Any) -> httpcore.NetworkStream:
-        return self._network.connect_tcp(self._simulator.host, self._simulator.port, *rest, **others)
 
 
 def _chains(count: int, following: Mapping[int, int]) -> Iterable[list[int]]:
@@ -127,18 +111,30 @@ def _read(pieces: Iterable[bytes]) -> bytes:
     return bytes(body)
 
 
-_FAULTS: Final = (ForbiddenAddress, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+_FAULTS: Final = (
+    ForbiddenAddress,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    OSError,
+)
 
 
-def _no_answer(fault: Exception) -> NoAnswer:
-    """By what is certain: only what failed before the request was written has certainly not arrived."""
+def _no_answer(fault: Exception, first: str) -> NoAnswer:
+    """By what is certain: only what failed before the request was written has certainly not arrived.
+
+    `first`: what is connected to first, for causes.
+    """
     if isinstance(fault, ForbiddenAddress):
         return NoAnswer("not_sent", FORBIDDEN_ADDRESS)
     if isinstance(fault, httpcore.ConnectTimeout):
-        return NoAnswer("not_sent", "connect: timed out")
+        return NoAnswer("not_sent", f"{first}: timed out")
     if isinstance(fault, UnknownHost):
-        return NoAnswer("not_sent", "connect: host not found")
+        return NoAnswer("not_sent", f"{first}: host not found")
+    if isinstance(fault, httpcore.ProxyError):
+        return NoAnswer("not_sent", "proxy: opens no tunnel")
     if isinstance(fault, httpcore.ConnectError):
         untrusted = isinstance(fault.__cause__ or fault.__context__, SSLCertVerificationError)
-        return NoAnswer("not_sent", "connect: certificate not trusted" if untrusted else "connect: failed")
+        return NoAnswer("not_sent", "connect: certificate not trusted" if untrusted else f"{first}: failed")
     return NoAnswer("unknown", "deadline" if isinstance(fault, httpcore.TimeoutException) else "connection lost")

@@ -138,7 +138,12 @@ class Web(Kind):
     def client(self, context: Context) -> Client:
         from worker.providers.web.client import WebClient  # noqa: PLC0415 - only who sends needs it
 
-        return WebClient(unseal=context.unseal, hosts=known_hosts())
+        proxy = context.settings.web_proxy
+        return WebClient(
+            unseal=context.unseal,
+            hosts=known_hosts(),
+            proxy=None if proxy is None else proxy.get_secret_value(),
+        )
 
 
 def check_page(page: str) -> None:

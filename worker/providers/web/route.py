@@ -1,5 +1,7 @@
 """Which connections a push may use: those to the host of its endpoint, at a public address. Opens none."""
 
+import asyncio
+import socket
 import ssl
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +19,8 @@ from worker.sender.route import Access, Address, Endpoint, Resolve
 #: Open to one host at once, and requests in flight on one whose server names no limit, at most.
 CONNECTIONS: Final = 4
 STREAMS: Final = 100
+#: Seconds that a look-up may take which only refuses: networks with a proxy often look up no public names.
+_KNOWN_WITHIN: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class WebRoute:
     host: str
     simulator: Simulator | None
     look_up: Resolve = field(default=look_up, repr=False, compare=False)
+    #: Whether it goes through a proxy, which looks up the host by itself.
+    proxied: bool = False
 
     def access(self) -> Access:
         """Raises `SettingsError` for a CA that is none."""
@@ -48,14 +54,24 @@ class WebRoute:
         )
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        """Public addresses of the host, looked up for each connection: a name may change what it says."""
+        """Public addresses of the host, looked up for each connection: a name may change what it says.
+
+        For a proxy its name. If it is known here, and not to be public, it is refused all the same.
+        """
         if self.simulator is not None:
             return await self.look_up(self.simulator.host, self.simulator.port)
-        found = await self.look_up(host, port)
+        named = [Address(socket.AF_UNSPEC, (host, port))]
+        try:
+            async with asyncio.timeout(_KNOWN_WITHIN if self.proxied else None):
+                found = await self.look_up(host, port)
+        except (OSError, UnicodeError):
+            if self.proxied:
+                return named
+            raise
         public = [address for address in found if permitted(str(address.sockaddr[0]))]
         if not public:
             raise ConnectError(FORBIDDEN_ADDRESS, lasting=True)
-        return public
+        return named if self.proxied else public
 
 
 def tls_context(simulator: Simulator | None) -> ssl.SSLContext:

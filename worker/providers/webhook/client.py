@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import httpcore
 
@@ -18,7 +16,7 @@ from worker.providers.base import Client, Proof, Sent, SettingsError
 from worker.providers.webhook import answer, request
 from worker.providers.webhook.request import Recipient
 from worker.providers.webhook.settings import WebhookSettings, check_url
-from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, resolve
+from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, new_pool, resolve
 
 #: The longest answer that is read, in bytes.
 LARGEST_ANSWER: Final = 1024 * 1024
@@ -30,8 +28,6 @@ GRACE: Final = 5.0
 UNUSED: Final = 600.0
 #: Connections kept open, and the seconds for which an idle one is.
 _KEPT, _IDLE = 20, 30.0
-#: Where the proxy may be: an operator named it, not a webhook.
-_ANYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class WebhookClient(Client):
@@ -47,7 +43,6 @@ class WebhookClient(Client):
     ) -> None:
         self._timeout, self._deadline, self._proxy = timeout, Deadline(), proxy
         self._network = GuardedBackend(allowed, self._deadline, resolve)
-        self._way_to_proxy = GuardedBackend(_ANYWHERE, self._deadline, resolve)
         self._lock = threading.Lock()
         #: By the CA that they trust, the one that was used last at the end.
         self._pools: dict[str | None, _Pool] = {}
@@ -120,7 +115,7 @@ class WebhookClient(Client):
 
     def _pool(self, ca: str | None) -> httpcore.ConnectionPool:
         with self._lock:
-            pool = self._pools.pop(ca, None) or _Pool(self._made(_context(ca)))
+            pool = self._pools.pop(ca, None) or _Pool(self._new_pool(ca))
             pool.used_at = time.monotonic()
             self._pools[ca] = pool
             # Webhooks come and go: connections of one that is gone are closed.
@@ -129,27 +124,8 @@ class WebhookClient(Client):
                 oldest.http.close()
             return pool.http
 
-    def _made(self, context: ssl.SSLContext) -> httpcore.ConnectionPool:
-        """It keeps nothing of what a server says: it has no cookies, and follows no redirect."""
-        if self._proxy is None:
-            return httpcore.ConnectionPool(
-                ssl_context=context,
-                max_connections=None,
-                max_keepalive_connections=_KEPT,
-                keepalive_expiry=_IDLE,
-                network_backend=self._network,
-            )
-        proxy = urlsplit(self._proxy)
-        user = None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))
-        return httpcore.HTTPProxy(
-            f"http://{proxy.netloc.rpartition('@')[2]}",
-            proxy_auth=user,
-            ssl_context=context,
-            max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_IDLE,
-            network_backend=self._way_to_proxy,
-        )
+    def _new_pool(self, ca: str | None) -> httpcore.ConnectionPool:
+        return new_pool(_context(ca), self._network, proxy=self._proxy, kept=_KEPT, idle=_IDLE)
 
     def _post(
         self, pool: httpcore.ConnectionPool, provider: Provider, some: Sequence[Recipient], now: Callable[[], float]
@@ -159,11 +135,9 @@ class WebhookClient(Client):
             if self._proxy is not None:
                 # The proxy connects, so what this machine knows of the host is all that can be checked here.
                 try:
-                    self._network.check(*check_url(settings.url))
+                    self._network.check_known(*check_url(settings.url))
                 except ForbiddenAddress as fault:
                     return [_no_answer(fault)] * len(some)
-                except UnknownHost:
-                    pass
             return _answers(pool, provider, some, now)
 
 
