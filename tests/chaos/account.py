@@ -1,17 +1,18 @@
 """The account of a run, notification by notification, from what was published and what the simulator saw. Pure.
 
     lost          expected, and never accepted
-    given up      expected, and never accepted: APNs refused the token for good, by mistake
+    given up      expected, and never accepted: a service refused the token for good, by mistake
     unexpected    accepted, and nobody expected it
     doubled       accepted again, and nothing excuses it
     after a kill  accepted again: a worker was killed while the first was on its way, or its answer was, or while Redis was
                   away and the outcome could not be written down
-    unanswered    accepted again: APNs had not answered the first, or its connection broke before the answer can have been
+    unanswered    accepted again: the service had not answered the first, or its connection broke before the answer can have been
                   read, so nobody could know
     out of order  first accepted after a later message of the same channel was, on the same device
     wrong badge   a device whose last push carried another number than that of its messages
 
-Whatever was accepted again has the same `apns-id`: that is how it is recognised here.
+Whatever was accepted again has the same id: that is how it is recognised here. At APNs and on Android it is that of the
+notification; for other devices it is made of message and token.
 """
 
 from bisect import bisect_left
@@ -30,18 +31,22 @@ ANSWERED: Final = 0.05
 #: noticed yet still writes, and what lies unread in its socket.
 BROKEN: Final = 1.0
 LOST: Final = 0.5
-#: Longest latency while APNs is slow.
+#: Longest latency while a service is slow.
 SLOWLY: Final = 12.0
 
 
-class Accepted(NamedTuple):
-    """A notification that APNs took; `at` is its arrival in UNIX seconds."""
+#: Of a kind of service, and its number there.
+Connection = tuple[str, int]
 
-    apns_id: str
+
+class Accepted(NamedTuple):
+    """A notification that a service took; `at` is its arrival in UNIX seconds."""
+
+    id: str
     token: str
     at: float
     answered: bool
-    connection: int = 0
+    connection: Connection = ("apns", 0)
     #: The number in the payload; None: none was seen.
     badge: int | None = None
 
@@ -49,7 +54,7 @@ class Accepted(NamedTuple):
 class Repeat(NamedTuple):
     """A notification that was accepted again, and when both times."""
 
-    apns_id: str
+    id: str
     first_at: float
     again_at: float
 
@@ -83,14 +88,14 @@ class Excuses:
 
     #: Of workers.
     kills: Sequence[Kill] = ()
-    #: In which answers took their time.
-    slow: Sequence[Span] = ()
+    #: In which the answers of a kind of service took their time.
+    slow: Mapping[str, Sequence[Span]] = field(default_factory=dict)
     #: In which Redis took nothing, so that no outcome could be written down; in their order.
     away: Sequence[Span] = ()
-    #: Notifications whose token APNs refused.
+    #: Notifications whose token a service refused.
     refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
-    broken: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    broken: Mapping[Connection, Sequence[float]] = field(default_factory=dict)
 
 
 class Place(NamedTuple):
@@ -110,16 +115,16 @@ class Passed(NamedTuple):
 def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> list[Passed]:
     """The notifications that were first accepted after a later one of the same device and channel.
 
-    `places` by `apns-id`; what has none does not count.
+    `places` by id; what has none does not count.
     """
     latest: dict[tuple[str, str], tuple[int, Accepted]] = {}
     seen: set[str] = set()
     passed: list[Passed] = []
     for one in sorted(accepted, key=lambda one: one.at):
-        place = places.get(one.apns_id)
-        if place is None or one.apns_id in seen:
+        place = places.get(one.id)
+        if place is None or one.id in seen:
             continue
-        seen.add(one.apns_id)
+        seen.add(one.id)
         before = latest.get((one.token, place.channel))
         if before is not None and place.place < before[0]:
             passed.append(Passed(one, before[1]))
@@ -131,7 +136,7 @@ def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> l
 def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but: Collection[str] = ()) -> list[str]:
     """Tokens whose last push carried another number than how many notifications the device was to get.
 
-    `expected` is the token by `apns-id`; tokens in `but` are not looked at.
+    `expected` is the token by id; tokens in `but` are not looked at.
     """
     numbers = Counter(expected.values())
     last: dict[str, Accepted] = {}
@@ -142,19 +147,19 @@ def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but:
 
 
 def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:
-    """`expected` is the token by `apns-id`."""
+    """`expected` is the token by id."""
     seen: defaultdict[str, list[Accepted]] = defaultdict(list)
     total = 0
     for one in accepted:
         total += 1
-        seen[one.apns_id].append(one)
+        seen[one.id].append(one)
     account = Account(len(expected), total)
-    missing = [apns_id for apns_id in expected if apns_id not in seen]
-    account.lost = [apns_id for apns_id in missing if apns_id not in excuses.refused]
-    account.given_up = [apns_id for apns_id in missing if apns_id in excuses.refused]
-    for apns_id, arrivals in seen.items():
-        if expected.get(apns_id) != arrivals[0].token:
-            account.unexpected.append(apns_id)
+    missing = [id for id in expected if id not in seen]
+    account.lost = [id for id in missing if id not in excuses.refused]
+    account.given_up = [id for id in missing if id in excuses.refused]
+    for id, arrivals in seen.items():
+        if expected.get(id) != arrivals[0].token:
+            account.unexpected.append(id)
         arrivals.sort(key=lambda one: one.at)
         for first, again in pairwise(arrivals):
             _excuse(account, first, again, excuses)
@@ -162,7 +167,7 @@ def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Ex
 
 
 def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses) -> None:
-    took_long = any(began <= first.at <= ended for began, ended in excuses.slow)
+    took_long = any(began <= first.at <= ended for began, ended in excuses.slow.get(first.connection[0], ()))
     known_by = first.at + (SLOWLY if took_long else ANSWERED) + MARKED
     for began, ended in excuses.away:
         if began <= known_by and first.at <= ended:
@@ -179,10 +184,10 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
         # Where an answer takes as long as we wait for one, the two may cross on the way.
         account.unanswered += 1
     else:
-        account.doubled.append(Repeat(first.apns_id, first.at, again.at))
+        account.doubled.append(Repeat(first.id, first.at, again.at))
 
 
-def _broke(first: Accepted, broken: Mapping[int, Sequence[float]]) -> bool:
+def _broke(first: Accepted, broken: Mapping[Connection, Sequence[float]]) -> bool:
     """Whether its connection was cut or garbled before its answer can have been read."""
     times = broken.get(first.connection, ())
     index = bisect_left(times, first.at - BROKEN)

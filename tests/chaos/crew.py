@@ -12,6 +12,7 @@ from typing import Final
 
 import psutil
 
+from tests.chaos.hostile import NAMES
 from worker.process.supervisor import Child, stop_all
 
 #: Both lanes have two workers, so that one killed is not the lane gone.
@@ -36,7 +37,7 @@ class Crew:
         self._logs, self._lock, self._stop = logs, threading.Lock(), threading.Event()
         logs.mkdir(parents=True, exist_ok=True)
         root = str(Path(__file__).parents[2])
-        environ = environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": root}
+        environ = environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join((str(NAMES), root))}
         base = (sys.executable, "-m", "worker.cli._child")
         self._children = {
             name: Child(name, [*base, *command], environ, self._hear) for name, command in COMMANDS.items()

@@ -13,12 +13,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from producers.events import FIELD, STREAM
-from tests.chaos.apns import RULES
 from tests.chaos.crew import COMMANDS, WORKERS
 from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
+from tests.chaos.services import KINDS, OAUTH_AWAY, RULES, Service, kind_of
 from tests.chaos.system import System
 from worker.core.outcome import IN_A_ROW
 from worker.embedded.valkey import LARGEST_VALUE
+from worker.simulator import Script
 from worker.simulator.faults import Close
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
@@ -100,21 +101,75 @@ def _burst(system: System, _seconds: float) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+class Mistake(NamedTuple):
+    """What a service answers to tokens that may be good, and whom it says that of: a way, or None for everybody."""
+
+    reason: str
+    way: str | None = None
+
+
+MISTAKES: Final = {
+    "apns_bad_token": Mistake("BadDeviceToken"),
+    "fcm_wrong_project": Mistake("SENDER_ID_MISMATCH", "android"),
+    "web_other_key": Mistake("VapidKeyMismatch", "web-google"),
+}
+
+
 @contextmanager
-def _refused(system: System, _seconds: float) -> Iterator[None]:
+def _refused(name: str, system: System, _seconds: float) -> Iterator[None]:
     """A mistake that meets few notifications looks like devices that are gone, so it lasts until it meets more, or none."""
-
-    def met() -> int:
-        return int(system.apns.control.counts()["answers"].get("BadDeviceToken", 0))
-
-    before = met()
-    with system.apns.under("apns_bad_token"):
-        system.traffic.blast([system.world.say("direct") for _ in range(60)])
+    service, (reason, way) = _service(name, system), MISTAKES[name]
+    before = service.met(reason)
+    with service.under(name):
+        system.traffic.blast(
+            [system.world.say("direct") for _ in range(60)] if way is None else [system.world.say_to(way)]
+        )
         yield
         # What a provider that is stopped for another reason meets are probes.
         ends = time.monotonic() + 8.0
-        while 0 < met() - before < 2 * IN_A_ROW and time.monotonic() < ends:
+        while 0 < service.met(reason) - before < 2 * IN_A_ROW and time.monotonic() < ends:
             time.sleep(0.2)
+
+
+#: Faults of one way, and the way to which a message goes then: something has to be on its way there.
+_MET_BY: Final = {
+    "fcm_apple_key": "apple",
+    "web_503": "web-mozilla",
+    "web_hangs": "web-google",
+    "web_throttled": "web-microsoft",
+    "web_bad_key": "web-apple",
+}
+
+
+def _met(name: str, system: System, _seconds: float) -> AbstractContextManager[object]:
+    under = _service(name, system).under(name)
+    system.traffic.blast([system.world.say_to(_MET_BY[name])])
+    return under
+
+
+@contextmanager
+def _oauth_away(system: System, seconds: float) -> Iterator[None]:
+    """Access tokens are worth nothing any more, and where new ones come from is away."""
+    control = system.services["fcm"].control
+    control.set_oauth(OAUTH_AWAY)
+    try:
+        with _rules("fcm_oauth_away", system, seconds):
+            yield
+    finally:
+        control.set_oauth(Script())
+
+
+@contextmanager
+def _dead_devices(system: System, _seconds: float) -> Iterator[None]:
+    """A list is imported that nobody ever cleaned, and written to twice: where most are gone, the second time retires them."""
+    system.traffic.blast(system.world.say_to_list(imported=True))
+    yield
+    system.traffic.blast(system.world.say_to_list(imported=False))
+
+
+def _hostile(system: System, _seconds: float) -> AbstractContextManager[object]:
+    system.poisoned += system.hostile.speak()
+    return nullcontext()
 
 
 def _blast(system: System, _seconds: float) -> AbstractContextManager[object]:
@@ -123,7 +178,7 @@ def _blast(system: System, _seconds: float) -> AbstractContextManager[object]:
 
 
 def _burst_amid_429(system: System, seconds: float) -> AbstractContextManager[object]:
-    under = system.apns.under("apns_random_429")
+    under = _rules("apns_random_429", system, seconds)
     system.traffic.blast([system.world.say("direct") for _ in range(max(300, system.burst // 5))])
     return under
 
@@ -135,7 +190,8 @@ def _kill_busy(system: System, seconds: float) -> AbstractContextManager[object]
 
 def _reset_busy(system: System, _seconds: float) -> AbstractContextManager[object]:
     _at_full_speed(system)
-    system.apns.control.inflict(Close(abort=True))
+    for service in system.services.values():
+        service.control.inflict(Close(abort=True))
     return nullcontext()
 
 
@@ -228,7 +284,17 @@ def _noisy(number: int) -> bytes:
 
 
 def _rules(name: str, system: System, _seconds: float) -> AbstractContextManager[object]:
-    return system.apns.under(name)
+    return _service(name, system).under(name)
+
+
+def _refuses(name: str, system: System, seconds: float) -> AbstractContextManager[object]:
+    return _service(name, system).refusing(seconds)
+
+
+def _service(name: str, system: System) -> Service:
+    kind = kind_of(name)
+    assert kind is not None
+    return system.services[kind]
 
 
 FAULTS: Final[dict[str, Fault]] = {
@@ -242,9 +308,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "postgres_killed": Fault(_postgres_killed, 0),
     "postgres_paused": Fault(lambda system, _: system.hands.paused("postgres"), 30, 5),
     "postgres_out_of_connections": Fault(lambda system, _: system.hands.no_connections(), 15, 4),
-    "apns_refuses": Fault(lambda system, seconds: system.apns.refusing(seconds), 10, 2),
+    **{f"{kind}_refuses": Fault(partial(_refuses, f"{kind}_refuses"), 10, 2) for kind in KINDS},
     **{name: Fault(partial(_rules, name), 10, 2) for name in RULES},
-    "apns_bad_token": Fault(_refused, 10, 2),
+    **{name: Fault(partial(_met, name), 10, 2) for name in _MET_BY},
+    **{name: Fault(partial(_refused, name), 10, 2) for name in MISTAKES},
+    "fcm_oauth_away": Fault(_oauth_away, 120, 4),
+    "fcm_quota": Fault(partial(_rules, "fcm_quota"), 20, 2),
+    "dead_devices": Fault(_dead_devices, 5, 2),
+    "hostile_subscriptions": Fault(_hostile, 0),
     "apns_503": Fault(partial(_rules, "apns_503"), 60, 2),
     "apns_slow": Fault(partial(_rules, "apns_slow"), 20, 2),
     "poison": Fault(_poison, 0),

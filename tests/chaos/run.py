@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +14,17 @@ import psutil
 import psycopg
 import redis
 
+from producers import PublishError
 from producers.events import MemberAdded, MessageNew
 from tests.chaos import account, schedule
 from tests.chaos.account import Account, Excuses, Kill, Passed, Place
 from tests.chaos.crew import WORKERS
 from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
+from tests.chaos.services import kind_of
 from tests.chaos.system import System, await_true, running
 from tests.chaos.traffic import Sent
-from tests.chaos.watch import Sample, Watch
-from tests.chaos.world import APP, STEADY, token
+from tests.chaos.watch import Sample, Watch, of_event
+from tests.chaos.world import APP, PROVIDERS, STEADY, World
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.notification import apns_ids
 from worker.reports.invariants import check_invariants
@@ -41,6 +43,8 @@ BUSY: Final = 3000
 RETURNS: Final = 3.0
 #: Seconds that a single fault is watched after its end at most.
 AFTER: Final = 60.0
+#: Kinds of services whose faults follow one another in a mix; None: what befalls us.
+_TRACKS: Final = ((None,), ("apns",), ("fcm", "web"))
 
 
 class Window(NamedTuple):
@@ -96,16 +100,28 @@ class Found:
 
     options: Options
     account: Account
+    #: By kind of provider.
+    by_kind: dict[str, Account]
     sent: list[Sent]
-    #: `apns-id` -> index into `sent`.
+    #: Id of a notification -> index into `sent`, and the kind of provider that sends it.
     message_of: dict[str, int]
-    #: `apns-id` -> when it first was accepted.
+    kind_of: dict[str, str]
+    #: Token -> that kind.
+    kind_of_token: dict[str, str]
+    #: Id -> when it first was accepted.
     accepted_at: dict[str, float]
     windows: list[Window]
     kills: list[Kill]
     worked: dict[str, list[float]]
     samples: list[Sample]
-    retired: int
+    #: By kind, devices that were retired though they work.
+    retired: dict[str, int]
+    #: Dead devices that were written to, and how many of these are not retired.
+    dead: int
+    dead_left: int
+    #: Connections to where no subscription may lead, and redirects that led there.
+    intruders: int
+    redirects: int
     poisoned: int
     dead_letters: int
     hung: int
@@ -142,7 +158,7 @@ def run(options: Options, directory: Path) -> Found:
         directory, seed=options.seed, rate=options.rate, blast=blast, burst=options.many, pooler=options.pooler
     ) as system:
         engines = {"valkey": system.hands.pid("valkey"), "simulator": system.simulator.pid}
-        watch = Watch(system.simulator.control, system.crew, engines)
+        watch = Watch(system.simulator.controls, system.crew, engines)
         watch.start()
         storm = _Storm(system, options)
         time.sleep(LONG_CALM if options.alone_first else CALM)
@@ -208,11 +224,10 @@ class _Storm:
             time.sleep(max(0.0, ends - time.monotonic()))
 
     def mix(self, seconds: float) -> None:
-        """What befalls us and what befalls APNs, each one after another, and kills whenever."""
+        """What befalls us, what befalls APNs and what befalls the others, each one after another, and kills whenever."""
         left_out = (*ALONE_ONLY, *KILLS, *self._options.without)
         lasting = {name: self._seconds(name) for name in FAULTS if name not in left_out}
-        ours = {name: seconds for name, seconds in lasting.items() if not name.startswith("apns_")}
-        tracks = (ours, {name: seconds for name, seconds in lasting.items() if name not in ours})
+        tracks = [{name: lasting[name] for name in lasting if kind_of(name) in kinds} for kinds in _TRACKS]
         began = time.monotonic()
         at_work = []
         for spell in schedule.mixed(
@@ -229,7 +244,7 @@ class _Storm:
         try:
             with FAULTS[fault].act(self._system, seconds):
                 time.sleep(seconds)
-        except (redis.RedisError, psycopg.Error, psutil.NoSuchProcess, OSError):
+        except (redis.RedisError, psycopg.Error, psutil.NoSuchProcess, OSError, PublishError):
             self.not_inflicted[fault] += 1
         self.windows.append(Window(fault, began, time.time()))
 
@@ -263,33 +278,49 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
         with connect(system.hands.urls.redis) as client:
             violations = [] if idle_after is None else check_invariants(client, db)
+    world = system.world
     ids = {device_token: id for device_token, id, _ in devices}
     sent = list(system.traffic.sent)
-    expected, message_of = _expected(sent, ids)
+    expected, message_of, kinds = _expected(sent, world, ids)
     first: dict[str, float] = {}
     for one in watch.accepted:
-        first[one.apns_id] = min(one.at, first.get(one.apns_id, one.at))
+        first[one.id] = min(one.at, first.get(one.id, one.at))
     kills = [Kill(*kill) for kill in system.crew.kills]
     of_workers = [kill for kill in kills if kill.name in WORKERS]
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
-    excuses = Excuses(of_workers, system.apns.slow, sorted(away), watch.refused, broken)
+    slow = {kind: service.slow for kind, service in system.services.items()}
+    excuses = Excuses(of_workers, slow, sorted(away), watch.refused, broken)
     judged = account.judge(expected, watch.accepted, excuses)
     counts = system.journal.counts(APP)
-    visited = _visited(sent, message_of, expected)
+    visited = _visited(sent, world, message_of, expected)
     # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
     left = sorted(visited.intersection(judged.lost))[: counts.get("dropped.left", 0)]
     judged.lost = [id for id in judged.lost if id not in set(left)]
+    by_kind = {
+        kind: account.judge(
+            {id: token for id, token in expected.items() if kinds[id] == kind and id not in set(left)},
+            [one for one in watch.accepted if one.connection[0] == kind],
+            excuses,
+        )
+        for kind in system.services
+    }
     strangers = set(judged.unexpected)
-    # A device that APNs refused by mistake, or whose user had left, got one message less than it counts.
+    retired = {device_token for device_token, _, active in devices if not active}
+    notified = {world.devices[user].token for one in sent for user in one.said.notified}
+    dead = {token for tokens in world.dead.values() for token in tokens}
+    # A device that a service refused by mistake, or whose user had left, got one message less than it counts.
     but = {expected[id] for id in (*judged.given_up, *left)}
     return Found(
         options=options,
         account=judged,
+        by_kind=by_kind,
+        kind_of=kinds,
+        kind_of_token={one.token: PROVIDERS[one.make] for one in world.devices.values()},
         out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
         overtaken=counts.get("overtaken", 0),
         wrong_badges=account.wrong_badges(expected, watch.accepted, but),
-        wrong_place=len(visited.intersection(judged.lost)) + len(_visitors(sent, ids) & strangers),
+        wrong_place=len(visited.intersection(judged.lost)) + len(_visitors(sent, world, ids) & strangers),
         left=len(left),
         stayed_full=system.stayed_full,
         violations=violations,
@@ -300,7 +331,11 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         kills=kills,
         worked={name: list(system.crew.worked[name]) for name in WORKERS},
         samples=watch.samples,
-        retired=sum(not active for _, _, active in devices),
+        retired=dict(Counter(PROVIDERS[one.make] for one in world.devices.values() if one.token in retired - dead)),
+        dead=len(notified & dead),
+        dead_left=len((notified & dead) - retired),
+        intruders=system.trap.came,
+        redirects=system.services["web"].met("302"),
         poisoned=system.poisoned,
         dead_letters=0 if letters is None else int(letters[0]),
         hung=system.hung,
@@ -315,17 +350,33 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     )
 
 
-def _expected(sent: Sequence[Sent], ids: dict[str, int]) -> tuple[dict[str, str], dict[str, int]]:
-    """Token, and message, of every notification that must be accepted."""
+def _expected(
+    sent: Sequence[Sent], world: World, ids: dict[str, int]
+) -> tuple[dict[str, str], dict[str, int], dict[str, str]]:
+    """Token, message, and kind of provider, of every notification that must be accepted."""
     expected: dict[str, str] = {}
     message_of: dict[str, int] = {}
+    kinds: dict[str, str] = {}
     for index, one in enumerate(sent):
-        id_of = apns_ids(one.said.event.id, APP)
+        id_of = _ids(one.said.event.id, world, ids)
         for user in one.said.notified:
-            phone = token(user)
-            apns_id = id_of(ids[phone])
-            expected[apns_id], message_of[apns_id] = phone, index
-    return expected, message_of
+            device = world.devices[user]
+            if not world.is_dead(device.token):
+                id = id_of(user)
+                expected[id], message_of[id], kinds[id] = device.token, index, PROVIDERS[device.make]
+    return expected, message_of, kinds
+
+
+def _ids(event: str, world: World, ids: dict[str, int]) -> Callable[[str], str]:
+    """The ids of a message's notifications, by user, as `watch` reads them of requests."""
+    of_device = apns_ids(event, APP)
+
+    def id_of(user: str) -> str:
+        device = world.devices[user]
+        named = device.make in ("apns", "android")
+        return of_device(ids[device.token]) if named else of_event(event, device.token)
+
+    return id_of
 
 
 def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) -> dict[str, Place]:
@@ -340,9 +391,11 @@ def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) ->
     }
 
 
-def _visited(sent: Sequence[Sent], message_of: dict[str, int], expected: dict[str, str]) -> set[str]:
+def _visited(sent: Sequence[Sent], world: World, message_of: dict[str, int], expected: dict[str, str]) -> set[str]:
     """The notifications of visitors: of members who have left again."""
-    steady = {one.said.channel.id: {token(user) for user in one.said.channel.members[:STEADY]} for one in sent}
+    steady = {
+        one.said.channel.id: {world.devices[user].token for user in one.said.channel.members[:STEADY]} for one in sent
+    }
     return {
         id
         for id, index in message_of.items()
@@ -350,15 +403,15 @@ def _visited(sent: Sequence[Sent], message_of: dict[str, int], expected: dict[st
     }
 
 
-def _visitors(sent: Sequence[Sent], ids: dict[str, int]) -> set[str]:
-    """The `apns-id` that each message before a visitor came, or after they had left, would have on their device."""
+def _visitors(sent: Sequence[Sent], world: World, ids: dict[str, int]) -> set[str]:
+    """The id that the notification of each message before a visitor came, or after they had left, would have on their device."""
     found = set()
     for index, one in enumerate(sent):
         if isinstance(one.said.event, MemberAdded):
             user = one.said.event.users[0]
             for near in sent[max(0, index - 1) : index + 4]:
                 if user not in near.said.notified and isinstance(near.said.event, MessageNew):
-                    found.add(apns_ids(near.said.event.id, APP)(ids[token(user)]))
+                    found.add(_ids(near.said.event.id, world, ids)(user))
     return found
 
 

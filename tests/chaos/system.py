@@ -1,4 +1,4 @@
-"""The real system for a chaos run: engines of its own, workers, beat, an outbox relay, an APNs simulator."""
+"""The real system for a chaos run: engines of its own, workers, beat, an outbox relay, simulators of all kinds."""
 
 import os
 import time
@@ -12,29 +12,31 @@ from typing import Final
 import psycopg
 from cryptography.fernet import Fernet
 
-from tests.chaos.apns import Apns
+from tests.chaos import hostile
 from tests.chaos.crew import WORKERS, Crew
 from tests.chaos.engines import Hands
+from tests.chaos.hostile import Hostile, Trap, trap
 from tests.chaos.others import Others, black_hole, set_up, silent_host
+from tests.chaos.providers import new_credentials, providers_at, simulators, subscribing
+from tests.chaos.services import Service
 from tests.chaos.traffic import Traffic
 from tests.chaos.world import APP, World
 from tests.programs import pgbouncer
-from worker.core.model import AppSettings, Provider
+from worker.core.model import AppSettings
 from worker.database.migrate import migrate
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
-from worker.demo.services.apns import KEY_ID, TEAM_ID, TOPIC, new_key
 from worker.embedded import Engines
 from worker.providers import kinds
-from worker.providers.apns.settings import ApnsSettings
-from worker.providers.apns.settings import Key as SigningKey
-from worker.simulator import Key, Settings, SimulatorProcess
+from worker.simulator import Answer, SimulatorProcess
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.redis import connect
 
 #: Seconds for everybody to come up and for the world to be known.
 START: Final = 120.0
+#: What is said of a dead device, by kind.
+_DEAD: Final = {"apns": "Unregistered", "fcm": "UNREGISTERED", "web": "NotRegistered"}
 
 
 @dataclass
@@ -43,11 +45,14 @@ class System:
 
     crew: Crew
     hands: Hands
-    apns: Apns
+    #: By kind.
+    services: dict[str, Service]
     simulator: SimulatorProcess
     world: World
     traffic: Traffic
     others: Others
+    hostile: Hostile
+    trap: Trap
     journal: Journal
     deferred: DeferredDevices
     random: Random
@@ -83,30 +88,18 @@ def running(
         stack.callback(engines.stop)
         urls = engines.start()
         migrate(urls.postgres)
-        key, secret = new_key(), Fernet.generate_key().decode()
-        simulator = stack.enter_context(
-            SimulatorProcess(
-                Settings(
-                    keys=(Key(KEY_ID, TEAM_ID, key),),
-                    topics=(TOPIC,),
-                    record="full",
-                    record_limit=5_000_000,
-                    bad_tokens=None,
-                    seed=seed,
-                )
-            )
-        )
+        credentials, secret = new_credentials(), Fernet.generate_key().decode()
+        simulator = stack.enter_context(simulators(credentials, seed))
         pool, redis = open_pool(urls.postgres, size=2), connect(urls.redis)
         stack.callback(pool.close)
         stack.callback(redis.close)
         registry = Registry(pool, [secret], kinds)
         registry.save_app(AppSettings(APP, member_cap=None, registration_rate=None))
-        settings = ApnsSettings(
-            TOPIC, SigningKey(TEAM_ID, KEY_ID, key), simulator.host, simulator.port, simulator.ca_pem
-        )
-        provider = Provider(0, APP, "apns", "production", settings)
-        registry.save_provider(provider)
-        set_up(registry, provider, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
+        apns, fcm, web = providers_at(credentials, simulator.host, simulator.ports, simulator.ca_pem)
+        for provider in (apns, fcm, web):
+            registry.save_provider(provider)
+        set_up(registry, apns, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
+        hostile.set_up(registry, web)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": urls.redis,
             "CARILLON_POSTGRES_URL": stack.enter_context(pgbouncer(urls.postgres, directory))
@@ -114,24 +107,37 @@ def running(
             else urls.postgres,
             "CARILLON_SECRET_KEYS": secret,
             "CARILLON_WEBHOOK_ALLOW": "127.0.0.0/8",
+            "CARILLON_WEB_HOSTS": hostile.ALLOWED,
         }
         crew = Crew(directory / "logs", environ)
         stack.callback(crew.stop)
         crew.start()
-        world = World(random, blast)
+        subscribe = subscribing(credentials.web.public, seed)
+        world = World(random, blast, max(100, burst // 5), subscribe)
         traffic = Traffic(world, urls.redis, urls.postgres, rate=rate, outbox=0.2, seed=seed)
         stack.callback(traffic.stop)
         others = Others(urls.redis)
         stack.callback(others.close)
-        apns, hands = Apns(simulator.control), Hands(directory / "engines", urls)
-        journal, deferred = Journal(redis, lease=8), DeferredDevices(redis)
-        system = System(crew, hands, apns, simulator, world, traffic, others, journal, deferred, random, burst)
+        caught = stack.enter_context(trap())
+        guests = Hostile(urls.redis, subscribe, caught.port)
+        stack.callback(guests.close)
+        services = _services(simulator, world, guests)
+        hands, journal, deferred = Hands(directory / "engines", urls), Journal(redis, lease=8), DeferredDevices(redis)
+        system = System(
+            crew, hands, services, simulator, world, traffic, others, guests, caught, journal, deferred, random, burst
+        )
         traffic.introduce()
         others.introduce()
         await_true(lambda: known(system) == len(world.users) and system.idle(), START, "the world to be known")
         traffic.start()
         await_true(lambda: all(crew.worked[name] for name in WORKERS), START, "every worker to work")
         yield system
+
+
+def _services(simulator: SimulatorProcess, world: World, guests: Hostile) -> dict[str, Service]:
+    answers = {kind: {token: Answer(reason) for token in world.dead[kind]} for kind, reason in _DEAD.items()}
+    answers["web"] |= guests.answers
+    return {kind: Service(control, answers[kind]) for kind, control in simulator.controls.items()}
 
 
 def known(system: System) -> int:

@@ -7,8 +7,8 @@ from tests.chaos.account import Accepted, Excuses, Kill, Place, judge, out_of_or
 EXPECTED = {"id-1": "token-1", "id-2": "token-2"}
 
 
-def accepted(apns_id="id-1", token="token-1", at=100.0, answered=True, connection=1):
-    return Accepted(apns_id, token, at, answered, connection)
+def accepted(id="id-1", token="token-1", at=100.0, answered=True, connection=1):
+    return Accepted(id, token, at, answered, ("apns", connection))
 
 
 OTHER = accepted("id-2", "token-2")
@@ -33,12 +33,12 @@ def test_what_apns_refused_for_good_is_given_up():
     [pytest.param(accepted("id-3"), id="nobody's id"), pytest.param(accepted(token="token-2"), id="another's token")],
 )
 def test_what_nobody_expected_is_named(stranger):
-    assert judge(EXPECTED, [OTHER, stranger], Excuses()).unexpected == [stranger.apns_id]
+    assert judge(EXPECTED, [OTHER, stranger], Excuses()).unexpected == [stranger.id]
 
 
 def test_a_repeat_that_nothing_excuses_is_a_double():
     account = judge(EXPECTED, [accepted(), accepted(at=101.0), OTHER], Excuses())
-    assert [repeat.apns_id for repeat in account.doubled] == ["id-1"]
+    assert [repeat.id for repeat in account.doubled] == ["id-1"]
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,27 @@ def test_a_repeat_that_nothing_excuses_is_a_double():
         pytest.param(
             accepted(), Excuses([Kill("urgent", 106.0)]), (0, 0, 1), id="a worker was killed after the repeat"
         ),
-        pytest.param(accepted(), Excuses([Kill("urgent", 104.0)], [(90, 110)]), (1, 0, 0), id="killed in a slow spell"),
+        pytest.param(
+            accepted(), Excuses([Kill("urgent", 104.0)], {"apns": [(90, 110)]}), (1, 0, 0), id="killed in a slow spell"
+        ),
+        pytest.param(
+            accepted(),
+            Excuses([Kill("urgent", 104.0)], {"fcm": [(90, 110)]}),
+            (0, 0, 1),
+            id="killed in a slow spell of another kind",
+        ),
         pytest.param(
             accepted(), Excuses([Kill("urgent", 104.0)], away=[(101, 104.5)]), (1, 0, 0), id="killed without Redis"
         ),
         pytest.param(accepted(), Excuses([Kill("urgent", 104.0)], away=[(80, 99)]), (0, 0, 1), id="Redis was back"),
         pytest.param(accepted(answered=False), Excuses(), (0, 1, 0), id="no answer"),
-        pytest.param(accepted(), Excuses(broken={1: [100.2]}), (0, 1, 0), id="its connection broke"),
-        pytest.param(accepted(), Excuses(broken={2: [100.2]}), (0, 0, 1), id="another connection broke"),
-        pytest.param(accepted(), Excuses(broken={1: [103.0]}), (0, 0, 1), id="its connection broke much later"),
+        pytest.param(accepted(), Excuses(broken={("apns", 1): [100.2]}), (0, 1, 0), id="its connection broke"),
+        pytest.param(
+            accepted(), Excuses(broken={("fcm", 1): [100.2]}), (0, 0, 1), id="a connection of another kind broke"
+        ),
+        pytest.param(
+            accepted(), Excuses(broken={("apns", 1): [103.0]}), (0, 0, 1), id="its connection broke much later"
+        ),
     ],
 )
 def test_a_repeat_is_excused_by_what_was_done_at_its_time(first, excuses, found):

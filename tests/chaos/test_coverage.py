@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from tests.chaos.apns import RULES
 from tests.chaos.faults import FAULTS
+from tests.chaos.services import KINDS, RULES
 from worker.simulator import faults
 
 INFLICTED = {type(rule.fault) for rules in RULES.values() for rule in rules}
@@ -12,7 +12,7 @@ INFLICTED = {type(rule.fault) for rules in RULES.values() for rule in rules}
 def test_every_fault_of_the_simulator_is_inflicted():
     # Refusing connections is done to the listener, not by a rule.
     assert set(get_args(faults.Fault)) - INFLICTED <= {faults.Refuse}
-    assert "apns_refuses" in FAULTS
+    assert {f"{kind}_refuses" for kind in KINDS} <= FAULTS.keys()
 
 
 def test_every_set_of_rules_is_a_fault():

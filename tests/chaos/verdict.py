@@ -7,8 +7,9 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.account import percentile
-from tests.chaos.faults import BY_OTHERS
+from tests.chaos.faults import BY_OTHERS, MISTAKES
 from tests.chaos.run import APART, Found, Window
+from tests.chaos.services import kind_of
 
 #: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
 CONSUMES: Final = 10.0
@@ -29,6 +30,10 @@ OTHERS: Final = 1.0
 AMID_429: Final = 20.0
 #: Seconds before a kill in which an answer may have been on its way: what arrived earlier must not be sent again.
 IN_FLIGHT: Final = 0.5
+#: Times that the median of the other kinds' notifications may grow while a service of one kind is at fault, and how many
+#: notifications of a kind it takes to say so.
+BESIDE: Final = 1.1
+ENOUGH: Final = 100
 #: What stands for a figure that the run gave no occasion to take.
 NOT_MEASURED: Final = "not measured"
 
@@ -78,7 +83,14 @@ def judge(found: Found) -> Verdict:
         Bar("members of a wrong place", "0", str(found.wrong_place), not found.wrong_place),
         Bar("times that a full Redis stayed full", "0", str(found.stayed_full), not found.stayed_full),
         _given_up(found),
-        Bar("devices retired that work", "0", str(found.retired), not found.retired),
+        Bar("devices retired that work", "0", _by_kind(found.retired), not found.retired),
+        Bar(
+            "dead devices retired",
+            f"all of {found.dead}",
+            str(found.dead - found.dead_left) if found.dead else NOT_MEASURED,
+            not found.dead_left,
+        ),
+        _forbidden(found),
         Bar("poison dead-lettered", str(found.poisoned), str(found.dead_letters), found.poisoned <= found.dead_letters),
         Bar(
             "idle after the end",
@@ -107,6 +119,16 @@ def judge(found: Found) -> Verdict:
             max(memory.values(), default=0) < MEMORY,
         ),
     ]
+    beside = _beside(found)
+    most_beside = max((during / calm for calm, during in beside.values()), default=None)
+    bars.append(
+        Bar(
+            "median beside another kind's fault",
+            f"{BESIDE:g} times",
+            NOT_MEASURED if most_beside is None else f"{most_beside:.2f} times",
+            most_beside is None or most_beside <= BESIDE,
+        )
+    )
     others = percentile(_during_faults(found, BY_OTHERS), 0.99)
     bars.append(
         Bar("direct messages in others' load", f"{OTHERS:g} s", _seconds(others), others is None or others <= OTHERS)
@@ -124,6 +146,8 @@ def judge(found: Found) -> Verdict:
         "through_outbox": sum(one.through_outbox for one in found.sent),
         "notifications": account.expected,
         "accepted": account.accepted,
+        "by_kind": {kind: _account(found, kind) for kind in found.by_kind},
+        "median_calm_and_beside": {kind: f"{calm:.3f} s, {during:.3f} s" for kind, (calm, during) in beside.items()},
         "kills": dict(Counter(kill.name for kill in found.kills)),
         "repeated_after_kill": sum(account.after_kill.values()),
         "most_repeated_after_one_kill": most,
@@ -170,8 +194,63 @@ def judge(found: Found) -> Verdict:
     return Verdict(figures, bars, faults)
 
 
+def _account(found: Found, kind: str) -> dict[str, int]:
+    one = found.by_kind[kind]
+    return {
+        "expected": one.expected,
+        "accepted": one.accepted,
+        "lost": len(one.lost),
+        "given_up": len(one.given_up),
+        "doubled": len(one.doubled),
+        "repeated_after_kill": one.after_kill.total(),
+        "repeated_unanswered": one.unanswered,
+        "out_of_order": sum(found.kind_of[passed.late.id] == kind for passed in found.out_of_order),
+        "wrong_badges": sum(found.kind_of_token[token] == kind for token in found.wrong_badges),
+        "wrongly_retired": found.retired.get(kind, 0),
+    }
+
+
+def _forbidden(found: Found) -> Bar:
+    """Subscriptions that lead into this machine: what came there, of what was led there."""
+    tried = sum(window.fault == "hostile_subscriptions" for window in found.windows)
+    return Bar(
+        "connections to where none may lead",
+        "0",
+        f"{found.intruders}, {found.redirects} redirects" if tried else NOT_MEASURED,
+        not found.intruders and (not tried or bool(found.redirects)),
+    )
+
+
+def _beside(found: Found) -> dict[str, tuple[float, float]]:
+    """By kind, the median latency in calm times, and while a service of another kind alone was at fault."""
+    spans = _spans(found.windows)
+    found_of: dict[str, tuple[float, float]] = {}
+    for kind in found.by_kind:
+        alone = [
+            (window.began, window.ended)
+            for window in found.windows
+            if kind_of(window.fault) not in (None, kind) and not _is_near(window, found.windows)
+        ]
+        usual = _latencies(found, lambda at: not any(a - BEFORE <= at <= b + AFTER for a, b in spans), provider=kind)
+        during = _latencies(found, lambda at, alone=alone: any(a <= at <= b for a, b in alone), provider=kind)
+        if min(len(usual), len(during)) >= ENOUGH:
+            found_of[kind] = percentile(usual, 0.5) or inf, percentile(during, 0.5) or inf
+    return found_of
+
+
+def _is_near(window: Window, others: Sequence[Window]) -> bool:
+    """Whether another fault was there, or not long over."""
+    return any(
+        other is not window and other.began <= window.ended and other.ended + AFTER >= window.began for other in others
+    )
+
+
+def _by_kind(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in sorted(counts.items())) or "0"
+
+
 def _given_up(found: Found) -> Bar:
-    given_up, mistakes = len(found.account.given_up), sum(window.fault == "apns_bad_token" for window in found.windows)
+    given_up, mistakes = len(found.account.given_up), sum(window.fault in MISTAKES for window in found.windows)
     return Bar(
         "given up in a mistake",
         f"{GIVEN_UP} each",
@@ -193,13 +272,17 @@ def _during(found: Found, times: Sequence[float]) -> dict[str, int]:
     return dict(during)
 
 
-def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float]:
-    """Seconds from the beginning of publishing to the first acceptance, of messages published when it `counts`."""
+def _latencies(found: Found, counts: Any, kind: str | None = None, provider: str | None = None) -> list[float]:
+    """Seconds from the beginning of publishing to the first acceptance, of messages published when it `counts`.
+
+    `kind`: of channel; `provider`: its kind.
+    """
     return [
-        found.accepted_at[apns_id] - found.sent[index].at
-        for apns_id, index in found.message_of.items()
-        if apns_id in found.accepted_at
+        found.accepted_at[id] - found.sent[index].at
+        for id, index in found.message_of.items()
+        if id in found.accepted_at
         and (kind is None or found.sent[index].said.channel.kind == kind)
+        and provider in (None, found.kind_of[id])
         and counts(found.sent[index].at)
     ]
 
@@ -244,9 +327,9 @@ def _resumed(found: Found, kills: Sequence[float]) -> float | None:
     worst = None
     others = [window for window in found.windows if window.fault != "kill_worker"]
     published = sorted(
-        (found.sent[index].confirmed_at, found.accepted_at[apns_id])
-        for apns_id, index in found.message_of.items()
-        if apns_id in found.accepted_at
+        (found.sent[index].confirmed_at, found.accepted_at[id])
+        for id, index in found.message_of.items()
+        if id in found.accepted_at
     )
     for at in kills:
         if any(window.began < at + RESUMES and window.ended > at - 2 * RESUMES for window in others):

@@ -1,12 +1,13 @@
-"""The people of a chaos run: who is in which channel, whose phone has which token, and what is said next.
+"""The people of a chaos run: who is in which channel, who has which device, and what is said next.
 
-Everybody's phone works, nobody is online, nobody is muted: a message notifies every member of its channel but its sender, as the
-channel was at the message's place in the stream.
+Everybody has one device that works, nobody is online, nobody is muted: a message notifies every member of its channel but its
+sender, as the channel was at the message's place in the stream. Only in the channel of a list that nobody ever cleaned are most
+devices dead.
 """
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final, Literal, NamedTuple
@@ -14,7 +15,19 @@ from typing import Any, Final, Literal, NamedTuple
 from producers import events as ev
 
 APP: Final = "chaos"
-Kind = Literal["direct", "small", "middle", "large", "blast", "changing"]
+Kind = Literal["direct", "small", "middle", "large", "blast", "changing", "alike", "list"]
+#: What a device is: a phone of Apple's at APNs, an Android phone at FCM, a phone of Apple's at FCM, a browser.
+Make = Literal["apns", "android", "apple", "web"]
+#: Of twenty people so many have a device of each make.
+MAKES: Final[dict[Make, int]] = {"apns": 12, "android": 5, "apple": 1, "web": 2}
+#: The provider of each make, which has the name of its kind; and the platform that a registration names.
+PROVIDERS: Final[dict[Make, str]] = {"apns": "apns", "android": "fcm", "apple": "fcm", "web": "web"}
+_PLATFORMS: Final[dict[Make, str]] = {"apns": "ios", "android": "android", "apple": "ios", "web": "web"}
+#: What the tokens of Apple's phones at FCM begin with here, by which its simulator tells them apart.
+APPLE: Final = "ios-"
+PUSH_SERVICES: Final = ("mozilla", "google", "microsoft", "apple")
+#: Of the devices of the list, one in so many works.
+WORKS: Final = 5
 #: Members of a channel of each kind, and how many such channels there are.
 SIZES: Final[dict[Kind, tuple[int, int]]] = {
     "direct": (2, 1_500),
@@ -32,6 +45,27 @@ CHANGING: Final = 10
 STEADY: Final = 4
 
 
+class Device(NamedTuple):
+    """The only device of a user. `service`: of a browser, which push service it is at."""
+
+    make: Make
+    registered: ev.Device
+    service: str = ""
+
+    @property
+    def token(self) -> str:
+        return self.registered.address
+
+    @property
+    def way(self) -> str:
+        """What stands between it and us: devices of one way share its faults."""
+        return f"web-{self.service}" if self.service else self.make
+
+
+#: Gives the subscription of the n-th browser, at this push service.
+Subscribe = Callable[[str, int], ev.Subscription]
+
+
 class Channel(NamedTuple):
     id: str
     kind: Kind
@@ -41,7 +75,7 @@ class Channel(NamedTuple):
 class Said(NamedTuple):
     """An event, and for a message who is a member at its place: everybody of them but the sender is notified."""
 
-    event: ev.MessageNew | ev.MemberAdded | ev.MemberRemoved
+    event: ev.MessageNew | ev.MemberAdded | ev.MemberRemoved | ev.DeviceRegistered
     channel: Channel
 
     @property
@@ -52,11 +86,11 @@ class Said(NamedTuple):
 
 
 class World:
-    """`blast` is the number of members of the one channel that is much larger than the others."""
+    """`blast` is the number of members of the one channel that is much larger than the others, `listed` that of the list."""
 
-    def __init__(self, random: Random, blast: int) -> None:
+    def __init__(self, random: Random, blast: int, listed: int, subscribe: Subscribe) -> None:
         self._random, self._said, self._lock = random, 0, threading.Lock()
-        people = [f"u{n}" for n in range(PEOPLE)]
+        people, listed_people = [f"u{n}" for n in range(PEOPLE)], [f"l{n}" for n in range(listed)]
         self._channels: dict[Kind, list[Channel]] = {
             kind: [Channel(f"{kind}-{n}", kind, random.sample(people, size)) for n in range(count)]
             for kind, (size, count) in SIZES.items()
@@ -65,25 +99,68 @@ class World:
             Channel(f"changing-{n}", "changing", random.sample(people, STEADY)) for n in range(CHANGING)
         ]
         self._channels["blast"] = [Channel("blast-0", "blast", [f"b{n}" for n in range(blast)])] if blast else []
-        self.users = people + [user for channel in self._channels["blast"] for user in channel.members]
+        self._channels["list"] = [Channel("list-0", "list", listed_people)]
+        users = people + [user for channel in self._channels["blast"] for user in channel.members]
+        makes = [make for make, share in MAKES.items() for _ in range(share)]
+        #: By user.
+        self.devices = {user: _device(user, n, random.choice(makes), subscribe) for n, user in enumerate(users)}
+        # The list has few of Apple's.
+        first, makes = len(users), ["android", "android", "android", "web", "apns"]
+        self.devices |= {
+            user: _device(user, first + n, makes[n % 5], subscribe) for n, user in enumerate(listed_people)
+        }
+        dead = [self.devices[user] for n, user in enumerate(listed_people) if n // 5 % WORKS]
+        #: By kind, tokens of the list that are dead.
+        self.dead = {
+            kind: {one.token for one in dead if PROVIDERS[one.make] == kind} for kind in ("apns", "fcm", "web")
+        }
+        #: By way.
+        self._alike = {
+            way: Channel(f"alike-{way}", "alike", [user for user in people if self.devices[user].way == way])
+            for way in ("apns", "android", "apple", *(f"web-{service}" for service in PUSH_SERVICES))
+        }
+        self._channels["alike"] = list(self._alike.values())
+
+    @property
+    def users(self) -> list[str]:
+        return list(self.devices)
+
+    def is_dead(self, token: str) -> bool:
+        return any(token in dead for dead in self.dead.values())
 
     def setting_up(self) -> Iterator[ev.AnyEvent]:
-        """What makes these people known: members of channels and their phones."""
+        """What makes these people known: members of channels and their devices."""
         for channels in self._channels.values():
             for channel in channels:
                 for at in range(0, len(channel.members), _AT_ONCE):
                     users = list(channel.members[at : at + _AT_ONCE])
                     yield ev.MemberAdded(**self._stamp(), channel=ev.ChannelId(id=channel.id), users=users)
-        for user in self.users:
-            yield ev.DeviceRegistered(**self._stamp(), user=user, device=ev.Device(token=token(user)))
+        yield from self.registered(self.users)
+
+    def registered(self, users: Sequence[str]) -> Iterator[ev.DeviceRegistered]:
+        """Their devices come, or come again."""
+        for user in users:
+            yield ev.DeviceRegistered(**self._stamp(), user=user, device=self.devices[user].registered)
 
     def say(self, kind: Kind | None = None) -> Said:
         """The next message, in a channel of this kind or of any. Any thread may ask."""
         with self._lock:
             kind = kind or self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-            channel = self._random.choice(self._channels[kind])
-            sender, envelope = self._random.choice(channel.members), self._stamp()
-        return Said(_message(envelope, channel, sender), channel)
+            return self._said_in(self._random.choice(self._channels[kind]))
+
+    def say_to(self, way: str) -> Said:
+        """A message to everybody with a device of this way. Any thread may ask."""
+        with self._lock:
+            return self._said_in(self._alike[way])
+
+    def say_to_list(self, *, imported: bool) -> list[Said]:
+        """A message to the list; `imported`: after its devices were registered, dead or not. In the order of publishing."""
+        [channel] = self._channels["list"]
+        come = self.registered(channel.members) if imported else ()
+        return [*(Said(one, channel) for one in come), self.say("list")]
+
+    def _said_in(self, channel: Channel) -> Said:
+        return Said(_message(self._stamp(), channel, self._random.choice(channel.members)), channel)
 
     def change(self) -> list[Said]:
         """Somebody joins a channel and leaves it, with messages before, between and after. In the order of publishing."""
@@ -111,6 +188,13 @@ def _message(envelope: dict[str, Any], channel: Channel, sender: str) -> ev.Mess
     return ev.MessageNew(**envelope, channel=ev.Channel(id=channel.id), message=message, sender=ev.Sender(id=sender))
 
 
-def token(user: str) -> str:
-    """The token of a user's only phone."""
-    return hashlib.sha256(user.encode()).hexdigest()
+def _device(user: str, number: int, make: Make, subscribe: Subscribe) -> Device:
+    """The same user has the same token in every run."""
+    name, service = hashlib.sha256(user.encode()).hexdigest(), ""
+    named: dict[str, Any] = {"platform": _PLATFORMS[make], "provider": PROVIDERS[make]}
+    if make == "web":
+        service = PUSH_SERVICES[number % len(PUSH_SERVICES)]
+        return Device(make, ev.Device(**named, subscription=subscribe(service, number)), service)
+    if make != "apns":
+        name = f"{APPLE if make == 'apple' else 'android-'}{name[:22]}:APA91b{name * 2}"
+    return Device(make, ev.Device(**named, token=name))

@@ -267,6 +267,13 @@ def test_what_a_browser_cannot_read_is_taken_and_counted(simulator, sender):
     assert simulator.counts["unreadable"] == {"the tag does not fit": 1}
 
 
+def test_the_record_keeps_what_a_refused_browser_would_have_read(simulator, sender):
+    simulator.set_script(Script(rules=(Rule(answer=Answer("VapidKeyMismatch")),)))
+    sender.send(sender.subscribe(), b"never shown")
+    [entry] = simulator.refused
+    assert (entry.payload, simulator.counts["unreadable"]) == ("never shown", {})
+
+
 def test_only_some_bodies_are_decrypted_where_that_is_asked_for():
     with SimulatorThread(WebSettings(decrypt_every=2)) as simulator:
         sender = Sender(simulator)

@@ -1,13 +1,18 @@
-"""What is done to the simulator: each fault a set of rules that are in force for a while, several at once if need be."""
+"""What is done to the simulators: each fault a set of rules that are in force for a while, several at once if need be.
+
+The first word of a fault's name is the kind of the simulator that it befalls.
+"""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from tests.chaos.world import APPLE
 from worker.simulator import Answer, ControlClient, Latency, Rule, Script, faults
 
+KINDS: Final = ("apns", "fcm", "web")
 #: Seconds until an answer where nothing is wrong.
 LATENCY: Final = Latency(low=0.01, high=0.05)
 
@@ -19,6 +24,11 @@ def _all(reason: str, retry_after: int | None = None) -> tuple[Rule, ...]:
 def _each(every: int, *some: faults.Fault) -> tuple[Rule, ...]:
     """Each of the faults befalls one in so many requests."""
     return tuple(Rule(every=every, skip=index * every // len(some), fault=fault) for index, fault in enumerate(some))
+
+
+def _at(service: str, reason: str, retry_after: int | None = None) -> tuple[Rule, ...]:
+    """One push service answers this to everything; the others are well."""
+    return (Rule(push_type=service, answer=Answer(reason, retry_after=retry_after)),)
 
 
 _BAD: Final = ("truncated", "bad_index", "bad_huffman", "upper_case", "no_status", "late_pseudo", "bad_status")
@@ -54,16 +64,40 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "apns_huge_headers": _each(300, faults.BadHeaders(variant="huge"), faults.BadHeaders(variant="endless")),
     "apns_few_streams": (Rule(every=50, fault=faults.Settings(max_concurrent_streams=2, initial_window_size=100)),),
     "apns_flapping": (Rule(on="connect", share=0.6, fault=faults.Close(abort=True)), *_each(100, faults.Close())),
+    "fcm_503": (Rule(share=0.5, answer=Answer("UNAVAILABLE", retry_after=2)), *_all("BAD_GATEWAY")),
+    "fcm_hangs": (Rule(fault=faults.Never()),),
+    "fcm_quota": _all("RATE_LIMIT_EXCEEDED", retry_after=10),
+    "fcm_apple_key": (Rule(pattern=f"^{APPLE}", answer=Answer("THIRD_PARTY_AUTH_ERROR")),),
+    "fcm_wrong_project": _all("SENDER_ID_MISMATCH"),
+    "fcm_oauth_away": _all("ACCESS_TOKEN_EXPIRED"),
+    "fcm_resets": _each(60, faults.Close(), faults.Close(abort=True), faults.GoAway(last_stream_id="middle")),
+    "web_503": _at("mozilla", "Overloaded", retry_after=3),
+    "web_hangs": (Rule(push_type="google", fault=faults.Never()),),
+    "web_throttled": _at("microsoft", "Throttled", retry_after=5),
+    "web_bad_key": _at("apple", "BadVapid"),
+    "web_other_key": _at("google", "VapidKeyMismatch"),
+    "web_resets": _each(20, faults.Close(), faults.Close(abort=True), faults.GoAway(last_stream_id="middle")),
 }
+#: What the token endpoint answers while it is away.
+OAUTH_AWAY: Final = Script(rules=_all("temporarily_unavailable"))
 #: What stays with a connection when its rules are gone.
 _LASTING: Final = ("apns_silence", "apns_trickle", "apns_few_streams")
 
 
-class Apns:
-    """The rules now in force, and since when answers took how long."""
+def kind_of(fault: str) -> str | None:
+    """The kind of simulator that a fault befalls; None for another fault."""
+    kind = fault.partition("_")[0]
+    return kind if kind in KINDS else None
 
-    def __init__(self, control: ControlClient) -> None:
-        self.control, self._lock = control, threading.Lock()
+
+class Service:
+    """One simulator: the rules now in force, and since when answers took how long.
+
+    `tokens` are answers for single devices, at all times.
+    """
+
+    def __init__(self, control: ControlClient, tokens: Mapping[str, Answer]) -> None:
+        self.control, self._tokens, self._lock = control, dict(tokens), threading.Lock()
         self._active: dict[int, tuple[Rule, ...]] = {}
         self._numbers = 0
         #: Spans (UNIX seconds) in which an answer could take `RULES`' seconds instead of some hundredths.
@@ -96,6 +130,10 @@ class Apns:
         self.control.inflict(faults.Close(abort=True))
         yield
 
+    def met(self, reason: str) -> int:
+        """How often it gave this answer."""
+        return int(self.control.counts()["answers"].get(reason, 0))
+
     def _set(self) -> None:
         rules = tuple(rule for some in self._active.values() for rule in some)
-        self.control.set_script(Script(rules=rules, latency=LATENCY))
+        self.control.set_script(Script(rules=rules, tokens=self._tokens, latency=LATENCY))
