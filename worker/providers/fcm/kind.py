@@ -30,7 +30,7 @@ class Fcm(Kind):
         command="fcm",
         mend="check this machine's clock, then its service account and project, and for Apple devices the project's"
         " APNs key; it flows by itself once it is mended",
-        origin="way",
+        origin="push service",
     )
     forms = frozenset(("service_account",))
     payload_limit = _LARGEST
