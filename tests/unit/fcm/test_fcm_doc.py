@@ -30,7 +30,10 @@ def test_every_key_of_data_is_in_its_table() -> None:
         "truncated": True,
         "data": {"a": 1},
     }
-    document = {"aps": {"alert": alert, "sound": "default", "category": "c", "badge": 1}, "carillon": carillon}
+    document = {
+        "aps": {"alert": alert, "sound": "default", "category": "c", "thread-id": "t", "badge": 1},
+        "carillon": carillon,
+    }
     sending = Sending("1-0", "e1", json.dumps(document), "", 0, "collapse", kind="regular")
     made = form(FcmSettings(account(), "app"), sending, "android")
     body = Message(made, "token", "id", None, 0, False).content(0)

@@ -66,6 +66,7 @@ def test_the_apps_own_code_gets_everything_as_strings_and_nothing_that_collapses
             "kind": "regular",
             "collapse_id": "collapse-1",
             "channel": "general",
+            "thread": "general",
             "message": "m-e1",
             "parent": "m-0",
             "sender": "leia",

@@ -104,13 +104,13 @@ def blocks_for(platform: str) -> Blocks:
 
 
 def counted(body: str) -> tuple[str, int]:
-    """What of a body FCM counts, and how many octets of it we send: of the part that has the least room left."""
+    """What of a body FCM counts, and how many octets of it we send: of the part that is the fullest."""
     said = _decode(body)["message"]
     android, apns = _object(said.pop("android", None)), _object(said.pop("apns", None))
     del said["token"]
     read = _encode(said | {key: android[key] for key in ("data", "notification") if key in android})
     parts = [(read, ANDROID_LIMIT), (_encode(apns.get("payload", {})), APNS_LIMIT)]
-    payload, limit = min(parts, key=lambda part: part[1] - len(part[0]))
+    payload, limit = max(parts, key=lambda part: len(part[0]) / part[1])
     return payload.decode(), limit
 
 
@@ -226,6 +226,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "image": sender.get("image"),
         "count": carillon.get("count"),
         "truncated": carillon.get("truncated"),
+        "thread": aps.get("thread-id"),
         "category": aps.get("category"),
         "data": others | _object(carillon.get("data")) or None,
         "badge": aps.get("badge"),

@@ -1,7 +1,8 @@
 """What a browser gets: the neutral payload as a Declarative Web Push document, which a service worker reads as well.
 
 {"app_badge": number, "web_push": 8030, "notification": {"title": sender and channel, "body": text, "tag": collapse id,
- "icon": image of the sender, "navigate": page, "silent": true}, "mutable": true, "thread": channel id, "carillon": {...}}
+ "icon": image of the sender, "navigate": page, "silent": true}, "mutable": true, "thread": channel id, "category": ...,
+ "carillon": {...}}
 
 `web_push` stands there where there is a `navigate`, without which no browser shows the document by itself.
 """
@@ -82,6 +83,8 @@ class Document:
             notification["silent"] = True
         if "thread-id" in aps:
             rest["thread"] = aps["thread-id"]
+        if "category" in aps:
+            rest["category"] = aps["category"]
         if aps.get("mutable-content"):
             rest["mutable"] = True
         if carillon:
@@ -225,7 +228,7 @@ def _whole(parts: _Parts) -> None:
 
 def _no_data(parts: _Parts) -> None:
     parts.drop("data")
-    others = [key for key in parts.rest if key not in ("carillon", "thread", "mutable")]
+    others = [key for key in parts.rest if key not in ("carillon", "thread", "category", "mutable")]
     for key in others:
         del parts.rest[key]
     if others:
@@ -246,6 +249,7 @@ def _short_title(parts: _Parts) -> None:
 def _bare(parts: _Parts) -> None:
     parts.drop("event", "channel", "message")
     parts.rest.pop("thread", None)
+    parts.rest.pop("category", None)
     kept = {key: value for key, value in parts.notification.items() if key in ("title", "tag", "silent")}
     page = parts.notification.get("navigate")
     if isinstance(page, str):

@@ -40,6 +40,9 @@ class Recipient(NamedTuple):
     payload: bytes
     #: UNIX seconds.
     expires_at: int
+    #: What replaces what on a screen, and how urgent it is: 10, 5 or 1. As APNs would get them.
+    collapse_id: str = ""
+    priority: int = 10
 
 
 def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
@@ -59,6 +62,8 @@ def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> li
                 job.badge,
                 rendered[job.sending].payload(job.badge),
                 sending.expires_at,
+                sending.collapse_id,
+                sending.priority,
             )
         )
     return made
