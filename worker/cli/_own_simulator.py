@@ -1,10 +1,10 @@
-"""The simulators of a system that `carillon up` runs. Their address, CA and key stay the same from one start to the next."""
+"""The simulators of a system that `carillon up` runs. Their addresses, CA and keys stay the same from one start to the next."""
 
 import secrets
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from config.private import check_directory, make_directory, read_private, write_private
 from worker.embedded.ports import HOST, remembered
@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from worker.database.registry import Registry
     from worker.simulator import ControlClient
 
-#: What the first steps are made of.
+#: What the first steps are made of. Each kind has a provider.
 APP: Final = "chat"
-PROVIDER: Final = "simulator"
+PROVIDERS: Final = {"apns": "simulator", "fcm": "simulator-fcm", "web": "simulator-web"}
 TOPIC: Final = "org.example.chat"
 CHANNEL: Final = "general"
 MEMBER: Final = "han"
 SENDER: Final = "leia"
 TOKEN: Final = "0f74" * 16
+ANDROID_TOKEN: Final = "c0FFeeSimulatedPhone00:APA91b" + "0f74" * 30
 _NAMES: Final = ("localhost", HOST)
 #: Files that keep the ports, in the order of `OwnSimulator`.
 _PORTS: Final = ("port", "control.port", "fcm.port", "web.port")
 _KEY_ID: Final = "SIMULATOR1"
 _TEAM_ID: Final = "SIMTEAM001"
+_PROJECT: Final = "simulated-chat"
+_SUBJECT: Final = "mailto:push@example.com"
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,16 @@ class OwnSimulator:
     web_port: int
 
     @property
-    def control(self) -> "ControlClient":
-        """The record of arrived pushes is asked for here."""
+    def ports(self) -> dict[str, int]:
+        """By kind."""
+        return {"apns": self.port, "fcm": self.fcm_port, "web": self.web_port}
+
+    def control(self, kind: str) -> "ControlClient":
+        """The record of pushes that arrived at the simulator of a kind is asked for here."""
         from worker.simulator import ControlClient
 
-        return ControlClient(HOST, self.control_port, read_private(self.directory / "control.token"), timeout=5)
+        token = read_private(self.directory / "control.token")
+        return ControlClient(HOST, self.control_port, token, timeout=5, kind=kind)
 
     def command(self) -> list[str]:
         """What runs it, as words behind `carillon`."""
@@ -59,43 +67,62 @@ class OwnSimulator:
         ]
 
     def connect(self, registry: "Registry") -> None:
-        """Makes the app where it is missing, and its provider, or points the provider here again."""
+        """Makes the app where it is missing, and a provider of each kind, or points the providers here again."""
         from worker.core.model import AppSettings, Provider
-        from worker.providers.apns.settings import ApnsSettings, Key
 
-        settings = ApnsSettings(
-            TOPIC,
-            Key(_TEAM_ID, _KEY_ID, read_private(self.directory / "key.p8")),
-            host=HOST,
-            port=self.port,
-            ca=(self.directory / "ca.pem").read_text(),
-        )
-        provider = Provider(0, APP, PROVIDER, "sandbox", settings)
         registry.create_app(AppSettings(APP))
         before = connected(registry)
-        if before is None or (before.environment, before.settings) != (provider.environment, provider.settings):
-            registry.save_provider(provider)
+        for kind, settings in self._settings({kind: one.settings for kind, one in before.items()}).items():
+            provider = Provider(0, APP, PROVIDERS[kind], "sandbox" if kind == "apns" else "production", settings)
+            known = before.get(kind)
+            if known is None or (known.environment, known.settings) != (provider.environment, provider.settings):
+                registry.save_provider(provider)
+
+    def _settings(self, before: "dict[str, Any]") -> "dict[str, Any]":
+        """Of the provider of each kind. Those that there were keep their keys: the simulators take any key but APNs'."""
+        from worker.providers.apns.settings import ApnsSettings, Key
+        from worker.providers.fcm.service_account import ServiceAccount, new_key
+        from worker.providers.fcm.settings import FcmSettings
+        from worker.providers.web.settings import WebSettings
+        from worker.providers.web.vapid import new_key_pair
+
+        ca = (self.directory / "ca.pem").read_text()
+        key = Key(_TEAM_ID, _KEY_ID, read_private(self.directory / "key.p8"))
+        if "fcm" in before and before["fcm"].account.key:
+            account = before["fcm"].account
+        else:
+            account = ServiceAccount(_PROJECT, f"push@{_PROJECT}.iam.gserviceaccount.com", _KEY_ID, new_key())
+        if "web" in before and before["web"].private_key:
+            public, private = before["web"].public_key, before["web"].private_key
+        else:
+            public, private = new_key_pair()
+        return {
+            "apns": ApnsSettings(TOPIC, key, host=HOST, port=self.port, ca=ca),
+            "fcm": FcmSettings(account, "app", host=HOST, port=self.fcm_port, ca=ca),
+            "web": WebSettings(_SUBJECT, public, private, host=HOST, port=self.web_port, ca=ca),
+        }
 
 
 def steps(text: str) -> list[str]:
-    """A first push as commands of a shell, with an event id that was never used."""
+    """A first push to the iPhone as commands of a shell, with an event id that was never used."""
     event = f"hello-{secrets.token_hex(3)}"
     return [
         f"carillon member add {CHANNEL} {MEMBER} --app {APP}",
-        f"carillon push device add --app {APP} --user {MEMBER} --provider {PROVIDER} --token {TOKEN}",
+        f"carillon push device add --app {APP} --user {MEMBER} --provider {PROVIDERS['apns']} --token {TOKEN}",
         f"carillon publish --app {APP} --channel {CHANNEL} --sender {SENDER} --text {shlex.quote(text)} --id {event}",
         f"carillon why {event} --app {APP}",
     ]
 
 
-def connected(registry: "Registry") -> "Provider | None":
-    """The provider that points to a simulator of `carillon up`, where there is one."""
-    return next((one for one in registry.providers().values() if (one.app, one.name) == (APP, PROVIDER)), None)
+def connected(registry: "Registry") -> "dict[str, Provider]":
+    """The providers that point to the simulators of `carillon up`, by kind."""
+    named = {one.name: one for one in registry.providers().values() if one.app == APP}
+    return {kind: named[name] for kind, name in PROVIDERS.items() if name in named and named[name].kind == kind}
 
 
 def wanted(registry: "Registry") -> bool:
-    """Whether a system gets a simulator unasked: one without an app, or with one that pushes to it."""
-    return connected(registry) is not None or not registry.apps()
+    """Whether a system gets simulators unasked: one without an app, or with one that pushes to them."""
+    return bool(connected(registry)) or not registry.apps()
 
 
 def prepared(data_dir: Path) -> OwnSimulator:

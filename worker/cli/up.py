@@ -24,7 +24,7 @@ _COLOURS: Final = {
     "bulk": "blue",
     "beat": "magenta",
     "flower": "yellow",
-    "apns": "white",
+    "simulate": "white",
     "carillon": "green",
 }
 
@@ -36,7 +36,7 @@ def up(
         bool | None,
         typer.Option(
             "--simulator/--no-simulator",
-            help="Run the simulators, and an app that pushes to that of APNs. Default: on embedded engines without an app.",
+            help="Run the simulators, and an app that pushes to them. Default: on embedded engines without an app.",
         ),
     ] = None,
 ) -> None:
@@ -74,7 +74,7 @@ def up(
         base = (sys.executable, "-P", "-m", "worker.cli._child")
         own, apps = _simulated(settings, urls, simulator)
         if own is not None:
-            commands["apns"] = own.command()
+            commands["simulate"] = own.command()
         children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
         try:
             for child in children:
@@ -112,7 +112,7 @@ def _alone(settings: Any) -> Iterator[None]:
 
 
 def _simulated(settings: Any, urls: Any, asked: bool | None) -> tuple[Any, bool]:
-    """The simulator that is to run, with its app and provider made, or None; and whether there is an app."""
+    """The simulators that are to run, with their app and providers made, or None; and whether there is an app."""
     from worker.cli import _own_simulator as own
     from worker.process.runtime import Runtime
 
@@ -137,10 +137,10 @@ def next_steps(own: Any, apps: bool, settings: Any) -> list[str]:
         return ["Next, in another terminal: carillon doctor says what is missing"]
     same = "" if settings.embedded else ", with the same CARILLON_ variables"
     return [
-        f"Next, your first push, to a phone that is simulated. In another terminal{same}:",
+        f"Next, your first push, to an iPhone that is simulated. In another terminal{same}:",
         *_to_the_command(settings),
         *(f"  {step}" for step in names.steps("hello")),
-        "or all of it at once, with what the phone gets: carillon first-push",
+        "or all of it at once, with what an iPhone, an Android phone and a browser get: carillon first-push",
     ]
 
 
@@ -212,7 +212,9 @@ def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any,
     say("carillon", f"Redis     {urls.redis}")
     say("carillon", f"Postgres  {urls.postgres}")
     if own is not None:
-        say("carillon", f"APNs      https://127.0.0.1:{own.port}  a simulator, the CA is {own.directory / 'ca.pem'}")
+        for name, of_kind in zip(("APNs", "FCM", "Web Push"), own.ports.values(), strict=True):
+            say("carillon", f"{name:<8}  https://127.0.0.1:{of_kind}  a simulator")
+        say("carillon", f"CA        {own.directory / 'ca.pem'}  that of the simulators")
     say("carillon", "Ctrl-C ends all of it")
     say("", "\n".join(["", *steps, ""]))
 
@@ -224,7 +226,7 @@ def _deaf(own: Any) -> list[Any]:
     if own is None:
         return []
     try:
-        own.control.counts()
+        own.control("apns").counts()
     except (OSError, ValueError) as fault:
         return [Finding("simulator", False, f"does not answer: {fault}")]
     return []

@@ -136,11 +136,19 @@ def test_up_leads_to_a_first_push_and_so_does_the_next_one(place: Path) -> None:
 
         shown = json.loads(run("first-push", "--text", "Hi", "--json", cwd=below).stdout)
         assert shown["payload"]["aps"]["alert"]["body"] == "Hi"
+        payloads = shown["payloads"]
+        assert payloads.keys() == {"apns", "fcm", "web"}
+        assert payloads["fcm"]["message"]["android"]["data"]["body"] == "Hi"
+        assert payloads["web"]["notification"]["body"] == "Hi"
+        run("push", "remove", "simulator-fcm", "--app", "chat", "--yes", cwd=below)
+        without = run("first-push", cwd=below)
+        assert without.returncode == 0
+        assert "No Android phone: there is no provider 'simulator-fcm'" in without.stdout
         assert not (below / ".carillon").exists()
         assert running.end(signal.SIGINT) == 0
     with up(place) as running:
         assert address(running) == first
-        assert run("first-push", cwd=below).returncode == 0
+        assert "The Android phone of han got this" in run("first-push", cwd=below).stdout
         assert running.end(signal.SIGINT) == 0
 
 
