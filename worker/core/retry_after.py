@@ -3,12 +3,12 @@
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-#: Seconds; a server that asks for more gets what an event lives for anyway.
-LONGEST: Final = 86_400.0
+#: Seconds. A server may ask for more, but one absurd answer must not hold all that an app sends for a day: it is asked again.
+LONGEST: Final = 3_600.0
 
 
 def seconds(value: str | None, now: float) -> float | None:
-    """Its wait in seconds from `now` (UNIX seconds); None where there is none that can be read."""
+    """Its wait in seconds from `now` (UNIX seconds); `LONGEST` at most, None where there is none that can be read."""
     if not value:
         return None
     try:

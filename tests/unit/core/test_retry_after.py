@@ -16,6 +16,7 @@ NOW = 1_800_000_000.0
     [
         ("0", 0.0),
         (" 17 ", 17.0),
+        ("86400", 3_600.0),
         ("9" * 5000, LONGEST),
         (formatdate(NOW + 90, usegmt=True), 90.0),
         (formatdate(NOW - 90, usegmt=True), 0.0),
