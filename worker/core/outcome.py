@@ -70,6 +70,8 @@ class Drop:
     alarm: bool = False
     #: What kept it from delivery, where `reason` says only why it is final.
     cause: str | None = None
+    #: As of `Unregister`: where most answers are so, the provider is stopped and it is sent again.
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class RecordedOutcome(msgspec.Struct, frozen=True, array_like=True):
             return DELIVERED
         if self.kind == "retired":
             return Unregister(self.reason, self.not_after, self.guarded)
-        return Drop(self.reason)
+        return Drop(self.reason, guarded=self.guarded)
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -38,8 +38,8 @@ def encode(outcomes: Iterable[object]) -> bytes:
                 recorded.append(RecordedOutcome(index, "delivered"))
             case Unregister(reason=reason, not_after=not_after, guarded=guarded):
                 recorded.append(RecordedOutcome(index, "retired", reason, not_after, guarded))
-            case Drop(reason=reason):
-                recorded.append(RecordedOutcome(index, "dropped", reason))
+            case Drop(reason=reason, guarded=guarded):
+                recorded.append(RecordedOutcome(index, "dropped", reason, guarded=guarded))
     return _encode(recorded)
 
 

@@ -87,7 +87,10 @@ class ProviderHealth:
     # of what the provider answered
 
     def judge_answers(self, run: BatchRun) -> None:
-        """Counts the answers. Refusals that a wrong host or topic gives as well stand only while the provider is well."""
+        """Counts the answers. Refusals that a wrong host or topic gives as well stand only while the provider is well.
+
+        One that retires nobody stands unless the provider is at fault.
+        """
         refused = self._first_refusals(run)
         gone = [
             i
@@ -101,9 +104,12 @@ class ProviderHealth:
         if refused and guard(recent.refused, recent.answered, recent.in_a_row):
             # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
             at_fault = recent.refused * 2 > recent.answered or recent.in_a_row >= IN_A_ROW
-            run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin") if at_fault else _UNPROVEN)
+            if at_fault:
+                run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin"))
+            else:
+                _spare(run, refused)
         elif recent.answered < GUARD_MINIMUM:
-            run.set_outcome(refused, _UNPROVEN)
+            _spare(run, refused)
 
     def stop_provider(self, run: BatchRun) -> None:
         """Stops the provider, or its one origin, for what the answers say: that waits for a person, and for a probe."""
@@ -121,12 +127,12 @@ class ProviderHealth:
                 self._insist(self._deferred_retirement.cancel, way)
 
     def _first_refusals(self, run: BatchRun) -> list[int]:
-        """Jobs whose token was refused. A refusal from before the provider proved to be well does not count."""
-        refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister) and o.guarded]
+        """Jobs that were refused, maybe by the provider's fault. A refusal from before it proved to be well does not count."""
+        refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister | Drop) and o.guarded]
         if not run.batch.refused:
             return refused
         before = set(run.batch.refused)
-        run.set_outcome(before.intersection(refused), _UNPROVEN)
+        _spare(run, before.intersection(refused))
         return [index for index in refused if index not in before]
 
     def _record(self, run: BatchRun, refused: Iterable[int], gone: Iterable[int]) -> Answers | None:
@@ -183,6 +189,11 @@ class ProviderHealth:
                 extra=_where(run.provider, run.way)
                 | {"reason": reason, "causes": ", ".join(sorted({fault.reason for fault in faults})[:3])},
             )
+
+
+def _spare(run: BatchRun, refused: Iterable[int]) -> None:
+    """Nobody is retired for these refusals."""
+    run.set_outcome([index for index in refused if isinstance(run.outcomes[index], Unregister)], _UNPROVEN)
 
 
 def _of_origin(provider: Provider, way: Way) -> str:

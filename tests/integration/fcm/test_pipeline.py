@@ -102,6 +102,28 @@ def test_no_answer_that_is_not_about_the_token_retires_a_device(
     assert active(pipeline) == ["han", "luke"]
 
 
+def test_a_wrong_project_stops_the_provider_and_what_it_did_not_find_is_sent_once_it_is_mended(
+    pipeline: Pipeline, simulator: SimulatorThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.set_script(Script(rules=(Rule(answer=Answer("NOT_FOUND")),)))
+    users = [f"u{n:02}" for n in range(20)]
+    register(pipeline, **dict.fromkeys(users, "android"))
+    publish(pipeline)
+    pipeline.run()
+    [error] = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert "provider stopped" in error.message and "service account and project" in error.message
+    assert pipeline.journal.counts("demo")["parked.mass_refusal"] == 20
+
+    simulator.set_script(Script())
+    for key in pipeline.redis.scan_iter("carillon:probe:*"):  # it is time for a probe
+        pipeline.redis.delete(key)
+    for _ in range(3):
+        pipeline.later()
+        pipeline.deliver()
+    assert sorted(one.token for one in simulator.accepted) == sorted(map(token, users))
+    assert active(pipeline) == users
+
+
 def test_an_access_token_that_is_called_expired_costs_one_more_try_and_nothing_else(
     pipeline: Pipeline, simulator: SimulatorThread
 ) -> None:

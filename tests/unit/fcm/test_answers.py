@@ -56,6 +56,10 @@ def drop(reason: str) -> Drop:
     return Drop(reason, alarm=True)
 
 
+def guarded(reason: str) -> Drop:
+    return Drop(reason, alarm=True, guarded=True)
+
+
 def refresh(reason: str) -> Retry:
     return Retry(0.0, reason, "provider", refresh_token=True)
 
@@ -116,8 +120,8 @@ ROWS = [
     pytest.param(403, body(403, "PERMISSION_DENIED", ""), OpenBreaker("PERMISSION_DENIED"), id="403: bare"),
     pytest.param(403, HTML, OpenBreaker("status_403"), id="403: HTML"),
     pytest.param(404, body(404, "NOT_FOUND", GONE, fcm("UNREGISTERED")), Unregister("UNREGISTERED", SENT), id="404"),
-    pytest.param(404, body(404, "NOT_FOUND", GONE), drop("NOT_FOUND"), id="404: without FCM's own word"),
-    pytest.param(404, b'{"error": {"code": 404, "errors": [{"reason": "notFound"}]}}', drop("UNSPECIFIED_ERROR"), id="404: old"),
+    pytest.param(404, body(404, "NOT_FOUND", GONE), guarded("NOT_FOUND"), id="404: without FCM's own word"),
+    pytest.param(404, b'{"error": {"errors": [{"reason": "notFound"}]}}', guarded("UNSPECIFIED_ERROR"), id="404: old"),
     pytest.param(404, HTML, OpenBreaker("status_404"), id="404: HTML, of a wrong path"),
     pytest.param(404, b"", OpenBreaker("status_404"), id="404: empty"),
     pytest.param(404, body(404, "NOT_FOUND", GONE, fcm("UNREGISTERED"))[:90], OpenBreaker("status_404"), id="404: cut"),

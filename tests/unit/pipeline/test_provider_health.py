@@ -13,6 +13,7 @@ from worker.state.breaker import Answers
 GONE = Unregister("Unregistered", 5)
 REFUSED = Unregister("BadDeviceToken", 5, guarded=True)
 UNPROVEN = Drop("refused_unproven")
+GUARDED_DROP = Drop("NOT_FOUND", alarm=True, guarded=True)
 LOST = Retry(1.0, "no connection", "origin", spends_attempt=False)
 
 
@@ -40,6 +41,28 @@ def judged(recent: Answers, *outcomes: Any, **fields: Any) -> list[Any]:
 )
 def test_a_refusal_stands_only_while_the_provider_is_well(recent, outcome):
     assert judged(recent, REFUSED) == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("recent", "outcome"),
+    [
+        pytest.param(Answers(1000, 3), GUARDED_DROP, id="a provider that is well"),
+        pytest.param(Answers(11, 11, in_a_row=11), GUARDED_DROP, id="too few answers to know"),
+        pytest.param(Answers(100, 30), GUARDED_DROP, id="it takes most"),
+        pytest.param(Answers(100, 60), OpenBreaker("mass_refusal", "origin"), id="it refuses most"),
+        pytest.param(Answers(12, 12, in_a_row=12), OpenBreaker("mass_refusal", "origin"), id="many in a row"),
+    ],
+)
+def test_a_refusal_that_retires_nobody_is_sent_again_only_where_the_provider_is_at_fault(recent, outcome):
+    assert judged(recent, GUARDED_DROP) == [outcome]
+
+
+def test_such_a_refusal_from_before_its_provider_proved_to_be_well_is_not_sent_a_third_time():
+    health_breaker, run = breaker(), new_run(job(1), refused=[0])
+    run.outcomes = [GUARDED_DROP]
+    new_health(health_breaker).judge_answers(run)
+    assert run.outcomes == [GUARDED_DROP]
+    assert health_breaker.made == []
 
 
 @pytest.mark.parametrize(

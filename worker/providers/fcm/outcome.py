@@ -51,6 +51,8 @@ def _answered(
             return Unregister(reason, sent_at, guarded=True)
         case Action.DROP:
             return Drop(reason, alarm=True)
+        case Action.DROP_GUARDED:
+            return Drop(reason, alarm=True, guarded=True)
         case Action.OPEN:
             return OpenBreaker(reason)
         case Action.OPEN_APPLE:

@@ -19,6 +19,8 @@ class Action(StrEnum):
     RETIRE_GUARDED = "RETIRE_GUARDED"
     #: The request breaks FCM's rules, by a bug of ours or a template, or nobody knows the answer.
     DROP = "DROP"
+    #: Of one token, by an older form of the answer, or of them all, by a wrong project: drop under the guard.
+    DROP_GUARDED = "DROP_GUARDED"
     #: Service account, role, project or path: nothing that the provider sends can arrive.
     OPEN = "OPEN"
     #: The project's APNs key is wrong: nothing arrives at Apple devices.
@@ -57,6 +59,7 @@ BY_CODE: Final[dict[tuple[int, str | None], Action]] = {
 _BY_STATUS: Final = {
     401: _A.REFRESH_TOKEN,
     403: _A.OPEN,
+    404: _A.DROP_GUARDED,
     408: _A.RETRY,
     409: _A.RETRY,
     429: _A.COOL_DOWN_DEVICE,
