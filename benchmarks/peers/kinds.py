@@ -3,6 +3,8 @@
 Eight task threads share it. Each hands in batches of rendered requests, and every answer is looked at. Each prints one `Result`.
 """
 
+import gc
+import os
 import sys
 import threading
 import time
@@ -11,13 +13,15 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from benchmarks.peers.senders import peak_mb, resident_mb
 from benchmarks.support.load import TOPIC, Result, Target, payload, tokens
+from config.secrets import generate_key
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response
+from worker.database.device_secrets import DeviceSecrets
 from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.kind import KIND as APNS
 from worker.providers.apns.sender import ApnsSender
@@ -30,11 +34,21 @@ from worker.providers.fcm.kind import KIND as FCM
 from worker.providers.fcm.service_account import ServiceAccount
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fleet_tokens import FleetTokens
+from worker.providers.web.client import WebClient
+from worker.providers.web.encryption import encrypt, salts
+from worker.providers.web.endpoint import SERVICES
+from worker.providers.web.kind import KIND as WEB
+from worker.providers.web.settings import WebSettings
+from worker.providers.web.subscription import AUTH, Keys, pack
+from worker.providers.web.vapid import new_key_pair
 from worker.sender.sender import Sender
 
 #: Octets of an access token of Google.
 TOKEN: Final = 1_024
 HOUR: Final = 3_600
+#: Browsers with keys of their own, and how their endpoints begin.
+BROWSERS: Final = 1_000
+ENDPOINT: Final = "https://fcm.googleapis.com/fcm/send/"
 
 
 class Kept:
@@ -97,7 +111,45 @@ def fcm(target: Target) -> Setting:
     return Setting(FCM, client, settings, jobs)
 
 
-SETTINGS: Final[dict[str, Callable[[Target], Setting]]] = {"apns": apns, "fcm": fcm}
+def webpush(target: Target) -> Setting:
+    pair = new_key_pair()
+    settings = WebSettings(
+        "mailto:push@example.com", pair.public, pair.private, "", target.host, target.port, target.ca
+    )
+    secrets = DeviceSecrets([generate_key()])
+    sealed = [secrets.seal(pack(keys)) for keys in subscriptions(BROWSERS)]
+    jobs = [
+        Job(
+            0,
+            number,
+            "u",
+            f"{ENDPOINT}{token[:11]}:APA91b{token * 2}",
+            1,
+            platform="web",
+            secret=sealed[number % BROWSERS],
+        )
+        for number, (token, _) in enumerate(tokens(target.count + target.warm_up))
+    ]
+    return Setting(WEB, WebClient(unseal=secrets.unseal, hosts=SERVICES), settings, jobs)
+
+
+def subscriptions(count: int) -> list[Keys]:
+    """Of so many browsers, what messages to them are encrypted with."""
+    public = [ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(count)]
+    points = [key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) for key in public]
+    return [Keys(point, os.urandom(AUTH)) for point in points]
+
+
+SETTINGS: Final[dict[str, Callable[[Target], Setting]]] = {"apns": apns, "fcm": fcm, "webpush": webpush}
+
+
+def encryption(target: Target) -> Result:
+    """What a push to a browser has to cost: its encryption, one after another in this thread."""
+    browsers, message = subscriptions(BROWSERS), payload()
+    cpu, began = time.process_time(), time.perf_counter()
+    for number, salt in enumerate(salts(target.count)):
+        encrypt(message, browsers[number % BROWSERS], salt)
+    return Result(time.perf_counter() - began, time.process_time() - cpu, target.count, 0, 0)
 
 
 def send(setting: Setting, target: Target) -> Result:
@@ -105,6 +157,8 @@ def send(setting: Setting, target: Target) -> Result:
     baseline, count = resident_mb(), target.warm_up
     exchange(setting, target, setting.requests[:count])
     rest = setting.requests[count:]
+    # What waits to be sent is not there in a worker, and is no matter of its garbage collector.
+    gc.freeze()
     cpu, began = time.process_time(), time.perf_counter()
     responses = exchange(setting, target, rest)
     seconds, used = time.perf_counter() - began, time.process_time() - cpu
@@ -138,7 +192,7 @@ def exchange(setting: Setting, target: Target, requests: Sequence[Any]) -> list[
 def main() -> None:
     name = sys.argv[1]
     target = msgspec.json.decode(sys.stdin.buffer.read(), type=Target)
-    result = send(SETTINGS[name](target), target)
+    result = encryption(target) if name == "encryption" else send(SETTINGS[name](target), target)
     print(msgspec.json.encode(result).decode())
 
 

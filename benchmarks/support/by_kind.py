@@ -4,6 +4,7 @@ encryption that a browser's message needs. Bars are named in `BARS`.
 
 import json
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,18 +15,30 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from benchmarks.peers.kinds import ENDPOINT, subscriptions
 from benchmarks.support.figures import medians, say
+from benchmarks.support.load import payload
 from benchmarks.support.processes import ROOT, cores, pin
 from benchmarks.support.ranges import shooting_range
+from worker.providers.web.subscription import Keys
+from worker.providers.web.vapid import new_key_pair
 from worker.simulator import FcmSettings, SimulatorProcess
 
 CONNECTIONS: Final = 10
 STREAMS: Final = 100
 #: Notifications of one run, and of its warm-up, in which all connections are opened.
-COUNTS: Final = {"apns": 200_000, "fcm": 150_000}
-WARM_UP: Final = 20_000
+COUNTS: Final = {"apns": 200_000, "fcm": 150_000, "webpush": 20_000, "encryption": 20_000}
+WARM_UPS: Final = {"apns": 20_000, "fcm": 20_000, "webpush": 2_000, "encryption": 0}
+#: Whose answers the server gives.
+SERVERS: Final = {"apns": "apns", "fcm": "fcm", "webpush": "web"}
 #: What must be reached: the first's rate over the second's.
-BARS: Final = {("fcm", "apns"): 0.7, ("fcm", "firebase_admin"): 80.0}
+BARS: Final = {
+    ("fcm", "apns"): 0.7,
+    ("fcm", "firebase_admin"): 80.0,
+    ("webpush", "encryption"): 0.7,
+    ("webpush", "pywebpush"): 1.5,
+}
+FOREIGN: Final = ("firebase_admin", "pywebpush")
 #: Of the connections' streams over the time of an answer, through eight task threads.
 LATENCY_BAR: Final = 0.85
 #: Seconds that a foreign sender is watched.
@@ -39,7 +52,11 @@ def measure_kinds(runs: int, scale: float, python: str | None) -> dict[str, Any]
     cpu: dict[str, list[float]] = {}
     busy: dict[str, list[float]] = {}
     with ExitStack() as stack:
-        ranges = {kind: stack.enter_context(shooting_range(kind=kind, streams=STREAMS)) for kind in ("apns", "fcm")}
+        ranges = {
+            name: stack.enter_context(shooting_range(kind=kind, streams=STREAMS)) for name, kind in SERVERS.items()
+        }
+        # It needs no server.
+        ranges["encryption"] = ranges["webpush"]
         foreign = stack.enter_context(_foreign(python))
         for _ in range(runs):
             for kind, place in ranges.items():
@@ -47,7 +64,7 @@ def measure_kinds(runs: int, scale: float, python: str | None) -> dict[str, Any]
                 target = msgspec.structs.replace(
                     place.target,
                     count=count,
-                    warm_up=max(1_000, int(WARM_UP * scale)),
+                    warm_up=int(WARM_UPS[kind] * scale),
                     connections=CONNECTIONS,
                     ordered=False,
                 )
@@ -61,7 +78,7 @@ def measure_kinds(runs: int, scale: float, python: str | None) -> dict[str, Any]
                 rates.setdefault(name, []).append(found["count"] / found["seconds"])
                 cpu.setdefault(name, []).append(found["cpu"] / found["count"] * 1e6)
                 say(f"{name:16} {rates[name][-1]:10,.0f} /s")
-    return _summary(rates, cpu, medians(busy)) | {"absent": [] if python else ["firebase_admin"]}
+    return _summary(rates, cpu, medians(busy)) | {"absent": [] if python else list(FOREIGN)}
 
 
 def measure_kinds_latency(latency_ms: float, runs: int, scale: float) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def _times(some: Sequence[float], others: Sequence[float]) -> float:
 def _foreign(python: str | None) -> Iterator[dict[str, dict[str, Any]]]:
     """What each foreign sender is given, while what it sends to runs."""
     if python is None:
-        say("firebase_admin: left out; give --peer-python a Python that has it")
+        say(f"{', '.join(FOREIGN)}: left out; give --peer-python a Python that has them")
         yield {}
         return
     key = rsa.generate_private_key(65_537, 2_048)
@@ -121,8 +138,18 @@ def _foreign(python: str | None) -> Iterator[dict[str, dict[str, Any]]]:
                 "account": account | {"private_key_id": "key-1", "private_key": pem},
                 "tokens": [f"token{number:0147d}" for number in range(500)],
                 "data": {"id": "0" * 36, "title": "Leia Organa", "body": "x" * 150},
-            }
+            },
+            "pywebpush": {
+                "private_key": new_key_pair().private,
+                "content": payload().decode(),
+                "subscriptions": [_as_browsers_do(keys) for keys in subscriptions(100)],
+            },
         }
+
+
+def _as_browsers_do(keys: Keys) -> dict[str, Any]:
+    named = {"p256dh": urlsafe_b64encode(keys.p256dh).decode(), "auth": urlsafe_b64encode(keys.auth).decode()}
+    return {"endpoint": f"{ENDPOINT}abc", "keys": named}
 
 
 def _run_foreign(python: str, name: str, task: Mapping[str, Any], core: int | None) -> dict[str, float]:

@@ -59,7 +59,7 @@ def test_the_sender_benchmark_gives_rates_and_ratios_by_peer():
     found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.01", "--peers", "aioapns", "httpx")
     assert set(found["rates"]) == {"carillon", "aioapns", "httpx"}
     assert set(found["ratios"]) == {"aioapns", "httpx"}
-    assert {"apns", "fcm"} <= set(found["kinds"]["rates"])
+    assert {"apns", "fcm", "webpush", "encryption"} <= set(found["kinds"]["rates"])
     assert set(found["kinds"]["bars"]) <= set(found["kinds"]["ratios"])
     assert "firebase_admin" in found["kinds"]["absent"]
 

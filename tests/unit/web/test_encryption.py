@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.web.browser import CURVE, base64url, new_browser, point
-from worker.providers.web.encryption import LONGEST, OVERHEAD, encrypt, encrypt_with
+from worker.providers.web.encryption import LONGEST, OVERHEAD, encrypt, encrypt_with, salts
 from worker.providers.web.subscription import Keys
 
 #: RFC 8291, section 5 and appendix A.
@@ -23,6 +23,7 @@ EXAMPLE = {
     "7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN",
 }
 BROWSER = new_browser()
+SALT = bytes(range(16))
 
 
 def octets(name):
@@ -40,17 +41,17 @@ def test_the_example_of_the_rfc_comes_out_octet_for_octet():
 @settings(deadline=None)
 @given(st.binary(max_size=LONGEST))
 def test_every_message_comes_out_as_it_went_in(message):
-    body = encrypt(message, BROWSER.keys)
+    body = encrypt(message, BROWSER.keys, SALT)
     assert len(body) == len(message) + OVERHEAD
     assert BROWSER.read(body) == message
 
 
 def test_the_longest_message_makes_the_longest_body_that_services_take():
-    assert len(encrypt(b"a" * LONGEST, BROWSER.keys)) == 4_096
+    assert len(encrypt(b"a" * LONGEST, BROWSER.keys, SALT)) == 4_096
     with pytest.raises(ValueError, match="at most 3993"):
-        encrypt(b"a" * (LONGEST + 1), BROWSER.keys)
+        encrypt(b"a" * (LONGEST + 1), BROWSER.keys, SALT)
 
 
 def test_no_two_messages_have_a_key_pair_or_a_salt_in_common():
-    bodies = [encrypt(b"the same", BROWSER.keys) for _ in range(50)]
+    bodies = [encrypt(b"the same", BROWSER.keys, salt) for salt in salts(50)]
     assert len({body[:16] for body in bodies}) == len({body[21:86] for body in bodies}) == 50

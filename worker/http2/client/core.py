@@ -20,7 +20,7 @@ from worker.http2.client.batch import Batch
 from worker.http2.client.errors import ConnectionFaultError, Http2Error
 from worker.http2.client.fast_path import is_plain_success
 from worker.http2.client.form import Form
-from worker.http2.client.handlers import CONNECTION_WINDOW, FrameHandlers
+from worker.http2.client.handlers import CONNECTION_WINDOW, USUAL_BLOCK, FrameHandlers
 from worker.http2.client.writer import STREAM_CEILING
 from worker.http2.frames import ErrorCode
 
@@ -173,12 +173,14 @@ class ClientCore(FrameHandlers):
         return data[position:]
 
     def _end_of_acceptance(self, data: bytes, start: int, stop: int, flags: int, stream_id: int) -> int:
-        """Where an acceptance ends whose header block is known by its octets, with its body of one frame; 0: it is none."""
+        """Where an acceptance ends with its body of one frame, if it has one; 0: it is none, or has another form."""
         # Nearly always it is the block of the acceptance before.
         if stop - start != len(self._accepting) or not data.startswith(self._accepting, start):
             block = data[start:stop]
             if block not in self._headers.accepting:
-                return 0
+                plain = flags in (_FINAL_HEADERS, frames.FLAG_END_HEADERS) and len(block) <= USUAL_BLOCK
+                if not plain or not self._headers.is_acceptance(block):
+                    return 0
             self._accepting = block
         if flags == _FINAL_HEADERS:
             return stop

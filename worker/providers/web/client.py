@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from worker.core.model import SEALED, Answer, NoAnswer, Provider, Response
 from worker.providers.base import Client, Proof, Sent
 from worker.providers.web.advice import advice
-from worker.providers.web.encryption import encrypt
+from worker.providers.web.encryption import encrypt, salts
 from worker.providers.web.endpoint import host_of, is_known
 from worker.providers.web.form import Encrypted
 from worker.providers.web.http1 import Http1
@@ -115,8 +115,8 @@ class WebClient(Client):
         now = part.now()
         authorization = self._tokens.authorization(part.settings, part.host, now)
         ready: dict[int, Encrypted] = {}
-        for place, push in pushes.items():
-            made = self._encrypted(push, part.host, now)
+        for (place, push), salt in zip(pushes.items(), salts(len(pushes)), strict=True):
+            made = self._encrypted(push, part.host, now, salt)
             if isinstance(made, NoAnswer):
                 part.responses[place] = made
             else:
@@ -158,7 +158,7 @@ class WebClient(Client):
         )
         _fill(part.responses, dict(zip(ready, responses, strict=True)))
 
-    def _encrypted(self, push: Push, host: str, now: float) -> Encrypted | NoAnswer:
+    def _encrypted(self, push: Push, host: str, now: float, salt: bytes) -> Encrypted | NoAnswer:
         if (why := push.document.impossible) is not None:
             return NoAnswer("unwritable", why)
         opened = self._unseal(push.secret)
@@ -167,7 +167,7 @@ class WebClient(Client):
         path = push.endpoint.removeprefix(f"https://{host}")
         seconds = life(push, now)
         shared = shared_fields(host, push.urgency, lives=seconds > 0)
-        return Encrypted(path, encrypt(push.payload, unpack(opened)), seconds, push.topic, shared)
+        return Encrypted(path, encrypt(push.payload, unpack(opened), salt), seconds, push.topic, shared)
 
     def _of_http1(self, simulator: Simulator | None) -> Http1:
         with self._lock:

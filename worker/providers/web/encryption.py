@@ -2,6 +2,7 @@
 
 import hmac
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,9 +24,15 @@ _SALT: Final = 16
 _CURVE: Final = ec.SECP256R1()
 
 
-def encrypt(message: bytes, keys: Keys) -> bytes:
-    """The body of a request, `OVERHEAD` octets longer than the message: with a key pair and a salt of its own."""
-    return encrypt_with(message, keys, ec.generate_private_key(_CURVE), os.urandom(_SALT))
+def salts(count: int) -> Iterator[bytes]:
+    """New ones, each for one message. Another thread runs while the system is asked, so it is asked once for all."""
+    octets = os.urandom(_SALT * count)
+    return (octets[start : start + _SALT] for start in range(0, len(octets), _SALT))
+
+
+def encrypt(message: bytes, keys: Keys, salt: bytes) -> bytes:
+    """The body of a request, `OVERHEAD` octets longer than the message: with a key pair of its own, and a salt of `salts`."""
+    return encrypt_with(message, keys, ec.generate_private_key(_CURVE), salt)
 
 
 def encrypt_with(message: bytes, keys: Keys, private: ec.EllipticCurvePrivateKey, salt: bytes) -> bytes:
