@@ -112,7 +112,7 @@ class Settings(BaseModel):
     apns_transport: Literal["http2", "httpx"] = "http2"
     #: Connections that a process may have to one APNs host with one credential.
     apns_connections: Annotated[int, Field(ge=1, le=64)] = 4
-    #: Seconds to wait for one answer.
+    #: Seconds to wait for one answer of APNs, FCM or a push service. Google asks for 10 at least.
     apns_timeout: Seconds = 10.0
     #: An HTTP proxy that opens tunnels to APNs (CONNECT): http://user:password@proxy.example.org:3128. None: APNs directly.
     apns_proxy: ProxyUrl | None = None
