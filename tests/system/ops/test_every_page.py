@@ -12,7 +12,7 @@ import shlex
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import indent
 from types import SimpleNamespace
@@ -27,13 +27,15 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from rich.console import Console
 
 from benchmarks.devices import APP, plan
+from producers import Publisher
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp
 from tests.integration.pipeline.keys import new_key
 from tests.integration.pipeline.test_device_calls import working
-from tests.processes import ROOT, environ
+from tests.processes import ROOT, environ, until
 from tests.programs import NODE_PATH, needs, needs_library
 from tests.unit.apns.push_certificates import p12, push_certificate
+from tests.unit.fcm.key_files import key_file
 from worker.cli._commands import load, names
 from worker.cli._samples import samples
 from worker.core.aps_form import APS_FORM
@@ -45,14 +47,21 @@ from worker.demo.account import KINDS, Account, Check, KindAccount
 from worker.demo.figures import Figures
 from worker.demo.report import show
 from worker.demo.show import Outcome
+from worker.providers.apns import answers
+from worker.providers.apns.certificate import tls_context
+from worker.providers.apns.form import FORM
 from worker.providers.apns.settings import ApnsSettings
 from worker.providers.apns.settings import Key as SigningKey
 from worker.providers.fcm.template import FCM_TEMPLATE
+from worker.providers.web.encryption import LONGEST
+from worker.providers.web.render import Document
 from worker.providers.web.template import WEB_TEMPLATE
 from worker.providers.webhook.answer import read
 from worker.providers.webhook.request import Recipient, body, headers
 from worker.providers.webhook.settings import WebhookSettings
+from worker.sender.route import Access, Endpoint
 from worker.simulator import Key, Settings, SimulatorThread, read_script
+from worker.simulator.web.subscriptions import Wish, make
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())
@@ -94,6 +103,8 @@ ELSEWHERE = {
     ("docs/simulator.md", "console"): "tests/integration/simulator/test_documentation.py",
     ("docs/simulator.md", "python"): "tests/integration/simulator/test_documentation.py",
     ("docs/simulator.md", "json"): "tests/integration/simulator/test_documentation.py",
+    ("docs/web-push.md", "js"): "tests/unit/web/test_web_doc.py",
+    ("docs/web-push.md", "html"): "tests/unit/web/test_web_doc.py",
     ("docs/webhooks.md", "python"): "tests/integration/webhook/test_doc.py",
     ("docs/webhooks.md", "js"): "tests/integration/webhook/test_doc.py",
 }
@@ -109,6 +120,9 @@ NOT_RUN = {
         "carillon doctor",
     ): "asks workers of a whole system; tests/integration/cli/test_doctor.py has them",
     ("docs/credentials.md", "carillon push apn  "): "asks in a terminal; tests/integration/cli/test_wizard.py answers",
+    ("docs/fcm.md", "carillon doctor"): "asks Google",
+    ("docs/fcm.md", "// build.gradle.kts"): "needs Android Studio and a phone",
+    ("docs/fcm.md", "// pubspec.yaml"): "needs Flutter and a phone",
     ("docs/first-push.md", "print(deviceToken.map"): "needs Xcode and a phone",
     (
         "docs/outbox.md",
@@ -158,6 +172,7 @@ def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
     (key := tmp_path / "AuthKey_ABC123DEFG.p8").write_text(new_key())
     (tmp_path / "Push.p12").write_bytes(p12(push_certificate(), BestAvailableEncryption(b"secret")))
     (tmp_path / "password.txt").write_text("secret\n")
+    (tmp_path / "team-chat-1f2e3-firebase-adminsdk.json").write_bytes(key_file())
     (programs := tmp_path / "bin").mkdir()
     (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {needs("redis-cli")} -u "{redis_url}" "$@"\n')
     (programs / "redis-cli").chmod(0o755)
@@ -190,6 +205,12 @@ def populate(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
         ),
         message(id="demo-000042"),
     )
+    until("Han has a device", lambda: has_devices(pipeline))
+
+
+def has_devices(pipeline: Pipeline) -> bool:
+    with pipeline.pool.connection() as db:
+        return db.execute("SELECT 1 FROM carillon.devices").fetchone() is not None
 
 
 # one function for each language
@@ -301,6 +322,21 @@ def parsed(block: Block, form: TemplateForm) -> None:
     check(Template.parse(block.text, form), samples("chat", "regular"))
 
 
+def is_what_a_browser_gets(block: Block, world: World) -> None:
+    event = msgspec.structs.replace(
+        message(), channel=ev.Channel(id="general", name="General"),
+        sender=ev.Sender(id="leia", name="Leia", image="https://example.org/leia.png"),
+    )  # fmt: skip
+    made = Document(render(event).payload(), counted=True, tag="t", page="https://chat.example.com/c/{channel}")
+    assert keys(json.loads(made.payload(3, LONGEST))) == keys(json.loads(block.text))
+
+
+def is_registration_of_a_browser(block: Block, world: World) -> None:
+    [browser] = make(7, Wish("mozilla"))
+    with Publisher(world.redis_url) as publisher:
+        exec(block.text, {"json": json, "body": json.dumps(browser), "client": publisher})
+
+
 def is_script(block: Block, world: World) -> None:
     assert read_script(block.text).rules
 
@@ -385,6 +421,13 @@ def is_folder_of_a_kind(block: Block, world: World) -> None:
     assert 'register("worker.providers.toy.kind")' in block.text
 
 
+def is_a_route(block: Block, world: World) -> None:
+    names: dict[str, Any] = {"Access": Access, "Endpoint": Endpoint, "tls_context": tls_context, "answers": answers}
+    exec(block.text, names | {"FORM": FORM, "dataclass": dataclass, "field": field, "__name__": __name__}, names)
+    made = names["ToyRoute"]("box.example", "hunter2")
+    assert made.access().endpoint.host == "box.example" and "hunter2" not in repr(made)
+
+
 def is_settings_of_the_toy(block: Block, world: World) -> None:
     assert block.text.strip() in (ROOT / "tests" / "unit" / "kinds" / "toy" / "kind.py").read_text()
 
@@ -414,6 +457,7 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/contributing/add-a-fact.md", "class Snoozes"): is_part_of_the_toy_fact,
     ("docs/contributing/add-a-fact.md", "def read"): is_part_of_the_toy_fact,
     ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
+    ("docs/contributing/add-a-provider.md", "@dataclass(frozen=True, slots=True)\nclass ToyRoute"): is_a_route,
     ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
     ("docs/contributing/add-a-provider.md", "class FcmRoute"): is_part_of_the_route_of_fcm,
     ("docs/demo.md", "lost   "): is_account_s_end,
@@ -424,6 +468,8 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/templates.md", '{\n  "data": {'): is_template_of_fcm,
     ("docs/templates.md", '{\n  "web_push": 8030'): is_template_of_web,
     ("docs/templates.md", '{"aps": {"alert": {"loc-key"'): is_template,
+    ("docs/web-push.md", "subscription = json.loads"): is_registration_of_a_browser,
+    ("docs/web-push.md", '{"app_badge": 3'): is_what_a_browser_gets,
     ("docs/webhooks.md", "POST /push HTTP/1.1\n"): is_webhook_s_head,
     ("docs/webhooks.md", '{\n  "app": "chat"'): is_webhook_s_body,
     ("docs/webhooks.md", '{"results": '): is_webhook_s_answer,

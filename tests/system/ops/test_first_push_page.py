@@ -150,7 +150,7 @@ def test_one_s_own_phone_gets_a_push(system: System) -> None:
     settings = Settings(
         topics=("io.team.App",), keys=(Key.read(f"ABC123DEFG:DEF123GHIJ:{key}"),), environment="sandbox"
     )
-    store, doctor, token, *rest = lines(section("## To your own phone"))
+    store, doctor, token, *rest = lines(section("## To your own iPhone"))
     with SimulatorThread(settings) as apple:
         assert "apns-sandbox" in system.does(store)
         instead = f"--host 127.0.0.1 --port {apple.port} --ca {apple.ca_path}"
