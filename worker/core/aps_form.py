@@ -29,6 +29,11 @@ class ApsForm(TemplateForm):
         if isinstance(alert, dict):
             _known("aps.alert", alert, ALERT_KEYS)
 
+    def complete(self, tree: dict[str, Any]) -> None:
+        """`aps` comes first, as in every payload: the badge has its gap there."""
+        for key in [key for key in tree if key != "aps"]:
+            tree[key] = tree.pop(key)
+
     def check_values(self, document: Mapping[str, Any], skip: Skip) -> None:
         try:
             check_aps(document.get("aps", {}), "aps", skip=skip)

@@ -42,7 +42,7 @@ class TemplateForm(ABC):
         """Raises `TemplateError` for a template without what it has to have, or with keys that nobody knows."""
 
     def complete(self, tree: dict[str, Any]) -> None:
-        """Adds the objects of a checked template that always are in a request."""
+        """Adds what a checked template needs to be rendered, and puts it in order."""
         return
 
     @abstractmethod

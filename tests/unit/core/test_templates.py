@@ -86,6 +86,10 @@ def test_the_badge_is_a_gap_or_a_number_or_nothing(badge, seen):
     assert rendered({"aps": {"alert": "x"} | badge})["aps"].get("badge") == seen
 
 
+def test_the_badge_has_its_gap_wherever_aps_stands():
+    assert rendered({"n": 1, "aps": {"alert": "x"}, "m": 2}) == {"aps": {"badge": 5, "alert": "x"}, "n": 1, "m": 2}
+
+
 def test_what_renders_to_nothing_keeps_its_place_in_a_list():
     alert = {"loc-key": "K", "loc-args": ["{{ sender.name }}", "{{ message.text }}"]}
     assert rendered({"aps": {"alert": alert}})["aps"]["alert"]["loc-args"] == ["", "hello there"]

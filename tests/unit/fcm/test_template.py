@@ -131,6 +131,16 @@ def test_what_fcm_would_refuse_is_refused_at_once(document: dict[str, Any], faul
     assert fault in str(refused.value)
 
 
+def test_what_only_a_message_brings_is_checked_when_it_is_rendered() -> None:
+    event = message(text="x")
+    event.message.data["ttl"] = "an hour"
+    template = parsed({"data": DATA, "android": {"ttl": "{{ message.data.ttl }}"}})
+    with pytest.raises(TemplateError, match="ttl: has to be such as 3600s"):
+        template.render(context_of(event))
+    event.message.data["ttl"] = "3600s"
+    assert json.loads(template.render(context_of(event)).rendered.prefix)["android"]["ttl"] == "3600s"
+
+
 @pytest.mark.parametrize(
     "document",
     [

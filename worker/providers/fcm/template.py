@@ -111,6 +111,9 @@ class FcmTemplate(TemplateForm):
             raise TemplateError(str(fault)) from None
 
     def is_text(self, path: Path) -> bool:
+        """But for what has a form of its own, which is looked at when it is rendered."""
+        if dotted(path) in _CHOICES:
+            return False
         if path[:3] == _APS:
             return is_aps_text(path[3:])
         kind: Any = FIELDS
