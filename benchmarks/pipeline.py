@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.peers import task_per_device
+from benchmarks.support import mixed
 from benchmarks.support.against import LEAST_PAIRS, compare
 from benchmarks.support.figures import emit, medians, say
 from benchmarks.support.people import Crowd, chat, expected_pushes, set_up
@@ -29,6 +30,8 @@ MESSAGES: Final = {"channels_of_50": 120, "direct_messages": 2000}
 QUICK_MESSAGES: Final = {"channels_of_50": 12, "direct_messages": 250}
 ROUNDS: Final = {PEER: 1, "carillon_httpx": 1, "carillon_http2": 8, "carillon_null": 8}
 WARM_UPS: Final = 6
+#: Channels of 50 with devices of all kinds, which no other system here has: what a push of each kind costs.
+MIXED: Final = "mixed"
 #: What must be reached: times the peer, by variant and workload.
 BARS: Final = {
     "carillon_httpx": {"channels_of_50": 2.0, "direct_messages": 2.0},
@@ -124,13 +127,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")
     parser.add_argument("--threads", type=int, default=8, help="tasks at once in each (%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
-    parser.add_argument("--workloads", nargs="+", choices=list(CROWDS), default=list(CROWDS))
+    parser.add_argument("--workloads", nargs="+", choices=[*CROWDS, MIXED], default=[*CROWDS, MIXED])
     parser.add_argument(
         "--profile", type=Path, help="directory for py-spy's stacks of every worker, where it is installed"
     )
     parser.add_argument("--against", metavar="REV", help="compare CPU a push with this revision, pair by pair")
     parser.add_argument("--pairs", type=int, default=LEAST_PAIRS, help="pairs of runs with --against (%(default)s)")
     options = parser.parse_args()
+    with_kinds = MIXED in options.workloads
+    options.workloads = [name for name in options.workloads if name != MIXED]
     if options.against:
         sizes = (
             "--scale",
@@ -145,12 +150,21 @@ def main() -> None:
     options.repeats = options.repeats or (1 if options.quick else 3)
     began = time.monotonic()
     end_on_sigterm()
-    with stage() as place:
-        place.sql(task_per_device.SCHEMA)
-        for crowd in CROWDS.values():
-            set_up(place, crowd)
-        found = measure(place, options)
-    result = summary(found)
+    result: dict[str, Any] = {}
+    if options.workloads:
+        with stage() as place:
+            place.sql(task_per_device.SCHEMA)
+            for crowd in CROWDS.values():
+                set_up(place, crowd)
+            result = summary(measure(place, options))
+    if with_kinds:
+        layout = Layout(options.processes, options.threads)
+        with stage(all_kinds=True) as place:
+            for of_kinds in mixed.crowds().values():
+                mixed.set_up(place, of_kinds)
+            result[MIXED] = mixed.measure(
+                place, layout, options.repeats, options.scale * (0.25 if options.quick else 1)
+            )
     result["layout"] = {"processes": options.processes, "threads": options.threads, "repeats": options.repeats}
     result["seconds"] = round(time.monotonic() - began, 1)
     emit(result, as_json=options.json)

@@ -10,7 +10,7 @@ from typing import Final
 
 import psycopg
 import redis
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.secrets import generate_key
@@ -23,7 +23,13 @@ from worker.embedded.home import Home
 from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings
 from worker.providers.apns.settings import Key as SigningKey
+from worker.providers.fcm.service_account import ServiceAccount
+from worker.providers.fcm.settings import FcmSettings
+from worker.providers.web.settings import WebSettings
+from worker.providers.web.vapid import new_key_pair
+from worker.simulator import FcmSettings as FcmSimulator
 from worker.simulator import Key, Settings, SimulatorProcess
+from worker.simulator import WebSettings as WebSimulator
 
 APP: Final = "bench"
 TOPIC: Final = "org.example.chat"
@@ -42,6 +48,8 @@ class Stage:
     simulator: SimulatorProcess
     provider: Provider
     environ: dict[str, str] = field(repr=False)
+    #: One of each kind, at the simulator. Without `all_kinds` only the one above.
+    providers: dict[str, Provider] = field(default_factory=dict)
 
     def pids(self) -> dict[str, list[int]]:
         notes = Home.at(self.directory / "engines").pids
@@ -65,8 +73,11 @@ class Stage:
 
 
 @contextmanager
-def stage(app: AppSettings | None = None) -> Iterator[Stage]:
-    """Engines, simulator and an empty app, gone with everything in them when the block ends."""
+def stage(app: AppSettings | None = None, *, all_kinds: bool = False) -> Iterator[Stage]:
+    """Engines, simulator and an empty app, gone with everything in them when the block ends.
+
+    `all_kinds`: the simulator is also an FCM and the push services of browsers, and the app has a provider of each kind.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     secret = generate_key()
@@ -76,7 +87,10 @@ def stage(app: AppSettings | None = None) -> Iterator[Stage]:
         urls = engines.start()
         stack.callback(engines.stop)
         simulated = Settings(keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record="counters", bad_tokens=None)
-        simulator = stack.enter_context(SimulatorProcess(simulated))
+        others = (
+            (FcmSimulator(record="counters"), WebSimulator(record="counters", decrypt_every=0)) if all_kinds else ()
+        )
+        simulator = stack.enter_context(SimulatorProcess(simulated, *others))
         migrate(urls.postgres)
         with open_pool(urls.postgres, size=1) as pool:
             registry = Registry(pool, [secret], kinds)
@@ -84,10 +98,25 @@ def stage(app: AppSettings | None = None) -> Iterator[Stage]:
             credential = SigningKey(TEAM, KEY, pem)
             there = ApnsSettings(TOPIC, credential, "localhost", simulator.port, simulator.ca_pem)
             provider = registry.save_provider(Provider(0, APP, "apns", "production", there))
+            providers = {"apns": provider}
+            for settings in _other_kinds(simulator) if all_kinds else ():
+                wanted = Provider(0, APP, settings.kind, "production", settings)
+                providers[settings.kind] = registry.save_provider(wanted)
         environ = {name: "" for name in os.environ if name.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": urls.redis,
             "CARILLON_POSTGRES_URL": urls.postgres,
             "CARILLON_SECRET_KEYS": secret,
             "CARILLON_LOG_LEVEL": "WARNING",
         }
-        yield Stage(directory, urls, simulator, provider, environ)
+        yield Stage(directory, urls, simulator, provider, environ, providers)
+
+
+def _other_kinds(simulator: SimulatorProcess) -> tuple[FcmSettings, WebSettings]:
+    private = rsa.generate_private_key(65_537, 2_048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = ServiceAccount("carillon-bench", "push@carillon-bench.iam.gserviceaccount.com", "key-1", pem)
+    ports, ca, pair = simulator.ports, simulator.ca_pem, new_key_pair()
+    return (
+        FcmSettings(account, "app", None, "localhost", ports["fcm"], ca),
+        WebSettings("mailto:push@example.com", pair.public, pair.private, "", "localhost", ports["web"], ca),
+    )

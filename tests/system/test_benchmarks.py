@@ -47,6 +47,13 @@ def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
 
 
 @pytest.mark.slow
+def test_the_pipeline_benchmark_gives_what_a_push_of_each_kind_costs():
+    found = _last_line("benchmarks.pipeline", "--quick", "--scale", "0.2", "--processes", "1", "--workloads", "mixed")
+    assert set(found["mixed"]["cpu_us_per_push"]) == {"apns", "fcm", "web", "mixed"}
+    assert set(found["mixed"]["bars"]) == {"fcm", "web", "mixed"}
+
+
+@pytest.mark.slow
 def test_the_memory_benchmark_gives_both_peaks_and_their_difference():
     found = _last_line("benchmarks.memory", "--members", "1000", "--repeats", "1", "--variant", "carillon_null")
     assert found["members"] == {"small": 100, "large": 1000}
