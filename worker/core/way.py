@@ -1,7 +1,7 @@
-"""A way: what a fault of scope `origin` is about. It is a provider, or one origin of a provider that has several.
+"""A way is a provider, or one origin of a provider that has several. A fault of scope `origin` is about a way.
 
-Origins are hosts, or whatever else a kind tells apart: `[a-z0-9.-]`, at a simulator with `:<port>`. What is wrong with the way
-without an origin is wrong with the whole provider.
+An origin is a host, or another part of a provider that can fail alone: `[a-z0-9.-]`, at a simulator with `:<port>`. A fault of
+the way without an origin is a fault of the whole provider.
 """
 
 from typing import Final
@@ -9,9 +9,9 @@ from typing import Final
 #: A provider's id, or `<id>@<origin>`. Redis has the same text.
 Way = int | str
 
-#: Origins of one provider that have a way of their own. Those beyond them share one.
+#: How many origins of one provider have their own way. Further ones share one.
 MOST_ORIGINS: Final = 256
-#: What these share. No host has such a name.
+#: The origin that further ones share. No host has this name.
 OTHER: Final = "other"
 
 

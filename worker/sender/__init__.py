@@ -1,1 +1,1 @@
-"""The way out of a process over HTTP/2: one event loop thread, pooled connections. Knows no kind of provider."""
+"""Sends requests over HTTP/2: one event loop thread in a process, and pooled connections. Knows no kind of provider."""

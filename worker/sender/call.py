@@ -1,4 +1,4 @@
-"""One call of `send` on its way: its outcomes so far, and the part of it that still waits for a connection."""
+"""One call of `send` in progress: its outcomes so far, and the requests that still wait for a connection."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ class Call(Batch):
         following: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__(requests, authorization, responses, following or {})
-        #: The loop's time at which whatever has no outcome is given up.
+        #: The loop's time at which every request without an outcome is given up.
         self.ends = ends
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def finish(self) -> None:
-        """Wakes whoever waits; every request has its outcome."""
+        """Wakes the caller; every request has its outcome."""
         if not self.done.done():
             self.done.set_result(None)
 

@@ -1,4 +1,4 @@
-"""One TLS connection: the sans-I/O client on an asyncio transport, and the clocks it needs. Chooses no work."""
+"""One TLS connection: the sans-I/O client on an asyncio transport, with its timers. Does not choose what to send."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ from worker.sender.route import Access
 
 #: Octets that may wait for the socket before the connection counts as full.
 _HIGH_WATER: Final = 512 * 1024
-#: Octets that may wait for a server which keeps us answering its frames but reads nothing.
+#: Octets that may wait for a server that makes us answer its frames but reads nothing.
 _MOST_UNREAD: Final = 4 * 1024 * 1024
 _PING: Final = b"carillon"
 #: Seconds between two looks at a connection, at most.
@@ -36,7 +36,7 @@ _OUT_OF_TIME: Final = (9, 10)
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`. Tells `changed` whenever an outcome, room for more, or its end may have come."""
+    """Made by `connect`. Calls `changed` when there may be an outcome, or room for more, or when it may have ended."""
 
     def __init__(self, authority: str, access: Access, changed: Callable[["Connection"], None]) -> None:
         self.core = ClientCore(authority, access.service, access.form, unnamed_streams=access.streams)
@@ -47,9 +47,9 @@ class Connection(asyncio.Protocol):
         self.over = asyncio.Event()
         #: The access token of the last request written.
         self.authorization: str | None = None
-        #: Whether the pool has drawn its conclusions from an answer that ended it.
+        #: Whether the pool has handled the answer that ended it.
         self.judged = False
-        #: Whether it has to answer a PING before it is given anything.
+        #: Whether it must answer a PING before it gets requests.
         self.checking = False
         self._timing = access.timing
         self._changed = changed
@@ -68,11 +68,11 @@ class Connection(asyncio.Protocol):
         return self.core.room()
 
     def is_stale(self) -> bool:
-        """Whether it was silent for so long that something on the way may have forgotten it."""
+        """Whether it was silent for so long that a firewall may have dropped it."""
         return not len(self.core.streams) and self._loop.time() - self._heard_at >= self._timing.check_after
 
     def check(self) -> None:
-        """Asks for a sign of life, and does not wait long for it; until then there is no room."""
+        """Sends a PING and waits a short time for the answer; until then there is no room."""
         if not self.checking and self._transport is not None:
             self.checking = True
             if self._probe is not None:
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
                 self.retire(SILENT)
 
     def has_lasting_limits(self) -> bool:
-        """Whether its present limits can be taken for lasting: it has answered, or had the time to."""
+        """Whether its limits count as lasting: it has answered, or had enough time to."""
         return bool(self.core.answered) or self._loop.time() - self.opened_at >= self._timing.greeting
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         return written
 
     def cancel(self, batch: Batch, cause: str) -> None:
-        """Gives up on what is in flight of a batch; a server that was silent meanwhile is asked whether it lives."""
+        """Gives up the requests of a batch that are in flight. If the server was silent meanwhile, sends a PING."""
         in_flight = len(self.core.streams)
         self.core.cancel(batch, cause)
         if len(self.core.streams) < in_flight:
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._close_if_done()
 
     def close(self, cause: str) -> None:
-        """Gives up on what is in flight and says goodbye."""
+        """Gives up all requests in flight, and closes with a GOAWAY."""
         self.core.close(cause)
         self._close_if_done()
 
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._changed(self)
 
     def _close_if_done(self) -> None:
-        """Closes what is finished, and writes what is due."""
+        """Closes the connection if it is finished, and writes what is due."""
         if self.core.retiring and not self.core.closed and not len(self.core.streams):
             self.core.close(self.core.retiring)
         self._flush()
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _look(self) -> None:
-        """From time to time: a PING where the silence has lasted too long."""
+        """Runs at intervals: sends a PING if the server was silent for too long."""
         timing = self._timing
         silence = self._loop.time() - self._heard_at
         if not self.core.greeted and silence >= timing.greeting:
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _die(self, cause: str) -> None:
-        """Without a goodbye: nobody listens."""
+        """Closes without a GOAWAY: the server reads nothing."""
         self.core.close(cause)
         if self._transport is not None:
             self._transport.abort()
@@ -214,13 +214,13 @@ def tls_cause(error: ssl.SSLError) -> str:
 
 
 def _verdict(error: ssl.SSLCertVerificationError) -> str:
-    """Why the server's certificate is not taken. One that is not valid at this time is as often a wrong clock of ours."""
+    """Why the server's certificate is refused. If it is not valid at this time, our clock is as often wrong."""
     out_of_time = error.verify_code in _OUT_OF_TIME
     return "connect: certificate not valid now" if out_of_time else "connect: certificate not trusted"
 
 
 async def connect(dialer: Dialer, access: Access, changed: Callable[[Connection], None]) -> Connection:
-    """A connection that is ready to send. The host is looked up anew each time. Raises `ConnectError`."""
+    """A connection that is ready to send. Looks the host up each time. Raises `ConnectError`."""
     name = dialer.name
     try:
         async with asyncio.timeout(access.timing.connect):
@@ -257,7 +257,7 @@ async def _secured(dialer: Dialer, access: Access, changed: Callable[[Connection
             ssl_shutdown_timeout=access.timing.goodbye,
         )
     except BaseException:
-        # Another address may be a better server, or not be cut off by the same firewall.
+        # Another address may lead to a server that works, or not be blocked by the firewall.
         dialer.distrust(address)
         raise
     return connection

@@ -17,7 +17,7 @@ from typing import Final
 from worker.sender.proxy import Proxy, open_tunnel
 from worker.sender.route import Address, Resolve
 
-#: Seconds that an address has before the next one is tried beside it.
+#: Seconds after which the next address is tried in parallel.
 STAGGER: Final = 0.25
 #: Seconds for which an address that did not answer is tried last.
 REMEMBERED: Final = 600.0
@@ -33,14 +33,14 @@ class Dialer:
         self.port = port
         self._proxy = proxy
         self._resolve = resolve
-        #: The look-up that is under way: one that hangs is not followed by others.
+        #: The look-up in progress: while one hangs, no other one is started.
         self._looking: asyncio.Task[list[Address]] | None = None
         #: By address: until when it is tried last, in the loop's time.
         self._distrusted: dict[Address, float] = {}
 
     @property
     def name(self) -> str:
-        """What is connected to first, for causes: the host or its proxy."""
+        """The first hop, for causes: the host or its proxy."""
         return "connect" if self._proxy is None else "proxy"
 
     async def dial(self) -> tuple[socket.socket, Address]:
@@ -49,7 +49,7 @@ class Dialer:
             return await self._first(await self._addresses(self._resolve or look_up, self.host, self.port))
         target = self.host, self.port
         if self._resolve is not None:
-            # The proxy shall not look up by itself what has to be one of these addresses.
+            # The proxy must use one of these addresses, so it gets no name to look up.
             addresses = await self._resolve(self.host, self.port)
             if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "no address")
@@ -69,7 +69,7 @@ class Dialer:
         return in_turn(await asyncio.shield(self._looking), self._distrusted_now())[:_MOST]
 
     def distrust(self, *addresses: Address) -> None:
-        """Tries these last for a while: they did not answer, or what answered could not be used."""
+        """Tries these last for a while: they did not answer, or TLS with them failed."""
         until = asyncio.get_running_loop().time() + REMEMBERED
         self._distrusted.update(dict.fromkeys(addresses, until))
 
@@ -79,7 +79,7 @@ class Dialer:
         return self._distrusted
 
     async def _first(self, addresses: Iterable[Address]) -> tuple[socket.socket, Address]:
-        """The first address that connects. Raises what the attempts did where none does."""
+        """The first address that connects. If none does, raises what the attempts raised."""
         waiting, faults = deque(addresses), list[BaseException]()
         failed: list[Address] = []
         attempts: dict[asyncio.Task[socket.socket], Address] = {}
@@ -94,7 +94,7 @@ class Dialer:
                 for task in done:
                     if (fault := task.exception()) is None:
                         address = attempts.pop(task)
-                        # Whoever was tried before had a head start.
+                        # Addresses that were tried earlier had a head start.
                         self.distrust(*failed, *attempts.values())
                         self._distrusted.pop(address, None)
                         return task.result(), address
@@ -109,7 +109,7 @@ class Dialer:
 
 
 def in_turn(addresses: Iterable[Address], distrusted: Collection[Address] = ()) -> list[Address]:
-    """The addresses in the order to try them: families by turns, beginning with the first one's; distrusted ones last."""
+    """The addresses in the order to try them: families alternate, beginning with that of the first; distrusted ones come last."""
     found = list(dict.fromkeys(addresses))
     return [
         *_by_turns([each for each in found if each not in distrusted]),
@@ -154,7 +154,7 @@ async def _list(addresses: Awaitable[list[Address]]) -> list[Address]:
 
 
 def _forget_fault(task: asyncio.Task[list[Address]]) -> None:
-    """Whoever asked may have given up before it came."""
+    """Sets the result, unless the caller has given up."""
     if not task.cancelled():
         task.exception()
 
@@ -171,6 +171,6 @@ async def _connect(address: Address) -> socket.socket:
 
 
 def _close(task: asyncio.Task[socket.socket]) -> None:
-    """Of an attempt that came too late."""
+    """Closes the socket of an attempt that came too late."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()

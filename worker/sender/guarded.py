@@ -1,4 +1,4 @@
-"""The network of requests over HTTP/1.1 to a URL that somebody else chose: public addresses, and an end to every wait.
+"""HTTP/1.1 requests to a URL that somebody else chose: only to public addresses, and every wait has an end.
 
 A name is resolved here and the address that was checked is the one that is connected to, so a name that changes its mind between
 a check and a connection gains nothing. TLS still asks for the name.
@@ -23,12 +23,12 @@ Resolve = Callable[[str, int], Sequence[str]]
 SocketOptions = Iterable[Any]
 #: Bytes that are written in one wait: a TLS record.
 _RECORD: Final = 16 * 1024
-#: Where an operator's own choice may be, such as a proxy.
+#: Networks where a host that the operator chose may be, such as a proxy.
 _ANYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class ForbiddenAddress(Exception):
-    """Every address of a host is one that no request may go to. `found`: these."""
+    """Requests may go to no address of the host. `found`: these addresses."""
 
     def __init__(self, found: Sequence[str] = ()) -> None:
         super().__init__("forbidden address")
@@ -45,7 +45,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 class Deadline:
-    """When a thread's request has to be over, whatever its server does meanwhile."""
+    """When the request of a thread must be over, whatever its server does."""
 
     def __init__(self) -> None:
         self._mine = local()
@@ -59,7 +59,7 @@ class Deadline:
             del self._mine.ends
 
     def left(self) -> float:
-        """Seconds, never more than the thread has; a thread without a deadline has none left."""
+        """Seconds, at most those that the thread has left; a thread without a deadline has none left."""
         return max(0.0, getattr(self._mine, "ends", 0.0) - time.monotonic())
 
 
@@ -80,12 +80,12 @@ class GuardedBackend(httpcore.NetworkBackend):
         return addresses
 
     def check_known(self, host: str, port: int) -> None:
-        """All that can be checked of a host that a proxy looks up: raises `ForbiddenAddress` where this machine knows it."""
+        """Checks a host that a proxy will look up. Raises `ForbiddenAddress` if all addresses that this machine finds are forbidden."""
         with suppress(UnknownHost):
             self.check(host, port)
 
     def anywhere(self) -> Self:
-        """The same without a forbidden address, for what an operator has named."""
+        """The same network with no address forbidden, for a host that an operator named."""
         return type(self)(_ANYWHERE, self._deadline, self._resolve)
 
     def connect_tcp(
@@ -116,7 +116,7 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 class _BoundedStream(httpcore.NetworkStream):
-    """A stream whose every wait ends with the thread's deadline: one byte at a time does not keep us."""
+    """A stream whose waits all end at the thread's deadline, also if the server sends one byte at a time."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline

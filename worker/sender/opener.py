@@ -1,4 +1,4 @@
-"""Opens connections one at a time, and the worse it goes the more slowly. Does not decide whether one is wanted."""
+"""Opens connections one at a time, more slowly after failures. Does not decide whether one is wanted."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class Opener:
-    """At most one attempt is under way. `opened` or `failed` is called when it ends."""
+    """Makes at most one attempt at a time. Calls `opened` or `failed` when it ends."""
 
     def __init__(
         self,
@@ -31,15 +31,15 @@ class Opener:
         self._opened = opened
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
-        #: Attempts and connections in a row that bore nothing.
+        #: Attempts that failed and connections without an answer, in a row.
         self.failures = 0
-        #: Connections in a row that were short and bore little.
+        #: Connections in a row that were short and had few answers.
         self._brief = 0
         self._not_before = 0.0
 
     @property
     def busy(self) -> bool:
-        """Whether an attempt is under way or waits for its time."""
+        """Whether an attempt is in progress or waits for its time."""
         return self._task is not None
 
     def open(self) -> None:
@@ -48,7 +48,7 @@ class Opener:
             self._task = asyncio.get_running_loop().create_task(self._open())
 
     def ended(self, connection: Connection) -> None:
-        """Takes note of a connection that is over: was it of use, and for long enough?
+        """Records a connection that has ended: whether it had answers, and lived long enough.
 
         A server that asks for calm gets no other one at once, whatever it has answered.
         """
@@ -60,7 +60,7 @@ class Opener:
             self._pause(max(1, self.failures, self._brief))
 
     async def stop(self) -> None:
-        """Gives up an attempt that is under way."""
+        """Cancels the attempt in progress."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -84,7 +84,7 @@ class Opener:
         except ConnectError as error:
             self._fail(error)
         except Exception:
-            # Whatever the bug is, callers that wait must get an answer, and the next attempt must follow in time.
+            # After any bug the callers that wait must get a response, and the next attempt must follow in time.
             log.exception("connection attempt failed in an unforeseen way")
             self._fail(ConnectError("connect: failed"))
         else:

@@ -24,11 +24,11 @@ from worker.sender.proxy import Proxy
 from worker.sender.route import Access
 from worker.sender.transport import TransportClosed
 
-#: Requests written before looking again whether the socket is full.
+#: Requests that are written before the pool checks again whether the socket is full.
 _CHUNK: Final = 512
 #: Attempts of one request beyond the first, all of which the server must have refused.
 _MAX_RESENDS: Final = 3
-#: Failed attempts in a row after which what waits is given back instead of waiting on.
+#: Failed attempts in a row after which waiting requests are given back.
 _PATIENCE: Final = 3
 #: Requests of which a pool remembers the connection that left them without an answer.
 _MOST_AVOIDED: Final = 10_000
@@ -66,7 +66,7 @@ class Pool:
         self._calls: set[Call] = set()
         self._door: deque[Call] = deque()
         self._queue: deque[Work] = deque()
-        #: What was left without an answer by a connection that lives, and has to be tried on another one.
+        #: Requests that a live connection left without an answer, to be tried on another one.
         self._elsewhere: list[Work] = []
         #: Requests in `_queue` and `_elsewhere`.
         self._waiting = 0
@@ -75,13 +75,13 @@ class Pool:
         self._growing: asyncio.TimerHandle | None = None
         #: Why the last attempt to connect failed; None once one succeeded.
         self._trouble: str | None = None
-        #: A access token, and the reason for which a whole connection refused all that came with it.
+        #: An access token, and the reason for which a connection refused every request with it.
         self._refused_all: tuple[str | None, str] | None = None
         self._closed = False
 
     @property
     def waiting(self) -> int:
-        """Requests that were let in and wait for a connection."""
+        """Requests that were accepted and wait for a connection."""
         return self._waiting
 
     @property
@@ -136,7 +136,7 @@ class Pool:
             await connection.over.wait()
 
     def _pump(self) -> None:
-        """Gives what waits to whichever connection has most room, and asks for another where none has."""
+        """Gives waiting requests to the connection with the most room, and asks for another connection if none has room."""
         while self._let_in():
             connection = self._roomiest(self._connections)
             if connection is None:
@@ -149,7 +149,7 @@ class Pool:
             self._pump_elsewhere()
 
     def _roomiest(self, connections: Sequence[Connection]) -> Connection | None:
-        """The connection that takes most; one that was idle for long is asked for a sign of life first."""
+        """The connection with the most room. One that was idle for long must answer a PING first."""
         while (connection := max(connections, key=Connection.room, default=None)) is not None and connection.room():
             if not connection.is_stale():
                 return connection
@@ -157,7 +157,7 @@ class Pool:
         return None
 
     def _write(self, connection: Connection, work: Work) -> bool:
-        """Gives a connection what it takes of this work; true where nothing is left of it."""
+        """Gives a connection as many of these requests as it takes; true if none is left."""
         count = connection.write(work.call, work.indices[: min(connection.room(), _CHUNK)])
         self._waiting -= count
         done = count == len(work.indices)
@@ -166,7 +166,7 @@ class Pool:
         return done
 
     def _pump_elsewhere(self) -> None:
-        """Another try goes over another connection than the last one, which is opened for it if need be."""
+        """A new try uses another connection than the last one; it is opened if necessary."""
         for work in list(self._elsewhere):
             others = [each for each in self._connections if each is not work.avoid]
             while work in self._elsewhere and (connection := self._roomiest(others)) is not None:
@@ -181,14 +181,14 @@ class Pool:
             self._opener.open()
 
     def _let_in(self) -> bool:
-        """Moves calls from the door into the queue, as far as the bound allows; a call over the bound goes in alone."""
+        """Moves waiting calls into the queue, as far as the bound allows; a call over the bound goes in alone."""
         while self._door and (not self._queue or self._waiting + self._door[0].left <= self._max_waiting):
             call = self._door.popleft()
             self._queue_up(call, call.first())
         return bool(self._queue)
 
     def _queue_up(self, call: Call, indices: Sequence[int]) -> None:
-        """Queues requests of a call; some may not go over the connection of their last try."""
+        """Queues requests of a call; some may not use the connection of their last try."""
         self._waiting += len(indices)
         if not self._avoided:
             self._queue.append(Work(call, indices))
@@ -200,7 +200,7 @@ class Pool:
             (self._queue if avoid is None else self._elsewhere).append(Work(call, some, avoid))
 
     def _avoid(self, connection: Connection, ids: Sequence[str]) -> None:
-        """Remembers what a connection that goes on left without an answer."""
+        """Remembers the requests that a live connection left without an answer."""
         if connection.core.retiring or connection.core.closed:
             return
         self._avoided.update(dict.fromkeys(ids, connection))
@@ -208,7 +208,7 @@ class Pool:
             del self._avoided[next(iter(self._avoided))]
 
     def _collect(self, connection: Connection) -> None:
-        """Wakes the calls that are complete, and takes back what the server cannot have processed."""
+        """Wakes the calls that are complete, and takes back requests that the server cannot have processed."""
         streams = connection.core.streams
         for call in streams.completed:
             cast("Call", call).finish()
@@ -224,7 +224,7 @@ class Pool:
                 self._queue_up(call, freed)
 
     def _take_back(self, connection: Connection) -> None:
-        """Puts what the server cannot have processed at the head of the queue, unless trying again is of no use."""
+        """Puts requests that the server cannot have processed at the head of the queue, unless a new try would fail as well."""
         streams, reason = connection.core.streams, connection.core.reason
         refused, streams.refused = streams.refused, []
         lasting = reason is not None and not self._service.is_passing(reason)
@@ -243,7 +243,7 @@ class Pool:
             self._waiting += len(indices)
 
     def _give_up(self, call: Call, cause: str) -> None:
-        """Ends a call: what is in flight is lost, what waits was never sent. Others get the room."""
+        """Ends a call: requests in flight are lost, and waiting ones were never sent. Other calls get the room."""
         for connection in list(self._connections):
             connection.cancel(call, cause)
             self._collect(connection)
@@ -251,7 +251,7 @@ class Pool:
         self._pump()
 
     def _give_back(self, response: NoAnswer, chosen: Callable[[Call], bool]) -> None:
-        """Ends what waits of the chosen calls."""
+        """Ends the waiting requests of the chosen calls."""
         for call in [call for call in self._door if chosen(call)]:
             self._door.remove(call)
             Work(call, call.first()).give_all(response)
@@ -262,7 +262,7 @@ class Pool:
                 work.give_all(response)
 
     def _changed(self, connection: Connection) -> None:
-        """A connection has news: outcomes, room, or its end."""
+        """A connection has outcomes, or room, or has ended."""
         self._collect(connection)
         if connection.core.parting and not connection.judged:
             connection.judged = True
@@ -272,13 +272,13 @@ class Pool:
             self._avoided = {each: of for each, of in self._avoided.items() if of is not connection}
             self._opener.ended(connection)
             if not connection.core.greeted:
-                # An attempt that failed after all: in TLS 1.3 a certificate is refused after the client's handshake.
+                # The attempt failed in the end: in TLS 1.3 a certificate is refused after the client's handshake.
                 cause = connection.core.closed or "connection lost"
                 self._failed(ConnectError(cause, lasting=cause in CERTIFICATE_ALERTS))
         self._pump()
 
     def _give_up_after_two(self, connection: Connection) -> None:
-        """One connection that refused all is replaced; after a second one in a row the fault is not the connection's.
+        """Replaces a connection that refused every request. After a second one in a row the fault is not the connection's.
 
         Requests that wait with that token would get the same answer, one connection each.
         """
@@ -290,7 +290,7 @@ class Pool:
         self._refused_all = (token, reason)
 
     def _grow(self) -> None:
-        """Something waits and nothing has room: a connection if there is none, or later if all stay full."""
+        """Requests wait and no connection has room: opens one if there is none, or later if all stay full."""
         live = self._live()
         if any(each.checking for each in live):
             return
@@ -320,7 +320,7 @@ class Pool:
 
     def _failed(self, error: ConnectError) -> None:
         self._trouble = error.cause
-        # Where no other connection can be had, the one that there is has to do.
+        # No other connection can be opened, so the same one is used again.
         self._queue.extend(self._elsewhere)
         self._elsewhere.clear()
         if not self._live() and (error.lasting or self._opener.failures >= _PATIENCE):

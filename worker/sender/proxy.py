@@ -1,4 +1,4 @@
-"""A tunnel through an HTTP proxy (CONNECT, RFC 9110 §9.3.6), for networks that let nothing else out."""
+"""A tunnel through an HTTP proxy (CONNECT, RFC 9110 §9.3.6), for networks that allow no direct connection."""
 
 import asyncio
 import base64
@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 #: Octets of a proxy's answer that are read.
 _MOST: Final = 16_384
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |\r)")
-#: Statuses that another try at once will not change: a rule or a password of the proxy.
+#: Statuses that an immediate new try does not change: a rule or a password of the proxy.
 _LASTING: Final = frozenset((400, 401, 403, 405, 407))
 
 
 class ProxyError(Exception):
-    """The proxy opens no tunnel. `cause` is a fixed phrase; `lasting` means that trying again at once is of no use."""
+    """The proxy opens no tunnel. `cause` is a fixed phrase; `lasting` means that an immediate new try would fail as well."""
 
     def __init__(self, cause: str, *, lasting: bool = False) -> None:
         super().__init__(cause)
@@ -26,7 +26,7 @@ class ProxyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where the proxy is, and as whom. `repr` shows no password."""
+    """The address of the proxy, and the user for it. `repr` shows no password."""
 
     host: str
     port: int
@@ -55,7 +55,7 @@ def _basic(user: str | None, password: str | None) -> str | None:
 
 
 async def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
-    """Makes a connection to the proxy one to `host` and `port`. Raises `ProxyError` or `OSError`."""
+    """Makes a tunnel to `host` and `port` over a connection to the proxy. Raises `ProxyError` or `OSError`."""
     loop = asyncio.get_running_loop()
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]

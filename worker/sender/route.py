@@ -1,4 +1,4 @@
-"""What the sender has to know of where it sends to: a kind of provider makes a route, as a value. Opens nothing."""
+"""A route: what the sender must know about where it sends. A kind of provider makes it, as a value. Opens nothing."""
 
 import ssl
 from collections.abc import Awaitable, Callable, Hashable
@@ -27,18 +27,18 @@ class Address(NamedTuple):
     sockaddr: tuple[Any, ...]
 
 
-#: The addresses of a host and port, in the order to try them. Raises `OSError`, `UnicodeError`, or a `ConnectError`, whose
-#: cause is what requests come back with.
+#: The addresses of a host and port, in the order to try them. Raises `OSError`, `UnicodeError`, or a `ConnectError`; the
+#: responses have its cause.
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 class Access(NamedTuple):
-    """What it takes to connect, and what is spoken there."""
+    """How to connect, and how to write requests and read answers."""
 
     endpoint: Endpoint
-    #: A context of its own: the sender sets the protocols that it offers.
+    #: A context for this route alone: the sender sets the protocols that it offers.
     context: ssl.SSLContext
-    #: Reads what the server says.
+    #: Reads answers and GOAWAYs.
     service: Service
     #: Writes requests.
     form: Form
@@ -47,7 +47,7 @@ class Access(NamedTuple):
     connections: int = 4
     #: Requests in flight on a connection whose server names no limit, at most.
     streams: int = 1_000
-    #: Looks up addresses instead of the system. Nothing but these is connected to, also behind a proxy.
+    #: Looks up addresses instead of the system. The sender connects only to these, also through a proxy.
     resolve: Resolve | None = None
 
 

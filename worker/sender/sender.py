@@ -1,4 +1,4 @@
-"""A process's way out: one event loop thread, shared by all task threads, and one transport for each route.
+"""Sends the requests of a process: one event loop thread, shared by all task threads, and one transport for each route.
 
 Everything but `send`, `stats` and `close` happens on that thread, so nothing in here needs a lock but the making of it. The
 thread is made on first use and anew after a fork: neither a thread nor an event loop survives one.
@@ -26,16 +26,16 @@ from worker.sender.transport import Transport, TransportClosed
 #: Makes the transport of a route. Called on the sender's thread.
 Factory = Callable[[Any], Transport]
 
-#: Seconds that the requests in flight on a route that its last owner has left may take.
+#: Seconds that requests in flight may take on a route that its last owner has left.
 LEAVE_SECONDS: Final = 30.0
-#: Seconds beyond a deadline after which a caller is let go.
+#: Seconds after a deadline at which a caller stops waiting.
 GRACE: Final = 5.0
-#: Seconds between two looks at whether the loop lives.
+#: Seconds between two checks of whether the loop runs.
 LOOK: Final = 0.5
-#: Seconds between two signs of life of the loop, and seconds without one after which it counts as stuck.
+#: Seconds between two heartbeats of the loop, and seconds without one after which it counts as stuck.
 BEAT: Final = 0.5
 STUCK: Final = 5.0
-#: Seconds between two looks for connections that nobody uses.
+#: Seconds between two checks for unused connections.
 SWEEP: Final = 10.0
 
 log: Final = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Sender:
             cause = "stuck"
         except CancelledError:
             cause = "closed"
-        # What the loop has not begun it will never begin: this thread has the claim.
+        # The loop has not begun this batch, and never will: this thread has the claim.
         sent: Literal["not_sent", "unknown"] = "not_sent" if claim.take() else "unknown"
         return [NoAnswer(sent, cause) if response is None else response for response in seen]
 
@@ -112,7 +112,7 @@ class Sender:
         return SenderStats(0, 0, 0, 0, 0, 0) if running is None else running.stats()
 
     def close(self, drain: float = 5.0) -> None:
-        """Takes nothing new, lets what is in flight finish for up to `drain` seconds, and ends the thread."""
+        """Takes nothing new, waits up to `drain` seconds for requests in flight, and ends the thread."""
         with self._lock:
             self._closed = True
             running, self._running = self._running, None
@@ -134,7 +134,7 @@ class Sender:
             return self._running
 
     def _replace(self, running: "_Running") -> None:
-        """The next batch gets a new loop. The old one, should it ever go on, closes its connections and ends."""
+        """The next batch gets a new loop. If the old one ever continues, it closes its connections and ends."""
         with self._lock:
             if self._running is not running:
                 return
@@ -143,14 +143,14 @@ class Sender:
         running.abandon()
 
     def _forget(self) -> None:
-        """In the child of a fork: the parent's loop is not ours to run, and its connections are not ours to close."""
+        """In the child of a fork: forgets the loop and the connections, which are the parent's."""
         if self._running is not None:
             _parents.append(self._running)
         self._running, self._lock = None, threading.Lock()
 
 
 _senders: "weakref.WeakSet[Sender]" = weakref.WeakSet()
-#: Kept so that no collector closes sockets that are the parent's.
+#: Kept so that garbage collection does not close the parent's sockets.
 _parents: list["_Running"] = []
 
 
@@ -163,11 +163,11 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 class _LoopStuckError(TimeoutError):
-    """The loop showed no sign of life."""
+    """The loop had no heartbeat."""
 
 
 class _Claim:
-    """Who has a batch: the loop that begins to send it, or a caller who gives up on a loop that does not."""
+    """Who owns a batch: the loop that begins to send it, or the caller who gives up waiting for the loop."""
 
     __slots__ = ("_taken",)
 
@@ -175,7 +175,7 @@ class _Claim:
         self._taken = threading.Lock()
 
     def take(self) -> bool:
-        """True for the first who asks."""
+        """True for the first caller."""
         return self._taken.acquire(blocking=False)
 
 
@@ -198,7 +198,7 @@ class _Running:
         self._factory = factory
         self._idle = idle
         self._loop = _new_loop()
-        #: Signs of life so far.
+        #: Heartbeats so far.
         self._beats = 0
         self._swept_at = 0.0
         self._ways: dict[Route, _Way] = {}
@@ -215,14 +215,14 @@ class _Running:
         return self._thread.is_alive() and not self._loop.is_closed()
 
     def abandon(self) -> None:
-        """Should the loop go on after all, it closes its connections and ends."""
+        """If the loop continues, it closes its connections and ends."""
         with suppress(RuntimeError):  # it is closed
             asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
     def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """The result of work done on the loop's thread.
 
-        Raises `TimeoutError`, `_LoopStuckError` where the loop shows no sign of life meanwhile, `CancelledError` where it ended.
+        Raises `TimeoutError`, `_LoopStuckError` if the loop had no heartbeat meanwhile, `CancelledError` if it ended.
         """
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -231,7 +231,7 @@ class _Running:
             raise TransportClosed("the sender is closed") from None
         ends, beats, looks = time.monotonic() + seconds, self._beats, 0
         while not wait_for([future], LOOK).done:
-            # Looks are counted, not seconds: a process that was frozen has not looked.
+            # Counts checks, not seconds: a frozen process makes no checks.
             beats, looks = (beats, looks + 1) if beats == self._beats else (self._beats, 0)
             stuck = looks * LOOK >= STUCK
             if stuck or time.monotonic() >= ends:
@@ -294,7 +294,7 @@ class _Running:
         try:
             self._loop.run_forever()
         finally:
-            # Whoever still waits for an answer shall not wait out the deadline.
+            # Callers that still wait get their responses now, not at the deadline.
             left = asyncio.all_tasks(self._loop)
             for task in left:
                 task.cancel()
@@ -311,7 +311,7 @@ class _Running:
             self._close_idle(now)
 
     def _close_idle(self, now: float) -> None:
-        """What nobody has used for long is closed: its provider is quiet, or was removed."""
+        """Closes transports that nobody has used for long: the provider is quiet, or was removed."""
         for route in [r for r, way in self._ways.items() if not way.in_flight and now - way.used_at >= self._idle]:
             self._uses = {owner: used for owner, used in self._uses.items() if used != route}
             self._close(route)
@@ -328,7 +328,7 @@ class _Running:
         return way
 
     def _leave(self, route: Route) -> None:
-        """Nothing new goes where no owner goes any more; what is in flight finishes there."""
+        """Closes a route that no owner uses any more; requests in flight finish there."""
         if route not in self._uses.values():
             self._close(route)
 

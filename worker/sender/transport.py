@@ -1,4 +1,4 @@
-"""What sends the requests of one route: a batch in, one response for each request out. Owns no wire."""
+"""The interface that sends the requests of one route: a batch in, one response for each request out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
