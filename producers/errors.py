@@ -1,8 +1,8 @@
 """The errors of publishing.
 
 ValueError
-  EventError              a document breaks the contract: mend the document
-    RefusedError          the workers refuse it: mend the document, or what is configured
+  EventError              a document breaks the contract: correct the document
+    RefusedError          the workers refuse it: correct the document, or what is configured
       SupersededError     something newer is known of the device: what was asked for is not so
 Exception
   PublishError            Redis did not take it: publish again

@@ -1,4 +1,4 @@
-"""Finds the commands and runs one. Faults that a person can mend end it with a sentence, not a traceback."""
+"""Finds the commands and runs one. Faults that a person can correct end it with a sentence, not a traceback."""
 
 import keyword
 import pkgutil

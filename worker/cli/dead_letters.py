@@ -86,7 +86,7 @@ def _retry(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many at once, the oldest.")] = 1_000,
     as_json: Json = False,
 ) -> None:
-    """Publish one or many again once the cause is mended: an app created, a provider named, a fault fixed."""
+    """Publish one or many again once the cause is corrected: an app created, a provider named, a fault fixed."""
     from worker.cli._session import say
     from worker.reports.words import counted
 

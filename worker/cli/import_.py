@@ -147,7 +147,9 @@ def _text(outcome: dict[str, Any], state: "State") -> str:
     most = sorted(state.reasons.items(), key=lambda one: -one[1])[:_SHOWN]
     lines += [f"  {n:,} refused: {reason}" for reason, n in most]
     if outcome["refused_file"]:
-        lines.append(f"refused lines and why: {Path(outcome['refused_file'])}; mended, they can be a file of their own")
+        lines.append(
+            f"refused lines and why: {Path(outcome['refused_file'])}; correct them, and import them as another file"
+        )
     if outcome["dead_letters"]:
         lines.append(
             f"{outcome['dead_letters']:,} were dead-lettered by workers: carillon dead-letters list --app {state.app}"

@@ -116,7 +116,7 @@ def fault_reason(faults: Sequence[Retry], *, said: int, alive: bool) -> str:
 def probe_interval(stopped: Stopped, now: float) -> float:
     """Seconds between two probes: a quarter of the time it has been stopped, within bounds.
 
-    Short at first, because most faults are mended soon after they are made. Longer then, because Apple counts refusals.
+    Short at first, because most faults are corrected soon after they are made. Longer later, because Apple counts refusals.
     """
     first = FIRST_RECONNECT if stopped.passing else FIRST_PROBE
     return min(LONGEST_PROBE, max(first, (now - stopped.since) / 4))

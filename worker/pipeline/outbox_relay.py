@@ -77,7 +77,7 @@ class Relay:
         self._report(now=True)
 
     def _went_well(self, pause: float, stopped: Callable[[], bool]) -> bool:
-        """Moves a batch, or waits for one; False where it has to wait for something to mend."""
+        """Moves a batch, or waits for one; False if it has to wait until something is corrected."""
         again = {"seconds": pause}
         try:
             with postgres.unavailable_as_such():

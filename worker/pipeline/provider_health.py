@@ -120,7 +120,7 @@ class ProviderHealth:
                 log.error(
                     "provider stopped%s: %s",
                     _of_origin(run.provider, way),
-                    kind_of(run.provider).words.mend,
+                    kind_of(run.provider).words.fix,
                     extra=_where(run.provider, way) | {"reason": reason},
                 )
             if reason == MASS_REFUSAL:

@@ -1,6 +1,6 @@
-"""What the worker knows of a kind of provider. A kind is a folder beside this file and a line in `kinds.py`.
+"""The interface of a kind of provider. A kind is a folder next to this file and a line in `kinds.py`.
 
-A `Kind` is pure and holds nothing: settings, tokens, requests, outcomes, words. Its `Client` holds what a process has open.
+A `Kind` is pure and has no state: settings, tokens, requests, outcomes, words. Its `Client` has the connections of a process.
 docs/contributing/add-a-provider.md walks through one.
 """
 
@@ -17,7 +17,7 @@ from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
 from worker.core.template_form import TemplateForm
 
-#: Characters of a device token, for a kind whose services have no longer ones. The contract takes 4,096.
+#: Characters of a device token, unless a kind has longer ones. The contract allows 4,096.
 USUAL_TOKEN: Final = 512
 
 
@@ -29,7 +29,7 @@ class SettingsError(ValueError):
 
 
 class TokenAgeError(RuntimeError):
-    """A provider calls a young access token expired: a clock is wrong, and another token would be refused as well."""
+    """A provider answers that a young access token has expired: a clock is wrong, and another token would be refused as well."""
 
 
 #: What an access token belongs to: account, key id, fingerprint of the secret that makes it.
@@ -37,9 +37,9 @@ TokenKey = tuple[str, str, str]
 
 
 class TokenStore(Protocol):
-    """Where a fleet keeps access tokens that all its processes send with, and agrees which of them makes the next."""
+    """Keeps the access tokens that all processes of a fleet send with, and leases the right to make the next one."""
 
-    #: What its methods raise where it is away.
+    #: What its methods raise while the store is away.
     away: tuple[type[Exception], ...]
 
     def read(self, key: TokenKey) -> str | None: ...
@@ -55,9 +55,9 @@ class Words(NamedTuple):
     by: str
     #: The subcommand of `carillon push` that stores a provider.
     command: str
-    #: What to do where its answers say that something is wrong with it.
-    mend: str
-    #: What ends of a credential, how to get another one, and what would have no end.
+    #: What to do if its answers say that something is wrong with it.
+    fix: str
+    #: Which part of a credential expires, how to get another one, and what never expires.
     ending: str = "credential"
     renew: str = "get another one"
     instead: str = ""
@@ -66,18 +66,18 @@ class Words(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """A request as it would be sent, without the proof of the sender."""
+    """A request as it would be sent, without what proves who sends it."""
 
     headers: Mapping[str, str]
     #: For a browser the text before encryption.
     body: str
-    #: What of the body counts against the limit, and how many octets that may have.
+    #: The part of the body that counts against the limit, and the limit in octets.
     payload: str
     limit: int
 
 
 class Request(Protocol):
-    """What a kind renders for one device. Its client knows the rest of it."""
+    """What a kind renders for one device. The kind's client knows its other fields."""
 
     @property
     def payload(self) -> bytes: ...
@@ -87,23 +87,23 @@ class Sent(NamedTuple):
     """One response for each request, in their order."""
 
     responses: list[Response]
-    #: The access token that went with them, and its age in seconds; None where the kind has none.
+    #: The access token that was sent with them, and its age in seconds; None if the kind has none.
     authorization: str | None = None
     token_age: float | None = None
 
 
 class Proof(NamedTuple):
-    """Whether the provider's credential is accepted, and what was seen or is to do."""
+    """Whether the provider's credential is accepted, and a text that says what was seen or what to do."""
 
     well: bool
     text: str
 
 
 class Simulated(NamedTuple):
-    """Simulators to send to in place of the real things, each on its port, by kind: they trust any signer.
+    """Simulators to send to instead of the real push services, each on its port, by kind. They trust any signer.
 
-    `ca` is PEM, and alone to be trusted. `key` is a P-256 key in PEM, for a kind that must sign with one. FCM's tokens come from
-    `/token` on its own port. The push services take a subscription of their making, whatever host it names.
+    `ca` is PEM, and the only CA to trust. `key` is a P-256 key in PEM, for a kind that must sign. FCM's tokens come from `/token` on
+    its port. The push services accept a subscription that they made, whatever host it names.
     """
 
     host: str
@@ -146,19 +146,19 @@ class Client(ABC):
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
     ) -> Sent:
-        """Sends the rendered requests. A network fault is a `NoAnswer`; raises `SettingsError`.
+        """Sends the rendered requests. A network fault is a `NoAnswer`. Raises `SettingsError`.
 
         `now` gives UNIX seconds. `deadline`: seconds that one answer may take, unless the kind has a setting for it.
-        `following`: the place of a request -> that of the one which is sent as soon as it is accepted, and otherwise is
-        `HELD_UP`. `seen`, a None for each request, is filled as responses come, for other threads to look at.
+        `following`: the index of a request -> that of the request to send once it is accepted, and which otherwise is
+        `HELD_UP`. `seen`, a None for each request, is filled as responses come; other threads read it.
         """
 
     def renew(self, provider: Provider, authorization: str, now: float) -> None:
-        """Replaces an access token that was called expired, once for the fleet. Raises `TokenAgeError`."""
+        """Replaces an access token that the provider called expired, once for the fleet. Raises `TokenAgeError`."""
         raise NotImplementedError
 
     def validate(self, provider: Provider, requests: Sequence[Any], *, deadline: float) -> list[Response] | None:
-        """Asks the provider whether it would take these requests, which reach nobody. None: it has no such question.
+        """Asks the provider whether it would accept these requests; no device gets them. None: the provider cannot say.
 
         Raises `SettingsError`.
         """
@@ -166,7 +166,7 @@ class Client(ABC):
 
     @abstractmethod
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
-        """Whether the provider would take pushes, without a push to anybody. May raise `SettingsError`."""
+        """Whether the provider would accept pushes, without a push to anybody. May raise `SettingsError`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -178,7 +178,7 @@ class Context(NamedTuple):
 
     settings: Settings
     tokens: TokenStore
-    #: Opens a `Job.secret`; None where no key of this process opens it.
+    #: Decrypts a `Job.secret`; None if no key of this process can.
     unseal: Callable[[str], str | None]
 
 
@@ -188,15 +188,15 @@ class Kind(ABC):
     #: The tag of its settings.
     name: ClassVar[str]
     words: ClassVar[Words]
-    #: The forms in which a row may have its settings, and those of them whose credential ends.
+    #: The forms in which a row may have its settings, and those of them whose credential expires.
     forms: ClassVar[frozenset[str]]
     ending: ClassVar[frozenset[str]] = frozenset()
     #: Octets of a payload, and characters of a token, at most.
     payload_limit: ClassVar[int] = LIMIT
     token_limit: ClassVar[int] = USUAL_TOKEN
-    #: The form of its templates. One that is `own` comes to `render` in a `Sending` that is `own`.
+    #: The form of its templates. If the form is `own`, `render` gets a template in a `Sending` that is `own`.
     template: ClassVar[TemplateForm] = APS_FORM
-    #: Platforms that it is made for, and others that it serves in an app without a provider made for them. None of both: any.
+    #: Platforms that it is made for, and others that it serves if the app has no provider made for them. Neither: any platform.
     platforms: ClassVar[frozenset[str]] = frozenset()
     other_platforms: ClassVar[frozenset[str]] = frozenset()
     #: Whether its devices are subscriptions of browsers, whose endpoint is their token.
@@ -224,16 +224,16 @@ class Kind(ABC):
 
     @abstractmethod
     def canonical_token(self, token: str) -> str:
-        """A device token within `token_limit` as it is stored, whatever client wrote it. Raises `Refused`."""
+        """The stored form of a device token within `token_limit`, whatever client sent it. Raises `Refused`."""
 
     def origin(self, token: str, platform: str) -> str:
-        """By which of its origins a provider reaches a device, see `worker/core/way.py`; always '' where a kind has none."""
+        """The origin by which a provider reaches a device, see `worker/core/way.py`; always '' for a kind without origins."""
         return ""
 
     def registration(self, device: Device) -> tuple[str, str]:
-        """A device's token as it is stored, and what else of it only the client may read, as text: '' for nothing.
+        """The stored form of a device's token, and its secret, which only the client may read, as text: '' for none.
 
-        Raises `Refused`. A device without a subscription comes only to a kind without `subscriptions`, and the other way.
+        Raises `Refused`. A kind with `subscriptions` gets only devices with a subscription, any other kind only those without.
         """
         return self.canonical_token(device.address), ""
 
@@ -243,7 +243,7 @@ class Kind(ABC):
 
     @abstractmethod
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
-        """One request as a person may see it, at `now` (UNIX seconds). Raises `SettingsError`."""
+        """One request in a form for people, at `now` (UNIX seconds). Raises `SettingsError`."""
 
     @abstractmethod
     def about(self, provider: Provider) -> str:
@@ -251,22 +251,22 @@ class Kind(ABC):
 
     @abstractmethod
     def describe(self, provider: Provider) -> dict[str, Any]:
-        """Everything about its settings that is no secret, by the names that lists have as columns."""
+        """Everything in its settings that is no secret, by the column names of lists."""
 
     @abstractmethod
     def advice(self, response: Response, provider: Provider) -> str:
-        """What to do about a response that is no acceptance."""
+        """What a person should do about a response that is no acceptance."""
 
     def ends_at(self, provider: Provider) -> float | None:
-        """UNIX seconds at which its credential ends; None where it does not, or cannot be read."""
+        """UNIX seconds at which its credential expires; None if it does not, or cannot be read."""
         return None
 
     def environment(self, provider: Provider) -> str | None:
-        """None where the kind knows no environments."""
+        """Its environment; None if the kind has no environments."""
         return None
 
     def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider | None:
-        """The provider with a simulator in place of the real thing; None where there is none for the kind."""
+        """The provider with a simulator in place of the push service; None if the kind has no simulator."""
         return None
 
     @abstractmethod

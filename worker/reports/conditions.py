@@ -352,7 +352,7 @@ def _remedy(one: ProviderFacts, name: str) -> str:
         return "look at its host and at the network; it flows by itself once it answers"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"
-    return one.words.mend
+    return one.words.fix
 
 
 def _apps(snapshot: Snapshot) -> Iterator[Condition]:

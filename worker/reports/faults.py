@@ -79,7 +79,7 @@ def _postgres(fault: BaseException) -> str:
 
 
 def _grant(line: str) -> str:
-    """The statement that mends what this line says, if it is known."""
+    """The statement that corrects what this line says, if it is known."""
     found = re.search(r"permission denied for (\w+) (\S+)", line)
     if found is None or found[1] not in _GRANTS:
         return ""

@@ -80,7 +80,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         return addresses
 
     def check_known(self, host: str, port: int) -> None:
-        """Checks a host that a proxy will look up. Raises `ForbiddenAddress` if all addresses that this machine finds are forbidden."""
+        """Checks a host that a proxy will look up. Raises `ForbiddenAddress` if this machine finds only forbidden addresses."""
         with suppress(UnknownHost):
             self.check(host, port)
 

@@ -108,7 +108,7 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             provider(words=Webhook.words, ways=[WayFacts("", Stopped("status_404", NOW))]),
             "provider_stopped",
             "error",
-            "mend what is behind its URL",
+            "correct what is behind its URL",
             id="a webhook has no key and no topic",
         ),
         pytest.param(

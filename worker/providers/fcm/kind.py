@@ -28,8 +28,8 @@ class Fcm(Kind):
     words = Words(
         by="FCM",
         command="fcm",
-        mend="check this machine's clock, then its service account and project, and for Apple devices the project's"
-        " APNs key; it flows by itself once it is mended",
+        fix="check this machine's clock, then its service account and project, and for Apple devices the project's"
+        " APNs key; its pushes go out by themselves once that is corrected",
         origin="push service",
     )
     forms = frozenset(("service_account",))

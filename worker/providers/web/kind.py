@@ -28,7 +28,7 @@ class Web(Kind):
     words = Words(
         by="its push service",
         command="web",
-        mend="check this machine's clock, then its subject and its key; it flows by itself once it is mended",
+        fix="check this machine's clock, then its subject and its key; its pushes go out by themselves once that is corrected",
         origin="push service",
     )
     forms = frozenset(("vapid",))

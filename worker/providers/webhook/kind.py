@@ -17,7 +17,7 @@ class Webhook(Kind):
     words = Words(
         by="its webhook",
         command="webhook",
-        mend="mend what is behind its URL; it flows by itself once it answers as it should",
+        fix="correct what is behind its URL; its pushes go out by themselves once it answers as it should",
     )
     forms = frozenset(("webhook",))
     deferred_reasons = frozenset((ALL_GONE,))

@@ -84,7 +84,7 @@ def decide(
 
 class Toy(Kind):
     name = ToySettings.kind
-    words = Words(by="the toy", command="toy", mend="look into its box")
+    words = Words(by="the toy", command="toy", fix="look into its box")
     forms = frozenset(("toy",))
     token_limit = 4096
     decide = staticmethod(decide)
