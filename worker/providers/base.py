@@ -102,8 +102,8 @@ class Proof(NamedTuple):
 class Simulated(NamedTuple):
     """Simulators to send to instead of the real push services, each on its port, by kind. They trust any signer.
 
-    `ca` is PEM, and the only CA to trust. `key` is a P-256 key in PEM, for a kind that must sign. FCM's tokens come from `/token` on
-    its port. The push services accept a subscription that they made, whatever host it names.
+    `ca` is PEM, and the only CA to trust. `key` is a P-256 key in PEM, for a kind that must sign. FCM's tokens come from
+    `/token` on its port. The push services accept a subscription that they made, whatever host it names.
     """
 
     host: str

@@ -38,7 +38,8 @@ class Apns(Kind):
     words = Words(
         by="APNs",
         command="apn",
-        fix="check this machine's clock, then its key, topic and environment; its pushes go out by themselves once that is corrected",
+        fix="check this machine's clock, then its key, topic and environment; its pushes go out by themselves once that is"
+        " corrected",
         ending="certificate",
         renew="make another certificate at developer.apple.com",
         instead="change to a key",
