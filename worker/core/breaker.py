@@ -1,4 +1,4 @@
-"""When a provider is left alone, why, and when it is tried again. `now` in UNIX seconds.
+"""When a way is stopped, why, and when it is tried again. `now` in UNIX seconds.
 
 A provider's circuit breaker opens for what its answers say (a wrong key, most tokens refused: `OpenBreaker`), and for faults of
 the way there or of its servers, which may end at any moment. These have the reasons in `PASSING`; every other reason waits for a
@@ -17,13 +17,13 @@ FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
 #: The shortest interval for a fault that may end by itself.
 FIRST_RECONNECT: Final = 1.0
-#: Batches in a row of which nothing was answered, and the seconds over which they failed, after which the breaker opens. Where
-#: each takes long to fail, fewer are enough.
+#: The breaker opens after so many batches in a row without any answer, over so many seconds. If each takes long to fail, fewer
+#: are enough.
 ROW: Final = 3
 ROW_SECONDS: Final = 1.0
 LONG_ROW: Final = 2
 LONG_ROW_SECONDS: Final = 5.0
-#: Recent answers and faults from which on more than half faults opens it.
+#: With at least so many recent answers and faults, more than half faults open it.
 MINIMUM: Final = 20
 
 UNREACHABLE: Final = "unreachable"
@@ -37,14 +37,14 @@ PASSING: Final[Mapping[str, str]] = {
     SLOW: "it answers less than half in time: check its state",
     UNAVAILABLE: "it answers mostly 5xx or 429: check its state and what it allows",
 }
-#: Causes of a missing answer that mean waiting in vain, and those by which we end a request ourselves.
+#: Causes of a missing answer after a wait, and those with which we end a request ourselves.
 _IN_VAIN: Final = frozenset(("deadline", "timeout", "stuck", "server is silent"))
 _OURS: Final = frozenset(("closed", "cancelled"))
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A provider that gets nothing but probes, or with `manual` nothing at all until a person resumes it."""
+    """A way that gets only probes, or, with `manual`, nothing until a person resumes it."""
 
     reason: str
     since: float
@@ -52,12 +52,12 @@ class Stopped:
 
     @property
     def passing(self) -> bool:
-        """Whether it may end by itself: then any answer at all to a probe closes the breaker."""
+        """Whether the fault may end by itself: then any answer to a probe closes the breaker."""
         return not self.manual and self.reason in PASSING
 
 
 class Quota(NamedTuple):
-    """Since when a way is over a quota, and until when nothing goes there. It flows by itself then, slowly at first."""
+    """Since when a way is over a quota, and until when nothing is sent there. Then it flows by itself, slowly at first."""
 
     since: float
     until: float
@@ -65,18 +65,18 @@ class Quota(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Why a batch was handed out although its way does not flow: with `probe` one of its jobs may be sent, else none."""
+    """Why a batch was taken although its way does not flow. With `probe` one of its jobs may be sent, otherwise none."""
 
     stopped: Stopped
     probe: bool
-    #: Which way does not: that of the batch, or its whole provider.
+    #: The way that is stopped or over a quota: that of the batch, or its whole provider.
     way: Way
-    #: Others of its line are before it: whatever the probe says, no more of it is sent.
+    #: Other batches of its line are before it: after the probe nothing more of it is sent, whatever the answer.
     alone: bool = False
 
 
 def is_fault(outcome: Outcome) -> bool:
-    """Whether a try shows a fault of the provider or of the network, and not of the notification."""
+    """Whether a try shows a fault of the provider or the network, and none of the notification."""
     return (
         isinstance(outcome, Retry)
         and outcome.scope in ("origin", "provider")
@@ -98,7 +98,7 @@ def opens(*, row: int, lasted: float, answered: int, failed: int, size: int = 1)
 
 
 def fault_reason(faults: Sequence[Retry], *, said: int, alive: bool) -> str:
-    """The reason of `PASSING` that most of a batch's faults have.
+    """The reason in `PASSING` of most faults of a batch.
 
     `said`: how many of them are answers; `alive`: others of the batch were answered well.
     """

@@ -1,15 +1,15 @@
-"""What may become of a notification once its provider has answered, or has not. Each kind has a table that says which."""
+"""The outcomes of a notification, and what bounds them. Each kind has a table that gives the outcome of each answer."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
 #: Longest cooldown of a device that refuses too many in a row.
 LONGEST_COOLDOWN: Final = 60.0
-#: The same of a way, unless it asks for more.
+#: The same for a way, unless it asks for more.
 LONGEST_QUOTA: Final = 900.0
 #: After this many tries that may have reached the provider a notification is given up, whatever its expiry.
 MAX_ATTEMPTS: Final = 10
-#: Why a provider is stopped that refuses most tokens.
+#: The reason for which a provider is stopped that refuses most tokens.
 MASS_REFUSAL: Final = "mass_refusal"
 #: Share of refused tokens above which the fault is ours, not the tokens'; see `guard`.
 GUARD_SHARE: Final = 0.20
@@ -23,8 +23,8 @@ GONE_MINIMUM: Final = 200
 #: Of a token: device id, ms up to which the refusal holds, reason.
 Refusal = tuple[int, int, str]
 
-#: What a fault is about, the smallest that explains it: one notification, its device, the way to the provider (`origin`: see
-#: `worker/core/way.py`), or all that the provider sends.
+#: What a fault is about, the smallest that explains it: one notification, its device, one origin of the provider
+#: (`worker/core/way.py`), or all that the provider sends.
 Scope = Literal["notification", "device", "origin", "provider"]
 
 
@@ -44,11 +44,11 @@ class Retry:
     delay: float
     reason: str
     scope: Scope = "notification"
-    #: Ask the token source for another provider token first.
+    #: First make another access token.
     refresh_token: bool = False
-    #: False: the try did not reach the provider, so it counts against the expiry alone.
+    #: False: the try did not reach the provider, so only the expiry bounds such tries.
     spends_attempt: bool = True
-    #: Of scope `origin` or `provider`: it is over a quota, which is no fault. What goes there waits in the store.
+    #: For the scopes `origin` and `provider`: that is over a quota, which is no fault. Pushes to it wait in the store.
     cooldown: bool = False
 
 
@@ -58,7 +58,7 @@ class Unregister:
 
     reason: str
     not_after: int
-    #: The answer may as well mean that the provider is misconfigured: ask `guard` first.
+    #: The answer may also mean that the provider is misconfigured: ask `guard` first.
     guarded: bool = False
 
 
@@ -68,9 +68,9 @@ class Drop:
 
     reason: str
     alarm: bool = False
-    #: What kept it from delivery, where `reason` says only why it is final.
+    #: What prevented the delivery, if `reason` says only why it is final.
     cause: str | None = None
-    #: As of `Unregister`: where most answers are so, the provider is stopped and it is sent again.
+    #: As of `Unregister`: if most answers are like this, the provider is stopped, and the notification is sent again later.
     guarded: bool = False
 
 

@@ -1,4 +1,4 @@
-"""How the task threads of one process are shared: a few work at once, and a bounded number may wait for each way.
+"""Shares the task threads of one process: a few work at once, and a bounded number may wait for each way.
 
 A way is a provider or one of its origins. A thread that waits for a silent one uses no CPU, so another thread works meanwhile: a
 silent way costs waiting threads, of which there are many. How many it may have depends on how many are free, so that one way
@@ -14,18 +14,18 @@ from typing import Final
 
 from worker.core.way import Way, provider_in
 
-#: Threads that may wait for answers beside those that work.
+#: Threads that may wait for answers, in addition to those that work.
 WAITING: Final = 56
 #: Threads that work at once, by default.
 WORKING: Final = 8
-#: Batches that any way may have in work, however few threads are free.
+#: Batches that each way may have in progress, however few threads are free.
 LEAST: Final = 2
-#: Parts of the free threads that a way may have: one that answers, and one from which nothing came for a second, or that
-#: left its last batch without any answer.
+#: Parts of the free threads that a way may have: a way that answers; and a quiet one, which sent no answer for a second or left
+#: its last batch without any answer.
 SHARE: Final = 2
 QUIET_SHARE: Final = 8
 QUIET_SECONDS: Final = 1.0
-#: Seconds without any answer of the way after which a thread that waits for it lets another work.
+#: Seconds without any answer of the way after which a waiting thread lets another one work.
 PATIENCE: Final = 0.25
 #: Seconds between two checks of the answers so far.
 LOOK: Final = 0.1
@@ -44,18 +44,18 @@ class Bulkhead:
         self._looked_at = 0.0
         self._in_work: Counter[Way] = Counter()
         self._heard_at: dict[Way, float] = {}
-        #: Providers whose last batch got no answer.
+        #: Ways whose last batch got no answer.
         self._quiet: set[Way] = set()
 
     def resize(self, working: int) -> None:
-        """So many threads work at once from now on."""
+        """Sets how many threads work at once from now on."""
         with self._changed:
             self._working, self._threads = working, working + self._waiting
             self._changed.notify_all()
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Waits until fewer than the bound work, or one of these waits in vain, and is one of them."""
+        """Waits until fewer threads than the bound work, or one of them waits without an answer; then works itself."""
         with self._changed:
             while self._at_work >= self._working and not self._give_way():
                 self._changed.wait(LOOK)
@@ -88,14 +88,14 @@ class Bulkhead:
                     self._at_work += 1
 
     def room(self) -> int:
-        """Tasks that this process can have at once: those that work, and those that wait in vain."""
+        """Tasks that this process can have at once: those that work, and those that wait without an answer."""
         with self._changed:
             self._look()
             vain = sum(not wait.at_work or self._silence(wait.way) > PATIENCE for wait in self._waits)
             return self._working + min(vain, self._waiting)
 
     def full(self) -> list[Way]:
-        """Providers whose share is used up."""
+        """Ways whose share is used up."""
         with self._changed:
             known = self._in_work.keys() | self._quiet
             return [way for way in known if self._in_work[way] >= self._limit(way)]
@@ -111,7 +111,7 @@ class Bulkhead:
             return True
 
     def leave(self, way: Way, *, answered: bool | None) -> None:
-        """A batch is over; `answered`: whether anything of it was, None where nothing was sent."""
+        """A batch has ended. `answered`: whether any job was answered; None if nothing was sent."""
         with self._changed:
             self._in_work[way] -= 1
             if answered:
@@ -129,7 +129,7 @@ class Bulkhead:
         whole = max(LEAST, free // SHARE)
         if not self._is_quiet(way):
             return whole
-        # A provider's quiet origins, however many, have together what it would have alone.
+        # All quiet origins of a provider together have the share of one way.
         others = 0 if isinstance(way, int) else sum(self._in_work[one] for one in self._quiet_origins(way))
         return max(0, min(max(LEAST, free // QUIET_SHARE), whole - others))
 
@@ -137,12 +137,12 @@ class Bulkhead:
         return way in self._quiet or self._silence(way) > QUIET_SECONDS
 
     def _quiet_origins(self, way: Way) -> Iterator[Way]:
-        """The other ways of its provider that are quiet and have a batch in work."""
+        """The other ways of its provider that are quiet and have a batch in progress."""
         provider = provider_in(way)
         return (one for one in self._in_work if one != way and provider_in(one) == provider and self._is_quiet(one))
 
     def _give_way(self) -> bool:
-        """Whether a thread at work waited in vain: it is at work no more."""
+        """Whether a working thread waited without an answer: it no longer counts as working."""
         self._look()
         for wait in self._waits:
             if wait.at_work and self._silence(wait.way) > PATIENCE:
@@ -162,13 +162,13 @@ class Bulkhead:
                 wait.answered, self._heard_at[wait.way] = answered, now
 
     def _silence(self, way: Way) -> float:
-        """Seconds since its last answer, or since it has any batch in work."""
+        """Seconds since its last answer, or since it has a batch in progress."""
         now = self._clock()
         return now - self._heard_at.get(way, now)
 
 
 class _Wait:
-    """A thread that waits for a batch's answers, and whether it counts as one at work."""
+    """A thread that waits for a batch's answers, and whether it counts as working."""
 
     __slots__ = ("answered", "at_work", "seen", "way")
 

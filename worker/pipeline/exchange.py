@@ -1,4 +1,4 @@
-"""Sends some of a batch's jobs to their provider, and has an outcome decided for each answer."""
+"""Sends some jobs of a batch to their provider, and asks the kind for the outcome of each response."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from worker.state.limiter import Limiter
 
 
 class LeaseRunsOut(WorkerError):
-    """Too much of a batch's lease is gone to send it: another worker may have it before the first answer is here."""
+    """Too little of a batch's lease is left to send it: another worker may take it before the first answer arrives."""
 
 
 class Exchange:
@@ -46,7 +46,7 @@ class Exchange:
         self._lease, self.timeout, self._now, self._random = lease, timeout, now, random
 
     def send(self, run: BatchRun, indexes: Sequence[int], *, timeout: float | None = None) -> None:
-        """Each of these jobs then has an outcome, except those behind one that was not accepted."""
+        """Sends these jobs. Each then has an outcome, except those behind one that was not accepted."""
         if not indexes:
             return
         now, jitter = self._now(), self._random()
@@ -55,7 +55,7 @@ class Exchange:
         try:
             sent = self._sent(run, indexes, timeout or self.timeout)
         except SettingsError as fault:
-            # The command that stored them said what is wrong.
+            # The command that stored the settings has said what is wrong.
             run.set_outcome(indexes, OpenBreaker(fault.reason))
             return
         responses = sent.responses
@@ -73,7 +73,7 @@ class Exchange:
         run.lasted = self._now() - now
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
-        """Renews the lease and records acceptances while answers are missing, so that a death repeats little."""
+        """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
         provider, seen = run.provider, list[Response | None]([None]) * len(indexes)
         requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
@@ -92,7 +92,7 @@ class Exchange:
             run.set_outcome(refused, OpenBreaker("clock"))
 
     def _cool_down(self, run: BatchRun, jitter: float) -> None:
-        """A device that refused gets nothing for a while, and the refused notifications wait as long."""
+        """Starts the cooldown of devices that get too much; the refused notifications wait as long."""
         least: defaultdict[int, float] = defaultdict(float)
         for index in run.throttled:
             if isinstance(outcome := run.outcomes[index], Retry):
@@ -104,7 +104,7 @@ class Exchange:
                 run.outcomes[index] = replace(outcome, delay=waits[run.jobs[index].device])
 
     def _keep_quotas(self, run: BatchRun, jitter: float) -> None:
-        """Over a quota nothing else goes to the origin, or to the provider, for a while, and what it refused waits as long."""
+        """Starts the cooldown of an origin or provider over its quota; the refused notifications wait as long."""
         refused: defaultdict[Way, list[tuple[int, Retry]]] = defaultdict(list)
         for index in run.over_quota:
             if isinstance(outcome := run.outcomes[index], Retry):
@@ -117,7 +117,7 @@ class Exchange:
         run.over_quota.clear()
 
     def _end_late(self, run: BatchRun, retries: Sequence[int]) -> None:
-        """Last of all, when delays are final and cooldowns stored: a try beyond a job's life is none."""
+        """Runs last, when delays are final and cooldowns stored: drops a job whose next try would be after its expiry."""
         now = self._now()
         for index in retries:
             if isinstance(outcome := run.outcomes[index], Retry):
@@ -149,7 +149,7 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
 
 
 def _note_faults(run: BatchRun, responses: Mapping[int, Response], retries: Sequence[int]) -> None:
-    """What the tries say of the way itself, see `is_fault`, of devices that get too many, and of quotas."""
+    """Sorts the tries: faults of the way (`is_fault`), devices that get too much, and quotas."""
     for index in retries:
         outcome, response = run.outcomes[index], responses[index]
         if not isinstance(outcome, Retry):

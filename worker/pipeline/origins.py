@@ -1,4 +1,4 @@
-"""By which origin of its provider each device is reached, under the name that the origin's way has."""
+"""The origin of each device, by the name of the origin's way."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from worker.providers.base import Kind
 from worker.providers.kinds import kind_of
 from worker.state.origins import Origins
 
-#: Seconds for which a process knows the name of an origin's way before it notes once more that it is used.
+#: Seconds for which a process keeps the name of an origin's way before it records again that the origin is used.
 _KNOWN: Final = 60.0
 
 
@@ -20,11 +20,11 @@ class DeviceOrigins:
 
     def __init__(self, apps: Apps, origins: Origins, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._apps, self._origins, self._clock = apps, origins, clock
-        #: Provider -> when it was noted last which origins are used, and the names of their ways.
+        #: Provider -> when its used origins were last recorded, and the names of their ways.
         self._names: dict[int, tuple[float, dict[str, str]]] = {}
 
     def of(self, provider_id: int) -> OriginsOf | None:
-        """What gives the origin of each device; None for a kind that has none."""
+        """A function that gives the origin of each device; None for a kind without origins."""
         provider = self._apps.provider(provider_id)
         if provider is None or not has_origins(kind := kind_of(provider)):
             return None

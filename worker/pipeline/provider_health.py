@@ -1,4 +1,4 @@
-"""What a batch's answers say about its way: which refusals count, and when a circuit breaker opens and closes.
+"""Judges a way by the answers to a batch: which refusals count, and when a circuit breaker opens and closes.
 
 Answers are counted by device: a busy device says no more about its provider than any other.
 """
@@ -30,12 +30,12 @@ from worker.state.breaker import Answers, Breaker
 
 log = logging.getLogger(__name__)
 
-#: What becomes of a refused token while nothing proves that its provider is well: the device stays.
+#: The outcome of a refused token while nothing proves that its provider works: the device stays.
 _UNPROVEN: Final = Drop("refused_unproven")
 
 
 class ProviderHealth:
-    """`timeout`: seconds that a provider has for its answers; `name` gives its name for people."""
+    """`timeout`: seconds that a provider has for its answers; `name` gives the name to print."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class ProviderHealth:
         return probe_timeout(stopped, self._now(), self._timeout)
 
     def proves(self, run: BatchRun, probe: int, look: Look) -> bool:
-        """Whether what was stopped is well, going by what became of this job. If not the job is pending again."""
+        """Whether the outcome of this job shows that what was stopped works again. If not, the job is pending again."""
         outcome = run.outcomes[probe]
-        # A 410 is about the device, so it proves as much as an acceptance: the credential was taken.
+        # "Gone" is about the device, so it proves as much as an acceptance: the credential was accepted.
         gone = isinstance(outcome, Unregister) and not outcome.guarded and probe not in run.unwritable
         if isinstance(outcome, Delivered) or gone or (look.stopped.passing and run.answered):
             return True
@@ -69,7 +69,7 @@ class ProviderHealth:
         return False
 
     def resume(self, run: BatchRun, look: Look) -> bool:
-        """Lets what was stopped flow again; False where a person has stopped it meanwhile."""
+        """Lets what was stopped flow again; False if a person has stopped it meanwhile."""
         self._insist(self._breaker.resume, look.way)
         if look.way != run.way:  # what proves the provider proves this way to it
             self._insist(self._breaker.resume, run.way)
@@ -80,14 +80,14 @@ class ProviderHealth:
         return True
 
     def look_again(self, run: BatchRun) -> None:
-        """Nothing was sent of a batch that was handed out to see how its provider is: the next one may be."""
+        """Nothing was sent of a batch that was taken for a probe: the next batch may be."""
         if run.look is not None and run.answered is None:
             self._insist(self._breaker.look_again, run.look.way, run.way)
 
     # of what the provider answered
 
     def judge_answers(self, run: BatchRun) -> None:
-        """Counts the answers. Refusals that a wrong host or topic gives as well stand only while the provider is well.
+        """Counts the answers. A refusal that a wrong host or topic can cause as well counts only while the provider works.
 
         One that retires nobody stands unless the provider is at fault.
         """
@@ -102,7 +102,7 @@ class ProviderHealth:
             return
         self._check_mass_unregister(run, gone, recent)
         if refused and guard(recent.refused, recent.answered, recent.in_a_row):
-            # Most are refused: the provider is at fault, and what it refused may be good. Else it works for many: go on.
+            # If most are refused, the provider is at fault, and the refused tokens may be good. Otherwise it works for many.
             at_fault = recent.refused * 2 > recent.answered or recent.in_a_row >= IN_A_ROW
             if at_fault:
                 run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin"))
@@ -112,7 +112,7 @@ class ProviderHealth:
             _spare(run, refused)
 
     def stop_provider(self, run: BatchRun) -> None:
-        """Stops the provider, or its one origin, for what the answers say: that waits for a person, and for a probe."""
+        """Stops the provider, or one origin, because its answers say so: until a person corrects it and a probe is accepted."""
         stops = {(o.reason, o.scope) for o in run.outcomes if isinstance(o, OpenBreaker)}
         for reason, scope in sorted(stops):
             way = run.way if scope == "origin" else run.batch.provider
@@ -127,7 +127,7 @@ class ProviderHealth:
                 self._insist(self._deferred_retirement.cancel, way)
 
     def _first_refusals(self, run: BatchRun) -> list[int]:
-        """Jobs that were refused, maybe by the provider's fault. A refusal from before it proved to be well does not count."""
+        """Jobs that were refused, maybe by the provider's fault. A refusal before it was proved to work does not count."""
         refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister | Drop) and o.guarded]
         if not run.batch.refused:
             return refused
@@ -136,7 +136,7 @@ class ProviderHealth:
         return [index for index in refused if index not in before]
 
     def _record(self, run: BatchRun, refused: Iterable[int], gone: Iterable[int]) -> Answers | None:
-        """Adds what is new to the way's recent answers, and stops it where too many are faults; None where nothing was said.
+        """Adds new answers to the recent ones of the way, and stops it if too many are faults; None if there was no answer.
 
         Outcomes that an earlier try of the batch recorded were counted then.
         """
@@ -155,11 +155,11 @@ class ProviderHealth:
             refused=bad,
             gone=len(away),
             failed=len(failed) if run.answered else 0,
-            # Where nothing at all was answered, one fault explains all of the batch: its number says nothing of the share.
+            # Without any answer one fault explains the whole batch: the number of its jobs says nothing about the share.
             alive=run.answered or (False if run.faults else None),
             lasted=run.lasted,
         )
-        # A provider that answers nothing but a Retry-After is not asked before that.
+        # A provider that answers only with a Retry-After gets no probe before that time.
         asked = run.retry_after > 0.0 and not run.answered
         if asked or (failed and _opens(recent, size=len(failed))):
             self._stop_for_faults(run)
@@ -172,7 +172,7 @@ class ProviderHealth:
             run.set_outcome(gone, Drop("mass_gone", alarm=True))
 
     def _stop_for_faults(self, run: BatchRun) -> None:
-        """Faults of the way, or of the servers at its end: its pushes wait in the store, and one probe at a time goes."""
+        """Stops the way for faults of its network or servers: its pushes wait in the store, and one probe at a time is sent."""
         faults = [outcome for i in run.faults if isinstance(outcome := run.outcomes[i], Retry)]
         reason = fault_reason(faults, said=run.said, alive=bool(run.answered))
         again = self._insist(self._breaker.was_stopped_recently, run.way, reason)
@@ -180,7 +180,7 @@ class ProviderHealth:
         if run.retry_after > 0.0:
             self._insist(self._breaker.put_off, run.way, run.retry_after)
         if first:
-            # One line an episode: a provider that fails half of the time opens its breaker again and again.
+            # One log line an episode: a provider that fails half of the time opens its breaker again and again.
             log.log(
                 logging.INFO if again else logging.ERROR,
                 "provider stopped%s: %s. Its pushes wait and go out by themselves",
@@ -192,18 +192,18 @@ class ProviderHealth:
 
 
 def _spare(run: BatchRun, refused: Iterable[int]) -> None:
-    """Nobody is retired for these refusals."""
+    """Retires nobody for these refusals."""
     run.set_outcome([index for index in refused if isinstance(run.outcomes[index], Unregister)], _UNPROVEN)
 
 
 def _of_origin(provider: Provider, way: Way) -> str:
-    """For a sentence about the provider: which of its origins is meant, if one is."""
+    """A part of a sentence about the provider: which of its origins is meant, if one is."""
     origin = origin_in(way)
     return f" for {kind_of(provider).words.origin} {origin}" if origin else ""
 
 
 def _where(provider: Provider, way: Way) -> dict[str, Any]:
-    """Fields of a line."""
+    """Fields of a log line."""
     origin = origin_in(way)
     return {"app": provider.app, "provider": provider.name} | ({"origin": origin} if origin else {})
 

@@ -18,15 +18,15 @@ from worker.core.outcome import Drop
 from worker.providers.kinds import kind_of
 from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
-#: The limits of a kind of provider for each device, in what is counted.
+#: The counter's name for a kind's limits of each device.
 SERVICE: Final = "service_rate"
-#: Pushes to a device in a minute that its service's limits do not count: most devices get no more, and asking is dear.
+#: Pushes to a device in a minute that do not count against the service's limits: most devices get no more, and a check is slow.
 FREE: Final = 8
-#: Limits in which the bulk lane gives way to the urgent one.
+#: Limits in which the urgent lane goes before the bulk lane.
 _TWO_QUEUES: Final = ("provider_rate", "push_rate")
 #: Seconds after its time in which a batch may still use it.
 LATE: Final = 10.0
-#: Seconds by which the urgent lane has to have moved a batch's time back for it to wait again.
+#: A batch waits again if the urgent lane has moved its time back by so many seconds.
 _MOVED: Final = 1.0
 
 
@@ -57,7 +57,7 @@ def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
 
 class _Limit(NamedTuple):
     name: str
-    #: What its buckets are named after, before the channel or the device.
+    #: The first part of the names of its buckets, before the channel or the device.
     of: object
     #: None: there is none.
     rate: Rate | None
@@ -86,7 +86,7 @@ def _rate(number: float | None, of: Callable[[float], Rate]) -> Rate | None:
 
 
 def _free(run: BatchRun, jobs: Sequence[int], limiter: Limiter, now: float) -> Collection[int]:
-    """Those of the jobs that are among the first of their device in this minute."""
+    """The jobs that are among the first of their device in this minute."""
     beyond = set(limiter.beyond(FREE, run.way, [run.jobs[index].device for index in jobs], now=now))
     return {index for place, index in enumerate(jobs) if place not in beyond}
 
@@ -100,14 +100,14 @@ def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
 
 
 def _moved_back(run: BatchRun, name: str, moved: float) -> None:
-    """The urgent lane took times since that were before this batch's: it waits for as long as they last."""
+    """The urgent lane has taken earlier times since: the batch waits for as long as these last."""
     by = moved - run.batch.moved
     if by > _MOVED:
         run.set_outcome(run.pending(), Wait(name, _whole(by), run.batch.reserved, moved))
 
 
 def _buckets(run: BatchRun, limit: _Limit, jobs: Sequence[int]) -> dict[str, list[int]]:
-    """The jobs by the bucket of this limit that they are for. Mentions wait for no channel: they are no part of a burst."""
+    """The jobs by their bucket of this limit. A mention waits for no limit of a channel: it is no part of a burst."""
     name, of = limit.name, limit.of
     if name in _TWO_QUEUES:
         return {f"{name}:{of}": list(jobs)}
@@ -144,7 +144,7 @@ def _reserve(
 
 
 def _stretches(run: BatchRun, jobs: Iterable[int]) -> Iterable[tuple[int, list[int]]]:
-    """Jobs in a row that live equally long."""
+    """Jobs in a row with equal expiry."""
     return ((expires_at, list(alike)) for expires_at, alike in groupby(jobs, run.expires_at))
 
 

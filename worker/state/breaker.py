@@ -1,4 +1,4 @@
-"""The health of each way as the fleet sees it: recent answers, and the breaker that stops one whose answers say so."""
+"""The health of each way, shared by the fleet: its recent answers, and its circuit breaker."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
@@ -11,23 +11,23 @@ from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
-#: Answers that count at most. A number, not a time: a mistake must show within as many at any rate of pushes.
+#: Answers that count at most. It is a number, not a time: a mistake must show after as many answers at any rate of pushes.
 RECENT: Final = 400
-#: Seconds for which a stop is kept: outcomes that were decided before it are carried out by then.
+#: Seconds for which a stop is remembered: by then the outcomes that were decided before it are carried out.
 REMEMBERED: Final = 120
 
 
 class Answers(NamedTuple):
     answered: int
     refused: int
-    #: Answers 410: the app is gone from the device.
+    #: Answers that the device is gone.
     gone: int = 0
-    #: Notifications without an answer, and those that the provider cannot take now.
+    #: Notifications without an answer, and those that the provider cannot accept now.
     failed: int = 0
-    #: Batches in a row of which nothing was answered, and the seconds over which they failed.
+    #: Batches in a row without any answer, and the seconds over which they failed.
     row: int = 0
     lasted: float = 0.0
-    #: Devices whose token was refused with no other answer between.
+    #: Devices whose token was refused, with no other answer in between.
     in_a_row: int = 0
 
 
@@ -41,7 +41,7 @@ class Breaker:
         return _stopped(found) if found else None
 
     def stopped_among(self, ways: Sequence[Way]) -> dict[Way, Stopped]:
-        """Those of the ways that are stopped themselves."""
+        """The ways that are stopped themselves, not through their provider."""
         with self._redis.pipeline(transaction=False) as pipe:
             for way in ways:
                 pipe.hgetall(keys.BREAKER(way))
@@ -49,7 +49,7 @@ class Breaker:
         return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
 
     def stop(self, way: Way, reason: str, now: float, *, manual: bool = False) -> bool:
-        """Stops the way; True when it flowed before. A person's stop outlasts ours."""
+        """Stops the way; True if it flowed before. A stop by a person stays when a worker stops the way too."""
         with self._redis.pipeline() as pipe:
             pipe.hsetnx(keys.BREAKER(way), "since", now)
             if manual:
@@ -62,11 +62,11 @@ class Breaker:
         return bool(fresh)
 
     def put_off(self, way: Way, seconds: float) -> None:
-        """No probe is sent before so many seconds have passed: it asked for that, or the last one failed."""
+        """Sends no probe for so many seconds: the provider asked for that, or the last probe failed."""
         self._redis.set(keys.PROBE(way), 1, px=max(1, int(seconds * 1000)))
 
     def look_again(self, stopped: Way, way: Way) -> None:
-        """Another batch of the way may be taken at once, to see: nothing was sent of the last one."""
+        """Allows another batch of the way to be taken for a probe at once: nothing of the last one was sent."""
         self._redis.delete(keys.PROBE(stopped), keys.LOOKED(way))
 
     def was_stopped_recently(self, way: Way, reason: str) -> bool:
@@ -74,7 +74,7 @@ class Breaker:
         return bool(self._redis.exists(keys.STOPPED(way, reason)))
 
     def resume(self, way: Way, *, by_hand: bool = False) -> bool:
-        """Lets the way flow again, with all that waits for it, and forgets its answers; True when it was stopped.
+        """Lets the way flow again, with all that waits for it, and forgets its answers; True if it was stopped.
 
         Only a person resumes what a person paused, and lets all ways of the provider flow, over a quota or not.
         """

@@ -1,4 +1,4 @@
-"""Devices whose retirement is deferred: their token was refused, and the provider may be to blame.
+"""Devices whose retirement is deferred: their token was refused, and the provider may be at fault.
 
 Times are on Redis' clock. Decides nothing.
 """
@@ -23,7 +23,7 @@ class DeferredDevices:
         self._redis, self._scripts = redis, Scripts(redis)
 
     def add(self, way: Way, refusals: Sequence[Refusal], *, delay: float) -> None:
-        """It is time to decide about these in `delay` seconds."""
+        """Defers the retirement of these devices by `delay` seconds."""
         if refusals:
             self._scripts.defer(
                 ways=keys.DEFERRED_PROVIDERS(),
@@ -39,19 +39,19 @@ class DeferredDevices:
         return {_decode(one)[0] for one in found}
 
     def due(self, *, delay: float, limit: int = 5000) -> dict[Way, list[Refusal]]:
-        """By way, the refusals that are due. After a time without a call they are due in `delay` seconds."""
+        """The refusals that are due, by way. After a time without a call they are due in `delay` seconds."""
         found = self._scripts.deferred_due(delay=delay, limit=limit)
         return {way_in(way): [_decode(one) for one in members] for way, members in found}
 
     def forget(self, way: Way, refusals: Sequence[Refusal]) -> None:
-        """They are decided."""
+        """Removes these refusals: they are decided."""
         if refusals:
             self._redis.zrem(keys.DEFERRED(way), *map(_encode, refusals))
 
     def forget_all(self, way: Way) -> None:
-        """All of a way's are forgotten."""
+        """Removes all refusals of a way."""
         self._redis.delete(keys.DEFERRED(way))
 
     def waiting(self) -> bool:
-        """Whether there are any."""
+        """Whether any retirement is deferred."""
         return bool(self._redis.exists(keys.DEFERRED_PROVIDERS()))

@@ -1,4 +1,4 @@
-"""What may not be sent before some time, in Redis and on its clock: rates of the fleet, devices that cool down, and quotas."""
+"""What must wait until some time, in Redis and on its clock: rates of the fleet, cooldowns of devices, and quotas of ways."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -12,14 +12,14 @@ from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
-#: Seconds after a cooldown of a device, or of a way, in which another refusal counts as the next in a row. By then as much goes
-#: over a way as before, see `take_batch.lua`.
+#: Seconds after a cooldown of a device or way in which another refusal counts as the next in a row. After them a way is at full
+#: speed again, see `take_batch.lua`.
 MEMORY: Final = 60.0
 QUOTA_MEMORY: Final = 10.0
 
 
 class Wanted(NamedTuple):
-    """Times of one bucket: for each run, how many, and the seconds within which they have to be."""
+    """Times of one bucket: for each run, how many, and the seconds within which they must be."""
 
     name: str
     rate: Rate
@@ -37,7 +37,7 @@ class Given(NamedTuple):
 
 #: Counters of pushes to devices in a minute.
 _GROUPS: Final = 1 << 20
-#: Queues of a bucket: the only one; the one that goes first; and the one behind it.
+#: Queues of a bucket: the only one; the first of two; the second of two.
 ONLY: Final = 0
 FIRST: Final = 1
 LAST: Final = 2
@@ -49,7 +49,7 @@ class Limiter:
         self._scripts = Scripts(redis)
 
     def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
-        """Times for all of these, in one step. A job over a rate gets a later time, and none beyond its horizon."""
+        """Times for all of these, in one step. A job over a rate gets a later time, but none after its horizon."""
         if not wanted:
             return []
         given = self._scripts.reserve(
@@ -63,7 +63,7 @@ class Limiter:
         ]
 
     def beyond(self, free: int, way: Way, devices: Sequence[int], *, now: float) -> list[int]:
-        """The places of those pushes that are not among the first `free` to their device in this minute, or seem so.
+        """The indexes of the pushes that are not among the first `free` to their device in this minute, or seem so.
 
         Devices share a counter with few others. So what is left out is within `free` for certain, and costs almost nothing.
         """
@@ -83,7 +83,7 @@ class Limiter:
         return float(self._redis.hget(keys.RATE(name), "moved") or 0.0)
 
     def cool_down(self, way: Way, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
-        """These devices get nothing over the way for so many seconds at least; returns for how many each does.
+        """Starts or extends the cooldown of these devices by at least so many seconds; returns the seconds of each.
 
         The time grows with each refusal in a row, up to a minute; `jitter` in [0, 1).
         """
@@ -102,14 +102,14 @@ class Limiter:
         return {int(device): int(left) / 1000 for device, left in found}
 
     def cooldowns(self, way: Way, devices: Sequence[int]) -> dict[int, float]:
-        """Those of the devices that cool down, and for how many seconds more."""
+        """The devices in cooldown, and the seconds that are left."""
         if not devices:
             return {}
         found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(way), devices=devices)
         return {int(device): int(left) / 1000 for device, left in found}
 
     def over_quota(self, way: Way, least: float, reason: str, *, jitter: float) -> float:
-        """Nothing goes over the way for so many seconds at least; returns for how many.
+        """Sends nothing over the way for at least so many seconds; returns for how many.
 
         The time grows with each refusal in a row, up to `LONGEST_QUOTA`; `jitter` in [0, 1).
         """
@@ -125,7 +125,7 @@ class Limiter:
         return int(left) / 1000
 
     def quotas(self, ways: Sequence[Way]) -> dict[Way, Quota]:
-        """Those of the ways that are over a quota, or were some seconds ago."""
+        """The ways that are over a quota, or were some seconds ago."""
         with self._redis.pipeline(transaction=False) as pipe:
             for way in ways:
                 pipe.hmget(keys.QUOTA(way), "since", "until", "reason")

@@ -1,4 +1,4 @@
-"""The origins of each provider that have a way of their own."""
+"""The origins of each provider that have their own way."""
 
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -17,7 +17,7 @@ class Origins:
         self._redis, self._scripts = redis, Scripts(redis)
 
     def note(self, provider: int, origins: Collection[str]) -> dict[str, str]:
-        """The name under which each of these has a way: its own, or `OTHER` where too many have one."""
+        """The name of the way of each of these origins: the origin, or `OTHER` if too many have one."""
         found = self._scripts.note_origins(
             known=keys.ORIGINS(provider), most=MOST_ORIGINS, keep=KEPT, other=OTHER, origins=origins
         )
@@ -25,7 +25,7 @@ class Origins:
         return {origin: OTHER if origin in shared else origin for origin in origins}
 
     def ways(self, providers: Iterable[int]) -> dict[int, list[Way]]:
-        """The ways of each provider: that of the whole provider, and those of the origins that it was used with."""
+        """The ways of each provider: that of the whole provider, and those of the origins that were used."""
         providers = list(providers)
         with self._redis.pipeline(transaction=False) as pipe:
             for id in providers:
