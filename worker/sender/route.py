@@ -48,6 +48,7 @@ class Access(NamedTuple):
     #: Requests in flight on a connection whose server names no limit, at most.
     streams: int = 1_000
     #: Looks up addresses instead of the system. The sender connects only to these, also through a proxy.
+    #: For a proxy one may be a name, which the proxy looks up.
     resolve: Resolve | None = None
 
 
