@@ -64,27 +64,36 @@ def up(
         tell(settings)
         for version in migrate_when_up(urls.postgres, 30):
             say("carillon", f"migration {version} applied")
-        # The same directory from whatever place, and lines as they are written.
-        environ = os.environ | {"CARILLON_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
         made = None if flower.configured() else flower.credentials()
-        if made is not None:
-            environ["FLOWER_BASIC_AUTH"] = made
-        root = str(Path(__file__).parents[2])
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        environ = _environ(settings, made)
         base = (sys.executable, "-P", "-m", "worker.cli._child")
         own, apps = _simulated(settings, urls, simulator)
         if own is not None:
             commands["simulate"] = own.command()
+        page = None if own is None else _page(own, settings, urls)
         children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
         try:
             for child in children:
                 child.start()
             shown = _shown(settings, urls)
-            _tend(children, stop, lambda: _announce(say, shown, port, made, own, next_steps(own, apps, settings)))
+            steps = next_steps(own, apps, settings)
+            _tend(children, stop, lambda: _announce(say, shown, port, made, own, page, steps))
         finally:
             say("carillon", "stopping")
+            if page is not None:
+                page.close()
             stop_all(children, settings.shutdown_timeout + 10)
     say("carillon", "stopped, nothing is left running")
+
+
+def _environ(settings: Any, flower_credentials: str | None) -> dict[str, str]:
+    """Of the parts: the same directory from whatever place, and lines as they are written."""
+    environ = os.environ | {"CARILLON_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
+    if flower_credentials is not None:
+        environ["FLOWER_BASIC_AUTH"] = flower_credentials
+    root = str(Path(__file__).parents[2])
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return environ
 
 
 @contextmanager
@@ -125,6 +134,15 @@ def _simulated(settings: Any, urls: Any, asked: bool | None) -> tuple[Any, bool]
         return found, bool(runtime.registry.apps())
     finally:
         runtime.close()
+
+
+def _page(own: Any, settings: Any, urls: Any) -> Any:
+    """The example page for Web Push, being served on a port that stays the same."""
+    from worker.demo.page import Page
+    from worker.demo.page_chat import PageChat
+    from worker.embedded.ports import remembered
+
+    return Page(PageChat(settings, urls), remembered(own.directory / "page.port"))
 
 
 def next_steps(own: Any, apps: bool, settings: Any) -> list[str]:
@@ -194,7 +212,7 @@ def _shown(settings: Any, urls: Any) -> Any:
     )
 
 
-def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any, steps: list[str]) -> None:
+def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any, page: Any, steps: list[str]) -> None:
     from worker.cli._checks import Plan, examine
 
     plan = Plan(lanes=["urgent", "bulk"], beat=True, engines=True, flower=f"http://127.0.0.1:{port}")
@@ -215,6 +233,8 @@ def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any,
         for name, of_kind in zip(("APNs", "FCM", "Web Push"), own.ports.values(), strict=True):
             say("carillon", f"{name:<8}  https://127.0.0.1:{of_kind}  a simulator")
         say("carillon", f"CA        {own.directory / 'ca.pem'}  that of the simulators")
+    if page is not None:
+        say("carillon", f"Page      {page.url}  notifies the browser that opens it")
     say("carillon", "Ctrl-C ends all of it")
     say("", "\n".join(["", *steps, ""]))
 

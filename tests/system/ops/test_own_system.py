@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -17,6 +18,7 @@ from tests.processes import Running, carillon, environ, until, using
 from worker.cli._own_simulator import OwnSimulator
 from worker.cli.up import next_steps
 from worker.simulator.certificates import kept_identity
+from worker.simulator.web.subscriptions import Wish, make
 
 PROGRAM = [sys.executable, "-P", "-m", "worker.cli"]
 ENGINELESS = [
@@ -106,6 +108,22 @@ def address(running: Running) -> str:
     return str(found)
 
 
+def use(page: str) -> None:
+    """What the example page asks for, from a browser whose push service cannot be reached."""
+    with httpx.Client(base_url=page, headers={"origin": page}, timeout=60) as client:
+        key = client.get("/config.json").json()["public_key"]
+        [subscription] = make(0, Wish(service="mozilla", key=key))
+        registered = client.post("/subscription", json=subscription)
+        assert registered.status_code == 204, registered.text
+        assert client.post("/message", json={}).status_code == 204
+        refused = client.post("/subscription", json=subscription | {"endpoint": "https://127.0.0.1/x"})
+        assert refused.status_code == 409
+        assert "address in place of a host" in refused.json()["error"]
+        ended = client.request("DELETE", "/subscription", json={"endpoint": subscription["endpoint"]})
+        assert ended.status_code == 204
+        assert client.get("/config.json").json()["public_key"] == key
+
+
 @pytest.mark.slow
 def test_up_leads_to_a_first_push_and_so_does_the_next_one(place: Path) -> None:
     below = place / "below"
@@ -145,6 +163,8 @@ def test_up_leads_to_a_first_push_and_so_does_the_next_one(place: Path) -> None:
         assert without.returncode == 0
         assert "No Android phone: there is no provider 'simulator-fcm'" in without.stdout
         assert not (below / ".carillon").exists()
+        [page] = re.findall(r"^carillon Page +(\S+)", running.output(), re.MULTILINE)
+        use(page)
         assert running.end(signal.SIGINT) == 0
     with up(place) as running:
         assert address(running) == first

@@ -13,7 +13,9 @@ PAGE = (ROOT / "docs" / "web-push.md").read_text(encoding="utf-8")
 FILES = ROOT / "worker" / "demo" / "web"
 
 
-@pytest.mark.parametrize(("name", "language"), [("app.js", "js"), ("sw.js", "js"), ("index.html", "html")])
+@pytest.mark.parametrize(
+    ("name", "language"), [("app.js", "js"), ("sw.js", "js"), ("index.html", "html"), ("page.css", "css")]
+)
 def test_the_page_has_each_file_as_it_is(name: str, language: str) -> None:
     assert f"`{name}`:\n\n```{language}\n{(FILES / name).read_text(encoding='utf-8')}```\n" in PAGE
 

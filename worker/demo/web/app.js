@@ -4,11 +4,12 @@
 //
 // The server answers `GET config.json` with {"public_key": …}, the key that `carillon push web` prints. It takes
 // `POST subscription` with the subscription, and calls `register_device` for the user who is signed in; and
-// `DELETE subscription` with {"endpoint": …}, and calls `unregister_device`.
+// `DELETE subscription` with {"endpoint": …}, and calls `unregister_device`. `POST message` publishes a message to that user.
 
 const state = document.getElementById("state");
 const subscribeButton = document.getElementById("subscribe");
 const unsubscribeButton = document.getElementById("unsubscribe");
+const testButton = document.getElementById("test");
 
 async function start() {
   if (!("serviceWorker" in navigator) || !("PushManager" in window)) {
@@ -19,6 +20,7 @@ async function start() {
   const registration = await navigator.serviceWorker.register("sw.js");
   subscribeButton.addEventListener("click", () => run(() => subscribe(registration)));
   unsubscribeButton.addEventListener("click", () => run(() => unsubscribe(registration)));
+  testButton.addEventListener("click", () => run(test));
   navigator.serviceWorker.addEventListener("message", opened);
   await run(() => refresh(registration));
 }
@@ -60,6 +62,11 @@ async function unsubscribe(registration) {
   show(false);
 }
 
+async function test() {
+  await request("message", "POST", {});
+  say("A message is on its way.");
+}
+
 async function request(path, method = "GET", body = undefined) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
@@ -77,6 +84,7 @@ function opened(event) {
   const line = document.createElement("li");
   line.textContent = event.data.thread ?? event.data.navigate ?? "";
   document.getElementById("opened").append(line);
+  document.getElementById("clicked").hidden = false;
   navigator.clearAppBadge?.();
 }
 
@@ -92,7 +100,7 @@ function equal(buffer, key) {
 
 function show(subscribed) {
   subscribeButton.hidden = subscribed;
-  unsubscribeButton.hidden = !subscribed;
+  unsubscribeButton.hidden = testButton.hidden = !subscribed;
   say(subscribed ? "This browser is notified." : "This browser is not notified.");
 }
 
