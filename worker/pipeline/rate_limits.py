@@ -18,7 +18,7 @@ from worker.core.outcome import Drop
 from worker.providers.kinds import kind_of
 from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
-#: The counter's name for a kind's limits of each device.
+#: The name in counters of a kind's limits for each device.
 SERVICE: Final = "service_rate"
 #: Pushes to a device in a minute that do not count against the service's limits: most devices get no more, and a check is slow.
 FREE: Final = 8

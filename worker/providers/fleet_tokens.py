@@ -12,15 +12,15 @@ from typing import Final, Literal, Protocol
 
 from worker.providers.base import TokenKey, TokenStore
 
-#: Seconds for which a process believes its own copy before it looks at the fleet's again.
+#: Seconds for which a process uses its copy before it reads the fleet's token again.
 LOCAL_SECONDS: Final = 30.0
-#: Seconds that a token may come from the future: two clocks differ.
+#: Seconds by which a token may be issued in the future, because two clocks differ.
 SKEW: Final = 60.0
-#: Seconds for which a process does not try again to make a token after it could not.
+#: Seconds that a process waits after it failed to make a token.
 PAUSE: Final = 5.0
 _POLL: Final = 0.02
 
-#: `fresh`: use it; `due`: use it, somebody should replace it; `stale`: it would be refused.
+#: `fresh`: use it; `due`: use it, and a process should replace it; `stale`: it would be refused.
 State = Literal["fresh", "due", "stale"]
 
 log: Final = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FleetToken:
-    """`text` is what the store keeps, `bearer` what a request shows; times in UNIX seconds."""
+    """`text` is the form in the store, `bearer` the form in a request; times in UNIX seconds."""
 
     text: str = field(repr=False)
     bearer: str = field(repr=False)
     issued_at: float
-    #: From here on somebody should replace it, and from here on nobody uses it.
+    #: From the first time on a process should replace it; from the second on nobody uses it.
     due_at: float
     ends_at: float
 
@@ -58,7 +58,7 @@ class Maker(Protocol):
 @dataclass(slots=True)
 class _Local:
     token: FleetToken
-    #: When it was last compared with the fleet's.
+    #: When it was last compared with the fleet's token.
     looked_at: float
 
 
@@ -75,7 +75,7 @@ class FleetTokens:
         self._store, self._lease_seconds, self._faults = store, lease_seconds, faults
         self._local: dict[TokenKey, _Local] = {}
         self._failed: dict[TokenKey, tuple[float, Exception]] = {}
-        #: By key: the token that was refused last. It is not used again, also while there is no other one.
+        #: The token that was refused last, by key. It is not used again, even while there is no other one.
         self._refused: dict[TokenKey, str] = {}
         self._locks: dict[TokenKey, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -100,7 +100,7 @@ class FleetTokens:
                 return local.token
 
     def other_than(self, maker: Maker, bearer: str, now: float) -> FleetToken | None:
-        """The fleet's token, where it is another one by now than `bearer`, which was refused."""
+        """The fleet's token, if it is another one than `bearer`, which was refused."""
         with self._lock(maker.key):
             shared = self._look(maker, now)
         return (
@@ -108,7 +108,7 @@ class FleetTokens:
         )
 
     def replace(self, maker: Maker, bearer: str, now: float) -> FleetToken:
-        """A new token in place of `bearer`, or the one by which another process has replaced it."""
+        """A new token in place of `bearer`, or the one with which another process has replaced it."""
         with self._lock(maker.key):
             self._refused[maker.key] = bearer
             return self._made(maker, now, instead_of=bearer)
@@ -136,7 +136,7 @@ class FleetTokens:
         return local.token
 
     def _made(self, maker: Maker, now: float, *, instead_of: str | None, leased: bool = False) -> FleetToken:
-        """A new token for the fleet: ours under the lease, or that of whoever held it meanwhile."""
+        """A new token for the fleet: ours under the lease, or that of the process that had the lease meanwhile."""
         key = maker.key
         waiting_ends = time.monotonic() + 2 * self._lease_seconds
         while not leased and not (leased := self._lease(key)):
@@ -147,7 +147,7 @@ class FleetTokens:
                 break
             time.sleep(_POLL)
         try:
-            # Between our look and the lease another process may have finished.
+            # Another process may have finished between our read and the lease.
             shared = self._look(maker, now)
             if shared and shared.bearer != instead_of and self._state(maker, shared, now) == "fresh":
                 return shared

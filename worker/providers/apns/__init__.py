@@ -1,1 +1,1 @@
-"""The wire to APNs: HTTP/2 with pooled connections, provider tokens and certificates."""
+"""APNs as a kind of provider: Apple's push service, by provider token or certificate."""

@@ -1,4 +1,4 @@
-"""What to do about an answer of APNs, in words for whoever runs this."""
+"""What an operator should do about an answer of APNs."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ _ADVICE: Final = {
 
 
 def advice(response: Response, provider: Provider) -> str:
-    """What to do about anything but a 200."""
+    """What to do about any response but a 200."""
     reason = response.cause if isinstance(response, NoAnswer) else response.reason or ""
     settings: ApnsSettings = provider.settings
     if text := _ADVICE.get(reason):

@@ -1,4 +1,4 @@
-"""APNs' own words in an answer: a JSON body, and reasons that are about the whole connection. An `http2` `Service`."""
+"""Reads answers of APNs: a JSON body, and reasons that are about the whole connection. A `Service` of the HTTP/2 client."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from worker.core.retry_after import seconds
 accepted: Final = frozenset((200,))
 fields: Final = frozenset(("retry-after",))
 _REASON: Final = re.compile(r"[A-Za-z]{1,64}")
-#: Answers that speak of the connection rather than of their notification: it takes nothing new, the next try goes elsewhere.
+#: Answers about the connection, not the notification: it takes nothing new, and the next try uses another one.
 PARTING: Final = frozenset(
     (
         (403, "ExpiredProviderToken"),
@@ -23,7 +23,7 @@ PARTING: Final = frozenset(
         (503, "Shutdown"),
     )
 )
-#: Reasons in a GOAWAY that another connection may not meet; any other concerns the credential.
+#: Reasons in a GOAWAY that another connection may not get; any other is about the credential.
 _PASSING: Final = frozenset(("Shutdown", "IdleTimeout", "InternalServerError", "ServiceUnavailable"))
 
 
@@ -58,10 +58,10 @@ def _document(body: bytes | bytearray) -> dict[str, object]:
 
 
 def is_parting(answer: Answer) -> bool:
-    """Whether it is about the connection: the next try goes over another one."""
+    """Whether the answer is about the connection: the next try uses another one."""
     return (answer.status, answer.reason) in PARTING
 
 
 def is_passing(reason: str) -> bool:
-    """Whether another connection may not meet this reason of a GOAWAY."""
+    """Whether another connection may not get this reason of a GOAWAY."""
     return reason in _PASSING

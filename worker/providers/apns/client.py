@@ -1,4 +1,4 @@
-"""What a process holds for its APNs providers: the sender, and the provider tokens of the fleet."""
+"""The client of a process for its APNs providers: the sender, and the provider tokens of the fleet."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from worker.providers.apns.settings import ApnsSettings, Key, host_for
 from worker.providers.apns.token import TokenSource, issued_at
 from worker.providers.base import Client, Proof, Sent
 
-#: No device can have it: APNs and the simulator refuse it by its form.
+#: A token that no device can have: APNs and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
 
 
@@ -42,7 +42,7 @@ class ApnsClient(Client):
         self._tokens.refuse(provider.settings.credential, authorization, now)
 
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
-        """APNs is asked for a device that cannot be: what it refuses first tells whether it takes the credential."""
+        """Sends to an impossible token. What APNs refuses first shows whether it accepts the credential."""
         settings: ApnsSettings = provider.settings
         impossible = Notification(
             IMPOSSIBLE, str(uuid4()), b'{"aps":{"alert":"carillon doctor"}}', settings.topic, expiration=0

@@ -1,4 +1,4 @@
-"""APNs as a kind of provider, by a key or by a certificate. What it takes to send is imported when a client is made."""
+"""APNs as a kind of provider, by key or certificate. Imports what is needed to send only when a client is made."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from worker.providers.base import Client, Context, Kind, Preview, Simulated, Wor
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Ids of a key that Apple never gave out.
+#: An id that no key of Apple has.
 _SIMULATED_ID: Final = "SIMULATED1"
 
 
@@ -140,7 +140,7 @@ class Apns(Kind):
             "key_id": key and (key.key_id or None),
             "team_id": key and (key.team_id or None),
             "expires": None if ends is None else datetime.fromtimestamp(ends, UTC).date().isoformat(),
-            # Where that is not Apple's.
+            # Only if it is not Apple's.
             "host": None if settings.host in HOSTS.values() else f"{settings.host}:{settings.port}",
         }
 
@@ -163,7 +163,7 @@ class Apns(Kind):
         return provider.environment
 
     def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider:
-        """It takes any topic and any signer, so no credential of the provider is needed."""
+        """The simulator accepts any topic and signer, so no credential of the provider is needed."""
         key = Key(_SIMULATED_ID, _SIMULATED_ID, simulator.key)
         port = simulator.ports[self.name]
         there = ApnsSettings(provider.settings.topic, key, simulator.host, port, simulator.ca)

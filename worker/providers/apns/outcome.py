@@ -1,4 +1,4 @@
-"""What becomes of a notification once APNs has answered, or has not. One pure table; the pipeline carries the outcome out."""
+"""The outcome of a notification for each response of APNs. One pure table; the pipeline carries the outcome out."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from worker.providers.apns.reasons import BY_CAUSE, BY_REASON, Action, action_fo
 
 #: A provider token younger than this may not be replaced (Apple), in seconds.
 TOKEN_MIN_AGE: Final = 20 * 60
-#: Reasons that a wrong host or topic gives as well.
+#: Reasons that a wrong host or topic causes as well.
 GUARDED: Final = frozenset(reason for reason, action in BY_REASON.items() if action is Action.DELETE_TOKEN_GUARDED)
 
 

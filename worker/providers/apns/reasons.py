@@ -11,14 +11,14 @@ from worker.sender.causes import CERTIFICATE_ALERTS
 
 
 class Action(StrEnum):
-    """What an answer asks of whoever sent the notification."""
+    """What an answer asks of the sender."""
 
     SUCCESS = "SUCCESS"
     #: The request breaks Apple's rules, so we have a bug: the same bytes will be refused again.
     FIX_REQUEST = "FIX_REQUEST"
     #: Key, topic, certificate or environment of the provider is wrong: nothing it sends can arrive.
     FIX_CONFIG = "FIX_CONFIG"
-    #: The token is useless as it stands, but a wrong topic or host gives the same answer: retire under the guard.
+    #: The token is unusable, but a wrong topic or host gives the same answer: retire under the guard.
     DELETE_TOKEN_GUARDED = "DELETE_TOKEN_GUARDED"
     DELETE_TOKEN_IF_NOT_REREGISTERED = "DELETE_TOKEN_IF_NOT_REREGISTERED"
     NEW_CONNECTION_RETRY = "NEW_CONNECTION_RETRY"
@@ -68,7 +68,7 @@ ACTIONS: Final[dict[tuple[int, str | None], Action]] = {
     (500, "InternalServerError"): _A.RETRY_BACKOFF,
     (503, "ServiceUnavailable"): _A.RETRY_BACKOFF,
     (503, "Shutdown"): _A.NEW_CONNECTION_RETRY,
-    # The broadcast API's own.
+    # Of the broadcast API.
     (400, "FeatureNotEnabled"): _A.FIX_CONFIG,
     (400, "MissingChannelId"): _A.FIX_REQUEST,
     (400, "BadChannelId"): _A.FIX_REQUEST,
@@ -83,12 +83,12 @@ ACTIONS: Final[dict[tuple[int, str | None], Action]] = {
 
 #: A GOAWAY carries a reason without a status; no two statuses share a reason.
 BY_REASON: Final[dict[str, Action]] = {reason: action for (_, reason), action in ACTIONS.items() if reason}
-#: Likewise what a connection says without an answer.
+#: The same for causes of a connection without an answer.
 BY_CAUSE: Final[dict[str, Action]] = BY_REASON | dict.fromkeys(CERTIFICATE_ALERTS, _A.FIX_CONFIG)
 
 
 def action_for(status: int, reason: str | None) -> Action:
-    """The action for an answer; an answer that is in no list never costs a token, and only 429 and 5xx are tried again.
+    """The action for an answer. An unknown answer never retires a device; only 429 and 5xx are tried again.
 
     A known reason under a status that is not its own counts as unlisted: whoever said that was not APNs as we know it.
     """

@@ -12,7 +12,7 @@ from worker.providers.apns.route import ApnsRoute
 from worker.providers.apns.settings import P12, ApnsSettings
 from worker.sender.sender import Factory, Sender
 
-#: Days before a certificate expires from which on the log says so once a day.
+#: Days before a certificate expires from which the log warns once a day.
 EXPIRY_DAYS: Final = 30
 _DAY: Final = 86_400.0
 
@@ -31,14 +31,14 @@ class ApnsSender:
         proxy: str | None = None,
         idle: float = 1_800.0,
     ) -> None:
-        """`factory` stands in for `transport`; `connections` holds per host and credential; the others as of `Sender`."""
+        """`factory` replaces `transport`; `connections` is for each host and credential; the others are those of `Sender`."""
         if factory is None and transport == "httpx":
             factory = _over_httpx(proxy)
         self.sender = Sender(factory, proxy=proxy, idle=idle)
         self._connections = connections
         #: By provider: the route with the certificate that was read for it.
         self._routes: dict[int, ApnsRoute] = {}
-        #: By provider: the UNIX time from which on the log may speak of its certificate's end again.
+        #: By provider: the UNIX time from which the log may warn about its certificate again.
         self._warn_from: dict[int, float] = {}
 
     def send(
@@ -51,7 +51,7 @@ class ApnsSender:
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
     ) -> list[Response]:
-        """As `Sender.send`. Raises `CertificateError` where the certificate or CA cannot be used for what it is to send."""
+        """As `Sender.send`. Raises `CertificateError` if the certificate or CA cannot be used for these requests."""
         return self.sender.send(
             self._route(provider),
             notifications,

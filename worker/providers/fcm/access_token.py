@@ -23,7 +23,7 @@ from worker.providers.fleet_tokens import FleetToken
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-#: Seconds for which an assertion and its token hold; Google refuses a longer one.
+#: Seconds for which an assertion and its token are valid; Google refuses a longer time.
 LIFE: Final = 3600
 #: Seconds that `iat` lies in the past, for servers whose clock is behind ours.
 ISSUED_BACK: Final = 10
@@ -38,7 +38,7 @@ LONGEST_TOKEN: Final = 8192
 #: Seconds by which the endpoint's clock may differ from ours before ours is called wrong.
 CLOCK_DIFFERS: Final = 60.0
 
-#: Errors of the endpoint that pass, whatever its status.
+#: Errors of the endpoint that may end by themselves, whatever its status.
 _PASSING: Final = frozenset(("internal_failure", "server_error", "temporarily_unavailable"))
 _PASSING_STATUSES: Final = frozenset((408, 429))
 
@@ -46,11 +46,11 @@ log: Final = logging.getLogger(__name__)
 
 
 class AccessTokenError(Exception):
-    """No access token could be had."""
+    """There is no access token."""
 
 
 class AccessTokenAwayError(AccessTokenError):
-    """It may pass: the endpoint is away or busy. `cause` is a short fixed phrase."""
+    """The endpoint is away or busy, which may end by itself. `cause` is a short fixed phrase."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -90,7 +90,7 @@ def assertion(account: ServiceAccount, now: float) -> str:
 
 
 def shared_name(settings: FcmSettings) -> TokenKey:
-    """Under which the fleet shares the token of an account. Another key, or another endpoint, has another name."""
+    """The name under which the fleet shares the token of an account. Another key or endpoint gives another name."""
     account = settings.account
     secret = f"{settings.token_url} {account.email} {account.key.strip()}"
     return account.project, account.key_id, hashlib.sha256(secret.encode()).hexdigest()[:16]
@@ -120,7 +120,7 @@ class Maker(NamedTuple):
 
 
 def read_token(answer: TokenAnswer, account: ServiceAccount, now: float) -> str:
-    """`<issued> <ends> <token>`, times in UNIX seconds. Raises what says why there is none."""
+    """`<issued> <ends> <token>`, times in UNIX seconds. Raises an `AccessTokenError` that says why there is none."""
     document = _document(answer.body)
     if answer.status == 200:
         token, seconds = document.get("access_token"), _seconds(document.get("expires_in"))
@@ -164,7 +164,7 @@ def _invalid_grant(answer: TokenAnswer, text: str, account: ServiceAccount, now:
 
 
 def _ahead(date: str | None, now: float) -> float | None:
-    """Seconds by which our clock is ahead of the endpoint's; None where that does not say."""
+    """Seconds by which our clock is ahead of the endpoint's; None if the endpoint does not give its time."""
     try:
         return None if date is None else now - parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
@@ -178,7 +178,7 @@ def _differs(ahead: float | None) -> str:
 
 
 def _seconds(value: object) -> int:
-    """A number, which has been seen as a string."""
+    """A number; the endpoint has also sent it as a string."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
@@ -211,7 +211,7 @@ class HttpPost:
         except httpx.TimeoutException:
             raise AccessTokenAwayError("deadline") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as fault:
-            # The fault's own words may quote the request.
+            # The text of the fault may quote the request.
             raise AccessTokenAwayError(f"no answer: {type(fault).__name__}") from None
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ class HttpPost:
 
 
 def _read(response: httpx.Response, ends: float) -> bytes:
-    """The body; each part has a timeout of its own, so the whole has an end here."""
+    """The body. Each part has its own timeout, so this bounds the whole."""
     body = b""
     for part in response.iter_raw():
         body += part

@@ -1,4 +1,4 @@
-"""What to do about an answer of FCM, in words for whoever runs this."""
+"""What an operator should do about an answer of FCM."""
 
 from typing import Final
 
@@ -42,7 +42,7 @@ _ADVICE: Final = {
 
 
 def advice(response: Response, provider: Provider) -> str:
-    """What to do about anything but a 200."""
+    """What to do about any response but a 200."""
     settings: FcmSettings = provider.settings
     place = f"{settings.host}:{settings.port}"
     if isinstance(response, NoAnswer):

@@ -1,4 +1,4 @@
-"""FCM's own words in an answer: the JSON envelope of Google's APIs, which may be cut, empty, HTML, or without its details.
+"""Reads an answer of FCM: the JSON envelope of Google's APIs, which may be cut, empty, HTML, or without its details.
 
 The reason of an `Answer` is `<code>` or `<code>:<detail>`. The code is FCM's (`UNREGISTERED`), else that of Google's front end
 (`RATE_LIMIT_EXCEEDED`), else the status in the envelope (`NOT_FOUND`). None: the body is no envelope, so it was not FCM's code
@@ -18,9 +18,9 @@ from worker.core.retry_after import seconds
 #: A violation that names one of these is about the token; any other is about the message.
 TOKEN_FIELDS: Final = ("message.token", "message.fid")
 TOO_LARGE: Final = "too_large"
-#: What APNs, behind FCM, does not take: the credential that the project has there.
+#: The error of APNs, behind FCM, about the project's credential there.
 APPLE_REFUSED: Final = "THIRD_PARTY_AUTH_ERROR"
-#: Quota of the project, and the rate of a device.
+#: The quota of the project, and the rate of a device.
 PROJECT_QUOTA: Final = "RATE_LIMIT_EXCEEDED"
 DEVICE_QUOTA: Final = "QUOTA_EXCEEDED"
 
@@ -31,7 +31,7 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 
 
 def read_answer(status: int, retry_after: str | None, body: bytes | bytearray, now: float) -> Answer:
-    """The answer of a status, a Retry-After and a body, whatever is in it; `now` in UNIX seconds."""
+    """The answer in a status, a Retry-After and any body; `now` in UNIX seconds."""
     if status == 200:
         return ACCEPTED
     error = _error(body)
@@ -60,7 +60,7 @@ def _reason(status: int, error: dict[str, Any]) -> str:
     details = list(_details(error))
     of_fcm = _first(details, "FcmError", "errorCode")
     of_google = _first(details, "ErrorInfo", "reason")
-    # The front end speaks of the project, whatever FCM adds.
+    # This answer of the front end is about the project, whatever FCM adds.
     code = of_google if status == 429 and of_google == PROJECT_QUOTA else of_fcm or of_google
     code = _SYNONYMS.get(code or "", code)
     if code is None and any(kind == "BadRequest" for kind, _ in details):
@@ -78,7 +78,7 @@ def _detail(code: str, details: list[tuple[str, dict[str, Any]]], message: objec
     fields = [field for kind, one in details if kind == "BadRequest" for field in _fields(one)]
     if not fields:
         return TOO_LARGE if isinstance(message, str) and "too large" in message else None
-    # The token alone: beside another field that is wrong, it is the message that is wrong.
+    # Only the token is wrong. If another field is wrong as well, the message is wrong.
     other = [field for field in fields if field not in TOKEN_FIELDS]
     return (other or fields)[0]
 
@@ -99,7 +99,7 @@ def _details(error: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _first(details: list[tuple[str, dict[str, Any]]], kind: str, name: str) -> str | None:
-    """The first such value that is one."""
+    """The first such value that is a string."""
     pattern = _CODE if kind != "ApnsError" else _DETAIL
     return next((found for of, one in details if of == kind and (found := _matching(pattern, one.get(name)))), None)
 

@@ -1,4 +1,4 @@
-"""What a process holds for its FCM providers: the sender, and the access tokens of the fleet."""
+"""The client of a process for its FCM providers: the sender, and the access tokens of the fleet."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fleet_tokens import FleetTokens
 from worker.sender.sender import Sender
 
-#: No device can have it: FCM and the simulator refuse it by its form.
+#: A token that no device can have: FCM and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
 _ASK: Final = b'{"validate_only":true,'
 
@@ -28,13 +28,13 @@ log: Final = logging.getLogger(__name__)
 
 
 class FcmClient(Client):
-    """`connections` at once to each project, at most. `proxy` is also the way to the token endpoint."""
+    """`connections` at once to each project, at most. `proxy` is used for the token endpoint too."""
 
     def __init__(self, sender: Sender, tokens: FleetTokens, *, connections: int, proxy: str | None) -> None:
         self._sender, self._tokens = sender, tokens
         self._connections, self._proxy = connections, proxy
         self._overload = Overload()
-        #: By CA: the way to the token endpoint.
+        #: Connections to the token endpoint, by CA.
         self._posts: dict[str | None, HttpPost] = {}
         self._lock = threading.Lock()
 
@@ -54,7 +54,7 @@ class FcmClient(Client):
         return sent._replace(responses=self._overload.placed(provider.id, requests, sent.responses, at))
 
     def renew(self, provider: Provider, authorization: str, now: float) -> None:
-        """A token that cannot be replaced now is not used again: the next try says why."""
+        """If the token cannot be replaced now, it is not used again; the next try gives the reason."""
         maker = self._maker(provider.settings)
         try:
             if self._tokens.other_than(maker, authorization, now) is None:
@@ -68,7 +68,7 @@ class FcmClient(Client):
         return self._sent(provider, requests, bodies, at, deadline).responses
 
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
-        """FCM is asked about a token that cannot be: that it refuses this token proves clock, key, role, API and project."""
+        """Asks FCM to validate a message to an impossible token. Refusing the token proves clock, key, role, API and project."""
         settings: FcmSettings = provider.settings
         body = _ASK + b'"message":{"token":"%b","android":{"priority":"NORMAL"}}}' % IMPOSSIBLE.encode()
         at = time.time()

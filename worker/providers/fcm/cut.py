@@ -1,4 +1,4 @@
-"""Makes a neutral payload fit FCM's limits, which are narrower than APNs'. What gives way: as in `core/notification.py`."""
+"""Cuts a neutral payload to FCM's limits, which are smaller than those of APNs, in the order of `core/notification.py`."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -10,14 +10,14 @@ from worker.core.notification import LEAST_BODY, SHORT_NAME
 from worker.core.truncation import fit, json_size
 
 Document = dict[str, Any]
-#: Octets by which a document is too large; 0 or less: it fits.
+#: Octets by which a document is too large; 0 or less if it fits.
 Over = Callable[[Document], int]
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def fitted(document: Document, over: Over) -> Document:
-    """The document itself where it fits, else a copy from which as much is gone as has to go, or all that may."""
+    """The document if it fits. Otherwise a copy from which as much is cut as necessary, or all that may be."""
     if over(document) <= 0:
         return document
     kept = deepcopy(document)
@@ -40,7 +40,7 @@ def _cut_body(document: Document, over: Over, least: int) -> None:
 
 
 def _whole(document: Document, _over: Over) -> None:
-    """Nothing gives way but the body."""
+    """Cuts only the body."""
 
 
 def _no_data(document: Document, _over: Over) -> None:
@@ -54,7 +54,7 @@ def _no_image(document: Document, _over: Over) -> None:
 
 
 def _no_others(document: Document, over: Over) -> None:
-    """What a template or a targeted push put beside `aps`, the largest first."""
+    """The keys that a template or a targeted push put next to `aps`, the largest first."""
     others = sorted((key for key in document if key not in ("aps", "carillon")), key=lambda key: -_size(document[key]))
     for key in others:
         if over(document) <= 0:
@@ -79,7 +79,7 @@ def _no_ids(document: Document, _over: Over) -> None:
     _drop(document, "sender", "event", "channel", "message")
 
 
-#: What gives way, and how many octets of the body stay for it at least.
+#: The cuts in their order, and how many octets of the body stay at each, at least.
 _SHRINKS: Final[tuple[tuple[Callable[[Document, Over], None], int], ...]] = (
     (_whole, LEAST_BODY),
     (_no_data, LEAST_BODY),

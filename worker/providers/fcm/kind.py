@@ -1,4 +1,4 @@
-"""FCM as a kind of provider. What it takes to send is imported when a client is made."""
+"""FCM as a kind of provider. Imports what is needed to send only when a client is made."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from worker.providers.fcm.template import FCM_TEMPLATE
 
 #: The origin of Apple devices, which FCM reaches with the project's APNs key.
 APNS: Final = "apns"
-#: Octets of a body at most: what Android reads, what Apple devices read, token and envelope.
+#: Octets of a body at most: the parts for Android and for Apple devices, the token and the envelope.
 _LARGEST: Final = message.ANDROID_LIMIT + message.APNS_LIMIT + 4_096 + 1_024
 
 
@@ -110,7 +110,7 @@ class Fcm(Kind):
             "key_id": settings.account.key_id,
             "display": settings.display,
             "channel_id": settings.channel_id,
-            # Where that is not Google's.
+            # Only if it is not Google's.
             "host": None if settings.host == HOST else f"{settings.host}:{settings.port}",
         }
 
@@ -118,7 +118,7 @@ class Fcm(Kind):
         return advice.advice(response, provider)
 
     def at_simulator(self, provider: Provider, simulator: Simulated) -> Provider:
-        """It takes any signer, so the account signs with a key of this call: its own stays out of it."""
+        """The simulator accepts any signer, so a new key signs, and the account's own key is not used."""
         settings: FcmSettings = provider.settings
         there = replace(
             settings,

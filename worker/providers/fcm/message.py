@@ -1,4 +1,4 @@
-"""From the neutral payload to FCM's JSON: `messages:send` of the HTTP v1 API, once for a sending, and a splice for each device.
+"""Converts the neutral payload to FCM's JSON (`messages:send`, HTTP v1 API) once for a sending; adds the parts of a device.
 
 What Android reads is in its own block, so that FCM adds none of it to the payload for Apple devices. There is no `collapse_key`,
 because FCM keeps four of them for a device and loses the rest. `android.notification`, which replaces itself by its `tag`, is
@@ -18,20 +18,20 @@ from worker.core.notification import HEAD, Rendered
 from worker.providers.fcm.cut import fitted
 from worker.providers.fcm.settings import FcmSettings
 
-#: Octets of what Android reads, as JSON, and of the payload for APNs, to which FCM adds keys of its own.
+#: Octets of the part for Android, as JSON, and of the payload for APNs, to which FCM adds keys.
 ANDROID_LIMIT: Final = 4_000
 APNS_LIMIT: Final = 3_700
-#: Octets that the id, and a badge wherever it stands, add to what Android reads and to the payload for APNs, at most.
+#: Octets that the id and all badges add to the part for Android and to the payload for APNs, at most.
 _ANDROID_ROOM: Final = len('"id":"","badge":"2147483647","notification_count":2147483647,') + 36
 _APNS_ROOM: Final = len('"badge":2147483647,')
 #: Seconds that FCM keeps a message, at most: 28 days.
 LONGEST_TTL: Final = 2_419_200
 
-#: Whose block a request has; `all` where nobody said what the device is.
+#: The platform whose block a request has; `all` if the platform of the device is not known.
 Blocks = Literal["android", "apple", "all"]
 APPLE: Final = frozenset(("ios", "ipados", "macos", "tvos", "visionos", "watchos"))
 
-#: What APNs calls it -> what FCM calls it.
+#: Name in APNs -> name in FCM.
 _LOCALISED: Final = {
     "title-loc-key": "title_loc_key",
     "title-loc-args": "title_loc_args",
@@ -42,22 +42,22 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-#: Gaps in a body for what differs between the devices of a sending; known by identity.
+#: Gaps in a body for the parts that differ between the devices of a sending; compared by identity.
 TTL, ID, BADGE, _TOKEN = b"(ttl)", b"(id)", b"(badge)", b"(token)"
 
 
 class Body(NamedTuple):
-    """The body of a request in parts, of which the token is the last but one."""
+    """The body of a request in parts; the last but one is the token."""
 
     parts: list[bytes]
-    #: Places of the gaps; 0: there is none.
+    #: Indexes of the gaps; 0: there is none.
     ttl: int
     id: int
     badges: tuple[int, ...]
 
 
 class Form(NamedTuple):
-    """What a sending's requests have in common, without a badge and with one."""
+    """The common part of a sending's requests, without a badge and with one."""
 
     bare: Body
     numbered: Body
@@ -72,7 +72,7 @@ class Message(NamedTuple):
     badge: int | None
     #: UNIX seconds.
     expires_at: int
-    #: Whether the device is known to be an Apple one.
+    #: Whether the device is known to be an Apple device.
     apple: bool
 
     @property
@@ -104,7 +104,7 @@ def blocks_for(platform: str) -> Blocks:
 
 
 def counted(body: str) -> tuple[str, int]:
-    """What of a body FCM counts, and how many octets of it we send: of the part that is the fullest."""
+    """The part of a body that FCM counts, and our limit in octets, for the part that is nearest to its limit."""
     said = _decode(body)["message"]
     android, apns = _object(said.pop("android", None)), _object(said.pop("apns", None))
     del said["token"]
@@ -115,12 +115,12 @@ def counted(body: str) -> tuple[str, int]:
 
 
 def ttl(expires_at: int, now: float) -> int:
-    """Seconds from `now`, within what FCM takes; 0: now or never."""
+    """Seconds from `now`, within FCM's limits; 0: FCM delivers it now or never."""
     return min(max(0, expires_at - int(now)), LONGEST_TTL)
 
 
 def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
-    """The body of a sending's requests, within FCM's limits: texts are cut, then what an app can do without is left out."""
+    """The body of a sending's requests, within FCM's limits: texts are cut, then keys are left out that an app can miss."""
     rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
     document = _decode(rendered.payload())
     read = _Read.of(settings, sending, document)
@@ -132,10 +132,10 @@ def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
 
 
 class _Read(NamedTuple):
-    """What Android reads: objects of JSON without the id and a counted badge."""
+    """The part for Android: JSON objects without the id and a counted badge."""
 
     data: bytes
-    #: Without any key where the app's code shows it.
+    #: Empty if the app's code shows the notification.
     notification: bytes
     urgent: bool
 
@@ -146,13 +146,13 @@ class _Read(NamedTuple):
         return cls(
             _encode(_data(sending, document, texts=not system)),
             _encode(_notification(settings, sending, document) if system else {}),
-            # FCM delivers nothing of an app at once any more that asks for it and shows nothing.
+            # FCM lowers the priority of apps that send `HIGH` messages and show nothing.
             seen and sending.priority == 10,
         )
 
 
 def _over(document: dict[str, Any], read: _Read, blocks: Blocks) -> int:
-    """Octets by which the block is too large that is the most so."""
+    """Octets by which the block is too large that exceeds its limit most."""
     android = len(read.data) + len(read.notification) + _ANDROID_ROOM - ANDROID_LIMIT
     apns = len(_encode(document)) + _APNS_ROOM - APNS_LIMIT
     return android if blocks == "android" else apns if blocks == "apple" else max(android, apns)
@@ -169,7 +169,7 @@ def _body(sending: Sending, read: _Read, rendered: Rendered, blocks: Blocks, *, 
 
 
 def joined(pieces: Sequence[bytes]) -> Body:
-    """The pieces of a message, and behind them the token."""
+    """The pieces of a message, then the token."""
     parts, places = [b""], {}
     badges: list[int] = []
     for piece in (*pieces, b'"token":"', _TOKEN, b'"}}'):
@@ -210,7 +210,7 @@ def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> list[bytes]
 
 
 def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[str, str]:
-    """What the app's own code reads. All values are strings, for FCM takes no others."""
+    """The data for the app's code. All values are strings, because FCM allows no others."""
     aps, carillon = document["aps"], _object(document.get("carillon"))
     sender, alert = _object(carillon.get("sender")), _alert(aps)
     others = {key: value for key, value in document.items() if key not in ("aps", "carillon")}
@@ -238,7 +238,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
 
 
 def _notification(settings: FcmSettings, sending: Sending, document: dict[str, Any]) -> dict[str, Any]:
-    """What Android itself shows; it has no line for a subtitle."""
+    """The notification that Android itself shows; it has no line for a subtitle."""
     aps = document["aps"]
     alert, image = _alert(aps), _object(_object(document.get("carillon")).get("sender")).get("image")
     found = {

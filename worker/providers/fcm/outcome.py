@@ -1,4 +1,4 @@
-"""What becomes of a notification once FCM has answered, or has not. One pure table; the pipeline carries the outcome out."""
+"""The outcome of a notification for each response of FCM. One pure table; the pipeline carries the outcome out."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from worker.providers.fcm.reasons import Action, action_for
 
 #: An access token younger than this is not replaced because of a 401, in seconds: the next one would be refused as well.
 YOUNG: Final = 60.0
-#: Seconds: sooner than the first Google wants nothing tried again; a cooldown begins with the second.
+#: Seconds: Google asks for no retry sooner than the first; a cooldown begins with the second.
 LEAST_DELAY: Final = 10.0
 LEAST_COOLDOWN: Final = 60.0
 #: Between two tries while the project's APNs key is wrong, as far as that is known of a device.
 LONG_DELAY: Final = 900.0
 #: Tries after which a notification is given up. Their delays add up to 58 minutes; Google asks to end after an hour.
 MAX_TRIES: Final = 8
-#: What the cause of a `NoAnswer` begins with that came of the token endpoint.
+#: The cause of a `NoAnswer` because of the token endpoint begins with this.
 ACCESS_TOKEN: Final = "access token: "
 
 
@@ -45,7 +45,7 @@ def _answered(
     action = action_for(answer.status, answer.reason)
     match action:
         case Action.RETIRE:
-            # The answer has no time: it knows of registrations up to our request.
+            # The answer has no time, so it counts against registrations up to our request.
             return Unregister(reason, sent_at) if registered_at <= sent_at else Drop("reregistered", cause=reason)
         case Action.RETIRE_GUARDED:
             return Unregister(reason, sent_at, guarded=True)
@@ -66,7 +66,7 @@ def _answered(
 
 
 def _later(action: Action, reason: str, wait: float, attempt: int, jitter: float) -> Retry:
-    """`wait`: seconds that the answer asks for, 0 where it does not."""
+    """`wait`: seconds that the answer asks for, 0 if it does not."""
     match action:
         case Action.WAIT_LONG:
             return Retry(max(LONG_DELAY * (0.5 + jitter / 2), wait), reason)

@@ -1,4 +1,4 @@
-"""What one answer cannot say: over whose limit it is, and of which device. Knows the answers of the last minute."""
+"""Finds from the answers of the last minute what one answer does not say: whose limit is exceeded."""
 
 import threading
 from collections import defaultdict, deque
@@ -10,13 +10,13 @@ from worker.providers.fcm.answers import APPLE_REFUSED, DEVICE_QUOTA, code_of, d
 from worker.providers.fcm.message import Message
 from worker.providers.fcm.reasons import NOT_KNOWN_AS_APPLE, SEVERAL_DEVICES
 
-#: So many devices over their rate within so many seconds are a project over its own.
+#: If so many devices are over their rate within so many seconds, the project is over its quota.
 DEVICES: Final = 3
 SECONDS: Final = 60.0
 
 
 class Overload:
-    """What one process sees of its providers. Thread-safe."""
+    """The recent answers of the providers, as one process sees them. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class Overload:
     def placed(
         self, provider: int, requests: Sequence[Message], responses: Sequence[Response], now: float
     ) -> list[Response]:
-        """The responses, with the reasons of `reasons.py` where it is known what they are about."""
+        """The responses, with reasons of `reasons.py` where their subject is known."""
         if responses.count(ACCEPTED) == len(responses):
             return list(responses)
         return [self._one(provider, *pair, now) for pair in zip(requests, responses, strict=True)]

@@ -11,23 +11,23 @@ from worker.providers.fcm.answers import APPLE_REFUSED, DEVICE_QUOTA, PROJECT_QU
 
 
 class Action(StrEnum):
-    """What an answer asks of whoever sent the notification."""
+    """What an answer asks of the sender."""
 
     #: The token is gone for good.
     RETIRE = "RETIRE"
-    #: The token is useless as it stands, but a wrong project gives the same answer: retire under the guard.
+    #: The token is unusable, but a wrong project gives the same answer: retire under the guard.
     RETIRE_GUARDED = "RETIRE_GUARDED"
-    #: The request breaks FCM's rules, by a bug of ours or a template, or nobody knows the answer.
+    #: The request breaks FCM's rules, by a bug of ours or a template, or the answer is unknown.
     DROP = "DROP"
-    #: Of one token, by an older form of the answer, or of them all, by a wrong project: drop under the guard.
+    #: About one token in an older form of the answer, or about all tokens of a wrong project: drop under the guard.
     DROP_GUARDED = "DROP_GUARDED"
-    #: Service account, role, project or path: nothing that the provider sends can arrive.
+    #: Service account, role, project or path is wrong: nothing that the provider sends can arrive.
     OPEN = "OPEN"
     #: The project's APNs key is wrong: nothing arrives at Apple devices.
     OPEN_APPLE = "OPEN_APPLE"
-    #: The same, said of a device that is not known to be Apple's: nothing else may be stopped for it.
+    #: The same for a device that is not known to be Apple's: it stops nothing else.
     WAIT_LONG = "WAIT_LONG"
-    #: Another access token, once.
+    #: Try once more with another access token.
     REFRESH_TOKEN = "REFRESH_TOKEN"
     COOL_DOWN_DEVICE = "COOL_DOWN_DEVICE"
     COOL_DOWN_PROVIDER = "COOL_DOWN_PROVIDER"
@@ -36,8 +36,8 @@ class Action(StrEnum):
 
 _A = Action
 
-#: What the client says in place of `APPLE_REFUSED` for a device that is not known to be Apple's, and in place of
-#: `DEVICE_QUOTA` where several devices are answered so within a minute.
+#: The client's reason in place of `APPLE_REFUSED` for a device that is not known to be Apple's, and in place of
+#: `DEVICE_QUOTA` if several devices get this answer within a minute.
 NOT_KNOWN_AS_APPLE: Final = "THIRD_PARTY_AUTH_ERROR_UNKNOWN_PLATFORM"
 SEVERAL_DEVICES: Final = "QUOTA_EXCEEDED_SEVERAL_DEVICES"
 #: Reasons by which a token alone is refused, and which a wrong project causes as well.

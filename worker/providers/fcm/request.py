@@ -1,4 +1,4 @@
-"""A request to FCM as it is on the wire, and the answers to it: `Form` and `Service` of the HTTP/2 client."""
+"""The form of a request to FCM, and the reader of answers: `Form` and `Service` of the HTTP/2 client."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def path(project: str) -> str:
     return f"/v1/projects/{project}/messages:send"
 
 
-#: Beside the access token. The format is that of errors with `details`.
+#: Fields besides the access token. They ask for errors with `details`.
 HEADERS: Final = {
     "content-type": "application/json; charset=UTF-8",
     "x-goog-api-format-version": "2",
@@ -31,7 +31,7 @@ HEADERS: Final = {
 
 
 class FcmForm(Form):
-    """All of a project's requests have the same fields; what differs is in their bodies."""
+    """All requests of a project have the same fields; only their bodies differ."""
 
     def key(self, request: FcmRequest) -> str:
         return request.path

@@ -9,7 +9,7 @@ from worker.providers.fcm.request import FORM, SERVICE
 from worker.sender.route import Access, Endpoint
 from worker.sender.timing import Timing
 
-#: FCM calls frequent PINGs too many and then ends connections: there is one at most in five minutes. It closes idle ones itself.
+#: FCM closes connections with frequent PINGs, so there is at most one in five minutes. It closes idle connections itself.
 TIMING: Final = Timing(ping_gap=300.0, check_after=120.0, idle_ping=math.inf)
 #: Requests in flight on a connection; FCM names the limit in its settings.
 STREAMS: Final = 100
@@ -20,7 +20,7 @@ class FcmRoute:
     host: str
     port: int
     ca: str | None = field(repr=False)
-    #: A connection shows one project's access tokens.
+    #: A connection has access tokens of one project only.
     project: str
     #: Open at once, at most.
     connections: int = field(default=10, compare=False)

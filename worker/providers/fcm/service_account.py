@@ -1,4 +1,4 @@
-"""A service account's key file, as the Firebase console hands it out. Every mistake in it is said in words, with what to do.
+"""A service account's key file, as the Firebase console gives it. The error for each mistake says what to do.
 
 Source: Google, "Using OAuth 2.0 for server to server applications". Nothing in the file chooses where requests go.
 """
@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from worker.providers.base import SettingsError
 
-#: The one endpoint that changes a signed assertion into an access token, and the audience of the assertion.
+#: The endpoint that gives an access token for a signed assertion; also the audience of the assertion.
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"
-#: The one universe whose FCM this kind speaks to.
+#: The universe of Google Cloud whose FCM this kind uses.
 UNIVERSE: Final = "googleapis.com"
 #: Octets of a key file, at most; they have some 2,400.
 LARGEST: Final = 64 * 1024
-#: RS256 asks for it (RFC 7518, 3.3); Google's keys have as many.
+#: Bits that RS256 requires (RFC 7518, 3.3); Google's keys have as many.
 LEAST_BITS: Final = 2048
 
 #: Old ids of a company's domain have dots and a colon.
@@ -35,7 +35,7 @@ _ANOTHER: Final = f"get another key file: {_WHERE}"
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What of a key file is needed: `key` is PEM, `key_id` names it, `email` signs."""
+    """The parts of a key file that are needed: `key` is PEM, `key_id` names it, `email` is the signer."""
 
     project: str
     email: str
@@ -120,7 +120,7 @@ def _document(content: bytes) -> Mapping[str, Any]:
 
 
 def _check_format(text: str) -> None:
-    """What is no JSON at all is named, where it is a file that people have at hand."""
+    """Names a file that is no JSON, if it is a kind of file that people often have."""
     if "<plist" in text:
         raise SettingsError(
             "service account: this is GoogleService-Info.plist, which belongs into the iOS app;"
@@ -159,7 +159,7 @@ def _check_type(document: Mapping[str, Any]) -> None:
 
 
 def _check_pinned(document: Mapping[str, Any], name: str, only: str) -> None:
-    """A file may leave it out; another value would let whoever wrote the file choose where the assertion goes."""
+    """A file may leave it out. Any other value is refused: it would send the assertion to a host that the file chose."""
     if document.get(name, only) != only:
         raise SettingsError(f"{name}: only {only} is taken; {_ANOTHER}")
 
@@ -186,11 +186,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    """A value that is no secret where it should be; of a long one, which may be another thing, nothing."""
+    """A value to show in an error; nothing of a long one, which may be a secret in the wrong field."""
     return repr(text) if len(text) <= 80 and "PRIVATE" not in text else f"a text of {len(text):,} characters"
 
 
 def new_key() -> str:
-    """A private key that nobody knows, in PEM: for a simulator, which takes any."""
+    """A new private key in PEM, for a simulator, which accepts any."""
     key = generate_private_key(public_exponent=65537, key_size=LEAST_BITS)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -1,4 +1,4 @@
-"""An FCM provider's settings: a service account, and who shows what it sends on Android."""
+"""An FCM provider's settings: a service account, and who shows its notifications on Android."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal
 from worker.providers.base import SettingsError
 from worker.providers.fcm.service_account import TOKEN_URL, ServiceAccount
 
-#: `app`: the app's own code gets data and shows it. `system`: Android shows title and body, without code of the app.
+#: `app`: the app's code gets data and shows the notification. `system`: Android shows title and body, without code of the app.
 Display = Literal["app", "system"]
 HOST: Final = "fcm.googleapis.com"
 PORT: Final = 443
@@ -30,7 +30,7 @@ class FcmSettings:
 
     @property
     def token_url(self) -> str:
-        """Where access tokens come from."""
+        """The URL of the token endpoint."""
         return TOKEN_URL if self.host == HOST else f"https://{self.host}:{self.port}/token"
 
 

@@ -1,4 +1,4 @@
-"""The form of a registration token. Google calls it opaque: only what is plainly something else is refused."""
+"""The form of a registration token. Google calls it opaque, so only a text that is clearly something else is refused."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a webhook's answer says about each recipient, and what follows from it.
+"""Reads a webhook's answer for each recipient, and decides the outcome.
 
 The receiver is somebody else's program, so what it says has bounds: its words never become names of counts, a 410 for everybody
 is believed only of a webhook that is known to be well, and what it took is never sent again because its answer was odd.
@@ -23,19 +23,19 @@ from worker.core.outcome import (
 from worker.core.retry_after import LONGEST, seconds
 from worker.providers.webhook.request import Recipient
 
-#: Recent answers from which on more than half "gone" is not believed at once; see `outcome.is_mass_unregister`.
+#: With at least so many recent answers, more than half "gone" is not believed at once; see `outcome.is_mass_unregister`.
 GONE_MINIMUM: Final = 10
-#: Why a device is retired when nothing was said of it but of all.
+#: The reason for which a device is retired if the answer is about all devices.
 ALL_GONE: Final = "all_gone"
-#: What the receiver said about one device, and what it said about all of them.
+#: What the receiver answered about one device, and about all of them.
 _GONE: Final = Answer(410, "gone")
 _ALL_GONE: Final = Answer(410, ALL_GONE)
 _REFUSED: Final = Answer(400, "refused")
 _RETRY: Final = "retry"
 _BAD_ANSWER: Final = Answer(200, "bad_answer")
-#: Nothing was sent, or it would have gone where it must not: a person has to look.
+#: Nothing was sent, or the address is forbidden: a person must look.
 _STOPPING: Final = frozenset(("forbidden_address", "certificate"))
-#: Statuses that speak of the webhook, not of what was sent.
+#: Statuses that are about the webhook, not about the request.
 _WRONG_DOOR: Final = frozenset((401, 402, 403, 404, 405, 407, 421, 426, 431, 451))
 _LATER: Final = frozenset((408, 423, 425, 429))
 
@@ -51,7 +51,7 @@ def read(
         return [_BAD_ANSWER if status < 300 else Answer(503, _RETRY)] * len(some)
     said = _said(content)
     if status == 410:
-        # Whoever names devices means those; the others were not taken.
+        # An answer that names devices is about these; the others were not accepted.
         rest: Response = Answer(503, _RETRY, None, wait) if said else _ALL_GONE
     else:
         rest = ACCEPTED
@@ -85,7 +85,7 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
     if status < 400 or status in _WRONG_DOOR:
         return OpenBreaker(reason)
     if status in _LATER or status >= 500:
-        # What was said of one recipient is about it; a status is about all that this webhook gets.
+        # A result for one recipient is about it; a status is about everything that this webhook gets.
         scope: Scope = "notification" if answer.reason == _RETRY else "provider"
         return Retry(max(backoff(attempt, jitter=jitter), answer.retry_after or 0.0), reason, scope)
     return Drop(reason, alarm=answer.reason != _REFUSED.reason)
@@ -101,7 +101,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Out
 
 
 def _said(content: bytes) -> dict[str, Response]:
-    """By notification id or device id. An answer that is no JSON object says nothing of anybody: many say "OK"."""
+    """By notification id or device id. An answer that is no JSON object, such as "OK", says nothing about a recipient."""
     try:
         document = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -22,9 +22,9 @@ from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Re
 LARGEST_ANSWER: Final = 1024 * 1024
 #: Requests of one batch in flight at once.
 AT_ONCE: Final = 4
-#: Seconds beyond a deadline after which a thread itself must be stuck (in the resolver), and a caller is let go.
+#: Seconds after a deadline at which a thread must be stuck (in the resolver), and the caller stops waiting.
 GRACE: Final = 5.0
-#: Seconds after which what no webhook needed is closed: longer than a batch can last.
+#: Seconds without use after which connections are closed: longer than a batch can last.
 UNUSED: Final = 600.0
 #: Connections kept open, and the seconds for which an idle one is.
 _KEPT, _IDLE = 20, 30.0
@@ -86,13 +86,13 @@ class WebhookClient(Client):
         return Sent([one or NoAnswer("unknown", "stuck") for one in list(responses)])
 
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
-        """Only where it is: a request would be a push to nobody that its people had to understand."""
+        """Checks only the address: a request would be a push to nobody, which the receiver would have to handle."""
         check_url(provider.settings.url)
         self.check_place(provider.settings.url)
         return Proof(True, "its host is where a webhook may be")
 
     def check_place(self, url: str) -> None:
-        """Raises `SettingsError` unless the URL's host is, right now, where a webhook may be."""
+        """Raises `SettingsError` unless the address of the URL's host is allowed now."""
         host, port = check_url(url)
         try:
             self._network.check(host, port)
@@ -118,7 +118,7 @@ class WebhookClient(Client):
             pool = self._pools.pop(ca, None) or _Pool(self._new_pool(ca))
             pool.used_at = time.monotonic()
             self._pools[ca] = pool
-            # Webhooks come and go: connections of one that is gone are closed.
+            # Closes the connections of webhooks that were removed.
             while pool.used_at - (oldest := next(iter(self._pools.values()))).used_at > UNUSED:
                 del self._pools[next(iter(self._pools))]
                 oldest.http.close()
@@ -133,7 +133,7 @@ class WebhookClient(Client):
         settings: WebhookSettings = provider.settings
         with self._deadline.within(self._timeout):
             if self._proxy is not None:
-                # The proxy connects, so what this machine knows of the host is all that can be checked here.
+                # The proxy connects, so only the addresses that this machine knows can be checked.
                 try:
                     self._network.check_known(*check_url(settings.url))
                 except ForbiddenAddress as fault:
@@ -142,7 +142,7 @@ class WebhookClient(Client):
 
 
 def _context(ca: str | None) -> ssl.SSLContext:
-    """TLS as Python recommends it, but no server is known by its common name alone. Raises `SettingsError`."""
+    """TLS with Python's defaults, but a common name alone is not accepted. Raises `SettingsError`."""
     try:
         context = ssl.create_default_context(cadata=ca)
     except (ssl.SSLError, TypeError):
@@ -177,7 +177,7 @@ def _answers(
 def _asked(
     pool: httpcore.ConnectionPool, url: str, content: bytes, headers: dict[str, str]
 ) -> tuple[int, bytes | None, str | None]:
-    """Status, body (None: too large) and Retry-After. The body is taken as it comes: nothing is unpacked."""
+    """Status, body (None: too large) and Retry-After. The body is not decompressed."""
     given = [
         *headers.items(),
         ("Accept", "application/json"),
@@ -207,7 +207,7 @@ _FAULTS: Final = (
 
 
 def _no_answer(fault: Exception) -> NoAnswer:
-    """By what is certain: only what failed before the request was written has certainly not arrived."""
+    """`not_sent` only if the fault came before the request was written, because only then it has certainly not arrived."""
     if isinstance(fault, ForbiddenAddress):
         return NoAnswer("not_sent", "forbidden_address")
     if isinstance(fault, httpcore.ConnectTimeout):

@@ -1,4 +1,4 @@
-"""The company's own API as a kind of provider. What it takes to send is imported when a client is made."""
+"""The customer's own API as a kind of provider. Imports what is needed to send only when a client is made."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -32,26 +32,26 @@ class Webhook(Kind):
             check_secret(secret)
 
     def store(self, settings: WebhookSettings) -> StoredSettings:
-        """Scheme and host are all that is stored in clear: the rest of the address may hold a token."""
+        """Only scheme and host are stored in clear: the rest of the URL may hold a token."""
         fields = {"url": _origin(settings.url), "signing": settings.signing, "ca": settings.ca}
         return StoredSettings("webhook", fields, " ".join(settings.secrets).encode(), settings.url.encode())
 
     def load(self, stored: StoredSettings) -> WebhookSettings:
-        """One that was stored by a release before has its whole address in clear."""
+        """A row of an earlier release has its whole URL in clear."""
         fields = stored.fields
         url = fields["url"] if stored.password is None else stored.password.decode()
         signing: Literal["hmac", "jwt"] = "jwt" if fields["signing"] == "jwt" else "hmac"
         return WebhookSettings(url, tuple(stored.credential.decode().split()), signing, fields["ca"])
 
     def canonical_token(self, token: str) -> str:
-        """The string that the company chose."""
+        """The string that the customer chose."""
         return token
 
     def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
         return request.recipients(provider.app, sendings, jobs)
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
-        """Its signature stays out: whoever has one can send it."""
+        """Hides the signature, because with it anybody could send the request."""
         of_one = self.render(provider, [sending], [job])
         batch = request.batch_id(of_one)
         content = request.body(provider, batch, of_one)
