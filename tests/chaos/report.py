@@ -60,9 +60,11 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
     rows = {
         "sent again after a `kill -9`; most after one": f"{repeated}; {most}",
         "longest in flight at its kill": f"{figures['longest_in_flight_at_kill']} s",
-        "sent again because APNs had not answered": figures["repeated_unanswered"],
+        "sent again because a service had not answered": figures["repeated_unanswered"],
         "publish to accepted in calm times, p99; longest": f"{figures['late_p99']} s; {figures['late_max']} s",
         "direct messages p99, calm; in a blast": f"{figures['direct_p99_calm']} s; {figures['direct_p99_blast']} s",
+        "median latency by kind, calm; beside another way's fault": _plain(figures["median_calm_and_beside"])
+        or "not measured",
         "until every worker consumed again, median of so many": (
             f"{figures['returns_median']} s of {figures['returns_measured']}"
         ),
@@ -73,10 +75,20 @@ def as_markdown(found: Found, verdict: Verdict) -> str:
     }
     lines = [head, "", "| promise | wanted | found | |", "|---|---|---|---|"]
     lines += [f"| {b.name} | {b.wanted} | {b.found} | {_word(b)} |" for b in verdict.bars]
+    lines += ["", *_of_kinds(figures["by_kind"])]
     lines += ["", "| figure | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     lines += ["", "| fault | times | every worker consumed again within |", "|---|---|---|"]
     lines += [f"| {name} | {n} | {_again(again)} |" for name, n, again in verdict.faults]
     return "\n".join(lines) + "\n"
+
+
+def _of_kinds(by_kind: dict[str, dict[str, int]]) -> list[str]:
+    """A column for each kind of provider."""
+    counted = next(iter(by_kind.values()))
+    lines = [f"| notifications | {' | '.join(by_kind)} |", "|---" * (len(by_kind) + 1) + "|"]
+    return lines + [
+        f"| {name.replace('_', ' ')} | {' | '.join(f'{one[name]:,}' for one in by_kind.values())} |" for name in counted
+    ]
 
 
 def _word(bar: Bar) -> str:

@@ -24,7 +24,7 @@ from tests.chaos.services import kind_of
 from tests.chaos.system import System, await_true, running
 from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch, of_event
-from tests.chaos.world import APP, PROVIDERS, STEADY, World
+from tests.chaos.world import APP, KIND_OF_WAY, STEADY, World
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.notification import apns_ids
 from worker.reports.invariants import check_invariants
@@ -103,11 +103,11 @@ class Found:
     #: By kind of provider.
     by_kind: dict[str, Account]
     sent: list[Sent]
-    #: Id of a notification -> index into `sent`, and the kind of provider that sends it.
+    #: Id of a notification -> index into `sent`.
     message_of: dict[str, int]
-    kind_of: dict[str, str]
-    #: Token -> that kind.
-    kind_of_token: dict[str, str]
+    #: Id -> its device's way; and the same by token.
+    way_of: dict[str, str]
+    way_of_token: dict[str, str]
     #: Id -> when it first was accepted.
     accepted_at: dict[str, float]
     windows: list[Window]
@@ -116,8 +116,10 @@ class Found:
     samples: list[Sample]
     #: By kind, devices that were retired though they work.
     retired: dict[str, int]
-    #: Dead devices that were written to, and how many of these are not retired.
+    #: Dead devices that were written to; how many of these are to be retired after another day, as so many were gone at once;
+    #: and of how many nothing is known.
     dead: int
+    unconfirmed: int
     dead_left: int
     #: Connections to where no subscription may lead, and redirects that led there.
     intruders: int
@@ -274,14 +276,17 @@ def _await_idle(system: System, seconds: float) -> float | None:
 
 def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_after: float | None) -> Found:
     with psycopg.connect(system.postgres_url) as db:
-        devices = db.execute("SELECT token, id, active FROM carillon.devices WHERE app = %s", (APP,)).fetchall()
+        devices = db.execute(
+            "SELECT token, id, active, doubted_at IS NOT NULL FROM carillon.devices WHERE app = %s", (APP,)
+        ).fetchall()
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
         with connect(system.hands.urls.redis) as client:
             violations = [] if idle_after is None else check_invariants(client, db)
     world = system.world
-    ids = {device_token: id for device_token, id, _ in devices}
+    ids = {device_token: id for device_token, id, *_ in devices}
     sent = list(system.traffic.sent)
-    expected, message_of, kinds = _expected(sent, world, ids)
+    expected, message_of = _expected(sent, world, ids)
+    ways = {one.token: one.way for one in world.devices.values()}
     first: dict[str, float] = {}
     for one in watch.accepted:
         first[one.id] = min(one.at, first.get(one.id, one.at))
@@ -296,17 +301,19 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     visited = _visited(sent, world, message_of, expected)
     # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
     left = sorted(visited.intersection(judged.lost))[: counts.get("dropped.left", 0)]
-    judged.lost = [id for id in judged.lost if id not in set(left)]
+    stayed_away = set(left)
+    judged.lost = [id for id in judged.lost if id not in stayed_away]
     by_kind = {
         kind: account.judge(
-            {id: token for id, token in expected.items() if kinds[id] == kind and id not in set(left)},
+            {id: token for id, token in expected.items() if KIND_OF_WAY[ways[token]] == kind and id not in stayed_away},
             [one for one in watch.accepted if one.connection[0] == kind],
             excuses,
         )
         for kind in system.services
     }
     strangers = set(judged.unexpected)
-    retired = {device_token for device_token, _, active in devices if not active}
+    retired = {device_token for device_token, _, active, _ in devices if not active}
+    unconfirmed = {device_token for device_token, _, active, unconfirmed in devices if active and unconfirmed}
     notified = {world.devices[user].token for one in sent for user in one.said.notified}
     dead = {token for tokens in world.dead.values() for token in tokens}
     # A device that a service refused by mistake, or whose user had left, got one message less than it counts.
@@ -315,8 +322,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         options=options,
         account=judged,
         by_kind=by_kind,
-        kind_of=kinds,
-        kind_of_token={one.token: PROVIDERS[one.make] for one in world.devices.values()},
+        way_of={id: ways[token] for id, token in expected.items()},
+        way_of_token=ways,
         out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
         overtaken=counts.get("overtaken", 0),
         wrong_badges=account.wrong_badges(expected, watch.accepted, but),
@@ -331,9 +338,10 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         kills=kills,
         worked={name: list(system.crew.worked[name]) for name in WORKERS},
         samples=watch.samples,
-        retired=dict(Counter(PROVIDERS[one.make] for one in world.devices.values() if one.token in retired - dead)),
+        retired=dict(Counter(KIND_OF_WAY[way] for token, way in ways.items() if token in retired - dead)),
         dead=len(notified & dead),
-        dead_left=len((notified & dead) - retired),
+        unconfirmed=len(notified & dead & unconfirmed),
+        dead_left=len((notified & dead) - retired - unconfirmed),
         intruders=system.trap.came,
         redirects=system.services["web"].met("302"),
         poisoned=system.poisoned,
@@ -350,21 +358,18 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     )
 
 
-def _expected(
-    sent: Sequence[Sent], world: World, ids: dict[str, int]
-) -> tuple[dict[str, str], dict[str, int], dict[str, str]]:
-    """Token, message, and kind of provider, of every notification that must be accepted."""
+def _expected(sent: Sequence[Sent], world: World, ids: dict[str, int]) -> tuple[dict[str, str], dict[str, int]]:
+    """Token, and message, of every notification that must be accepted."""
     expected: dict[str, str] = {}
     message_of: dict[str, int] = {}
-    kinds: dict[str, str] = {}
     for index, one in enumerate(sent):
         id_of = _ids(one.said.event.id, world, ids)
         for user in one.said.notified:
             device = world.devices[user]
             if not world.is_dead(device.token):
                 id = id_of(user)
-                expected[id], message_of[id], kinds[id] = device.token, index, PROVIDERS[device.make]
-    return expected, message_of, kinds
+                expected[id], message_of[id] = device.token, index
+    return expected, message_of
 
 
 def _ids(event: str, world: World, ids: dict[str, int]) -> Callable[[str], str]:

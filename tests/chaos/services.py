@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from tests.chaos.world import APPLE
+from tests.chaos.world import APPLE, KIND_OF_WAY
 from worker.simulator import Answer, ControlClient, Latency, Rule, Script, faults
 
 KINDS: Final = ("apns", "fcm", "web")
@@ -74,7 +74,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "web_503": _at("mozilla", "Overloaded", retry_after=3),
     "web_hangs": (Rule(push_type="google", fault=faults.Never()),),
     "web_throttled": _at("microsoft", "Throttled", retry_after=5),
-    "web_bad_key": _at("apple", "BadVapid"),
+    "web_bad_key": (*_at("apple", "BadVapid"), *_at("mozilla", "BadVapid")),
     "web_other_key": _at("google", "VapidKeyMismatch"),
     "web_resets": _each(20, faults.Close(), faults.Close(abort=True), faults.GoAway(last_stream_id="middle")),
 }
@@ -88,6 +88,13 @@ def kind_of(fault: str) -> str | None:
     """The kind of simulator that a fault befalls; None for another fault."""
     kind = fault.partition("_")[0]
     return kind if kind in KINDS else None
+
+
+def ways_of(fault: str) -> frozenset[str]:
+    """The ways that it befalls; none of a fault that befalls no service."""
+    rules = RULES.get(fault, ())
+    named = {f"web-{rule.push_type}" for rule in rules if rule.push_type} | {"apple" for rule in rules if rule.pattern}
+    return frozenset(named or (way for way, kind in KIND_OF_WAY.items() if kind == kind_of(fault)))
 
 
 class Service:

@@ -10,6 +10,7 @@ from tests.chaos.verdict import judge
 OF_TIME = (
     "every worker consumes again",
     "work of a killed worker resumed",
+    "median beside another way's fault",
     "direct messages in a blast",
     "direct messages in others' load",
     "last of a burst amid 429",

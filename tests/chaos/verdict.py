@@ -1,7 +1,7 @@
 """From what a run saw to its figures, and to whether they are good enough. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -9,15 +9,15 @@ from typing import Any, Final, NamedTuple
 from tests.chaos.account import percentile
 from tests.chaos.faults import BY_OTHERS, MISTAKES
 from tests.chaos.run import APART, Found, Window
-from tests.chaos.services import kind_of
+from tests.chaos.services import ways_of
+from tests.chaos.undisturbed import AFTER, BEFORE, Medians, Timed, Trouble, compare
+from tests.chaos.world import KIND_OF_WAY
 
 #: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
 CONSUMES: Final = 10.0
 RESUMES: Final = APART
 #: Times that the p99 of direct messages may grow while a message to the largest channel is delivered.
 BLAST: Final = 3.0
-#: Seconds around a fault whose messages say nothing about calm times.
-BEFORE, AFTER = 1.0, 12.0
 #: Seconds before the first fault from which on something may be published for it.
 BUSY_BEFORE: Final = 2.0
 #: Megabytes that a process may have, and gain in a minute once it is warm.
@@ -30,10 +30,8 @@ OTHERS: Final = 1.0
 AMID_429: Final = 20.0
 #: Seconds before a kill in which an answer may have been on its way: what arrived earlier must not be sent again.
 IN_FLIGHT: Final = 0.5
-#: Times that the median of the other kinds' notifications may grow while a service of one kind is at fault, and how many
-#: notifications of a kind it takes to say so.
+#: Times that the median of other ways' notifications may grow while one way is at fault.
 BESIDE: Final = 1.1
-ENOUGH: Final = 100
 #: What stands for a figure that the run gave no occasion to take.
 NOT_MEASURED: Final = "not measured"
 
@@ -87,7 +85,9 @@ def judge(found: Found) -> Verdict:
         Bar(
             "dead devices retired",
             f"all of {found.dead}",
-            str(found.dead - found.dead_left) if found.dead else NOT_MEASURED,
+            f"{found.dead - found.unconfirmed - found.dead_left}, {found.unconfirmed} unconfirmed"
+            if found.dead
+            else NOT_MEASURED,
             not found.dead_left,
         ),
         _forbidden(found),
@@ -119,11 +119,11 @@ def judge(found: Found) -> Verdict:
             max(memory.values(), default=0) < MEMORY,
         ),
     ]
-    beside = _beside(found)
-    most_beside = max((during / calm for calm, during in beside.values()), default=None)
+    medians = _beside(found)
+    most_beside = max((during / calm for calm, during in medians.values()), default=None)
     bars.append(
         Bar(
-            "median beside another kind's fault",
+            "median beside another way's fault",
             f"{BESIDE:g} times",
             NOT_MEASURED if most_beside is None else f"{most_beside:.2f} times",
             most_beside is None or most_beside <= BESIDE,
@@ -147,13 +147,14 @@ def judge(found: Found) -> Verdict:
         "notifications": account.expected,
         "accepted": account.accepted,
         "by_kind": {kind: _account(found, kind) for kind in found.by_kind},
-        "median_calm_and_beside": {kind: f"{calm:.3f} s, {during:.3f} s" for kind, (calm, during) in beside.items()},
+        "median_calm_and_beside": {kind: f"{calm:.3f} s; {during:.3f} s" for kind, (calm, during) in medians.items()},
         "kills": dict(Counter(kill.name for kill in found.kills)),
         "repeated_after_kill": sum(account.after_kill.values()),
         "most_repeated_after_one_kill": most,
         "longest_in_flight_at_kill": round(account.oldest_in_flight, 3),
         "repeated_unanswered": account.unanswered,
         "out_of_order_during": _during(found, [one.by.at for one in found.out_of_order]),
+        "out_of_order_at": sorted({_clock(one.by.at) for one in found.out_of_order}),
         "out_of_order_by": [round(one.late.at - one.by.at, 3) for one in found.out_of_order[:20]],
         "left_before_sending": found.left,
         "lost_during": _during(found, [found.sent[found.message_of[id]].at for id in account.lost]),
@@ -171,7 +172,7 @@ def judge(found: Found) -> Verdict:
         "resumed_in": _rounded(resumed),
         "idle_after": _rounded(found.idle_after),
         "slow_to_return": [
-            f"{one.worker} {one.seconds:.1f} s after {one.fault} at {datetime.fromtimestamp(one.ended, UTC):%H:%M:%S}"
+            f"{one.worker} {one.seconds:.1f} s after {one.fault} at {_clock(one.ended)}"
             for one in again
             if one.seconds > CONSUMES
         ],
@@ -204,8 +205,8 @@ def _account(found: Found, kind: str) -> dict[str, int]:
         "doubled": len(one.doubled),
         "repeated_after_kill": one.after_kill.total(),
         "repeated_unanswered": one.unanswered,
-        "out_of_order": sum(found.kind_of[passed.late.id] == kind for passed in found.out_of_order),
-        "wrong_badges": sum(found.kind_of_token[token] == kind for token in found.wrong_badges),
+        "out_of_order": sum(KIND_OF_WAY[found.way_of[passed.late.id]] == kind for passed in found.out_of_order),
+        "wrong_badges": sum(KIND_OF_WAY[found.way_of_token[token]] == kind for token in found.wrong_badges),
         "wrongly_retired": found.retired.get(kind, 0),
     }
 
@@ -221,28 +222,13 @@ def _forbidden(found: Found) -> Bar:
     )
 
 
-def _beside(found: Found) -> dict[str, tuple[float, float]]:
-    """By kind, the median latency in calm times, and while a service of another kind alone was at fault."""
-    spans = _spans(found.windows)
-    found_of: dict[str, tuple[float, float]] = {}
-    for kind in found.by_kind:
-        alone = [
-            (window.began, window.ended)
-            for window in found.windows
-            if kind_of(window.fault) not in (None, kind) and not _is_near(window, found.windows)
-        ]
-        usual = _latencies(found, lambda at: not any(a - BEFORE <= at <= b + AFTER for a, b in spans), provider=kind)
-        during = _latencies(found, lambda at, alone=alone: any(a <= at <= b for a, b in alone), provider=kind)
-        if min(len(usual), len(during)) >= ENOUGH:
-            found_of[kind] = percentile(usual, 0.5) or inf, percentile(during, 0.5) or inf
-    return found_of
-
-
-def _is_near(window: Window, others: Sequence[Window]) -> bool:
-    """Whether another fault was there, or not long over."""
-    return any(
-        other is not window and other.began <= window.ended and other.ended + AFTER >= window.began for other in others
+def _beside(found: Found) -> Mapping[str, Medians]:
+    times = (
+        Timed(found.sent[index].at, found.accepted_at[id] - found.sent[index].at, found.way_of[id])
+        for id, index in found.message_of.items()
+        if id in found.accepted_at
     )
+    return compare(times, [Trouble(window.began, window.ended, ways_of(window.fault)) for window in found.windows])
 
 
 def _by_kind(counts: dict[str, int]) -> str:
@@ -272,17 +258,13 @@ def _during(found: Found, times: Sequence[float]) -> dict[str, int]:
     return dict(during)
 
 
-def _latencies(found: Found, counts: Any, kind: str | None = None, provider: str | None = None) -> list[float]:
-    """Seconds from the beginning of publishing to the first acceptance, of messages published when it `counts`.
-
-    `kind`: of channel; `provider`: its kind.
-    """
+def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float]:
+    """Seconds from the beginning of publishing to the first acceptance, of messages published when it `counts`."""
     return [
         found.accepted_at[id] - found.sent[index].at
         for id, index in found.message_of.items()
         if id in found.accepted_at
         and (kind is None or found.sent[index].said.channel.kind == kind)
-        and provider in (None, found.kind_of[id])
         and counts(found.sent[index].at)
     ]
 
@@ -378,6 +360,10 @@ def _growth(found: Found) -> dict[str, float]:
         if to - from_ >= 90 and name != "simulator":
             grown[name] = max(round((after - before) / (to - from_) * 60, 2), grown.get(name, float("-inf")))
     return grown
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"
 
 
 def _rounded(value: float | None) -> float | None:

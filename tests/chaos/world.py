@@ -26,6 +26,10 @@ _PLATFORMS: Final[dict[Make, str]] = {"apns": "ios", "android": "android", "appl
 #: What the tokens of Apple's phones at FCM begin with here, by which its simulator tells them apart.
 APPLE: Final = "ios-"
 PUSH_SERVICES: Final = ("mozilla", "google", "microsoft", "apple")
+#: The kind of provider of each way: what stands between a device and us.
+KIND_OF_WAY: Final = {"apns": "apns", "android": "fcm", "apple": "fcm"} | {
+    f"web-{name}": "web" for name in PUSH_SERVICES
+}
 #: Of the devices of the list, one in so many works.
 WORKS: Final = 5
 #: Members of a channel of each kind, and how many such channels there are.
@@ -58,7 +62,7 @@ class Device(NamedTuple):
 
     @property
     def way(self) -> str:
-        """What stands between it and us: devices of one way share its faults."""
+        """Devices of one way share its faults."""
         return f"web-{self.service}" if self.service else self.make
 
 
