@@ -43,13 +43,14 @@ class DeferredRetirement:
         return self._deferred.waiting()
 
     def retire_due(self) -> int:
-        """Retires the devices that are due; returns how many."""
+        """Retires the devices that are due; returns how many. None while any way of their provider refuses most."""
         retired = 0
         for way, refusals in self._deferred.due(delay=SECONDS).items():
-            if not self._breaker.was_stopped_recently(way, MASS_REFUSAL):
-                retired += self._devices.retire(provider_in(way), refusals)
+            provider = provider_in(way)
+            if not self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
+                retired += self._devices.retire(provider, refusals)
                 # Check again. The side that opens the breaker checks after opening, so one of the two sees the other.
-                if self._breaker.was_stopped_recently(way, MASS_REFUSAL):
+                if self._breaker.was_stopped_recently(provider, MASS_REFUSAL):
                     self.cancel(way)
             self._deferred.forget(way, refusals)
         return retired

@@ -5,8 +5,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from worker.core.breaker import Stopped, probe_interval
-from worker.core.outcome import IN_A_ROW
-from worker.core.way import Way
+from worker.core.outcome import IN_A_ROW, MASS_REFUSAL
+from worker.core.way import Way, provider_in
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -49,14 +49,18 @@ class Breaker:
         return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
 
     def stop(self, way: Way, reason: str, now: float, *, manual: bool = False) -> bool:
-        """Stops the way; True if it flowed before. A stop by a person stays when a worker stops the way too."""
+        """Stops the way; True if it flowed before. A stop by a person stays when a worker stops the way too.
+
+        A mass refusal of one way is remembered for its provider too: the cause may be common to all of its ways.
+        """
         with self._redis.pipeline() as pipe:
             pipe.hsetnx(keys.BREAKER(way), "since", now)
             if manual:
                 pipe.hset(keys.BREAKER(way), mapping={"reason": reason, "manual": 1})
             else:
                 pipe.hsetnx(keys.BREAKER(way), "reason", reason)
-                pipe.set(keys.STOPPED(way, reason), 1, ex=REMEMBERED)
+                for stopped in {way, provider_in(way)} if reason == MASS_REFUSAL else {way}:
+                    pipe.set(keys.STOPPED(stopped, reason), 1, ex=REMEMBERED)
             pipe.set(keys.PROBE(way), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)

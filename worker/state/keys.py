@@ -235,8 +235,9 @@ LOOKED: Final = Family(
     "looked:<way>", "string", "nothing: a batch was looked at for what is too old", _JOURNAL, "60 s", "ways",
 )
 STOPPED: Final = Family(
-    "stopped:<way>:<reason>", "string", "nothing: answers stopped it for this, whether or not it is resumed", "delivery",
-    "two minutes", "ways",
+    "stopped:<way>:<reason>", "string",
+    "nothing: answers stopped it for this, whether or not it is resumed; a way's `mass_refusal` counts for its provider too",
+    "delivery", "two minutes", "ways",
 )
 REFUSED: Final = Family(
     "refused:<way>", "set", "devices whose token was refused since any other answer", "delivery",

@@ -10,6 +10,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp
 from tests.unit.fcm.key_files import EMAIL, KEY_ID, PROJECT, account, pem, rsa_key
 from worker.core.model import Provider
+from worker.core.way import way_of
 from worker.providers.fcm.access_token import AccessTokenError
 from worker.providers.fcm.client import FcmClient
 from worker.providers.fcm.settings import FcmSettings
@@ -122,6 +123,22 @@ def test_a_wrong_project_stops_the_provider_and_what_it_did_not_find_is_sent_onc
         pipeline.deliver()
     assert sorted(one.token for one in simulator.accepted) == sorted(map(token, users))
     assert active(pipeline) == users
+
+
+def test_a_wrong_project_retires_no_device_of_a_way_that_few_pushes_go(
+    pipeline: Pipeline, simulator: SimulatorThread
+) -> None:
+    """What shows the mistake is refused on another way of the provider."""
+    simulator.set_script(Script(rules=(Rule(answer=Answer("SENDER_ID_MISMATCH")),)))
+    few = [f"apple{n}" for n in range(3)]
+    register(pipeline, **dict.fromkeys([f"u{n:02}" for n in range(20)], "android"), **dict.fromkeys(few, "ios"))
+    pipeline.take()
+    [fcm] = [one.id for one in pipeline.registry.providers().values() if one.name == "fcm"]
+    pipeline.breaker.record(way_of(fcm, "apns"), answered=300)
+    publish(pipeline)
+    pipeline.run()
+    assert pipeline.retire_deferred() == 0
+    assert set(few) <= set(active(pipeline))
 
 
 def test_an_access_token_that_is_called_expired_costs_one_more_try_and_nothing_else(
