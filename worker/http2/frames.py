@@ -162,7 +162,7 @@ def _continuations(stream_id: int, block: bytes, size: int) -> Iterator[bytes]:
 
 
 def strip_padding(flags: int, payload: bytes) -> bytes | None:
-    """The payload of a DATA or HEADERS frame without its padding; None where the padding does not fit."""
+    """The payload of a DATA or HEADERS frame without its padding; None if the padding does not fit."""
     if not flags & FLAG_PADDED:
         return payload
     if not payload or payload[0] >= len(payload):

@@ -432,10 +432,6 @@ def is_settings_of_the_toy(block: Block, world: World) -> None:
     assert block.text.strip() in (ROOT / "tests" / "unit" / "kinds" / "toy" / "kind.py").read_text()
 
 
-def is_part_of_the_route_of_fcm(block: Block, world: World) -> None:
-    assert block.text.strip() in (ROOT / "worker" / "providers" / "fcm" / "route.py").read_text()
-
-
 def is_files_of_a_fact(block: Block, world: World) -> None:
     named = [line[:31].strip().split(", ") for line in block.text.splitlines()]
     assert all((ROOT / name).exists() for names in named for name in names if "snoozes" not in name)
@@ -459,7 +455,6 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
     ("docs/contributing/add-a-provider.md", "@dataclass(frozen=True, slots=True)\nclass ToyRoute"): is_a_route,
     ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
-    ("docs/contributing/add-a-provider.md", "class FcmRoute"): is_part_of_the_route_of_fcm,
     ("docs/demo.md", "lost   "): is_account_s_end,
     ("docs/demo.md", '{"rules": '): is_script,
     ("docs/devices.md", "Nested Loop\n"): is_plan,

@@ -1,4 +1,4 @@
-"""Reads what a server answers: header blocks through the `hpack` library. Bodies are for the service. Knows no stream."""
+"""Reads the answers of a server: header blocks with the `hpack` library. The service reads bodies. Knows no stream."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from worker.http2.client.fast_path import NAMES
 from worker.http2.client.pieces import field_end, name_end
 from worker.http2.frames import ErrorCode
 
-#: Bounds a decoded header list, by the measure of RFC 9113 §6.5.2; we announce it.
+#: The longest decoded header list, as RFC 9113 §6.5.2 counts it; we announce it.
 MAX_HEADER_LIST: Final = 8_192
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$")
@@ -30,30 +30,30 @@ _KNOWN_FIELD_SIZE: Final = 256
 
 
 class Service(Protocol):
-    """What the service behind a connection says in its own words, which HTTP/2 does not know."""
+    """Reads the parts of an answer that HTTP/2 does not define. A kind of provider gives it."""
 
     @property
     def accepted(self) -> Collection[int]:
-        """Statuses that mean acceptance, whatever the body says. An answer without any of `fields` is not read then."""
+        """Statuses that mean acceptance, whatever the body. Such an answer is read only if it has one of `fields`."""
         ...
 
     @property
     def fields(self) -> Collection[str]:
-        """Lower-case names of the fields of an answer that `read_answer` wants."""
+        """Lower-case names of the header fields that `read_answer` needs."""
         ...
 
     def read_answer(self, status: int, fields: Mapping[str, str], body: bytes | bytearray) -> Answer: ...
 
     def read_reason(self, debug: bytes | bytearray) -> str | None:
-        """The reason in the debug data of a GOAWAY; None where there is none."""
+        """The reason in the debug data of a GOAWAY; None if there is none."""
         ...
 
     def is_passing(self, reason: str) -> bool:
-        """Whether another connection may not meet this reason of a GOAWAY; any other comes back as it is."""
+        """Whether another connection may not get this reason of a GOAWAY. The responses have any other reason as it is."""
         ...
 
     def is_parting(self, answer: Answer) -> bool:
-        """Whether an answer is about the connection rather than its request: it takes nothing new then."""
+        """Whether an answer is about the connection, not the request. The connection then takes nothing new."""
         ...
 
 
@@ -103,9 +103,9 @@ class HeaderReader:
     def __init__(self, service: Service) -> None:
         self._accepted = frozenset(service.accepted)
         self._wanted = {name.encode(): name for name in service.fields}
-        #: Whether `is_plain_success` tells an acceptance.
+        #: Whether `is_plain_success` recognises an acceptance.
         self.plain_success = 200 in service.accepted and self._wanted.keys().isdisjoint(map(str.encode, NAMES))
-        #: Blocks that were read, and are those of plain acceptances.
+        #: Blocks of plain acceptances that were read before.
         self.accepting: set[bytes] = set()
         self._decoder = Decoder(max_header_list_size=MAX_HEADER_LIST)
         self._decoder.header_table_size = 0
@@ -116,7 +116,7 @@ class HeaderReader:
         self._usual: list[_Field] = []
 
     def read(self, block: bytes) -> Head:
-        """Raises `ConnectionFaultError` where it cannot be decoded, `StreamFaultError` where its fields are malformed."""
+        """Raises `ConnectionFaultError` if it cannot be decoded, `StreamFaultError` if its fields are malformed."""
         known = self._known.get(block)
         if known is not None:
             return known

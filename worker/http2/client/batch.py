@@ -9,14 +9,14 @@ _NONE: Final[Mapping[int, int]] = {}
 
 
 class Request(Protocol):
-    """What every request has; the rest of it is known to its kind alone."""
+    """The fields of every request. Only its kind knows the others."""
 
     @property
     def payload(self) -> bytes: ...
 
     @property
     def id(self) -> str:
-        """Tells it from others: another try avoids the connection that left it without an answer."""
+        """Identifies the request: a new try avoids the connection that left it without an answer."""
         ...
 
 
@@ -37,26 +37,26 @@ class Batch:
         `following`: the place of a request -> that of the one which may be sent once it is accepted.
         """
         self.requests = requests
-        #: The access token that goes with them, or None where they have none.
+        #: The access token that is sent with them, or None.
         self.authorization = authorization
         self.responses: list[Response | None] = [None] * len(requests) if responses is None else responses
         #: Requests without a response.
         self.left = len(requests)
-        #: How often a request was given to another connection, by its place; only those that were.
+        #: How often a request was given to another connection, by its index; only requests that were.
         self.resent: dict[int, int] = {}
         self.following = following
         #: Followers that may be sent now; the owner empties it.
         self.freed: list[int] = []
 
     def first(self) -> Sequence[int]:
-        """Places of the requests that wait for no other one."""
+        """Indexes of the requests that wait for no other one."""
         if not self.following:
             return range(len(self.requests))
         waiting = set(self.following.values())
         return [index for index in range(len(self.requests)) if index not in waiting]
 
     def set_response(self, index: int, response: Response) -> bool:
-        """Notes the response of the request at `index`; true when none is missing any more.
+        """Sets the response of the request at `index`; true if no response is missing any more.
 
         Where it was not accepted, its followers get theirs with it.
         """

@@ -40,15 +40,15 @@ class ClientCore(FrameHandlers):
     def __init__(
         self, authority: str, service: Service, form: Form, *, unnamed_streams: int = 1_000, first_stream_id: int = 1
     ) -> None:
-        """`unnamed_streams` are used at most where the server names no limit."""
+        """`unnamed_streams` is the limit of streams if the server names none."""
         super().__init__(authority, service, form, first_stream_id=first_stream_id)
         self._unnamed_streams = unnamed_streams
-        #: The cause, once nothing more can come of the connection.
+        #: The cause, once the connection has ended.
         self.closed: str | None = None
         #: A block of `HeaderReader.accepting`: the last one that came.
         self._accepting = b""
         self._buffer = bytearray()
-        #: Octets that `_buffer` needs before reading on makes sense.
+        #: Octets that `_buffer` needs before it can be read further.
         self._needed = 0
         update = frames.pack_window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
         self.writer.out.append(frames.PREFACE + frames.pack_settings(_SETTINGS) + update)
@@ -59,7 +59,7 @@ class ClientCore(FrameHandlers):
         return self._greeted
 
     def room(self) -> int:
-        """Requests that can be written now."""
+        """How many requests can be written now."""
         if self.retiring or self.closed or self.writer.window_is_closed:
             return 0
         return max(0, min(self._limit() - len(self.streams), self.streams.left))
@@ -70,7 +70,7 @@ class ClientCore(FrameHandlers):
             return 0
         named = self.peer.max_streams
         if named is None:
-            # Apple lets one stream through until it has seen a valid access token, and may not say so.
+            # Apple allows one stream until it has seen a valid access token, and may not announce this limit.
             return self._unnamed_streams if self._proven else 1
         return min(named, STREAM_CEILING)
 
@@ -82,37 +82,37 @@ class ClientCore(FrameHandlers):
         return written
 
     def take(self) -> bytes:
-        """What is to be written to the socket; empties it."""
+        """The octets to write to the socket; removes them here."""
         data = b"".join(self.writer.out)
         self.writer.out.clear()
         return data
 
     def ping(self, opaque: bytes) -> None:
-        """Asks the server for a sign of life: eight octets."""
+        """Sends a PING with these eight octets."""
         self.writer.out.append(frames.pack_ping(opaque))
 
     def cancel(self, batch: Batch, cause: str) -> None:
-        """Gives up on what is in flight of a batch and frees its streams."""
+        """Gives up the requests of a batch that are in flight, and frees their streams."""
         for stream_id in self.streams.of(batch):
             self.streams.lose(stream_id, cause)
             self._reset(stream_id, ErrorCode.CANCEL)
 
     def shut(self, cause: str) -> None:
-        """Takes nothing new; what is in flight may still be answered."""
+        """Takes nothing new; requests in flight may still be answered."""
         self._retire(cause)
 
     def close(self, cause: str) -> None:
-        """Says goodbye and gives up on what is in flight."""
+        """Sends a GOAWAY and gives up the requests in flight."""
         self._end(ErrorCode.NO_ERROR, cause)
 
     def lost(self, cause: str) -> None:
-        """The socket is gone. A reason that a GOAWAY gave says more than how it went."""
+        """The socket is closed. The reason of an earlier GOAWAY goes before `cause`."""
         if self.closed is None:
             self.closed = self.retiring or cause
             self.streams.lose_all(self.closed)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Takes what arrived at `now` (seconds of any steady clock). Never raises: a fault of the server closes."""
+        """Reads what arrived at `now` (seconds of any steady clock). Never raises: a fault of the server ends the connection."""
         if self.closed is not None:
             return
         if self._buffer:
@@ -133,7 +133,7 @@ class ClientCore(FrameHandlers):
             self._buffer += rest
 
     def _read(self, data: bytes) -> bytes:
-        """One pass over whole frames; returns what is left over, with `_needed` the size at which to go on."""
+        """One pass over whole frames. Returns the rest; `_needed` is the size at which to go on."""
         position, end, accepted = 0, len(data), 0
         waiting, completed, usual = self.streams.waiting, self.streams.completed, self._headers.plain_success
         plain = self._greeted and self._block is None
@@ -174,7 +174,7 @@ class ClientCore(FrameHandlers):
 
     def _end_of_acceptance(self, data: bytes, start: int, stop: int, flags: int, stream_id: int) -> int:
         """Where an acceptance ends with its body of one frame, if it has one; 0: it is none, or has another form."""
-        # Nearly always it is the block of the acceptance before.
+        # It is nearly always the same block as that of the last acceptance.
         if stop - start != len(self._accepting) or not data.startswith(self._accepting, start):
             block = data[start:stop]
             if block not in self._headers.accepting:

@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from worker.http2.client.fields import BadFieldError, Field, Keep
 
-#: Octets of the dynamic table that we use at most, whatever the server allows.
+#: Octets of the dynamic table that we use, at most.
 TABLE_LIMIT: Final = 4_096
-#: RFC 7541 §4.1 and RFC 9113 §6.5.2: what each entry counts besides its name and value.
+#: Octets that each entry counts besides its name and value (RFC 7541 §4.1, RFC 9113 §6.5.2).
 ENTRY_OVERHEAD: Final = 32
 _FIRST_DYNAMIC: Final = 62
-#: Fields of requests whose names stand in the static table (RFC 7541, Appendix A).
+#: Fields of requests whose names are in the static table (RFC 7541, Appendix A).
 _STATIC_NAMES: Final = {
     b":authority": 1,
     b":path": 4,
@@ -44,14 +44,14 @@ class OversizedError(BadFieldError):
 
 
 class Shared(NamedTuple):
-    """What requests with one key and one access token share, encoded; none of it changes the table any more."""
+    """The encoded fields that requests with one key and one access token share; writing them no longer changes the table."""
 
-    #: Up to `:path`, or with it where they share that too.
+    #: The fields before `:path`, and `:path` too if they share it.
     front: bytes
     fields: bytes
     #: The size of the header list without a request's own fields, as the server counts it.
     list_size: int
-    #: Whether these requests have no fields of their own.
+    #: Whether these requests have no own fields.
     whole: bool
 
 
@@ -89,10 +89,10 @@ class RequestEncoder:
         self._inserted = 0
         self._fields: dict[tuple[bytes, bytes], int] = {}
         self._names: dict[bytes, int] = {}
-        #: By access token and key: known once a block was written whole for them.
+        #: By access token and key, once a whole block was written for them.
         self._shared: dict[tuple[str | None, Hashable], Shared] = {}
         self._heads: dict[bytes, bytes] = {}
-        #: What the form remembers of the table as it stands; emptied when it changes.
+        #: What the form remembers about the present table; emptied when the table changes.
         self.notes: dict[Hashable, Any] = {}
 
     def table_size(self, announced: int, least: int | None = None) -> None:
@@ -107,7 +107,7 @@ class RequestEncoder:
             self._empty()
 
     def shared(self, key: Hashable, authorization: str | None) -> Shared | None:
-        """What requests with this key share; None where only `block` can tell."""
+        """The encoded fields that requests with this key share; None if only `block` can write them."""
         return self._shared.get((authorization, key))
 
     def known_block(self, shared: Shared, own: Sequence[Field], largest: int | None) -> bytes | None:
@@ -123,7 +123,7 @@ class RequestEncoder:
         return _joined(shared, own, written)
 
     def name_head(self, name: bytes, *, kept: bool = True) -> bytes | None:
-        """How a literal with this name begins; None while the name may still go into the table, if it is `kept`."""
+        """The first octets of a literal with this name; None while the name may still go into the table, if it is `kept`."""
         head = self._heads.get(name)
         if head is None:
             named = self._name_index(name)
@@ -175,7 +175,7 @@ class RequestEncoder:
         return self._used + len(name) + len(value) + ENTRY_OVERHEAD <= (self._limit or 0)
 
     def _make_room(self, shared: Iterable[Field]) -> bytes:
-        """Empties the table for an access token that no longer fits; returns the size updates that are due."""
+        """Empties the table if an access token does not fit any more; returns the size updates that are due."""
         for name, value, keep in shared:
             if keep is Keep.SECRET and (name, value) not in self._fields:
                 size = len(name) + len(value) + ENTRY_OVERHEAD
@@ -184,7 +184,7 @@ class RequestEncoder:
         if not self._resize:
             return b""
         self._resize = False
-        # Down to nothing first: that both empties the table and covers the smallest size since the last block.
+        # First down to 0: this empties the table, and also signals the smallest size since the last block.
         return b"\x20" + encode_integer(self._limit, 5, 0x20) if self._limit else b"\x20"
 
     def _empty(self) -> None:
@@ -227,7 +227,7 @@ class RequestEncoder:
 
 
 def _joined(shared: Shared, own: Sequence[Field], written: Sequence[bytes]) -> bytes:
-    """The block of shared fields and these own ones: `:path` stands before the fields that are none of HTTP/2's."""
+    """The block of shared fields and own fields: `:path` comes before all fields that are no pseudo-headers."""
     if own and own[0][0] == _PATH:
         return b"".join((shared.front, written[0], shared.fields, *written[1:]))
     return b"".join((shared.front, shared.fields, *written))

@@ -1,4 +1,4 @@
-"""What can be wrong with what a server sends. None of these leaves the connection: each becomes a cause.
+"""Faults in what a server sends. The connection raises none of them: each becomes a cause.
 
 Http2Error
 ├── ConnectionFaultError     the connection cannot go on: GOAWAY with the code, everything in flight is unknown
@@ -22,4 +22,4 @@ class ConnectionFaultError(Http2Error):
 
 
 class StreamFaultError(Http2Error):
-    """Ends one stream; its neighbours go on."""
+    """Ends one stream; the others go on."""

@@ -1,4 +1,4 @@
-"""Recognises the header block of a plain acceptance without decoding it. Says no whenever it is not sure."""
+"""Recognises the header block of a plain acceptance without decoding it. Returns False if it is not sure."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from worker.http2.client import visible
 
 #: Names of fields that an acceptance may carry.
 NAMES: Final = ("apns-id", "apns-unique-id", "content-length", "content-type", "date", "server")
-#: The same as they stand in a literal: length and octets, plain and Huffman-coded.
+#: The same as literals: length and octets, plain and Huffman-coded.
 _NAMES: Final = frozenset(
     encoded for name in map(str.encode, NAMES) for encoded in (bytes((len(name),)) + name, visible.literal(name))
 )
@@ -20,7 +20,7 @@ def is_plain_success(data: bytes, start: int, stop: int) -> bool:
     """Whether `data[start:stop]`, which begins with `:status 200`, goes on with well-formed literals of known headers."""
     position = start + 1
     while position < stop:
-        # A literal with a name of its own: without indexing, never indexed, or with indexing (our table holds nothing).
+        # A literal with a literal name: without indexing, never indexed, or with indexing (our table is empty).
         if data[position] not in (0x00, 0x10, 0x40):
             return False
         name_end = position + 2 + (data[position + 1 : position + 2] or b"\x7f")[0] % _HUFFMAN

@@ -1,4 +1,4 @@
-"""Fields of a request: values that HTTP allows, and what of each is worth a place in the server's dynamic table."""
+"""Fields of a request: the values that HTTP allows, and which parts go into the server's dynamic table."""
 
 import re
 from enum import Enum
@@ -9,16 +9,16 @@ _PATH: Final = re.compile(r"/[\x21-\x7e]*")
 
 
 class Keep(Enum):
-    """What of a field goes into the dynamic table."""
+    """Which part of a field goes into the dynamic table."""
 
     VALUE = 1
     NAME = 2
     NOTHING = 3
-    #: Into the table with its value, and marked never-indexed where it cannot be (RFC 7541 §7.1.3).
+    #: The field with its value. If it cannot go into the table, it is marked as never indexed (RFC 7541 §7.1.3).
     SECRET = 4
 
 
-#: A lower-case name, a value that `field_value` or `path_value` has checked, and what is kept of them.
+#: A lower-case name, a value that `field_value` or `path_value` has checked, and which part is kept.
 Field = tuple[bytes, bytes, Keep]
 
 
@@ -31,7 +31,7 @@ class BadFieldError(ValueError):
 
 
 def field_value(text: str, what: str) -> bytes:
-    """The octets of a field's value. Raises `BadFieldError`, which calls it `what`."""
+    """The octets of a field's value. Raises `BadFieldError`, whose text names it `what`."""
     try:
         value = text.encode()
     except UnicodeEncodeError:
@@ -42,7 +42,7 @@ def field_value(text: str, what: str) -> bytes:
 
 
 def path_value(text: str, what: str) -> bytes:
-    """The octets of a path with its query: visible ASCII from a slash on. Raises `BadFieldError`, which calls it `what`."""
+    """The octets of a path with its query: a slash, then visible ASCII. Raises `BadFieldError`, whose text names it `what`."""
     if not _PATH.fullmatch(text):
         raise BadFieldError(f"{what} not allowed in a path")
     return text.encode()

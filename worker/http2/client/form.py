@@ -1,4 +1,4 @@
-"""How the requests of a kind look. The kind says which fields they have, and may have a faster way to write them."""
+"""The form of a kind's requests: which fields they have. A kind may also have a faster function to write them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
@@ -9,21 +9,21 @@ from worker.http2 import frames
 from worker.http2.client.encoder import RequestEncoder, Shared
 from worker.http2.client.fields import BadFieldError, Field
 
-#: What a HEADERS frame with a whole block, and a DATA frame that ends its stream, have behind their length.
+#: Type and flags, behind the length, of a HEADERS frame with a whole block and of a DATA frame that ends its stream.
 HEADERS_TAIL: Final = bytes((frames.HEADERS, frames.FLAG_END_HEADERS))
 DATA_TAIL: Final = bytes((frames.DATA, frames.FLAG_END_STREAM))
 #: Octets of a header block: the smallest frame size that a server may choose.
 _LONGEST_BLOCK: Final = frames.DEFAULT_MAX_FRAME_SIZE
-#: The key of no request.
+#: A key that no request has.
 _NONE: Final = object()
 
 
 class Space(NamedTuple):
-    """What the next requests may take."""
+    """The limits for the next requests."""
 
     #: The first free stream.
     stream_id: int
-    #: Octets of DATA that the server takes on the connection, and of one request.
+    #: Octets of DATA that the server accepts on the connection, and for one request.
     window: int
     largest: int
     #: Octets of a header list, as the server counts it; None: it named no limit.
@@ -31,7 +31,7 @@ class Space(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Frames of the first so many requests, and the octets of DATA in them."""
+    """The frames of the first `count` requests, and the octets of DATA in them."""
 
     frames: list[bytes]
     requests: int
@@ -39,7 +39,7 @@ class Written(NamedTuple):
 
 
 class Form(ABC):
-    """How the requests of a kind look. One instance serves all connections; all requests are a POST over https."""
+    """The form of a kind's requests. One instance serves all connections; every request is a POST over https."""
 
     @abstractmethod
     def key(self, request: Any) -> Hashable:
@@ -54,17 +54,17 @@ class Form(ABC):
 
     @abstractmethod
     def own(self, request: Any) -> Sequence[Field]:
-        """Fields that few other requests have. Raises `BadFieldError`."""
+        """Fields that few requests have in common. Raises `BadFieldError`."""
 
     def check(self, request: Any, authorization: str | None) -> None:
-        """Raises `BadFieldError` if the request cannot be written, whoever writes it."""
+        """Raises `BadFieldError` if the request cannot be written at all."""
         self.shared(request, authorization)
         self.own(request)
 
     def write(
         self, encoder: RequestEncoder, requests: Sequence[Any], authorization: str | None, space: Space
     ) -> Written:
-        """Writes requests from the first on, up to one that is out of the ordinary, which is written field by field.
+        """Writes requests from the first on. Stops before an unusual one, which is then written field by field.
 
         Where requests have no fields of their own, the header block is written once. A kind may have a faster way.
         """

@@ -5,18 +5,18 @@ from typing import Final
 from worker.http2.client.errors import ConnectionFaultError
 from worker.http2.frames import ErrorCode
 
-#: Seconds of one account.
+#: Seconds of one period.
 PERIOD: Final = 10.0
-#: Octets that a frame costs at least: reading one takes about as long as decoding so much of a header block.
+#: The least that a frame counts, in octets: reading one takes as long as decoding so many octets of a header block.
 FRAME: Final = 64
-#: Octets that are borne in a period: 10,000 small frames, or half a second of decoding.
+#: Octets that are allowed in a period: 10,000 small frames, or half a second of decoding.
 BUDGET: Final = 10_000 * FRAME
-#: Octets that each request adds, for the frames that come with an answer: window updates, a body in pieces, a reset.
+#: Octets that each request adds to this, for the frames of an answer: window updates, a body in pieces, a reset.
 PER_REQUEST: Final = 8 * FRAME
 
 
 class Guard:
-    """The account of one connection. The owner sets `now` (seconds of a steady clock) and `opened`, its requests so far."""
+    """The count of one connection. The owner sets `now` (seconds of a steady clock) and `opened`, its requests so far."""
 
     __slots__ = ("_counted_from", "_next_from", "_since", "_spent", "now", "opened")
 
@@ -29,7 +29,7 @@ class Guard:
         self._counted_from = self._next_from = opened
 
     def charge(self, octets: int = 0) -> None:
-        """One more frame, of so many octets; raises `ConnectionFaultError` when it is one too many."""
+        """Counts a frame of so many octets. Raises `ConnectionFaultError` if it is one too many."""
         if self.now - self._since > PERIOD:
             self._since, self._spent = self.now, 0
             self._counted_from, self._next_from = self._next_from, self.opened

@@ -1,4 +1,4 @@
-"""What each frame of the server means to a client (RFC 9113 §5 to §8), one by one; the fast path is in `core`."""
+"""Handles each type of frame of the server (RFC 9113 §5 to §8); the fast path is in `core`."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,14 +14,14 @@ from worker.http2.client.streams import Stream, Streams
 from worker.http2.client.writer import RequestWriter
 from worker.http2.frames import ErrorCode
 
-#: What we let the server send before our next WINDOW_UPDATE on the connection, octets.
+#: Octets that the server may send before our next WINDOW_UPDATE on the connection.
 CONNECTION_WINDOW: Final = 1 << 20
-#: Octets of an answer's body that are read, padding included; the rest is refused, its status still counts.
+#: Octets of an answer's body that are read, padding included. The rest is refused; the status still counts.
 MAX_BODY: Final = 16_384
 #: The same over all streams of the connection.
 MAX_BODIES: Final = 4 << 20
 MAX_HEADER_BLOCK: Final = 16_384
-#: Octets of the header block of an answer that the guard does not charge for.
+#: Octets of an answer's header block that the guard does not count.
 USUAL_BLOCK: Final = 1_024
 
 
@@ -33,9 +33,9 @@ class FrameHandlers:
         self.peer = PeerSettings()
         self.streams = Streams(first_stream_id)
         self.writer = RequestWriter(authority, form, self.peer, self.streams)
-        #: Why the connection takes nothing new, while what is in flight may still be answered.
+        #: Why the connection takes nothing new, while requests in flight may still be answered.
         self.retiring: str | None = None
-        #: The reason that a GOAWAY gave, and whether one asked for fewer frames.
+        #: The reason of a GOAWAY, and whether one asked for fewer frames.
         self.reason: str | None = None
         self.asked_for_calm = False
         #: Answers received, and those among them that ended the connection (`Service.is_parting`).
@@ -44,11 +44,11 @@ class FrameHandlers:
         #: PINGs of ours that were answered.
         self.pongs = 0
         self._greeted = False
-        #: Whether the server has taken a credential: an answer came that was no 401 or 403.
+        #: Whether the server has accepted a credential: it sent an answer other than 401 or 403.
         self._proven = False
         self._headers = HeaderReader(service)
         self._guard = Guard(first_stream_id >> 1)
-        #: (stream id, ends the stream, octets so far) of a header block that CONTINUATION goes on with.
+        #: (stream id, ends the stream, octets so far) of a header block that CONTINUATION frames continue.
         self._block: tuple[int, bool, bytearray] | None = None
         #: Flow-controlled octets since our last WINDOW_UPDATE.
         self._received = 0
@@ -73,7 +73,7 @@ class FrameHandlers:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "header block interrupted")
         if not self._greeted and (kind != frames.SETTINGS or flags & frames.FLAG_ACK):
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "no settings at the start")
-        if kind != frames.HEADERS:  # these are charged by what their block is good for
+        if kind != frames.HEADERS:  # the size of their block counts instead
             self._guard.charge(0 if kind == frames.DATA else len(payload))
         handler = self._handlers.get(kind)
         if handler is None:
@@ -151,14 +151,14 @@ class FrameHandlers:
             self._finish(stream_id, stream)
 
     def _count_received(self, octets: int) -> None:
-        """Gives the server its window on the connection back in time."""
+        """Sends a WINDOW_UPDATE for the connection in time."""
         self._received += octets
         if self._received > CONNECTION_WINDOW // 2:
             self.writer.out.append(frames.pack_window_update(0, self._received))
             self._received = 0
 
     def _finish(self, stream_id: int, stream: Stream, *, whole: bool = True) -> None:
-        """The answer is here; the stream is reset where either side still had something to send on it."""
+        """The answer is complete. Resets the stream if either side still had something to send on it."""
         self.streams.close(stream_id)
         if stream.body is not None or not whole:
             self._reset(stream_id, ErrorCode.CANCEL)
@@ -249,7 +249,7 @@ class FrameHandlers:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "frame on a stream that was never opened")
 
     def _open(self, stream_id: int) -> Stream | None:
-        """The stream; None where we reset it and a late frame is to be ignored."""
+        """The stream; None if we have reset it, so that a late frame is ignored."""
         stream = self.streams.make_busy(stream_id)
         if stream is None and not self.streams.was_reset(stream_id):
             raise ConnectionFaultError(ErrorCode.STREAM_CLOSED, "frame on a stream that is over")

@@ -28,7 +28,7 @@ class PeerSettings:
         self.max_header_list: int | None = None
 
     def apply(self, payload: bytes) -> None:
-        """Takes over one SETTINGS frame, in order; unknown settings are ignored. Raises `ConnectionFaultError`."""
+        """Applies one SETTINGS frame, in order; ignores unknown settings. Raises `ConnectionFaultError`."""
         if len(payload) % 6:
             raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "settings of a wrong size")
         self.least_table_size = self.header_table_size

@@ -9,25 +9,25 @@ from worker.core.model import NoAnswer, Response
 from worker.http2 import frames
 from worker.http2.client.batch import Batch
 
-#: Streams that we reset, whose late frames are still ignored one by one; older ones are ignored by number.
+#: Reset streams whose late frames are recognised one by one; frames of older streams are ignored by number.
 _REMEMBERED_RESETS: Final = 4_096
 _NONE: Final[Mapping[str, str]] = {}
 
 
 class Stream:
-    """A stream that is more than "request written, nothing heard yet"."""
+    """A stream with more state than "request written, no answer yet"."""
 
     __slots__ = ("batch", "body", "fields", "index", "octets", "received", "status", "window")
 
     def __init__(self, batch: Batch, index: int) -> None:
         self.batch = batch
         self.index = index
-        #: What of the payload still waits for the server's window; None: all of it is written.
+        #: The part of the payload that waits for the server's window; None: all of it is written.
         self.body: memoryview | None = None
-        #: Octets that the server still takes on this stream; kept only while `body` waits.
+        #: Octets that the server still accepts on this stream; kept only while `body` waits.
         self.window = 0
         self.status: int | None = None
-        #: The fields of the answer that its service wants.
+        #: The fields of the answer that its service needs.
         self.fields: Mapping[str, str] = _NONE
         self.received = bytearray()
         #: Flow-controlled octets received, padding included.
@@ -35,7 +35,7 @@ class Stream:
 
 
 class Streams:
-    """Which request sits on which stream, and where its outcome goes.
+    """Which request is on which stream, and where its outcome goes.
 
     `waiting` holds the streams whose request is written and that have no answer yet, which is nearly all of them, as bare
     pairs; `busy` the others. An outcome is set in the batch, or handed back in `refused` for another connection to try.
@@ -49,27 +49,27 @@ class Streams:
         self.completed: list[Batch] = []
         #: Requests that the server cannot have processed, with the cause; the owner empties it.
         self.refused: list[tuple[Batch, int, str]] = []
-        #: The ids of what a single stream left without an answer; the owner empties it.
+        #: The ids of requests that one stream left without an answer; the owner empties it.
         self.lost: list[str] = []
         self._reset: OrderedDict[int, None] = OrderedDict()
         self._reset_below = 0
 
     def __len__(self) -> int:
-        """Streams that are open: what counts against the server's limit."""
+        """How many streams are open and count against the server's limit."""
         return len(self.waiting) + len(self.busy)
 
     @property
     def left(self) -> int:
-        """Streams that can still be opened before the ids run out."""
+        """How many streams can still be opened before the ids run out."""
         return (frames.MAX_STREAM_ID - self.next_id) // 2 + 1
 
     def open(self, first_id: int, batch: Batch, indices: Sequence[int]) -> None:
-        """Notes the streams from `first_id` on, whose requests are written."""
+        """Adds the streams from `first_id` on, whose requests are written."""
         self.next_id = first_id + 2 * len(indices)
         self.waiting.update(zip(range(first_id, self.next_id, 2), zip(repeat(batch), indices), strict=False))
 
     def make_busy(self, stream_id: int) -> Stream | None:
-        """The stream with room for its state; None when it is not open."""
+        """The stream with its state; None if it is not open."""
         stream = self.busy.get(stream_id)
         if stream is None and stream_id in self.waiting:
             stream = self.busy[stream_id] = Stream(*self.waiting.pop(stream_id))
@@ -88,14 +88,14 @@ class Streams:
         return stream_id in self._reset or stream_id < self._reset_below
 
     def note_reset(self, stream_id: int) -> None:
-        """Frames that arrive on this stream from now on are late, not wrong."""
+        """Marks the stream as reset: frames that arrive on it from now on are late, not wrong."""
         self._reset[stream_id] = None
         if len(self._reset) > _REMEMBERED_RESETS:
             oldest, _ = self._reset.popitem(last=False)
             self._reset_below = max(self._reset_below, oldest + 1)
 
     def complete(self, batch: Batch, index: int, response: Response) -> None:
-        """Notes an outcome."""
+        """Sets an outcome."""
         if batch.set_response(index, response):
             self.completed.append(batch)
 
@@ -104,7 +104,7 @@ class Streams:
         return self.busy.pop(stream_id)
 
     def refuse(self, stream_id: int, cause: str) -> None:
-        """Takes an open stream out and hands its request back."""
+        """Removes an open stream and returns its request."""
         stream = self.busy.pop(stream_id, None)
         batch, index = self.waiting.pop(stream_id) if stream is None else (stream.batch, stream.index)
         self.refused.append((batch, index, cause))

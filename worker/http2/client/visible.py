@@ -49,7 +49,7 @@ class _Tree:
         self.nodes[node][int(code[-1])] = 0
 
     def step(self, node: int, octet: int) -> int:
-        """Where `octet` leads from `node`; notes it."""
+        """The node to which `octet` leads from `node`; remembers it."""
         after = node
         for shift in range(7, -1, -1):
             after = self.nodes[after][octet >> shift & 1]
@@ -63,7 +63,7 @@ _TREE: Final = _Tree()
 
 
 def is_visible(coded: bytes) -> bool:
-    """Whether this decodes to visible ASCII without blanks, and is padded as it must be."""
+    """Whether this decodes to visible ASCII without blanks, with correct padding."""
     steps, node = _TREE.steps, 0
     for octet in coded:
         after = steps[node * 256 + octet]

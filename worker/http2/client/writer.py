@@ -14,7 +14,7 @@ from worker.http2.client.settings import PeerSettings
 from worker.http2.client.streams import Stream, Streams
 from worker.http2.frames import ErrorCode
 
-#: Streams that we use at most, whatever the server allows.
+#: Streams that we use, at most.
 STREAM_CEILING: Final = 16_384
 
 
@@ -27,7 +27,7 @@ class RequestWriter:
         self._form = form
         self._peer = peer
         self._streams = streams
-        #: Octets of DATA that the server still takes on the connection.
+        #: Octets of DATA that the server still accepts on the connection.
         self._window = frames.DEFAULT_WINDOW
         #: Streams whose payload waits for a window.
         self._blocked: dict[int, Stream] = {}
@@ -38,7 +38,7 @@ class RequestWriter:
         return self._window <= 0
 
     def write(self, batch: Batch, indices: Sequence[int]) -> int:
-        """Opens a stream for each of these, until the window closes; returns how many are dealt with."""
+        """Opens a stream for each of these requests until the window closes; returns how many were sent or got an outcome."""
         place = 0
         while place < len(indices) and not self.window_is_closed:
             place += self._write_fast(batch, indices, place)
@@ -48,7 +48,7 @@ class RequestWriter:
         return place
 
     def _write_fast(self, batch: Batch, indices: Sequence[int], start: int) -> int:
-        """Writes from `start` on, up to the first request that is out of the ordinary; returns how many."""
+        """Writes from `start` on, up to the first unusual request; returns how many."""
         first = self._streams.next_id
         largest = min(self._peer.initial_window, self._peer.max_frame_size)
         written = self._form.write(
@@ -68,7 +68,7 @@ class RequestWriter:
         try:
             block = self.encoder.block(request, batch.authorization, self._peer.max_header_list)
         except BadFieldError as error:
-            # What is too large for this server's limit may fit another's.
+            # A request that exceeds the limit of this server may fit that of another one.
             sent: Literal["not_sent", "unwritable"] = "not_sent" if isinstance(error, OversizedError) else "unwritable"
             self._streams.complete(batch, index, NoAnswer(sent, error.cause))
             return
@@ -85,7 +85,7 @@ class RequestWriter:
             self._blocked[stream_id] = stream
 
     def _send_body(self, stream_id: int, stream: Stream) -> bool:
-        """Sends what the windows take of a payload; true once its end is written, and then `body` is None."""
+        """Sends as much of a payload as the windows allow. True once its end is written; `body` is None then."""
         body = stream.body
         assert body is not None
         while True:
@@ -104,7 +104,7 @@ class RequestWriter:
         return False
 
     def resume(self) -> None:
-        """Sends what waited for a window, the oldest stream first."""
+        """Sends payloads that waited for a window, the oldest stream first."""
         for stream_id, stream in list(self._blocked.items()):
             if self._window <= 0:
                 break
@@ -112,7 +112,7 @@ class RequestWriter:
                 del self._blocked[stream_id]
 
     def forget(self, stream_id: int) -> None:
-        """Drops what is unsent of a stream that is over."""
+        """Drops the unsent payload of a stream that has ended."""
         self._blocked.pop(stream_id, None)
 
     def widen(self, increment: int) -> None:
@@ -122,7 +122,7 @@ class RequestWriter:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "connection window over its maximum")
 
     def widen_stream(self, stream_id: int, increment: int) -> None:
-        """A WINDOW_UPDATE on a stream; it matters only to those whose payload waits."""
+        """A WINDOW_UPDATE on a stream. Only a stream whose payload waits needs it."""
         stream = self._blocked.get(stream_id)
         if stream is not None:
             stream.window += increment
