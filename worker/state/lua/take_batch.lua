@@ -12,23 +12,36 @@ local t = now()
 local is_full, handed_back = {}, false
 for way in string.gmatch(full, '[^,]+') do is_full[way] = true end
 
--- What `orders` (see `device_orders` in core/batch.py) do to badges. What an entry would do to a badge that was cleared at a
--- later place is seen already, and leaves it as it is. All numbers are read at once, and written at once.
-local function numbers(app, orders, again)
-  local badges, cleared, devices, modes, n = BADGE .. app, CLEARED .. app, {}, {}, 0
-  local latest = redis.call('HGET', cleared, '')
-  local place, mode, late = '', '', false
+-- `orders` (see `device_orders` in core/batch.py): the devices, one for each job, and what stands before some of them, {index, part}.
+local function parsed(orders)
+  local devices, heads, n = {}, {}, 0
   for part in string.gmatch(orders, '[^,]+') do
     if string.byte(part) == 64 then
-      place, mode = string.match(part, '^@([^/]*)/[^/]*/(.*)$')
-      if not place then place, mode = string.match(part, '^@([^?=]*)(.*)$') end
-      if again and mode ~= '-' then mode = '?' end
-      late = latest and mode ~= '?' and mode ~= '-' and newer(latest, place)
-    elseif mode ~= '-' then
+      heads[#heads + 1] = {n + 1, part}
+    else
       n = n + 1
-      devices[n], modes[n] = part, mode
+      devices[n] = part
+    end
+  end
+  return devices, heads
+end
+-- What they do to badges. What an entry would do to a badge that was cleared at a later place is seen already, and leaves it as it is.
+-- All numbers are read at once, and written at once.
+local function numbers(app, all, heads, again)
+  local badges, cleared, devices, modes, n = BADGE .. app, CLEARED .. app, {}, {}, 0
+  local latest = redis.call('HGET', cleared, '')
+  for h, head in ipairs(heads) do
+    local place, mode = string.match(head[2], '^@([^/]*)/[^/]*/(.*)$')
+    if not place then place, mode = string.match(head[2], '^@([^?=]*)(.*)$') end
+    if again and mode ~= '-' then mode = '?' end
+    local late = latest and mode ~= '?' and mode ~= '-' and newer(latest, place)
+    local last = mode == '-' and 0 or heads[h + 1] and heads[h + 1][1] - 1 or #all
+    for k = head[1], last do
+      local device = all[k]
+      n = n + 1
+      devices[n], modes[n] = device, mode
       if late then
-        local seen = redis.call('HGET', cleared, part)
+        local seen = redis.call('HGET', cleared, device)
         if seen and newer(seen, place) then modes[n] = '?' end
       end
     end
@@ -158,10 +171,10 @@ local function hindrance(way)
   for _, one in ipairs(slow) do redis.call('HINCRBY', QUOTA .. one, 'taken', 1) end
   return {{}}
 end
-local function hand_out(id, batch, stop, held)
+local function hand_out(id, batch, devices, heads, stop, held)
   local key, way = BATCH .. id, batch[6]
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
-  local badges = table.concat(numbers(batch[4], batch[3], batch[2]), ',')
+  local badges = table.concat(numbers(batch[4], devices, heads, batch[2]), ',')
   redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
   for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. id, 0, 63)) do
     local waiting = redis.call('SISMEMBER', WAITS .. follower, id) == 1
@@ -169,10 +182,12 @@ local function hand_out(id, batch, stop, held)
       redis.call('ZADD', DUE, 'XX', 'LT', t + patience, 'b:' .. follower)
     end
   end
-  return {id, batch[1], badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, way, batch[3])}
+  -- Large, and nobody needs it of a batch that waits.
+  local document = redis.call('HGET', key, 'doc')
+  return {id, document, badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, way, batch[3])}
 end
 local function fields_of(id)
-  local fields = {'doc', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
+  local fields = {'lane', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
   return redis.call('HMGET', BATCH .. id, unpack(fields))
 end
 -- The first batch of the way's line that waits for no other, of so many at most.
@@ -182,10 +197,10 @@ local function first_of(way, stop)
     if not id then return end
     local batch = fields_of(id)
     if batch[1] then
-      local devices, held = devices_in(batch[3]), {}
-      local before = batch[8] and still_before(id) or not batch[8] and claim(id, way, devices, batch[9])
+      local devices, heads = parsed(batch[3])
+      local before, held = batch[8] and still_before(id) or not batch[8] and claim(id, way, devices, batch[9]), {}
       if #before > 0 then held = blocked(id, devices, before) end
-      if held then return hand_out(id, batch, stop, held) end
+      if held then return hand_out(id, batch, devices, heads, stop, held) end
     end
   end
 end
@@ -202,7 +217,7 @@ local function probe_of(way, stop)
   end
   local batch = fields_of(id)
   if not batch[1] or batch[8] then return first_of(way, stop) end
-  local devices = devices_in(batch[3])
+  local devices, heads = parsed(batch[3])
   for _, device in ipairs(devices) do
     if earlier[device] then held[#held + 1] = device else free = true end
   end
@@ -211,7 +226,7 @@ local function probe_of(way, stop)
   redis.call('ZREM', line, id)
   claim(id, way, devices, batch[9])
   stop[5] = 'alone'
-  return hand_out(id, batch, stop, held)
+  return hand_out(id, batch, devices, heads, stop, held)
 end
 
 for _ = 1, math.min(64, redis.call('LLEN', TURNS .. lane)) do

@@ -10,5 +10,6 @@ local function put_under(lists, name, value)
     lists[name] = {}
     lists[#lists + 1] = name
   end
-  table.insert(lists[name], value)
+  local list = lists[name]
+  list[#list + 1] = value
 end

@@ -1,8 +1,8 @@
 -- The stream of an entry, and its id there: `<id>`, or `<id>@<app>` on the app's own stream.
 local function on_stream(entry)
-  local id, app = string.match(entry, '^([^@]*)@(.*)$')
-  if id then return APP_EVENTS .. app, id end
-  return EVENTS, entry
+  local at = string.find(entry, '@', 1, true)
+  if not at then return EVENTS, entry end
+  return APP_EVENTS .. string.sub(entry, at + 1), string.sub(entry, 1, at - 1)
 end
 -- Takes entries off their streams.
 local function delete(entries)
@@ -10,7 +10,7 @@ local function delete(entries)
   for _, entry in ipairs(entries) do
     local stream, id = on_stream(entry)
     ids[stream] = ids[stream] or {}
-    table.insert(ids[stream], id)
+    ids[stream][#ids[stream] + 1] = id
   end
   for stream, of in pairs(ids) do bulk('XDEL', stream, of) end
 end

@@ -12,11 +12,21 @@ function Units:add(entry, delta)
   self.delta[entry] = (self.delta[entry] or 0) + delta
 end
 function Units:apply()
-  local ended = {}
+  local changed, ended, left = {}, {}, {}
   for _, entry in ipairs(self.order) do
-    local delta = self.delta[entry]
-    if delta ~= 0 and redis.call('HINCRBY', OPEN, entry, delta) <= 0 then ended[#ended + 1] = entry end
+    if self.delta[entry] ~= 0 then changed[#changed + 1] = entry end
   end
+  for k, known in ipairs(values(OPEN, changed)) do
+    local entry = changed[k]
+    local n = (known or 0) + self.delta[entry]
+    if n <= 0 then
+      ended[#ended + 1] = entry
+    else
+      left[#left + 1] = entry
+      left[#left + 1] = n
+    end
+  end
+  bulk('HSET', OPEN, left)
   bulk('HDEL', OPEN, ended)
   bulk('HDEL', TRIES, ended)
   delete(ended)
