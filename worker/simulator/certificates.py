@@ -1,4 +1,4 @@
-"""A certificate authority of the simulator's own, and the TLS it serves with."""
+"""The simulator's own certificate authority, and its TLS contexts."""
 
 import ipaddress
 import os
@@ -24,13 +24,13 @@ class Identity(NamedTuple):
     ca: Path
 
 
-#: How long a certificate is good for, and how much of that a kept one has left at least.
+#: How long a certificate is valid, and how much of this time a kept one must have left.
 VALIDITY: Final = timedelta(days=365)
 SPARE: Final = timedelta(days=30)
 
 
 def kept_identity(directory: Path, names: Sequence[str], now: datetime | None = None) -> Identity:
-    """What is in the directory while it is whole, for these names and good for a month; else a new one.
+    """The identity in the directory, if it is complete, for these names and valid for a month; otherwise a new one.
 
     So whoever trusted the CA once still does after a restart.
     """
@@ -76,7 +76,7 @@ def make_identity(directory: Path, names: Sequence[str], now: datetime | None = 
 def server_context(
     certificate: str, key: str, client_ca: str | None, protocols: Sequence[str] = ("h2",)
 ) -> ssl.SSLContext:
-    """TLS 1.2 or later with ALPN; client certificates are asked for where a CA for them is given."""
+    """TLS 1.2 or later with ALPN. Asks for a client certificate if a CA for it is given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(list(protocols))

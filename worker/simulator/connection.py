@@ -1,4 +1,4 @@
-"""One connection of a simulator: bytes to the HTTP core, requests to the kind's judge and the script, answers back, in time."""
+"""One connection of a simulator: bytes go to the HTTP core, requests to the kind and the script; answers leave in time."""
 
 import asyncio
 import heapq
@@ -24,7 +24,7 @@ from worker.simulator.service import Service
 
 #: Seconds by which an answer may be early, so that answers due close together leave in one write.
 GRAIN: Final = 0.0005
-#: Octets of a connection that are taken before it is another one's turn: some hundred requests.
+#: Octets of a connection that are read before it is the turn of another one: some hundred requests.
 TURN: Final = 32 * 1024
 #: Seconds in which PINGs are counted.
 MINUTE: Final = 60.0
@@ -42,7 +42,7 @@ class Waiting(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer as it goes out."""
+    """An answer as it is sent."""
 
     status: int
     fields: tuple[tuple[bytes, bytes], ...] = ()
@@ -50,7 +50,7 @@ class Reply(NamedTuple):
 
 
 class Connection(asyncio.Protocol, ABC):
-    """Serves one client. While open it is in `register`, by its number: that of the service's connections so far."""
+    """Serves one client. While it is open, it is in `register` under its number, which counts the service's connections."""
 
     #: The fields of requests that differ from one to the next.
     holes: ClassVar[Holes] = {}
@@ -61,23 +61,23 @@ class Connection(asyncio.Protocol, ABC):
         self.service = service
         self.number = service.connections_total
         self._register = register
-        #: Made when the connection is.
+        #: Set when the connection is made.
         self.core: ServerConnection | Http1Connection
         self._head: Callable[[int, heads.Fields], bytes] = heads.block
         self.outlet: Outlet
-        #: Done once the connection is gone.
+        #: Done once the connection is closed.
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.requests = 0
         self.opened = time.time()
         #: A heap of requests whose answer is due later.
         self.waiting: list[Waiting] = []
-        #: Reads and says nothing more.
+        #: Reads and writes nothing more.
         self.deaf = False
         #: Closes when the last answer has left.
         self.draining = False
         #: The limit of streams has been raised, or set by a script.
         self.raised = False
-        #: Read, and not yet taken; while there is any, the next turn is set.
+        #: Octets that are read and wait for their turn; while there are any, a next turn is scheduled.
         self._unread = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -85,15 +85,15 @@ class Connection(asyncio.Protocol, ABC):
         #: When the PINGs came that `most_pings` bounds.
         self._pings: list[float] = []
 
-    # What a kind does.
+    # The methods of a kind.
 
     def meet(self, shown: bytes | None) -> int:
-        """Prepare for a sender with or without a certificate in DER; how many streams it has at first."""
+        """Prepare for a sender with or without a certificate in DER. Returns how many streams it has at first."""
         return self.service.settings.max_streams
 
     @abstractmethod
     def judge(self, request: Request, now: float) -> tuple[Any, Answer | None]:
-        """What the request is, and its answer where the rules refuse it."""
+        """What the request is, and its answer if the rules refuse it."""
 
     @abstractmethod
     def plan(self, verdict: Any, now: float) -> Plan:
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol, ABC):
 
     @abstractmethod
     def reply(self, verdict: Any, answer: Answer, identity: str, now: float) -> Reply:
-        """The answer on the wire."""
+        """The answer as it is sent."""
 
     @abstractmethod
     def row(self, request: Request, verdict: Any, identity: str, about: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -113,11 +113,11 @@ class Connection(asyncio.Protocol, ABC):
 
     @property
     def at_ease(self) -> bool:
-        """Whether `accept_known` may be asked, while the script does nothing to most requests."""
+        """Whether `accept_known` may be called, while the script changes few requests."""
         return False
 
     def accept_known(self, requests: list[Request], now: float) -> list[Request]:
-        """Accept in one pass what `judge` and `plan` would, one by one; the requests that need them."""
+        """Accept in one pass the requests that `judge` and `plan` would accept. Returns the requests that need these."""
         return requests
 
     def answered(self, answer: Answer) -> None:
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol, ABC):
         return ServerConnection(announced, self.holes)
 
     def pause_writing(self) -> None:
-        """The client does not read: take no more from it either."""
+        """The client does not read, so read nothing from it either."""
         self.outlet.hold()
 
     def resume_writing(self) -> None:
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol, ABC):
             self._take_turn()
 
     def _take_turn(self) -> None:
-        """What one client sends must not keep the others waiting."""
+        """Read a part, so that one client does not delay the others."""
         data = bytes(self._unread[:TURN])
         del self._unread[:TURN]
         if self._unread:
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol, ABC):
         self.flush()
 
     def serve(self, requests: list[Request], now: float) -> None:
-        """Answer the requests, at once or later."""
+        """Answer the requests, now or later."""
         plain = self.service.player.plain and self.at_ease and self.core.takes_answers
         for request in self.accept_known(requests, now) if plain else requests:
             if self.deaf:  # a fault may have come with one of them
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol, ABC):
                 self._serve(request, now)
 
     def _leave_out(self, request: Request, now: float) -> None:
-        """A GOAWAY on the occasion of a request read together with this one does not include it."""
+        """Record a request as unprocessed: a GOAWAY for a request that was read together with it excludes it."""
         self.core.open.discard(request.stream_id)
         verdict, _ = self.judge(request, now)
         self.enter(Waiting(now, request.stream_id, request, verdict, OK, now), answered=False, processed=False)
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol, ABC):
             self.answer(request, verdict, plan.answer, now)
 
     def _check_manners(self) -> None:
-        """End the connection of a client that sends too many PINGs or opens too many streams, where that is asked for."""
+        """End the connection of a client that sends too many PINGs or opens too many streams, if the settings limit these."""
         settings, core = self.service.settings, self.core
         if settings.most_refused is not None and core.refused > settings.most_refused and not self.draining:
             self._end("exceeded_max_concurrent_streams", frames.ErrorCode.PROTOCOL_ERROR)
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol, ABC):
                 self._end("too_many_pings", frames.ErrorCode.ENHANCE_YOUR_CALM)
 
     def _end(self, debug: str, code: frames.ErrorCode) -> None:
-        """Announce the end; what was asked for is still answered."""
+        """Announce the end; earlier requests are still answered."""
         self.core.go_away(self.core.last_stream_id, code, debug.encode())
         self.draining = True
 
@@ -267,7 +267,7 @@ class Connection(asyncio.Protocol, ABC):
             self._arm()
 
     def _arm(self) -> None:
-        """Set the timer to the answer that is due first."""
+        """Set the timer to the first due answer."""
         if not self.waiting or self.deaf:
             return
         due = self.waiting[0].due
@@ -326,13 +326,13 @@ class Connection(asyncio.Protocol, ABC):
             self.flush()
 
     def _enter_all(self) -> None:
-        """Record what waits: it was served, and its answer will not come."""
+        """Record the waiting requests: they were processed, and their answers will not be sent."""
         for waiting in self.waiting:
             self.enter(waiting, answered=False)
         self.waiting.clear()
 
     def fall_silent(self) -> None:
-        """Keep the connection, and read and say nothing more."""
+        """Keep the connection open, and read and write nothing more."""
         self.flush()
         self.deaf = True
         self.outlet.pause()
@@ -340,7 +340,7 @@ class Connection(asyncio.Protocol, ABC):
         self.service.tell()
 
     def drop_above(self, last: int) -> None:
-        """Forget the waiting requests of streams above `last`: nothing was done for them."""
+        """Forget the waiting requests of streams above `last`, which were not processed."""
         dropped = [waiting for waiting in self.waiting if waiting.stream_id > last]
         self.waiting = [waiting for waiting in self.waiting if waiting.stream_id <= last]
         heapq.heapify(self.waiting)
@@ -359,7 +359,7 @@ class Connection(asyncio.Protocol, ABC):
             self.outlet.close()
 
     def reopen_window(self) -> None:
-        """Give back what was withheld of the window."""
+        """Send the WINDOW_UPDATE that was withheld."""
         self.core.reopen_window()
         self.flush()
 
@@ -377,7 +377,7 @@ class Connection(asyncio.Protocol, ABC):
             record.add(self.row(request, verdict, identity, about))
 
     def flush(self) -> None:
-        """Write what is queued; close where nothing remains to be done."""
+        """Write what is queued, and close if nothing is left to do."""
         self.service.tell()
         if self.deaf:
             return

@@ -27,7 +27,7 @@ class _Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class Settings(_Fault, frozen=True, tag="settings"):
-    """Announces new settings, whatever is in flight."""
+    """Announces new settings, even while requests are in flight."""
 
     max_concurrent_streams: int | None = None
     initial_window_size: int | None = None
@@ -51,13 +51,13 @@ class GoAway(_Fault, frozen=True, tag="goaway"):
 
 
 class Close(_Fault, frozen=True, tag="close"):
-    """Closes the TCP connection without a word; `abort` resets it."""
+    """Closes the TCP connection without a GOAWAY; `abort` resets it."""
 
     abort: bool = False
 
 
 class HalfOpen(_Fault, frozen=True, tag="half_open"):
-    """Keeps TCP open, reads nothing more and says nothing more."""
+    """Keeps TCP open, and reads and writes nothing more."""
 
 
 class Reset(_Fault, frozen=True, tag="reset"):
@@ -71,13 +71,13 @@ class Never(_Fault, frozen=True, tag="never"):
 
 
 class ClosedWindow(_Fault, frozen=True, tag="closed_window"):
-    """Gives no window back from now on; after `seconds`, where given, all of it."""
+    """Sends no WINDOW_UPDATE from now on; after `seconds`, if given, sends all of it."""
 
     seconds: float | None = None
 
 
 class PauseReading(_Fault, frozen=True, tag="pause_reading"):
-    """Leaves what arrives in the socket; after `seconds`, where given, reads on."""
+    """Reads nothing from the socket; after `seconds`, if given, reads again."""
 
     seconds: float | None = None
 

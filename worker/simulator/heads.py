@@ -12,7 +12,7 @@ from worker.simulator.script import Answer
 Fields = tuple[tuple[bytes, bytes], ...]
 
 _STATIC_STATUS: Final = {200: b"\x88", 204: b"\x89", 400: b"\x8c", 404: b"\x8d", 500: b"\x8e"}
-#: Lengths below this are one octet.
+#: A length below this is one octet.
 _SHORT: Final = 127
 
 
@@ -22,7 +22,7 @@ def field(name: bytes, value: bytes) -> bytes:
 
 
 def _length(text: bytes) -> bytes:
-    """Of a string, as an integer with a prefix of seven bits (RFC 7541 §5.1)."""
+    """The length of a string as an integer with a prefix of seven bits (RFC 7541 §5.1)."""
     if len(text) < _SHORT:
         return bytes([len(text)])
     octets, rest = bytearray([_SHORT]), len(text) - _SHORT
@@ -45,7 +45,7 @@ def block(status: int, fields: Fields = ()) -> bytes:
 
 
 def added(answer: Answer, now: float) -> Fields:
-    """The fields that an answer asks for itself. `now` is in seconds since the epoch."""
+    """The fields that a script gives an answer. `now` is in seconds since the epoch."""
     fields = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
     if answer.retry_after is not None:
         date = formatdate(now + answer.retry_after, usegmt=True)

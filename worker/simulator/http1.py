@@ -1,4 +1,4 @@
-"""The server's side of HTTP/1.1 (RFC 9112) for clients without HTTP/2: one request after the other, with a length.
+"""The server half of HTTP/1.1 (RFC 9112) for clients without HTTP/2: one request after the other, with a length.
 
 It has what `Connection` and the faults use of `ServerConnection`. The streams are 1, 3, 5 …; a reset ends the connection.
 """
@@ -36,7 +36,7 @@ class Http1Connection:
         self.window = ReceiveWindow(0)
 
     def start(self) -> None:
-        """The server says nothing first."""
+        """Queue nothing: the client begins."""
 
     def take(self) -> bytes:
         """What is to be written now."""
@@ -104,7 +104,7 @@ class Http1Connection:
         self.respond_body(stream_id, body)
 
     def respond_headers(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
-        """Queue the head of an answer; one that a body follows later ends with the connection."""
+        """Queue the head of an answer. If its body follows later, the answer ends with the connection."""
         if b"content-length" not in block and not block.startswith(b"HTTP/1.1 1"):
             self._last = True
         self._out.append(block + (b"connection: close\r\n\r\n" if self._last else b"\r\n"))
@@ -115,11 +115,11 @@ class Http1Connection:
         self.forget(stream_id)
 
     def respond_with_trailers(self, stream_id: int, block: bytes, body: bytes, trailers: bytes) -> None:
-        """Trailers need chunks, which nobody reads here."""
+        """Send no trailers, because they need chunks."""
         self.respond(stream_id, block, body)
 
     def reset(self, stream_id: int, code: int) -> None:
-        """There are no streams: the connection ends."""
+        """End the connection, because there are no streams."""
         self.error = "reset"
 
     def forget(self, stream_id: int) -> None:
@@ -134,10 +134,10 @@ class Http1Connection:
         self.last_allowed = min(self.last_allowed, last_stream_id)
 
     def change_settings(self, settings: Mapping[int, int]) -> None:
-        """There are none."""
+        """Do nothing: there are no settings."""
 
     def reopen_window(self) -> None:
-        """There is none."""
+        """Do nothing: there is no window."""
 
 
 def head(status: int, fields: Fields = ()) -> bytes:

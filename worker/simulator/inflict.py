@@ -24,13 +24,13 @@ _BLOCKS: Final = {
     "late_pseudo": heads.field(b"apns-id", b"x") + _OK,
     "bad_status": b"\x08\x03abc",
 }
-#: CONTINUATION frames of the block that does not end.
+#: CONTINUATION frames of the endless block.
 _ENDLESS: Final = 64
 STREAM_MARK: Final = "SSSSSSSS"
 
 
 def inflict(connection: "Connection", fault: faults.Fault, waiting: "Waiting | None") -> bool:
-    """Carry out the fault, on the occasion of a request where there is one; whether it took the place of its answer."""
+    """Carry out the fault, for a request if there is one. Returns whether it replaced the answer of the request."""
     if isinstance(fault, faults.GoAway):
         return _go_away(connection, fault, waiting)
     if waiting is not None and _instead(connection, fault, waiting):
@@ -40,7 +40,7 @@ def inflict(connection: "Connection", fault: faults.Fault, waiting: "Waiting | N
 
 
 def _instead(connection: "Connection", fault: faults.Fault, waiting: "Waiting") -> bool:
-    """The faults that take the place of an answer."""
+    """The faults that replace an answer."""
     core, stream_id, processed = connection.core, waiting.stream_id, True
     match fault:
         case faults.Never():
@@ -72,7 +72,7 @@ def _bad_headers(fault: faults.BadHeaders, stream_id: int) -> bytes:
 
 
 def _on_connection(connection: "Connection", fault: faults.Fault) -> None:
-    """The faults that befall a whole connection."""
+    """The faults of a whole connection."""
     core, outlet = connection.core, connection.outlet
     match fault:
         case faults.Settings():

@@ -22,13 +22,13 @@ _SERVICES: Final[dict[type[CommonSettings], Any]] = {
 
 
 def service_for(settings: CommonSettings) -> Service:
-    """What serves with these settings."""
+    """The service with these settings."""
     service: Service = _SERVICES[type(settings)](settings)
     return service
 
 
 def read_settings(document: str | bytes) -> list[CommonSettings]:
-    """The settings of one simulator, or of several in a list; without a `kind` it is an APNs. Raises msgspec.DecodeError."""
+    """The settings of one simulator, or of several in a list. Without a `kind` it is APNs. Raises msgspec.DecodeError."""
     found = msgspec.json.decode(document)
     listed = found if isinstance(found, list) else [found]
     return [msgspec.convert({"kind": "apns"} | one, AnySettings) for one in listed]

@@ -1,4 +1,4 @@
-"""Where a connection's bytes leave, at once or a few at a time, and whether it reads."""
+"""Writes the bytes of a connection, at once or a few at a time, and pauses its reading."""
 
 import asyncio
 import contextlib
@@ -54,12 +54,12 @@ class Outlet:
         self._read()
 
     def hold(self) -> None:
-        """Read nothing until `release`: what is written piles up."""
+        """Read nothing until `release`, because written bytes wait for the client."""
         self._held = True
         self._read()
 
     def release(self) -> None:
-        """What piled up is written."""
+        """The waiting bytes are written."""
         self._held = False
         self._read()
 
@@ -84,7 +84,7 @@ class Outlet:
             self.transport.abort()
 
     def stop(self) -> None:
-        """The transport is gone."""
+        """The transport is closed."""
         if self._timer is not None:
             self._timer.cancel()
         self._queue.clear()

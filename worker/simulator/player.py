@@ -1,4 +1,4 @@
-"""Plays a script: for each request that the rules let pass, the answer, its delay and the fault that befalls it."""
+"""Plays a script: the answer, delay and fault of each request that passes the rules."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from worker.simulator.script import OK, Answer, Latency, Rule, Script, Share
 
 
 class Plan(NamedTuple):
-    """What becomes of one request. `delay` is in seconds."""
+    """The answer, delay and fault of one request. `delay` is in seconds."""
 
     answer: Answer
     delay: float = 0.0
@@ -31,7 +31,7 @@ class _RuleState:
 
 
 class Player:
-    """One script and how far it has come. The same seed and requests give the same plans. `now` is in seconds.
+    """A script and its progress. The same seed and requests give the same plans. `now` is in seconds.
 
     `canonical` gives a token of the script as requests have it.
     """
@@ -44,11 +44,11 @@ class Player:
         self._began = now
         self._rules = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "request"]
         self._connect = [_RuleState(rule, canonical) for rule in script.rules if rule.on == "connect"]
-        #: By token, for those that have one of their own.
+        #: By token, for tokens with their own answer.
         self.answers: dict[str, Answer] = {}
-        #: The tokens that have answers of their own.
+        #: The tokens with their own answers.
         self.named: frozenset[bytes] = frozenset()
-        #: Whether every other token is answered at once, and by shares alone.
+        #: Whether all other tokens are answered at once, and only by shares.
         self.plain = not (self._rules or script.latency)
         self.add_tokens(script.tokens)
 
@@ -58,7 +58,7 @@ class Player:
         self.named = frozenset(token.encode() for token in self.answers)
 
     def plan(self, token: str, topic: str | None, push_type: str | None, connection: int, now: float) -> Plan:
-        """What becomes of a request that the rules let pass."""
+        """The plan for a request that passes the rules."""
         if self.plain:
             return Plan(self.answers.get(token) or self.share(token))
         answer, latency, fault = None, None, None
@@ -78,7 +78,7 @@ class Player:
         return Plan(answer, self._seconds(self.script.latency if latency is None else latency), fault)
 
     def on_connect(self, connection: int, now: float) -> Iterable[Fault]:
-        """The faults that befall a new connection."""
+        """The faults for a new connection."""
         return [s.rule.fault for s in self._connect if s.rule.fault is not None and self._takes(s, connection, now)]
 
     def _takes(self, state: _RuleState, connection: int, now: float) -> bool:
@@ -96,7 +96,7 @@ class Player:
         return True
 
     def share(self, token: str) -> Answer:
-        """What the shares say of a request."""
+        """The answer of the shares for a request."""
         for share in self.script.shares:
             if self._lot(share, token) < share.share:
                 return share.answer

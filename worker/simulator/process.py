@@ -1,4 +1,4 @@
-"""A simulator as a process of its own, and the program that it runs."""
+"""Simulators in a separate process, and the program that it runs."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,17 @@ from worker.simulator.simulator import Simulator
 from worker.simulator.thread import new_event_loop
 from worker.simulator.web.subscriptions import Wish
 
-#: A record of a million rows of atoms has nothing to collect.
+#: A record of a million rows of atoms has nothing that garbage collection could free.
 GC_THRESHOLDS: Final = (50_000, 20, 100)
-#: What a kind is called.
+#: The name of a kind for people.
 NAMES: Final = {"apns": "APNs", "fcm": "FCM", "web": "Web Push"}
 
 
 class ControlClient:
-    """Speaks to the control of a simulator, wherever it runs. Raises OSError, or ValueError where it is refused."""
+    """A client of a simulator's control API. Raises OSError, or ValueError if a request is refused."""
 
     def __init__(self, host: str, port: int, token: str, timeout: float = 30.0, kind: str = "") -> None:
-        """`token` is the control's, as the simulator prints it. `kind` names one of several simulators; without it the first."""
+        """`token`: that of the control API, which the simulator prints. `kind`: one of several simulators; default: the first."""
         self._host, self._port, self._timeout = host, port, timeout
         self._prefix = f"/{kind}" if kind else ""
         self._headers = {"authorization": f"bearer {token}"}
@@ -63,7 +63,7 @@ class ControlClient:
         return found
 
     def requests(self, after: int = 0, limit: int = 10_000_000) -> list[dict[str, Any]]:
-        """All requests, after the entry of that number; a simulator with many to give answers nobody meanwhile."""
+        """All requests, after the entry of that number. With many entries the simulator answers nobody meanwhile."""
         found: list[dict[str, Any]] = self._ask("GET", f"/requests?after={after}&limit={limit}")
         return found
 
@@ -73,16 +73,16 @@ class ControlClient:
         return found
 
     def set_oauth(self, script: Script) -> None:
-        """Replace the script of an FCM's token endpoint."""
+        """Replace the script of FCM's token endpoint."""
         self._ask("POST", "/oauth", script)
 
     def subscriptions(self, wish: Wish) -> list[dict[str, Any]]:
-        """Subscriptions of browsers behind the push services, as `JSON.stringify` gives them."""
+        """Makes subscriptions of browsers, in the form of `JSON.stringify`."""
         found: list[dict[str, Any]] = self._ask("POST", "/subscriptions", wish)
         return found
 
     def surviving(self) -> list[dict[str, Any]]:
-        """What browsers would get that were away all the time."""
+        """What a browser would get that was away all the time."""
         found: list[dict[str, Any]] = self._ask("GET", "/surviving")
         return found
 
@@ -104,7 +104,7 @@ class ControlClient:
 
 
 class SimulatorProcess:
-    """Runs simulators with these settings as one child; what they have seen is asked for through `control` and `controls`."""
+    """Runs simulators with these settings as one child process; `control` and `controls` read their records."""
 
     def __init__(self, *settings: CommonSettings) -> None:
         self._settings = settings or (Settings(),)
@@ -114,13 +114,13 @@ class SimulatorProcess:
         self.control_port = 0
         self.ca_path = Path()
         self.ca_pem = ""
-        #: Of the first one; and of each, by its kind.
+        #: The control of the first simulator; and of each, by its kind.
         self.control: ControlClient
         self.controls: dict[str, ControlClient] = {}
         self.ports: dict[str, int] = {}
 
     def start(self) -> None:
-        """Start and wait until it listens. Raises RuntimeError where it ends instead; what interrupts the wait ends it."""
+        """Start and wait until it listens. Raises RuntimeError if it ends instead. An interrupted wait ends the child."""
         try:
             self._start()
         except BaseException:
@@ -130,7 +130,7 @@ class SimulatorProcess:
 
     def _start(self) -> None:
         command = [sys.executable, "-P", "-m", "worker.simulator", "-"]
-        # Ours is found first, whatever the working directory has of that name.
+        # Finds our package first, even if the working directory has one of that name.
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         environ = os.environ | {"PYTHONPATH": path}
         self._process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -180,7 +180,7 @@ class SimulatorProcess:
 
 
 def run(settings: Sequence[CommonSettings], *, as_json: bool) -> None:
-    """Run simulators until SIGTERM or Ctrl-C; prints where they listen when they are ready. The first has the control of all."""
+    """Run simulators until SIGTERM or Ctrl-C; prints their addresses when they listen. The first has the control API of all."""
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(settings, as_json=as_json))

@@ -1,4 +1,4 @@
-"""What a simulator has received and decided: entries, bounded, and counts, never bounded."""
+"""The record of a simulator's requests and answers: a bounded number of entries, and counts of all."""
 
 import sys
 from collections import Counter, deque
@@ -22,13 +22,13 @@ def is_accepted(entry: tuple[Any, ...]) -> bool:
 
 
 class Record:
-    """Entries in the order of their decision, the oldest dropped beyond `limit` of them or `octets` of memory for payloads."""
+    """Entries in the order of the answers. The oldest are deleted beyond `limit` entries or `octets` of memory for payloads."""
 
     def __init__(self, entry: type[Any], mode: Mode = "full", limit: int = 1_000_000, octets: int = 256 << 20) -> None:
         self.mode = mode
-        #: The NamedTuple of an entry, and the place of the payload in it.
+        #: The NamedTuple of an entry, and the index of the payload in it.
         self._entry, self._payload = entry, len(entry._fields) - 1
-        # Plain tuples of atoms: the garbage collector does not follow them.
+        # Plain tuples of atoms, which the garbage collector does not track.
         self._rows: deque[tuple[Any, ...]] = deque()
         self._limit, self._most = limit, octets
         #: Of the payloads that are kept.
@@ -52,7 +52,7 @@ class Record:
             self._octets -= self._size(self._rows.popleft())
 
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Count accepted requests, and keep their entries but for counters. A row's number is `total` before, plus its place."""
+        """Count accepted requests, and keep their entries, except in mode counters. A row's number is the old `total` plus its index."""
         self.total += len(rows)
         self.accepted_total += len(rows)
         if self.mode == "counters":
@@ -64,7 +64,7 @@ class Record:
 
     @property
     def entries(self) -> list[Any]:
-        """All entries that are kept."""
+        """All stored entries."""
         return [self._entry(*row) for row in tuple(self._rows)]
 
     @property

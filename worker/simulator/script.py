@@ -27,13 +27,13 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trailers: bool = False
     #: More header fields.
     headers: dict[str, str] = {}
-    #: Octets of the body after which the answer ends all the same; seconds between its headers and its body.
+    #: The answer ends after so many octets of its body; seconds between its headers and its body.
     cut: int | None = None
     body_after: float = 0.0
 
     @property
     def code(self) -> int:
-        """The status on the wire."""
+        """The status that is sent."""
         if self.status is not None:
             return self.status
         return 200 if self.reason is None else STATUS_OF[self.reason]
@@ -56,7 +56,7 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """This part (0 to 1) of what would be accepted gets the answer; by token the same tokens always do."""
+    """A part (0 to 1) of the requests that would be accepted gets the answer; by token, always the same tokens."""
 
     share: float
     answer: Answer

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Service(ABC):
-    """The script's progress, the record, and the rules' settings. Not thread-safe: it belongs to one event loop."""
+    """The script's progress, the record, and the settings of the rules. Belongs to one event loop, so it is not thread-safe."""
 
     kind: ClassVar[str]
     #: A NamedTuple that begins like `record.Entry`; its last field is the payload.
@@ -33,7 +33,7 @@ class Service(ABC):
         self.connections_total = 0
         #: Stops listening for so many seconds; the listener sets it.
         self.refuse: Callable[[float], None] = _refuse_nothing
-        #: Tells whoever runs the simulator something that an answer cannot say.
+        #: Prints a message to the person who runs the simulator.
         self.say: Callable[[str], None] = log.info
         self._said_no_alpn = False
         self._expected: list[tuple[int, asyncio.Future[None]]] = []
@@ -44,11 +44,11 @@ class Service(ABC):
 
     @staticmethod
     def canonical(token: str) -> str:
-        """A token of a script as requests have it."""
+        """The form in which requests have a token of a script."""
         return token
 
     def control(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Any:
-        """What the control of this kind alone answers. Raises LookupError where there is nothing."""
+        """Control requests of this kind alone. Raises LookupError if there is no such request."""
         raise LookupError(path)
 
     def counts(self) -> dict[str, object]:
@@ -76,7 +76,7 @@ class Service(ABC):
             self.say("a client does not agree on h2 by ALPN; it is taken, as Apple takes it (--strict-alpn refuses it)")
 
     def tell(self) -> None:
-        """Tell who waits for a count that it is reached."""
+        """Wake callers that wait for a count."""
         if not self._expected:
             return
         for count, future in self._expected:
@@ -85,7 +85,7 @@ class Service(ABC):
         self._expected = [(count, future) for count, future in self._expected if not future.done()]
 
     def set_script(self, script: Script) -> None:
-        """Replace the script; its counts and clock start anew."""
+        """Replace the script; its counts and clock start at 0."""
         self.player = self._player(script)
 
     def set_tokens(self, tokens: Mapping[str, Answer]) -> None:

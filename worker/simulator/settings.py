@@ -1,4 +1,4 @@
-"""What a simulator of any kind is, as opposed to what a script tells it to do. JSON or Python alike."""
+"""The settings of every kind of simulator, in JSON or Python. A script says how it answers."""
 
 import msgspec
 
@@ -7,15 +7,15 @@ from worker.simulator.script import Script
 
 
 class CommonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    """Where it listens, what it allows a connection, what it keeps."""
+    """Where it listens, the limits of a connection, and the size of the record."""
 
     host: str = "127.0.0.1"
-    #: 0: a free one.
+    #: 0: a free port.
     port: int = 0
-    #: Of the plain HTTP control, on `control_host`; None: no control.
+    #: The port of the control API, plain HTTP on `control_host`; None: no control API.
     control_port: int | None = 0
     control_host: str = "127.0.0.1"
-    #: What a request of the control shows as `authorization: bearer …`; None: a random one.
+    #: The token that a control request needs in `authorization: bearer …`; None: a random one.
     control_token: str | None = None
     #: Streams at once on a connection.
     max_streams: int = 100
@@ -35,11 +35,11 @@ class CommonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     certificate_key: str | None = None
     #: Path of the CA of client certificates in PEM; None: none is asked for.
     client_ca: str | None = None
-    #: Directory of what is made, and kept from one start to the next; None: a temporary one.
+    #: Directory of the CA and certificate, which stay from one start to the next; None: a temporary one.
     directory: str | None = None
     #: Offered by ALPN, the preferred one first: `h2`, `http/1.1`.
     protocols: tuple[str, ...] = ("h2",)
-    #: Closes connections that did not agree on `h2` by ALPN. Apple takes those that offer nothing and speak HTTP/2 all the same.
+    #: Closes connections that did not agree on `h2` by ALPN. Apple accepts clients that use HTTP/2 without ALPN.
     require_alpn: bool = False
     #: Names and addresses of the made certificate.
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")

@@ -1,4 +1,4 @@
-"""The simulator as an object of one event loop: listens, keeps its connections, answers questions about what it has seen."""
+"""A simulator in one event loop: listens, keeps its connections, and gives its record."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ class Simulator:
         self.port = 0
         self.control_port: int | None = None
         self.control_host = self.settings.control_host
-        #: What a request of the control has to show.
+        #: The token that a control request needs.
         self.control_token = self.settings.control_token or secrets.token_urlsafe(18)
         #: The CA that clients must trust: PEM text, and the file it is in.
         self.ca_pem = ""
@@ -99,7 +99,7 @@ class Simulator:
         }
 
     def control_too(self, other: "Simulator") -> None:
-        """Let the control of this one serve another one, under the name of its kind."""
+        """Let the control API of this simulator serve another one, under the name of its kind."""
         assert self._control is not None
         self._control.simulators[other.service.kind] = other
 
@@ -116,7 +116,7 @@ class Simulator:
         self.service.reset()
 
     def inflict(self, fault: faults.Fault, connection: int | None = None) -> int:
-        """Carry out a fault now, on one connection or on all; on how many it was."""
+        """Carry out a fault now, on one connection or on all. Returns on how many."""
         if isinstance(fault, faults.Refuse):
             self._refuse(fault.seconds)
             return len(self.connections)

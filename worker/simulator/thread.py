@@ -12,14 +12,14 @@ from worker.simulator.script import Answer, Script
 from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 
-#: Seconds within which the loop of a simulator must do what it is asked.
+#: Seconds within which the loop of a simulator must answer a call.
 PATIENCE: Final = 10.0
 
 T = TypeVar("T")
 
 
 class SimulatorThread:
-    """Runs a `Simulator` on an event loop of its own. All methods may be called from any thread."""
+    """Runs a `Simulator` on its own event loop. All methods may be called from any thread."""
 
     def __init__(self, settings: CommonSettings | None = None) -> None:
         self._simulator = Simulator(settings)
@@ -89,7 +89,7 @@ class SimulatorThread:
 
     @property
     def control_token(self) -> str:
-        """What a request of the control has to show."""
+        """The token that a control request needs."""
         return self._simulator.control_token
 
     @property
@@ -127,7 +127,7 @@ class SimulatorThread:
         self._call(lambda: self._simulator.set_tokens(tokens))
 
     def inflict(self, fault: faults.Fault, connection: int | None = None) -> int:
-        """Carry out a fault now; on how many connections it was."""
+        """Carry out a fault now. Returns on how many connections."""
         return self._call(lambda: self._simulator.inflict(fault, connection))
 
     def reset(self) -> None:
@@ -142,7 +142,7 @@ class SimulatorThread:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Of uvloop where it is installed."""
+    """A loop of uvloop, if it is installed."""
     try:
         import uvloop  # noqa: PLC0415 - not everywhere there is one
     except ImportError:
