@@ -52,7 +52,7 @@ class Record:
             self._octets -= self._size(self._rows.popleft())
 
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Count accepted requests, and keep their entries unless only counts are kept. A row's number is `total` plus its index."""
+        """Count accepted requests, and keep their entries unless only counts are kept. Row numbers begin at `total`."""
         self.total += len(rows)
         self.accepted_total += len(rows)
         if self.mode == "counters":
