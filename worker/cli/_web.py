@@ -57,9 +57,9 @@ def web(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Store browsers as a way out, and print the public key for PushManager.subscribe (docs/web-push.md).
+    """Store a key pair for Web Push, and print its public key for PushManager.subscribe (docs/web-push.md).
 
-    The key pair is made here and kept: a provider of the same name is changed by what is given.
+    The key pair is made here. A provider of the same name is changed by what is given, and keeps its key pair.
     """
     with session() as runtime:
         of_app = app_named(runtime, app).name

@@ -22,7 +22,7 @@ _ELSEWHERE: Final = {
 }
 
 
-#: Columns of the list, whatever kinds there are; what else a kind has to say follows.
+#: Keys of the list as JSON, whatever kinds there are; what else a kind has to say follows.
 _COLUMNS: Final = ("kind", "bundle_id", "environment", "key_id", "team_id", "expires", "host")
 
 
@@ -55,14 +55,19 @@ def _push() -> None:
 
 @push.command("list", epilog="Example: carillon push list --app chat --json")
 def list_providers(app: OnlyApp = None, as_json: Json = False) -> None:
-    """List the providers: what each is for, and when a certificate expires. Shows no secret."""
+    """List the providers: what each is for, and when a certificate expires. --json has the rest. Shows no secret."""
     from worker.providers.kinds import commands, kind_of
 
     with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
         found = [one for one in runtime.registry.providers().values() if only in (None, one.app)]
         described = [kind_of(one).describe(one) for one in found]
-    columns = dict.fromkeys([*_COLUMNS, *(name for each in described for name in each)])
+        words = {one.id: kind_of(one).about(one) for one in found}
+    if as_json:
+        columns = dict.fromkeys([*_COLUMNS, *(name for each in described for name in each)])
+    else:
+        columns = dict.fromkeys(("kind", "for", "expires", "host"))
+        described = [each | {"for": words[one.id]} for one, each in zip(found, described, strict=True)]
     rows = [
         {"app": one.app, "name": one.name} | {column: each.get(column) for column in columns}
         for one, each in zip(found, described, strict=True)

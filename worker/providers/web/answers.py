@@ -92,7 +92,8 @@ def _of_fields(status: int, fields: Mapping[str, str]) -> str | None:
     if status == 410 and "domain" in fields.get(WNS_ERROR, "").lower():
         return DOMAIN_BLOCKED
     said = [fields[name].strip().lower() for name in WNS_STATUS if name in fields]
-    return next((_WNS[word] for word in said if word in _WNS), None)
+    # Under a refusal it says no more than the status.
+    return next((_WNS[word] for word in said if word in _WNS and (word != "dropped" or status in accepted)), None)
 
 
 def _of_body(status: int, body: bytes) -> str | None:
