@@ -112,11 +112,14 @@ def stage(app: AppSettings | None = None, *, all_kinds: bool = False) -> Iterato
 
 
 def _other_kinds(simulator: SimulatorProcess) -> tuple[FcmSettings, WebSettings]:
-    private = rsa.generate_private_key(65_537, 2_048)
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    account = ServiceAccount("carillon-bench", "push@carillon-bench.iam.gserviceaccount.com", "key-1", pem)
     ports, ca, pair = simulator.ports, simulator.ca_pem, new_key_pair()
     return (
-        FcmSettings(account, "app", None, "localhost", ports["fcm"], ca),
+        FcmSettings(service_account(), "app", None, "localhost", ports["fcm"], ca),
         WebSettings("mailto:push@example.com", pair.public, pair.private, "", "localhost", ports["web"], ca),
     )
+
+
+def service_account() -> ServiceAccount:
+    private = rsa.generate_private_key(65_537, 2_048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return ServiceAccount("carillon-bench", "push@carillon-bench.iam.gserviceaccount.com", "key-1", pem)

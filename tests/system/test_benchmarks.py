@@ -34,6 +34,13 @@ def test_the_bulkhead_benchmark_gives_latencies_before_and_while_others_wait():
 
 
 @pytest.mark.slow
+def test_the_bulkhead_benchmark_has_an_origin_a_project_and_subscriptions_in_trouble():
+    found = _last_line("benchmarks.bulkhead", "--dead", "origins", "--waiting", "300", "--seconds", "2")
+    assert found["waiting"]["pushes"] > 0
+    assert set(found["bar"]) == {"p99_within_1_s", "p50_within_a_tenth"}
+
+
+@pytest.mark.slow
 def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
     variants = ("task_per_device", "carillon_null")
     sizes = ("--quick", "--scale", "0.1", "--processes", "1", "--workloads", "channels_of_50")
