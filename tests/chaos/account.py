@@ -133,8 +133,10 @@ def out_of_order(places: Mapping[str, Place], accepted: Iterable[Accepted]) -> l
     return passed
 
 
-def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but: Collection[str] = ()) -> list[str]:
-    """Tokens whose last push carried another number than how many notifications the device was to get.
+def wrong_badges(
+    expected: Mapping[str, str], accepted: Iterable[Accepted], but: Collection[str] = ()
+) -> dict[str, str]:
+    """Tokens whose last push carried another number than how many notifications the device was to get, and both numbers.
 
     `expected` is the token by id; tokens in `but` are not looked at.
     """
@@ -143,7 +145,11 @@ def wrong_badges(expected: Mapping[str, str], accepted: Iterable[Accepted], but:
     for one in accepted:
         if one.token not in last or one.at >= last[one.token].at:
             last[one.token] = one
-    return sorted(token for token, one in last.items() if token not in but and one.badge != numbers[token])
+    return {
+        token: f"{one.badge} instead of {numbers[token]}"
+        for token, one in sorted(last.items())
+        if token not in but and one.badge != numbers[token]
+    }
 
 
 def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:

@@ -137,8 +137,8 @@ class Found:
     #: First accepted after a later one of the same device and channel, and how many of these the system says it let pass.
     out_of_order: list[Passed]
     overtaken: int
-    #: Tokens whose last push had another number than that of their messages.
-    wrong_badges: list[str]
+    #: Tokens whose last push had another number than that of their messages, and both numbers.
+    wrong_badges: dict[str, str]
     #: Members that were notified though they were none at the message's place, or were not though they were.
     wrong_place: int
     #: Members at their message's place who had left before it could be sent, more than ten seconds later.

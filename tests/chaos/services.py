@@ -90,11 +90,15 @@ def kind_of(fault: str) -> str | None:
     return kind if kind in KINDS else None
 
 
-def ways_of(fault: str) -> frozenset[str]:
-    """The ways that it befalls; none of a fault that befalls no service."""
-    rules = RULES.get(fault, ())
+def ways_of(fault: str) -> frozenset[str] | None:
+    """The ways that it befalls; None: the whole system."""
+    if fault == "hostile_subscriptions":
+        return frozenset()
+    kind, rules = kind_of(fault), RULES.get(fault, ())
+    if kind is None:
+        return None
     named = {f"web-{rule.push_type}" for rule in rules if rule.push_type} | {"apple" for rule in rules if rule.pattern}
-    return frozenset(named or (way for way, kind in KIND_OF_WAY.items() if kind == kind_of(fault)))
+    return frozenset(named or (way for way, other in KIND_OF_WAY.items() if other == kind))
 
 
 class Service:

@@ -102,7 +102,7 @@ def test_a_notification_that_comes_after_a_later_one_of_its_channel_is_out_of_or
 def test_the_last_push_of_a_device_carries_the_number_of_its_messages():
     expected = {"id-1": "t", "id-2": "t"}
     arrivals = [accepted("id-1", "t", at=1.0)._replace(badge=1), accepted("id-2", "t", at=2.0)._replace(badge=2)]
-    assert wrong_badges(expected, arrivals) == []
+    assert wrong_badges(expected, arrivals) == {}
     turned = [arrivals[0]._replace(at=3.0), arrivals[1]]
-    assert wrong_badges(expected, turned) == ["t"]
-    assert wrong_badges(expected, turned, but={"t"}) == []
+    assert wrong_badges(expected, turned) == {"t": "1 instead of 2"}
+    assert wrong_badges(expected, turned, but={"t"}) == {}

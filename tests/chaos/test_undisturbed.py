@@ -18,19 +18,23 @@ def test_other_ways_are_compared_with_calm_times() -> None:
     assert compare([*calm, *then], [HANGS]) == {"web": Medians(0.1, 0.3)}
 
 
-def test_a_fault_beside_another_says_nothing() -> None:
+def test_near_a_fault_of_the_whole_system_nothing_is_compared() -> None:
     calm, then = many(50.0, 0.1, "apns"), many(105.0, 0.3, "apns")
-    assert compare([*calm, *then], [HANGS, Trouble(90.0, 95.0, frozenset())]) == {}
-    assert compare([*calm, *then], [HANGS, Trouble(70.0, 75.0, frozenset())]) == {"apns": Medians(0.1, 0.3)}
+    assert compare([*calm, *then], [HANGS, Trouble(90.0, 95.0, None)]) == {}
+    assert compare([*calm, *then], [HANGS, Trouble(70.0, 75.0, None)]) == {"apns": Medians(0.1, 0.3)}
 
 
-def test_what_befalls_us_is_beside_nothing() -> None:
-    assert compare([*many(50.0, 0.1, "apns"), *many(105.0, 0.3, "apns")], [Trouble(100.0, 110.0, frozenset())]) == {}
+def test_a_way_that_was_at_fault_a_moment_ago_is_not_compared() -> None:
+    calm = [*many(50.0, 0.1, "apns"), *many(50.0, 0.1, "android")]
+    then = [*many(105.0, 0.3, "apns"), *many(105.0, 0.3, "android")]
+    before = Trouble(90.0, 95.0, frozenset({"android"}))
+    assert compare([*calm, *then], [before, HANGS]) == {"apns": Medians(0.1, 0.3)}
 
 
 def test_a_fault_of_a_service_befalls_its_ways_alone() -> None:
-    assert ways_of("fcm_apple_key") == {"apple"}
-    assert ways_of("web_hangs") == {"web-google"}
-    assert ways_of("fcm_refuses") == {"android", "apple"}
-    assert ways_of("redis_killed") == frozenset()
-    assert all(ways_of(fault) <= KIND_OF_WAY.keys() for fault in FAULTS)
+    assert ways_of("fcm_apple_key") == frozenset({"apple"})
+    assert ways_of("web_hangs") == frozenset({"web-google"})
+    assert ways_of("fcm_refuses") == frozenset({"android", "apple"})
+    assert ways_of("hostile_subscriptions") == frozenset()
+    assert ways_of("redis_killed") is None
+    assert all((ways_of(fault) or frozenset()) <= KIND_OF_WAY.keys() for fault in FAULTS)

@@ -22,11 +22,11 @@ class Timed(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """A fault, and the ways that it befalls."""
+    """A fault, and the ways that it befalls; None: the whole system."""
 
     began: float
     ended: float
-    ways: frozenset[str]
+    ways: frozenset[str] | None
 
 
 class Medians(NamedTuple):
@@ -36,23 +36,18 @@ class Medians(NamedTuple):
     beside: float
 
 
-def is_calm(at: float, troubles: Iterable[Trouble]) -> bool:
-    return not any(one.began - BEFORE <= at <= one.ended + AFTER for one in troubles)
-
-
 def compare(notifications: Iterable[Timed], troubles: Sequence[Trouble]) -> Mapping[str, Medians]:
     """By kind of provider, of notifications whose ways are well while another way is at fault, and nothing else is."""
-    alone = [one for one in troubles if one.ways and _is_alone(one, troubles)]
     calm: dict[str, list[float]] = defaultdict(list)
     during: dict[str, list[float]] = defaultdict(list)
-    moments: dict[float, tuple[bool, list[Trouble]]] = {}
+    moments: dict[float, list[Trouble]] = {}
     for at, seconds, way in notifications:
         if at not in moments:
-            moments[at] = is_calm(at, troubles), [one for one in alone if one.began <= at <= one.ended]
-        peace, near = moments[at]
-        if peace:
+            moments[at] = [one for one in troubles if one.began - BEFORE <= at <= one.ended + AFTER]
+        near = moments[at]
+        if not near:
             calm[KIND_OF_WAY[way]].append(seconds)
-        elif any(way not in one.ways for one in near):
+        elif any(one.began <= at <= one.ended for one in near) and not any(_befalls(one, way) for one in near):
             during[KIND_OF_WAY[way]].append(seconds)
     return {
         kind: Medians(usual, then)
@@ -63,9 +58,5 @@ def compare(notifications: Iterable[Timed], troubles: Sequence[Trouble]) -> Mapp
     }
 
 
-def _is_alone(trouble: Trouble, others: Iterable[Trouble]) -> bool:
-    """Whether no other fault was there, or not long over."""
-    return not any(
-        other is not trouble and other.began <= trouble.ended and other.ended + AFTER >= trouble.began
-        for other in others
-    )
+def _befalls(trouble: Trouble, way: str) -> bool:
+    return trouble.ways is None or way in trouble.ways

@@ -156,6 +156,7 @@ def judge(found: Found) -> Verdict:
         "out_of_order_during": _during(found, [one.by.at for one in found.out_of_order]),
         "out_of_order_at": sorted({_clock(one.by.at) for one in found.out_of_order}),
         "out_of_order_by": [round(one.late.at - one.by.at, 3) for one in found.out_of_order[:20]],
+        "wrong_badges": [f"{found.way_of_token[token]}: {said}" for token, said in found.wrong_badges.items()][:20],
         "left_before_sending": found.left,
         "lost_during": _during(found, [found.sent[found.message_of[id]].at for id in account.lost]),
         "doubled_during": _during(found, [repeat.first_at for repeat in account.doubled]),
