@@ -38,6 +38,8 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+#: Where a browser says that a request comes from: the page, or the person.
+_HERE: Final = frozenset(("same-origin", "none"))
 _LENGTH: Final = re.compile(r"[0-9]{1,9}")
 _DIRECTORY: Final = Path(__file__).parent / "web"
 
@@ -101,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if not self._is_called_by_name():
+            self._end(HTTPStatus.FORBIDDEN)
+        elif self.path == "/config.json" and self.headers.get("Sec-Fetch-Site", "none") not in _HERE:
+            # It makes the app.
             self._end(HTTPStatus.FORBIDDEN)
         elif self.path == "/config.json":
             self._do(

@@ -127,6 +127,12 @@ def test_others_change_nothing(page: Page, chat: Chat, changed: dict[str, str | 
     assert chat.asked == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_elsewhere_does_not_ask_for_the_key(page: Page, site: str) -> None:
+    assert ask(page, "GET", "/config.json", sec_fetch_site=site)[0] == 403
+    assert ask(page, "GET", "/", sec_fetch_site=site)[0] == 200
+
+
 def test_a_name_that_somebody_points_here_reads_nothing(page: Page) -> None:
     assert ask(page, "GET", "/config.json", host="chat.example.com")[0] == 403
 
