@@ -138,7 +138,7 @@ def row(name, status, expected, body=b"", fields=None):
         ),
         row("microsoft: a channel is", 406, patience("ChannelThrottled"), fields=wns("channelthrottled")),
         row("microsoft: a newer server", 429, patience("ChannelThrottled"), fields=wns("channelthrottled")),
-        row("microsoft: expired", 410, gone("Dropped"), fields=wns("dropped", "Channel expired")),
+        row("microsoft: expired", 410, gone("status_410"), fields=wns("dropped", "Channel expired")),
         row("microsoft: we are blocked", 410, stop("DomainBlocked"), fields=wns("dropped", "Domain Blocked")),
         row("microsoft: fault", 500, later("status_500", seconds=30.0), fields=wns("", retry_after="30")),
         *(
