@@ -140,7 +140,7 @@ class Demo:
         traffic.silent()
         display.act("everybody at once: all other messages in one burst")
         traffic.burst(look)
-        display.act("all is published; what was refused for the moment is sent again after 5 to 20 s")
+        display.act("all is published; what was refused is sent again after 5 to 20 s")
         while not (watch.done and _all_begun(world, watch)) and watch.quiet < self._wish.patience:
             look()
             time.sleep(EVERY / 5)

@@ -89,7 +89,8 @@ def stage(
         services = (Apns(), Fcm(), Web(seed))
         settings_of = [one.simulator(one.script(world.devices, scripts.get(one.kind)), seed) for one in services]
         simulators = stack.enter_context(SimulatorProcess(*settings_of))
-        say(f"simulators stand in for APNs, FCM and Web Push at https://{simulators.host}, {_ports(simulators)}")
+        ports = ", ".join(map(str, simulators.ports.values()))
+        say(f"simulators of APNs, FCM and Web Push listen on ports {ports}")
         runtime = Runtime(settings, urls)
         stack.callback(runtime.close)
         runtime.registry.save_app(AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE))
@@ -101,10 +102,6 @@ def stage(
             stack.callback(_forget, runtime, world)
         publisher = stack.enter_context(Publisher(urls.redis, timeout=20))
         yield Stage(runtime, services, simulators, crew, publisher, logs)
-
-
-def _ports(simulators: SimulatorProcess) -> str:
-    return f"ports {', '.join(map(str, simulators.ports.values()))}"
 
 
 def _forget(runtime: Runtime, world: World) -> None:
