@@ -10,7 +10,7 @@ from tests.chaos.world import KIND_OF_WAY
 #: Seconds around a fault whose messages say nothing about calm times.
 BEFORE, AFTER = 1.0, 12.0
 #: Notifications of a kind that it takes to say something.
-ENOUGH: Final = 100
+ENOUGH: Final = 1_000
 
 
 class Timed(NamedTuple):
