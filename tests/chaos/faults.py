@@ -119,16 +119,16 @@ MISTAKES: Final = {
 def _refused(name: str, system: System, _seconds: float) -> Iterator[None]:
     """A mistake that meets few notifications looks like devices that are gone, so it lasts until it meets more, or none."""
     service, (reason, way) = _service(name, system), MISTAKES[name]
-    before = service.met(reason)
+    before, world = service.met(reason), system.world
     with service.under(name):
-        system.traffic.blast(
-            [system.world.say("direct") for _ in range(60)] if way is None else [system.world.say_to(way)]
-        )
+        system.traffic.blast([world.say("direct") for _ in range(60)] if way is None else [world.say_to(way)])
         yield
         # What a provider that is stopped for another reason meets are probes.
-        ends = time.monotonic() + 8.0
+        ends = time.monotonic() + (8.0 if way is None else 20.0)
         while 0 < service.met(reason) - before < 2 * IN_A_ROW and time.monotonic() < ends:
-            time.sleep(0.2)
+            time.sleep(1.0)
+            if way is not None:
+                system.traffic.blast([world.say_to(way)])
 
 
 #: Faults of one way, and the way to which a message goes then: something has to be on its way there.
