@@ -105,6 +105,7 @@ ELSEWHERE = {
     ("docs/simulator.md", "json"): "tests/integration/simulator/test_documentation.py",
     ("docs/web-push.md", "js"): "tests/unit/web/test_web_doc.py",
     ("docs/web-push.md", "html"): "tests/unit/web/test_web_doc.py",
+    ("docs/web-push.md", "css"): "tests/unit/web/test_web_doc.py",
     ("docs/webhooks.md", "python"): "tests/integration/webhook/test_doc.py",
     ("docs/webhooks.md", "js"): "tests/integration/webhook/test_doc.py",
 }
