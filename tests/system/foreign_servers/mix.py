@@ -29,6 +29,11 @@ class Reply(NamedTuple):
 MIXED: Final = Reply(400, {"reason": "Mixed"})
 
 
+def letters(number: int) -> str:
+    """The number where only letters may stand."""
+    return str(number).translate(_LETTERS)
+
+
 def notification(number: int) -> Notification:
     """A notification with the number in three places, and a payload of another length than its neighbours'."""
     return Notification(
@@ -49,7 +54,7 @@ def reply(number: int) -> Reply:
     if kind < 75:
         return Reply(410, {"reason": "Unregistered", "timestamp": _EPOCH + number})
     if kind < 85:
-        return Reply(400, {"reason": _REASONS[number % 4] or "Bad" + str(number).translate(_LETTERS)})
+        return Reply(400, {"reason": _REASONS[number % 4] or "Bad" + letters(number)})
     return Reply(
         *((429, {"reason": "TooManyRequests"}) if kind < 93 else (503, {"reason": "ServiceUnavailable"})), number
     )

@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.apns.h2_server import H2Server, Request
+from tests.programs import needs
 from tests.system.foreign_servers.mix import MIXED, notification, reply, reply_to
 from worker.core.model import ACCEPTED, Answer, Response
 from worker.sender.route import Endpoint
@@ -57,10 +58,12 @@ def h2(_identity: Identity, _directory: Path, _total: int) -> Iterator[Running]:
 
 
 @contextmanager
-def node(identity: Identity, _directory: Path, _total: int) -> Iterator[Running]:
+def node(
+    identity: Identity, _directory: Path, _total: int, *, script: str = "server.mjs", arguments: Sequence[str] = ()
+) -> Iterator[Running]:
     """Node's `http2`."""
-    _need("node")
-    with _process(("node", str(HERE / "server.mjs"), str(identity.certificate), str(identity.key))) as process:
+    files = (str(HERE / script), str(identity.certificate), str(identity.key))
+    with _process((needs("node"), *files, *arguments)) as process:
         assert process.stdout is not None
         running = Running(_endpoint(identity, int(process.stdout.readline())))
         yield running
