@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { createSecureServer } from "node:http2";
 
 const account = { requests: 0, distinct: 0, mixed: 0 };
+const WAITS = 3600;
 const seen = new Set();
 const browsers = JSON.parse(process.argv[4]).map(([key, auth]) => {
   const pair = createECDH("prime256v1");
@@ -47,9 +48,9 @@ function numbersOfWeb(headers, body) {
 function fcm(number) {
   const kind = (number * 19) % 100;
   if (kind < 60) return [200, { name: `projects/p/messages/${number}` }];
-  if (kind < 75) return [404, error("UNREGISTERED"), { "retry-after": String(number % 3600) }];
+  if (kind < 75) return [404, error("UNREGISTERED"), { "retry-after": String(number % WAITS) }];
   if (kind < 85) return [400, error("INVALID_ARGUMENT", `message.n${number}`)];
-  return [503, error("UNAVAILABLE"), { "retry-after": String(number % 3600) }];
+  return [503, error("UNAVAILABLE"), { "retry-after": String(number % WAITS) }];
 }
 
 function error(code, field) {
@@ -64,7 +65,7 @@ function web(number) {
   if (kind < 60) return [201, undefined, { location: `/m/${number}` }];
   if (kind < 75) return [410, { reason: `Gone${letters(number)}` }];
   if (kind < 85) return [404, { reason: `Bad${letters(number)}` }];
-  return [503, undefined, { "retry-after": String(number % 3600) }];
+  return [503, undefined, { "retry-after": String(number % WAITS) }];
 }
 
 function answer(stream, headers, body) {

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tests.integration.pipeline.harness import message
-from tests.system.foreign_servers.mix import letters
+from tests.system.foreign_servers.mix import WAITS, letters
 from tests.unit.web.browser import Browser, new_browser
 from tests.unit.web.test_render import of_message
 from worker.core import notification
@@ -74,10 +74,10 @@ def fcm_reply(number: int) -> Reply:
     if kind < 60:
         return Reply(200, {"name": f"projects/p/messages/{number}"})
     if kind < 75:
-        return Reply(404, _error("UNREGISTERED"), {"retry-after": str(number % 3_600)})
+        return Reply(404, _error("UNREGISTERED"), {"retry-after": str(number % WAITS)})
     if kind < 85:
         return Reply(400, _error("INVALID_ARGUMENT", f"message.n{number}"))
-    return Reply(503, _error("UNAVAILABLE"), {"retry-after": str(number % 3_600)})
+    return Reply(503, _error("UNAVAILABLE"), {"retry-after": str(number % WAITS)})
 
 
 def web_reply(number: int) -> Reply:
@@ -89,12 +89,12 @@ def web_reply(number: int) -> Reply:
         return Reply(410, {"reason": f"Gone{letters(number)}"})
     if kind < 85:
         return Reply(404, {"reason": f"Bad{letters(number)}"})
-    return Reply(503, None, {"retry-after": str(number % 3_600)})
+    return Reply(503, None, {"retry-after": str(number % WAITS)})
 
 
 def fcm_expected(number: int) -> Answer:
     """The answer that the message shall have."""
-    status, wait = fcm_reply(number).status, float(number % 3_600)
+    status, wait = fcm_reply(number).status, float(number % WAITS)
     refused = {
         404: Answer(404, "UNREGISTERED", None, wait),
         400: Answer(400, f"INVALID_ARGUMENT:message.n{number}"),
@@ -107,7 +107,7 @@ def web_expected(number: int) -> Answer:
     status, document, _ = web_reply(number)
     if status == 201:
         return ACCEPTED
-    return Answer(status, document["reason"]) if document else Answer(status, None, None, float(number % 3_600))
+    return Answer(status, document["reason"]) if document else Answer(status, None, None, float(number % WAITS))
 
 
 def numbers_of(headers: dict[str, str], body: bytes) -> list[int]:

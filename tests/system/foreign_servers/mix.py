@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 from worker.core.model import ACCEPTED, Answer, Notification
 
 TOPIC: Final = "io.team.App"
+#: Different values of Retry-After, which is read as an hour at most.
+WAITS: Final = 3_600
 #: Milliseconds since the epoch.
 _EPOCH: Final = 1_700_000_000_000
 _REASONS: Final = ("BadDeviceToken", "DeviceTokenNotForTopic", "BadCollapseId", None)
@@ -56,7 +58,8 @@ def reply(number: int) -> Reply:
     if kind < 85:
         return Reply(400, {"reason": _REASONS[number % 4] or "Bad" + letters(number)})
     return Reply(
-        *((429, {"reason": "TooManyRequests"}) if kind < 93 else (503, {"reason": "ServiceUnavailable"})), number
+        *((429, {"reason": "TooManyRequests"}) if kind < 93 else (503, {"reason": "ServiceUnavailable"})),
+        number % WAITS,
     )
 
 

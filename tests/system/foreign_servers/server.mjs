@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { createSecureServer } from "node:http2";
 
 const EPOCH = 1_700_000_000_000;
+const WAITS = 3600;
 const REASONS = ["BadDeviceToken", "DeviceTokenNotForTopic", "BadCollapseId", null];
 const account = { requests: 0, mixed: 0, connections: 0 };
 
@@ -17,8 +18,8 @@ function reply(number) {
   if (kind < 60) return [200];
   if (kind < 75) return [410, { reason: "Unregistered", timestamp: EPOCH + number }];
   if (kind < 85) return [400, { reason: REASONS[number % 4] ?? `Bad${letters(number)}` }];
-  if (kind < 93) return [429, { reason: "TooManyRequests" }, number];
-  return [503, { reason: "ServiceUnavailable" }, number];
+  if (kind < 93) return [429, { reason: "TooManyRequests" }, number % WAITS];
+  return [503, { reason: "ServiceUnavailable" }, number % WAITS];
 }
 
 function answer(stream, headers, payload) {
