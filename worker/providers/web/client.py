@@ -6,8 +6,8 @@ Messages are encrypted here, in the thread of the delivery, just before they go:
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from worker.core.model import SEALED, Answer, NoAnswer, Provider, Response
 from worker.providers.base import Client, Proof, Sent
@@ -29,10 +29,13 @@ from worker.sender.proxy import Proxy
 from worker.sender.reach import fault_of
 from worker.sender.sender import Sender
 
+#: Messages that one thread encrypts before another may: some milliseconds.
+PIECE: Final = 32
 #: Seconds for which a push service counts as one without HTTP/2.
 OLD: Final = 3_600.0
 #: Seconds without a push after which the connections to a push service are closed.
 IDLE: Final = 600.0
+T = TypeVar("T")
 _NO_HTTP2: Final = frozenset((NO_HTTP2, f"{ALERT}no_application_protocol"))
 #: One host of each service that has a fixed one.
 _PROVEN: Final = ("fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com")
@@ -49,6 +52,8 @@ class WebClient(Client):
         self._tokens, self._throttles = Tokens(), Throttles()
         self._sender = Sender(proxy=proxy, idle=IDLE)
         self._lock = threading.Lock()
+        #: Encryption holds the interpreter: threads that do it at once only take it from each other.
+        self._encrypting = threading.Lock()
         self._http1: dict[Simulator | None, Http1] = {}
         #: By route: until when it is one without HTTP/2, in seconds of the monotonic clock.
         self._old: dict[WebRoute, float] = {}
@@ -115,12 +120,14 @@ class WebClient(Client):
         now = part.now()
         authorization = self._tokens.authorization(part.settings, part.host, now)
         ready: dict[int, Encrypted] = {}
-        for (place, push), salt in zip(pushes.items(), salts(len(pushes)), strict=True):
-            made = self._encrypted(push, part.host, now, salt)
-            if isinstance(made, NoAnswer):
-                part.responses[place] = made
-            else:
-                ready[place] = made
+        for some in _pieces(list(zip(pushes.items(), salts(len(pushes)), strict=True))):
+            with self._encrypting:
+                for (place, push), salt in some:
+                    made = self._encrypted(push, part.host, now, salt)
+                    if isinstance(made, NoAnswer):
+                        part.responses[place] = made
+                    else:
+                        ready[place] = made
         route = self._route(part.host, Simulator.of(part.settings))
         if ready and time.monotonic() >= self._old.get(route, 0.0):
             self._over_http2(part, route, ready, authorization)
@@ -192,6 +199,10 @@ class _Part(NamedTuple):
     following: Mapping[int, int]
     #: Of the whole `send`: filled in place.
     responses: list[Response | None]
+
+
+def _pieces(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (things[start : start + PIECE] for start in range(0, len(things), PIECE))
 
 
 def _is_too_long(response: Response | None) -> bool:
