@@ -12,6 +12,7 @@ import shlex
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import indent
@@ -179,10 +180,12 @@ def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
     (programs / "redis-cli").chmod(0o755)
     (tmp_path / "node_modules").symlink_to(NODE_PATH)
     pipeline = Pipeline(postgres_url, redis_url)
-    with SimulatorThread(
-        Settings(topics=("io.team.App",), keys=(Key.read(f"ABC123DEFG:DEF123GHIJ:{key}"),))
-    ) as apple, working(pipeline):  # fmt: skip
-        populate(pipeline, apple, key)
+    with ExitStack() as stack:
+        settings = Settings(topics=("io.team.App",), keys=(Key.read(f"ABC123DEFG:DEF123GHIJ:{key}"),))
+        configure(pipeline, stack.enter_context(SimulatorThread(settings)), key)
+        # A worker that runs before may have the app without its provider for some seconds.
+        stack.enter_context(working(pipeline))
+        populate(pipeline)
         env = environ(
             redis_url=redis_url, postgres_url=postgres_url, secret_keys=pipeline.secret_key, webhook_allow="127.0.0.0/8"
         )
@@ -195,11 +198,14 @@ def world(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[World]:
     pipeline.close()
 
 
-def populate(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
+def configure(pipeline: Pipeline, apple: SimulatorThread, key: Path) -> None:
     pipeline.registry.save_app(AppSettings("chat"))
     credential = SigningKey("DEF123GHIJ", "ABC123DEFG", key.read_text())
     settings = ApnsSettings("io.team.App", credential, "127.0.0.1", apple.port, apple.ca_pem)
     pipeline.registry.save_provider(Provider(0, "chat", "apns", "production", settings))
+
+
+def populate(pipeline: Pipeline) -> None:
     pipeline.publish(
         ev.DeviceRegistered(
             **stamp() | {"app": "chat"}, user="han", device=ev.Device(token=TOKEN, attributes={"team": "red"})
