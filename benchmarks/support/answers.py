@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from benchmarks.support.load import GONE_EVERY, identifier
 from worker.http2 import frames
 from worker.simulator import heads
+from worker.simulator.fcm.connection import FIELDS
 
 _HEAD: Final = frames.FRAME_HEADER_SIZE
 _GONE: Final = b'{"reason":"Unregistered","timestamp":1763700000000}'
@@ -92,17 +93,6 @@ def _frames(said: Said, fields: heads.Fields) -> Callable[[bytes, bytes], bytes]
 
 #: Stands for the number of a request, and is as long.
 _NUMBER: Final = b"<-the-number-of>"
-_GOOGLE: Final = (
-    (b"vary", b"Origin"),
-    (b"vary", b"X-Origin"),
-    (b"vary", b"Referer"),
-    (b"server", b"scaffolding on HTTPServer2"),
-    (b"cache-control", b"private"),
-    (b"x-xss-protection", b"0"),
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"alt-svc", b'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000'),
-)
 _JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _UNREGISTERED: Final = (
@@ -111,19 +101,19 @@ _UNREGISTERED: Final = (
     b'        "errorCode": "UNREGISTERED"\n      }\n    ]\n  }\n}\n'
 )
 FCM: Final = Said(
-    200, (_JSON, *_GOOGLE), b'{\n  "name": "projects/carillon-bench/messages/0:1612788010%b%%7b"\n}\n' % _NUMBER
+    200, (_JSON, *FIELDS), b'{\n  "name": "projects/carillon-bench/messages/0:1612788010%b%%7b"\n}\n' % _NUMBER
 )
-FCM_GONE: Final = Said(404, (_JSON, *_GOOGLE), _UNREGISTERED)
+FCM_GONE: Final = Said(404, (_JSON, *FIELDS), _UNREGISTERED)
 WEB: Final = Said(
     201,
     (
         _TEXT,
-        *_GOOGLE[3:],
+        *FIELDS[3:],
         (b"content-length", b"0"),
         (b"location", b"https://fcm.googleapis.com/0:16127880%b%%e6" % _NUMBER),
     ),
 )
-WEB_GONE: Final = Said(410, (_TEXT, *_GOOGLE[3:]), b"NotRegistered\n")
+WEB_GONE: Final = Said(410, (_TEXT, *FIELDS[3:]), b"NotRegistered\n")
 
 
 def answers_of(kind: str, count: int) -> Answers:

@@ -10,6 +10,7 @@ from worker.cli import _credentials as credentials
 from worker.cli._asking import Asker, one_of
 from worker.cli._options import App, providers
 from worker.cli._paths import given_path
+from worker.cli._replacing import check_purpose, provider_before
 from worker.cli._secret_options import secret_given
 from worker.cli._session import app_named, refuse, say, session
 from worker.cli._terminal import echo
@@ -29,9 +30,7 @@ from worker.providers.apns.settings import (
     check_team_id,
 )
 from worker.providers.base import SettingsError
-from worker.providers.kinds import kind_of
 from worker.reports import acts
-from worker.reports.words import counted
 
 EPILOG = (
     "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -t DEF123GHIJ -b io.team.App --app chat --environment sandbox"
@@ -105,7 +104,9 @@ def apn(
     with session() as runtime:
         # For a change of an existing provider nothing else is asked for.
         of_app = None if app is None else app_named(runtime, app)
-        before = None if name is None else _before(runtime, (of_app or app_named(runtime, None)).name, name)
+        before = (
+            None if name is None else provider_before(runtime, (of_app or app_named(runtime, None)).name, name, KIND)
+        )
         changes = before is not None and given.changes
         asker = Asker(interactive=interactive, bare=interactive and not (auth_key or p12_cert or changes))
         asker.tell(_INTRO)
@@ -115,10 +116,10 @@ def apn(
         credential = _kept(before) if changes and not (auth_key or p12_cert) else _credential(asker, given, before)
         environment = _environment(asker, given, credential, before)
         called = _name(asker, given, environment)
-        before = before or _before(runtime, of_app.name, called)
+        before = before or provider_before(runtime, of_app.name, called, KIND)
         provider = _provider(asker, of_app.name, called, environment, given, credential, before)
         _check(provider)
-        _may_replace(runtime, provider)
+        check_purpose(runtime, provider)
         if asker.bare:
             _confirm(provider)
         runtime.registry.create_app(of_app)
@@ -147,18 +148,6 @@ class _Given(NamedTuple):
     def changes(self) -> bool:
         """Whether a provider is to be changed: more than its name is given."""
         return any(value is not None for field, value in self._asdict().items() if field != "name")
-
-
-def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
-    """The provider that is replaced: the app's one of that name, unless it was removed."""
-    named = runtime.registry.named(app, name)
-    found = None if named is None else runtime.registry.providers().get(named.id)
-    if found is not None and found.kind != KIND.name:
-        command = kind_of(found).words.command
-        refuse(
-            f"--name: {name!r} of app {app!r} is a {found.kind}; choose another name, or change it with: carillon push {command}"
-        )
-    return found
 
 
 def _kept(before: Provider | None) -> Credential:
@@ -329,18 +318,6 @@ def _check(provider: Provider) -> None:
         KIND.check(provider.settings)
     except SettingsError as fault:
         refuse(fault)
-
-
-def _may_replace(runtime: Runtime, provider: Provider) -> None:
-    """A token works with one bundle id and environment only: devices must not wander to another one."""
-    before = runtime.registry.named(provider.app, provider.name)
-    if before is None or KIND.about(provider) == kind_of(before).about(before):
-        return
-    if devices := runtime.registry.devices_of(before.id):
-        refuse(
-            f"provider {provider.name!r} of app {provider.app!r} is for {kind_of(before).about(before)} and has"
-            f" {counted(devices, 'device')} that would get no more pushes; give this one another name with --name"
-        )
 
 
 def _confirm(provider: Provider) -> None:

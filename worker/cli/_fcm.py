@@ -8,17 +8,15 @@ import typer
 from worker.cli._asking import Asker
 from worker.cli._credentials import check_name, read_ca, read_file
 from worker.cli._options import App, Json, providers
+from worker.cli._replacing import check_purpose, provider_before
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
 from worker.process.host import at_terminal
-from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
 from worker.providers.fcm.kind import KIND
 from worker.providers.fcm.service_account import LARGEST, ServiceAccount, read
 from worker.providers.fcm.settings import HOST, PORT, Display, FcmSettings, check_display
-from worker.providers.kinds import kind_of
 from worker.reports import acts
-from worker.reports.words import counted
 
 EPILOG = (
     "Example: carillon push fcm --service-account FILE.json --display app --app chat"
@@ -57,7 +55,7 @@ def fcm(
     interactive = at_terminal(sys.stdin) and not as_json and service_account != "-"
     with session() as runtime:
         of_app = app_named(runtime, app).name
-        before = _before(runtime, of_app, name)
+        before = provider_before(runtime, of_app, name, KIND)
         asker = Asker(interactive=interactive, bare=interactive and before is None and service_account is None)
         asker.tell(_INTRO)
         try:
@@ -67,7 +65,7 @@ def fcm(
         except SettingsError as fault:
             refuse(fault)
         provider = Provider(0, of_app, name, "production", settings)
-        _may_replace(runtime, provider)
+        check_purpose(runtime, provider)
         runtime.registry.save_provider(provider)
         acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
     stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider)
@@ -110,30 +108,6 @@ def _settings(asker: Asker, given: _Given, before: FcmSettings | None) -> FcmSet
 
 def _account(path: str) -> ServiceAccount:
     return read(sys.stdin.buffer.read(LARGEST + 1) if path == "-" else read_file(path, private=True))
-
-
-def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
-    """The provider that is replaced: the app's one of that name, unless it was removed."""
-    named = runtime.registry.named(app, name)
-    found = None if named is None else runtime.registry.providers().get(named.id)
-    if found is not None and found.kind != KIND.name:
-        command = kind_of(found).words.command
-        refuse(
-            f"--name: {name!r} of app {app!r} is a {found.kind}; choose another name, or change it with: carillon push {command}"
-        )
-    return found
-
-
-def _may_replace(runtime: Runtime, provider: Provider) -> None:
-    """A token is of one project: devices must not wander to another one."""
-    before = runtime.registry.named(provider.app, provider.name)
-    if before is None or KIND.about(provider) == kind_of(before).about(before):
-        return
-    if devices := runtime.registry.devices_of(before.id):
-        refuse(
-            f"provider {provider.name!r} of app {provider.app!r} is for {kind_of(before).about(before)} and has"
-            f" {counted(devices, 'device')} that would get no more pushes; give this one another name with --name"
-        )
 
 
 def _stored(provider: Provider, before: Provider | None) -> str:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from worker.core.backoff import FIRST_DELAY, backoff
+from worker.core.model import HELD_UP, NoAnswer
+
 #: Longest cooldown of a device that refuses too many in a row.
 LONGEST_COOLDOWN: Final = 60.0
 #: The same for a way, unless it asks for more.
@@ -87,6 +90,25 @@ class OpenBreaker:
 
 Outcome = Delivered | Retry | Unregister | Drop | OpenBreaker
 DELIVERED: Final = Delivered()
+
+
+def unregistered(reason: str, *, registered_at: int, not_after: int, guarded: bool = False) -> Outcome:
+    """A token that was invalid at `not_after` (ms). A registration after that moment is newer knowledge than the answer.
+
+    Then the device stays, and this notification is final all the same: an app that has just registered is open in its user's
+    hand. The next message tries the token anew.
+    """
+    if registered_at > not_after:
+        return Drop("reregistered", cause=reason)
+    return Unregister(reason, not_after, guarded)
+
+
+def unanswered(none: NoAnswer, *, attempt: int, unsent: int, jitter: float) -> Retry:
+    """Of a notification without an answer: `not_sent` costs nothing but time; `unknown` is a try, and may repeat it."""
+    if none.sent != "not_sent":
+        return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
+    delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
+    return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)
 
 
 def within_life(outcome: Outcome, *, now: float, attempt: int, expires_at: float) -> Outcome:

@@ -12,7 +12,7 @@ from config.settings import Settings
 from producers.events import Device
 from worker.core.aps_form import APS_FORM
 from worker.core.batch import Job, Sending
-from worker.core.model import Provider, Response, StoredSettings
+from worker.core.model import Answer, Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
 from worker.core.template_form import TemplateForm
@@ -97,6 +97,11 @@ class Proof(NamedTuple):
 
     well: bool
     text: str
+
+
+def said(answer: Answer) -> str:
+    """What an answer said, for the text of a proof."""
+    return f"{answer.status} {answer.reason or '(no reason)'}"
 
 
 class Simulated(NamedTuple):

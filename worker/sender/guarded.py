@@ -39,6 +39,17 @@ class UnknownHost(httpcore.ConnectError):
     """The host has no address, or the resolver does not answer."""
 
 
+#: What a request may raise that got no answer.
+FAULTS: Final = (
+    ForbiddenAddress,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    OSError,
+)
+
+
 def resolve(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

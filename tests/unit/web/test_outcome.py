@@ -6,6 +6,7 @@ import pytest
 
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer
 from worker.core.outcome import DELIVERED, Delivered, Drop, OpenBreaker, Retry, Unregister
+from worker.core.several import DEVICES, SECONDS
 from worker.providers.web.answers import read_answer
 from worker.providers.web.outcome import (
     FORBIDDEN_ADDRESS,
@@ -15,7 +16,7 @@ from worker.providers.web.outcome import (
     decide,
 )
 from worker.providers.web.render import SILENT, UNTRANSLATED
-from worker.providers.web.throttles import SEVERAL, WITHIN, Throttles
+from worker.providers.web.throttles import Throttles
 
 REGISTERED, SENT = 1_000, 2_000
 HTML = "<HTML><HEAD><TITLE>{}</TITLE></HEAD><BODY></BODY></HTML>"
@@ -228,11 +229,11 @@ def test_an_acceptance_is_the_one_that_everybody_knows():
 
 def test_several_browsers_that_have_to_wait_are_a_matter_of_their_host():
     throttles, slower = Throttles(), Answer(429, None, None, 30.0)
-    answers = [throttles.judged("a.example", f"endpoint{n}", slower, n) for n in range(SEVERAL)]
-    assert answers[:-1] == [slower] * (SEVERAL - 1)
+    answers = [throttles.judged("a.example", f"endpoint{n}", slower, n) for n in range(DEVICES)]
+    assert answers[:-1] == [slower] * (DEVICES - 1)
     assert outcome(answers[-1]) == Retry(30.0, ORIGIN_THROTTLED, "origin", cooldown=True)
     assert throttles.judged("b.example", "endpoint0", slower, 0) is slower, "another host"
-    assert throttles.judged("a.example", "endpoint9", slower, WITHIN * 3) is slower, "long after"
+    assert throttles.judged("a.example", "endpoint9", slower, SECONDS * 3) is slower, "long after"
 
 
 def test_one_browser_that_has_to_wait_again_and_again_is_one():

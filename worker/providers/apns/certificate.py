@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from worker.core.der import DerError, strings
 from worker.core.model import Environment
 from worker.providers.base import SettingsError
+from worker.sender.tls import client_context
 
 #: Apple's certificate extensions. Which topics a certificate may push to stands in the last two.
 DEVELOPMENT: Final = x509.ObjectIdentifier("1.2.840.113635.100.6.3.1")
@@ -152,11 +153,9 @@ def tls_context(*, ca: str | None = None, certificate: Certificate | None = None
     """
     try:
         roots = None if ca is None else certificates_in(ca)
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=roots)
+        context = client_context(roots)
     except (ssl.SSLError, ValueError, TypeError):
         raise CertificateError("ca: not the PEM text of a certificate") from None
-    context.hostname_checks_common_name = False
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     if certificate is not None:
         _load_chain(context, certificate.chain_pem + certificate.key_pem)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
-from worker.core.model import Answer, NoAnswer, Notification, Provider, Response
+from worker.core.model import NoAnswer, Notification, Provider, Response
 from worker.providers.apns.advice import advice
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key, host_for
 from worker.providers.apns.token import TokenSource, issued_at
-from worker.providers.base import Client, Proof, Sent
+from worker.providers.base import Client, Proof, Sent, said
 
 #: A token that no device can have: APNs and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
@@ -55,11 +55,7 @@ class ApnsClient(Client):
             return Proof(True, f"{host} accepts its credential for {settings.topic}")
         if response.status == 200:
             return Proof(False, f"{host} took a push for a token that cannot exist: that is not Apple")
-        return Proof(False, f"{host} answered {_words(response)}: {advice(response, provider)}")
+        return Proof(False, f"{host} answered {said(response)}: {advice(response, provider)}")
 
     def close(self) -> None:
         self._sender.close()
-
-
-def _words(answer: Answer) -> str:
-    return f"{answer.status} {answer.reason or '(no reason)'}"

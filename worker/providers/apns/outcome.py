@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from worker.core.backoff import FIRST_DELAY, backoff
-from worker.core.model import HELD_UP, Answer, NoAnswer, Response
-from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Unregister
+from worker.core.backoff import backoff
+from worker.core.model import Answer, NoAnswer, Response
+from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Unregister, unanswered, unregistered
 from worker.providers.apns.reasons import BY_CAUSE, BY_REASON, Action, action_for
 
 #: A provider token younger than this may not be replaced (Apple), in seconds.
@@ -54,16 +54,10 @@ def _answered(
 
 
 def _gone(reason: str, timestamp: int | None, registered_at: int, sent_at: int) -> Outcome:
-    """410: the token was invalid at `timestamp`. A registration after that moment is newer knowledge than the answer.
-
-    Then the device stays, and this notification is final all the same: Apple forbids sending again after a 410, and an app
-    that has just registered is open in its user's hand. The next message tries the token anew.
-    """
+    """410: the token was invalid at `timestamp`. Apple forbids sending again after it."""
     # The answer can know nothing of registrations that are still to come.
     not_after = sent_at if timestamp is None or timestamp <= 0 else min(timestamp, sent_at)
-    if registered_at <= not_after:
-        return Unregister(reason, not_after)
-    return Drop("reregistered", cause=reason)
+    return unregistered(reason, registered_at=registered_at, not_after=not_after)
 
 
 def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_age: float | None) -> Outcome:
@@ -79,12 +73,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
     if none.sent == "unwritable":
         of_provider = none.cause.startswith(_PROVIDER_FIELDS)
         return OpenBreaker(none.cause) if of_provider else Drop(none.cause, alarm=True)
-    if none.sent == "not_sent":
-        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
-        if none == HELD_UP:
-            return Retry(delay, none.cause, spends_attempt=False)
-        return Retry(delay, none.cause, "origin", spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
+    return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)
 
 
 #: Fields of a request that all of a provider's have in common.

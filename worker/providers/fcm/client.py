@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
-from worker.core.model import Answer, NoAnswer, Provider, Response
-from worker.providers.base import Client, Proof, Sent
+from worker.core.model import NoAnswer, Provider, Response
+from worker.providers.base import Client, Proof, Sent, said
 from worker.providers.fcm.access_token import AccessTokenAwayError, AccessTokenError, HttpPost, Maker
 from worker.providers.fcm.advice import advice
 from worker.providers.fcm.message import Message, ttl
@@ -81,7 +81,7 @@ class FcmClient(Client):
             return Proof(True, f"{host} accepts its service account for project {settings.account.project}")
         if response.status == 200:
             return Proof(False, f"{host} took a push for a token that cannot exist: that is not FCM")
-        return Proof(False, f"{host} answered {_words(response)}: {advice(response, provider)}")
+        return Proof(False, f"{host} answered {said(response)}: {advice(response, provider)}")
 
     def close(self) -> None:
         self._sender.close()
@@ -142,7 +142,3 @@ def _bodies(requests: Sequence[Message], at: float) -> list[bytes]:
     """Most requests of a batch expire at the same few times."""
     lives = {expires_at: ttl(expires_at, at) for expires_at in {one.expires_at for one in requests}}
     return [one.content(lives[one.expires_at]) for one in requests]
-
-
-def _words(answer: Answer) -> str:
-    return f"{answer.status} {answer.reason or '(no reason)'}"

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from worker.core.backoff import FIRST_DELAY, backoff
-from worker.core.model import HELD_UP, Answer, NoAnswer, Response
-from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Unregister
+from worker.core.backoff import backoff
+from worker.core.model import Answer, NoAnswer, Response
+from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Unregister, unanswered, unregistered
 from worker.providers.fcm.reasons import Action, action_for
 
 #: An access token younger than this is not replaced because of a 401, in seconds: the next one would be refused as well.
@@ -46,7 +46,7 @@ def _answered(
     match action:
         case Action.RETIRE:
             # The answer has no time, so it counts against registrations up to our request.
-            return Unregister(reason, sent_at) if registered_at <= sent_at else Drop("reregistered", cause=reason)
+            return unregistered(reason, registered_at=registered_at, not_after=sent_at)
         case Action.RETIRE_GUARDED:
             return Unregister(reason, sent_at, guarded=True)
         case Action.DROP:
@@ -85,8 +85,7 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Out
     if none.cause.startswith(ACCESS_TOKEN):
         return Retry(_delay(unsent + 1, jitter), none.cause, "provider", spends_attempt=False)
     if none.sent == "not_sent":
-        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
-        return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)
+        return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)
     return _again(Retry(_delay(attempt, jitter), none.cause, "origin"), attempt)
 
 

@@ -1,18 +1,13 @@
 """Finds from the answers of the last minute what one answer does not say: whose limit is exceeded."""
 
 import threading
-from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Final
 
 from worker.core.model import ACCEPTED, Answer, Response
+from worker.core.several import Several
 from worker.providers.fcm.answers import APPLE_REFUSED, DEVICE_QUOTA, code_of, detail_of
 from worker.providers.fcm.message import Message
 from worker.providers.fcm.reasons import NOT_KNOWN_AS_APPLE, SEVERAL_DEVICES
-
-#: If so many devices are over their rate within so many seconds, the project is over its quota.
-DEVICES: Final = 3
-SECONDS: Final = 60.0
 
 
 class Overload:
@@ -20,8 +15,8 @@ class Overload:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: By provider: UNIX seconds and token of answers that named a device's rate.
-        self._recent: defaultdict[int, deque[tuple[float, str]]] = defaultdict(deque)
+        #: Devices over their rate, by provider: if they are several, the project is over its quota.
+        self._over = Several()
 
     def placed(
         self, provider: int, requests: Sequence[Message], responses: Sequence[Response], now: float
@@ -37,18 +32,9 @@ class Overload:
             assert isinstance(response, Answer)
             detail = detail_of(response.reason)
             return response._replace(reason=f"{NOT_KNOWN_AS_APPLE}:{detail}" if detail else NOT_KNOWN_AS_APPLE)
-        if code == DEVICE_QUOTA and self._of_several(provider, request.token, now):
+        if code == DEVICE_QUOTA:
             assert isinstance(response, Answer)
-            return response._replace(reason=SEVERAL_DEVICES)
+            with self._lock:
+                several = self._over.with_this(provider, request.token, now)
+            return response._replace(reason=SEVERAL_DEVICES) if several else response
         return response
-
-    def _of_several(self, provider: int, token: str, now: float) -> bool:
-        with self._lock:
-            recent = self._recent[provider]
-            while recent and recent[0][0] <= now - SECONDS:
-                recent.popleft()
-            if token not in (one for _, one in recent):
-                recent.append((now, token))
-                while len(recent) > DEVICES:
-                    recent.popleft()
-            return len(recent) >= DEVICES

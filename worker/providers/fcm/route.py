@@ -1,13 +1,13 @@
 """Which connections a provider may use: those of its host and project. Opens none."""
 
 import math
-import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
 from worker.providers.fcm.request import FORM, SERVICE
 from worker.sender.route import Access, Endpoint
 from worker.sender.timing import Timing
+from worker.sender.tls import client_context
 
 #: FCM closes connections with frequent PINGs, so there is at most one in five minutes. It closes idle connections itself.
 TIMING: Final = Timing(ping_gap=300.0, check_after=120.0, idle_ping=math.inf)
@@ -26,8 +26,7 @@ class FcmRoute:
     connections: int = field(default=10, compare=False)
 
     def access(self) -> Access:
-        context = ssl.create_default_context(cadata=self.ca)
-        context.hostname_checks_common_name = False
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         endpoint = Endpoint(self.host, self.port, self.ca)
-        return Access(endpoint, context, SERVICE, FORM, TIMING, connections=self.connections, streams=STREAMS)
+        return Access(
+            endpoint, client_context(self.ca), SERVICE, FORM, TIMING, connections=self.connections, streams=STREAMS
+        )

@@ -14,7 +14,16 @@ from worker.providers.web.answers import read_answer
 from worker.providers.web.form import Encrypted
 from worker.providers.web.outcome import FORBIDDEN_ADDRESS
 from worker.providers.web.route import Simulator, tls_context
-from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, new_pool, resolve
+from worker.sender.guarded import (
+    FAULTS,
+    Deadline,
+    ForbiddenAddress,
+    GuardedBackend,
+    Resolve,
+    UnknownHost,
+    new_pool,
+    resolve,
+)
 
 #: Requests of one batch in flight at once.
 AT_ONCE: Final = 16
@@ -85,7 +94,7 @@ class Http1:
                         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
                     }
                     body = _read(response.iter_stream())
-        except _FAULTS as fault:
+        except FAULTS as fault:
             return _no_answer(fault, "connect" if self._proxy is None else "proxy")
         return read_answer(response.status, {name: fields[name] for name in wanted if name in fields}, body)
 
@@ -109,16 +118,6 @@ def _read(pieces: Iterable[bytes]) -> bytes:
         if len(body) > LARGEST_ANSWER:
             break
     return bytes(body)
-
-
-_FAULTS: Final = (
-    ForbiddenAddress,
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    OSError,
-)
 
 
 def _no_answer(fault: Exception, first: str) -> NoAnswer:

@@ -6,9 +6,18 @@ one by itself, but the one answer that speaks of the subscription's key, and tha
 
 from typing import Final
 
-from worker.core.backoff import FIRST_DELAY, backoff
-from worker.core.model import HELD_UP, Answer, NoAnswer, Response
-from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Scope, Unregister
+from worker.core.backoff import backoff
+from worker.core.model import Answer, NoAnswer, Response
+from worker.core.outcome import (
+    DELIVERED,
+    Drop,
+    OpenBreaker,
+    Outcome,
+    Retry,
+    Scope,
+    unanswered,
+    unregistered,
+)
 from worker.providers.web.answers import BRIDGE, DOMAIN_BLOCKED, KEY_MISMATCH, PARTING
 from worker.providers.web.render import SILENT, UNTRANSLATED
 
@@ -64,7 +73,7 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
     if answer.reason in _IDENTITY:
         return OpenBreaker(reason, scope="origin")
     if answer.reason == KEY_MISMATCH:
-        return _retired(reason, registered_at, sent_at, guarded=True)
+        return unregistered(reason, registered_at=registered_at, not_after=sent_at, guarded=True)
     if status in (406, 429) or answer.reason in _THROTTLES:
         if answer.reason in _OF_ORIGIN:
             return Retry(wait or THROTTLED, reason, "origin", cooldown=True)
@@ -87,23 +96,13 @@ def _refused(status: int, reason: str, registered_at: int, sent_at: int) -> Outc
     if status in (401, 403):
         return OpenBreaker(reason, scope="origin")
     if status == 410 or (status == 404 and reason != "BadPath"):
-        return _retired(reason, registered_at, sent_at)
+        return unregistered(reason, registered_at=registered_at, not_after=sent_at)
     return Drop(reason, alarm=True)
-
-
-def _retired(reason: str, registered_at: int, sent_at: int, *, guarded: bool = False) -> Outcome:
-    """No answer says since when, so only what was registered when we sent may go."""
-    if registered_at > sent_at:
-        return Drop("reregistered", cause=reason)
-    return Unregister(reason, not_after=sent_at, guarded=guarded)
 
 
 def _unanswered(none: NoAnswer, registered_at: int, sent_at: int, attempt: int, unsent: int, jitter: float) -> Outcome:
     if none.cause in GUARDED:
-        return _retired(none.cause, registered_at, sent_at, guarded=True)
+        return unregistered(none.cause, registered_at=registered_at, not_after=sent_at, guarded=True)
     if none.sent == "unwritable":
         return Drop(none.cause, alarm=none.cause not in _NEVER_SENT)
-    if none.sent == "not_sent":
-        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
-        return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
+    return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)

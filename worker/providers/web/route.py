@@ -15,6 +15,7 @@ from worker.providers.web.settings import WebSettings
 from worker.sender.causes import ConnectError
 from worker.sender.dial import look_up
 from worker.sender.route import Access, Address, Endpoint, Resolve
+from worker.sender.tls import client_context
 
 #: Open to one host at once, and requests in flight on one whose server names no limit, at most.
 CONNECTIONS: Final = 4
@@ -77,10 +78,9 @@ class WebRoute:
 def tls_context(simulator: Simulator | None) -> ssl.SSLContext:
     """TLS as Python recommends it. A simulator is known by its CA, whatever service it stands for. Raises `SettingsError`."""
     try:
-        context = ssl.create_default_context(cadata=None if simulator is None else simulator.ca)
+        context = client_context(None if simulator is None else simulator.ca)
     except (ssl.SSLError, TypeError):
         raise SettingsError("ca: not the PEM text of a certificate") from None
-    context.hostname_checks_common_name = False
     if simulator is not None:
         context.check_hostname = False
     return context

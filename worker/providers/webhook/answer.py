@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.core.backoff import FIRST_DELAY, backoff
-from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
+from worker.core.backoff import backoff
+from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
 from worker.core.outcome import (
     DELIVERED,
     Drop,
@@ -18,7 +18,8 @@ from worker.core.outcome import (
     Outcome,
     Retry,
     Scope,
-    Unregister,
+    unanswered,
+    unregistered,
 )
 from worker.core.retry_after import LONGEST, seconds
 from worker.providers.webhook.request import Recipient
@@ -79,9 +80,8 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
     if status < 300:
         return DELIVERED if answer.reason is None else Drop(reason, alarm=True)
     if status == 410:
-        if registered_at > sent_at:
-            return Drop("reregistered", cause=reason)
-        return Unregister(reason, not_after=sent_at, guarded=answer.reason != _GONE.reason)
+        guarded = answer.reason != _GONE.reason
+        return unregistered(reason, registered_at=registered_at, not_after=sent_at, guarded=guarded)
     if status < 400 or status in _WRONG_DOOR:
         return OpenBreaker(reason)
     if status in _LATER or status >= 500:
@@ -94,10 +94,7 @@ def _answered(answer: Answer, registered_at: int, sent_at: int, attempt: int, ji
 def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float) -> Outcome:
     if none.cause in _STOPPING:
         return OpenBreaker(none.cause)
-    if none.sent == "not_sent":
-        delay = backoff(unsent + 1, jitter=jitter, base=FIRST_DELAY / 2)
-        return Retry(delay, none.cause, "notification" if none == HELD_UP else "origin", spends_attempt=False)
-    return Retry(backoff(attempt, jitter=jitter), none.cause, "origin")
+    return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)
 
 
 def _said(content: bytes) -> dict[str, Response]:

@@ -16,7 +16,16 @@ from worker.providers.base import Client, Proof, Sent, SettingsError
 from worker.providers.webhook import answer, request
 from worker.providers.webhook.request import Recipient
 from worker.providers.webhook.settings import WebhookSettings, check_url
-from worker.sender.guarded import Deadline, ForbiddenAddress, GuardedBackend, Resolve, UnknownHost, new_pool, resolve
+from worker.sender.guarded import (
+    FAULTS,
+    Deadline,
+    ForbiddenAddress,
+    GuardedBackend,
+    Resolve,
+    UnknownHost,
+    new_pool,
+    resolve,
+)
 
 #: The longest answer that is read, in bytes.
 LARGEST_ANSWER: Final = 1024 * 1024
@@ -166,7 +175,7 @@ def _answers(
     headers = request.headers(provider, batch, content, int(now()))
     try:
         status, body, retry_after = _asked(pool, provider.settings.url, content, headers)
-    except _FAULTS as fault:
+    except FAULTS as fault:
         return [_no_answer(fault)] * len(some)
     if status == 413 and len(some) > 1:  # what is too much at once may be taken in halves
         half = len(some) // 2
@@ -194,16 +203,6 @@ def _asked(
             if len(read) > LARGEST_ANSWER:
                 return response.status, None, retry_after
         return response.status, bytes(read), retry_after
-
-
-_FAULTS: Final = (
-    ForbiddenAddress,
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    OSError,
-)
 
 
 def _no_answer(fault: Exception) -> NoAnswer:

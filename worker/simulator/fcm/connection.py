@@ -23,7 +23,7 @@ from worker.simulator.service import Service
 #: The only field that differs between the messages of one sender.
 HOLES: Final = {b"content-length": Hole(b"", rb"([0-9]{%d})")}
 #: What Google adds to each answer, beside type and date.
-_FIELDS: Final = (
+FIELDS: Final = (
     (b"vary", b"Origin"),
     (b"vary", b"X-Origin"),
     (b"vary", b"Referer"),
@@ -205,7 +205,7 @@ def _verdict(found: Message | Target, project: str) -> Verdict:
 @lru_cache(maxsize=16)
 def _fields(kind: bytes, second: int) -> heads.Fields:
     """The fields of an answer of a content type in a second since the epoch."""
-    return ((b"content-type", kind), (b"date", formatdate(second, usegmt=True).encode()), *_FIELDS)
+    return ((b"content-type", kind), (b"date", formatdate(second, usegmt=True).encode()), *FIELDS)
 
 
 def _message_id(number: int) -> str:
