@@ -132,8 +132,10 @@ class Lease:
             return
         with contextlib.suppress(Unavailable):
             with self._pool.connection() as db:
+                # From now on nobody leads: it is no fault before it lasts.
                 db.execute(
-                    "UPDATE carillon.lease SET until = '-infinity' WHERE name = %s AND token = %s", (self._name, token)
+                    "UPDATE carillon.lease SET until = clock_timestamp() WHERE name = %s AND token = %s",
+                    (self._name, token),
                 )
             self._hint.withdraw(hint)
 

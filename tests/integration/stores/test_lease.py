@@ -72,6 +72,19 @@ def test_one_process_leads_at_a_time_and_hands_over_at_once(owner: Owner, pool: 
     assert leads.since <= leads.now < leads.until
 
 
+def test_nobody_leads_since_the_lease_was_given_up(owner: Owner, pool: Pool) -> None:
+    """A worker that restarts is no fault yet; it would be one if nobody had led for ever."""
+    leaving = owner("a:1")
+    assert leaving.acquire()
+    with pool.connection() as db:
+        led = holder(db)
+    leaving.release()
+    with pool.connection() as db:
+        left = holder(db)
+    assert led is not None and left is not None
+    assert led.now <= left.until <= left.now
+
+
 def test_who_looks_at_redis_does_not_ask_postgres(owner: Owner, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = owner("a:1"), owner("b:2")
     assert first.acquire()
