@@ -1,0 +1,1 @@
+"""The dashboard: pages about pushes, devices and conditions, for people who operate Carillon."""
