@@ -1,0 +1,65 @@
+"""The counters that the fleet shares, a row for each app, provider and source. docs/reference/counters.md has their names.
+
+Three sources write, each its own rows, so that none waits for another: `ledger`, what `Ledger.flush` finds in the journal;
+`intake`, what the leader takes; `devices`, what happened to devices (a trigger of the devices' history).
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from worker.database.postgres import Connection, Pool
+
+Source = Literal["ledger", "intake", "devices"]
+#: App and provider (0: of the app itself) -> counter -> what is added.
+Added = Mapping[tuple[str, int], Mapping[str, float]]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Tallied(NamedTuple):
+    """The counters of one app (provider 0) or of one of its providers, since it began. App '': of documents that name none."""
+
+    app: str
+    provider: int
+    totals: dict[str, float]
+
+
+def add(db: Connection, source: Source, added: Added) -> None:
+    """Adds to the counters, inside the caller's transaction. Only one at a time adds for a source."""
+    rows = [(*key, _encode(of).decode()) for key, of in sorted(added.items()) if of]
+    if not rows:
+        return
+    db.execute(
+        "INSERT INTO carillon.tallies AS t (app, provider, source, totals)"
+        " SELECT app, provider, %s, carillon.add_counts('{}', totals::jsonb)"
+        " FROM unnest(%s::text[], %s::int[], %s::text[]) AS w (app, provider, totals)"
+        " ON CONFLICT (app, provider, source)"
+        " DO UPDATE SET totals = carillon.add_counts(t.totals, excluded.totals), changed_at = now()",
+        [source, *(list(column) for column in zip(*rows, strict=True))],
+    )
+
+
+def read(db: Connection, app: str | None = None) -> list[Tallied]:
+    """The counters of one app or of all, with those of their providers. No two sources have the same name."""
+    rows = db.execute(
+        "SELECT app, provider, totals FROM carillon.tallies WHERE %(app)s::text IS NULL OR app = %(app)s"
+        " ORDER BY app, provider",
+        {"app": app},
+    ).fetchall()
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for name, provider, totals in rows:
+        found.setdefault((name, provider), {}).update(totals)
+    return [Tallied(*key, totals) for key, totals in found.items()]
+
+
+def of_app(pool: Pool, app: str) -> dict[str, float]:
+    """The counters of an app, those of its providers added."""
+    with pool.connection() as db:
+        rows = read(db, app)
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, n in row.totals.items():
+            total[name] = total.get(name, 0) + n
+    return total
