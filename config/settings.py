@@ -77,6 +77,12 @@ def _proxy(value: SecretStr) -> SecretStr:
     raise ValueError("a URL such as http://user:password@proxy.example.org:3128 is needed")
 
 
+def _function(value: str) -> str:
+    if not re.fullmatch(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*:[^\W\d]\w*", value):
+        raise ValueError("module:function is needed, such as my_errors:set_up")
+    return value
+
+
 RedisUrl = Annotated[str, _url(fault_of_redis)]
 PostgresUrl = Annotated[str, _url(fault_of_postgres)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
@@ -144,6 +150,8 @@ class Settings(BaseModel):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     #: `text` for people, `json` for machines: one object a line.
     log_format: Literal["text", "json"] = "text"
+    #: A function of yours, `module:function`, that each process calls when its log is set up: docs/errors.md.
+    log_setup: Annotated[str, AfterValidator(_function)] = ""
 
     #: Journal entries that one intake transaction takes.
     intake_batch: Annotated[int, Field(ge=1, le=10_000)] = 500

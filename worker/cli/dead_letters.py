@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from config.logs import without_subscription
+from config.redaction import without_subscription
 from producers.events import FIELD, STREAM
 from worker.cli._faults import refuse
 from worker.cli._groups import group

@@ -48,7 +48,11 @@ _OPTIONS: Final = {
 @signals.setup_logging.connect
 def _logs(logfile: str | None = None, **_: object) -> None:
     # CARILLON_LOG_LEVEL decides: Celery's command passes a level even if nobody gave one.
-    set_up(get_settings(), open(logfile, "a", encoding="utf-8", buffering=1) if logfile else None)  # noqa: SIM115
+    stream = open(logfile, "a", encoding="utf-8", buffering=1) if logfile else None  # noqa: SIM115
+    try:
+        set_up(get_settings(), stream)
+    except SettingsError as fault:  # Celery would only log an exception of a signal handler
+        sys.exit(f"carillon: {fault}")
     if _foreign:
         log.info("variables of another Celery are not used: %s", ", ".join(_foreign))
 

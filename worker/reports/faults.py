@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from config.logs import redact
+from config.redaction import redact
 
 MIGRATE: Final = "the database's schema is not up to date: run carillon migrate"
 _URL: Final = "CARILLON_POSTGRES_URL"

@@ -103,9 +103,9 @@ def test_a_message_that_the_consumer_cannot_take_is_logged_without_its_content(
 def test_the_beginnings_are_those_of_celery() -> None:
     from celery.worker.consumer import consumer
 
-    from config.logs import _BODIES
+    from config.redaction import BODIES
 
     templates = (
         consumer.UNKNOWN_FORMAT, consumer.UNKNOWN_TASK_ERROR, consumer.INVALID_TASK_ERROR, consumer.MESSAGE_DECODE_ERROR,
     )  # fmt: skip
-    assert all(template.startswith(words) for template, words in zip(templates, _BODIES, strict=True))
+    assert all(template.startswith(words) for template, words in zip(templates, BODIES, strict=True))

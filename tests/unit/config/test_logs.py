@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from config.logs import redact, set_up
+from config.logs import set_up
+from config.redaction import redact
 from config.settings import Settings
 
 TOKEN = "0123456789abcdef" * 4
