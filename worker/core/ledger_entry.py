@@ -14,8 +14,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     event_id: str
     part: str
     account: msgspec.Raw
+    #: UNIX milliseconds at which it was so; 0: not known, or written by a release before.
+    moment: int = 0
+    #: Of a batch: its provider, and the milliseconds until all of its answers had come.
+    provider: int = 0
+    took: int = 0
 
 
-def account(app: str, event_id: str, part: str, content: object) -> bytes:
-    """A part of a message's account, encoded."""
-    return _encode((app, event_id, part, content))
+def account(
+    app: str, event_id: str, part: str, content: object, moment: int = 0, provider: int = 0, took: int = 0
+) -> bytes:
+    """A part of a message's account, encoded; `moment`, `provider` and `took` as of `Entry`."""
+    return _encode((app, event_id, part, content, moment, provider, took))

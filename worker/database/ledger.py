@@ -103,11 +103,12 @@ class Ledger:
     def _write(self, db: Connection, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        rows = [(e.app, e.event_id, e.part, bytes(e.account).decode()) for e in entries]
+        rows = [(e.app, e.event_id, e.part, bytes(e.account).decode(), e.moment, e.provider, e.took) for e in entries]
         db.execute(
-            "INSERT INTO carillon.ledger (app, event_id, part, account)"
-            " SELECT app, event_id, part, account::jsonb"
-            " FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS w (app, event_id, part, account)"
+            "INSERT INTO carillon.ledger (app, event_id, part, account, moment, provider, took)"
+            " SELECT app, event_id, part, account::jsonb, moment, provider, took FROM"
+            " unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[])"
+            " AS w (app, event_id, part, account, moment, provider, took)"
             " ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )

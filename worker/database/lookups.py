@@ -1,17 +1,20 @@
 """What Postgres knows about one event, for `carillon why`. Only reads. No result contains a whole document."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from worker.database.long_tokens import TOKEN
 from worker.database.postgres import Connection
 
+#: UNIX seconds of what a ledger entry tells; if a release before wrote it, those at which the ledger took it down.
+MOMENT: Final = "coalesce(nullif(moment, 0) / 1000.0, extract(epoch FROM at))::float8"
 
-def parts(db: Connection, app: str, event_id: str) -> list[tuple[str, float, dict[str, Any]]]:
-    """Name, time (UNIX seconds) and content of each ledger entry of the event, in the order of writing."""
+
+def parts(db: Connection, app: str, event_id: str) -> list[tuple[str, float, dict[str, Any], int, int]]:
+    """Name, time (UNIX seconds), content, provider and `took` (ms) of each ledger entry of the event, the oldest first."""
     return db.execute(
-        "SELECT part, extract(epoch FROM at)::float8, account FROM carillon.ledger"
-        " WHERE app = %s AND event_id = %s ORDER BY at, part",
+        f"SELECT part, {MOMENT}, account, provider, took FROM carillon.ledger"
+        " WHERE app = %s AND event_id = %s ORDER BY 2, part".encode(),
         (app, event_id),
     ).fetchall()
 

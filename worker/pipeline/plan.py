@@ -20,7 +20,7 @@ OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
 
 
 class Plan:
-    """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one.
+    """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one, `now` is in UNIX seconds.
 
     `origins` gives what names the origins of a provider's devices, None where it has none.
     """
@@ -30,8 +30,9 @@ class Plan:
         new_id: Callable[[], str],
         batch: int,
         origins: Callable[[int], OriginsOf | None],
+        now: float,
     ) -> None:
-        self._new_id, self._batch, self._origins = new_id, batch, origins
+        self._new_id, self._batch, self._origins, self._moment = new_id, batch, origins, int(now * 1000)
         self._wanted: defaultdict[tuple[str, int, Lane], list[_Wanted]] = defaultdict(list)
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
@@ -42,7 +43,7 @@ class Plan:
     def take(self, opened: Opened, following: str, event_id: str, page: int, account: object) -> None:
         """One page of an event is expanded, with what it says of whom."""
         self.steps.append(opened.step(following))
-        self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account))
+        self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account, self._moment))
         self.unfinished += following != DONE
 
     def add_jobs(

@@ -16,18 +16,23 @@ FINAL: Final = ("accepted", "retired", "dropped")
 
 
 class Part(NamedTuple):
-    """A part of a message's account, `page:<n>` or `batch:<id>`, and when the ledger took it down (UNIX seconds)."""
+    """A part of a message's account, `page:<n>` or `batch:<id>`, and when it was so (UNIX seconds)."""
 
     name: str
     at: float
     account: Mapping[str, Any]
+    #: Of a batch: its provider, and the milliseconds until its answers had come. 0: not known.
+    provider: int = 0
+    took: int = 0
 
 
 class Tried(NamedTuple):
-    """One outcome of a device, and when the ledger took it down."""
+    """One outcome of a device, and when it had it (UNIX seconds); the rest as of `Part`."""
 
     outcome: str
     at: float
+    provider: int = 0
+    took: int = 0
 
 
 class Recorded(NamedTuple):
@@ -135,7 +140,9 @@ def report(parts: Sequence[Part]) -> Report:
         if part.name.startswith("batch:"):
             for outcome, devices in part.account.items():
                 for user, device in devices:
-                    made.pushed.setdefault(user, {}).setdefault(device, []).append(Tried(outcome, part.at))
+                    made.pushed.setdefault(user, {}).setdefault(device, []).append(
+                        Tried(outcome, part.at, part.provider, part.took)
+                    )
     for devices in made.pushed.values():
         for tries in devices.values():
             # Outcomes that were written together have no order of their own.

@@ -77,7 +77,9 @@ class FanOut:
         """Expands one page of each message, except those that are left for later."""
         patience = Patience(self._journal, opened, self._clock)
         while True:
-            plan = MessagePlan(self._new_id, self._batch, self._origins.of, self._apps.templates_of, patience.alive)
+            plan = MessagePlan(
+                *(self._new_id, self._batch, self._origins.of, self._now()), self._apps.templates_of, patience.alive
+            )
             messages = self._admit(opened, plan)
             pages, later = read_candidates(self._pool, messages, self._page, patience)
             decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())

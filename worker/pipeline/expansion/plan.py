@@ -65,10 +65,11 @@ class MessagePlan(Plan):
         new_id: Callable[[], str],
         batch: int,
         origins: Callable[[int], OriginsOf | None],
+        now: float,
         templates_of: Callable[[str], Mapping[int, Templates]],
         alive: Callable[[], None],
     ) -> None:
-        super().__init__(new_id, batch, origins)
+        super().__init__(new_id, batch, origins, now)
         self._templates_of, self._alive = templates_of, alive
         self._templates: dict[str, Mapping[int, Templates]] = {}
 

@@ -35,9 +35,10 @@ class Write:
             )
             for how, batch in remainder(run, self.now())
         ]
-        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: totals(new)}, _ledger_entries(run))
+        entries = _ledger_entries(run, self.now())
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: totals(new)}, entries)
 
 
-def _ledger_entries(run: BatchRun) -> list[bytes]:
-    part = f"batch:{run.id}"
-    return [account(run.batch.app, event, part, content) for event, content in ledger_entries(run).items()]
+def _ledger_entries(run: BatchRun, now: float) -> list[bytes]:
+    part, about = f"batch:{run.id}", (int(now * 1000), run.batch.provider, int(run.lasted * 1000))
+    return [account(run.batch.app, event, part, content, *about) for event, content in ledger_entries(run).items()]
