@@ -18,7 +18,19 @@ GROUPS: Final = {
     "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
     "Apps and providers": ("app", "push", "provider", "template", "secret-key", "secrets"),
     "Chat": ("publish", "why", "member", "mute", "user", "devices"),
-    "Run": ("engines", "migrate", "worker", "beat", "flower", "health", "outbox", "dead-letters", "import", "fleet"),
+    "Run": (
+        "engines",
+        "migrate",
+        "worker",
+        "beat",
+        "flower",
+        "dashboard",
+        "health",
+        "outbox",
+        "dead-letters",
+        "import",
+        "fleet",
+    ),
 }
 _OTHER: Final = "More"
 _FOLDER: Final = str(Path(__file__).parent)

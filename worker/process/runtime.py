@@ -46,7 +46,7 @@ HTTPX_BATCH: Final = 50
 _T = TypeVar("_T")
 
 
-class _once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
+class once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
     """A `cached_property` that threads do not make twice; since Python 3.12 the standard one lets them."""
 
     @overload
@@ -67,51 +67,51 @@ class Runtime:
         self.settings, self.urls = settings, urls
         self.making = threading.RLock()
 
-    @_once
+    @once
     def redis(self) -> Redis:
         return connect(self.urls.redis)
 
-    @_once
+    @once
     def pool(self) -> Pool:
         return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
 
-    @_once
+    @once
     def journal(self) -> Journal:
         return Journal(self.redis, lease=self.settings.lease_seconds)
 
-    @_once
+    @once
     def streams(self) -> Streams:
         return Streams(self.redis)
 
-    @_once
+    @once
     def registry(self) -> Registry:
         return Registry(self.pool, secret_keys(self.settings), kinds)
 
-    @_once
+    @once
     def devices(self) -> Devices:
         return Devices(self.pool)
 
-    @_once
+    @once
     def upkeep(self) -> Upkeep:
         return Upkeep(self.pool, self.redis)
 
-    @_once
+    @once
     def ledger(self) -> Ledger:
         return Ledger(self.pool)
 
-    @_once
+    @once
     def apps(self) -> Apps:
         return Apps(self.registry, fleet=self.settings.fleet)
 
-    @_once
+    @once
     def clients(self) -> kinds.Clients:
         return kinds.Clients(Context(self.settings, ProviderTokens(self.redis), self.registry.device_secrets.unseal))
 
-    @_once
+    @once
     def expanders(self) -> Expanders:
         return Expanders()
 
-    @_once
+    @once
     def fan_out(self) -> FanOut:
         return FanOut(
             self.pool,
@@ -124,27 +124,27 @@ class Runtime:
             new_id=_new_id,
         )
 
-    @_once
+    @once
     def breaker(self) -> Breaker:
         return Breaker(self.redis)
 
-    @_once
+    @once
     def watch(self) -> Watch:
         return Watch(self.redis, self.pool)
 
-    @_once
+    @once
     def notes(self) -> Notes:
         return Notes(self.redis, self.apps.providers, self.registry.device_secrets)
 
-    @_once
+    @once
     def deferred_retirement(self) -> DeferredRetirement:
         return DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
 
-    @_once
+    @once
     def bulkhead(self) -> Bulkhead:
         return Bulkhead()
 
-    @_once
+    @once
     def delivery(self) -> Delivery:
         return Delivery(
             self.journal,

@@ -28,15 +28,18 @@ Unavailable = (
 )
 
 
-def connect(url: str) -> Redis:
-    """A thread-safe client. One quick retry bridges a restart; a longer absence is the caller's to wait for."""
+def connect(url: str, *, timeout: float = 10, retries: int = 2) -> Redis:
+    """A thread-safe client. Quick retries bridge a restart; a longer absence is the caller's to wait for.
+
+    `timeout`: seconds to wait for an answer.
+    """
     return redis.Redis.from_url(
         url,
-        socket_timeout=10,
-        **over_network(url, socket_connect_timeout=5, socket_keepalive=True),
+        socket_timeout=timeout,
+        **over_network(url, socket_connect_timeout=min(5, timeout), socket_keepalive=True),
         health_check_interval=15,
         protocol=2,
-        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), 2),
+        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
     )
 
 

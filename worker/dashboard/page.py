@@ -1,0 +1,123 @@
+"""What a page is made of. docs/contributing/add-a-page.md walks through one."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+from worker.dashboard.stores import Stores
+
+Role = Literal["viewer", "operator", "admin"]
+#: From the least to the most.
+ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
+#: What a template gets, by name.
+Values = Mapping[str, Any]
+
+
+class User(NamedTuple):
+    """Who is signed in."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether this role, or a greater one, is theirs."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request for a page or a panel. `now` is UNIX seconds."""
+
+    stores: Stores
+    user: User
+    now: float
+    #: The parts of the path, and the fields of the query, of each name the last.
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+
+    def chosen(self, name: str, among: Sequence[str], default: str) -> str:
+        """The field of the query if it is one of these words, else the default."""
+        given = self.query.get(name, default)
+        return given if given in among else default
+
+
+class Missing(Exception):
+    """There is no such thing; the text is the page's sentence. Status 404."""
+
+
+class Invalid(Exception):
+    """The address cannot be understood; the text is the page's sentence. Status 400."""
+
+
+class Elsewhere(Exception):
+    """The answer is another page: `url` is of this dashboard. Status 303."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+def nothing(_: Ask) -> Values:
+    return {}
+
+
+class Panel(NamedTuple):
+    """A part of a page that is worked out, and may fail, by itself, and is kept up to date every so many seconds.
+
+    It is drawn by the block of its name in the page's template, which gets what `show` returns.
+    """
+
+    name: str
+    show: Callable[[Ask], Values]
+    every: int = 5
+
+
+class Page(NamedTuple):
+    """`show` and the panels' functions run in threads; each may take 3 s."""
+
+    #: Of its route and its template.
+    name: str
+    #: As Starlette writes it: `/apps/{app}`.
+    path: str
+    title: str
+    #: What the template gets beside the panels, such as the fields of a form. It raises `Missing`, `Invalid`, `Elsewhere`.
+    show: Callable[[Ask], Values] = nothing
+    panels: Sequence[Panel] = ()
+    #: Its words in the bar. Empty: it is not there.
+    bar: str = ""
+    #: Which page is marked in the bar; empty: this one.
+    under: str = ""
+
+
+class Rows(NamedTuple):
+    """A page of a table in keyset order. `older` is the position for `?after=`, or None at the end."""
+
+    rows: Sequence[Any]
+    older: str | None
+
+
+def keyset(rows: Sequence[Any], size: int, position: Callable[[Any], Sequence[Any]]) -> Rows:
+    """The first `size` of rows that were asked for with one more; `position` gives a row's key, as values of JSON."""
+    shown = rows[:size]
+    return Rows(shown, _encoded(position(shown[-1])) if len(rows) > size else None)
+
+
+def after(ask: Ask) -> list[Any] | None:
+    """The position that `?after=` names, or None: from the beginning."""
+    given = ask.query.get("after")
+    if not given:
+        return None
+    try:
+        found = json.loads(base64.urlsafe_b64decode(given.encode()))
+    except (binascii.Error, ValueError):
+        found = None
+    if not isinstance(found, list):
+        raise Invalid("This page of the table is unknown. Start from the first one.")
+    return found
+
+
+def _encoded(position: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(list(position), separators=(",", ":")).encode()).decode()

@@ -1,0 +1,9 @@
+"""The pages, in the order of the bar. Each is a module of this folder and a template of the same name."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from worker.dashboard.page import Page
+from worker.dashboard.pages import apps
+
+PAGES: Final[Sequence[Page]] = (apps.PAGE,)

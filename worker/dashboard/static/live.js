@@ -1,0 +1,103 @@
+// Keeps the panels of a page up to date: polls each <section data-src data-every>, one timer for all. Without it the page reads as well.
+"use strict";
+(() => {
+  const LATE = 15, SLOWEST = 30;
+  const line = document.getElementById("live");
+  const panels = [...document.querySelectorAll("section[data-src]")].map((section) => {
+    return { section, every: Number(section.dataset.every), due: Number(section.dataset.every), tag: null };
+  });
+  let answered = Date.now(), paused = null, failures = 0, seconds = 0, asking = false;
+
+  const clock = (time) => new Date(time).toISOString().slice(11, 19);
+  const lasted = (ms) => {
+    const s = Math.round(ms / 1000);
+    return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
+  };
+
+  function show() {
+    if (!line) return;
+    const late = !paused && Date.now() - answered > LATE * 1000;
+    const state = paused ? "paused" : late ? "late" : "on";
+    const text = paused ? `Paused at ${clock(paused)} UTC, press p`
+      : late ? `Not updated since ${clock(answered)} UTC, ${lasted(Date.now() - answered)}. Trying again.`
+      : `Live, ${clock(answered)} UTC`;
+    line.className = `live ${state}`;
+    // Spoken only when the state changes, not each time the clock does.
+    line.setAttribute("aria-live", line.dataset.state === state ? "off" : "polite");
+    line.dataset.state = state;
+    line.lastElementChild.textContent = text;
+    document.body.classList.toggle("is-late", late);
+  }
+
+  // Nothing is taken away from somebody who is in it.
+  function inUse(section) {
+    const chosen = document.getSelection();
+    return section.contains(document.activeElement) || chosen && !chosen.isCollapsed && section.contains(chosen.anchorNode);
+  }
+
+  async function update(panel) {
+    const headers = panel.tag ? { "If-None-Match": panel.tag } : {};
+    const answer = await fetch(panel.section.dataset.src, { headers, cache: "no-store", signal: AbortSignal.timeout(8000), redirect: "manual" });
+    if (answer.type === "opaqueredirect" || answer.status === 401) {
+      location.reload(); // the session has ended
+    } else if (answer.status === 200) {
+      const html = await answer.text();
+      if (inUse(panel.section)) return;
+      const open = [...panel.section.querySelectorAll("details")].map((each) => each.open);
+      panel.section.innerHTML = html;
+      panel.section.querySelectorAll("details").forEach((each, n) => { each.open = Boolean(open[n]); });
+      panel.tag = answer.headers.get("ETag");
+    } else if (answer.status !== 304) {
+      throw new Error(String(answer.status));
+    }
+  }
+
+  async function tick() {
+    if (document.hidden) return;
+    seconds += 1;
+    const due = paused || asking ? [] : panels.filter((panel) => panel.due <= seconds);
+    if (due.length) {
+      asking = true;
+      try {
+        for (const panel of due) {
+          await update(panel);
+          panel.due = seconds + panel.every;
+        }
+        answered = Date.now();
+        failures = 0;
+      } catch {
+        failures += 1;
+        const wait = Math.min(2 ** failures, SLOWEST);
+        due.forEach((panel) => { panel.due = seconds + wait; });
+      }
+      asking = false;
+    }
+    show();
+  }
+
+  function pause() {
+    paused = paused ? null : Date.now();
+    if (!paused) panels.forEach((panel) => { panel.due = 0; });
+    show();
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) panels.forEach((panel) => { panel.due = 0; });
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, [contenteditable]");
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && typing) typing.blur();
+    if (typing) return;
+    if (event.key === "p" && panels.length) pause();
+    const search = document.querySelector(".find input");
+    if (event.key === "/" && search) {
+      event.preventDefault();
+      search.focus();
+    }
+  });
+  if (panels.length) {
+    show();
+    setInterval(tick, 1000);
+  }
+})();
