@@ -176,6 +176,11 @@ class Settings(BaseModel):
     #: Connections to Postgres that one process may have.
     postgres_pool: Annotated[int, Field(ge=1, le=100)] = 8
 
+    #: The first of 20 ports: each process takes the next that is free for `/metrics`, `/livez` and `/readyz`. 0: none.
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    #: The address that these ports are on. Whoever reaches it can read the metrics: they name apps and providers.
+    metrics_address: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+
     @property
     def embedded(self) -> bool:
         """Whether Carillon starts any engine itself."""

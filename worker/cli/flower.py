@@ -69,9 +69,15 @@ def flower(
     os.environ.pop(_FILE, None)
     _guard((*_LOOPBACK, *(name or ())) if name or address in _LOOPBACK else None)
 
+    from worker.embedded import attach_redis
+    from worker.metrics.engines import of_carillon
+    from worker.process import exporter
     from worker.process.celery_app import app, refuse_unusable
 
     refuse_unusable(keys=False)
+    url = exporter.start("flower", lambda settings: of_carillon(attach_redis(settings), None))
+    if url is not None:  # it logs warnings alone
+        echo(f"serves metrics and probes  part=flower  url={url}")
     # Handing out again what a dead worker had is the workers' business: a Flower may be kept from writing to queues.
     app.conf.broker_transport_options = app.conf.broker_transport_options | {"visibility_timeout": _NEVER}
     app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])

@@ -47,7 +47,9 @@ def relay(
     from config.logs import set_up
     from config.settings import get_settings
     from worker.database.outbox import Outbox
+    from worker.metrics.engines import of_relay
     from worker.pipeline.outbox_relay import Pace, Relay
+    from worker.process import exporter
     from worker.process.host import STOPS, Stop, check_files, disown_orphans, on_stop
     from worker.state.fence import Fence
     from worker.state.redis import await_fit, connect
@@ -67,9 +69,12 @@ def relay(
             Pace(batch, poll, keep_hours),
             stop.wait,
         )
+        exporter.moving("relay", lambda: relay.stepped_at)
+        exporter.start("relay", lambda _: of_relay(redis_url, postgres_url))
         try:
             relay.run(stop.is_set)
         finally:
+            exporter.stop()
             relay.close()
 
 

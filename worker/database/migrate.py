@@ -77,10 +77,10 @@ def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> No
     raise UnfitError(f"{refusal}: let its owner {remedy}")
 
 
-def pending(postgres_url: str) -> list[str]:
-    """The versions not yet applied, without applying them."""
+def pending(postgres_url: str, *, timeout: int = 5) -> list[str]:
+    """The versions not yet applied, without applying them. `timeout`: seconds to connect."""
     known = list(_scripts())
-    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
+    with psycopg.connect(postgres_url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
         row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
         if row is None or row[0] is None:
             return known

@@ -147,6 +147,12 @@ def refuse_unfit(url: str) -> None:
         raise UnfitError(fault)
 
 
+def ask(url: str, *, timeout: int) -> None:
+    """Raises what psycopg does unless the server takes a connection and answers. `timeout`: seconds to connect."""
+    with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
+        db.execute("SELECT 1")
+
+
 def is_direct(db: Connection) -> bool:
     """Whether the connection goes to the server process itself: a pooler reports another process id than the server."""
     row = db.execute("SELECT pg_backend_pid()").fetchone()

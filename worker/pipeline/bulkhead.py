@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from worker.core.way import Way, provider_in
+from worker.metrics.figures import Threads
 
 #: Threads that may wait for answers, in addition to those that work.
 WAITING: Final = 56
@@ -93,6 +94,12 @@ class Bulkhead:
             self._look()
             vain = sum(not wait.at_work or self._silence(wait.way) > PATIENCE for wait in self._waits)
             return self._working + min(vain, self._waiting)
+
+    def figures(self) -> Threads:
+        """Threads that are busy now."""
+        with self._changed:
+            waiting = sum(not wait.at_work for wait in self._waits)
+            return Threads(self._working, self._at_work, waiting)
 
     def full(self) -> list[Way]:
         """Ways whose share is used up."""

@@ -63,11 +63,14 @@ class Relay:
         self._fence: Fence | None = None
         self._moved = self._failed = 0
         self._reported_at = 0.0
+        #: When it last began a step, by the monotonic clock.
+        self.stepped_at = time.monotonic()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Moves rows until stopped, whatever engine is away in between."""
         pause, failures = 0.0, 0
         while not stopped():
+            self.stepped_at = time.monotonic()
             if self._went_well(pause, stopped):
                 pause, failures = 0.0, 0
             else:

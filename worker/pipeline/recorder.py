@@ -77,6 +77,11 @@ class Recorder:
             with self._lock:
                 del self._flights[flight]
 
+    @property
+    def in_flight(self) -> int:
+        """Batches that are watched now."""
+        return len(self._flights)
+
     def record(self) -> None:
         """Writes the acceptances since the last write."""
         with self._lock:

@@ -1,10 +1,19 @@
 """The background threads of a worker: they start when the worker is ready, and end before it."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from celery import signals
 
+from config.settings import Settings
+from worker.embedded import attach
+from worker.metrics import health
+from worker.metrics.engines import Engines, of_carillon
+from worker.metrics.figures import Figures
+from worker.metrics.http import Page
+from worker.process import exporter
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.runtime import close_runtime, get_runtime
@@ -15,6 +24,29 @@ from worker.process.ticker import Ticker
 LAST_STEP: Final = 20.0
 #: The background threads.
 _threads: list[BackgroundThread] = []
+
+
+@signals.celeryd_after_setup.connect
+def _serve(**_: object) -> None:
+    exporter.alive["background"] = _fault
+    exporter.start("worker", _engines, figures=_figures, more=_health)
+
+
+def _engines(settings: Settings) -> Engines:
+    urls = attach(settings)
+    return of_carillon(urls.redis, urls.postgres)
+
+
+def _health(engines: Engines) -> Mapping[str, Page]:
+    return {"/healthz": health.page(engines, lambda: get_runtime().redis, lambda: get_runtime().pool)}
+
+
+def _figures() -> Figures:
+    return replace(get_runtime().figures(), leads=any(isinstance(one, Leader) and one.leads for one in _threads))
+
+
+def _fault() -> str | None:
+    return next((fault for thread in _threads if (fault := thread.fault)), None)
 
 
 @signals.worker_ready.connect
@@ -43,4 +75,5 @@ def join_threads(seconds: float) -> None:
 def _close(**_: object) -> None:
     stop_threads()
     join_threads(LAST_STEP)
+    exporter.stop()
     close_runtime()

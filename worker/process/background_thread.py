@@ -14,6 +14,11 @@ class BackgroundThread(ABC):
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def fault(self) -> str | None:
+        """That the thread has ended though nobody stopped it."""
+        return None if self._thread.is_alive() or self._stop.is_set() else f"{self._thread.name} has ended"
+
     def stop(self) -> None:
         """Lets the thread finish its current step and begin no other."""
         self._stop.set()

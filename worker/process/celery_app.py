@@ -14,7 +14,8 @@ from config.settings import SettingsError, get_settings
 from worker.core.errors import UnfitError
 from worker.database import postgres
 from worker.embedded import attach, attach_redis
-from worker.process import host, pulse
+from worker.metrics.engines import of_carillon
+from worker.process import exporter, host, pulse
 from worker.state import redis
 
 log = logging.getLogger(__name__)
@@ -96,5 +97,7 @@ def _refuse_unusable(sender: Any, **_: object) -> None:
 
 @signals.beat_init.connect
 def _give_pulse(**_: object) -> None:
-    give = pulse.pulse(attach_redis(get_settings()))
+    give = pulse.Pulse(attach_redis(get_settings()))
     signals.after_task_publish.connect(give, sender=TICK, weak=False)
+    exporter.moving("beat", lambda: give.ticked_at)
+    exporter.start("beat", lambda settings: of_carillon(attach_redis(settings), None))

@@ -30,6 +30,7 @@ from celery.worker.consumer.tasks import Tasks
 from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.insist import INSIST_SECONDS
+from worker.process import exporter
 from worker.process.background import LAST_STEP, join_threads, stop_threads
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
@@ -96,7 +97,7 @@ class _Hearing:
         self.recycled = False
         self.hung_up = False
         self.active = 0
-        self.began_at = self.heard_at = time.monotonic()
+        self.began_at = self.heard_at = self.looked_at = time.monotonic()
         self._lock = threading.Lock()
         self._blueprint: Any = None
         signals.task_received.connect(self._heard)
@@ -183,6 +184,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     refuse_unusable()
     sys.setswitchinterval(SWITCH_SECONDS)
     hearing, threads = _Hearing(concurrency), concurrency + WAITING
+    exporter.moving("consumer", lambda: hearing.looked_at)
     threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:
         app.steps["consumer"].update((_Room, TaskEvents))
@@ -219,7 +221,7 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
     noted_at = -BUSY_SECONDS
     limit, process = get_settings().worker_memory, psutil.Process()
     while not hearing.stop.wait(PAUSE):
-        now = time.monotonic()
+        now = hearing.looked_at = time.monotonic()
         if hearing.recycled:
             continue
         if hearing.ready and process.memory_info().rss > limit * 1_000_000:
@@ -279,6 +281,7 @@ def _begin_again(hearing: _Hearing) -> None:
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
     join_threads(LAST_STEP)
+    exporter.stop()
     close_runtime()
     _flush()
     if time.monotonic() - hearing.began_at < SHORT_LIFE:

@@ -37,6 +37,8 @@ class Leader(BackgroundThread):
         super().__init__("carillon-intake")
         self._runtime, self._wake = runtime, wake
         self._paces: dict[str, Pace] = {}
+        #: Whether this process leads now.
+        self.leads = False
 
     def _run(self) -> None:
         runtime = self._runtime
@@ -60,6 +62,8 @@ class Leader(BackgroundThread):
             except Exception:  # the next attempt continues from the last commit
                 wait = _LONGEST_WAIT
                 log.exception("intake failed and starts over")
+            finally:
+                self.leads = False
             lease.release()
 
     def _lead(self, lease: Lease) -> float:
@@ -78,6 +82,7 @@ class Leader(BackgroundThread):
             max_open=runtime.settings.max_open,
             paces=self._paces,
         )
+        self.leads = True
         log.info("leading the intake", extra={"recovered": rounds.begin()})
         while not self._stop.is_set():
             lease.renew()

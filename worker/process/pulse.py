@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Final
 
 import redis
@@ -17,19 +16,20 @@ PULSE_SECONDS: Final = 30
 _EVERY: Final = 2.0
 
 
-def pulse(redis_url: str) -> Callable[..., None]:
-    """Returns a function to call at each tick that was sent."""
-    client = connect(redis_url)
-    last = 0.0
+class Pulse:
+    """To be called at each tick that was sent. `ticked_at`: when that was last, by the monotonic clock."""
 
-    def give(**_: object) -> None:
-        nonlocal last
-        if time.monotonic() - last < _EVERY:
+    def __init__(self, redis_url: str) -> None:
+        self._client = connect(redis_url)
+        self.ticked_at = time.monotonic()
+        self._last = 0.0
+
+    def __call__(self, **_: object) -> None:
+        self.ticked_at = time.monotonic()
+        if self.ticked_at - self._last < _EVERY:
             return
         try:
-            client.set(keys.BEAT(), 1, ex=PULSE_SECONDS)
-            last = time.monotonic()
+            self._client.set(keys.BEAT(), 1, ex=PULSE_SECONDS)
+            self._last = self.ticked_at
         except redis.RedisError as fault:
             log.warning("pulse not written", extra={"fault": type(fault).__name__})
-
-    return give

@@ -20,6 +20,7 @@ from worker.database.postgres import Pool, open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
 from worker.embedded import Urls, attach
+from worker.metrics.figures import Figures
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
@@ -172,6 +173,16 @@ class Runtime:
     def queued(self, queue: str) -> int:
         """Wake-ups waiting in a queue of Celery's."""
         return int(self.redis.llen(KEY_PREFIX + queue))
+
+    def figures(self) -> Figures:
+        """Numbers of what was made so far."""
+        made = vars(self)
+        return Figures(
+            senders=self.clients.stats() if "clients" in made else {},
+            threads=self.bulkhead.figures(),
+            batches=self.delivery.recorder.in_flight if "delivery" in made else 0,
+            pool=self.pool.get_stats() if "pool" in made else {},
+        )
 
     def close(self) -> None:
         made = vars(self)

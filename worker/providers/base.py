@@ -16,6 +16,7 @@ from worker.core.model import Answer, Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
 from worker.core.template_form import TemplateForm
+from worker.sender.stats import SenderStats
 
 #: Characters of a device token, unless a kind has longer ones. The contract allows 4,096.
 USUAL_TOKEN: Final = 512
@@ -172,6 +173,10 @@ class Client(ABC):
     @abstractmethod
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
         """Whether the provider would accept pushes, without a push to anybody. May raise `SettingsError`."""
+
+    def stats(self) -> SenderStats | None:
+        """What its sender did; None where it has none."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

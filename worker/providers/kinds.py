@@ -9,6 +9,7 @@ from producers.events import Device
 from worker.core.model import Provider, StoredSettings
 from worker.core.refusal import Refused
 from worker.providers.base import Client, Context, Kind, Words
+from worker.sender.stats import SenderStats
 
 KINDS: Final[dict[str, Kind]] = {}
 #: Of a row that only another release knows.
@@ -125,6 +126,11 @@ class Clients:
                 if client is None:
                     client = self._clients[provider.kind] = kind_of(provider).client(self._context)
         return client
+
+    def stats(self) -> dict[str, SenderStats]:
+        """By kind: what the senders of those that are used did."""
+        used = {kind: client.stats() for kind, client in list(self._clients.items())}
+        return {kind: stats for kind, stats in used.items() if stats is not None}
 
     def close(self) -> None:
         with self._lock:

@@ -89,6 +89,11 @@ class Pool:
         """Connections that take requests or still wait for answers."""
         return len(self._connections)
 
+    @property
+    def streams(self) -> int:
+        """Streams that are open on these."""
+        return sum(len(connection.core.streams) for connection in list(self._connections))
+
     async def send(
         self,
         requests: Sequence[Any],

@@ -14,13 +14,14 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from worker.core.model import NoAnswer, Response
 from worker.http2.client.batch import Request
 from worker.sender.pool import Pool
 from worker.sender.proxy import Proxy
 from worker.sender.route import Route
+from worker.sender.stats import SenderStats
 from worker.sender.transport import Transport, TransportClosed
 
 #: Makes the transport of a route. Called on the sender's thread.
@@ -40,19 +41,6 @@ SWEEP: Final = 10.0
 
 log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class SenderStats(NamedTuple):
-    """Counts since the sender's thread started."""
-
-    #: Open now.
-    transports: int
-    #: Requests handed in and not answered yet.
-    in_flight: int
-    batches: int
-    answered: int
-    not_sent: int
-    unknown: int
 
 
 class Sender:
@@ -200,6 +188,9 @@ class _Running:
         self._loop = _new_loop()
         #: Heartbeats so far.
         self._beats = 0
+        #: When the next one is due, in seconds of the monotonic clock, and the seconds by which the last was late.
+        self._beat_due = time.monotonic()
+        self._late = 0.0
         self._swept_at = 0.0
         self._ways: dict[Route, _Way] = {}
         #: By owner: the route that it used last.
@@ -276,8 +267,17 @@ class _Running:
         return responses
 
     def stats(self) -> SenderStats:
+        pools = [way.transport for way in list(self._ways.values()) if isinstance(way.transport, Pool)]
         return SenderStats(
-            len(self._ways), self._in_flight, self._batches, self._answered, self._not_sent, self._unknown
+            len(self._ways),
+            self._in_flight,
+            self._batches,
+            self._answered,
+            self._not_sent,
+            self._unknown,
+            sum(pool.connections for pool in pools),
+            sum(pool.streams for pool in pools),
+            max(self._late, time.monotonic() - self._beat_due, 0.0),
         )
 
     def stop(self, drain: float) -> None:
@@ -304,6 +304,8 @@ class _Running:
 
     def _beat(self) -> None:
         self._beats += 1
+        beat_at = time.monotonic()
+        self._late, self._beat_due = beat_at - self._beat_due, beat_at + BEAT
         self._loop.call_later(BEAT, self._beat)
         now = self._loop.time()
         if now - self._swept_at >= min(SWEEP, self._idle / 2):

@@ -21,6 +21,7 @@ from worker.providers.apns.certificate import CertificateError, CertificateExpir
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
 from worker.sender.route import Endpoint, Route
+from worker.sender.stats import SenderStats
 from worker.sender.transport import TransportClosed
 
 pytestmark = pytest.mark.timeout(60)
@@ -117,7 +118,7 @@ def test_all_task_threads_share_one_loop_and_one_transport(sender: ApnsSender, f
 
 
 def test_a_process_that_sends_nothing_has_no_thread(sender: ApnsSender) -> None:
-    assert sender.sender.stats() == (0, 0, 0, 0, 0, 0)
+    assert sender.sender.stats() == SenderStats(0, 0, 0, 0, 0, 0)
     assert "carillon-sender" not in {thread.name for thread in threading.enumerate()}
 
 

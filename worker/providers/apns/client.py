@@ -11,6 +11,7 @@ from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import ApnsSettings, Key, host_for
 from worker.providers.apns.token import TokenSource, issued_at
 from worker.providers.base import Client, Proof, Sent, said
+from worker.sender.stats import SenderStats
 
 #: A token that no device can have: APNs and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
@@ -56,6 +57,9 @@ class ApnsClient(Client):
         if response.status == 200:
             return Proof(False, f"{host} took a push for a token that cannot exist: that is not Apple")
         return Proof(False, f"{host} answered {said(response)}: {advice(response, provider)}")
+
+    def stats(self) -> SenderStats:
+        return self._sender.sender.stats()
 
     def close(self) -> None:
         self._sender.close()

@@ -19,6 +19,7 @@ from worker.providers.fcm.route import FcmRoute
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fleet_tokens import FleetTokens
 from worker.sender.sender import Sender
+from worker.sender.stats import SenderStats
 
 #: A token that no device can have: FCM and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
@@ -82,6 +83,9 @@ class FcmClient(Client):
         if response.status == 200:
             return Proof(False, f"{host} took a push for a token that cannot exist: that is not FCM")
         return Proof(False, f"{host} answered {said(response)}: {advice(response, provider)}")
+
+    def stats(self) -> SenderStats:
+        return self._sender.stats()
 
     def close(self) -> None:
         self._sender.close()

@@ -28,6 +28,7 @@ from worker.sender.causes import ALERT, NO_HTTP2
 from worker.sender.proxy import Proxy
 from worker.sender.reach import fault_of
 from worker.sender.sender import Sender
+from worker.sender.stats import SenderStats
 
 #: Messages that one thread encrypts before another may: some milliseconds.
 PIECE: Final = 32
@@ -93,6 +94,9 @@ class WebClient(Client):
         return Proof(
             True, f"its key signs, and {', '.join(hosts)} can be reached; whether they take the key, only a push shows"
         )
+
+    def stats(self) -> SenderStats:
+        return self._sender.stats()
 
     def close(self) -> None:
         self._sender.close()
