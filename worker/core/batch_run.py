@@ -10,6 +10,7 @@ from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
 from worker.core.outcome import OpenBreaker, Outcome, Refusal, Retry, Unregister
+from worker.core.tally import Histogram
 from worker.core.way import Way
 
 
@@ -76,6 +77,10 @@ class BatchRun:
     retry_after: float = 0.0
     #: Refusals of devices that are not believed to be gone.
     unconfirmed: list[Refusal] = field(default_factory=list)
+
+    #: How long the provider took for its answers, and how long what it accepted took since it was published.
+    answer_times: Histogram = field(default_factory=Histogram)
+    accept_times: Histogram = field(default_factory=Histogram)
 
     #: Once it is written: the jobs by outcome label, and batches that waited for this one.
     counts: Counter[str] = field(init=False)

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from worker.core.ledger_entry import account
+from worker.core.ledger_entry import Entry, account
 
 #: The event id and the part of a tally's ledger entry.
 NO_EVENT: Final = ""
@@ -53,7 +53,7 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     #: 0: of the app itself.
     provider: int = 0
     lane: str = ""
-    counts: dict[str, int] = {}
+    counts: Mapping[str, int] = {}
     answer: Histogram = msgspec.field(default_factory=Histogram)
     accept: Histogram = msgspec.field(default_factory=Histogram)
 
@@ -75,9 +75,12 @@ def encode(app: str, tally: Tally) -> bytes:
     return account(app, NO_EVENT, PART, tally)
 
 
-def decode(content: bytes | msgspec.Raw) -> Tally:
-    """The tally in the account of its ledger entry."""
-    return _decode(content)
+def is_tally(entry: Entry) -> bool:
+    return entry.part == PART and entry.event_id == NO_EVENT
+
+
+def tally_in(entry: Entry) -> Tally:
+    return _decode(entry.account)
 
 
 def bucket_name(histogram: str, lane: str, bucket: int | str) -> str:

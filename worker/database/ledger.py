@@ -8,11 +8,12 @@ import msgspec
 
 from producers.events import MAX_DOCUMENT
 from worker.core.ledger_entry import Entry
-from worker.database import locks
+from worker.core.tally import is_tally
+from worker.database import locks, tallies
 from worker.database.device_use import Use
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection, Pool
-from worker.database.retention import forget_older, keep_days
+from worker.database.retention import forget, forget_older, in_bites, keep_days, older
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +84,21 @@ class Ledger:
         self._pool, self._use = pool, Use()
 
     def flush(self, journal: Accounts, *, limit: int = 2000) -> int:
-        """Writes the journal's ledger entries to Postgres; returns how many. One process at a time does it.
+        """Writes the journal's ledger entries to Postgres, and counts the tallies among them; returns how many they were.
 
-        The journal deletes them only after the commit. After a crash in between, or if another process reads them before that,
-        the same entries are written again, which changes nothing.
+        One process at a time does it, and all with the same `limit`. The journal deletes them only after the commit. After a
+        crash in between, or if another process reads them before that, the same entries are written again, which changes
+        nothing.
         """
         with self._pool.connection() as db:
             with db.transaction():
                 if not locks.try_acquire(db, locks.LEDGER):
                     return 0
                 documents = journal.accounts(limit)
-                entries = [_decode(document) for document in documents]
+                read = [_decode(document) for document in documents]
+                entries = [entry for entry in read if not is_tally(entry)]
                 self._write(db, entries)
+                tallies.count(db, [entry for entry in read if is_tally(entry)])
             batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
             self._use.note(db, {device for batch in batches for _, device in batch.accepted})
         journal.forget_accounts(documents)
@@ -190,12 +194,13 @@ class Ledger:
             db.execute("DELETE FROM carillon.messages WHERE app = %s AND event_id = %s", (app, event_id))
 
     def prune(self, days: int, *, bite: int = 10_000, seconds: float = 5.0) -> int:
-        """Deletes messages older than `days`, until none is left or the time is up.
+        """Deletes messages older than `days`, and counters of what was removed, until none is left or the time is up.
 
         Returns how many rows were deleted; each dropped day of the ledger counts as one.
         """
         gone = keep_days(self._pool, "ledger", days)
-        return gone + forget_older(self._pool, {"messages": "seen_at"}, days, bite=bite, seconds=seconds)
+        forgets = [older("messages", "seen_at", days), forget(tallies.FORGET, days)]
+        return gone + in_bites(self._pool, forgets, bite=bite, seconds=seconds)
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:

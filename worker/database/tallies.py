@@ -4,17 +4,27 @@ Three sources write, each its own rows, so that none waits for another: `ledger`
 `intake`, what the leader takes; `devices`, what happened to devices (a trigger of the devices' history).
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from worker.core.ledger_entry import Entry
+from worker.core.tally import tally_in
 from worker.database.postgres import Connection, Pool
 
 Source = Literal["ledger", "intake", "devices"]
 #: App and provider (0: of the app itself) -> counter -> what is added.
 Added = Mapping[tuple[str, int], Mapping[str, float]]
 
+#: Deletes counters of apps and providers that were removed, if they have not changed for `days`.
+FORGET: Final = (
+    "WITH gone AS (DELETE FROM carillon.tallies t WHERE changed_at < now() - make_interval(days => %(days)s) AND app <> ''"
+    " AND NOT EXISTS (SELECT FROM carillon.apps a LEFT JOIN carillon.providers p ON p.app = a.name AND p.id = t.provider"
+    " WHERE a.name = t.app AND (t.provider = 0 OR p.id IS NOT NULL AND p.removed_at IS NULL)) RETURNING 1)"
+    " SELECT count(*) FROM gone"
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -39,6 +49,26 @@ def add(db: Connection, source: Source, added: Added) -> None:
         " DO UPDATE SET totals = carillon.add_counts(t.totals, excluded.totals), changed_at = now()",
         [source, *(list(column) for column in zip(*rows, strict=True))],
     )
+
+
+def count(db: Connection, entries: Sequence[Entry]) -> None:
+    """Counts the tallies among the oldest entries of the journal, except those that an earlier call has counted.
+
+    Runs in the transaction that has the ledger's lock. An earlier call has counted all of them up to the one that is known as
+    its last; if that one is gone, none.
+    """
+    if not entries:
+        return
+    found = [(entry.app, tally_in(entry)) for entry in entries]
+    [(last,)] = db.execute("SELECT last FROM carillon.tallied").fetchall()
+    fresh = 1 + max((n for n, (_, tally) in enumerate(found) if tally.id == last), default=-1)
+    added: defaultdict[tuple[str, int], defaultdict[str, float]] = defaultdict(lambda: defaultdict(int))
+    for app, tally in found[fresh:]:
+        of = added[app, tally.provider]
+        for name, n in tally.named().items():
+            of[name] += n
+    add(db, "ledger", {key: {name: round(n, 6) for name, n in of.items()} for key, of in added.items()})
+    db.execute("UPDATE carillon.tallied SET last = %s", (found[-1][1].id,))
 
 
 def read(db: Connection, app: str | None = None) -> list[Tallied]:

@@ -8,6 +8,7 @@ from typing import Final
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
+from worker.core.tally import Tally, encode
 from worker.state.journal import DONE, Opened, QueuedBatch, Step
 
 _NO_WHY: Final[Mapping[str, str]] = {}
@@ -45,6 +46,14 @@ class Plan:
         self.steps.append(opened.step(following))
         self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account, self._moment))
         self.unfinished += following != DONE
+
+    def documents(self) -> list[bytes]:
+        """What the ledger gets: the accounts, and a tally for each app."""
+        counted = ((app, {name: n for name, n in counts.items() if n}) for app, counts in self.counts.items())
+        return [
+            *self.accounts,
+            *(encode(app, Tally(self._new_id(), counts=counts)) for app, counts in counted if counts),
+        ]
 
     def add_jobs(
         self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: Mapping[str, str] = _NO_WHY

@@ -8,6 +8,8 @@ from worker.core.backoff import backoff
 from worker.core.batch import encode
 from worker.core.batch_run import BatchRun
 from worker.core.outcome import Delivered, Drop, Retry, Unregister
+from worker.core.tally import Tally
+from worker.core.tally import encode as encode_tally
 from worker.database.ledger import DeadLetter
 from worker.state.journal import Journal, UnreadableError
 
@@ -62,7 +64,9 @@ class Poison:
         log.error("batch given up", extra={"app": run.batch.app, "batch": run.id, "fault": type(fault).__name__})
         error = f"batch cannot be carried out: {type(fault).__name__}"
         self._add_dead_letter(DeadLetter(f"batch:{run.id}", run.batch.app, None, error, encode(run.batch)))
-        self._journal.finish(run.id, [], {run.batch.app: {"dropped.delivery_failed": len(run.pending())}}, [])
+        counts = {"dropped.delivery_failed": len(run.pending())}
+        tally = Tally(run.id, run.batch.provider, run.batch.lane, counts)
+        self._journal.finish(run.id, [], {run.batch.app: counts}, [encode_tally(run.batch.app, tally)])
 
     def put_off_unread(self, batch: UnreadableError) -> None:
         """The same for a batch that cannot be read."""

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from worker.core.ledger_entry import account
+from worker.core.tally import Tally, encode
 from worker.state import keys
 from worker.state.journal import DONE, Journal, Step
 from worker.state.redis import Redis
@@ -37,9 +38,9 @@ def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) 
     if state is None or not redis.sismember(keys.SCHEDULED(), entry):
         return False
     done = account(app, event_id, "page:0", {"message": CANCELLED})
-    stale, _ = journal.expand(
-        [Step(entry, state.decode(), DONE)], [], {app: {f"skipped_message.{CANCELLED}": 1}}, [done]
-    )
+    counts = {f"skipped_message.{CANCELLED}": 1}
+    tally = encode(app, Tally(f"{CANCELLED}:{entry}", counts=counts))
+    stale, _ = journal.expand([Step(entry, state.decode(), DONE)], [], {app: counts}, [done, tally])
     if stale:
         return False
     redis.srem(keys.SCHEDULED(), entry)

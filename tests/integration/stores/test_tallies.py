@@ -2,6 +2,7 @@
 
 from worker.core.tally import bucket_name
 from worker.database import tallies
+from worker.database.ledger import Ledger
 from worker.database.postgres import Pool
 
 
@@ -33,3 +34,25 @@ def test_a_row_has_so_many_names_whatever_a_provider_answers(pool: Pool) -> None
     assert sum(totals[name] for name in names) == 4 * 101 - 1
     assert totals["retry.0-00"] == 4
     assert all(totals[bucket] == 4 for bucket in buckets)
+
+
+def test_counters_of_what_was_removed_go_after_the_retention(pool: Pool) -> None:
+    with pool.connection() as db:
+        db.execute("INSERT INTO carillon.apps (name) VALUES ('demo')")
+        [(kept,), (removed,)] = db.execute(
+            "INSERT INTO carillon.providers (app, name, environment, topic, host, port, team_id, key_id, credential, kind)"
+            " SELECT 'demo', name, 'production', '', '', 0, '', '', '', 'key' FROM unnest('{a,b}'::text[]) AS n (name)"
+            " RETURNING id"
+        ).fetchall()
+        db.execute("UPDATE carillon.providers SET removed_at = now() WHERE id = %s", (removed,))
+        rows = [("demo", 0), ("demo", kept), ("demo", removed), ("gone", 0), ("gone", removed), ("", 0)]
+        tallies.add(db, "ledger", {key: {"n": 1} for key in rows})
+        db.execute("UPDATE carillon.tallies SET changed_at = now() - interval '9 days'")
+        tallies.add(db, "ledger", {("gone", 0): {"n": 1}})
+        ledger = Ledger(pool)
+    ledger.prune(30)
+    with pool.connection() as db:
+        assert len(tallies.read(db)) == len(rows)
+    ledger.prune(8)
+    with pool.connection() as db:
+        assert {row[:2] for row in tallies.read(db)} == {("", 0), ("demo", 0), ("demo", kept), ("gone", 0)}

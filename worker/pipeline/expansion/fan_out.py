@@ -85,7 +85,7 @@ class FanOut:
             decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
-            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.accounts)
+            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents())
             if not stale:
                 self._keep(planned)
                 behind = {message.opened.entry for message in (*unplanned, *later)}

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from worker.core.batch import batch_id
@@ -6,13 +6,14 @@ from worker.core.batch_run import BatchRun
 from worker.core.ledger_entry import account
 from worker.core.outcome_label import count, ledger_entries, totals
 from worker.core.remainder import remainder
+from worker.core.tally import Tally, encode
 from worker.pipeline.insist import Insist
 from worker.state.journal import Journal, QueuedBatch
 
 
 @dataclass(frozen=True)
 class Write:
-    """Writes the outcomes of the batch in one step: counts, ledger entries, and the batches to try again.
+    """Writes the outcomes of the batch in one step: counts, ledger entries, its tally, and the batches to try again.
 
     `now` gives UNIX seconds, `new_id` an id that was never given before.
     """
@@ -35,8 +36,14 @@ class Write:
             )
             for how, batch in remainder(run, self.now())
         ]
-        entries = _ledger_entries(run, self.now())
-        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: totals(new)}, entries)
+        counts = totals(new)
+        documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents)
+
+
+def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
+    tally = Tally(run.id, run.batch.provider, run.batch.lane, counts, run.answer_times, run.accept_times)
+    return encode(run.batch.app, tally)
 
 
 def _ledger_entries(run: BatchRun, now: float) -> list[bytes]:

@@ -1,0 +1,169 @@
+"""The shared counters say what the ledger says, each outcome once, whatever process dies in between."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from producers import events as ev
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
+from worker.core.ledger_entry import Entry
+from worker.core.model import Answer, NoAnswer
+from worker.core.outcome_label import OVERTOOK
+from worker.core.tally import PART
+from worker.state import scheduled
+
+REGISTERED = int(START.timestamp() * 1000)
+
+
+def flush(pipeline: Pipeline) -> None:
+    while pipeline.ledger.flush(pipeline.journal):
+        pass
+
+
+def rows(pipeline: Pipeline, source: str = "ledger") -> dict[int, dict[str, float]]:
+    """Provider -> counters of the app, without the other sources' rows."""
+    with pipeline.pool.connection() as db:
+        found = db.execute(
+            "SELECT provider, totals FROM carillon.tallies WHERE source = %s AND app = 'demo'", (source,)
+        )
+        return dict(found.fetchall())
+
+
+def counted(totals: dict[str, float]) -> dict[str, float]:
+    return {name: n for name, n in totals.items() if "_seconds." not in name}
+
+
+def in_ledger(pipeline: Pipeline) -> Counter[str]:
+    """The ledger's own account: candidates by decision, jobs by outcome, and sums over the reasons."""
+    total: Counter[str] = Counter()
+    with pipeline.pool.connection() as db:
+        entries = db.execute("SELECT part, account FROM carillon.ledger").fetchall()
+    for part, account in entries:
+        if part.startswith("batch:"):
+            for label, jobs in account.items():
+                total["overtaken" if label == OVERTOOK else label] += len(jobs)
+                if "." in label:
+                    total[label.partition(".")[0]] += len(jobs)
+        else:
+            total["considered"] += account.get("considered", 0)
+            total["pushed"] += len(account.get("pushed", ()))
+            total.update({f"skipped.{reason}": len(users) for reason, users in account.get("skipped", {}).items()})
+            total.update({f"skipped_message.{account['message']}": 1} if "message" in account else {})
+    return +total
+
+
+def every_outcome(pipeline: Pipeline) -> None:
+    users = [f"u{n}" for n in range(30)]
+    pipeline.save_app(member_cap=None, device_rate=1)
+    pipeline.member("general", "leia", "han", "luke", "muted", "busy", "again", *users)
+    pipeline.publish(
+        ev.UserMuted(**stamp(), user="muted", target="leia"),
+        ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="general"), users=["nobody"]),
+    )
+    answers = pipeline.apns.answers
+    answers[token("han")] = [Answer(410, "Unregistered", REGISTERED + 1)]
+    answers[token("luke")] = [Answer(410, "ExpiredToken", REGISTERED - 1)]
+    answers[token("busy")] = [Answer(429, "TooManyRequests")]
+    answers[token("again")] = [NoAnswer("unknown", "connection lost"), Answer(200)]
+    pipeline.publish(message(), message(id="e2"), message(id="e3"), message(id="silent", skip_push=True))
+    pipeline.run()
+    pipeline.later()
+    pipeline.run()
+    answers[token("late")] = [Answer(403, "InvalidProviderToken")]
+    pipeline.member("small", "leia", "late")
+    pipeline.publish(message(channel="small", id="e4"))
+    pipeline.run()
+    pipeline.now += 7200
+    pipeline.later()
+    pipeline.run()
+
+
+def test_the_counters_are_those_of_the_ledger_for_every_outcome(pipeline: Pipeline) -> None:
+    every_outcome(pipeline)
+    flush(pipeline)
+    found = rows(pipeline)
+    assert found.keys() == {0, pipeline.provider.id}
+    shared = Counter(counted(found[0])) + Counter(counted(found[pipeline.provider.id]))
+    ledger = in_ledger(pipeline)
+    outcomes = {name.partition(".")[0] for name in ledger}
+    assert outcomes >= {"accepted", "retired", "dropped", "retry", "parked", "limited", "skipped"}
+    # What the ledger does not have: messages, jobs, and waits that it enters once.
+    assert {name: shared[name] for name in ledger if not name.startswith("limited")} == {
+        name: n for name, n in ledger.items() if not name.startswith("limited")
+    }
+    assert shared == Counter(pipeline.journal.counts("demo"))
+
+
+class Died(Exception):
+    pass
+
+
+def test_tallies_count_once_if_the_process_dies_between_the_commit_and_the_forgetting(pipeline: Pipeline) -> None:
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(message())
+    pipeline.run()
+    forget = pipeline.journal.forget_accounts
+
+    def die(documents: Any) -> None:
+        raise Died
+
+    pipeline.journal.forget_accounts = die  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(Died):
+            pipeline.ledger.flush(pipeline.journal)
+    pipeline.publish(message(id="e2"))
+    pipeline.run()
+    with pytest.raises(Died):
+        pipeline.ledger.flush(pipeline.journal)
+    pipeline.journal.forget_accounts = forget  # type: ignore[method-assign]
+    flush(pipeline)
+    flush(pipeline)
+    assert rows(pipeline)[pipeline.provider.id]["accepted"] == 2
+    assert rows(pipeline)[0]["messages"] == 2
+
+
+def test_two_processes_that_read_the_same_tallies_count_them_once(pipeline: Pipeline) -> None:
+    """The second reads before the first forgets, and a batch is done in between."""
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(message())
+    pipeline.run()
+    forget = pipeline.journal.forget_accounts
+
+    def later(documents: Any) -> None:
+        pipeline.journal.forget_accounts = forget  # type: ignore[method-assign]
+        pipeline.publish(message(id="e2"))
+        pipeline.run()
+        assert pipeline.ledger.flush(pipeline.journal) > len(documents)
+        forget(documents)
+
+    pipeline.journal.forget_accounts = later  # type: ignore[method-assign]
+    flush(pipeline)
+    assert pipeline.journal.accounts(9) == []
+    assert rows(pipeline)[pipeline.provider.id]["accepted"] == 2
+
+
+def test_a_tally_is_no_row_of_the_ledger_and_one_row_to_the_release_before(pipeline: Pipeline) -> None:
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(message(), message(id="e2"))
+    pipeline.run()
+    read = [msgspec.json.decode(document, type=Entry) for document in pipeline.journal.accounts(99)]
+    flush(pipeline)
+    of_tallies = "SELECT count(*) FROM carillon.ledger WHERE part = %s OR event_id = ''"
+    with pipeline.pool.connection() as db:
+        assert db.execute(of_tallies, (PART,)).fetchone() == (0,)
+        # It writes whatever it finds as a ledger entry, and refuses a part that is there.
+        pipeline.ledger._write(db, read)
+        assert db.execute(of_tallies, (PART,)).fetchone() == (1,)
+
+
+def test_a_cancelled_push_is_counted(pipeline: Pipeline) -> None:
+    at = datetime.now(UTC) + timedelta(days=1)
+    pipeline.publish(ev.PushSend(**stamp() | {"id": "p1"}, where=ev.Where(everyone=True), alert="soon", send_at=at))
+    pipeline.take()
+    [waiting] = scheduled.soonest(pipeline.redis, 1)
+    assert scheduled.cancel(pipeline.redis, pipeline.journal, "demo", "p1", waiting.entry)
+    flush(pipeline)
+    assert rows(pipeline)[0] == {"skipped_message.cancelled": 1}
