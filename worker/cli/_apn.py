@@ -15,6 +15,7 @@ from worker.cli._secret_options import secret_given
 from worker.cli._session import app_named, refuse, say, session
 from worker.cli._terminal import echo
 from worker.core.model import AppSettings, Environment, Provider
+from worker.process.by_hand import by_hand
 from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
 from worker.providers.apns.certificate import Certificate, CertificateError, load
@@ -30,7 +31,6 @@ from worker.providers.apns.settings import (
     check_team_id,
 )
 from worker.providers.base import SettingsError
-from worker.reports import acts
 
 EPILOG = (
     "Example: carillon push apn -a AuthKey_ABC123DEFG.p8 -t DEF123GHIJ -b io.team.App --app chat --environment sandbox"
@@ -122,9 +122,9 @@ def apn(
         check_purpose(runtime, provider)
         if asker.bare:
             _confirm(provider)
-        runtime.registry.create_app(of_app)
-        runtime.registry.save_provider(provider)
-        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
+        with by_hand(runtime) as hand:
+            hand.create_app(of_app)
+            hand.store_provider(provider)
     stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider)
     say(stored | {"replaced": before is not None}, _stored(provider, before, given), as_json=as_json)
 

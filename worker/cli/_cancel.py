@@ -7,7 +7,7 @@ import typer
 from worker.cli._options import App, Json
 from worker.cli._session import app_named, refuse, say, session
 from worker.database import lookups
-from worker.reports import acts
+from worker.process.by_hand import by_hand
 from worker.state import scheduled
 
 EPILOG: Final = "Example: carillon push cancel push-1f0c --app chat"
@@ -25,7 +25,10 @@ def cancel(
             recorded = lookups.recorded(db, name, id)
         if recorded is None:
             refuse(f"no push {id!r} of app {name!r} is known; carillon push scheduled lists those that wait")
-        if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0]):
-            refuse(f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it")
-        acts.tell(runtime.redis, "push cancelled", app=name, detail=id)
+        with by_hand(runtime) as hand:
+            hand.record("push cancelled", app=name, target=id)
+            if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0]):
+                refuse(
+                    f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it"
+                )
     say({"app": name, "cancelled": id}, f"cancelled: {id} of app {name!r} is sent to nobody", as_json=as_json)

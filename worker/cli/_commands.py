@@ -28,6 +28,7 @@ GROUPS: Final = {
         "health",
         "outbox",
         "dead-letters",
+        "audit",
         "import",
         "fleet",
     ),

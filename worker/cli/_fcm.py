@@ -11,12 +11,12 @@ from worker.cli._options import App, Json, providers
 from worker.cli._replacing import check_purpose, provider_before
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
+from worker.process.by_hand import by_hand
 from worker.process.host import at_terminal
 from worker.providers.base import SettingsError
 from worker.providers.fcm.kind import KIND
 from worker.providers.fcm.service_account import LARGEST, ServiceAccount, read
 from worker.providers.fcm.settings import HOST, PORT, Display, FcmSettings, check_display
-from worker.reports import acts
 
 EPILOG = (
     "Example: carillon push fcm --service-account FILE.json --display app --app chat"
@@ -66,8 +66,8 @@ def fcm(
             refuse(fault)
         provider = Provider(0, of_app, name, "production", settings)
         check_purpose(runtime, provider)
-        runtime.registry.save_provider(provider)
-        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
+        with by_hand(runtime) as hand:
+            hand.store_provider(provider)
     stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider)
     say(stored | {"replaced": before is not None}, _stored(provider, before), as_json=as_json)
 

@@ -12,6 +12,7 @@ from worker.embedded.ports import HOST, remembered
 if TYPE_CHECKING:
     from worker.core.model import Provider
     from worker.database.registry import Registry
+    from worker.process.runtime import Runtime
     from worker.simulator import ControlClient
 
 #: What the first steps are made of. Each kind has a provider.
@@ -66,17 +67,19 @@ class OwnSimulator:
             *("--key", f"{_KEY_ID}:{_TEAM_ID}:{self.directory / 'key.p8'}"),
         ]
 
-    def connect(self, registry: "Registry") -> None:
+    def connect(self, runtime: "Runtime") -> None:
         """Makes the app where it is missing, and a provider of each kind, or points the providers here again."""
         from worker.core.model import AppSettings, Provider
+        from worker.process.by_hand import by_hand
 
-        registry.create_app(AppSettings(APP))
-        before = connected(registry)
-        for kind, settings in self._settings({kind: one.settings for kind, one in before.items()}).items():
-            provider = Provider(0, APP, PROVIDERS[kind], "sandbox" if kind == "apns" else "production", settings)
-            known = before.get(kind)
-            if known is None or (known.environment, known.settings) != (provider.environment, provider.settings):
-                registry.save_provider(provider)
+        before = connected(runtime.registry)
+        with by_hand(runtime) as hand:
+            hand.create_app(AppSettings(APP))
+            for kind, settings in self._settings({kind: one.settings for kind, one in before.items()}).items():
+                provider = Provider(0, APP, PROVIDERS[kind], "sandbox" if kind == "apns" else "production", settings)
+                known = before.get(kind)
+                if known is None or (known.environment, known.settings) != (provider.environment, provider.settings):
+                    hand.store_provider(provider)
 
     def _settings(self, before: "dict[str, Any]") -> "dict[str, Any]":
         """Of the provider of each kind. Those that there were keep their keys: the simulators take any key but APNs'."""

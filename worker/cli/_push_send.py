@@ -14,12 +14,13 @@ from producers.events import PushSend
 from producers.publisher import Publisher
 from worker.cli._attributes import attributes_of
 from worker.cli._faults import fail
-from worker.cli._moments import moment_ahead
+from worker.cli._moments import moment_ahead, rfc3339
 from worker.cli._options import App, Json
 from worker.cli._session import Row, app_named, refuse, say, session
 from worker.core.model import Provider
 from worker.database import lookups
 from worker.database.audience import Audience, Share
+from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.kinds import kind_of
 from worker.reports.words import counted
@@ -74,7 +75,15 @@ def send(
         audience = [_row(share, named[share.provider]) for share in shares]
         if not dry_run:
             _refuse_repeat(runtime, event)
-            _publish(runtime, event)
+            with by_hand(runtime) as hand:
+                devices = sum(row["devices"] for row in audience)
+                detail = {
+                    "devices": devices,
+                    "type": event.push_type,
+                    "send_at": event.send_at and rfc3339(event.send_at),
+                }
+                hand.record("push sent", app=event.app, target=event.id, detail=detail)
+                _publish(runtime, event)
     outcome = {
         "id": event.id,
         "app": event.app,

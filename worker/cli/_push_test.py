@@ -26,6 +26,7 @@ from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
 from worker.core.places import NOW
 from worker.facts import members
+from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.base import Request, SettingsError, Simulated
 from worker.providers.kinds import kind_of
@@ -66,6 +67,12 @@ def push_test(
         # An id of its own, so that it replaces no banner and does not depend on the message's outcome.
         event = msgspec.structs.replace(event, id=f"test-{secrets.token_hex(8)}")
         results = [_one(runtime, one, event, instead, dry_run=dry_run) for one in targets]
+        if not (dry_run or simulator):
+            accepted = sum(one["accepted"] for one in results)
+            with by_hand(runtime) as hand:
+                hand.record(
+                    "push tested", app=of_app, target=user, detail={"devices": len(results), "accepted": accepted}
+                )
     outcome = {
         "app": of_app,
         "user": user,

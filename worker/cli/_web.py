@@ -10,6 +10,7 @@ from worker.cli._credentials import check_name, read_ca, read_private
 from worker.cli._options import App, Json, providers
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
+from worker.process.by_hand import by_hand
 from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
 from worker.providers.apns.settings import check_host
@@ -18,7 +19,6 @@ from worker.providers.kinds import kind_of
 from worker.providers.web.kind import KIND
 from worker.providers.web.settings import WebSettings
 from worker.providers.web.vapid import KeyPair, key_pair, new_key_pair
-from worker.reports import acts
 from worker.reports.words import counted
 
 EPILOG = (
@@ -76,8 +76,8 @@ def web(
         if before is not None and settings.public_key != before.settings.public_key:
             _may_replace(runtime, before, yes=yes)
         provider = Provider(0, of_app, name, "production", settings)
-        runtime.registry.save_provider(provider)
-        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
+        with by_hand(runtime) as hand:
+            hand.store_provider(provider)
     replaced = before is not None
     stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider) | {"replaced": replaced}
     say(stored, _stored(provider, replaced=replaced), as_json=as_json)

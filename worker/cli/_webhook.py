@@ -11,11 +11,11 @@ from worker.cli._options import App, Json, providers
 from worker.cli._secret_options import secret_given
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
+from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
 from worker.providers.webhook.kind import KIND
 from worker.providers.webhook.settings import WebhookSettings, check_secret, shown_url
-from worker.reports import acts
 from worker.reports.words import counted
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def webhook(
                 _client(runtime, provider).check_place(url)
         except SettingsError as fault:
             refuse(fault)
-        runtime.registry.save_provider(provider)
-        acts.tell(runtime.redis, "provider stored", app=provider.app, provider=provider.name)
+        with by_hand(runtime) as hand:
+            hand.store_provider(provider)
     replaced = before is not None
     made = settings.secrets[0] if secret is None and settings.secrets[0] not in kept else None
     outcome = described(provider) | {"replaced": replaced} | ({"secret": made} if made else {})

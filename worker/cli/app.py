@@ -8,9 +8,9 @@ from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings
+from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.kinds import commands, kind_of
-from worker.reports import acts
 
 app = group(
     "Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds."
@@ -23,8 +23,8 @@ def create(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Create an app. Settings that are not given have their defaults."""
     _check_name(name)
     made = replace(AppSettings(name), **given)
-    with session() as runtime:
-        if not runtime.registry.create_app(made):
+    with session() as runtime, by_hand(runtime) as hand:
+        if not hand.create_app(made):
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
     say(
         asdict(made),
@@ -40,10 +40,10 @@ def change(name: AppName, as_json: Json = False, **given: Any) -> None:
     if not given:
         refuse("nothing to change; carillon app set --help lists the settings")
     with session() as runtime:
-        settings = replace(app_named(runtime, name), **given)
-        runtime.registry.save_app(settings)
-        detail = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
-        acts.tell(runtime.redis, "app changed", app=name, detail=detail)
+        before = app_named(runtime, name)
+        settings = replace(before, **given)
+        with by_hand(runtime) as hand:
+            hand.change_app(before, settings)
         if not settings.keep_recent:
             _forget_recent(runtime, name)
     changed = ", ".join(f"{key} {_word(value)}" for key, value in given.items())

@@ -19,6 +19,7 @@ from worker.cli._terminal import echo, json_shown, json_text, shown
 if TYPE_CHECKING:
     from worker.database.ledger import Ledger, Selection, StoredLetter
     from worker.process.runtime import Runtime
+    from worker.reports.acts import Name
 
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
@@ -94,8 +95,10 @@ def _retry(
     with _runtime() as runtime:
         if which is None:
             assert id is not None
-            if not _published(runtime, _known(runtime.ledger, id)):
+            letter = _known(runtime.ledger, id)
+            if not _published(runtime, letter):
                 refuse(f"of {id} only the beginning was kept: it was too large for an event")
+            _record(runtime, "dead letters retried", letter.letter.app, {"letter": id, "event": letter.letter.event_id})
             say({"published": 1, "left": 0, "kept": 0}, f"{id} is published once more", as_json=as_json)
             return
         published = kept = 0
@@ -105,6 +108,9 @@ def _retry(
             well = stored is not None and not stored.letter.entry.startswith("batch:") and _published(runtime, stored)
             published, kept = published + well, kept + (not well)
         left = runtime.ledger.count(which)
+        _record(
+            runtime, "dead letters retried", app, _meant(which) | {"published": published, "kept": kept, "left": left}
+        )
     text = f"{counted(published, 'is', 'are')} published once more; {counted(left, 'is', 'are')} left"
     text += f", {kept:,} of them cannot be published" if kept else ""
     say({"published": published, "left": left, "kept": kept}, text, as_json=as_json)
@@ -125,18 +131,35 @@ def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
 def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False, as_json: Json = False) -> None:
     """Forget one for good, or many."""
     from worker.cli._session import say
+    from worker.process.by_hand import by_hand
     from worker.reports.words import counted
 
     which = _selection(id, app, before, every)
-    with _ledger() as ledger:
+    with _runtime() as runtime:
         if which is None:
             assert id is not None
-            _known(ledger, id)
-            ledger.drop_letter(id)
+            letter = _known(runtime.ledger, id).letter
+            with by_hand(runtime) as hand:
+                hand.runtime.ledger.drop_letter(id)
+                detail = {"letter": id, "event": letter.event_id, "error": letter.error}
+                hand.record("dead letters dropped", app=letter.app, detail=detail)
             say({"dropped": 1}, f"{id} is dropped", as_json=as_json)
             return
-        dropped = ledger.drop_letters(which)
+        dropped = runtime.ledger.drop_letters(which)
+        _record(runtime, "dead letters dropped", app, _meant(which) | {"dropped": dropped})
     say({"dropped": dropped}, f"{counted(dropped, 'is', 'are')} dropped", as_json=as_json)
+
+
+def _record(runtime: "Runtime", act: "Name", app: str | None, detail: dict[str, Any]) -> None:
+    """Of what was done in many transactions, or in Redis."""
+    from worker.process.by_hand import by_hand
+
+    with by_hand(runtime) as hand:
+        hand.record(act, app=app or None, detail=detail)
+
+
+def _meant(which: "Selection") -> dict[str, Any]:
+    return {} if which.before is None else {"older_than": rfc3339(which.before)}
 
 
 def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":

@@ -15,7 +15,7 @@ from worker.cli._secret_options import secret_given
 from worker.cli._session import Row, app_named, refuse, say, session, table
 from worker.cli._terminal import echo
 from worker.cli._tokens import hint
-from worker.reports import acts
+from worker.process.by_hand import by_hand
 from worker.reports.words import counted
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def add(
                 attributes=attributes_of(attribute or ()),
                 wait=wait,
             )
+        with by_hand(runtime) as hand:
+            hand.record("device added", app=name, target=user, detail={"provider": provider, "platform": platform})
     say({"app": name, "user": user, "added": True}, f"added to the devices of {user}", as_json=as_json)
 
 
@@ -109,9 +111,10 @@ def delete(
             forms = token_forms(token, runtime.apps.providers_of(name))
         except Refused as fault:
             refuse(fault)
-        became, owner = runtime.devices.end(name, forms, user)
-        if became == "deleted":
-            acts.tell(runtime.redis, "device deleted", app=name)
+        with by_hand(runtime) as hand:
+            became, owner = hand.runtime.devices.end(name, forms, user)
+            if became == "deleted":
+                hand.record("device deleted", app=name, target=owner)
     words = {
         "deleted": "deleted",
         "ended": "nothing changed: it is registered to nobody any more",
@@ -193,7 +196,14 @@ def restore(
         only = None if app is None else app_named(runtime, app).name
         found = runtime.devices.restore(first, until=last, app=only, reason=reason, dry_run=dry_run)
         if found and not dry_run:
-            acts.tell(runtime.redis, "devices restored", app=only, detail=f"{sum(found.values())} since {since}")
+            detail = {
+                "devices": sum(found.values()),
+                "since": rfc3339(first),
+                "until": last and rfc3339(last),
+                "reason": reason,
+            }
+            with by_hand(runtime) as hand:  # they were restored in many transactions
+                hand.record("devices restored", app=only, detail=detail)
     total = sum(found.values())
     outcome = {"restored": 0 if dry_run else total, "restorable": total, "by_reason": found}
     by_reason = "".join(f"\n  {why}: {n:,}" for why, n in sorted(found.items()))

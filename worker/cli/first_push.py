@@ -12,6 +12,7 @@ from worker.cli._terminal import echo, json_text, shown
 if TYPE_CHECKING:
     from worker.cli._own_simulator import OwnSimulator
     from worker.core.model import Provider
+    from worker.process.runtime import Runtime
 
 EPILOG = "Begin with carillon up --simulator, in another terminal."
 #: Seconds for each push to arrive at its simulator.
@@ -29,9 +30,8 @@ def first_push(
     Simulators of `carillon up` are their push services.
     """
     from config.settings import get_settings
-    from producers import EventError, Publisher, PublishError
     from worker.cli import _own_simulator as own
-    from worker.cli._faults import fail, refuse
+    from worker.cli._faults import refuse
     from worker.cli._session import session
 
     event = f"first-{uuid4().hex[:8]}"
@@ -42,13 +42,7 @@ def first_push(
             refuse("no simulator belongs to this system: stop carillon up, and start it again with --simulator")
         after = {kind: _arrived(simulator, kind) for kind in providers}
         devices = _devices(simulator, providers)
-        try:
-            with Publisher(runtime.urls.redis) as publisher:
-                publisher.publish_many(_events(event, text, devices))
-        except EventError as fault:
-            refuse(fault)
-        except PublishError as fault:
-            fail(fault)
+        _publish(runtime, event, _events(event, text, devices))
         began = time.monotonic()
         payloads = {}
         for kind, device in devices.items():
@@ -71,6 +65,23 @@ def first_push(
         name = own.PROVIDERS[kind]
         echo(f"No {_DEVICES[kind]}: there is no provider {name!r}; stop carillon up, and start it again to make it")
     echo(f"Next: carillon why {event} --app {own.APP}")
+
+
+def _publish(runtime: "Runtime", event: str, documents: list[Any]) -> None:
+    from producers import EventError, Publisher, PublishError
+    from worker.cli import _own_simulator as own
+    from worker.cli._faults import fail, refuse
+    from worker.process.by_hand import by_hand
+
+    try:
+        with Publisher(runtime.urls.redis) as publisher:
+            publisher.publish_many(documents)
+    except EventError as fault:
+        refuse(fault)
+    except PublishError as fault:
+        fail(fault)
+    with by_hand(runtime) as hand:
+        hand.record("events published", app=own.APP, target=event)
 
 
 def _devices(simulator: "OwnSimulator", providers: "dict[str, Provider]") -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker.cli._session import say, session
-from worker.reports import acts
+from worker.process.by_hand import by_hand
 
 
 def fleet(
@@ -24,12 +24,12 @@ def fleet(
 
     with session() as runtime:
         own = runtime.settings.fleet
-        with runtime.pool.connection() as db:
+        with by_hand(runtime) as hand, hand.runtime.pool.connection() as db:
+            recorded = stored.recorded(db)
             if take_over:
                 stored.take_over(db, own)
-            recorded = stored.recorded(db)
-        if take_over:
-            acts.tell(runtime.redis, "database taken over", detail=own or "no fleet")
+                hand.record("database taken over", detail={"before": {"fleet": recorded}, "after": {"fleet": own}})
+                recorded = own
     foreign = is_foreign(recorded, own)
     outcome = {"fleet": own or None, "database": recorded or None, "pushes": not foreign}
     named = repr(recorded) if recorded else "no fleet in particular"

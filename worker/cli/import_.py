@@ -46,6 +46,7 @@ def import_(
     from producers import Publisher, PublishError
     from worker.cli._importing import Files, Importer, Pace, write_state
     from worker.pipeline.registrations import read_call
+    from worker.process.by_hand import by_hand
 
     files = Files.beside(given_path(file))
     with session() as runtime:
@@ -78,6 +79,10 @@ def import_(
                 importer.run()
         except PublishError as fault:
             fail(f"{fault}. {_counts(state)} so far; the same command goes on")
+        finally:
+            with by_hand(runtime) as hand:
+                detail = {"published": state.published, "refused": state.refused, "done": state.done}
+                hand.record("events imported", app=settings.name, target=files.lines.name, detail=detail)
         applied = _applied(runtime, state, wait)
         outcome = _outcome(runtime, files, state, began, applied=applied)
         outcome["over_rate"] = _over_rate(runtime, settings.name) - over

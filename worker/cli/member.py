@@ -11,6 +11,7 @@ from worker.cli._options import App, Json, Limit, Wait
 from worker.cli._session import app_named, refuse, say, session, table
 from worker.cli._terminal import echo
 from worker.database.people import People
+from worker.process.by_hand import by_hand
 from worker.reports.words import counted
 
 member = group("Members of a channel: those whom a message to it is pushed to. Events as a chat server publishes them.")
@@ -37,6 +38,10 @@ def _change(kind: str, channel: str, users: list[str], app: str | None, wait: fl
         name, people = app_named(runtime, app).name, People(runtime.pool)
         wanted = set(users) if adds else set()
         [event] = _events.publish(runtime, name, kind, [{"channel": {"id": channel}, "users": users}])
+        with by_hand(runtime) as hand:
+            hand.record(
+                "members added" if adds else "members removed", app=name, target=channel, detail={"users": users}
+            )
         applied = _events.applied(lambda: people.present(name, channel, users) == wanted, wait)
     outcome: dict[str, Any] = {"app": name, "channel": channel, "event": event, "applied": applied}
     verb, place = ("added", "to") if adds else ("removed", "from")

@@ -47,6 +47,7 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
         try:
             applied = migrate(postgres_url)
             _record_fleet(postgres_url)
+            _record_act(postgres_url, applied)
             return applied
         except psycopg.Error as fault:
             if not is_away(fault) or time.monotonic() > deadline:
@@ -64,3 +65,13 @@ def _record_fleet(postgres_url: str) -> None:
     if name := get_settings().fleet:
         with psycopg.connect(postgres_url, autocommit=True) as db:
             record(db, name)
+
+
+def _record_act(postgres_url: str, applied: list[str]) -> None:
+    import psycopg
+
+    from worker.reports import acts
+
+    if applied:
+        with psycopg.connect(postgres_url, autocommit=True) as db:
+            acts.record(db, acts.made("database migrated", detail={"versions": applied}))

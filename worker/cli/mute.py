@@ -10,6 +10,7 @@ from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json, Limit, Wait
 from worker.cli._session import app_named, refuse, say, session, table
 from worker.database.people import People
+from worker.process.by_hand import by_hand
 
 mute = group("Mutes: a user gets no push for what another one writes. Events as a chat server publishes them.")
 
@@ -35,6 +36,8 @@ def _change(kind: str, user: str, targets: list[str], app: str | None, wait: flo
         name, people = app_named(runtime, app).name, People(runtime.pool)
         wanted = set(targets) if mutes else set()
         events = _events.publish(runtime, name, kind, [{"user": user, "target": target} for target in targets])
+        with by_hand(runtime) as hand:
+            hand.record("mutes added" if mutes else "mutes removed", app=name, target=user, detail={"users": targets})
         applied = _events.applied(lambda: people.muted(name, user, targets) == wanted, wait)
     outcome = {
         "app": name,

@@ -9,8 +9,9 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.cli._session import Row, app_named, provider_named, say, session, table
+from worker.process.by_hand import by_hand
 from worker.providers.kinds import commands, kind_of
-from worker.reports import acts, conditions
+from worker.reports import conditions
 from worker.reports.reading import read
 
 provider = group("See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.")
@@ -79,8 +80,9 @@ def pause(
     """Send nothing through a provider, whatever the origin, until it is resumed."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
-        acts.tell(runtime.redis, "provider paused", app=chosen.app, provider=chosen.name, detail=reason)
+        with by_hand(runtime) as hand:
+            hand.record("provider paused", app=chosen.app, provider=chosen.name, note=reason)
+            runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
     words = f"{name} is paused. Resume it: carillon provider resume {name} --app {chosen.app}"
     say({"paused": name}, words, as_json=as_json)
 
@@ -90,7 +92,10 @@ def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
     """Let a stopped or paused provider flow again, with all of its origins. Its waiting pushes are sent within seconds."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
-        acts.tell(runtime.redis, "provider resumed", app=chosen.app, provider=chosen.name)
+        stop = runtime.breaker.stopped_among([chosen.id]).get(chosen.id)
+        detail = None if stop is None else {"reason": stop.reason, "stopped": rfc3339(stop.since)}
+        with by_hand(runtime) as hand:
+            hand.record("provider resumed", app=chosen.app, provider=chosen.name, detail=detail)
+            was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,6 +93,8 @@ def publish(
                 tally = feed(source, publisher, _refused, progress, messages.add)
             if urls.postgres:
                 warnings = messages.warnings(urls.postgres)
+                if tally.accepted:
+                    _record(urls, app, tally, file)
     except OSError as fault:
         refuse(f"{file}: cannot be read: {fault.strerror or fault}")
     except ValueError as fault:
@@ -104,6 +107,22 @@ def publish(
     if file is None and tally.events and not as_json:
         prose(f"what becomes of it: carillon why {tally.events[0]} --app {app}")
     raise typer.Exit(tally.exit_code)
+
+
+def _record(urls: Urls, app: str | None, tally: Tally, file: str | None) -> None:
+    """Adds it to the audit log. Published it is, whatever Postgres says."""
+    import psycopg
+
+    from worker.reports import acts
+    from worker.reports.faults import sentence
+
+    detail = {"accepted": tally.accepted, "refused": tally.refused}
+    target = tally.events[0] if file is None else Path(file).name
+    try:
+        with psycopg.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
+            acts.record(db, acts.made("events published", app=app, target=target, detail=detail))
+    except psycopg.Error as fault:
+        prose(f"carillon: warning: not in the audit log: {sentence(fault)}", err=True)
 
 
 def _refused(number: int, fault: Exception) -> None:

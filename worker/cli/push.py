@@ -8,8 +8,8 @@ import typer
 from worker.cli._groups import Group, group, load
 from worker.cli._options import App, Json, OnlyApp, ProviderName
 from worker.cli._session import about, app_named, provider_named, refuse, say, session, table
+from worker.process.by_hand import by_hand, changes
 from worker.process.host import at_terminal
-from worker.reports import acts
 from worker.reports.words import counted
 
 #: Subcommands in modules of their own, imported when they are wanted: name -> module, attribute, its help's end.
@@ -86,6 +86,8 @@ def remove(
 
     The devices stay registered, and get pushes again when a provider of that name is stored.
     """
+    from worker.providers.kinds import kind_of
+
     with session() as runtime:
         of_app = app_named(runtime, app).name
         provider = provider_named(runtime, of_app, name)
@@ -95,6 +97,8 @@ def remove(
             devices = runtime.registry.devices_of(provider.id)
             question = f"Remove {name!r} ({about(provider)})? {counted(devices, 'device')} would get no more pushes"
             typer.confirm(question, abort=True, err=True)
-        runtime.registry.remove_provider(of_app, name)
-        acts.tell(runtime.redis, "provider removed", app=of_app, provider=name)
+        with by_hand(runtime) as hand:
+            hand.runtime.registry.remove_provider(of_app, name)
+            was = kind_of(provider).describe(provider)
+            hand.record("provider removed", app=of_app, provider=name, detail=changes(was, {}))
     say({"removed": name, "app": of_app}, f"removed: provider {name!r} of app {of_app!r}", as_json=as_json)

@@ -3,6 +3,7 @@
 from worker.cli._groups import group
 from worker.cli._options import Json
 from worker.cli._session import refuse, say, session
+from worker.process.by_hand import by_hand
 from worker.reports.words import counted
 
 secrets = group("The keys that encrypt stored credentials.")
@@ -25,10 +26,12 @@ def rotate(as_json: Json = False) -> None:
     from worker.database.vault import CredentialError
 
     with session() as runtime:
-        try:
-            changed = runtime.registry.rotate()
-        except CredentialError as fault:
-            refuse(fault)
+        with by_hand(runtime) as hand:
+            try:
+                changed = hand.runtime.registry.rotate()
+            except CredentialError as fault:
+                refuse(fault)
+            hand.record("secrets rotated", detail={"credentials": changed})
         devices = runtime.registry.device_secrets.rotate(runtime.pool)
     text = f"{counted(changed, 'credential')} encrypted with the first key"
     if devices.devices:

@@ -1,5 +1,6 @@
 """`carillon template`: what a push says, for each provider, kind of message and language."""
 
+import hashlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,11 @@ from worker.cli._options import App, Json, OnlyApp, providers, template_kinds, t
 from worker.cli._paths import given_path
 from worker.cli._session import Row, app_named, provider_named, refuse, say, session, table
 from worker.cli._terminal import json_shown, plain
+from worker.process.by_hand import by_hand, changes
 
 if TYPE_CHECKING:
     from worker.core.model import Provider
+    from worker.process.runtime import Runtime
 
 template = group("Templates: JSON whose strings may say {{ sender.name }}. Without one the default payload goes out.")
 
@@ -51,7 +54,11 @@ def set_(
         of_app = app_named(runtime, app).name
         to = provider_named(runtime, of_app, provider)
         _checked(document, to, kind, locale)
-        runtime.registry.save_template(StoredTemplate(to.id, kind, locale, document))
+        before = _stored(runtime, to, kind, locale)
+        with by_hand(runtime) as hand:
+            hand.runtime.registry.save_template(StoredTemplate(to.id, kind, locale, document))
+            detail = _place(kind, locale) | changes(_identified(before), _identified(document))
+            hand.record("template stored", app=of_app, provider=to.name, detail=detail)
     stored = {"app": of_app, "provider": to.name, "kind": kind or None, "locale": locale or None}
     text = f"stored: {_named(kind, locale)} of provider {to.name!r}, app {of_app!r}; workers use it within seconds"
     say(stored, text, as_json=as_json)
@@ -65,12 +72,13 @@ def show(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale =
     locale = normal_locale(locale)
     with session() as runtime:
         to = provider_named(runtime, app_named(runtime, app).name, provider)
-        for one in runtime.registry.templates():
-            if (one.provider, one.kind, one.locale) == (to.id, kind, locale):
-                about = {"app": to.app, "provider": to.name, "kind": kind or None, "locale": locale or None}
-                say(about | {"template": one.document}, json_shown(one.document.rstrip("\n")), as_json=as_json)
-                return
-    refuse(f"provider {to.name!r} has no template {_named(kind, locale)}; carillon template list shows what there is")
+        document = _stored(runtime, to, kind, locale)
+    if document is None:
+        refuse(
+            f"provider {to.name!r} has no template {_named(kind, locale)}; carillon template list shows what there is"
+        )
+    about = {"app": to.app, "provider": to.name, "kind": kind or None, "locale": locale or None}
+    say(about | {"template": document}, json_shown(document.rstrip("\n")), as_json=as_json)
 
 
 @template.command("list", epilog="Example: carillon template list --app chat")
@@ -97,8 +105,12 @@ def remove(app: App = None, provider: Of = None, kind: Kind = "", locale: Locale
     with session() as runtime:
         of_app = app_named(runtime, app).name
         to = provider_named(runtime, of_app, provider)
-        if not runtime.registry.remove_template(to.id, kind, locale):
-            refuse(f"provider {to.name!r} has no template {_named(kind, locale)}")
+        before = _stored(runtime, to, kind, locale)
+        with by_hand(runtime) as hand:
+            if not hand.runtime.registry.remove_template(to.id, kind, locale):
+                refuse(f"provider {to.name!r} has no template {_named(kind, locale)}")
+            detail = _place(kind, locale) | changes(_identified(before), {})
+            hand.record("template removed", app=of_app, provider=to.name, detail=detail)
     gone = {"app": of_app, "provider": to.name, "kind": kind or None, "locale": locale or None, "removed": True}
     say(gone, f"removed: {_named(kind, locale)} of provider {to.name!r}, app {of_app!r}", as_json=as_json)
 
@@ -163,6 +175,21 @@ def _read(file: str) -> str:
         refuse(f"{file}: cannot be read: {fault.strerror}")
     except UnicodeDecodeError:
         refuse(f"{file}: is not UTF-8 text")
+
+
+def _stored(runtime: "Runtime", provider: "Provider", kind: str, locale: str) -> str | None:
+    """The provider's template of that kind and language."""
+    place = (provider.id, kind, locale)
+    return next((one.document for one in runtime.registry.templates() if one[:3] == place), None)
+
+
+def _place(kind: str, locale: str) -> dict[str, str]:
+    return {name: value for name, value in (("kind", kind), ("locale", locale)) if value}
+
+
+def _identified(document: str | None) -> dict[str, str]:
+    """What tells a template from another one in the audit log, which keeps no texts."""
+    return {} if document is None else {"sha256": hashlib.sha256(document.encode()).hexdigest()[:16]}
 
 
 def _named(kind: str, locale: str) -> str:

@@ -130,7 +130,7 @@ def _simulated(settings: Any, urls: Any, asked: bool | None) -> tuple[Any, bool]
         found = None
         if asked or (asked is None and settings.embedded and own.wanted(runtime.registry)):
             found = own.prepared(settings.data_dir)
-            found.connect(runtime.registry)
+            found.connect(runtime)
         return found, bool(runtime.registry.apps())
     finally:
         runtime.close()

@@ -273,6 +273,17 @@ def _opened(kind: type[_Pool], url: str, size: int, timeout: float) -> _Pool:
     )
 
 
+class Joined:
+    """Stands for a pool within a transaction: whoever asks for a connection gets the transaction's."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        yield self._db
+
+
 @contextmanager
 def transaction(pool: Pool) -> Iterator[Connection]:
     with pool.connection() as db, db.transaction():

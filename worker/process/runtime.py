@@ -9,14 +9,14 @@ import secrets
 import threading
 import time
 from functools import cached_property
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, cast, overload
 
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
 from worker.database.devices import Devices
 from worker.database.ledger import Ledger
-from worker.database.postgres import Pool, open_pool
+from worker.database.postgres import Connection, Joined, Pool, open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
 from worker.embedded import Urls, attach
@@ -67,6 +67,12 @@ class Runtime:
     def __init__(self, settings: Settings, urls: Urls) -> None:
         self.settings, self.urls = settings, urls
         self.making = threading.RLock()
+
+    def within(self, db: Connection) -> "Runtime":
+        """A runtime whose stores work within the transaction of `db`. It shares the connections of this one: do not close it."""
+        other = Runtime(self.settings, self.urls)
+        vars(other).update(redis=self.redis, pool=cast("Pool", Joined(db)))
+        return other
 
     @once
     def redis(self) -> Redis:

@@ -23,7 +23,7 @@ from producers.events import FIELD, STREAM
 from worker import facts
 from worker.core.batch import Lane
 from worker.core.envelope import identify
-from worker.database import postgres
+from worker.database import audit, postgres
 from worker.database.ledger import DeadLetter
 from worker.pipeline.expansion.fan_out import Expanded
 from worker.process.celery_app import app
@@ -147,6 +147,7 @@ def tick() -> Counts:
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
         counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
+        counts["pruned"] += audit.forget(runtime.pool)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}
     return counts

