@@ -109,8 +109,10 @@ class Ledger:
             return
         rows = [(e.app, e.event_id, e.part, bytes(e.account).decode(), e.moment, e.provider, e.took) for e in entries]
         db.execute(
-            "INSERT INTO carillon.ledger (app, event_id, part, account, moment, provider, took)"
-            " SELECT app, event_id, part, account::jsonb, moment, provider, took FROM"
+            # By the time of this statement, which has the lock: what is read by time misses no entry that was written meanwhile.
+            "INSERT INTO carillon.ledger (at, day, app, event_id, part, account, moment, provider, took)"
+            " SELECT statement_timestamp(), (statement_timestamp() AT TIME ZONE 'utc')::date,"
+            " app, event_id, part, account::jsonb, moment, provider, took FROM"
             " unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[])"
             " AS w (app, event_id, part, account, moment, provider, took)"
             " ON CONFLICT DO NOTHING",

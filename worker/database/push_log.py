@@ -1,0 +1,147 @@
+"""Reads the ledger by time, for the push log. A statement ends after two seconds."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from worker.core.errors import WorkerError
+from worker.database.lookups import MOMENT
+from worker.database.postgres import Connection, Pool, Unavailable
+
+#: Milliseconds that a statement may take.
+STATEMENT_MS: Final = 2_000
+_CANCELLED: Final = "57014"
+
+
+class TooMuchError(WorkerError):
+    """There is too much to look through in the time that a statement may take."""
+
+
+class Place(NamedTuple):
+    """An entry's place in the order of the ledger: when it was written, and its key."""
+
+    at: datetime
+    app: str = ""
+    event: str = ""
+    part: str = ""
+
+
+class Choice(NamedTuple):
+    """Which entries are looked at. `needles` are texts that an entry's JSON has, as Postgres writes it."""
+
+    since: datetime
+    until: datetime | None = None
+    app: str | None = None
+    #: None: any, also none.
+    providers: Sequence[int] | None = None
+    #: The beginning of the parts' names: `page:`, `batch:`; '' for both.
+    parts: str = ""
+    needles: Sequence[str] = ()
+    #: Also entries of this user's channels that name nobody: of a message that nobody got, or of members who were only counted.
+    member: str | None = None
+
+
+class LedgerEntry(NamedTuple):
+    """`moment` in UNIX seconds, `provider` and `took` as of `worker/core/ledger_entry.py`."""
+
+    place: Place
+    moment: float
+    provider: int
+    took: int
+    account: dict[str, Any]
+
+
+#: The day of a time, as partitions have it.
+_DAY: Final = "(%%(%s)s::timestamptz AT TIME ZONE 'utc')::date"
+_COLUMNS: Final = f"at, app, event_id, part, {MOMENT}, provider, took, account"
+
+
+@contextmanager
+def bounded(pool: Pool) -> Iterator[Connection]:
+    """A transaction that only reads. Raises `TooMuchError` for a statement that takes too long."""
+    try:
+        with pool.connection() as db, db.transaction():
+            db.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}; SET TRANSACTION READ ONLY".encode())
+            yield db
+    except Unavailable as fault:
+        if fault.sqlstate == _CANCELLED:
+            raise TooMuchError("that is too much to look through: name an app, or a shorter time") from fault
+        raise
+
+
+def newest(db: Connection, choice: Choice, before: Place | None, limit: int) -> list[LedgerEntry]:
+    """Entries before a place, the newest first."""
+    found = {} if before is None else {"at": before.at, "of": before.app, "event": before.event, "name": before.part}
+    behind = "" if before is None else " AND (at, app, event_id, part) < (%(at)s, %(of)s, %(event)s, %(name)s)"
+    return _read(db, choice, behind, "DESC", found | {"limit": limit})
+
+
+def following(db: Connection, choice: Choice, after: Place, limit: int) -> list[LedgerEntry]:
+    """Entries after a place, the oldest first."""
+    found = {"at": after.at, "of": after.app, "event": after.event, "name": after.part}
+    return _read(
+        db,
+        choice,
+        " AND (at, app, event_id, part) > (%(at)s, %(of)s, %(event)s, %(name)s)",
+        "ASC",
+        found | {"limit": limit},
+    )
+
+
+def _read(db: Connection, choice: Choice, behind: str, order: str, found: dict[str, Any]) -> list[LedgerEntry]:
+    # A day's table has the entries of the day, so the days say which tables are read.
+    where = [f"at >= %(since)s AND day >= {_DAY % 'since'} AND account <> '{{}}'"]
+    if choice.until is not None:
+        where.append(f"at < %(until)s AND day <= {_DAY % 'until'}")
+    if choice.app is not None:
+        # Not by the key, which has no order of time.
+        where.append("app || '' = %(app)s")
+    if choice.providers is not None:
+        where.append("provider = ANY(%(providers)s)")
+    if choice.parts:
+        where.append("starts_with(part, %(parts)s)")
+    named = " AND ".join(f"strpos(account::text, %(needle{n})s) > 0" for n in range(len(choice.needles)))
+    if choice.member is not None:
+        named = f"({named or 'true'} OR {_UNNAMED})"
+    if named:
+        where.append(named)
+    rows = db.execute(
+        (
+            f"SELECT {_COLUMNS} FROM carillon.ledger AS l WHERE {' AND '.join(where)}{behind}"
+            f" ORDER BY at {order}, app {order}, event_id {order}, part {order} LIMIT %(limit)s"
+        ).encode(),
+        choice._asdict() | {f"needle{n}": needle for n, needle in enumerate(choice.needles)} | found,
+    ).fetchall()
+    return [LedgerEntry(Place(*row[:4]), *row[4:]) for row in rows]
+
+
+_UNNAMED: Final = (
+    "(account ?| '{message,rest}' AND EXISTS (SELECT FROM carillon.messages m JOIN carillon.members u"
+    " ON u.app = m.app AND u.channel = m.channel AND u.user_id = %(member)s AND u.present"
+    " WHERE m.app = l.app AND m.event_id = l.event_id))"
+)
+
+
+class Said(NamedTuple):
+    """What is known of a message beside its text: its own id, and its channel and sender; '' for a targeted push."""
+
+    message: str
+    channel: str
+    sender: str
+
+
+def said(db: Connection, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Said]:
+    """Of these (app, event id) those that were recorded."""
+    rows = db.execute(
+        "SELECT m.app, m.event_id, m.message_id, m.channel, m.sender FROM unnest(%s::text[], %s::text[])"
+        " AS w (app, event_id) JOIN carillon.messages m USING (app, event_id)",
+        ([app for app, _ in events], [event for _, event in events]),
+    ).fetchall()
+    return {(app, event): Said(*rest) for app, event, *rest in rows}
+
+
+def provider_names(db: Connection) -> dict[int, tuple[str, str, str]]:
+    """App, name and form of the settings of each provider, also of removed ones."""
+    rows = db.execute("SELECT id, app, name, kind FROM carillon.providers").fetchall()
+    return {id: (app, name, form) for id, app, name, form in rows}

@@ -1,0 +1,272 @@
+"""The push log: what became of each notification, and who got none, by time. In lines of the ledger's entries."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from worker.core.errors import WorkerError
+from worker.database.postgres import Pool
+from worker.database.push_log import (
+    Choice,
+    LedgerEntry,
+    Place,
+    Said,
+    TooMuchError,
+    bounded,
+    following,
+    newest,
+    provider_names,
+    said,
+)
+from worker.reports.words import instant
+
+__all__ = ["OUTCOMES", "Filter", "Following", "Line", "Page", "TooMuchError", "UnknownPlaceError", "as_json", "read"]
+
+#: What a line can say, with its meaning.
+OUTCOMES: Final[Mapping[str, str]] = {
+    "accepted": "the provider took it",
+    "retry": "refused for now or not reached, and tried again",
+    "parked": "held back: its provider or origin is stopped",
+    "limited": "waits for a rate",
+    "retired": "refused for good: the device is retired",
+    "dropped": "given up",
+    "overtook": "sent before an earlier one of its channel, after waiting for it",
+    "pushed": "to be pushed to",
+    "skipped": "not pushed to",
+}
+#: Of those the ones that decisions have, not notifications.
+DECISIONS: Final = ("pushed", "skipped")
+#: Entries that are read at once.
+_ENTRIES: Final = 200
+#: Entries that are looked through for one page at most, beyond those that the statement leaves out.
+_LOOKED_AT: Final = 20_000
+
+
+class Filter(NamedTuple):
+    """Which lines are shown. Times in UNIX seconds, `until` excluded; None: any."""
+
+    since: float
+    until: float | None = None
+    app: str | None = None
+    user: str | None = None
+    device: int | None = None
+    #: By its name.
+    provider: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    #: Also decisions: who is to be pushed to, and who is not.
+    decisions: bool = False
+
+
+class Line(NamedTuple):
+    """One outcome of one notification, or one decision. `at` in UNIX seconds."""
+
+    at: float
+    app: str
+    event: str
+    #: '' where it is about all of a message's recipients, or about members who were counted without a look at each.
+    user: str
+    device: int | None
+    #: Of `OUTCOMES`.
+    outcome: str
+    reason: str
+    #: The name of the provider and the form of its settings; '' where there is none.
+    provider: str
+    form: str
+    #: Milliseconds until the answers of its batch had come; None: not sent, or not known.
+    took: int | None
+    #: Members whom it is about.
+    number: int = 1
+    #: What is known of its message; None: it was not recorded, as a badge's.
+    said: Said | None = None
+
+
+class Page(NamedTuple):
+    """Lines, the newest first, and what `read` needs for the next page; None: there is none."""
+
+    lines: Sequence[Line]
+    following: str | None
+
+
+class UnknownPlaceError(WorkerError):
+    """A page was asked for by a text that `Page.following` never was."""
+
+
+class _Cursor(NamedTuple):
+    """The place of an entry, and how many of its lines were shown."""
+
+    micros: int
+    app: str
+    event: str
+    part: str
+    shown: int
+
+    @property
+    def place(self) -> Place:
+        seconds, micros = divmod(self.micros, 1_000_000)
+        return Place(datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros), self.app, self.event, self.part)
+
+
+@dataclass(frozen=True)
+class Following:
+    """Lines as they come: `read` gives those since the last time, the oldest first."""
+
+    pool: Pool
+    filter: Filter
+
+    def read(self, after: Place) -> tuple[list[Line], Place]:
+        """The next lines after a place, of a bounded number of entries, and the place of the last entry."""
+        with bounded(self.pool) as db:
+            names = provider_names(db)
+            entries = following(db, _choice(self.filter, names), after, _ENTRIES)
+        lines = [line for entry in entries for line in _lines(entry, names) if _wanted(line, self.filter)]
+        return lines, entries[-1].place if entries else after
+
+
+def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 50) -> Page:
+    """A page of the log; `after` is the `following` of the page before.
+
+    Raises `TooMuchError` if the store cannot look through so much in time, `UnknownPlaceError` for an unknown `after`.
+    """
+    cursor = None if after is None else _cursor(after)
+    found: list[Line] = []
+    with bounded(pool) as db:
+        names = provider_names(db)
+        choice, last = _choice(chosen, names), None
+        for entry, again in _entries(db, choice, cursor):
+            shown = cursor.shown if again and cursor is not None else 0
+            for number, line in enumerate(_newest_first(entry, names)):
+                if number < shown or not _wanted(line, chosen):
+                    continue
+                if len(found) == limit:
+                    return Page(_with_said(db, found), last)
+                found.append(line)
+                last = _text(entry.place, number + 1)
+        return Page(_with_said(db, found), None)
+
+
+def _entries(db: Any, choice: Choice, cursor: _Cursor | None) -> Iterator[tuple[LedgerEntry, bool]]:
+    """Entries from the newest on, and whether each is the cursor's own, which comes once more for the rest of its lines."""
+    before = None
+    if cursor is not None:
+        place = cursor.place
+        # The smallest place behind the cursor's own.
+        before = place._replace(part=f"{place.part}\x01")
+    looked = 0
+    while entries := newest(db, choice, before, _ENTRIES):
+        for entry in entries:
+            yield entry, cursor is not None and entry.place == cursor.place
+        looked += len(entries)
+        if len(entries) < _ENTRIES:
+            return
+        if looked >= _LOOKED_AT:
+            raise TooMuchError("that is too much to look through: name an app, or a shorter time")
+        before = entries[-1].place
+
+
+def _choice(chosen: Filter, names: Mapping[int, tuple[str, str, str]]) -> Choice:
+    parts = "" if chosen.decisions else "batch:"
+    if chosen.outcome is not None:
+        parts = "page:" if chosen.outcome in DECISIONS else "batch:"
+    providers = None
+    if chosen.provider is not None:
+        providers = [
+            id for id, (app, name, _) in names.items() if name == chosen.provider and chosen.app in (None, app)
+        ]
+    needles = []
+    if chosen.user is not None:
+        needles.append(_json(chosen.user))
+    if chosen.device is not None:
+        needles.append(f", {chosen.device}]")
+    if chosen.reason is not None:
+        needles.append(_json(chosen.reason)[1:])
+    if chosen.outcome is not None and chosen.outcome not in DECISIONS:
+        needles.append(f'"{chosen.outcome}')
+    until = None if chosen.until is None else datetime.fromtimestamp(chosen.until, UTC)
+    return Choice(datetime.fromtimestamp(chosen.since, UTC), until, chosen.app, providers, parts, needles)
+
+
+def _json(text: str) -> str:
+    """As Postgres writes it in a JSON document."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _lines(entry: LedgerEntry, names: Mapping[int, tuple[str, str, str]]) -> Iterator[Line]:
+    """What an entry says, line by line."""
+    _, app, event, part = entry.place
+    about = (entry.moment, app, event)
+    if part.startswith("page:"):
+        for user, outcome, reason, number in _decisions(entry.account):
+            yield Line(*about, user, None, outcome, reason, "", "", None, number)
+        return
+    _, name, form = names.get(entry.provider, ("", "", ""))
+    took = entry.took or None
+    for label, pairs in entry.account.items():
+        outcome, _, reason = label.partition(".")
+        for user, device in pairs:
+            yield Line(*about, user, device, outcome, reason, name, form, took)
+
+
+def _decisions(account: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
+    """User, outcome, reason and number of members."""
+    if (whole := account.get("message")) is not None:
+        yield "", "skipped", str(whole), 1
+    for user in account.get("pushed", ()):
+        yield user, "pushed", "", 1
+    for reason, users in account.get("skipped", {}).items():
+        for user in users:
+            yield user, "skipped", reason, 1
+    for reason, number in account.get("rest", {}).items():
+        yield "", "skipped", reason, number
+
+
+def _newest_first(entry: LedgerEntry, names: Mapping[int, tuple[str, str, str]]) -> list[Line]:
+    return [*_lines(entry, names)][::-1]
+
+
+def _wanted(line: Line, chosen: Filter) -> bool:
+    wanted = (chosen.user, chosen.device, chosen.outcome, chosen.reason, chosen.provider)
+    has = (line.user, line.device, line.outcome, line.reason, line.provider)
+    return all(one is None or one == of for one, of in zip(wanted, has, strict=True))
+
+
+def _with_said(db: Any, lines: Sequence[Line]) -> list[Line]:
+    known = said(db, [*{(line.app, line.event): None for line in lines}])
+    return [line._replace(said=known.get((line.app, line.event))) for line in lines]
+
+
+def _text(place: Place, shown: int) -> str:
+    seconds = int(place.at.timestamp())
+    cursor = _Cursor(seconds * 1_000_000 + place.at.microsecond, *place[1:], shown)
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def _cursor(text: str) -> _Cursor:
+    try:
+        document = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(document, type=_Cursor)
+    except ValueError as fault:
+        raise UnknownPlaceError("no page of the log has this place") from fault
+
+
+def as_json(line: Line) -> dict[str, Any]:
+    """A line as a JSON object. The time is RFC 3339, the device's id a string, `took` in milliseconds."""
+    return {
+        "at": instant(line.at),
+        "app": line.app,
+        "event": line.event,
+        "message": line.said and (line.said.message or None),
+        "channel": line.said and (line.said.channel or None),
+        "user": line.user or None,
+        "device": None if line.device is None else str(line.device),
+        "outcome": line.outcome,
+        "reason": line.reason or None,
+        "provider": line.provider or None,
+        "took": line.took,
+        "number": line.number,
+    }
