@@ -15,6 +15,8 @@ LEDGER: Final = 0x6361_726C
 OUTBOX: Final = 0x6361_726F
 #: One transaction at a time writes devices.
 DEVICES: Final = 0x6361_726D
+#: One process at a time samples the counters, or rolls up samples.
+HISTORY: Final = 0x6361_7268
 #: One process at a time makes and drops the partitions of a table. Only the migration that does it names it.
 RETENTION: Final = 0x6361_7274
 

@@ -30,8 +30,10 @@ from worker.pipeline.expansion.fan_out import FanOut
 from worker.process.expanders import Expanders
 from worker.providers import kinds
 from worker.providers.base import Context
+from worker.reports.history import Sampler
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
+from worker.reports.words import release
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
@@ -138,6 +140,10 @@ class Runtime:
     @once
     def watch(self) -> Watch:
         return Watch(self.redis, self.pool)
+
+    @once
+    def sampler(self) -> Sampler:
+        return Sampler(self.redis, self.pool, release(), dict)
 
     @once
     def notes(self) -> Notes:

@@ -132,7 +132,7 @@ def deliver(lane: Lane) -> Counts:
 @app.task(name="carillon.tick", expires=5)
 @_when_engines_answer
 def tick() -> Counts:
-    """Makes due work ready, repeats lost wake-ups, logs conditions, writes the ledger, deletes old rows."""
+    """Makes due work ready, repeats lost wake-ups, logs conditions, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
     counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
@@ -142,6 +142,7 @@ def tick() -> Counts:
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
+    counts["sampled"] = runtime.sampler.sample()
     presence.sweep(runtime.redis)
     if runtime.redis.set(keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)

@@ -318,6 +318,7 @@ CANARY: Final = Family(
     "canary:<key>", "string", "nothing: the canary came through", "workers", "60 s, or `doctor` has seen it", "looks",
 )
 PRUNED: Final = Family("pruned", "string", "nothing: old rows were just removed", "tick", "the time between two", "one")
+SAMPLED: Final = Family("history:sampled", "string", "the beginning of the last 30 s that were sampled", "tick", "never", "one")
 DEVICES_WALK: Final = Family(
     "devices:walk", "string", "the last device that the walk over all of them has looked at", "tick", "never", "one",
 )

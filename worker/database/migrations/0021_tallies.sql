@@ -33,8 +33,6 @@ CREATE TABLE carillon.tallies (
     source     text COLLATE "C" NOT NULL,
     -- Name -> total since the row was made.
     totals     jsonb NOT NULL,
-    -- The totals that the history has.
-    sampled    jsonb NOT NULL DEFAULT '{}',
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (app, provider, source)
 ) WITH (fillfactor = 50);
