@@ -153,6 +153,10 @@ class Settings(BaseModel):
     #: A function of yours, `module:function`, that each process calls when its log is set up: docs/errors.md.
     log_setup: Annotated[str, AfterValidator(_function)] = ""
 
+    #: Share of the traces that publishers sample which is continued: 0 none, 1 all. Needs the extra `traces`,
+    #: and an OpenTelemetry collector: docs/tracing.md.
+    traces_sample: Annotated[float, Field(ge=0, le=1)] = 0.0
+
     #: Journal entries that one intake transaction takes.
     intake_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     #: Members of a channel that are read at once.

@@ -20,9 +20,19 @@ _ESCAPED: Final = re.compile(rb"\\(?:u00(?:[01]|7[fF]|[89])|[bfnrt])")
 _RAW: Final = re.compile(rb"\xc2[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUL: Final = re.compile(r"[\x00\ud800-\udfff]")
-#: Fields written by people or by the app: line breaks are allowed; NUL, which no database stores, is not.
+#: Fields written by people or by the app, and the one of which whatever is not valid is ignored: line breaks are allowed;
+#: NUL, which no database stores, is not.
 _PROSE: Final = frozenset(
-    {"message.text", "channel.name", "sender.name", "alert", "alert.title", "alert.subtitle", "alert.body"}
+    {
+        "traceparent",
+        "message.text",
+        "channel.name",
+        "sender.name",
+        "alert",
+        "alert.title",
+        "alert.subtitle",
+        "alert.body",
+    }
 )
 _FREE: Final = frozenset({"message.data", "device.attributes", "data", "where.attributes"})
 

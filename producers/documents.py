@@ -3,24 +3,33 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from msgspec import structs
+
 from producers.checks import check_free
 from producers.errors import EventError
 from producers.events import AnyEvent, Event, decode, dump, encode, utf8
+from producers.tracing import current_traceparent
 
 #: An event of `producers.events`, the same as a mapping, or its JSON.
 Publishable: TypeAlias = AnyEvent | Mapping[str, Any] | bytes | str
 
 
 def document(event: Publishable) -> bytes:
-    """The event's document, checked against the contract. Raises `EventError` naming the field."""
+    """The event's document, checked against the contract. Raises `EventError` naming the field.
+
+    An event without a `traceparent` gets the caller's, where there is a sampled span. JSON is left as it is.
+    """
+    traceparent = current_traceparent()
     if isinstance(event, Event):
+        if traceparent and not event.traceparent:
+            event = structs.replace(event, traceparent=traceparent)
         return encode(event)
     if isinstance(event, bytes):
         checked = event
     elif isinstance(event, str):
         checked = utf8(event)
     elif isinstance(event, Mapping):
-        plain = dict(event)
+        plain = {**event, "traceparent": traceparent} if traceparent and not event.get("traceparent") else dict(event)
         # Its own depth begins two levels above that of `data`.
         check_free(plain, "document", depth=-1)
         checked = dump(plain)

@@ -59,6 +59,7 @@ Conditions = Annotated[dict[str, Any], msgspec.Meta(max_length=MAX_CONDITIONS, e
 CollapseId = Annotated[
     str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"pattern": "^[!-~]([ -~]*[!-~])?$"})
 ]
+TraceParent = Annotated[str, msgspec.Meta(max_length=255, extra_json_schema=_NO_NUL)]
 #: An instant with its offset from UTC; a time without one is refused.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -194,6 +195,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     app: App
     at: Instant
     v: Literal[1] = _Version.ONE  # type: ignore[assignment]  # equals 1, and says where it came from
+    #: The publisher's span: https://www.w3.org/TR/trace-context/. One that is not valid is ignored, as the standard says.
+    traceparent: TraceParent | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageNew(Event, frozen=True, tag="message.new"):

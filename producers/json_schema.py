@@ -13,7 +13,10 @@ def schema() -> dict[str, Any]:
     generated = _ordered(msgspec.json.schema(AnyEvent))
     events = {event.__name__ for event in TYPES.values()}
     for name, part in generated["$defs"].items():
-        part["properties"] = {key: _or_null(field) for key, field in part.get("properties", {}).items()}
+        required = part["required"]
+        part["properties"] = {
+            key: field if key in required else _or_null(field) for key, field in part.get("properties", {}).items()
+        }
         if name in events:
             part["properties"]["v"] = {"const": 1}
             part["required"] = ["v", *part["required"]]
@@ -33,15 +36,13 @@ def schema() -> dict[str, Any]:
 
 
 def _or_null(field: dict[str, Any]) -> dict[str, Any]:
-    """`null` stands for the default, where there is one."""
+    """`null` stands for the default of a field that may be left out."""
     options = field.get("anyOf", [field])
-    if "default" not in field or any(
-        option.get("type") == "null" or None in option.get("enum", ()) for option in options
-    ):
+    if any(option.get("type") == "null" or None in option.get("enum", ()) for option in options):
         return field
     inner = {key: value for key, value in field.items() if key != "default"}
     more = inner["anyOf"] if list(inner) == ["anyOf"] else [inner]
-    return {"anyOf": [*more, {"type": "null"}], "default": field["default"]}
+    return {"anyOf": [*more, {"type": "null"}], **{key: field[key] for key in ("default",) if key in field}}
 
 
 def _ordered(value: Any) -> Any:

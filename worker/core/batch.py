@@ -63,6 +63,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     listed: bool = False
     #: As of `notification.Rendered`.
     own: bool = False
+    #: As of `trace_context.sampled`.
+    traceparent: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

@@ -48,6 +48,10 @@ class BatchRun:
     recorded: Collection[int] = frozenset()
     #: UNIX seconds from which the lease counts; it began no earlier.
     renewed_at: float = 0.0
+    #: UNIX seconds at which it was taken, at which the first request was sent, and of the last answer; 0: not.
+    taken_at: float = 0.0
+    sent_at: float = 0.0
+    answered_at: float = 0.0
     #: Why a batch of a stopped provider was handed out; None: its provider is not stopped.
     look: Look | None = None
     #: Devices that another batch has had in flight for long, or that are another's turn.

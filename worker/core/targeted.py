@@ -11,6 +11,7 @@ from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, SHOW, Sending
 from worker.core.entry import ms_of
 from worker.core.notification import HEAD, LIMIT
+from worker.core.trace_context import sampled
 from worker.core.truncation import fit
 
 #: Seconds for which a cleared badge is worth telling: Apple keeps one push for a phone that is off, and it should be a message.
@@ -53,6 +54,7 @@ def push_sending(entry: str, place: int, event: PushSend, max_age: int) -> Sendi
         kind="push",
         place=place,
         at=ms_of(entry) // 1000,
+        traceparent=sampled(event.traceparent),
     )
 
 
@@ -71,6 +73,7 @@ def badge_sending(entry: str, place: int, event: BadgeCleared) -> Sending:
         kind="badge",
         place=place,
         at=ms_of(entry) // 1000,
+        traceparent=sampled(event.traceparent),
     )
 
 

@@ -23,6 +23,7 @@ from worker.pipeline.insist import Insist
 from worker.pipeline.poison import Poison
 from worker.pipeline.provider_health import ProviderHealth
 from worker.pipeline.recorder import Recorder
+from worker.pipeline.spans import Export
 from worker.pipeline.steps import Step, perform
 from worker.pipeline.steps.apply_rate_limits import ApplyRateLimits
 from worker.pipeline.steps.check_provider import CheckProvider
@@ -36,6 +37,7 @@ from worker.pipeline.steps.record_answers import RecordAnswers
 from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
 from worker.pipeline.steps.send import Send
+from worker.pipeline.steps.trace import Trace
 from worker.pipeline.steps.wait_for_earlier import WaitForEarlier
 from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before,
-    `add_dead_letter` keeps one.
+    `add_dead_letter` keeps one, `export` takes the spans of traced events, if they are exported.
 
     `client` gives the one for a provider; it is asked when there is something to send.
     """
@@ -71,6 +73,7 @@ class Delivery:
         new_id: Callable[[], str],
         add_dead_letter: Callable[[DeadLetter], None],
         bulkhead: Bulkhead | None = None,
+        export: Export | None = None,
     ) -> None:
         self._journal, self._now = journal, now
         self._poison = Poison(journal, add_dead_letter)
@@ -106,6 +109,7 @@ class Delivery:
             Write(journal, insist, now, new_id),
             health.look_again,
             Report(name),
+            *([] if export is None else [Trace(export, name, now)]),
         )
 
     def deliver(self, lane: Lane, wake: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
@@ -163,5 +167,6 @@ class Delivery:
 
 def _begin(taken: Taken, taken_at: float) -> BatchRun:
     run = begin(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, renewed_at=taken_at)
+    run.taken_at = taken_at
     run.look, run.waits, run.blocked, run.overtaking = taken.look, taken.waits, taken.blocked, taken.overtaking
     return run

@@ -70,7 +70,8 @@ class Exchange:
             self._end_late(run, retries)
         else:
             _note_answered(run, any(isinstance(response, Answer) for response in responses), responses)
-        run.lasted = self._now() - now
+        run.sent_at, run.answered_at = run.sent_at or now, self._now()
+        run.lasted = run.answered_at - now
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""

@@ -12,6 +12,7 @@ expands it. `worker/pipeline/rounds.py` decides how much is read of which stream
 """
 
 import logging
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,6 +29,7 @@ from worker.core.envelope import identify
 from worker.core.errors import LeaseLost
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
+from worker.core.trace_context import sampled
 from worker.database import cursors, messages, postgres
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
@@ -41,6 +43,7 @@ from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
 from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
+from worker.pipeline.spans import Export, Span, span
 from worker.pipeline.targeted import BEGINNING
 from worker.providers.kinds import token_forms
 from worker.state import redis
@@ -88,6 +91,10 @@ class _Stretch:
     asked: dict[str, str] = field(default_factory=dict)
     #: Rows that the entries become in Postgres.
     rows: int = 0
+    #: Traced events: the publisher's span, the entry, the event.
+    traced: list[tuple[str, str, events.AnyEvent]] = field(default_factory=list)
+    #: UNIX seconds.
+    began: float = field(default_factory=time.time)
 
     def refuse(self, one: _Placed, refusal: Refusal, app: str | None, id: str | None) -> None:
         self.refusals[one.name] = refusal
@@ -113,7 +120,10 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's. `wake` gets the number of messages that became ready."""
+    """`transaction` opens one of the leader's. `wake` gets the number of messages that became ready.
+
+    `export` takes the spans of traced events, if they are exported.
+    """
 
     def __init__(
         self,
@@ -124,8 +134,10 @@ class Intake:
         transaction: Callable[[], AbstractContextManager[Connection]],
         wake: Callable[[int], None],
         facts: Sequence[Fact[Any]] = FACTS,
+        export: Export | None = None,
     ) -> None:
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
+        self._export = export
         #: What a message changes is written when it is recorded.
         self._of_messages = [fact for fact in facts if events.MessageNew in fact.changed_by]
         self._facts = [fact for fact in facts if fact not in self._of_messages]
@@ -229,6 +241,8 @@ class Intake:
         self._answer(stretch, applied)
         self._hand_on(stretch, applied.recorded, pushed)
         log_letters(stretch.refused)
+        if stretch.traced and self._export is not None:
+            self._export(_spans(stretch, applied))
 
     def _answer(self, stretch: _Stretch, applied: _Applied) -> None:
         """Replies to producers that wait. Done before the entry is deleted, so the next leader can still reply."""
@@ -278,6 +292,8 @@ class Intake:
             stretch.asked[one.name] = asked
         try:
             event = _decoded(one)
+            if parent := sampled(event.traceparent):
+                stretch.traced.append((parent, one.name, event))
             self._check(event)
             self._add(stretch, one, event)
         except EventError as fault:
@@ -344,6 +360,20 @@ def _decoded(one: _Placed) -> events.AnyEvent:
 def _behind(cursor: Cursor, placed: Sequence[_Placed]) -> Cursor:
     read = None if cursor.read is None else cursor.read + len(placed)
     return Cursor(placed[-1].raw.id, {one.raw.id: one.place for one in placed}, read)
+
+
+def _spans(stretch: _Stretch, applied: _Applied) -> list[Span]:
+    messages, ended = {row.entry for row in stretch.messages}, time.time()
+    spans = []
+    for parent, entry, event in stretch.traced:
+        if entry in applied.refusals:
+            outcome = "refused"
+        else:
+            outcome = "repeat" if entry in messages and entry not in applied.recorded else "taken"
+        about = {"carillon.event.type": str(type(event).__struct_config__.tag), "carillon.outcome": outcome}
+        count = {"messaging.batch.message_count": len(stretch.entries)}
+        spans.append(span("intake", parent, (stretch.began, ended), event.app, event.id, {**about, **count}))
+    return spans
 
 
 def _each(items: Sequence[_T], effect: Callable[[Sequence[_T]], object], what: str) -> list[Any]:

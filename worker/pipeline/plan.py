@@ -3,12 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
 from worker.core.tally import Tally, encode
+from worker.core.trace_context import sampled
+from worker.pipeline.spans import Attributes, Span, counted, span
 from worker.state.journal import DONE, Opened, QueuedBatch, Step
 
 _NO_WHY: Final[Mapping[str, str]] = {}
@@ -18,6 +21,16 @@ _NO_WHY: Final[Mapping[str, str]] = {}
 _Wanted = tuple[Sending, Device, str]
 #: The origin of each device, as its way is named.
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
+
+
+class Traced(NamedTuple):
+    """A page of an event whose publisher traces it. `parent` as of `Span`."""
+
+    parent: str
+    app: str
+    event: str
+    page: int
+    account: Mapping[str, Any]
 
 
 class Plan:
@@ -40,12 +53,24 @@ class Plan:
         #: Expansions that go on, on the bulk lane.
         self.unfinished = 0
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        #: Pages of traced events.
+        self.traced: list[Traced] = []
 
-    def take(self, opened: Opened, following: str, event_id: str, page: int, account: object) -> None:
+    def take(self, opened: Opened, following: str, event: Event, page: int, account: Mapping[str, Any]) -> None:
         """One page of an event is expanded, with what it says of whom."""
         self.steps.append(opened.step(following))
-        self.accounts.append(ledger_account(opened.app, event_id, f"page:{page}", account, self._moment))
+        self.accounts.append(ledger_account(opened.app, event.id, f"page:{page}", account, self._moment))
         self.unfinished += following != DONE
+        if parent := sampled(event.traceparent):
+            self.traced.append(Traced(parent, opened.app, event.id, page, account))
+
+    def spans(self, began: float, ended: float) -> list[Span]:
+        """One for each page of a traced event. Times in UNIX seconds."""
+        count = {"messaging.batch.message_count": len(self.steps)}
+        return [
+            span("expand", parent, (began, ended), app, event, {**count, "carillon.page": page, **_attributes(account)})
+            for parent, app, event, page, account in self.traced
+        ]
 
     def documents(self) -> list[bytes]:
         """What the ledger gets: the accounts, and a tally for each app."""
@@ -79,6 +104,18 @@ class Plan:
         for origin, one in zip(origins_of([device for _, device, _ in wanted]), wanted, strict=True):
             found[origin].append(one)
         return found.items()
+
+
+def _attributes(account: Mapping[str, Any]) -> Attributes:
+    """How many members a page's part of the ledger entry says to be pushed, and skipped for which reason."""
+    if "message" in account:
+        return counted({f"skipped_message.{account['message']}": 1})
+    skipped = {f"skipped.{reason}": len(users) for reason, users in account["skipped"].items()}
+    rest = {f"skipped.{reason}": n for reason, n in account.get("rest", {}).items()}
+    return {
+        "carillon.considered": account["considered"],
+        **counted({"pushed": len(account["pushed"])} | skipped | rest),
+    }
 
 
 def _pieces(wanted: Sequence[_Wanted], most: int) -> Iterator[Sequence[_Wanted]]:

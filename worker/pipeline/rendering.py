@@ -21,6 +21,7 @@ from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, context_of
+from worker.core.trace_context import sampled
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def _sending(message: Message, rendered: Rendered, template: Template | None = N
         sender=event.sender.id,
         listed=event.recipients is not None,
         own=rendered.own,
+        traceparent=sampled(event.traceparent),
     )
 
 

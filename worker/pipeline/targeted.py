@@ -69,7 +69,7 @@ class Targeted:
         page = cursor.page
         if (reason := self._refused(target.app, expiration(event, target.app.max_age))) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(target.opened, DONE, event.id, page, {"message": reason})
+            plan.take(target.opened, DONE, event, page, {"message": reason})
             return
         try:
             found = self._audience.page(event.app, event.where, cursor.after, self._page, span=cursor.span)
@@ -80,7 +80,7 @@ class Targeted:
         plan.counts[event.app]["targeted"] += page == 0
         sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
         self._send(target, sending, found.devices, plan)
-        plan.take(target.opened, following, event.id, page, _account(target.app, found.devices))
+        plan.take(target.opened, following, event, page, _account(target.app, found.devices))
 
     def _narrow(self, target: Target, cursor: _Cursor, plan: Plan) -> None:
         """The same page is looked for among fewer devices, the next time that it is the push's turn."""
@@ -97,11 +97,11 @@ class Targeted:
         devices = [device for device in owned if device.id in shown]
         if (reason := self._refused(target.app, sending.expires_at)) is not None:
             plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(target.opened, DONE, event.id, 0, {"message": reason})
+            plan.take(target.opened, DONE, event, 0, {"message": reason})
             return
         plan.counts[event.app]["badges_told"] += len(devices)
         self._send(target, sending, devices, plan)
-        plan.take(target.opened, DONE, event.id, 0, _account(target.app, devices))
+        plan.take(target.opened, DONE, event, 0, _account(target.app, devices))
 
     def _refused(self, app: AppSettings, expires_at: int) -> str | None:
         if app.only_to == ():

@@ -15,7 +15,7 @@ from worker.core.errors import UnfitError
 from worker.database import postgres
 from worker.embedded import attach, attach_redis
 from worker.metrics.engines import of_carillon
-from worker.process import exporter, host, pulse
+from worker.process import exporter, extras, host, pulse
 from worker.state import redis
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ def refuse_unusable(*, keys: bool = True) -> None:
     host.check_files()
     if keys:
         secret_keys(settings)
+        if settings.traces_sample:
+            extras.traces()
         host.check_address_space()
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)

@@ -71,7 +71,12 @@ class Leader(BackgroundThread):
         if not lease.acquire():
             return _ATTEMPT
         runtime = self._runtime
-        intake = Intake(runtime.redis, runtime.journal, runtime.apps, transaction=lease.transaction, wake=self._wake)
+        intake = Intake(
+            *(runtime.redis, runtime.journal, runtime.apps),
+            transaction=lease.transaction,
+            wake=self._wake,
+            export=runtime.export,
+        )
         rounds = Rounds(
             Streams(runtime.redis),
             intake,

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from functools import cached_property
-from typing import Any, Final, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
 from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
@@ -27,6 +27,8 @@ from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion.fan_out import FanOut
+from worker.pipeline.spans import Export
+from worker.process import extras
 from worker.process.expanders import Expanders
 from worker.providers import kinds
 from worker.providers.base import Context
@@ -41,6 +43,9 @@ from worker.state.limiter import Limiter
 from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
+
+if TYPE_CHECKING:
+    from worker.process.traces import Traces
 
 #: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
 HTTPX_BATCH: Final = 50
@@ -117,6 +122,16 @@ class Runtime:
         return kinds.Clients(Context(self.settings, ProviderTokens(self.redis), self.registry.device_secrets.unseal))
 
     @once
+    def traces(self) -> "Traces | None":
+        sample = self.settings.traces_sample
+        return extras.traces()(sample) if sample else None
+
+    @property
+    def export(self) -> Export | None:
+        """What takes the spans of traced events, if they are exported."""
+        return None if self.traces is None else self.traces.export
+
+    @once
     def expanders(self) -> Expanders:
         return Expanders()
 
@@ -131,6 +146,7 @@ class Runtime:
             batch=self._batch,
             now=time.time,
             new_id=_new_id,
+            export=self.export,
         )
 
     @once
@@ -174,6 +190,7 @@ class Runtime:
             new_id=_new_id,
             add_dead_letter=self.ledger.add_dead_letter,
             bulkhead=self.bulkhead,
+            export=self.export,
         )
 
     @property
@@ -200,6 +217,8 @@ class Runtime:
         made = vars(self)
         if "clients" in made:
             self.clients.close()
+        if "traces" in made and self.traces is not None:
+            self.traces.close()
         if "pool" in made:
             self.pool.close()
         if "redis" in made:

@@ -28,6 +28,7 @@ from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
+from worker.pipeline.spans import Export
 from worker.providers import kinds
 from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.settings import ApnsSettings, Key
@@ -118,6 +119,7 @@ class Pipeline:
         lease: float = 15.0,
         facts: Sequence[Fact[Any]] = FACTS,
         rules: Sequence[Rule] = RULES,
+        export: Export | None = None,
     ):
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
@@ -141,6 +143,7 @@ class Pipeline:
             transaction=self.lease.transaction,
             wake=self.woken.append,
             facts=facts,
+            export=export,
         )
         self.rounds = self.new_rounds()
         self.fan_out = FanOut(
@@ -154,10 +157,11 @@ class Pipeline:
             new_id=lambda: secrets.token_hex(8),
             facts=facts,
             rules=rules,
+            export=export,
         )
         self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
         self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)
-        self.delivery = self.new_delivery()
+        self.delivery = self.new_delivery(export=export)
         self.apns.record = self.delivery.recorder.record
 
     def new_delivery(self, **others: Any) -> Delivery:

@@ -23,6 +23,7 @@ from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.read import read_candidates
 from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
 from worker.state import recent
 from worker.state.bursts import Bursts
@@ -49,7 +50,10 @@ class Expanded:
 
 
 class FanOut:
-    """`now` gives UNIX seconds, `clock` seconds from anywhere, `new_id` a batch id that was never given before."""
+    """`now` gives UNIX seconds, `clock` seconds from anywhere, `new_id` a batch id that was never given before.
+
+    `export` takes the spans of traced events, if they are exported.
+    """
 
     def __init__(
         self,
@@ -65,9 +69,11 @@ class FanOut:
         clock: Callable[[], float] = time.monotonic,
         facts: Sequence[Fact[Any]] = FACTS,
         rules: Sequence[Rule] = RULES,
+        export: Export | None = None,
     ) -> None:
         self._pool, self._redis, self._journal, self._apps = pool, redis, journal, apps
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
+        self._export = export
         self._bursts, self._devices = Bursts(redis), Audience(pool)
         self._decider = Decider(Sources(pool, redis), self._devices, apps, facts=facts, rules=rules)
         self._origins = DeviceOrigins(apps, Origins(redis))
@@ -75,7 +81,7 @@ class FanOut:
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Expands one page of each message, except those that are left for later."""
-        patience = Patience(self._journal, opened, self._clock)
+        patience, began = Patience(self._journal, opened, self._clock), self._now()
         while True:
             plan = MessagePlan(
                 *(self._new_id, self._batch, self._origins.of, self._now()), self._apps.templates_of, patience.alive
@@ -88,6 +94,7 @@ class FanOut:
             stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents())
             if not stale:
                 self._keep(planned)
+                self._trace(plan, began)
                 behind = {message.opened.entry for message in (*unplanned, *later)}
                 remaining = [one for one in opened if one.entry in behind]
                 return Expanded(Counter(q.batch.lane for q in queued), plan.unfinished, plan.counts, remaining, freed)
@@ -132,6 +139,10 @@ class FanOut:
 
     def _count_after(self, message: Expanding, user: str) -> int:
         return members.count_after(self._pool, *message.key, user, message.place)
+
+    def _trace(self, plan: MessagePlan, began: float) -> None:
+        if plan.traced and self._export is not None:
+            self._export(plan.spans(began, self._now()))
 
     def _keep(self, planned: Sequence[Expanding]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""

@@ -78,7 +78,7 @@ class MessagePlan(Plan):
         count = self.counts[message.event.app]
         count["messages"] += not message.cursor.page
         count[f"skipped_message.{reason}"] += 1
-        self.take(message.opened, DONE, message.event.id, message.cursor.page, {"message": reason})
+        self.take(message.opened, DONE, message.event, message.cursor.page, {"message": reason})
 
     def add(self, decided: Decided, continuation: Continuation) -> None:
         message, (pushes, skips) = decided.page.message, decided.decision
@@ -103,7 +103,7 @@ class MessagePlan(Plan):
             account["rest"] = unseen
             for reason, number in unseen.items():
                 count[f"skipped.{reason}"] += number
-        self.take(message.opened, following, message.event.id, message.cursor.page, account)
+        self.take(message.opened, following, message.event, message.cursor.page, account)
 
     def _add_jobs(self, decided: Decided, continuation: Continuation) -> int:
         """Returns how many they are."""
