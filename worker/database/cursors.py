@@ -75,6 +75,12 @@ def draw_places(db: Connection, n: int) -> int:
     return int(row[0])
 
 
+def taken(db: Connection) -> dict[str, tuple[str, int | None]]:
+    """By stream: the cursor, and how many entries were ever added up to it; None: not known."""
+    rows = db.execute("SELECT stream, cursor, read FROM carillon.cursors").fetchall()
+    return {stream: (cursor, read) for stream, cursor, read in rows}
+
+
 def moved_at(db: Connection) -> dict[str, tuple[str, float]]:
     """By stream: the cursor, and when it last moved (UNIX seconds by Postgres' clock)."""
     rows = db.execute("SELECT stream, cursor, extract(epoch FROM moved_at)::float8 FROM carillon.cursors").fetchall()

@@ -283,7 +283,7 @@ class Rounds:
             line.waits = of.unread is not None
             whose = self._head if line.app is None else line.app
             if line.waits and whose is not None:
-                unread[whose] = unread.get(whose, 0) + _unread(line.cursor, of)
+                unread[whose] = unread.get(whose, 0) + of.behind(line.cursor.read)
         self._streams.tell_pressure(unread)
 
     def _compare(self, line: _Line, figures: Figures) -> None:
@@ -332,10 +332,3 @@ class Rounds:
                 "ids of the stream are ahead of the clock: a producer chose one, or the clock of Redis was ahead",
                 extra={"stream": line.stream, "last": figures.last, "seconds": round(ahead)},
             )
-
-
-def _unread(cursor: Cursor, figures: Figures) -> int:
-    """Entries behind the cursor; at most the whole stream's, where nobody counts."""
-    if figures.added is None or cursor.read is None:
-        return figures.length
-    return min(figures.length, max(1, figures.added - figures.moved - cursor.read))

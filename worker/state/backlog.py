@@ -1,17 +1,33 @@
 """How much waits, where, of whom, and since when.
 
-Messages and batches are counted. What is in a batch, and bytes, are estimated from a bounded number of them where there are more.
+Messages and batches are counted. What is in batches, and bytes, are estimated from a bounded number of them where there are more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
-from worker.core.way import Way
+from producers.events import STREAM
+from worker.core.entry import app_of, ms_of, stream_for, stream_of
+from worker.core.way import Way, provider_in, way_in
+from worker.state import keys
 from worker.state.redis import Redis
+from worker.state.scripts import Scripts
+from worker.state.streams import Figures, Streams
 
 #: Where it waits. `stream`: the leader has not taken it. `ready`: a worker can take it. `leased`: a worker has it. `due`: it is
 #: taken later, for example to be tried again. `held`: its way is stopped, paused or over a quota. `scheduled`: a push for later.
 State = Literal["stream", "ready", "leased", "due", "held", "scheduled"]
+
+#: Batches that are looked at in lines, and among what is due; at least one of each line.
+_IN_LINES: Final = 1_000
+_DUE: Final = 2_000
+#: Documents of each stream whose size is looked at.
+_DOCUMENTS: Final = 4
+#: What one call asks about.
+_CHUNK: Final = 200
+_MANY: Final = 5_000
+_LANES: Final = ("urgent", "bulk")
 
 
 class Waiting(NamedTuple):
@@ -37,22 +53,273 @@ class Waiting(NamedTuple):
 
 class Backlog(NamedTuple):
     waiting: Sequence[Waiting]
-    #: Whether notifications and octets are estimated: not every batch was looked at.
+    #: Whether notifications are estimated, and of what is due the apps: not every batch was looked at. Octets always are.
     estimated: bool = False
 
     def by(self, key: Callable[[Waiting], tuple[str, ...]]) -> dict[tuple[str, ...], Waiting]:
         """Sums by what `key` returns of each, for example `(w.state, w.lane)`. A sum has the oldest of its parts."""
-        raise NotImplementedError
+        parts: defaultdict[tuple[str, ...], list[Waiting]] = defaultdict(list)
+        for one in self.waiting:
+            parts[key(one)].append(one)
+        return {of: _sum(some) for of, some in parts.items()}
 
     @property
     def total(self) -> Waiting:
-        """Everything but what is scheduled for later."""
-        raise NotImplementedError
+        """Everything but what is scheduled for later. Its state is that of some part."""
+        return _sum([one for one in self.waiting if one.state != "scheduled"])
 
 
-def read(redis: Redis, cursors: Mapping[str, str], apps: Mapping[int, str]) -> Backlog:
-    """The backlog now. `cursors`: stream -> the last id that the leader took; `apps`: provider -> its app.
+def read(redis: Redis, taken: Mapping[str, tuple[str, int | None]]) -> Backlog:
+    """The backlog now. `taken`: stream -> the id up to which the leader took it, and how many entries that were in all.
 
     Keys are read one after another, so what moves meanwhile may be seen twice or not at all.
     """
-    raise NotImplementedError
+    look = _Look(redis, taken)
+    found = [*look.on_streams(), *look.messages(), *look.in_lines(), *look.due()]
+    parts: defaultdict[tuple[State, str, str, Way | None], list[Waiting]] = defaultdict(list)
+    for one in found:
+        if one.messages or one.batches:
+            parts[one[:4]].append(one)
+    return Backlog([_sum(some) for some in parts.values()], look.estimated)
+
+
+class _Group(NamedTuple):
+    """A list of entries or ids: how many, and the first."""
+
+    n: int
+    first: bytes | None
+
+
+class _Batch(NamedTuple):
+    app: str
+    lane: str
+    way: Way
+    leased: bool
+    came: int
+    jobs: int
+    octets: int
+
+
+class _Look:
+    def __init__(self, redis: Redis, taken: Mapping[str, tuple[str, int | None]]) -> None:
+        self._redis, self._scripts = redis, Scripts(redis)
+        seconds, micros = redis.time()
+        self._now = int(seconds) + int(micros) / 1e6
+        self.estimated = False
+        apps: Any = redis.smembers(keys.APPS())
+        beginning: tuple[str, int | None] = ("0-0", None)
+        streams = [STREAM, *(stream_for(app.decode()) for app in apps)]
+        self._taken = {**dict.fromkeys(streams, beginning), **taken}
+        self._figures: Mapping[str, Figures] = Streams(redis).figures({s: id for s, (id, _) in self._taken.items()})
+        #: Mean size of a document, by stream.
+        self._sizes = self._mean_sizes()
+
+    def _mean_sizes(self) -> dict[str, float]:
+        asked = [
+            (stream, self._taken[stream][0] if of.unread else "0-0")
+            for stream, of in self._figures.items()
+            if of.length
+        ]
+        found: dict[str, float] = {}
+        for some in _chunks(asked, _CHUNK):
+            answers = self._scripts.octets(most=_DOCUMENTS, streams=some)
+            found |= {stream: octets / n for (stream, _), (n, octets) in zip(some, answers, strict=True) if n}
+        return found
+
+    def on_streams(self) -> Iterator[Waiting]:
+        for stream, of in self._figures.items():
+            if of.unread is not None:
+                n = of.behind(self._taken[stream][1])
+                octets = round(n * self._sizes.get(stream, 0.0))
+                yield Waiting(
+                    "stream", app_of(stream) or "", messages=n, octets=octets, oldest=self._age(ms_of(of.unread))
+                )
+
+    def messages(self) -> Iterator[Waiting]:
+        """Those that workers can take, and those of groups that a task has."""
+        held: Any = self._redis.hkeys(keys.EXPANDING_GROUPS())
+        lines = [("bulk", app, keys.READY_OF_APP("bulk", app)) for app in self._list(keys.READY("bulk"))]
+        urgent = self._list(keys.READY("urgent"))
+        lines += [("urgent", app, keys.READY_OF_APP("urgent", app)) for app in urgent]
+        groups = self._pipelined(urgent, lambda pipe, app: pipe.lrange(keys.GROUPS_IN_TURN(app), 0, -1))
+        for group in {*held, *(group for of_app in groups for group in of_app)}:
+            name = group.decode()
+            lines.append(("urgent", name.partition("@")[2], keys.READY_IN_GROUP(name)))
+        for (lane, app, _), of in zip(lines, self._lists([key for _, _, key in lines]), strict=True):
+            yield self._entries("ready", app, lane, of)
+        names = [group.decode() for group in held]
+        for name, of in zip(names, self._lists([keys.TAKEN(name) for name in names]), strict=True):
+            yield self._entries("leased", name.partition("@")[2], "urgent", of)
+
+    def in_lines(self) -> Iterator[Waiting]:
+        """Batches that wait for a worker, or for their way."""
+        lines: list[tuple[str, str]] = []
+        for lane in _LANES:
+            apps = self._list(keys.TURNS(lane))
+            turns = self._pipelined([(lane, app) for app in apps], _ask_ways)
+            out: Any = self._redis.zrange(keys.OUT_OF_TURN(lane), 0, -1)
+            lines += [(lane, way.decode()) for way in {*out, *(way for of_app in turns for way in of_app)}]
+        lengths = self._pipelined(lines, lambda pipe, line: pipe.zcard(keys.LINE(*line)))
+        most = max(1, _IN_LINES // max(1, len(lines)))
+        heads = self._pipelined(lines, lambda pipe, line: pipe.zrange(keys.LINE(*line), 0, most - 1))
+        known = self._weighed([id for some in heads for id in some])
+        stopped = self._stopped({way_in(way.encode()) for _, way in lines})
+        for (lane, name), n, ids in zip(lines, lengths, heads, strict=True):
+            looked = [known[id] for id in ids if id in known]
+            if looked:
+                way = way_in(name.encode())
+                state: State = "held" if way in stopped or provider_in(way) in stopped else "ready"
+                yield self._batches(state, looked[0].app, lane, way, looked, int(n))
+
+    def due(self) -> Iterator[Waiting]:
+        """What a worker has, and what is taken later."""
+        entries: list[str] = []
+        batches: list[bytes] = []
+        channels: list[str] = []
+        for member in self._due_members():
+            match member[:2]:
+                case b"e:":
+                    entries.append(member[2:].decode())
+                case b"b:":
+                    batches.append(member[2:])
+                case b"c:":
+                    channels.append(member[2:].decode())
+        yield from self._due_messages(entries)
+        lines = self._pipelined(channels, lambda pipe, channel: pipe.zrange(keys.CHANNEL_LINE(channel), 0, -1))
+        for channel, line in zip(channels, lines, strict=True):
+            first = line[0].partition(b"/")[2] if line else None
+            yield self._entries("due", channel.partition("@")[2], "urgent", _Group(len(line), first))
+        yield from self._due_batches(batches)
+
+    def _due_members(self) -> Iterator[bytes]:
+        at = 0
+        while True:
+            some: Any = self._redis.zrange(keys.DUE(), at, at + _MANY - 1)
+            yield from some
+            if len(some) < _MANY:
+                return
+            at += _MANY
+
+    def _due_messages(self, entries: Sequence[str]) -> Iterator[Waiting]:
+        """By state, app and lane. A message whose expansion failed before is tried again."""
+        tries: Any = self._redis.hkeys(keys.TRIES())
+        again = {entry.decode() for entry in tries}
+        found: defaultdict[tuple[State, str, str], list[str]] = defaultdict(list)
+        for some in _chunks(entries, _MANY):
+            scheduled = self._redis.smismember(keys.SCHEDULED(), some)
+            states: Any = self._redis.hmget(keys.EXPANDING(), some)
+            for entry, later, state in zip(some, scheduled, states, strict=True):
+                if state is not None:
+                    app, cursor, *_ = state.decode().split("\n", 2)
+                    where: State = "scheduled" if later else "due" if entry in again else "leased"
+                    found[where, app, "bulk" if cursor else "urgent"].append(entry)
+        for (where, app, lane), of in found.items():
+            octets = sum(n * self._sizes.get(stream, 0.0) for stream, n in Counter(map(stream_of, of)).items())
+            oldest = self._age(min(map(ms_of, of)))
+            yield Waiting(where, app, lane, messages=len(of), octets=round(octets), oldest=oldest)
+
+    def _due_batches(self, ids: Sequence[bytes]) -> Iterator[Waiting]:
+        """By state, app, lane and way: of so many, evenly spread over all, and the oldest."""
+        looked = ids
+        if len(ids) > _DUE:
+            self.estimated = True
+            looked = [min(ids), *(ids[n * len(ids) // _DUE] for n in range(_DUE))]
+        found: defaultdict[tuple[State, str, str, Way], list[_Batch]] = defaultdict(list)
+        known = self._weighed(looked)
+        for batch in known.values():
+            found["leased" if batch.leased else "due", batch.app, batch.lane, batch.way].append(batch)
+        for (state, app, lane, way), some in found.items():
+            n = len(some) if looked is ids else round(len(some) * len(ids) / len(known))
+            yield self._batches(state, app, lane, way, some, n)
+
+    def _batches(self, state: State, app: str, lane: str, way: Way, looked: Sequence[_Batch], n: int) -> Waiting:
+        self.estimated |= n > len(looked)
+        part = n / len(looked)
+        return Waiting(
+            *(state, app, lane, way),
+            batches=n,
+            notifications=round(sum(one.jobs for one in looked) * part),
+            octets=round(sum(one.octets for one in looked) * part),
+            oldest=self._age(min(one.came for one in looked)),
+        )
+
+    def _entries(self, state: State, app: str, lane: str, of: _Group) -> Waiting:
+        if of.first is None:
+            return Waiting(state, app, lane)
+        entry = of.first.decode()
+        octets = round(of.n * self._sizes.get(stream_of(entry), 0.0))
+        return Waiting(state, app, lane, messages=of.n, octets=octets, oldest=self._age(ms_of(entry)))
+
+    def _weighed(self, ids: Sequence[bytes]) -> dict[bytes, _Batch]:
+        found: dict[bytes, _Batch] = {}
+        for some in _chunks(ids, _CHUNK):
+            for id, app, lane, way, leased, entry, jobs, octets in self._scripts.weigh(batches=some):
+                came = ms_of(entry.decode())
+                found[id] = _Batch(app.decode(), lane.decode(), way_in(way), bool(leased), came, jobs, octets)
+        return found
+
+    def _stopped(self, ways: Iterable[Way]) -> set[Way]:
+        """Those among the ways and their providers that are stopped, paused or over a quota."""
+        asked = list({*ways, *map(provider_in, ways)})
+
+        answers = self._pipelined(asked, _ask_health)
+        return {
+            way
+            for way, stopped, until in zip(asked, answers[::2], answers[1::2], strict=True)
+            if stopped or (until is not None and float(until) > self._now)
+        }
+
+    def _list(self, key: str) -> list[str]:
+        found: Any = self._redis.lrange(key, 0, -1)
+        return [one.decode() for one in found]
+
+    def _lists(self, names: Sequence[str]) -> list[_Group]:
+        answers = self._pipelined(names, _ask_list)
+        return [_Group(int(n), first) for n, first in zip(answers[::2], answers[1::2], strict=True)]
+
+    def _pipelined(self, asked: Sequence[Any], ask: Callable[[Any, Any], object]) -> list[Any]:
+        answers: list[Any] = []
+        for some in _chunks(asked, _MANY):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for one in some:
+                    ask(pipe, one)
+                answers += pipe.execute()
+        return answers
+
+    def _age(self, ms: int) -> float:
+        """A producer's ids may be ahead of the clock."""
+        return max(0.0, self._now - ms / 1000)
+
+
+def _ask_ways(pipe: Any, turns: tuple[str, str]) -> None:
+    pipe.lrange(keys.TURNS_OF_APP(*turns), 0, -1)
+
+
+def _ask_health(pipe: Any, way: Way) -> None:
+    pipe.exists(keys.BREAKER(way))
+    pipe.hget(keys.QUOTA(way), "until")
+
+
+def _ask_list(pipe: Any, key: str) -> None:
+    pipe.llen(key)
+    pipe.lindex(key, 0)
+
+
+def _sum(parts: Sequence[Waiting]) -> Waiting:
+    """Of no app, lane or way where the parts have several."""
+    one = parts[0] if parts else Waiting("ready")
+    return Waiting(
+        one.state,
+        one.app if all(part.app == one.app for part in parts) else "",
+        one.lane if all(part.lane == one.lane for part in parts) else "",
+        one.way if all(part.way == one.way for part in parts) else None,
+        sum(part.messages for part in parts),
+        sum(part.batches for part in parts),
+        sum(part.notifications for part in parts),
+        sum(part.octets for part in parts),
+        max((part.oldest for part in parts if part.oldest is not None), default=None),
+    )
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Any]:
+    return (items[at : at + size] for at in range(0, len(items), size))

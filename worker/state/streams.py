@@ -66,6 +66,14 @@ class Figures(NamedTuple):
     #: Id of the first entry behind the cursor.
     unread: str | None
 
+    def behind(self, read: int | None) -> int:
+        """Entries behind the cursor, up to which so many were read; at most the whole stream's, where nobody counts."""
+        if self.unread is None:
+            return 0
+        if self.added is None or read is None:
+            return self.length
+        return min(self.length, max(1, self.added - self.moved - read))
+
 
 class _App(msgspec.Struct):
     app: str = ""

@@ -409,6 +409,24 @@ def test_pressure_is_written_as_a_whole(redis: Redis) -> None:
     assert redis.hget(keys.PRESSURE(), APP) is None
 
 
+@runs("weigh")
+def test_what_is_in_batches_is_seen_without_a_change(redis: Redis, journal: Journal, scripts: Scripts) -> None:
+    expanded(redis, journal, queued())
+    [found] = scripts.weigh(batches=["b1", "of nobody"])
+    assert found[:2] == [b"b1", APP.encode()]
+    assert found[3:7] == [b"1", b"", ENTRY.encode(), 1]
+    assert again(redis, lambda: scripts.weigh(batches=["b1", "of nobody"])) == [found]
+
+
+@runs("octets")
+def test_sizes_of_documents_are_seen_without_a_change(redis: Redis, scripts: Scripts) -> None:
+    for document in ("{}", "{ }", "{  }"):
+        redis.xadd(keys.EVENTS(), {"event": document})
+    ends = "18446744073709551615-18446744073709551615"
+    streams = [(keys.EVENTS(), "0-0"), ("carillon:events:none", "0-0"), (keys.EVENTS(), ends)]
+    assert again(redis, lambda: scripts.octets(most=2, streams=streams)) == [[2, 5], [0, 0], [0, 0]]
+
+
 @runs("outbox")
 def test_rows_of_an_outbox_are_moved_once(redis: Redis, redis_url: str) -> None:
     relay = Fence(redis_url, "source", max_backlog=100)
