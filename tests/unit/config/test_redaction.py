@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -206,9 +205,3 @@ def test_one_that_is_not_there_is_named(spy: Spy, path: str) -> None:
 def test_what_names_no_function_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="CARILLON_LOG_SETUP: module:function is needed"):
         load({"CARILLON_LOG_SETUP": value})
-
-
-def test_the_page_sets_sentry_up_like_this_test() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()
-    for argument in ("auto_enabling_integrations=False", "include_local_variables=False", "before_send=redact_event"):
-        assert argument in page
