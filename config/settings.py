@@ -94,6 +94,11 @@ Hosts = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: tuple(_hosts(value)) if isinstance(value, str) else value),
 ]
+#: Names of a server, also those without a dot, and addresses.
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: tuple(value.lower().replace(",", " ").split()) if isinstance(value, str) else value),
+]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -177,6 +182,16 @@ class Settings(BaseModel):
     shutdown_timeout: Seconds = 20.0
     #: Megabytes of memory above which a worker finishes its work and restarts.
     worker_memory: Annotated[int, Field(ge=64)] = 1_000
+    #: Who may use the dashboard, comma separated: name:role:hash, as `carillon dashboard-user` prints it. Without the hash only a
+    #: proxy signs that user in. Roles: viewer, operator, admin.
+    dashboard_users: SecretStr | None = None
+    #: Names by which browsers reach the dashboard, comma separated: push.example.org. This machine's own always do.
+    dashboard_host: Names = ()
+    #: The header in which a proxy says who has signed in there, such as X-Forwarded-User. Empty: none is believed.
+    dashboard_proxy_header: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$")] = ""
+    #: Networks of the proxies whose header is believed, comma separated: 10.20.0.5/32.
+    dashboard_proxies: Networks = ()
+
     #: Connections to Postgres that one process may have.
     postgres_pool: Annotated[int, Field(ge=1, le=100)] = 8
 
@@ -197,6 +212,7 @@ SECRET: Final = (
     "postgres_url",
     "outbox_url",
     "secret_keys",
+    "dashboard_users",
     "apns_proxy",
     "fcm_proxy",
     "webhook_proxy",

@@ -25,6 +25,7 @@ GROUPS: Final = {
         "beat",
         "flower",
         "dashboard",
+        "dashboard-user",
         "health",
         "outbox",
         "dead-letters",

@@ -1,28 +1,49 @@
 """`carillon dashboard`."""
 
+import secrets
 import signal
 import sys
-from typing import Annotated, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from worker.cli._ports import need_port
+from worker.cli._terminal import echo
 
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from worker.dashboard.access import Access
+
+EPILOG = "Example: carillon dashboard   (in a Procfile, as carillon worker, beat and flower)"
+#: Of a password that is made for one run.
+_USER: Final = "carillon"
+#: In the environment of a part that `carillon up` runs.
+PASSWORD: Final = "_CARILLON_DASHBOARD_PASSWORD"
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
 
 
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8800,
     address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    role: Annotated[Role, typer.Option(help="Of the user whose password is made for this run.")] = Role.VIEWER,
 ) -> None:
-    """Run the dashboard: pages that say what is pushed, what is wrong, since when, and what to do."""
+    """Run the dashboard: pages that say what is pushed, what is wrong, since when, and what to do.
+
+    CARILLON_DASHBOARD_USERS says who may come in. Without it, and on this machine only, a password is made and printed.
+    """
     import uvicorn
 
     from config.logs import set_up
     from config.settings import get_settings
     from worker.cli._engines import tell_part
-    from worker.cli._terminal import echo
     from worker.dashboard.app import make_app
+    from worker.dashboard.gate import LOOPBACK, Doors
     from worker.dashboard.stores import Stores
     from worker.embedded import attach
     from worker.process.host import STOPS, check_files, disown_orphans
@@ -31,26 +52,68 @@ def dashboard(
     disown_orphans()
     settings = get_settings()
     set_up(settings)
-    if address not in _LOOPBACK:
-        sys.exit("carillon: the dashboard listens on this machine only")
+    if address not in LOOPBACK and not configured(settings):
+        sys.exit(
+            f"carillon: on {address} the dashboard needs users that you know: set CARILLON_DASHBOARD_USERS to what"
+            " carillon dashboard-user prints, or let a proxy sign them in with CARILLON_DASHBOARD_PROXY_HEADER"
+        )
     tell_part()
     need_port(address, port)
+    access = _access(settings, role)
     stores = Stores(settings, attach(settings))
+    doors = Doors(settings.dashboard_host, settings.dashboard_proxy_header, settings.dashboard_proxies)
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(stores),
+            make_app(stores, access, doors),
             host=address,
             port=port,
+            # It would log queries, which hold ids of users.
             access_log=False,
             log_config=None,
             log_level="warning",
             server_header=False,
+            # Who asks is what the connection says.
+            proxy_headers=False,
+            limit_concurrency=200,
+            timeout_graceful_shutdown=3,
         )
     )
     for each in STOPS:
         signal.signal(each, server.handle_exit)
-    echo(f"the dashboard is at http://{address}:{port}")
+    echo(f"the dashboard is at http://{f'[{address}]' if ':' in address else address}:{port}")
     try:
         server.run()
     finally:
         stores.close()
+
+
+def configured(settings: "Settings") -> bool:
+    """Whether the settings say who may come in."""
+    return settings.dashboard_users is not None or bool(settings.dashboard_proxy_header and settings.dashboard_proxies)
+
+
+def made_password() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def _access(settings: "Settings", role: Role) -> "Access":
+    import os
+
+    from config.secrets import secret_keys
+    from config.settings import SettingsError
+    from worker.dashboard.access import Access, Account, hash_password, parse_users
+
+    signing = None
+    if settings.secret_keys is not None or settings.postgres_url is None:
+        signing = secret_keys(settings)[0].encode()
+    if configured(settings):
+        given = settings.dashboard_users.get_secret_value() if settings.dashboard_users else ""
+        try:
+            return Access(parse_users(given), signing)
+        except ValueError as fault:
+            raise SettingsError(f"CARILLON_DASHBOARD_USERS: {fault}") from None
+    password = os.environ.pop(PASSWORD, "")
+    if not password:
+        password = made_password()
+        echo(f"the dashboard's password, made for this run: user {_USER}, password {password}")
+    return Access({_USER: Account(role.value, hash_password(password))}, signing)

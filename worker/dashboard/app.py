@@ -4,11 +4,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from markupsafe import Markup
 from starlette.applications import Starlette
@@ -19,11 +20,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from worker.dashboard import assets
+from worker.dashboard.access import Access
+from worker.dashboard.acts import ACTS
 from worker.dashboard.cache import Cache
 from worker.dashboard.frame import SHAPES, Facts, Frame
-from worker.dashboard.page import Ask, Elsewhere, Invalid, Missing, Page, Panel, User
+from worker.dashboard.gate import Doors, Gate, set_cookie
+from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel
 from worker.dashboard.pages import PAGES
 from worker.dashboard.stores import Stores
+from worker.dashboard.text import SHOWN, hostile
 from worker.database import postgres
 from worker.reports import watch
 from worker.state import redis
@@ -38,14 +43,16 @@ _THREADS: Final = 8
 _TOO_LONG: Final = "57014"
 #: No page reads a longer query.
 _QUERY: Final = 2_000
+#: Bytes of a form.
+_FORM: Final = 16_384
 _T = TypeVar("_T")
 
 
 class Dashboard:
-    def __init__(self, stores: Stores, pages: Sequence[Page]) -> None:
-        self._stores = stores
+    def __init__(self, stores: Stores, access: Access, pages: Sequence[Page], acts: Sequence[Act]) -> None:
+        self._stores, self._access = stores, access
         names, self._assets = assets.load()
-        self._frame = Frame(pages, names, stores.settings.fleet)
+        self._frame = Frame(pages, acts, names, stores.settings.fleet, leave=access.has_passwords)
         self._panels: Cache[Markup] = Cache()
         self._facts: Cache[Facts] = Cache()
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard")
@@ -58,6 +65,86 @@ class Dashboard:
             return Response(status_code=404)
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(found.content, media_type=found.media_type, headers=headers)
+
+    async def sign_in(self, request: Request) -> Response:
+        there = _here(request.query_params.get("next", ""))
+        values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": there}
+        if request.method != "POST":
+            return HTMLResponse(self._frame.sign_in(values))
+        form = await _form(request)
+        if form is None:
+            return Response(status_code=413)
+        name, address = form.get("name", ""), _address(request)
+        values |= {"name": name, "next": _here(form.get("next", ""))}
+        if not self._access.may_try(address):
+            fault = "There were 5 tries from your address within a minute. Wait for a minute."
+            return HTMLResponse(self._frame.sign_in(values | {"fault": fault}), 429, headers={"Retry-After": "60"})
+        cookie = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._access.sign_in, address, name, form.get("password", "")
+        )
+        if cookie is None:
+            log.warning("sign-in refused", extra={"user": hostile(name, 64), "address": address})
+            return HTMLResponse(self._frame.sign_in(values | {"fault": "Name or password is wrong."}), 401)
+        answer = RedirectResponse(_here(form.get("next", "")), 303)
+        set_cookie(request, answer, cookie)
+        return answer
+
+    async def sign_out(self, request: Request) -> Response:
+        answer = RedirectResponse("/sign-in", 303)
+        set_cookie(request, answer, None)
+        return answer
+
+    async def unknown(self, request: Request, _: Exception) -> Response:
+        return await self._problem(self._ask(request), 404, "There is no such page", "The bar has all of them.")
+
+    def act_route(self, act: Act) -> Route:
+        async def answer(request: Request) -> Response:
+            return await self._act(act, request)
+
+        return Route(act.path, answer, methods=["GET", "POST"], name=act.name)
+
+    async def _act(self, act: Act, request: Request) -> Response:
+        """The confirming page, or the act. This is the one place where a POST changes anything."""
+        ask = self._ask(request)
+        if not ask.user.may(act.role):
+            needed = f"It needs the role {act.role}; {ask.user.name} is {ask.user.role}."
+            return await self._problem(ask, 403, "This is not for your role", needed)
+        try:
+            if request.method == "POST":
+                return await self._done(act, ask, request)
+            return await self._confirm(ask, await self._in_thread(act.ask, ask), request)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the frame comes
+            return await self._fault(ask, fault)
+
+    async def _done(self, act: Act, ask: Ask, request: Request) -> Response:
+        form = await _form(request)
+        if form is None:
+            return Response(status_code=413)
+        if not self._access.is_token(request.state.session, form.get("token", "")):
+            return await self._problem(
+                ask, 403, "Nothing was changed", "The form is of another session. Open it again."
+            )
+        asked = await self._in_thread(act.ask, ask)
+        note = form.get("note", "").strip()
+        if form.get("version", "") != asked.version:
+            return await self._confirm(ask, asked, request, note, "It changed meanwhile. Look again.", 409)
+        if not note or len(note) > SHOWN or form.get("typed", "").strip() != asked.typed:
+            what = f"Write why, in at most {SHOWN} characters{f', and type {asked.typed}' if asked.typed else ''}."
+            return await self._confirm(ask, asked, request, note[:SHOWN], what, 400)
+        try:
+            sentence = await self._in_thread(act.do, ask, note)
+        except Changed as fault:
+            return await self._confirm(ask, await self._in_thread(act.ask, ask), request, note, str(fault), 409)
+        log.warning("by hand: %s", act.name, extra={"by": ask.user.name, "path": request.url.path})
+        values = {"title": "Done", "sentence": sentence, "back": asked.back}
+        return HTMLResponse(self._frame.special("done.html", ask, await self.facts(), values))
+
+    async def _confirm(
+        self, ask: Ask, asked: Confirmation, request: Request, note: str = "", changed: str = "", status: int = 200
+    ) -> Response:
+        token = self._access.token(request.state.session)
+        values = {"title": asked.button, "ask": asked, "token": token, "note": note, "changed": changed}
+        return HTMLResponse(self._frame.special("confirm.html", ask, await self.facts(), values), status)
 
     def route(self, page: Page) -> Route:
         async def answer(request: Request) -> Response:
@@ -76,16 +163,19 @@ class Dashboard:
             drawing = asyncio.gather(*(self._panel(page, one, ask) for one in page.panels))
             values = await self._in_thread(page.show, ask)
             facts, drawn = await self.facts(), await drawing
-        except Elsewhere as found:
-            return RedirectResponse(found.url, 303)
-        except Missing as fault:
-            return await self._problem(ask, 404, "Nothing is known of it", str(fault))
-        except Invalid as fault:
-            return await self._problem(ask, 400, "This cannot be shown", str(fault))
         except Exception as fault:  # noqa: BLE001 - whatever it is, the frame comes
-            return await self._problem(ask, 503, "This page cannot be shown now", self._sentence(fault))
+            return await self._fault(ask, fault)
         panels = {panel.name: html for panel, html in zip(page.panels, drawn, strict=True)}
         return HTMLResponse(self._frame.page(page, ask, facts, values, panels))
+
+    async def _fault(self, ask: Ask, fault: Exception) -> Response:
+        if isinstance(fault, Elsewhere):
+            return RedirectResponse(fault.url, 303)
+        if isinstance(fault, Missing):
+            return await self._problem(ask, 404, "Nothing is known of it", str(fault))
+        if isinstance(fault, Invalid):
+            return await self._problem(ask, 400, "This cannot be shown", str(fault))
+        return await self._problem(ask, 503, "This page cannot be shown now", self._sentence(fault))
 
     async def _partial(self, page: Page, panel: Panel, ask: Ask, request: Request) -> Response:
         html = await self._panel(page, panel, ask)
@@ -154,11 +244,13 @@ class Dashboard:
         )
 
     async def _problem(self, ask: Ask, status: int, title: str, sentence: str) -> Response:
-        return HTMLResponse(self._frame.problem(ask, await self.facts(), title, sentence), status)
+        values = {"title": title, "sentence": sentence}
+        return HTMLResponse(self._frame.special("problem.html", ask, await self.facts(), values), status)
 
     def _ask(self, request: Request) -> Ask:
         query = {name: value for name, value in request.query_params.items() if name != "panel"}
-        return Ask(self._stores, User("nobody", "viewer"), time.time(), request.path_params, query)
+        user = request.state.session.user
+        return Ask(self._stores, user, time.time(), _address(request), request.path_params, query)
 
     async def _in_thread(self, do: Callable[..., _T], *arguments: Any) -> _T:
         work = asyncio.get_running_loop().run_in_executor(self._threads, do, *arguments)
@@ -168,41 +260,18 @@ class Dashboard:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Headers:
-    """Adds the headers of every answer."""
-
-    _POLICY: Final = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    _ALL: Final = {
-        "Content-Security-Policy": _POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-        "X-Frame-Options": "DENY",
-    }
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
-        async def sent(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                extra = self._ALL if b"cache-control" in given else self._ALL | {"Cache-Control": "no-store"}
-                message["headers"] += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
-            await send(message)
-
-        await self._app(scope, receive, sent)
-
-
-def make_app(stores: Stores, pages: Sequence[Page] = PAGES) -> Starlette:
+def make_app(
+    stores: Stores, access: Access, doors: Doors, pages: Sequence[Page] = PAGES, acts: Sequence[Act] = ACTS
+) -> Starlette:
     """The app over these stores, which it leaves open."""
-    dashboard = Dashboard(stores, pages)
-    routes = [dashboard.route(page) for page in pages]
+    dashboard = Dashboard(stores, access, pages, acts)
+    routes = [
+        Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
+        Route("/sign-out", dashboard.sign_out, methods=["POST"]),
+        Route("/static/{name}", dashboard.asset),
+        *(dashboard.route(page) for page in pages),
+        *(dashboard.act_route(act) for act in acts),
+    ]
     if all(page.path != "/" for page in pages):
         first = pages[0].path
 
@@ -217,10 +286,35 @@ def make_app(stores: Stores, pages: Sequence[Page] = PAGES) -> Starlette:
         dashboard.close()
 
     return Starlette(
-        routes=[*routes, Route("/static/{name}", dashboard.asset)],
-        middleware=[Middleware(Headers), Middleware(GZipMiddleware, minimum_size=1_000)],
+        routes=routes,
+        middleware=[
+            Middleware(Gate, access=access, doors=doors),
+            Middleware(GZipMiddleware, minimum_size=1_000),
+        ],
+        exception_handlers={404: dashboard.unknown},
         lifespan=life,
     )
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """The fields of a form; None if it is larger than any of ours."""
+    length = request.headers.get("Content-Length", "")
+    if not length.isdecimal() or int(length) > _FORM:
+        return None
+    form = await request.form()
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _here(there: str) -> str:
+    """The address of a page of this dashboard, or the first page: never of another site."""
+    parts = urlsplit(there)
+    if parts.scheme or parts.netloc or not parts.path.startswith("/") or parts.path.startswith("//") or "\\" in there:
+        return "/"
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

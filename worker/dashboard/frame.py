@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from worker.dashboard import text
-from worker.dashboard.page import Ask, Page, Panel, Values
+from worker.dashboard.page import Act, Ask, Page, Panel, Values
 
 #: Shape and colour of a severity, by the words that conditions use.
 SHAPES: Final = {"critical": "crit", "error": "crit", "warning": "warn", "notice": "info"}
@@ -25,10 +25,15 @@ class Facts(NamedTuple):
 
 
 class Frame:
-    """`pages` in the order of the bar; `assets` from a file's name to the name that browsers get; `label` is the environment."""
+    """`pages` in the order of the bar; `assets` from a file's name to the name that browsers get; `label` is the environment.
 
-    def __init__(self, pages: Sequence[Page], assets: Mapping[str, str], label: str) -> None:
-        self._pages, self._paths = pages, {page.name: page.path for page in pages}
+    `leave`: people sign in here, so they can sign out.
+    """
+
+    def __init__(
+        self, pages: Sequence[Page], acts: Sequence[Act], assets: Mapping[str, str], label: str, *, leave: bool
+    ) -> None:
+        self._paths = {page.name: page.path for page in pages} | {act.name: act.path for act in acts}
         self._env = Environment(
             loader=PackageLoader("worker.dashboard"),
             autoescape=True,
@@ -53,6 +58,7 @@ class Frame:
             "shape_of": SHAPES.__getitem__,
             "bar": [page for page in pages if page.bar],
             "label": label,
+            "leave": leave,
             "version": _version(),
         }
         self._env.globals["ui"] = self._env.get_template("ui.html").module
@@ -94,8 +100,12 @@ class Frame:
             {"title": page.title, "current": page.under or page.name, "panel": place, **values},
         )
 
-    def problem(self, ask: Ask, facts: Facts, title: str, sentence: str) -> str:
-        return self._whole("problem.html", ask, facts, {"title": title, "current": "", "sentence": sentence})
+    def special(self, template: str, ask: Ask, facts: Facts, values: Values) -> str:
+        """A page that is not one of the list. `values` has its title."""
+        return self._whole(template, ask, facts, {"current": "", **values})
+
+    def sign_in(self, values: Values) -> str:
+        return self._env.get_template("sign-in.html").render({"title": "Sign in", "user": None, **values})
 
     def _whole(self, template: str, ask: Ask, facts: Facts, values: Values) -> str:
         return self._env.get_template(template).render({**_of(ask), "facts": facts, **values})

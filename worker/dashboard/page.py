@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from markupsafe import Markup
+
 from worker.dashboard.stores import Stores
 
 Role = Literal["viewer", "operator", "admin"]
@@ -34,6 +36,8 @@ class Ask:
     stores: Stores
     user: User
     now: float
+    #: The address that the request came from.
+    address: str
     #: The parts of the path, and the fields of the query, of each name the last.
     path: Mapping[str, str]
     query: Mapping[str, str]
@@ -90,6 +94,44 @@ class Page(NamedTuple):
     bar: str = ""
     #: Which page is marked in the bar; empty: this one.
     under: str = ""
+
+
+class Confirmation(NamedTuple):
+    """What the page says that stands before an act."""
+
+    #: The page's `h1`: `Pause provider apns-prod of app chat?`
+    question: str
+    #: What will happen: sentences.
+    consequence: str
+    #: The button's words: `Pause apns-prod`.
+    button: str
+    #: The address of the page to go back to, as `url` of `frame.py` makes it.
+    back: Markup
+    #: Of what is shown. If it is another one when the form comes, nothing is changed.
+    version: str = ""
+    #: What has to be typed, such as the count of what is dropped. Empty: nothing.
+    typed: str = ""
+
+
+class Changed(Exception):
+    """The act lost a race; the text says who did what. Nothing was changed. Status 409."""
+
+
+class Act(NamedTuple):
+    """A GET shows what `ask` returns and wants a note; a POST then calls `do`.
+
+    All that the act is about is in its address: parts of the path, and fields of the query. The frame checks role, token,
+    version, note and what was typed.
+    """
+
+    #: Of its route.
+    name: str
+    path: str
+    role: Role
+    #: Raises as `Page.show` does.
+    ask: Callable[[Ask], Confirmation]
+    #: Gets the note, does it, records it in the audit log, and returns a sentence that says what was done. Raises `Changed`.
+    do: Callable[[Ask, str], str]
 
 
 class Rows(NamedTuple):

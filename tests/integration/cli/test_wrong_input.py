@@ -33,7 +33,7 @@ from worker.process.supervisor import Child
 from worker.reports.faults import MIGRATE
 
 #: Run until they are stopped, and wait for engines that are away.
-DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "outbox relay"}
+DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "dashboard", "outbox relay"}
 #: Need nothing and nobody.
 ALONE = {"version", "secret-key", "outbox sql"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.
