@@ -27,9 +27,11 @@ from worker.database.migrate import pending
 from worker.embedded import Urls, nobody, running
 from worker.process.pulse import PULSE_SECONDS
 from worker.reports import conditions, watch
-from worker.reports.conditions import Condition
+from worker.reports.checks import Check, checks
+from worker.reports.conditions import Condition, word
 from worker.reports.faults import sentence
-from worker.reports.reading import Reading, read
+from worker.reports.reading import read
+from worker.reports.snapshot import Snapshot
 from worker.state import keys
 from worker.state.redis import over_network, unfit
 
@@ -57,12 +59,15 @@ class Plan:
 
 
 class Finding(NamedTuple):
-    """What one part said; where it is not well, `text` says what to do. A `warning` is not well, and everything flows."""
+    """What one part said; where it is not well, `text` says what to do. With a `warning` or a `notice` everything flows.
+
+    `error` is what `worker.reports.conditions` calls critical: monitors know this word of the releases before.
+    """
 
     part: str
     well: bool
     text: str
-    severity: Literal["warning", "error"] = "error"
+    severity: Literal["notice", "warning", "error"] = "error"
     #: What `worker.reports.conditions` calls it; None: a part that was asked.
     condition: str | None = None
     app: str | None = None
@@ -72,18 +77,49 @@ class Finding(NamedTuple):
     #: Of the provider's origins the one that it is about, in words.
     origin: str = ""
     until: float | None = None
+    #: The lane, worker or stream that it is about.
+    place: str = ""
+    #: Notifications that wait because of it, and when the first of them is too old.
+    waiting: int | None = None
+    first_loss: float | None = None
+    #: Figures of the moment, in words.
+    figures: str = ""
 
     @property
     def fails(self) -> bool:
         """Whether pushes are stopped or lost by it."""
         return not self.well and self.severity == "error"
 
+    @property
+    def needs_somebody(self) -> bool:
+        return not self.well and self.severity != "notice"
+
+    @property
+    def mark(self) -> str:
+        return "ok  " if self.well else _MARKS[self.severity]
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`: times in RFC 3339."""
-        times = {
-            name: None if at is None else rfc3339(at) for name, at in (("since", self.since), ("until", self.until))
-        }
+        times = {name: None if (at := getattr(self, name)) is None else rfc3339(at) for name in _TIMES}
         return self._asdict() | times
+
+
+_MARKS: Final = {"error": "FAIL", "warning": "WARN", "notice": "NOTE"}
+_TIMES: Final = ("since", "until", "first_loss")
+
+
+def finding(one: Condition) -> Finding:
+    """The finding that a condition is."""
+    return Finding(
+        *(one.about, False, one.text, word(one.severity), one.name, one.app, one.provider),
+        *(one.since, one.origin, one.until, one.place, one.waiting, one.first_loss, one.figures),
+    )
+
+
+def line(one: Finding, now: float) -> str:
+    """A finding as people read it, with since when it is so and how much waits."""
+    facts = conditions.facts(one, now) if one.condition is not None else ""
+    return f"{one.mark} {one.part}: {one.text}{facts and f' ({facts})'}"
 
 
 @dataclass(frozen=True)
@@ -108,9 +144,12 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
     with _opened(urls, timeout) as (client, db, findings):
         asked = plan.alarms or plan.lanes
         found, listed = _conditions(client, db, plan, known or Known(), timeout) if asked else ([], [])
+        findings[:] = [_as_watched(one, found) for one in findings]
+        names = {one.condition for one in findings} - {None}
+        listed = [one for one in listed if one.condition not in names]
         if client is not None:
             findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
-            findings.extend([_beat(client)] if plan.beat else [])
+            findings.extend([_beat(client)] if plan.beat and not plan.alarms else [])
         findings.extend(listed if plan.alarms else [])
     findings += [flower(plan.flower, timeout)] if plan.flower else []
     return findings
@@ -145,7 +184,7 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
             client.close()
             client = None
     except (*FAULTS, ValueError) as fault:
-        findings.append(Finding("redis", False, sentence(fault)))
+        findings.append(_away("redis", Snapshot(time.time(), redis_fault=sentence(fault))))
         client = None
     try:
         db = _connect(urls.postgres, timeout)
@@ -156,7 +195,12 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
             run = f"{', '.join(behind)} not applied: run carillon migrate"
             findings.append(Finding("schema", not behind, run if behind else "up to date"))
     except (psycopg.Error, OSError) as fault:
-        findings.append(Finding("postgres" if db is None else "schema", False, sentence(fault)))
+        away = db is None
+        findings.append(
+            _away("postgres", Snapshot(time.time(), postgres_fault=sentence(fault)))
+            if away
+            else Finding("schema", False, sentence(fault))
+        )
     try:
         schema = db is not None and all(f.well for f in findings if f.part in ("postgres", "schema"))
         yield client, db if schema else None, findings
@@ -166,6 +210,18 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
         if db is not None:
             with suppress(psycopg.Error):
                 db.close()
+
+
+def _away(part: str, snapshot: Snapshot) -> Finding:
+    """The finding of an engine that does not answer, which is a condition."""
+    [one] = conditions.find(snapshot)
+    return finding(one)._replace(part=part)
+
+
+def _as_watched(one: Finding, found: list[Condition]) -> Finding:
+    """An engine that is away, with the time and the sentence that the watch has."""
+    same = next((each for each in found if each.name == one.condition), None)
+    return one if same is None else finding(same)._replace(part=one.part)
 
 
 def _connect(url: str, timeout: float) -> Any:
@@ -215,46 +271,22 @@ def _conditions(
         reading = read(client, db, workers=plan.workers, readable=known.readable, ends=known.ends)
     found = conditions.find(reading.snapshot)
     with suppress(redis.RedisError):
-        found = watch.with_since(found, watch.known(client)) if client is not None else found
-    findings = [Finding(one.about, False, one.text, one.severity, *_place(one)) for one in found]
+        found = found if client is None else watch.agreed(reading, watch.known(client))
+    findings = [finding(one) for one in found]
     findings += [
         Finding(part, False, f"unknown, because it could not be checked: {why}", "warning")
         for part, why in reading.unknown
     ]
     names = {one.name for one in found}
-    findings += [*_well(reading, names), *(_settings(reading, names) if plan.thorough else ())]
-    return found, findings
+    well = (
+        one for one in checks(reading.snapshot) if not names & {*one.names} and (plan.thorough or not _of_engines(one))
+    )
+    return found, findings + [Finding(one.part, True, one.value) for one in well]
 
 
-def _place(one: Condition) -> tuple[str, str | None, str | None, float | None, str, float | None]:
-    return one.name, one.app, one.provider, one.since, one.origin, one.until
-
-
-def _well(reading: Reading, found: set[str]) -> Iterator[Finding]:
-    """Findings for the parts that were checked and work."""
-    snapshot = reading.snapshot
-    if snapshot.providers is not None and not any(name.startswith("provider_") for name in found):
-        yield Finding("providers", True, f"none of {len(snapshot.providers)} is stopped")
-    if snapshot.letters is not None and "dead_letters" not in found:
-        yield Finding("dead letters", True, f"{snapshot.letters.total:,} in all, 0 of them in the last hour")
-    if snapshot.leader is not None and not found & {"no_leader", "intake_not_moving"}:
-        waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
-        leads = f"{snapshot.leader.owner} leads" if snapshot.leader.owner else "nobody has led yet"
-        yield Finding("intake", True, f"{leads}, the oldest entry waits for {waits:.1f} s")
-
-
-def _settings(reading: Reading, found: set[str]) -> Iterator[Finding]:
-    if (memory := reading.snapshot.redis) is not None:
-        if "redis_persistence" not in found:
-            yield Finding("redis persistence", True, "appendonly is on")
-        if "redis_eviction" not in found:
-            limit = "" if memory.maximum else ", without a limit of memory"
-            yield Finding("redis eviction", True, f"{memory.policy}{limit}")
-        if memory.maximum and "redis_filling" not in found:
-            yield Finding("redis memory", True, f"{memory.used * 100 // memory.maximum} % of maxmemory is used")
-    for engine in reading.snapshot.skews:
-        if f"clock_of_{engine}" not in found:
-            yield Finding(f"clock of {engine}", True, "agrees with this machine's")
+def _of_engines(check: Check) -> bool:
+    """Whether it is a setting of an engine, or a clock: people rarely want to know that these are well."""
+    return check.part.startswith(("redis", "postgres", "clock"))
 
 
 def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition]) -> Finding:

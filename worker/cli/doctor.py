@@ -1,12 +1,14 @@
 """`carillon doctor`."""
 
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 import typer
 
 from worker.cli._options import apps, duration
 from worker.cli._terminal import echo, folded, json_text, shown
 
+_COLOURS: Final = {"ok  ": "green", "NOTE": "bold", "WARN": "bold yellow", "FAIL": "bold red"}
 EPILOG = "Example: carillon doctor --json   (in a monitor: exit code 0 is well, 1 is not)"
 
 
@@ -30,27 +32,23 @@ def doctor(
     from rich.console import Console
     from rich.text import Text
 
-    from worker.cli import _examination
+    from worker.cli import _checks, _examination
     from worker.reports.words import counted
 
     findings = _examination.examine(app, timeout, workers=workers, deep=deep)
-    well = all(finding.well for finding in findings)
+    wrong = sum(finding.needs_somebody for finding in findings)
     if as_json:
         echo(json_text([finding.as_json() for finding in findings]))
-        raise typer.Exit(0 if well else 1)
+        raise typer.Exit(1 if wrong else 0)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        mark, colour = (
-            ("ok  ", "green") if finding.well else ("FAIL", "bold red") if finding.fails else ("WARN", "bold yellow")
-        )
-        line = shown(f"{mark} {finding.part}: {finding.text}")
+        line = shown(_checks.line(finding, time.time()))
         line = folded(line, console.width) if console.is_terminal else line
-        console.print(Text(mark, colour).append(line.removeprefix(mark)))
-    wrong = sum(not finding.well for finding in findings)
+        console.print(Text(finding.mark, _COLOURS[finding.mark]).append(line.removeprefix(finding.mark)))
     console.print(
-        "all is well"
-        if well
-        else f"{counted(wrong, 'finding')} of {len(findings)} {'needs' if wrong == 1 else 'need'} somebody",
+        f"{counted(wrong, 'finding')} of {len(findings)} {'needs' if wrong == 1 else 'need'} somebody"
+        if wrong
+        else "all is well",
         markup=False,
     )
-    raise typer.Exit(0 if well else 1)
+    raise typer.Exit(1 if wrong else 0)

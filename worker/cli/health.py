@@ -1,6 +1,7 @@
 """`carillon health`: what a container, a load balancer or a person asks."""
 
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ def health(
 ) -> None:
     """Ask every part for a sign of life and for alarms, or only those named. Exit code 1 for any that fails.
 
-    A warning (WARN) needs somebody, but everything flows: it alone leaves the exit code 0.
+    A warning (WARN) needs somebody, but everything flows: it alone leaves the exit code 0, and so does a notice (NOTE).
 
     A worker is well when a task put into its lane's queue came out of it done: a process can live and consume nothing.
     """
@@ -50,6 +51,5 @@ def health(
         echo(json_text([finding.as_json() for finding in findings]))
         sys.exit(fails)
     for finding in findings:
-        mark = "ok  " if finding.well else "FAIL" if finding.fails else "WARN"
-        prose(shown(f"{mark} {finding.part}: {finding.text}"), err=not finding.well)
+        prose(shown(_checks.line(finding, time.time())), err=not finding.well)
     sys.exit(fails)

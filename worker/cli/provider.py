@@ -11,7 +11,8 @@ from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.cli._session import Row, app_named, provider_named, say, session, table
 from worker.process.by_hand import by_hand
 from worker.providers.kinds import commands, kind_of
-from worker.reports import conditions
+from worker.reports import watch
+from worker.reports.conditions import Condition, word
 from worker.reports.reading import read
 
 provider = group("See which providers flow, and stop or start one. What waits meanwhile is kept, until it is too old.")
@@ -36,7 +37,7 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 readable={id: one.readable for id, one in every.items()},
                 ends={id: end for id, one in every.items() if (end := kind_of(one).ends_at(one)) is not None},
             )
-        found = [one for one in conditions.find(reading.snapshot) if one.provider is not None]
+        found = [one for one in watch.agreed(reading, watch.known(runtime.redis)) if one.provider is not None]
         stops = runtime.breaker.stopped_among(list(every))
     rows: list[Row] = []
     for one in sorted(every.values(), key=lambda each: (each.app, each.name)):
@@ -53,13 +54,23 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 "reason": stopped and stopped.reason,
                 "since": stopped and rfc3339(stopped.since),
                 "by_hand": bool(stopped and stopped.manual),
-                "conditions": [
-                    {"name": c.name, "severity": c.severity, "text": c.text, "origin": c.origin or None} for c in about
-                ],
+                "conditions": [_as_json(c) for c in about],
             }
         )
     empty = f"there is no provider yet; make one with: {commands()}"
     table(rows if as_json else [_shown(row) for row in rows], as_json=as_json, empty=empty)
+
+
+def _as_json(one: Condition) -> Row:
+    return {
+        "name": one.name,
+        "severity": word(one.severity),
+        "text": one.text,
+        "origin": one.origin or None,
+        "since": None if one.since is None else rfc3339(one.since),
+        "waiting": one.waiting,
+        "first_loss": None if one.first_loss is None else rfc3339(one.first_loss),
+    }
 
 
 def _shown(row: Row) -> Row:

@@ -204,7 +204,7 @@ class Dashboard:
 
     async def facts(self) -> Facts:
         def read() -> Facts:
-            found = watch.known(self._stores.redis).values()
+            found = watch.current(self._stores.redis).conditions
             self._away.pop("Redis", None)
             worst = min(
                 (SHAPES.get(one.severity, "info") for one in found), key=["crit", "warn", "info"].index, default="info"

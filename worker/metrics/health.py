@@ -9,11 +9,12 @@ from worker.database.postgres import Pool
 from worker.metrics.cached import Cached
 from worker.metrics.engines import Engines
 from worker.metrics.http import Answer, Page
-from worker.reports.conditions import Condition, find
+from worker.reports import watch
+from worker.reports.conditions import Condition, find, word
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
 from worker.reports.words import instant
-from worker.state.redis import Redis
+from worker.state.redis import Error, Redis
 
 #: Seconds for which a look is good, and for which a probe waits for one.
 _FRESH: Final = 2.0
@@ -49,9 +50,16 @@ def _findings(engines: Engines, redis: Callable[[], Redis], pool: Callable[[], P
     reading, unknown = look(faults, redis, pool)
     return [
         *(_finding(engine, fault, "error") for engine, fault in faults.items() if fault is not None),
-        *(_of(one) for one in find(reading.snapshot)),
+        *(_of(one) for one in _conditions(reading, None if faults.get("redis") else redis())),
         *(_finding(part, f"unknown, because it could not be checked: {why}", "warning") for part, why in unknown),
     ]
+
+
+def _conditions(reading: Reading, client: Redis | None) -> list[Condition]:
+    try:
+        return find(reading.snapshot) if client is None else watch.agreed(reading, watch.known(client))
+    except Error:
+        return find(reading.snapshot)
 
 
 def look(
@@ -74,7 +82,7 @@ def look(
 def _of(one: Condition) -> Finding:
     times = {name: None if at is None else instant(at) for name, at in (("since", one.since), ("until", one.until))}
     about = {"condition": one.name, "app": one.app, "provider": one.provider, "origin": one.origin}
-    return _finding(one.about, one.text, one.severity) | about | times
+    return _finding(one.about, one.text, word(one.severity)) | about | times
 
 
 def _finding(part: str, text: str, severity: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, get_args
 
 from celery import signals
 
+from config.celeryconfig import LANES
 from config.settings import Settings
+from worker.core.batch import Lane
 from worker.embedded import attach
 from worker.metrics import health
 from worker.metrics.engines import Engines, of_carillon
@@ -17,6 +19,7 @@ from worker.process import exporter
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.runtime import close_runtime, get_runtime
+from worker.process.signs import Signs
 from worker.process.tasks import tick, wake_fan_out
 from worker.process.ticker import Ticker
 
@@ -50,9 +53,15 @@ def _fault() -> str | None:
 
 
 @signals.worker_ready.connect
-def _start_threads(**_: object) -> None:
+def _start_threads(sender: Any, **_: object) -> None:
     runtime = get_runtime()
-    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick)))
+
+    def lanes() -> list[str]:
+        queues = sender.app.amqp.queues.consume_from
+        return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
+
+    signs = Signs(runtime, str(sender.hostname), lanes)
+    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick), signs))
     for thread in _threads:
         thread.start()
 

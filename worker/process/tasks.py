@@ -23,7 +23,7 @@ from producers.events import FIELD, STREAM
 from worker import facts
 from worker.core.batch import Lane
 from worker.core.envelope import identify
-from worker.database import audit, postgres
+from worker.database import audit, incidents, postgres
 from worker.database.ledger import DeadLetter
 from worker.pipeline.expansion.fan_out import Expanded
 from worker.process.celery_app import app
@@ -46,6 +46,8 @@ MOST: Final = 32
 #: Tries that a message's expansion has before it is dead-lettered.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
+#: Seconds that it may take to delete old incidents.
+_INCIDENTS_SECONDS: Final = 0.5
 #: Percent of its memory above which Redis may refuse wake-ups, and seconds for which a tick then does the work itself.
 _FULL: Final = 99
 _UNBLOCKING: Final = 2.0
@@ -149,6 +151,7 @@ def tick() -> Counts:
         counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
         counts["pruned"] += audit.forget(runtime.pool)
+        counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}
     return counts

@@ -34,7 +34,10 @@ class Ticker(BackgroundThread):
                 if self._runtime.journal.unwatched():
                     self._tick()
                 self._runtime.notes.write()
-            except redis.Unavailable:
+                self._runtime.watch.redis_is_back()
+            except redis.Away as fault:
+                self._runtime.watch.redis_is_away(fault)
+            except redis.Unavailable:  # it is full
                 continue
             except postgres.Unready as fault:
                 log.error("the tick waits: %s", sentence(fault))

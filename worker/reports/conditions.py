@@ -1,62 +1,128 @@
-"""The one list of what needs somebody. `carillon health`, `doctor`, `provider list` and the log ask it, so that they agree.
+"""The one list of what needs somebody. `carillon health`, `doctor`, `provider list`, the log, metrics and pages ask it, so that
+they agree.
 
-`find` decides over one `Snapshot` and does no I/O: `worker/reports/reading.py` reads it. What a snapshot does not know (None)
-makes no condition: who could not look says so beside the list.
+`find` decides over one `Snapshot` and does no I/O. What a snapshot does not know (None) makes no condition: who could not look
+says so beside the list. What only follows from another condition is left out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from shlex import quote
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, Protocol
 
-from worker.core.breaker import Quota, Stopped
+import msgspec
+
+from worker.core.breaker import Stopped
 from worker.core.fleet import is_foreign
-from worker.providers.base import Words
 from worker.providers.kinds import commands
-from worker.reports.words import counted, instant
+from worker.reports.snapshot import (
+    LaneFacts,
+    Leader,
+    Letters,
+    OutboxFacts,
+    ProviderFacts,
+    RedisFacts,
+    Snapshot,
+    StreamFacts,
+    WayFacts,
+)
+from worker.reports.words import counted, instant, lasting
 
-#: `error`: pushes are stopped or lost, or soon will be. `warning`: everything flows, and somebody has to do something.
-Severity = Literal["warning", "error"]
+#: `critical`: pushes are stopped or lost, or soon will be. `warning`: pushes go out, and somebody has to do something.
+#: `notice`: pushes go out, and it is good to know.
+Severity = Literal["notice", "warning", "critical"]
 
-#: Per cent of Redis' memory from which it is filling up, and from which publishers are refused.
+#: Per cent of Redis' memory from which it is filling up, from which publishers are refused, and from which all writes may be.
 FILLING: Final = 70
 FULL: Final = 80
+SPENT: Final = 99
 #: Seconds for which entries may wait while the intake takes nothing.
 STILL: Final = 30.0
 #: Seconds without a leader: a worker that stops hands over in less.
 LEADERLESS: Final = 10.0
+#: Seconds that the oldest message or batch may wait for a worker, and from which it is critical.
+OLD: Final = 60.0
+TOO_OLD: Final = 300.0
+#: Seconds that a lane's work may wait without any worker of the lane.
+WORKERLESS: Final = 15.0
+#: Seconds that a row may wait in the outbox.
+BEHIND: Final = 60.0
+#: Seconds before its first loss from which a pause is critical.
+SOON: Final = 600.0
+#: Per cent of an hour's messages from which its dead letters are a warning, and their number from which they are one in any case.
+LETTERS_SHARE: Final = 1
+LETTERS_MANY: Final = 200
 #: Seconds for which trimmed entries are a condition.
 TRIMMED: Final = 86_400.0
-#: Seconds that two clocks may differ.
+#: Seconds that two clocks may differ, and from which providers refuse what is signed.
 SKEW: Final = 5.0
-#: Days before a credential's end from which it is a condition.
+TOO_SKEWED: Final = 60.0
+#: Days before a credential's end from which it is a condition, and from which it is critical.
 EXPIRY_DAYS: Final = 30
+EXPIRY_SOON: Final = 3
 #: Conditions of one name that are listed one by one.
 MOST: Final = 50
 _DAY: Final = 86_400.0
+_RANK: Final[Mapping[Severity, int]] = {"critical": 0, "warning": 1, "notice": 2}
+
+#: Every name. docs/reference/conditions.md explains each.
+NAMES: Final = (
+    *("provider_unreachable", "provider_silent", "provider_unavailable", "provider_stopped", "provider_paused"),
+    *("provider_over_quota", "credential_unusable", "credential_refused", "credential_ended", "credential_ending"),
+    *("credential_unreadable", "device_secret_unreadable", "app_without_provider", "app_switched_off", "dead_letters"),
+    *("entries_trimmed", "outbox_behind", "stream_ahead_of_clock", "no_leader", "intake_not_moving", "backlog_old"),
+    *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
+    *("redis_filling", "redis_eviction", "redis_persistence", "postgres_read_only", "clock_of_redis"),
+    "clock_of_postgres",
+)
+#: Seconds that a condition must last before it opens, where that is not in the facts. Others open at once.
+AFTER: Final[Mapping[str, float]] = {
+    "redis_away": 5.0,
+    "postgres_away": 5.0,
+    "beat_away": 30.0,
+    "no_workers": WORKERLESS,
+}
+#: Seconds without it after which a condition is over.
+OVER: Final = 15.0
 
 
-class Condition(NamedTuple):
-    """`text` says what is wrong and what to do. `provider` is a name; `since`, `until` UNIX seconds, or None: not known.
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`what` is wrong, with its cause, and what to `do`: the same sentences as long as it lasts, wherever they are read.
 
-    Redis has the fields in this order: those of later releases come last, with defaults.
+    What changes from moment to moment is in the other fields. Times in UNIX seconds; None: not known, or there is none.
+    Redis and Postgres have it by these names.
     """
 
     name: str
     severity: Severity
-    text: str
+    what: str
+    do: str
     app: str | None = None
+    #: A name.
     provider: str | None = None
     since: float | None = None
     #: Of the provider's origins the one that it is about: `push service updates.push.services.mozilla.com`.
     origin: str = ""
+    #: Where no app or provider says it: the lane, the worker, the stream.
+    place: str = ""
+    #: When it ends by itself.
     until: float | None = None
+    #: Notifications that wait because of it.
+    waiting: int | None = None
+    #: When the first of them is too old to be sent.
+    first_loss: float | None = None
+    #: Figures of the moment, in words.
+    figures: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is wrong and what to do."""
+        return f"{self.what}: {self.do}"
 
     @property
     def key(self) -> str:
         """By which it is known again."""
-        parts = (self.name, self.app, self.provider, *([self.origin] if self.origin else ()))
-        return "/".join(part or "" for part in parts)
+        return "/".join((self.name, self.app or "", self.provider or "", self.origin, self.place))
 
     @property
     def about(self) -> str:
@@ -65,259 +131,270 @@ class Condition(NamedTuple):
             return f"provider {self.app}/{self.provider}{self.origin and f', {self.origin}'}"
         return f"app {self.app}" if self.app is not None else self.name.replace("_", " ")
 
-
-@dataclass(frozen=True, slots=True)
-class RedisFacts:
-    """What INFO says."""
-
-    used: int = 0
-    #: 0: no limit.
-    maximum: int = 0
-    policy: str = "noeviction"
-    append_only: bool = True
+    @property
+    def order(self) -> tuple[int, str, str, str, str, str]:
+        """The worst first, then by what it is about."""
+        return _RANK[self.severity], self.name, self.app or "", self.provider or "", self.origin, self.place
 
 
-@dataclass(frozen=True, slots=True)
-class AppFacts:
-    name: str
-    push_enabled: bool = True
-    #: Whether it got recent messages; only asked if pushes are off.
-    traffic: bool = False
+def word(severity: Severity) -> Literal["notice", "warning", "error"]:
+    """The severity as documents for monitors have it: `error` is what the releases before call critical."""
+    return "error" if severity == "critical" else severity
 
 
-@dataclass(frozen=True, slots=True)
-class WayFacts:
-    #: Empty: the whole provider.
-    origin: str = ""
-    stopped: Stopped | None = None
-    quota: Quota | None = None
-    #: Batches that wait for it.
-    waiting: int = 0
+class Facts(Protocol):
+    """What changes about a condition from moment to moment."""
+
+    @property
+    def since(self) -> float | None: ...
+    @property
+    def waiting(self) -> int | None: ...
+    @property
+    def first_loss(self) -> float | None: ...
+    @property
+    def figures(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderFacts:
-    app: str
-    name: str
-    words: Words
-    #: Those that do not flow.
-    ways: Sequence[WayFacts] = ()
-    #: UNIX seconds at which its certificate ends; None: it has none, or it could not be read.
-    ends: float | None = None
-    #: Whether the keys at hand decrypt its credential; None: not tried.
-    readable: bool | None = None
-    #: A worker (host) whose keys do not.
-    unreadable_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamFacts:
-    """A stream of events. Times in UNIX seconds by the engines' clocks."""
-
-    name: str
-    #: None: the stream of all apps.
-    app: str | None = None
-    #: Age of the oldest entry that was not taken, in seconds; None: none waits.
-    oldest: float | None = None
-    waiting: int | None = None
-    #: Seconds since the intake last moved its cursor; None: not known.
-    still: float | None = None
-    #: Seconds by which the newest id is ahead of Redis' clock.
-    ahead: float = 0.0
-    #: Id of that oldest entry.
-    first: str = ""
-
-
-class Trimmed(NamedTuple):
-    """Entries that somebody else took off a stream, and when the last was missed (UNIX seconds)."""
-
-    stream: str
-    app: str | None
-    n: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Leader:
-    """Who took the intake's lease last."""
-
-    owner: str
-    since: float
-    #: Seconds until the lease ends; negative: nobody leads.
-    left: float
-
-
-@dataclass(frozen=True, slots=True)
-class Letters:
-    """Dead letters: all, those of the last hour, and of these the most frequent app and reason."""
-
-    total: int = 0
-    late: int = 0
-    app: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything that the conditions depend on, of one moment. None: it could not be read."""
-
-    now: float
-    apps: Sequence[AppFacts] = ()
-    providers: Sequence[ProviderFacts] | None = None
-    streams: Sequence[StreamFacts] = ()
-    redis: RedisFacts | None = None
-    #: Postgres takes no writes.
-    read_only: bool | None = None
-    #: Nobody ever led: `Leader` with an empty owner. None: not known, or no workers are expected.
-    leader: Leader | None = None
-    letters: Letters | None = None
-    trimmed: Sequence[Trimmed] = ()
-    #: A worker (host) whose keys did not open a device's secret, in the last minutes.
-    devices_unreadable_by: str | None = None
-    #: Seconds by which an engine's clock is ahead of this host's.
-    skews: dict[str, float] = field(default_factory=dict)
-    #: This fleet's name, and that of the fleet that the database belongs to.
-    fleet: str = ""
-    recorded_fleet: str = ""
+def facts(one: Facts, now: float) -> str:
+    """Since when it lasts, what waits, and what is lost when, in words; '' if nothing is known."""
+    parts = []
+    if one.since is not None:
+        parts.append(f"since {instant(one.since, to='seconds')}, for {lasting(now - one.since)}")
+    if one.figures:
+        parts.append(one.figures)
+    if one.waiting:
+        parts.append(counted(one.waiting, "notification waits", "notifications wait"))
+    if one.first_loss is not None:
+        at = instant(one.first_loss, to="seconds")
+        parts.append(f"the first is lost at {at}" if one.first_loss > now else f"some are lost since {at}")
+    return "; ".join(parts)
 
 
 def find(snapshot: Snapshot) -> list[Condition]:
-    """The conditions: errors first, then by subject. At most `MOST` of each name, and one that counts the rest."""
+    """The worst first, then by subject; one of each key. At most `MOST` of each name, and one more that counts the rest."""
     found = [
         *_engines(snapshot),
-        *_intake(snapshot),
+        *(() if _blocked(snapshot) else _flow(snapshot)),
+        *_streams(snapshot),
+        *_workers(snapshot),
         *(one for provider in snapshot.providers or () for one in _provider(provider, snapshot.now)),
         *_apps(snapshot),
         *_devices(snapshot.devices_unreadable_by),
         *_letters(snapshot.letters),
+        *_outbox(snapshot.outbox, snapshot.now),
     ]
-    return sorted(
-        _bounded(found),
-        key=lambda one: (one.severity != "error", one.name, one.app or "", one.provider or "", one.origin),
-    )
+    return sorted(_bounded(_single(found)), key=lambda one: one.order)
+
+
+def _blocked(snapshot: Snapshot) -> bool:
+    """Whether an engine keeps everything from moving: whatever does not move then is no condition of its own."""
+    away = snapshot.redis_fault or snapshot.postgres_fault or snapshot.read_only
+    return bool(away) or (snapshot.redis is not None and snapshot.redis.percent >= SPENT)
 
 
 def _devices(unreadable_by: str | None) -> Iterator[Condition]:
     if unreadable_by is not None:
-        text = (
+        what = (
             f"the CARILLON_SECRET_KEYS of the worker on {unreadable_by} do not open the keys of some browsers, which got nothing"
-            " (secret_unreadable): give every worker the same keys, an old one until an hour after carillon secrets rotate"
+            " (secret_unreadable)"
         )
-        yield Condition("device_secret_unreadable", "error", text)
+        do = "give every worker the same keys, an old one until an hour after carillon secrets rotate"
+        yield Condition("device_secret_unreadable", "critical", what, do)
 
 
 def _engines(snapshot: Snapshot) -> Iterator[Condition]:
-    if snapshot.read_only:
-        text = (
-            "Postgres takes no writes, as a replica or a server in recovery does: name the primary, or promote this one"
+    if snapshot.redis_fault is not None:
+        what = f"Redis does not answer, so nothing is published and nothing is sent ({snapshot.redis_fault})"
+        yield Condition("redis_away", "critical", what, "look at its server; everything goes on once it is back")
+    if snapshot.postgres_fault is not None:
+        what = f"Postgres does not answer, so accepted events wait in Redis ({snapshot.postgres_fault})"
+        yield Condition(
+            "postgres_away", "critical", what, "look at its server; nothing is lost, and all goes on once it is back"
         )
-        yield Condition("postgres_read_only", "error", text)
+    if snapshot.read_only:
+        what = "Postgres takes no writes, as a replica or a server in recovery does"
+        yield Condition(
+            "postgres_read_only", "critical", what, "name the primary in CARILLON_POSTGRES_URL, or promote this one"
+        )
     if is_foreign(snapshot.recorded_fleet, snapshot.fleet):
         here = f"CARILLON_FLEET is {snapshot.fleet!r}" if snapshot.fleet else "CARILLON_FLEET is not set"
-        text = f"the database belongs to fleet {snapshot.recorded_fleet!r}, {here}: pushes go to nobody but those whom"
-        text += " app set --only-to names; if it is yours: carillon fleet --take-over"
-        yield Condition("not_allowed_here", "warning", text)
-    if (redis := snapshot.redis) is not None:
-        yield from _redis(redis)
-    for engine, skew in snapshot.skews.items():
-        if abs(skew) > SKEW:
-            text = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's: set both by NTP"
-            yield Condition(f"clock_of_{engine}", "warning", f"{text}, or provider tokens and expiries go wrong")
+        what = f"the database belongs to fleet {snapshot.recorded_fleet!r}, {here}: pushes go to nobody but those whom"
+        what += " app set --only-to names"
+        yield Condition("not_allowed_here", "warning", what, "if it is yours: carillon fleet --take-over")
+    if snapshot.redis is not None:
+        yield from _redis(snapshot.redis)
+    yield from _clocks(snapshot)
+
+
+def _clocks(snapshot: Snapshot) -> Iterator[Condition]:
+    """Where both engines differ from this machine alike, it is this machine's clock that is off."""
+    off = {engine: skew for engine, skew in snapshot.skews.items() if abs(skew) > SKEW}
+    if len(off) > 1 and max(off.values()) - min(off.values()) <= SKEW:
+        yield _clock("clock_of_worker", -min(off.values(), key=abs), "that of the engines", place=snapshot.host)
+        return
+    for engine, skew in off.items():
+        yield _clock(f"clock_of_{engine}", skew, "this machine's")
+
+
+def _clock(name: str, skew: float, other: str, place: str = "") -> Condition:
+    severity: Severity = "critical" if abs(skew) >= TOO_SKEWED else "warning"
+    whose = f"the clock of {place}" if place else "its clock"
+    what = f"{whose} is {'ahead of' if skew > 0 else 'behind'} {other}, so provider tokens and expiries go wrong"
+    return Condition(name, severity, what, "set both by NTP", place=place, figures=f"by {abs(skew):.1f} s")
 
 
 def _redis(redis: RedisFacts) -> Iterator[Condition]:
-    percent = redis.used * 100 // redis.maximum if redis.maximum else 0
+    percent = redis.percent
     if percent >= FILLING:
         refused = "publishers are refused" if percent >= FULL else f"publishers are refused from {FULL} % on"
-        text = f"{percent} % of its memory is used, and {refused}: see that workers run and providers flow, or raise maxmemory"
-        yield Condition("redis_filling", "error" if percent >= FULL else "warning", text)
+        do = "see that workers run and providers flow, or raise maxmemory"
+        severity: Severity = "critical" if percent >= FULL else "warning"
+        yield Condition(
+            "redis_filling", severity, f"its memory fills up, and {refused}", do, figures=f"{percent} % is used"
+        )
     if redis.maximum and redis.policy != "noeviction":
-        text = f"{redis.policy}: Redis may throw away pushes when it is full: set maxmemory-policy noeviction"
-        yield Condition("redis_eviction", "error", text)
+        what = f"maxmemory-policy is {redis.policy}, so Redis may throw away pushes when it is full"
+        yield Condition("redis_eviction", "critical", what, "set maxmemory-policy noeviction")
     if not redis.append_only:
-        text = "appendonly is off, so a restart loses pushes: set appendonly yes in redis.conf"
-        yield Condition("redis_persistence", "warning", text)
+        what = "appendonly is off, so a restart loses pushes"
+        yield Condition("redis_persistence", "warning", what, "set appendonly yes in redis.conf")
 
 
-def _intake(snapshot: Snapshot) -> Iterator[Condition]:
+def _flow(snapshot: Snapshot) -> Iterator[Condition]:
+    """What does not move, or too slowly."""
     leader = snapshot.leader
     waits = any(stream.oldest is not None for stream in snapshot.streams)
     # A new system with no unread entries needs no leader yet.
-    nobody = leader is not None and leader.left < -LEADERLESS and bool(leader.owner or waits)
-    if leader is not None and nobody:
-        last = f"{leader.owner} did until {-leader.left:.0f} s ago" if leader.owner else "nobody ever did"
-        text = f"no worker takes events off the stream ({last}): start carillon worker, or look at its log"
-        yield Condition("no_leader", "error", text, since=snapshot.now + leader.left if leader.owner else None)
+    if leader is not None and leader.left < -LEADERLESS and (leader.owner or waits):
+        last = f"{leader.owner} was the last" if leader.owner else "nobody ever did"
+        what = f"no worker takes events off the stream ({last})"
+        since = snapshot.now + leader.left if leader.owner else None
+        yield Condition("no_leader", "critical", what, "start carillon worker, or look at its log", since=since)
+    else:
+        for stream in snapshot.streams:
+            yield from _stream(stream, leader, snapshot.now)
+    running = {lane for one in snapshot.workers or () if one.age < WORKERLESS for lane in one.lanes}
+    for lane in snapshot.lanes:
+        yield from _lane(lane, snapshot.now, worked=snapshot.workers is None or lane.lane in running)
+
+
+def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[Condition]:
+    if stream.oldest is None:
+        return
+    n = "" if stream.waiting is None else counted(stream.waiting, "entry waits", "entries wait")
+    still = min(stream.oldest, stream.oldest if stream.still is None else stream.still)
+    if still >= STILL:
+        whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
+        first = f" ({stream.first} is the first)" if stream.first else ""
+        what, do = f"entries wait on {stream.name}{first}, and none is taken", f"look at the log, {whose}"
+        yield Condition("intake_not_moving", "critical", what, do, stream.app, since=now - still, figures=n)
+    elif stream.oldest >= OLD:
+        what = f"entries of {stream.name} wait too long to be taken"
+        do = "add workers, as what was taken before has to go out first, or publish more slowly"
+        yield _old("stream", stream.app, stream.oldest, what, do, now, n)
+
+
+def _lane(lane: LaneFacts, now: float, *, worked: bool) -> Iterator[Condition]:
+    """`worked`: whether a worker of the lane is alive, as far as is known."""
+    if lane.oldest is None:
+        return
+    if not worked and lane.oldest >= WORKERLESS:
+        what = f"no worker of the {lane.lane} lane takes work, though some waits"
+        do = f"start carillon worker --lane {lane.lane}, or look at its log"
+        yield Condition("no_workers", "critical", what, do, place=lane.lane, figures=lane.waiting)
+    elif worked and lane.oldest >= OLD:
+        do = f"add workers: carillon worker --lane {lane.lane}"
+        if lane.app is not None:
+            do += f"; all of it is of app {lane.app}, see its rate: carillon app show {quote(lane.app)}"
+        what = f"work of the {lane.lane} lane waits too long for a worker"
+        yield _old(lane.lane, lane.app, lane.oldest, what, do, now, lane.waiting)
+
+
+def _old(place: str, app: str | None, age: float, what: str, do: str, now: float, waits: str) -> Condition:
+    severity: Severity = "critical" if age >= TOO_OLD else "warning"
+    figures = f"{waits}, the oldest for {lasting(age)}" if waits else f"the oldest waits for {lasting(age)}"
+    return Condition("backlog_old", severity, what, do, app, since=now - age + OLD, place=place, figures=figures)
+
+
+def _streams(snapshot: Snapshot) -> Iterator[Condition]:
+    """What was done to the streams from outside."""
     for stream in snapshot.streams:
-        still = (
-            None
-            if stream.oldest is None
-            else min(stream.oldest, stream.oldest if stream.still is None else stream.still)
-        )
-        if still is not None and still >= STILL and not nobody:
-            n = stream.waiting
-            waiting = "entries wait" if n is None else counted(n, "entry waits", "entries wait")
-            whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
-            first = f", the first is {stream.first}" if stream.first else ""
-            text = f"{waiting} on {stream.name}{first}, and none was taken for {still:.0f} s: look at the log, {whose}"
-            yield Condition("intake_not_moving", "error", text, stream.app, since=snapshot.now - still)
         if stream.ahead > SKEW:
-            text = (
-                f"the newest id of {stream.name} is {stream.ahead:,.0f} s ahead of Redis' clock: it was ahead once, or a producer"
-                " gives ids of its own; set the clock, and let Redis give the ids ('*')"
+            what = (
+                f"the newest id of {stream.name} is ahead of Redis' clock: the clock was ahead once, or a producer gives ids of"
+                " its own"
             )
-            yield Condition("stream_ahead_of_clock", "warning", text, stream.app)
+            do, by = "set the clock, and let Redis give the ids ('*')", f"by {stream.ahead:,.0f} s"
+            yield Condition("stream_ahead_of_clock", "warning", what, do, stream.app, place=stream.name, figures=by)
     for one in snapshot.trimmed:
         if snapshot.now - one.at < TRIMMED:
-            text = (
-                f"{counted(one.n, 'entry was', 'entries were')} taken off {one.stream} by somebody else before they were done,"
-                " so their pushes are lost: no producer may use MAXLEN, XTRIM or XDEL"
-            )
-            yield Condition("entries_trimmed", "error", text, one.app)
+            what = f"somebody else took entries off {one.stream} before they were done, so their pushes are lost"
+            do, n = "no producer may use MAXLEN, XTRIM or XDEL", counted(one.n, "entry was taken", "entries were taken")
+            yield Condition("entries_trimmed", "critical", what, do, one.app, place=one.stream, figures=n)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Condition]:
+    if (ago := snapshot.unwatched) is not None:
+        what = "no process looks for conditions, so what else is said may be no longer true"
+        since = snapshot.now - ago if ago < inf else None
+        yield Condition("not_watched", "critical", what, "see that carillon worker runs, and its log", since=since)
+    if snapshot.beat is False:
+        what = "beat sends no tick, so workers tick instead and what is due comes some seconds later"
+        yield Condition("beat_away", "notice", what, "start or restart carillon beat")
+    for one in snapshot.workers or ():
+        if one.age < WORKERLESS and abs(one.ahead) > SKEW:
+            yield _clock("clock_of_worker", one.ahead, "that of Redis", place=one.name.partition("@")[2] or one.name)
 
 
 def _provider(one: ProviderFacts, now: float) -> Iterator[Condition]:
-    def condition(name: str, severity: Severity, text: str, since: float | None = None) -> Condition:
-        return Condition(name, severity, text, one.app, one.name, since)
-
     if one.unreadable_by is not None:
-        text = f"the CARILLON_SECRET_KEYS of the worker on {one.unreadable_by} do not decrypt its credential: give every worker"
-        yield condition("credential_unreadable", "error", f"{text} the same keys, or store it again")
+        what = f"the CARILLON_SECRET_KEYS of the worker on {one.unreadable_by} do not decrypt its credential"
+        waiting = sum(way.waiting for way in one.ways)
+        yield _of(
+            one,
+            "credential_unreadable",
+            "critical",
+            what,
+            "give every worker the same keys, or store it again",
+            waiting=waiting or None,
+        )
     elif one.readable is False:
-        text = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential: add the key it was stored with, or store it"
-        yield condition("credential_unreadable", "error", f"{text} again with {_store(one)}")
+        what = "none of the keys in CARILLON_SECRET_KEYS decrypts its credential"
+        do = f"add the key it was stored with, or store it again with {_store(one)}"
+        yield _of(one, "credential_unreadable", "critical", what, do)
     for way in one.ways:
         for found in _way(one, way, now):
-            yield found._replace(origin=f"{one.words.origin} {way.origin}" if way.origin else "")
+            yield msgspec.structs.replace(found, origin=f"{one.words.origin} {way.origin}" if way.origin else "")
     if one.ends is None:
         return
-    days = (one.ends - now) / _DAY
-    anew = f"{one.words.renew} and store it with"
-    if days <= 0:
-        text = f"its {one.words.ending} ended {counted(round(-days), 'day')} ago: {anew} {_store(one)}"
-        yield condition("credential_ended", "error", text, one.ends)
-    elif days <= EXPIRY_DAYS:
-        text = (
-            f"its {one.words.ending} is good for {counted(round(days), 'day')} only: {anew} {_store(one)}"
-            f"{one.words.instead and f', or {one.words.instead}'}"
-        )
-        yield condition("credential_ending", "warning", text)
+    left = one.ends - now
+    do = f"{one.words.renew} and store it with {_store(one)}"
+    on = instant(one.ends, to="seconds")
+    if left <= 0:
+        yield _of(one, "credential_ended", "critical", f"its {one.words.ending} ended at {on}", do, since=one.ends)
+    elif left <= EXPIRY_DAYS * _DAY:
+        severity: Severity = "critical" if left <= EXPIRY_SOON * _DAY else "warning"
+        do += f"{one.words.instead and f', or {one.words.instead}'}"
+        days = f"in {counted(round(left / _DAY), 'day')}"
+        yield _of(one, "credential_ending", severity, f"its {one.words.ending} ends at {on}", do, figures=days)
+
+
+def _of(one: ProviderFacts, name: str, severity: Severity, what: str, do: str, **more: Any) -> Condition:
+    return Condition(name, severity, what, do, one.app, one.name, **more)
 
 
 def _way(one: ProviderFacts, way: WayFacts, now: float) -> Iterator[Condition]:
+    waits: dict[str, Any] = {"waiting": way.waiting or None, "first_loss": way.first_loss}
     if (stopped := way.stopped) and not (one.unreadable_by and stopped.reason == "unusable_credential"):
-        name, text = _stop(one, stopped, way.waiting, now)
-        yield Condition(name, "error", text, one.app, one.name, stopped.since)
+        name, what, do = _stop(one, stopped)
+        late = not stopped.manual or (way.first_loss is not None and way.first_loss - now <= SOON)
+        yield _of(one, name, "critical" if late else "warning", what, do, since=stopped.since, **waits)
     if (quota := way.quota) is not None:
-        began = f"over its quota for {max(0.0, now - quota.since):.0f} s ({quota.reason})"
         goes = f"nothing goes there until {instant(quota.until)}" if now < quota.until else "it begins again, slowly"
-        text = f"{began}{_waits(way.waiting)}: {goes}; it needs nobody, but where it comes often ask for a higher quota, or set"
-        text += f" a rate: carillon app set {quote(one.app)} --provider-rate"
-        yield Condition("provider_over_quota", "warning", text, one.app, one.name, quota.since, until=quota.until)
-
-
-def _waits(waiting: int) -> str:
-    return f"; {counted(waiting, 'batch waits', 'batches wait')}" if waiting else ""
+        do = f"it needs nobody, but where it comes often ask for a higher quota, or set a rate: carillon app set {quote(one.app)}"
+        what = f"it is over its quota ({quota.reason}), and goes on by itself"
+        more = {"since": quota.since, "until": quota.until, "figures": goes, **waits}
+        yield _of(one, "provider_over_quota", "warning", what, f"{do} --provider-rate", **more)
 
 
 #: By the breaker's reason: the condition's name, and what is wrong. Other reasons are answers of the provider.
@@ -336,20 +413,20 @@ _STOPS: Final = {
 }
 
 
-def _stop(one: ProviderFacts, stopped: Stopped, waiting: int, now: float) -> tuple[str, str]:
-    since, waits = f"for {max(0.0, now - stopped.since):.0f} s", _waits(waiting)
-    resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
+def _stop(one: ProviderFacts, stopped: Stopped) -> tuple[str, str, str]:
+    """The condition's name, what is wrong, and what to do."""
     if stopped.manual:
-        return "provider_paused", f"paused by hand {since}: {stopped.reason}{waits}: {resume}"
+        resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
+        return "provider_paused", f"it is paused by hand ({stopped.reason}), and its pushes are held back", resume
     kind, _, more = stopped.reason.partition(":")
     name, what = _STOPS.get(kind.strip(), ("provider_stopped", "its answers say that something is wrong with it"))
     detail = f" ({stopped.reason})" if more or kind not in _STOPS else f" ({kind})"
-    return name, f"stopped {since}: {what}{detail}{waits}: {_remedy(one, name)}"
+    return name, f"{what}{detail}, and its pushes are held back", _remedy(one, name)
 
 
 def _remedy(one: ProviderFacts, name: str) -> str:
     if name in ("provider_unreachable", "provider_silent", "provider_unavailable"):
-        return "look at its host and at the network; it flows by itself once it answers"
+        return "look at its host and at the network; it flows by itself once it answers, and a restart does not help"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"
     return one.words.fix
@@ -361,20 +438,41 @@ def _apps(snapshot: Snapshot) -> Iterator[Condition]:
     with_provider = {one.app for one in snapshot.providers}
     for app in snapshot.apps:
         if app.name not in with_provider:
-            text = f"it has no provider, so nothing can be pushed: {commands(quote(app.name))}"
-            yield Condition("app_without_provider", "warning", text, app.name)
+            what, do = "it has no provider, so nothing can be pushed", commands(quote(app.name))
+            yield Condition("app_without_provider", "warning", what, do, app.name)
         elif not app.push_enabled and app.traffic:
-            text = f"pushes are off, and messages come: carillon app set {quote(app.name)} --push"
-            yield Condition("app_switched_off", "warning", text, app.name)
+            do = f"carillon app set {quote(app.name)} --push"
+            yield Condition("app_switched_off", "warning", "pushes are off, and messages come", do, app.name)
 
 
 def _letters(letters: Letters | None) -> Iterator[Condition]:
-    if letters is not None and letters.late:
-        most = f", most of them of app {letters.app or '(unknown)'}: {letters.reason}" if letters.reason else ""
-        late = f"{letters.late:,} of them in the last hour"
-        yield Condition(
-            "dead_letters", "warning", f"{letters.total:,} in all, {late}: carillon dead-letters list{most}"
+    if letters is None or not letters.late:
+        return
+    many = letters.late * 100 > LETTERS_SHARE * letters.messages or letters.late >= LETTERS_MANY
+    most = f", most of them of app {letters.app or '(unknown)'}: {letters.reason}" if letters.reason else ""
+    what = "documents could not be read or handled, and nobody is pushed to for them"
+    do = "correct what publishes them, then retry or drop them: carillon dead-letters list"
+    figures = f"{letters.late:,} in the last hour{most}; {letters.total:,} in all"
+    yield Condition("dead_letters", "warning" if many else "notice", what, do, figures=figures)
+
+
+def _outbox(outbox: OutboxFacts | None, now: float) -> Iterator[Condition]:
+    if outbox is not None and outbox.oldest >= BEHIND:
+        what, do = (
+            "committed events wait in the outbox and are not published",
+            "see that carillon outbox relay runs, and its log",
         )
+        figures = f"{counted(outbox.waiting, 'row waits', 'rows wait')}, the oldest for {lasting(outbox.oldest)}"
+        yield Condition("outbox_behind", "warning", what, do, since=now - outbox.oldest + BEHIND, figures=figures)
+
+
+def _single(found: Iterable[Condition]) -> Iterator[Condition]:
+    """One of each key: the first, as it tells more."""
+    seen = set()
+    for one in found:
+        if one.key not in seen:
+            seen.add(one.key)
+            yield one
 
 
 def _bounded(found: Iterable[Condition]) -> Iterator[Condition]:
@@ -382,10 +480,13 @@ def _bounded(found: Iterable[Condition]) -> Iterator[Condition]:
     for one in found:
         by_name.setdefault(one.name, []).append(one)
     for name, alike in by_name.items():
+        alike.sort(key=lambda one: one.order)
         yield from alike[:MOST]
         if len(alike) > MOST:
-            worst: Severity = "error" if any(one.severity == "error" for one in alike) else "warning"
-            yield Condition(f"{name}_more", worst, f"and {len(alike) - MOST:,} more with {name}")
+            n = f"{len(alike) - MOST:,} more"
+            yield Condition(
+                f"{name}_more", alike[0].severity, f"there are more of {name}", "begin with those above", figures=n
+            )
 
 
 def _store(one: ProviderFacts) -> str:

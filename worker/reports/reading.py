@@ -4,25 +4,34 @@ Redis, beside the keys of the journal, the streams and the breaker:
 
     carillon:certificates   hash   provider -> UNIX seconds at which its certificate ends; `worker/reports/notes.py`
     carillon:unreadable     hash   provider -> `<UNIX seconds> <host>` of a worker whose keys do not decrypt its credential
+    carillon:workers        hash   worker -> its last sign of life; `worker/reports/signs.py`
 """
 
+import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from config.settings import get_settings
+from worker.core.batch import Lane, decode
 from worker.core.entry import app_of, ms_of
 from worker.core.way import Way, origin_in, provider_in
 from worker.database import cursors, lease
 from worker.database.fleet import recorded
 from worker.database.postgres import Connection
 from worker.providers.kinds import may_end, words_of
-from worker.reports.conditions import (
+from worker.reports import signs
+from worker.reports.conditions import LETTERS_MANY, LETTERS_SHARE
+from worker.reports.faults import sentence
+from worker.reports.snapshot import (
     AppFacts,
+    LaneFacts,
     Leader,
     Letters,
+    OutboxFacts,
     ProviderFacts,
     RedisFacts,
     Snapshot,
@@ -30,8 +39,8 @@ from worker.reports.conditions import (
     Trimmed,
     WayFacts,
 )
-from worker.reports.faults import sentence
-from worker.state import keys, streams
+from worker.state import backlog, keys, streams
+from worker.state.backlog import Backlog
 from worker.state.breaker import Breaker
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
@@ -42,6 +51,8 @@ NOTE_SECONDS: Final = 60.0
 #: Dead letters that are looked through for those of the last hour, and counted at most.
 _LETTERS: Final = 10_000
 _COUNTED: Final = 100_000
+#: Ways that do not flow whose oldest batch is looked into.
+_LOOKED_INTO: Final = 20
 
 T = TypeVar("T")
 
@@ -51,6 +62,40 @@ class Reading:
     snapshot: Snapshot
     #: What could not be read: the part, and why in a sentence.
     unknown: Sequence[tuple[str, str]] = ()
+    #: The engines that were asked.
+    redis: bool = True
+    postgres: bool = True
+
+    def tells(self, name: str) -> bool:
+        """Whether it would have shown a condition of this name."""
+        if not (self.redis and self.postgres) and name not in ("redis_away", "postgres_away"):
+            return False
+        return not any(name.startswith(_SHOWN_BY.get(part, ())) for part, _ in self.unknown)
+
+    def with_unwatched(self, ago: float) -> "Reading":
+        """The same, where nobody has looked for conditions for so many seconds."""
+        return replace(self, snapshot=replace(self.snapshot, unwatched=ago))
+
+
+#: Part -> the beginnings of the names of the conditions that depend on it.
+_SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "redis memory": ("redis_",),
+    "secrets of devices": ("device_",),
+    "trimmed entries": ("entries_",),
+    "clock of redis": ("clock_", "stream_"),
+    "clock of postgres": ("clock_",),
+    "workers": ("no_workers", "clock_", "backlog_"),
+    "beat": ("beat_",),
+    "postgres": ("postgres_",),
+    "dead letters": ("dead_",),
+    "fleet": ("not_allowed",),
+    "outbox": ("outbox_",),
+    "leader": ("no_leader", "intake_"),
+    "backlog": ("backlog_", "no_workers"),
+    "providers": ("provider_", "credential_", "app_without"),
+    "apps": ("app_",),
+    "intake": ("intake_", "no_leader", "stream_", "backlog_"),
+}
 
 
 @dataclass(slots=True)
@@ -72,32 +117,46 @@ def read(
     workers: bool = True,
     readable: Mapping[int, bool] | None = None,
     ends: Mapping[int, float] | None = None,
+    redis_fault: str | None = None,
+    postgres_fault: str | None = None,
+    now: float | None = None,
 ) -> Reading:
-    """The snapshot of this moment. `redis` or `db` None: that engine is away, and is not asked.
+    """The snapshot of this moment. `redis` or `db` None: that engine is not asked; `…_fault`: because it does not answer.
 
     `db` is in autocommit. `workers`: whether any should be running. `readable`, `ends`: by provider, from a process with
     the secret keys: whether they decrypt the credential, and when its certificate ends.
     """
-    parts, now = _Parts(), time.time()
-    facts: dict[str, Any] = {}
+    parts, now = _Parts(), time.time() if now is None else now
+    facts: dict[str, Any] = {"redis_fault": redis_fault, "postgres_fault": postgres_fault}
     skews: dict[str, float | None] = {}
     if redis is not None:
         facts["redis"] = parts.read("redis memory", lambda: _info(redis))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: _redis_clock(redis)))
+        if workers:
+            facts["workers"] = parts.read("workers", lambda: signs.read(redis))
+            facts["beat"] = parts.read("beat", lambda: bool(redis.exists(keys.BEAT())))
     if db is not None:
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
         facts["letters"] = parts.read("dead letters", lambda: _letters(db))
         facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""
+        facts["outbox"] = parts.read("outbox", lambda: _outbox(db))
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
         skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: _postgres_clock(db)))
     if redis is not None and db is not None:
-        facts["providers"] = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}))
+        waits = parts.read("backlog", lambda: backlog.read(redis, cursors.taken(db)))
+        facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
+        facts["providers"] = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}, waits))
         facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
         facts["streams"] = (parts.read("intake", lambda: _streams(redis, db)) or ()) if workers else ()
     known = {engine: skew for engine, skew in skews.items() if skew is not None}
-    return Reading(Snapshot(now, skews=known, fleet=get_settings().fleet, **facts), parts.unknown)
+    return Reading(
+        Snapshot(now, skews=known, fleet=get_settings().fleet, host=socket.gethostname(), **facts),
+        parts.unknown,
+        redis is not None,
+        db is not None,
+    )
 
 
 def _info(redis: Redis) -> RedisFacts:
@@ -151,7 +210,46 @@ def _letters(db: Connection) -> Letters:
     ).fetchall()
     if not rows:
         return Letters(total)
-    return Letters(total, sum(n for *_, n in rows), rows[0][0], rows[0][1])
+    late = sum(n for *_, n in rows)
+    # More messages than make the dead letters a small share need not be counted.
+    most = 100 * late // LETTERS_SHARE if late < LETTERS_MANY else 0
+    [(messages,)] = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM carillon.messages WHERE seen_at > now() - interval '1 hour' LIMIT %s) AS counted",
+        (most,),
+    ).fetchall()
+    return Letters(total, late, rows[0][0], rows[0][1], messages)
+
+
+def _outbox(db: Connection) -> OutboxFacts | None:
+    """None: this role may not read it, as where the outbox is in another database."""
+    [(may,)] = db.execute("SELECT has_table_privilege('carillon.outbox', 'SELECT')").fetchall()
+    if not may:
+        return None
+    waits = "FROM carillon.outbox WHERE moved_at IS NULL AND failed_at IS NULL"
+    [(waiting, age)] = db.execute(
+        f"SELECT (SELECT count(*) FROM (SELECT 1 {waits} LIMIT %s) AS counted),"
+        f" (SELECT extract(epoch FROM now() - created_at)::float8 {waits} ORDER BY id LIMIT 1)".encode(),
+        (_COUNTED,),
+    ).fetchall()
+    return OutboxFacts(waiting, age or 0.0)
+
+
+def _lanes(waits: Backlog) -> Sequence[LaneFacts]:
+    """What waits for a worker. What waits for a time, a rate or a provider is not late."""
+    found = []
+    for lane in get_args(Lane):
+        ready = [one for one in waits.waiting if one.state == "ready" and one.lane == lane]
+        ages = [one.oldest for one in ready if one.oldest is not None]
+        found.append(
+            LaneFacts(
+                lane,
+                sum(one.notifications for one in ready),
+                sum(one.messages for one in ready),
+                max(ages, default=None),
+                ready[0].app if len({one.app for one in ready}) == 1 else None,
+            )
+        )
+    return found
 
 
 def _apps(db: Connection) -> Sequence[AppFacts]:
@@ -168,12 +266,17 @@ def _apps(db: Connection) -> Sequence[AppFacts]:
 
 
 def _providers(
-    redis: Redis, db: Connection, now: float, readable: Mapping[int, bool] | None, ends: Mapping[int, float]
+    redis: Redis,
+    db: Connection,
+    now: float,
+    readable: Mapping[int, bool] | None,
+    ends: Mapping[int, float],
+    waits: Backlog | None,
 ) -> Sequence[ProviderFacts]:
     rows = db.execute(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
-    ways = _ways(redis, [id for id, *_ in rows])
+    ways = _ways(redis, [id for id, *_ in rows], waits)
     noted: Any = redis.hgetall(keys.CERTIFICATES())
     known = {int(id): float(at) for id, at in noted.items()} | dict(ends)
     unreadable = _unreadable(redis, now)
@@ -191,13 +294,17 @@ def _providers(
     ]
 
 
-def _ways(redis: Redis, providers: Sequence[int]) -> dict[int, list[WayFacts]]:
+def _ways(redis: Redis, providers: Sequence[int], waits: Backlog | None) -> dict[int, list[WayFacts]]:
     """The ways of each provider that do not flow. For a stopped provider everything waits."""
     ways = Origins(redis).ways(providers)
     every = [way for of in ways.values() for way in of]
     stops, quotas = Breaker(redis).stopped_among(every), Limiter(redis).quotas(every)
     held = [way for way in every if provider_in(way) in (stops.keys() | quotas.keys()) or way in stops or way in quotas]
-    waiting = _waiting(redis, held)
+    waiting = Counter[Way]()
+    for one in waits.waiting if waits is not None else ():
+        if one.way is not None and one.state == "held":
+            waiting[one.way] += one.notifications
+    losses = _first_losses(redis, held[:_LOOKED_INTO])
     found: dict[int, list[WayFacts]] = {}
     for id, of in ways.items():
         found[id] = [
@@ -205,7 +312,8 @@ def _ways(redis: Redis, providers: Sequence[int]) -> dict[int, list[WayFacts]]:
                 origin_in(way),
                 stops.get(way),
                 quotas.get(way),
-                sum(waiting[one] for one in of) if way == id else waiting[way],
+                sum(waiting[one] for one in (of if way == id else (way,))),
+                min((losses[one] for one in (of if way == id else (way,)) if one in losses), default=None),
             )
             for way in of
             if way in stops or way in quotas
@@ -213,13 +321,24 @@ def _ways(redis: Redis, providers: Sequence[int]) -> dict[int, list[WayFacts]]:
     return found
 
 
-def _waiting(redis: Redis, ways: Sequence[Way]) -> dict[Way, int]:
+def _first_losses(redis: Redis, ways: Sequence[Way]) -> dict[Way, float]:
+    """When the first notification of each way's oldest batch is too old, UNIX seconds."""
+    lines = [(way, lane) for way in ways for lane in get_args(Lane)]
     with redis.pipeline(transaction=False) as pipe:
-        for way in ways:
-            for lane in ("urgent", "bulk"):
-                pipe.zcard(keys.LINE(lane, way))
-        found = pipe.execute() if ways else []
-    return {way: urgent + bulk for way, urgent, bulk in zip(ways, found[::2], found[1::2], strict=True)}
+        for way, lane in lines:
+            pipe.zrange(keys.LINE(lane, way), 0, 0)
+        firsts = [
+            (way, ids[0].decode()) for (way, _), ids in zip(lines, pipe.execute() if lines else [], strict=True) if ids
+        ]
+        for _, id in firsts:
+            pipe.hget(keys.BATCH(id), "doc")
+        documents = pipe.execute() if firsts else []
+    found: dict[Way, float] = {}
+    for (way, _), document in zip(firsts, documents, strict=True):
+        if document is not None:
+            ends = min(sending.expires_at for sending in decode(document).sendings)
+            found[way] = min(found.get(way, inf), float(ends))
+    return found
 
 
 def _unreadable(redis: Redis, now: float) -> dict[int, str]:

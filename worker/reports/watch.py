@@ -1,18 +1,29 @@
-"""Logs each condition when it begins and when it ends, once for the whole fleet, and keeps since when it lasts."""
+"""Looks for the fleet: keeps which conditions are open and since when, logs each when it begins and ends, and writes incidents.
+
+A condition opens when it has lasted for as long as `AFTER` says, and is over after `OVER` seconds without it. `current` is what
+everybody reads; who looks for itself asks `agreed`, so that name, time and sentence are the same everywhere.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from math import inf
+from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from worker.database import postgres
+from worker.database import incidents, postgres
+from worker.database.incidents import Incident
 from worker.database.postgres import Pool
 from worker.reports.acts import log_acts
-from worker.reports.conditions import Condition, find
-from worker.reports.reading import read
-from worker.state import keys
+from worker.reports.checks import Check, checks
+from worker.reports.conditions import AFTER, OVER, Condition, Severity, find
+from worker.reports.faults import sentence
+from worker.reports.reading import Reading, read
+from worker.reports.snapshot import Snapshot
+from worker.state import keys, redis
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
@@ -20,73 +31,223 @@ log = logging.getLogger(__name__)
 
 #: Milliseconds between two looks of the fleet.
 _EVERY: Final = 5_000
-#: Conditions whose beginning one check logs; the next check logs the others.
+#: Seconds without a look after which that is a condition, and for which the last look is kept.
+UNWATCHED: Final = 30.0
+_KEPT: Final = 86_400
+#: Conditions whose beginning one look logs; further ones are counted.
 _MOST: Final = 50
-_LEVELS: Final = {"error": logging.ERROR, "warning": logging.WARNING}
+_LEVELS: Final[Mapping[Severity, int]] = {
+    "critical": logging.ERROR,
+    "warning": logging.WARNING,
+    "notice": logging.INFO,
+}
+
+
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition that was seen `first` and `last` (UNIX seconds). It counts once it is `opened`."""
+
+    condition: Condition
+    first: float
+    last: float
+    opened: bool = False
+
+
+class Look(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a look found out beside the conditions: every check that it made, and the parts that it could not read, with why."""
+
+    checks: list[Check] = []
+    unknown: list[tuple[str, str]] = []
+
+
+class Known(NamedTuple):
+    """What the last look left, and how many seconds ago it was; None: nobody looked within a day."""
+
+    seen: dict[str, Seen]
+    look: Look
+    ago: float | None
+
+
+class Current(NamedTuple):
+    """The open conditions, the worst first; the rest as of `Look` and `Known`."""
+
+    conditions: list[Condition]
+    checks: Sequence[Check]
+    unknown: Sequence[tuple[str, str]]
+    ago: float | None
+
+
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Condition).decode
+_decode_seen: Final = msgspec.json.Decoder(Seen).decode
+_decode_look: Final = msgspec.json.Decoder(Look).decode
 
 
-def known(redis: Redis) -> dict[str, Condition]:
-    """The conditions of the last check, by key; `since` is the time of the first check that found one, or a better known time."""
-    found: Any = redis.hgetall(keys.CONDITIONS())
-    return {key.decode(): _decode(document) for key, document in found.items()}
+def known(client: Redis) -> Known:
+    """What the last look left. Raises Redis' errors."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.CONDITIONS())
+        pipe.get(keys.LOOK())
+        pipe.pttl(keys.LOOK())
+        found, look, left = pipe.execute()
+    seen = {key.decode(): _decode_seen(document) for key, document in found.items()}
+    return Known(
+        seen, Look() if look is None else _decode_look(look), None if look is None else max(0.0, _KEPT - left / 1000)
+    )
 
 
-def with_since(found: list[Condition], seen: dict[str, Condition]) -> list[Condition]:
-    """The conditions with the time since which they are, where they have none of their own."""
-    return [
-        one if one.since is not None or one.key not in seen else one._replace(since=seen[one.key].since)
-        for one in found
-    ]
+def current(client: Redis) -> Current:
+    """The open conditions by the last look, and whether nobody looks or Redis is away. A few milliseconds; raises nothing."""
+    try:
+        last = known(client)
+    except redis.Error as fault:
+        return Current(find(Snapshot(time.time(), redis_fault=sentence(fault))), (), (), None)
+    opened = [one.condition for one in last.seen.values() if one.opened]
+    if last.ago is None or last.ago > UNWATCHED:
+        opened += find(Snapshot(time.time(), unwatched=inf if last.ago is None else last.ago))
+    return Current(sorted(opened, key=lambda one: one.order), last.look.checks, last.look.unknown, last.ago)
+
+
+def agreed(reading: Reading, last: Known) -> list[Condition]:
+    """What somebody else has read, as the watch has it: with its times and sentences, and without what has not lasted yet.
+
+    Where nobody watches, what was read counts at once.
+    """
+    now = reading.snapshot.now
+    watched = last.ago is not None and last.ago <= UNWATCHED
+    if not watched and last.ago is not None:
+        reading = reading.with_unwatched(last.ago)
+    seen = merged(reading, last.seen)
+    opened = (one.condition for one in seen.values() if (one.opened if watched else one.last == now))
+    return sorted(opened, key=lambda one: one.order)
+
+
+def merged(reading: Reading, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    """By key: what was seen before, and what this reading shows. What it could not show is as it was."""
+    now, made = reading.snapshot.now, {}
+    for one in find(reading.snapshot):
+        before = seen.get(one.key)
+        first = now if before is None else before.first
+        since = first if one.since is None else one.since
+        if before is not None and before.opened:
+            was = before.condition
+            same = replace(one, what=was.what, do=was.do, since=was.since or since)
+            made[one.key] = Seen(same, first, now, opened=True)
+        else:
+            opened = now - min(first, since) >= AFTER.get(one.name, 0.0)
+            made[one.key] = Seen(replace(one, since=since), first, now, opened)
+    for key, before in seen.items():
+        lasts = before.opened and now - before.last < OVER
+        if key not in made and (lasts or not reading.tells(before.condition.name)):
+            made[key] = before
+    return made
 
 
 class Watch:
     """The fleet looks once every five seconds, whichever process ticks. `now` gives UNIX seconds."""
 
-    def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
-        self._redis, self._pool, self._now = redis, pool, now
-        self._scripts = Scripts(redis)
+    def __init__(self, client: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
+        self._redis, self._pool, self._now = client, pool, now
+        self._scripts = Scripts(client)
+        #: That Redis is away, and whether the log has it.
+        self._away: Condition | None = None
+        self._said = False
 
     def look(self) -> int:
-        """Logs conditions that begin and end; returns how many there are, 0 if another process has just looked."""
+        """Logs conditions that begin and end; returns how many are open, 0 if another process has just looked."""
         log_acts(self._redis)
         if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
             return 0
-        complete = True
+        reading = self._read()
+        before = known(self._redis).seen
+        seen = merged(reading, before)
+        self._keep(
+            seen, [key for key in before if key not in seen], Look(checks(reading.snapshot), list(reading.unknown))
+        )
+        self._log(seen, before, reading.snapshot.now)
+        opened = [one.condition for one in seen.values() if one.opened]
+        if reading.snapshot.postgres_fault is None:
+            self._record(opened, {_incident(one.condition).key: _utc(one.last) for one in before.values()})
+        return len(opened)
+
+    def redis_is_away(self, fault: Exception) -> None:
+        """Call it while Redis does not answer: nobody can look then, so each process says it in its own log, once."""
+        if self._away is None:
+            [found] = find(Snapshot(self._now(), redis_fault=sentence(fault)))
+            self._away, self._said = replace(found, since=self._now()), False
+        if not self._said and self._now() - (self._away.since or 0.0) >= AFTER["redis_away"]:
+            self._said = True
+            _log("condition begins", self._away)
+
+    def redis_is_back(self) -> None:
+        """Call it while Redis answers: what nobody could write is written now, and the next looks end it."""
+        if self._away is None:
+            return
+        if self._said:
+            seen = Seen(self._away, self._away.since or 0.0, self._now(), opened=True)
+            self._redis.hsetnx(keys.CONDITIONS(), self._away.key, _encode(seen))
+        self._away = None
+
+    def _read(self) -> Reading:
         try:
             with self._pool.connection() as db:
-                reading = read(self._redis, db)
-        except postgres.Unavailable:
-            reading = read(self._redis, None)
-            complete = False
-        found, seen = find(reading.snapshot), known(self._redis)
-        self._begin([one for one in found if one.key not in seen or seen[one.key].severity != one.severity])
-        if complete and not reading.unknown:  # what could not be looked at is not over
-            still = {one.key for one in found}
-            self._end([one for key, one in seen.items() if key not in still])
-        return len(found)
+                return read(self._redis, db, now=self._now())
+        except postgres.Unavailable as fault:
+            return read(self._redis, None, postgres_fault=sentence(fault), now=self._now())
 
-    def _begin(self, conditions: list[Condition]) -> None:
-        for one in conditions[:_MOST]:
-            since = self._now() if one.since is None else one.since
-            self._scripts.while_full(
-                command="HSET", key=keys.CONDITIONS(), arguments=[one.key, _encode(_stored(one._replace(since=since)))]
-            )
-            log.log(_LEVELS[one.severity], "condition begins", extra=_fields(one) | {"what": one.text})
+    def _keep(self, seen: Mapping[str, Seen], over: Sequence[str], look: Look) -> None:
+        """A full Redis takes it too."""
+        fields = [part for key, one in seen.items() for part in (key, _encode(one))]
+        if fields:
+            self._scripts.while_full(command="HSET", key=keys.CONDITIONS(), arguments=fields)
+        if over:
+            self._redis.hdel(keys.CONDITIONS(), *over)
+        self._scripts.while_full(command="SET", key=keys.LOOK(), arguments=[_encode(look), "EX", _KEPT])
+        self._redis.expire(keys.OLD_CONDITIONS(), _KEPT, nx=True)
 
-    def _end(self, conditions: list[Condition]) -> None:
-        for one in conditions:
-            self._redis.hdel(keys.CONDITIONS(), one.key)
-            lasted = round(self._now() - (one.since or self._now()))
-            log.warning("condition is over", extra=_fields(one) | {"seconds": lasted})
+    def _log(self, seen: Mapping[str, Seen], before: Mapping[str, Seen], now: float) -> None:
+        opened = {key: one.condition for key, one in seen.items() if one.opened}
+        was = {key: one.condition for key, one in before.items() if one.opened}
+        begun = [one for key, one in opened.items() if key not in was]
+        for one in begun[:_MOST]:
+            _log("condition begins", one)
+        if len(begun) > _MOST:
+            log.error("further conditions begin: see carillon health", extra={"count": len(begun) - _MOST})
+        for key, one in opened.items():
+            if key in was and was[key].severity != one.severity:
+                _log(f"condition is {one.severity} now", one)
+        for key, one in was.items():
+            if key not in opened:
+                level = min(_LEVELS[one.severity], logging.WARNING)
+                log.log(level, "condition is over", extra=_fields(one) | {"seconds": round(now - (one.since or now))})
+
+    def _record(self, opened: Sequence[Condition], ended: Mapping[incidents.Key, datetime]) -> None:
+        try:
+            with postgres.transaction(self._pool) as db:
+                incidents.reconcile(db, [_incident(one) for one in opened], ended)
+        except (postgres.Unavailable, *postgres.Unready):
+            return  # the next look writes it
 
 
-def _stored(one: Condition) -> Sequence[object]:
-    """As a release before has it, where it knows the condition."""
-    return one if one.origin or one.until is not None else one[:6]
+def _incident(one: Condition) -> Incident:
+    return Incident(
+        *(one.name, one.app or "", one.provider or "", one.origin, one.place),
+        *(one.severity, one.what, _utc(one.since or time.time())),
+        waited=one.waiting or 0,
+    )
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _log(phrase: str, one: Condition) -> None:
+    log.log(_LEVELS[one.severity], phrase, extra=_fields(one) | {"what": one.text} | _figures(one))
 
 
 def _fields(one: Condition) -> dict[str, object]:
-    fields = {"condition": one.name, "app": one.app, "provider": one.provider, "origin": one.origin or None}
-    return {name: value for name, value in fields.items() if value is not None}
+    fields: dict[str, object] = {"app": one.app, "provider": one.provider, "origin": one.origin, "place": one.place}
+    return {"condition": one.name} | {name: value for name, value in fields.items() if value}
+
+
+def _figures(one: Condition) -> dict[str, object]:
+    fields: dict[str, object] = {"waiting": one.waiting, "figures": one.figures}
+    return {name: value for name, value in fields.items() if value}

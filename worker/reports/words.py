@@ -9,9 +9,21 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def instant(at: float) -> str:
-    """UNIX seconds as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def instant(at: float, *, to: str = "milliseconds") -> str:
+    """UNIX seconds as RFC 3339 in UTC, to the millisecond or to the second."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec=to).replace("+00:00", "Z")
+
+
+def lasting(seconds: float) -> str:
+    """How long something lasts, in two units at most: `41 s`, `6 min 06 s`, `2 h 41 min`, `3 d 4 h`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
 def release() -> str:

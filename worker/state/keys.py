@@ -290,7 +290,16 @@ PROVIDER_TOKEN_LEASE: Final = Family(
 
 # What processes tell each other, and operators.
 CONDITIONS: Final = Family(
-    "conditions", "hash", "key of a condition -> JSON of it", "tick", "it is over", "conditions, 50 of a name",
+    "conditions:seen", "hash", "key of a condition -> JSON of it, when it was seen first and last, and whether it is open",
+    "tick", "15 s after it was seen last", "conditions, 50 of a name",
+)
+LOOK: Final = Family(
+    "conditions:look", "string", "JSON of what was watched, with its values, and of what could not be looked at", "tick",
+    "a day after the last look", "one",
+)
+OLD_CONDITIONS: Final = Family(
+    "conditions", "hash", "key of a condition -> JSON of it", "release before", "a day after this release looked first",
+    "conditions, 50 of a name",
 )
 CONDITIONS_LOOKED: Final = Family("conditions:looked", "string", "nothing: somebody has just looked", "tick", "5 s", "one")
 ACTS: Final = Family(
@@ -308,6 +317,10 @@ UNREADABLE: Final = Family(
 UNREADABLE_DEVICES: Final = Family(
     "unreadable:devices", "string", "host of a worker whose keys did not open a device's secret", "workers",
     "ten minutes after the last", "one",
+)
+WORKERS: Final = Family(
+    "workers", "hash", "worker -> JSON: `at` (Redis' clock), `lanes`, `ahead` (seconds by which its clock is)", "workers",
+    "the worker ends, or is silent for two minutes", "workers",
 )
 BEAT: Final = Family("beat", "string", "nothing: beat sends ticks", "beat", "30 s", "one")
 BUSY: Final = Family(

@@ -18,14 +18,10 @@ log = logging.getLogger(__name__)
 Redis = redis.Redis
 Error = redis.RedisError
 
-#: What stands for "Redis is away or busy; the same call may work later". A replica is read-only until it is the primary.
-Unavailable = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.BusyLoadingError,
-    redis.OutOfMemoryError,
-    redis.ReadOnlyError,
-)
+#: What stands for "Redis is away". A replica is read-only until it is the primary.
+Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
+#: What stands for "Redis is away or full; the same call may work later".
+Unavailable = (*Away, redis.OutOfMemoryError)
 
 
 def connect(url: str, *, timeout: float = 10, retries: int = 2) -> Redis:

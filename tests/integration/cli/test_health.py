@@ -66,7 +66,7 @@ def test_the_engine_s_own_words_are_shown_without_the_password(
     assert code == 1
     assert said in found["postgres"]["text"] and "CARILLON_POSTGRES_URL" in found["postgres"]["text"]
     assert "Sup3rS3cret" not in json.dumps(found)
-    assert found["redis"]["well"] and not found["beat"]["well"], "what does not rest on Postgres is asked"
+    assert found["redis"]["well"] and not found["beat away"]["well"], "what does not rest on Postgres is asked"
 
 
 def test_an_unknown_role_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_lane_whose_threads_wait_for_a_provider_that_is_down_is_alive(with_key
 def test_a_busy_lane_without_such_a_provider_fails(cli: Cli) -> None:
     redis = redis_of(cli)
     redis.set(keys.BUSY("carillon.bulk"), "host", ex=60)
-    other = Condition("dead_letters", "warning", "x")
+    other = Condition("dead_letters", "warning", "x", "y")
     found = _checks.canary("bulk", redis, 0.2, [other])
     assert found.fails and "all its threads are at work" in found.text
 
@@ -153,7 +153,7 @@ def test_what_is_stopped_for_one_origin_says_so_and_a_resume_covers_it(with_key:
     )
     assert found["provider chat/apns"]["until"] is not None
     listed = with_key.ok("provider", "list")
-    assert "host a.example: stopped for" in " ".join(listed.split())
+    assert "host a.example: it does not answer (silent), and its pushes are held back" in " ".join(listed.split())
     with_key.ok("provider", "resume", "apns", "--app", "chat")
     assert findings(with_key, "--alarms")[0] == 0
     assert not redis.keys(f"{keys.PREFIX}breaker:*") and not redis.keys(f"{keys.PREFIX}quota:*")

@@ -46,5 +46,5 @@ def test_the_list_says_what_needs_somebody_and_takes_every_app(with_key):
     assert "carillon provider resume apns --app chat" in cli.ok("provider", "list")
     assert cli.run("doctor", "--no-workers").exit_code == 1
     health = cli.run("health", "--alarms", "--json")
-    assert health.exit_code == 1
+    assert health.exit_code == 0, "somebody wants it so, and nothing is lost yet"
     assert "provider_paused" in {one["condition"] for one in json.loads(health.stdout)}

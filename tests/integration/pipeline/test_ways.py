@@ -19,6 +19,7 @@ from worker.core.way import MOST_ORIGINS, OTHER, way_of
 from worker.providers import kinds
 from worker.providers.base import Sent
 from worker.reports import conditions
+from worker.reports.conditions import OVER
 from worker.reports.delivery_report import device_line
 from worker.reports.looking_up import look_up
 from worker.reports.reading import read
@@ -313,7 +314,7 @@ def test_people_read_which_origin_waits_and_until_when(origins: Origins, caplog:
     watch.look()
     origins.heal()
     pipeline.redis.delete(keys.QUOTA(way_of(origins.id, BAD)), keys.CONDITIONS_LOOKED())
-    watch.look()
+    Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + OVER + 1).look()
     said = [(r.getMessage(), r.levelname, vars(r)["origin"]) for r in caplog.records if hasattr(r, "condition")]
     words = f"push service {BAD}"
     assert said == [("condition begins", "WARNING", words), ("condition is over", "WARNING", words)]

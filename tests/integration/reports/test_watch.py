@@ -4,23 +4,31 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.fernet import Fernet
 
 from tests.integration.pipeline.harness import Pipeline, message
+from tests.processes import free_port
+from worker.database import audit, tallies
 from worker.database.device_secrets import DeviceSecrets
-from worker.reports import watch
-from worker.reports.conditions import find
+from worker.database.incidents import Incident
+from worker.database.incidents import read as incidents_since
+from worker.reports import signs, watch
+from worker.reports.conditions import OVER, find
 from worker.reports.notes import Notes
 from worker.reports.reading import read
+from worker.state import keys
 from worker.state.breaker import Breaker
+from worker.state.redis import connect
 from worker.state.streams import Streams
 
 
 @pytest.fixture
 def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
     made = Pipeline(postgres_url, redis_url)
+    made.redis.set(keys.BEAT(), 1)
     yield made
     made.close()
 
@@ -32,11 +40,11 @@ def names(pipeline: Pipeline) -> set[str]:
     return {one.name for one in find(reading.snapshot)}
 
 
-def look(pipeline: Pipeline, log: pytest.LogCaptureFixture) -> list[tuple[str, str, int]]:
-    """What is logged by the next look: the phrase, the condition and the level."""
+def look(pipeline: Pipeline, log: pytest.LogCaptureFixture, *, later: float = 0.0) -> list[tuple[str, str, int]]:
+    """What is logged by a look so many seconds later: the phrase, the condition and the level."""
     pipeline.redis.delete("carillon:conditions:looked")
     log.clear()
-    watch.Watch(pipeline.redis, pipeline.pool).look()
+    watch.Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + later).look()
     return [(r.getMessage(), vars(r)["condition"], r.levelno) for r in log.records if r.name == watch.__name__]
 
 
@@ -58,9 +66,10 @@ def test_a_condition_is_logged_when_it_begins_and_when_it_is_over(
     assert "InvalidProviderToken" in record["what"]
     assert look(pipeline, caplog) == []
     breaker.resume(pipeline.provider.id)
-    assert look(pipeline, caplog) == [("condition is over", "provider_stopped", logging.WARNING)]
-    assert 59 <= vars(caplog.records[-1])["seconds"] <= 90
-    assert look(pipeline, caplog) == []
+    assert look(pipeline, caplog, later=OVER - 5) == [], "it may come back"
+    assert look(pipeline, caplog, later=OVER + 5) == [("condition is over", "provider_stopped", logging.WARNING)]
+    assert 59 + OVER <= vars(caplog.records[-1])["seconds"] <= 120
+    assert look(pipeline, caplog, later=OVER + 10) == []
 
 
 def test_one_process_of_the_fleet_looks_at_a_time(pipeline: Pipeline) -> None:
@@ -138,3 +147,120 @@ def test_a_worker_that_cannot_open_what_is_secret_of_a_device_leaves_a_note(pipe
     assert ours.unseal(DeviceSecrets([Fernet.generate_key().decode()]).seal("keys")) is None
     Notes(pipeline.redis, dict, ours).write()
     assert names(pipeline) == {"device_secret_unreadable"}
+
+
+def test_a_condition_that_has_to_last_opens_when_it_has(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    pipeline.redis.delete(keys.BEAT())
+    assert look(pipeline, caplog) == []
+    assert watch.current(pipeline.redis).conditions == []
+    assert look(pipeline, caplog, later=31.0) == [("condition begins", "beat_away", logging.INFO)]
+    pipeline.redis.set(keys.BEAT(), 1)
+    look(pipeline, caplog, later=36.0)
+    assert look(pipeline, caplog, later=31.0 + OVER) == [("condition is over", "beat_away", logging.INFO)]
+
+
+def test_everybody_reads_the_time_and_the_sentence_of_the_watch(pipeline: Pipeline) -> None:
+    pipeline.take()
+    breaker = Breaker(pipeline.redis)
+    breaker.stop(pipeline.provider.id, "silent", time.time() - 60)
+    watch.Watch(pipeline.redis, pipeline.pool).look()
+    [kept] = watch.current(pipeline.redis).conditions
+    breaker.resume(pipeline.provider.id)
+    breaker.stop(pipeline.provider.id, "timeout", time.time())
+    for _ in range(2):  # it is silent again before it was over, then it is well for a moment
+        with pipeline.pool.connection() as db:
+            [agreed] = watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))
+        assert (agreed.name, agreed.since, agreed.text) == (kept.name, kept.since, kept.text)
+        breaker.resume(pipeline.provider.id)
+
+
+def test_who_reads_finds_that_nobody_looks(pipeline: Pipeline) -> None:
+    [never] = watch.current(pipeline.redis).conditions
+    assert (never.name, never.since) == ("not_watched", None)
+    watch.Watch(pipeline.redis, pipeline.pool).look()
+    assert watch.current(pipeline.redis).conditions == []
+    pipeline.redis.expire(keys.LOOK(), 86_400 - 41)
+    [late] = watch.current(pipeline.redis).conditions
+    assert late.name == "not_watched" and late.since == pytest.approx(time.time() - 41, abs=5)
+    with pipeline.pool.connection() as db:
+        assert [one.name for one in watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))] == [
+            "not_watched"
+        ]
+
+
+def test_every_check_is_kept_with_its_value(pipeline: Pipeline) -> None:
+    pipeline.take()
+    signs.give(pipeline.redis, "bulk-1@w1", ["bulk"], time.time())
+    watch.Watch(pipeline.redis, pipeline.pool).look()
+    found = watch.current(pipeline.redis)
+    values = {one.part: one.value for one in found.checks}
+    assert (values["providers"], values["workers"]) == ("none of 1 is stopped", "1 of the bulk lane")
+    assert found.unknown == [] and found.ago is not None and found.ago < 30
+
+
+def incidents(pipeline: Pipeline) -> list[Incident]:
+    with pipeline.pool.connection() as db:
+        return incidents_since(db, since=datetime.now(UTC) - timedelta(hours=1))
+
+
+def test_an_incident_is_kept_with_its_worst_with_what_waited_and_was_lost_and_with_who_ended_it(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    def expired(n: int) -> None:
+        with pipeline.pool.connection() as db:
+            tallies.add(db, "ledger", {("demo", pipeline.provider.id): {"dropped.expired": n}})
+
+    breaker, began = Breaker(pipeline.redis), time.time() - 60
+    expired(5)
+    breaker.stop(pipeline.provider.id, "new key", began, manual=True)
+    look(pipeline, caplog)
+    [one] = incidents(pipeline)
+    assert (one.name, one.app, one.provider, one.severity) == ("provider_paused", "demo", "apns", "warning")
+    assert one.began.timestamp() == pytest.approx(began, abs=0.01) and one.ended is None
+    expired(3)
+    breaker.resume(pipeline.provider.id, by_hand=True)
+    with pipeline.pool.connection() as db:
+        audit.add(db, "provider resumed", who="jo", host="laptop", app="demo", target="apns", detail={}, note=None)
+    look(pipeline, caplog, later=OVER + 1)
+    [one] = incidents(pipeline)
+    assert one.ended is not None
+    assert (one.lost, one.ended_by) == (3, "jo@laptop")
+
+
+def test_an_incident_that_could_not_be_written_is_written_later(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.take()
+    with pipeline.pool.connection() as db:
+        db.execute("ALTER TABLE carillon.incidents RENAME TO elsewhere")
+    Breaker(pipeline.redis).stop(pipeline.provider.id, "silent", time.time() - 60)
+    assert look(pipeline, caplog) == [("condition begins", "provider_silent", logging.ERROR)]
+    with pipeline.pool.connection() as db:
+        db.execute("ALTER TABLE carillon.elsewhere RENAME TO incidents")
+    look(pipeline, caplog)
+    assert [one.name for one in incidents(pipeline)] == ["provider_silent"]
+
+
+def test_a_redis_that_was_away_is_in_the_log_once_and_an_incident_once_it_is_back(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [time.time() - 12]
+    observed = watch.Watch(pipeline.redis, pipeline.pool, now=lambda: clock[0])
+    for _ in range(10):
+        observed.redis_is_away(ConnectionError("refused"))
+        clock[0] += 1.0
+    begins = [r for r in caplog.records if r.getMessage() == "condition begins"]
+    assert [vars(r)["condition"] for r in begins] == ["redis_away"]
+    observed.redis_is_back()
+    observed.redis_is_back()
+    assert look(pipeline, caplog) == []
+    [one] = incidents(pipeline)
+    assert (one.name, one.ended) == ("redis_away", None)
+    assert look(pipeline, caplog, later=OVER) == [("condition is over", "redis_away", logging.WARNING)]
+
+
+def test_a_redis_that_is_away_is_said_by_who_reads() -> None:
+    nobody = connect(f"redis://127.0.0.1:{free_port()}/0")
+    [one] = watch.current(nobody).conditions
+    assert (one.name, one.severity) == ("redis_away", "critical")

@@ -1,0 +1,87 @@
+"""Everything that is watched, with its present value: no condition is provably not "nobody looked"."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from worker.reports.conditions import SKEW, WORKERLESS
+from worker.reports.snapshot import RedisFacts, Snapshot, WorkerFacts
+from worker.reports.words import counted, lasting
+
+#: Conditions of the ways to providers.
+_WAYS: Final = (
+    "provider_unreachable",
+    "provider_silent",
+    "provider_unavailable",
+    "provider_stopped",
+    "provider_paused",
+    "credential_unusable",
+    "credential_refused",
+    "credential_ended",
+)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A part that is watched, and its present value in words. `names`: of the conditions that speak of it."""
+
+    part: str
+    value: str
+    names: Sequence[str] = ()
+
+
+def checks(snapshot: Snapshot) -> list[Check]:
+    """Everything that is watched and could be read."""
+    return [*_pushes(snapshot), *_work(snapshot), *_engines(snapshot)]
+
+
+def _pushes(snapshot: Snapshot) -> Iterator[Check]:
+    if snapshot.providers is not None:
+        stopped = sum(any(way.stopped for way in one.ways) for one in snapshot.providers)
+        are = "are" if stopped > 1 else "is"
+        yield Check("providers", f"{stopped or 'none'} of {len(snapshot.providers)} {are} stopped", _WAYS)
+    if snapshot.letters is not None:
+        value = f"{snapshot.letters.total:,} in all, {snapshot.letters.late:,} of them in the last hour"
+        yield Check("dead letters", value, ("dead_letters",))
+    if snapshot.leader is not None:
+        waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
+        leads = f"{snapshot.leader.owner} leads" if snapshot.leader.owner else "nobody has led yet"
+        yield Check("intake", f"{leads}, the oldest entry waits for {waits:.1f} s", ("no_leader", "intake_not_moving"))
+
+
+def _work(snapshot: Snapshot) -> Iterator[Check]:
+    for lane in snapshot.lanes:
+        value = "nothing waits" if lane.oldest is None else f"{lane.waiting}, the oldest for {lasting(lane.oldest)}"
+        yield Check(f"{lane.lane} lane", value, ("backlog_old", "no_workers"))
+    if snapshot.workers is not None:
+        yield Check("workers", _alive(snapshot.workers), ("no_workers", "clock_of_worker"))
+    if snapshot.beat is not None:
+        yield Check("beat", "ticks" if snapshot.beat else "sends no tick", ("beat_away",))
+    if snapshot.outbox is not None:
+        yield Check("outbox", counted(snapshot.outbox.waiting, "row waits", "rows wait"), ("outbox_behind",))
+
+
+def _alive(workers: Sequence[WorkerFacts]) -> str:
+    alive = [one for one in workers if one.age < WORKERLESS]
+    lanes = sorted({lane for one in alive for lane in one.lanes})
+    each = ", ".join(f"{sum(lane in one.lanes for one in alive)} of the {lane} lane" for lane in lanes)
+    return each or "none has given a sign of life"
+
+
+def _engines(snapshot: Snapshot) -> Iterator[Check]:
+    if snapshot.redis is not None:
+        yield from _redis(snapshot.redis)
+    if snapshot.read_only is not None:
+        yield Check("postgres writes", "are refused" if snapshot.read_only else "are taken", ("postgres_read_only",))
+    for engine, skew in snapshot.skews.items():
+        off = f"differs from this machine's by {skew:+.1f} s"
+        agrees = "agrees with this machine's"
+        yield Check(f"clock of {engine}", agrees if abs(skew) <= SKEW else off, (f"clock_of_{engine}",))
+
+
+def _redis(memory: RedisFacts) -> Iterator[Check]:
+    yield Check("redis persistence", f"appendonly is {'on' if memory.append_only else 'off'}", ("redis_persistence",))
+    limit = "" if memory.maximum else ", without a limit of memory"
+    yield Check("redis eviction", f"{memory.policy}{limit}", ("redis_eviction",))
+    if memory.maximum:
+        yield Check("redis memory", f"{memory.percent} % of maxmemory is used", ("redis_filling",))

@@ -1,0 +1,60 @@
+"""Signs of life of worker processes, for everybody to read: which lanes each works on, and how far its clock is off.
+
+Their times are those of Redis, so that no clock of a worker counts.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from worker.reports.snapshot import WorkerFacts
+from worker.state import keys
+from worker.state.redis import Redis
+from worker.state.scripts import Scripts
+
+#: Seconds for which a sign is kept; who is silent for longer is forgotten.
+KEPT: Final = 120.0
+
+
+class _Sign(msgspec.Struct, frozen=True):
+    """`at` in UNIX seconds by Redis' clock; `ahead`: seconds by which the worker's clock is ahead of it."""
+
+    at: float
+    lanes: list[str]
+    ahead: float = 0.0
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(_Sign).decode
+
+
+def give(redis: Redis, name: str, lanes: list[str], now: float) -> None:
+    """Says that the worker lives. `now`: UNIX seconds by its own clock, as of the call."""
+    at = _clock(redis)
+    sign = _encode(_Sign(at, lanes, round(now - at, 3)))
+    # A full Redis takes it too: a worker is not gone because there is no room.
+    Scripts(redis).while_full(command="HSET", key=keys.WORKERS(), arguments=[name, sign])
+
+
+def withdraw(redis: Redis, name: str) -> None:
+    """Says that the worker ends."""
+    redis.hdel(keys.WORKERS(), name)
+
+
+def read(redis: Redis) -> list[WorkerFacts]:
+    """The workers that gave a sign in the last minutes. Forgets the others."""
+    found: Any = redis.hgetall(keys.WORKERS())
+    now = _clock(redis)
+    signs = {name: _decode(sign) for name, sign in found.items()}
+    if gone := [name for name, sign in signs.items() if now - sign.at > KEPT]:
+        redis.hdel(keys.WORKERS(), *gone)
+    return [
+        WorkerFacts(name.decode(), sign.lanes, max(0.0, now - sign.at), sign.ahead)
+        for name, sign in sorted(signs.items())
+        if name not in gone
+    ]
+
+
+def _clock(redis: Redis) -> float:
+    seconds, micros = redis.time()
+    return float(seconds) + float(micros) / 1e6
