@@ -1,17 +1,21 @@
 """`carillon why`."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from worker.cli._options import App
+from worker.cli._faults import refuse
+from worker.cli._options import LARGEST_ID, App
 from worker.cli._terminal import echo, json_text, prose, shown
 
 if TYPE_CHECKING:
+    from worker.database.lookups import Named
+    from worker.process.runtime import Runtime
     from worker.reports.delivery_report import Facts, Report
 
-EPILOG = "Example: carillon why evt-1 --app demo --user han"
+EPILOG = "Examples: carillon why evt-1 --app demo --user han; carillon why --user han --since 1h"
 #: An id may begin with a dash.
 CONTEXT: Final = {"ignore_unknown_options": True}
 #: Names shown of a longer list.
@@ -19,31 +23,131 @@ _SHOWN: Final = 12
 
 
 def why(
-    event: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, as it was published.")],
+    id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The event's id, as it was published, or the message's.")
+    ] = None,
     app: App = None,
-    user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only this user; without an ID everything that they got or missed.")
+    ] = None,
+    device: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, help="Everything that this device got or missed, by its id.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Without an ID: from then on: 15m, 2h, 1d ago, or 2026-11-21T20:00Z.")
+    ] = "1h",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, complete.")] = False,
 ) -> None:
-    """Explain a message: who got a push, where and when, and why others did not. Exit code 1: nothing is known of it.
+    """Explain a message: who got a push, where and when, and why others did not. Or what a user or a device got and missed.
 
-    Times are those of the stream and of the ledger, which is written up to a second later.
+    Exit code 1: nothing is known of it. Times are those of the hosts: of Redis when it was published, of Postgres when it was
+    taken, of a worker when it was expanded and answered.
     """
-    from worker.cli._session import app_named, session
+    from worker.cli._session import session
+    from worker.reports.looking_up import write_up
+
+    if id is not None and device is not None:
+        refuse("give either an ID or --device")
+    if id is None and user is None and device is None:
+        refuse("of what? Give an ID, --user or --device")
+    with session() as runtime:
+        write_up(runtime.journal, runtime.ledger)
+        if id is not None:
+            _event(runtime, id, app, user, as_json)
+        else:
+            _everything(runtime, app, user, device, since, as_json)
+
+
+def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_json: bool) -> None:
+    from worker.cli._session import app_named
+    from worker.database import lookups
     from worker.reports.delivery_report import as_json as report_json
     from worker.reports.delivery_report import unknown
     from worker.reports.looking_up import look_up
 
-    with session() as runtime:
-        name = app_named(runtime, None).name if app is None else app
-        facts, report = look_up(runtime.redis, runtime.pool, runtime.journal, runtime.ledger, name, event)
+    apps = [*runtime.registry.apps()] if app is None else [app]
+    with runtime.pool.connection() as db:
+        named = lookups.events_named(db, apps, id, 100)
+    if len(named) > 1:
+        _list(id, named, as_json)
+        return
+    name, event = (named[0].app, named[0].event) if named else (app or app_named(runtime, None).name, id)
+    facts, report = look_up(runtime.redis, runtime.pool, name, event)
     if as_json:
         echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
         raise typer.Exit(0 if facts.known else 1)
     if not facts.known:
-        prose(f"carillon: {unknown(name, event, facts.untaken)}", err=True)
+        prose(f"carillon: {unknown(name, event, facts)}", err=True)
         raise typer.Exit(1)
+    if event != id:
+        echo(shown(f"message {id} is event {event}"))
     for line in _lines(facts, report, user):
         prose(shown(line))
+
+
+def _list(id: str, named: "list[Named]", as_json: bool) -> None:
+    """Several events have the id, in other apps, or as messages of several channels."""
+    from worker.reports.words import counted, instant
+
+    rows = [
+        {
+            "app": one.app,
+            "event": one.event,
+            "message": one.message or None,
+            "channel": one.channel or None,
+            "taken": None if one.at is None else instant(one.at),
+        }
+        for one in named
+    ]
+    if as_json:
+        echo(json_text({"id": id, "events": rows}))
+        return
+    echo(f"{counted(len(rows), 'event has', 'events have')} this id:")
+    for row in rows:
+        where = f" in {row['channel']}" if row["channel"] else ""
+        echo(shown(f"  {row['taken'] or 'not taken'}{where}: carillon why {row['event']} --app {row['app']}"))
+
+
+def _everything(
+    runtime: "Runtime", app: str | None, user: str | None, device: int | None, since: str, as_json: bool
+) -> None:
+    from worker.cli._moments import moment
+    from worker.cli._session import app_named
+    from worker.database import lookups
+    from worker.reports import got_and_missed
+    from worker.reports.push_log import TooMuchError
+
+    first = moment(since, datetime.now(UTC), "--since")
+    about: dict[str, Any] = {}
+    if device is None:
+        assert user is not None
+        name, users = app_named(runtime, app).name, [user]
+        about = {"user": user}
+    else:
+        found = runtime.devices.get(device)
+        if found is None:
+            refuse(f"there is no device {device}")
+        name = found.app
+        with runtime.pool.connection() as db:
+            users = lookups.owners(db, device, first) if user is None else [user]
+        about = {"device": str(device), "user": found.user, "active": found.active, "retired": found.retired_reason}
+    try:
+        history = got_and_missed.of_user(
+            runtime.redis, runtime.pool, runtime.journal, name, users, first.timestamp(), device=device
+        )
+    except TooMuchError:
+        refuse("that is too much to look through: name a shorter time with --since")
+    if as_json:
+        echo(json_text(about | got_and_missed.as_json(history)))
+        return
+    if device is not None:
+        ended = "" if about["active"] else f", retired: {about['retired'] or 'nobody owns it'}"
+        prose(shown(f"device {device} of {about['user'] or 'nobody'}{ended}"))
+    for line in got_and_missed.lines(history):
+        prose(shown(line))
+    if not history.happened:
+        whom = user if device is None else f"device {device}"
+        prose(shown(f"nothing was for {whom} since {first.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"))
 
 
 def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
@@ -53,7 +157,8 @@ def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
     if not facts.parts:
         return
     if user is None:
-        yield from (*_head(report), *_pushed(facts, report, _SHOWN), *_silent(report))
+        yield from (*_head(report), *_by_provider(facts, report))
+        yield from (*_pushed(facts, report, _SHOWN), *_silent(report))
         return
     mine = report.only(user)
     if mine.pushed:
@@ -79,6 +184,15 @@ def _head(report: "Report") -> list[str]:
     considered = counted(report.considered, "member was", "members were")
     pushed, skipped = counted(len(report.pushed), "gets a push", "get a push"), counted(silent, "does not", "do not")
     return [f"{considered} considered: {pushed}, {skipped}"]
+
+
+def _by_provider(facts: "Facts", report: "Report") -> list[str]:
+    """What each provider answered, summed up."""
+    return [
+        f"  {facts.names[id]}: {', '.join(f'{n:,} {state}' for state, n in states.items())}"
+        for id, states in report.by_provider().items()
+        if id in facts.names
+    ]
 
 
 def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:

@@ -121,27 +121,3 @@ _UNNAMED: Final = (
     " ON u.app = m.app AND u.channel = m.channel AND u.user_id = %(member)s AND u.present"
     " WHERE m.app = l.app AND m.event_id = l.event_id))"
 )
-
-
-class Said(NamedTuple):
-    """What is known of a message beside its text: its own id, and its channel and sender; '' for a targeted push."""
-
-    message: str
-    channel: str
-    sender: str
-
-
-def said(db: Connection, events: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Said]:
-    """Of these (app, event id) those that were recorded."""
-    rows = db.execute(
-        "SELECT m.app, m.event_id, m.message_id, m.channel, m.sender FROM unnest(%s::text[], %s::text[])"
-        " AS w (app, event_id) JOIN carillon.messages m USING (app, event_id)",
-        ([app for app, _ in events], [event for _, event in events]),
-    ).fetchall()
-    return {(app, event): Said(*rest) for app, event, *rest in rows}
-
-
-def provider_names(db: Connection) -> dict[int, tuple[str, str, str]]:
-    """App, name and form of the settings of each provider, also of removed ones."""
-    rows = db.execute("SELECT id, app, name, kind FROM carillon.providers").fetchall()
-    return {id: (app, name, form) for id, app, name, form in rows}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from worker.core.breaker import Quota, Stopped
 from worker.core.outcome_label import OVERTOOK
@@ -13,6 +13,11 @@ from worker.reports.words import counted, instant
 
 #: Outcomes after which nothing more is tried.
 FINAL: Final = ("accepted", "retired", "dropped")
+
+
+#: What became of a notification to one device.
+State = Literal["accepted", "refused", "given up", "waits"]
+_STATES: Final[Mapping[str, State]] = {"accepted": "accepted", "retired": "refused", "dropped": "given up"}
 
 
 class Part(NamedTuple):
@@ -88,6 +93,11 @@ class Facts:
     following: Mapping[int, float] = field(default_factory=dict)
     #: Seconds for which the oldest entry waits that the intake has not taken; None: none waits.
     untaken: float | None = None
+    #: Since when events are kept, in UNIX seconds, and whether older ones were deleted.
+    kept_since: float = 0.0
+    forgets: bool = True
+    #: provider id -> its name
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -118,12 +128,36 @@ class Report:
             self.counted,
         )
 
+    def states(self, devices: Mapping[str, Sequence[int]]) -> dict[str, dict[int, State]]:
+        """What became of each user's devices; `devices` as of `Facts`."""
+        return {
+            user: {id: state_of(tries) for id, tries in (of or {id: [] for id in devices.get(user, ())}).items()}
+            for user, of in self.pushed.items()
+        }
+
+    def by_provider(self) -> dict[int, Counter[State]]:
+        """Devices by what became of them, of each provider that had them last; 0: of entries of a release before."""
+        found: dict[int, Counter[State]] = {}
+        for devices in self.pushed.values():
+            for tries in devices.values():
+                found.setdefault(tries[-1].provider, Counter())[state_of(tries)] += 1
+        return found
+
     def by_reason(self) -> dict[str, list[str]]:
         """Who is skipped, by reason; the reason with most users first."""
         found: dict[str, list[str]] = {}
         for user, reason in self.skipped.items():
             found.setdefault(reason, []).append(user)
         return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def state_of(tries: Sequence[Tried]) -> State:
+    """What became of a device's notification, by all of its tries."""
+    kinds = {one.outcome.partition(".")[0] for one in tries}
+    for kind, state in _STATES.items():
+        if kind in kinds:
+            return state
+    return "waits"
 
 
 def report(parts: Sequence[Part]) -> Report:
@@ -180,7 +214,10 @@ def device_line(tries: Sequence[Tried], way: Via | None = None, following: float
         words = _waits(way, following) if held else f"waits for its provider ({reason})"
     elif kind in ("retry", "limited") and following is not None:
         words += f" {'until' if kind == 'limited' else 'at'} {instant(following)}"
-    return f"{words}, {instant(last.at)}{_earlier(before)}" if kind in FINAL else f"{words}{_earlier(before)}"
+    if kind not in FINAL:
+        return f"{words}{_earlier(before)}"
+    sent = f", {last.took:,} ms after it was sent" if last.took and kind != "dropped" else ""
+    return f"{words}, {instant(last.at)}{sent}{_earlier(before)}"
 
 
 def _waits(way: Via | None, following: float | None) -> str:
@@ -208,6 +245,8 @@ def heads(facts: Facts) -> list[str]:
     lines = []
     if facts.recorded is not None:
         lines.append(f"published {instant(published(facts.recorded.entry))}, taken {instant(facts.recorded.at)}")
+        if pages := [part.at for part in facts.parts if part.name.startswith("page:")]:
+            lines.append(_expanded(pages))
         if (n := facts.recorded.repeats) > 0:
             last = "" if facts.recorded.repeated_at is None else f", last at {instant(facts.recorded.repeated_at)}"
             lines.append(f"published {n + 1:,} times under this id{last}; counted once")
@@ -221,23 +260,40 @@ def heads(facts: Facts) -> list[str]:
         if facts.open:
             lines.append("on its way: it waits for a worker to expand it")
         elif not facts.letters:
+            gone = facts.recorded.at < facts.kept_since
             lines.append(
-                "nothing more is known: its account is not written yet, or is older than CARILLON_MESSAGE_RETENTION_DAYS"
+                f"nothing more is known: what became of it was deleted, {KEPT}"
+                if gone
+                else "nothing more is known: its account is not written yet"
             )
     return lines
 
 
-def unknown(app: str, event: str, untaken: float | None) -> str:
-    """The report of an event of which nothing is stored."""
-    text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id, has not been taken yet,"
-    text += " or is older than CARILLON_MESSAGE_RETENTION_DAYS"
-    if untaken is not None:
-        text += f"\nEntries wait to be taken, the oldest for {untaken:.0f} s: it may be among them. See carillon health"
+#: How long anything is known.
+KEPT: Final = "as everything after CARILLON_MESSAGE_RETENTION_DAYS"
+
+
+def _expanded(pages: Sequence[float]) -> str:
+    if len(pages) == 1:
+        return f"expanded {instant(pages[0])}"
+    return f"expanded {instant(min(pages))} to {instant(max(pages))}, in {len(pages):,} parts"
+
+
+def unknown(app: str, event: str, facts: Facts) -> str:
+    """The report of an event of which nothing is stored: never published as far as is known, or perhaps deleted since."""
+    text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id"
+    since = instant(facts.kept_since)
+    if facts.forgets:
+        text += f" since {since}. What was published before that is deleted, {KEPT}"
+    else:
+        text += f". Nothing was deleted yet: this system is younger than what it keeps, it began {since}"
+    if facts.untaken is not None:
+        text += f"\nEntries wait to be taken, the oldest for {facts.untaken:.0f} s: it may be among them. See carillon health"
     return text
 
 
 def as_json(facts: Facts, made: Report) -> dict[str, Any]:
-    """The report as one JSON object. Device ids are strings, times are RFC 3339."""
+    """The report as one JSON object. Device ids are strings, times are RFC 3339, `took` is in milliseconds."""
     devices = {user: {str(id): tries for id, tries in of.items()} for user, of in made.pushed.items()}
     return {
         "considered": made.considered,
@@ -245,6 +301,13 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
         "pushed": {user: {id: [t.outcome for t in tries] for id, tries in of.items()} for user, of in devices.items()},
         "pushed_at": {
             user: {id: [instant(t.at) for t in tries] for id, tries in of.items()} for user, of in devices.items()
+        },
+        "devices": {
+            user: {str(id): _device_json(facts, id, state, made.pushed[user].get(id, ())) for id, state in of.items()}
+            for user, of in made.states(facts.devices).items()
+        },
+        "providers": {
+            facts.names.get(id, "?"): dict(states) for id, states in made.by_provider().items() if id in facts.names
         },
         "skipped": made.skipped,
         "counted": dict(made.counted),
@@ -267,6 +330,23 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
             for id, way in facts.ways.items()
             if not way.flows or id in facts.following
         },
+    }
+
+
+def _device_json(facts: Facts, id: int, state: State, tries: Sequence[Tried]) -> dict[str, Any]:
+    last = tries[-1] if tries else None
+    way, following = facts.ways.get(id), facts.following.get(id)
+    answered = last is not None and last.outcome.partition(".")[0] in ("accepted", "retired", "retry")
+    return {
+        "state": state,
+        "outcome": None if last is None else last.outcome,
+        "at": None if last is None else instant(last.at),
+        "sent": instant(last.at - last.took / 1000) if last is not None and answered and last.took else None,
+        "took": last.took if last is not None and answered and last.took else None,
+        "tries": len(tries),
+        "provider": None if last is None else facts.names.get(last.provider),
+        "next": None if following is None or state != "waits" else instant(following),
+        "words": device_line(tries, way, following),
     }
 
 

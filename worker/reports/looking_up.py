@@ -1,16 +1,18 @@
-"""Reads what the stores know of one event, for its delivery report. Changes nothing but that the ledger is written up first."""
+"""Reads what the stores know of one event, for its delivery report. Changes nothing."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
+from config.settings import get_settings
 from worker.core import batch as batches
 from worker.core.entry import entries_in
 from worker.core.way import OTHER, Way, origin_in, way_of
 from worker.database import lookups
 from worker.database.ledger import Ledger
 from worker.database.lookups import Reached
-from worker.database.postgres import Pool
+from worker.database.postgres import Connection, Pool
 from worker.providers.kinds import kind_stored_as
 from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Via, report
 from worker.reports.reading import read
@@ -28,33 +30,69 @@ _BATCHES: Final = 5_000
 _OPENED: Final = 100
 #: Dead letters of one event that are shown.
 _LETTERS: Final = 10
+_DAY: Final = 86_400
 
 
-def look_up(redis: Redis, pool: Pool, journal: Journal, ledger: Ledger, app: str, event: str) -> tuple[Facts, Report]:
-    """What is known about the event now, and the report of its parts."""
+def write_up(journal: Journal, ledger: Ledger) -> None:
+    """Writes what waits for the ledger, so that a report has what is so now. Only for who may write."""
     while ledger.flush(journal):
         pass
+
+
+def look_up(redis: Redis, pool: Pool, app: str, event: str, *, tokens: bool = True) -> tuple[Facts, Report]:
+    """What is known about the event now, and the report of its parts.
+
+    Without `tokens`, for who may read none, it is not known by which of its provider's origins a device is reached.
+    """
     with pool.connection() as db:
         parts = [Part(*row) for row in lookups.parts(db, app, event)]
         row = lookups.recorded(db, app, event)
         recorded = None if row is None else Recorded(*row)
         letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS)]
+        kept_since, forgets = _kept(redis, db)
         made = report(parts)
         if not (parts or recorded or letters):
             streams = read(redis, db).snapshot.streams
-            return Facts(untaken=max((s.oldest for s in streams if s.oldest is not None), default=None)), made
+            untaken = max((s.oldest for s in streams if s.oldest is not None), default=None)
+            return Facts(untaken=untaken, kept_since=kept_since, forgets=forgets), made
         devices = defaultdict(list)
         for user, id in lookups.devices(db, app, [user for user, of in made.pushed.items() if not of], _DEVICES):
             devices[user].append(id)
-        ids = [id for of in (*made.pushed.values(), *devices.values()) for id in of][:_DEVICES]
-        providers = lookups.providers(db, ids)
-    of_devices = _ways(redis, providers)
-    vias = _vias(redis, providers, of_devices)
+        ids = [id for of in chain(made.pushed.values(), devices.values()) for id in of][:_DEVICES]
+        reached = (lookups.providers if tokens else lookups.providers_only)(db, ids)
+        names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
+    entries = () if recorded is None else (recorded.entry,)
+    states = waiting(redis, reached, entries)
     is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
     following: dict[int, float] = {}
     if recorded is not None and is_open:
-        following = _cooldowns(redis, of_devices) | dict(_retries(redis, recorded.entry))
-    return Facts(parts, recorded, letters, scheduled, is_open, vias, devices, following), made
+        following = {**states.cooldowns, **states.retries.get(recorded.entry, {})}
+    of_event = (parts, recorded, letters, scheduled, is_open, states.vias, devices, following)
+    return Facts(*of_event, kept_since=kept_since, forgets=forgets, names=names), made
+
+
+class Waiting(NamedTuple):
+    """What holds notifications to some devices back. Times in UNIX seconds."""
+
+    #: device id -> its provider
+    vias: Mapping[int, Via]
+    #: device id -> until when it cools down
+    cooldowns: Mapping[int, float]
+    #: entry -> device id -> when it is tried again
+    retries: Mapping[str, Mapping[int, float]]
+
+
+def waiting(redis: Redis, reached: Mapping[int, Reached], entries: Collection[str]) -> Waiting:
+    """What holds notifications of these entries to these devices back."""
+    ways = _ways(redis, reached)
+    return Waiting(_vias(redis, reached, ways), _cooldowns(redis, ways), _retries(redis, set(entries)))
+
+
+def _kept(redis: Redis, db: Connection) -> tuple[float, bool]:
+    """Since when events are kept (UNIX seconds), and whether any may have been deleted by now."""
+    began, now = lookups.kept_since(db), _clock(redis)
+    oldest = now - get_settings().message_retention_days * _DAY
+    return max(began, oldest), began < oldest
 
 
 def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
@@ -67,26 +105,39 @@ def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
     return bool(is_open), float(due) if scheduled and due is not None else None
 
 
-def _retries(redis: Redis, entry: str) -> Iterator[tuple[int, float]]:
-    """Device and time (UNIX seconds) of retries, from the batches that are due first."""
-    waiting: Any = redis.zrange(keys.DUE(), 0, _BATCHES - 1, withscores=True)
+def still_open(redis: Redis, entries: Sequence[str]) -> set[str]:
+    """Those of the entries that are not done yet."""
+    with redis.pipeline(transaction=False) as pipe:
+        for entry in entries:
+            pipe.hexists(keys.OPEN(), entry)
+        answers = pipe.execute() if entries else []
+    return {entry for entry, is_open in zip(entries, answers, strict=True) if is_open}
+
+
+def _retries(redis: Redis, entries: set[str]) -> dict[str, dict[int, float]]:
+    """When (UNIX seconds) devices are tried again, by entry, from the batches that are due first."""
+    found: dict[str, dict[int, float]] = {entry: {} for entry in entries}
+    waiting: Any = redis.zrange(keys.DUE(), 0, _BATCHES - 1, withscores=True) if entries else []
     due = [(member[2:].decode(), at) for member, at in waiting if member.startswith(b"b:")]
     with redis.pipeline(transaction=False) as pipe:
         for id, _ in due:
             pipe.hmget(keys.BATCH(id), "entries", "leased")
         answers = pipe.execute() if due else []
-    found = [
+    theirs = [
         (id, at)
-        for (id, at), (entries, leased) in zip(due, answers, strict=True)
-        if not leased and entry in entries_in((entries or b"").decode())
+        for (id, at), (names, leased) in zip(due, answers, strict=True)
+        if not leased and entries & set(entries_in((names or b"").decode()))
     ]
-    for id, at in found[:_OPENED]:
+    for id, at in theirs[:_OPENED]:
         document: Any = redis.hget(keys.BATCH(id), "doc")
         try:
             batch = batches.decode(document or b"")
         except ValueError:  # done meanwhile, or of another release
             continue
-        yield from ((job.device, at) for job in batch.jobs if batch.sendings[job.sending].entry == entry)
+        for job in batch.jobs:
+            if (entry := batch.sendings[job.sending].entry) in entries:
+                found[entry][job.device] = at
+    return found
 
 
 def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:

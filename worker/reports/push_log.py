@@ -10,19 +10,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from worker.core.errors import WorkerError
+from worker.database.lookups import Said, provider_names, said
 from worker.database.postgres import Pool
-from worker.database.push_log import (
-    Choice,
-    LedgerEntry,
-    Place,
-    Said,
-    TooMuchError,
-    bounded,
-    following,
-    newest,
-    provider_names,
-    said,
-)
+from worker.database.push_log import Choice, LedgerEntry, Place, TooMuchError, bounded, following, newest
 from worker.reports.words import instant
 
 __all__ = ["OUTCOMES", "Filter", "Following", "Line", "Page", "TooMuchError", "UnknownPlaceError", "as_json", "read"]

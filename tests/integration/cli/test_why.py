@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from producers import events as ev
@@ -146,3 +147,121 @@ def test_control_characters_of_a_document_do_not_reach_the_terminal(pipeline: Pi
     pipeline.take()
     done = cli.run("why", "\x1b[31mred", "--app", "demo")
     assert "\x1b" not in done.output
+
+
+def test_times_are_of_each_step_and_a_providers_answers_are_summed_up(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message())
+    pipeline.run()
+    output = why(cli)
+    assert re.search(rf"^expanded {TIME}$", output, re.MULTILINE)
+    assert re.search(r"^  apns: 1 accepted$", output, re.MULTILINE)
+    found = cli.json("why", "e1", "--app", "demo")
+    assert found["providers"] == {"apns": {"accepted": 1}}
+    [device] = found["devices"]["han"].values()
+    assert (device["state"], device["provider"], device["tries"]) == ("accepted", "apns", 1)
+
+
+def test_a_message_is_found_by_its_own_id_and_those_of_several_channels_are_listed(
+    pipeline: Pipeline, cli: Cli
+) -> None:
+    pipeline.publish(named("general", "e7", "m-7"))
+    pipeline.run()
+    assert "message m-7 is event e7" in why(cli, "m-7") and "1 gets a push" in why(cli, "m-7")
+    pipeline.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="other"), users=["han"]))
+    pipeline.publish(named("other", "e8", "m-7"))
+    pipeline.run()
+    output = why(cli, "m-7")
+    assert "2 events have this id" in output
+    assert "in general: carillon why e7 --app demo" in output and "in other: carillon why e8 --app demo" in output
+    assert [one["event"] for one in cli.json("why", "m-7")["events"]] == ["e8", "e7"]
+
+
+def named(channel: str, event: str, id: str) -> ev.MessageNew:
+    return msgspec.structs.replace(message(channel, id=event), message=ev.Message(id=id, text="hello"))
+
+
+def test_a_user_has_everything_that_they_got_missed_and_wait_for(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="off"), users=["han", "leia"]))
+    pipeline.publish(ev.ChannelUpdated(**stamp(), channel=ev.ChannelSettings(id="off", push_notifications=False)))
+    pipeline.publish(message(id="got"), message(id="wrote", sender="han"), message("off", id="nobody"))
+    pipeline.run()
+    Breaker(pipeline.redis).stop(pipeline.provider.id, "new key", time.time() - 60, manual=True)
+    pipeline.publish(message(id="held"), message(id="others", recipients=["leia"]))
+    pipeline.run()
+    found = cli.json("why", "--user", "han")
+    assert {one["event"]: (one["decision"], one["reason"]) for one in found["events"]} == {
+        "got": ("pushed", None),
+        "wrote": ("skipped", "sender"),
+        "nobody": ("nobody", "channel_push_off"),
+        "held": ("pushed", None),
+    }
+    states = {one["event"]: [of["state"] for of in one["devices"].values()] for one in found["events"]}
+    assert (states["got"], states["held"]) == (["accepted"], ["waits"])
+    output = cli.ok("why", "--user", "han", "--since", "2h")
+    assert re.search(rf"{TIME}  got \(m-got in general\): gets a push\n  device \d+: accepted by APNs", output)
+    assert "wrote (m-wrote in general): no push: wrote it (sender)" in output
+    assert "nobody (m-nobody in off): nobody got a push: pushes are off for its channel (channel_push_off)" in output
+    assert "waits: its provider 'apns' is paused by hand" in output
+    assert "nothing was for luke since" in cli.ok("why", "--user", "luke")
+
+
+def test_a_device_has_what_its_users_got_on_it(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message(id="e1"))
+    pipeline.run()
+    [(one,)] = sql(pipeline, "SELECT id FROM carillon.devices WHERE user_id = 'han'")
+    pipeline.publish(ev.DeviceRegistered(**stamp(1), user="han", device=ev.Device(token=token("han", 1))))
+    pipeline.publish(message(id="e2"))
+    pipeline.run()
+    found = cli.json("why", "--device", one)
+    assert (found["user"], found["active"]) == ("han", True)
+    assert {one["event"]: list(one["devices"]) for one in found["events"]} == {"e1": [str(one)], "e2": [str(one)]}
+    assert "there is no device 999" in cli.refused("why", "--device", "999")
+    [(other,)] = sql(pipeline, f"SELECT id FROM carillon.devices WHERE user_id = 'han' AND id <> {one}")
+    assert "e1 (m-e1 in general): gets a push, on other devices" in cli.ok("why", "--device", other)
+
+
+def test_who_was_only_counted_is_no_candidate(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.publish(message())
+    pipeline.run()
+    pipeline.account("e1")
+    page = '{"considered": 2, "pushed": [], "skipped": {}, "rest": {"over_member_cap": 2}}'
+    sql(pipeline, f"UPDATE carillon.ledger SET account = '{page}' WHERE part = 'page:0'")
+    [one] = cli.json("why", "--user", "han")["events"]
+    assert (one["decision"], one["reason"]) == ("counted", "over_member_cap")
+
+
+def sql(pipeline: Pipeline, statement: str) -> list[tuple[object, ...]]:
+    with pipeline.pool.connection() as db:
+        done = db.execute(statement.encode())
+        return done.fetchall() if done.description else []
+
+
+def test_a_user_of_too_many_messages_is_asked_for_a_shorter_time(
+    pipeline: Pipeline, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql(
+        pipeline,
+        "INSERT INTO carillon.ledger (app, event_id, part, account) SELECT 'demo', 'e' || n, 'page:0',"
+        ' \'{"pushed": ["luke"]}\' FROM generate_series(1, 30000) n',
+    )
+    monkeypatch.setattr("worker.database.push_log.STATEMENT_MS", 1)
+    assert "name a shorter time with --since" in cli.refused("why", "--user", "han")
+
+
+def test_an_unknown_event_was_never_published_or_may_be_deleted_or_was_refused(pipeline: Pipeline, cli: Cli) -> None:
+    young = cli.run("why", "e9", "--app", "demo").stderr
+    assert "it was never published under this id. Nothing was deleted yet" in " ".join(young.split())
+    sql(pipeline, "UPDATE carillon.migrations SET applied_at = now() - interval '90 days'")
+    old = " ".join(cli.run("why", "e9", "--app", "demo").stderr.split())
+    assert re.search(rf"never published under this id since {TIME}. What was published before that is deleted", old)
+    pipeline.publish(b'{"id": "e9", "app": "demo", "type": "message.new", "v": 1}', b'\xff "e9"')
+    pipeline.take()
+    sql(pipeline, "UPDATE carillon.dead_letters SET event_id = NULL, app = NULL WHERE app IS NULL")
+    output = why(cli, "e9")
+    assert output.count("dead-lettered") == 2
+    assert cli.json("why", "e9", "--app", "demo")["known"] is True
+
+
+def test_of_what_is_asked_for_must_be_said_once(cli: Cli) -> None:
+    assert "Give an ID, --user or --device" in cli.refused("why")
+    assert "give either an ID or --device" in cli.refused("why", "e1", "--device", "1")

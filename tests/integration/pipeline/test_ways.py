@@ -21,7 +21,7 @@ from worker.providers.base import Sent
 from worker.reports import conditions
 from worker.reports.conditions import OVER
 from worker.reports.delivery_report import device_line
-from worker.reports.looking_up import look_up
+from worker.reports.looking_up import look_up, write_up
 from worker.reports.reading import read
 from worker.reports.watch import Watch
 from worker.state import keys
@@ -304,7 +304,8 @@ def test_people_read_which_origin_waits_and_until_when(origins: Origins, caplog:
     assert one.since is not None and one.until is not None
     assert one.until - one.since == pytest.approx(300, abs=1)
     pipeline = origins.pipeline
-    facts, made = look_up(pipeline.redis, pipeline.pool, pipeline.journal, pipeline.ledger, "demo", "e1")
+    write_up(pipeline.journal, pipeline.ledger)
+    facts, made = look_up(pipeline.redis, pipeline.pool, "demo", "e1")
     lines = [device_line(of, facts.ways.get(id), facts.following.get(id)) for id, of in made.pushed["han"].items()]
     assert sorted(line.partition(" until")[0].partition(",")[0] for line in lines) == [
         "accepted by its host",
