@@ -54,6 +54,13 @@ class Apps:
         self._refresh(self._ttl if name in self._apps else _UNKNOWN_APP)
         return self._apps.get(name)
 
+    def look(self, *, since: float) -> bool:
+        """Looks for changes, unless it has done so since then (`time.monotonic()`). Returns whether it has looked now."""
+        if self._read_at >= since:
+            return False
+        self._refresh(0.0)
+        return True
+
     def names(self) -> Collection[str]:
         """Of every app that there is."""
         self._refresh(self._ttl)

@@ -42,7 +42,17 @@ from worker.facts.base import Fact, Origin
 from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
-from worker.pipeline.registrations import Call, answer, apply, begun_before, counts, read_call, reply_id, superseded
+from worker.pipeline.registrations import (
+    Call,
+    DeviceEvent,
+    answer,
+    apply,
+    begun_before,
+    counts,
+    read_call,
+    reply_id,
+    superseded,
+)
 from worker.pipeline.spans import Export, Span, span
 from worker.pipeline.targeted import BEGINNING
 from worker.providers.kinds import token_forms
@@ -149,6 +159,9 @@ class Intake:
             {events.DeviceRegistered, events.DeviceUnregistered, *self._changed_by} - {events.MessageNew}
         )
         self._replies, self._clocks = Replies(client), Clocks(client)
+        #: When the entries were taken that it works on, by `time.monotonic()`: what was stored before they were published was
+        #: stored before that.
+        self._taken_at = 0.0
         #: The place to give next, and the one that is not ours any more.
         self._next = self._end = 0
 
@@ -158,6 +171,7 @@ class Intake:
         Returns the cursor behind them, and how many they were.
         """
         self._clocks.look(self._transaction)
+        self._taken_at = time.monotonic()
         placed = self._placed(stream, entries)
         stretch = self._sort(placed, rows=rows)
         placed = placed[: len(stretch.entries)]
@@ -171,6 +185,7 @@ class Intake:
         if not entries:
             return
         self._clocks.look(self._transaction)
+        self._taken_at = time.monotonic()
         placed = self._placed(stream, entries)
         placed = [one._replace(place=cursor.taken.get(one.raw.id, one.place)) for one in placed]
         self._take(stream, cursor, placed, self._sort(placed), again=True)
@@ -310,9 +325,20 @@ class Intake:
 
     def _check(self, event: events.AnyEvent) -> None:
         if self._apps.app(event.app) is None:
-            raise unknown_app(event.app)
+            self._apps.look(since=self._taken_at)
+            if self._apps.app(event.app) is None:
+                raise unknown_app(event.app)
         if type(event) in self._by_time:
             check_time(event.at, self._clocks.now())
+
+    def _call(self, one: _Placed, event: DeviceEvent) -> Call:
+        """Refuses a registration only after a look at the app's providers: the first may have been stored just now."""
+        try:
+            return read_call(one.name, event, one.raw.document, self._apps, one.place)
+        except Refused:
+            if not self._apps.look(since=self._taken_at):
+                raise
+        return read_call(one.name, event, one.raw.document, self._apps, one.place)
 
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
         entry, place = one.name, one.place
@@ -332,7 +358,7 @@ class Intake:
                 )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
-                stretch.devices.append(read_call(entry, event, one.raw.document, self._apps, place))
+                stretch.devices.append(self._call(one, event))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))

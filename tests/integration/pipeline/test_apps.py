@@ -233,6 +233,34 @@ def test_S18_a_running_process_sees_a_new_app_and_provider_at_once_and_a_change_
     assert Apps(pipeline.registry, ttl=0).app("demo") == AppSettings("demo", member_cap=7)
 
 
+class Counted(Registry):
+    looks = 0
+
+    def snapshot(self, since: int | None = None) -> Any:
+        self.looks += 1
+        return super().snapshot(since)
+
+
+def test_nothing_is_refused_for_an_app_or_provider_that_was_stored_before_it_was_published(pipeline):
+    registry = Counted(pipeline.pool, [pipeline.secret_key], kinds)
+    # What it knows does not become too old during this test.
+    pipeline.intake._apps = Apps(registry, ttl=3600)
+    device(pipeline, "han")
+    pipeline.take()
+    pipeline.add_provider("second", topic="io.second")
+    device(pipeline, "luke", provider="second")
+    pipeline.registry.save_app(AppSettings("new"))
+    pipeline.publish(ev.MemberAdded(**stamp() | {"app": "new"}, channel=ev.ChannelId(id="c"), users=["rey"]))
+    pipeline.take()
+    assert pipeline.ledger.dead_letters() == []
+    looks = registry.looks
+    for _ in range(20):
+        device(pipeline, "leia", provider="third")
+    pipeline.take()
+    assert len(pipeline.ledger.dead_letters()) == 20
+    assert registry.looks - looks <= 2, "refusals of one step share a look"
+
+
 def many(pipeline: Pipeline, apps: int) -> None:
     with pipeline.pool.connection() as db:
         db.execute("INSERT INTO carillon.apps (name) SELECT 'app-' || n FROM generate_series(1, %s) n", (apps,))
