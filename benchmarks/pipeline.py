@@ -136,6 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     with_kinds = MIXED in options.workloads
     options.workloads = [name for name in options.workloads if name != MIXED]
+    end_on_sigterm()
     if options.against:
         sizes = (
             "--scale",
@@ -149,7 +150,6 @@ def main() -> None:
         return
     options.repeats = options.repeats or (1 if options.quick else 3)
     began = time.monotonic()
-    end_on_sigterm()
     result: dict[str, Any] = {}
     if options.workloads:
         with stage() as place:

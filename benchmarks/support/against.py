@@ -93,18 +93,15 @@ def _costs(tree: Path, arguments: Sequence[str], workloads: Sequence[str]) -> Ma
     """CPU microseconds a push by workload and part, from one run in that tree."""
     command = [sys.executable, "-m", "benchmarks.pipeline", "--json", "--repeats", "1", *arguments]
     command += ["--variants", "carillon_http2", "--workloads", *workloads]
-    run = subprocess.run(
-        command,
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, **pipes) as run:
+        try:
+            out, said = run.communicate(timeout=_PATIENCE)
+        finally:
+            run.terminate()  # it stops what it started
     if run.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed in {tree}:\n{run.stderr[-4000:]}")
-    result = json.loads(run.stdout.splitlines()[-1])["cpu_us_per_push"]
+        raise RuntimeError(f"{' '.join(command)} failed in {tree}:\n{said[-4000:]}")
+    result = json.loads(out.splitlines()[-1])["cpu_us_per_push"]
     return {
         name: {part: cost for part, cost in result[name]["carillon_http2"].items() if part in COMPARED}
         for name in workloads

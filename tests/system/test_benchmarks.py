@@ -1,14 +1,17 @@
 """Each benchmark runs at its smallest size and ends with one JSON object. What they measure is not judged here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks.support.against import interval, ratio_of
+from tests.processes import wait_until
 
 _ROOT = Path(__file__).parents[2]
 
@@ -51,6 +54,24 @@ def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
         found["cpu_us_per_push"]["channels_of_50"]["carillon_null"]
     )
     assert found["machine"]["cores"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (_ROOT / ".git").exists(), reason="a checkout is needed")
+def test_a_comparison_that_is_stopped_leaves_no_worktree_and_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.pipeline", "--against", "HEAD", "--workloads", "channels_of_50"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=subprocess.DEVNULL) as child:
+        try:
+            # The first run has begun, and with it other processes.
+            wait_until(lambda: len(psutil.Process(child.pid).children(recursive=True)) > 2)
+            started = psutil.Process(child.pid).children(recursive=True)
+            assert list(tmp_path.glob("carillon-against-*/tree"))
+        finally:
+            child.terminate()
+    assert child.returncode == 143
+    assert str(tmp_path) not in subprocess.check_output(["git", "worktree", "list"], cwd=_ROOT, text=True)
+    assert psutil.wait_procs(started, timeout=20)[1] == []
 
 
 @pytest.mark.slow
