@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 import sys
 import threading
 import time
@@ -20,6 +21,14 @@ _USER: Final = "carillon"
 #: Flower's own variables that turn on authentication.
 _AUTHENTICATION: Final = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 _FILE: Final = "FLOWER_BASIC_AUTH_FILE"
+#: What Flower keeps in memory, about 5 kB a task, and what its list shows: a variable of its own decides otherwise.
+_DEFAULTS: Final = {
+    "FLOWER_MAX_TASKS": "10000",
+    "FLOWER_MAX_WORKERS": "500",
+    "FLOWER_TASKS_COLUMNS": "name,args,result,state,received,runtime,worker,uuid",
+}
+#: Milliseconds between two savings of what is kept over a restart.
+_SAVED: Final = 60_000
 #: Seconds.
 _NEVER: Final = 10 * 365 * 86_400
 #: Seconds that it may take to leave.
@@ -39,6 +48,12 @@ def flower(
     auth_file: Annotated[
         Path | None,
         typer.Option(envvar=_FILE, metavar="FILE", parser=given_path, help="A file with user:password, one a line."),
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=given_path, help="A file for what it knows, so that it outlives a restart."
+        ),
     ] = None,
 ) -> None:
     """Run Flower, where ops watch workers, tasks and queues. Flower's own FLOWER_* variables are heeded.
@@ -80,7 +95,24 @@ def flower(
         echo(f"serves metrics and probes  part=flower  url={url}")
     # Handing out again what a dead worker had is the workers' business: a Flower may be kept from writing to queues.
     app.conf.broker_transport_options = app.conf.broker_transport_options | {"visibility_timeout": _NEVER}
-    app.start(["flower", f"--port={port}", f"--address={address}", "--purge_offline_workers=300", "--logging=warning"])
+    for variable, value in _DEFAULTS.items():
+        os.environ.setdefault(variable, value)
+    where = (f"--port={port}", f"--address={address}")
+    app.start(["flower", *where, *_kept(db), "--purge_offline_workers=300", "--logging=warning"])
+
+
+def _kept(db: Path | None) -> list[str]:
+    if db is None:
+        return []
+    try:
+        directory = db.parent.stat()
+    except OSError as fault:
+        sys.exit(f"carillon: --db: {db.parent}: {fault.strerror}")
+    if directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # whoever writes the file runs code here: it is unpickled
+        sys.exit(
+            f"carillon: --db: others may write to {db.parent}, and Flower runs what is there: chmod go-w {db.parent}"
+        )
+    return ["--persistent=True", f"--db={db}", f"--state_save_interval={_SAVED}"]
 
 
 def configured() -> bool:

@@ -5,7 +5,7 @@ that resumes the batch sends nothing again that was answered and recorded.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from worker.core import recorded_outcome
 from worker.core.batch import Lane
@@ -80,7 +80,7 @@ class Delivery:
         self._bulkhead = bulkhead = bulkhead or Bulkhead()
         self._insist = insist = Insist(now)
         self.recorder = Recorder(journal, now)
-        name = apps.provider_name
+        self._name = name = apps.provider_name
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
         exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, **limits, now=now, random=random)
@@ -112,11 +112,16 @@ class Delivery:
             *([] if export is None else [Trace(export, name, now)]),
         )
 
-    def deliver(self, lane: Lane, wake: Callable[[Lane, int], None] | None = None) -> dict[str, int]:
+    def deliver(
+        self,
+        lane: Lane,
+        wake: Callable[[Lane, int], None] | None = None,
+        tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
+    ) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits.
 
         `wake` gets the number of batches that waited for this one and are ready now. One batch of this lane is not counted: the
-        caller's next turn takes it.
+        caller's next turn takes it. `tell` gets the batch's app, its provider's name, and the counts.
         """
         taken_at = self._now()
         try:
@@ -128,6 +133,8 @@ class Delivery:
             return {}
         run = _begin(taken, taken_at)
         counts = self._try(run)
+        if tell is not None:
+            tell(run.batch.app, self._name(run.batch.provider), counts)
         if wake is not None:
             wake("urgent", max(0, run.freed.urgent - (lane == "urgent")))
             wake("bulk", max(0, run.freed.bulk - (lane == "bulk")))

@@ -1,10 +1,19 @@
 """Hides task arguments from Flower, `celery inspect` and logs: they may be a chat server's events."""
 
-from typing import Any
+from typing import Any, Final
 
 from celery.worker.request import Request
 
 from config.celeryconfig import LANES
+
+#: What running tasks work on, by their ids, on its way to Flower.
+_arguments: Final[dict[str, str]] = {}
+
+
+def show_arguments(task_id: str | None, text: str) -> None:
+    """What Flower is to show as the positional arguments of a task of ours, which has none, once it ends."""
+    if task_id is not None:
+        _arguments[task_id] = text
 
 
 class QuietRequest(Request):  # type: ignore[misc]  # Celery has no types
@@ -15,6 +24,12 @@ class QuietRequest(Request):  # type: ignore[misc]  # Celery has no types
         positional, named = described(self._request_dict.get("args"), self._request_dict.get("kwargs"))
         self._argsrepr = self._request_dict["argsrepr"] = positional
         self._kwargsrepr = self._request_dict["kwargsrepr"] = named
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+        """A wake-up does not say what it is about: only its end does."""
+        if (text := _arguments.pop(self.id, None)) is not None:
+            fields["args"] = f"({text})"
+        super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> Any:
         """For `celery inspect`."""

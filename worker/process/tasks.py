@@ -1,8 +1,8 @@
-"""The tasks that operators see in Flower. Each is a wake-up: it says that a lane has ready work, and returns a few counts.
+"""The tasks that operators see in Flower. Each is a wake-up: it says that a lane has ready work, and returns what it did.
 
-A worker chooses the work when it takes it, so each app gets its share whatever the order of the wake-ups. Arguments and results
-have no token and no text. If an engine is down, a task ends early. Its work is due when the lease ends, and the tick then wakes
-workers for it.
+A worker chooses the work when it takes it, so each app gets its share whatever the order of the wake-ups. Results have apps,
+names of providers and counts, no token and no text. If an engine is down, a task ends early. Its work is due when the lease
+ends, and the tick then wakes workers for it.
 """
 
 import logging
@@ -29,6 +29,7 @@ from worker.pipeline.expansion.fan_out import Expanded
 from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
+from worker.process.task_result import Result, Work
 from worker.reports.faults import sentence
 from worker.state import keys, presence, redis
 from worker.state.journal import OCTETS, Opened
@@ -55,12 +56,11 @@ _UNBLOCKING: Final = 2.0
 _BRIEFLY: Final = 0.5
 
 _P = ParamSpec("_P")
-Counts = dict[str, int]
 
 
-def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
+def _when_engines_answer(task: Callable[_P, Result]) -> Callable[_P, Result]:
     @wraps(task)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> Counts:
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> Result:
         try:
             return task(*args, **kwargs)
         except (postgres.Unavailable, *redis.Unavailable) as fault:
@@ -75,7 +75,7 @@ def _when_engines_answer(task: Callable[_P, Counts]) -> Callable[_P, Counts]:
 
 @app.task(name="carillon.fan_out")
 @_when_engines_answer
-def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Counts:
+def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Result:
     """Expands the lane's next messages. If a chat server calls it with `events`, it publishes these first."""
     runtime = get_runtime()
     if events is not None:
@@ -84,20 +84,20 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
         except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
             time.sleep(_BRIEFLY)
             raise Reject(type(fault).__name__, requeue=True) from fault
-    total, expanders = Counter[str](), runtime.expanders if lane == "urgent" else Expanders()
+    work, expanders = Work(), runtime.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
-        if expanders.work(lambda: _fan_out(runtime, lane, total), EXPANDS):
+        if expanders.work(lambda: _fan_out(runtime, lane, work), EXPANDS):
             _wake(fan_out, lane, 1, most=2 * MOST)
-    return dict(total)
+    return work.result(fan_out.request.id)
 
 
-def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
-    """Adds to `total`. Returns whether there is more for this task."""
+def _fan_out(runtime: Runtime, lane: Lane, work: Work) -> bool:
+    """Adds to `work`. Returns whether there is more for this task."""
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return False
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
-    if more and lane == "urgent" and not total:  # other messages need not wait until these are expanded
+    if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
         wake_fan_out(1)
     try:
         expanded = _expand(runtime, opened)
@@ -112,28 +112,28 @@ def _fan_out(runtime: Runtime, lane: Lane, total: Counter[str]) -> bool:
         more = more or expanded.freed > 0
     else:
         wake_fan_out(expanded.freed)
-    for counts in expanded.counts.values():
-        total.update(counts)
+    for of_app, counts in expanded.counts.items():
+        work.add(of_app, None, counts)
     return more or bool(expanded.remaining)
 
 
 @app.task(name="carillon.deliver")
 @_when_engines_answer
-def deliver(lane: Lane) -> Counts:
+def deliver(lane: Lane) -> Result:
     """Sends the lane's next batches for a moment, and carries out the outcomes of their answers."""
-    runtime, total, ends = get_runtime(), Counter[str](), time.monotonic() + TURN
+    runtime, work, ends = get_runtime(), Work(), time.monotonic() + TURN
     with runtime.bulkhead.working():
-        while counts := runtime.delivery.deliver(lane, wake_deliver):
-            total.update(counts)
+        while runtime.delivery.deliver(lane, wake_deliver, work.add):
             if time.monotonic() > ends:
                 wake_deliver(lane, 1)
                 break
-    return dict(total)
+    return work.result(deliver.request.id)
 
 
-@app.task(name="carillon.tick", expires=5)
+# Task events of ticks and canaries would bury those of the work.
+@app.task(name="carillon.tick", expires=5, send_events=False)
 @_when_engines_answer
-def tick() -> Counts:
+def tick() -> Result:
     """Makes due work ready, repeats lost wake-ups, logs conditions, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
@@ -157,8 +157,8 @@ def tick() -> Counts:
     return counts
 
 
-@app.task(name="carillon.canary")
-def canary(key: str) -> Counts:
+@app.task(name="carillon.canary", send_events=False)
+def canary(key: str) -> Result:
     """Proves that workers consume this queue: a worker can be alive and consume nothing."""
     get_runtime().redis.set(keys.CANARY(key), 1, ex=60)
     return {"ok": 1}

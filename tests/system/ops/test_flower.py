@@ -1,11 +1,15 @@
 """Flower never answers whom it does not know, also not on this machine: any page in a browser here can send it requests."""
 
+import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import Celery
 
 from tests.processes import Running, carillon, environ, free_port, until
 from tests.system.ops.flowers import AUTH, asked
@@ -74,6 +78,30 @@ def test_a_file_without_a_user_and_a_password_is_refused(tmp_path: Path, text: s
     done = carillon("flower", "--auth-file", str(file), env=environ(redis_url="redis://127.0.0.1:1"))
     assert done.returncode == 1
     assert "user:password" in done.stderr
+
+
+def test_what_it_knows_outlives_a_restart_where_a_file_is_named(start: Start, tmp_path: Path, redis_url: str) -> None:
+    def tasks(port: int) -> dict[str, Any]:
+        return dict(json.loads(asked(port, "/api/tasks")[1]))
+
+    kept = ("--db", str(tmp_path / "known"))
+    port, flower = start(*kept, FLOWER_BASIC_AUTH=AUTH)
+    with Celery("chat", broker=redis_url, set_as_current=False) as chat:
+        chat.conf.broker_transport_options = {"global_keyprefix": "carillon:"}
+        fields = {"uuid": "1", "name": "carillon.deliver", "args": "(chat/apns)"}
+        with chat.connection() as broker:
+            events = chat.events.Dispatcher(broker, hostname="urgent-1@host")
+            until("Flower has heard", lambda: events.send("task-received", **fields) or "1" in tasks(port))
+    flower.end(signal.SIGTERM)
+    port, _ = start(*kept, FLOWER_BASIC_AUTH=AUTH)
+    assert tasks(port)["1"]["args"] == "(chat/apns)"
+
+
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    done = carillon("flower", "--db", str(tmp_path / "known"), env=environ(redis_url="redis://127.0.0.1:1"))
+    assert done.returncode == 1
+    assert "others may write" in done.stderr
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

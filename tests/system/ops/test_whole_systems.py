@@ -78,7 +78,7 @@ def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
 def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Path) -> None:
     port = free_port()
     env = environ(data_dir=str(data_dir)) | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": AUTH}
-    with Running([sys.executable, "-m", "honcho", "start"], env) as running:
+    with Running([sys.executable, "-m", "honcho", "start", "-c", "all=1,worker=2"], env) as running:
         wanted = (
             "health",
             "--timeout",
@@ -95,14 +95,17 @@ def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Pat
             lambda: running.process.poll() is None and carillon(*wanted, env=env).returncode == 0,
         )
 
-        until("Flower knows both workers", lambda: len(flower(port, "/api/workers?status=1")) == 2)
+        until("Flower knows each worker", lambda: len(flower(port, "/api/workers?status=1")) == 3)
         queues = {q["name"] for w in flower(port, "/api/workers?refresh=1").values() for q in w["active_queues"]}
         assert queues == {"carillon.urgent", "carillon.bulk"}
 
         def seen() -> bool:
-            tasks = flower(port, "/api/tasks?taskname=carillon.canary").values()
-            return any(task["state"] == "SUCCESS" for task in tasks)
+            tasks = flower(port, "/api/tasks?taskname=carillon.fan_out").values()
+            return any(task["state"] == "SUCCESS" and task["args"] == "(chat)" for task in tasks)
 
-        until("Flower has seen a canary come through", lambda: carillon(*wanted, env=env).returncode == 0 and seen())
+        assert carillon("app", "create", "chat", env=env).returncode == 0
+        event = ("--app", "chat", "--channel", "general", "--sender", "leia", "--text", "hello")
+        assert carillon("publish", *event, env=env).returncode == 0
+        until("Flower has seen what became of a message", seen)
         running.end(signal.SIGTERM)
         until("everything has gone", lambda: using(data_dir) == [])

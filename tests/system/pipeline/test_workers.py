@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -158,21 +160,28 @@ def test_no_token_and_no_text_in_what_workers_say(fleet):
     assert "PRIVATE KEY" not in said
 
 
-def test_flower_shows_what_tasks_are_about_and_no_token_and_no_text(fleet):
+def test_flower_shows_work_what_it_is_about_and_no_token_and_no_text(fleet):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     fleet._environment["FLOWER_BASIC_AUTH"] = AUTH
     fleet.start("flower", "--port", str(port))
     wait_until(lambda: page(port, "/healthcheck") == b"OK")
     fleet.start("worker")
+    fleet.start("beat")
+    # A tick and a canary come through before the message.
+    health = [sys.executable, "-m", "worker.cli", "health", "--beat", "--lane", "all"]
+    wait_until(lambda: subprocess.run(health, env=fleet._environment, check=False).returncode == 0)
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
     wait_until(lambda: b"'accepted': 1" in page(port, "/api/tasks"))
     shown = page(port, "/api/tasks") + page(port, "/tasks")
-    tasks = {
-        task["name"]: task for task in json.loads(page(port, "/api/tasks")).values() if "accepted" in task["result"]
-    }
-    assert tasks["carillon.deliver"]["kwargs"] == "{'lane': 'urgent'}"
+    tasks = json.loads(page(port, "/api/tasks")).values()
+    assert {task["name"] for task in tasks} == {"carillon.fan_out", "carillon.deliver"}
+    [delivery] = [task for task in tasks if "accepted" in (task["result"] or "")]
+    assert (delivery["name"], delivery["kwargs"]) == ("carillon.deliver", "{'lane': 'urgent'}")
+    assert (delivery["args"], delivery["result"]) == ("(demo/apns)", "{'demo/apns': {'accepted': 1}}")
+    [expansion] = [task for task in tasks if "jobs" in (task["result"] or "")]
+    assert (expansion["name"], expansion["args"]) == ("carillon.fan_out", "(demo)")
     for secret in ("secret rendezvous", token("han"), "PRIVATE KEY"):
         assert secret.encode() not in shown
 
