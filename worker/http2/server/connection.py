@@ -1,8 +1,8 @@
 """The server's side of HTTP/2 (RFC 9113) for many small POSTs with small answers. Sans-I/O: bytes in, requests out.
 
 `receive` takes what arrived and returns complete requests; `respond` and its neighbours queue frames; `take` hands over
-what is to be written. A client's violation queues GOAWAY, sets `error` and makes the connection deaf. Nothing here knows
-about notifications, but that requests repeat their header blocks (`header_blocks`).
+what is to be written. A client's violation queues GOAWAY and sets `error`; what arrives afterwards is ignored. The only thing
+that it assumes of notifications is that requests repeat their header blocks (`header_blocks`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,7 +111,7 @@ class ServerConnection:
             self.forget(stream_id)
 
     def respond_with_trailers(self, stream_id: int, block: bytes, body: bytes, trailers: bytes) -> None:
-        """Answer a stream and end it with trailers. The windows are not asked: for small bodies only."""
+        """Answer a stream and end it with trailers. It does not look at the windows: for small bodies only."""
         if stream_id not in self.open:
             return
         self.respond_headers(stream_id, block, end_stream=False)
@@ -161,7 +161,7 @@ class ServerConnection:
         self._out.append(self.limits.announce(settings))
 
     def reopen_window(self) -> None:
-        """Give back what is owed, and go on doing so."""
+        """Return the octets of the windows that were withheld, and withhold none from now on."""
         self.window.replenish = True
         for stream_id, upload in self._uploads.items():
             if owed := upload.received - upload.granted:

@@ -51,7 +51,7 @@ def read(content: bytes) -> ServiceAccount:
         _text(document, "project_id"),
         _text(document, "client_email"),
         _text(document, "private_key_id"),
-        _mended(_text(document, "private_key")),
+        _with_line_breaks(_text(document, "private_key")),
     )
     _check_pinned(document, "token_uri", TOKEN_URL)
     _check_pinned(document, "universe_domain", UNIVERSE)
@@ -171,7 +171,7 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     return value.strip()
 
 
-def _mended(pem: str) -> str:
+def _with_line_breaks(pem: str) -> str:
     r"""The line breaks of a key often become the two characters `\n` on the way, as in an environment variable."""
     return pem.replace("\\r", "").replace("\\n", "\n").strip() + "\n"
 
