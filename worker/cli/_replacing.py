@@ -9,13 +9,18 @@ from worker.reports.words import counted
 
 
 def provider_before(runtime: Runtime, app: str, name: str, kind: Kind) -> Provider | None:
-    """The provider that is replaced: the app's one of that name, unless it was removed. One of another kind is refused."""
+    """The provider that is replaced: the app's one of that name, unless it was removed.
+
+    Refuses the name of one of another kind, also of a removed one that still has devices.
+    """
     named = runtime.registry.named(app, name)
-    found = None if named is None else runtime.registry.providers().get(named.id)
-    if found is not None and found.kind != kind.name:
-        command = kind_of(found).words.command
+    if named is None:
+        return None
+    found = runtime.registry.providers().get(named.id)
+    if named.kind != kind.name and (found is not None or runtime.registry.devices_of(named.id)):
         refuse(
-            f"--name: {name!r} of app {app!r} is a {found.kind}; choose another name, or change it with: carillon push {command}"
+            f"--name: {name!r} of app {app!r} is a {named.kind}; choose another name, or change it with:"
+            f" carillon push {kind_of(named).words.command}"
         )
     return found
 

@@ -8,6 +8,7 @@ import typer
 
 from worker.cli._credentials import check_name, read_ca, read_private
 from worker.cli._options import App, Json, providers
+from worker.cli._replacing import provider_before
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
 from worker.process.by_hand import by_hand
@@ -15,7 +16,6 @@ from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
 from worker.providers.apns.settings import check_host
 from worker.providers.base import SettingsError
-from worker.providers.kinds import kind_of
 from worker.providers.web.kind import KIND
 from worker.providers.web.settings import WebSettings
 from worker.providers.web.vapid import KeyPair, key_pair, new_key_pair
@@ -63,7 +63,7 @@ def web(
     """
     with session() as runtime:
         of_app = app_named(runtime, app).name
-        before = _before(runtime, of_app, name)
+        before = provider_before(runtime, of_app, name, KIND)
         try:
             check_name(name)
             keys = _keys(before, private_key, new=new_key)
@@ -81,20 +81,6 @@ def web(
     replaced = before is not None
     stored = {"app": provider.app, "name": provider.name} | KIND.describe(provider) | {"replaced": replaced}
     say(stored, _stored(provider, replaced=replaced), as_json=as_json)
-
-
-def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
-    """The provider of that name, if there is one; a name that devices of another kind use is refused."""
-    named = runtime.registry.named(app, name)
-    if named is None:
-        return None
-    found = runtime.registry.providers().get(named.id)
-    if named.kind != KIND.name and (found is not None or runtime.registry.devices_of(named.id)):
-        refuse(
-            f"--name: {name!r} of app {app!r} is a {named.kind}; choose another name, or change it with:"
-            f" carillon push {kind_of(named).words.command}"
-        )
-    return found
 
 
 def _keys(before: Provider | None, file: str | None, *, new: bool) -> KeyPair:

@@ -8,6 +8,7 @@ import typer
 
 from worker.cli._credentials import check_name, read_ca
 from worker.cli._options import App, Json, providers
+from worker.cli._replacing import provider_before
 from worker.cli._secret_options import secret_given
 from worker.cli._session import app_named, refuse, say, session
 from worker.core.model import Provider
@@ -16,7 +17,6 @@ from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
 from worker.providers.webhook.kind import KIND
 from worker.providers.webhook.settings import WebhookSettings, check_secret, shown_url
-from worker.reports.words import counted
 
 if TYPE_CHECKING:
     from worker.providers.webhook.client import WebhookClient
@@ -55,7 +55,7 @@ def webhook(
     secret = secret_given("--secret", secret, secret_file)
     with session() as runtime:
         of_app = app_named(runtime, app).name
-        before = _before(runtime, of_app, name)
+        before = provider_before(runtime, of_app, name, KIND)
         try:
             check_name(name)
             settings = _changed(WebhookSettings() if before is None else before.settings, url, signing, ca)
@@ -94,19 +94,6 @@ def described(provider: Provider) -> dict[str, object]:
         "signing": settings.signing,
         "secrets": len(settings.secrets),
     }
-
-
-def _before(runtime: Runtime, app: str, name: str) -> Provider | None:
-    """The webhook of that name, if there is one; a name that devices of another kind use is refused."""
-    named = runtime.registry.named(app, name)
-    if named is None:
-        return None
-    if named.kind != KIND.name and (devices := runtime.registry.devices_of(named.id)):
-        refuse(
-            f"--name: {name!r} of app {app!r} is of another kind and has {counted(devices, 'device')}; choose another name"
-        )
-    found = runtime.registry.providers().get(named.id)
-    return found if found is not None and found.kind == KIND.name else None
 
 
 def _changed(before: WebhookSettings, url: str | None, signing: str | None, ca: str | None) -> WebhookSettings:

@@ -57,7 +57,7 @@ class Stopped:
 
 
 class Quota(NamedTuple):
-    """Since when a way is over a quota, and until when nothing is sent there. Then it is sent to again by itself, slowly at first."""
+    """Since when a way is over a quota, and until when nothing is sent there. Then pushes go out again, slowly at first."""
 
     since: float
     until: float

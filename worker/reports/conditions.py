@@ -426,7 +426,7 @@ def _stop(one: ProviderFacts, stopped: Stopped) -> tuple[str, str, str]:
 
 def _remedy(one: ProviderFacts, name: str) -> str:
     if name in ("provider_unreachable", "provider_silent", "provider_unavailable"):
-        return "look at its host and at the network; its pushes are sent by themselves once it answers, and a restart does not help"
+        return "look at its host and at the network; its pushes go out once it answers, and a restart does not help"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"
     return one.words.fix

@@ -152,3 +152,16 @@ def test_nowhere_is_a_webhook_taken_for_a_way_to_apple(session):
     away = Provider(1, "chat", "hook", "production", WebhookSettings("https://127.0.0.1:1/x"))
     for response in (NoAnswer("not_sent", "connect: refused"), Answer(404, None)):
         assert "Apple" not in KIND.advice(response, away) and "push apn" not in KIND.advice(response, away)
+
+
+def test_a_name_of_another_kind_is_refused_by_every_kind(session, registry, tmp_path):  # noqa: F811
+    session.ok("push", "webhook", "--name", "first", "--url", URL)
+    session.ok("push", "web", "--name", "second", "--subject", "mailto:push@example.com")
+    words = "choose another name, or change it with: carillon push"
+    assert f"is a webhook; {words} webhook" in session.refused("push", "web", "--name", "first")
+    for command in ("apn", "fcm"):
+        assert f"is a webhook; {words} webhook" in session.refused("push", command, "--name", "first")
+    assert f"is a web; {words} web" in session.refused("push", "webhook", "--name", "second", "--url", URL)
+    assert sorted(provider.kind for provider in registry.providers().values()) == ["web", "webhook"]
+    session.ok("push", "remove", "first", "--yes")
+    session.ok("push", "web", "--name", "first", "--subject", "mailto:push@example.com")
