@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from markupsafe import Markup
 from starlette.applications import Starlette
@@ -25,7 +24,7 @@ from worker.dashboard.acts import ACTS
 from worker.dashboard.cache import Cache
 from worker.dashboard.frame import SHAPES, Facts, Frame
 from worker.dashboard.gate import Doors, Gate, set_cookie
-from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel
+from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel, here
 from worker.dashboard.pages import PAGES
 from worker.dashboard.stores import Stores
 from worker.dashboard.text import SHOWN, hostile
@@ -67,7 +66,7 @@ class Dashboard:
         return Response(found.content, media_type=found.media_type, headers=headers)
 
     async def sign_in(self, request: Request) -> Response:
-        there = _here(request.query_params.get("next", ""))
+        there = here(request.query_params.get("next", ""))
         values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": there}
         if request.method != "POST":
             return HTMLResponse(self._frame.sign_in(values))
@@ -75,7 +74,7 @@ class Dashboard:
         if form is None:
             return Response(status_code=413)
         name, address = form.get("name", ""), _address(request)
-        values |= {"name": name, "next": _here(form.get("next", ""))}
+        values |= {"name": name, "next": here(form.get("next", ""))}
         if not self._access.may_try(address):
             fault = "There were 5 tries from your address within a minute. Wait for a minute."
             return HTMLResponse(self._frame.sign_in(values | {"fault": fault}), 429, headers={"Retry-After": "60"})
@@ -85,7 +84,7 @@ class Dashboard:
         if cookie is None:
             log.warning("sign-in refused", extra={"user": hostile(name, 64), "address": address})
             return HTMLResponse(self._frame.sign_in(values | {"fault": "Name or password is wrong."}), 401)
-        answer = RedirectResponse(_here(form.get("next", "")), 303)
+        answer = RedirectResponse(here(form.get("next", "")), 303)
         set_cookie(request, answer, cookie)
         return answer
 
@@ -205,10 +204,9 @@ class Dashboard:
     async def facts(self) -> Facts:
         def read() -> Facts:
             found = watch.current(self._stores.redis).conditions
-            self._away.pop("Redis", None)
-            worst = min(
-                (SHAPES.get(one.severity, "info") for one in found), key=["crit", "warn", "info"].index, default="info"
-            )
+            if not any(one.name == "redis_away" for one in found):
+                self._away.pop("Redis", None)
+            worst = SHAPES[found[0].severity] if found else "info"
             return Facts(len(found), worst)
 
         async def make() -> Facts:
@@ -307,14 +305,6 @@ async def _form(request: Request) -> dict[str, str] | None:
         return None
     form = await request.form()
     return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
-def _here(there: str) -> str:
-    """The address of a page of this dashboard, or the first page: never of another site."""
-    parts = urlsplit(there)
-    if parts.scheme or parts.netloc or not parts.path.startswith("/") or parts.path.startswith("//") or "\\" in there:
-        return "/"
-    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

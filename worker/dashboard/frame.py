@@ -13,7 +13,7 @@ from worker.dashboard import text
 from worker.dashboard.page import Act, Ask, Page, Panel, Values
 
 #: Shape and colour of a severity, by the words that conditions use.
-SHAPES: Final = {"critical": "crit", "error": "crit", "warning": "warn", "notice": "info"}
+SHAPES: Final = {"critical": "crit", "warning": "warn", "notice": "info"}
 _PART: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 

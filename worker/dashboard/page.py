@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
-
-from markupsafe import Markup
+from urllib.parse import urlsplit
 
 from worker.dashboard.stores import Stores
 
@@ -46,6 +45,18 @@ class Ask:
         """The field of the query if it is one of these words, else the default."""
         given = self.query.get(name, default)
         return given if given in among else default
+
+    def back(self) -> str:
+        """The page of this dashboard that an act was opened from: the field `back` of the query, else the first page."""
+        return here(self.query.get("back", ""))
+
+
+def here(address: str) -> str:
+    """The address if it is one of this dashboard, else its first page: never another site."""
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc or not parts.path.startswith("/") or "\\" in address:
+        return "/"
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 class Missing(Exception):
@@ -105,8 +116,8 @@ class Confirmation(NamedTuple):
     consequence: str
     #: The button's words: `Pause apns-prod`.
     button: str
-    #: The address of the page to go back to, as `url` of `frame.py` makes it.
-    back: Markup
+    #: The address of the page to go back to: `ask.back()`.
+    back: str
     #: Of what is shown. If it is another one when the form comes, nothing is changed.
     version: str = ""
     #: What has to be typed, such as the count of what is dropped. Empty: nothing.

@@ -104,6 +104,11 @@ def moment(at: float | datetime | None, form: str = "") -> Markup | str:
     return Markup('<time datetime="{}">{}</time>').format(machine, words)
 
 
+def clock(at: float) -> str:
+    """`14:02:05`, in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"
+
+
 def since(at: float | None, now: float) -> Markup | str:
     """`14:02 (6 min 06 s)`."""
     if at is None:

@@ -159,6 +159,20 @@ class Devices:
                 found[why] = found.get(why, 0) + 1
             after = rows[-1][0]
 
+    def restore_one(self, app: str, id: int) -> bool:
+        """Restores a retired device, whatever it was retired for; False if it is active, or unregistered by its owner."""
+        with transaction(self._pool) as db:
+            locks.acquire(db, locks.DEVICES)
+            row = db.execute(
+                "SELECT user_id FROM carillon.devices WHERE app = %s AND id = %s AND NOT active"
+                " AND user_id IS NOT NULL AND NOT coalesce(tombstones ? user_id OR tombstones ? '', false)",
+                (app, id),
+            ).fetchone()
+            if row is not None:
+                _revive(db, [id])
+                evict(db, {(app, row[0])})
+        return row is not None
+
     def reprieve(self, provider: int, reasons: Collection[str]) -> int:
         """Restores the devices that this provider's refusals for these reasons retired in the last days; returns how many."""
         with self._pool.connection() as db:

@@ -77,7 +77,7 @@ class Runtime:
 
     def within(self, db: Connection) -> "Runtime":
         """A runtime whose stores work within the transaction of `db`. It shares the connections of this one: do not close it."""
-        other = Runtime(self.settings, self.urls)
+        other = type(self)(self.settings, self.urls)
         vars(other).update(redis=self.redis, pool=cast("Pool", Joined(db)))
         return other
 

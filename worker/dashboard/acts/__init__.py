@@ -1,8 +1,9 @@
-"""What operators can do here. Each act is in one list, so that tests try all of them."""
+"""What operators can do here. All acts are in one list, so tests try each of them."""
 
 from collections.abc import Sequence
 from typing import Final
 
+from worker.dashboard.acts import conditions, devices, providers
 from worker.dashboard.page import Act
 
-ACTS: Final[Sequence[Act]] = ()
+ACTS: Final[Sequence[Act]] = (*providers.ACTS, *devices.ACTS, *conditions.ACTS)

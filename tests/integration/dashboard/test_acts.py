@@ -1,0 +1,189 @@
+"""What operators do: said before, confirmed, audited, done once, and only by who may."""
+
+import re
+from typing import Any
+
+import pytest
+
+from producers.events import FIELD, STREAM
+from tests.integration.dashboard.conftest import HERE, Site
+from worker.core.model import AppSettings
+from worker.dashboard.acts import ACTS
+
+PAUSE = "/apps/chat/providers/apns/pause"
+RESUME = "/apps/chat/providers/apns/resume"
+#: An address of each act, by its name.
+PATHS = {
+    "pause": PAUSE,
+    "resume": RESUME,
+    "probe": "/apps/chat/providers/apns/probe",
+    "pause-app": "/apps/chat/pause",
+    "resume-app": "/apps/chat/resume",
+    "pause-everything": "/pause",
+    "resume-everything": "/resume",
+    "restore": "/apps/chat/devices/1/restore",
+    "test-push": "/apps/chat/test?user=han",
+    "take": "/conditions/take?key=x",
+}
+
+
+@pytest.fixture(autouse=True)
+def providers(site: Site) -> dict[str, int]:
+    """Two apps with a provider each, nothing paused, a device each of two users, one of them retired."""
+    site.stores.redis.flushall()
+    with site.runtime.pool.connection() as db:
+        db.execute("DELETE FROM carillon.devices")
+        db.execute("DELETE FROM carillon.providers")
+        db.execute("TRUNCATE carillon.audit")
+        for app in ("chat", "forum"):
+            site.runtime.registry.save_app(AppSettings(app))
+        rows = db.execute(
+            "INSERT INTO carillon.providers (app, name, environment, kind, topic, team_id, key_id, host, port, credential)"
+            " SELECT app, 'apns', 'production', 'key', 'io.example', 'TEAM', 'KEY', 'api.push.apple.com', 443, 'x'"
+            " FROM unnest(ARRAY['chat', 'forum']) AS app RETURNING app, id"
+        ).fetchall()
+        found = dict(rows)
+        db.execute(
+            "INSERT INTO carillon.devices (app, provider_id, token, user_id, active, retired_reason, retired_at, registered_at)"
+            " VALUES ('chat', %(p)s, 'aa', 'han', true, NULL, NULL, 1),"
+            " ('chat', %(p)s, 'bb', 'leia', false, 'unregistered', now(), 1)",
+            {"p": found["chat"]},
+        )
+    return found
+
+
+def retired(site: Site) -> Any:
+    with site.runtime.pool.connection() as db:
+        return db.execute("SELECT id FROM carillon.devices WHERE NOT active").fetchall()[0][0]
+
+
+def audit(site: Site) -> list[tuple[Any, ...]]:
+    with site.runtime.pool.connection() as db:
+        return db.execute("SELECT act, who, app, target, note FROM carillon.audit ORDER BY id").fetchall()
+
+
+def fields(text: str) -> dict[str, str]:
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
+
+
+def done(site: Site, path: str, who: str = "otto", **other: str) -> Any:
+    """What comes of the form that the confirming page has."""
+    visitor = site.visitor(who)
+    form = fields(visitor.get(path).text) | {"note": "receiver moves"} | other
+    return visitor.post(path, data=form, headers=HERE)
+
+
+def test_a_pause_says_what_it_does_and_is_audited(site: Site, providers: dict[str, int]) -> None:
+    page = site.visitor("otto").get(PAUSE).text
+    assert "Pause provider apns of app chat?" in page
+    assert "Nothing is sent through apns of app chat until somebody resumes it." in page
+    answer = done(site, PAUSE)
+    assert (answer.status_code, "apns of app chat is paused" in answer.text) == (200, True)
+    stopped = site.stores.breaker.stopped(providers["chat"])
+    assert stopped is not None
+    assert (stopped.manual, stopped.reason) == (True, "receiver moves (otto)")
+    assert audit(site) == [("provider paused", "otto", "chat", "apns", "receiver moves")]
+
+
+def test_a_resume_lets_it_flow(site: Site, providers: dict[str, int]) -> None:
+    done(site, PAUSE)
+    assert done(site, RESUME, "ada").status_code == 200
+    assert site.stores.breaker.stopped(providers["chat"]) is None
+    assert [row[:2] for row in audit(site)] == [("provider paused", "otto"), ("provider resumed", "ada")]
+
+
+def test_a_form_of_what_was_before_changes_nothing(site: Site, providers: dict[str, int]) -> None:
+    done(site, PAUSE)
+    visitor = site.visitor("otto")
+    form = fields(visitor.get(RESUME).text) | {"note": "moved"}
+    done(site, RESUME, "ada")
+    answer = visitor.post(RESUME, data=form, headers=HERE)
+    assert answer.status_code == 409
+    assert "Nothing was changed" in answer.text
+    assert re.search(r"provider resumed by ada, [^.]+ ms ago|provider resumed by ada, [\d.]+ s ago", answer.text)
+    assert len(audit(site)) == 2
+
+
+def test_a_resume_that_comes_too_late_leaves_no_row(site: Site) -> None:
+    assert done(site, RESUME).status_code == 409
+    assert audit(site) == []
+
+
+@pytest.mark.parametrize("other", [{"note": ""}, {"note": " "}, {"note": "x" * 201}])
+def test_an_act_wants_a_note(site: Site, other: dict[str, str]) -> None:
+    assert done(site, PAUSE, **other).status_code == 400
+    assert audit(site) == []
+
+
+def test_a_pause_of_everything_wants_the_word(site: Site, providers: dict[str, int]) -> None:
+    assert done(site, "/pause").status_code == 400
+    assert done(site, "/pause", typed="everything").status_code == 200
+    assert {id for id in providers.values() if site.stores.breaker.stopped(id)} == set(providers.values())
+    assert audit(site) == [("everything paused", "otto", None, None, "receiver moves")]
+
+
+def test_a_resume_of_everything_leaves_what_was_paused_before(site: Site, providers: dict[str, int]) -> None:
+    done(site, PAUSE)
+    done(site, "/pause", typed="everything")
+    assert done(site, "/resume").status_code == 200
+    assert site.stores.breaker.stopped(providers["chat"]) is not None
+    assert site.stores.breaker.stopped(providers["forum"]) is None
+
+
+def test_a_pause_of_an_app_is_of_that_app(site: Site, providers: dict[str, int]) -> None:
+    done(site, "/apps/chat/pause")
+    assert site.stores.breaker.stopped(providers["chat"]) is not None
+    assert site.stores.breaker.stopped(providers["forum"]) is None
+    done(site, "/apps/chat/resume")
+    assert site.stores.breaker.stopped(providers["chat"]) is None
+
+
+def test_a_probe_is_sent_at_once(site: Site, providers: dict[str, int]) -> None:
+    site.stores.breaker.stop(providers["chat"], "unreachable", 1.0)
+    assert site.stores.redis.keys("*probe*")
+    assert done(site, PATHS["probe"]).status_code == 200
+    assert not site.stores.redis.keys("*probe*")
+    assert audit(site)[0][0] == "provider probed"
+
+
+def test_a_device_is_restored(site: Site) -> None:
+    path = f"/apps/chat/devices/{retired(site)}/restore"
+    assert "unregistered" in site.visitor("otto").get(path).text
+    assert done(site, path).status_code == 200
+    assert site.visitor("otto").get(path).status_code == 400
+    with site.runtime.pool.connection() as db:
+        assert db.execute("SELECT bool_and(active) FROM carillon.devices").fetchall() == [(True,)]
+    assert len(audit(site)) == 1
+
+
+def test_a_test_push_is_published(site: Site) -> None:
+    assert done(site, PATHS["test-push"]).status_code == 200
+    entries: Any = site.stores.redis.xrange(STREAM)
+    assert b'"where":{"user":"han"}' in entries[0][1][FIELD.encode()]
+    assert audit(site) == [("push tested", "otto", "chat", "han", "receiver moves")]
+
+
+@pytest.mark.parametrize("act", [act.name for act in ACTS if act.name in PATHS])
+def test_each_act_needs_its_role_and_a_token_of_the_session(site: Site, act: str) -> None:
+    path = PATHS[act]
+    role = next(one.role for one in ACTS if one.name == act)
+    below = {"operator": ["vera"], "admin": ["vera", "otto"]}[role]
+    token = fields(site.visitor("ada").get(PAUSE).text)["token"]
+    for name in below:
+        assert site.visitor(name).get(path).status_code == 403
+        assert site.visitor(name).post(path, data={"note": "x", "token": token}, headers=HERE).status_code == 403
+    for form in ({}, {"token": ""}, {"token": token}, {"token": token[:-1]}):
+        answer = site.visitor("ada").post(path, data={"note": "x", "typed": "everything"} | form, headers=HERE)
+        assert answer.status_code == 403
+    assert audit(site) == []
+    assert not site.stores.redis.keys("*breaker*")
+
+
+def test_every_act_is_tried_above() -> None:
+    assert {act.name for act in ACTS} == {*PATHS}
+
+
+def test_the_way_back_is_a_page_of_ours(site: Site) -> None:
+    visitor = site.visitor("otto")
+    assert 'href="/apps?a=1"' in visitor.get(PAUSE, params={"back": "/apps?a=1"}).text
+    assert "evil" not in re.sub(r"<title>.*", "", visitor.get(PAUSE, params={"back": "//evil.example/x"}).text)
