@@ -68,6 +68,13 @@ def test_a_setting_that_cannot_get_better_ends_the_process(command: str, setting
     assert "Traceback" not in done.stderr
 
 
+def test_a_log_that_cannot_be_set_up_as_it_is_asked_ends_the_process(postgres_url: str, redis_url: str) -> None:
+    engines = {"redis_url": redis_url, "postgres_url": postgres_url, "secret_keys": generate_key()}
+    done = carillon("worker", env=environ(**engines, log_setup="nowhere:set_up"))
+    assert done.returncode == 1
+    assert "carillon: CARILLON_LOG_SETUP: nowhere:set_up cannot be imported: No module named 'nowhere'" in done.stderr
+
+
 def test_a_role_without_rights_learns_which_are_missing(postgres_url: str, redis_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as db:
         db.execute("DROP ROLE IF EXISTS poor")
