@@ -40,6 +40,8 @@ class Histogram(msgspec.Struct, array_like=True):
     seconds: float = 0.0
 
     def add(self, bounds: Sequence[float], seconds: float, n: int = 1) -> None:
+        """Clocks may differ: what seems to have taken less than nothing took nothing."""
+        seconds = max(0.0, seconds)
         bucket = bisect_left(bounds, seconds)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + n
         self.seconds += seconds * n

@@ -1,14 +1,18 @@
 """Sends some jobs of a batch to their provider, and asks the kind for the outcome of each response."""
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
+from worker.core.entry import ms_of
 from worker.core.errors import WorkerError
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, within_life
+from worker.core.responses import Responses
+from worker.core.tally import ACCEPT_BOUNDS, ANSWER_BOUNDS
 from worker.core.way import Way
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.insist import Insist
@@ -75,7 +79,7 @@ class Exchange:
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
-        provider, seen = run.provider, list[Response | None]([None]) * len(indexes)
+        provider, seen, began = run.provider, Responses(len(indexes)), time.monotonic()
         requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
         with watch as flight, self._bulkhead.answers(run.way, seen):
@@ -83,7 +87,25 @@ class Exchange:
                 provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen
             )
         run.renewed_at = flight.renewed_at
+        self._note_times(run, zip(indexes, sent.responses, seen.written, seen.answered, strict=True), began)
         return sent
+
+    def _note_times(self, run: BatchRun, each: Iterable[tuple[int, Response, float, float]], began: float) -> None:
+        """Counts how long answers took, and acceptances since the publishing. A time that is not known is that of all."""
+        ended, now = time.monotonic(), self._now()
+        took: Counter[float] = Counter()
+        accepted: Counter[tuple[int, float]] = Counter()
+        for index, response, written, answered in each:
+            if isinstance(response, Answer):
+                at = answered or ended
+                took[at - (written or began)] += 1
+                if response is ACCEPTED:
+                    accepted[run.jobs[index].sending, at] += 1
+        for seconds, n in took.items():
+            run.answer_times.add(ANSWER_BOUNDS, seconds, n)
+        for (sending, at), n in accepted.items():
+            published = ms_of(run.batch.sendings[sending].entry) / 1000
+            run.accept_times.add(ACCEPT_BOUNDS, now - (ended - at) - published, n)
 
     def _renew(self, run: BatchRun, authorization: str) -> None:
         try:

@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
         """Sends these requests, at most `room()` of them; returns how many were sent or got an outcome."""
         self.authorization = batch.authorization
         written = self.core.write(batch, indices)
+        batch.note_written(indices[:written], self._loop.time())
         self._flush()
         return written
 

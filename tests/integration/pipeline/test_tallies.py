@@ -10,9 +10,9 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
 from worker.core.ledger_entry import Entry
-from worker.core.model import Answer, NoAnswer
+from worker.core.model import ACCEPTED, Answer, NoAnswer
 from worker.core.outcome_label import OVERTOOK
-from worker.core.tally import PART
+from worker.core.tally import PART, histograms
 from worker.state import scheduled
 
 REGISTERED = int(START.timestamp() * 1000)
@@ -67,7 +67,7 @@ def every_outcome(pipeline: Pipeline) -> None:
     answers[token("han")] = [Answer(410, "Unregistered", REGISTERED + 1)]
     answers[token("luke")] = [Answer(410, "ExpiredToken", REGISTERED - 1)]
     answers[token("busy")] = [Answer(429, "TooManyRequests")]
-    answers[token("again")] = [NoAnswer("unknown", "connection lost"), Answer(200)]
+    answers[token("again")] = [NoAnswer("unknown", "connection lost"), ACCEPTED]
     pipeline.publish(message(), message(id="e2"), message(id="e3"), message(id="silent", skip_push=True))
     pipeline.run()
     pipeline.later()
@@ -95,6 +95,11 @@ def test_the_counters_are_those_of_the_ledger_for_every_outcome(pipeline: Pipeli
         name: n for name, n in ledger.items() if not name.startswith("limited")
     }
     assert shared == Counter(pipeline.journal.counts("demo"))
+    times = histograms(found[pipeline.provider.id])
+    accepted = sum(sum(of.buckets.values()) for (name, _), of in times.items() if name == "accept_seconds")
+    answered = sum(sum(of.buckets.values()) for (name, _), of in times.items() if name == "answer_seconds")
+    assert accepted == shared["accepted"]
+    assert answered > accepted
 
 
 class Died(Exception):

@@ -1,5 +1,6 @@
 """An acceptance with a small body costs no reading, and it makes no difference how it is cut, padded, mixed or followed."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.http2.forms import Message, SameForm
 from tests.unit.http2.wire import block, parse
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.core.responses import Responses
 from worker.http2 import frames
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
@@ -204,3 +206,23 @@ def test_a_goaway_says_whether_the_server_wants_calm(debug: bytes, code: frames.
     assert [(index, cause) for _, index, cause in talk.core.streams.refused] == [
         (1, f"goaway: {code.name}" if code else "goaway")
     ]
+
+
+def test_each_answer_has_its_time_and_what_has_none_has_no_time() -> None:
+    core = ClientCore("h", answers, SameForm())
+    core.receive(frames.pack_settings({}), 0.0)
+    responses = Responses(4)
+    core.write(Batch([Message(b"{}", str(number)) for number in range(4)], "token", responses), range(4))
+    core.receive(answer(1), 5.0)
+    core.receive(answer(3) + head(5, block((":status", "410")), END_HEADERS | END), 7.0)
+    core.lost("connection lost")
+    assert responses.answered == [5.0, 7.0, 7.0, 0.0]
+    assert [type(response) for response in responses] == [Answer, Answer, Answer, NoAnswer]
+
+
+@pytest.mark.parametrize("indices", [range(1, 3), [1, 2], range(2, 0, -1)])
+def test_a_request_that_is_written_again_has_the_later_time(indices: Sequence[int]) -> None:
+    batch = Batch([Message(b"{}", str(number)) for number in range(4)], "token")
+    batch.note_written(range(4), 1.0)
+    batch.note_written(indices, 2.0)
+    assert batch.written == [1.0, 2.0, 2.0, 1.0]

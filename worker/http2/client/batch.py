@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from worker.core.model import ACCEPTED, HELD_UP, Response
+from worker.core.responses import Responses
 
 _NONE: Final[Mapping[int, int]] = {}
 
@@ -23,7 +24,17 @@ class Request(Protocol):
 class Batch:
     """One response for each request; complete when `left` is 0. `repr` shows no token."""
 
-    __slots__ = ("authorization", "following", "freed", "left", "requests", "resent", "responses")
+    __slots__ = (
+        "answered",
+        "authorization",
+        "following",
+        "freed",
+        "left",
+        "requests",
+        "resent",
+        "responses",
+        "written",
+    )
 
     def __init__(
         self,
@@ -32,14 +43,17 @@ class Batch:
         responses: list[Response | None] | None = None,
         following: Mapping[int, int] = _NONE,
     ) -> None:
-        """`responses` is the list to fill, one None for each request; a new one where none is given.
+        """`responses` is the list to fill, one None for each request; a new one where none is given. `Responses` get the times.
 
         `following`: the place of a request -> that of the one which may be sent once it is accepted.
         """
         self.requests = requests
         #: The access token that is sent with them, or None.
         self.authorization = authorization
-        self.responses: list[Response | None] = [None] * len(requests) if responses is None else responses
+        self.responses = Responses(len(requests)) if responses is None else responses
+        times = self.responses if isinstance(self.responses, Responses) else Responses(len(requests))
+        #: When each was written last, and when its answer came, by the clock of the connection.
+        self.written, self.answered = times.written, times.answered
         #: Requests without a response.
         self.left = len(requests)
         #: How often a request was given to another connection, by its index; only requests that were.
@@ -54,6 +68,14 @@ class Batch:
             return range(len(self.requests))
         waiting = set(self.following.values())
         return [index for index in range(len(self.requests)) if index not in waiting]
+
+    def note_written(self, indices: Sequence[int], now: float) -> None:
+        """These requests were written at `now`."""
+        if isinstance(indices, range) and indices.step == 1:  # nearly always, and then it costs next to nothing
+            self.written[indices.start : indices.stop] = [now] * len(indices)
+            return
+        for index in indices:
+            self.written[index] = now
 
     def set_response(self, index: int, response: Response) -> bool:
         """Sets the response of the request at `index`; true if no response is missing any more.

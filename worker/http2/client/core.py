@@ -136,7 +136,7 @@ class ClientCore(FrameHandlers):
         """One pass over whole frames. Returns the rest; `_needed` is the size at which to go on."""
         position, end, accepted = 0, len(data), 0
         waiting, completed, usual = self.streams.waiting, self.streams.completed, self._headers.plain_success
-        plain = self._greeted and self._block is None
+        plain, now = self._greeted and self._block is None, self._guard.now
         while end - position >= frames.FRAME_HEADER_SIZE:
             high, length, kind, flags, stream_id = _unpack(data, position)
             if high or length > frames.DEFAULT_MAX_FRAME_SIZE:
@@ -156,6 +156,7 @@ class ClientCore(FrameHandlers):
                     position = after
                     batch, index = waiting.pop(stream_id)
                     batch.responses[index] = ACCEPTED
+                    batch.answered[index] = now
                     batch.left -= 1
                     if batch.following and (follower := batch.following.get(index)) is not None:
                         batch.freed.append(follower)

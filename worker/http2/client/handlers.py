@@ -167,6 +167,7 @@ class FrameHandlers:
         answer = ACCEPTED
         if stream.fields or stream.status not in self._service.accepted:
             answer = self._service.read_answer(stream.status, stream.fields, stream.received)
+        stream.batch.answered[stream.index] = self._guard.now
         self.streams.complete(stream.batch, stream.index, ACCEPTED if answer == ACCEPTED else answer)
         self.answered += 1
         if answer.status not in (401, 403):
