@@ -35,7 +35,6 @@ from worker.providers.base import Context
 from worker.reports.history import Sampler
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
-from worker.reports.words import release
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
@@ -159,7 +158,7 @@ class Runtime:
 
     @once
     def sampler(self) -> Sampler:
-        return Sampler(self.redis, self.pool, release(), dict)
+        return Sampler(self.redis, self.pool)
 
     @once
     def notes(self) -> Notes:

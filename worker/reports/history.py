@@ -2,14 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.history import ALL, STEPS, Sample, added, highest, percentiles
 from worker.core.tally import BOUNDS
-from worker.database import history
+from worker.core.way import Way, provider_in
+from worker.database import cursors, history
 from worker.database.postgres import Connection, Pool
-from worker.state import keys
+from worker.reports.words import release
+from worker.state import backlog, keys
+from worker.state.backlog import Waiting
+from worker.state.breaker import Breaker
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
@@ -29,7 +33,6 @@ OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
 _RELEASE: Final = "release."
 
 Key = tuple[str, int]
-Gauges = Mapping[Key, Mapping[str, float]]
 
 
 class Bucket(NamedTuple):
@@ -106,19 +109,45 @@ def samples_in(bucket: Bucket, histogram: str) -> int:
     )
 
 
+def gauges(waiting: Iterable[Waiting], paused: Collection[Way]) -> dict[Key, dict[str, float]]:
+    """What waits now, as peaks of all apps, of each app and of each provider. `paused`: the ways that were paused by hand.
+
+    In notifications: `waiting.ready`, `waiting.due`, `waiting.held`; `waiting.scheduled` and `messages` in messages, `octets`
+    in bytes. In seconds: `oldest.urgent`, `oldest.bulk`, `oldest.held`, and `oldest.paused` of what is held by hand.
+    """
+    found: dict[Key, dict[str, float]] = {}
+    for one in waiting:
+        provider = 0 if one.way is None else provider_in(one.way)
+        by_hand = one.way is not None and (one.way in paused or provider in paused)
+        if one.state == "scheduled":
+            levels = {"waiting.scheduled": one.messages, "octets": one.octets}
+        else:
+            state = "ready" if one.state in ("leased", "stream") else one.state
+            levels = {f"waiting.{state}": one.notifications, "messages": one.messages, "octets": one.octets}
+        age = {} if one.state == "scheduled" or one.oldest is None else {_age(one, by_hand=by_hand): one.oldest}
+        # What is on the inlet may be of any app.
+        for key in {(ALL, 0), (one.app, 0), (one.app, provider)} if one.app else {(ALL, 0)}:
+            of = found.setdefault(key, {})
+            for name, n in levels.items():
+                if n:
+                    of[name] = of.get(name, 0) + n
+            for name, seconds in age.items():
+                of[name] = max(of.get(name, 0.0), round(seconds, 3))
+    return {key: of for key, of in found.items() if of}
+
+
+def _age(one: Waiting, *, by_hand: bool) -> str:
+    """What waits for its time, to be tried again, is in no lane's age."""
+    if one.state in ("held", "due"):
+        return "oldest.paused" if by_hand else f"oldest.{one.state}"
+    return f"oldest.{one.lane or 'urgent'}"
+
+
 class Sampler:
     """Samples the counters once in 30 s for the whole fleet, whichever process ticks. `now` gives UNIX seconds."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        pool: Pool,
-        release: str,
-        gauges: Callable[[], Gauges],
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._redis, self._pool, self._release, self._gauges, self._now = redis, pool, release, gauges, now
+    def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
+        self._redis, self._pool, self._now = redis, pool, now
         self._scripts = Scripts(redis)
 
     def sample(self) -> int:
@@ -127,13 +156,21 @@ class Sampler:
         at = int(now // STEPS[0] - 1) * STEPS[0]
         if self._redis.get(keys.SAMPLED()) == str(at).encode():
             return 0
-        gauges = dict(self._gauges())
-        gauges[ALL, 0] = {**gauges.get((ALL, 0), {}), f"{_RELEASE}{self._release}": 1}
-        written = history.sample(self._pool, at, gauges)
+        levels = self._gauges()
+        levels[ALL, 0] = {**levels.get((ALL, 0), {}), f"{_RELEASE}{release()}": 1}
+        written = history.sample(self._pool, at, levels)
         if written:
             self._scripts.while_full(command="SET", key=keys.SAMPLED(), arguments=[at])
             history.roll_up(self._pool, now)
         return written
+
+    def _gauges(self) -> dict[Key, dict[str, float]]:
+        with self._pool.connection() as db:
+            taken = cursors.taken(db)
+        waiting = backlog.read(self._redis, taken).waiting
+        ways = {way for one in waiting if one.way is not None for way in (one.way, provider_in(one.way))}
+        stops = Breaker(self._redis).stopped_among(list(ways))
+        return gauges(waiting, {way for way, stopped in stops.items() if stopped.manual})
 
 
 def read(db: Connection, wanted: str, of: Sequence[Key] = (), *, now: float) -> dict[Key, Series]:

@@ -7,7 +7,9 @@ from worker.database import history as rows
 from worker.database import tallies
 from worker.database.postgres import Pool, open_pool
 from worker.reports import history
-from worker.reports.history import BUCKETS, OUTCOMES, RANGES, Sampler, Series
+from worker.reports.history import BUCKETS, OUTCOMES, RANGES, Sampler, Series, gauges
+from worker.reports.words import release
+from worker.state.backlog import Waiting
 from worker.state.redis import Redis, connect
 
 AT = 1_800_000_000
@@ -42,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sampler(redis: Redis, pool: Pool, clock: Clock) -> Sampler:
-    return Sampler(redis, pool, "1.0", lambda: {ALL: {"waiting.held": clock.now % 100}}, now=clock)
+    return Sampler(redis, pool, now=clock)
 
 
 def add(pool: Pool, app: str, provider: int, **counts: float) -> None:
@@ -61,7 +63,7 @@ def write(pool: Pool, *samples: Sample) -> None:
 
 
 def test_the_fleet_samples_once_in_30_seconds(sampler: Sampler, pool: Pool, redis: Redis, clock: Clock) -> None:
-    other = Sampler(redis, pool, "1.0", dict, now=clock)
+    other = Sampler(redis, pool, now=clock)
     add(pool, "demo", 7, accepted=60)
     assert sampler.sample() == 2
     assert (sampler.sample(), other.sample()) == (0, 0)
@@ -70,7 +72,7 @@ def test_the_fleet_samples_once_in_30_seconds(sampler: Sampler, pool: Pool, redi
     [*before, first, second] = read(pool, "1h", AT + 71)[ALL].buckets
     assert set(before) == {None}
     assert first is not None and second is not None
-    assert (first.counts, first.peaks) == ({"accepted": 60}, {"release.1.0": 1, "waiting.held": 30.5})
+    assert (first.counts, first.peaks) == ({"accepted": 60}, {f"release.{release()}": 1})
     assert first.rate("accepted") == 2
     assert (second.counts, second.rate("accepted")) == ({}, 0)
 
@@ -134,3 +136,23 @@ def test_a_release_is_marked_when_it_begins_to_run_and_not_while_two_take_turns(
     write(pool, *(Sample(30, AT + 30 * n, "", 0, 30, {}, {f"release.{name}": 1}) for n, name in enumerate(ran)))
     series = read(pool, "1h", AT + 30 * len(ran) + 10)[ALL]
     assert history.releases(series) == [(AT + 600, "1.1"), (AT + 63 * 30, "1.0")]
+
+
+def test_what_waits_is_counted_for_all_its_app_and_its_provider() -> None:
+    waiting = [
+        Waiting("stream", messages=9, octets=900, oldest=1.5),
+        Waiting("ready", "demo", "urgent", 7, batches=1, notifications=40, octets=10, oldest=0.3),
+        Waiting("leased", "demo", "bulk", 7, batches=1, notifications=2, oldest=2.6),
+        Waiting("due", "demo", "urgent", 7, batches=1, notifications=5, oldest=30),
+        Waiting("held", "demo", "urgent", "8@push.example.org", batches=3, notifications=600, oldest=366),
+        Waiting("held", "fleet", "urgent", 9, batches=1, notifications=214, oldest=2_640),
+        Waiting("scheduled", "demo", "urgent", messages=3_120, oldest=9_999),
+    ]
+    found = gauges(waiting, {9})
+    assert found[ALL] == {
+        "waiting.ready": 42, "waiting.due": 5, "waiting.held": 814, "waiting.scheduled": 3_120, "messages": 9, "octets": 910,
+        "oldest.urgent": 1.5, "oldest.bulk": 2.6, "oldest.due": 30, "oldest.held": 366, "oldest.paused": 2_640,
+    }  # fmt: skip
+    assert found["demo", 8] == {"waiting.held": 600, "oldest.held": 366}
+    assert found["fleet", 0] == found["fleet", 9] == {"waiting.held": 214, "oldest.paused": 2_640}
+    assert found["demo", 0]["waiting.ready"] == found["demo", 7]["waiting.ready"] == 42
