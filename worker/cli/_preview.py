@@ -10,7 +10,6 @@ import msgspec
 from producers import events
 from producers.errors import EventError
 from producers.events import MessageNew
-from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, provider_named, refuse
 from worker.cli._tokens import hint
 from worker.core import notification
@@ -19,6 +18,7 @@ from worker.core.model import Provider
 from worker.core.notification import Rendered
 from worker.core.places import NOW
 from worker.core.refusal import Refused
+from worker.core.samples import sample
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of, normal_locale
 from worker.database.long_tokens import TOKEN, key_of

@@ -17,7 +17,6 @@ from worker.cli import _preview
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
 from worker.cli._preview import Rendering, Target
-from worker.cli._samples import sample
 from worker.cli._session import Row, app_named, refuse, say, session
 from worker.cli._simulated import simulated
 from worker.core.batch import Sending
@@ -25,6 +24,7 @@ from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
 from worker.core.places import NOW
+from worker.core.samples import sample
 from worker.facts import members
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime

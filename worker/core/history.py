@@ -134,10 +134,11 @@ def added(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _of_busiest(samples: Iterable[Sample]) -> list[Sample]:
-    """Those of one moment that are kept: of all apps together, and of the apps with the most of everything that is counted."""
+    """Those of one moment that are kept: of all apps together, and of the apps with the most that is counted or waits."""
     rows, busy = sorted(samples, key=lambda one: (one.app, one.provider)), dict[str, float]()
     for one in rows:
         n = sum(n for name, n in one.counts.items() if name.partition(".")[0] not in BOUNDS)
+        n += sum(n for name, n in one.peaks.items() if name.startswith("waiting."))
         busy[one.app] = busy.get(one.app, 0) + n
     kept = {ALL, *sorted(busy.keys() - {ALL}, key=lambda app: (-busy[app], app))[:BUSIEST]}
     return [one for one in rows if one.app in kept]

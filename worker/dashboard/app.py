@@ -223,6 +223,8 @@ class Dashboard:
 
     def _sentence(self, fault: Exception) -> str:
         """What to say of a fault; one that is not an engine's goes into the log, under the id that the sentence has."""
+        if isinstance(fault, Missing | Invalid):
+            return str(fault)
         if isinstance(fault, postgres.Unavailable) and fault.sqlstate == _TOO_LONG:
             return "That is too much to look through: choose an app or a shorter time."
         if isinstance(fault, postgres.Unavailable):

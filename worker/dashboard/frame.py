@@ -63,7 +63,7 @@ class Frame:
         }
         self._env.globals["ui"] = self._env.get_template("ui.html").module
 
-    def url(self, name: str, **fields: Any) -> Markup:
+    def url(self, name: str, /, **fields: Any) -> Markup:
         """The address of a page. Fields that are not parts of its path become its query; those that are None are left out."""
 
         def filled(part: re.Match[str]) -> str:

@@ -109,6 +109,12 @@ def clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"
 
 
+def minute(at: float) -> str:
+    """`14:02` today, `26 Nov 21:14` else, in UTC and without a `<time>`."""
+    when, now = datetime.fromtimestamp(at, UTC), datetime.now(UTC)
+    return f"{when:%H:%M}" if when.date() == now.date() else f"{when.day} {when:%b %H:%M}"
+
+
 def since(at: float | None, now: float) -> Markup | str:
     """`14:02 (6 min 06 s)`."""
     if at is None:

@@ -6,7 +6,7 @@ rows of the 200 busiest. With two providers each that is at most 2.8 million row
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,8 @@ _GROUPS: Final = 6
 _BITE: Final = 5_000
 
 Key = tuple[str, int]
+#: Seconds after which the newest sample is not that of now.
+_RECENT: Final = 120
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -69,6 +71,26 @@ def read(db: Connection, keys: Sequence[Key], start: float, end: float) -> list[
 def latest(db: Connection, start: float, end: float) -> list[Sample]:
     """The shortest samples of all apps and providers that begin between two moments."""
     return _read(db, STEPS[0], start, end)
+
+
+class Now(NamedTuple):
+    """A provider with its newest sample: notifications a second, what waits, and the age of the oldest in seconds."""
+
+    provider: int
+    app: str
+    name: str
+    #: Of its settings: `worker/providers/kinds.py`.
+    form: str
+    #: None, as the others: there is no sample of the last minutes, or it is none of the busiest apps'.
+    rate: float | None
+    waiting: float | None
+    oldest: float | None
+
+
+def providers(db: Connection, now: float, app: str | None = None) -> list[Now]:
+    """Every provider that was not removed, of one app or of all, by app and name."""
+    found = db.execute(_PROVIDERS, {"now": now, "step": STEPS[0], "recent": _RECENT, "app": app}).fetchall()
+    return [Now(*row) for row in found]
 
 
 def _roll_up(pool: Pool, step: int, into: int, now: float) -> int:
@@ -142,4 +164,27 @@ WITH changed AS (
         LATERAL (SELECT total::numeric AS n, coalesce((sampled ->> key)::numeric, 0) AS before) AS numbers
 )
 SELECT app, provider, jsonb_object_agg(key, n) FROM grown WHERE n <> 0 GROUP BY app, provider
+"""
+
+#: Where all apps have samples, one without has nothing to say: 0.
+_PROVIDERS: Final = """
+WITH newest AS (
+    SELECT at, seconds FROM carillon.history
+    WHERE app = '' AND provider = 0 AND step = %(step)s AND at > %(now)s - %(recent)s AND at <= %(now)s ORDER BY at DESC LIMIT 1
+), complete AS (
+    SELECT count(*) <= 200 AS all_apps FROM (SELECT FROM carillon.apps LIMIT 201) AS counted
+)
+SELECT p.id, p.app, p.name, p.kind,
+    coalesce((h.counts ->> 'accepted')::float8, known.nothing) / n.seconds,
+    coalesce((
+        SELECT sum(value::float8) FROM jsonb_each_text(h.peaks) WHERE key IN ('waiting.ready', 'waiting.due', 'waiting.held')
+    ), known.nothing),
+    (SELECT max(value::float8) FROM jsonb_each_text(h.peaks) WHERE key LIKE 'oldest.%%')
+FROM carillon.providers p
+CROSS JOIN complete
+LEFT JOIN newest n ON true
+LEFT JOIN carillon.history h ON h.app = p.app AND h.provider = p.id AND h.at = n.at AND h.step = %(step)s
+CROSS JOIN LATERAL (SELECT CASE WHEN n.at IS NOT NULL AND (complete.all_apps OR h.at IS NOT NULL) THEN 0.0 END) AS known (nothing)
+WHERE p.removed_at IS NULL AND (%(app)s::text IS NULL OR p.app = %(app)s)
+ORDER BY p.app, p.name
 """

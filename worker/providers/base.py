@@ -64,6 +64,8 @@ class Words(NamedTuple):
     instead: str = ""
     #: What an origin of it is, as in "push service updates.push.services.mozilla.com".
     origin: str = "host"
+    #: The kind's own name.
+    title: str = ""
 
 
 class Preview(NamedTuple):

@@ -190,6 +190,15 @@ def read(db: Connection, wanted: str, of: Sequence[Key] = (), *, now: float) -> 
     return found
 
 
+def together(parts: Sequence[Series], app: Series) -> Series:
+    """The series of an app, whose own has what waits, with the counts of its providers."""
+    buckets = [
+        own and own._replace(counts=added([own.counts, *(one.counts for one in of if one is not None)]))
+        for own, *of in zip(app.buckets, *(part.buckets for part in parts), strict=True)
+    ]
+    return app._replace(buckets=buckets)
+
+
 def releases(series: Series) -> list[tuple[float, str]]:
     """When (UNIX seconds) which release began to run, while another one had run before."""
     known, found = dict[str, float](), []

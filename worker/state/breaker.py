@@ -48,6 +48,10 @@ class Breaker:
             answers = pipe.execute() if ways else []
         return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
 
+    def probes(self, way: Way) -> int:
+        """How many probes were sent since it stopped."""
+        return int(self._redis.hget(keys.BREAKER(way), "probes") or 0)
+
     def stop(self, way: Way, reason: str, now: float, *, manual: bool = False) -> bool:
         """Stops the way; True if it flowed before. A stop by a person stays when a worker stops the way too.
 

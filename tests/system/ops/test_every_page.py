@@ -38,10 +38,10 @@ from tests.programs import NODE_PATH, needs, needs_library
 from tests.unit.apns.push_certificates import p12, push_certificate
 from tests.unit.fcm.key_files import key_file
 from worker.cli._commands import load, names
-from worker.cli._samples import samples
 from worker.core.aps_form import APS_FORM
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
+from worker.core.samples import samples
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, check
 from worker.demo.account import KINDS, Account, Check, KindAccount

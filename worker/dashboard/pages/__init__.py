@@ -4,6 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.dashboard.page import Page
-from worker.dashboard.pages import apps
+from worker.dashboard.pages import app, apps, overview, provider, providers
 
-PAGES: Final[Sequence[Page]] = (apps.PAGE,)
+PAGES: Final[Sequence[Page]] = (overview.PAGE, providers.PAGE, provider.PAGE, apps.PAGE, app.PAGE)

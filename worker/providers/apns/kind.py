@@ -36,6 +36,7 @@ _SIMULATED_ID: Final = "SIMULATED1"
 class Apns(Kind):
     name = ApnsSettings.kind
     words = Words(
+        title="APNs",
         by="APNs",
         command="apn",
         fix="check this machine's clock, then its key, topic and environment; its pushes go out by themselves once that is"

@@ -26,6 +26,7 @@ _LARGEST: Final = message.ANDROID_LIMIT + message.APNS_LIMIT + 4_096 + 1_024
 class Fcm(Kind):
     name = FcmSettings.kind
     words = Words(
+        title="FCM",
         by="FCM",
         command="fcm",
         fix="check this machine's clock, then its service account and project, and for Apple devices the project's"

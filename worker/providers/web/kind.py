@@ -26,6 +26,7 @@ from worker.providers.web.vapid import check_key, check_subject, key_pair
 class Web(Kind):
     name = WebSettings.kind
     words = Words(
+        title="Web Push",
         by="its push service",
         command="web",
         fix="check this machine's clock, then its subject and its key; its pushes go out by themselves once that is corrected",

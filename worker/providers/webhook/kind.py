@@ -15,6 +15,7 @@ from worker.providers.webhook.settings import WebhookSettings, check_secret, che
 class Webhook(Kind):
     name = WebhookSettings.kind
     words = Words(
+        title="Webhook",
         by="its webhook",
         command="webhook",
         fix="correct what is behind its URL; its pushes go out by themselves once it answers as it should",

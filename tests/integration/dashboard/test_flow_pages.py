@@ -1,0 +1,143 @@
+"""Overview, providers and apps: what they show of a system that pushes, of one with a fault, and of an empty one."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.integration.dashboard.conftest import Site, Visitor
+from worker.core.history import Sample
+from worker.core.model import AppSettings, Provider
+from worker.core.tally import bucket_name
+from worker.database import history
+from worker.database.registry import StoredTemplate
+from worker.providers.webhook.settings import WebhookSettings
+from worker.state import keys
+
+PAGES = ["/", "/providers", "/apps", "/apps/chat", "/apps/chat/providers/hooks"]
+ANSWERED = {bucket_name("answer_seconds", "urgent", 8): 90.0, bucket_name("accept_seconds", "urgent", 6): 90.0}
+
+
+@pytest.fixture(scope="module")
+def reader(site: Site) -> Visitor:
+    return site.visitor("vera")
+
+
+@pytest.fixture(scope="module")
+def hooks(site: Site) -> Provider:
+    """App chat with a webhook, and 20 minutes of history."""
+    registry = site.runtime.registry
+    registry.create_app(AppSettings("chat", max_age=600))
+    settings = WebhookSettings("https://hooks.example.org/push", ("whsec_" + "c2VjcmV0" * 4,))
+    made = registry.save_provider(Provider(0, "chat", "hooks", "production", settings))
+    registry.save_template(StoredTemplate(made.id, "reply", "fr", '{"aps": {"alert": "{{ sender.name }} a répondu"}}'))
+    site.runtime.redis.xadd(keys.EVENTS(), {"e": "{}"})
+    now = int(time.time()) // 30 * 30
+    with site.runtime.pool.connection() as db:
+        for n in range(40, 0, -1):
+            at = now - 30 * n
+            counts = {"accepted": 90.0, "dropped.expired": 3.0, **ANSWERED}
+            app = {"considered": 200.0, "skipped.online": 110.0}
+            peaks = {
+                "waiting.held": 40.0 - n,
+                "answer.p50": 0.02,
+                "answer.p95": 0.1,
+                "answer.p99": 0.3,
+                "release.1.0": 1.0,
+            }
+            rows = [
+                Sample(30, at, "", 0, 30, {**counts, **app}, peaks),
+                Sample(30, at, "chat", 0, 30, app, {}),
+                Sample(30, at, "chat", made.id, 30, counts, peaks),
+            ]
+            history._write(db, rows)
+    return made
+
+
+def look(site: Site) -> None:
+    """As a tick does."""
+    site.runtime.redis.delete(keys.CONDITIONS_LOOKED())
+    site.runtime.watch.look()
+
+
+def text(html: str) -> str:
+    """What a page says, without its marks."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+@contextmanager
+def counted(site: Site) -> Iterator[list[bytes]]:
+    """The statements that the dashboard's pool runs meanwhile."""
+    seen: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        from worker.database.postgres import Connection
+
+        execute = Connection.execute
+
+        def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            seen.append(query if isinstance(query, bytes) else str(query).encode())
+            return execute(self, query, *arguments, **options)
+
+        patch.setattr(Connection, "execute", counting)
+        yield seen
+
+
+def test_an_empty_system_says_how_to_begin(site: Site, reader: Visitor) -> None:
+    look(site)
+    page = reader.get("/")
+    assert page.status_code == 200
+    assert "carillon app create chat" in page.text
+    assert "There is no app yet" in reader.get("/apps").text
+    assert "carillon push apn" in reader.get("/providers").text
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("wanted", ["1h", "7d"])
+def test_pages_show_what_was_pushed(reader: Visitor, hooks: Provider, path: str, wanted: str) -> None:
+    page = reader.get(f"{path}?range={wanted}")
+    assert page.status_code == 200
+    assert "could not be worked out" not in page.text
+    assert len(page.content) < 60_000
+    assert not re.search(r"<[^>]* (style|on\w+)=", page.text)
+
+
+def test_the_overview_has_charts_providers_and_reasons(reader: Visitor, hooks: Provider) -> None:
+    page = reader.get("/?range=1h")
+    said = text(page.text)
+    assert page.text.count('role="img"') >= 4
+    assert "3.0 accepted a second" in said
+    assert "hooks Webhook chat" in said
+    assert "Accepted accepted 3,600" in said
+    assert "Given up: too old by then dropped.expired 120" in said
+    assert "Online at that moment online 4,400" in said
+    assert "8,000 candidates" in said
+
+
+def test_a_provider_has_its_answers_settings_and_devices(reader: Visitor, hooks: Provider) -> None:
+    said = text(reader.get("/apps/chat/providers/hooks").text)
+    assert "20 ms median 300 ms p99" in said
+    assert "hooks.example.org" in said
+    assert "Breaker closed" in said
+    assert "Nothing was wrong with it in 30 days" in said
+    assert reader.get("/apps/chat/providers/none").status_code == 404
+
+
+def test_an_app_has_its_settings_with_defaults_and_its_templates_as_text(reader: Visitor, hooks: Provider) -> None:
+    said = text(reader.get("/apps/chat").text)
+    assert "Max age 600 seconds 3,600 seconds" in said
+    assert "Leia Organa a répondu" in said
+    assert reader.get("/apps/none").status_code == 404
+
+
+def test_a_paused_provider_is_named_everywhere(site: Site, reader: Visitor, hooks: Provider) -> None:
+    site.runtime.breaker.stop(hooks.id, "receiver moves", time.time(), manual=True)
+    look(site)
+    try:
+        for path in PAGES:
+            assert "paused" in reader.get(f"{path}?again=1").text, path
+    finally:
+        site.runtime.breaker.resume(hooks.id, by_hand=True)
+        look(site)
