@@ -37,7 +37,7 @@ class Fleet:
         self.simulator = SimulatorThread(Settings(topics=(TOPIC,)))
         self.processes: list[subprocess.Popen[bytes]] = []
         self._logs = logs
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")},
             "CARILLON_REDIS_URL": redis_url,
             "CARILLON_POSTGRES_URL": postgres_url,
@@ -74,12 +74,15 @@ class Fleet:
         self.pool.close()
         self.redis.close()
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """`carillon COMMAND` with its output in a file of its own."""
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """`carillon COMMAND`, with these variables, and its output in a file of its own."""
         log = (self._logs / f"{len(self.processes)}-{command[0]}.log").open("wb")
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", *command], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "worker.cli", *command],
+                env=self.environment | environment,
+                stdout=log,
+                stderr=log,
             )
         self.processes.append(process)
         return process

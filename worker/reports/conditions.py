@@ -37,7 +37,7 @@ FILLING: Final = 70
 FULL: Final = 80
 SPENT: Final = 99
 #: Seconds for which entries may wait while the intake takes nothing.
-STILL: Final = 30.0
+STILL: Final = 20.0
 #: Seconds without a leader: a worker that stops hands over in less.
 LEADERLESS: Final = 10.0
 #: Seconds that the oldest message or batch may wait for a worker, and from which it is critical.

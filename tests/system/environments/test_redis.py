@@ -77,11 +77,11 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
             Publisher(f"unix://carillon-producer:{password}@{socket}?db=5") as publisher,
         ):
             fleet.start("worker", "--concurrency", "2")
-            as_worker = fleet._environment
+            as_worker = fleet.environment
             as_beat = as_worker["CARILLON_REDIS_URL"].replace("carillon-worker", "carillon-beat")
-            fleet._environment = as_worker | {"CARILLON_REDIS_URL": as_beat}
+            fleet.environment = as_worker | {"CARILLON_REDIS_URL": as_beat}
             fleet.start("beat")
-            fleet._environment = as_worker
+            fleet.environment = as_worker
             publisher.publish_many(
                 [
                     ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id="general"), users=["leia", "han"]),
@@ -90,11 +90,11 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
                 ]
             )
             wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle(), seconds=90)
-            done = carillon("health", "--lane", "urgent", "--engines", "--timeout", "30", env=fleet._environment)
+            done = carillon("health", "--lane", "urgent", "--engines", "--timeout", "30", env=fleet.environment)
             assert done.returncode == 0, done.stderr
             wait_until(lambda: admin.exists("carillon:beat"), seconds=30)
             # Only what asks for figures lacks INFO, and says so.
-            done = carillon("doctor", "--no-workers", env=fleet._environment)
+            done = carillon("doctor", "--no-workers", env=fleet.environment)
             assert "redis memory: unknown" in done.stdout and "'INFO': it was renamed away" in done.stdout
             assert "clock of redis: agrees" in done.stdout
         assert denied(admin) == []

@@ -163,14 +163,14 @@ def test_no_token_and_no_text_in_what_workers_say(fleet):
 def test_flower_shows_work_what_it_is_about_and_no_token_and_no_text(fleet):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    fleet._environment["FLOWER_BASIC_AUTH"] = AUTH
+    fleet.environment["FLOWER_BASIC_AUTH"] = AUTH
     fleet.start("flower", "--port", str(port))
     wait_until(lambda: page(port, "/healthcheck") == b"OK")
     fleet.start("worker")
     fleet.start("beat")
     # A tick and a canary come through before the message.
     health = [sys.executable, "-m", "worker.cli", "health", "--beat", "--lane", "all"]
-    wait_until(lambda: subprocess.run(health, env=fleet._environment, check=False).returncode == 0)
+    wait_until(lambda: subprocess.run(health, env=fleet.environment, check=False).returncode == 0)
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1", text="a secret rendezvous"))
     wait_until(lambda: b"'accepted': 1" in page(port, "/api/tasks"))

@@ -99,12 +99,12 @@ def test_a_fleet_delivers_over_tls_with_the_least_of_rights(guarded: Guarded, tm
         fleet.start("worker", "--concurrency", "2")
         # What beat and Flower need: an address of Redis, and no key and no database.
         least = {"CARILLON_REDIS_URL": url_of(guarded.redis, "carillon-beat")}
-        as_before = fleet._environment
-        fleet._environment = {k: v for k, v in as_before.items() if not k.startswith("CARILLON_")} | least
+        as_before = fleet.environment
+        fleet.environment = {k: v for k, v in as_before.items() if not k.startswith("CARILLON_")} | least
         fleet.start("beat")
         asked = [sys.executable, "-m", "worker.cli", "health", "--beat"]
-        wait_until(lambda: subprocess.run(asked, env=fleet._environment, check=False).returncode == 0, seconds=90)
-        fleet._environment = as_before
+        wait_until(lambda: subprocess.run(asked, env=fleet.environment, check=False).returncode == 0, seconds=90)
+        fleet.environment = as_before
         publisher.publish_many(
             [
                 ev.MemberAdded(**now_stamp(), channel=ev.ChannelId(id="general"), users=["leia", "han"]),
@@ -126,7 +126,7 @@ def test_a_fleet_delivers_over_tls_with_the_least_of_rights(guarded: Guarded, tm
                 "--timeout",
                 "30",
             ],
-            env=fleet._environment,
+            env=fleet.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -141,7 +141,7 @@ def test_flower_shows_workers_over_tls_with_its_own_user(guarded: Guarded, tmp_p
     port = free_port()
     with Fleet(guarded.postgres_as("carillon_worker"), url_of(guarded.redis, "carillon-worker"), tmp_path) as fleet:
         fleet.start("worker", "--concurrency", "2")
-        environment = {k: v for k, v in fleet._environment.items() if not k.startswith("CARILLON_")} | {
+        environment = {k: v for k, v in fleet.environment.items() if not k.startswith("CARILLON_")} | {
             "CARILLON_REDIS_URL": url_of(guarded.redis, "carillon-flower"),
             "FLOWER_BASIC_AUTH": AUTH,
         }

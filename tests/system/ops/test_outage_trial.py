@@ -1,0 +1,284 @@
+"""An operator's outages on a running system: each is a condition, the right one and no other, wherever one looks.
+
+Each has a minute to show and a minute to clear. How long it took is printed.
+"""
+
+import contextlib
+import json
+import re
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from psycopg import sql
+
+from producers import events as ev
+from tests.integration.pipeline.keys import new_key
+from tests.processes import carillon, free_port, wait_until
+from tests.system.fleet import TOPIC, Fleet
+from tests.unit.apns.push_certificates import p12, push_certificate
+from worker.core.model import AppSettings, Provider
+from worker.providers.apns.settings import P12, ApnsSettings, Key
+from worker.reports import watch
+from worker.simulator import Rule, Script, faults
+from worker.state.breaker import Breaker
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+#: Seconds that a condition may take to show, and to clear.
+PATIENCE = 60.0
+#: Name, app and place of a condition.
+Found = tuple[str, str | None, str]
+
+
+def of(name: str, app: str | None = None, place: str = "") -> frozenset[Found]:
+    return frozenset({(name, app, place)})
+
+
+class Gate:
+    """A port before another one, which can be shut: then connections are refused, and those that were open end."""
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        self.port, self._to = free_port(), to
+        self._sockets: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+
+    def open(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def shut(self) -> None:
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._to)
+                self._sockets += [client, server]
+                for one, other in ((client, server), (server, client)):
+                    threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    with one, contextlib.suppress(OSError):
+        while octets := one.recv(65_536):
+            other.sendall(octets)
+        other.shutdown(socket.SHUT_WR)
+
+
+class Trial:
+    """A system of four apps, each with a provider and a user; and what it says of itself."""
+
+    def __init__(self, fleet: Fleet, gate: Gate, probes: int) -> None:
+        self.fleet, self.gate, self._probes = fleet, gate, probes
+        self._ids = iter(range(1_000_000))
+        self.took: dict[str, float] = {}
+        simulator = fleet.simulator
+        self.key = Key("TEAM123456", "KEY1234567", new_key())
+        ports = {"refused": gate.port, "silent": simulator.port, "ended": simulator.port, "paused": simulator.port}
+        self.settings = {
+            app: ApnsSettings(TOPIC, self.key, simulator.host, port, simulator.ca_pem) for app, port in ports.items()
+        }
+        self.providers = {app: self.store(app, self.settings[app]) for app in ports}
+        for app in ports:
+            fleet.publisher.publish(
+                ev.DeviceRegistered(**self._stamp(app), user="han", device=ev.Device(token=app.encode().hex()))
+            )
+
+    def store(self, app: str, settings: ApnsSettings) -> Provider:
+        self.fleet.registry.save_app(AppSettings(app))
+        return self.fleet.registry.save_provider(Provider(0, app, "apns", "production", settings))
+
+    def _stamp(self, app: str) -> dict[str, Any]:
+        return {"id": f"e{next(self._ids)}", "app": app, "at": datetime.now(UTC)}
+
+    def publish(self, *apps: str) -> None:
+        """A message to the user of each."""
+        for app in apps:
+            stamp = self._stamp(app)
+            self.fleet.publisher.publish(
+                ev.MessageNew(
+                    **stamp,
+                    channel=ev.Channel(id="general"),
+                    message=ev.Message(id=f"m-{stamp['id']}", text="hello"),
+                    sender=ev.Sender(id="leia"),
+                    recipients=["han"],
+                )
+            )
+
+    def publish_to_everybody(self, app: str) -> None:
+        """Work for the bulk lane."""
+        self.fleet.publisher.publish(ev.PushSend(**self._stamp(app), where=ev.Where(everyone=True), alert="hello"))
+
+    def open(self) -> frozenset[Found]:
+        """What the watch has."""
+        found = watch.current(self.fleet.redis).conditions
+        return frozenset((one.name, one.app, one.place) for one in found)
+
+    def shows(
+        self,
+        what: str,
+        expected: frozenset[Found],
+        meanwhile: Callable[[], object] = lambda: None,
+        *,
+        fading: frozenset[Found] = frozenset(),
+    ) -> None:
+        """Waits until the conditions are these, but for what is about to clear; then everybody is asked, and says the same."""
+        began = time.monotonic()
+        while (found := self.open()) - fading != expected:
+            assert found <= expected | fading, f"{what}: {found - expected - fading} is wrong"
+            assert time.monotonic() - began < PATIENCE, f"{what}: {expected - found} does not show"
+            meanwhile()
+            time.sleep(0.25)
+        self.took[what] = time.monotonic() - began
+        self.everybody_agrees(what, {name for name, *_ in expected})
+
+    def clears(self, what: str, fading: frozenset[Found], others: frozenset[Found] = frozenset()) -> None:
+        began = time.monotonic()
+        while self.open() & fading:
+            assert self.open() <= fading | others, f"{what}: {self.open() - fading - others} is wrong"
+            assert time.monotonic() - began < PATIENCE, f"{what}: {self.open() & fading} does not clear"
+            time.sleep(0.25)
+        self.took[f"{what} cleared"] = time.monotonic() - began
+
+    def everybody_agrees(self, what: str, names: set[str]) -> None:
+        """`health`, `doctor`, the log and what listens over HTTP have these, with the same time and sentence."""
+        environment = self.fleet.environment
+        with ThreadPoolExecutor() as pool:
+            health = pool.submit(carillon, "health", "--alarms", "--json", "--timeout", "5", env=environment)
+            doctor = pool.submit(carillon, "doctor", "--json", "--timeout", "2", env=environment)
+            said = {"health": health.result(), "doctor": doctor.result()}
+        lists = {who: json.loads(done.stdout) for who, done in said.items()}
+        lists["/healthz"] = self._over_http("/healthz")
+        kept = {one.key: (one.since, one.text) for one in watch.current(self.fleet.redis).conditions}
+        for who, findings in lists.items():
+            found = {one["condition"]: one for one in findings if one["condition"] is not None}
+            assert found.keys() >= names, f"{what}: {who} says {sorted(found)}"
+            for name in names:
+                texts = {text for key, (_, text) in kept.items() if key.startswith(f"{name}/")}
+                assert found[name]["text"] in texts, f"{what}: {who} has another sentence for {name}"
+        assert said["doctor"].returncode == 1, f"{what}: the doctor is content"
+        log = self.fleet.output()
+        for name in names:
+            assert re.search(rf"condition begins.*condition={name}\b", log), f"{what}: the log has no {name}"
+
+    def _over_http(self, path: str) -> Any:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}{path}", timeout=10) as answer:
+                return json.load(answer)["findings"]
+        except urllib.error.HTTPError as fault:
+            return json.load(fault)["findings"]
+
+
+@pytest.fixture
+def trial(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Trial]:
+    probes = free_port()
+    bounds = {"CARILLON_LEASE_SECONDS": "10", "CARILLON_APNS_TIMEOUT": "3"}
+    with Fleet(postgres_url, redis_url, tmp_path, **bounds) as fleet:
+        gate = Gate((fleet.simulator.host, fleet.simulator.port))
+        gate.open()
+        made = Trial(fleet, gate, probes)
+        fleet.start("worker", "--lane", "urgent", CARILLON_METRICS_PORT=str(probes))
+        fleet.start("beat")
+        yield made
+        gate.shut()
+        sys.stdout.write("".join(f"\n{seconds:5.1f} s  {what}" for what, seconds in made.took.items()))
+
+
+APPS = ("refused", "silent", "ended", "paused")
+
+
+def test_every_outage_is_the_right_condition_everywhere_and_clears(trial: Trial, postgres_url: str) -> None:
+    over = _providers(trial)
+    over |= _engines(trial, postgres_url, over)
+    over |= _workers(trial, postgres_url, over)
+    assert trial.open() == set()
+    done = carillon("incidents", "--since", "1h", "--json", env=trial.fleet.environment)
+    kept = json.loads(done.stdout)
+    assert {one["name"] for one in kept} >= {name for name, *_ in over}
+    assert all(one["ended"] for one in kept), "every incident has ended"
+
+
+def _providers(trial: Trial) -> frozenset[Found]:
+    """What keeps a provider from getting its pushes. Returns what is over, and about to clear."""
+    fleet = trial.fleet
+    stranger = fleet.start("worker", "--lane", "bulk", CARILLON_SECRET_KEYS=Fernet.generate_key().decode())
+    trial.publish(*APPS)
+    fleet.simulator.wait_accepted(len(APPS), 60)
+    wait_until(lambda: not of("not_watched") & trial.open())
+    unreadable = of("credential_unreadable", "demo")
+    for app in APPS:
+        unreadable |= of("credential_unreadable", app)
+    trial.shows("a worker with wrong secret keys", unreadable)
+
+    trial.gate.shut()
+    fleet.simulator.set_script(Script(rules=(Rule(token=b"silent".hex(), fault=faults.Never()),)))
+    ended = P12(p12(push_certificate(uid=TOPIC, days=-1)))
+    trial.store("ended", replace(trial.settings["ended"], credential=ended))
+    Breaker(fleet.redis).stop(trial.providers["paused"].id, "the receiver moves", time.time(), manual=True)
+    held = of("provider_unreachable", "refused") | of("provider_silent", "silent")
+    held |= of("credential_ended", "ended") | of("provider_paused", "paused")
+    what = "APNs refused, APNs silent, certificate ended, provider paused"
+    trial.shows(what, held | unreadable, lambda: trial.publish(*APPS))
+
+    trial.gate.open()
+    fleet.simulator.set_script(Script())
+    trial.store("ended", trial.settings["ended"])
+    Breaker(fleet.redis).resume(trial.providers["paused"].id, by_hand=True)
+    stranger.kill()
+    return held | unreadable
+
+
+def _engines(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> frozenset[Found]:
+    full, replica = of("redis_filling"), of("postgres_read_only")
+    trial.fleet.redis.config_set("maxmemory", 1)
+    try:
+        trial.shows("Redis full", full, fading=fading)
+    finally:
+        trial.fleet.redis.config_set("maxmemory", 0)
+    _read_only(postgres_url, "on")
+    trial.shows("Postgres read-only", replica, fading=fading | full)
+    _read_only(postgres_url, "off")
+    return full | replica
+
+
+def _workers(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> frozenset[Found]:
+    gone, stuck = of("no_workers", place="bulk"), of("intake_not_moving")
+    trial.publish_to_everybody("paused")
+    trial.shows("the bulk worker is gone", gone, fading=fading)
+    trial.fleet.start("worker", "--lane", "bulk")
+    trial.clears("wrong secret keys, APNs, Redis, Postgres", fading, gone)
+
+    with psycopg.connect(postgres_url) as db:
+        db.execute("LOCK TABLE carillon.cursors IN SHARE MODE")
+        trial.shows("an intake that cannot move", stuck, lambda: trial.publish("paused"), fading=gone)
+    trial.clears("a bulk worker, an intake", stuck | gone)
+    return stuck | gone
+
+
+def _read_only(postgres_url: str, value: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        db.execute("SET default_transaction_read_only = off")
+        name = sql.Identifier(db.info.dbname)
+        db.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(name, sql.SQL(value)))
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        db.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
