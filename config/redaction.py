@@ -3,6 +3,7 @@
 import logging
 import re
 import traceback
+from collections.abc import Mapping
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
@@ -72,8 +73,16 @@ _make: Final = logging.Logger.makeRecord
 def _make_record(logger: logging.Logger, *args: Any, **kwargs: Any) -> logging.LogRecord:
     record = _make(logger, *args, **kwargs)
     _without_body(record)
-    _redact_message(record)
-    _redact_fields(record)
+    _without_foreign_fields(record)
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit; a handler would print all of them
+        message, record.args = str(record.msg), ()
+    fields = {name: value for name, value in vars(record).items() if name not in STANDARD}
+    # One look at everything: nearly no record has a secret.
+    values = " ".join(map(str, fields.values()))
+    if _has_secret(f"{message} {record.msg!r} {record.args!r} {values} {fields!r} {record.stack_info}"):
+        _redact(record, message, fields)
     _redact_exception(record)
     return record
 
@@ -89,35 +98,24 @@ def _without_body(record: logging.LogRecord) -> None:
         record.exc_info = record.exc_text = None
 
 
-def _redact_message(record: logging.LogRecord) -> None:
-    """A record without secrets keeps its template and arguments: handlers group by them."""
-    try:
-        message = record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments that do not fit; a handler would print all of them
-        record.msg, record.args = redact(str(record.msg)), ()
-        return
-    clean = redact(message)
-    if clean != message or _shows_secret(record.args):
-        record.msg, record.args = clean, ()
-
-
-def _shows_secret(value: object) -> bool:
-    shown = f"{value} {value!r}"
-    return redact(shown) != shown
-
-
-def _redact_fields(record: logging.LogRecord) -> None:
-    """Also removes the fields of other libraries' records: they may hold anything."""
-    ours = record.name.partition(".")[0] in _OURS
-    for name in vars(record).keys() - STANDARD:
-        if ours:
-            value = getattr(record, name)
-            if _shows_secret(value):
-                setattr(record, name, redact(str(value)))
-        else:
+def _without_foreign_fields(record: logging.LogRecord) -> None:
+    """Removes the fields of other libraries' records: they may hold anything."""
+    if record.name.partition(".")[0] not in _OURS:
+        for name in vars(record).keys() - STANDARD:
             delattr(record, name)
+
+
+def _redact(record: logging.LogRecord, message: str, fields: Mapping[str, object]) -> None:
+    record.msg, record.args = redact(message), ()
+    for name, value in fields.items():
+        if _has_secret(f"{value} {value!r}"):
+            setattr(record, name, redact(str(value)))
     if record.stack_info:
         record.stack_info = redact(record.stack_info)
+
+
+def _has_secret(text: str) -> bool:
+    return redact(text) != text
 
 
 def _redact_exception(record: logging.LogRecord) -> None:
@@ -127,7 +125,7 @@ def _redact_exception(record: logging.LogRecord) -> None:
         return
     shown = "".join(traceback.format_exception(fault)).rstrip("\n")
     clean = redact(shown)
-    if clean != shown or any(map(_shows_secret, _chain(fault))):
+    if clean != shown or any(_has_secret(repr(one)) for one in _chain(fault)):
         record.exc_text = clean
         record.exc_info = _exc_info(_stand_in(fault))
 

@@ -45,7 +45,13 @@ class Traces:
         self._tracer = self._provider.get_tracer("carillon")
 
     def export(self, spans: Sequence[Span]) -> None:
-        """Those of one step. The first links to the others, and each of these to the first."""
+        """Those of one step. The first links to the others, and each of these to the first. Never fails."""
+        try:
+            self._export(spans)
+        except Exception:  # a trace must not cost a push
+            log.exception("spans are lost")
+
+    def _export(self, spans: Sequence[Span]) -> None:
         first: trace.Span | None = None
         ends = 0
         for span in spans:

@@ -225,6 +225,21 @@ def test_a_collector_that_is_away_is_one_line_and_one_when_it_is_back(
     assert vars(back)["lost"] == 12
 
 
+def test_a_fault_of_a_trace_costs_no_push(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    traces = Traces(1.0, InMemorySpanExporter())
+    monkeypatch.setattr(traces, "_begun", None)
+    pipeline = Pipeline(postgres_url, redis_url, export=traces.export)
+    pipeline.member("general", "leia", "han")
+    pipeline.publish(traced())
+    assert len(pipeline.run()) == 1
+    assert pipeline.journal.backlog() == (0, 0)
+    assert [one.message for one in caplog.records] == ["spans are lost"] * 3
+    traces.close()
+    pipeline.close()
+
+
 class Before(msgspec.Struct, frozen=True, array_like=True):
     """The last fields of a sending of the release before."""
 

@@ -152,6 +152,28 @@ def test_a_record_without_a_secret_is_left_as_it_was_made(spy: Spy) -> None:
     assert (vars(record)["jobs"], vars(record)["of"]) == (500, ["a"])
 
 
+class Odd:
+    """Shows something else in a message than in a list."""
+
+    def __init__(self, text: str = "", shown: str = "") -> None:
+        self.text, self.shown = text, shown
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+@pytest.mark.parametrize("value", [Odd(text=TOKEN), Odd(shown=TOKEN), [Odd(shown=TOKEN)]], ids=["str", "repr", "list"])
+def test_a_value_is_redacted_if_any_form_of_it_shows_a_secret(spy: Spy, value: object) -> None:
+    logging.getLogger("worker").error("failed", extra={"value": value})
+    logging.getLogger("worker").error("failed %s", value)
+    logging.getLogger("worker").error(value)
+    written = "".join(f"{record.getMessage()} {vars(record)} {vars(record).get('value')}" for record in spy.records)
+    assert secrets_in(spy.written + written) == []
+
+
 def test_fields_of_other_libraries_are_removed(spy: Spy) -> None:
     logging.getLogger("celery.worker").error("received", extra={"data": {"args": TEXT}})
     assert secrets_in(spy.written) == []
