@@ -1,0 +1,294 @@
+"""Every page in Chromium: at two widths, in light and dark, by keyboard, live, and with what went wrong said."""
+
+import asyncio
+import re
+from collections.abc import Coroutine, Iterator
+from html import unescape
+from importlib.resources import files
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from tests.browser import Browser, Tab, chromium
+from tests.databases import Databases
+from tests.system.dashboard.world import World, cookie, world
+from worker.core.model import AppSettings
+from worker.dashboard import access as access_module
+from worker.dashboard.access import hash_password
+from worker.dashboard.acts import ACTS
+from worker.dashboard.pages import PAGES
+from worker.embedded import Urls
+
+pytestmark = pytest.mark.slow
+PASSWORD = "correct horse battery staple"
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text()
+VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
+#: What is wrong with the layout: text that is wider than the page, controls that are too small, what the policy forbids.
+LAYOUT = """
+(() => {
+  const wide = document.documentElement.clientWidth, found = [];
+  const say = (what, each) => found.push(`${what}: ${each.outerHTML.slice(0, 120)}`);
+  if (document.documentElement.scrollWidth > wide) found.push(`the page is ${document.documentElement.scrollWidth} wide`);
+  for (const each of document.querySelectorAll("body *")) {
+    const box = each.getBoundingClientRect(), style = getComputedStyle(each);
+    if (each.closest("svg") && each.tagName !== "svg" || each.closest(".vh, .skip, .cards thead")) continue;
+    if (box.width && box.right > wide + 1 && !each.closest(".tw, pre")) say(`ends at ${Math.round(box.right)}`, each);
+    if (each.matches(".btn, button, .seg a, .bar nav a") && box.height && (box.height < 24 || box.width < 24)) say("small", each);
+    if (each.childNodes.length && parseFloat(style.fontSize) < 11) say("tiny text", each);
+  }
+  document.querySelectorAll("[style]").forEach((each) => say("inline style", each));
+  if (document.querySelectorAll("h1").length !== 1) found.push("not one h1");
+  return found.slice(0, 8);
+})()
+"""
+#: Axe's findings, one line each.
+FINDINGS = """
+axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violations.map((one) =>
+  `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.html.slice(0, 120) + node.failureSummary.slice(0, 200)).join(" | ")}`))
+"""
+
+
+class Looking:
+    """One browser and one world for all tests of this module, driven from one loop."""
+
+    def __init__(self, runner: asyncio.Runner, browser: Browser, made: World) -> None:
+        self.runner, self.browser, self.world = runner, browser, made
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    async def tab(self, *, signed_in: bool = True, width: int = 1280) -> Tab:
+        tab = await self.browser.open("about:blank", width=width)
+        await tab.call("Network.enable")
+        await tab.call("Network.clearBrowserCookies")
+        if signed_in:
+            await tab.call("Network.setCookie", **cookie(self.world, password=PASSWORD))
+        return tab
+
+    async def go(self, tab: Tab, path: str) -> None:
+        """Opens the page; what was reported before is forgotten."""
+        self.browser.events.clear()
+        await tab.call("Page.navigate", url=self.world.url + path)
+        await tab.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+
+    async def press(self, tab: Tab, key: str) -> None:
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+        text = {"Enter": "\r", "Tab": ""}.get(key, key if len(key) == 1 else "")
+        for kind in ("keyDown", "keyUp"):
+            await tab.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=codes.get(key, ord(key.upper()[0])),
+                **({"text": text} if kind == "keyDown" and text else {}),
+            )
+
+    async def tab_to(self, tab: Tab, words: str) -> None:
+        """Presses Tab until the control with these words, this name or this label has the focus."""
+        named = "document.activeElement.labels?.[0]?.textContent || document.activeElement.textContent"
+        for _ in range(80):
+            await self.press(tab, "Tab")
+            if words in str(await tab.run(f"({named}).trim()")):
+                return
+        raise AssertionError(f"{words} cannot be reached by keyboard")
+
+    def complaints(self) -> list[Any]:
+        """What the console says, and what the policy refused."""
+        bad = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+        return [event["params"] for event in self.browser.events if event["method"] in bad]
+
+    def requests(self) -> list[str]:
+        sent = [event["params"] for event in self.browser.events if event["method"] == "Network.requestWillBeSent"]
+        return [one["request"]["url"] for one in sent if not one["request"]["url"].startswith("data:")]
+
+
+@pytest.fixture(scope="module")
+def looking(engine_urls: Urls, _databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looking]:
+    directory = tmp_path_factory.mktemp("browser")
+    with pytest.MonkeyPatch().context() as patch, _databases.one() as postgres_url, asyncio.Runner() as runner:
+        patch.setattr(access_module, "_COST", (2, 8, 1))
+        urls = Urls(engine_urls.redis, postgres_url)
+        with world(urls, hash_password(PASSWORD)) as made:
+            opening = chromium(directory)
+            browser = runner.run(opening.__aenter__())
+            yield Looking(runner, browser, made)
+            runner.run(opening.__aexit__(None, None, None))
+
+
+class Crawled(NamedTuple):
+    #: By the path of a route, as in the lists.
+    addresses: dict[str, list[str]]
+    answers: list[str]
+
+
+@pytest.fixture(scope="module")
+def found(looking: Looking) -> Crawled:
+    return crawl(looking.world)
+
+
+def crawl(made: World) -> Crawled:
+    """What links lead to from the first page on. Of one page with other values in the same fields three are enough."""
+    paths = [one.path for one in PAGES] + [one.path for one in ACTS]
+    routes = {path: re.compile(re.sub(r"\\{\w+(:\w+)?\\}", "[^/]+", re.escape(path)) + "$") for path in paths}
+    waiting, seen, answers = ["/"], {"/"}, []
+    addresses: dict[str, list[str]] = {path: [] for path in paths}
+    with signed_in(made) as client:
+        while waiting:
+            here = waiting.pop()
+            answer = client.get(here, follow_redirects=True)
+            assert answer.status_code == 200, (here, answer.status_code)
+            answers.append(answer.text)
+            for link in dict.fromkeys(re.findall(r'(?:href|data-src)="(/[^"]*)"', answer.text)):
+                address = unescape(link).partition("#")[0]
+                path = next((path for path, form in routes.items() if form.match(urlsplit(address).path)), None)
+                if path is None or address in seen:
+                    continue
+                alike = [one for one in addresses[path] if fields(one) == fields(address)]
+                if len(alike) < 3 and len(addresses[path]) < 40:
+                    seen.add(address)
+                    addresses[path].append(address)
+                    waiting.append(address)
+    return Crawled(addresses, answers)
+
+
+def fields(address: str) -> list[str]:
+    return [name for name, _ in parse_qsl(urlsplit(address).query)]
+
+
+def signed_in(made: World) -> httpx.Client:
+    given = cookie(made, "ada", PASSWORD)
+    client = httpx.Client(base_url=made.url, timeout=20)
+    client.cookies.set(given["name"], given["value"])
+    return client
+
+
+def test_every_page_is_reached_by_links(found: Crawled) -> None:
+    assert [page.path for page in PAGES if not found.addresses[page.path]] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_a_page_at_two_widths_in_light_and_dark(looking: Looking, found: Crawled, page: Any) -> None:
+    async def look() -> None:
+        tab = await looking.tab()
+        whole = [one for one in found.addresses[page.path] if "panel=" not in one]
+        # One with fields in its query, and one without.
+        for address in {bool(fields(one)): one for one in reversed(whole)}.values():
+            await looking.go(tab, address)
+            assert len(looking.requests()) <= 3
+            assert {urlsplit(url).netloc for url in looking.requests()} == {urlsplit(looking.world.url).netloc}
+            await tab.run(AXE)
+            for width, scheme in VIEWS:
+                await tab.call(
+                    "Emulation.setDeviceMetricsOverride",
+                    width=width,
+                    height=844,
+                    deviceScaleFactor=1,
+                    mobile=width < 500,
+                )
+                features = [
+                    {"name": "prefers-color-scheme", "value": scheme},
+                    {"name": "prefers-reduced-motion", "value": "reduce"},
+                ]
+                await tab.call("Emulation.setEmulatedMedia", features=features)
+                assert await tab.run(LAYOUT) == [], (address, width, scheme)
+                if (width, scheme) in (VIEWS[0], VIEWS[-1]):
+                    assert await tab.run(FINDINGS) == [], (address, width, scheme)
+            assert await tab.run("document.querySelectorAll('*').length") <= 1_500
+            assert looking.complaints() == []
+        await tab.call("Page.close")
+
+    looking.run(look())
+
+
+def test_by_keyboard_alone(looking: Looking) -> None:
+    """Skip link, sign-in, a link of the bar, pause and go on."""
+
+    async def use() -> None:
+        tab = await looking.tab(signed_in=False)
+        await looking.go(tab, "/apps")
+        await looking.tab_to(tab, "Name")
+        await tab.call("Input.insertText", text="otto")
+        await looking.tab_to(tab, "Password")
+        await tab.call("Input.insertText", text=PASSWORD)
+        await looking.press(tab, "Enter")
+        await tab.until("document.querySelector('h1')?.textContent === 'Apps'")
+        await looking.press(tab, "Tab")
+        assert await tab.run("document.activeElement.textContent") == "Skip to content"
+        await looking.press(tab, "Enter")
+        await tab.until("document.activeElement.id === 'main'")
+        await looking.press(tab, "p")
+        await tab.until("document.getElementById('live').textContent.startsWith('Paused at')")
+        await looking.press(tab, "p")
+        await tab.until("document.getElementById('live').textContent.startsWith('Live,')")
+        await tab.call("Page.close")
+
+    looking.run(use())
+
+
+def test_a_provider_is_paused_and_resumed_by_keyboard(looking: Looking) -> None:
+    async def act(name: str, words: str) -> None:
+        tab = await looking.tab()
+        await looking.go(tab, f"/apps/demo/providers/apns/{name}?back=/apps")
+        await looking.tab_to(tab, "Why?")
+        await tab.call("Input.insertText", text="trial")
+        await looking.tab_to(tab, words)
+        await looking.press(tab, "Enter")
+        await tab.until("document.title.startsWith('Done') || document.title.includes(') Done')")
+        await tab.call("Page.close")
+
+    looking.run(act("pause", "Pause apns"))
+    assert looking.world.stores.breaker.stopped(looking.world.pipeline.provider.id) is not None
+    looking.run(act("resume", "Resume apns"))
+    assert looking.world.stores.breaker.stopped(looking.world.pipeline.provider.id) is None
+
+
+def test_a_row_changes_by_itself(looking: Looking) -> None:
+    async def watch() -> None:
+        tab = await looking.tab()
+        await looking.go(tab, "/apps")
+        looking.world.pipeline.registry.save_app(AppSettings("newcomer"))
+        await tab.until("document.querySelector('main').textContent.includes('newcomer')")
+        assert await tab.run("document.getElementById('live').textContent.startsWith('Live,')")
+        await tab.call("Page.close")
+
+    looking.run(watch())
+
+
+def test_names_of_others_are_text(found: Crawled) -> None:
+    for text in found.answers:
+        assert "<svg onload" not in text
+        assert "\u202e" not in text
+        assert "49';--" not in text
+
+
+def test_no_answer_has_a_token_a_text_or_a_key(looking: Looking, found: Crawled) -> None:
+    for secret in looking.world.secrets:
+        assert [text for text in found.answers if secret in text] == [], secret
+
+
+def test_every_answer_is_small(looking: Looking, found: Crawled) -> None:
+    with signed_in(looking.world) as client:
+        for address in (some[0] for some in found.addresses.values() if some):
+            answer = client.get(address)
+            assert len(answer.content) <= 60_000, address
+            assert int(answer.headers["content-length"]) <= 12_000, address
+
+
+def test_a_server_that_is_gone_is_said(looking: Looking) -> None:
+    """The last test of the module: it stops the server."""
+
+    async def watch() -> None:
+        tab = await looking.tab()
+        await looking.go(tab, "/apps")
+        await tab.until("document.getElementById('live').textContent.startsWith('Live,')")
+        looking.world.stop()
+        # Fifteen seconds without an answer, without waiting for them.
+        await tab.run("{ const real = Date.now; Date.now = () => real() + 16000; }")
+        await tab.until("document.getElementById('live').textContent.startsWith('Not updated since ')")
+        assert "newcomer" in await tab.run("document.querySelector('main').textContent")
+        await tab.call("Page.close")
+
+    looking.run(watch())
