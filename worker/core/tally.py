@@ -109,4 +109,8 @@ def histograms(counters: Mapping[str, float]) -> dict[tuple[str, str], Histogram
 
 def counters(named: Mapping[str, float]) -> dict[str, int]:
     """The counters without the histograms."""
-    return {name: int(n) for name, n in named.items() if name.partition(".")[0] not in BOUNDS}
+    return {name: int(n) for name, n in named.items() if not is_of_histogram(name)}
+
+
+def is_of_histogram(name: str) -> bool:
+    return name.startswith(("answer_seconds.", "accept_seconds."))

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from worker.core.ledger_entry import Entry
-from worker.core.tally import tally_in
+from worker.core.tally import is_of_histogram, tally_in
 from worker.database.postgres import Connection, Pool
 
 Source = Literal["ledger", "intake", "devices"]
@@ -25,7 +25,11 @@ FORGET: Final = (
     " WHERE a.name = t.app AND (t.provider = 0 OR p.id IS NOT NULL AND p.removed_at IS NULL)) RETURNING 1)"
     " SELECT count(*) FROM gone"
 )
+#: Names that a row has, beside its histograms: a provider may answer with ever new reasons. Further ones count as `other`.
+NAMES: Final = 256
+OTHER: Final = "other"
 _encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, int | float]).decode
 
 
 class Tallied(NamedTuple):
@@ -37,16 +41,21 @@ class Tallied(NamedTuple):
 
 
 def add(db: Connection, source: Source, added: Added) -> None:
-    """Adds to the counters, inside the caller's transaction. Only one at a time adds for a source."""
-    rows = [(*key, _encode(of).decode()) for key, of in sorted(added.items()) if of]
-    if not rows:
+    """Adds to the counters, inside the caller's transaction. One transaction at a time adds for a source."""
+    added = {key: of for key, of in sorted(added.items()) if of}
+    if not added:
         return
+    found = db.execute(
+        "SELECT app, provider, totals::text FROM unnest(%s::text[], %s::int[]) AS w (app, provider)"
+        " JOIN carillon.tallies t USING (app, provider) WHERE t.source = %s",
+        [*(list(column) for column in zip(*added, strict=True)), source],
+    ).fetchall()
+    totals = {(app, provider): _decode(text) for app, provider, text in found}
+    rows = [(*key, _encode(_sums(totals.get(key, {}), of)).decode()) for key, of in added.items()]
     db.execute(
-        "INSERT INTO carillon.tallies AS t (app, provider, source, totals)"
-        " SELECT app, provider, %s, carillon.add_counts('{}', totals::jsonb)"
-        " FROM unnest(%s::text[], %s::int[], %s::text[]) AS w (app, provider, totals)"
-        " ON CONFLICT (app, provider, source)"
-        " DO UPDATE SET totals = carillon.add_counts(t.totals, excluded.totals), changed_at = now()",
+        "INSERT INTO carillon.tallies (app, provider, source, totals)"
+        " SELECT app, provider, %s, totals::jsonb FROM unnest(%s::text[], %s::int[], %s::text[]) AS w (app, provider, totals)"
+        " ON CONFLICT (app, provider, source) DO UPDATE SET totals = excluded.totals, changed_at = now()",
         [source, *(list(column) for column in zip(*rows, strict=True))],
     )
 
@@ -67,7 +76,7 @@ def count(db: Connection, entries: Sequence[Entry]) -> None:
         of = added[app, tally.provider]
         for name, n in tally.named().items():
             of[name] += n
-    add(db, "ledger", {key: {name: round(n, 6) for name, n in of.items()} for key, of in added.items()})
+    add(db, "ledger", added)
     db.execute("UPDATE carillon.tallied SET last = %s", (found[-1][1].id,))
 
 
@@ -93,3 +102,14 @@ def of_app(pool: Pool, app: str) -> dict[str, float]:
         for name, n in row.totals.items():
             total[name] = total.get(name, 0) + n
     return total
+
+
+def _sums(totals: dict[str, int | float], added: Mapping[str, int | float]) -> dict[str, int | float]:
+    """`totals` with what is added, whose names there may be too many."""
+    names = sum(not is_of_histogram(name) for name in totals)
+    for name, n in added.items():
+        known = name in totals or is_of_histogram(name)
+        of = name if known or names < NAMES else OTHER
+        names += not known
+        totals[of] = round(totals.get(of, 0) + n, 6)
+    return totals

@@ -172,3 +172,33 @@ def test_a_cancelled_push_is_counted(pipeline: Pipeline) -> None:
     assert scheduled.cancel(pipeline.redis, pipeline.journal, "demo", "p1", waiting.entry)
     flush(pipeline)
     assert rows(pipeline)[0] == {"skipped_message.cancelled": 1}
+
+
+def test_what_happens_to_devices_is_counted_whoever_does_it(pipeline: Pipeline) -> None:
+    pipeline.save_app(device_cap=2, stale_days=1)
+    pipeline.member("general", "han", devices=3)
+    pipeline.member("general", "leia", "luke")
+    leia = ev.DeviceToken(token=token("leia"))
+    pipeline.publish(
+        ev.DeviceRegistered(**stamp(1), user="chewie", device=ev.Device(token=token("luke"))),
+        ev.DeviceUnregistered(**stamp(2), user="leia", device=leia),
+    )
+    pipeline.apns.answers[token("han", 1)] = [Answer(410, "Unregistered", REGISTERED + 1)]
+    pipeline.publish(message(sender="luke", recipients=["han"]))
+    pipeline.run()
+    pipeline.devices.restore(START - timedelta(days=9), reason="Unregistered")
+    with pipeline.pool.connection() as db:
+        db.execute("UPDATE carillon.devices SET registered_at = 0 WHERE active")
+        db.execute("DELETE FROM carillon.device_use")
+    pipeline.upkeep.prune(30)
+    assert rows(pipeline, "devices") == {
+        0: {
+            "devices.registered": 5,
+            "devices.taken_over": 1,
+            "devices.unregistered": 1,
+            "devices.evicted": 1,
+            "devices.refused": 1,
+            "devices.restored": 1,
+            "devices.stale": 3,
+        }
+    }

@@ -1,28 +1,5 @@
 -- Counters that the fleet shares, each counted once, whatever process dies whenever.
 
--- `a` and what is added to it, by name. An app or provider has at most 256 names beside its histograms: a provider may answer with
--- ever new reasons. Further ones count as `other`.
-CREATE FUNCTION carillon.add_counts(a jsonb, added jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT a || coalesce((
-        SELECT jsonb_object_agg(name, coalesce((a ->> name)::numeric, 0) + n)
-        FROM (
-            SELECT CASE WHEN known OR nth <= 256 - (
-                SELECT count(*) FROM jsonb_object_keys(a) AS k (name)
-                WHERE k.name NOT LIKE 'answer\_seconds.%' AND k.name NOT LIKE 'accept\_seconds.%'
-            ) THEN key ELSE 'other' END AS name, sum(n) AS n
-            FROM (
-                SELECT key, n, known, row_number() OVER (PARTITION BY known ORDER BY key) AS nth
-                FROM (
-                    SELECT key, value::numeric AS n,
-                        a ? key OR key LIKE 'answer\_seconds.%' OR key LIKE 'accept\_seconds.%' OR key = 'other' AS known
-                    FROM jsonb_each_text(added)
-                ) AS each
-            ) AS numbered
-            GROUP BY 1
-        ) AS summed
-    ), '{}')
-$$;
-
 CREATE TABLE carillon.tallies (
     -- '': of documents that name no app that there is.
     app        text COLLATE "C" NOT NULL,
@@ -54,8 +31,9 @@ BEGIN
         SELECT d.app, l.what, count(*) AS n FROM lines l JOIN carillon.devices d ON d.id = l.device GROUP BY 1, 2
     ) AS counted
     GROUP BY app ORDER BY app
-    ON CONFLICT (app, provider, source)
-    DO UPDATE SET totals = carillon.add_counts(t.totals, excluded.totals), changed_at = now();
+    ON CONFLICT (app, provider, source) DO UPDATE SET changed_at = now(), totals = t.totals || (
+        SELECT jsonb_object_agg(key, value::bigint + coalesce((t.totals ->> key)::bigint, 0)) FROM jsonb_each_text(excluded.totals)
+    );
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_devices AFTER INSERT ON carillon.device_history REFERENCING NEW TABLE AS lines
