@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from config.redaction import without_subscription
-from producers.events import FIELD, STREAM
 from worker.cli._faults import refuse
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
@@ -19,7 +18,6 @@ from worker.cli._terminal import echo, json_shown, json_text, shown
 if TYPE_CHECKING:
     from worker.database.ledger import Ledger, Selection, StoredLetter
     from worker.process.runtime import Runtime
-    from worker.reports.acts import Name
 
 _JSON = typer.Option("--json", help="One JSON object a line.")
 _LIMIT = typer.Option(min=1, max=10_000, help="The newest so many.")
@@ -89,77 +87,39 @@ def _retry(
 ) -> None:
     """Publish one or many again once the cause is corrected: an app created, a provider named, a fault fixed."""
     from worker.cli._session import say
+    from worker.process import dead_letters as by_hand
     from worker.reports.words import counted
 
     which = _selection(id, app, before, every)
     with _runtime() as runtime:
         if which is None:
             assert id is not None
-            letter = _known(runtime.ledger, id)
-            if not _published(runtime, letter):
+            if not by_hand.retry(runtime, _known(runtime.ledger, id)):
                 refuse(f"of {id} only the beginning was kept: it was too large for an event")
-            _record(runtime, "dead letters retried", letter.letter.app, {"letter": id, "event": letter.letter.event_id})
             say({"published": 1, "left": 0, "kept": 0}, f"{id} is published once more", as_json=as_json)
             return
-        published = kept = 0
-        for one in runtime.ledger.select(which, limit):
-            stored = runtime.ledger.dead_letter(one)
-            # A batch is no event: published, it would come back as another dead letter.
-            well = stored is not None and not stored.letter.entry.startswith("batch:") and _published(runtime, stored)
-            published, kept = published + well, kept + (not well)
-        left = runtime.ledger.count(which)
-        _record(
-            runtime, "dead letters retried", app, _meant(which) | {"published": published, "kept": kept, "left": left}
-        )
-    text = f"{counted(published, 'is', 'are')} published once more; {counted(left, 'is', 'are')} left"
-    text += f", {kept:,} of them cannot be published" if kept else ""
-    say({"published": published, "left": left, "kept": kept}, text, as_json=as_json)
-
-
-def _published(runtime: "Runtime", stored: "StoredLetter") -> bool:
-    letter = stored.letter
-    if not stored.whole:
-        return False
-    if letter.app is not None and letter.event_id is not None:
-        runtime.ledger.forget_message(letter.app, letter.event_id)
-    runtime.redis.xadd(STREAM, {FIELD: letter.document})
-    runtime.ledger.drop_letter(stored.id)
-    return True
+        done = by_hand.retry_selected(runtime, which, limit)
+    text = f"{counted(done.published, 'is', 'are')} published once more; {counted(done.left, 'is', 'are')} left"
+    text += f", {done.kept:,} of them cannot be published" if done.kept else ""
+    say({"published": done.published, "left": done.left, "kept": done.kept}, text, as_json=as_json)
 
 
 @dead_letters.command("drop", epilog="Example: carillon dead-letters drop 12, or: drop --app chat --before 7d")
 def _drop(id: _Id = None, app: _App = None, before: _Before = None, every: _All = False, as_json: Json = False) -> None:
     """Forget one for good, or many."""
     from worker.cli._session import say
-    from worker.process.by_hand import by_hand
+    from worker.process import dead_letters as by_hand
     from worker.reports.words import counted
 
     which = _selection(id, app, before, every)
     with _runtime() as runtime:
         if which is None:
             assert id is not None
-            letter = _known(runtime.ledger, id).letter
-            with by_hand(runtime) as hand:
-                hand.runtime.ledger.drop_letter(id)
-                detail = {"letter": id, "event": letter.event_id, "error": letter.error}
-                hand.record("dead letters dropped", app=letter.app, detail=detail)
+            by_hand.drop(runtime, _known(runtime.ledger, id))
             say({"dropped": 1}, f"{id} is dropped", as_json=as_json)
             return
-        dropped = runtime.ledger.drop_letters(which)
-        _record(runtime, "dead letters dropped", app, _meant(which) | {"dropped": dropped})
+        dropped = by_hand.drop_selected(runtime, which)
     say({"dropped": dropped}, f"{counted(dropped, 'is', 'are')} dropped", as_json=as_json)
-
-
-def _record(runtime: "Runtime", act: "Name", app: str | None, detail: dict[str, Any]) -> None:
-    """Of what was done in many transactions, or in Redis."""
-    from worker.process.by_hand import by_hand
-
-    with by_hand(runtime) as hand:
-        hand.record(act, app=app or None, detail=detail)
-
-
-def _meant(which: "Selection") -> dict[str, Any]:
-    return {} if which.before is None else {"older_than": rfc3339(which.before)}
 
 
 def _selection(id: int | None, app: str | None, before: str | None, every: bool) -> "Selection | None":

@@ -168,8 +168,21 @@ def after(ask: Ask) -> list[Any] | None:
     except (binascii.Error, ValueError):
         found = None
     if not isinstance(found, list):
-        raise Invalid("This page of the table is unknown. Start from the first one.")
+        raise Invalid(_UNKNOWN)
     return found
+
+
+def after_id(ask: Ask) -> int | None:
+    """The same for a table in the order of an id."""
+    position = after(ask)
+    if position is None:
+        return None
+    if len(position) != 1 or not isinstance(position[0], int) or not 0 < position[0] < 2**63:
+        raise Invalid(_UNKNOWN)
+    return position[0]
+
+
+_UNKNOWN: Final = "This page of the table is unknown. Start from the first one."
 
 
 def _encoded(position: Sequence[Any]) -> str:

@@ -63,10 +63,15 @@ class StoredLetter(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Selects dead letters of one app or of all, before a time (UNIX seconds) or at any time."""
+    """Selects dead letters of one app or of all, before a time (UNIX seconds) or at any time.
+
+    `error` is a part of the error, `upto` the highest id.
+    """
 
     app: str | None = None
     before: float | None = None
+    error: str | None = None
+    upto: int | None = None
 
 
 class Accounts(Protocol):
@@ -128,14 +133,16 @@ class Ledger:
             ).fetchall()
         return dict(rows)
 
-    def dead_letters(self, limit: int = 100, app: str | None = None) -> list[StoredLetter]:
-        """The newest letters first, of one app or of all, without their documents."""
-        of_app = b"" if app is None else b" WHERE coalesce(app, '') = %(app)s"
+    def dead_letters(
+        self, limit: int = 100, app: str | None = None, *, which: Selection | None = None
+    ) -> list[StoredLetter]:
+        """The newest letters first, of one app or of all, or those selected; without their documents."""
+        which = which or Selection(app)
         with self._pool.connection() as db:
             rows = db.execute(
-                b"SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, ''::bytea"
-                b" FROM carillon.dead_letters" + of_app + b" ORDER BY id DESC LIMIT %(limit)s",
-                {"app": app, "limit": limit},
+                "SELECT id, extract(epoch FROM at)::float8, size, entry, app, event_id, error, ''::bytea"
+                f" {_selected(which)} ORDER BY id DESC LIMIT %(limit)s".encode(),
+                which._asdict() | {"limit": limit},
             ).fetchall()
         return [StoredLetter(id, at, size, DeadLetter(*letter)) for id, at, size, *letter in rows]
 
@@ -156,13 +163,13 @@ class Ledger:
         """Ids of the oldest letters among those selected."""
         with self._pool.connection() as db:
             rows = db.execute(
-                f"SELECT id {_SELECTED} ORDER BY id LIMIT %(limit)s".encode(), which._asdict() | {"limit": limit}
+                f"SELECT id {_selected(which)} ORDER BY id LIMIT %(limit)s".encode(), which._asdict() | {"limit": limit}
             )
             return [id for (id,) in rows.fetchall()]
 
     def count(self, which: Selection) -> int:
         with self._pool.connection() as db:
-            row = db.execute(f"SELECT count(*) {_SELECTED}".encode(), which._asdict()).fetchone()
+            row = db.execute(f"SELECT count(*) {_selected(which)}".encode(), which._asdict()).fetchone()
         return 0 if row is None else int(row[0])
 
     def drop_letters(self, which: Selection, *, bite: int = 10_000) -> int:
@@ -246,7 +253,13 @@ def _drop_oldest(db: Connection, app: str | None, number: int, octets: int) -> i
     return dropped
 
 
-_SELECTED: Final = (
-    "FROM carillon.dead_letters WHERE (%(app)s::text IS NULL OR coalesce(app, '') = %(app)s)"
-    " AND (%(before)s::float8 IS NULL OR at < to_timestamp(%(before)s))"
-)
+def _selected(which: Selection) -> str:
+    """Only the conditions that are asked for, so that the index of an app's letters is used."""
+    conditions = {
+        "app": "coalesce(app, '') = %(app)s",
+        "before": "at < to_timestamp(%(before)s)",
+        "error": "strpos(error, %(error)s) > 0",
+        "upto": "id <= %(upto)s",
+    }
+    asked = [condition for name, condition in conditions.items() if getattr(which, name) is not None]
+    return f"FROM carillon.dead_letters{' WHERE ' * bool(asked)}{' AND '.join(asked)}"

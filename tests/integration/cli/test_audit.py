@@ -36,6 +36,7 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "app show": READS,
     "audit": READS,
     "beat": RUNS,
+    "dashboard-user": READS,
     "dead-letters drop": ("dead letters dropped",),
     "dead-letters list": READS,
     "dead-letters retry": ("dead letters retried",),
@@ -50,6 +51,8 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "flower": RUNS,
     "health": READS,
     "import": ("events imported",),
+    "incidents": READS,
+    "log": READS,
     "member add": ("members added",),
     "member list": READS,
     "member remove": ("members removed",),
@@ -81,6 +84,7 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "secret-key": READS,
     "secrets rotate": ("secrets rotated",),
     "simulate": RUNS,
+    "tail": READS,
     "template list": READS,
     "template preview": READS,
     "template remove": ("template removed",),
@@ -248,8 +252,8 @@ def _letters(scene: Scene, _directory: Path) -> None:
     first, second, *_ = sorted(one["id"] for one in rows(scene.cli))
     assert leaves("dead-letters drop", first)["detail"]["letter"] == first
     assert leaves("dead-letters retry", second)["app"] == "chat"
-    assert leaves("dead-letters retry", *CHAT, "--limit", "1")["detail"]["published"] == 1
-    assert leaves("dead-letters drop", "--all")["detail"]["dropped"] >= 1
+    assert leaves("dead-letters retry", *CHAT, "--limit", "1")["detail"]["letters"] == 1
+    assert leaves("dead-letters drop", "--all")["detail"]["letters"] >= 1
 
 
 def rows(cli: Cli) -> list[Any]:

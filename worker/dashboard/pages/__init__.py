@@ -4,6 +4,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.dashboard.page import Page
-from worker.dashboard.pages import app, apps, overview, provider, providers
+from worker.dashboard.pages import app, apps, audit, dead_letters, overview, provider, providers
 
-PAGES: Final[Sequence[Page]] = (overview.PAGE, providers.PAGE, provider.PAGE, apps.PAGE, app.PAGE)
+PAGES: Final[Sequence[Page]] = (
+    overview.PAGE,
+    providers.PAGE,
+    provider.PAGE,
+    apps.PAGE,
+    app.PAGE,
+    dead_letters.PAGE,
+    dead_letters.ONE,
+    audit.PAGE,
+)
