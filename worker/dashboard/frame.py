@@ -70,7 +70,9 @@ class Frame:
             return quote(str(fields.pop(part[1])), safe="")
 
         path = _PART.sub(filled, self._paths[name])
-        query = urlencode({field: value for field, value in fields.items() if value is not None})
+        # An address in an address is not escaped twice.
+        plain = {field: value.unescape() if isinstance(value, Markup) else value for field, value in fields.items()}
+        query = urlencode({field: value for field, value in plain.items() if value is not None})
         return Markup.escape(f"{path}?{query}" if query else path)
 
     def panel(self, page: Page, panel: Panel, ask: Ask, values: Values) -> Markup:

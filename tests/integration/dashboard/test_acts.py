@@ -24,6 +24,10 @@ PATHS = {
     "restore": "/apps/chat/devices/1/restore",
     "test-push": "/apps/chat/test?user=han",
     "take": "/conditions/take?key=x",
+    "retry-letter": "/dead-letters/1/retry",
+    "drop-letter": "/dead-letters/1/drop",
+    "retry-letters": "/dead-letters/retry?upto=1",
+    "drop-letters": "/dead-letters/drop?upto=1",
 }
 
 

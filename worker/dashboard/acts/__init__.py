@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from worker.dashboard.acts import conditions, devices, providers
+from worker.dashboard.acts import conditions, dead_letters, devices, providers
 from worker.dashboard.page import Act
 
-ACTS: Final[Sequence[Act]] = (*providers.ACTS, *devices.ACTS, *conditions.ACTS)
+ACTS: Final[Sequence[Act]] = (*providers.ACTS, *devices.ACTS, *conditions.ACTS, *dead_letters.ACTS)

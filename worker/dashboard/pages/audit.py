@@ -16,13 +16,13 @@ def filters(ask: Ask) -> Values:
 
 
 def rows(ask: Ask) -> Values:
-    given = {name: ask.query.get(name) or None for name in ("app", "act", "who")}
-    found = newest(ask.stores.pool, Which(**given, before=after_id(ask)), _ROWS + 1)
+    app, act, who = (ask.query.get(name) or None for name in ("app", "act", "who"))
+    found = newest(ask.stores.pool, Which(app=app, act=act, who=who, before=after_id(ask)), _ROWS + 1)
     shown = keyset(found, _ROWS, lambda entry: [entry.id])
     return {
         "entries": [(entry, acts.in_words(entry.detail)) for entry in shown.rows],
         "older": shown.older,
-        "given": given,
+        "given": {"app": app, "act": act, "who": who},
     }
 
 
