@@ -199,6 +199,8 @@ class Settings(BaseModel):
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     #: The address that these ports are on. Whoever reaches it can read the metrics: they name apps and providers.
     metrics_address: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    #: Apps that the shared counters name: the busiest of the last hour. All others are counted together as `other`.
+    metrics_apps: Annotated[int, Field(ge=0, le=2_000)] = 200
 
     @property
     def embedded(self) -> bool:

@@ -24,6 +24,7 @@ GROUPS: Final = {
         "worker",
         "beat",
         "flower",
+        "metrics",
         "dashboard",
         "dashboard-user",
         "health",

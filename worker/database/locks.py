@@ -19,6 +19,8 @@ DEVICES: Final = 0x6361_726D
 HISTORY: Final = 0x6361_7268
 #: One process at a time makes and drops the partitions of a table. Only the migration that does it names it.
 RETENTION: Final = 0x6361_7274
+#: One process at a time chooses the apps whose counters have their names.
+NAMED_APPS: Final = 0x6361_726E
 
 
 def acquire(db: Connection, lock: int) -> None:

@@ -236,9 +236,9 @@ def _ended(db: Connection) -> bool:
     return bool(events.poll(0))
 
 
-def open_pool(url: str, *, size: int) -> Pool:
-    """A pool that waits at most 5 s for a connection, and hands out none that the server has ended."""
-    return _opened(Pool, url, size, 5)
+def open_pool(url: str, *, size: int, timeout: float = 5) -> Pool:
+    """A pool that waits at most `timeout` seconds for a connection, and hands out none that the server has ended."""
+    return _opened(Pool, url, size, timeout)
 
 
 class ReadingPool(Pool):

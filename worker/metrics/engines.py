@@ -45,7 +45,7 @@ class Engines:
 
 def of_carillon(redis_url: str, postgres_url: str | None) -> Engines:
     """Redis and, but for a process that needs none, Postgres with this release's schema."""
-    ways: dict[str, Callable[[], None]] = {"redis": lambda: redis.ask(redis_url, timeout=TIMEOUT)}
+    ways: dict[str, Callable[[], None]] = {"redis": lambda: _ask_redis(redis_url)}
     if postgres_url is not None:
         ways["postgres"] = lambda: _ask_schema(postgres_url)
     return Engines(ways)
@@ -53,8 +53,13 @@ def of_carillon(redis_url: str, postgres_url: str | None) -> Engines:
 
 def of_relay(redis_url: str, outbox_url: str) -> Engines:
     """Redis, and the database of the outbox."""
-    ways: dict[str, Callable[[], None]] = {"redis": lambda: redis.ask(redis_url, timeout=TIMEOUT)}
+    ways: dict[str, Callable[[], None]] = {"redis": lambda: _ask_redis(redis_url)}
     return Engines(ways | {"postgres": lambda: postgres.ask(outbox_url, timeout=TIMEOUT)})
+
+
+def _ask_redis(url: str) -> None:
+    with redis.connect(url, timeout=TIMEOUT, retries=0) as client:
+        client.ping()
 
 
 class _BehindError(Exception):

@@ -62,6 +62,107 @@ ENGINE_SECONDS: Final = Family(
     "carillon_engine_answer_seconds", "gauge", "Seconds that it took, connection included.", ("engine",),
 )
 
+# Of the shared state: `worker/metrics/tallied.py` (counters) and `worker/metrics/state.py` (what is now).
+EVENTS: Final = Family(
+    "carillon_events_total", "counter", "Events that the intake took, by what became of them.", ("app", "type", "outcome"),
+)
+MESSAGES: Final = Family("carillon_messages_expanded_total", "counter", "Messages that were expanded.", ("app",))
+MESSAGES_SKIPPED: Final = Family(
+    "carillon_messages_skipped_total", "counter", "Messages that were skipped as a whole.", ("app", "reason"),
+)
+MEMBERS: Final = Family(
+    "carillon_members_total", "counter",
+    "Candidates about whom the rules decided: `pushed`, or `skipped` for a reason.", ("app", "decision", "reason"),
+)
+MADE: Final = Family(
+    "carillon_notifications_made_total", "counter", "Notifications that were made, one for each device.", ("app",),
+)
+NOTIFICATIONS: Final = Family(
+    "carillon_notifications_total", "counter",
+    "Notifications with their final outcome: `accepted` by the provider, `dropped`, or `retired` (its device is gone).",
+    ("app", "kind", "outcome", "reason"),
+)
+RETRIES: Final = Family(
+    "carillon_notification_retries_total", "counter", "Tries that are repeated later.", ("app", "kind", "reason"),
+)
+HELD: Final = Family(
+    "carillon_notifications_held_back_total", "counter", "Notifications that were held back because their way is stopped.",
+    ("app", "kind", "reason"),
+)
+LIMITED: Final = Family(
+    "carillon_notifications_limited_total", "counter", "Notifications that had to wait for a rate limit or a cooldown.",
+    ("app", "kind", "limit"),
+)
+DEVICES: Final = Family(
+    "carillon_device_changes_total", "counter", "Changes of devices: `registered`, `retired`, `restored` and others.",
+    ("app", "change"),
+)
+OTHER: Final = Family(
+    "carillon_occurrences_total", "counter", "Every further counter of docs/reference/counters.md, by its name.",
+    ("app", "what"),
+)
+ANSWER_SECONDS: Final = Family(
+    "carillon_provider_answer_seconds", "histogram", "Seconds from a request to the provider's answer.", ("kind", "lane"),
+)
+ACCEPT_SECONDS: Final = Family(
+    "carillon_publish_to_accept_seconds", "histogram",
+    "Seconds from the publishing of an event to the provider's acceptance of a notification.", ("kind", "lane"),
+)
+BACKLOG_MESSAGES: Final = Family(
+    "carillon_backlog_messages", "gauge",
+    "Messages that wait, by where: `stream`, `ready`, `leased`, `due`, `held` (its way is stopped), `scheduled`.",
+    ("app", "lane", "state"),
+)
+BACKLOG_BATCHES: Final = Family(
+    "carillon_backlog_batches", "gauge", "Batches of notifications that wait.", ("app", "lane", "state"),
+)
+BACKLOG_NOTIFICATIONS: Final = Family(
+    "carillon_backlog_notifications", "gauge", "Notifications in these batches; an estimate where there are many.",
+    ("app", "lane", "state"),
+)
+BACKLOG_BYTES: Final = Family(
+    "carillon_backlog_bytes", "gauge", "Bytes of documents that wait; an estimate where there are many.",
+    ("app", "lane", "state"),
+)
+BACKLOG_OLDEST: Final = Family(
+    "carillon_backlog_oldest_seconds", "gauge", "Age of the oldest that waits, since it was published.",
+    ("app", "lane", "state"),
+)
+PROVIDERS: Final = Family("carillon_providers", "gauge", "Providers that are set up.", ("kind",))
+APPS: Final = Family("carillon_apps", "gauge", "Apps that are set up.")
+STOPPED: Final = Family(
+    "carillon_provider_stopped", "gauge",
+    "1 for each provider, or some of its origins, whose circuit breaker is open, that is paused, or that is over its quota;"
+    " `reason` is the name of the condition.",
+    ("app", "provider", "kind", "scope", "reason"),
+)
+PROVIDER_WAITING: Final = Family(
+    "carillon_provider_waiting_notifications", "gauge", "Notifications that wait for a provider because of that.",
+    ("app", "provider", "kind"),
+)
+CREDENTIAL: Final = Family(
+    "carillon_credential_expiry_seconds", "gauge", "Seconds until the credential ends; negative: it has ended.",
+    ("app", "provider", "kind"),
+)
+CONDITION: Final = Family(
+    "carillon_condition", "gauge", "1 for each condition that there is now, as `carillon health` says it.",
+    ("name", "severity", "app", "provider"),
+)
+DEAD_LETTERS: Final = Family("carillon_dead_letters", "gauge", "Dead letters that are kept, counted up to 100,000.")
+DEAD_LETTERS_LATE: Final = Family("carillon_dead_letters_last_hour", "gauge", "Dead letters of the last hour.")
+LEADER: Final = Family("carillon_leader", "gauge", "1 if some process leads the intake, else 0.")
+WORKERS: Final = Family("carillon_workers", "gauge", "Workers that gave a sign of life recently.", ("lane",))
+BEAT: Final = Family("carillon_beat_ticks", "gauge", "1 if beat sends ticks, else 0.")
+REDIS_USED: Final = Family("carillon_redis_memory_bytes", "gauge", "Memory that Redis uses.")
+REDIS_LIMIT: Final = Family("carillon_redis_memory_limit_bytes", "gauge", "Redis' `maxmemory`; 0: no limit.")
+OUTBOX_ROWS: Final = Family("carillon_outbox_waiting_rows", "gauge", "Rows of the outbox that wait for the relay.")
+OUTBOX_FAILED: Final = Family("carillon_outbox_failed_rows", "gauge", "Rows of the outbox that cannot be published.")
+OUTBOX_OLDEST: Final = Family("carillon_outbox_oldest_seconds", "gauge", "Age of the oldest row that waits.")
+PART_UP: Final = Family(
+    "carillon_scrape_part_up", "gauge", "1 if this part of the shared state could be read for this scrape.", ("part",),
+)
+SCRAPE_SECONDS: Final = Family("carillon_scrape_read_seconds", "gauge", "Seconds that reading the shared state took.")
+
 # fmt: on
 
 #: By name.

@@ -1,12 +1,13 @@
 """The samples of one family, in prometheus-client's form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from worker.core.tally import Histogram
 from worker.metrics.families import Family
 
 #: Characters of a label's value.
@@ -47,3 +48,16 @@ def many(family: Family, values: Iterable[tuple[float, tuple[str, ...]]]) -> Met
     for value, labels in values:
         samples.add(value, *labels)
     return samples.metric()
+
+
+def histogram(family: Family, bounds: Sequence[float], values: Mapping[tuple[str, ...], Histogram]) -> Metric:
+    """A classic histogram; of these a bucket has everything up to its bound."""
+    found = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, of in values.items():
+        below, buckets = 0, []
+        for place, bound in enumerate(bounds):
+            below += of.buckets.get(place, 0)
+            buckets.append((str(bound), float(below)))
+        buckets.append(("+Inf", float(sum(of.buckets.values()))))
+        found.add_metric(labels, buckets, of.seconds)
+    return found

@@ -40,8 +40,8 @@ def _engines(settings: Settings) -> Engines:
     return of_carillon(urls.redis, urls.postgres)
 
 
-def _health(engines: Engines) -> Mapping[str, Page]:
-    return {"/healthz": health.page(engines, lambda: get_runtime().redis, lambda: get_runtime().pool)}
+def _health() -> Mapping[str, Page]:
+    return {"/healthz": health.page(lambda: get_runtime().redis)}
 
 
 def _figures() -> Figures:

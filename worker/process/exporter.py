@@ -33,7 +33,7 @@ def start(
     engines: Callable[[Settings], Engines],
     *,
     figures: Callable[[], Figures | None] = lambda: None,
-    more: Callable[[Engines], Mapping[str, Page]] = lambda _: {},
+    more: Callable[[], Mapping[str, Page]] = dict,
 ) -> str | None:
     """Serves until `stop`, on the first free port; returns the URL. None where no port is named or this process serves already.
 
@@ -53,7 +53,7 @@ def start(
             "/livez": pages.checks(lambda: {"process": None} | {name: ask() for name, ask in alive.items()}),
             "/readyz": pages.checks(asked.faults),
         }
-        served |= more(asked)
+        served |= more()
         try:
             server = Server(served, address=settings.metrics_address, port=settings.metrics_port).start()
         except NoPortError as fault:

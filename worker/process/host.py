@@ -17,7 +17,16 @@ from worker.core.errors import WorkerError
 #: Signals by which people, supervisors and terminals ask a process to stop. Python's own handler for Ctrl-C is replaced later.
 STOPS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Commands that run until they are stopped.
-_SERVICES: Final = (["worker"], ["beat"], ["flower"], ["dashboard"], ["up"], ["engines"], ["outbox", "relay"])
+_SERVICES: Final = (
+    ["worker"],
+    ["beat"],
+    ["flower"],
+    ["metrics", "--serve"],
+    ["dashboard"],
+    ["up"],
+    ["engines"],
+    ["outbox", "relay"],
+)
 #: Files, including sockets, that a process of ours may need.
 _FILES: Final = 64
 #: Files that it asks for if the host allows them: a terminal of macOS begins with 256.

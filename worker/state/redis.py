@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 import redis
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from producers import link
@@ -37,15 +37,6 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2) -> Redis:
         protocol=2,
         retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
     )
-
-
-def ask(url: str, *, timeout: float) -> None:
-    """Raises what redis-py does unless the server answers within so many seconds, to connect and again to answer."""
-    options = over_network(url, socket_connect_timeout=timeout)
-    with redis.Redis.from_url(
-        url, protocol=2, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **options
-    ) as client:
-        client.ping()
 
 
 def over_network(url: str, **options: Any) -> dict[str, Any]:

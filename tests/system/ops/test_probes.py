@@ -78,5 +78,5 @@ def test_each_part_serves_itself_lives_through_an_outage_and_is_not_ready_in_it(
         status, text = ask(ports["worker"], "/healthz")
         found = json.loads(text)
         assert (status, found["status"]) == (503, "critical")
-        assert "redis" in {one["part"] for one in found["findings"] if one["severity"] == "error"}
+        assert "redis_away" in {one["condition"] for one in found["findings"]}
         assert 'carillon_engine_up{engine="redis"} 0.0' in ask(ports["worker"], "/metrics")[1]
