@@ -14,7 +14,7 @@ expands it. `worker/pipeline/rounds.py` decides how much is read of which stream
 import logging
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from worker.core.errors import LeaseLost
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.core.trace_context import sampled
-from worker.database import cursors, messages, postgres
+from worker.database import cursors, messages, postgres, tallies
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
 from worker.database.ledger import DeadLetter, add_dead_letters
@@ -101,6 +101,8 @@ class _Stretch:
     asked: dict[str, str] = field(default_factory=dict)
     #: Rows that the entries become in Postgres.
     rows: int = 0
+    #: entry -> its app ('': none that there is), and its type ('unknown': it cannot be read)
+    about: dict[str, tuple[str, str]] = field(default_factory=dict)
     #: Traced events: the publisher's span, the entry, the event.
     traced: list[tuple[str, str, events.AnyEvent]] = field(default_factory=list)
     #: UNIX seconds.
@@ -127,6 +129,17 @@ class _Applied(NamedTuple):
     newer: Mapping[str, Superseded] = {}
     #: Registrations over their app's rate.
     over_rate: Sequence[Call] = ()
+
+    def outcome(self, entry: str, *, repeatable: bool) -> str:
+        """What became of an event: taken, repeat, refused, over_rate, superseded. `repeatable`: it is a message or a push.
+
+        Whether a registration is superseded is known only if its author waits for an answer.
+        """
+        if (refusal := self.refusals.get(entry)) is not None:
+            return "over_rate" if refusal.code == "rate_limit" else "refused"
+        if repeatable and entry not in self.recorded:
+            return "repeat"
+        return "superseded" if entry in self.newer else "taken"
 
 
 class Intake:
@@ -218,7 +231,10 @@ class Intake:
                     cursor = self._take(stream, cursor, half, self._sort(half), again=again)
                 return cursor
             [one] = placed
-            stretch, refusal = _Stretch([one]), Refusal(f"cannot be stored: {type(fault).__name__}")
+            stretch, refusal = (
+                _Stretch([one], about=stretch.about),
+                Refusal(f"cannot be stored: {type(fault).__name__}"),
+            )
             if isinstance(fault, EventError):
                 refusal = refusal_of(fault)
             _log_fault("event cannot be stored, it is dead-lettered", one.name, fault)
@@ -228,6 +244,7 @@ class Intake:
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
+                    tallies.add(db, "intake", _counted(stretch, _Applied(refusals=stretch.refusals)))
                 add_dead_letters(db, stretch.refused)
             applied = _Applied(refusals=stretch.refusals)
         self._finish(stretch, applied)
@@ -246,9 +263,11 @@ class Intake:
         newer = superseded(db, stretch.asking(refusals))
         cleared = [*clearings(db, stretch.badges), *map(beginning, begun)]
         add_dead_letters(db, stretch.refused)
-        return _Applied(
-            recorded, cleared, refusals, newer, [call for call in stretch.devices if call.entry in over_rate]
-        )
+        limited = [call for call in stretch.devices if call.entry in over_rate]
+        applied = _Applied(recorded, cleared, refusals, newer, limited)
+        if not again:
+            tallies.add(db, "intake", _counted(stretch, applied))
+        return applied
 
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
         """The writes to Redis that follow the commit. A failure for one entry is logged, and the others go on."""
@@ -319,8 +338,11 @@ class Intake:
             _log_fault("event cannot be read, it is dead-lettered", one.name, fault)
             refusal = Refusal(f"cannot be read: {type(fault).__name__}")
         else:
+            stretch.about[one.name] = event.app, _type(event)
             return
         app, id = (event.app, event.id) if event else identify(document)
+        known = app if app is not None and self._apps.app(app) is not None else ""
+        stretch.about[one.name] = known, "unknown" if event is None else _type(event)
         stretch.refuse(one, refusal, app, id)
 
     def _check(self, event: events.AnyEvent) -> None:
@@ -388,15 +410,26 @@ def _behind(cursor: Cursor, placed: Sequence[_Placed]) -> Cursor:
     return Cursor(placed[-1].raw.id, {one.raw.id: one.place for one in placed}, read)
 
 
+def _type(event: events.AnyEvent) -> str:
+    return str(type(event).__struct_config__.tag)
+
+
+def _counted(stretch: _Stretch, applied: _Applied) -> Mapping[tuple[str, int], Mapping[str, int]]:
+    """The events by app, type and outcome, for the counters."""
+    repeatable = {row.entry for row in stretch.messages}
+    found: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for one in stretch.entries:
+        app, kind = stretch.about[one.name]
+        found[app, 0][f"events.{applied.outcome(one.name, repeatable=one.name in repeatable)}.{kind}"] += 1
+    return found
+
+
 def _spans(stretch: _Stretch, applied: _Applied) -> list[Span]:
-    messages, ended = {row.entry for row in stretch.messages}, time.time()
+    repeatable, ended = {row.entry for row in stretch.messages}, time.time()
     spans = []
     for parent, entry, event in stretch.traced:
-        if entry in applied.refusals:
-            outcome = "refused"
-        else:
-            outcome = "repeat" if entry in messages and entry not in applied.recorded else "taken"
-        about = {"carillon.event.type": str(type(event).__struct_config__.tag), "carillon.outcome": outcome}
+        outcome = applied.outcome(entry, repeatable=entry in repeatable)
+        about = {"carillon.event.type": _type(event), "carillon.outcome": outcome}
         count = {"messaging.batch.message_count": len(stretch.entries)}
         spans.append(span("intake", parent, (stretch.began, ended), event.app, event.id, {**about, **count}))
     return spans

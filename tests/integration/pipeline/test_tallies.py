@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
@@ -202,3 +203,52 @@ def test_what_happens_to_devices_is_counted_whoever_does_it(pipeline: Pipeline) 
             "devices.stale": 3,
         }
     }
+
+
+def intake(pipeline: Pipeline) -> dict[str, dict[str, float]]:
+    """App -> counters."""
+    with pipeline.pool.connection() as db:
+        return dict(db.execute("SELECT app, totals FROM carillon.tallies WHERE source = 'intake'").fetchall())
+
+
+def test_events_are_counted_by_type_and_outcome(pipeline: Pipeline) -> None:
+    pipeline.save_app(registration_rate=1, registration_burst=3)
+    pipeline.member("general", "leia", "han", devices=2)
+    old = ev.DeviceRegistered(**stamp(-60), user="luke", device=ev.Device(token=token("leia")), reply="r1")
+    pipeline.publish(old, message(), message(), b"no event", replace(message(id="x"), app="nobody"))
+    pipeline.publish(ev.DeviceUnregistered(**stamp(-90), user="han", device=ev.DeviceToken(token=token("han"))))
+    pipeline.publish(ev.MemberAdded(**stamp(9e6), channel=ev.ChannelId(id="general"), users=["luke"]))
+    pipeline.take()
+    taken = {
+        "demo": {
+            "events.taken.member.added": 1,
+            "events.taken.device.registered": 3,
+            "events.over_rate.device.registered": 2,
+            "events.taken.device.unregistered": 1,
+            "events.taken.message.new": 1,
+            "events.repeat.message.new": 1,
+            "events.refused.member.added": 1,
+        },
+        "": {"events.refused.unknown": 1, "events.refused.message.new": 1},
+    }
+    assert intake(pipeline) == taken
+    # A new leader takes again what the last one may have left.
+    pipeline.lead()
+    assert intake(pipeline) == taken
+
+
+def test_a_registration_that_a_newer_one_overrides_is_counted_if_its_author_asks(pipeline: Pipeline) -> None:
+    pipeline.member("general", "leia")
+    pipeline.publish(ev.DeviceRegistered(**stamp(-60), user="luke", device=ev.Device(token=token("leia")), reply="r1"))
+    pipeline.take()
+    assert intake(pipeline)["demo"]["events.superseded.device.registered"] == 1
+
+
+def test_an_event_that_cannot_be_stored_is_counted_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise KeyError
+
+    pipeline.publish(*(message(id=f"e{n}") for n in range(3)))
+    monkeypatch.setattr("worker.pipeline.intake.messages.record", fail)
+    pipeline.take()
+    assert intake(pipeline) == {"demo": {"events.refused.message.new": 3}}
