@@ -183,6 +183,16 @@ def _burst_amid_429(system: System, seconds: float) -> AbstractContextManager[ob
     return under
 
 
+def _blast_amid_429(system: System, seconds: float) -> AbstractContextManager[object]:
+    """As many notifications as a burst has messages, each message to everybody with a device at APNs."""
+    under, messages, left = _rules("apns_random_429", system, seconds), [], max(300, system.burst // 5)
+    while left > 0:
+        messages.append(system.world.say_to("apns"))
+        left -= len(messages[-1].notified)
+    system.traffic.blast(messages)
+    return under
+
+
 def _kill_busy(system: System, seconds: float) -> AbstractContextManager[object]:
     _at_full_speed(system)
     return _kill_worker(system, seconds)
@@ -330,11 +340,12 @@ FAULTS: Final[dict[str, Fault]] = {
     "kill_at_full_speed": Fault(_kill_busy, 0),
     "reset_at_full_speed": Fault(_reset_busy, 0),
     "burst_amid_429": Fault(_burst_amid_429, 20, 5),
+    "blast_amid_429": Fault(_blast_amid_429, 20, 5),
     "burst": Fault(_burst, 0),
     "blast": Fault(_blast, 0),
 }
 #: These take the machine for themselves, so that others would measure nothing.
-ALONE_ONLY: Final = ("burst", "blast", "burst_amid_429", "import", "noisy_app", "wide_attributes")
+ALONE_ONLY: Final = ("burst", "blast", "burst_amid_429", "blast_amid_429", "import", "noisy_app", "wide_attributes")
 #: Another app's load, during which this one's messages are looked at.
 BY_OTHERS: Final = ("import", "noisy_app", "wide_attributes", "huge_entry", "silent_webhooks", "black_holes")
 KILLS: Final = ("kill_worker", "kill_beat", "kill_relay")

@@ -14,6 +14,7 @@ OF_TIME = (
     "direct messages in a blast",
     "direct messages in others' load",
     "last of a burst amid 429",
+    "last of a blast amid 429",
     "answered before a kill and sent again",
 )
 #: These take minutes on a busy machine, wait for Redis to come down by itself, or meet too few pushes in so short a time to be

@@ -11,7 +11,7 @@ from tests.chaos.faults import BY_OTHERS, MISTAKES
 from tests.chaos.run import APART, Found, Window
 from tests.chaos.services import ways_of
 from tests.chaos.undisturbed import AFTER, BEFORE, Medians, Timed, Trouble, compare
-from tests.chaos.world import KIND_OF_WAY
+from tests.chaos.world import KIND_OF_WAY, Kind
 
 #: Seconds within which every worker consumes again after a fault, and work of a killed worker is resumed.
 CONSUMES: Final = 10.0
@@ -133,8 +133,9 @@ def judge(found: Found) -> Verdict:
     bars.append(
         Bar("direct messages in others' load", f"{OTHERS:g} s", _seconds(others), others is None or others <= OTHERS)
     )
-    amid = max(_during_faults(found, ("burst_amid_429",)), default=None)
-    bars.append(Bar("last of a burst amid 429", f"{AMID_429:g} s", _seconds(amid), amid is None or amid <= AMID_429))
+    for name, kind in (("burst", "direct"), ("blast", "alike")):
+        amid = max(_during_faults(found, (f"{name}_amid_429",), kind), default=None)
+        bars.append(Bar(f"last of a {name} amid 429", f"{AMID_429:g} s", _seconds(amid), amid is None or amid <= AMID_429))
     old = account.oldest_in_flight
     bars.append(
         Bar("answered before a kill and sent again", f"within {IN_FLIGHT:g} s", _seconds(old), old <= IN_FLIGHT)
@@ -270,14 +271,14 @@ def _latencies(found: Found, counts: Any, kind: str | None = None) -> list[float
     ]
 
 
-def _during_faults(found: Found, faults: Sequence[str]) -> list[float]:
-    """Latencies of direct messages that were published while one of these faults alone was at work, or up to `AFTER` after it."""
+def _during_faults(found: Found, faults: Sequence[str], kind: Kind = "direct") -> list[float]:
+    """Latencies of messages of this kind published while one of these faults alone was at work, or up to `AFTER` after it."""
     spans = []
     for window in found.windows:
         following = min((w.began for w in found.windows if w.began > window.began), default=inf)
         if window.fault in faults:
             spans.append((window.began, min(window.ended + AFTER, following - BEFORE)))
-    return _latencies(found, lambda at: any(began <= at <= ended for began, ended in spans), "direct")
+    return _latencies(found, lambda at: any(began <= at <= ended for began, ended in spans), kind)
 
 
 class Return(NamedTuple):
