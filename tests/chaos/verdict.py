@@ -133,9 +133,12 @@ def judge(found: Found) -> Verdict:
     bars.append(
         Bar("direct messages in others' load", f"{OTHERS:g} s", _seconds(others), others is None or others <= OTHERS)
     )
-    for name, kind in (("burst", "direct"), ("blast", "alike")):
+    bursts: tuple[tuple[str, Kind], ...] = (("burst", "direct"), ("blast", "alike"))
+    for name, kind in bursts:
         amid = max(_during_faults(found, (f"{name}_amid_429",), kind), default=None)
-        bars.append(Bar(f"last of a {name} amid 429", f"{AMID_429:g} s", _seconds(amid), amid is None or amid <= AMID_429))
+        bars.append(
+            Bar(f"last of a {name} amid 429", f"{AMID_429:g} s", _seconds(amid), amid is None or amid <= AMID_429)
+        )
     old = account.oldest_in_flight
     bars.append(
         Bar("answered before a kill and sent again", f"within {IN_FLIGHT:g} s", _seconds(old), old <= IN_FLIGHT)

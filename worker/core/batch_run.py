@@ -69,6 +69,8 @@ class BatchRun:
     faults: list[int] = field(default_factory=list)
     #: How many of these are answers.
     said: int = 0
+    #: Devices whose last answer may have been that they get too many; their cooldown is over.
+    after_cooldown: set[int] = field(default_factory=set)
     #: Jobs whose device gets too many, and those that are over a quota of their origin or provider.
     throttled: list[int] = field(default_factory=list)
     over_quota: list[int] = field(default_factory=list)

@@ -64,6 +64,8 @@ class Exchange:
             return
         responses = sent.responses
         _decide(run, indexes, sent, sent_at=now, jitter=jitter)
+        if run.after_cooldown:
+            self._end_rows(run, indexes)
         if sent.authorization and any(isinstance(o, Retry) and o.refresh_token for o in run.outcomes):
             self._renew(run, sent.authorization)
         retries = [index for index in indexes if isinstance(run.outcomes[index], Retry)]
@@ -106,6 +108,11 @@ class Exchange:
         for (sending, at), n in accepted.items():
             published = ms_of(run.batch.sendings[sending].entry) / 1000
             run.accept_times.add(ACCEPT_BOUNDS, now - (ended - at) - published, n)
+
+    def _end_rows(self, run: BatchRun, indexes: Sequence[int]) -> None:
+        accepted = {run.jobs[index].device for index in indexes if run.outcomes[index] is DELIVERED}
+        self._insist(self._limiter.end_rows, run.way, accepted & run.after_cooldown)
+        run.after_cooldown -= accepted
 
     def _renew(self, run: BatchRun, authorization: str) -> None:
         try:

@@ -94,8 +94,9 @@ def _free(run: BatchRun, jobs: Sequence[int], limiter: Limiter, now: float) -> C
 def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
     jobs = run.pending()
     left = limiter.cooldowns(run.way, [run.jobs[index].device for index in jobs])
+    run.after_cooldown = {device for device, seconds in left.items() if not seconds}
     for index in jobs:
-        if (seconds := left.get(run.jobs[index].device)) is not None:
+        if seconds := left.get(run.jobs[index].device):
             run.outcomes[index] = Wait("device_held", _whole(seconds))
 
 

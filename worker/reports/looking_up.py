@@ -176,5 +176,5 @@ def _cooldowns(redis: Redis, ways: Mapping[int, Way]) -> dict[int, float]:
     limiter, now = Limiter(redis), _clock(redis)
     found: dict[int, float] = {}
     for way, devices in by_way.items():
-        found |= {device: now + left for device, left in limiter.cooldowns(way, devices).items()}
+        found |= {device: now + left for device, left in limiter.cooldowns(way, devices).items() if left}
     return found

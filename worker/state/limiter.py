@@ -1,6 +1,6 @@
 """What must wait until some time, in Redis and on its clock: rates of the fleet, cooldowns of devices, and quotas of ways."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.backoff import FIRST_DELAY, GROWTH
@@ -102,11 +102,19 @@ class Limiter:
         return {int(device): int(left) / 1000 for device, left in found}
 
     def cooldowns(self, way: Way, devices: Sequence[int]) -> dict[int, float]:
-        """The devices in cooldown, and the seconds that are left."""
+        """The devices in cooldown, and the seconds that are left; 0.0: it is over, and a refusal would be the next in a row."""
         if not devices:
             return {}
         found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(way), devices=devices)
         return {int(device): int(left) / 1000 for device, left in found}
+
+    def end_rows(self, way: Way, devices: Collection[int]) -> None:
+        """These devices got a push after their cooldown: their next refusal is the first in a row."""
+        if devices:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hdel(keys.COOLDOWN_REFUSALS(way), *map(str, devices))
+                pipe.zrem(keys.COOLDOWNS(way), *map(str, devices))
+                pipe.execute()
 
     def over_quota(self, way: Way, least: float, reason: str, *, jitter: float) -> float:
         """Sends nothing over the way for at least so many seconds; returns for how many.

@@ -12,6 +12,7 @@ from worker.core.outcome import IN_A_ROW
 from worker.database.devices import Devices
 from worker.database.postgres import Unavailable
 from worker.providers.apns.certificate import CertificateExpired
+from worker.state import keys
 from worker.state.breaker import Breaker
 
 REGISTERED = int(START.timestamp() * 1000)
@@ -560,10 +561,26 @@ def test_a_device_s_cooldown_grows_with_its_refusals_in_a_row_and_not_with_what_
         pipeline.redis.zadd("carillon:notbefore:device:1", {7: time.time() - 1})
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == pytest.approx((0.5, 30.0), abs=0.01)
-    assert limiter.cooldowns(1, [7, 8]) == {}
+    assert limiter.cooldowns(1, [7, 8]) == {7: 0.0}
     pipeline.redis.zadd("carillon:notbefore:device:1", {7: time.time() - 100})
     assert limiter.cool_down(1, {7: 0.0, 8: 90.0}, jitter=0.0) == pytest.approx({7: 0.5, 8: 90.0}, abs=0.01)
     assert set(limiter.cooldowns(1, [7, 8, 9])) == {7, 8}
+
+
+def test_an_accepted_push_ends_a_device_s_refusals_in_a_row(pipeline):
+    """So one refusal in ten makes no device wait longer and longer."""
+    refused, accepted = Answer(429, "TooManyRequests"), Answer(200)
+    pipeline.member("general", "leia", "han")
+    pipeline.apns.answers[token("han")] = [refused, refused, accepted, refused, accepted]
+    rows = []
+    for n in range(2):
+        pipeline.publish(message(id=f"e{n}"))
+        pipeline.run()
+        for _ in range(3):
+            rows.append(pipeline.redis.hvals(keys.COOLDOWN_REFUSALS(1)))
+            pipeline.later(60.0)
+            pipeline.deliver()
+    assert rows == [[b"1"], [b"2"], [], [b"1"], [], []]
 
 
 def test_random_refusals_put_nothing_off_for_long(pipeline):

@@ -1,5 +1,6 @@
 -- Each device gets nothing over its way for a time that grows with its refusals in a row (growth.lua), and for `least`
--- seconds at least. Refusals are in a row while each comes within `memory` seconds of the end of the cooldown before.
+-- seconds at least. Refusals are in a row while each comes within `memory` seconds of the end of the cooldown before, and nothing is
+-- accepted in between.
 -- KEYS: cooldowns, refusals
 -- ARGV: first: number, growth: number, longest: number, jitter: number, memory: number, devices [device, least]
 -- Returns: {device, ms that are left} of each.
