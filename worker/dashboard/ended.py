@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from worker.reports.history import NO_OUTCOME
 from worker.reports.reasons import DROPPED, DROPS, MEMBERS, MESSAGES
 
 #: By the beginning of a counter's name: the colour of its bar, and its words. In the order of the table.
@@ -32,7 +33,7 @@ def outcomes(counts: Mapping[str, float]) -> list[Ended]:
     found = []
     for name, n in counts.items():
         outcome, _, reason = name.partition(".")
-        if n > 0 and outcome in _OUTCOMES and (reason or outcome == "accepted"):
+        if n > 0 and outcome in _OUTCOMES and (reason or outcome == "accepted") and name != NO_OUTCOME:
             colour, words = _OUTCOMES[outcome]
             if outcome == "dropped":
                 words = f"{words}: {DROPS.get(reason) or DROPPED.get(reason) or 'refused by the provider'}"

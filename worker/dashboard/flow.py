@@ -120,7 +120,7 @@ def waiting(series: Series, marks: Sequence[Mark], name: str) -> Chart:
         Layer("retry", "retry due later", series.peaks("waiting.due")),
         Layer("held", "held back", series.peaks("waiting.held")),
     ]
-    scale = AXES.linear(f"waiting {name}", _highest_sum(layers), scales.number)
+    scale = AXES.linear(f"waiting {name}", max(_highest_sum(layers), 4.0), scales.number)
     last = series.last
     total = None if last is None else sum(layer.values[-1] or 0 for layer in layers)
     notes = [f"{count(n)} {what}" for what, n in (("messages not yet expanded", _peak(last, "messages")),) if n]
@@ -156,7 +156,7 @@ def ages(series: Series, marks: Sequence[Mark], name: str) -> Chart:
     ]
     if paused := _peak(series.last, "oldest.paused"):
         keys.append(Key("", "", "paused by hand (not drawn)", duration(paused)))
-    limit = scales.Line(OLD, f"warns at {duration(OLD)}")
+    limit = scales.Line(OLD, f"warns at {OLD:.0f} s")
     known = [one is not None for one in series.buckets]
     said = _said("Age of the oldest that waits", layers, series, duration)
     return Chart(

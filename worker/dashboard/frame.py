@@ -51,6 +51,7 @@ class Frame:
             "moment": text.moment,
             "since": text.since,
             "prose": text.prose,
+            "steps": text.steps,
         }
         self._env.globals |= {
             "url": self.url,

@@ -1,5 +1,6 @@
 """Numbers, times and the words of others, as pages show them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ NONE: Final = "–"
 _HIDDEN: Final = frozenset(
     "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 )
+#: A command of ours with an option, in a sentence.
+_COMMAND: Final = re.compile(r"(carillon(?: [\w./@'-]+)* --[\w-]+(?:(?: --[\w-]+| [^\s,;:()]+))*)")
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
@@ -120,6 +123,18 @@ def since(at: float | None, now: float) -> Markup | str:
     if at is None:
         return NONE
     return Markup("{} ({})").format(moment(at, "minute"), duration(now - at))
+
+
+def steps(advice: str) -> list[Markup]:
+    """What to do, of our own sentences: one step each, with commands marked as such."""
+    found = []
+    for step in advice.split("; "):
+        text = hostile(f"{step[:1].upper()}{step[1:]}", 2_000)
+        parts = _COMMAND.split(text)
+        # What the pattern matched is every second part.
+        marked = (Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+        found.append(Markup("").join(marked))
+    return found
 
 
 def _plain(c: str) -> bool:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from worker.core.batch_run import EARLIER
 from worker.core.history import ALL, STEPS, Sample, added, highest, percentiles
-from worker.core.tally import BOUNDS
 from worker.core.way import Way, provider_in
 from worker.database import cursors, history
 from worker.database.postgres import Connection, Pool
@@ -30,6 +30,8 @@ OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
     "refused": ("retired.", "dropped."),
     "retry": ("retry.", "limited."),
 }
+#: It waits for an earlier one of its channel, which is no outcome: the ledger has none either.
+NO_OUTCOME: Final = f"limited.{EARLIER}"
 _RELEASE: Final = "release."
 
 Key = tuple[str, int]
@@ -99,7 +101,8 @@ class Series(NamedTuple):
 
 def count(counts: Mapping[str, float], outcome: str) -> float:
     """How many notifications had an outcome of `OUTCOMES`, among counters."""
-    return sum(n for name, n in counts.items() if name.startswith(tuple(OUTCOMES[outcome])) and not _is_histogram(name))
+    beginnings = tuple(OUTCOMES[outcome])
+    return sum(n for name, n in counts.items() if name.startswith(beginnings) and name != NO_OUTCOME)
 
 
 def samples_in(bucket: Bucket, histogram: str) -> int:
@@ -228,7 +231,3 @@ def _buckets(
         seconds = sum(one.seconds for one in of) if known is None else known.seconds
         made.append(Bucket(seconds, added(one.counts for one in of), highest(one.peaks for one in of)))
     return made
-
-
-def _is_histogram(name: str) -> bool:
-    return name.partition(".")[0] in BOUNDS

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,23 @@ from tests.integration.dashboard.conftest import Site, Visitor
 from worker.core.history import Sample
 from worker.core.model import AppSettings, Provider
 from worker.core.tally import bucket_name
+from worker.dashboard import app
 from worker.database import history
 from worker.database.registry import StoredTemplate
 from worker.providers.webhook.settings import WebhookSettings
 from worker.state import keys
 
+#: Half a sample after the last one's end, all the time.
+NOW = int(time.time()) // 30 * 30 + 15
 PAGES = ["/", "/providers", "/apps", "/apps/chat", "/apps/chat/providers/hooks"]
 ANSWERED = {bucket_name("answer_seconds", "urgent", 8): 90.0, bucket_name("accept_seconds", "urgent", 6): 90.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clock() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "time", SimpleNamespace(time=lambda: NOW, strftime=time.strftime, gmtime=time.gmtime))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +46,7 @@ def hooks(site: Site) -> Provider:
     made = registry.save_provider(Provider(0, "chat", "hooks", "production", settings))
     registry.save_template(StoredTemplate(made.id, "reply", "fr", '{"aps": {"alert": "{{ sender.name }} a répondu"}}'))
     site.runtime.redis.xadd(keys.EVENTS(), {"e": "{}"})
-    now = int(time.time()) // 30 * 30
+    now = NOW - 15
     with site.runtime.pool.connection() as db:
         for n in range(40, 0, -1):
             at = now - 30 * n

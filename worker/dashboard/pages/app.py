@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from worker.core.model import AppSettings, Provider
+from worker.core.aps_form import APS_FORM
+from worker.core.model import AppSettings
 from worker.core.samples import sample
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of
@@ -15,8 +16,9 @@ from worker.dashboard.page import Ask, Missing, Page, Panel, Values
 from worker.dashboard.pages.overview import marks_of, range_of
 from worker.dashboard.standings import standings, with_series
 from worker.database import audit, device_counts, incidents
+from worker.database import history as rows
 from worker.database.registry import StoredTemplate
-from worker.providers.kinds import kind_of
+from worker.providers.kinds import kind_stored_as
 from worker.reports import history, watch
 
 #: Rows of providers, templates that are shown.
@@ -110,7 +112,8 @@ def settings(ask: Ask) -> Values:
 
 def templates(ask: Ask) -> Values:
     """What is stored, and what a sample message becomes by it. As text."""
-    of = {one.id: one for one in ask.stores.registry.providers().values() if one.app == ask.path["app"]}
+    with ask.stores.pool.connection() as db:
+        of = {one.provider: one for one in rows.providers(db, ask.now, ask.path["app"])}
     found = [one for one in ask.stores.registry.templates() if one.provider in of]
     return {
         "templates": [_shown(one, of[one.provider]) for one in found[:_TEMPLATES]],
@@ -118,10 +121,11 @@ def templates(ask: Ask) -> Values:
     }
 
 
-def _shown(one: StoredTemplate, provider: Provider) -> Shown:
+def _shown(one: StoredTemplate, provider: rows.Now) -> Shown:
     preview = fault = ""
+    kind = kind_stored_as(provider.form)
     try:
-        template = Template.parse(one.document, kind_of(provider).template, locale=one.locale)
+        template = Template.parse(one.document, APS_FORM if kind is None else kind.template, locale=one.locale)
         event = sample(provider.app, one.kind or "regular")
         payload = template.render(context_of(event, "sample-user")).rendered.payload(1)
         preview = msgspec.json.format(payload, indent=2).decode()

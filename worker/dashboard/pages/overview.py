@@ -25,7 +25,7 @@ _LINES: Final = 5
 _ROWS: Final = 8
 _LANES: Final = 8
 _DAY: Final = 86_400
-#: Parts of the system, in the order in which they are shown.
+#: Conditions that hold pushes back, by the beginning of their names.
 _PUSHES_STOP: Final = ("provider_", "credential_")
 
 
@@ -127,14 +127,21 @@ def finally_(ask: Ask) -> Values:
 
 
 def parts(ask: Ask) -> Values:
-    """Parts of the system, and what was wrong in the last 24 hours."""
+    """Parts of the system, by the last look. Asks Redis alone."""
     current = watch.current(ask.stores.redis)
+    return {"parts": [_part(one, current.conditions) for one in current.checks], "ago": current.ago}
+
+
+def lasted(ask: Ask) -> Values:
+    """What was wrong in the last 24 hours."""
     with ask.stores.pool.connection() as db:
         found = incidents.read(db, since=_utc(ask.now - _DAY))
+        day = history.read(db, "24h", now=ask.now)[ALL]
+    lanes = lanes_of(found, ask.now)
+    gaps = gaps_of(day)
     return {
-        "parts": [_part(one, current.conditions) for one in current.checks],
-        "lanes": lanes_of(found, ask.now) if found else None,
-        "ago": current.ago,
+        "lanes": _drawn([*lanes, *([Lane("no data from workers", gaps)] if gaps else [])], ask.now),
+        "any": bool(lanes),
     }
 
 
@@ -149,17 +156,28 @@ def marks_of(series: Series, found: Sequence[Incident]) -> list[Mark]:
     return flow.newest(one for one in marks if one.at >= series.start)
 
 
-def lanes_of(found: Sequence[Incident], now: float) -> Markup:
+def lanes_of(found: Sequence[Incident], now: float) -> list[Lane]:
     """One lane for each condition and place, the latest first."""
-    span, rows = Span(now - _DAY, now), dict[str, list[tuple[float, float, str]]]()
+    rows: dict[str, list[tuple[float, float, str]]] = {}
     for one in found:
         place = " / ".join(part for part in (one.app, one.provider, one.place) if part)
-        name = f"{place} {short(one.name)}".strip()
         end = now if one.ended is None else one.ended.timestamp()
-        rows.setdefault(name, []).append((one.began.timestamp(), end, SHAPES[one.severity]))
-    shown = [Lane(name, spans) for name, spans in rows.items()][:_LANES]
-    said = "; ".join(f"{lane.name}: {len(lane.spans)} times" for lane in shown)
-    return charts.lanes(shown, span, f"Conditions of the last 24 hours. {said}.")
+        rows.setdefault(f"{place} {short(one.name)}".strip(), []).append(
+            (one.began.timestamp(), end, SHAPES[one.severity])
+        )
+    return [Lane(name, spans) for name, spans in rows.items()][:_LANES]
+
+
+def gaps_of(series: Series) -> list[tuple[float, float, str]]:
+    """When nobody took samples, since the first one."""
+    first = next((n for n, one in enumerate(series.buckets) if one is not None), len(series.buckets))
+    begins = [series.start + n * series.width for n, one in enumerate(series.buckets) if one is None and n > first]
+    return [(at, at + series.width, "nd") for at in begins]
+
+
+def _drawn(lanes: Sequence[Lane], now: float) -> Markup:
+    said = "; ".join(f"{lane.name}: {len(lane.spans)} times" for lane in lanes)
+    return charts.lanes(lanes, Span(now - _DAY, now), f"Conditions of the last 24 hours: {len(lanes)}. {said}")
 
 
 def short(name: str) -> str:
@@ -226,6 +244,7 @@ PAGE = Page(
         Panel("flowing", flowing, every=10),
         Panel("providers", providers, every=10),
         Panel("ended", finally_, every=30),
+        Panel("lasted", lasted, every=30),
         Panel("parts", parts, every=5),
     ],
     bar="Overview",

@@ -32,7 +32,9 @@ def show(ask: Ask) -> Values:
 def state(ask: Ask) -> Values:
     """Its conditions."""
     found = [one for one in watch.current(ask.stores.redis).conditions if _is_about(one, ask)]
-    return {"found": found}
+    paused = any(one.name == "provider_paused" for one in found)
+    stopped = any(one.name.startswith("provider_") and one.severity == "critical" for one in found)
+    return {"found": found, "paused": paused, "stopped": stopped and not paused}
 
 
 def flowing(ask: Ask) -> Values:
