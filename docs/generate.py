@@ -15,6 +15,7 @@ from config.settings import SECRET, Settings, variable
 from producers import events
 from producers.json_schema import schema
 from worker.cli._commands import GROUPS, group_of, load, names
+from worker.metrics.families import FAMILIES as METRICS
 from worker.reports import reasons
 from worker.reports.invariants import SENTENCES
 from worker.state.keys import FAMILIES
@@ -186,9 +187,19 @@ def state_invariants() -> str:
     return "\n".join(f"- {sentence}" for sentence in SENTENCES)
 
 
+def metrics() -> str:
+    """Every metric that is exported."""
+    rows = [
+        f"| `{one.name}` | {one.type} | {', '.join(f'`{label}`' for label in one.labels)} | {_plain(one.help)} |"
+        for one in METRICS.values()
+    ]
+    return "\n".join(["| metric | type | labels | what |", "|---|---|---|---|", *rows])
+
+
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "redis_keys": redis_keys,
     "invariants": state_invariants,
+    "metrics": metrics,
     "settings": settings,
     "commands": commands,
     "event_types": event_types,
