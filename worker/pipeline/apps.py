@@ -107,7 +107,7 @@ class Apps:
         try:
             return Template.parse(stored.document, kind_of(provider).template, locale=stored.locale)
         except TemplateError as fault:  # it was checked when it came in, by another release
-            place = {"provider": stored.provider, "kind": stored.kind, "locale": stored.locale}
+            place = {"app": provider.app, "provider": provider.name, "kind": stored.kind, "locale": stored.locale}
             log.error("template left out: %s", fault, extra=place)
             return None
 

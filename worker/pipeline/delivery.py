@@ -76,7 +76,7 @@ class Delivery:
         export: Export | None = None,
     ) -> None:
         self._journal, self._now = journal, now
-        self._poison = Poison(journal, add_dead_letter)
+        self._poison = Poison(journal, add_dead_letter, apps.provider_name)
         self._bulkhead = bulkhead = bulkhead or Bulkhead()
         self._insist = insist = Insist(now)
         self.recorder = Recorder(journal, now)
@@ -108,7 +108,7 @@ class Delivery:
             health.stop_provider,
             Write(journal, insist, now, new_id),
             health.look_again,
-            Report(name),
+            Report(name, now),
             *([] if export is None else [Trace(export, name, now)]),
         )
 
@@ -147,7 +147,8 @@ class Delivery:
                 return {"parked": len(run.pending())}
             return self._conclude(run)
         except LeaseRunsOut:
-            log.warning("batch left to its lease, an engine took too long", extra={"batch": run.id})
+            about = {"app": run.batch.app, "batch": run.id}
+            log.warning("batch left to its lease, an engine took too long", extra=about)
             return {"left": len(run.pending())}
         except (postgres.Unavailable, *redis.Unavailable):
             raise

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
+from config.seldom import Seldom
 from worker.state import redis
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,5 +36,5 @@ class Insist:
             except redis.Error:
                 if self._now() > ends:
                     raise
-                log.warning("outcomes not written yet, redis is away")
+                seldom.warning("outcomes not written yet, redis is away")
                 self._sleep(_PAUSE)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from config.seldom import Seldom
 from producers.documents import document
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
@@ -24,6 +25,7 @@ from worker.state import fence, redis
 from worker.state.fence import Fence, Overtaken
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Bounds of the wait while something is away or full, in seconds.
 _SHORTEST_WAIT: Final = 0.1
@@ -91,17 +93,17 @@ class Relay:
         except Overtaken:
             return True
         except BacklogError as fault:
-            log.warning("outbox waits, there is no room on the stream", extra=again | {"full": str(fault)})
+            seldom.warning("outbox waits, there is no room on the stream", extra=again | {"full": str(fault)})
             return False
         except _UNAVAILABLE as fault:
-            log.warning("outbox waits, an engine is away", extra=again | {"fault": sentence(fault, postgres=URL)})
+            seldom.warning("outbox waits, an engine is away", extra=again | {"fault": sentence(fault, postgres=URL)})
         except outbox.Missing as fault:
             advice = (
                 "no outbox for this role: run what `carillon outbox sql` prints, then see docs/security.md for grants"
             )
-            log.error(advice, extra=again | {"fault": sentence(fault, postgres=URL)})
+            seldom.error(advice, extra=again | {"fault": sentence(fault, postgres=URL)})
         except (outbox.Refused, fence.Refused) as fault:
-            log.error("outbox waits, an engine refuses it", extra=again | {"fault": sentence(fault, postgres=URL)})
+            seldom.error("outbox waits, an engine refuses it", extra=again | {"fault": sentence(fault, postgres=URL)})
         self._outbox.close()
         return False
 

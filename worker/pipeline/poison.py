@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from worker.core.backoff import backoff
 from worker.core.batch import encode
@@ -27,17 +27,19 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class Poison:
-    """`add_dead_letter` keeps a dead letter; a second one of the same entry changes nothing."""
+    """`add_dead_letter` keeps a dead letter; a second one of the same entry changes nothing. `name` gives a provider's name."""
 
-    def __init__(self, journal: Journal, add_dead_letter: Callable[[DeadLetter], None]) -> None:
-        self._journal, self._add_dead_letter = journal, add_dead_letter
+    def __init__(
+        self, journal: Journal, add_dead_letter: Callable[[DeadLetter], None], name: Callable[[int], str]
+    ) -> None:
+        self._journal, self._add_dead_letter, self._name = journal, add_dead_letter, name
 
     def put_off(self, run: BatchRun, fault: Exception) -> bool:
         """True: the batch was handed back, and is tried again. False: each pending job has an outcome to carry out."""
         tries = self._journal.failed(run.id)
         log.error(
-            "batch cannot be delivered",
-            extra={"app": run.batch.app, "batch": run.id, "tries": tries, "fault": type(fault).__name__},
+            "batch cannot be delivered: report it with these lines",
+            extra=self._about(run) | {"tries": tries, "fault": type(fault).__name__},
             exc_info=fault,
         )
         if tries < TRIES:
@@ -61,12 +63,17 @@ class Poison:
 
     def give_up(self, run: BatchRun, fault: Exception) -> None:
         """The batch ends as a dead letter: what became of its jobs cannot be written down."""
-        log.error("batch given up", extra={"app": run.batch.app, "batch": run.id, "fault": type(fault).__name__})
+        what = "batch given up, it is a dead letter: see carillon dead-letters"
+        log.error(what, extra=self._about(run) | {"fault": type(fault).__name__})
         error = f"batch cannot be carried out: {type(fault).__name__}"
         self._add_dead_letter(DeadLetter(f"batch:{run.id}", run.batch.app, None, error, encode(run.batch)))
         counts = {"dropped.delivery_failed": len(run.pending())}
         tally = Tally(run.id, run.batch.provider, run.batch.lane, counts)
         self._journal.finish(run.id, [], {run.batch.app: counts}, [encode_tally(run.batch.app, tally)])
+
+    def _about(self, run: BatchRun) -> dict[str, Any]:
+        """Fields of a log line."""
+        return {"app": run.batch.app, "provider": self._name(run.batch.provider), "batch": run.id}
 
     def put_off_unread(self, batch: UnreadableError) -> None:
         """The same for a batch that cannot be read."""

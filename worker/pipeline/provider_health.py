@@ -76,7 +76,7 @@ class ProviderHealth:
         if self._insist(self._breaker.stopped, look.way):
             return False
         lasted = {"reason": look.stopped.reason, "seconds": round(self._now() - look.stopped.since, 1)}
-        log.warning("provider flows again", extra=_where(run.provider, look.way) | lasted)
+        log.info("provider flows again", extra=_where(run.provider, look.way) | lasted)
         return True
 
     def look_again(self, run: BatchRun) -> None:
@@ -117,7 +117,7 @@ class ProviderHealth:
         for reason, scope in sorted(stops):
             way = run.way if scope == "origin" else run.batch.provider
             if self._insist(self._breaker.stop, way, reason, self._now()):
-                log.error(
+                log.info(
                     "provider stopped%s: %s",
                     _of_origin(run.provider, way),
                     kind_of(run.provider).words.fix,
@@ -175,14 +175,11 @@ class ProviderHealth:
         """Stops the way for faults of its network or servers: its pushes wait in the store, and one probe at a time is sent."""
         faults = [outcome for i in run.faults if isinstance(outcome := run.outcomes[i], Retry)]
         reason = fault_reason(faults, said=run.said, alive=bool(run.answered))
-        again = self._insist(self._breaker.was_stopped_recently, run.way, reason)
         first = self._insist(self._breaker.stop, run.way, reason, self._now())
         if run.retry_after > 0.0:
             self._insist(self._breaker.put_off, run.way, run.retry_after)
         if first:
-            # One log line an episode: a provider that fails half of the time opens its breaker again and again.
-            log.log(
-                logging.INFO if again else logging.ERROR,
+            log.info(
                 "provider stopped%s: %s. Its pushes wait and go out by themselves",
                 _of_origin(run.provider, run.way),
                 PASSING[reason],

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from config.seldom import Seldom
 from worker.core.model import ACCEPTED, Response
 from worker.state import redis
 from worker.state.journal import Journal
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Seconds between two writes.
 PAUSE: Final = 0.02
@@ -107,5 +109,5 @@ class Recorder:
                 try:
                     self.record()
                 except redis.Error:  # what it did not write is written with the batch's outcomes
-                    log.warning("batches in flight not recorded, redis is away")
+                    seldom.warning("batches in flight not recorded, redis is away")
                     time.sleep(RENEW_SECONDS)

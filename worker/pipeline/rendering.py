@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from config.seldom import Seldom
 from producers.events import Channel, MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
@@ -24,6 +25,7 @@ from worker.core.templates import NothingToSayError, Template, Templates, contex
 from worker.core.trace_context import sampled
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 
 class Message(NamedTuple):
@@ -123,7 +125,7 @@ def _rendered(
         return None
     except TemplateError as fault:
         place = {"app": event.app, "provider": device.provider_id, "kind": event.message.kind, "locale": device.locale}
-        log.warning("template failed, the default payload goes out: %s", fault, extra=place)
+        seldom.warning("template failed, the default payload goes out: %s", fault, about=str(place), extra=place)
         return None
 
 

@@ -87,7 +87,7 @@ class Targeted:
         span = cursor.span // 8 or SPAN
         if cursor.span and span < _LEAST_SPAN:
             raise PageTooSlowError
-        log.warning("audience takes long, it is walked in parts", extra={"app": target.event.app, "span": span})
+        log.info("audience takes long, it is walked in parts", extra={"app": target.event.app, "span": span})
         plan.steps.append(target.opened.step(_text(_Cursor(cursor.page, cursor.after, span))))
         plan.unfinished += 1
 

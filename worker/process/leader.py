@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from config.seldom import Seldom
 from worker.core.backoff import backoff
 from worker.core.errors import LeaseLost
 from worker.core.pace import Pace
@@ -22,6 +23,7 @@ from worker.state.leader_hint import LeaderHint
 from worker.state.streams import Streams
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Seconds between two attempts to lead, and bounds of the wait while an engine is down.
 _ATTEMPT: Final = 1.0
@@ -52,16 +54,16 @@ class Leader(BackgroundThread):
                 # After some time of leading this is a new fault, not the old one.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
                 wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
-                log.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
+                seldom.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
             except LeaseLost as fault:
                 wait = _ATTEMPT
                 log.warning("another process leads the intake now", extra={"lost": str(fault)})
             except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
-                log.error("intake waits: %s", sentence(fault))
-            except Exception:  # the next attempt continues from the last commit
+                seldom.error("intake waits: %s", sentence(fault))
+            except Exception:  # noqa: BLE001 - the next attempt continues from the last commit
                 wait = _LONGEST_WAIT
-                log.exception("intake failed and starts over")
+                seldom.exception("intake failed and starts over")
             finally:
                 self.leads = False
             lease.release()

@@ -6,10 +6,12 @@ from typing import Final
 
 import redis
 
+from config.seldom import Seldom
 from worker.state import keys
 from worker.state.redis import connect
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Seconds within which `carillon health --beat` expects a tick.
 PULSE_SECONDS: Final = 30
@@ -32,4 +34,4 @@ class Pulse:
             self._client.set(keys.BEAT(), 1, ex=PULSE_SECONDS)
             self._last = self.ticked_at
         except redis.RedisError as fault:
-            log.warning("pulse not written", extra={"fault": type(fault).__name__})
+            seldom.warning("pulse not written", extra={"fault": type(fault).__name__})

@@ -19,6 +19,7 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from config.celeryconfig import LANES
+from config.seldom import Seldom
 from producers.events import FIELD, STREAM
 from worker import facts
 from worker.core.batch import Lane
@@ -35,6 +36,7 @@ from worker.state import keys, presence, redis
 from worker.state.journal import OCTETS, Opened
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Messages in one piece of a fan-out. A piece costs as much as about twenty messages, so a backlog is taken in large pieces.
 FAN_OUT: Final = 500
@@ -64,10 +66,10 @@ def _when_engines_answer(task: Callable[_P, Result]) -> Callable[_P, Result]:
         try:
             return task(*args, **kwargs)
         except (postgres.Unavailable, *redis.Unavailable) as fault:
-            log.warning("put off, an engine is away", extra={"task": task.__name__, "fault": type(fault).__name__})
+            seldom.warning("put off, an engine is away", extra={"task": task.__name__, "fault": type(fault).__name__})
             return {"put_off": 1}
         except postgres.Unready as fault:
-            log.error("put off: %s", sentence(fault), extra={"task": task.__name__})
+            seldom.error("put off: %s", sentence(fault), extra={"task": task.__name__})
             return {"put_off": 1}
 
     return run
@@ -167,7 +169,7 @@ def canary(key: str) -> Result:
 def _work_here(runtime: Runtime) -> int:
     """Works on what is ready without wake-ups, because a full Redis accepts none, until there is room or time is up."""
     done, ends = 0, time.monotonic() + _UNBLOCKING
-    log.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
+    seldom.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
     while time.monotonic() < ends:
         before = done
         for lane in get_args(Lane):
@@ -213,7 +215,7 @@ def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
 
 
 def _lost(lane: Lane, fault: Exception) -> None:
-    log.warning("wake-ups lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
+    seldom.warning("wake-ups lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
 def _wake_lost(runtime: Runtime) -> int:
@@ -254,7 +256,7 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
 
     Returns how many messages no longer wait for it.
     """
-    extra = {"entry": opened.entry, "fault": type(fault).__name__}
+    extra = {"app": opened.app, "entry": opened.entry, "fault": type(fault).__name__}
     log.error("message cannot be expanded", extra=extra, exc_info=fault)
     if runtime.journal.last_try(opened.entry, tries=TRIES):
         error = f"expansion failed: {type(fault).__name__}"

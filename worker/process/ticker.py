@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from config.seldom import Seldom
 from worker.database import postgres
 from worker.process.background_thread import BackgroundThread
 from worker.process.runtime import Runtime
@@ -14,6 +15,7 @@ from worker.reports.faults import sentence
 from worker.state import redis
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Seconds between two checks.
 PAUSE: Final = 1.0
@@ -40,7 +42,7 @@ class Ticker(BackgroundThread):
             except redis.Unavailable:  # it is full
                 continue
             except postgres.Unready as fault:
-                log.error("the tick waits: %s", sentence(fault))
+                seldom.error("the tick waits: %s", sentence(fault))
                 self._stop.wait(WAIT)
-            except Exception:  # whatever it was, the next tick may succeed
-                log.exception("tick failed")
+            except Exception:  # noqa: BLE001 - whatever it was, the next tick may succeed
+                seldom.exception("tick failed")

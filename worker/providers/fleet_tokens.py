@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
+from config.seldom import Seldom
 from worker.providers.base import TokenKey, TokenStore
 
 #: Seconds for which a process uses its copy before it reads the fleet's token again.
@@ -24,6 +25,7 @@ _POLL: Final = 0.02
 State = Literal["fresh", "due", "stale"]
 
 log: Final = logging.getLogger(__name__)
+seldom: Final = Seldom(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ class FleetTokens:
                 local = self._local.get(key)
                 if local is None or self._state(maker, local.token, now) == "stale":
                     raise
-                log.warning("access token not renewed: %s", type(fault).__name__, extra={"key_id": key[1]})
+                seldom.warning(
+                    "access token not renewed: %s", type(fault).__name__, about=key[1], extra={"key_id": key[1]}
+                )
                 return local.token
 
     def other_than(self, maker: Maker, bearer: str, now: float) -> FleetToken | None:

@@ -79,6 +79,7 @@ NAMES: Final = (
 AFTER: Final[Mapping[str, float]] = {
     "redis_away": 5.0,
     "postgres_away": 5.0,
+    "backlog_old": 10.0,
     "beat_away": 30.0,
     "no_workers": WORKERLESS,
 }
@@ -275,7 +276,7 @@ def _flow(snapshot: Snapshot) -> Iterator[Condition]:
             yield from _stream(stream, leader, snapshot.now)
     running = {lane for one in snapshot.workers or () if one.age < WORKERLESS for lane in one.lanes}
     for lane in snapshot.lanes:
-        yield from _lane(lane, snapshot.now, worked=snapshot.workers is None or lane.lane in running)
+        yield from _lane(lane, worked=snapshot.workers is None or lane.lane in running)
 
 
 def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[Condition]:
@@ -291,10 +292,10 @@ def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[
     elif stream.oldest >= OLD:
         what = f"entries of {stream.name} wait too long to be taken"
         do = "add workers, as what was taken before has to go out first, or publish more slowly"
-        yield _old("stream", stream.app, stream.oldest, what, do, now, n)
+        yield _old("stream", stream.app, stream.oldest, what, do, n)
 
 
-def _lane(lane: LaneFacts, now: float, *, worked: bool) -> Iterator[Condition]:
+def _lane(lane: LaneFacts, *, worked: bool) -> Iterator[Condition]:
     """`worked`: whether a worker of the lane is alive, as far as is known."""
     if lane.oldest is None:
         return
@@ -307,13 +308,13 @@ def _lane(lane: LaneFacts, now: float, *, worked: bool) -> Iterator[Condition]:
         if lane.app is not None:
             do += f"; all of it is of app {lane.app}, see its rate: carillon app show {quote(lane.app)}"
         what = f"work of the {lane.lane} lane waits too long for a worker"
-        yield _old(lane.lane, lane.app, lane.oldest, what, do, now, lane.waiting)
+        yield _old(lane.lane, lane.app, lane.oldest, what, do, lane.waiting)
 
 
-def _old(place: str, app: str | None, age: float, what: str, do: str, now: float, waits: str) -> Condition:
+def _old(place: str, app: str | None, age: float, what: str, do: str, waits: str) -> Condition:
     severity: Severity = "critical" if age >= TOO_OLD else "warning"
     figures = f"{waits}, the oldest for {lasting(age)}" if waits else f"the oldest waits for {lasting(age)}"
-    return Condition("backlog_old", severity, what, do, app, since=now - age + OLD, place=place, figures=figures)
+    return Condition("backlog_old", severity, what, do, app, place=place, figures=figures)
 
 
 def _streams(snapshot: Snapshot) -> Iterator[Condition]:

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
+from config.seldom import Seldom
 from worker.state import keys
 from worker.state.redis import Redis
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: Seconds for which an answer is kept, and answers that one id has at most.
 KEPT: Final = 60
@@ -33,4 +35,4 @@ class Replies:
                 return
             faults = [fault for fault in pipe.execute(raise_on_error=False) if isinstance(fault, Exception)]
         if faults:
-            log.warning("answers to device events could not be written", extra={"fault": str(faults[0])[:200]})
+            seldom.warning("answers to device events could not be written", extra={"fault": str(faults[0])[:200]})

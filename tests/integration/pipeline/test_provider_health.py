@@ -10,6 +10,7 @@ from worker.core.breaker import LONG_ROW_SECONDS, Stopped, fault_reason, is_faul
 from worker.core.breaker import probe_timeout as shortened
 from worker.core.model import Answer, NoAnswer, Response
 from worker.core.outcome import Drop, OpenBreaker, Outcome, Retry
+from worker.reports.watch import Watch
 from worker.state.breaker import Breaker
 
 REFUSED = NoAnswer("not_sent", "connect: refused")
@@ -45,14 +46,19 @@ def fail(pipeline: Pipeline, response: Response, *, rounds: int = 4, users: int 
     ],
 )
 def test_faults_in_a_row_open_the_breaker_and_say_what_to_do(pipeline, caplog, response, reason):
+    caplog.set_level(logging.INFO)
     fail(pipeline, response)
     stopped = breaker_of(pipeline)
     assert stopped is not None
     assert stopped.reason == reason
-    [line] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "provider stopped" in line.message
+    [line] = [record for record in caplog.records if "provider stopped" in record.message]
     assert (line.app, line.provider, line.reason) == ("demo", "apns", reason)
-    assert {r.levelname for r in caplog.records if r.message == "batch not delivered"} == {"WARNING"}
+    assert not [r for r in caplog.records if r.message == "batch delivered"]
+    assert [r for r in caplog.records if r.message == "batch not delivered"]
+    Watch(pipeline.redis, pipeline.pool).look()
+    [alarm] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (alarm.levelname, alarm.app, alarm.provider) == ("ERROR", "demo", "apns")
+    assert f"({reason})" in alarm.what and alarm.condition.startswith("provider_")
     sent = len(pipeline.apns.sent)
     pipeline.publish(message(id="later"))
     assert pipeline.run() == []
@@ -60,6 +66,7 @@ def test_faults_in_a_row_open_the_breaker_and_say_what_to_do(pipeline, caplog, r
 
 
 def test_a_provider_that_can_be_reached_again_is_sent_all_that_waited_once(pipeline, caplog):
+    caplog.set_level(logging.INFO)
     fail(pipeline, REFUSED)
     pipeline.publish(message(id="later"))
     pipeline.run()

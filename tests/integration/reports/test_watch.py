@@ -72,6 +72,19 @@ def test_a_condition_is_logged_when_it_begins_and_when_it_is_over(
     assert look(pipeline, caplog, later=OVER + 10) == []
 
 
+def test_a_provider_that_stops_again_and_again_is_one_line(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    breaker = Breaker(pipeline.redis)
+    said = []
+    for seconds in range(0, 60, 10):
+        breaker.stop(pipeline.provider.id, "unavailable", time.time())
+        said += look(pipeline, caplog, later=seconds)
+        breaker.resume(pipeline.provider.id)
+        said += look(pipeline, caplog, later=seconds + 5)
+    assert said == [("condition begins", "provider_unavailable", logging.ERROR)]
+
+
 def test_one_process_of_the_fleet_looks_at_a_time(pipeline: Pipeline) -> None:
     Breaker(pipeline.redis).stop(pipeline.provider.id, "x", time.time())
     assert [watch.Watch(pipeline.redis, pipeline.pool).look() for _ in range(2)] == [1, 0]

@@ -150,7 +150,9 @@ class Trial:
             meanwhile()
             time.sleep(0.25)
         self.took[what] = time.monotonic() - began
+        asked = time.monotonic()
         self.everybody_agrees(what, {name for name, *_ in expected})
+        self.took["  everybody was asked"] = self.took.get("  everybody was asked", 0.0) + time.monotonic() - asked
 
     def clears(self, what: str, fading: frozenset[Found], others: frozenset[Found] = frozenset()) -> None:
         began = time.monotonic()

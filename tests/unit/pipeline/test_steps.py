@@ -336,15 +336,27 @@ def test_a_batch_is_called_delivered_only_where_something_was(caplog, outcomes, 
     run = new_run(job(1), faults=faults)
     run.outcomes = outcomes
     write(run)
-    Report(lambda id: f"name of {id}")(run)
+    run.taken_at = NOW - 2.5
+    Report(lambda id: f"name of {id}", lambda: NOW)(run)
     [record] = caplog.records
-    assert (record.getMessage(), record.provider, record.jobs) == (message, "name of 1", 1)
+    assert (record.levelname, record.getMessage()) == ("INFO", message)
+    assert (record.provider, record.jobs, record.seconds) == ("name of 1", 1, 2.5)
+
+
+def test_the_line_of_a_batch_names_some_of_its_events(caplog):
+    caplog.set_level("INFO")
+    run = new_run(job(1), sendings=[sending(event_id=f"e{n}") for n in range(1_205)])
+    run.outcomes = [DELIVERED]
+    write(run)
+    Report(str, lambda: NOW)(run)
+    assert caplog.records[0].events == "e0 e1 e2 e3 e4 and 1,200 more"
 
 
 def test_a_fault_of_ours_is_an_error_of_its_own(caplog):
     run = new_run(job(1))
     run.outcomes = [Drop("PayloadTooLarge", alarm=True)]
     write(run)
-    Report(str)(run)
+    for _ in range(3):
+        Report(str, lambda: NOW)(run)
     [record] = [one for one in caplog.records if one.levelname == "ERROR"]
     assert (record.reason, record.count) == ("PayloadTooLarge", 1)

@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
+from config.seldom import Seldom
 from worker.providers.apns.settings import Key
 from worker.providers.base import SettingsError, TokenAgeError, TokenKey, TokenStore
 from worker.providers.fleet_tokens import FleetToken, FleetTokens
@@ -27,6 +28,7 @@ LEAST_AGE: Final = 20 * 60
 ISSUED_BACK: Final = 5
 
 log: Final = logging.getLogger(__name__)
+seldom: Final = Seldom(log)
 
 
 class ProviderKeyError(SettingsError):
@@ -91,8 +93,9 @@ class TokenSource:
             return other.bearer
         age = now - issued_at(token)
         if age < LEAST_AGE:
-            log.error(
+            seldom.error(
                 "provider token called expired while young: set this machine's clock",
+                about=key.key_id,
                 extra={"key_id": key.key_id, "age_seconds": int(age)},
             )
             raise TokenAgeError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
+from config.seldom import Seldom
 from worker.core.model import NoAnswer, Provider, Response
 from worker.providers.base import Client, Proof, Sent, said
 from worker.providers.fcm.access_token import AccessTokenAwayError, AccessTokenError, HttpPost, Maker
@@ -26,6 +27,7 @@ IMPOSSIBLE: Final = "carillon-doctor"
 _ASK: Final = b'{"validate_only":true,'
 
 log: Final = logging.getLogger(__name__)
+seldom: Final = Seldom(log)
 
 
 class FcmClient(Client):
@@ -61,7 +63,8 @@ class FcmClient(Client):
             if self._tokens.other_than(maker, authorization, now) is None:
                 self._tokens.replace(maker, authorization, now)
         except AccessTokenError as fault:
-            log.warning("access token not replaced: %s", fault, extra={"provider": provider.name})
+            about = {"app": provider.app, "provider": provider.name}
+            seldom.warning("access token not replaced: %s", fault, about=str(provider.id), extra=about)
 
     def validate(self, provider: Provider, requests: Sequence[Message], *, deadline: float) -> list[Response]:
         at = time.time()
