@@ -202,7 +202,7 @@ def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
     lines = []
     for user, devices in list(report.pushed.items())[:limit]:
         lines.append(f"  {user} gets a push")
-        tries = devices or {id: [] for id in facts.devices.get(user, ())}
+        tries = {**devices, **{id: [] for id in facts.devices.get(user, ())}}
         lines += [
             f"    device {id}: {device_line(of, facts.ways.get(id), facts.following.get(id))}"
             for id, of in sorted(tries.items())

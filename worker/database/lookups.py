@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from worker.database.long_tokens import TOKEN
@@ -54,10 +54,11 @@ def letters(db: Connection, app: str, event_id: str, limit: int) -> list[tuple[i
     ).fetchall()
 
 
-def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[tuple[str, int]]:
-    """The users' active devices."""
+def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[tuple[str, int, float]]:
+    """The users' active devices, each with its user and the UNIX seconds of its registration."""
     return db.execute(
-        "SELECT user_id, id FROM carillon.devices WHERE app = %s AND user_id = ANY(%s) AND active ORDER BY id LIMIT %s",
+        "SELECT user_id, id, registered_at / 1000.0::float8 FROM carillon.devices"
+        " WHERE app = %s AND user_id = ANY(%s) AND active ORDER BY id LIMIT %s",
         (app, list(users), limit),
     ).fetchall()
 
@@ -189,4 +190,55 @@ def users_named(db: Connection, apps: Sequence[str], user: str) -> list[tuple[st
         "SELECT app, count(*) FROM carillon.devices WHERE app = ANY(%s) AND user_id = %s AND active"
         " GROUP BY app ORDER BY app",
         (list(apps), user),
+    ).fetchall()
+
+
+class ShownDevice(NamedTuple):
+    """A device without its token. Times in UNIX seconds."""
+
+    id: int
+    app: str
+    user: str | None
+    platform: str
+    provider: str | None
+    active: bool
+    registered_at: float
+    app_version: str | None
+    locale: str | None
+    #: The day of its last accepted push.
+    last_accepted: date | None
+    retired_reason: str | None
+    retired_at: float | None
+
+
+_SHOWN: Final = (
+    "SELECT d.id, d.app, d.user_id, d.platform, p.name, d.active, d.registered_at / 1000.0::float8, d.app_version, d.locale,"
+    " u.accepted, d.retired_reason, extract(epoch FROM d.retired_at)::float8 FROM carillon.devices d"
+    " LEFT JOIN carillon.providers p ON p.id = d.provider_id LEFT JOIN carillon.device_use u ON u.device = d.id"
+)
+
+
+def devices_of(db: Connection, app: str, user: str, limit: int, *, ended: bool = False) -> list[ShownDevice]:
+    """A user's devices, the newest registration first; with `ended` also those that are not active, for which no index is."""
+    rows = db.execute(
+        (
+            f"{_SHOWN} WHERE d.app = %s AND d.user_id = %s{'' if ended else ' AND d.active'}"
+            " ORDER BY d.active DESC, d.registered_at DESC LIMIT %s"
+        ).encode(),
+        (app, user, limit),
+    ).fetchall()
+    return [ShownDevice(*row) for row in rows]
+
+
+def device(db: Connection, id: int) -> ShownDevice | None:
+    row = db.execute(f"{_SHOWN} WHERE d.id = %s".encode(), (id,)).fetchone()
+    return None if row is None else ShownDevice(*row)
+
+
+def history(db: Connection, devices: Sequence[int], limit: int) -> list[tuple[int, float, str, str | None, str | None]]:
+    """Device, time (UNIX seconds), what happened, user and detail, the newest first."""
+    return db.execute(
+        "SELECT device, extract(epoch FROM at)::float8, what, user_id, detail FROM carillon.device_history"
+        " WHERE device = ANY(%s) ORDER BY id DESC LIMIT %s",
+        (list(devices), limit),
     ).fetchall()

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 from worker.core.breaker import Quota, Stopped
 from worker.core.outcome_label import OVERTOOK
 from worker.providers.kinds import UNKNOWN, words_of
-from worker.reports.reasons import DROPPED, DROPS
+from worker.reports.reasons import DROPPED, DROPS, MESSAGES
 from worker.reports.words import counted, instant
 
 #: Outcomes after which nothing more is tried.
@@ -87,7 +87,7 @@ class Facts:
     open: bool = False
     #: device id -> its provider
     ways: Mapping[int, Via] = field(default_factory=dict)
-    #: user -> their devices, for users of whom no outcome is known yet
+    #: user -> those of their devices that have no outcome yet
     devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     #: device id -> when it is tried next
     following: Mapping[int, float] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Report:
     def states(self, devices: Mapping[str, Sequence[int]]) -> dict[str, dict[int, State]]:
         """What became of each user's devices; `devices` as of `Facts`."""
         return {
-            user: {id: state_of(tries) for id, tries in (of or {id: [] for id in devices.get(user, ())}).items()}
+            user: {id: state_of(of.get(id, ())) for id in (*of, *devices.get(user, ()))}
             for user, of in self.pushed.items()
         }
 
@@ -238,6 +238,49 @@ def _earlier(before: Sequence[Tried]) -> str:
     causes = Counter(one.outcome.partition(".")[2] or one.outcome for one in before)
     listed = ", ".join(cause if n == 1 else f"{cause}: {n:,} times" for cause, n in causes.most_common())
     return f", after {counted(len(before), 'earlier try', 'earlier tries')} ({listed})"
+
+
+class Person(NamedTuple):
+    """What one candidate got. `devices`: id, state and its outcomes in words."""
+
+    user: str
+    state: State | Literal["skipped"]
+    #: Of one who is skipped.
+    reason: str = ""
+    devices: Sequence[tuple[int, State, str]] = ()
+
+
+def people(facts: Facts, made: Report) -> list[Person]:
+    """Every candidate who is named: who waits first, then who got nothing in the end, who got it, and who was skipped."""
+    order: tuple[State, ...] = ("waits", "given up", "refused", "accepted")
+    best_first: tuple[State, ...] = ("waits", "accepted", "refused", "given up")
+    found = []
+    for user, of in made.states(facts.devices).items():
+        devices = [
+            (id, state, device_line(made.pushed[user].get(id, ()), facts.ways.get(id), facts.following.get(id)))
+            for id, state in of.items()
+        ]
+        states = set(of.values())
+        # Who has it on one device has it.
+        best: State = next((state for state in best_first if state in states), "waits")
+        found.append(Person(user, best, "", devices))
+    found.sort(key=lambda one: (order.index(one.state), one.user))
+    return [*found, *(Person(user, "skipped", reason) for user, reason in sorted(made.skipped.items()))]
+
+
+def headline(facts: Facts, made: Report) -> str:
+    """What became of an event, in one line."""
+    if made.whole is not None:
+        return f"Nobody got a push: {MESSAGES.get(made.whole, made.whole)}"
+    if not any(part.name.startswith("page:") for part in facts.parts):
+        return (
+            "Refused: it is a dead letter" if facts.letters else "It waits" if facts.open else "Nothing more is known"
+        )
+    states = Counter(one.state for one in people(facts, made) if one.state != "skipped")
+    were = "was" if len(made.pushed) == 1 else "were"
+    return f"{len(made.pushed):,} of {made.considered:,} {were} to be notified" + (
+        f": {', '.join(f'{n:,} {state}' for state, n in states.items())}" if states else ""
+    )
 
 
 def heads(facts: Facts) -> list[str]:

@@ -1,7 +1,7 @@
 """Everything that a user got or missed since a time, also of one device only. Changes nothing."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -74,14 +74,14 @@ def of_user(
         found = [one for user in users for one in _decided(db, app, user, since)]
         found.sort(key=lambda one: one.at, reverse=True)
         found, more = found[:LISTED], len(found) > LISTED
-        found = [_of_device(one, device) for one in _with_outcomes(db, app, found)]
         known = lookups.said(db, [(app, one.event) for one in found])
         found = [one._replace(said=known.get((app, one.event))) for one in found]
+        entries = {one.said.entry: one.event for one in found if one.said is not None and one.decision == "pushed"}
+        entries = {entry: entries[entry] for entry in still_open(redis, [*entries])}
+        found = [_of_device(one, device) for one in _with_outcomes(db, app, found, set(entries.values()))]
         open_devices = {id for one in found for id, tries in one.devices.items() if state_of(tries) == "waits"}
         reached: Mapping[int, Reached] = (lookups.providers if tokens else lookups.providers_only)(db, [*open_devices])
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
-    entries = {one.said.entry: one.event for one in found if one.said is not None and _waits(one)}
-    entries = {entry: entries[entry] for entry in still_open(redis, [*entries])}
     held = waiting(redis, reached, entries)
     following = {event: {**held.cooldowns, **held.retries.get(entry, {})} for entry, event in entries.items()}
     unexpanded, _ = journal.load().get(app, (0, 0))
@@ -115,38 +115,43 @@ def _decision(entry: LedgerEntry, user: str) -> Happened | None:
     return None
 
 
-def _with_outcomes(db: Connection, app: str, found: Sequence[Happened]) -> Iterator[Happened]:
-    """The same with the tries of the users' devices; without any, with the devices that they have now."""
+def _with_outcomes(db: Connection, app: str, found: Sequence[Happened], is_open: Collection[str]) -> Iterator[Happened]:
+    """The same with the tries of the users' devices; of an event that is not done also with devices that have none yet."""
     users = sorted({one.user for one in found if one.decision == "pushed"})
-    tries: dict[tuple[str, str], dict[int, list[Tried]]] = {}
-    owned: dict[str, list[int]] = {user: [] for user in users}
-    for user in users:
-        events = [one.event for one in found if one.user == user and one.decision == "pushed"]
-        needle = json.dumps(user, ensure_ascii=False)
-        for event, _, at, account, provider, took in lookups.outcomes_of(db, app, events, needle):
-            for label, pairs in account.items():
-                for of, device in pairs:
-                    if of == user:
-                        of_event = tries.setdefault((user, event), {})
-                        of_event.setdefault(device, []).append(Tried(label, at, provider, took))
-    for user, id in lookups.devices(db, app, users, _DEVICES):
-        owned[user].append(id)
+    owned: dict[str, dict[int, float]] = {user: {} for user in users}
+    for user, id, registered in lookups.devices(db, app, users, _DEVICES):
+        owned[user][id] = registered
+    tries = {
+        user: _tries(db, app, user, [one.event for one in found if (one.user, one.decision) == (user, "pushed")])
+        for user in users
+    }
     for one in found:
         if one.decision != "pushed":
             yield one
             continue
-        devices: Mapping[int, Sequence[Tried]] = tries.get((one.user, one.event), {})
-        yield one._replace(devices=devices or dict.fromkeys(owned[one.user], ()))
+        devices: dict[int, Sequence[Tried]] = {**tries[one.user].get(one.event, {})}
+        if one.event in is_open or not devices:
+            waiting = {id: () for id, registered in owned[one.user].items() if registered <= one.at}
+            devices = {**waiting, **devices}
+        yield one._replace(devices=devices)
+
+
+def _tries(db: Connection, app: str, user: str, events: Sequence[str]) -> dict[str, dict[int, list[Tried]]]:
+    """The tries of the user's devices by event, in the order of their time."""
+    found: dict[str, dict[int, list[Tried]]] = {}
+    for event, _, at, account, provider, took in lookups.outcomes_of(
+        db, app, events, json.dumps(user, ensure_ascii=False)
+    ):
+        for label, pairs in account.items():
+            for device in (device for of, device in pairs if of == user):
+                found.setdefault(event, {}).setdefault(device, []).append(Tried(label, at, provider, took))
+    return found
 
 
 def _of_device(one: Happened, device: int | None) -> Happened:
     if device is None or one.decision != "pushed":
         return one
     return one._replace(devices={id: tries for id, tries in one.devices.items() if id == device})
-
-
-def _waits(one: Happened) -> bool:
-    return one.decision == "pushed" and any(state_of(tries) == "waits" for tries in one.devices.values())
 
 
 def states(one: Happened) -> dict[int, State]:

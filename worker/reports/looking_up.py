@@ -55,20 +55,32 @@ def look_up(redis: Redis, pool: Pool, app: str, event: str, *, tokens: bool = Tr
             streams = read(redis, db).snapshot.streams
             untaken = max((s.oldest for s in streams if s.oldest is not None), default=None)
             return Facts(untaken=untaken, kept_since=kept_since, forgets=forgets), made
-        devices = defaultdict(list)
-        for user, id in lookups.devices(db, app, [user for user, of in made.pushed.items() if not of], _DEVICES):
-            devices[user].append(id)
-        ids = [id for of in chain(made.pushed.values(), devices.values()) for id in of][:_DEVICES]
+        is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
+        # While something of it is to be done, a device without an outcome waits for one.
+        asked = [user for user, of in made.pushed.items() if is_open or not of]
+        devices = _without_outcome(made, parts, lookups.devices(db, app, asked, _DEVICES))
+        ids = list(dict.fromkeys(id for of in chain(made.pushed.values(), devices.values()) for id in of))[:_DEVICES]
         reached = (lookups.providers if tokens else lookups.providers_only)(db, ids)
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
     entries = () if recorded is None else (recorded.entry,)
     states = waiting(redis, reached, entries)
-    is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
     following: dict[int, float] = {}
     if recorded is not None and is_open:
         following = {**states.cooldowns, **states.retries.get(recorded.entry, {})}
     of_event = (parts, recorded, letters, scheduled, is_open, states.vias, devices, following)
     return Facts(*of_event, kept_since=kept_since, forgets=forgets, names=names), made
+
+
+def _without_outcome(
+    made: Report, parts: Sequence[Part], owned: Sequence[tuple[str, int, float]]
+) -> dict[str, list[int]]:
+    """The users' devices that were registered when the event was expanded, and have no outcome of it."""
+    expanded = max((part.at for part in parts if part.name.startswith("page:")), default=0.0)
+    found: dict[str, list[int]] = {}
+    for user, id, registered in owned:
+        if registered <= expanded and id not in made.pushed[user]:
+            found.setdefault(user, []).append(id)
+    return found
 
 
 class Waiting(NamedTuple):

@@ -13,21 +13,22 @@ from worker.core.errors import WorkerError
 from worker.database.lookups import Said, provider_names, said
 from worker.database.postgres import Pool
 from worker.database.push_log import Choice, LedgerEntry, Place, TooMuchError, bounded, following, newest
+from worker.reports.reasons import DROPPED, DROPS, MEMBERS, MESSAGES
 from worker.reports.words import instant
 
 __all__ = ["OUTCOMES", "Filter", "Following", "Line", "Page", "TooMuchError", "UnknownPlaceError", "as_json", "read"]
 
-#: What a line can say, with its meaning.
+#: What a line can say: in the ledger, and for people.
 OUTCOMES: Final[Mapping[str, str]] = {
-    "accepted": "the provider took it",
-    "retry": "refused for now or not reached, and tried again",
-    "parked": "held back: its provider or origin is stopped",
-    "limited": "waits for a rate",
-    "retired": "refused for good: the device is retired",
-    "dropped": "given up",
-    "overtook": "sent before an earlier one of its channel, after waiting for it",
-    "pushed": "to be pushed to",
-    "skipped": "not pushed to",
+    "accepted": "Accepted",
+    "retry": "To be retried",
+    "parked": "Held back",
+    "limited": "Waits for a rate",
+    "retired": "Refused",
+    "dropped": "Given up",
+    "overtook": "Went ahead",
+    "pushed": "To be pushed to",
+    "skipped": "Not pushed to",
 }
 #: Of those the ones that decisions have, not notifications.
 DECISIONS: Final = ("pushed", "skipped")
@@ -242,6 +243,21 @@ def _cursor(text: str) -> _Cursor:
         return msgspec.json.decode(document, type=_Cursor)
     except ValueError as fault:
         raise UnknownPlaceError("no page of the log has this place") from fault
+
+
+def check_place(text: str) -> None:
+    """Raises `UnknownPlaceError` for what is no place of a page."""
+    _cursor(text)
+
+
+def reason_in_words(line: Line) -> str:
+    """Why, in words with the code; '' where there is nothing to say."""
+    if not line.reason:
+        return ""
+    of_decisions = {**MESSAGES, **MEMBERS} if line.user or line.number > 1 else {**MEMBERS, **MESSAGES}
+    known = {"dropped": {**DROPPED, **DROPS}, "skipped": of_decisions}
+    words = known.get(line.outcome, {}).get(line.reason)
+    return line.reason if words is None else f"{words} ({line.reason})"
 
 
 def as_json(line: Line) -> dict[str, Any]:

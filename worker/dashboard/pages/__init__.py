@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.dashboard.page import Page
-from worker.dashboard.pages import app, apps, audit, dead_letters, overview, provider, providers
+from worker.dashboard.pages import app, apps, audit, dead_letters, find, log, overview, provider, providers, user, why
 
 PAGES: Final[Sequence[Page]] = (
     overview.PAGE,
     providers.PAGE,
     provider.PAGE,
+    log.PAGE,
+    why.PAGE,
+    find.PAGE,
     apps.PAGE,
     app.PAGE,
+    user.PAGE,
     dead_letters.PAGE,
     dead_letters.ONE,
     audit.PAGE,

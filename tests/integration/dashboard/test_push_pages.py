@@ -1,0 +1,136 @@
+"""Push log, why, a user's devices, and the search, of events that were pushed, skipped, held back and refused."""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from producers import events as ev
+from tests.integration.dashboard.conftest import Site, Visitor
+from tests.integration.pipeline.harness import Pipeline, message, stamp, token
+from worker.core.model import Answer
+from worker.state.breaker import Breaker
+
+HOSTILE = '"><svg onload=alert(1)>{{7*7}}\u202e'
+
+
+@pytest.fixture(scope="module")
+def reader(site: Site) -> Visitor:
+    return site.visitor("vera")
+
+
+@pytest.fixture(scope="module")
+def talk(site: Site) -> Iterator[Pipeline]:
+    """han got e1 and has a second device that waits for e2; luke muted leia; lando's device is gone; a document was refused."""
+    pipeline = Pipeline(site.runtime.urls.postgres, site.runtime.urls.redis)
+    pipeline.member("general", "leia", "han", "lando", "luke")
+    pipeline.publish(ev.UserMuted(**stamp(), user="luke", target="leia"))
+    pipeline.run()
+    second = pipeline.add_provider("second")
+    device = ev.Device(token=token("han", 1), provider="second")
+    pipeline.publish(ev.DeviceRegistered(**stamp(), user="han", device=device))
+    gone = Answer(410, "Unregistered", timestamp=int(pipeline.now * 1000) + 1)
+    pipeline.apns.answers[token("lando")] = [gone]
+    pipeline.publish(message(id="e1"))
+    pipeline.run()
+    Breaker(pipeline.redis).stop(second.id, "receiver moves", time.time() - 60, manual=True)
+    pipeline.publish(message(id="e2"), message(HOSTILE, HOSTILE, id=HOSTILE, recipients=[HOSTILE]))
+    pipeline.publish(message(id="e2"), b'{"id": "bad", "app": "demo"}')
+    pipeline.run()
+    pipeline.account("e1")
+    yield pipeline
+    pipeline.close()
+
+
+def text(visitor: Visitor, path: str, status: int = 200, **query: str) -> str:
+    """What a page says, without its marks."""
+    answer = visitor.get(path, params=query)
+    assert answer.status_code == status, answer.text
+    assert "<svg onload" not in answer.text and "\u202e" not in answer.text
+    for user in ("han", "lando"):
+        assert token(user) not in answer.text
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+
+
+def test_the_log_lists_notifications_and_on_demand_those_who_got_none(talk: Pipeline, reader: Visitor) -> None:
+    shown = text(reader, "/log")
+    assert "Accepted" in shown and "Refused" in shown and "message in general" in shown
+    assert "Not pushed to" not in shown
+    also = text(reader, "/log", also="1", user="luke")
+    assert "Not pushed to muted the sender (muted_sender) luke" in also and "lando" not in also
+    assert "No notification matches. Remove the filters" in text(reader, "/log", user="nobody")
+    assert "This page of the log is unknown" in text(reader, "/log", 400, after="nonsense")
+
+
+def test_why_says_what_became_of_an_event_and_of_each_candidate(talk: Pipeline, reader: Visitor) -> None:
+    shown = text(reader, "/why", app="demo", event="e1")
+    assert "2 of 4 were to be notified: 1 refused, 1 accepted" in shown
+    assert "m-e1 in general , by leia" in shown and "Text not kept here" in shown
+    assert "muted the sender muted_sender" in shown and "second : 1 accepted" in shown
+    held = text(reader, "/why", app="demo", event="e2")
+    assert "1 of 4 was to be notified: 1 waits" in held
+    assert "Published 2 times, counted once" in held
+    assert "paused by hand since" in held and "(receiver moves)" in held
+    assert "Everybody who was considered" in text(reader, "/why", app="demo", event=HOSTILE)
+
+
+def test_why_tells_refused_documents_from_events_that_were_never_published(talk: Pipeline, reader: Visitor) -> None:
+    assert "Refused: it is a dead letter" in text(reader, "/why", app="demo", event="bad")
+    unknown = text(reader, "/why", 404, app="demo", event="e99")
+    assert "it was never published under this id" in unknown
+    assert "Of which event?" in text(reader, "/why", 400)
+
+
+def test_a_user_has_devices_what_happened_to_them_and_what_they_got_and_missed(talk: Pipeline, reader: Visitor) -> None:
+    shown = text(reader, "/apps/demo/user", user="han")
+    assert "active" in shown and "registered" in shown and "Accepted" in shown and "Waits" in shown
+    gone = text(reader, "/apps/demo/user", user="lando")
+    assert "lando has no device in app demo that could be pushed to" in gone and "without a device (no_device)" in gone
+    assert "Unregistered" in text(reader, "/apps/demo/user", user="lando", ended="1")
+    assert "Mutes leia" in text(reader, "/apps/demo/user", user="luke")
+    assert "Nothing was for nobody in this time" in text(reader, "/apps/demo/user", user="nobody")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place"),
+    [
+        ("e1", "/why?app=demo&event=e1"),
+        ("m-e1", "/why?app=demo&event=e1"),
+        ("bad", "/why?app=demo&event=bad"),
+        ("han", "/apps/demo/user?user=han"),
+    ],
+)
+def test_the_search_goes_straight_to_the_only_hit(talk: Pipeline, reader: Visitor, wanted: str, place: str) -> None:
+    answer = reader.get("/find", params={"q": f" {wanted} "})
+    assert (answer.status_code, answer.headers["location"]) == (303, place)
+
+
+def test_the_search_lists_several_hits_and_says_where_it_looked_without_any(talk: Pipeline, reader: Visitor) -> None:
+    talk.publish(ev.DeviceRegistered(**stamp(1), user="e1", device=ev.Device(token=token("e1"), provider="apns")))
+    talk.take()
+    assert "Several have the id" in text(reader, "/find", q="e1")
+    shown = text(reader, "/find", 404, q="m-99")
+    assert "Nothing is known of ‘m-99’. Ids are exact. Looked in: events and messages of the last 30 days" in shown
+    with talk.pool.connection() as db:
+        [(id,)] = db.execute("SELECT id FROM carillon.devices WHERE user_id = 'luke'").fetchall()
+    assert reader.get("/find", params={"q": str(id)}).headers["location"] == "/apps/demo/user?user=luke"
+
+
+def test_everything_is_read_by_few_statements(talk: Pipeline, reader: Visitor) -> None:
+    """A panel that asks the store once a row would be slow as soon as there are many."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        execute = psycopg.Connection.execute
+
+        def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            seen.append(query)
+            return execute(self, query, *arguments, **options)
+
+        patch.setattr(psycopg.Connection, "execute", counting)
+        for path, most in (("/log?also=1", 12), ("/why?app=demo&event=e2", 40), ("/apps/demo/user?user=han", 40)):
+            seen.clear()
+            assert reader.get(path).status_code == 200
+            assert len(seen) <= most, (path, len(seen))
