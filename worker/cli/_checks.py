@@ -56,6 +56,8 @@ class Plan:
     thorough: bool = False
     #: Flower's address, or empty.
     flower: str = ""
+    #: The dashboard's, or empty.
+    dashboard: str = ""
 
 
 class Finding(NamedTuple):
@@ -132,10 +134,11 @@ class Known:
 
 def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Finding]:
     """A finding for each part, most basic first. What rests on an engine that is away is not asked."""
-    if plan.flower and not (plan.lanes or plan.beat or plan.engines or plan.alarms):
-        return [flower(plan.flower, timeout)]
+    pages = [*_pages(plan, timeout)]
+    if pages and not (plan.lanes or plan.beat or plan.engines or plan.alarms):
+        return pages
     settings = get_settings()
-    if plan.beat and settings.redis_url and not (plan.lanes or plan.engines or plan.alarms or plan.flower):
+    if plan.beat and settings.redis_url and not (plan.lanes or plan.engines or plan.alarms or pages):
         return _beat_alone(settings.redis_url, timeout)
     urls = _urls(settings)
     if urls is None:
@@ -151,8 +154,7 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
             findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
             findings.extend([_beat(client)] if plan.beat and not plan.alarms else [])
         findings.extend(listed if plan.alarms else [])
-    findings += [flower(plan.flower, timeout)] if plan.flower else []
-    return findings
+    return findings + pages
 
 
 def _beat_alone(redis_url: str, timeout: float) -> list[Finding]:
@@ -323,13 +325,20 @@ def _beat(client: redis.Redis) -> Finding:
     return Finding("beat", False, f"no tick for {PULSE_SECONDS} s: start or restart carillon beat")
 
 
-def flower(url: str, timeout: float) -> Finding:
-    """Whether Flower serves pages."""
-    address = f"{url.rstrip('/')}/healthcheck"
+def _pages(plan: Plan, timeout: float) -> Iterator[Finding]:
+    """Whether those that serve pages do."""
+    if plan.flower:
+        yield _served("flower", plan.flower, "/healthcheck", timeout)
+    if plan.dashboard:
+        yield _served("dashboard", plan.dashboard, "/livez", timeout)
+
+
+def _served(part: str, url: str, path: str, timeout: float) -> Finding:
+    address = f"{url.rstrip('/')}{path}"
     if not address.startswith(("http://", "https://")):
-        return Finding("flower", False, f"{url} is no http address")
+        return Finding(part, False, f"{url} is no http address")
     try:
         with urllib.request.urlopen(address, timeout=timeout) as answer:  # noqa: S310 - checked above
-            return Finding("flower", answer.status == 200, f"answers at {url}")
+            return Finding(part, answer.status == 200, f"answers at {url}")
     except (urllib.error.URLError, OSError) as fault:
-        return Finding("flower", False, f"{type(fault).__name__} at {url}: start or restart carillon flower")
+        return Finding(part, False, f"{type(fault).__name__} at {url}: start or restart carillon {part}")

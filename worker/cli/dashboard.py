@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EPILOG = "Example: carillon dashboard   (in a Procfile, as carillon worker, beat and flower)"
 #: Of a password that is made for one run.
-_USER: Final = "carillon"
+USER: Final = "carillon"
 #: In the environment of a part that `carillon up` runs.
 PASSWORD: Final = "_CARILLON_DASHBOARD_PASSWORD"
 
@@ -35,7 +35,7 @@ def dashboard(
 ) -> None:
     """Run the dashboard: pages that say what is pushed, what is wrong, since when, and what to do.
 
-    CARILLON_DASHBOARD_USERS says who may come in. Without it, and on this machine only, a password is made and printed.
+    CARILLON_DASHBOARDUSERS says who may come in. Without it, and on this machine only, a password is made and printed.
     """
     import uvicorn
 
@@ -46,6 +46,9 @@ def dashboard(
     from worker.dashboard.gate import LOOPBACK, Doors
     from worker.dashboard.stores import Stores
     from worker.embedded import attach
+    from worker.metrics.engines import of_carillon
+    from worker.metrics.shared import Target, addresses
+    from worker.process import exporter
     from worker.process.host import STOPS, check_files, disown_orphans
 
     check_files()
@@ -54,13 +57,19 @@ def dashboard(
     set_up(settings)
     if address not in LOOPBACK and not configured(settings):
         sys.exit(
-            f"carillon: on {address} the dashboard needs users that you know: set CARILLON_DASHBOARD_USERS to what"
+            f"carillon: on {address} the dashboard needs users that you know: set CARILLON_DASHBOARDUSERS to what"
             " carillon dashboard-user prints, or let a proxy sign them in with CARILLON_DASHBOARD_PROXY_HEADER"
         )
     tell_part()
     need_port(address, port)
     access = _access(settings, role)
-    stores = Stores(settings, attach(settings))
+    urls = attach(settings)
+    stores = Stores(settings, urls)
+    exporter.start(
+        "dashboard",
+        lambda _: of_carillon(urls.redis, urls.postgres),
+        more=lambda: Target(addresses(settings, urls), apps=settings.metrics_apps).pages(),
+    )
     doors = Doors(settings.dashboard_host, settings.dashboard_proxy_header, settings.dashboard_proxies)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -84,6 +93,7 @@ def dashboard(
     try:
         server.run()
     finally:
+        exporter.stop()
         stores.close()
 
 
@@ -111,9 +121,9 @@ def _access(settings: "Settings", role: Role) -> "Access":
         try:
             return Access(parse_users(given), signing)
         except ValueError as fault:
-            raise SettingsError(f"CARILLON_DASHBOARD_USERS: {fault}") from None
+            raise SettingsError(f"CARILLON_DASHBOARDUSERS: {fault}") from None
     password = os.environ.pop(PASSWORD, "")
     if not password:
         password = made_password()
-        echo(f"the dashboard's password, made for this run: user {_USER}, password {password}")
-    return Access({_USER: Account(role.value, hash_password(password))}, signing)
+        echo(f"the dashboard's password, made for this run: user {USER}, password {password}")
+    return Access({USER: Account(role.value, hash_password(password))}, signing)

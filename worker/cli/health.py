@@ -23,6 +23,7 @@ def health(
         ),
     ] = False,
     flower: Annotated[str, typer.Option(metavar="URL", help="Only the Flower at this address.")] = "",
+    dashboard: Annotated[str, typer.Option(metavar="URL", help="Only the dashboard at this address.")] = "",
     timeout: Annotated[float, duration(0.1, 3_600, "Seconds that each part has to answer.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")] = False,
 ) -> None:
@@ -34,7 +35,7 @@ def health(
     """
     from worker.cli import _checks
 
-    everything = not (lane or beat or engines or alarms or flower)
+    everything = not (lane or beat or engines or alarms or flower or dashboard)
     lanes = [Lane.URGENT, Lane.BULK] if everything else list(lane or [])
     if Lane.ALL in lanes:
         lanes = [Lane.URGENT, Lane.BULK]
@@ -44,6 +45,7 @@ def health(
         engines=engines or everything,
         alarms=alarms or everything,
         flower=flower,
+        dashboard=dashboard,
     )
     findings = _checks.examine(plan, timeout)
     fails = any(finding.fails for finding in findings)

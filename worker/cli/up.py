@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
+from worker.cli.dashboard import PASSWORD, USER
 from worker.process.host import STOPS, Stop, on_stop
 
 DEFAULT_PORT: Final = 5555
+DASHBOARD_PORT: Final = 8800
 #: Seconds for every part to come up before those that have not are named.
 PATIENCE: Final = 60.0
 _COLOURS: Final = {
@@ -24,6 +26,7 @@ _COLOURS: Final = {
     "bulk": "blue",
     "beat": "magenta",
     "flower": "yellow",
+    "dashboard": "bright_blue",
     "simulate": "white",
     "carillon": "green",
 }
@@ -31,6 +34,9 @@ _COLOURS: Final = {
 
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Flower's port; by default 5555 or a free one.")] = 0,
+    dashboard_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The dashboard's port; by default 8800 or a free one.")
+    ] = 0,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once in each worker.")] = 8,
     simulator: Annotated[
         bool | None,
@@ -40,31 +46,35 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Run the whole system for development: engines, migrations, workers, beat and Flower. Ctrl-C ends all of it.
+    """Run the whole system for development: engines, migrations, workers, beat, Flower and the dashboard. Ctrl-C ends all of it.
 
     Engines are embedded unless CARILLON_REDIS_URL and CARILLON_POSTGRES_URL name others. Their data is in the nearest directory
     .carillon upwards from here, which is made here where there is none. A part that dies is started again.
     """
     from config.settings import get_settings
-    from worker.cli import flower
+    from worker.cli import dashboard, flower
     from worker.cli._engines import tell
     from worker.cli._ports import need_port
     from worker.cli.migrate import migrate_when_up
     from worker.embedded import engines
     from worker.process.supervisor import Child, stop_all
 
-    if port:
-        need_port("127.0.0.1", port)
+    for wished in (port, dashboard_port):
+        if wished:
+            need_port("127.0.0.1", wished)
     stop = _stop_on_signals()
     settings = get_settings()
-    port = port or _free_port()
-    commands = _commands(port, concurrency)
+    ports = _Ports(port or _free_port(DEFAULT_PORT), dashboard_port or _free_port(DASHBOARD_PORT))
+    commands = _commands(ports, concurrency)
     say = _printer()
     with _alone(settings), engines(settings) as urls:
         tell(settings)
         for version in migrate_when_up(urls.postgres, 30):
             say("carillon", f"migration {version} applied")
-        made = None if flower.configured() else flower.credentials()
+        made = _Made(
+            None if flower.configured() else flower.credentials(),
+            None if dashboard.configured(settings) else dashboard.made_password(),
+        )
         environ = _environ(settings, made)
         base = (sys.executable, "-P", "-m", "worker.cli._child")
         own, apps = _simulated(settings, urls, simulator)
@@ -77,7 +87,7 @@ def up(
                 child.start()
             shown = _shown(settings, urls)
             steps = next_steps(own, apps, settings)
-            _tend(children, stop, lambda: _announce(say, shown, port, made, own, page, steps))
+            _tend(children, stop, lambda: _announce(say, shown, ports, made, own, page, steps))
         finally:
             say("carillon", "stopping")
             if page is not None:
@@ -86,11 +96,25 @@ def up(
     say("carillon", "stopped, nothing is left running")
 
 
-def _environ(settings: Any, flower_credentials: str | None) -> dict[str, str]:
+class _Ports(NamedTuple):
+    flower: int
+    dashboard: int
+
+
+class _Made(NamedTuple):
+    """What was made for this run, where the environment has none: Flower's user:password, and the dashboard's password."""
+
+    flower: str | None
+    dashboard: str | None
+
+
+def _environ(settings: Any, made: _Made) -> dict[str, str]:
     """Of the parts: the same directory from whatever place, and lines as they are written."""
     environ = os.environ | {"CARILLON_DATA_DIR": str(settings.data_dir.absolute()), "PYTHONUNBUFFERED": "1"}
-    if flower_credentials is not None:
-        environ["FLOWER_BASIC_AUTH"] = flower_credentials
+    if made.flower is not None:
+        environ["FLOWER_BASIC_AUTH"] = made.flower
+    if made.dashboard is not None:
+        environ[PASSWORD] = made.dashboard
     root = str(Path(__file__).parents[2])
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return environ
@@ -177,12 +201,13 @@ def _to_the_command(settings: Any) -> list[str]:
     return lines
 
 
-def _commands(port: int, concurrency: int) -> dict[str, list[str]]:
+def _commands(ports: _Ports, concurrency: int) -> dict[str, list[str]]:
     return {
         "urgent": ["worker", "--lane", "urgent", "--concurrency", str(concurrency)],
         "bulk": ["worker", "--lane", "bulk", "--concurrency", str(concurrency)],
         "beat": ["beat"],
-        "flower": ["flower", "--port", str(port)],
+        "flower": ["flower", "--port", str(ports.flower)],
+        "dashboard": ["dashboard", "--port", str(ports.dashboard), "--role", "admin"],
     }
 
 
@@ -212,10 +237,16 @@ def _shown(settings: Any, urls: Any) -> Any:
     )
 
 
-def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any, page: Any, steps: list[str]) -> None:
+def _announce(say: Any, urls: Any, ports: _Ports, made: _Made, own: Any, page: Any, steps: list[str]) -> None:
     from worker.cli._checks import Plan, examine
 
-    plan = Plan(lanes=["urgent", "bulk"], beat=True, engines=True, flower=f"http://127.0.0.1:{port}")
+    plan = Plan(
+        lanes=["urgent", "bulk"],
+        beat=True,
+        engines=True,
+        flower=f"http://127.0.0.1:{ports.flower}",
+        dashboard=f"http://127.0.0.1:{ports.dashboard}",
+    )
     began = time.monotonic()
     while faults := [*_deaf(own), *(finding for finding in examine(plan, timeout=5) if not finding.well)]:
         if time.monotonic() - began > PATIENCE:
@@ -224,9 +255,11 @@ def _announce(say: Any, urls: Any, port: int, credentials: str | None, own: Any,
             began = time.monotonic()
         time.sleep(0.5)
     say("carillon", "everything is up")
-    user, _, password = (credentials or "").partition(":")
-    known = f"user {user}, password {password}" if credentials else "with the password that you set"
-    say("carillon", f"Flower    http://127.0.0.1:{port}  {known}")
+    user, _, password = (made.flower or "").partition(":")
+    known = f"user {user}, password {password}" if made.flower else "with the password that you set"
+    say("carillon", f"Flower    http://127.0.0.1:{ports.flower}  {known}")
+    known = f"user {USER}, password {made.dashboard}" if made.dashboard else "for the users that you set"
+    say("carillon", f"Dashboard http://127.0.0.1:{ports.dashboard}  {known}")
     say("carillon", f"Redis     {urls.redis}")
     say("carillon", f"Postgres  {urls.postgres}")
     if own is not None:
@@ -266,8 +299,8 @@ def _printer() -> Any:
     return say
 
 
-def _free_port() -> int:
-    for port in (DEFAULT_PORT, 0):
+def _free_port(wished: int) -> int:
+    for port in (wished, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -275,4 +308,4 @@ def _free_port() -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise SystemExit("carillon: no free port for Flower")
+    raise SystemExit("carillon: no free port")

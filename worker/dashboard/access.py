@@ -63,9 +63,9 @@ def parse_users(text: str) -> dict[str, Account]:
 
 
 def hash_password(password: str) -> str:
-    """The password as scrypt's hash with its salt, of letters, digits, `$`, `-` and `_`."""
+    """The password as scrypt's hash with its salt, of letters, digits, `.`, `-` and `_`."""
     salt = secrets.token_bytes(16)
-    return f"scrypt${_text(salt)}${_text(_scrypt(password, salt))}"
+    return f"scrypt.{_text(salt)}.{_text(_scrypt(password, salt))}"
 
 
 class Access:
@@ -154,9 +154,9 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 
 def _parts(hashed: str) -> tuple[bytes, bytes] | None:
     """Salt and hash."""
-    name, _, rest = hashed.partition("$")
+    name, _, rest = hashed.partition(".")
     try:
-        salt, expected = map(_bytes, rest.split("$"))
+        salt, expected = map(_bytes, rest.split("."))
     except ValueError:
         return None
     return (salt, expected) if name == "scrypt" and len(salt) == 16 and len(expected) == 64 else None

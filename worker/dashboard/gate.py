@@ -56,6 +56,9 @@ class Gate:
                 ]
             await send(message)
 
+        if scope["type"] == "http" and scope["path"] == "/livez":  # probes know no name and no password
+            await PlainTextResponse("ok\n")(scope, receive, sent)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -79,7 +79,7 @@ def test_nothing_that_is_deployed_is_killed_before_it_has_finished_or_runs_as_ro
 
 
 def test_the_procfile_has_every_part() -> None:
-    assert set(procfile()) == {"engines", "worker", "bulk", "beat", "flower"}
+    assert set(procfile()) == {"engines", "worker", "bulk", "beat", "flower", "dashboard"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -196,8 +196,17 @@ SECRETS = {
     "beat": {"CARILLON_REDIS_URL"},
     "relay": {"CARILLON_REDIS_URL", "CARILLON_OUTBOX_URL"},
     "flower": {"CARILLON_REDIS_URL", "FLOWER_BASIC_AUTH"},
+    "dashboard": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_DASHBOARD_USERS"},
 }
-USERS = {"migrate": "beat", "worker": "worker", "bulk": "worker", "beat": "beat", "relay": "relay", "flower": "flower"}
+USERS = {
+    "migrate": "beat",
+    "worker": "worker",
+    "bulk": "worker",
+    "beat": "beat",
+    "relay": "relay",
+    "flower": "flower",
+    "dashboard": "worker",
+}
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -216,7 +225,8 @@ def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None
 def test_nothing_works_as_the_database_s_superuser() -> None:
     urls = {name: SERVICES[name]["environment"].get("CARILLON_POSTGRES_URL", "") for name in OURS}
     roles = {name: url.split("://")[1].split(":")[0] for name, url in urls.items() if url}
-    assert roles == {"migrate": "carillon_migrator", "worker": "carillon_worker", "bulk": "carillon_worker"}
+    others = dict.fromkeys(("worker", "bulk", "dashboard"), "carillon_worker")
+    assert roles == {"migrate": "carillon_migrator"} | others
 
 
 @pytest.mark.parametrize("name", SERVICES)

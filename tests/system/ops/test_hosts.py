@@ -20,7 +20,13 @@ from tests.programs import needs
 from worker.process import host
 
 COMMAND = [sys.executable, "-m", "worker.cli"]
-SERVICES = [["worker"], ["beat"], ["flower", "--port", str(free_port())], ["outbox", "relay"]]
+SERVICES = [
+    ["worker"],
+    ["beat"],
+    ["flower", "--port", str(free_port())],
+    ["dashboard", "--port", str(free_port())],
+    ["outbox", "relay"],
+]
 
 
 @pytest.fixture

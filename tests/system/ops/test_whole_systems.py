@@ -70,7 +70,7 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
 
 def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
     with up(data_dir, free_port()) as running:
-        until("its children run", lambda: len(children(data_dir)) == 5)
+        until("its children run", lambda: len(children(data_dir)) == 6)
         running.process.kill()
         until("everything has gone", lambda: using(data_dir) == [])
 
@@ -78,6 +78,7 @@ def test_when_up_is_killed_nothing_of_it_stays(data_dir: Path) -> None:
 def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Path) -> None:
     port = free_port()
     env = environ(data_dir=str(data_dir)) | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": AUTH}
+    env |= {"DASHBOARD_PORT": str(dashboard := free_port())}
     with Running([sys.executable, "-m", "honcho", "start", "-c", "all=1,worker=2"], env) as running:
         wanted = (
             "health",
@@ -89,6 +90,8 @@ def test_the_procfile_boots_under_honcho_and_a_task_passes_through(data_dir: Pat
             "--beat",
             "--flower",
             f"http://127.0.0.1:{port}",
+            "--dashboard",
+            f"http://127.0.0.1:{dashboard}",
         )
         until(
             "every part gives a sign of life",
