@@ -23,7 +23,7 @@ from worker.reports.got_and_missed import of_user
 from worker.reports.looking_up import look_up, write_up
 
 SEED: Final = 16
-PAGE, CAP, MAX_AGE, GROUP = 10, 6, 3600, 30
+PAGE, CAP, MAX_AGE, GROUP = 10, 6, 3600, 50
 USERS: Final = [f"u{n:02}" for n in range(48)]
 #: What a provider answers to a device at first, or always, and what the ledger calls that.
 NATURES: Final = {
@@ -352,7 +352,7 @@ class World:
 
 @pytest.fixture
 def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
-    made = Pipeline(postgres_url, redis_url, page=PAGE, batch=7)
+    made = Pipeline(postgres_url, redis_url, page=PAGE, batch=60)
     yield made
     made.close()
 
@@ -360,11 +360,11 @@ def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
 def lived(pipeline: Pipeline) -> World:
     """A thousand events, with everything that can become of one."""
     world = World(pipeline)
-    while len(world.events) < 500:
+    while len(world.events) < 300:
         world.group()
     for after in (100.0, MAX_AGE + 100.0, 100.0):
         world.pause()
-        for _ in range(4):
+        for _ in range(3):
             world.group()
         world.part()
         world.resume(after)
@@ -374,8 +374,9 @@ def lived(pipeline: Pipeline) -> World:
     world.push_enabled = True
     pipeline.save_app(member_cap=CAP, max_age=MAX_AGE)
     world.pause()
-    while len(world.events) < 990:
+    while len(world.events) < 950:
         world.group()
+    world.group(40)
     for _ in range(10):
         world.targeted(scheduled=True)
     pipeline.take()
