@@ -16,7 +16,7 @@ import redis
 
 from producers import PublishError
 from producers.events import MemberAdded, MessageNew
-from tests.chaos import account, schedule
+from tests.chaos import account, schedule, shared
 from tests.chaos.account import Account, Excuses, Kill, Passed, Place
 from tests.chaos.crew import WORKERS
 from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
@@ -147,6 +147,8 @@ class Found:
     stayed_full: int
     #: What did not hold between Redis' keys and Postgres' rows once the system was idle.
     violations: list[str]
+    #: Shared counters that do not say what the ledger says.
+    miscounted: list[str]
     #: The machine and what else it had to do.
     machine: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -282,6 +284,9 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
         with connect(system.hands.urls.redis) as client:
             violations = [] if idle_after is None else check_invariants(client, db)
+        with suppress(TimeoutError):
+            await_true(lambda: not system.journal.accounts(1), 10.0, "a ledger that has everything")
+        miscounted = shared.differences(db)
     world = system.world
     ids = {device_token: id for device_token, id, *_ in devices}
     sent = list(system.traffic.sent)
@@ -331,6 +336,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         left=len(left),
         stayed_full=system.stayed_full,
         violations=violations,
+        miscounted=miscounted,
         sent=sent,
         message_of=message_of,
         accepted_at=first,

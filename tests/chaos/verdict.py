@@ -99,6 +99,7 @@ def judge(found: Found) -> Verdict:
             found.idle_after is not None,
         ),
         Bar("violations of invariants", "0", str(len(found.violations)), not found.violations),
+        Bar("shared counters that differ from the ledger", "0", str(len(found.miscounted)), not found.miscounted),
         Bar("deployments that hung", "0", str(found.hung), not found.hung),
         Bar(
             "every worker consumes again",
@@ -188,6 +189,7 @@ def judge(found: Found) -> Verdict:
         "failures": found.failures,
         "not_inflicted": found.not_inflicted,
         "violations": found.violations,
+        "miscounted": found.miscounted,
         "errors": found.errors,
         "memory_mb": {name: round(most) for name, most in memory.items()},
         "memory_growth_mb_per_minute": _growth(found),

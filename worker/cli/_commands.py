@@ -28,6 +28,7 @@ GROUPS: Final = {
         "dashboard",
         "dashboard-user",
         "health",
+        "backlog",
         "outbox",
         "dead-letters",
         "audit",
