@@ -22,7 +22,7 @@ def differences(db: psycopg.Connection[Any]) -> list[str]:
         if name.partition(".")[0] in (_OUTCOMES if row.provider else _DECISIONS)
         and ("." in name or name in ("accepted", "overtaken", "considered", "pushed"))
     }
-    kept = _in_ledger(db)
+    kept = Counter({key: n for key, n in in_ledger(db).items() if not key[2].startswith("limited.")})
     return [
         f"{name} of provider {provider} of {app}: {counted.get((app, provider, name), 0)},"
         f" and {kept[app, provider, name]} in the ledger"
@@ -31,7 +31,8 @@ def differences(db: psycopg.Connection[Any]) -> list[str]:
     ]
 
 
-def _in_ledger(db: psycopg.Connection[Any]) -> Counter[tuple[str, int, str]]:
+def in_ledger(db: psycopg.Connection[Any]) -> Counter[tuple[str, int, str]]:
+    """The ledger's own account by app, provider and counter: outcomes of jobs, and decisions about members."""
     kept: Counter[tuple[str, int, str]] = Counter()
     entries = db.execute(
         "SELECT app, provider, part, account, coalesce(message_id, '') <> '' FROM carillon.ledger"
@@ -40,9 +41,7 @@ def _in_ledger(db: psycopg.Connection[Any]) -> Counter[tuple[str, int, str]]:
     for app, provider, part, account, of_channel in entries:
         if part.startswith("batch:"):
             for label, jobs in account.items():
-                name = "overtaken" if label == OVERTOOK else label
-                if not label.startswith("limited."):
-                    kept[app, provider, name] += len(jobs)
+                kept[app, provider, "overtaken" if label == OVERTOOK else label] += len(jobs)
             continue
         if "message" in account:
             kept[app, 0, f"skipped_message.{account['message']}"] += 1

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from producers import events as ev
-from tests.chaos.shared import differences
+from tests.chaos import shared
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
 from worker.core.ledger_entry import Entry
 from worker.core.model import ACCEPTED, Answer, NoAnswer
@@ -36,6 +36,18 @@ def rows(pipeline: Pipeline, source: str = "ledger") -> dict[int, dict[str, floa
 
 def counted(totals: dict[str, float]) -> dict[str, float]:
     return {name: n for name, n in totals.items() if "_seconds." not in name}
+
+
+def in_ledger(pipeline: Pipeline) -> Counter[str]:
+    """The ledger's own account, with sums over the reasons of each outcome."""
+    with pipeline.pool.connection() as db:
+        kept = shared.in_ledger(db)
+    total: Counter[str] = Counter()
+    for (_, provider, name), n in kept.items():
+        total[name] += n
+        if provider and "." in name:
+            total[name.partition(".")[0]] += n
+    return +total
 
 
 def every_outcome(pipeline: Pipeline) -> None:
@@ -74,9 +86,9 @@ def test_the_counters_are_those_of_the_ledger_for_every_outcome(pipeline: Pipeli
     assert total.keys() >= {"accepted", "overtaken", "retired", "dropped", "retry", "parked", "limited", "considered"}
     assert any(name.startswith("skipped_message.") for name in total)
     with pipeline.pool.connection() as db:
-        assert differences(db) == []
+        assert shared.differences(db) == []
         tallies.add(db, "ledger", {("demo", pipeline.provider.id): {"accepted": 1}})
-        [difference] = differences(db)
+        [difference] = shared.differences(db)
     assert difference.startswith(f"accepted of provider {pipeline.provider.id} of demo: {total['accepted'] + 1:g}, and")
     times = histograms(found[pipeline.provider.id])
     accepted = sum(sum(of.buckets.values()) for (name, _), of in times.items() if name == "accept_seconds")
