@@ -81,7 +81,7 @@ def import_(
             fail(f"{fault}. {_counts(state)} so far; the same command goes on")
         finally:
             with by_hand(runtime) as hand:
-                detail = {"published": state.published, "refused": state.refused, "done": state.done}
+                detail = {"published": state.published, "refused": state.refused, "lines": state.line}
                 hand.record("events imported", app=settings.name, target=files.lines.name, detail=detail)
         applied = _applied(runtime, state, wait)
         outcome = _outcome(runtime, files, state, began, applied=applied)

@@ -117,7 +117,7 @@ def _record(urls: Urls, app: str | None, tally: Tally, file: str | None) -> None
     from worker.reports.faults import sentence
 
     detail = {"accepted": tally.accepted, "refused": tally.refused}
-    target = tally.events[0] if file is None else Path(file).name
+    target = tally.events[0] if file is None else "standard input" if file == "-" else Path(file).name
     try:
         with psycopg.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
             acts.record(db, acts.made("events published", app=app, target=target, detail=detail))
