@@ -417,7 +417,7 @@ _STOPS: Final = {
 def _stop(one: ProviderFacts, stopped: Stopped) -> tuple[str, str, str]:
     """The condition's name, what is wrong, and what to do."""
     if stopped.manual:
-        resume = f"carillon provider resume {quote(one.name)} --app {quote(one.app)}"
+        resume = f"let it flow again: carillon provider resume {quote(one.name)} --app {quote(one.app)}"
         return "provider_paused", f"it is paused by hand ({stopped.reason}), and its pushes are held back", resume
     kind, _, more = stopped.reason.partition(":")
     name, what = _STOPS.get(kind.strip(), ("provider_stopped", "its answers say that something is wrong with it"))
@@ -439,10 +439,10 @@ def _apps(snapshot: Snapshot) -> Iterator[Condition]:
     with_provider = {one.app for one in snapshot.providers}
     for app in snapshot.apps:
         if app.name not in with_provider:
-            what, do = "it has no provider, so nothing can be pushed", commands(quote(app.name))
+            what, do = "it has no provider, so nothing can be pushed", f"store one: {commands(quote(app.name))}"
             yield Condition("app_without_provider", "warning", what, do, app.name)
         elif not app.push_enabled and app.traffic:
-            do = f"carillon app set {quote(app.name)} --push"
+            do = f"switch them on: carillon app set {quote(app.name)} --push"
             yield Condition("app_switched_off", "warning", "pushes are off, and messages come", do, app.name)
 
 

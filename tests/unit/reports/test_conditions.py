@@ -110,7 +110,7 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             stopped("new key", manual=True, loss=NOW + 700),
             "provider_paused",
             "warning",
-            "paused by hand (new key), and its pushes are held back: carillon provider resume apns --app chat",
+            "paused by hand (new key), and its pushes are held back: let it flow again: carillon provider resume apns --app chat",
             id="paused",
         ),
         pytest.param(
@@ -170,7 +170,7 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             replace(WELL, apps=(AppFacts("chat", push_enabled=False, traffic=True),)),
             "app_switched_off",
             "warning",
-            "pushes are off, and messages come",
+            "switch them on: carillon app set chat --push",
             id="off with traffic",
         ),
         pytest.param(

@@ -4,10 +4,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.dashboard.page import Page
-from worker.dashboard.pages import app, apps, audit, dead_letters, find, log, overview, provider, providers, user, why
+from worker.dashboard.pages import (
+    app,
+    apps,
+    audit,
+    conditions,
+    dead_letters,
+    find,
+    log,
+    overview,
+    provider,
+    providers,
+    user,
+    why,
+)
 
 PAGES: Final[Sequence[Page]] = (
     overview.PAGE,
+    conditions.PAGE,
     providers.PAGE,
     provider.PAGE,
     log.PAGE,

@@ -71,7 +71,7 @@ def open_(ask: Ask) -> Values:
     lines = [one for one in found if one.severity != "critical"]
     return {
         "empty": not critical and not _published(ask),
-        "cards_": _cards(critical),
+        "cards_": cards_of(critical),
         "lines": lines[:_LINES],
         "more": len(lines[_LINES:]),
     }
@@ -216,10 +216,10 @@ def _proof(checks: Sequence[Check]) -> str | None:
     return " ".join(proof) or None
 
 
-def _cards(critical: Sequence[Condition]) -> list[Card]:
-    """Providers with one cause are one card."""
+def cards_of(conditions: Sequence[Condition]) -> list[Card]:
+    """Conditions with one cause are one card."""
     groups: dict[tuple[str, str], list[Condition]] = {}
-    for one in critical:
+    for one in conditions:
         groups.setdefault((one.name, one.what), []).append(one)
     return [Card(of[0], of) for of in groups.values()]
 
