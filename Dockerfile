@@ -13,6 +13,7 @@ RUN /opt/carillon/bin/pip install --no-cache-dir --no-deps --no-build-isolation 
 FROM python:3.13-slim
 RUN useradd --no-log-init --uid 10001 --home-dir /var/lib/carillon --create-home --shell /usr/sbin/nologin carillon
 COPY --from=build /opt/carillon /opt/carillon
+COPY deploy/probe.sh /usr/local/bin/carillon-probe
 ENV PATH=/opt/carillon/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CARILLON_LOG_FORMAT=json

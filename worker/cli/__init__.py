@@ -8,6 +8,7 @@ import sys
 
 from worker.carillon_command import INSTALL
 from worker.cli._interrupt import interrupted
+from worker.process import watchdog
 from worker.process.host import is_service, take_signals
 
 
@@ -15,6 +16,7 @@ def main() -> None:
     """The entry point; says what to install where the dependencies are missing."""
     if is_service(sys.argv[1:]):
         take_signals()
+        watchdog.start()
     try:
         try:
             import typer  # noqa: F401

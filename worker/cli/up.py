@@ -19,6 +19,7 @@ from worker.process.host import STOPS, Stop, on_stop
 
 DEFAULT_PORT: Final = 5555
 DASHBOARD_PORT: Final = 8800
+METRICS_PORT: Final = 9465
 #: Seconds for every part to come up before those that have not are named.
 PATIENCE: Final = 60.0
 _COLOURS: Final = {
@@ -64,7 +65,9 @@ def up(
             need_port("127.0.0.1", wished)
     stop = _stop_on_signals()
     settings = get_settings()
-    ports = _Ports(port or _free_port(DEFAULT_PORT), dashboard_port or _free_port(DASHBOARD_PORT))
+    ports = _Ports(
+        port or _free_port(DEFAULT_PORT), dashboard_port or _free_port(DASHBOARD_PORT), _free_port(METRICS_PORT)
+    )
     commands = _commands(ports, concurrency)
     say = _printer()
     with _alone(settings), engines(settings) as urls:
@@ -81,7 +84,10 @@ def up(
         if own is not None:
             commands["simulate"] = own.command()
         page = None if own is None else _page(own, settings, urls)
-        children = [Child(name, [*base, *command], environ, say) for name, command in commands.items()]
+        own_port = {"dashboard": {"CARILLON_METRICS_PORT": str(ports.metrics)}}
+        children = [
+            Child(name, [*base, *command], environ | own_port.get(name, {}), say) for name, command in commands.items()
+        ]
         try:
             for child in children:
                 child.start()
@@ -99,6 +105,8 @@ def up(
 class _Ports(NamedTuple):
     flower: int
     dashboard: int
+    #: On which the dashboard's process exports the shared state.
+    metrics: int
 
 
 class _Made(NamedTuple):
@@ -260,6 +268,7 @@ def _announce(say: Any, urls: Any, ports: _Ports, made: _Made, own: Any, page: A
     say("carillon", f"Flower    http://127.0.0.1:{ports.flower}  {known}")
     known = f"user {USER}, password {made.dashboard}" if made.dashboard else "for the users that you set"
     say("carillon", f"Dashboard http://127.0.0.1:{ports.dashboard}  {known}")
+    say("carillon", f"Metrics   http://127.0.0.1:{ports.metrics}/metrics  for Prometheus")
     say("carillon", f"Redis     {urls.redis}")
     say("carillon", f"Postgres  {urls.postgres}")
     if own is not None:

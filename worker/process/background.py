@@ -15,7 +15,7 @@ from worker.metrics import health
 from worker.metrics.engines import Engines, of_carillon
 from worker.metrics.figures import Figures
 from worker.metrics.http import Page
-from worker.process import exporter
+from worker.process import exporter, watchdog
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.runtime import close_runtime, get_runtime
@@ -31,7 +31,7 @@ _threads: list[BackgroundThread] = []
 
 @signals.celeryd_after_setup.connect
 def _serve(**_: object) -> None:
-    exporter.alive["background"] = _fault
+    watchdog.alive["background"] = _fault
     exporter.start("worker", _engines, figures=_figures, more=_health)
 
 

@@ -10,14 +10,12 @@ from config.settings import Settings, get_settings
 from worker.metrics.engines import Engines
 from worker.metrics.figures import Figures
 from worker.metrics.http import NoPortError, Page, Server
+from worker.process import watchdog
 
 log = logging.getLogger(__name__)
 
 #: Seconds without a sign of life after which a part of a process counts as stuck.
 STILL: Final = 60.0
-
-#: What `/livez` asks, by name: why this process does not work, None where it does.
-alive: Final[dict[str, Callable[[], str | None]]] = {}
 
 
 class _Current:
@@ -41,16 +39,18 @@ def start(
     """
     settings = get_settings()
     with _Current.lock:
+        if _Current.engines is None:
+            _Current.engines = engines(settings)
+        asked = _Current.engines
         if not settings.metrics_port or _Current.server is not None:
             return None
         # prometheus-client takes a twentieth of a second to import.
         from worker.metrics import pages  # noqa: PLC0415
         from worker.metrics.own import Own, registry  # noqa: PLC0415
 
-        asked = _Current.engines = engines(settings)
         served = {
             "/metrics": pages.metrics(registry(Own(part, asked, figures))),
-            "/livez": pages.checks(lambda: {"process": None} | {name: ask() for name, ask in alive.items()}),
+            "/livez": pages.checks(lambda: {"process": None} | watchdog.faults()),
             "/readyz": pages.checks(asked.faults),
         }
         served |= more()
@@ -73,7 +73,10 @@ def stop() -> None:
 
 
 def moving(name: str, moved_at: Callable[[], float]) -> None:
-    """Lets `/livez` fail if something has not moved for long though the engines answer. `moved_at` is of the monotonic clock."""
+    """Lets `/livez` and systemd's watchdog fail if something has not moved for long though the engines answer.
+
+    `moved_at` is of the monotonic clock.
+    """
 
     def fault() -> str | None:
         still = time.monotonic() - moved_at()
@@ -81,4 +84,4 @@ def moving(name: str, moved_at: Callable[[], float]) -> None:
             return None
         return f"has not moved for {still:.0f} s"
 
-    alive[name] = fault
+    watchdog.alive[name] = fault

@@ -19,6 +19,7 @@ from tests.processes import free_port, until
 from worker.cli._commands import load, names
 from worker.database.migrate import migrate
 from worker.embedded.valkey import binary
+from worker.metrics.http import Answer, Server
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -44,14 +45,11 @@ def commands() -> Iterator[list[str]]:
             yield words
     for name in sorted(OURS):
         yield ["carillon", *SERVICES[name]["command"]]
-        if "healthcheck" in SERVICES[name]:
-            yield SERVICES[name]["healthcheck"]["test"][1:]
     for line in re.findall(r'CARILLON_COMMAND="(.*)"', UNIT):
         yield ["carillon", *line.split()]
     for pod in PODS:
         [container] = pod["containers"]
         yield ["carillon", *container["args"]]
-        yield container["livenessProbe"]["exec"]["command"]
     for word in re.findall(r'^CMD \["(.*)"\]', DOCKERFILE, re.MULTILINE):
         yield ["carillon", word]
     for part in re.findall(r"\b(worker \| .*)$", DOCKERFILE, re.MULTILINE):
@@ -75,6 +73,7 @@ def test_nothing_that_is_deployed_is_killed_before_it_has_finished_or_runs_as_ro
     unit = dict(line.split("=", 1) for line in UNIT.splitlines() if "=" in line and not line.startswith("#"))
     assert float(unit["TimeoutStopSec"]) > patience and unit["KillSignal"] == "SIGTERM"
     assert (unit["Type"], unit["DynamicUser"], unit["ProtectSystem"]) == ("exec", "yes", "strict")
+    assert (unit["WatchdogSec"], unit["NotifyAccess"]) == ("90", "main")
     assert "STOPSIGNAL SIGTERM" in DOCKERFILE and "USER 10001" in DOCKERFILE
 
 
@@ -92,6 +91,37 @@ def test_every_service_comes_back_and_says_how_it_is(name: str) -> None:
     check = service["healthcheck"]
     assert check["test"][0] in ("CMD", "CMD-SHELL")
     assert {"interval", "timeout", "retries", "start_period"} <= check.keys()
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
+def test_a_probe_starts_no_python_and_asks_whether_the_part_works(name: str) -> None:
+    port, path = {"flower": ("5555", "/healthcheck"), "dashboard": ("8800", "/livez")}.get(name, ("9470", "/livez"))
+    assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "carillon-probe", port, path]
+    assert SERVICES[name]["environment"]["CARILLON_METRICS_PORT"] == "9470"
+    assert "COPY deploy/probe.sh /usr/local/bin/carillon-probe" in DOCKERFILE
+
+
+def test_kubernetes_ends_only_a_process_that_does_not_work() -> None:
+    for pod in PODS:
+        [container] = pod["containers"]
+        [port] = container["ports"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        assert given == {"CARILLON_METRICS_PORT": str(port["containerPort"]), "CARILLON_METRICS_ADDRESS": "0.0.0.0"}
+        for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+            assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+
+
+def test_the_probe_tells_200_from_everything_else() -> None:
+    pages = {"/livez": lambda: Answer(b"ok\n"), "/readyz": lambda: Answer(b"redis: away\n", 503)}
+    server = Server(pages, address="127.0.0.1", port=0).start()
+    probe = str(DEPLOY / "probe.sh")
+    try:
+        codes = [subprocess.run([probe, str(server.port), path], check=False).returncode for path in (*pages, "/none")]
+    finally:
+        server.close()
+    assert codes == [0, 1, 1]
+    quiet = subprocess.run([probe, str(server.port), "/livez"], stderr=subprocess.DEVNULL, check=False)
+    assert quiet.returncode == 1, "nobody listens"
 
 
 @pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
@@ -213,6 +243,7 @@ USERS = {
 def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None:
     environment = SERVICES[name]["environment"]
     plain = {"CARILLON_FLEET", "CARILLON_LOG_FORMAT", "CARILLON_LOG_LEVEL", "POSTGRES_USER", "POSTGRES_DB"}
+    plain |= {"CARILLON_METRICS_PORT", "CARILLON_METRICS_ADDRESS"}
     assert environment.keys() - plain == SECRETS[name]
     if name in USERS:
         assert environment["CARILLON_FLEET"].startswith("${CARILLON_FLEET:?"), "a copy must push to nobody"
