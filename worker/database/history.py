@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from worker.core.history import KEPT, STEPS, Sample, merged, sampled, seconds_since
+from worker.core.history import BUSIEST, KEPT, STEPS, Sample, merged, sampled, seconds_since
 from worker.database import locks
 from worker.database.postgres import Connection, Pool
 
@@ -89,8 +89,32 @@ class Now(NamedTuple):
 
 def providers(db: Connection, now: float, app: str | None = None) -> list[Now]:
     """Every provider that was not removed, of one app or of all, by app and name."""
-    found = db.execute(_PROVIDERS, {"now": now, "step": STEPS[0], "recent": _RECENT, "app": app}).fetchall()
-    return [Now(*row) for row in found]
+    newest = db.execute(
+        "SELECT at, seconds, (SELECT count(*) FROM (SELECT FROM carillon.apps LIMIT %(busiest)s + 1) AS counted)"
+        " FROM carillon.history WHERE app = '' AND provider = 0 AND step = %(step)s"
+        " AND at > %(now)s::float8 - %(recent)s AND at <= %(now)s::float8 ORDER BY at DESC LIMIT 1",
+        {"now": now, "recent": _RECENT, "step": STEPS[0], "busiest": BUSIEST},
+    ).fetchone()
+    at, seconds, apps = newest or (None, 1, 0)
+    found = db.execute(
+        "SELECT p.id, p.app, p.name, p.kind, h.counts -> 'accepted', h.peaks FROM carillon.providers p"
+        " LEFT JOIN (SELECT app, provider, counts, peaks FROM carillon.history WHERE step = %(step)s AND at = %(at)s) AS h"
+        " ON h.app = p.app AND h.provider = p.id"
+        " WHERE p.removed_at IS NULL AND (%(app)s::text IS NULL OR p.app = %(app)s) ORDER BY p.app, p.name",
+        {"step": STEPS[0], "at": at, "app": app},
+    ).fetchall()
+    # Where all apps have samples, a provider without one has nothing to say.
+    complete = at is not None and apps <= BUSIEST
+    made = []
+    for id, of_app, name, form, accepted, peaks in found:
+        if peaks is None and not complete:
+            made.append(Now(id, of_app, name, form, None, None, None))
+            continue
+        levels = peaks or {}
+        waits = sum(n for level, n in levels.items() if level in ("waiting.ready", "waiting.due", "waiting.held"))
+        oldest = max((n for level, n in levels.items() if level.startswith("oldest.")), default=None)
+        made.append(Now(id, of_app, name, form, (accepted or 0) / seconds, waits, oldest))
+    return made
 
 
 def _roll_up(pool: Pool, step: int, into: int, now: float) -> int:
@@ -164,27 +188,4 @@ WITH changed AS (
         LATERAL (SELECT total::numeric AS n, coalesce((sampled ->> key)::numeric, 0) AS before) AS numbers
 )
 SELECT app, provider, jsonb_object_agg(key, n) FROM grown WHERE n <> 0 GROUP BY app, provider
-"""
-
-#: Where all apps have samples, one without has nothing to say: 0.
-_PROVIDERS: Final = """
-WITH newest AS (
-    SELECT at, seconds FROM carillon.history
-    WHERE app = '' AND provider = 0 AND step = %(step)s AND at > %(now)s - %(recent)s AND at <= %(now)s ORDER BY at DESC LIMIT 1
-), complete AS (
-    SELECT count(*) <= 200 AS all_apps FROM (SELECT FROM carillon.apps LIMIT 201) AS counted
-)
-SELECT p.id, p.app, p.name, p.kind,
-    coalesce((h.counts ->> 'accepted')::float8, known.nothing) / n.seconds,
-    coalesce((
-        SELECT sum(value::float8) FROM jsonb_each_text(h.peaks) WHERE key IN ('waiting.ready', 'waiting.due', 'waiting.held')
-    ), known.nothing),
-    (SELECT max(value::float8) FROM jsonb_each_text(h.peaks) WHERE key LIKE 'oldest.%%')
-FROM carillon.providers p
-CROSS JOIN complete
-LEFT JOIN newest n ON true
-LEFT JOIN carillon.history h ON h.app = p.app AND h.provider = p.id AND h.at = n.at AND h.step = %(step)s
-CROSS JOIN LATERAL (SELECT CASE WHEN n.at IS NOT NULL AND (complete.all_apps OR h.at IS NOT NULL) THEN 0.0 END) AS known (nothing)
-WHERE p.removed_at IS NULL AND (%(app)s::text IS NULL OR p.app = %(app)s)
-ORDER BY p.app, p.name
 """

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.integration.dashboard.conftest import Site, Visitor
@@ -80,19 +81,17 @@ def text(html: str) -> str:
 
 
 @contextmanager
-def counted(site: Site) -> Iterator[list[bytes]]:
-    """The statements that the dashboard's pool runs meanwhile."""
-    seen: list[bytes] = []
+def counted() -> Iterator[list[tuple[bytes, Any]]]:
+    """The statements that are run meanwhile, with what they are given."""
+    seen: list[tuple[bytes, Any]] = []
+    execute = psycopg.Connection.execute
+
+    def counting(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        seen.append((query if isinstance(query, bytes) else str(query).encode(), params))
+        return execute(self, query, params, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        from worker.database.postgres import Connection
-
-        execute = Connection.execute
-
-        def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-            seen.append(query if isinstance(query, bytes) else str(query).encode())
-            return execute(self, query, *arguments, **options)
-
-        patch.setattr(Connection, "execute", counting)
+        patch.setattr(psycopg.Connection, "execute", counting)
         yield seen
 
 
@@ -152,3 +151,56 @@ def test_a_paused_provider_is_named_everywhere(site: Site, reader: Visitor, hook
     finally:
         site.runtime.breaker.resume(hooks.id, by_hand=True)
         look(site)
+
+
+#: Tables with a row for each of something that there are many of.
+LARGE = ("history", "devices", "ledger", "messages", "incidents", "dead_letters", "members")
+#: What each page asks of Postgres, however many apps there are.
+STATEMENTS = {"/": 9, "/providers": 3, "/apps": 4, "/apps/app-7": 11, "/apps/app-7/providers/hooks": 10}
+
+
+@pytest.fixture(scope="module")
+def thousand(site: Site, hooks: Provider) -> None:
+    """1,000 apps with a provider each, and samples of the 200 busiest for half an hour."""
+    now = NOW - 15
+    with site.runtime.pool.connection() as db:
+        db.execute("INSERT INTO carillon.apps (name) SELECT 'app-' || n FROM generate_series(1, 1000) AS n")
+        db.execute(
+            "INSERT INTO carillon.providers"
+            " (app, name, environment, kind, topic, team_id, key_id, host, port, settings, credential)"
+            " SELECT 'app-' || n, 'hooks', 'production', 'webhook', '', '', '', '', 0, '{}', ''"
+            " FROM generate_series(1, 1000) AS n"
+        )
+        db.execute(
+            "INSERT INTO carillon.history SELECT 30, at, p.app, k.provider, 30, '{\"accepted\": 30}', '{}'"
+            " FROM generate_series(%s::bigint, %s::bigint, 30) AS at,"
+            " (SELECT app, id FROM carillon.providers WHERE app LIKE 'app-%%' ORDER BY id LIMIT 200) AS p,"
+            " LATERAL (VALUES (0), (p.id)) AS k (provider)",
+            (now - 1_800, now - 30),
+        )
+        db.execute(
+            "INSERT INTO carillon.devices (app, token, user_id, provider_id, registered_at, active)"
+            " SELECT 'app-' || n % 1000, md5(n::text), 'user-' || n, n, 0, true FROM generate_series(1, 5000) AS n"
+        )
+        db.execute(
+            "INSERT INTO carillon.incidents (name, severity, what, began, ended)"
+            " SELECT 'backlog_old', 'warning', '', now() - interval '9 days', now() - interval '9 days' + n * interval '1 s'"
+            " FROM generate_series(1, 5000) AS n"
+        )
+        db.execute("ANALYZE")
+
+
+@pytest.mark.parametrize("path", STATEMENTS)
+def test_a_page_asks_for_little_and_by_an_index_however_many_apps_there_are(
+    site: Site, reader: Visitor, thousand: None, path: str
+) -> None:
+    with counted() as seen:
+        page = reader.get(f"{path}?range=6h&counted=1")
+    assert "could not be worked out" not in page.text
+    asked = [(query, params) for query, params in seen if b"carillon." in query]
+    assert len(asked) <= STATEMENTS[path], [query[:120] for query, _ in asked]
+    with site.runtime.pool.connection() as db:
+        for query, params in asked:
+            plan = "\n".join(row for (row,) in db.execute(b"EXPLAIN " + query, params).fetchall())
+            scanned = re.findall(r"Seq Scan on (\w+)", plan)
+            assert not [table for table in scanned if table.startswith(LARGE)], plan

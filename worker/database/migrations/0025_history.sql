@@ -27,3 +27,6 @@ CREATE TABLE carillon.sampled (
     totals   jsonb NOT NULL,
     PRIMARY KEY (app, provider, source)
 );
+
+-- The pages of an app and of a provider read its incidents.
+CREATE INDEX incidents_by_app ON carillon.incidents (app, provider);
