@@ -29,7 +29,7 @@ def shown(viewer: Visitor, query: str = "") -> list[str]:
     """The cells of the column of acts."""
     page = viewer.get(f"/audit{query}")
     assert page.status_code == 200
-    return re.findall(r"<td class=\"w\">(push tested|app created|app changed|provider paused)</td>", page.text)
+    return re.findall(r"<td class=\"w nw\">(push tested|app created|app changed|provider paused)</td>", page.text)
 
 
 def test_the_newest_acts_are_shown_and_the_older_ones_by_pages(viewer: Visitor) -> None:
