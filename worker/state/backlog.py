@@ -4,12 +4,12 @@ Messages and batches are counted. What is in batches, and bytes, are estimated f
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core.entry import app_of, ms_of, stream_for, stream_of
-from worker.core.way import Way, provider_in, way_in
+from worker.core.way import Way, way_in
 from worker.state import keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -159,17 +159,13 @@ class _Look:
             turns = self._pipelined([(lane, app) for app in apps], _ask_ways)
             out: Any = self._redis.zrange(keys.OUT_OF_TURN(lane), 0, -1)
             lines += [(lane, way.decode()) for way in {*out, *(way for of_app in turns for way in of_app)}]
-        lengths = self._pipelined(lines, lambda pipe, line: pipe.zcard(keys.LINE(*line)))
         most = max(1, _IN_LINES // max(1, len(lines)))
-        heads = self._pipelined(lines, lambda pipe, line: pipe.zrange(keys.LINE(*line), 0, most - 1))
-        known = self._weighed([id for some in heads for id in some])
-        stopped = self._stopped({way_in(way.encode()) for _, way in lines})
-        for (lane, name), n, ids in zip(lines, lengths, heads, strict=True):
-            looked = [known[id] for id in ids if id in known]
-            if looked:
-                way = way_in(name.encode())
-                state: State = "held" if way in stopped or provider_in(way) in stopped else "ready"
-                yield self._batches(state, looked[0].app, lane, way, looked, int(n))
+        found = [one for some in _chunks(lines, _CHUNK) for one in self._scripts.lines(most=most, lines=some)]
+        known = self._weighed([id for _, _, ids in found for id in ids])
+        for (lane, way), (n, held, ids) in zip(lines, found, strict=True):
+            if looked := [known[id] for id in ids if id in known]:
+                state: State = "held" if held else "ready"
+                yield self._batches(state, looked[0].app, lane, way_in(way.encode()), looked, n)
 
     def due(self) -> Iterator[Waiting]:
         """What a worker has, and what is taken later."""
@@ -258,24 +254,14 @@ class _Look:
                 found[id] = _Batch(app.decode(), lane.decode(), way_in(way), bool(leased), came, jobs, octets)
         return found
 
-    def _stopped(self, ways: Iterable[Way]) -> set[Way]:
-        """Those among the ways and their providers that are stopped, paused or over a quota."""
-        asked = list({*ways, *map(provider_in, ways)})
-
-        answers = self._pipelined(asked, _ask_health)
-        return {
-            way
-            for way, stopped, until in zip(asked, answers[::2], answers[1::2], strict=True)
-            if stopped or (until is not None and float(until) > self._now)
-        }
-
     def _list(self, key: str) -> list[str]:
         found: Any = self._redis.lrange(key, 0, -1)
         return [one.decode() for one in found]
 
     def _lists(self, names: Sequence[str]) -> list[_Group]:
-        answers = self._pipelined(names, _ask_list)
-        return [_Group(int(n), first) for n, first in zip(answers[::2], answers[1::2], strict=True)]
+        return [
+            _Group(n, first or None) for some in _chunks(names, _CHUNK) for n, first in self._scripts.heads(lists=some)
+        ]
 
     def _pipelined(self, asked: Sequence[Any], ask: Callable[[Any, Any], object]) -> list[Any]:
         answers: list[Any] = []
@@ -293,16 +279,6 @@ class _Look:
 
 def _ask_ways(pipe: Any, turns: tuple[str, str]) -> None:
     pipe.lrange(keys.TURNS_OF_APP(*turns), 0, -1)
-
-
-def _ask_health(pipe: Any, way: Way) -> None:
-    pipe.exists(keys.BREAKER(way))
-    pipe.hget(keys.QUOTA(way), "until")
-
-
-def _ask_list(pipe: Any, key: str) -> None:
-    pipe.llen(key)
-    pipe.lindex(key, 0)
 
 
 def _sum(parts: Sequence[Waiting]) -> Waiting:

@@ -418,6 +418,22 @@ def test_what_is_in_batches_is_seen_without_a_change(redis: Redis, journal: Jour
     assert again(redis, lambda: scripts.weigh(batches=["b1", "of nobody"])) == [found]
 
 
+@runs("heads")
+def test_lists_are_seen_without_a_change(redis: Redis, scripts: Scripts) -> None:
+    redis.rpush(keys.READY("urgent"), "a", "b")
+    lists = [keys.READY("urgent"), keys.READY("bulk")]
+    assert again(redis, lambda: scripts.heads(lists=lists)) == [[2, b"a"], [0, b""]]
+
+
+@runs("lines")
+def test_lines_are_seen_without_a_change(redis: Redis, journal: Journal, scripts: Scripts) -> None:
+    expanded(redis, journal, queued())
+    lines = [("urgent", "1"), ("bulk", "1"), ("urgent", "1@host")]
+    assert again(redis, lambda: scripts.lines(most=1, lines=lines)) == [[1, 0, [b"b1"]], [0, 0, []], [0, 0, []]]
+    Breaker(redis).stop(1, "a new key on Monday", 0.0, manual=True)
+    assert [held for _, held, _ in again(redis, lambda: scripts.lines(most=1, lines=lines))] == [1, 1, 1]
+
+
 @runs("octets")
 def test_sizes_of_documents_are_seen_without_a_change(redis: Redis, scripts: Scripts) -> None:
     for document in ("{}", "{ }", "{  }"):
