@@ -269,17 +269,17 @@ def _frame(
 
 
 def _marks(marks: Iterable[Mark], span: Span, base: int) -> Iterator[str]:
-    """A line for each; a text for as many as have room, from the newest on."""
-    free = 100.0
-    for mark in sorted((one for one in marks if span.start <= one.at <= span.end), key=lambda one: -one.at):
+    """A line for each; a text for as many as have room, from the oldest on: of several at once it is the cause."""
+    taken: list[tuple[float, float]] = []
+    for mark in sorted(one for one in marks if span.start <= one.at <= span.end):
         x = _percent(mark.at, span)
         yield f'<line class="{"ev" if mark.kind == "crit" else "dep"}" x1="{x}%" x2="{x}%" y1="2" y2="{base}"/>'
         left = x >= 50
         text = _cut(f"{moment(mark.at, span)} {mark.text}", (x if left else 100 - x) * NARROWEST / 100)
         wide = 100 * (len(text) * CHARACTER + 6) / NARROWEST
         begin, end = (x - wide, x) if left else (x, x + wide)
-        if end <= free and text:
-            free = begin
+        if text and all(end <= other[0] or begin >= other[1] for other in taken):
+            taken.append((begin, end))
             anchor, offset = ("end", x - 0.8) if left else ("start", x + 0.8)
             kind = "evt" if mark.kind == "crit" else "dept"
             yield f'<text class="{kind}" x="{offset:.2f}%" y="10" text-anchor="{anchor}">{escape(text)}</text>'

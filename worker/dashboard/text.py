@@ -129,7 +129,7 @@ def steps(advice: str) -> list[Markup]:
     """What to do, of our own sentences: one step each, with commands marked as such."""
     found = []
     for step in advice.split("; "):
-        text = hostile(f"{step[:1].upper()}{step[1:]}", 2_000)
+        text = hostile(step if _COMMAND.match(step) else f"{step[:1].upper()}{step[1:]}", 2_000)
         parts = _COMMAND.split(text)
         # What the pattern matched is every second part.
         marked = (Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))

@@ -225,8 +225,14 @@ def cards_of(conditions: Sequence[Condition]) -> list[Card]:
 
 
 def _part(check: Check, conditions: Sequence[Condition]) -> Part:
-    severity = next((one.severity for one in conditions if one.name in check.names), None)
+    severity = next((one.severity for one in conditions if _speaks_of(one, check)), None)
     return Part(check.part, check.value, "ok" if severity is None else SHAPES[severity])
+
+
+def _speaks_of(one: Condition, check: Check) -> bool:
+    """A condition of one lane is none of the other."""
+    of_lane = check.part.endswith(" lane") and one.place
+    return one.name in check.names and (not of_lane or check.part == f"{one.place} lane")
 
 
 def _utc(at: float) -> datetime:
