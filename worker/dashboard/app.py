@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -27,7 +27,7 @@ from worker.dashboard.gate import Doors, Gate, set_cookie
 from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel, here
 from worker.dashboard.pages import PAGES
 from worker.dashboard.stores import Stores
-from worker.dashboard.text import SHOWN, hostile
+from worker.dashboard.text import SHOWN, clock, hostile
 from worker.database import postgres
 from worker.reports import watch
 from worker.state import redis
@@ -42,6 +42,7 @@ _THREADS: Final = 8
 _TOO_LONG: Final = "57014"
 #: No page reads a longer query.
 _QUERY: Final = 2_000
+_ENGINES: Final = ("Postgres", "Redis")
 #: Bytes of a form.
 _FORM: Final = 16_384
 _T = TypeVar("_T")
@@ -164,6 +165,8 @@ class Dashboard:
             facts, drawn = await self.facts(), await drawing
         except Exception as fault:  # noqa: BLE001 - whatever it is, the frame comes
             return await self._fault(ask, fault)
+        if len(self._away) == len(_ENGINES):
+            return await self._problem(ask, 503, "Nothing can be read", self._both_away())
         panels = {panel.name: html for panel, html in zip(page.panels, drawn, strict=True)}
         return HTMLResponse(self._frame.page(page, ask, facts, values, panels))
 
@@ -204,8 +207,14 @@ class Dashboard:
     async def facts(self) -> Facts:
         def read() -> Facts:
             found = watch.current(self._stores.redis).conditions
-            if not any(one.name == "redis_away" for one in found):
+            if any(one.name == "redis_away" for one in found):
+                self._is_away("Redis")
+            else:
                 self._away.pop("Redis", None)
+            if "Postgres" in self._away:
+                with suppress(postgres.Unavailable), self._stores.pool.connection() as db:
+                    db.execute("SELECT 1")
+                    del self._away["Postgres"]
             worst = SHAPES[found[0].severity] if found else "info"
             return Facts(len(found), worst)
 
@@ -239,8 +248,13 @@ class Dashboard:
 
     def _is_away(self, engine: str) -> str:
         began = self._away.setdefault(engine, time.time())
+        return f"This cannot be read: {engine} does not answer since {clock(began)} UTC."
+
+    def _both_away(self) -> str:
+        since = ", ".join(f"{engine} since {clock(at)} UTC" for engine, at in sorted(self._away.items()))
         return (
-            f"This cannot be read: {engine} does not answer since {time.strftime('%H:%M:%S', time.gmtime(began))} UTC."
+            f"Neither Postgres nor Redis answers this dashboard: {since}. If workers cannot reach them either, nothing is pushed"
+            " and publishers are refused; nothing that was accepted is lost. From a worker's host: carillon doctor."
         )
 
     async def _problem(self, ask: Ask, status: int, title: str, sentence: str) -> Response:

@@ -81,7 +81,7 @@ class Gate:
         request.state.session = session = self._session(request)
         if session is not None or request.url.path.startswith(_OPEN):
             return None
-        if request.method not in ("GET", "HEAD") or "panel" in request.query_params:
+        if "panel" in request.query_params:
             return PlainTextResponse("sign in first\n", 401)
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(here, safe='')}", 302)

@@ -32,14 +32,14 @@ class Visitor:
 
     def __init__(self, site: "Site", host: str, peer: str) -> None:
         transport = httpx.ASGITransport(site.app, raise_app_exceptions=False, client=(peer, 50_000))
-        self._client, self._loop = httpx.AsyncClient(transport=transport, base_url=f"http://{host}"), site.loop
-        self.cookies = self._client.cookies
+        self.client, self._loop = httpx.AsyncClient(transport=transport, base_url=f"http://{host}"), site.loop
+        self.cookies = self.client.cookies
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return self._loop.run(self._client.get(path, **options))
+        return self._loop.run(self.client.get(path, **options))
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        return self._loop.run(self._client.post(path, **options))
+        return self._loop.run(self.client.post(path, **options))
 
 
 @dataclass
