@@ -103,11 +103,11 @@ class Looking:
         return [event["params"] for event in self.browser.events if event["method"] in bad]
 
     def requests(self) -> set[str]:
-        """What the page that was opened last has asked for."""
+        """What the page that was opened last has asked for, but what it is kept up to date by."""
         sent = [event["params"] for event in self.browser.events if event["method"] == "Network.requestWillBeSent"]
         loader = [one["loaderId"] for one in sent if one.get("type") == "Document"][-1]
         urls = {one["request"]["url"] for one in sent if one["loaderId"] == loader}
-        return {url for url in urls if not url.startswith("data:")}
+        return {url for url in urls if not url.startswith("data:") and "panel=" not in url}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def crawl(made: World) -> Crawled:
                 if path is None or address in seen:
                     continue
                 alike = [one for one in addresses[path] if fields(one) == fields(address)]
-                if len(alike) < 2 and len(addresses[path]) < 10:
+                if len(alike) < 2 and len(addresses[path]) < 6:
                     seen.add(address)
                     addresses[path].append(address)
                     waiting.append(address)
@@ -180,7 +180,8 @@ def test_a_page_at_two_widths_in_light_and_dark(looking: Looking, found: Crawled
         tab = await looking.tab()
         whole = [one for one in found.addresses[page.path] if "panel=" not in one]
         # One with fields in its query, and one without.
-        for address in {bool(fields(one)): one for one in reversed(whole)}.values():
+        two = [*{bool(fields(one)): one for one in reversed(whole)}.values()]
+        for address in two:
             await looking.go(tab, address)
             assert len(looking.requests()) <= 3
             assert {urlsplit(url).netloc for url in looking.requests()} == {urlsplit(looking.world.url).netloc}
@@ -200,7 +201,10 @@ def test_a_page_at_two_widths_in_light_and_dark(looking: Looking, found: Crawled
                 await tab.call("Emulation.setEmulatedMedia", features=features)
                 layout = await tab.run(LAYOUT)
                 assert not layout, "\n".join([f"{address} {width} {scheme}", *layout])
-                if (width, scheme) in (VIEWS[0], VIEWS[-1]):
+                # Axe is slow: of two addresses one is looked at in light, one in dark.
+                if (width, scheme) in (VIEWS[0], VIEWS[-1]) and (
+                    len(two) == 1 or (scheme == "dark") == (address == two[0])
+                ):
                     findings = await tab.run(FINDINGS)
                     assert not findings, "\n".join([f"{address} {width} {scheme}", *findings])
             assert await tab.run("document.querySelectorAll('*').length") <= 1_500
