@@ -59,7 +59,6 @@ def why(
 
 
 def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_json: bool) -> None:
-    from worker.cli._session import app_named
     from worker.database import lookups
     from worker.reports.delivery_report import as_json as report_json
     from worker.reports.delivery_report import unknown
@@ -71,7 +70,8 @@ def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_js
     if len(named) > 1:
         _list(id, named, as_json)
         return
-    name, event = (named[0].app, named[0].event) if named else (app or app_named(runtime, None).name, id)
+    # Without an app what is not known of any may still be in a document whose app could not be read.
+    name, event = (named[0].app, named[0].event) if named else (apps[0] if len(apps) == 1 else "", id)
     facts, report = look_up(runtime.redis, runtime.pool, name, event)
     if as_json:
         echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from worker.core.errors import WorkerError
 from worker.database.lookups import MOMENT
@@ -19,9 +19,10 @@ class TooMuchError(WorkerError):
 
 
 class Place(NamedTuple):
-    """An entry's place in the order of the ledger: when it was written, and its key."""
+    """An entry's place in the order of the log: when it was written, when it was so (UNIX ms, 0: not known), and its key."""
 
     at: datetime
+    moment: int = 0
     app: str = ""
     event: str = ""
     part: str = ""
@@ -54,7 +55,7 @@ class LedgerEntry(NamedTuple):
 
 #: The day of a time, as partitions have it.
 _DAY: Final = "(%%(%s)s::timestamptz AT TIME ZONE 'utc')::date"
-_COLUMNS: Final = f"at, app, event_id, part, {MOMENT}, provider, took, account"
+_COLUMNS: Final = f"at, moment, app, event_id, part, {MOMENT}, provider, took, account"
 
 
 @contextmanager
@@ -72,24 +73,17 @@ def bounded(pool: Pool) -> Iterator[Connection]:
 
 def newest(db: Connection, choice: Choice, before: Place | None, limit: int) -> list[LedgerEntry]:
     """Entries before a place, the newest first."""
-    found = {} if before is None else {"at": before.at, "of": before.app, "event": before.event, "name": before.part}
-    behind = "" if before is None else " AND (at, app, event_id, part) < (%(at)s, %(of)s, %(event)s, %(name)s)"
-    return _read(db, choice, behind, "DESC", found | {"limit": limit})
+    return _read(db, choice, before, "<", limit)
 
 
 def following(db: Connection, choice: Choice, after: Place, limit: int) -> list[LedgerEntry]:
     """Entries after a place, the oldest first."""
-    found = {"at": after.at, "of": after.app, "event": after.event, "name": after.part}
-    return _read(
-        db,
-        choice,
-        " AND (at, app, event_id, part) > (%(at)s, %(of)s, %(event)s, %(name)s)",
-        "ASC",
-        found | {"limit": limit},
-    )
+    return _read(db, choice, after, ">", limit)
 
 
-def _read(db: Connection, choice: Choice, behind: str, order: str, found: dict[str, Any]) -> list[LedgerEntry]:
+def _read(
+    db: Connection, choice: Choice, place: Place | None, side: Literal["<", ">"], limit: int
+) -> list[LedgerEntry]:
     # A day's table has the entries of the day, so the days say which tables are read.
     where = [f"at >= %(since)s AND day >= {_DAY % 'since'} AND account <> '{{}}'"]
     if choice.until is not None:
@@ -106,16 +100,19 @@ def _read(db: Connection, choice: Choice, behind: str, order: str, found: dict[s
         named = f"({named or 'true'} OR {_UNNAMED})"
     if named:
         where.append(named)
+    values: dict[str, Any] = {f"needle{n}": needle for n, needle in enumerate(choice.needles)}
+    if place is not None:
+        where.append(f"(at, moment, app, event_id, part) {side} (%(p0)s, %(p1)s, %(p2)s, %(p3)s, %(p4)s)")
+        values |= {f"p{n}": value for n, value in enumerate(place)}
+    order = ", ".join(f"{column} {'DESC' if side == '<' else 'ASC'}" for column in _ORDER)
     rows = db.execute(
-        (
-            f"SELECT {_COLUMNS} FROM carillon.ledger AS l WHERE {' AND '.join(where)}{behind}"
-            f" ORDER BY at {order}, app {order}, event_id {order}, part {order} LIMIT %(limit)s"
-        ).encode(),
-        choice._asdict() | {f"needle{n}": needle for n, needle in enumerate(choice.needles)} | found,
+        f"SELECT {_COLUMNS} FROM carillon.ledger AS l WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s".encode(),
+        choice._asdict() | values | {"limit": limit},
     ).fetchall()
-    return [LedgerEntry(Place(*row[:4]), *row[4:]) for row in rows]
+    return [LedgerEntry(Place(*row[:5]), *row[5:]) for row in rows]
 
 
+_ORDER: Final = ("l.at", "l.moment", "l.app", "l.event_id", "l.part")
 _UNNAMED: Final = (
     "(account ?| '{message,rest}' AND EXISTS (SELECT FROM carillon.messages m JOIN carillon.members u"
     " ON u.app = m.app AND u.channel = m.channel AND u.user_id = %(member)s AND u.present"

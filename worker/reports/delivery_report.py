@@ -324,7 +324,8 @@ def _expanded(pages: Sequence[float]) -> str:
 
 def unknown(app: str, event: str, facts: Facts) -> str:
     """The report of an event of which nothing is stored: never published as far as is known, or perhaps deleted since."""
-    text = f"nothing is known of event {event!r} of app {app!r}: it was never published under this id"
+    of_app = f"app {app!r}" if app else "any app"
+    text = f"nothing is known of event {event!r} of {of_app}: it was never published under this id"
     since = instant(facts.kept_since)
     if facts.forgets:
         text += f" since {since}. What was published before that is deleted, {KEPT}"

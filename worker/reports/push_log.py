@@ -92,6 +92,7 @@ class _Cursor(NamedTuple):
     """The place of an entry, and how many of its lines were shown."""
 
     micros: int
+    moment: int
     app: str
     event: str
     part: str
@@ -100,7 +101,8 @@ class _Cursor(NamedTuple):
     @property
     def place(self) -> Place:
         seconds, micros = divmod(self.micros, 1_000_000)
-        return Place(datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros), self.app, self.event, self.part)
+        at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+        return Place(at, self.moment, self.app, self.event, self.part)
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _json(text: str) -> str:
 
 def _lines(entry: LedgerEntry, names: Mapping[int, tuple[str, str, str]]) -> Iterator[Line]:
     """What an entry says, line by line."""
-    _, app, event, part = entry.place
+    _, _, app, event, part = entry.place
     about = (entry.moment, app, event)
     if part.startswith("page:"):
         for user, outcome, reason, number in _decisions(entry.account):
