@@ -89,8 +89,7 @@ def _read(
     if choice.until is not None:
         where.append(f"at < %(until)s AND day <= {_DAY % 'until'}")
     if choice.app is not None:
-        # Not by the key, which has no order of time.
-        where.append("app || '' = %(app)s")
+        where.append("app = %(app)s")
     if choice.providers is not None:
         where.append("provider = ANY(%(providers)s)")
     if choice.parts:

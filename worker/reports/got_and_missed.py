@@ -79,8 +79,8 @@ def of_user(
         entries = {one.said.entry: one.event for one in found if one.said is not None and one.decision == "pushed"}
         entries = {entry: entries[entry] for entry in still_open(redis, [*entries])}
         found = [_of_device(one, device) for one in _with_outcomes(db, app, found, set(entries.values()))]
-        open_devices = {id for one in found for id, tries in one.devices.items() if state_of(tries) == "waits"}
-        reached: Mapping[int, Reached] = (lookups.providers if tokens else lookups.providers_only)(db, [*open_devices])
+        ids = {id for one in found for id in one.devices}
+        reached: Mapping[int, Reached] = (lookups.providers if tokens else lookups.providers_only)(db, [*ids])
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
     held = waiting(redis, reached, entries)
     following = {event: {**held.cooldowns, **held.retries.get(entry, {})} for entry, event in entries.items()}

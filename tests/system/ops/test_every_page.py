@@ -109,6 +109,7 @@ ELSEWHERE = {
     ("docs/web-push.md", "css"): "tests/unit/web/test_web_doc.py",
     ("docs/webhooks.md", "python"): "tests/integration/webhook/test_doc.py",
     ("docs/webhooks.md", "js"): "tests/integration/webhook/test_doc.py",
+    ("docs/why.md", "console"): "tests/integration/cli/test_why_page.py",
 }
 #: Why a block, or one line of it, is not run: by the page and how it begins.
 NOT_RUN = {
