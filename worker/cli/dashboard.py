@@ -35,7 +35,7 @@ def dashboard(
 ) -> None:
     """Run the dashboard: pages that say what is pushed, what is wrong, since when, and what to do.
 
-    CARILLON_DASHBOARDUSERS says who may come in. Without it, and on this machine only, a password is made and printed.
+    CARILLON_DASHBOARD_USERS says who may come in. Without it, and on this machine only, a password is made and printed.
     """
     import uvicorn
 
@@ -57,7 +57,7 @@ def dashboard(
     set_up(settings)
     if address not in LOOPBACK and not configured(settings):
         sys.exit(
-            f"carillon: on {address} the dashboard needs users that you know: set CARILLON_DASHBOARDUSERS to what"
+            f"carillon: on {address} the dashboard needs users that you know: set CARILLON_DASHBOARD_USERS to what"
             " carillon dashboard-user prints, or let a proxy sign them in with CARILLON_DASHBOARD_PROXY_HEADER"
         )
     tell_part()
@@ -121,7 +121,7 @@ def _access(settings: "Settings", role: Role) -> "Access":
         try:
             return Access(parse_users(given), signing)
         except ValueError as fault:
-            raise SettingsError(f"CARILLON_DASHBOARDUSERS: {fault}") from None
+            raise SettingsError(f"CARILLON_DASHBOARD_USERS: {fault}") from None
     password = os.environ.pop(PASSWORD, "")
     if not password:
         password = made_password()

@@ -79,10 +79,15 @@ def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> No
 
 def pending(postgres_url: str, *, timeout: int = 5) -> list[str]:
     """The versions not yet applied, without applying them. `timeout`: seconds to connect."""
-    known = list(_scripts())
     with psycopg.connect(postgres_url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
-        row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
-        if row is None or row[0] is None:
-            return known
-        done = {version for (version,) in db.execute("SELECT version FROM carillon.migrations")}
+        return missing(db)
+
+
+def missing(db: psycopg.Connection[Any]) -> list[str]:
+    """The same, over a connection that there is."""
+    known = list(_scripts())
+    row = db.execute("SELECT to_regclass('carillon.migrations')").fetchone()
+    if row is None or row[0] is None:
+        return known
+    done = {version for (version,) in db.execute("SELECT version FROM carillon.migrations")}
     return [version for version in known if version not in done]

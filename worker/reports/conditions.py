@@ -73,7 +73,7 @@ NAMES: Final = (
     *("entries_trimmed", "outbox_behind", "stream_ahead_of_clock", "no_leader", "intake_not_moving", "backlog_old"),
     *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
     *("redis_filling", "redis_eviction", "redis_persistence", "postgres_read_only", "clock_of_redis"),
-    "clock_of_postgres",
+    *("clock_of_postgres", "schema_behind"),
 )
 #: Seconds that a condition must last before it opens, where that is not in the facts. Others open at once.
 AFTER: Final[Mapping[str, float]] = {
@@ -189,7 +189,7 @@ def find(snapshot: Snapshot) -> list[Condition]:
 
 def _blocked(snapshot: Snapshot) -> bool:
     """Whether an engine keeps everything from moving: whatever does not move then is no condition of its own."""
-    away = snapshot.redis_fault or snapshot.postgres_fault or snapshot.read_only
+    away = snapshot.redis_fault or snapshot.postgres_fault or snapshot.read_only or snapshot.unapplied
     return bool(away) or (snapshot.redis is not None and snapshot.redis.percent >= SPENT)
 
 
@@ -217,6 +217,9 @@ def _engines(snapshot: Snapshot) -> Iterator[Condition]:
         yield Condition(
             "postgres_read_only", "critical", what, "name the primary in CARILLON_POSTGRES_URL, or promote this one"
         )
+    if snapshot.unapplied:
+        what = f"the database's schema is not up to date, so workers wait ({', '.join(snapshot.unapplied)} not applied)"
+        yield Condition("schema_behind", "critical", what, "run carillon migrate")
     if is_foreign(snapshot.recorded_fleet, snapshot.fleet):
         here = f"CARILLON_FLEET is {snapshot.fleet!r}" if snapshot.fleet else "CARILLON_FLEET is not set"
         what = f"the database belongs to fleet {snapshot.recorded_fleet!r}, {here}: pushes go to nobody but those whom"
@@ -409,6 +412,7 @@ _STOPS: Final = {
     "unusable_credential": ("credential_unusable", "its key or certificate cannot be used"),
     "certificate_expired": ("credential_ended", "its certificate has ended"),
     "tls alert": ("credential_refused", "its host refuses the certificate, or wants one"),
+    "access_token_refused": ("credential_refused", "the token endpoint refuses its service account"),
     "clock": ("provider_stopped", "its host calls fresh provider tokens expired"),
     "mass_refusal": ("provider_stopped", "it refuses most device tokens"),
 }

@@ -21,6 +21,7 @@ from worker.core.entry import app_of, ms_of
 from worker.core.way import Way, origin_in, provider_in
 from worker.database import cursors, lease
 from worker.database.fleet import recorded
+from worker.database.migrate import missing
 from worker.database.postgres import Connection
 from worker.providers.kinds import may_end, words_of
 from worker.reports import signs
@@ -87,6 +88,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "workers": ("no_workers", "clock_", "backlog_"),
     "beat": ("beat_",),
     "postgres": ("postgres_",),
+    "schema": ("schema_",),
     "dead letters": ("dead_",),
     "fleet": ("not_allowed",),
     "outbox": ("outbox_",),
@@ -138,6 +140,7 @@ def read(
             facts["workers"] = parts.read("workers", lambda: signs.read(redis))
             facts["beat"] = parts.read("beat", lambda: bool(redis.exists(keys.BEAT())))
     if db is not None:
+        facts["unapplied"] = parts.read("schema", lambda: missing(db)) or ()
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
         facts["letters"] = parts.read("dead letters", lambda: _letters(db))
         facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""

@@ -158,6 +158,8 @@ class Snapshot:
     providers: Sequence[ProviderFacts] | None = None
     streams: Sequence[StreamFacts] = ()
     redis: RedisFacts | None = None
+    #: Migrations that were not applied.
+    unapplied: Sequence[str] = ()
     #: Postgres takes no writes.
     read_only: bool | None = None
     #: Nobody ever led: `Leader` with an empty owner. None: not known, or no workers are expected.

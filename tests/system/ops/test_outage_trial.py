@@ -4,14 +4,13 @@ Each has a minute to show and a minute to clear. How long it took is printed.
 """
 
 import contextlib
+import html
 import json
 import re
 import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
@@ -32,6 +32,7 @@ from tests.unit.apns.push_certificates import p12, push_certificate
 from worker.core.model import AppSettings, Provider
 from worker.providers.apns.settings import P12, ApnsSettings, Key
 from worker.reports import watch
+from worker.reports.words import instant
 from worker.simulator import Rule, Script, faults
 from worker.state.breaker import Breaker
 
@@ -39,6 +40,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 #: Seconds that a condition may take to show, and to clear.
 PATIENCE = 60.0
+_SAME = {"Sec-Fetch-Site": "same-origin"}
 #: Name, app and place of a condition.
 Found = tuple[str, str | None, str]
 
@@ -88,8 +90,10 @@ def _pass_on(one: socket.socket, other: socket.socket) -> None:
 class Trial:
     """A system of four apps, each with a provider and a user; and what it says of itself."""
 
-    def __init__(self, fleet: Fleet, gate: Gate, probes: int) -> None:
-        self.fleet, self.gate, self._probes = fleet, gate, probes
+    def __init__(self, fleet: Fleet, gate: Gate, numbers: int, pages: int) -> None:
+        self.fleet, self.gate = fleet, gate
+        self._numbers = f"http://127.0.0.1:{numbers}"
+        self._pages = httpx.Client(base_url=f"http://127.0.0.1:{pages}", timeout=10)
         self._ids = iter(range(1_000_000))
         self.took: dict[str, float] = {}
         simulator = fleet.simulator
@@ -103,6 +107,9 @@ class Trial:
             fleet.publisher.publish(
                 ev.DeviceRegistered(**self._stamp(app), user="han", device=ev.Device(token=app.encode().hex()))
             )
+
+    def close(self) -> None:
+        self._pages.close()
 
     def store(self, app: str, settings: ApnsSettings) -> Provider:
         self.fleet.registry.save_app(AppSettings(app))
@@ -162,46 +169,62 @@ class Trial:
             time.sleep(0.25)
         self.took[f"{what} cleared"] = time.monotonic() - began
 
+    def sign_in(self) -> None:
+        """At the dashboard, with the password that it made."""
+        wait_until(lambda: "the dashboard is at" in self.fleet.output(), 2 * PATIENCE)
+        [found] = re.finditer(r"user (\w+), password (\S+)", self.fleet.output())
+        form = {"name": found[1], "password": found[2], "next": "/"}
+
+        def signed_in() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return self._pages.post("/sign-in", data=form, headers=_SAME).status_code == 303
+            return False
+
+        wait_until(signed_in, PATIENCE)
+
     def everybody_agrees(self, what: str, names: set[str]) -> None:
-        """`health`, `doctor`, the log and what listens over HTTP have these, with the same time and sentence."""
+        """`health`, `doctor`, the log, the metrics and the pages have these, with the same time and sentence."""
         environment = self.fleet.environment
         with ThreadPoolExecutor() as pool:
             health = pool.submit(carillon, "health", "--alarms", "--json", "--timeout", "5", env=environment)
             doctor = pool.submit(carillon, "doctor", "--json", "--timeout", "2", env=environment)
             said = {"health": health.result(), "doctor": doctor.result()}
         lists = {who: json.loads(done.stdout) for who, done in said.items()}
-        lists["/healthz"] = self._over_http("/healthz")
-        kept = {one.key: (one.since, one.text) for one in watch.current(self.fleet.redis).conditions}
+        lists["/healthz"] = httpx.get(f"{self._numbers}/healthz", timeout=10).json()["findings"]
+        kept = {(one.name, one.app): one for one in watch.current(self.fleet.redis).conditions if one.name in names}
         for who, findings in lists.items():
-            found = {one["condition"]: one for one in findings if one["condition"] is not None}
-            assert found.keys() >= names, f"{what}: {who} says {sorted(found)}"
-            for name in names:
-                texts = {text for key, (_, text) in kept.items() if key.startswith(f"{name}/")}
-                assert found[name]["text"] in texts, f"{what}: {who} has another sentence for {name}"
+            found = {(one["condition"], one["app"]): one for one in findings if one["condition"] in names}
+            assert found.keys() == kept.keys(), f"{what}: {who} says {findings}"
+            for key, one in kept.items():
+                same = found[key]["text"] == one.text and found[key]["since"][:19] == instant(one.since or 0.0)[:19]
+                assert same, f"{what}: {who} says {found[key]}, the watch {one}"
         assert said["doctor"].returncode == 1, f"{what}: the doctor is content"
+        numbers, page = httpx.get(f"{self._numbers}/metrics", timeout=10).text, self._pages.get("/conditions").text
         log = self.fleet.output()
         for name in names:
+            assert re.search(rf'^carillon_condition\{{.*name="{name}"', numbers, re.MULTILINE), (
+                f"{what}: no metric of {name}"
+            )
             assert re.search(rf"condition begins.*condition={name}\b", log), f"{what}: the log has no {name}"
-
-    def _over_http(self, path: str) -> Any:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}{path}", timeout=10) as answer:
-                return json.load(answer)["findings"]
-        except urllib.error.HTTPError as fault:
-            return json.load(fault)["findings"]
+        for one in kept.values():
+            shown = one.what.removeprefix("it ")[1:]
+            assert shown in html.unescape(page), f"{what}: the page does not say {shown}"
 
 
 @pytest.fixture
 def trial(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Trial]:
-    probes = free_port()
+    numbers, pages = free_port(), free_port()
     bounds = {"CARILLON_LEASE_SECONDS": "10", "CARILLON_APNS_TIMEOUT": "3"}
     with Fleet(postgres_url, redis_url, tmp_path, **bounds) as fleet:
         gate = Gate((fleet.simulator.host, fleet.simulator.port))
         gate.open()
-        made = Trial(fleet, gate, probes)
-        fleet.start("worker", "--lane", "urgent", CARILLON_METRICS_PORT=str(probes))
+        made = Trial(fleet, gate, numbers, pages)
+        fleet.start("dashboard", "--port", str(pages), CARILLON_METRICS_PORT=str(numbers))
+        fleet.start("worker", "--lane", "urgent")
         fleet.start("beat")
+        made.sign_in()
         yield made
+        made.close()
         gate.shut()
         sys.stdout.write("".join(f"\n{seconds:5.1f} s  {what}" for what, seconds in made.took.items()))
 

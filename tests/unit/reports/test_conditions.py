@@ -281,6 +281,9 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             "no worker of the bulk lane",
             id="a worker that is silent",
         ),
+        pytest.param(
+            replace(WELL, unapplied=["0022_incidents"]), "schema_behind", "critical", "carillon migrate", id="schema"
+        ),
         pytest.param(replace(WELL, beat=False), "beat_away", "notice", "start or restart carillon beat", id="beat"),
         pytest.param(
             replace(WELL, outbox=OutboxFacts(7, 61.0)), "outbox_behind", "warning", "outbox relay", id="outbox"
