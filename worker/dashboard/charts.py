@@ -16,9 +16,10 @@ from worker.dashboard.scales import Line, Scale, clock, day, times
 HEIGHT: Final = 112
 HEAD: Final = 14
 FOOT: Final = 18
-#: Pixels of the gutter on the left, and of the data on a phone of 320 pixels.
+#: Pixels of the gutter on the left, of the data on a phone of 320 pixels, and on a screen that has room for two charts in a row.
 GUTTER: Final = 44
 NARROWEST: Final = 220
+WIDE: Final = 440
 #: Pixels of a character in the charts' font, at most.
 CHARACTER: Final = 6.8
 #: Fewer samples in a bucket have no percentiles worth a band.
@@ -269,20 +270,27 @@ def _frame(
 
 
 def _marks(marks: Iterable[Mark], span: Span, base: int) -> Iterator[str]:
-    """A line for each; a text for as many as have room, from the oldest on: of several at once it is the cause."""
-    taken: list[tuple[float, float]] = []
-    for mark in sorted(one for one in marks if span.start <= one.at <= span.end):
+    """A line for each; a text for as many as have room, from the oldest on: of several at once it is the cause.
+
+    What has room depends on the width, so there are texts for large screens (`w`) and for small ones (`s`).
+    """
+    shown = sorted(one for one in marks if span.start <= one.at <= span.end)
+    for mark in shown:
         x = _percent(mark.at, span)
         yield f'<line class="{"ev" if mark.kind == "crit" else "dep"}" x1="{x}%" x2="{x}%" y1="2" y2="{base}"/>'
-        left = x >= 50
-        text = _cut(f"{moment(mark.at, span)} {mark.text}", (x if left else 100 - x) * NARROWEST / 100)
-        wide = 100 * (len(text) * CHARACTER + 6) / NARROWEST
-        begin, end = (x - wide, x) if left else (x, x + wide)
-        if text and all(end <= other[0] or begin >= other[1] for other in taken):
-            taken.append((begin, end))
-            anchor, offset = ("end", x - 0.8) if left else ("start", x + 0.8)
-            kind = "evt" if mark.kind == "crit" else "dept"
-            yield f'<text class="{kind}" x="{offset:.2f}%" y="10" text-anchor="{anchor}">{escape(text)}</text>'
+    for size, width in (("w", WIDE), ("s", NARROWEST)):
+        taken: list[tuple[float, float]] = []
+        for mark in shown:
+            x = _percent(mark.at, span)
+            left = x >= 50
+            text = _cut(f"{moment(mark.at, span)} {mark.text}", (x if left else 100 - x) * width / 100)
+            long = 100 * (len(text) * CHARACTER + 6) / width
+            begin, end = (x - long, x) if left else (x, x + long)
+            if text and all(end <= other[0] or begin >= other[1] for other in taken):
+                taken.append((begin, end))
+                anchor, offset = ("end", x - 0.8) if left else ("start", x + 0.8)
+                kind = "evt" if mark.kind == "crit" else "dept"
+                yield f'<text class="{kind} {size}" x="{offset:.2f}%" y="10" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _cut(text: str, pixels: float) -> str:

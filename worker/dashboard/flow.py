@@ -10,6 +10,7 @@ from worker.dashboard.charts import Layer, Mark, Percentiles, Span
 from worker.dashboard.text import NONE, count, duration, rate
 from worker.reports.conditions import OLD
 from worker.reports.history import Bucket, Series, samples_in
+from worker.reports.words import counted
 
 #: The words of each range.
 WORDS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 d"}
@@ -123,7 +124,7 @@ def waiting(series: Series, marks: Sequence[Mark], name: str) -> Chart:
     scale = AXES.linear(f"waiting {name}", max(_highest_sum(layers), 4.0), scales.number)
     last = series.last
     total = None if last is None else sum(layer.values[-1] or 0 for layer in layers)
-    notes = [f"{count(n)} {what}" for what, n in (("messages not yet expanded", _peak(last, "messages")),) if n]
+    waiting_to_expand = int(_peak(last, "messages"))
     keys = [
         Key("area", one.key, one.label, count(one.values[-1])) for one in layers if one.key != "held" or any(one.values)
     ]
@@ -136,7 +137,7 @@ def waiting(series: Series, marks: Sequence[Mark], name: str) -> Chart:
         charts.stacked(layers, scale, span_of(series), _said("Notifications that wait", layers, series, count), marks),
         ["At", *(one.label for one in layers)],
         _table(series, [one.values for one in layers], count),
-        f"{'; '.join(notes)}." if notes else "",
+        f"{counted(waiting_to_expand, 'message')} not yet expanded." if waiting_to_expand else "",
     )
 
 

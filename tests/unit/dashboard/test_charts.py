@@ -16,6 +16,7 @@ from worker.dashboard.charts import (
     GUTTER,
     HEIGHT,
     NARROWEST,
+    WIDE,
     Lane,
     Layer,
     Mark,
@@ -97,11 +98,20 @@ def extent(text: Element, width: float) -> tuple[float, float]:
 
 
 def in_their_places(root: Element) -> bool:
-    """The texts of the left axis are in the gutter, all others right of it and within the chart, on the narrowest phone."""
-    found = [(each.get("x"), extent(each, NARROWEST)) for each in root.iter("text")]
-    gutter = [of for x, of in found if x == "-6"]
-    plot = [of for x, of in found if x != "-6"]
-    return all(a >= -GUTTER - 12 and b <= 0 for a, b in gutter) and all(a >= -1 and b <= NARROWEST + 1 for a, b in plot)
+    """The texts of the left axis are in the gutter, all others right of it and within the chart, on a phone and on a screen."""
+    for width, other in ((NARROWEST, " w"), (WIDE, " s")):
+        found = [
+            (each.get("x"), extent(each, width))
+            for each in root.iter("text")
+            if not each.get("class", "").endswith(other)
+        ]
+        gutter = [of for x, of in found if x == "-6"]
+        plot = [of for x, of in found if x != "-6"]
+        if not all(a >= -GUTTER - 12 and b <= 0 for a, b in gutter) or not all(
+            a >= -1 and b <= width + 1 for a, b in plot
+        ):
+            return False
+    return True
 
 
 @QUICK
@@ -282,18 +292,21 @@ def test_noise_is_no_change() -> None:
     assert change([10, 12, 11, None, 3, 3, 2, 4], 11) == (4, 11, 3)
 
 
-def test_texts_of_marks_do_not_lie_on_each_other() -> None:
+@pytest.mark.parametrize(("size", "width"), [("s", NARROWEST), ("w", WIDE)])
+def test_texts_of_marks_do_not_lie_on_each_other(size: str, width: int) -> None:
     marks = [Mark(START + 60 * n, f"provider number {n} unreachable") for n in range(0, 60, 5)]
-    texts = [
-        each
-        for each in parsed(charts.lines([Layer("", "a", [1.0] * N)], scales.linear(1, str), HOUR, "", marks)).iter(
-            "text"
-        )
-        if each.get("class") == "evt"
-    ]
-    taken = sorted(extent(each, NARROWEST) for each in texts)
+    root = parsed(charts.lines([Layer("", "a", [1.0] * N)], scales.linear(1, str), HOUR, "", marks))
+    texts = [each for each in root.iter("text") if each.get("class") == f"evt {size}"]
+    taken = sorted(extent(each, width) for each in texts)
     assert texts
     assert all(before[1] <= after[0] for before, after in pairwise(taken))
+
+
+def test_of_several_marks_at_once_the_first_is_named() -> None:
+    marks = [Mark(START + 3_060, "backlog old"), Mark(START + 3_000, "apns unreachable")]
+    svg = charts.lines([Layer("", "a", [1.0] * N)], scales.linear(1, str), HOUR, "", marks)
+    assert "apns unreachable" in svg
+    assert "backlog old" not in svg
 
 
 def test_a_name_cannot_leave_its_text() -> None:
