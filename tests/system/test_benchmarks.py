@@ -131,3 +131,11 @@ def test_this_tree_is_compared_with_another_revision_pair_by_pair():
     assert found["pairs"] == 1
     assert found["cpu_ratio"]["channels_of_50"]["median"] > 0
     assert "simulator" not in found["cpu_ratio_by_part"]["channels_of_50"]
+
+
+@pytest.mark.slow
+def test_the_scrape_benchmark_gives_bytes_and_cpu() -> None:
+    found = _last_line("benchmarks.scrape", "--apps", "20", "--scrapes", "1")
+    assert found["bytes"] > 10_000
+    assert found["cpu_seconds"]["median"] > 0
+    assert set(found["bar"]) == {"2_MB", "0.2_s_of_cpu"}

@@ -42,7 +42,7 @@ def divided(totals: Totals, side: Side | None) -> tuple[Totals, Totals]:
     """What of an app's totals is counted under its name, and what as `other`. Nothing of an app without a side."""
     if side is None:
         return {}, {}
-    here = less(totals, side.rest)
+    here = less(totals, side.rest) if side.rest else totals
     return (here, side.rest) if side.named else (side.rest, here)
 
 
@@ -61,10 +61,11 @@ def named(sides: Mapping[str, Side], limit: int, now: float) -> frozenset[str]:
 
 def less(totals: Totals, rest: Totals) -> Totals:
     """The totals without the rest. A counter that began anew is never negative."""
-    return {
-        provider: {name: max(0.0, n - rest.get(provider, {}).get(name, 0.0)) for name, n in of.items()}
-        for provider, of in totals.items()
-    }
+    return {provider: _less(of, rest.get(provider, {})) for provider, of in totals.items()}
+
+
+def _less(totals: Mapping[str, float], rest: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(0.0, n - rest.get(name, 0.0)) for name, n in totals.items()}
 
 
 def _looked(side: Side | None, work: float, now: float) -> Side:

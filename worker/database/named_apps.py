@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import psycopg
+from psycopg.types.json import set_json_loads
 
 from worker.core.named_apps import Side, Totals, looked, named
 from worker.database import locks, tallies
@@ -28,6 +29,7 @@ class Counted(NamedTuple):
 
 def read(db: Connection) -> Counted:
     """`db` is in autocommit."""
+    set_json_loads(msgspec.json.decode, db)
     with db.transaction():
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return Counted(_totals(db), _sides(db))

@@ -25,7 +25,8 @@ class Samples:
         """Raises `ValueError` unless there are as many labels as the family has."""
         if len(labels) != len(self.family.labels):
             raise ValueError(f"{self.family.name} has the labels {self.family.labels}, not {labels}")
-        key = tuple([label[:LONGEST] for label in labels])
+        # Hardly any is too long, and there are many.
+        key = labels if max(map(len, labels), default=0) <= LONGEST else tuple(label[:LONGEST] for label in labels)
         self._values[key] = self._values.get(key, 0.0) + value
         return self
 

@@ -46,24 +46,50 @@ _HISTOGRAMS: Final = {"answer_seconds": families.ANSWER_SECONDS, "accept_seconds
 def metrics(counted: Counted, kinds: Mapping[int, str]) -> Iterator[Metric]:
     """`kinds` by the number of a provider, also of a removed one. What is of an unknown provider is left out."""
     found = {family.name: Samples(family) for family in _COUNTERS}
+    #: By kind: what is of apps without a name, and the buckets of all.
+    others: dict[str, dict[str, float]] = {}
+    times: dict[str, dict[str, float]] = {}
     for app, totals in counted.totals.items():
-        named, others = divided(totals, counted.sides.get(app))
-        if app in counted.sides and counted.sides[app].named:
-            _add(found, app, named, kinds)
-        _add(found, OTHER, others, kinds)
+        side = counted.sides.get(app)
+        named, rest = divided(totals, side)
+        for kind, counters in _by_kind(named, kinds):
+            if side is not None and side.named:
+                _add(found, app, kind, counters, times.setdefault(kind, {}))
+            else:
+                _sum(times.setdefault(kind, {}), counters)
+        for kind, counters in _by_kind(rest, kinds):
+            _sum(others.setdefault(kind, {}), counters)
+    for kind, counters in others.items():
+        _add(found, OTHER, kind, counters, times.setdefault(kind, {}))
     yield from (samples.metric() for samples in found.values())
-    yield from _histograms(counted, kinds)
+    yield from _histograms(times)
 
 
-def _add(found: Mapping[str, Samples], app: str, totals: Totals, kinds: Mapping[int, str]) -> None:
+def _by_kind(totals: Totals, kinds: Mapping[int, str]) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """The counters of each row with the provider's kind, '' for the app's own."""
     for provider, counters in totals.items():
-        kind = kinds.get(provider) if provider else ""
-        if kind is None:
-            continue
-        for name, n in counters.items():
-            if (place := _place(name)) is not None:
-                family, labels = place
-                found[family.name].add(n, app, *((kind,) if "kind" in family.labels else ()), *labels)
+        if not provider:
+            yield "", counters
+        elif provider in kinds:
+            yield kinds[provider], counters
+
+
+def _sum(total: dict[str, float], counters: Mapping[str, float]) -> None:
+    # A thousand apps have a quarter of a million counters.
+    for name, n in counters.items():
+        total[name] = total.get(name, 0.0) + n
+
+
+def _add(
+    found: Mapping[str, Samples], app: str, kind: str, counters: Mapping[str, float], times: dict[str, float]
+) -> None:
+    """What is no counter of a family goes into `times`."""
+    for name, n in counters.items():
+        if (place := _place(name)) is None:
+            times[name] = times.get(name, 0.0) + n
+        else:
+            family, labels = place
+            found[family.name].add(n, app, *((kind,) if "kind" in family.labels else ()), *labels)
 
 
 @lru_cache(maxsize=4_096)
@@ -93,16 +119,10 @@ def word(text: str) -> str:
     return cause if not cause or _WORD.fullmatch(cause) else OTHER
 
 
-def _histograms(counted: Counted, kinds: Mapping[int, str]) -> Iterator[Metric]:
+def _histograms(times: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
     found: dict[str, dict[tuple[str, ...], Histogram]] = {name: {} for name in _HISTOGRAMS}
-    for totals in counted.totals.values():
-        for provider, counters in totals.items():
-            if (kind := kinds.get(provider)) is None:
-                continue
-            for (name, lane), of in tally.histograms(counters).items():
-                total = found[name].setdefault((kind, lane), Histogram({}, 0.0))
-                total.seconds += of.seconds
-                for bucket, n in of.buckets.items():
-                    total.buckets[bucket] = total.buckets.get(bucket, 0) + n
+    for kind, counters in times.items():
+        for (name, lane), of in tally.histograms(counters).items():
+            found[name][kind, lane] = of
     for name, family in _HISTOGRAMS.items():
         yield histogram(family, tally.BOUNDS[name], found[name])
