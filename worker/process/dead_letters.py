@@ -22,8 +22,10 @@ def retry(runtime: Runtime, letter: StoredLetter, *, by: By | None = None, note:
     """Publishes the letter's document again. False: only its beginning was kept, so nothing was done."""
     if not letter.whole:
         return False
-    _record(runtime, "dead letters retried", letter.letter.app, _of(letter), by, note)
-    _publish(runtime, letter)
+    _forget_message(runtime, letter)
+    with by_hand(runtime, by) as hand:
+        hand.record("dead letters retried", app=letter.letter.app, detail=_of(letter), note=note)
+        _publish(hand.runtime, letter)
     return True
 
 
@@ -38,6 +40,7 @@ def retry_selected(
             # A batch is no event: published, it would come back as another dead letter.
             well = letter is not None and letter.whole and not letter.letter.entry.startswith("batch:")
             if letter is not None and well:
+                _forget_message(runtime, letter)
                 _publish(runtime, letter)
             published, kept = published + well, kept + (not well)
         left = runtime.ledger.count(which)
@@ -64,11 +67,15 @@ def drop_selected(runtime: Runtime, which: Selection, *, by: By | None = None, n
     return dropped
 
 
-def _publish(runtime: Runtime, stored: StoredLetter) -> None:
+def _forget_message(runtime: Runtime, stored: StoredLetter) -> None:
+    """So that its id counts as new. Committed before it is published: the intake would wait for the row."""
     letter = stored.letter
     if letter.app is not None and letter.event_id is not None:
         runtime.ledger.forget_message(letter.app, letter.event_id)
-    runtime.redis.xadd(STREAM, {FIELD: letter.document})
+
+
+def _publish(runtime: Runtime, stored: StoredLetter) -> None:
+    runtime.redis.xadd(STREAM, {FIELD: stored.letter.document})
     runtime.ledger.drop_letter(stored.id)
 
 

@@ -12,6 +12,7 @@ from producers.events import FIELD, STREAM
 from tests.integration.dashboard.conftest import HERE, Site, Visitor
 from worker.database import audit
 from worker.database.ledger import LARGEST, DeadLetter
+from worker.state import redis
 
 TEXT = "a planted text"
 TOKEN = "0f74" * 16
@@ -132,6 +133,22 @@ def test_one_is_published_once_more(letters: Site) -> None:
         "looked at it",
     )
     assert letters.visitor("otto").get(f"/dead-letters/{whole}").status_code == 404
+
+
+def test_one_that_redis_does_not_take_stays_and_is_not_in_the_log(
+    letters: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [newest] = letters.runtime.ledger.dead_letters(1, "")
+    before = acts(letters)
+
+    def away(*_: object, **__: object) -> None:
+        raise redis.Unavailable[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(letters.runtime.redis, "xadd", away)
+        assert done(letters, "otto", f"/dead-letters/{newest.id}/retry").status_code == 503
+    assert letters.runtime.ledger.dead_letter(newest.id) is not None
+    assert acts(letters) == before
 
 
 def test_one_of_which_only_the_beginning_is_kept_is_not_published(letters: Site) -> None:
