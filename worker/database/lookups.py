@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from worker.database.long_tokens import TOKEN
 from worker.database.postgres import Connection
 
-#: The newest dead letters whose app or id is not known: so many are searched.
-_ILLEGIBLE: Final = 200
+#: Of dead letters whose app or id is not known so many are searched, the newest, and none that has more bytes.
+_ILLEGIBLE: Final = {"illegible": 200, "octets": 65_536}
 #: UNIX seconds of what a ledger entry tells; if a release before wrote it, those at which the ledger took it down.
 MOMENT: Final = "coalesce(nullif(moment, 0) / 1000.0, extract(epoch FROM at))::float8"
 
@@ -47,10 +47,10 @@ def letters(db: Connection, app: str, event_id: str, limit: int) -> list[tuple[i
         b"SELECT id, extract(epoch FROM at)::float8, error FROM carillon.dead_letters WHERE id = ANY(ARRAY("
         b"SELECT id FROM carillon.dead_letters WHERE app = %(app)s AND event_id = %(event)s)"
         b" || ARRAY(SELECT id FROM (SELECT id, app, event_id, document FROM carillon.dead_letters"
-        b" WHERE app IS NULL OR event_id IS NULL ORDER BY id DESC LIMIT %(illegible)s) AS l"
+        b" WHERE (app IS NULL OR event_id IS NULL) AND size <= %(octets)s ORDER BY id DESC LIMIT %(illegible)s) AS l"
         b" WHERE coalesce(app, %(app)s) = %(app)s AND coalesce(event_id, %(event)s) = %(event)s"
         b" AND position(%(named)s::bytea IN document) > 0)) ORDER BY id DESC LIMIT %(limit)s",
-        {"app": app, "event": event_id, "named": named, "illegible": _ILLEGIBLE, "limit": limit},
+        {"app": app, "event": event_id, "named": named, "limit": limit} | _ILLEGIBLE,
     ).fetchall()
 
 

@@ -84,12 +84,18 @@ def test_why_tells_refused_documents_from_events_that_were_never_published(talk:
     assert "Of which event?" in text(reader, "/why", 400)
 
 
-def test_a_user_has_devices_what_happened_to_them_and_what_they_got_and_missed(talk: Pipeline, reader: Visitor) -> None:
+def test_a_user_has_devices_what_happened_to_them_and_what_they_got_and_missed(
+    talk: Pipeline, reader: Visitor, site: Site
+) -> None:
     shown = text(reader, "/apps/demo/user", user="han")
     assert "active" in shown and "registered" in shown and "Accepted" in shown and "Waits" in shown
     gone = text(reader, "/apps/demo/user", user="lando")
     assert "lando has no device in app demo that could be pushed to" in gone and "without a device (no_device)" in gone
     assert "Unregistered" in text(reader, "/apps/demo/user", user="lando", ended="1")
+    assert "Restore…" not in gone and "Test push…" not in shown
+    otto = site.visitor("otto")
+    assert "Restore…" in text(otto, "/apps/demo/user", user="lando", ended="1")
+    assert "Test push…" in text(otto, "/apps/demo/user", user="han")
     assert "Mutes leia" in text(reader, "/apps/demo/user", user="luke")
     assert "Nothing was for nobody in this time" in text(reader, "/apps/demo/user", user="nobody")
 
