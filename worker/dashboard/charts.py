@@ -16,8 +16,7 @@ from worker.dashboard.scales import Line, Scale, clock, day, times
 HEIGHT: Final = 112
 HEAD: Final = 14
 FOOT: Final = 18
-#: Pixels of the gutter on the left, of the data on a phone of 320 pixels, and on a screen that has room for two charts in a row.
-GUTTER: Final = 44
+#: Pixels of the data on a phone of 320 pixels, and on a screen that has room for two charts in a row.
 NARROWEST: Final = 220
 WIDE: Final = 440
 #: Pixels of a character in the charts' font, at most.
@@ -130,15 +129,6 @@ def spark(values: Values, label: str = "") -> Markup:
         f'<svg class="spark" viewBox="0 0 {len(pairs)} 22" preserveAspectRatio="none" {name}>'
         f'<path class="f-accepted" d="{_steps(pairs, scale, 22)}"/></svg>'
     )
-
-
-def bar(key: str, value: float, most: float) -> Markup:
-    """A share of `most` as a bar on a grey track. What is not 0 is at least two pixels wide."""
-    drawn = ""
-    if value > 0:
-        width = 100 * min(1.0, value / most)
-        drawn = f'<rect class="f-{key}" width="2" height="8"/><rect class="f-{key}" width="{width:.2f}%" height="8" rx="2"/>'
-    return _svg(f'<svg class="track" aria-hidden="true"><rect class="tr" width="100%" height="8" rx="2"/>{drawn}</svg>')
 
 
 class Lane(NamedTuple):

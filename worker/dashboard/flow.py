@@ -13,7 +13,6 @@ from worker.reports.history import Bucket, Series, samples_in
 from worker.reports.words import counted
 
 #: The words of each range.
-WORDS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 d"}
 LAST: Final = {"1h": "last hour", "6h": "last 6 hours", "24h": "last 24 hours", "7d": "last 7 days"}
 #: Rows of the table of a chart.
 _ROWS: Final = 12

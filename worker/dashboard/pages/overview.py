@@ -30,7 +30,7 @@ _PUSHES_STOP: Final = ("provider_", "credential_")
 
 
 class Card(NamedTuple):
-    """Conditions with one cause. `about` names what they are about, if that is several."""
+    """Conditions with one cause."""
 
     first: Condition
     every: Sequence[Condition]
@@ -45,6 +45,7 @@ class Part(NamedTuple):
 
 
 def range_of(ask: Ask) -> str:
+    """The range that the address names, of `RANGES`."""
     return ask.chosen("range", tuple(RANGES), "1h")
 
 
@@ -71,7 +72,7 @@ def open_(ask: Ask) -> Values:
     lines = [one for one in found if one.severity != "critical"]
     return {
         "empty": not critical and not _published(ask),
-        "cards_": cards_of(critical),
+        "critical": cards_of(critical),
         "lines": lines[:_LINES],
         "more": len(lines[_LINES:]),
     }
