@@ -55,7 +55,6 @@ CHANNELS: Final = ("general", "random", "falcon")
 #: File: path, width, scheme.
 SHOTS: Final = {
     "dashboard-overview": ("/", 1280, "light"),
-    "dashboard-overview-dark": ("/", 1280, "dark"),
     "dashboard-phone": ("/", 390, "dark"),
     "dashboard-provider": ("/apps/forum/providers/apns", 1280, "light"),
     "dashboard-conditions": ("/conditions", 1280, "light"),
@@ -167,7 +166,8 @@ async def _shoot(url: str, cookie: str, session: str, directory: Path) -> None:
             await tab.call("Page.navigate", url=url + path)
             await tab.until("location.href !== 'about:blank' && document.readyState === 'complete'")
             await asyncio.sleep(2)
-            height = 844 if phone else min(await tab.run("document.documentElement.scrollHeight"), 2_200)
+            end = await tab.run("document.querySelector('footer').getBoundingClientRect().bottom + scrollY")
+            height = 844 if phone else min(end, 1_300)
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
             shot = await tab.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
             (IMAGES / f"{file}.png").write_bytes(base64.b64decode(shot["data"]))

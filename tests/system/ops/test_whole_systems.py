@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -39,6 +40,12 @@ def children(data_dir: Path, *wanted: str) -> list[psutil.Process]:
     return [process for process in using(data_dir) if {"worker.cli._child", *wanted} <= set(words(process))]
 
 
+def signed_in(dashboard: str, password: str) -> bool:
+    form = {"name": "carillon", "password": password, "next": "/apps"}
+    answer = httpx.post(f"{dashboard}/sign-in", data=form, headers={"Origin": dashboard}, follow_redirects=True)
+    return answer.status_code == 200 and "role admin" in answer.text
+
+
 def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_dir: Path) -> None:
     port = free_port()
     with up(data_dir, port) as running:
@@ -46,14 +53,16 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
         until("it says where", lambda: running.said("Ctrl-C ends all of it"))
         for address in (f"http://127.0.0.1:{port}", "redis://default:", "postgresql://"):
             assert running.said(address)
-        (password,) = re.findall(r"user carillon, password (\S+)", running.output())
+        password, of_dashboard = re.findall(r"user carillon, password (\S+)", running.output())
+        [dashboard] = re.findall(r"Dashboard (http://\S+)", running.output())
+        assert signed_in(dashboard, of_dashboard) and not signed_in(dashboard, password)
         assert asked(port, "/api/workers", auth=None)[0] == 401
         assert asked(port, "/api/workers", auth=f"carillon:{password}")[0] == 200
 
         health = carillon("health", "--flower", f"http://127.0.0.1:{port}", env=environ(data_dir=str(data_dir)))
         assert (health.returncode, health.stdout.count("ok ")) == (0, 1)
         health = carillon("health", env=environ(data_dir=str(data_dir)))
-        assert (health.returncode, health.stdout.count("ok ")) == (0, 9), health.stderr
+        assert (health.returncode, health.stdout.count("ok ")) == (0, 13), health.stdout
 
         (worker,) = children(data_dir, "worker", "bulk")
         worker.kill()
