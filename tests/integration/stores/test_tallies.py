@@ -12,9 +12,9 @@ def test_counters_add_up(pool: Pool) -> None:
             db, "ledger", {("demo", 0): {"messages": 2}, ("demo", 7): {"accepted": 3, "answer_seconds.urgent.sum": 0.1}}
         )
         tallies.add(db, "ledger", {("demo", 7): {"accepted": 4, "answer_seconds.urgent.sum": 0.2}})
-        tallies.add(db, "intake", {("demo", 0): {"events.applied.message.new": 5}, ("other", 0): {}})
+        tallies.add(db, "intake", {("demo", 0): {"events.taken.message.new": 5}, ("other", 0): {}})
         assert tallies.read(db) == [
-            tallies.Tallied("demo", 0, {"messages": 2, "events.applied.message.new": 5}),
+            tallies.Tallied("demo", 0, {"messages": 2, "events.taken.message.new": 5}),
             tallies.Tallied("demo", 7, {"accepted": 7, "answer_seconds.urgent.sum": 0.3}),
         ]
         assert tallies.read(db, "nobody") == []

@@ -77,7 +77,7 @@ def test_every_panel_has_data_of_a_real_run(postgres_url: str, redis_url: str, t
         with prometheus(tmp_path, jobs) as url, fleet.pool.connection() as db:
             fleet.publisher.publish(ev.MemberAdded(**now(), channel=ev.ChannelId(id="general"), users=["leia", "han"]))
             fleet.publisher.publish(ev.DeviceRegistered(**now(), user="han", device=ev.Device(token=token("han"))))
-            tallies.add(db, "ledger", {("demo", 0): {"events.applied.message.new": 1}, ("demo", 1): RARE})
+            tallies.add(db, "ledger", {("demo", 0): {"events.taken.message.new": 1}, ("demo", 1): RARE})
             missing = {target["expr"] for panel in PANELS for target in panel["targets"]}
 
             def all_there() -> bool:

@@ -19,7 +19,7 @@ def samples(totals, *, sides=None, kinds=None) -> dict[tuple[str, ...], float]:
 
 def test_counters_have_their_families_and_sums_of_others_are_left_out() -> None:
     app = {"messages": 2, "considered": 9, "pushed": 4, "skipped.sender": 5, "skipped_message.skip_push": 1, "jobs": 6}
-    app |= {"events.applied.message.new": 3, "events.refused.user.muted": 1, "devices.registered": 2, "folded": 1}
+    app |= {"events.taken.message.new": 3, "events.refused.user.muted": 1, "devices.registered": 2, "folded": 1}
     provider = {"accepted": 3, "dropped": 2, "dropped.expired": 2, "retired": 1, "retired.Unregistered": 1}
     provider |= {
         "retry": 4,
@@ -35,7 +35,7 @@ def test_counters_have_their_families_and_sums_of_others_are_left_out() -> None:
         ("carillon_members_total", "demo", "skipped", "sender"): 5,
         ("carillon_messages_skipped_total", "demo", "skip_push"): 1,
         ("carillon_notifications_made_total", "demo"): 6,
-        ("carillon_events_total", "demo", "message.new", "applied"): 3,
+        ("carillon_events_total", "demo", "message.new", "taken"): 3,
         ("carillon_events_total", "demo", "user.muted", "refused"): 1,
         ("carillon_device_changes_total", "demo", "registered"): 2,
         ("carillon_occurrences_total", "demo", "folded"): 1,
