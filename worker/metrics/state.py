@@ -1,6 +1,6 @@
 """What is now, as Prometheus gets it: the backlog, providers, conditions, engines."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, get_args
 
 from prometheus_client.metrics_core import Metric
@@ -13,6 +13,7 @@ from worker.metrics.tallied import OTHER
 from worker.reports.conditions import WORKERLESS, Condition
 from worker.reports.snapshot import WorkerFacts
 from worker.state.backlog import Backlog, Waiting
+from worker.state.backlog import State as Place
 
 #: Providers that are listed one by one, of each metric.
 MOST: Final = 200
@@ -20,6 +21,14 @@ MOST: Final = 200
 _STOPS: Final = (
     *("provider_unreachable", "provider_silent", "provider_unavailable", "provider_stopped", "provider_paused"),
     *("provider_over_quota", "credential_unusable", "credential_refused", "credential_ended"),
+)
+
+
+#: Where something may wait, for every app together: app, lane, state.
+_PLACES: Final[Sequence[tuple[str, str, Place]]] = (
+    ("", "", "stream"),
+    ("", "", "scheduled"),
+    *(("", lane, state) for lane in get_args(Lane) for state in ("ready", "leased", "due", "held")),
 )
 
 
@@ -39,7 +48,8 @@ def backlog(found: Backlog, named: Collection[str]) -> Iterator[Metric]:
         app = waiting.app if waiting.app in named or not waiting.app else OTHER
         return app, waiting.lane, waiting.state
 
-    sums = found.by(key)
+    # A place where nothing waits is 0, not unknown.
+    sums = {labels: Waiting(labels[2], oldest=0.0) for labels in _PLACES} | found.by(key)
     yield many(families.BACKLOG_MESSAGES, ((of.messages, labels) for labels, of in sums.items()))
     yield many(families.BACKLOG_BATCHES, ((of.batches, labels) for labels, of in sums.items()))
     yield many(families.BACKLOG_NOTIFICATIONS, ((of.notifications, labels) for labels, of in sums.items()))

@@ -1,6 +1,7 @@
 """A real Prometheus scrapes a real system: every panel of the dashboard for Grafana has data there."""
 
 import json
+import re
 import secrets
 import subprocess
 import time
@@ -69,8 +70,10 @@ def test_every_panel_has_data_of_a_real_run(postgres_url: str, redis_url: str, t
     needs("prometheus")
     logs, port = tmp_path / "logs", free_port()
     logs.mkdir()
-    with Fleet(postgres_url, redis_url, logs, CARILLON_METRICS_PORT=str(free_port())) as fleet:
-        fleet.start("worker")
+    with Fleet(
+        postgres_url, redis_url, logs, CARILLON_METRICS_PORT=str(free_port()), CARILLON_LEASE_SECONDS="4"
+    ) as fleet:
+        worker = fleet.start("worker")
         fleet.start("metrics", "--serve", "--port", str(port))
         wait_until(lambda: ask(port, "/readyz")[0] == 200 and ports_of(fleet))
         jobs = {"carillon": port, "carillon-processes": ports_of(fleet)["worker"]}
@@ -91,6 +94,32 @@ def test_every_panel_has_data_of_a_real_run(postgres_url: str, redis_url: str, t
                 wait_until(all_there)
             assert missing == set()
             assert query(url, 'up{job="carillon"}')[0]["value"][1] == "1"
+
+        # A worker dies in the middle of its work: the counters say what the ledger says.
+        before = len(fleet.simulator.accepted)
+        fleet.publisher.publish_many(replace(message(id=f"killed-{n}"), at=now()["at"]) for n in range(2_000))
+        wait_until(lambda: len(fleet.simulator.accepted) > before + 50)
+        worker.kill()
+        fleet.start("worker")
+        wait_until(lambda: len(fleet.simulator.accepted) >= before + 2_000 and fleet.idle())
+        wait_until(lambda: accepted(fleet) >= before + 2_000)
+        wait_until(lambda: exported(port) == accepted(fleet))
+
+
+def accepted(fleet: Fleet) -> int:
+    """Notifications that were accepted, as the ledger has them."""
+    with fleet.pool.connection() as db:
+        [(found,)] = db.execute(
+            "SELECT coalesce(sum(jsonb_array_length(account -> 'accepted')), 0) FROM carillon.ledger WHERE part LIKE 'batch:%'"
+        ).fetchall()
+    return int(found)
+
+
+def exported(port: int) -> int:
+    [value] = re.findall(
+        r'^carillon_notifications_total{.*outcome="accepted".*} (.*)$', ask(port, "/metrics")[1], re.MULTILINE
+    )
+    return int(float(value))
 
 
 def now() -> dict[str, Any]:
