@@ -143,6 +143,14 @@ class Report:
                 found.setdefault(tries[-1].provider, Counter())[state_of(tries)] += 1
         return found
 
+    def answered_until(self) -> dict[int, float]:
+        """When each provider had its last outcome, in UNIX seconds."""
+        found: dict[int, float] = {}
+        for devices in self.pushed.values():
+            for one in (one for tries in devices.values() for one in tries):
+                found[one.provider] = max(one.at, found.get(one.provider, 0.0))
+        return found
+
     def by_reason(self) -> dict[str, list[str]]:
         """Who is skipped, by reason; the reason with most users first."""
         found: dict[str, list[str]] = {}

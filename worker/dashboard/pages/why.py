@@ -37,6 +37,7 @@ def report(ask: Ask) -> Values:
         became[one.state, one.reason] = became.get((one.state, one.reason), 0) + 1
     for reason, n in made.counted.items():
         became["skipped", reason] = became.get(("skipped", reason), 0) + n
+    until = made.answered_until()
     state, user = ask.query.get("state", ""), ask.query.get("user", "")
     chosen = [one for one in named if state in ("", one.state) and user in ("", one.user)]
     return {
@@ -48,7 +49,9 @@ def report(ask: Ask) -> Values:
         "expanded": [part.at for part in facts.parts if part.name.startswith("page:")],
         "considered": made.considered,
         "pushed": len(made.pushed),
-        "providers": [(facts.names.get(id), states) for id, states in made.by_provider().items() if id in facts.names],
+        "providers": [
+            (facts.names[id], states, until[id]) for id, states in made.by_provider().items() if id in facts.names
+        ],
         "scheduled": facts.scheduled,
         "held": _held(named),
         "notes": [] if facts.parts else heads(facts),
