@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from worker.core.way import Way
-from worker.dashboard import charts, flow
+from worker.dashboard import charts, ended, flow
 from worker.dashboard.page import Ask, Missing, Page, Panel, Values
 from worker.dashboard.pages.overview import marks_of, range_of
 from worker.dashboard.standings import standings
@@ -55,6 +55,7 @@ def flowing(ask: Ask) -> Values:
             flow.outcomes(of, marks, f"{chosen} {standing.id}"),
             flow.answering(of, marks),
         ],
+        "outcomes": ended.outcomes(of.counts()),
     }
 
 
