@@ -12,6 +12,7 @@ import msgspec
 
 from worker.core.ledger_entry import Entry
 from worker.core.tally import is_of_histogram, tally_in
+from worker.database import bulk
 from worker.database.postgres import Connection, Pool
 
 Source = Literal["ledger", "intake", "devices"]
@@ -46,17 +47,17 @@ def add(db: Connection, source: Source, added: Added) -> None:
     if not added:
         return
     found = db.execute(
-        "SELECT app, provider, totals::text FROM unnest(%s::text[], %s::int[]) AS w (app, provider)"
-        " JOIN carillon.tallies t USING (app, provider) WHERE t.source = %s",
-        [*(list(column) for column in zip(*added, strict=True)), source],
+        b"SELECT app, provider, totals::text FROM unnest(%b::text[], %b::int[]) AS w (app, provider)"
+        b" JOIN carillon.tallies t USING (app, provider) WHERE t.source = %s",
+        (*bulk.columns(added), source),
     ).fetchall()
     totals = {(app, provider): _decode(text) for app, provider, text in found}
     rows = [(*key, _encode(_sums(totals.get(key, {}), of)).decode()) for key, of in added.items()]
     db.execute(
-        "INSERT INTO carillon.tallies (app, provider, source, totals)"
-        " SELECT app, provider, %s, totals::jsonb FROM unnest(%s::text[], %s::int[], %s::text[]) AS w (app, provider, totals)"
-        " ON CONFLICT (app, provider, source) DO UPDATE SET totals = excluded.totals, changed_at = now()",
-        [source, *(list(column) for column in zip(*rows, strict=True))],
+        b"INSERT INTO carillon.tallies (source, app, provider, totals)"
+        b" SELECT %s, app, provider, totals::jsonb FROM unnest(%b::text[], %b::int[], %b::text[]) AS w (app, provider, totals)"
+        b" ON CONFLICT (app, provider, source) DO UPDATE SET totals = excluded.totals, changed_at = now()",
+        (source, *bulk.columns(rows)),
     )
 
 
