@@ -44,7 +44,9 @@ class Seldom:
         left_out = self._take((message, about))
         if left_out is not None:
             more = {"more": left_out} if left_out else {}
-            self._log.log(level, message, *args, extra={**(extra or {}), **more}, exc_info=traceback, stacklevel=3)
+            self._log.log(
+                level, message, *args, extra={**(extra or {}), **more}, exc_info=traceback or None, stacklevel=3
+            )
 
     def _take(self, kind: tuple[str, str]) -> int | None:
         """How many lines of the kind were left out before this one; None: this one is left out too."""

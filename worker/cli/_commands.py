@@ -28,6 +28,7 @@ GROUPS: Final = {
         "dashboard",
         "dashboard-user",
         "health",
+        "incidents",
         "backlog",
         "outbox",
         "dead-letters",

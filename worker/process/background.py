@@ -18,8 +18,8 @@ from worker.metrics.http import Page
 from worker.process import exporter, watchdog
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
+from worker.process.lookout import Lookout
 from worker.process.runtime import close_runtime, get_runtime
-from worker.process.signs import Signs
 from worker.process.tasks import tick, wake_fan_out
 from worker.process.ticker import Ticker
 
@@ -60,8 +60,8 @@ def _start_threads(sender: Any, **_: object) -> None:
         queues = sender.app.amqp.queues.consume_from
         return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
 
-    signs = Signs(runtime, str(sender.hostname), lanes)
-    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick), signs))
+    lookout = Lookout(runtime, str(sender.hostname), lanes)
+    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick), lookout))
     for thread in _threads:
         thread.start()
 

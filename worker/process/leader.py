@@ -23,7 +23,6 @@ from worker.state.leader_hint import LeaderHint
 from worker.state.streams import Streams
 
 log = logging.getLogger(__name__)
-seldom = Seldom(log)
 
 #: Seconds between two attempts to lead, and bounds of the wait while an engine is down.
 _ATTEMPT: Final = 1.0
@@ -38,6 +37,7 @@ class Leader(BackgroundThread):
     def __init__(self, runtime: Runtime, wake: Callable[[int], None]) -> None:
         super().__init__("carillon-intake")
         self._runtime, self._wake = runtime, wake
+        self._seldom = Seldom(log)
         self._paces: dict[str, Pace] = {}
         #: Whether this process leads now.
         self.leads = False
@@ -54,16 +54,18 @@ class Leader(BackgroundThread):
                 # After some time of leading this is a new fault, not the old one.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
                 wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
-                seldom.warning("intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait})
+                self._seldom.warning(
+                    "intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait}
+                )
             except LeaseLost as fault:
                 wait = _ATTEMPT
                 log.warning("another process leads the intake now", extra={"lost": str(fault)})
             except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
-                seldom.error("intake waits: %s", sentence(fault))
+                self._seldom.error("intake waits: %s", sentence(fault))
             except Exception:  # noqa: BLE001 - the next attempt continues from the last commit
                 wait = _LONGEST_WAIT
-                seldom.exception("intake failed and starts over")
+                self._seldom.exception("intake failed and starts over")
             finally:
                 self.leads = False
             lease.release()

@@ -31,6 +31,7 @@ from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
 from worker.process.task_result import Result, Work
+from worker.reports import acts
 from worker.reports.faults import sentence
 from worker.state import keys, presence, redis
 from worker.state.journal import OCTETS, Opened
@@ -136,13 +137,13 @@ def deliver(lane: Lane) -> Result:
 @app.task(name="carillon.tick", expires=5, send_events=False)
 @_when_engines_answer
 def tick() -> Result:
-    """Makes due work ready, repeats lost wake-ups, logs conditions, writes the ledger and the history, deletes old rows."""
+    """Makes due work ready, repeats lost wake-ups, logs what people did, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
     counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
-    runtime.watch.look()
+    acts.log_acts(runtime.redis)
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

@@ -1,7 +1,4 @@
-"""The worker's thread that ticks if no other process does: beat is down, all task threads hang, or their queue is long.
-
-It also writes the notes that need the secret keys: see `worker/reports/notes.py`.
-"""
+"""The worker's thread that ticks if no other process does: beat is down, all task threads hang, or their queue is long."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +12,6 @@ from worker.reports.faults import sentence
 from worker.state import redis
 
 log = logging.getLogger(__name__)
-seldom = Seldom(log)
 
 #: Seconds between two checks.
 PAUSE: Final = 1.0
@@ -29,20 +25,17 @@ class Ticker(BackgroundThread):
     def __init__(self, runtime: Runtime, tick: Callable[[], object]) -> None:
         super().__init__("carillon-ticker")
         self._runtime, self._tick = runtime, tick
+        self._seldom = Seldom(log)
 
     def _run(self) -> None:
         while not self._stop.wait(PAUSE):
             try:
                 if self._runtime.journal.unwatched():
                     self._tick()
-                self._runtime.notes.write()
-                self._runtime.watch.redis_is_back()
-            except redis.Away as fault:
-                self._runtime.watch.redis_is_away(fault)
-            except redis.Unavailable:  # it is full
+            except redis.Unavailable:
                 continue
             except postgres.Unready as fault:
-                seldom.error("the tick waits: %s", sentence(fault))
+                self._seldom.error("the tick waits: %s", sentence(fault))
                 self._stop.wait(WAIT)
             except Exception:  # noqa: BLE001 - whatever it was, the next tick may succeed
-                seldom.exception("tick failed")
+                self._seldom.exception("tick failed")

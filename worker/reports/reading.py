@@ -48,7 +48,7 @@ from worker.state.origins import Origins
 from worker.state.redis import Redis
 
 #: Seconds for which a worker's note of an unreadable credential holds; the worker repeats it until it can read it.
-NOTE_SECONDS: Final = 60.0
+NOTE_SECONDS: Final = 20.0
 #: Dead letters that are looked through for those of the last hour, and counted at most.
 _LETTERS: Final = 10_000
 _COUNTED: Final = 100_000
@@ -80,14 +80,14 @@ class Reading:
 
 #: Part -> the beginnings of the names of the conditions that depend on it.
 _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "redis memory": ("redis_",),
+    "redis memory": ("redis_filling", "redis_eviction", "redis_persistence"),
     "secrets of devices": ("device_",),
     "trimmed entries": ("entries_",),
     "clock of redis": ("clock_", "stream_"),
     "clock of postgres": ("clock_",),
     "workers": ("no_workers", "clock_", "backlog_"),
     "beat": ("beat_",),
-    "postgres": ("postgres_",),
+    "postgres": ("postgres_read_only",),
     "schema": ("schema_",),
     "dead letters": ("dead_",),
     "fleet": ("not_allowed",),

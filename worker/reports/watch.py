@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from worker.database import incidents, postgres
 from worker.database.incidents import Incident
 from worker.database.postgres import Pool
-from worker.reports.acts import log_acts
 from worker.reports.checks import Check, checks
 from worker.reports.conditions import AFTER, OVER, Condition, Severity, find
 from worker.reports.faults import sentence
@@ -30,7 +29,7 @@ from worker.state.scripts import Scripts
 log = logging.getLogger(__name__)
 
 #: Milliseconds between two looks of the fleet.
-_EVERY: Final = 5_000
+_EVERY: Final = 4_500
 #: Seconds without a look after which that is a condition, and for which the last look is kept.
 UNWATCHED: Final = 30.0
 _KEPT: Final = 86_400
@@ -142,7 +141,7 @@ def merged(reading: Reading, seen: Mapping[str, Seen]) -> dict[str, Seen]:
 
 
 class Watch:
-    """The fleet looks once every five seconds, whichever process ticks. `now` gives UNIX seconds."""
+    """The fleet looks once every five seconds, whichever worker it is. `now` gives UNIX seconds."""
 
     def __init__(self, client: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
         self._redis, self._pool, self._now = client, pool, now
@@ -153,7 +152,6 @@ class Watch:
 
     def look(self) -> int:
         """Logs conditions that begin and end; returns how many are open, 0 if another process has just looked."""
-        log_acts(self._redis)
         if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
             return 0
         reading = self._read()

@@ -291,17 +291,17 @@ PROVIDER_TOKEN_LEASE: Final = Family(
 # What processes tell each other, and operators.
 CONDITIONS: Final = Family(
     "conditions:seen", "hash", "key of a condition -> JSON of it, when it was seen first and last, and whether it is open",
-    "tick", "15 s after it was seen last", "conditions, 50 of a name",
+    "workers", "15 s after it was seen last", "conditions, 50 of a name",
 )
 LOOK: Final = Family(
-    "conditions:look", "string", "JSON of what was watched, with its values, and of what could not be looked at", "tick",
+    "conditions:look", "string", "JSON of what was watched, with its values, and of what could not be looked at", "workers",
     "a day after the last look", "one",
 )
 OLD_CONDITIONS: Final = Family(
     "conditions", "hash", "key of a condition -> JSON of it", "release before", "a day after this release looked first",
     "conditions, 50 of a name",
 )
-CONDITIONS_LOOKED: Final = Family("conditions:looked", "string", "nothing: somebody has just looked", "tick", "5 s", "one")
+CONDITIONS_LOOKED: Final = Family("conditions:looked", "string", "nothing: somebody has just looked", "workers", "5 s", "one")
 ACTS: Final = Family(
     "acts", "list", "JSON of what operators did, the oldest first", "commands", "a tick has logged it, within a second",
     "the last 1,000",
@@ -312,7 +312,7 @@ CERTIFICATES: Final = Family(
 )
 UNREADABLE: Final = Family(
     "unreadable", "hash", "provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential", "workers",
-    "two minutes after the last word", "providers",
+    "40 s after the last word", "providers",
 )
 UNREADABLE_DEVICES: Final = Family(
     "unreadable:devices", "string", "host of a worker whose keys did not open a device's secret", "workers",
