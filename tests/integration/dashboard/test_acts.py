@@ -1,6 +1,8 @@
 """What operators do: said before, confirmed, audited, done once, and only by who may."""
 
 import re
+import time
+from html import unescape
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from producers.events import FIELD, STREAM
 from tests.integration.dashboard.conftest import HERE, Site
 from worker.core.model import AppSettings
 from worker.dashboard.acts import ACTS
+from worker.reports.watch import Watch
 
 PAUSE = "/apps/chat/providers/apns/pause"
 RESUME = "/apps/chat/providers/apns/resume"
@@ -185,6 +188,18 @@ def test_each_act_needs_its_role_and_a_token_of_the_session(site: Site, act: str
 
 def test_every_act_is_tried_above() -> None:
     assert {act.name for act in ACTS} == {*PATHS}
+
+
+def test_who_is_on_a_condition_is_shown_with_it(site: Site, providers: dict[str, int]) -> None:
+    site.stores.breaker.stop(providers["chat"], "silent", time.time() - 60)
+    Watch(site.stores.redis, site.runtime.pool).look()
+    visitor = site.visitor("otto")
+    [path] = set(re.findall(r'href="(/conditions/take[^"]*silent[^"]*)"', visitor.get("/conditions?1").text))
+    assert done(site, unescape(path)).status_code == 200
+    page = visitor.get("/conditions?2").text
+    assert "otto is on it since" in page
+    assert "receiver moves" in page
+    assert path not in page
 
 
 def test_the_way_back_is_a_page_of_ours(site: Site) -> None:

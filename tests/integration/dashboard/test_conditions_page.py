@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.dashboard.conftest import Site, Visitor
 from worker.core.model import AppSettings, Provider
+from worker.database import postgres
 from worker.providers.webhook.settings import WebhookSettings
 from worker.reports import watch
 from worker.reports.conditions import OVER
@@ -67,7 +68,7 @@ def test_while_postgres_is_away_what_is_open_is_shown_all_the_same(
     look(site)
 
     def away(*_: object, **__: object) -> Callable[[], None]:
-        raise OSError("no route to host")
+        raise postgres.Unavailable("no route to host")
 
     monkeypatch.setattr(site.stores.pool, "connection", away)
     shown = said(reader.get("/conditions?later=2").text)

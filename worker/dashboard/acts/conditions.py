@@ -1,31 +1,12 @@
 """“I am on it”: who takes care of a condition. It hides nothing and changes nothing; the audit log is where it is kept."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from worker.dashboard.acts.history import by
 from worker.dashboard.page import Act, Ask, Confirmation, Missing
 from worker.process.by_hand import by_hand
 from worker.reports import watch
 from worker.reports.conditions import Condition
-
-
-class Taken(NamedTuple):
-    """Who takes care of it, since when (UNIX seconds), and what they said."""
-
-    who: str
-    at: float
-    note: str
-
-
-def taken(ask: Ask, since: float) -> dict[str, Taken]:
-    """Who takes care of which condition, by its key: the last who said so, of those after `since`, in UNIX seconds."""
-    with ask.stores.pool.connection() as db:
-        rows = db.execute(
-            "SELECT target, who, extract(epoch FROM at)::float, note FROM carillon.audit"
-            " WHERE act = 'condition taken' AND at >= to_timestamp(%s) ORDER BY id DESC LIMIT 200",
-            (since,),
-        ).fetchall()
-    return {key: Taken(who, at, note or "") for key, who, at, note in reversed(rows)}
 
 
 def _condition(ask: Ask) -> Condition:

@@ -7,7 +7,8 @@ from typing import Final
 from worker.dashboard import charts
 from worker.dashboard.page import Ask, Page, Panel, Values
 from worker.dashboard.pages import overview
-from worker.database import incidents
+from worker.dashboard.taken import taken_since
+from worker.database import incidents, postgres
 from worker.reports import watch
 from worker.reports.conditions import Condition
 
@@ -27,7 +28,13 @@ def sentence(ask: Ask) -> Values:
 
 def open_(ask: Ask) -> Values:
     current = watch.current(ask.stores.redis)
+    since = min((one.since or ask.now for one in current.conditions), default=ask.now)
+    try:
+        taken = taken_since(ask, since) if current.conditions else {}
+    except postgres.Unavailable:  # what needs somebody is shown nevertheless
+        taken = {}
     return {
+        "taken": taken,
         "open": overview.cards_of(current.conditions),
         "checks": len(current.checks),
         "ago": current.ago,
