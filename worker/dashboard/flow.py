@@ -77,58 +77,53 @@ def newest(marks: Iterable[Mark]) -> list[Mark]:
     return sorted(marks, key=lambda mark: mark.at)[-_MARKS:]
 
 
-def outcomes(series: Series, marks: Sequence[Mark], name: str) -> Chart:
-    """Notifications a second by what became of them. Its top edge is what was to be sent. `name`: of its axis."""
-    layers = [Layer(key, label, series.rates(key)) for key, label in _OUTCOMES]
-    layers.append(Layer("held", "held back", series.growth("waiting.held")))
+def outcomes(series: Series, recent: Series, marks: Sequence[Mark], name: str) -> Chart:
+    """Notifications a second by what became of them. Its top edge is what was to be sent.
+
+    `recent`: the series whose end is now, for the numbers. `name`: of the axis.
+    """
+    layers, now = _outcomes(series), _outcomes(recent)
     scale = AXES.linear(f"outcomes {name}", _highest_sum(layers), scales.a_second)
-    now = {layer.key: layer.values[-1] for layer in layers}
-    shown = [one for one in layers if one.key != "held" or any(one.values)]
+    shown = [n for n, one in enumerate(layers) if one.key != "held" or any(one.values) or any(now[n].values)]
     return Chart(
         "Notifications by outcome",
-        [(rate(now["accepted"]), "accepted a second")],
-        [Key("area", one.key, one.label, rate(now[one.key])) for one in shown] + _gaps(series),
+        [(rate(now[0].values[-1]), "accepted a second")],
+        [Key("area", now[n].key, now[n].label, rate(now[n].values[-1])) for n in shown] + _gaps(series),
         charts.stacked(layers, scale, span_of(series), _said("Notifications a second", layers, series, rate), marks),
-        ["At", *(one.label for one in shown)],
-        _table(series, [one.values for one in shown], rate),
+        ["At", *(layers[n].label for n in shown)],
+        _table(series, [layers[n].values for n in shown], rate),
     )
 
 
-def accepting(series: Series, marks: Sequence[Mark]) -> Chart:
+def accepting(series: Series, recent: Series, marks: Sequence[Mark]) -> Chart:
     """From publish to acceptance."""
-    held = _peak(series.last, "waiting.held")
+    held = _peak(recent.last, "waiting.held")
     note = (
         f"Accepted notifications only: the {count(held)} that are held back are not in it. See the age of the oldest."
     )
-    chart = _percentiles("Publish to accepted", "accept", series, marks, [one is not None for one in series.buckets])
+    known = [one is not None for one in series.buckets]
+    chart = _percentiles("Publish to accepted", "accept", series, recent, marks, known)
     return chart._replace(note=note if held else "")
 
 
-def answering(series: Series, marks: Sequence[Mark]) -> Chart:
+def answering(series: Series, recent: Series, marks: Sequence[Mark]) -> Chart:
     """Until a provider answers. While something is held back and no answer comes, there is no data."""
     known = [
         one is not None and bool(samples_in(one, "answer_seconds") or not _peak(one, "waiting.held"))
         for one in series.buckets
     ]
-    return _percentiles("Time until the provider answers", "answer", series, marks, known)
+    return _percentiles("Time until the provider answers", "answer", series, recent, marks, known)
 
 
-def waiting(series: Series, marks: Sequence[Mark], name: str) -> Chart:
+def waiting(series: Series, recent: Series, marks: Sequence[Mark], name: str) -> Chart:
     """Notifications that wait, by what they wait for."""
-    layers = [
-        Layer("accepted", "ready", series.peaks("waiting.ready")),
-        Layer("retry", "retry due later", series.peaks("waiting.due")),
-        Layer("held", "held back", series.peaks("waiting.held")),
-    ]
+    layers, now, last = _waiting(series), _waiting(recent), recent.last
     scale = AXES.linear(f"waiting {name}", max(_highest_sum(layers), 4.0), scales.number)
-    last = series.last
-    total = None if last is None else sum(layer.values[-1] or 0 for layer in layers)
-    waiting_to_expand = int(_peak(last, "messages"))
-    keys = [
-        Key("area", one.key, one.label, count(one.values[-1])) for one in layers if one.key != "held" or any(one.values)
-    ]
+    total = None if last is None else sum(one.values[-1] or 0 for one in now)
+    keys = [Key("area", one.key, one.label, count(one.values[-1])) for one in now]
     if scheduled := _peak(last, "waiting.scheduled"):
         keys.append(Key("", "", "scheduled (not drawn)", count(scheduled)))
+    to_expand = int(_peak(last, "messages"))
     return Chart(
         "Waiting",
         [(count(total), "notifications")],
@@ -136,25 +131,19 @@ def waiting(series: Series, marks: Sequence[Mark], name: str) -> Chart:
         charts.stacked(layers, scale, span_of(series), _said("Notifications that wait", layers, series, count), marks),
         ["At", *(one.label for one in layers)],
         _table(series, [one.values for one in layers], count),
-        f"{counted(waiting_to_expand, 'message')} not yet expanded." if waiting_to_expand else "",
+        f"{counted(to_expand, 'message')} not yet expanded." if to_expand else "",
     )
 
 
-def ages(series: Series, marks: Sequence[Mark], name: str) -> Chart:
+def ages(series: Series, recent: Series, marks: Sequence[Mark], name: str) -> Chart:
     """How long the oldest waits, in each lane and where it is held back."""
-    held = [value or None for value in series.peaks("oldest.held")]
-    layers = [
-        Layer("", "urgent lane", series.peaks("oldest.urgent")),
-        Layer("bulk", "bulk lane", series.peaks("oldest.bulk")),
-        Layer("held", "held back", held),
-    ]
+    layers, now = _ages(series), _ages(recent)
     longest = max((value for one in layers for value in one.values if value), default=0.0)
     scale = AXES.seconds(f"ages {name}", max(longest, OLD))
-    worst = max(layers, key=lambda one: one.values[-1] or 0.0)
-    keys = [
-        Key("line", one.key, one.label, duration(one.values[-1])) for one in layers if one.key != "held" or any(held)
-    ]
-    if paused := _peak(series.last, "oldest.paused"):
+    worst = max(now, key=lambda one: one.values[-1] or 0.0)
+    shown = [one for one in now if one.key != "held" or one.values[-1] or any(layers[-1].values)]
+    keys = [Key("line", one.key, one.label, duration(one.values[-1])) for one in shown]
+    if paused := _peak(recent.last, "oldest.paused"):
         keys.append(Key("", "", "paused by hand (not drawn)", duration(paused)))
     limit = scales.Line(OLD, f"warns at {OLD:.0f} s")
     known = [one is not None for one in series.buckets]
@@ -169,6 +158,32 @@ def ages(series: Series, marks: Sequence[Mark], name: str) -> Chart:
     )
 
 
+def _outcomes(series: Series) -> list[Layer]:
+    layers = [Layer(key, label, series.rates(key)) for key, label in _OUTCOMES]
+    return [*layers, Layer("held", "held back", series.growth("waiting.held"))]
+
+
+def _waiting(series: Series) -> list[Layer]:
+    """In a long bucket the highest values are of several moments, so their sum is more than ever waited: it is cut to that."""
+    parts = [series.peaks(f"waiting.{state}") for state in ("ready", "due", "held")]
+    fitted = [
+        [None] * 3 if None in each else [value * min(1.0, (most or sum(each)) / (sum(each) or 1.0)) for value in each]
+        for each, most in zip(zip(*parts, strict=True), series.peaks("waiting.all"), strict=True)
+    ]
+    columns = zip(*fitted, strict=True)
+    names = (("accepted", "ready"), ("retry", "retry due later"), ("held", "held back"))
+    return [Layer(key, label, values) for (key, label), values in zip(names, columns, strict=True)]
+
+
+def _ages(series: Series) -> list[Layer]:
+    held = [value or None for value in series.peaks("oldest.held")]
+    return [
+        Layer("", "urgent lane", series.peaks("oldest.urgent")),
+        Layer("bulk", "bulk lane", series.peaks("oldest.bulk")),
+        Layer("held", "held back", held),
+    ]
+
+
 def percentiles_of(bucket: Bucket | None, name: str) -> Percentiles | None:
     """`name`: `accept` or `answer`. None where there are none."""
     if bucket is None or f"{name}.p50" not in bucket.peaks:
@@ -177,11 +192,13 @@ def percentiles_of(bucket: Bucket | None, name: str) -> Percentiles | None:
     return Percentiles(p50, p95, p99, samples_in(bucket, f"{name}_seconds"))
 
 
-def _percentiles(title: str, name: str, series: Series, marks: Sequence[Mark], known: Sequence[bool]) -> Chart:
+def _percentiles(
+    title: str, name: str, series: Series, recent: Series, marks: Sequence[Mark], known: Sequence[bool]
+) -> Chart:
     values = [percentiles_of(one, name) for one in series.buckets]
     found = [one for one in values if one is not None]
     scale = scales.decades(min((one.p50 for one in found), default=0.01), max((one.p99 for one in found), default=1.0))
-    last = values[-1]
+    last = percentiles_of(recent.last, name)
     layers = [
         Layer("", label, [None if one is None else one[n] for one in values])
         for n, label in enumerate(("p50", "p95", "p99"))

@@ -20,6 +20,8 @@ from worker.state.scripts import Scripts
 #: Seconds of each range that can be shown, and its buckets.
 RANGES: Final[Mapping[str, int]] = {"1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800}
 BUCKETS: Final = 120
+#: The range whose buckets are short enough to say what is now.
+NOW: Final = "1h"
 #: Seconds after its end in which a sample is written.
 _GRACE: Final = 10
 #: Seconds before a release's first sample without which it was not running: while workers are replaced, two releases take turns.
@@ -115,8 +117,9 @@ def samples_in(bucket: Bucket, histogram: str) -> int:
 def gauges(waiting: Iterable[Waiting], paused: Collection[Way]) -> dict[Key, dict[str, float]]:
     """What waits now, as peaks of all apps, of each app and of each provider. `paused`: the ways that were paused by hand.
 
-    In notifications: `waiting.ready`, `waiting.due`, `waiting.held`; `waiting.scheduled` and `messages` in messages, `octets`
-    in bytes. In seconds: `oldest.urgent`, `oldest.bulk`, `oldest.held`, and `oldest.paused` of what is held by hand.
+    In notifications: `waiting.ready`, `waiting.due`, `waiting.held`, and `waiting.all`, whose highest value is less than the sum
+    of theirs; `waiting.scheduled` and `messages` in messages, `octets` in bytes. In seconds: `oldest.urgent`, `oldest.bulk`,
+    `oldest.due`, `oldest.held`, and `oldest.paused` of what is held by hand.
     """
     found: dict[Key, dict[str, float]] = {}
     for one in waiting:
@@ -126,7 +129,8 @@ def gauges(waiting: Iterable[Waiting], paused: Collection[Way]) -> dict[Key, dic
             levels = {"waiting.scheduled": one.messages, "octets": one.octets}
         else:
             state = "ready" if one.state in ("leased", "stream") else one.state
-            levels = {f"waiting.{state}": one.notifications, "messages": one.messages, "octets": one.octets}
+            levels = {f"waiting.{state}": one.notifications, "waiting.all": one.notifications}
+            levels |= {"messages": one.messages, "octets": one.octets}
         age = {} if one.state == "scheduled" or one.oldest is None else {_age(one, by_hand=by_hand): one.oldest}
         # What is on the inlet may be of any app.
         for key in {(ALL, 0), (one.app, 0), (one.app, provider)} if one.app else {(ALL, 0)}:
@@ -191,6 +195,11 @@ def read(db: Connection, wanted: str, of: Sequence[Key] = (), *, now: float) -> 
         buckets = _buckets((row for row in rows if (row.app, row.provider) == key), start, width, total)
         found[key] = Series(start, end, buckets)
     return found
+
+
+def recent(db: Connection, wanted: str, found: Mapping[Key, Series], *, now: float) -> Mapping[Key, Series]:
+    """The series of the same apps and providers whose last bucket is that of now. `found`: what `read` gave for `wanted`."""
+    return found if wanted == NOW else read(db, NOW, [key for key in found if key != (ALL, 0)], now=now)
 
 
 def together(parts: Sequence[Series], app: Series) -> Series:

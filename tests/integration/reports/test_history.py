@@ -150,9 +150,10 @@ def test_what_waits_is_counted_for_all_its_app_and_its_provider() -> None:
     ]
     found = gauges(waiting, {9})
     assert found[ALL] == {
-        "waiting.ready": 42, "waiting.due": 5, "waiting.held": 814, "waiting.scheduled": 3_120, "messages": 9, "octets": 910,
+        "waiting.ready": 42, "waiting.due": 5, "waiting.held": 814, "waiting.all": 861,
+        "waiting.scheduled": 3_120, "messages": 9, "octets": 910,
         "oldest.urgent": 1.5, "oldest.bulk": 2.6, "oldest.due": 30, "oldest.held": 366, "oldest.paused": 2_640,
     }  # fmt: skip
-    assert found["demo", 8] == {"waiting.held": 600, "oldest.held": 366}
-    assert found["fleet", 0] == found["fleet", 9] == {"waiting.held": 214, "oldest.paused": 2_640}
+    assert found["demo", 8] == {"waiting.held": 600, "waiting.all": 600, "oldest.held": 366}
+    assert found["fleet", 0] == found["fleet", 9] == {"waiting.held": 214, "waiting.all": 214, "oldest.paused": 2_640}
     assert found["demo", 0]["waiting.ready"] == found["demo", 7]["waiting.ready"] == 42

@@ -76,15 +76,20 @@ def flowing(ask: Ask) -> Values:
         every = standings(db, watch.current(ask.stores.redis).conditions, now=ask.now, app=app)
         shown = every[:_ROWS]
         series = history.read(db, chosen, [(app, 0), *(one.key for one in shown)], now=ask.now)
+        recent = history.recent(db, chosen, series, now=ask.now)
         since = datetime.fromtimestamp(series["", 0].start, UTC)
         marks = marks_of(series["", 0], incidents.read(db, since=since, app=app))
         devices = device_counts.of_app(db, app)
     whole = history.together([series[one.key] for one in shown], series[app, 0])
+    last = history.together([recent[one.key] for one in shown], recent[app, 0])
     return {
         "chosen": chosen,
         "words": flow.LAST[chosen].capitalize(),
         "last": flow.LAST[chosen],
-        "charts": [flow.outcomes(whole, marks, f"{chosen} {app}"), flow.waiting(whole, marks, f"{chosen} {app}")],
+        "charts": [
+            flow.outcomes(whole, last, marks, f"{chosen} {app}"),
+            flow.waiting(whole, last, marks, f"{chosen} {app}"),
+        ],
         "rows": [with_series(one, series[one.key]) for one in shown],
         "devices": {one.name: devices.get(one.id, device_counts.Count(0, 0)) for one in shown},
     }

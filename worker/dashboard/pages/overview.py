@@ -82,16 +82,17 @@ def flowing(ask: Ask) -> Values:
     """The four charts."""
     chosen = range_of(ask)
     with ask.stores.pool.connection() as db:
-        series = history.read(db, chosen, now=ask.now)[ALL]
+        found = history.read(db, chosen, now=ask.now)
+        series, recent = found[ALL], history.recent(db, chosen, found, now=ask.now)[ALL]
         marks = marks_of(series, incidents.read(db, since=_utc(series.start)))
     return {
         "chosen": chosen,
         "words": f"{flow.LAST[chosen].capitalize()}, all apps",
         "charts": [
-            flow.outcomes(series, marks, chosen),
-            flow.accepting(series, marks),
-            flow.waiting(series, marks, chosen),
-            flow.ages(series, marks, chosen),
+            flow.outcomes(series, recent, marks, chosen),
+            flow.accepting(series, recent, marks),
+            flow.waiting(series, recent, marks, chosen),
+            flow.ages(series, recent, marks, chosen),
         ],
     }
 

@@ -45,6 +45,7 @@ def flowing(ask: Ask) -> Values:
         if standing is None:
             raise Missing(f"App {app} has no provider {name}.")
         series = history.read(db, chosen, [standing.key], now=ask.now)
+        recent = history.recent(db, chosen, series, now=ask.now)[standing.key]
         since = datetime.fromtimestamp(series[standing.key].start, UTC)
         marks = marks_of(series["", 0], incidents.of_provider(db, app, name, since=since))
     of = series[standing.key]
@@ -52,8 +53,8 @@ def flowing(ask: Ask) -> Values:
         "chosen": chosen,
         "words": flow.LAST[chosen].capitalize(),
         "charts": [
-            flow.outcomes(of, marks, f"{chosen} {standing.id}"),
-            flow.answering(of, marks),
+            flow.outcomes(of, recent, marks, f"{chosen} {standing.id}"),
+            flow.answering(of, recent, marks),
         ],
         "outcomes": ended.outcomes(of.counts()),
     }
