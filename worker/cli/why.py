@@ -72,7 +72,7 @@ def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_js
         return
     # Without an app what is not known of any may still be in a document whose app could not be read.
     name, event = (named[0].app, named[0].event) if named else (apps[0] if len(apps) == 1 else "", id)
-    facts, report = look_up(runtime.redis, runtime.pool, name, event)
+    facts, report = look_up(runtime.redis, runtime.pool, name, event, user=None if as_json else user)
     if as_json:
         echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
         raise typer.Exit(0 if facts.known else 1)

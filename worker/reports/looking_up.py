@@ -39,10 +39,13 @@ def write_up(journal: Journal, ledger: Ledger) -> None:
         pass
 
 
-def look_up(redis: Redis, pool: Pool, app: str, event: str, *, tokens: bool = True) -> tuple[Facts, Report]:
+def look_up(
+    redis: Redis, pool: Pool, app: str, event: str, *, user: str | None = None, tokens: bool = True
+) -> tuple[Facts, Report]:
     """What is known about the event now, and the report of its parts.
 
-    Without `tokens`, for who may read none, it is not known by which of its provider's origins a device is reached.
+    What holds notifications back is looked up for some 2,000 devices; with `user` only for theirs. Without `tokens`, for who may
+    read none, it is not known by which of its provider's origins a device is reached.
     """
     with pool.connection() as db:
         parts = [Part(*row) for row in lookups.parts(db, app, event)]
@@ -57,9 +60,10 @@ def look_up(redis: Redis, pool: Pool, app: str, event: str, *, tokens: bool = Tr
             return Facts(untaken=untaken, kept_since=kept_since, forgets=forgets), made
         is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
         # While something of it is to be done, a device without an outcome waits for one.
-        asked = [user for user, of in made.pushed.items() if is_open or not of]
+        pushed = made.pushed if user is None else made.only(user).pushed
+        asked = [one for one, of in pushed.items() if is_open or not of][:_DEVICES]
         devices = _without_outcome(made, parts, lookups.devices(db, app, asked, _DEVICES))
-        ids = list(dict.fromkeys(id for of in chain(made.pushed.values(), devices.values()) for id in of))[:_DEVICES]
+        ids = list(dict.fromkeys(id for of in chain(pushed.values(), devices.values()) for id in of))[:_DEVICES]
         reached = (lookups.providers if tokens else lookups.providers_only)(db, ids)
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
     entries = () if recorded is None else (recorded.entry,)
