@@ -36,10 +36,10 @@ def metrics(
             finally:
                 target.close()
         return
+    need_port(address, port)
     check_files()
     disown_orphans()
     set_up(settings)
-    need_port(address, port)
     tell_part()
     target = Target(addresses(settings, attach(settings)), apps=settings.metrics_apps)
     server = Server(target.pages(), address=address, port=port, ports=1).start()
