@@ -68,14 +68,14 @@ class Dashboard:
 
     async def sign_in(self, request: Request) -> Response:
         there = here(request.query_params.get("next", ""))
-        values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": there}
+        values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": Markup.escape(there)}
         if request.method != "POST":
             return HTMLResponse(self._frame.sign_in(values))
         form = await _form(request)
         if form is None:
             return Response(status_code=413)
         name, address = form.get("name", ""), _address(request)
-        values |= {"name": name, "next": here(form.get("next", ""))}
+        values |= {"name": name, "next": Markup.escape(here(form.get("next", "")))}
         if not self._access.may_try(address):
             fault = "There were 5 tries from your address within a minute. Wait for a minute."
             return HTMLResponse(self._frame.sign_in(values | {"fault": fault}), 429, headers={"Retry-After": "60"})
@@ -126,7 +126,7 @@ class Dashboard:
             )
         asked = await self._in_thread(act.ask, ask)
         note = form.get("note", "").strip()
-        if form.get("version", "") != asked.version:
+        if form.get("version", "") != _version(asked):
             return await self._confirm(ask, asked, request, note, "It changed meanwhile. Look again.", 409)
         if not note or len(note) > SHOWN or form.get("typed", "").strip() != asked.typed:
             what = f"Write why, in at most {SHOWN} characters{f', and type {asked.typed}' if asked.typed else ''}."
@@ -143,7 +143,14 @@ class Dashboard:
         self, ask: Ask, asked: Confirmation, request: Request, note: str = "", changed: str = "", status: int = 200
     ) -> Response:
         token = self._access.token(request.state.session)
-        values = {"title": asked.button, "ask": asked, "token": token, "note": note, "changed": changed}
+        values = {
+            "title": asked.button,
+            "ask": asked,
+            "token": token,
+            "of": _version(asked),
+            "note": note,
+            "changed": changed,
+        }
         return HTMLResponse(self._frame.special("confirm.html", ask, await self.facts(), values), status)
 
     def route(self, page: Page) -> Route:
@@ -308,6 +315,11 @@ def make_app(
         exception_handlers={404: dashboard.unknown},
         lifespan=life,
     )
+
+
+def _version(asked: Confirmation) -> str:
+    """Of what is shown, as a form can carry it whole."""
+    return sha256(asked.version.encode()).hexdigest()[:20]
 
 
 def _address(request: Request) -> str:

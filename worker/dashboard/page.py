@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from markupsafe import Markup
+
 from worker.dashboard.stores import Stores
 
 Role = Literal["viewer", "operator", "admin"]
@@ -48,7 +50,7 @@ class Ask:
 
     def back(self) -> str:
         """The page of this dashboard that an act was opened from: the field `back` of the query, else the first page."""
-        return here(self.query.get("back", ""))
+        return Markup.escape(here(self.query.get("back", "")))
 
 
 def here(address: str) -> str:

@@ -10,8 +10,10 @@ import pytest
 from producers.events import FIELD, STREAM
 from tests.integration.dashboard.conftest import HERE, Site
 from worker.core.model import AppSettings
+from worker.core.way import way_of
 from worker.dashboard.acts import ACTS
 from worker.reports.watch import Watch
+from worker.state.origins import Origins
 
 PAUSE = "/apps/chat/providers/apns/pause"
 RESUME = "/apps/chat/providers/apns/resume"
@@ -146,7 +148,11 @@ def test_a_pause_of_an_app_is_of_that_app(site: Site, providers: dict[str, int])
 
 
 def test_a_probe_is_sent_at_once(site: Site, providers: dict[str, int]) -> None:
-    site.stores.breaker.stop(providers["chat"], "unreachable", 1.0)
+    """Of all origins, however many they are."""
+    origins = [f"https://{n}.example.org" for n in range(20)]
+    Origins(site.stores.redis).note(providers["chat"], origins)
+    for way in (providers["chat"], *(way_of(providers["chat"], origin) for origin in origins)):
+        site.stores.breaker.stop(way, "unreachable", 1.0)
     assert site.stores.redis.keys("*probe*")
     assert done(site, PATHS["probe"]).status_code == 200
     assert not site.stores.redis.keys("*probe*")
@@ -204,5 +210,6 @@ def test_who_is_on_a_condition_is_shown_with_it(site: Site, providers: dict[str,
 
 def test_the_way_back_is_a_page_of_ours(site: Site) -> None:
     visitor = site.visitor("otto")
-    assert 'href="/apps?a=1"' in visitor.get(PAUSE, params={"back": "/apps?a=1"}).text
+    long = f"/apps?a={'1' * 400}"
+    assert f'href="{long}"' in visitor.get(PAUSE, params={"back": long}).text
     assert "evil" not in re.sub(r"<title>.*", "", visitor.get(PAUSE, params={"back": "//evil.example/x"}).text)
