@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from worker.dashboard import text
 from worker.dashboard.page import Act, Ask, Page, Panel, Values
+from worker.reports.words import release
 
 #: Shape and colour of a severity, by the words that conditions use.
 SHAPES: Final = {"critical": "crit", "warning": "warn", "notice": "info"}
@@ -60,7 +60,7 @@ class Frame:
             "bar": [page for page in pages if page.bar],
             "label": label,
             "leave": leave,
-            "version": _version(),
+            "version": release(),
         }
         self._env.globals["ui"] = self._env.get_template("ui.html").module
 
@@ -116,10 +116,3 @@ class Frame:
 
 def _of(ask: Ask) -> Values:
     return {"user": ask.user, "now": ask.now, "query": ask.query, "path": ask.path}
-
-
-def _version() -> str:
-    try:
-        return metadata.version("carillon-push-worker")
-    except metadata.PackageNotFoundError:
-        return "of a source tree"

@@ -187,5 +187,13 @@ def after_id(ask: Ask) -> int | None:
 _UNKNOWN: Final = "This page of the table is unknown. Start from the first one."
 
 
+def first_row(ask: Ask) -> int:
+    """The row with which a page of a table begins that is sorted anew each time: what `?first=` names, from 0."""
+    given = ask.query.get("first", "0")
+    if not given.isdecimal() or len(given) > 6:
+        raise Invalid("This page of the table is unknown. Start from the first one.")
+    return int(given)
+
+
 def _encoded(position: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(list(position), separators=(",", ":")).encode()).decode()

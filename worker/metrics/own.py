@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import Metric
@@ -12,6 +11,7 @@ from worker.metrics import families
 from worker.metrics.engines import Engines
 from worker.metrics.figures import Figures
 from worker.metrics.samples import many, one
+from worker.reports.words import release
 from worker.sender.stats import SenderStats
 
 
@@ -39,11 +39,7 @@ class Own(Collector):
 
 
 def build_info() -> Metric:
-    try:
-        version = metadata.version("carillon-push-worker")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
-    return one(families.BUILD_INFO, 1, version, platform.python_version())
+    return one(families.BUILD_INFO, 1, release(), platform.python_version())
 
 
 def registry(own: Own) -> CollectorRegistry:

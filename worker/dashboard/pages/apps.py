@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from worker.dashboard.page import Ask, Invalid, Page, Panel, Values
+from worker.dashboard.page import Ask, Page, Panel, Values, first_row
 from worker.dashboard.standings import Standing, by_app, standings
 from worker.reports import history, watch
 
@@ -12,7 +12,7 @@ _ROWS: Final = 25
 
 
 def rows(ask: Ask) -> Values:
-    first = _first(ask)
+    first = first_row(ask)
     with ask.stores.pool.connection() as db:
         apps = db.execute("SELECT name, push_enabled FROM carillon.apps ORDER BY name").fetchall()
         of = by_app(standings(db, watch.current(ask.stores.redis).conditions, now=ask.now))
@@ -56,13 +56,6 @@ def _rank(providers: list[Standing], *, on: bool) -> int:
 
 def _sum(providers: list[Standing], of: str) -> float:
     return sum(getattr(one, of) or 0.0 for one in providers)
-
-
-def _first(ask: Ask) -> int:
-    given = ask.query.get("first", "0")
-    if not given.isdecimal() or len(given) > 6:
-        raise Invalid("`first` is the number of a row.")
-    return int(given)
 
 
 PAGE = Page("apps", "/apps", "Apps", panels=[Panel("rows", rows, every=10)], bar="Apps")

@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.dashboard import flow
-from worker.dashboard.page import Ask, Invalid, Page, Panel, Values
+from worker.dashboard.page import Ask, Page, Panel, Values, first_row
 from worker.dashboard.pages.overview import range_of
 from worker.dashboard.standings import Standing, standings, with_series
 from worker.reports import history, watch
@@ -18,7 +18,7 @@ def show(ask: Ask) -> Values:
 
 
 def rows(ask: Ask) -> Values:
-    chosen, first = range_of(ask), _first(ask)
+    chosen, first = range_of(ask), first_row(ask)
     with ask.stores.pool.connection() as db:
         every = standings(db, watch.current(ask.stores.redis).conditions, now=ask.now, app=ask.query.get("app") or None)
         found = [one for one in every if _wanted(one, ask)]
@@ -33,13 +33,6 @@ def rows(ask: Ask) -> Values:
         "every": len(every),
         "older": first + _ROWS if len(found) > first + _ROWS else None,
     }
-
-
-def _first(ask: Ask) -> int:
-    given = ask.query.get("first", "0")
-    if not given.isdecimal() or len(given) > 6:
-        raise Invalid("`first` is the number of a row.")
-    return int(given)
 
 
 def _wanted(one: Standing, ask: Ask) -> bool:
