@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 #: Seconds between two lines that are alike, and kinds of lines that are kept apart.
 SECONDS: Final = 60.0
@@ -15,10 +15,12 @@ _KINDS: Final = 1_000
 class Seldom:
     """Logs to one logger. Shared by threads. Lines are alike if message and `about` are; `clock` gives seconds."""
 
+    #: By logger, message and `about`, for the whole process: when such a line was logged last, and how many were left out since.
+    last: ClassVar[dict[tuple[str, str, str], tuple[float, int]]] = {}
+    _lock: ClassVar = threading.Lock()
+
     def __init__(self, log: logging.Logger, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log, self._clock, self._lock = log, clock, threading.Lock()
-        #: When a line of its kind was logged last, and how many were left out since.
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._log, self._clock = log, clock
 
     def warning(self, message: str, *args: object, about: str = "", extra: Mapping[str, Any] | None = None) -> None:
         self._write(logging.WARNING, message, args, about, extra)
@@ -41,22 +43,22 @@ class Seldom:
         *,
         traceback: bool = False,
     ) -> None:
-        left_out = self._take((message, about))
+        left_out = self._take((self._log.name, message, about))
         if left_out is not None:
             more = {"more": left_out} if left_out else {}
             self._log.log(
                 level, message, *args, extra={**(extra or {}), **more}, exc_info=traceback or None, stacklevel=3
             )
 
-    def _take(self, kind: tuple[str, str]) -> int | None:
+    def _take(self, kind: tuple[str, str, str]) -> int | None:
         """How many lines of the kind were left out before this one; None: this one is left out too."""
         now = self._clock()
         with self._lock:
-            at, left_out = self._last.get(kind, (-SECONDS, 0))
+            at, left_out = self.last.get(kind, (-SECONDS, 0))
             if now - at < SECONDS:
-                self._last[kind] = at, left_out + 1
+                self.last[kind] = at, left_out + 1
                 return None
-            if len(self._last) >= _KINDS:
-                self._last.clear()
-            self._last[kind] = now, 0
+            if len(self.last) >= _KINDS:
+                self.last.clear()
+            self.last[kind] = now, 0
             return left_out

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from config.seldom import Seldom
 from tests.databases import Databases, admin, create, drop, named
 from tests.valkey import Valkey
 from worker.database.migrate import migrate
@@ -27,6 +28,12 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 TEMPLATE = "carillon_template"
+
+
+@pytest.fixture(autouse=True)
+def _lines_of_earlier_tests() -> None:
+    """They keep no line of this test out of its log."""
+    Seldom.last.clear()
 
 
 @pytest.fixture(scope="session")

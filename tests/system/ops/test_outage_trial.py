@@ -187,7 +187,7 @@ class Trial:
         environment = self.fleet.environment
         with ThreadPoolExecutor() as pool:
             health = pool.submit(carillon, "health", "--alarms", "--json", "--timeout", "5", env=environment)
-            doctor = pool.submit(carillon, "doctor", "--json", "--timeout", "2", env=environment)
+            doctor = pool.submit(carillon, "doctor", "--json", "--timeout", "1", env=environment)
             said = {"health": health.result(), "doctor": doctor.result()}
         lists = {who: json.loads(done.stdout) for who, done in said.items()}
         lists["/healthz"] = httpx.get(f"{self._numbers}/healthz", timeout=10).json()["findings"]
