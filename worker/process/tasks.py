@@ -147,7 +147,6 @@ def tick() -> Result:
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
-    counts["sampled"] = runtime.sampler.sample()
     presence.sweep(runtime.redis)
     if runtime.redis.set(keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
@@ -157,6 +156,8 @@ def tick() -> Result:
         counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}
+    # Last: what keeps it from sampling keeps it from nothing else.
+    counts["sampled"] = runtime.sampler.sample()
     return counts
 
 
