@@ -9,7 +9,6 @@ import base64
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,15 +170,7 @@ async def _shoot(url: str, cookie: str, session: str, directory: Path) -> None:
             height = 844 if phone else min(end, 1_300)
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
             shot = await tab.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-            image = IMAGES / f"{file}.png"
-            image.write_bytes(base64.b64decode(shot["data"]))
-            _shrink(image)
-
-
-def _shrink(image: Path) -> None:
-    """To 48 colours, where ImageMagick is installed: a fifth of the size."""
-    if (program := shutil.which("convert")) is not None:
-        subprocess.run([program, str(image), "+dither", "-colors", "48", f"PNG8:{image}"], check=True)
+            (IMAGES / f"{file}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+import psycopg
 import pytest
 
 from tests.browser import Browser, Tab, chromium
@@ -127,14 +128,26 @@ class Crawled(NamedTuple):
     #: By the path of a route, as in the lists.
     addresses: dict[str, list[str]]
     answers: list[str]
+    #: What was asked of Postgres meanwhile.
+    statements: set[str]
 
 
 @pytest.fixture(scope="module")
 def found(looking: Looking) -> Crawled:
-    return crawl(looking.world)
+    statements: set[str] = set()
+    execute = psycopg.Connection.execute
+
+    def recorded(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        statements.add(query.decode() if isinstance(query, bytes) else str(query))
+        return execute(self, query, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Connection, "execute", recorded)
+        addresses, answers = crawl(looking.world)
+    return Crawled(addresses, answers, statements)
 
 
-def crawl(made: World) -> Crawled:
+def crawl(made: World) -> tuple[dict[str, list[str]], list[str]]:
     """What links lead to from the first page on. Of one page with other values in the same fields two are enough."""
     paths = [one.path for one in PAGES] + [one.path for one in ACTS]
     routes = {path: re.compile(re.sub(r"\\{\w+(:\w+)?\\}", "[^/]+", re.escape(path)) + "$") for path in paths}
@@ -156,7 +169,7 @@ def crawl(made: World) -> Crawled:
                     seen.add(address)
                     addresses[path].append(address)
                     waiting.append(address)
-    return Crawled(addresses, answers)
+    return addresses, answers
 
 
 def fields(address: str) -> list[str]:
@@ -278,6 +291,11 @@ def test_names_of_others_are_text(found: Crawled) -> None:
 def test_no_answer_has_a_token_a_text_or_a_key(looking: Looking, found: Crawled) -> None:
     for secret in looking.world.secrets:
         assert [text for text in found.answers if secret in text] == [], secret
+
+
+def test_no_statement_reads_a_credential(found: Crawled) -> None:
+    assert any("FROM carillon.devices" in one for one in found.statements)
+    assert [one for one in found.statements if re.search(r"\b(credential|password)\b|SELECT \*", one)] == []
 
 
 def test_every_answer_is_small(looking: Looking, found: Crawled) -> None:
