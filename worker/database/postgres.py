@@ -94,7 +94,7 @@ CONNECT_ARGS: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
 }
 #: Settings of a session without a pooler. Locks of a host that died are released within seconds. A statement that hangs is
-#: #: ended; one that waits for a lock is ended well before a lease runs out.
+#: ended; one that waits for a lock is ended well before a lease runs out.
 _SESSION: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",

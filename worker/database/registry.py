@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 # A setting is a column of the same name.
 _SETTINGS: Final = tuple(field.name for field in fields(AppSettings))
 #: Settings of providers with a column of their own, and the column's value for kinds without that setting. A kind's other
-#: #: settings that are not secret are in the column `settings`.
+#: settings that are not secret are in the column `settings`.
 _OWN_COLUMNS: Final[Mapping[str, Any]] = {
     "topic": "",
     "team_id": "",

@@ -44,7 +44,7 @@ DEAF_SECONDS: Final = 6.0
 #: Seconds between two checks.
 PAUSE: Final = 0.5
 #: Seconds that tasks have before the process restarts. For as long a task retries writing answers to a Redis that is down;
-#: #: no other process has these answers.
+#: no other process has these answers.
 PATIENCE: Final = INSIST_SECONDS + 30.0
 #: A process that lived for fewer seconds waits `BREATH` seconds before it restarts, because the cause may persist.
 SHORT_LIFE: Final = 5.0
@@ -58,7 +58,7 @@ YOUNG: Final = 5_000
 
 
 #: Seconds after which a computing thread yields to another. With Python's default of 5 ms each step of a small message waits
-#: #: for every thread that expands a large backlog: half a second in all instead of a twentieth.
+#: for every thread that expands a large backlog: half a second in all instead of a twentieth.
 SWITCH_SECONDS: Final = 0.001
 
 
