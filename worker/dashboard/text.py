@@ -16,6 +16,8 @@ _HIDDEN: Final = frozenset(
 )
 #: A command of ours with an option, in a sentence.
 _COMMAND: Final = re.compile(r"(carillon(?: [\w./@'-]+)* --[\w-]+(?:(?: --[\w-]+| [^\s,;:()]+))*)")
+#: A time in a sentence, as `worker/reports/words.py` puts it.
+_INSTANT: Final = re.compile(r"\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\b")
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
@@ -28,8 +30,9 @@ def hostile(text: str, most: int = SHOWN) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A sentence of our own, which may be long; what it quotes is still treated as hostile."""
-    return escape(hostile(text, 2_000))
+    """A sentence of our own, which may be long; what it quotes is still treated as hostile. Times are those of `moment`."""
+    parts = _INSTANT.split(hostile(text, 2_000))
+    return Markup("").join(_time(part) if n % 2 else escape(part) for n, part in enumerate(parts))
 
 
 def finalize(value: Any) -> Any:
@@ -135,6 +138,13 @@ def steps(advice: str) -> list[Markup]:
         marked = (Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
         found.append(Markup("").join(marked))
     return found
+
+
+def _time(instant: str) -> Markup | str:
+    try:
+        return moment(datetime.fromisoformat(instant), "ms" if "." in instant else "")
+    except ValueError:  # such as the 31st of February in a text of others
+        return escape(instant)
 
 
 def _plain(c: str) -> bool:
