@@ -17,7 +17,7 @@ import psutil
 ROOT = Path(__file__).parents[1]
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for a condition; fail with `what` when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -25,7 +25,7 @@ def until(what: str, condition: Callable[[], bool], seconds: float = 60) -> None
         time.sleep(0.05)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 40.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
     """Returns once the condition holds; fails when it does not within `seconds`."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -75,7 +75,7 @@ def _configured(process: psutil.Process) -> str | None:
 def carillon(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     command = [sys.executable, "-m", "worker.cli", *arguments]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
 
 
 class Running:

@@ -92,7 +92,7 @@ class Fleet:
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         process.send_signal(signal.SIGTERM)
-        return process.wait(40)
+        return process.wait(120)
 
     def idle(self) -> bool:
         return self.journal.backlog() == (0, 0)

@@ -18,8 +18,6 @@ from worker.providers.apns.settings import P12, ApnsSettings
 from worker.simulator import Answer as Scripted
 from worker.simulator import Script, Settings, SimulatorThread
 
-pytestmark = pytest.mark.timeout(60)
-
 TOPIC = "io.team.App"
 PASSWORD = "open sesame"
 PLAIN = Script()

@@ -23,8 +23,6 @@ from worker.simulator import Answer as Scripted
 from worker.simulator import Entry, Script, Settings, Simulator
 from worker.simulator.certificates import Identity
 
-pytestmark = pytest.mark.timeout(60)
-
 JWT = provider_token()
 QUICK = Timing(
     greeting=0.5, probe_after=0.5, ping_timeout=0.5, grow_after=0.02, backoff=0.01, backoff_cap=0.05, goodbye=0.2

@@ -20,8 +20,6 @@ from worker.providers.apns.httpx_transport import HttpxTransport
 from worker.sender.route import Endpoint
 from worker.sender.transport import Transport, TransportClosed
 
-pytestmark = pytest.mark.timeout(60)
-
 Make = Callable[..., Transport]
 
 

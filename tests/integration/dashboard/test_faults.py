@@ -24,7 +24,7 @@ def fails(_: Ask) -> Values:
 
 def sleeps(ask: Ask) -> Values:
     with ask.stores.pool.connection() as db:
-        db.execute("SELECT pg_sleep(10)")
+        db.execute("SELECT pg_sleep(3600)")
     return {}
 
 
@@ -91,12 +91,10 @@ def test_a_panel_that_fails_leaves_the_others(make: Make, caplog: pytest.LogCapt
 def test_what_takes_too_long_is_ended(make: Make) -> None:
     [apps] = [page for page in PAGES if page.name == "apps"]
     slow: Page = apps._replace(panels=[*apps.panels, Panel("slow", sleeps)])
-    began = time.monotonic()
     text = (
         make(pages=[page if page is not apps else slow for page in PAGES]).visitor("vera").get("/apps?panel=slow").text
     )
     assert "That is too much to look through" in text
-    assert time.monotonic() - began < 8
 
 
 def test_ten_viewers_cost_what_one_does(make: Make) -> None:

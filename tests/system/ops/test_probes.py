@@ -13,8 +13,6 @@ from tests.processes import wait_until
 from tests.system.fleet import Fleet
 from tests.valkey import Valkey, free_port
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def ask(port: int, path: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

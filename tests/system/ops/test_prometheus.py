@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from producers import events as ev
@@ -29,8 +28,6 @@ MONITORING = Path(__file__).parents[3] / "config" / "monitoring"
 PANELS = [one for one in json.loads((MONITORING / "grafana.json").read_text())["panels"] if "targets" in one]
 #: What a run of a few seconds has no time for.
 RARE = {"retry.TooManyRequests": 1, "parked.silent": 1, "limited.app": 1, "dropped.expired": 1}
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @contextmanager

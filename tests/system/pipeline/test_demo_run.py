@@ -21,7 +21,7 @@ from worker.embedded import Engines
 from worker.simulator import Answer, Rule, Script
 from worker.simulator.faults import Reset
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 SMALL = Wish(users=400, channels=40, messages=300)
 
 

@@ -17,7 +17,6 @@ from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, populate
 from worker.database.lease import holder
 
-pytestmark = pytest.mark.timeout(180)
 USERS = 20
 
 
@@ -42,15 +41,15 @@ def test_every_message_is_pushed_and_a_frozen_leader_is_replaced(fleet: Fleet, p
     users = [f"u{n}" for n in range(USERS)]
     populate(fleet, "general", ["leia", *users])
     fleet.publisher.publish_many(new_message(f"e{n}") for n in range(180))
-    wait_until(lambda: len(fleet.simulator.accepted) >= 180 * USERS and fleet.idle(), 90)
+    wait_until(lambda: len(fleet.simulator.accepted) >= 180 * USERS and fleet.idle())
     first = leader(postgres_url)
     assert first in workers
     os.kill(first, signal.SIGSTOP)
     try:
         fleet.publisher.publish_many(new_message(f"e{n}") for n in range(180, 280))
         wait_until(lambda: leader(postgres_url) in workers - {first})
-        wait_until(lambda: len(fleet.simulator.accepted) >= 280 * USERS, 90)
+        wait_until(lambda: len(fleet.simulator.accepted) >= 280 * USERS)
     finally:
         os.kill(first, signal.SIGCONT)
-    wait_until(fleet.idle, 60)
+    wait_until(fleet.idle)
     assert Counter(entry.token for entry in fleet.simulator.accepted) == {token(user): 280 for user in users}

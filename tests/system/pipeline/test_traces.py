@@ -18,8 +18,6 @@ from tests.system.pipeline.collector import Collector
 from tests.system.pipeline.test_workers import new_message, populate
 from worker.simulator import Answer, Rule, Script
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def traced_by(url: str) -> dict[str, str]:
     return {"CARILLON_TRACES_SAMPLE": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
