@@ -29,14 +29,13 @@ def tail(
     Lines come about a second late: as soon as they are in the ledger.
     """
     from worker.cli._session import refuse, session
-    from worker.database.push_log import Place
+    from worker.database.push_log import Place, clock
     from worker.reports.push_log import Following, TooMuchError
 
     with session() as runtime:
         chosen = chosen_lines(runtime, time.time(), app, user, provider, outcome, reason)
-        # By the store's clock, which dates the entries.
         with runtime.pool.connection() as db:
-            [(now,)] = db.execute("SELECT clock_timestamp()").fetchall()
+            now = clock(db)
         follow = Following(runtime.pool, chosen._replace(since=now.timestamp(), decisions=True))
         place, second, printed, missed = Place(now), 0.0, 0, 0
         while True:

@@ -91,6 +91,8 @@ class Frame:
         here = {**ask.path, **ask.query}
 
         def place(name: str) -> Markup:
+            if not every[name]:
+                return Markup('<section id="{}">{}</section>').format(name, panels[name])
             source = self.url(page.name, **here | {"panel": name})
             return Markup('<section id="{}" data-src="{}" data-every="{}">{}</section>').format(
                 name, source, every[name], panels[name]

@@ -82,7 +82,7 @@ def nothing(_: Ask) -> Values:
 
 
 class Panel(NamedTuple):
-    """A part of a page that is worked out, and may fail, by itself, and is kept up to date every so many seconds.
+    """A part of a page that is worked out, and may fail, by itself, and is kept up to date every so many seconds; 0: never.
 
     It is drawn by the block of its name in the page's template, which gets what `show` returns.
     """

@@ -1,5 +1,6 @@
 """Reads the ledger by time, for the push log. A statement ends after two seconds."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +13,8 @@ from worker.database.postgres import Connection, Pool, Unavailable
 #: Milliseconds that a statement may take.
 STATEMENT_MS: Final = 2_000
 _CANCELLED: Final = "57014"
+#: Of an event that was sent in more batches nobody's tries are counted.
+_BATCHES: Final = 200
 
 
 class TooMuchError(WorkerError):
@@ -79,6 +82,37 @@ def newest(db: Connection, choice: Choice, before: Place | None, limit: int) -> 
 def following(db: Connection, choice: Choice, after: Place, limit: int) -> list[LedgerEntry]:
     """Entries after a place, the oldest first."""
     return _read(db, choice, after, ">", limit)
+
+
+def clock(db: Connection) -> datetime:
+    """The store's time, which dates the entries."""
+    [(now,)] = db.execute("SELECT clock_timestamp()").fetchall()
+    return now  # type: ignore[no-any-return]
+
+
+def retried(
+    db: Connection, events: Sequence[tuple[str, str]], devices: Sequence[int]
+) -> dict[tuple[str, str], dict[int, list[float]]]:
+    """Of each (app, event id): when (UNIX seconds) which of the devices was to be tried again.
+
+    Events of many batches are left out.
+    """
+    rows = db.execute(
+        "SELECT w.app, w.event_id, l.since, ARRAY(SELECT (p ->> 1)::bigint FROM jsonb_each(l.account) AS label,"
+        " jsonb_array_elements(label.value) AS p WHERE starts_with(label.key, 'retry.') AND (p ->> 1)::bigint = ANY(%s))"
+        " FROM unnest(%s::text[], %s::text[]) AS w (app, event_id) CROSS JOIN LATERAL ("
+        f"SELECT {MOMENT} AS since, account FROM carillon.ledger e WHERE e.app = w.app AND e.event_id = w.event_id"
+        " AND starts_with(part, 'batch:') LIMIT %s) AS l".encode(),
+        (list(devices), [app for app, _ in events], [event for _, event in events], _BATCHES + 1),
+    ).fetchall()
+    batches = Counter((app, event) for app, event, _, _ in rows)
+    found: dict[tuple[str, str], dict[int, list[float]]] = {
+        event: {} for event, number in batches.items() if number <= _BATCHES
+    }
+    for app, event, at, again in rows:
+        for device in again if (app, event) in found else ():
+            found[app, event].setdefault(device, []).append(at)
+    return found
 
 
 def _read(

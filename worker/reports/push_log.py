@@ -12,11 +12,32 @@ import msgspec
 from worker.core.errors import WorkerError
 from worker.database.lookups import Said, provider_names, said
 from worker.database.postgres import Pool
-from worker.database.push_log import Choice, LedgerEntry, Place, TooMuchError, bounded, following, newest
+from worker.database.push_log import (
+    Choice,
+    LedgerEntry,
+    Place,
+    TooMuchError,
+    bounded,
+    clock,
+    following,
+    newest,
+    retried,
+)
 from worker.reports.reasons import DROPPED, DROPS, MEMBERS, MESSAGES
 from worker.reports.words import instant
 
-__all__ = ["OUTCOMES", "Filter", "Following", "Line", "Page", "TooMuchError", "UnknownPlaceError", "as_json", "read"]
+__all__ = [
+    "OUTCOMES",
+    "Filter",
+    "Following",
+    "Line",
+    "Page",
+    "TooMuchError",
+    "UnknownPlaceError",
+    "as_json",
+    "newer",
+    "read",
+]
 
 #: What a line can say: in the ledger, and for people.
 OUTCOMES: Final[Mapping[str, str]] = {
@@ -32,6 +53,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 #: Of those the ones that decisions have, not notifications.
 DECISIONS: Final = ("pushed", "skipped")
+#: Those before which a notification may have been tried already.
+_TRIES: Final = ("accepted", "retry", "retired", "dropped")
 #: Entries that are read at once.
 _ENTRIES: Final = 200
 #: Entries that are looked through for one page at most, beyond those that the statement leaves out.
@@ -75,6 +98,8 @@ class Line(NamedTuple):
     number: int = 1
     #: What is known of its message; None: it was not recorded, as a badge's.
     said: Said | None = None
+    #: Which try of the notification it is, from 1; None: it is none, or not known.
+    attempt: int | None = None
 
 
 class Page(NamedTuple):
@@ -82,6 +107,8 @@ class Page(NamedTuple):
 
     lines: Sequence[Line]
     following: str | None
+    #: Where `newer` begins to count what is not on the first page.
+    newest: str
 
 
 class UnknownPlaceError(WorkerError):
@@ -131,16 +158,31 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
     with bounded(pool) as db:
         names = provider_names(db)
         choice, last = _choice(chosen, names), None
+        # Before anything is read, so that nothing comes in between.
+        now, first = _text(Place(clock(db))), ""
         for entry, again in _entries(db, choice, cursor):
+            first = first or _text(entry.place)
             shown = cursor.shown if again and cursor is not None else 0
             for number, line in enumerate(_newest_first(entry, names)):
                 if number < shown or not _wanted(line, chosen):
                     continue
                 if len(found) == limit:
-                    return Page(_with_said(db, found), last)
+                    return Page(_complete(db, found), last, first or now)
                 found.append(line)
                 last = _text(entry.place, number + 1)
-        return Page(_with_said(db, found), None)
+        return Page(_complete(db, found), None, first or now)
+
+
+def newer(pool: Pool, chosen: Filter, than: str, *, most: int) -> int:
+    """How many lines came since a page's `newest`, counted up to `most`. Raises as `read` does."""
+    follow, place, found = Following(pool, chosen), place_of(than), 0
+    for _ in range(_LOOKED_AT // _ENTRIES):
+        lines, last = follow.read(place)
+        found += len(lines)
+        if last == place or found >= most:
+            break
+        place = last
+    return min(found, most)
 
 
 def _entries(db: Any, choice: Choice, cursor: _Cursor | None) -> Iterator[tuple[LedgerEntry, bool]]:
@@ -228,12 +270,24 @@ def _wanted(line: Line, chosen: Filter) -> bool:
     return all(one is None or one == of for one, of in zip(wanted, has, strict=True))
 
 
-def _with_said(db: Any, lines: Sequence[Line]) -> list[Line]:
-    known = said(db, [*{(line.app, line.event): None for line in lines}])
-    return [line._replace(said=known.get((line.app, line.event))) for line in lines]
+def _complete(db: Any, lines: Sequence[Line]) -> list[Line]:
+    """With what is known of their messages, and their tries."""
+    events = [*{(line.app, line.event): None for line in lines}]
+    devices = [*{line.device for line in lines if line.device is not None and line.outcome in _TRIES}]
+    known, again = said(db, events), retried(db, events, devices) if devices else {}
+    return [
+        line._replace(said=known.get((line.app, line.event)), attempt=_attempt(line, again.get((line.app, line.event))))
+        for line in lines
+    ]
 
 
-def _text(place: Place, shown: int) -> str:
+def _attempt(line: Line, again: Mapping[int, Sequence[float]] | None) -> int | None:
+    if line.device is None or line.outcome not in _TRIES or again is None:
+        return None
+    return 1 + sum(at < line.at for at in again.get(line.device, ()))
+
+
+def _text(place: Place, shown: int = 0) -> str:
     seconds = int(place.at.timestamp())
     cursor = _Cursor(seconds * 1_000_000 + place.at.microsecond, *place[1:], shown)
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
@@ -242,14 +296,18 @@ def _text(place: Place, shown: int) -> str:
 def _cursor(text: str) -> _Cursor:
     try:
         document = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(document, type=_Cursor)
-    except ValueError as fault:
-        raise UnknownPlaceError("no page of the log has this place") from fault
+        cursor = msgspec.json.decode(document, type=_Cursor)
+        known = "\0" not in "".join(cursor.place[2:])
+    except (ValueError, OverflowError):
+        known = False
+    if not known:
+        raise UnknownPlaceError("no page of the log has this place")
+    return cursor
 
 
-def check_place(text: str) -> None:
-    """Raises `UnknownPlaceError` for what is no place of a page."""
-    _cursor(text)
+def place_of(text: str) -> Place:
+    """The place that a page names. Raises `UnknownPlaceError` for what is none."""
+    return _cursor(text).place
 
 
 def reason_in_words(line: Line) -> str:
@@ -263,7 +321,7 @@ def reason_in_words(line: Line) -> str:
 
 
 def as_json(line: Line) -> dict[str, Any]:
-    """A line as a JSON object. The time is RFC 3339, the device's id a string, `took` in milliseconds."""
+    """A line as a JSON object. The time is RFC 3339, the device's id a string, `took` in milliseconds, `attempt` from 1."""
     return {
         "at": instant(line.at),
         "app": line.app,
@@ -276,5 +334,6 @@ def as_json(line: Line) -> dict[str, Any]:
         "reason": line.reason or None,
         "provider": line.provider or None,
         "took": line.took,
+        "attempt": line.attempt,
         "number": line.number,
     }

@@ -3,7 +3,10 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from producers import events as ev
 from tests.integration.dashboard.conftest import Site, Visitor
 from tests.integration.pipeline.harness import Pipeline, message, stamp, token
+from worker.core.ledger_entry import account
 from worker.core.model import Answer
 from worker.state.breaker import Breaker
 
@@ -47,7 +51,7 @@ def talk(site: Site) -> Iterator[Pipeline]:
 
 def text(visitor: Visitor, path: str, status: int = 200, **query: str) -> str:
     """What a page says, without its marks."""
-    answer = visitor.get(path, params=query)
+    answer = visitor.get(path, params=query or None)
     assert answer.status_code == status, answer.text
     assert "<svg onload" not in answer.text and "\u202e" not in answer.text
     for user in ("han", "lando"):
@@ -63,6 +67,53 @@ def test_the_log_lists_notifications_and_on_demand_those_who_got_none(talk: Pipe
     assert "Not pushed to muted the sender (muted_sender) luke" in also and "lando" not in also
     assert "No notification matches. Remove the filters" in text(reader, "/log", user="nobody")
     assert "This page of the log is unknown" in text(reader, "/log", 400, after="nonsense")
+
+
+def test_what_is_new_is_said_and_does_not_move_the_list(talk: Pipeline, reader: Visitor) -> None:
+    opened = reader.get("/log", params={"app": "demo"}).text
+    assert re.findall(r'<section id="rows"([^>]*)>', opened) == [""], "nothing replaces the list"
+    [source] = re.findall(r'<section id="new" data-src="([^"]+)"', opened)
+    assert "Nothing new" in text(reader, unescape(source))
+    talk.publish(message(id="e3", sender="luke"))
+    talk.run()
+    talk.account("e3")
+    # Of the first answer the panel would be kept for two seconds.
+    answer = reader.get(f"{unescape(source)}&again=1").text
+    [(link, number)] = re.findall(r'href="([^"]+)">Show (\d+) new<', answer)
+    link = unescape(link).removesuffix("&again=1")
+    assert (int(number), link) == (2, "/log?app=demo")
+    assert "m-e3" in text(reader, "/why", app="demo", event="e3")
+    assert reader.get(f"{link}&fresh=1").text.count("event=e3") == 2
+    assert (
+        'id="new"'
+        not in reader.get("/log", params={"after": parse_qs(urlsplit(unescape(source)).query)["newer"][0]}).text
+    )
+
+
+def test_a_notification_has_its_try_and_the_time_of_its_answer(talk: Pipeline, reader: Visitor) -> None:
+    again = {"retry.Busy": [["rey", 70]], "accepted": [["finn", 71]]}
+    for n, (content, took) in enumerate(
+        ((again, 0), ({"retry.Busy": [["rey", 70]]}, 0), ({"accepted": [["rey", 70]]}, 88))
+    ):
+        entry = account("demo", "tried", f"batch:{n}", content, int(time.time() * 1_000) + n, talk.provider.id, took)
+        talk.redis.rpush("carillon:accounts", entry)
+    while talk.ledger.flush(talk.journal):
+        pass
+    shown = text(reader, "/log", user="rey", app="demo")
+    assert re.findall(r"(Accepted|To be retried) .*?(88 ms|–) (\d)", shown) == [
+        ("Accepted", "88 ms", "3"),
+        ("To be retried", "–", "2"),
+        ("To be retried", "–", "1"),
+    ]
+    assert re.findall(r"Accepted .*? (\d) ", text(reader, "/log", user="finn", app="demo"))[-1:] == ["1"]
+
+
+def test_beyond_what_is_kept_the_log_says_since_when_it_is(talk: Pipeline, reader: Visitor) -> None:
+    today = datetime.now(UTC)
+    assert f"Kept since {today.day} {today:%B}." in text(reader, "/log", time="24h")
+    with talk.pool.connection() as db:
+        db.execute("UPDATE carillon.migrations SET applied_at = now() - interval '400 days'")
+    assert "Kept since" not in text(reader, "/log", time="7d")
 
 
 def test_why_says_what_became_of_an_event_and_of_each_candidate(talk: Pipeline, reader: Visitor) -> None:
