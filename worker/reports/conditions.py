@@ -39,7 +39,7 @@ SPENT: Final = 99
 #: Seconds for which entries may wait while the intake takes nothing.
 STILL: Final = 20.0
 #: Seconds without a leader: a worker that stops hands over in less.
-LEADERLESS: Final = 10.0
+LEADERLESS: Final = 15.0
 #: Seconds that the oldest message or batch may wait for a worker, and from which it is critical.
 OLD: Final = 60.0
 TOO_OLD: Final = 300.0
