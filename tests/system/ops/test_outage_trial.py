@@ -154,17 +154,20 @@ class Trial:
         while (found := self.open()) - fading != expected:
             assert found <= expected | fading, f"{what}: {found - expected - fading} is wrong"
             assert time.monotonic() - began < PATIENCE, f"{what}: {expected - found} does not show"
+            for name, *_ in found & expected:
+                self.took.setdefault(name, time.monotonic() - began)
             meanwhile()
             time.sleep(0.25)
-        self.took[what] = time.monotonic() - began
+        for name, *_ in expected:
+            self.took.setdefault(name, time.monotonic() - began)
         asked = time.monotonic()
         self.everybody_agrees(what, {name for name, *_ in expected})
         self.took["  everybody was asked"] = self.took.get("  everybody was asked", 0.0) + time.monotonic() - asked
 
-    def clears(self, what: str, fading: frozenset[Found], others: frozenset[Found] = frozenset()) -> None:
+    def clears(self, what: str, fading: frozenset[Found]) -> None:
         began = time.monotonic()
         while self.open() & fading:
-            assert self.open() <= fading | others, f"{what}: {self.open() - fading - others} is wrong"
+            assert self.open() <= fading, f"{what}: {self.open() - fading} is wrong"
             assert time.monotonic() - began < PATIENCE, f"{what}: {self.open() & fading} does not clear"
             time.sleep(0.25)
         self.took[f"{what} cleared"] = time.monotonic() - began
@@ -287,17 +290,16 @@ def _engines(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> froze
 
 
 def _workers(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> frozenset[Found]:
-    gone, stuck = of("no_workers", place="bulk"), of("intake_not_moving")
+    both = of("no_workers", place="bulk") | of("intake_not_moving")
     trial.publish_to_everybody("paused")
-    trial.shows("the bulk worker is gone", gone, fading=fading)
-    trial.fleet.start("worker", "--lane", "bulk")
-    trial.clears("wrong secret keys, APNs, Redis, Postgres", fading, gone)
-
+    wait_until(lambda: trial.fleet.journal.ready("e", "bulk"), PATIENCE)
     with psycopg.connect(postgres_url) as db:
         db.execute("LOCK TABLE carillon.cursors IN SHARE MODE")
-        trial.shows("an intake that cannot move", stuck, lambda: trial.publish("paused"), fading=gone)
-    trial.clears("a bulk worker, an intake", stuck | gone)
-    return stuck | gone
+        trial.publish("paused")
+        trial.shows("the bulk worker is gone, an intake that cannot move", both, fading=fading)
+    trial.fleet.start("worker", "--lane", "bulk")
+    trial.clears("everything", both | fading)
+    return both
 
 
 def _read_only(postgres_url: str, value: str) -> None:
