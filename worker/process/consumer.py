@@ -74,17 +74,39 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 
 
 class TaskEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Sends Flower what tasks did in one message every `EVENT_SECONDS`. A message for each event is a third of a task's cost."""
+    """Sends Flower what tasks did in one message every `EVENT_SECONDS`. A message for each event is a third of a task's cost.
+
+    Flower hears nothing of a task that found nothing. During an outage most tasks are of this kind.
+    """
 
     requires = (Events,)
 
     def start(self, c: Any) -> None:
-        c.event_dispatcher.on_send_buffered = None
-        self._flushes = c.timer.call_repeatedly(EVENT_SECONDS, c.event_dispatcher.flush)
+        dispatcher = c.event_dispatcher
+        dispatcher.on_send_buffered = None
+        self._lock, self._send = threading.Lock(), dispatcher.flush
+        self._events = dispatcher._group_buffer["task"]  # noqa: SLF001 - it has no public name
+        # The dispatcher also flushes by itself when its buffer is full.
+        dispatcher.flush = self._flush
+        self._flushes = c.timer.call_repeatedly(EVENT_SECONDS, self._flush)
 
-    def stop(self, c: Any) -> None:
+    def stop(self, _: Any) -> None:
         self._flushes.cancel()
-        c.event_dispatcher.flush()
+        self._flush()
+
+    def _flush(self, *args: Any, **kwargs: Any) -> None:
+        with self._lock:
+            _leave_out_idle(self._events)
+            self._send(*args, **kwargs)
+
+
+def _leave_out_idle(events: list[dict[str, Any]]) -> None:
+    """Removes the events of tasks that found nothing. If the first event of a task was sent, the others follow it."""
+    seen = list(events)
+    received = {event.get("uuid") for event in seen if event["type"] == "task-received"}
+    idle = {event.get("uuid") for event in seen if event["type"] == "task-succeeded" and event.get("result") == "{}"}
+    # Other threads append meanwhile.
+    events[: len(seen)] = [event for event in seen if event.get("uuid") not in received & idle]
 
 
 class _Hearing:

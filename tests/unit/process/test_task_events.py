@@ -1,4 +1,4 @@
-"""What Flower hears of tasks: all of it, in few messages."""
+"""What Flower hears of tasks: all that they did, in few messages."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -45,3 +45,34 @@ def test_the_last_events_are_sent_when_the_consumer_stops() -> None:
     step.stop(consumer)
     assert producer.sent == [["task-succeeded"]]
     assert consumer.timer.queue[0].entry.canceled
+
+
+def tell(consumer: SimpleNamespace, task: str, *events: str, result: str = "{}") -> None:
+    for event in events:
+        consumer.event_dispatcher.send(event, uuid=task, **({"result": result} if event == "task-succeeded" else {}))
+
+
+def test_flower_hears_nothing_of_a_task_that_found_nothing() -> None:
+    _, consumer, producer = started()
+    tell(consumer, "idle", "task-received", "task-started")
+    tell(consumer, "busy", "task-received", "task-started", "task-succeeded", result="{'chat/apns': {'accepted': 1}}")
+    tell(consumer, "idle", "task-succeeded")
+    consumer.timer.queue[0].entry()
+    assert producer.sent == [["task-received", "task-started", "task-succeeded"]]
+
+
+def test_a_task_that_flower_has_heard_of_gets_its_end() -> None:
+    _, consumer, producer = started()
+    tell(consumer, "idle", "task-received", "task-started")
+    consumer.timer.queue[0].entry()
+    tell(consumer, "idle", "task-succeeded")
+    consumer.event_dispatcher.flush()
+    assert producer.sent == [["task-received", "task-started"], ["task-succeeded"]]
+
+
+def test_a_full_buffer_is_sent_without_tasks_that_found_nothing() -> None:
+    _, consumer, producer = started()
+    consumer.event_dispatcher.buffer_limit = 4
+    tell(consumer, "idle", "task-received", "task-succeeded")
+    tell(consumer, "busy", "task-received", "task-succeeded", result="{'put_off': 1}")
+    assert producer.sent == [["task-received", "task-succeeded"]]
