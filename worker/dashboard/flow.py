@@ -1,15 +1,16 @@
 """The charts of pages, made of the history's series: a title, a number, a key, a drawing, and the same as a table. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from worker.dashboard import charts, scales
 from worker.dashboard.charts import Layer, Mark, Percentiles, Span
-from worker.dashboard.text import NONE, count, duration, rate
+from worker.dashboard.text import NONE, clock, count, duration, rate
 from worker.reports.conditions import OLD
 from worker.reports.history import Bucket, Series, samples_in
+from worker.reports.volume import Volume
 from worker.reports.words import counted
 
 #: The words of each range.
@@ -20,6 +21,16 @@ _ROWS: Final = 12
 _MARKS: Final = 12
 #: Axes whose end is remembered at most.
 _AXES: Final = 1_000
+#: The layers of the push log's strip: by their colour their words, and the outcomes.
+_ROWS_OF_LOG: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
+    "accepted": ("accepted", ("accepted",)),
+    "refused": ("refused, given up", ("retired", "dropped")),
+    "retry": ("to be retried", ("retry",)),
+    "held": ("held back", ("parked", "limited")),
+    "skipped": ("went ahead", ("overtook",)),
+}
+#: Seconds of a bucket below which the ends of a chart have seconds too.
+_CLOCK: Final = 15
 _OUTCOMES: Final = (("accepted", "accepted"), ("refused", "refused"), ("retry", "to be retried"))
 
 
@@ -158,6 +169,39 @@ def ages(series: Series, recent: Series, marks: Sequence[Mark], name: str) -> Ch
     )
 
 
+def volume(found: Volume, marks: Sequence[Mark]) -> Chart:
+    """The rows of the push log over its time, by outcome, in colours of the table."""
+    series, counts = found.series, found.series.counts()
+    layers, keys = [], []
+    for key, (label, outcomes) in _ROWS_OF_LOG.items():
+        number = sum(n for name, n in counts.items() if name.partition(".")[0] in outcomes)
+        if number or key == "accepted":
+            rates = [one and _rate_of(one, outcomes) for one in series.buckets]
+            layers.append(Layer(key, label, rates))
+            keys.append(Key("area", key, label, count(number)))
+    span = span_of(series)
+    begins, ends = (charts.moment(at, span) if series.width >= _CLOCK else clock(at) for at in (span.start, span.end))
+    return Chart(
+        f"{'More than ' if found.bounded else ''}{counted(found.total, 'notification')}, {begins} to {ends}",
+        [],
+        keys + _gaps(series),
+        charts.stacked(
+            layers,
+            scales.linear(_highest_sum(layers), scales.a_second),
+            span,
+            _said("Notifications a second", layers, series, rate),
+            marks,
+        ),
+        ["At", *(one.label for one in layers)],
+        _table(series, [one.values for one in layers], rate),
+        "There are too many to count them all: these are the newest." if found.bounded else "",
+    )
+
+
+def _rate_of(bucket: Bucket, outcomes: Sequence[str]) -> float:
+    return sum(n for name, n in bucket.counts.items() if name.partition(".")[0] in outcomes) / bucket.seconds
+
+
 def _outcomes(series: Series) -> list[Layer]:
     layers = [Layer(key, label, series.rates(key)) for key, label in _OUTCOMES]
     return [*layers, Layer("held", "held back", series.growth("waiting.held"))]
@@ -225,7 +269,7 @@ def _gaps(series: Series) -> list[Key]:
 
 def _table(series: Series, columns: Sequence[charts.Values], text: Callable[[float | None], str]) -> list[list[str]]:
     """The highest value of each part, as rates and levels have it in common that peaks are what matters."""
-    size = len(series.buckets) // _ROWS
+    size = max(1, len(series.buckets) // _ROWS)
     rows = []
     for first in range(0, len(series.buckets), size):
         parts = [[value for value in column[first : first + size] if value is not None] for column in columns]

@@ -115,9 +115,51 @@ def retried(
     return found
 
 
+class Counted(NamedTuple):
+    """How often each label is in the newest entries, by the part of a time (from 0) in which they were written."""
+
+    labels: Sequence[tuple[int, str, int]]
+    entries: int
+    #: When (UNIX seconds) the oldest of them was written; None: there is none.
+    oldest: float | None
+
+
+def count(
+    db: Connection, choice: Choice, who: tuple[str | None, int | None], start: float, width: float, limit: int
+) -> Counted:
+    """Counts notifications in at most `limit` entries of batches, for a user, a device, or all. Times in UNIX seconds."""
+    where, values = _where(choice)
+    rows = db.execute(
+        f"WITH looked AS MATERIALIZED (SELECT at, account FROM carillon.ledger AS l WHERE {where}"
+        " ORDER BY l.at DESC LIMIT %(limit)s), of_all AS (SELECT count(*) AS entries, min(at) AS oldest FROM looked)"
+        " SELECT floor((extract(epoch FROM looked.at)::float8 - %(start)s) / %(width)s)::int, label.key, sum(n)::bigint,"
+        " (SELECT entries FROM of_all), (SELECT extract(epoch FROM oldest)::float8 FROM of_all)"
+        " FROM looked, jsonb_each(account) AS label, LATERAL (SELECT CASE"
+        " WHEN %(user)s::text IS NULL AND %(device)s::bigint IS NULL THEN jsonb_array_length(label.value)"
+        " ELSE (SELECT count(*) FROM jsonb_array_elements(label.value) AS p WHERE (p ->> 0 = %(user)s) IS NOT FALSE"
+        " AND ((p ->> 1)::bigint = %(device)s) IS NOT FALSE) END AS n) AS numbers GROUP BY 1, 2".encode(),
+        values | {"user": who[0], "device": who[1], "start": start, "width": width, "limit": limit},
+    ).fetchall()
+    return Counted([row[:3] for row in rows], *(rows[0][3:] if rows else (0, None)))
+
+
 def _read(
     db: Connection, choice: Choice, place: Place | None, side: Literal["<", ">"], limit: int
 ) -> list[LedgerEntry]:
+    where, values = _where(choice)
+    if place is not None:
+        where += f" AND (at, moment, app, event_id, part) {side} (%(p0)s, %(p1)s, %(p2)s, %(p3)s, %(p4)s)"
+        values |= {f"p{n}": value for n, value in enumerate(place)}
+    order = ", ".join(f"{column} {'DESC' if side == '<' else 'ASC'}" for column in _ORDER)
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM carillon.ledger AS l WHERE {where} ORDER BY {order} LIMIT %(limit)s".encode(),
+        values | {"limit": limit},
+    ).fetchall()
+    return [LedgerEntry(Place(*row[:5]), *row[5:]) for row in rows]
+
+
+def _where(choice: Choice) -> tuple[str, dict[str, Any]]:
+    """The condition for the ledger as `l`, and its values."""
     # A day's table has the entries of the day, so the days say which tables are read.
     where = [f"at >= %(since)s AND day >= {_DAY % 'since'} AND account <> '{{}}'"]
     if choice.until is not None:
@@ -133,16 +175,8 @@ def _read(
         named = f"({named or 'true'} OR {_UNNAMED})"
     if named:
         where.append(named)
-    values: dict[str, Any] = {f"needle{n}": needle for n, needle in enumerate(choice.needles)}
-    if place is not None:
-        where.append(f"(at, moment, app, event_id, part) {side} (%(p0)s, %(p1)s, %(p2)s, %(p3)s, %(p4)s)")
-        values |= {f"p{n}": value for n, value in enumerate(place)}
-    order = ", ".join(f"{column} {'DESC' if side == '<' else 'ASC'}" for column in _ORDER)
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM carillon.ledger AS l WHERE {' AND '.join(where)} ORDER BY {order} LIMIT %(limit)s".encode(),
-        choice._asdict() | values | {"limit": limit},
-    ).fetchall()
-    return [LedgerEntry(Place(*row[:5]), *row[5:]) for row in rows]
+    needles = {f"needle{n}": needle for n, needle in enumerate(choice.needles)}
+    return " AND ".join(where), choice._asdict() | needles
 
 
 _ORDER: Final = ("l.at", "l.moment", "l.app", "l.event_id", "l.part")

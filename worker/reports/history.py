@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.batch_run import EARLIER
-from worker.core.history import ALL, STEPS, Sample, added, highest, percentiles
+from worker.core.history import ALL, KEPT, STEPS, Sample, added, highest, percentiles
 from worker.core.way import Way, provider_in
 from worker.database import cursors, history
 from worker.database.postgres import Connection, Pool
@@ -20,6 +20,8 @@ from worker.state.scripts import Scripts
 #: Seconds of each range that can be shown, and its buckets.
 RANGES: Final[Mapping[str, int]] = {"1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800}
 BUCKETS: Final = 120
+#: Fewer buckets say nothing of a time that was chosen by hand.
+_FEWEST: Final = 10
 #: The range whose buckets are short enough to say what is now.
 NOW: Final = "1h"
 #: Seconds after its end in which a sample is written.
@@ -197,6 +199,26 @@ def read(db: Connection, wanted: str, of: Sequence[Key] = (), *, now: float) -> 
     return found
 
 
+def between(db: Connection, of: Sequence[Key], start: float, end: float, *, now: float) -> Series | None:
+    """What was counted from `start` to `end` (UNIX seconds) for all these together, or without them for all apps; one statement.
+
+    In at most 120 buckets, of the shortest samples that are kept for so long. None: there are too few samples, or none of these.
+    """
+    step = next((step for step in STEPS if start > now - KEPT[step]), STEPS[-1])
+    width = step * max(1, math.ceil((end - start) / (step * BUCKETS)))
+    last = math.floor(min(end, now - _GRACE) / step) * step
+    number = math.floor((last - start) / width)
+    if number < _FEWEST:
+        return None
+    first = last - number * width
+    rows = history.read(db, [(ALL, 0), *of], first, last)
+    ours = [row for row in rows if (row.app, row.provider) in of] if of else rows
+    if not ours:
+        return None
+    total = _buckets((row for row in rows if row.app == ALL), first, width, None, number)
+    return Series(first, last, _buckets(ours, first, width, total, number) if of else total)
+
+
 def recent(db: Connection, wanted: str, found: Mapping[Key, Series], *, now: float) -> Mapping[Key, Series]:
     """The series of the same apps and providers whose last bucket is that of now. `found`: what `read` gave for `wanted`."""
     return found if wanted == NOW else read(db, NOW, [key for key in found if key != (ALL, 0)], now=now)
@@ -225,10 +247,10 @@ def releases(series: Series) -> list[tuple[float, str]]:
 
 
 def _buckets(
-    rows: Iterable[Sample], start: float, width: int, total: Sequence[Bucket | None] | None
+    rows: Iterable[Sample], start: float, width: int, total: Sequence[Bucket | None] | None, number: int = BUCKETS
 ) -> list[Bucket | None]:
     """`total`: of all apps, which says for which time there are samples; None: these are of all apps themselves."""
-    parts: list[list[Sample]] = [[] for _ in range(BUCKETS)]
+    parts: list[list[Sample]] = [[] for _ in range(number)]
     for row in rows:
         parts[int((row.at - start) // width)].append(row)
     made: list[Bucket | None] = []

@@ -58,7 +58,7 @@ _TRIES: Final = ("accepted", "retry", "retired", "dropped")
 #: Entries that are read at once.
 _ENTRIES: Final = 200
 #: Entries that are looked through for one page at most, beyond those that the statement leaves out.
-_LOOKED_AT: Final = 20_000
+LOOKED_AT: Final = 20_000
 
 
 class Filter(NamedTuple):
@@ -143,7 +143,7 @@ class Following:
         """The next lines after a place, of a bounded number of entries, and the place of the last entry."""
         with bounded(self.pool) as db:
             names = provider_names(db)
-            entries = following(db, _choice(self.filter, names), after, _ENTRIES)
+            entries = following(db, choice_of(self.filter, names), after, _ENTRIES)
         lines = [line for entry in entries for line in _lines(entry, names) if _wanted(line, self.filter)]
         return lines, entries[-1].place if entries else after
 
@@ -157,7 +157,7 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
     found: list[Line] = []
     with bounded(pool) as db:
         names = provider_names(db)
-        choice, last = _choice(chosen, names), None
+        choice, last = choice_of(chosen, names), None
         # Before anything is read, so that nothing comes in between.
         now, first = _text(Place(clock(db))), ""
         for entry, again in _entries(db, choice, cursor):
@@ -176,7 +176,7 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
 def newer(pool: Pool, chosen: Filter, than: str, *, most: int) -> int:
     """How many lines came since a page's `newest`, counted up to `most`. Raises as `read` does."""
     follow, place, found = Following(pool, chosen), place_of(than), 0
-    for _ in range(_LOOKED_AT // _ENTRIES):
+    for _ in range(LOOKED_AT // _ENTRIES):
         lines, last = follow.read(place)
         found += len(lines)
         if last == place or found >= most:
@@ -199,12 +199,13 @@ def _entries(db: Any, choice: Choice, cursor: _Cursor | None) -> Iterator[tuple[
         looked += len(entries)
         if len(entries) < _ENTRIES:
             return
-        if looked >= _LOOKED_AT:
+        if looked >= LOOKED_AT:
             raise TooMuchError("that is too much to look through: name an app, or a shorter time")
         before = entries[-1].place
 
 
-def _choice(chosen: Filter, names: Mapping[int, tuple[str, str, str]]) -> Choice:
+def choice_of(chosen: Filter, names: Mapping[int, tuple[str, str, str]]) -> Choice:
+    """The entries in which lines may be that are chosen. `names`: app, name and form of the settings of each provider."""
     parts = "" if chosen.decisions else "batch:"
     if chosen.outcome is not None:
         parts = "page:" if chosen.outcome in DECISIONS else "batch:"

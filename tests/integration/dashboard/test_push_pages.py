@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -65,7 +65,7 @@ def test_the_log_lists_notifications_and_on_demand_those_who_got_none(talk: Pipe
     assert "Not pushed to" not in shown
     also = text(reader, "/log", also="1", user="luke")
     assert "Not pushed to muted the sender (muted_sender) luke" in also and "lando" not in also
-    assert "No notification matches. Remove the filters" in text(reader, "/log", user="nobody")
+    assert "without the filter ‘user’. Remove it" in text(reader, "/log", user="nobody")
     assert "This page of the log is unknown" in text(reader, "/log", 400, after="nonsense")
 
 
@@ -106,6 +106,41 @@ def test_a_notification_has_its_try_and_the_time_of_its_answer(talk: Pipeline, r
         ("To be retried", "–", "1"),
     ]
     assert re.findall(r"Accepted .*? (\d) ", text(reader, "/log", user="finn", app="demo"))[-1:] == ["1"]
+
+
+def test_over_the_table_is_how_many_of_the_chosen_rows_had_which_outcome(talk: Pipeline, reader: Visitor) -> None:
+    shown = text(reader, "/log", app="demo")
+    strip, table = shown.partition("Accepted means")[0].split("Answered within")
+    assert f" {table.count('demo / ')} notifications, " in strip
+    for key, words in (
+        ("accepted", "Accepted"),
+        ("refused, given up", "Refused"),
+        ("to be retried", "To be retried"),
+        ("held back", "Held back"),
+    ):
+        assert f" {key} {table.count(words)} " in strip, key
+    assert "1 notification, " in text(reader, "/log", user="lando")
+    assert "2 notifications, " in text(reader, "/log", outcome="retry", reason="Busy", provider="apns", app="demo")
+    assert " notifications, " not in text(reader, "/log", outcome="skipped")
+
+
+def test_the_time_is_narrowed_by_two_fields(talk: Pipeline, reader: Visitor) -> None:
+    now = datetime.now(UTC)
+    first, last = (f"{now + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}" for seconds in (-30, 30))
+    shown = reader.get("/log", params={"from": first, "to": last, "user": "rey"}).text
+    assert f'name="from" value="{first}"' in shown and "The time that was chosen" in shown
+    assert shown.count("user=rey") > 1 and "2 notifications" not in shown
+    assert "No notification matches" in text(reader, "/log", to=first, time="15m", user="rey")
+    assert "The time ends before it begins" in text(reader, "/log", 400, **{"from": last, "to": first})
+    for wrong in ("yesterday", "2026-13-01T00:00"):
+        assert "A time is written as" in text(reader, "/log", 400, **{"from": wrong})
+
+
+def test_where_nothing_matches_a_filter_is_named_without_which_there_is_more(talk: Pipeline, reader: Visitor) -> None:
+    shown = reader.get("/log", params={"user": "nobody", "app": "demo", "outcome": "retry"}).text
+    assert "In this time there were 2 without the filter ‘user’." in shown
+    assert 'href="/log?app=demo&amp;outcome=retry"' in shown
+    assert "without the filter ‘outcome’" in text(reader, "/log", app="demo", outcome="overtook")
 
 
 def test_beyond_what_is_kept_the_log_says_since_when_it_is(talk: Pipeline, reader: Visitor) -> None:
@@ -187,7 +222,7 @@ def test_everything_is_read_by_few_statements(talk: Pipeline, reader: Visitor) -
             return execute(self, query, *arguments, **options)
 
         patch.setattr(psycopg.Connection, "execute", counting)
-        for path, most in (("/log?also=1", 12), ("/why?app=demo&event=e2", 40), ("/apps/demo/user?user=han", 40)):
+        for path, most in (("/log?also=1", 18), ("/why?app=demo&event=e2", 40), ("/apps/demo/user?user=han", 40)):
             seen.clear()
             assert reader.get(path).status_code == 200
             assert len(seen) <= most, (path, len(seen))
