@@ -28,7 +28,7 @@ from worker.embedded import Urls, nobody, running
 from worker.process.pulse import PULSE_SECONDS
 from worker.reports import conditions, watch
 from worker.reports.checks import Check, checks
-from worker.reports.conditions import Condition, word
+from worker.reports.conditions import UNANSWERED, Condition, word
 from worker.reports.faults import sentence
 from worker.reports.reading import read
 from worker.reports.snapshot import Snapshot
@@ -37,8 +37,6 @@ from worker.state.redis import over_network, unfit
 
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
-#: Conditions that keep a lane's threads busy though its worker lives.
-_SLOW: Final = ("provider_unreachable", "provider_silent", "provider_unavailable")
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,7 @@ def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition
         busy = client.get(keys.BUSY(LANES[lane][0]))
     except (*FAULTS, RuntimeError) as fault:
         return Finding(part, False, f"on the way to the queue: {sentence(fault)}")
-    slow = next((one for one in found if one.name in _SLOW), None)
+    slow = next((one for one in found if one.name in UNANSWERED), None)
     if busy is not None and slow is not None:
         text = f"lives, and all its threads are at work, of which many wait for {slow.about}: {slow.text}"
         return Finding(part, False, text, "warning")

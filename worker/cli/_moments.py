@@ -1,10 +1,11 @@
 """Times as commands take them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from worker.cli._faults import refuse
+from worker.reports.words import instant
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -25,8 +26,7 @@ def moment_ahead(text: str, now: datetime, option: str) -> datetime:
 
 def rfc3339(at: datetime | float) -> str:
     """UNIX seconds, or a time with its offset, as RFC 3339 in UTC to the second."""
-    when = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
-    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+    return instant(at, to="seconds")
 
 
 def _span(text: str) -> timedelta | None:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from worker.reports.words import instant
+
 #: Characters of a text of others that are shown.
 SHOWN: Final = 200
 #: What is not applicable.
@@ -106,8 +108,7 @@ def moment(at: float | datetime | None, form: str = "") -> Markup | str:
         words = f"{when.day} {when:%b} {clock if form == 'ms' else clock[:5]}"
     else:
         words = f"{when.day} {when:%b %Y}"
-    machine = when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}">{}</time>').format(machine, words)
+    return Markup('<time datetime="{}">{}</time>').format(instant(when), words)
 
 
 def clock(at: float) -> str:
@@ -140,11 +141,11 @@ def steps(advice: str) -> list[Markup]:
     return found
 
 
-def _time(instant: str) -> Markup | str:
+def _time(text: str) -> Markup | str:
     try:
-        return moment(datetime.fromisoformat(instant), "ms" if "." in instant else "")
+        return moment(datetime.fromisoformat(text), "ms" if "." in text else "")
     except ValueError:  # such as the 31st of February in a text of others
-        return escape(instant)
+        return escape(text)
 
 
 def _plain(c: str) -> bool:

@@ -28,11 +28,22 @@ def apps(db: Connection) -> int:
     return int(found)
 
 
-def dead_letters(db: Connection) -> tuple[int, int]:
-    """Dead letters, counted up to 100,000, and those of the last hour, up to 10,000."""
-    [(total, late)] = db.execute(
-        "SELECT (SELECT count(*) FROM (SELECT FROM carillon.dead_letters LIMIT 100000) AS counted),"
-        " (SELECT count(*) FROM (SELECT at FROM carillon.dead_letters ORDER BY id DESC LIMIT 10000) AS latest"
-        " WHERE at > now() - interval '1 hour')"
+class DeadLetters(NamedTuple):
+    """How many there are, counted up to 100,000; those of the last hour, up to 10,000, and of these the most frequent."""
+
+    total: int
+    late: int = 0
+    app: str | None = None
+    #: The beginning of the reason.
+    reason: str | None = None
+
+
+def dead_letters(db: Connection) -> DeadLetters:
+    [(total,)] = db.execute(
+        "SELECT count(*) FROM (SELECT FROM carillon.dead_letters LIMIT 100000) AS counted"
     ).fetchall()
-    return int(total), int(late)
+    rows = db.execute(
+        "SELECT app, left(error, 120), count(*) FROM (SELECT app, error, at FROM carillon.dead_letters"
+        " ORDER BY id DESC LIMIT 10000) AS latest WHERE at > now() - interval '1 hour' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+    ).fetchall()
+    return DeadLetters(total, sum(n for *_, n in rows), *rows[0][:2]) if rows else DeadLetters(total)

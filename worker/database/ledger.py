@@ -146,10 +146,6 @@ class Ledger:
             ).fetchall()
         return [StoredLetter(id, at, size, DeadLetter(*letter)) for id, at, size, *letter in rows]
 
-    def letters_of(self, app: str, event_id: str) -> list[StoredLetter]:
-        """The dead letters of an event, the newest first, without documents."""
-        return [stored for stored in self.dead_letters(PER_APP, app) if stored.letter.event_id == event_id]
-
     def dead_letter(self, id: int) -> StoredLetter | None:
         with self._pool.connection() as db:
             row = db.execute(

@@ -153,6 +153,12 @@ def ask(url: str, *, timeout: int) -> None:
         db.execute("SELECT 1")
 
 
+def clock(db: Connection) -> float:
+    """The time by the clock of Postgres, in UNIX seconds."""
+    [(now,)] = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
+    return float(now)
+
+
 def is_direct(db: Connection) -> bool:
     """Whether the connection goes to the server process itself: a pooler reports another process id than the server."""
     row = db.execute("SELECT pg_backend_pid()").fetchone()

@@ -13,7 +13,7 @@ import msgspec
 from worker.core.ledger_entry import Entry
 from worker.core.tally import is_of_histogram, tally_in
 from worker.database import bulk
-from worker.database.postgres import Connection, Pool
+from worker.database.postgres import Connection
 
 Source = Literal["ledger", "intake", "devices"]
 #: App and provider (0: of the app itself) -> counter -> what is added.
@@ -92,17 +92,6 @@ def read(db: Connection, app: str | None = None) -> list[Tallied]:
     for name, provider, totals in rows:
         found.setdefault((name, provider), {}).update(totals)
     return [Tallied(*key, totals) for key, totals in found.items()]
-
-
-def of_app(pool: Pool, app: str) -> dict[str, float]:
-    """The counters of an app, those of its providers added."""
-    with pool.connection() as db:
-        rows = read(db, app)
-    total: dict[str, float] = {}
-    for row in rows:
-        for name, n in row.totals.items():
-            total[name] = total.get(name, 0) + n
-    return total
 
 
 def _sums(totals: dict[str, int | float], added: Mapping[str, int | float]) -> dict[str, int | float]:

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from config.settings import Settings
 from worker.database import census, cursors, lease, named_apps
-from worker.database.census import ProviderRow
+from worker.database.census import DeadLetters, ProviderRow
 from worker.database.named_apps import Counted
 from worker.database.outbox import Missing, Outbox, State
 from worker.database.postgres import open_pool
@@ -78,8 +78,7 @@ class _OfRedis(NamedTuple):
 
 class _OfPostgres(NamedTuple):
     leads: bool
-    #: In all, and of the last hour.
-    dead_letters: tuple[int, int]
+    dead_letters: DeadLetters
 
 
 class Target:

@@ -6,11 +6,12 @@ from typing import Final, NamedTuple, get_args
 from prometheus_client.metrics_core import Metric
 
 from worker.core.batch import Lane
+from worker.database.census import DeadLetters
 from worker.database.outbox import State
 from worker.metrics import families
 from worker.metrics.samples import Samples, many, one
 from worker.metrics.tallied import OTHER
-from worker.reports.conditions import WORKERLESS, Condition
+from worker.reports.conditions import STOPS, WORKERLESS, Condition
 from worker.reports.snapshot import WorkerFacts
 from worker.state.backlog import Backlog, Waiting
 from worker.state.backlog import State as Place
@@ -18,11 +19,7 @@ from worker.state.backlog import State as Place
 #: Providers that are listed one by one, of each metric.
 MOST: Final = 200
 #: Conditions because of which nothing, or less, goes to a provider.
-_STOPS: Final = (
-    *("provider_unreachable", "provider_silent", "provider_unavailable", "provider_stopped", "provider_paused"),
-    *("provider_over_quota", "credential_unusable", "credential_refused", "credential_ended"),
-)
-
+_STOPS: Final = (*STOPS, "provider_over_quota")
 
 #: Where something may wait, for every app together: app, lane, state.
 _PLACES: Final[Sequence[tuple[str, str, Place]]] = (
@@ -92,12 +89,11 @@ def engine(used: int, maximum: int) -> Iterator[Metric]:
     yield one(families.REDIS_LIMIT, maximum)
 
 
-def work(leads: bool, dead: tuple[int, int]) -> Iterator[Metric]:
+def work(leads: bool, dead: DeadLetters) -> Iterator[Metric]:
     """Whether somebody leads, and dead letters: in all, and of the last hour."""
     yield one(families.LEADER, leads)
-    total, late = dead
-    yield one(families.DEAD_LETTERS, total)
-    yield one(families.DEAD_LETTERS_LATE, late)
+    yield one(families.DEAD_LETTERS, dead.total)
+    yield one(families.DEAD_LETTERS_LATE, dead.late)
 
 
 def fleet(workers: Iterable[WorkerFacts], *, beat: bool) -> Iterator[Metric]:

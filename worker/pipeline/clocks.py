@@ -5,7 +5,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
+from worker.database import postgres
 from worker.database.postgres import Connection
+from worker.state import redis
 from worker.state.redis import Redis
 
 #: Seconds for which what the engines said is reckoned on.
@@ -13,8 +15,8 @@ _KEPT: Final = 10.0
 
 
 class Clocks:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, client: Redis) -> None:
+        self._redis = client
         self._asked_at = -_KEPT
         self._said: dict[str, float] = {}
 
@@ -23,10 +25,8 @@ class Clocks:
         if time.monotonic() - self._asked_at < _KEPT:
             return
         with transaction() as db:
-            row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-        assert row is not None
-        seconds, micros = self._redis.time()
-        self._said = {"Postgres": row[0], "Redis": seconds + micros / 1e6}
+            of_postgres = postgres.clock(db)
+        self._said = {"Postgres": of_postgres, "Redis": redis.clock(self._redis)}
         self._asked_at = time.monotonic()
 
     def now(self) -> dict[str, float]:

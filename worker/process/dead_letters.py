@@ -1,6 +1,5 @@
 """What a person does with dead letters: publish them once more, or drop them. Each act is in the audit log."""
 
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from producers.events import FIELD, STREAM
@@ -8,6 +7,7 @@ from worker.database.ledger import Selection, StoredLetter
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.reports.acts import By, Name
+from worker.reports.words import instant
 
 
 class Retried(NamedTuple):
@@ -92,6 +92,6 @@ def _of(letter: StoredLetter) -> dict[str, Any]:
 
 def _meant(which: Selection) -> dict[str, Any]:
     """What the selection says beside the app."""
-    before = None if which.before is None else f"{datetime.fromtimestamp(which.before, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    before = None if which.before is None else instant(which.before, to="seconds")
     given = {"error": which.error, "upto": which.upto, "older_than": before}
     return {name: value for name, value in given.items() if value is not None}

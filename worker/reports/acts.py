@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from config.redaction import redact
 from worker.database import audit
 from worker.database.postgres import Connection
+from worker.reports.words import instant
 from worker.state import keys, redis
 from worker.state.redis import Redis
 
@@ -156,7 +156,7 @@ def log_acts(client: Redis) -> int:
         except msgspec.MsgspecError:  # of another release
             continue
         fields = {"app": act.app, "provider": act.provider, "target": act.target, "detail": act.detail}
-        at = datetime.fromtimestamp(act.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        at = instant(act.at, to="seconds")
         known = {name: value for name, value in fields.items() if value is not None}
         log.warning("by hand: %s", act.what, extra={"by": act.by, "done": at} | known)
     return len(documents)

@@ -1,25 +1,12 @@
 """Everything that is watched, with its present value: no condition is provably not "nobody looked"."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import msgspec
 
-from worker.reports.conditions import SKEW, WORKERLESS
+from worker.reports.conditions import SKEW, STOPS, WORKERLESS
 from worker.reports.snapshot import RedisFacts, Snapshot, WorkerFacts
 from worker.reports.words import counted, lasting
-
-#: Conditions of the ways to providers.
-_WAYS: Final = (
-    "provider_unreachable",
-    "provider_silent",
-    "provider_unavailable",
-    "provider_stopped",
-    "provider_paused",
-    "credential_unusable",
-    "credential_refused",
-    "credential_ended",
-)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -39,7 +26,7 @@ def _pushes(snapshot: Snapshot) -> Iterator[Check]:
     if snapshot.providers is not None:
         stopped = sum(any(way.stopped for way in one.ways) for one in snapshot.providers)
         are = "are" if stopped > 1 else "is"
-        yield Check("providers", f"{stopped or 'none'} of {len(snapshot.providers)} {are} stopped", _WAYS)
+        yield Check("providers", f"{stopped or 'none'} of {len(snapshot.providers)} {are} stopped", STOPS)
     if snapshot.letters is not None:
         value = f"{snapshot.letters.total:,} in all, {snapshot.letters.late:,} of them in the last hour"
         yield Check("dead letters", value, ("dead_letters",))

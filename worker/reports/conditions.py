@@ -65,10 +65,16 @@ MOST: Final = 50
 _DAY: Final = 86_400.0
 _RANK: Final[Mapping[Severity, int]] = {"critical": 0, "warning": 1, "notice": 2}
 
+#: A provider gives no good answer, whatever its settings are.
+UNANSWERED: Final = ("provider_unreachable", "provider_silent", "provider_unavailable")
+#: Nothing but a probe goes over a way.
+STOPS: Final = (
+    *UNANSWERED,
+    *("provider_stopped", "provider_paused", "credential_unusable", "credential_refused", "credential_ended"),
+)
 #: Every name. docs/reference/conditions.md explains each.
 NAMES: Final = (
-    *("provider_unreachable", "provider_silent", "provider_unavailable", "provider_stopped", "provider_paused"),
-    *("provider_over_quota", "credential_unusable", "credential_refused", "credential_ended", "credential_ending"),
+    *(*STOPS, "provider_over_quota", "credential_ending"),
     *("credential_unreadable", "device_secret_unreadable", "app_without_provider", "app_switched_off", "dead_letters"),
     *("entries_trimmed", "outbox_behind", "stream_ahead_of_clock", "no_leader", "intake_not_moving", "backlog_old"),
     *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
@@ -402,7 +408,7 @@ def _way(one: ProviderFacts, way: WayFacts, now: float) -> Iterator[Condition]:
 
 
 #: By the breaker's reason: the condition's name, and what is wrong. Other reasons are answers of the provider.
-_STOPS: Final = {
+_OF_REASON: Final = {
     "unreachable": ("provider_unreachable", "it cannot be reached"),
     "refused": ("provider_unreachable", "it refuses connections"),
     "silent": ("provider_silent", "it does not answer"),
@@ -424,13 +430,13 @@ def _stop(one: ProviderFacts, stopped: Stopped) -> tuple[str, str, str]:
         resume = f"let it flow again: carillon provider resume {quote(one.name)} --app {quote(one.app)}"
         return "provider_paused", f"it is paused by hand ({stopped.reason}), and its pushes are held back", resume
     kind, _, more = stopped.reason.partition(":")
-    name, what = _STOPS.get(kind.strip(), ("provider_stopped", "its answers say that something is wrong with it"))
-    detail = f" ({stopped.reason})" if more or kind not in _STOPS else f" ({kind})"
+    name, what = _OF_REASON.get(kind.strip(), ("provider_stopped", "its answers say that something is wrong with it"))
+    detail = f" ({stopped.reason})" if more or kind not in _OF_REASON else f" ({kind})"
     return name, f"{what}{detail}, and its pushes are held back", _remedy(one, name)
 
 
 def _remedy(one: ProviderFacts, name: str) -> str:
-    if name in ("provider_unreachable", "provider_silent", "provider_unavailable"):
+    if name in UNANSWERED:
         return "look at its host and at the network; its pushes go out once it answers, and a restart does not help"
     if name.startswith("credential"):
         return f"store it again with {_store(one)}"

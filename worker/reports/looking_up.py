@@ -21,7 +21,7 @@ from worker.state.breaker import Breaker
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
-from worker.state.redis import Redis
+from worker.state.redis import Redis, clock
 
 #: Devices whose providers are looked up.
 _DEVICES: Final = 2_000
@@ -106,7 +106,7 @@ def waiting(redis: Redis, reached: Mapping[int, Reached], entries: Collection[st
 
 def _kept(redis: Redis, db: Connection) -> tuple[float, bool]:
     """Since when events are kept (UNIX seconds), and whether any may have been deleted by now."""
-    began, now = lookups.kept_since(db), _clock(redis)
+    began, now = lookups.kept_since(db), clock(redis)
     oldest = now - get_settings().message_retention_days * _DAY
     return max(began, oldest), began < oldest
 
@@ -170,7 +170,7 @@ def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:
 def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way]) -> dict[int, Via]:
     """What holds each device's notifications back: its provider's state, or else that of its own way."""
     every = [*{one.provider for one in providers.values()}, *set(ways.values())]
-    stops, now = Breaker(redis).stopped_among(every), _clock(redis)
+    stops, now = Breaker(redis).stopped_among(every), clock(redis)
     quotas = {way: quota for way, quota in Limiter(redis).quotas(every).items() if now < quota.until}
     found = {}
     for device, one in providers.items():
@@ -179,17 +179,12 @@ def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way
     return found
 
 
-def _clock(redis: Redis) -> float:
-    seconds, micros = redis.time()
-    return float(seconds) + float(micros) / 1e6
-
-
 def _cooldowns(redis: Redis, ways: Mapping[int, Way]) -> dict[int, float]:
     """Until when devices cool down, in UNIX seconds."""
     by_way = defaultdict(list)
     for device, way in ways.items():
         by_way[way].append(device)
-    limiter, now = Limiter(redis), _clock(redis)
+    limiter, now = Limiter(redis), clock(redis)
     found: dict[int, float] = {}
     for way, devices in by_way.items():
         found |= {device: now + left for device, left in limiter.cooldowns(way, devices).items() if left}

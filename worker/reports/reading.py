@@ -19,7 +19,7 @@ from config.settings import get_settings
 from worker.core.batch import Lane, decode
 from worker.core.entry import app_of, ms_of
 from worker.core.way import Way, origin_in, provider_in
-from worker.database import cursors, lease
+from worker.database import census, cursors, lease, postgres
 from worker.database.fleet import recorded
 from worker.database.migrate import missing
 from worker.database.postgres import Connection
@@ -45,12 +45,11 @@ from worker.state.backlog import Backlog
 from worker.state.breaker import Breaker
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
-from worker.state.redis import Redis
+from worker.state.redis import Redis, clock
 
 #: Seconds for which a worker's note of an unreadable credential holds; the worker repeats it until it can read it.
 NOTE_SECONDS: Final = 20.0
-#: Dead letters that are looked through for those of the last hour, and counted at most.
-_LETTERS: Final = 10_000
+#: Rows of the outbox that are counted at most.
 _COUNTED: Final = 100_000
 #: Ways that do not flow whose oldest batch is looked into.
 _LOOKED_INTO: Final = 20
@@ -135,7 +134,7 @@ def read(
         facts["redis"] = parts.read("redis memory", lambda: _info(redis))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
-        skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: _redis_clock(redis)))
+        skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: clock(redis)))
         if workers:
             facts["workers"] = parts.read("workers", lambda: signs.read(redis))
             facts["beat"] = parts.read("beat", lambda: bool(redis.exists(keys.BEAT())))
@@ -146,7 +145,7 @@ def read(
         facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""
         facts["outbox"] = parts.read("outbox", lambda: _outbox(db))
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
-        skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: _postgres_clock(db)))
+        skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: postgres.clock(db)))
     if redis is not None and db is not None:
         waits = parts.read("backlog", lambda: backlog.read(redis, cursors.taken(db)))
         facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
@@ -178,16 +177,6 @@ def _trimmed(redis: Redis) -> Sequence[Trimmed]:
     return [Trimmed(stream, app_of(stream), n, at) for stream, (n, at) in sorted(found.items()) if n > 0]
 
 
-def _redis_clock(redis: Redis) -> float:
-    seconds, micros = redis.time()
-    return float(seconds) + float(micros) / 1e6
-
-
-def _postgres_clock(db: Connection) -> float:
-    [(now,)] = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchall()
-    return float(now)
-
-
 def _skew(ask: Callable[[], float]) -> float:
     """Seconds by which a clock is ahead of this host's: what it says against the middle of the time that asking took."""
     began = time.time()
@@ -203,24 +192,16 @@ def _read_only(db: Connection) -> bool:
 
 
 def _letters(db: Connection) -> Letters:
-    [(total,)] = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM carillon.dead_letters LIMIT %s) AS counted", (_COUNTED,)
-    ).fetchall()
-    rows = db.execute(
-        "SELECT app, left(error, 120), count(*) FROM (SELECT app, error, at FROM carillon.dead_letters"
-        " ORDER BY id DESC LIMIT %s) AS latest WHERE at > now() - interval '1 hour' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
-        (_LETTERS,),
-    ).fetchall()
-    if not rows:
-        return Letters(total)
-    late = sum(n for *_, n in rows)
+    found = census.dead_letters(db)
+    if not found.late:
+        return Letters(found.total)
     # More messages than make the dead letters a small share need not be counted.
-    most = 100 * late // LETTERS_SHARE if late < LETTERS_MANY else 0
+    most = 100 * found.late // LETTERS_SHARE if found.late < LETTERS_MANY else 0
     [(messages,)] = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM carillon.messages WHERE seen_at > now() - interval '1 hour' LIMIT %s) AS counted",
         (most,),
     ).fetchall()
-    return Letters(total, late, rows[0][0], rows[0][1], messages)
+    return Letters(found.total, found.late, found.app, found.reason, messages)
 
 
 def _outbox(db: Connection) -> OutboxFacts | None:
@@ -362,14 +343,14 @@ def _leader(db: Connection) -> Leader | None:
 
 def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
     known = cursors.moved_at(db)
-    now, clock = _postgres_clock(db), _redis_clock(redis)
+    moved, entered = postgres.clock(db), clock(redis)
     found = streams.Streams(redis).figures({stream: cursor for stream, (cursor, _) in known.items()})
     _, unread = streams.pressure(redis) or (0, {})
     facts = []
     for stream, of in found.items():
         app = app_of(stream)
-        oldest = None if of.unread is None else max(0.0, clock - ms_of(of.unread) / 1000)
-        still = now - known[stream][1]
-        ahead = ms_of(of.last) / 1000 - clock
+        oldest = None if of.unread is None else max(0.0, entered - ms_of(of.unread) / 1000)
+        still = moved - known[stream][1]
+        ahead = ms_of(of.last) / 1000 - entered
         facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or ""))
     return facts

@@ -9,7 +9,7 @@ import msgspec
 
 from worker.reports.snapshot import WorkerFacts
 from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.redis import Redis, clock
 from worker.state.scripts import Scripts
 
 #: Seconds for which a sign is kept; who is silent for longer is forgotten.
@@ -30,7 +30,7 @@ _decode: Final = msgspec.json.Decoder(_Sign).decode
 
 def give(redis: Redis, name: str, lanes: list[str], now: float) -> None:
     """Says that the worker lives. `now`: UNIX seconds by its own clock, as of the call."""
-    at = _clock(redis)
+    at = clock(redis)
     sign = _encode(_Sign(at, lanes, round(now - at, 3)))
     # A full Redis takes it too: a worker is not gone because there is no room.
     Scripts(redis).while_full(command="HSET", key=keys.WORKERS(), arguments=[name, sign])
@@ -44,7 +44,7 @@ def withdraw(redis: Redis, name: str) -> None:
 def read(redis: Redis) -> list[WorkerFacts]:
     """The workers that gave a sign in the last minutes. Forgets the others."""
     found: Any = redis.hgetall(keys.WORKERS())
-    now = _clock(redis)
+    now = clock(redis)
     signs = {name: _decode(sign) for name, sign in found.items()}
     if gone := [name for name, sign in signs.items() if now - sign.at > KEPT]:
         redis.hdel(keys.WORKERS(), *gone)
@@ -53,8 +53,3 @@ def read(redis: Redis) -> list[WorkerFacts]:
         for name, sign in sorted(signs.items())
         if name not in gone
     ]
-
-
-def _clock(redis: Redis) -> float:
-    seconds, micros = redis.time()
-    return float(seconds) + float(micros) / 1e6

@@ -9,9 +9,10 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def instant(at: float, *, to: str = "milliseconds") -> str:
-    """UNIX seconds as RFC 3339 in UTC, to the millisecond or to the second."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec=to).replace("+00:00", "Z")
+def instant(at: float | datetime, *, to: str = "milliseconds") -> str:
+    """UNIX seconds, or a time with its offset, as RFC 3339 in UTC, to the millisecond or to the second."""
+    when = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return when.isoformat(timespec=to).replace("+00:00", "Z")
 
 
 def lasting(seconds: float) -> str:

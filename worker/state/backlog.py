@@ -5,13 +5,14 @@ Messages and batches are counted. What is in batches, and bytes, are estimated f
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from producers.events import STREAM
+from worker.core.batch import Lane
 from worker.core.entry import app_of, ms_of, stream_for, stream_of
 from worker.core.way import Way, way_in
 from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.redis import Redis, clock
 from worker.state.scripts import Scripts
 from worker.state.streams import Figures, Streams
 
@@ -27,7 +28,6 @@ _DOCUMENTS: Final = 4
 #: What one call asks about.
 _CHUNK: Final = 200
 _MANY: Final = 5_000
-_LANES: Final = ("urgent", "bulk")
 
 
 class Waiting(NamedTuple):
@@ -103,8 +103,7 @@ class _Batch(NamedTuple):
 class _Look:
     def __init__(self, redis: Redis, taken: Mapping[str, tuple[str, int | None]]) -> None:
         self._redis, self._scripts = redis, Scripts(redis)
-        seconds, micros = redis.time()
-        self._now = int(seconds) + int(micros) / 1e6
+        self._now = clock(redis)
         self.estimated = False
         apps: Any = redis.smembers(keys.APPS())
         beginning: tuple[str, int | None] = ("0-0", None)
@@ -154,7 +153,7 @@ class _Look:
     def in_lines(self) -> Iterator[Waiting]:
         """Batches that wait for a worker, or for their way."""
         lines: list[tuple[str, str]] = []
-        for lane in _LANES:
+        for lane in get_args(Lane):
             apps = self._list(keys.TURNS(lane))
             turns = self._pipelined([(lane, app) for app in apps], _ask_ways)
             out: Any = self._redis.zrange(keys.OUT_OF_TURN(lane), 0, -1)

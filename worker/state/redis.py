@@ -55,6 +55,12 @@ _RIGHTS: Final = "docs/security.md has what a worker's user needs, with the data
 _FORBIDDEN: Final = re.compile(r"permission|can't (access|run)", re.IGNORECASE)
 
 
+def clock(client: Redis) -> float:
+    """The time by the clock of Redis, in UNIX seconds."""
+    seconds, micros = client.time()
+    return float(seconds) + float(micros) / 1e6
+
+
 def await_fit(client: Redis, *, worker: bool = True) -> None:
     """Returns once the server can be used, or if it is away. Waits while it is a replica; raises `UnfitError`.
 

@@ -57,7 +57,7 @@ def test_an_app_has_so_many_dead_letters_and_the_oldest_go(pool, ledger, caplog)
         add_dead_letters(db, [DeadLetter("new-1", "demo", "new", "bad", b"{}")])
     assert total(pool) == {"demo": ledgers.PER_APP * 9 // 10, "other": 5}
     assert ledger.dead_letters(1)[0].letter.event_id == "new"
-    assert len(ledger.letters_of("demo", "e1")) == 0
+    assert "e1" not in {stored.letter.event_id for stored in ledger.dead_letters(ledgers.PER_APP, "demo")}
     assert "the oldest dead letters were dropped" in caplog.text
 
 

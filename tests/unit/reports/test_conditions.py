@@ -348,7 +348,7 @@ def test_the_worst_come_first_and_names_are_quoted_for_a_shell() -> None:
 def test_every_name_is_listed_and_explained() -> None:
     source = Path(conditions.__file__).read_text()
     made = set(re.findall(r'Condition\(\s*"(\w+)"', source)) | set(re.findall(r'_of\(\s*one, "(\w+)"', source))
-    made |= {name for name, _ in conditions._STOPS.values()} | {
+    made |= {name for name, _ in conditions._OF_REASON.values()} | {
         "provider_paused",
         "clock_of_redis",
         "clock_of_postgres",
