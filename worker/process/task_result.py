@@ -24,7 +24,7 @@ class Work:
         return bool(self._counts)
 
     def result(self, task_id: str | None) -> Result:
-        """`{"chat/apns": {"accepted": 480, "refused.BadDeviceToken": 20}, "and": "12 more"}`; shows where, as arguments, too."""
+        """`{"chat/apns": {"accepted": 480, "retired.Unregistered": 20}, "and": "12 more"}`; shows where, as arguments, too."""
         if not self._counts:
             return {}
         every = sorted(self._counts.items(), key=lambda one: -one[1].total())
