@@ -112,16 +112,21 @@ class Looking:
 
 
 @pytest.fixture(scope="module")
-def looking(engine_urls: Urls, _databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looking]:
-    directory = tmp_path_factory.mktemp("browser")
-    with pytest.MonkeyPatch().context() as patch, _databases.one() as postgres_url, asyncio.Runner() as runner:
+def chat(engine_urls: Urls, _databases: Databases) -> Iterator[World]:
+    """What does not look at it in Chromium needs none."""
+    with pytest.MonkeyPatch().context() as patch, _databases.one() as postgres_url:
         patch.setattr(access_module, "_COST", (2, 8, 1))
-        urls = Urls(engine_urls.redis, postgres_url)
-        with world(urls, hash_password(PASSWORD)) as made:
-            opening = chromium(directory)
-            browser = runner.run(opening.__aenter__())
-            yield Looking(runner, browser, made)
-            runner.run(opening.__aexit__(None, None, None))
+        with world(Urls(engine_urls.redis, postgres_url), hash_password(PASSWORD)) as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def looking(chat: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looking]:
+    with asyncio.Runner() as runner:
+        opening = chromium(tmp_path_factory.mktemp("browser"))
+        browser = runner.run(opening.__aenter__())
+        yield Looking(runner, browser, chat)
+        runner.run(opening.__aexit__(None, None, None))
 
 
 class Crawled(NamedTuple):
@@ -133,7 +138,7 @@ class Crawled(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def found(looking: Looking) -> Crawled:
+def found(chat: World) -> Crawled:
     statements: set[str] = set()
     execute = psycopg.Connection.execute
 
@@ -143,7 +148,7 @@ def found(looking: Looking) -> Crawled:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psycopg.Connection, "execute", recorded)
-        addresses, answers = crawl(looking.world)
+        addresses, answers = crawl(chat)
     return Crawled(addresses, answers, statements)
 
 
@@ -288,8 +293,8 @@ def test_names_of_others_are_text(found: Crawled) -> None:
         assert "49';--" not in text
 
 
-def test_no_answer_has_a_token_a_text_or_a_key(looking: Looking, found: Crawled) -> None:
-    for secret in looking.world.secrets:
+def test_no_answer_has_a_token_a_text_or_a_key(chat: World, found: Crawled) -> None:
+    for secret in chat.secrets:
         assert [text for text in found.answers if secret in text] == [], secret
 
 
@@ -298,8 +303,8 @@ def test_no_statement_reads_a_credential(found: Crawled) -> None:
     assert [one for one in found.statements if re.search(r"\b(credential|password)\b|SELECT \*", one)] == []
 
 
-def test_every_answer_is_small(looking: Looking, found: Crawled) -> None:
-    with signed_in(looking.world) as client:
+def test_every_answer_is_small(chat: World, found: Crawled) -> None:
+    with signed_in(chat) as client:
         for address in (some[0] for some in found.addresses.values() if some):
             answer = client.get(address)
             assert len(answer.content) <= 60_000, address
