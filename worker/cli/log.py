@@ -9,7 +9,7 @@ import typer
 from worker.cli._faults import refuse
 from worker.cli._log_lines import AsJson, Outcome, Provider, Reason, User, chosen_lines, text_of
 from worker.cli._moments import moment
-from worker.cli._options import OnlyApp
+from worker.cli._options import LARGEST_ID, OnlyApp
 from worker.cli._terminal import echo
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def log(
     until: Annotated[str | None, typer.Option(help="Before then.")] = None,
     app: OnlyApp = None,
     user: User = None,
-    device: Annotated[int | None, typer.Option(min=1, help="Only this device's, by its id.")] = None,
+    device: Annotated[int | None, typer.Option(min=1, max=LARGEST_ID, help="Only this device's, by its id.")] = None,
     provider: Provider = None,
     outcome: Outcome = None,
     reason: Reason = None,

@@ -34,8 +34,8 @@ from worker.reports.faults import MIGRATE
 
 #: Run until they are stopped, and wait for engines that are away.
 DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "dashboard", "outbox relay"}
-#: Need nothing and nobody.
-ALONE = {"version", "secret-key", "outbox sql"}
+#: Need nothing and nobody, or print what can be read.
+ALONE = {"version", "secret-key", "outbox sql", "dashboard-user", "metrics"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.
 ANY_APP = {"dead-letters", "dead-letters list", "dead-letters retry", "dead-letters drop"}
 AWAY = {"CARILLON_REDIS_URL": "redis://127.0.0.1:1", "CARILLON_POSTGRES_URL": "postgresql://127.0.0.1:1/x"}
@@ -297,7 +297,8 @@ def test_what_fails_to_start_is_not_tried_for_ever() -> None:
 
 
 def test_every_command_that_ends_has_json() -> None:
-    assert [path for path in EVERY.keys() - DAEMONS - {"outbox sql"} if not knows(path, "--json")] == []
+    other_forms = {"outbox sql", "metrics", "dashboard-user"}
+    assert [path for path in EVERY.keys() - DAEMONS - other_forms if not knows(path, "--json")] == []
 
 
 def carillon(*arguments: str, env: dict[str, str]) -> "subprocess.CompletedProcess[bytes]":
