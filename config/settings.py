@@ -185,6 +185,8 @@ class Settings(BaseModel):
     #: Who may use the dashboard, comma separated: name:role:hash, as `carillon dashboard-user` prints it. Without the hash only a
     #: proxy signs that user in. Roles: viewer, operator, admin.
     dashboard_users: SecretStr | None = None
+    #: The Postgres of CARILLON_POSTGRES_URL as another role, which may change what operators change. None: as the same role.
+    dashboard_acts_url: PostgresUrl | None = Field(default=None, repr=False)
     #: Names by which browsers reach the dashboard, comma separated: push.example.org. This machine's own always do.
     dashboard_host: Names = ()
     #: The header in which a proxy says who has signed in there, such as X-Forwarded-User. Empty: none is believed.
@@ -215,6 +217,7 @@ SECRET: Final = (
     "outbox_url",
     "secret_keys",
     "dashboard_users",
+    "dashboard_acts_url",
     "apns_proxy",
     "fcm_proxy",
     "webhook_proxy",

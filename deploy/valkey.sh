@@ -4,7 +4,7 @@ set -eu
 umask 077
 users=$(mktemp)
 script=
-for role in ADMIN PRODUCER RELAY WORKER BEAT FLOWER; do
+for role in ADMIN PRODUCER RELAY WORKER DASHBOARD BEAT FLOWER; do
     eval "password=\${${role}_PASSWORD:?}"
     script="$script;s/>${role}_PASSWORD/>$password/"
 done

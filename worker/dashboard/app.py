@@ -247,6 +247,11 @@ class Dashboard:
             return self._is_away("Postgres")
         if isinstance(fault, redis.Unavailable):
             return self._is_away("Redis")
+        if isinstance(fault, postgres.Forbidden):
+            return (
+                "The dashboard's role of Postgres may not do this. It gets its rights from carillon migrate; what changes rows"
+                " needs CARILLON_DASHBOARD_ACTS_URL."
+            )
         if isinstance(fault, TimeoutError):
             return "This took longer than 3 s."
         id = secrets.token_hex(2)

@@ -27,6 +27,13 @@ class Stores(Runtime):
         return Acting(self.settings, self.urls)
 
     @once
+    def may_change(self) -> bool:
+        """Whether acts may change rows, and read the documents of dead letters: not as the role that only reads."""
+        with self.acting.pool.connection() as db:
+            [(may,)] = db.execute("SELECT has_table_privilege('carillon.dead_letters', 'DELETE')").fetchall()
+        return bool(may)
+
+    @once
     def registry(self) -> Registry:
         return Registry(self.pool, (generate_key(),), kinds)
 
@@ -37,8 +44,8 @@ class Stores(Runtime):
 
 
 class Acting(Stores):
-    """The same, for what an operator changes."""
+    """The same, for what an operator changes: as the role that may."""
 
     @once
     def pool(self) -> Pool:
-        return open_pool(self.urls.postgres, size=2)
+        return open_pool(self.settings.dashboard_acts_url or self.urls.postgres, size=2)

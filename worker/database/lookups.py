@@ -37,21 +37,29 @@ def recorded(db: Connection, app: str, event_id: str) -> tuple[str, float, int, 
     return (f"{position >> 20}-{position & 0xFFFFF}" if name is None else name, *rest)
 
 
-def letters(db: Connection, app: str, event_id: str, limit: int) -> list[tuple[int, float, str]]:
+def letters(
+    db: Connection, app: str, event_id: str, limit: int, *, documents: bool = True
+) -> list[tuple[int, float, str]]:
     """Id, time and reason of the event's dead letters, the newest first.
 
-    Also of documents of which no app or id could be read, if the event's id is somewhere in them.
+    Also of documents of which no app or id could be read, if the event's id is somewhere in them; not without `documents`.
     """
     named = json.dumps(event_id, ensure_ascii=False).encode()
     return db.execute(
-        b"SELECT id, extract(epoch FROM at)::float8, error FROM carillon.dead_letters WHERE id = ANY(ARRAY("
-        b"SELECT id FROM carillon.dead_letters WHERE app = %(app)s AND event_id = %(event)s)"
-        b" || ARRAY(SELECT id FROM (SELECT id, app, event_id, document FROM carillon.dead_letters"
-        b" WHERE (app IS NULL OR event_id IS NULL) AND size <= %(octets)s ORDER BY id DESC LIMIT %(illegible)s) AS l"
-        b" WHERE coalesce(app, %(app)s) = %(app)s AND coalesce(event_id, %(event)s) = %(event)s"
-        b" AND position(%(named)s::bytea IN document) > 0)) ORDER BY id DESC LIMIT %(limit)s",
+        "SELECT id, extract(epoch FROM at)::float8, error FROM carillon.dead_letters WHERE id = ANY(ARRAY("
+        "SELECT id FROM carillon.dead_letters WHERE app = %(app)s AND event_id = %(event)s)"
+        f"{_NAMING if documents else ''}) ORDER BY id DESC LIMIT %(limit)s".encode(),
         {"app": app, "event": event_id, "named": named, "limit": limit} | _ILLEGIBLE,
     ).fetchall()
+
+
+#: Ids of letters whose document has the event's id, and of which no app or id could be read.
+_NAMING: Final = (
+    " || ARRAY(SELECT id FROM (SELECT id, app, event_id, document FROM carillon.dead_letters"
+    " WHERE (app IS NULL OR event_id IS NULL) AND size <= %(octets)s ORDER BY id DESC LIMIT %(illegible)s) AS l"
+    " WHERE coalesce(app, %(app)s) = %(app)s AND coalesce(event_id, %(event)s) = %(event)s"
+    " AND position(%(named)s::bytea IN document) > 0)"
+)
 
 
 def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[tuple[str, int, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from worker.core.errors import UnfitError
-from worker.database import locks
+from worker.database import dashboard_role, locks
 from worker.database.postgres import CONNECT_ARGS, unfit
 
 
@@ -32,6 +32,7 @@ def migrate(postgres_url: str) -> list[str]:
         for version in applied:
             db.execute(scripts[version].encode())
             db.execute("INSERT INTO carillon.migrations (version) VALUES (%s)", (version,))
+        dashboard_role.grant(db)
     return applied
 
 

@@ -76,10 +76,12 @@ class _Preparing:
 
 _preparing = _Preparing()
 
+#: This role may not do it.
+Forbidden: Final = psycopg.errors.InsufficientPrivilege
 #: The schema is of another release, or this role may not use it: not a fault of the data.
 Unready: Final = (
     *(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName),
-    *(psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege),
+    *(psycopg.errors.UndefinedFunction, Forbidden),
 )
 
 #: A dead peer is noticed within about 10 s, also while sent data is not acknowledged.

@@ -64,11 +64,11 @@ def of_user(
     since: float,
     *,
     device: int | None = None,
-    tokens: bool = True,
+    secrets: bool = True,
 ) -> History:
     """What these users, usually one, got or missed since then; with `device` only that one's share.
 
-    Raises `TooMuchError` if the store cannot look through so much in time. `tokens` as of `look_up`.
+    Raises `TooMuchError` if the store cannot look through so much in time. `secrets` as of `look_up`.
     """
     with bounded(pool) as db:
         found = [one for user in users for one in _decided(db, app, user, since)]
@@ -80,7 +80,7 @@ def of_user(
         entries = {entry: entries[entry] for entry in still_open(redis, [*entries])}
         found = [_of_device(one, device) for one in _with_outcomes(db, app, found, set(entries.values()))]
         ids = {id for one in found for id in one.devices}
-        reached: Mapping[int, Reached] = (lookups.providers if tokens else lookups.providers_only)(db, [*ids])
+        reached: Mapping[int, Reached] = (lookups.providers if secrets else lookups.providers_only)(db, [*ids])
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
     held = waiting(redis, reached, entries)
     following = {event: {**held.cooldowns, **held.retries.get(entry, {})} for entry, event in entries.items()}

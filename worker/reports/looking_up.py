@@ -40,18 +40,18 @@ def write_up(journal: Journal, ledger: Ledger) -> None:
 
 
 def look_up(
-    redis: Redis, pool: Pool, app: str, event: str, *, user: str | None = None, tokens: bool = True
+    redis: Redis, pool: Pool, app: str, event: str, *, user: str | None = None, secrets: bool = True
 ) -> tuple[Facts, Report]:
     """What is known about the event now, and the report of its parts.
 
-    What holds notifications back is looked up for some 2,000 devices; with `user` only for theirs. Without `tokens`, for who may
+    What holds notifications back is looked up for some 2,000 devices; with `user` only for theirs. Without `secrets`, for who may
     read none, it is not known by which of its provider's origins a device is reached.
     """
     with pool.connection() as db:
         parts = [Part(*row) for row in lookups.parts(db, app, event)]
         row = lookups.recorded(db, app, event)
         recorded = None if row is None else Recorded(*row)
-        letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS)]
+        letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS, documents=secrets)]
         kept_since, forgets = _kept(redis, db)
         made = report(parts)
         if not (parts or recorded or letters):
@@ -64,7 +64,7 @@ def look_up(
         asked = [one for one, of in pushed.items() if is_open or not of][:_DEVICES]
         devices = _without_outcome(made, parts, lookups.devices(db, app, asked, _DEVICES))
         ids = list(dict.fromkeys(id for of in chain(pushed.values(), devices.values()) for id in of))[:_DEVICES]
-        reached = (lookups.providers if tokens else lookups.providers_only)(db, ids)
+        reached = (lookups.providers if secrets else lookups.providers_only)(db, ids)
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
     entries = () if recorded is None else (recorded.entry,)
     states = waiting(redis, reached, entries)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from producers.events import FIELD, STREAM
-from tests.integration.dashboard.conftest import HERE, Site
+from tests.integration.dashboard.conftest import HERE, Site, done, fields
 from worker.core.model import AppSettings
 from worker.core.way import way_of
 from worker.dashboard.acts import ACTS
@@ -69,17 +69,6 @@ def retired(site: Site) -> Any:
 def audit(site: Site) -> list[tuple[Any, ...]]:
     with site.runtime.pool.connection() as db:
         return db.execute("SELECT act, who, app, target, note FROM carillon.audit ORDER BY id").fetchall()
-
-
-def fields(text: str) -> dict[str, str]:
-    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
-
-
-def done(site: Site, path: str, who: str = "otto", **other: str) -> Any:
-    """What comes of the form that the confirming page has."""
-    visitor = site.visitor(who)
-    form = fields(visitor.get(path).text) | {"note": "receiver moves"} | other
-    return visitor.post(path, data=form, headers=HERE)
 
 
 def test_a_pause_says_what_it_does_and_is_audited(site: Site, providers: dict[str, int]) -> None:

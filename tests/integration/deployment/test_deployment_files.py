@@ -154,12 +154,12 @@ def test_the_file_of_users_is_the_page_s() -> None:
 
 def test_the_roles_are_the_page_s() -> None:
     script = (DEPLOY / "roles.sh").read_text().split("<<'SQL'\n")[1].removesuffix("SQL\n")
-    for role in ("migrator", "worker"):
+    for role in ("migrator", "worker", "dashboard"):
         script = script.replace(f":'{role}'", "'...'")
     [page, *_] = re.findall(r"```sql\n(.*?)```", SECURITY, re.DOTALL)
     assert script == page
     environment = SERVICES["postgres"]["environment"]
-    assert {"MIGRATOR_PASSWORD", "WORKER_PASSWORD"} <= environment.keys()
+    assert {"MIGRATOR_PASSWORD", "WORKER_PASSWORD", "DASHBOARD_PASSWORD"} <= environment.keys()
     assert "./deploy/roles.sh:/docker-entrypoint-initdb.d/roles.sh:ro" in SERVICES["postgres"]["volumes"]
 
 
@@ -219,14 +219,19 @@ def pings(port: int, user: str, password: str) -> bool:
 
 
 SECRETS = {
-    "postgres": {"POSTGRES_PASSWORD", "MIGRATOR_PASSWORD", "WORKER_PASSWORD"},
+    "postgres": {"POSTGRES_PASSWORD", "MIGRATOR_PASSWORD", "WORKER_PASSWORD", "DASHBOARD_PASSWORD"},
     "migrate": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL"},
     "worker": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
     "bulk": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_SECRET_KEYS"},
     "beat": {"CARILLON_REDIS_URL"},
     "relay": {"CARILLON_REDIS_URL", "CARILLON_OUTBOX_URL"},
     "flower": {"CARILLON_REDIS_URL", "FLOWER_BASIC_AUTH"},
-    "dashboard": {"CARILLON_REDIS_URL", "CARILLON_POSTGRES_URL", "CARILLON_DASHBOARD_USERS"},
+    "dashboard": {
+        "CARILLON_REDIS_URL",
+        "CARILLON_POSTGRES_URL",
+        "CARILLON_DASHBOARD_ACTS_URL",
+        "CARILLON_DASHBOARD_USERS",
+    },
 }
 USERS = {
     "migrate": "beat",
@@ -235,7 +240,7 @@ USERS = {
     "beat": "beat",
     "relay": "relay",
     "flower": "flower",
-    "dashboard": "worker",
+    "dashboard": "dashboard",
 }
 
 
@@ -256,8 +261,8 @@ def test_a_service_has_the_secrets_that_it_needs_and_no_other(name: str) -> None
 def test_nothing_works_as_the_database_s_superuser() -> None:
     urls = {name: SERVICES[name]["environment"].get("CARILLON_POSTGRES_URL", "") for name in OURS}
     roles = {name: url.split("://")[1].split(":")[0] for name, url in urls.items() if url}
-    others = dict.fromkeys(("worker", "bulk", "dashboard"), "carillon_worker")
-    assert roles == {"migrate": "carillon_migrator"} | others
+    workers = dict.fromkeys(("worker", "bulk"), "carillon_worker")
+    assert roles == {"migrate": "carillon_migrator", "dashboard": "carillon_dashboard"} | workers
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -52,7 +52,7 @@ def as_user(valkey: Valkey, name: str) -> "redis.Redis":
 def test_the_page_names_every_role() -> None:
     assert users().keys() == {
         *("carillon-producer", "carillon-producer-demo", "carillon-relay"),
-        *("carillon-worker", "carillon-beat", "carillon-flower"),
+        *("carillon-worker", "carillon-beat", "carillon-flower", "carillon-dashboard"),
     }
 
 

@@ -3,10 +3,9 @@
 import asyncio
 import re
 from collections.abc import Coroutine, Iterator
-from html import unescape
 from importlib.resources import files
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -14,11 +13,10 @@ import pytest
 
 from tests.browser import Browser, Tab, chromium
 from tests.databases import Databases
-from tests.system.dashboard.world import World, cookie, world
+from tests.system.dashboard.world import World, cookie, crawl, fields, world
 from worker.core.model import AppSettings
 from worker.dashboard import access as access_module
 from worker.dashboard.access import hash_password
-from worker.dashboard.acts import ACTS
 from worker.dashboard.pages import PAGES
 from worker.embedded import Urls
 
@@ -148,37 +146,9 @@ def found(chat: World) -> Crawled:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psycopg.Connection, "execute", recorded)
-        addresses, answers = crawl(chat)
+        with signed_in(chat) as client:
+            addresses, answers = crawl(client.get)
     return Crawled(addresses, answers, statements)
-
-
-def crawl(made: World) -> tuple[dict[str, list[str]], list[str]]:
-    """What links lead to from the first page on. Of one page with other values in the same fields two are enough."""
-    paths = [one.path for one in PAGES] + [one.path for one in ACTS]
-    routes = {path: re.compile(re.sub(r"\\{\w+(:\w+)?\\}", "[^/]+", re.escape(path)) + "$") for path in paths}
-    waiting, seen, answers = ["/"], {"/"}, []
-    addresses: dict[str, list[str]] = {path: [] for path in paths}
-    with signed_in(made) as client:
-        while waiting:
-            here = waiting.pop()
-            answer = client.get(here, follow_redirects=True)
-            assert answer.status_code == 200, (here, answer.status_code)
-            answers.append(answer.text)
-            for link in dict.fromkeys(re.findall(r'(?:href|data-src)="(/[^"]*)"', answer.text)):
-                address = unescape(link).partition("#")[0]
-                path = next((path for path, form in routes.items() if form.match(urlsplit(address).path)), None)
-                if path is None or address in seen:
-                    continue
-                alike = [one for one in addresses[path] if fields(one) == fields(address)]
-                if len(alike) < 2 and len(addresses[path]) < 6:
-                    seen.add(address)
-                    addresses[path].append(address)
-                    waiting.append(address)
-    return addresses, answers
-
-
-def fields(address: str) -> list[str]:
-    return [name for name, _ in parse_qsl(urlsplit(address).query)]
 
 
 def signed_in(made: World) -> httpx.Client:

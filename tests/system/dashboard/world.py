@@ -1,14 +1,18 @@
 """A dashboard over a small world in which everything has happened, with hostile names, and secrets that no page may show."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import uvicorn
 
 from config.settings import load
@@ -16,6 +20,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
 from worker.core.model import Answer, AppSettings
 from worker.dashboard.access import Access, Account
+from worker.dashboard.acts import ACTS
 from worker.dashboard.app import make_app
 from worker.dashboard.gate import Doors
 from worker.dashboard.page import Page
@@ -125,3 +130,34 @@ def cookie(made: World, name: str = "otto", password: str = "") -> dict[str, Any
     value = made.access.sign_in("127.0.0.1", name, password)
     assert value is not None
     return {"name": f"carillon-{made.url.rpartition(':')[2]}", "value": value, "url": made.url}
+
+
+def crawl(get: Callable[..., httpx.Response]) -> tuple[dict[str, list[str]], list[str]]:
+    """What links lead to from the first page on, by the path of a route, and the answers.
+
+    Of one page with other values in the same fields two are enough.
+    """
+    paths = [one.path for one in PAGES] + [one.path for one in ACTS]
+    routes = {path: re.compile(re.sub(r"\\{\w+(:\w+)?\\}", "[^/]+", re.escape(path)) + "$") for path in paths}
+    waiting, seen, answers = ["/"], {"/"}, []
+    addresses: dict[str, list[str]] = {path: [] for path in paths}
+    while waiting:
+        here = waiting.pop()
+        answer = get(here, follow_redirects=True)
+        assert answer.status_code == 200, (here, answer.status_code)
+        answers.append(answer.text)
+        for link in dict.fromkeys(re.findall(r'(?:href|data-src)="(/[^"]*)"', answer.text)):
+            address = unescape(link).partition("#")[0]
+            path = next((path for path, form in routes.items() if form.match(urlsplit(address).path)), None)
+            if path is None or address in seen:
+                continue
+            alike = [one for one in addresses[path] if fields(one) == fields(address)]
+            if len(alike) < 2 and len(addresses[path]) < 6:
+                seen.add(address)
+                addresses[path].append(address)
+                waiting.append(address)
+    return addresses, answers
+
+
+def fields(address: str) -> list[str]:
+    return [name for name, _ in parse_qsl(urlsplit(address).query)]

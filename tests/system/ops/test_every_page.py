@@ -256,7 +256,7 @@ def run_python(block: Block, world: World) -> None:
 def run_sql(block: Block, world: World) -> None:
     """In a transaction that is rolled back: roles are the whole server's."""
     with psycopg.connect(world.postgres_url) as db:
-        for role in ("carillon_migrator", "carillon_worker", "carillon_relay", "chat"):
+        for role in ("carillon_migrator", "carillon_worker", "carillon_dashboard", "carillon_relay", "chat"):
             if f"CREATE ROLE {role} " not in block.text:
                 db.execute(f"CREATE ROLE {role}")
         db.execute("SET search_path TO public")

@@ -14,7 +14,7 @@ _AT_ONCE: Final = 200
 
 
 def _letter(ask: Ask) -> StoredLetter:
-    found = ask.stores.ledger.dead_letter(int(ask.path["id"]))
+    found = ask.stores.acting.ledger.dead_letter(int(ask.path["id"]))
     if found is None:
         raise Missing(f"There is no dead letter {ask.path['id']} any more.")
     return found

@@ -28,6 +28,7 @@ def rows(ask: Ask) -> Values:
         "older": shown.older,
         "given": given,
         "number": number,
+        "may_change": ask.stores.may_change,
         "upto": newest[0].id if newest else None,
     }
 
@@ -38,12 +39,20 @@ def first(ask: Ask) -> Values:
 
 
 def letter(ask: Ask) -> Values:
-    found = ask.stores.ledger.dead_letter(int(ask.path["id"]))
+    id, may_change = int(ask.path["id"]), ask.stores.may_change
+    if may_change:
+        found = ask.stores.acting.ledger.dead_letter(id)
+    else:
+        found = next((one for one in ask.stores.ledger.dead_letters(1, which=Selection(upto=id)) if one.id == id), None)
     if found is None:
         raise Missing(
             f"There is no dead letter {ask.path['id']}. It was retried or dropped, as the audit log has it, or was too old."
         )
-    return {"one": found, "document": without_texts(found.letter.document).split("\n") if found.whole else None}
+    return {
+        "one": found,
+        "document": without_texts(found.letter.document).split("\n") if may_change and found.whole else None,
+        "may_change": may_change,
+    }
 
 
 PAGE = Page(

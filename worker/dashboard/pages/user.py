@@ -26,7 +26,15 @@ def devices(ask: Ask) -> Values:
         found = lookups.devices_of(db, app, user, SHOWN, ended=ended)
         history = lookups.history(db, [one.id for one in found], SHOWN)
     muted = People(ask.stores.pool).mutes(app, SHOWN, user=user)
-    return {"app": app, "who": user, "devices": found, "history": history, "muted": muted, "ended": ended}
+    return {
+        "app": app,
+        "who": user,
+        "devices": found,
+        "history": history,
+        "muted": muted,
+        "ended": ended,
+        "may_change": ask.stores.may_change,
+    }
 
 
 def got(ask: Ask) -> Values:
@@ -34,7 +42,7 @@ def got(ask: Ask) -> Values:
     here = {"app": app, "who": user, "range": span}
     try:
         history = got_and_missed.of_user(
-            *(ask.stores.redis, ask.stores.pool, ask.stores.journal, app, [user], ask.now - TIMES[span]), tokens=False
+            *(ask.stores.redis, ask.stores.pool, ask.stores.journal, app, [user], ask.now - TIMES[span]), secrets=False
         )
     except TooMuchError:
         return here | {"too_much": True, "happened": (), "more": False, "unexpanded": 0}
