@@ -157,7 +157,7 @@ class Scene:
         return act
 
 
-def test_each_change_leaves_its_act_and_no_secret(
+def test_O7_each_change_leaves_its_act_and_no_secret(
     cli: Cli, pipeline: Pipeline, key_file: Path, fcm_account: Path, tmp_path: Path
 ) -> None:
     cli.keys.append(pipeline.secret_key)
@@ -277,7 +277,7 @@ def test_a_migration_is_an_act(cli: Cli, empty_postgres_url: str) -> None:
     assert entry.act == "database migrated" and "0023_audit" in entry.detail["versions"]
 
 
-def test_the_act_and_its_change_are_one_transaction(cli: Cli) -> None:
+def test_O7_the_act_and_its_change_are_one_transaction(cli: Cli) -> None:
     cli.ok("app", "create", "chat")
     before = len(acts(cli))
     with session() as runtime:
@@ -331,7 +331,7 @@ def test_an_app_that_is_gone_is_filtered_for_and_one_that_never_was_is_refused(c
     assert "no app 'never'" in cli.refused("audit", "--app", "never")
 
 
-def test_only_the_role_that_migrates_changes_the_log(empty_postgres_url: str) -> None:
+def test_O7_only_the_role_that_migrates_changes_the_log(empty_postgres_url: str) -> None:
     """As deploy/roles.sh makes the roles: what it grants to the worker on all tables is not enough."""
     name = psycopg.conninfo.conninfo_to_dict(empty_postgres_url)["dbname"]
     worker = f"audit_worker_{name}"

@@ -53,13 +53,13 @@ def make(site: Site) -> Any:
         stores.close()
 
 
-def test_without_postgres_a_panel_says_so_and_since_when(make: Make) -> None:
+def test_O6_without_postgres_a_panel_says_so_and_since_when(make: Make) -> None:
     answer = make("Postgres").visitor("vera").get("/")
     assert answer.status_code == 200
     assert "This cannot be read: Postgres does not answer since " in answer.text
 
 
-def test_without_redis_a_panel_says_so_and_it_is_a_condition(make: Make) -> None:
+def test_O6_without_redis_a_panel_says_so_and_it_is_a_condition(make: Make) -> None:
     answer = make("Redis").visitor("vera").get("/")
     assert answer.status_code == 200
     assert "<title>(1) " in answer.text

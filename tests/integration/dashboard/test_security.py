@@ -39,7 +39,7 @@ def test_every_route_is_one_of_the_lists(site: Site) -> None:
     assert posts == {*(act.path for act in ACTS), "/sign-in", "/sign-out"}
 
 
-def test_without_a_session_there_is_only_the_sign_in_page(site: Site) -> None:
+def test_O8_without_a_session_there_is_only_the_sign_in_page(site: Site) -> None:
     visitor = site.visitor()
     for path in [*PATHS, *(filled(act.path) for act in ACTS), "/", "/nothing"]:
         answer = visitor.get(f"{path}?x=1")
@@ -151,7 +151,7 @@ def test_a_stranger_cannot_say_so(site: Site) -> None:
         {"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
-def test_a_form_from_elsewhere_is_refused(site: Site, headers: dict[str, str]) -> None:
+def test_O8_a_form_from_elsewhere_is_refused(site: Site, headers: dict[str, str]) -> None:
     visitor = site.visitor("ada")
     for path in ["/sign-in", "/sign-out", *(filled(act.path) for act in ACTS)]:
         assert visitor.post(path, headers=headers).status_code == 403
@@ -192,7 +192,7 @@ def test_an_answer_of_a_panel_that_is_known_is_not_sent_again(site: Site) -> Non
     assert visitor.get("/apps?panel=nothing").status_code == 404
 
 
-def test_names_of_others_are_text(site: Site) -> None:
+def test_O9_names_of_others_are_text(site: Site) -> None:
     hostile = "\"><svg onload=alert(1)>{{7*7}}'; --</script>\u202e\x07"
     with site.runtime.pool.connection() as db:
         db.execute("ALTER TABLE carillon.apps DROP CONSTRAINT IF EXISTS apps_name_check")

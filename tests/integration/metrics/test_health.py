@@ -18,7 +18,7 @@ def asked(pipeline: Pipeline) -> tuple[int, dict[str, Any]]:
     return answer.status, json.loads(answer.body)
 
 
-def test_it_has_the_findings_of_carillon_health_word_for_word(pipeline: Pipeline) -> None:
+def test_O2_it_has_the_findings_of_carillon_health_word_for_word(pipeline: Pipeline) -> None:
     pipeline.breaker.stop(pipeline.provider.id, "InvalidProviderToken", pipeline.now)
     Watch(pipeline.redis, pipeline.pool).look()
     found = watch.current(pipeline.redis)

@@ -107,7 +107,7 @@ def test_what_is_now_is_there(busy: Pipeline) -> None:
     assert set(sums(found, "carillon_scrape_part_up", "part").values()) == {1}
 
 
-def test_no_secret_and_no_id_is_in_it_and_every_metric_is_on_the_list(busy: Pipeline) -> None:
+def test_O5_no_secret_and_no_id_is_in_it_and_every_metric_is_on_the_list(busy: Pipeline) -> None:
     with target(busy) as made:
         text = scrape(made)
     for planted in (SECRET, "bay 94", token("han"), "leia", "general", "silent", busy.secret_key):
@@ -138,7 +138,7 @@ def test_promtool_finds_nothing_to_say(busy: Pipeline) -> None:
         ),
     ],
 )
-def test_a_scrape_has_what_can_be_read(
+def test_O6_a_scrape_has_what_can_be_read(
     busy: Pipeline, away: dict[str, str], there: set[str], missing: set[str]
 ) -> None:
     redis, postgres = (away.get(name, "").format(free_port()) for name in ("redis", "postgres"))

@@ -76,7 +76,7 @@ def every_outcome(pipeline: Pipeline) -> None:
     pipeline.run()
 
 
-def test_the_counters_are_those_of_the_ledger_for_every_outcome(pipeline: Pipeline) -> None:
+def test_O3_the_counters_are_those_of_the_ledger_for_every_outcome(pipeline: Pipeline) -> None:
     every_outcome(pipeline)
     flush(pipeline)
     found = rows(pipeline)
@@ -101,7 +101,7 @@ class Died(Exception):
     pass
 
 
-def test_tallies_count_once_if_the_process_dies_between_the_commit_and_the_forgetting(pipeline: Pipeline) -> None:
+def test_O3_tallies_count_once_if_the_process_dies_between_the_commit_and_the_forgetting(pipeline: Pipeline) -> None:
     pipeline.member("general", "leia", "han")
     pipeline.publish(message())
     pipeline.run()

@@ -65,7 +65,7 @@ def parent(span: ReadableSpan) -> int:
     return span.parent.span_id
 
 
-def test_one_trace_has_a_span_of_each_stage_below_the_publisher_s(run: Run) -> None:
+def test_O11_one_trace_has_a_span_of_each_stage_below_the_publisher_s(run: Run) -> None:
     spans = run(traced())
     assert {span.context.trace_id for span in spans} == {TRACE}
     kinds = {span.name: span.kind for span in spans}

@@ -418,7 +418,7 @@ def waiting(report: dict[str, Any]) -> set[int]:
     return {int(device) for devices in pushed for device, outcomes in devices if set(WAITS) & set(outcomes)}
 
 
-def test_why_agrees_with_an_independent_account_of_a_thousand_events(pipeline: Pipeline) -> None:
+def test_O4_why_agrees_with_an_independent_account_of_a_thousand_events(pipeline: Pipeline) -> None:
     world = lived(pipeline)
     write_up(pipeline.journal, pipeline.ledger)
     kinds: Counter[str] = Counter()

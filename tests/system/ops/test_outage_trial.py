@@ -235,7 +235,7 @@ def trial(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Trial]:
 APPS = ("refused", "silent", "ended", "paused")
 
 
-def test_every_outage_is_the_right_condition_everywhere_and_clears(trial: Trial, postgres_url: str) -> None:
+def test_O1_every_outage_is_the_right_condition_everywhere_and_clears(trial: Trial, postgres_url: str) -> None:
     over = _providers(trial)
     over |= _engines(trial, postgres_url, over)
     over |= _workers(trial, postgres_url, over)

@@ -122,7 +122,7 @@ def fails(secret: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOGGERS)
-def test_a_handler_that_somebody_adds_gets_no_secret(spy: Spy, name: str) -> None:
+def test_O12_a_handler_that_somebody_adds_gets_no_secret(spy: Spy, name: str) -> None:
     log_everything(name)
     assert len(spy.records) == 7 * len(PLANTED)
     assert secrets_in(spy.written) == []

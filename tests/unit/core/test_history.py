@@ -52,7 +52,7 @@ def test_both_lanes_of_a_histogram_count() -> None:
     assert 0.75 <= found["answer.p99"] <= 1.0
 
 
-def test_counts_add_up_and_of_peaks_the_highest_stays() -> None:
+def test_O10_counts_add_up_and_of_peaks_the_highest_stays() -> None:
     samples = [
         Sample(30, AT, ALL, 0, 30, {"accepted": 5, "retry.busy": 1}, {"waiting.held": 9, "accept.p99": 0.1}),
         Sample(30, AT + 30, ALL, 0, 30, {"accepted": 7}, {"waiting.held": 3, "accept.p99": 4.8, "release.1.0": 1}),

@@ -24,7 +24,7 @@ def test_a_name_says_its_unit_and_its_type(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
-def test_a_label_is_one_whose_values_are_bounded(family: Family) -> None:
+def test_O5_a_label_is_one_whose_values_are_bounded(family: Family) -> None:
     assert set(family.labels) <= LABELS
     assert len(set(family.labels)) == len(family.labels)
     if family.type == "histogram":
