@@ -73,7 +73,7 @@ def dashboard(
     doors = Doors(settings.dashboard_host, settings.dashboard_proxy_header, settings.dashboard_proxies)
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(stores, access, doors),
+            make_app(stores, access, doors, leaving=lambda: server.should_exit),
             host=address,
             port=port,
             # It would log queries, which hold ids of users.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -22,7 +23,8 @@ from worker.dashboard import assets
 from worker.dashboard.access import Access
 from worker.dashboard.acts import ACTS
 from worker.dashboard.cache import Cache
-from worker.dashboard.frame import SHAPES, Facts, Frame
+from worker.dashboard.follow import Follow
+from worker.dashboard.frame import FOLLOW, SHAPES, Facts, Frame
 from worker.dashboard.gate import Doors, Gate, set_cookie
 from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel, here
 from worker.dashboard.pages import PAGES
@@ -49,10 +51,18 @@ _T = TypeVar("_T")
 
 
 class Dashboard:
-    def __init__(self, stores: Stores, access: Access, pages: Sequence[Page], acts: Sequence[Act]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        access: Access,
+        pages: Sequence[Page],
+        acts: Sequence[Act],
+        leaving: Callable[[], bool],
+    ) -> None:
         self._stores, self._access = stores, access
         names, self._assets = assets.load()
         self._frame = Frame(pages, acts, names, stores.settings.fleet, leave=access.has_passwords)
+        self._follow = Follow(self._frame, leaving)
         self._panels: Cache[Markup] = Cache()
         self._facts: Cache[Facts] = Cache()
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard")
@@ -96,6 +106,16 @@ class Dashboard:
 
     async def unknown(self, request: Request, _: Exception) -> Response:
         return await self._problem(self._ask(request), 404, "There is no such page", "The bar has all of them.")
+
+    async def follow(self, request: Request) -> Response:
+        """The push log as it comes. After a break browsers say where they were."""
+        ask = self._ask(request)
+        if (last := request.headers.get("Last-Event-ID")) is not None:
+            ask = replace(ask, query={**ask.query, "after": last})
+        try:
+            return self._follow.answer(ask)
+        except Invalid as fault:
+            return await self._fault(ask, fault)
 
     def act_route(self, act: Act) -> Route:
         async def answer(request: Request) -> Response:
@@ -284,17 +304,24 @@ class Dashboard:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._follow.close()
 
 
 def make_app(
-    stores: Stores, access: Access, doors: Doors, pages: Sequence[Page] = PAGES, acts: Sequence[Act] = ACTS
+    stores: Stores,
+    access: Access,
+    doors: Doors,
+    pages: Sequence[Page] = PAGES,
+    acts: Sequence[Act] = ACTS,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> Starlette:
-    """The app over these stores, which it leaves open."""
-    dashboard = Dashboard(stores, access, pages, acts)
+    """The app over these stores, which it leaves open. `leaving`: whether the process is about to end."""
+    dashboard = Dashboard(stores, access, pages, acts, leaving)
     routes = [
         Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", dashboard.sign_out, methods=["POST"]),
         Route("/static/{name}", dashboard.asset),
+        Route(FOLLOW, dashboard.follow),
         *(dashboard.route(page) for page in pages),
         *(dashboard.act_route(act) for act in acts),
     ]

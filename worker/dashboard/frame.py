@@ -10,10 +10,13 @@ from markupsafe import Markup
 
 from worker.dashboard import text
 from worker.dashboard.page import Act, Ask, Page, Panel, Values
+from worker.reports.push_log import Line
 from worker.reports.words import release
 
 #: Shape and colour of a severity, by the words that conditions use.
 SHAPES: Final = {"critical": "crit", "warning": "warn", "notice": "info"}
+#: Where the push log is followed.
+FOLLOW: Final = "/log/follow"
 _PART: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -34,6 +37,7 @@ class Frame:
         self, pages: Sequence[Page], acts: Sequence[Act], assets: Mapping[str, str], label: str, *, leave: bool
     ) -> None:
         self._paths = {page.name: page.path for page in pages} | {act.name: act.path for act in acts}
+        self._paths["follow"] = FOLLOW
         self._env = Environment(
             loader=PackageLoader("worker.dashboard"),
             autoescape=True,
@@ -80,6 +84,10 @@ class Frame:
         template = self._env.get_template(f"{page.name}.html")
         context = template.new_context({**_of(ask), **values})
         return Markup("".join(template.blocks[panel.name](context)))  # noqa: S704 - a template's output
+
+    def log_rows(self, lines: Sequence[tuple[Line, str]]) -> str:
+        """Rows of the push log, each of a line and its reason in words."""
+        return str(self._env.get_template("pushes.html").module.rows(lines))  # type: ignore[attr-defined]
 
     def fault(self, sentence: str) -> Markup:
         """What stands where a panel would."""

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -55,6 +55,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
 DECISIONS: Final = ("pushed", "skipped")
 #: Those before which a notification may have been tried already.
 _TRIES: Final = ("accepted", "retry", "retired", "dropped")
+#: After so long an entry that has its time is there to be read.
+_WRITTEN: Final = timedelta(seconds=30)
 #: Entries that are read at once.
 _ENTRIES: Final = 200
 #: Entries that are looked through for one page at most, beyond those that the statement leaves out.
@@ -140,12 +142,28 @@ class Following:
     filter: Filter
 
     def read(self, after: Place) -> tuple[list[Line], Place]:
-        """The next lines after a place, of a bounded number of entries, and the place of the last entry."""
+        """The next lines after a place, of a bounded number of entries, and the place from which on there may be more."""
+        lines, last, now = self.step(after)
+        return lines, last or self.later(after, now)
+
+    @staticmethod
+    def later(after: Place, now: datetime) -> Place:
+        """Where to go on if there was nothing after a place, so that what is not chosen is not looked through again and again."""
+        return max(after, Place(now - _WRITTEN))
+
+    def step(self, after: Place) -> tuple[list[Line], Place | None, datetime]:
+        """The same with the place of the last entry, if there was one, and the store's time before it was read."""
         with bounded(self.pool) as db:
-            names = provider_names(db)
-            entries = following(db, choice_of(self.filter, names), after, _ENTRIES)
+            now, names = clock(db), provider_names(db)
+            choice = choice_of(self.filter, names)
+            entries = following(db, choice._replace(since=max(choice.since, after.at)), after, _ENTRIES)
         lines = [line for entry in entries for line in _lines(entry, names) if _wanted(line, self.filter)]
-        return lines, entries[-1].place if entries else after
+        return lines, entries[-1].place if entries else None, now
+
+    def now(self) -> Place:
+        """The place after all that has been written."""
+        with bounded(self.pool) as db:
+            return Place(clock(db))
 
 
 def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 50) -> Page:
@@ -159,9 +177,9 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
         names = provider_names(db)
         choice, last = choice_of(chosen, names), None
         # Before anything is read, so that nothing comes in between.
-        now, first = _text(Place(clock(db))), ""
+        now, first = text_of(Place(clock(db))), ""
         for entry, again in _entries(db, choice, cursor):
-            first = first or _text(entry.place)
+            first = first or text_of(entry.place)
             shown = cursor.shown if again and cursor is not None else 0
             for number, line in enumerate(_newest_first(entry, names)):
                 if number < shown or not _wanted(line, chosen):
@@ -169,7 +187,7 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
                 if len(found) == limit:
                     return Page(_complete(db, found), last, first or now)
                 found.append(line)
-                last = _text(entry.place, number + 1)
+                last = text_of(entry.place, number + 1)
         return Page(_complete(db, found), None, first or now)
 
 
@@ -177,9 +195,9 @@ def newer(pool: Pool, chosen: Filter, than: str, *, most: int) -> int:
     """How many lines came since a page's `newest`, counted up to `most`. Raises as `read` does."""
     follow, place, found = Following(pool, chosen), place_of(than), 0
     for _ in range(LOOKED_AT // _ENTRIES):
-        lines, last = follow.read(place)
+        lines, last, _ = follow.step(place)
         found += len(lines)
-        if last == place or found >= most:
+        if last is None or found >= most:
             break
         place = last
     return min(found, most)
@@ -271,6 +289,12 @@ def _wanted(line: Line, chosen: Filter) -> bool:
     return all(one is None or one == of for one, of in zip(wanted, has, strict=True))
 
 
+def complete(pool: Pool, lines: Sequence[Line]) -> list[Line]:
+    """Lines of `Following` with what is known of their messages, and their tries."""
+    with bounded(pool) as db:
+        return _complete(db, lines)
+
+
 def _complete(db: Any, lines: Sequence[Line]) -> list[Line]:
     """With what is known of their messages, and their tries."""
     events = [*{(line.app, line.event): None for line in lines}]
@@ -288,7 +312,8 @@ def _attempt(line: Line, again: Mapping[int, Sequence[float]] | None) -> int | N
     return 1 + sum(at < line.at for at in again.get(line.device, ()))
 
 
-def _text(place: Place, shown: int = 0) -> str:
+def text_of(place: Place, shown: int = 0) -> str:
+    """The name of a place, for `place_of`; for `read` with the number of its lines that were shown."""
     seconds = int(place.at.timestamp())
     cursor = _Cursor(seconds * 1_000_000 + place.at.microsecond, *place[1:], shown)
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")

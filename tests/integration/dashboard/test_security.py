@@ -33,6 +33,7 @@ def test_every_route_is_one_of_the_lists(site: Site) -> None:
         "/sign-in",
         "/sign-out",
         "/static/{name}",
+        "/log/follow",
     }
     assert {route.path for route in site.app.routes} == known
     posts = {route.path for route in site.app.routes if "POST" in route.methods}
@@ -41,7 +42,7 @@ def test_every_route_is_one_of_the_lists(site: Site) -> None:
 
 def test_O8_without_a_session_there_is_only_the_sign_in_page(site: Site) -> None:
     visitor = site.visitor()
-    for path in [*PATHS, *(filled(act.path) for act in ACTS), "/", "/nothing"]:
+    for path in [*PATHS, *(filled(act.path) for act in ACTS), "/", "/nothing", "/log/follow"]:
         answer = visitor.get(f"{path}?x=1")
         assert (answer.status_code, answer.headers["location"]) == (
             302,

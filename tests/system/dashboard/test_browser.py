@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Coroutine, Iterator
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import pytest
 
 from tests.browser import Browser, Tab, chromium
 from tests.databases import Databases
+from tests.integration.pipeline.harness import START, message
 from tests.system.dashboard.world import World, cookie, crawl, fields, world
 from worker.core.model import AppSettings
 from worker.dashboard import access as access_module
@@ -251,6 +253,37 @@ def test_a_row_changes_by_itself(looking: Looking) -> None:
         looking.world.pipeline.registry.save_app(AppSettings("newcomer"))
         await tab.until("document.querySelector('main').textContent.includes('newcomer')")
         assert await tab.run("document.getElementById('live').textContent.startsWith('Live,')")
+        await tab.call("Page.close")
+
+    looking.run(watch())
+
+
+def test_new_rows_of_the_log_wait_and_come_by_themselves_if_it_is_followed(looking: Looking) -> None:
+    pipeline = looking.world.pipeline
+
+    def push(id: str) -> None:
+        pipeline.publish(message(id=id, seconds=time.time() - START.timestamp()))
+        pipeline.run()
+        while pipeline.ledger.flush(pipeline.journal):
+            pass
+
+    async def watch() -> None:
+        tab = await looking.tab()
+        await looking.go(tab, "/log")
+        shown = await tab.run("document.querySelector('table.log').textContent")
+        push("later")
+        # Asked for at once, not after five seconds.
+        await looking.press(tab, "p")
+        await looking.press(tab, "p")
+        await tab.until("/Show \\d+ new/.test(document.getElementById('new').textContent)")
+        assert await tab.run("document.querySelector('table.log').textContent") == shown
+        await looking.go(tab, "/log?follow=1")
+        push("followed")
+        await tab.until("document.querySelector('table.log td a').href.includes('event=followed')")
+        assert await tab.run("document.getElementById('live').textContent.startsWith('Live,')")
+        assert looking.complaints() == []
+        # Its stream ends with it.
+        await looking.go(tab, "/apps")
         await tab.call("Page.close")
 
     looking.run(watch())

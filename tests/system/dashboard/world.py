@@ -111,7 +111,9 @@ def secrets_of(pipeline: Pipeline) -> list[str]:
 
 def serve(stores: Stores, access: Access, pages: Sequence[Page]) -> tuple[uvicorn.Server, threading.Thread, str]:
     """A server in a thread whose panels are kept up to date each second."""
-    quick = [page._replace(panels=[panel._replace(every=1) for panel in page.panels]) for page in pages]
+    quick = [
+        page._replace(panels=[panel._replace(every=min(panel.every, 1)) for panel in page.panels]) for page in pages
+    ]
     bound = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         make_app(stores, access, Doors(), quick), log_config=None, access_log=False, proxy_headers=False

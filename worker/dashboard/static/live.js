@@ -1,12 +1,43 @@
 // Keeps the panels of a page up to date: polls each <section data-src data-every>, one timer for all. Without it the page reads as well.
 "use strict";
 (() => {
-  const LATE = 15, SLOWEST = 30;
+  const LATE = 15, SLOWEST = 30, ROWS = 200;
   const line = document.getElementById("live");
   const panels = [...document.querySelectorAll("section[data-src]")].map((section) => {
     return { section, every: Number(section.dataset.every), due: Number(section.dataset.every), tag: null };
   });
   let answered = Date.now(), paused = null, failures = 0, seconds = 0, asking = false;
+
+  // A followed log: its rows come as events. While they do, what is new is not asked for.
+  const log = document.querySelector("[data-follow]"), fresh = document.getElementById("new");
+  let stream = null, last = null, again = 0;
+  const flows = () => stream !== null && stream.readyState === EventSource.OPEN;
+
+  function follow() {
+    const wanted = log && !paused && !document.hidden;
+    if (!wanted && stream) {
+      stream.close();
+      stream = null;
+    }
+    if (!wanted || stream || seconds < again) return;
+    const from = new URL(log.dataset.follow, location);
+    if (last) from.searchParams.set("after", last);
+    stream = new EventSource(from);
+    stream.onmessage = (event) => {
+      const { rows, more } = JSON.parse(event.data);
+      log.insertAdjacentHTML("afterbegin", rows);
+      while (log.rows.length > ROWS && !inUse(log)) log.deleteRow(-1);
+      document.getElementById("more").textContent = more;
+      last = event.lastEventId;
+      fresh.dataset.src = fresh.dataset.src.replace(/newer=[^&]*/, `newer=${last}`);
+    };
+    // One that is refused, as there are enough, does not come back by itself.
+    stream.onerror = () => {
+      if (stream.readyState !== EventSource.CLOSED) return;
+      stream = null;
+      again = seconds + 60;
+    };
+  }
 
   const clock = (time) => new Date(time).toISOString().slice(11, 19);
   const lasted = (ms) => {
@@ -53,9 +84,11 @@
   }
 
   async function tick() {
+    follow();
     if (document.hidden) return;
     seconds += 1;
-    const due = paused || asking ? [] : panels.filter((panel) => panel.due <= seconds);
+    if (flows()) answered = Date.now();
+    const due = paused || asking ? [] : panels.filter((panel) => panel.due <= seconds && !(panel.section === fresh && flows()));
     if (due.length) {
       asking = true;
       try {
