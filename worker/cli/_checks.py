@@ -26,7 +26,7 @@ from worker.database import postgres
 from worker.database.migrate import pending
 from worker.embedded import Urls, nobody, running
 from worker.process.pulse import PULSE_SECONDS
-from worker.reports import conditions, watch
+from worker.reports import conditions, signs, watch
 from worker.reports.checks import Check, checks
 from worker.reports.conditions import UNANSWERED, Condition, word
 from worker.reports.faults import sentence
@@ -316,7 +316,7 @@ def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition
 
 def _beat(client: redis.Redis) -> Finding:
     try:
-        if client.exists(keys.BEAT()):
+        if signs.beat(client):
             return Finding("beat", True, "ticks")
     except redis.RedisError as fault:
         return Finding("beat", False, sentence(fault))

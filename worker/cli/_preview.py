@@ -18,7 +18,7 @@ from worker.core.model import Provider
 from worker.core.notification import Rendered
 from worker.core.places import NOW
 from worker.core.refusal import Refused
-from worker.core.samples import sample
+from worker.core.sample_messages import sample
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of, normal_locale
 from worker.database.long_tokens import TOKEN, key_of

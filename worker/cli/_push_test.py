@@ -24,7 +24,7 @@ from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
 from worker.core.places import NOW
-from worker.core.samples import sample
+from worker.core.sample_messages import sample
 from worker.facts import members
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime

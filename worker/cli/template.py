@@ -151,7 +151,7 @@ def preview(
 
 
 def _checked(document: str, provider: "Provider", kind: str, locale: str) -> Any:
-    from worker.core.samples import samples
+    from worker.core.sample_messages import samples
     from worker.core.template_form import TemplateError
     from worker.core.templates import Template, check
     from worker.providers.kinds import kind_of

@@ -29,11 +29,11 @@ from worker.metrics.own import build_info
 from worker.metrics.samples import Samples, one
 from worker.metrics.state import Named
 from worker.providers.kinds import kind_stored_as
-from worker.reports import signs, watch
+from worker.reports import reading, signs, watch
 from worker.reports.faults import sentence
-from worker.reports.snapshot import WorkerFacts
+from worker.reports.snapshot import RedisFacts, WorkerFacts
 from worker.reports.watch import Current
-from worker.state import backlog, keys
+from worker.state import backlog
 from worker.state.backlog import Backlog
 from worker.state.redis import Redis, connect
 
@@ -68,8 +68,7 @@ class _Counters(NamedTuple):
 
 
 class _OfRedis(NamedTuple):
-    used: int
-    maximum: int
+    facts: RedisFacts
     workers: list[WorkerFacts]
     beat: bool
     #: Provider -> when its certificate ends, in UNIX seconds.
@@ -182,7 +181,7 @@ class Shared(Collector):
             known = {provider: ends[id] for id, provider in there.items() if id in ends}
             yield from state.providers(there.values(), counters.apps, known, time.time())
         if of_redis is not None:
-            yield from state.engine(of_redis.used, of_redis.maximum)
+            yield from state.engine(of_redis.facts)
             yield from state.fleet(of_redis.workers, beat=of_redis.beat)
         if (of_postgres := _value("postgres", parts.postgres, up)) is not None:
             yield from state.work(of_postgres.leads, of_postgres.dead_letters)
@@ -223,12 +222,4 @@ def _named(counters: _Counters | None) -> set[str]:
 
 
 def _of_redis(redis: Redis) -> _OfRedis:
-    memory: Any = redis.info("memory")
-    ends: Any = redis.hgetall(keys.CERTIFICATES())
-    return _OfRedis(
-        int(memory.get("used_memory", 0)),
-        int(memory.get("maxmemory", 0)),
-        signs.read(redis),
-        bool(redis.exists(keys.BEAT())),
-        {int(id): float(at) for id, at in ends.items()},
-    )
+    return _OfRedis(reading.of_redis(redis), signs.read(redis), signs.beat(redis), reading.certificates(redis))

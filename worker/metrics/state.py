@@ -12,7 +12,7 @@ from worker.metrics import families
 from worker.metrics.samples import Samples, many, one
 from worker.metrics.tallied import OTHER
 from worker.reports.conditions import STOPS, WORKERLESS, Condition
-from worker.reports.snapshot import WorkerFacts
+from worker.reports.snapshot import RedisFacts, WorkerFacts
 from worker.state.backlog import Backlog, Waiting
 from worker.state.backlog import State as Place
 
@@ -83,10 +83,10 @@ def conditions(found: Iterable[Condition], kinds: Mapping[tuple[str, str], str])
     yield waiting.metric()
 
 
-def engine(used: int, maximum: int) -> Iterator[Metric]:
-    """Redis' memory and its limit, in bytes."""
-    yield one(families.REDIS_USED, used)
-    yield one(families.REDIS_LIMIT, maximum)
+def engine(redis: RedisFacts) -> Iterator[Metric]:
+    """The memory of Redis and its limit, in bytes."""
+    yield one(families.REDIS_USED, redis.used)
+    yield one(families.REDIS_LIMIT, redis.maximum)
 
 
 def work(leads: bool, dead: DeadLetters) -> Iterator[Metric]:

@@ -131,13 +131,13 @@ def read(
     facts: dict[str, Any] = {"redis_fault": redis_fault, "postgres_fault": postgres_fault}
     skews: dict[str, float | None] = {}
     if redis is not None:
-        facts["redis"] = parts.read("redis memory", lambda: _info(redis))
+        facts["redis"] = parts.read("redis memory", lambda: of_redis(redis))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: clock(redis)))
         if workers:
             facts["workers"] = parts.read("workers", lambda: signs.read(redis))
-            facts["beat"] = parts.read("beat", lambda: bool(redis.exists(keys.BEAT())))
+            facts["beat"] = parts.read("beat", lambda: signs.beat(redis))
     if db is not None:
         facts["unapplied"] = parts.read("schema", lambda: missing(db)) or ()
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
@@ -161,7 +161,7 @@ def read(
     )
 
 
-def _info(redis: Redis) -> RedisFacts:
+def of_redis(redis: Redis) -> RedisFacts:
     memory: Any = redis.info("memory")
     persistence: Any = redis.info("persistence")
     return RedisFacts(
@@ -170,6 +170,12 @@ def _info(redis: Redis) -> RedisFacts:
         str(memory.get("maxmemory_policy", "noeviction")),
         bool(persistence.get("aof_enabled", True)),
     )
+
+
+def certificates(redis: Redis) -> dict[int, float]:
+    """By provider: when its certificate ends, in UNIX seconds, as the workers noted it."""
+    found: Any = redis.hgetall(keys.CERTIFICATES())
+    return {int(id): float(at) for id, at in found.items()}
 
 
 def _trimmed(redis: Redis) -> Sequence[Trimmed]:
@@ -261,8 +267,7 @@ def _providers(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
     ways = _ways(redis, [id for id, *_ in rows], waits)
-    noted: Any = redis.hgetall(keys.CERTIFICATES())
-    known = {int(id): float(at) for id, at in noted.items()} | dict(ends)
+    known = certificates(redis) | dict(ends)
     unreadable = _unreadable(redis, now)
     return [
         ProviderFacts(

@@ -1,4 +1,4 @@
-"""Signs of life of worker processes, for everybody to read: which lanes each works on, and how far its clock is off.
+"""Signs of life of workers, for everybody to read: which lanes each works on, and how far its clock is off; and beat's.
 
 Their times are those of Redis, so that no clock of a worker counts.
 """
@@ -53,3 +53,8 @@ def read(redis: Redis) -> list[WorkerFacts]:
         for name, sign in sorted(signs.items())
         if name not in gone
     ]
+
+
+def beat(redis: Redis) -> bool:
+    """Whether beat sends ticks."""
+    return bool(redis.exists(keys.BEAT()))

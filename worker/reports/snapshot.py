@@ -11,7 +11,7 @@ from worker.reports.words import counted
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What INFO says."""
+    """What INFO says. Memory in bytes."""
 
     used: int = 0
     #: 0: no limit.

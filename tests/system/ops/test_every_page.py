@@ -41,7 +41,7 @@ from worker.cli._commands import load, names
 from worker.core.aps_form import APS_FORM
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
-from worker.core.samples import samples
+from worker.core.sample_messages import samples
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, check
 from worker.demo.account import KINDS, Account, Check, KindAccount

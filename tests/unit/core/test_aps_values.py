@@ -8,7 +8,7 @@ import pytest
 from producers import decode
 from producers.events import accepted
 from tests.unit.producers.examples import PUSH
-from worker.core.samples import samples
+from worker.core.sample_messages import samples
 from worker.core.targeted import push_sending
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, check

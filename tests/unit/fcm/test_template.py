@@ -10,7 +10,7 @@ from tests.integration.pipeline.harness import message
 from tests.unit.fcm.key_files import account
 from tests.unit.fcm.schema import check as check_schema
 from worker.core.batch import Sending
-from worker.core.samples import samples
+from worker.core.sample_messages import samples
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, check, context_of
 from worker.providers.fcm import own

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.pipeline.harness import message
-from worker.core.samples import samples
+from worker.core.sample_messages import samples
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, check, context_of
 from worker.providers.web.render import SHORT, OwnDocument

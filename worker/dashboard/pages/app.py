@@ -8,7 +8,7 @@ import msgspec
 
 from worker.core.aps_form import APS_FORM
 from worker.core.model import AppSettings
-from worker.core.samples import sample
+from worker.core.sample_messages import sample
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of
 from worker.dashboard import charts, flow
