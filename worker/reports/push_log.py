@@ -191,16 +191,19 @@ def read(pool: Pool, chosen: Filter, after: str | None = None, *, limit: int = 5
         return Page(_complete(db, found), None, first or now)
 
 
-def newer(pool: Pool, chosen: Filter, than: str, *, most: int) -> int:
-    """How many lines came since a page's `newest`, counted up to `most`. Raises as `read` does."""
+def newer(pool: Pool, chosen: Filter, than: str, *, most: int) -> tuple[int, str]:
+    """How many lines came since a page's `newest`, and the place from which on to count the next ones. Raises as `read` does.
+
+    It ends once there are `most`.
+    """
     follow, place, found = Following(pool, chosen), place_of(than), 0
     for _ in range(LOOKED_AT // _ENTRIES):
-        lines, last, _ = follow.step(place)
+        lines, last, now = follow.step(place)
         found += len(lines)
+        place = last or follow.later(place, now)
         if last is None or found >= most:
             break
-        place = last
-    return min(found, most)
+    return found, text_of(place)
 
 
 def _entries(db: Any, choice: Choice, cursor: _Cursor | None) -> Iterator[tuple[LedgerEntry, bool]]:

@@ -77,11 +77,14 @@ def test_what_is_new_is_said_and_does_not_move_the_list(talk: Pipeline, reader: 
     talk.publish(message(id="e3", sender="luke"))
     talk.run()
     talk.account("e3")
+    [source] = re.findall(r'data-src="([^"]+)"', reader.get(unescape(source)).text)
     # Of the first answer the panel would be kept for two seconds.
     answer = reader.get(f"{unescape(source)}&again=1").text
     [(link, number)] = re.findall(r'href="([^"]+)">Show (\d+) new<', answer)
     link = unescape(link).removesuffix("&again=1")
     assert (int(number), link) == (2, "/log?app=demo")
+    [following] = re.findall(r'data-src="([^"]+)"', answer)
+    assert "Show 2 new" in reader.get(unescape(following)).text, "what was counted stays counted"
     assert "m-e3" in text(reader, "/why", app="demo", event="e3")
     assert reader.get(f"{link}&fresh=1").text.count("event=e3") == 2
     assert (

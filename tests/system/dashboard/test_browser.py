@@ -108,7 +108,7 @@ class Looking:
         sent = [event["params"] for event in self.browser.events if event["method"] == "Network.requestWillBeSent"]
         loader = [one["loaderId"] for one in sent if one.get("type") == "Document"][-1]
         urls = {one["request"]["url"] for one in sent if one["loaderId"] == loader}
-        return {url for url in urls if not url.startswith("data:") and "panel=" not in url}
+        return {url for url in urls if not url.startswith("data:") and "panel=" not in url and "/log/follow" not in url}
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def show(ask: Ask) -> Values:
 
 
 def strip(ask: Ask) -> Values:
-    """What is chosen over the time, by outcome; None: decisions, or too much to count."""
+    """What is chosen over the time, by outcome; None: nothing, decisions, or too much to count."""
     chosen = filter_of(ask)
     if chosen.outcome in push_log.DECISIONS:
         return {"chart": None}
@@ -48,6 +48,8 @@ def strip(ask: Ask) -> Values:
     try:
         found = volume.read(ask.stores.pool, chosen, ask.now)
     except TooMuchError:
+        return {"chart": None}
+    if not found.total:
         return {"chart": None}
     with ask.stores.pool.connection() as db:
         wrong = incidents.read(db, since=datetime.fromtimestamp(found.series.start, UTC), app=chosen.app)
@@ -73,14 +75,19 @@ def rows(ask: Ask) -> Values:
 
 
 def new(ask: Ask) -> Values:
-    """How many lines came since the list was shown; None: more than can be looked through."""
-    than = place(ask, "newer")
-    if than is None:
-        return {"number": 0, "most": _NEW}
+    """How many lines came since the list was shown; None: more than can be looked through.
+
+    What was counted is not looked through again: the next question has it as `seen`.
+    """
+    than, seen = place(ask, "newer"), ask.query.get("seen", "0")
+    number = min(int(seen), _NEW) if seen.isdecimal() and len(seen) < 6 else 0
+    if than is None or number == _NEW:
+        return {"number": number, "next": than, "most": _NEW}
     try:
-        return {"number": push_log.newer(ask.stores.pool, filter_of(ask), than, most=_NEW), "most": _NEW}
+        found, following = push_log.newer(ask.stores.pool, filter_of(ask), than, most=_NEW - number)
     except TooMuchError:
-        return {"number": None, "most": _NEW}
+        return {"number": None, "next": than, "most": _NEW}
+    return {"number": min(number + found, _NEW), "next": following, "most": _NEW}
 
 
 def filter_of(ask: Ask) -> Filter:
@@ -157,6 +164,6 @@ PAGE = Page(
     "/log",
     "Push log",
     show,
-    [Panel("strip", strip, every=30), Panel("rows", rows, every=0), Panel("new", new)],
+    [Panel("strip", strip, every=60), Panel("rows", rows, every=0), Panel("new", new)],
     bar="Push log",
 )

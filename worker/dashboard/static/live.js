@@ -29,7 +29,7 @@
       while (log.rows.length > ROWS && !inUse(log)) log.deleteRow(-1);
       document.getElementById("more").textContent = more;
       last = event.lastEventId;
-      fresh.dataset.src = fresh.dataset.src.replace(/newer=[^&]*/, `newer=${last}`);
+      fresh.dataset.src = fresh.dataset.src.replace(/newer=[^&]*/, `newer=${last}`).replace(/&seen=\d+/, "");
     };
     // One that is refused, as there are enough, does not come back by itself.
     stream.onerror = () => {
@@ -76,6 +76,8 @@
       if (inUse(panel.section)) return;
       const open = [...panel.section.querySelectorAll("details")].map((each) => each.open);
       panel.section.innerHTML = html;
+      // A panel may say what to ask for the next time.
+      panel.section.dataset.src = panel.section.querySelector("[data-src]")?.dataset.src ?? panel.section.dataset.src;
       panel.section.querySelectorAll("details").forEach((each, n) => { each.open = Boolean(open[n]); });
       panel.tag = answer.headers.get("ETag");
     } else if (answer.status !== 304) {
