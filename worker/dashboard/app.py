@@ -25,7 +25,7 @@ from worker.dashboard.acts import ACTS
 from worker.dashboard.cache import Cache
 from worker.dashboard.follow import Follow
 from worker.dashboard.frame import FOLLOW, SHAPES, Facts, Frame
-from worker.dashboard.gate import Doors, Gate, set_cookie
+from worker.dashboard.gate import Doors, Gate, keep_view, set_cookie, view_of
 from worker.dashboard.page import Act, Ask, Changed, Confirmation, Elsewhere, Invalid, Missing, Page, Panel, here
 from worker.dashboard.pages import PAGES
 from worker.dashboard.stores import Stores
@@ -80,7 +80,7 @@ class Dashboard:
         there = here(request.query_params.get("next", ""))
         values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": Markup.escape(there)}
         if request.method != "POST":
-            return HTMLResponse(self._frame.sign_in(values))
+            return HTMLResponse(self._frame.sign_in(view_of(request), values))
         form = await _form(request)
         if form is None:
             return Response(status_code=413)
@@ -88,13 +88,17 @@ class Dashboard:
         values |= {"name": name, "next": Markup.escape(here(form.get("next", "")))}
         if not self._access.may_try(address):
             fault = "There were 5 tries from your address within a minute. Wait for a minute."
-            return HTMLResponse(self._frame.sign_in(values | {"fault": fault}), 429, headers={"Retry-After": "60"})
+            return HTMLResponse(
+                self._frame.sign_in(view_of(request), values | {"fault": fault}), 429, headers={"Retry-After": "60"}
+            )
         cookie = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._access.sign_in, address, name, form.get("password", "")
         )
         if cookie is None:
             log.warning("sign-in refused", extra={"user": hostile(name, 64), "address": address})
-            return HTMLResponse(self._frame.sign_in(values | {"fault": "Name or password is wrong."}), 401)
+            return HTMLResponse(
+                self._frame.sign_in(view_of(request), values | {"fault": "Name or password is wrong."}), 401
+            )
         answer = RedirectResponse(here(form.get("next", "")), 303)
         set_cookie(request, answer, cookie)
         return answer
@@ -102,6 +106,15 @@ class Dashboard:
     async def sign_out(self, request: Request) -> Response:
         answer = RedirectResponse("/sign-in", 303)
         set_cookie(request, answer, None)
+        return answer
+
+    async def looks(self, request: Request) -> Response:
+        """Keeps how somebody wants pages, in their browser."""
+        form = await _form(request)
+        if form is None:
+            return Response(status_code=413)
+        answer = RedirectResponse("/keys", 303)
+        keep_view(request, answer, form)
         return answer
 
     async def unknown(self, request: Request, _: Exception) -> Response:
@@ -296,7 +309,7 @@ class Dashboard:
     def _ask(self, request: Request) -> Ask:
         query = {name: value for name, value in request.query_params.items() if name != "panel"}
         user = request.state.session.user
-        return Ask(self._stores, user, time.time(), _address(request), request.path_params, query)
+        return Ask(self._stores, user, time.time(), _address(request), request.path_params, query, view_of(request))
 
     async def _in_thread(self, do: Callable[..., _T], *arguments: Any) -> _T:
         work = asyncio.get_running_loop().run_in_executor(self._threads, do, *arguments)
@@ -320,6 +333,7 @@ def make_app(
     routes = [
         Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", dashboard.sign_out, methods=["POST"]),
+        Route("/looks", dashboard.looks, methods=["POST"]),
         Route("/static/{name}", dashboard.asset),
         Route(FOLLOW, dashboard.follow),
         *(dashboard.route(page) for page in pages),

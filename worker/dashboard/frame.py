@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from worker.dashboard import text
-from worker.dashboard.page import Act, Ask, Page, Panel, Values
+from worker.dashboard.page import Act, Ask, Page, Panel, Values, View
 from worker.reports.push_log import Line
 from worker.reports.words import release
 
@@ -117,12 +117,12 @@ class Frame:
         """A page that is not one of the list. `values` has its title."""
         return self._whole(template, ask, facts, {"current": "", **values})
 
-    def sign_in(self, values: Values) -> str:
-        return self._env.get_template("sign-in.html").render({"title": "Sign in", "user": None, **values})
+    def sign_in(self, view: View, values: Values) -> str:
+        return self._env.get_template("sign-in.html").render({"title": "Sign in", "user": None, "view": view, **values})
 
     def _whole(self, template: str, ask: Ask, facts: Facts, values: Values) -> str:
         return self._env.get_template(template).render({**_of(ask), "facts": facts, **values})
 
 
 def _of(ask: Ask) -> Values:
-    return {"user": ask.user, "now": ask.now, "query": ask.query, "path": ask.path}
+    return {"user": ask.user, "now": ask.now, "query": ask.query, "path": ask.path, "view": ask.view}

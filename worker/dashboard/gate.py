@@ -3,20 +3,24 @@
 Without the list of hosts any web site could reach a dashboard on loopback, by a name that it lets point there.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from worker.dashboard.access import SESSION, Access, Session
+from worker.dashboard.page import View
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 #: Paths that show nothing of the system.
 _OPEN: Final = ("/sign-in", "/static/")
+#: How the names of the cookies of a view begin, and how long they last, in seconds.
+_VIEW: Final = "carillon-"
+_YEAR: Final = 365 * 86_400
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -111,10 +115,31 @@ def comes_from_us(request: Request) -> bool:
 
 def set_cookie(request: Request, response: Response, value: str | None) -> None:
     """The session's cookie; None ends it."""
+    _set(request, response, cookie_name(request), value or "", SESSION)
+
+
+def view_of(request: Request) -> View:
+    """How this browser wants pages; what its cookies say that is no word of ours is left out."""
+    given = {name: request.cookies.get(_VIEW + name, "") for name in View._fields}
+    return _view(given)
+
+
+def keep_view(request: Request, response: Response, given: Mapping[str, str]) -> None:
+    for name, value in _view(given)._asdict().items():
+        _set(request, response, _VIEW + name, value, _YEAR)
+
+
+def _view(given: Mapping[str, str]) -> View:
+    words = {name: get_args(words) for name, words in get_type_hints(View).items()}
+    return View(**{name: given[name] for name, known in words.items() if given.get(name) in known})  # type: ignore[arg-type]
+
+
+def _set(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
+    """An empty value ends the cookie."""
     response.set_cookie(
-        cookie_name(request),
-        value or "",
-        max_age=SESSION if value else 0,
+        name,
+        value,
+        max_age=seconds if value else 0,
         secure=not _is_loopback(request),
         httponly=True,
         samesite="strict",

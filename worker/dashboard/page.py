@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,6 +30,15 @@ class User(NamedTuple):
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+class View(NamedTuple):
+    """How somebody wants pages: each field is a cookie of the browser's, and one of its words."""
+
+    #: Empty: as the system.
+    look: Literal["", "light", "dark"] = ""
+    #: Whether letters do something. Empty: they do.
+    keys: Literal["", "off"] = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request for a page or a panel. `now` is UNIX seconds."""
@@ -42,6 +51,7 @@ class Ask:
     #: The parts of the path, and the fields of the query, of each name the last.
     path: Mapping[str, str]
     query: Mapping[str, str]
+    view: View = field(default_factory=View)
 
     def chosen(self, name: str, among: Sequence[str], default: str) -> str:
         """The field of the query if it is one of these words, else the default."""
@@ -107,6 +117,8 @@ class Page(NamedTuple):
     bar: str = ""
     #: Which page is marked in the bar; empty: this one.
     under: str = ""
+    #: The letter that leads there behind `g`.
+    key: str = ""
 
 
 class Confirmation(NamedTuple):

@@ -32,12 +32,13 @@ def test_every_route_is_one_of_the_lists(site: Site) -> None:
         "/",
         "/sign-in",
         "/sign-out",
+        "/looks",
         "/static/{name}",
         "/log/follow",
     }
     assert {route.path for route in site.app.routes} == known
     posts = {route.path for route in site.app.routes if "POST" in route.methods}
-    assert posts == {*(act.path for act in ACTS), "/sign-in", "/sign-out"}
+    assert posts == {*(act.path for act in ACTS), "/sign-in", "/sign-out", "/looks"}
 
 
 def test_O8_without_a_session_there_is_only_the_sign_in_page(site: Site) -> None:
@@ -154,7 +155,7 @@ def test_a_stranger_cannot_say_so(site: Site) -> None:
 )
 def test_O8_a_form_from_elsewhere_is_refused(site: Site, headers: dict[str, str]) -> None:
     visitor = site.visitor("ada")
-    for path in ["/sign-in", "/sign-out", *(filled(act.path) for act in ACTS)]:
+    for path in ["/sign-in", "/sign-out", "/looks", *(filled(act.path) for act in ACTS)]:
         assert visitor.post(path, headers=headers).status_code == 403
 
 
@@ -202,3 +203,20 @@ def test_O9_names_of_others_are_text(site: Site) -> None:
     text = site.visitor("vera").get("/apps?now").text  # another address than that of which a panel is still known
     assert "&#34;&gt;&lt;svg onload=alert(1)&gt;{{7*7}}&#39;; --&lt;/script&gt;\\u202e\\u0007" in text
     assert f">{'n' * 199}…<" in text, "where it is shown; a link has it whole"
+
+
+def test_a_browser_keeps_how_it_shows_pages(site: Site) -> None:
+    visitor = site.visitor("vera")
+    assert '<html lang="en">' in visitor.get("/apps").text
+    answer = visitor.post("/looks", data={"look": "dark", "keys": "off"}, headers=HERE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/keys")
+    assert '<html lang="en" class="dark" data-keys="off">' in visitor.get("/apps").text
+    assert '<option value="dark" selected>' in visitor.get("/keys").text
+    visitor.post("/sign-out", headers=HERE)
+    assert 'class="dark"' in visitor.get("/sign-in").text
+    visitor = site.visitor("vera")
+    for nothing in ({"look": '"><svg onload=alert(1)>', "keys": "x"}, {}):
+        visitor.post("/looks", data=nothing, headers=HERE)
+        assert '<html lang="en">' in visitor.get("/apps").text
+    visitor.cookies.set("carillon-look", "bright")
+    assert '<html lang="en">' in visitor.get("/apps").text

@@ -229,6 +229,75 @@ def test_by_keyboard_alone(looking: Looking) -> None:
     looking.run(use())
 
 
+def test_letters_lead_to_pages_rows_and_ranges(looking: Looking) -> None:
+    async def use() -> None:
+        tab = await looking.tab()
+        await looking.go(tab, "/apps")
+        for keys, path in (
+            ("gc", "/conditions"),
+            ("gp", "/providers"),
+            ("gl", "/log"),
+            ("gd", "/dead-letters"),
+            ("ga", "/apps"),
+        ):
+            await press_all(tab, keys)
+            await tab.until(f"location.pathname === '{path}' && document.readyState === 'complete'")
+        # Three rows down and one up: the second one is opened.
+        await press_all(tab, "jjjk")
+        second = await tab.run("document.querySelectorAll('main tbody tr')[1].querySelector('a').href")
+        assert await tab.run("document.activeElement.href") == second
+        await looking.press(tab, "Enter")
+        await tab.until(f"location.href === {second!r} && document.readyState === 'complete'")
+        await press_all(tab, "go")
+        await tab.until("location.pathname === '/' && document.readyState === 'complete'")
+        await press_all(tab, "3")
+        await tab.until("location.search.includes('range=24h') && document.readyState === 'complete'")
+        await looking.go(tab, "/log?outcome=accepted")
+        await press_all(tab, "2")
+        await tab.until("/time=[^&]/.test(location.search) && document.readyState === 'complete'")
+        await press_all(tab, "x")
+        await tab.until("location.search === '' && document.readyState === 'complete'")
+        await press_all(tab, "?")
+        await tab.until("location.pathname === '/keys' && document.readyState === 'complete'")
+        await looking.press(tab, "Escape")
+        await tab.until("location.pathname === '/log' && document.readyState === 'complete'")
+        assert looking.complaints() == []
+        await tab.call("Page.close")
+
+    async def press_all(tab: Tab, keys: str) -> None:
+        for key in keys:
+            await looking.press(tab, key)
+
+    looking.run(use())
+
+
+def test_letters_do_nothing_while_somebody_types_or_where_they_are_off(looking: Looking) -> None:
+    async def use() -> None:
+        tab = await looking.tab()
+        await looking.go(tab, "/apps")
+        await looking.press(tab, "/")
+        for key in "gc?x1j":
+            await looking.press(tab, key)
+        assert await tab.run("document.activeElement.value") == "gc?x1j"
+        await looking.press(tab, "Escape")
+        await looking.press(tab, "?")
+        await tab.until("location.pathname === '/keys' && document.readyState === 'complete'")
+        await tab.run("document.querySelector('select[name=keys]').value = 'off'")
+        await tab.run("document.querySelector('select[name=look]').value = 'dark'")
+        await looking.tab_to(tab, "Keep")
+        await looking.press(tab, "Enter")
+        await tab.until("document.documentElement?.dataset.keys === 'off' && document.readyState === 'complete'")
+        for key in "gc/p":
+            await looking.press(tab, key)
+        assert await tab.run("location.pathname + document.activeElement.tagName") in ("/keysBODY", "/keysMAIN")
+        # Dark, though the system is light.
+        await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+        assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(14, 18, 23)"
+        await tab.call("Page.close")
+
+    looking.run(use())
+
+
 def test_a_provider_is_paused_and_resumed_by_keyboard(looking: Looking) -> None:
     async def act(name: str, words: str) -> None:
         tab = await looking.tab()
@@ -312,6 +381,12 @@ def test_every_answer_is_small(chat: World, found: Crawled) -> None:
             answer = client.get(address)
             assert len(answer.content) <= 60_000, address
             assert int(answer.headers["content-length"]) <= 12_000, address
+
+
+def test_the_style_sheet_and_the_script_are_small() -> None:
+    sizes = {each.name: len(each.read_bytes()) for each in files("worker.dashboard").joinpath("static").iterdir()}
+    assert sizes.keys() == {"style.css", "live.js"}
+    assert (sizes["style.css"] <= 18_000, sizes["live.js"] <= 7_000) == (True, True)
 
 
 def test_a_server_that_is_gone_is_said(looking: Looking) -> None:

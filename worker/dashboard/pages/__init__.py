@@ -11,6 +11,7 @@ from worker.dashboard.pages import (
     conditions,
     dead_letters,
     find,
+    keys,
     log,
     overview,
     provider,
@@ -33,4 +34,5 @@ PAGES: Final[Sequence[Page]] = (
     dead_letters.PAGE,
     dead_letters.ONE,
     audit.PAGE,
+    keys.PAGE,
 )

@@ -58,4 +58,4 @@ def _sum(providers: list[Standing], of: str) -> float:
     return sum(getattr(one, of) or 0.0 for one in providers)
 
 
-PAGE = Page("apps", "/apps", "Apps", panels=[Panel("rows", rows, every=10)], bar="Apps")
+PAGE = Page("apps", "/apps", "Apps", panels=[Panel("rows", rows, every=10)], bar="Apps", key="a")

@@ -26,4 +26,4 @@ def rows(ask: Ask) -> Values:
     }
 
 
-PAGE = Page("audit", "/audit", "Audit", show=filters, panels=[Panel("rows", rows, every=10)], bar="Audit")
+PAGE = Page("audit", "/audit", "Audit", show=filters, panels=[Panel("rows", rows, every=10)], bar="Audit", key="u")

@@ -70,4 +70,5 @@ PAGE = Page(
         Panel("parts", overview.parts, every=5),
     ],
     bar="Conditions",
+    key="c",
 )

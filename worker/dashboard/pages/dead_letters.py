@@ -62,5 +62,6 @@ PAGE = Page(
     show=first,
     panels=[Panel("rows", rows, every=10)],
     bar="Dead letters",
+    key="d",
 )
 ONE = Page("dead-letter", "/dead-letters/{id:int}", "Dead letter", show=letter, under="dead-letters")

@@ -166,4 +166,5 @@ PAGE = Page(
     show,
     [Panel("strip", strip, every=60), Panel("rows", rows, every=0), Panel("new", new)],
     bar="Push log",
+    key="l",
 )

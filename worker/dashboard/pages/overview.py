@@ -256,4 +256,5 @@ PAGE = Page(
         Panel("parts", parts, every=5),
     ],
     bar="Overview",
+    key="o",
 )

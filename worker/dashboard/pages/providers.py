@@ -40,4 +40,4 @@ def _wanted(one: Standing, ask: Ask) -> bool:
     return (not kind or one.kind.lower() == kind.strip().lower()) and (not state or one.works == (state == "ok"))
 
 
-PAGE = Page("providers", "/providers", "Providers", show, [Panel("rows", rows, every=10)], bar="Providers")
+PAGE = Page("providers", "/providers", "Providers", show, [Panel("rows", rows, every=10)], bar="Providers", key="p")

@@ -119,16 +119,46 @@
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) panels.forEach((panel) => { panel.due = 0; });
   });
+
+  // The first links of the rows; j and k go through them.
+  function row(step) {
+    const rows = [...document.querySelectorAll("main tbody tr")].filter((each) => each.checkVisibility() && each.querySelector("a"));
+    const at = rows.findIndex((each) => each.contains(document.activeElement));
+    rows[at < 0 ? 0 : at + step]?.querySelector("a").focus();
+  }
+
+  function range(n) {
+    document.querySelectorAll(".seg[aria-label^=Time] a")[n]?.click();
+    const times = document.querySelector("main select[name=time]");
+    if (times?.options[n]) {
+      times.selectedIndex = n;
+      times.form.requestSubmit();
+    }
+  }
+
+  const filters = document.querySelector("main .form:not([method=post])");
+  const sheet = document.getElementById("keys");
+  const keys = {
+    "/": () => document.querySelector(".find input")?.focus(),
+    "?": () => sheet?.click(),
+    j: () => row(1),
+    k: () => row(-1),
+    p: () => panels.length && pause(),
+    x: () => filters && location.assign(filters.action),
+    1: () => range(0), 2: () => range(1), 3: () => range(2), 4: () => range(3),
+  };
+  let before = "";
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, select, textarea, [contenteditable]");
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && typing) typing.blur();
-    if (typing) return;
-    if (event.key === "p" && panels.length) pause();
-    const search = document.querySelector(".find input");
-    if (event.key === "/" && search) {
+    const typing = event.target.closest("input, select, textarea, [contenteditable]");
+    if (event.key === "Escape") typing ? typing.blur() : sheet?.ariaCurrent && history.back();
+    if (typing || document.documentElement.dataset.keys === "off") return;
+    const link = before === "g" && document.querySelector(`nav [data-key="${CSS.escape(event.key)}"]`);
+    before = link ? "" : event.key;
+    const act = link ? () => link.click() : keys[event.key];
+    if (act) {
       event.preventDefault();
-      search.focus();
+      act();
     }
   });
   if (panels.length) {
