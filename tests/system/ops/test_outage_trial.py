@@ -1,6 +1,6 @@
 """An operator's outages on a running system: each is a condition, the right one and no other, wherever one looks.
 
-Each has a minute to show and a minute to clear. How long it took is printed.
+How long each took to show and to clear is printed: a minute at most on a machine that is not busy. More is waited for.
 """
 
 import contextlib
@@ -36,10 +36,10 @@ from worker.reports.words import instant
 from worker.simulator import Rule, Script, faults
 from worker.state.breaker import Breaker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-#: Seconds that a condition may take to show, and to clear.
-PATIENCE = 60.0
+#: Seconds for which a condition is waited for, to show or to clear.
+PATIENCE = 180.0
 _SAME = {"Sec-Fetch-Site": "same-origin"}
 #: Name, app and place of a condition.
 Found = tuple[str, str | None, str]
@@ -174,7 +174,7 @@ class Trial:
 
     def sign_in(self) -> None:
         """At the dashboard, with the password that it made."""
-        wait_until(lambda: "the dashboard is at" in self.fleet.output(), 2 * PATIENCE)
+        wait_until(lambda: "the dashboard is at" in self.fleet.output())
         [found] = re.finditer(r"user (\w+), password (\S+)", self.fleet.output())
         form = {"name": found[1], "password": found[2], "next": "/"}
 
@@ -183,7 +183,7 @@ class Trial:
                 return self._pages.post("/sign-in", data=form, headers=_SAME).status_code == 303
             return False
 
-        wait_until(signed_in, PATIENCE)
+        wait_until(signed_in)
 
     def everybody_agrees(self, what: str, names: set[str]) -> None:
         """`health`, `doctor`, the log, the metrics and the pages have these, with the same time and sentence."""
@@ -292,7 +292,7 @@ def _engines(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> froze
 def _workers(trial: Trial, postgres_url: str, fading: frozenset[Found]) -> frozenset[Found]:
     both = of("no_workers", place="bulk") | of("intake_not_moving")
     trial.publish_to_everybody("paused")
-    wait_until(lambda: trial.fleet.journal.ready("e", "bulk"), PATIENCE)
+    wait_until(lambda: trial.fleet.journal.ready("e", "bulk"))
     with psycopg.connect(postgres_url) as db:
         db.execute("LOCK TABLE carillon.cursors IN SHARE MODE")
         trial.publish("paused")
