@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import psycopg
 import pytest
 from click import Context
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from jinja2 import Environment
 from rich.console import Console
 
 from benchmarks.devices import APP, plan
@@ -44,6 +46,8 @@ from worker.core.notification import render
 from worker.core.sample_messages import samples
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, check
+from worker.dashboard.page import Ask, Panel
+from worker.dashboard.page import Page as DashboardPage
 from worker.demo.account import KINDS, Account, Check, KindAccount
 from worker.demo.figures import Figures
 from worker.demo.report import show
@@ -123,6 +127,10 @@ NOT_RUN = {
         "carillon doctor",
     ): "asks workers of a whole system; tests/integration/cli/test_doctor.py has them",
     ("docs/credentials.md", "carillon push apn  "): "asks in a terminal; tests/integration/cli/test_wizard.py answers",
+    (
+        "docs/errors.md",
+        "export SENTRY_DSN=",
+    ): "sends to Sentry; tests/integration/security/test_sentry.py has its module",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
     ("docs/fcm.md", "// build.gradle.kts"): "needs Android Studio and a phone",
     ("docs/fcm.md", "// pubspec.yaml"): "needs Flutter and a phone",
@@ -131,6 +139,10 @@ NOT_RUN = {
         "docs/outbox.md",
         "CARILLON_OUTBOX_URL=postgresql:",
     ): "runs until it is stopped; tests/system/outbox/test_processes.py has it",
+    (
+        "docs/tracing.md",
+        "pip install",
+    ): "installs, and runs until it is stopped; tests/system/pipeline/test_traces.py has it",
 }
 
 
@@ -440,6 +452,23 @@ def is_settings_of_the_toy(block: Block, world: World) -> None:
     assert block.text.strip() in (ROOT / "tests" / "unit" / "kinds" / "toy" / "kind.py").read_text()
 
 
+def is_a_page(block: Block, world: World) -> None:
+    names: dict[str, Any] = {"Ask": Ask, "Values": dict, "Page": DashboardPage, "Panel": Panel}
+    exec(block.text, names)
+    ask = SimpleNamespace(stores=SimpleNamespace(pool=world.pipeline.pool))
+    assert [name for name, _ in names["PAGE"].panels[0].show(ask)["apps"]] == ["chat", "demo"]
+
+
+def is_html(block: Block, world: World) -> None:
+    Environment(autoescape=True).parse(block.text)
+
+
+def is_scrape(block: Block, world: World) -> None:
+    shutil.copy(ROOT / "config" / "monitoring" / "alerts.yml", world.cwd)
+    (file := world.cwd / "prometheus.yml").write_text(block.text)
+    world.shell(f"{needs('promtool')} check config {file}")
+
+
 def is_files_of_a_fact(block: Block, world: World) -> None:
     named = [line[:31].strip().split(", ") for line in block.text.splitlines()]
     assert all((ROOT / name).exists() for names in named for name in names if "snoozes" not in name)
@@ -460,6 +489,9 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/contributing/add-a-fact.md", "worker/facts/base.py"): is_files_of_a_fact,
     ("docs/contributing/add-a-fact.md", "class Snoozes"): is_part_of_the_toy_fact,
     ("docs/contributing/add-a-fact.md", "def read"): is_part_of_the_toy_fact,
+    ("docs/contributing/add-a-page.md", "def rows(ask: Ask)"): is_a_page,
+    ("docs/contributing/add-a-page.md", "{% extends"): is_html,
+    ("docs/contributing/add-a-page.md", "<a class"): is_html,
     ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
     ("docs/contributing/add-a-provider.md", "@dataclass(frozen=True, slots=True)\nclass ToyRoute"): is_a_route,
     ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
@@ -467,6 +499,7 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/demo.md", '{"rules": '): is_script,
     ("docs/devices.md", "Nested Loop\n"): is_plan,
     ("docs/first-push.md", "options, err := redis.ParseURL"): run_go,
+    ("docs/metrics.md", "# prometheus.yml"): is_scrape,
     ("docs/templates.md", '{\n  "aps": {'): is_template,
     ("docs/templates.md", '{\n  "data": {'): is_template_of_fcm,
     ("docs/templates.md", '{\n  "web_push": 8030'): is_template_of_web,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal, cast
 
+import anyio
 import h2.errors
 import h2.events
 import httpcore
@@ -128,7 +129,8 @@ class HttpxTransport:
                 # The server broke the protocol. httpcore keeps such a connection, and every later request fails or hangs on it.
                 self._replace(lane)
             return _no_answer(fault, progress)
-        except (ssl.SSLError, OSError):
+        except (ssl.SSLError, OSError, anyio.EndOfStream):
+            # httpcore takes the last one for an end while it reads, and lets it through while it writes.
             return NoAnswer(progress.sent, "network")
         except (ValueError, LookupError, RuntimeError):
             # What httpcore lets through where a server answers nonsense, such as a status that is no number.
