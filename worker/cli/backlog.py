@@ -25,7 +25,7 @@ def backlog(app: OnlyApp = None, as_json: Json = False) -> None:
     if not as_json:
         about = "~" if found.estimated else ""
         rows = [
-            {**row, "notifications": f"{about}{row['notifications']:,}", "octets": f"~{row['octets']:,}"}
+            {**row, "notifications": f"{about}{row['notifications']:,}", "bytes": f"~{row['bytes']:,}"}
             for row in rows
         ]
     table(rows, as_json=as_json, empty="nothing waits")
@@ -45,6 +45,6 @@ def _row(one: Waiting, names: dict[int, str]) -> Row:
         "messages": one.messages,
         "batches": one.batches,
         "notifications": one.notifications,
-        "octets": one.octets,
+        "bytes": one.octets,
         "oldest": None if one.oldest is None else round(one.oldest, 1),
     }

@@ -14,7 +14,7 @@ from worker.metrics.tallied import OTHER
 from worker.reports.conditions import STOPS, WORKERLESS, Condition
 from worker.reports.snapshot import RedisFacts, WorkerFacts
 from worker.state.backlog import Backlog, Waiting
-from worker.state.backlog import State as Place
+from worker.state.backlog import State as WaitingState
 
 #: Providers that are listed one by one, of each metric.
 MOST: Final = 200
@@ -22,7 +22,7 @@ MOST: Final = 200
 _STOPS: Final = (*STOPS, "provider_over_quota")
 
 #: Where something may wait, for every app together: app, lane, state.
-_PLACES: Final[Sequence[tuple[str, str, Place]]] = (
+_PLACES: Final[Sequence[tuple[str, str, WaitingState]]] = (
     ("", "", "stream"),
     ("", "", "scheduled"),
     *(("", lane, state) for lane in get_args(Lane) for state in ("ready", "leased", "due", "held")),

@@ -315,7 +315,7 @@ def heads(facts: Facts) -> list[str]:
             lines.append(
                 f"nothing more is known: what became of it was deleted, {KEPT}"
                 if gone
-                else "nothing more is known: its account is not written yet"
+                else "nothing more is known: its ledger entry is not written yet"
             )
     return lines
 
