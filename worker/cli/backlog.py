@@ -25,8 +25,7 @@ def backlog(app: OnlyApp = None, as_json: Json = False) -> None:
     if not as_json:
         about = "~" if found.estimated else ""
         rows = [
-            {**row, "notifications": f"{about}{row['notifications']:,}", "bytes": f"~{row['bytes']:,}"}
-            for row in rows
+            {**row, "notifications": f"{about}{row['notifications']:,}", "bytes": f"~{row['bytes']:,}"} for row in rows
         ]
     table(rows, as_json=as_json, empty="nothing waits")
 
