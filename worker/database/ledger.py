@@ -102,26 +102,27 @@ class Ledger:
                 documents = journal.accounts(limit)
                 read = [_decode(document) for document in documents]
                 entries = [entry for entry in read if not is_tally(entry)]
-                self._write(db, entries)
+                self._write(
+                    db, [document for document, entry in zip(documents, read, strict=True) if not is_tally(entry)]
+                )
                 tallies.count(db, [entry for entry in read if is_tally(entry)])
             batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
             self._use.note(db, {device for batch in batches for _, device in batch.accepted})
         journal.forget_accounts(documents)
         return len(documents)
 
-    def _write(self, db: Connection, entries: Sequence[Entry]) -> None:
-        if not entries:
+    def _write(self, db: Connection, documents: Sequence[bytes]) -> None:
+        if not documents:
             return
-        rows = [(e.app, e.event_id, e.part, bytes(e.account).decode(), e.moment, e.provider, e.took) for e in entries]
         db.execute(
             # By the time of this statement, which has the lock: what is read by time misses no entry that was written meanwhile.
+            # One parameter: a list of each column would cost the client as much as everything else of a flush.
             "INSERT INTO carillon.ledger (at, day, app, event_id, part, account, moment, provider, took)"
-            " SELECT statement_timestamp(), (statement_timestamp() AT TIME ZONE 'utc')::date,"
-            " app, event_id, part, account::jsonb, moment, provider, took FROM"
-            " unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[])"
-            " AS w (app, event_id, part, account, moment, provider, took)"
+            " SELECT statement_timestamp(), (statement_timestamp() AT TIME ZONE 'utc')::date, e ->> 0, e ->> 1, e ->> 2, e -> 3,"
+            " coalesce((e ->> 4)::bigint, 0), coalesce((e ->> 5)::int, 0), coalesce((e ->> 6)::int, 0)"
+            " FROM jsonb_array_elements(%s::jsonb) AS w (e)"
             " ON CONFLICT DO NOTHING",
-            [list(column) for column in zip(*rows, strict=True)],
+            [(b"[" + b",".join(documents) + b"]").decode()],
         )
 
     def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from worker.state.redis import Redis
 
 _LUA: Final = files("worker.state").joinpath("lua")
 _LINE: Final = re.compile(r"^-- (KEYS|ARGV|Returns|Twice|With): (.*(?:\n--   .*)*)$", re.MULTILINE)
+_CAPITALS: Final = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _ARGUMENT: Final = re.compile(r"(\w+)(: number)?(?: \[([^\]]*)\])?(?:,\s*|$)")
 
 
@@ -132,8 +133,8 @@ def _add_parts(parts: dict[str, str], header: dict[str, str]) -> None:
 
 def _constants(text: str) -> str:
     """The beginnings of keys that the text names."""
-    used = [name for name in FAMILIES if re.search(rf"\b{name}\b", text)]
-    return "".join(f"local {name} = '{FAMILIES[name].beginning}'\n" for name in used)
+    words = set(_CAPITALS.findall(text))
+    return "".join(f"local {name} = '{one.beginning}'\n" for name, one in FAMILIES.items() if name in words)
 
 
 def _bound(keys: Sequence[Argument], argv: Sequence[Argument]) -> str:
