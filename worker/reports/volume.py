@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.history import BUSIEST
-from worker.database.lookups import provider_names
+from worker.database.lookups import kept_since, provider_names
 from worker.database.postgres import Connection, Pool
 from worker.database.push_log import bounded, count
 from worker.reports import history
@@ -79,8 +79,10 @@ def _counted(
         # The last moment of all may be rounded up.
         of = counts[min(bucket, number - 1)]
         of[label] = of.get(label, 0) + n
-    full = found.entries >= LOOKED_AT and found.oldest is not None
-    first = math.floor((found.oldest - start) / width) if full and found.oldest is not None else 0
+    full = found.entries >= LOOKED_AT
+    # From before there was a ledger nothing is counted either.
+    counted = found.oldest if full and found.oldest is not None else kept_since(db)
+    first = math.floor((counted - start) / width)
     seconds = max(1, round(width))
     buckets = [Bucket(seconds, _chosen(of, chosen), {}) if n >= first else None for n, of in enumerate(counts)]
     return Volume(Series(start, end, buckets), bounded=full)

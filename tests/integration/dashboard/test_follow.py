@@ -5,15 +5,17 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.dashboard.conftest import Site, Visitor
+from tests.integration.dashboard.conftest import DOORS, Site, Visitor
 from tests.integration.pipeline.harness import Pipeline
 from worker.core.ledger_entry import account
 from worker.dashboard import follow
+from worker.dashboard.app import make_app
 from worker.database.push_log import Place
 from worker.reports import push_log
 from worker.reports.push_log import Filter, Following
@@ -149,6 +151,12 @@ def test_a_quiet_stream_says_something(reader: Visitor, monkeypatch: pytest.Monk
     assert follow.QUIET == 15
     monkeypatch.setattr(follow, "QUIET", 0.0)
     assert ":\n\n" in reader.get("/log/follow").text
+
+
+def test_streams_end_with_the_process(site: Site) -> None:
+    assert follow.LASTS == 600
+    leaving = replace(site, app=make_app(site.stores, site.access, DOORS, leaving=lambda: True))
+    assert events(leaving.visitor("vera").get("/log/follow")) == []
 
 
 def test_a_stream_passes_proxies_as_it_comes_and_is_behind_the_gate(site: Site, reader: Visitor) -> None:

@@ -38,6 +38,7 @@ def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
         db.execute(
             "UPDATE carillon.ledger SET at = to_timestamp(%s) - right(part, 1)::int * interval '10 min'", (NOW - 60,)
         )
+        db.execute("UPDATE carillon.migrations SET applied_at = to_timestamp(%s)", (NOW - 1_800,))
     yield made
     made.close()
 
@@ -70,6 +71,8 @@ def test_it_is_counted_when_it_was(pipeline: Pipeline) -> None:
     series = volume.read(pipeline.pool, HOUR, NOW).series
     where = [(n, sum(one.counts.values())) for n, one in enumerate(series.buckets) if one is not None and one.counts]
     assert where == [(39, 2.0), (49, 2.0), (59, 4.0)]
+    known = [n for n, one in enumerate(series.buckets) if one is not None]
+    assert known == [*range(30, 60)], "before there was a ledger there is no data"
 
 
 def test_no_more_entries_are_counted_than_the_bound(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
