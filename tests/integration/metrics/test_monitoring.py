@@ -5,11 +5,13 @@ import re
 import runpy
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
 from tests.programs import needs
 from worker.metrics.families import FAMILIES
+from worker.reports.conditions import Severity
 
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "config" / "monitoring"
@@ -42,7 +44,7 @@ def test_every_alert_has_a_test_of_its_own_and_a_section_of_the_runbook() -> Non
         page, _, anchor = rule["annotations"]["runbook"].partition("#")
         assert page == "docs/runbook.md"
         assert anchor in anchors, rule["alert"]
-        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["labels"]["severity"] in get_args(Severity)
 
 
 def test_rules_and_panels_are_about_metrics_that_there_are() -> None:
