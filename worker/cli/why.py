@@ -111,7 +111,7 @@ def _list(id: str, named: "list[Named]", as_json: bool) -> None:
 def _everything(
     runtime: "Runtime", app: str | None, user: str | None, device: int | None, since: str, as_json: bool
 ) -> None:
-    from worker.cli._moments import moment
+    from worker.cli._moments import moment, rfc3339
     from worker.cli._session import app_named
     from worker.database import lookups
     from worker.reports import got_and_missed
@@ -147,7 +147,7 @@ def _everything(
         prose(shown(line))
     if not history.happened:
         whom = user if device is None else f"device {device}"
-        prose(shown(f"nothing was for {whom} since {first.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"))
+        prose(shown(f"nothing was for {whom} since {rfc3339(first)}"))
 
 
 def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
