@@ -180,6 +180,8 @@ class Where(_Part, frozen=True):
     provider: Id | OneOf | None = None
     #: `fr` stands for `fr-CA` too.
     locale: Locale | OneOf | None = None
+    #: One device, by the number that it has here: `carillon user` shows it.
+    device: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)] | None = None
 
 
 class Alert(_Part, frozen=True):

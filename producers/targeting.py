@@ -65,7 +65,7 @@ CONDITIONS_SCHEMA: Final = {
 
 def check_where(where: "Where", field: str = "where") -> None:
     """Raises `EventError` unless the query says clearly which devices it means."""
-    named = [name for name in ("user", "provider", "locale") if getattr(where, name) is not None]
+    named = [name for name in ("user", "provider", "locale", "device") if getattr(where, name) is not None]
     if where.attributes:
         named.append("attributes")
     if where.everyone and named:

@@ -131,6 +131,8 @@ def _conditions(where: Where) -> tuple[str, list[Any]]:
 
     if where.user is not None:
         both("d.user_id = ANY(%s)", _any_of(where.user))
+    if where.device is not None:
+        both("d.id = %s", where.device)
     if where.provider is not None:
         both("p.name = ANY(%s)", _any_of(where.provider))
     if where.locale is not None:

@@ -1,9 +1,10 @@
 """What operators do: said before, confirmed, audited, done once, and only by who may."""
 
+import json
 import re
 import time
 from html import unescape
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -163,6 +164,30 @@ def test_a_test_push_is_published(site: Site) -> None:
     entries: Any = site.stores.redis.xrange(STREAM)
     assert b'"where":{"user":"han"}' in entries[0][1][FIELD.encode()]
     assert audit(site) == [("push tested", "otto", "chat", "han", "receiver moves")]
+
+
+def test_a_test_push_to_one_device(site: Site) -> None:
+    with site.runtime.pool.connection() as db:
+        [(device,)] = db.execute("SELECT id FROM carillon.devices WHERE active").fetchall()
+    [link] = re.findall(
+        r'href="([^"]*/test[^"]*device=[^"]*)"', site.visitor("otto").get("/apps/chat/user?user=han&1").text
+    )
+    assert f"Device {device} of han in app chat" in site.visitor("otto").get(unescape(link)).text
+    assert done(site, unescape(link)).status_code == 200
+    [(_, entry)] = cast("list[Any]", site.stores.redis.xrange(STREAM))
+    assert json.loads(entry[FIELD.encode()])["where"] == {"user": "han", "device": device}
+    for wrong in (device + 1, "x", "-1"):
+        assert site.visitor("otto").get(f"/apps/chat/test?user=han&device={wrong}").status_code in (400, 404)
+
+
+def test_a_person_sends_one_test_push_a_second(site: Site) -> None:
+    assert done(site, PATHS["test-push"]).status_code == 200
+    again = done(site, PATHS["test-push"])
+    assert (again.status_code, "you have just sent one" in again.text) == (409, True)
+    assert done(site, PATHS["test-push"], "ada").status_code == 200, "another person"
+    with site.runtime.pool.connection() as db:
+        db.execute("TRUNCATE carillon.audit")
+    assert done(site, PATHS["test-push"]).status_code == 200, "a second later"
 
 
 @pytest.mark.parametrize("act", [act.name for act in ACTS if act.name in PATHS])

@@ -221,6 +221,13 @@ def test_a_scheduled_push_waits_for_its_time_and_is_no_load_until_then(everybody
     assert everybody.journal.backlog() == (0, 0)
 
 
+def test_a_push_to_one_device_is_for_no_other_and_for_its_user_only(everybody):
+    with everybody.pool.connection() as db:
+        [(device,)] = db.execute("SELECT id FROM carillon.devices WHERE user_id = 'leia'").fetchall()
+    everybody.publish(push({"device": device}), push({"device": device, "user": "han"}, id="p2"))
+    assert [user_of(n) for n in everybody.run()] == ["leia"]
+
+
 def test_devices_of_a_removed_provider_and_unregistered_ones_are_in_no_audience(everybody):
     everybody.publish(ev.DeviceUnregistered(**stamp(1), device=ev.DeviceToken(token=token("han"))))
     everybody.take()

@@ -48,29 +48,39 @@ def _restore(ask: Ask, note: str) -> str:
     return f"Device {id} of {user} is restored"
 
 
-def _test_user(ask: Ask) -> tuple[str, str, int]:
-    app, user = ask.path["app"], ask.query.get("user", "")
+def _meant(ask: Ask) -> tuple[str, str, int | None, int]:
+    """App, user, the one device that is meant or None, and how many devices get it."""
+    app, user, device = ask.path["app"], ask.query.get("user", ""), ask.query.get("device")
+    if device is not None and not (device.isdecimal() and len(device) < 16):
+        raise Invalid("Which device is meant? Open the page of the user again.")
+    one = None if device is None else int(device)
     with ask.stores.pool.connection() as db:
         rows = db.execute(
-            "SELECT count(*) FROM carillon.devices WHERE app = %s AND user_id = %s AND active", (app, user)
+            "SELECT count(*) FROM carillon.devices WHERE app = %(app)s AND user_id = %(user)s AND active"
+            " AND (%(device)s::bigint IS NULL OR id = %(device)s)",
+            {"app": app, "user": user, "device": one},
         ).fetchall()
     if not rows[0][0]:
-        raise Missing(f"{user or 'Nobody'} has no active device in app {app}.")
-    return app, user, rows[0][0]
+        raise Missing(f"{user or 'Nobody'} has no such active device in app {app}.")
+    return app, user, one, rows[0][0]
 
 
 def _ask_test(ask: Ask) -> Confirmation:
-    app, user, devices = _test_user(ask)
+    app, user, device, devices = _meant(ask)
+    who = f"{counted(devices, 'device')} of {user}" if device is None else f"Device {device} of {user}"
     consequence = (
-        f"{counted(devices, 'device')} of {user} in app {app} will show “Test push of Carillon”. It goes the way of every other"
-        " push. Badges stay as they are."
+        f"{who} in app {app} will show “Test push of Carillon”. It goes the way of every other push."
+        " Badges stay as they are."
     )
-    return Confirmation(f"Send {user} a test push?", consequence, "Send it", ask.back(), str(devices))
+    to = user if device is None else f"device {device} of {user}"
+    return Confirmation(f"Send {to} a test push?", consequence, "Send it", ask.back(), str(devices))
 
 
 def _test(ask: Ask, note: str) -> str:
-    app, user, _ = _test_user(ask)
-    # One a second a person: an id that is repeated is counted once.
+    app, user, device, _ = _meant(ask)
+    if _has_just_tested(ask):
+        raise Changed("One test push a second is enough: you have just sent one.")
+    # Of two that come at once, the same id lets one through.
     id = f"test-{ask.user.name}-{int(ask.now)}"
     document = {
         "v": 1,
@@ -78,13 +88,23 @@ def _test(ask: Ask, note: str) -> str:
         "id": id,
         "app": app,
         "at": datetime.fromtimestamp(ask.now, UTC),
-        "where": {"user": user},
+        "where": {"user": user} | ({} if device is None else {"device": device}),
         "alert": "Test push of Carillon",
     }
     with by_hand(ask.stores.acting, by(ask)) as hand, Publisher(ask.stores.urls.redis) as publisher:
-        hand.record("push tested", app=app, target=user, note=note)
+        hand.record("push tested", app=app, target=user, detail={"device": device} if device else None, note=note)
         publisher.publish(events.decode(events.dump(document)))
     return f"The test push {id} is on its way"
+
+
+def _has_just_tested(ask: Ask) -> bool:
+    with ask.stores.pool.connection() as db:
+        rows = db.execute(
+            "SELECT at > clock_timestamp() - interval '1 second' FROM carillon.audit WHERE act = 'push tested' AND who = %s"
+            " ORDER BY id DESC LIMIT 1",
+            (ask.user.name,),
+        ).fetchall()
+    return rows == [(True,)]
 
 
 ACTS: Final = (
