@@ -58,7 +58,7 @@ SHOTS: Final = {
     "dashboard-phone": ("/", 390, "dark"),
     "dashboard-provider": ("/apps/forum/providers/apns", 1280, "light"),
     "dashboard-conditions": ("/conditions", 1280, "light"),
-    "dashboard-log": ("/log", 1280, "light"),
+    "dashboard-log": ("/log?time=15m", 1280, "light"),
     "dashboard-confirm": ("/apps/forum/providers/apns/pause?back=/apps/forum/providers/apns", 1280, "light"),
 }
 
