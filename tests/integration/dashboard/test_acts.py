@@ -4,6 +4,7 @@ import json
 import re
 import time
 from html import unescape
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,8 @@ from producers.events import FIELD, STREAM
 from tests.integration.dashboard.conftest import HERE, Site, done, fields
 from worker.core.model import AppSettings
 from worker.core.way import way_of
+from worker.dashboard import app as app_module
+from worker.dashboard import text
 from worker.dashboard.acts import ACTS
 from worker.reports.watch import Watch
 from worker.state.origins import Origins
@@ -82,6 +85,46 @@ def test_a_pause_says_what_it_does_and_is_audited(site: Site, providers: dict[st
     assert stopped is not None
     assert (stopped.manual, stopped.reason) == (True, "receiver moves (otto)")
     assert audit(site) == [("provider paused", "otto", "chat", "apns", "receiver moves")]
+
+
+def test_a_pause_says_how_much_it_holds_back_and_when_the_first_is_lost(
+    site: Site, providers: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(app_module, "time", SimpleNamespace(time=lambda: now))
+    with site.runtime.pool.connection() as db:
+        db.execute("UPDATE carillon.apps SET max_age = CASE name WHEN 'chat' THEN 3600 ELSE 600 END")
+    late = {
+        age: f"at {text.clock(now + age)} UTC, {words} after the pause"
+        for age, words in ((3600, "1 h"), (600, "10 min"))
+    }
+    sentences = {PAUSE: late[3600], "/apps/forum/pause": late[600], "/pause": late[600]}
+    for path, lost in sentences.items():
+        page = said(site, path)
+        assert "nothing was counted in the last 5 minutes" in page
+        assert f"The first would be lost {lost} (max_age)." in page
+    # Of both apps 30 and 4 a second, and the total; what is older than five minutes does not count.
+    with site.runtime.pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.history (step, at, app, provider, seconds, counts, peaks)"
+            " SELECT 30, s, app, provider, 30, jsonb_build_object('accepted', 30 * n * CASE WHEN s > %(old)s"
+            " THEN 1 ELSE 9 END), '{}'"
+            " FROM generate_series(%(now)s - 900, %(now)s, 30) AS s,"
+            " (VALUES ('', 0, 34), ('chat', %(chat)s, 30), ('forum', %(forum)s, 4)) AS of (app, provider, n)",
+            providers | {"now": int(now) // 30 * 30, "old": int(now) - 345},
+        )
+    for path, much in {PAUSE: "30", "/apps/chat/pause": "30", "/apps/forum/pause": "4.0", "/pause": "34"}.items():
+        assert f"{much} notifications a second, as in the last 5 minutes, will be held back." in said(site, path)
+    with site.runtime.pool.connection() as db:
+        db.execute("DELETE FROM carillon.history WHERE app = 'chat'")
+    assert "Nothing was accepted there in the last 5 minutes." in said(site, PAUSE)
+    with site.runtime.pool.connection() as db:
+        db.execute("DELETE FROM carillon.history")
+
+
+def said(site: Site, path: str) -> str:
+    """The page's words."""
+    return unescape(re.sub("<[^>]*>", "", site.visitor("otto").get(path).text))
 
 
 def test_a_resume_lets_it_flow(site: Site, providers: dict[str, int]) -> None:

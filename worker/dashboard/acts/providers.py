@@ -1,20 +1,25 @@
 """Pause, resume and probe a provider; in an incident, pause all of an app or everything."""
 
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from worker.core.breaker import Stopped
 from worker.core.way import Way
 from worker.dashboard.acts.history import by, last
 from worker.dashboard.page import Act, Ask, Changed, Confirmation, Missing
-from worker.dashboard.text import clock, duration
+from worker.dashboard.text import clock, duration, rate
 from worker.process.by_hand import by_hand
+from worker.reports import history
 from worker.reports.acts import Name
 from worker.reports.words import counted
 from worker.state.origins import Origins
 
 #: How the reason of a pause of many providers ends: what was paused together is resumed together.
 _TOGETHER: Final = "(paused together)"
+#: Of the history, what stands for what is sent now: so many of its shortest buckets, and the minutes that they are.
+_JUST: Final = 10
+_MINUTES: Final = 5
 
 
 class _One(NamedTuple):
@@ -41,10 +46,31 @@ def _named(ask: Ask) -> _One:
     return found
 
 
-def _max_age(ask: Ask, app: str) -> int:
+def _held_back(ask: Ask, found: Sequence[_One], everything: bool = False) -> str:
+    """What a pause of these providers does, in numbers: what they sent just now, and when the first of it would be lost."""
+    keys = [] if everything else [(one.app, one.id) for one in found]
     with ask.stores.pool.connection() as db:
-        rows = db.execute("SELECT max_age FROM carillon.apps WHERE name = %s", (app,)).fetchall()
-    return int(rows[0][0]) if rows else 0
+        rows = db.execute(
+            "SELECT min(max_age) FROM carillon.apps WHERE name = ANY(%s)", ([one.app for one in found],)
+        ).fetchall()
+        every = history.read(db, history.NOW, keys, now=ask.now)
+    # The series of all apps is always there.
+    series = [one for key, one in every.items() if everything or key in keys]
+    sent = [
+        sum(rates)
+        for rates in zip(*(one.rates("accepted")[-_JUST:] for one in series), strict=True)
+        if None not in rates
+    ]
+    if not sent:
+        much = f"How many notifications that is nobody knows: nothing was counted in the last {_MINUTES} minutes."
+    elif not any(sent):
+        much = f"Nothing was accepted there in the last {_MINUTES} minutes."
+    else:
+        much = f"{rate(sum(sent) / len(sent))} notifications a second, as in the last {_MINUTES} minutes, will be held back."
+    age = rows[0][0]
+    if age is None:
+        return much
+    return f"{much} The first would be lost at {clock(ask.now + age)} UTC, {duration(age)} after the pause (max_age)."
 
 
 def _version(stopped: Stopped | None) -> str:
@@ -60,10 +86,10 @@ def _state(stopped: Stopped | None) -> str:
 
 def _ask_pause(ask: Ask) -> Confirmation:
     one = _named(ask)
-    stopped, age = ask.stores.breaker.stopped(one.id), _max_age(ask, one.app)
+    stopped = ask.stores.breaker.stopped(one.id)
     consequence = (
-        f"{_state(stopped)} Nothing is sent through {one.name} of app {one.app} until somebody resumes it. What is for it waits."
-        f" What is older than {duration(age)} is dropped (max_age): if it is paused now, from {clock(ask.now + age)} UTC on."
+        f"{_state(stopped)} Nothing is sent through {one.name} of app {one.app} until somebody resumes it."
+        f" {_held_back(ask, [one])}"
     )
     return Confirmation(
         f"Pause provider {one.name} of app {one.app}?",
@@ -172,8 +198,8 @@ def _ask_pause_all(ask: Ask) -> Confirmation:
     found = _flowing(ask, app)
     consequence = (
         f"{counted(len(found), 'provider')} that nobody paused yet will be: nobody gets a push through them until somebody"
-        " resumes them. What is for them waits, and is dropped once it is older than its app's max_age. Those that are paused"
-        " now stay so when you resume everything."
+        f" resumes them. {_held_back(ask, found, everything=app is None)} Those that are paused now stay so when you resume"
+        " everything."
     )
     typed = "everything" if app is None else ""
     return Confirmation(f"Pause {_of(app)}?", consequence, f"Pause {_of(app)}", ask.back(), str(len(found)), typed)
