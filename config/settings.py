@@ -189,6 +189,8 @@ class Settings(BaseModel):
     dashboard_acts_url: PostgresUrl | None = Field(default=None, repr=False)
     #: Names by which browsers reach the dashboard, comma separated: push.example.org. This machine's own always do.
     dashboard_host: Names = ()
+    #: The path under which browsers find the dashboard, as /carillon, whether or not the proxy takes it off. Empty: none.
+    dashboard_prefix: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+)?$")] = ""
     #: The header in which a proxy says who has signed in there, such as X-Forwarded-User. Empty: none is believed.
     dashboard_proxy_header: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$")] = ""
     #: Networks of the proxies whose header is believed, comma separated: 10.20.0.5/32.

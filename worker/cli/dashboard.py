@@ -70,7 +70,9 @@ def dashboard(
         lambda _: of_carillon(urls.redis, urls.postgres),
         more=lambda: Target(addresses(settings, urls), apps=settings.metrics_apps).pages(),
     )
-    doors = Doors(settings.dashboard_host, settings.dashboard_proxy_header, settings.dashboard_proxies)
+    doors = Doors(
+        settings.dashboard_host, settings.dashboard_proxy_header, settings.dashboard_proxies, settings.dashboard_prefix
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(stores, access, doors, leaving=lambda: server.should_exit),
@@ -89,7 +91,9 @@ def dashboard(
     )
     for each in STOPS:
         signal.signal(each, server.handle_exit)
-    echo(f"the dashboard is at http://{f'[{address}]' if ':' in address else address}:{port}")
+    echo(
+        f"the dashboard is at http://{f'[{address}]' if ':' in address else address}:{port}{settings.dashboard_prefix}"
+    )
     try:
         server.run()
     finally:

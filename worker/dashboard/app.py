@@ -58,16 +58,21 @@ class Dashboard:
         pages: Sequence[Page],
         acts: Sequence[Act],
         leaving: Callable[[], bool],
+        prefix: str,
     ) -> None:
-        self._stores, self._access = stores, access
+        self._stores, self._access, self._prefix = stores, access, prefix
         names, self._assets = assets.load()
-        self._frame = Frame(pages, acts, names, stores.settings.fleet, leave=access.has_passwords)
+        self._frame = Frame(pages, acts, names, stores.settings.fleet, leave=access.has_passwords, prefix=prefix)
         self._follow = Follow(self._frame, leaving)
         self._panels: Cache[Markup] = Cache()
         self._facts: Cache[Facts] = Cache()
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard")
         #: UNIX seconds since when an engine does not answer.
         self._away: dict[str, float] = {}
+
+    @property
+    def _home(self) -> str:
+        return f"{self._prefix}/"
 
     async def asset(self, request: Request) -> Response:
         found = self._assets.get(request.path_params["name"])
@@ -77,7 +82,7 @@ class Dashboard:
         return Response(found.content, media_type=found.media_type, headers=headers)
 
     async def sign_in(self, request: Request) -> Response:
-        there = here(request.query_params.get("next", ""))
+        there = here(request.query_params.get("next", ""), self._home)
         values = {"passwords": self._access.has_passwords, "fault": "", "name": "", "next": Markup.escape(there)}
         if request.method != "POST":
             return HTMLResponse(self._frame.sign_in(view_of(request), values))
@@ -85,7 +90,7 @@ class Dashboard:
         if form is None:
             return Response(status_code=413)
         name, address = form.get("name", ""), _address(request)
-        values |= {"name": name, "next": Markup.escape(here(form.get("next", "")))}
+        values |= {"name": name, "next": Markup.escape(here(form.get("next", ""), self._home))}
         if not self._access.may_try(address):
             fault = "There were 5 tries from your address within a minute. Wait for a minute."
             return HTMLResponse(
@@ -99,12 +104,12 @@ class Dashboard:
             return HTMLResponse(
                 self._frame.sign_in(view_of(request), values | {"fault": "Name or password is wrong."}), 401
             )
-        answer = RedirectResponse(here(form.get("next", "")), 303)
+        answer = RedirectResponse(here(form.get("next", ""), self._home), 303)
         set_cookie(request, answer, cookie)
         return answer
 
     async def sign_out(self, request: Request) -> Response:
-        answer = RedirectResponse("/sign-in", 303)
+        answer = RedirectResponse(f"{self._prefix}/sign-in", 303)
         set_cookie(request, answer, None)
         return answer
 
@@ -113,7 +118,7 @@ class Dashboard:
         form = await _form(request)
         if form is None:
             return Response(status_code=413)
-        answer = RedirectResponse("/keys", 303)
+        answer = RedirectResponse(f"{self._prefix}/keys", 303)
         keep_view(request, answer, form)
         return answer
 
@@ -212,7 +217,7 @@ class Dashboard:
 
     async def _fault(self, ask: Ask, fault: Exception) -> Response:
         if isinstance(fault, Elsewhere):
-            return RedirectResponse(fault.url, 303)
+            return RedirectResponse(self._prefix + fault.url, 303)
         if isinstance(fault, Missing):
             return await self._problem(ask, 404, "Nothing is known of it", str(fault))
         if isinstance(fault, Invalid):
@@ -309,7 +314,9 @@ class Dashboard:
     def _ask(self, request: Request) -> Ask:
         query = {name: value for name, value in request.query_params.items() if name != "panel"}
         user = request.state.session.user
-        return Ask(self._stores, user, time.time(), _address(request), request.path_params, query, view_of(request))
+        return Ask(
+            self._stores, user, time.time(), _address(request), request.path_params, query, view_of(request), self._home
+        )
 
     async def _in_thread(self, do: Callable[..., _T], *arguments: Any) -> _T:
         work = asyncio.get_running_loop().run_in_executor(self._threads, do, *arguments)
@@ -329,7 +336,7 @@ def make_app(
     leaving: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The app over these stores, which it leaves open. `leaving`: whether the process is about to end."""
-    dashboard = Dashboard(stores, access, pages, acts, leaving)
+    dashboard = Dashboard(stores, access, pages, acts, leaving, doors.prefix)
     routes = [
         Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", dashboard.sign_out, methods=["POST"]),
@@ -340,7 +347,7 @@ def make_app(
         *(dashboard.act_route(act) for act in acts),
     ]
     if all(page.path != "/" for page in pages):
-        first = pages[0].path
+        first = doors.prefix + pages[0].path
 
         async def start(_: Request) -> Response:
             return RedirectResponse(first, 303)

@@ -30,14 +30,22 @@ class Facts(NamedTuple):
 class Frame:
     """`pages` in the order of the bar; `assets` from a file's name to the name that browsers get; `label` is the environment.
 
-    `leave`: people sign in here, so they can sign out.
+    `leave`: people sign in here, so they can sign out. `prefix`: what every address begins with.
     """
 
     def __init__(
-        self, pages: Sequence[Page], acts: Sequence[Act], assets: Mapping[str, str], label: str, *, leave: bool
+        self,
+        pages: Sequence[Page],
+        acts: Sequence[Act],
+        assets: Mapping[str, str],
+        label: str,
+        *,
+        leave: bool,
+        prefix: str = "",
     ) -> None:
+        self._prefix = prefix
         self._paths = {page.name: page.path for page in pages} | {act.name: act.path for act in acts}
-        self._paths["follow"] = FOLLOW
+        self._paths |= {"follow": FOLLOW} | {name: f"/{name}" for name in ("sign-in", "sign-out", "looks")}
         self._env = Environment(
             loader=PackageLoader("worker.dashboard"),
             autoescape=True,
@@ -59,7 +67,8 @@ class Frame:
         }
         self._env.globals |= {
             "url": self.url,
-            "asset": lambda name: Markup("/static/{}").format(assets[name]),
+            "asset": lambda name: Markup("{}/static/{}").format(prefix, assets[name]),
+            "home": f"{prefix}/",
             "shape_of": SHAPES.__getitem__,
             "bar": [page for page in pages if page.bar],
             "label": label,
@@ -74,7 +83,7 @@ class Frame:
         def filled(part: re.Match[str]) -> str:
             return quote(str(fields.pop(part[1])), safe="")
 
-        path = _PART.sub(filled, self._paths[name])
+        path = self._prefix + _PART.sub(filled, self._paths[name])
         # An address in an address is not escaped twice.
         plain = {field: value.unescape() if isinstance(value, Markup) else value for field, value in fields.items()}
         query = urlencode({field: value for field, value in plain.items() if value is not None})

@@ -38,11 +38,15 @@ HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """`hosts` are its names for browsers, beside those of loopback. `header` has the user's name, if one of `proxies` sent it."""
+    """`hosts` are its names for browsers, beside those of loopback. `header` has the user's name, if one of `proxies` sent it.
+
+    `prefix` is the path that browsers have before every other.
+    """
 
     hosts: Sequence[str] = ()
     header: str = ""
     proxies: Sequence[IPv4Network | IPv6Network] = ()
+    prefix: str = ""
 
 
 class Gate:
@@ -66,6 +70,11 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        prefix = self._doors.prefix
+        if prefix:
+            # A proxy may have taken the prefix off. What follows sees the path that the browser has.
+            path = scope["path"] if f"{scope['path']}/".startswith(f"{prefix}/") else prefix + scope["path"]
+            scope = {**scope, "path": f"{prefix}/" if path == prefix else path, "root_path": prefix}
         answer = self._refusal(Request(scope)) or self._app
         await answer(scope, receive, sent)
 
@@ -83,12 +92,12 @@ class Gate:
         if request.method == "POST" and not comes_from_us(request):
             return PlainTextResponse("the form comes from another site\n", 403)
         request.state.session = session = self._session(request)
-        if session is not None or request.url.path.startswith(_OPEN):
+        if session is not None or request.url.path.startswith(tuple(_prefix(request) + path for path in _OPEN)):
             return None
         if "panel" in request.query_params:
             return PlainTextResponse("sign in first\n", 401)
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"/sign-in?next={quote(here, safe='')}", 302)
+        return RedirectResponse(f"{_prefix(request)}/sign-in?next={quote(here, safe='')}", 302)
 
     def _session(self, request: Request) -> Session | None:
         header = self._doors.header
@@ -142,13 +151,21 @@ def _set(request: Request, response: Response, name: str, value: str, seconds: i
         max_age=seconds if value else 0,
         secure=not _is_loopback(request),
         httponly=True,
+        path=_prefix(request) or "/",
         samesite="strict",
     )
 
 
 def cookie_name(request: Request) -> str:
     """Browsers send a `__Host-` cookie over TLS only. On loopback there need be none, and ports share their cookies."""
-    return f"carillon-{request.url.port or 80}" if _is_loopback(request) else "__Host-carillon"
+    if _is_loopback(request):
+        return f"carillon-{request.url.port or 80}"
+    # One for a path may not be called `__Host-`.
+    return "__Secure-carillon" if _prefix(request) else "__Host-carillon"
+
+
+def _prefix(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
 
 
 def _is_loopback(request: Request) -> bool:

@@ -52,6 +52,8 @@ class Ask:
     path: Mapping[str, str]
     query: Mapping[str, str]
     view: View = field(default_factory=View)
+    #: The address of the first page.
+    home: str = "/"
 
     def chosen(self, name: str, among: Sequence[str], default: str) -> str:
         """The field of the query if it is one of these words, else the default."""
@@ -60,14 +62,14 @@ class Ask:
 
     def back(self) -> str:
         """The page of this dashboard that an act was opened from: the field `back` of the query, else the first page."""
-        return Markup.escape(here(self.query.get("back", "")))
+        return Markup.escape(here(self.query.get("back", ""), self.home))
 
 
-def here(address: str) -> str:
-    """The address if it is one of this dashboard, else its first page: never another site."""
+def here(address: str, home: str) -> str:
+    """The address if it is one of this dashboard, else its first page, `home`: never another site."""
     parts = urlsplit(address)
-    if parts.scheme or parts.netloc or not parts.path.startswith("/") or "\\" in address:
-        return "/"
+    if parts.scheme or parts.netloc or not parts.path.startswith(home) or "\\" in address:
+        return home
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
@@ -80,7 +82,7 @@ class Invalid(Exception):
 
 
 class Elsewhere(Exception):
-    """The answer is another page: `url` is of this dashboard. Status 303."""
+    """The answer is another page: `url` is of this dashboard, without its prefix. Status 303."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

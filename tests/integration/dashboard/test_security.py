@@ -1,13 +1,15 @@
 """Who gets what: sessions, hosts, proxies, forms from elsewhere, and what every answer carries."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.integration.dashboard.conftest import HERE, PASSWORD, Site, Visitor
+from tests.integration.dashboard.conftest import DOORS, HERE, PASSWORD, Site, Visitor
 from worker.core.model import AppSettings
 from worker.dashboard.acts import ACTS
+from worker.dashboard.app import make_app
 from worker.dashboard.pages import PAGES
 
 NAME = {"app": "chat", "provider": "apns", "name": "apns", "id": "1", "device": "1"}
@@ -220,3 +222,45 @@ def test_a_browser_keeps_how_it_shows_pages(site: Site) -> None:
         assert '<html lang="en">' in visitor.get("/apps").text
     visitor.cookies.set("carillon-look", "bright")
     assert '<html lang="en">' in visitor.get("/apps").text
+
+
+@pytest.fixture(scope="module")
+def below(site: Site) -> Site:
+    """The same under a prefix."""
+    doors = replace(DOORS, prefix="/ops/carillon")
+    return replace(site, app=make_app(site.stores, site.access, doors))
+
+
+@pytest.mark.parametrize("before", ["/ops/carillon", ""], ids=["the proxy leaves the prefix", "the proxy takes it off"])
+def test_under_a_prefix_every_address_has_it(below: Site, before: str) -> None:
+    visitor = below.visitor("ada")
+    for path in [*PATHS, *(filled(act.path) for act in ACTS), "/nothing"]:
+        text = visitor.get(before + path).text
+        addresses = re.findall(r'(?:href|src|action|data-\w+)="(/[^"]*)"', text)
+        assert addresses and [one for one in addresses if not one.startswith("/ops/carillon/")] == [], path
+    style = re.search(r"/ops/carillon(/static/style\.\w+\.css)", text)
+    assert style and visitor.get(before + style[1]).status_code == 200
+    assert visitor.get(f"{before}/find?q=nobody").status_code == 404
+    assert 'href="/ops/carillon/apps"' in visitor.get(f"{before}/pause?back=/ops/carillon/apps").text
+    assert 'href="/apps"' not in visitor.get(f"{before}/pause?back=/apps").text
+
+
+@pytest.mark.parametrize("before", ["/ops/carillon", ""])
+def test_under_a_prefix_redirects_and_cookies_stay_there(below: Site, before: str) -> None:
+    visitor = below.visitor()
+    assert visitor.get(f"{before}/apps").headers["location"] == "/ops/carillon/sign-in?next=%2Fops%2Fcarillon%2Fapps"
+    form = {"name": "otto", "password": PASSWORD, "next": "/ops/carillon/apps"}
+    answer = visitor.post(f"{before}/sign-in", data=form, headers=HERE)
+    assert answer.headers["location"] == "/ops/carillon/apps"
+    assert "Path=/ops/carillon" in answer.headers["set-cookie"].split("; ")
+    elsewhere = visitor.post(f"{before}/sign-in", data=form | {"next": "/apps"}, headers=HERE)
+    assert elsewhere.headers["location"] == "/ops/carillon/"
+    visitor = below.visitor("vera")
+    assert (
+        visitor.post(f"{before}/looks", data={"look": "dark"}, headers=HERE).headers["location"] == "/ops/carillon/keys"
+    )
+    assert visitor.post(f"{before}/sign-out", headers=HERE).headers["location"] == "/ops/carillon/sign-in"
+    over = (
+        below.visitor(host="push.example.org").post(f"{before}/sign-in", data=form, headers=HERE).headers["set-cookie"]
+    )
+    assert over.startswith("__Secure-carillon=") and "Secure" in over.split("; ")
