@@ -82,7 +82,7 @@ def one_message_arrives(postgres_url: str, redis_url: str, logs: Path) -> str:
                 new_message("e1", channel=channel.id),
             ]
         )
-        wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle(), seconds=90)
+        wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle())
         return fleet.output()
 
 

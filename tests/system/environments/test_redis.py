@@ -89,10 +89,10 @@ def test_debian_s_by_a_socket_with_the_page_s_users_and_without_dangerous_comman
                     new_message("e1"),
                 ]
             )
-            wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle(), seconds=90)
+            wait_until(lambda: len(fleet.simulator.accepted) == 1 and fleet.idle())
             done = carillon("health", "--lane", "urgent", "--engines", "--timeout", "30", env=fleet.environment)
             assert done.returncode == 0, done.stderr
-            wait_until(lambda: admin.exists("carillon:beat"), seconds=30)
+            wait_until(lambda: admin.exists("carillon:beat"))
             # Only what asks for figures lacks INFO, and says so.
             done = carillon("doctor", "--no-workers", env=fleet.environment)
             assert "redis memory: unknown" in done.stdout and "'INFO': it was renamed away" in done.stdout

@@ -126,7 +126,7 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
         # Stopped before it had begun, it simply ends.
         assert fleet.stop(workers[round_ % 2]) in (0, -signal.SIGTERM)
         workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")
-    wait_until(lambda: fleet.idle(), seconds=60)
+    wait_until(lambda: fleet.idle())
     assert accepted(fleet) == {token(user): 240 for user in users}
 
 
@@ -137,7 +137,7 @@ def test_a_worker_whose_memory_grew_begins_again_and_loses_nothing(postgres_url,
         fleet.start("beat")
         populate(fleet, "general", ["leia", "han"])
         fleet.publisher.publish_many(new_message(f"e{n}") for n in range(20))
-        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.idle(), seconds=90)
+        wait_until(lambda: len(fleet.simulator.accepted) == 20 and fleet.idle())
         wait_until(lambda: fleet.output().count("begins again") >= 2)
         assert worker.poll() is None, "the pid stays"
         assert accepted(fleet) == {token("han"): 20}
@@ -215,7 +215,7 @@ def test_an_engine_that_dies_is_waited_for_and_nothing_is_lost(engine, tmp_path)
             wait_until(lambda: len(fleet.simulator.accepted) > 100)
             os.kill(engine_pid(tmp_path / "engines", engine), signal.SIGKILL)
             fleet.publisher.publish_many(new_message(f"after-{n}") for n in range(100))
-            wait_until(lambda: len(accepted(fleet)) == 20 and min(accepted(fleet).values()) >= 200, seconds=90)
+            wait_until(lambda: len(accepted(fleet)) == 20 and min(accepted(fleet).values()) >= 200)
             wait_until(fleet.idle)
     finally:
         engines.stop()
