@@ -100,13 +100,11 @@ class Ledger:
                 if not locks.try_acquire(db, locks.LEDGER):
                     return 0
                 documents = journal.accounts(limit)
-                read = [_decode(document) for document in documents]
-                entries = [entry for entry in read if not is_tally(entry)]
-                self._write(
-                    db, [document for document, entry in zip(documents, read, strict=True) if not is_tally(entry)]
-                )
-                tallies.count(db, [entry for entry in read if is_tally(entry)])
-            batches = (_decode_batch(entry.account) for entry in entries if entry.part.startswith("batch:"))
+                read = [(document, _decode(document)) for document in documents]
+                entries = [(document, entry) for document, entry in read if not is_tally(entry)]
+                self._write(db, [document for document, _ in entries])
+                tallies.count(db, [entry for _, entry in read if is_tally(entry)])
+            batches = (_decode_batch(entry.account) for _, entry in entries if entry.part.startswith("batch:"))
             self._use.note(db, {device for batch in batches for _, device in batch.accepted})
         journal.forget_accounts(documents)
         return len(documents)

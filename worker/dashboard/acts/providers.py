@@ -171,22 +171,26 @@ def _probe(ask: Ask, note: str) -> str:
     return f"{one.name} of app {one.app} is probed with the next notification that waits for it"
 
 
+def _paused(ask: Ask, found: Sequence[_One]) -> dict[Way, Stopped]:
+    """Those of the providers that somebody paused."""
+    stops = ask.stores.breaker.stopped_among([one.id for one in found])
+    return {id: stopped for id, stopped in stops.items() if stopped.manual}
+
+
 def _flowing(ask: Ask, app: str | None) -> list[_One]:
     """What a pause of everything is about: all providers that nobody paused yet."""
     found = _all(ask, app)
     if app is not None and not found:
         raise Missing(f"App {app} has no provider.")
-    stops = ask.stores.breaker.stopped_among([one.id for one in found])
-    return [one for one in found if one.id not in stops or not stops[one.id].manual]
+    paused = _paused(ask, found)
+    return [one for one in found if one.id not in paused]
 
 
 def _together(ask: Ask, app: str | None) -> list[_One]:
     """What such a pause has paused."""
     found = _all(ask, app)
-    stops = ask.stores.breaker.stopped_among([one.id for one in found])
-    return [
-        one for one in found if one.id in stops and stops[one.id].manual and stops[one.id].reason.endswith(_TOGETHER)
-    ]
+    paused = _paused(ask, found)
+    return [one for one in found if one.id in paused and paused[one.id].reason.endswith(_TOGETHER)]
 
 
 def _of(app: str | None) -> str:
