@@ -21,6 +21,7 @@ from benchmarks.support.load import TOPIC, Result, Target, payload, tokens
 from config.secrets import generate_key
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response
+from worker.core.receiver_keys import AUTH, Keys, pack
 from worker.database.device_secrets import DeviceSecrets
 from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.kind import KIND as APNS
@@ -39,7 +40,6 @@ from worker.providers.web.encryption import encrypt, salts
 from worker.providers.web.endpoint import SERVICES
 from worker.providers.web.kind import KIND as WEB
 from worker.providers.web.settings import WebSettings
-from worker.providers.web.subscription import AUTH, Keys, pack
 from worker.providers.web.vapid import new_key_pair
 from worker.sender.sender import Sender
 

@@ -20,7 +20,7 @@ from benchmarks.support.figures import medians, say
 from benchmarks.support.load import payload
 from benchmarks.support.processes import ROOT, cores, pin
 from benchmarks.support.ranges import shooting_range
-from worker.providers.web.subscription import Keys
+from worker.core.receiver_keys import Keys
 from worker.providers.web.vapid import new_key_pair
 from worker.simulator import FcmSettings, SimulatorProcess
 

@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 from benchmarks.peers.kinds import subscriptions
 from benchmarks.support.stage import Stage, service_account
 from worker.core.model import AppSettings, Provider
+from worker.core.receiver_keys import pack
 from worker.database.device_secrets import DeviceSecrets
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.providers import kinds
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.web.settings import WebSettings
-from worker.providers.web.subscription import pack
 from worker.providers.web.vapid import new_key_pair
 from worker.simulator import SimulatorProcess
 

@@ -44,6 +44,7 @@ from worker.core.aps_form import APS_FORM
 from worker.core.model import ACCEPTED, AppSettings, Provider
 from worker.core.notification import render
 from worker.core.sample_messages import samples
+from worker.core.sealing import LONGEST
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, check
 from worker.dashboard.page import Ask, Panel
@@ -58,7 +59,6 @@ from worker.providers.apns.form import FORM
 from worker.providers.apns.settings import ApnsSettings
 from worker.providers.apns.settings import Key as SigningKey
 from worker.providers.fcm.template import FCM_TEMPLATE
-from worker.providers.web.encryption import LONGEST
 from worker.providers.web.render import Document
 from worker.providers.web.template import WEB_TEMPLATE
 from worker.providers.webhook.answer import read

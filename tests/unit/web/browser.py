@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from worker.providers.web.subscription import Keys, pack
+from worker.core.receiver_keys import Keys, pack
 
 CURVE: Final = ec.SECP256R1()
 GOOGLE: Final = "https://fcm.googleapis.com/fcm/send/abc:def"

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.web.browser import CURVE, base64url, new_browser, point
-from worker.providers.web.encryption import LONGEST, OVERHEAD, encrypt, encrypt_with, salts
-from worker.providers.web.subscription import Keys
+from worker.core.receiver_keys import Keys
+from worker.core.sealing import LONGEST, OVERHEAD, seal
+from worker.providers.web.encryption import encrypt, salts
 
 #: RFC 8291, section 5 and appendix A.
 EXAMPLE = {
@@ -34,7 +35,7 @@ def test_the_example_of_the_rfc_comes_out_octet_for_octet():
     private = ec.derive_private_key(int.from_bytes(octets("sender_private"), "big"), CURVE)
     assert base64url(point(private)) == EXAMPLE["sender_public"]
     keys = Keys(octets("p256dh"), octets("auth"))
-    body = encrypt_with(EXAMPLE["message"].encode(), keys, private, octets("salt"))
+    body = seal(EXAMPLE["message"].encode(), keys, private, octets("salt"))
     assert base64url(body) == EXAMPLE["body"]
 
 

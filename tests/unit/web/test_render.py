@@ -12,8 +12,8 @@ from producers import events as ev
 from tests.integration.pipeline.harness import message
 from worker.core import notification
 from worker.core.batch import Sending
+from worker.core.sealing import LONGEST
 from worker.core.targeted import badge_sending, push_sending
-from worker.providers.web.encryption import LONGEST
 from worker.providers.web.render import SHORT, SILENT, UNTRANSLATED, Document
 from worker.providers.web.request import limit_at
 

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from producers.events import Device, Subscription, SubscriptionKeys
 from tests.unit.web.browser import GOOGLE, base64url, new_browser
+from worker.core.receiver_keys import checked, pack, unpack
 from worker.core.refusal import Refused
 from worker.providers.web.kind import KIND
-from worker.providers.web.subscription import checked, pack, unpack
 
 BROWSER = new_browser()
 POINT, AUTH = BROWSER.keys
@@ -25,7 +25,7 @@ POINT, AUTH = BROWSER.keys
     ],
 )
 def test_keys_are_read_in_every_form_of_base64(written):
-    keys = checked(written(POINT), written(AUTH))
+    keys = checked(written(POINT), written(AUTH), "device.subscription.keys")
     assert keys == BROWSER.keys
     assert unpack(pack(keys)) == keys
 
@@ -49,7 +49,7 @@ def test_keys_are_read_in_every_form_of_base64(written):
 )  # fmt: skip
 def test_a_key_that_is_none_is_refused_by_its_field(p256dh, auth, words):
     with pytest.raises(Refused, match=rf"^device\.subscription\.{words}") as refused:
-        checked(p256dh, auth)
+        checked(p256dh, auth, "device.subscription.keys")
     assert not [secret for secret in (p256dh, auth) if secret and secret in str(refused.value)]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from worker.core.model import SEALED, Answer, NoAnswer, Provider, Response
+from worker.core.receiver_keys import unpack
 from worker.providers.base import Client, Proof, Sent
 from worker.providers.web.advice import advice
 from worker.providers.web.encryption import encrypt, salts
@@ -21,7 +22,6 @@ from worker.providers.web.render import SHORT, Push
 from worker.providers.web.request import life, shared_fields
 from worker.providers.web.route import Simulator, WebRoute
 from worker.providers.web.settings import WebSettings
-from worker.providers.web.subscription import unpack
 from worker.providers.web.throttles import Throttles
 from worker.providers.web.vapid import Tokens
 from worker.sender.causes import ALERT, NO_HTTP2

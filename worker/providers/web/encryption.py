@@ -1,54 +1,20 @@
-"""Encrypts a message for one browser: RFC 8291, one record of RFC 8188."""
+"""Encrypts a message for one browser, as `worker/core/sealing.py` does, with what is random for it."""
 
-import hmac
 import os
 from collections.abc import Iterator
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from worker.providers.web.subscription import POINT, Keys
-
-#: Octets of a body that every push service takes, and of what is in it beside the message.
-_BODY: Final = 4_096
-OVERHEAD: Final = 103
-#: Octets of the longest message.
-LONGEST: Final = _BODY - OVERHEAD
-#: Octets of a record: more than the one of a body takes. Then how long the sender's key is.
-_RECORD: Final = _BODY.to_bytes(4, "big") + bytes((POINT,))
-#: After a message, in its last record.
-_END: Final = b"\x02"
-_SALT: Final = 16
-_CURVE: Final = ec.SECP256R1()
+from worker.core import sealing
+from worker.core.receiver_keys import Keys
+from worker.core.sealing import CURVE, SALT, seal
 
 
 def salts(count: int) -> Iterator[bytes]:
     """New ones, each for one message. Another thread runs while the system is asked, so it is asked once for all."""
-    octets = os.urandom(_SALT * count)
-    return (octets[start : start + _SALT] for start in range(0, len(octets), _SALT))
+    return sealing.salts(os.urandom(SALT * count))
 
 
 def encrypt(message: bytes, keys: Keys, salt: bytes) -> bytes:
-    """The body of a request, `OVERHEAD` octets longer than the message: with a key pair of its own, and a salt of `salts`."""
-    return encrypt_with(message, keys, ec.generate_private_key(_CURVE), salt)
-
-
-def encrypt_with(message: bytes, keys: Keys, private: ec.EllipticCurvePrivateKey, salt: bytes) -> bytes:
-    """As `encrypt`. The same key pair and salt may not be used twice."""
-    if len(message) > LONGEST:
-        raise ValueError(f"message: {len(message)} octets, at most {LONGEST} fit into one record")
-    public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    shared = private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, keys.p256dh))
-    # HKDF (RFC 5869) by hand: three objects of the library take half as long again.
-    information = b"WebPush: info\x00" + keys.p256dh + public
-    material = _hmac(_hmac(keys.auth, shared), information + b"\x01")
-    extracted = _hmac(salt, material)
-    key = _hmac(extracted, b"Content-Encoding: aes128gcm\x00\x01")[:16]
-    nonce = _hmac(extracted, b"Content-Encoding: nonce\x00\x01")[:12]
-    return salt + _RECORD + public + AESGCM(key).encrypt(nonce, message + _END, None)
-
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, "sha256")
+    """The body of a request, with a key pair of its own, and a salt of `salts`."""
+    return seal(message, keys, ec.generate_private_key(CURVE), salt)

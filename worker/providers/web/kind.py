@@ -9,10 +9,11 @@ from config.settings import get_settings
 from producers.events import Device
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
+from worker.core.receiver_keys import checked, pack
 from worker.core.refusal import Refused
+from worker.core.sealing import LONGEST
 from worker.providers.base import Client, Context, Kind, Preview, SettingsError, Simulated, Words
-from worker.providers.web import advice, subscription
-from worker.providers.web.encryption import LONGEST
+from worker.providers.web import advice
 from worker.providers.web.endpoint import LONGEST as LONGEST_ENDPOINT
 from worker.providers.web.endpoint import SERVICES, EndpointError, canonical, host_of
 from worker.providers.web.outcome import GUARDED, decide
@@ -67,7 +68,7 @@ class Web(Kind):
         if given is None:
             raise Refused("device.subscription: required for a browser, as JSON.stringify(subscription) writes it")
         endpoint = _canonical("device.subscription.endpoint", given.endpoint)
-        return endpoint, subscription.pack(subscription.checked(given.keys.p256dh, given.keys.auth))
+        return endpoint, pack(checked(given.keys.p256dh, given.keys.auth, "device.subscription.keys"))
 
     def origin(self, token: str, platform: str) -> str:
         """The host of the push service: each checks the sender by itself, and each has faults of its own."""

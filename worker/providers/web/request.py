@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 from functools import lru_cache
 from typing import Final
 
-from worker.providers.web.encryption import LONGEST
+from worker.core.sealing import LONGEST
 from worker.providers.web.endpoint import is_known
 from worker.providers.web.render import SHORT, Push
 

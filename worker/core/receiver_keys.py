@@ -1,4 +1,4 @@
-"""The keys of a browser's subscription: checked, and packed as one text."""
+"""The keys that a message to one browser or app is encrypted with (RFC 8291): checked, and packed as one text."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,9 +14,9 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Keys(NamedTuple):
-    """What a message to one browser is encrypted with. `repr` shows nothing of it."""
+    """`repr` shows nothing of them."""
 
-    #: The browser's public key, uncompressed.
+    #: The receiver's public key, uncompressed.
     p256dh: bytes
     auth: bytes
 
@@ -24,12 +24,12 @@ class Keys(NamedTuple):
         return "Keys()"
 
 
-def checked(p256dh: str, auth: str) -> Keys:
-    """The keys as a browser writes them, in base64url or standard base64, padded or not. Raises `Refused`."""
-    point = _octets("p256dh", p256dh, POINT)
+def checked(p256dh: str, auth: str, field: str) -> Keys:
+    """The keys in base64url or standard base64, padded or not, as the event's `field` has them. Raises `Refused`."""
+    point = _octets(f"{field}.p256dh", p256dh, POINT)
     if not _is_point(point):
-        raise Refused("device.subscription.keys.p256dh: not an uncompressed point on the curve P-256")
-    return Keys(point, _octets("auth", auth, AUTH))
+        raise Refused(f"{field}.p256dh: not an uncompressed point on the curve P-256")
+    return Keys(point, _octets(f"{field}.auth", auth, AUTH))
 
 
 def pack(keys: Keys) -> str:
@@ -47,15 +47,15 @@ def _is_point(octets: bytes) -> bool:
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), octets)
     except ValueError:
         return False
-    # Compressed points are taken as well, and browsers give out none.
+    # Compressed points are taken as well, and nobody gives out any.
     return octets[0] == _UNCOMPRESSED
 
 
-def _octets(name: str, text: str, length: int) -> bytes:
+def _octets(field: str, text: str, length: int) -> bytes:
     word = text.rstrip("=").translate({ord("+"): "-", ord("/"): "_"})
     if not _BASE64.fullmatch(word) or len(word) % 4 == 1:
-        raise Refused(f"device.subscription.keys.{name}: not base64url, as JSON.stringify(subscription) writes it")
+        raise Refused(f"{field}: not base64url")
     octets = urlsafe_b64decode(word + "=" * (-len(word) % 4))
     if len(octets) != length:
-        raise Refused(f"device.subscription.keys.{name}: {len(octets)} octets, where a browser has {length}")
+        raise Refused(f"{field}: {len(octets)} octets, where {length} are needed")
     return octets
