@@ -1,6 +1,6 @@
 """The nouns of the pipeline, as plain values. Owns no rule."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -108,9 +108,32 @@ class Device(NamedTuple):
     platform: str = ""
     #: What only its provider's client needs beside the token, sealed; '' for nothing.
     secret: str = ""
+    #: What its app said of it, as of `traits_of`; None: nothing.
+    traits: Mapping[str, Any] | None = None
+
+    @property
+    def accepts(self) -> Collection[str]:
+        """What its app takes beside alerts: `clear`, `sealed`, ..."""
+        return () if self.traits is None else self.traits.get("accepts", ())
+
+    @property
+    def privacy(self) -> str:
+        """The mode that its app asked for; '' for none."""
+        return "" if self.traits is None else self.traits.get("privacy", "")
+
+    @property
+    def opens_sealed(self) -> bool:
+        """Whether its app opens a sealed payload: it says so, and gave keys that can be sealed with."""
+        return self.traits is not None and "key" in self.traits and "sealed" in self.accepts
 
     def __repr__(self) -> str:
         return f"Device(id={self.id}, user={self.user!r}, provider_id={self.provider_id})"
+
+
+def traits_of(accepts: Sequence[str], privacy: str | None, key: str | None) -> dict[str, Any] | None:
+    """What a registration says, without what it leaves out. `key`: the id of its keys, if they are of a known scheme."""
+    said = {"accepts": list(accepts), "privacy": privacy, "key": key}
+    return {name: value for name, value in said.items() if value} or None
 
 
 class Notification(NamedTuple):

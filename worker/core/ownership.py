@@ -46,6 +46,10 @@ class Registration:
     platform: str = ""
     #: Sealed; the same secret is sealed to the same text.
     secret: str = ""
+    #: As of `model.traits_of`.
+    traits: Mapping[str, object] | None = None
+    #: Sealed.
+    keys: str = ""
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)
@@ -76,6 +80,8 @@ def register(
     attributes: Mapping[str, object] | None = None,
     platform: str = "",
     secret: str = "",
+    traits: Mapping[str, object] | None = None,
+    keys: str = "",
 ) -> Registration:
     """The device after a registration: taken over at once unless a newer write is known. `event`: its `mark`, 0 for none."""
     state = state or UNKNOWN
@@ -96,6 +102,8 @@ def register(
         _seen(state if at <= _newest(state) else UNKNOWN, event),
         platform,
         secret,
+        traits,
+        keys,
     )
 
 
@@ -148,12 +156,15 @@ def unmet_registration(
     attributes: Mapping[str, object] | None = None,
     platform: str = "",
     secret: str = "",
+    traits: Mapping[str, object] | None = None,
+    keys: str = "",
 ) -> Superseded | None:
     """None: the device is as this registration asked. Otherwise what decided otherwise."""
     state = state or UNKNOWN
-    asked = (user, provider_id, locale, app_version, attributes or None, platform, secret)
+    asked = (user, provider_id, locale, app_version, attributes or None, platform, secret, traits, keys)
     of = state
-    found = (of.user, of.provider_id, of.locale, of.app_version, of.attributes or None, of.platform, of.secret)
+    named = (of.user, of.provider_id, of.locale, of.app_version, of.attributes or None)
+    found = (*named, of.platform, of.secret, of.traits, of.keys)
     if state.active and asked == found:
         return None
     if state.registered_at > at or (state.registered_at == at and asked != found):

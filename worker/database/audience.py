@@ -18,7 +18,7 @@ _FROM: Final = (
     " WHERE d.app = %s AND d.active"
 )
 #: The columns of a `Device`.
-_DEVICE: Final = f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret"
+_DEVICE: Final = f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret, d.traits"
 #: `d.locale` in a form that can be compared.
 _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

@@ -1,4 +1,4 @@
-"""Seals what of a device only its provider's client may read. That is opened for each push, so it has to be cheap.
+"""Seals the secrets and keys of devices in the database. They are opened for each push, so that has to be cheap.
 
 A sealed text is base64 of the id of its key (6 octets) and of the text in AES-256-SIV, so that a text is always sealed to the
 same. The keys are derived from those that encrypt credentials. Fernet, which does that, takes five times as long.
@@ -20,10 +20,12 @@ _ID: Final = 6
 _MARK: Final = 8
 #: Rows that are sealed anew in one statement.
 _BITE: Final = 5_000
+#: Columns of devices that are sealed.
+_COLUMNS: Final = ("secret", "keys")
 
 
 class Rotated(NamedTuple):
-    """Devices whose secret was sealed anew, and those whose secret no key opens."""
+    """Secrets and keys of devices that were sealed anew, and those that no key opens."""
 
     devices: int
     unreadable_devices: int
@@ -54,12 +56,16 @@ class DeviceSecrets:
 
     def rotate(self, pool: Pool) -> Rotated:
         """Seals with the first key what other keys have sealed, some rows at a time. May be stopped, and repeated."""
+        found = [self._rotate(pool, column) for column in _COLUMNS]
+        return Rotated(*map(sum, zip(*found, strict=True)))
+
+    def _rotate(self, pool: Pool, column: str) -> Rotated:
         after, sealed, unreadable = 0, 0, 0
         while True:
             with pool.connection() as db:
                 rows = db.execute(
-                    "SELECT id, secret FROM carillon.devices WHERE id > %s AND secret <> '' AND NOT starts_with(secret, %s)"
-                    " ORDER BY id LIMIT %s",
+                    f"SELECT id, {column} FROM carillon.devices WHERE id > %s AND {column} <> ''"
+                    f" AND NOT starts_with({column}, %s) ORDER BY id LIMIT %s".encode(),
                     (after, self._newest, _BITE),
                 ).fetchall()
                 if not rows:
@@ -68,8 +74,8 @@ class DeviceSecrets:
                 anew = [(id, old, self.seal(text)) for id, old, text in opened if text is not None]
                 # One that was registered again meanwhile has another secret.
                 db.execute(
-                    "UPDATE carillon.devices d SET secret = r.new FROM unnest(%s::bigint[], %s::text[], %s::text[])"
-                    " AS r (id, old, new) WHERE d.id = r.id AND d.secret = r.old",
+                    f"UPDATE carillon.devices d SET {column} = r.new FROM unnest(%s::bigint[], %s::text[], %s::text[])"
+                    f" AS r (id, old, new) WHERE d.id = r.id AND d.{column} = r.old".encode(),
                     [list(column) for column in zip(*anew, strict=True)] or [[], [], []],
                 )
             after, sealed, unreadable = rows[-1][0], sealed + len(anew), unreadable + len(rows) - len(anew)

@@ -44,6 +44,10 @@ class DeviceWrite(NamedTuple):
     platform: str = ""
     #: Sealed.
     secret: str = ""
+    #: As of `model.traits_of`.
+    traits: dict[str, Any] | None = None
+    #: Sealed.
+    keys: str = ""
 
     def __repr__(self) -> str:
         return f"DeviceWrite(app={self.app!r}, user={self.user!r}, at={self.at}, provider_id={self.provider_id})"
@@ -179,6 +183,8 @@ def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
         attributes=write.attributes,
         platform=write.platform,
         secret=write.secret,
+        traits=write.traits,
+        keys=write.keys,
     )
 
 
@@ -195,6 +201,8 @@ def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
         attributes=write.attributes,
         platform=write.platform,
         secret=write.secret,
+        traits=write.traits,
+        keys=write.keys,
     )
 
 
@@ -213,7 +221,7 @@ def _happened(old: Registration | None, new: Registration) -> tuple[str, str | N
 def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
     rows = db.execute(
         b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at * 1000 + d.registered_us, d.active, d.locale,"
-        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret"
+        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret, d.traits, d.keys"
         b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
         [list(column) for column in zip(*sorted(keys), strict=True)],
     )
@@ -235,18 +243,20 @@ def _upsert(db: Connection, states: dict[Key, Registration], tokens: Mapping[Key
     made = db.execute(
         b"INSERT INTO carillon.devices AS d"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, long_token)"
+        b" tombstones, refusals, seen, platform, secret, traits, keys, long_token)"
         b" SELECT app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version,"
-        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[], platform, secret, long_token"
+        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[], platform, secret,"
+        b" traits::jsonb, keys, long_token"
         b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::boolean[],"
-        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
+        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+        b" %s::text[], %s::text[]) AS w"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, long_token)"
+        b" tombstones, refusals, seen, platform, secret, traits, keys, long_token)"
         b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
         b" registered_at = excluded.registered_at, registered_us = excluded.registered_us, active = excluded.active,"
         b" locale = excluded.locale, app_version = excluded.app_version, attributes = excluded.attributes,"
         b" tombstones = excluded.tombstones, refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
-        b" platform = excluded.platform, secret = excluded.secret,"
+        b" platform = excluded.platform, secret = excluded.secret, traits = excluded.traits, keys = excluded.keys,"
         b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
         b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
         b" doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
@@ -278,6 +288,8 @@ def _row(key: Key, s: Registration) -> tuple[Any, ...]:
         seen,
         s.platform,
         s.secret,
+        _json(s.traits),
+        s.keys,
     )
 
 

@@ -91,6 +91,16 @@ class Devices:
             ).fetchall()
         return {(id, user) for id, user in rows} & set(jobs)
 
+    def keys(self, devices: Collection[int]) -> dict[int, tuple[str, str]]:
+        """By device, the id of its keys, and the keys, sealed. A device without any is left out."""
+        with self._pool.connection() as db:
+            rows = db.execute(
+                b"SELECT id, traits->>'key', keys FROM carillon.devices WHERE id = ANY(%s) AND keys <> ''",
+                (list(devices),),
+                prepare=True,
+            ).fetchall()
+        return {device: (key, sealed) for device, key, sealed in rows}
+
     def end(self, app: str, tokens: Collection[str], user: str | None) -> tuple[str, str | None]:
         """Ends a device by an operator's command: see `end_device`."""
         with transaction(self._pool) as db:
