@@ -32,9 +32,13 @@ _PROSE: Final = frozenset(
         "alert.title",
         "alert.subtitle",
         "alert.body",
+        "caller.name",
+        "speaker.name",
     }
 )
-_FREE: Final = frozenset({"message.data", "device.attributes", "data", "where.attributes"})
+_FREE: Final = frozenset(
+    {"message.data", "device.attributes", "data", "where.attributes", "call.data", "state", "attributes"}
+)
 
 
 def suspicious(document: bytes) -> bool:

@@ -8,6 +8,7 @@ the producers that use them; anything that changes the meaning of a document get
 because a misspelt `mentioned` that is silently ignored is a phone that stays silent.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal, get_args
@@ -17,8 +18,49 @@ import msgspec
 from producers.checks import check_characters, check_free, has_control, may_have_nul, suspicious
 from producers.errors import EventError
 from producers.faults import explained
+from producers.fields import (
+    Accepts,
+    AnyOf,
+    App,
+    Attributes,
+    Badge,
+    Badges,
+    BrowserKey,
+    Callees,
+    CallId,
+    ChannelKind,
+    Clock,
+    CollapseId,
+    Conditions,
+    Data,
+    Days,
+    EndClock,
+    Few,
+    Id,
+    Instant,
+    KeyId,
+    Keywords,
+    Level,
+    Locale,
+    Mentioned,
+    Name,
+    Platform,
+    Privacy,
+    Purpose,
+    Recipients,
+    Switches,
+    Text,
+    Token,
+    TraceParent,
+    Trigger,
+    Urgency,
+    Url,
+    Users,
+    Version,
+    Zone,
+)
 from producers.nulls import without_nulls
-from producers.targeting import CONDITIONS_SCHEMA, MAX_BADGE, MAX_CONDITIONS, MAX_VALUES, check_push
+from producers.targeting import check_push
 
 STREAM: Final = "carillon:events"
 #: The stream entry's one field.
@@ -26,42 +68,14 @@ FIELD: Final = "event"
 #: Largest document accepted, in bytes of UTF-8 JSON.
 MAX_DOCUMENT: Final = 1024 * 1024
 
-#: The years that `at` may lie in: a time outside them is a broken clock, and would win or lose for ever.
-YEARS: Final = range(1970, 3000)
-
-_NO_CONTROL: Final = {"not": {"pattern": r"[\u0000-\u001f\u007f-\u009f]"}}
-_NO_CONTROL_NO_COLON: Final = {"not": {"pattern": r"[:\u0000-\u001f\u007f-\u009f]"}}
-_NO_NUL: Final = {"not": {"pattern": r"\u0000"}}
-
-# Lengths are in characters (Unicode code points). `checks.py` holds what the patterns say, at a tenth of their cost.
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL)]
-#: No colon, so that `carillon:online:<app>:<user>` can be read one way only.
-App = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL_NO_COLON)]
-Name = Annotated[str, msgspec.Meta(max_length=255, extra_json_schema=_NO_NUL)]
-Url = Annotated[str, msgspec.Meta(max_length=2048, extra_json_schema=_NO_CONTROL)]
-Text = Annotated[str, msgspec.Meta(max_length=40_000, extra_json_schema=_NO_NUL)]
 #: Longest id of a reply.
 MAX_REPLY: Final = 255
-Version = Annotated[str, msgspec.Meta(max_length=64, extra_json_schema=_NO_CONTROL)]
-Locale = Annotated[str, msgspec.Meta(max_length=35, extra_json_schema=_NO_CONTROL)]
-Token = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, extra_json_schema=_NO_CONTROL)]
-Platform = Annotated[str, msgspec.Meta(max_length=32, pattern="^[a-z][a-z0-9_-]*$")]
-#: 65 octets and 16 in base64; which form of it, the kind of provider checks.
-BrowserKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema=_NO_CONTROL)]
-Users = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
-Mentioned = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
-Recipients = Annotated[list[Id], msgspec.Meta(max_length=10_000)]
-Attributes = Annotated[dict[str, Any], msgspec.Meta(max_length=64)]
-Data = Annotated[dict[str, Any], msgspec.Meta(max_length=256)]
-Badge = Annotated[int, msgspec.Meta(ge=0, le=MAX_BADGE)]
-AnyOf = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_VALUES)]
-Conditions = Annotated[dict[str, Any], msgspec.Meta(max_length=MAX_CONDITIONS, extra_json_schema=CONDITIONS_SCHEMA)]
-CollapseId = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"pattern": "^[!-~]([ -~]*[!-~])?$"})
-]
-TraceParent = Annotated[str, msgspec.Meta(max_length=255, extra_json_schema=_NO_NUL)]
-#: An instant with its offset from UTC; a time without one is refused.
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+#: Users in all groups that a message calls.
+MAX_GROUPED: Final = 10_000
+#: Seconds for which a call may go on unanswered.
+MAX_CALL: Final = 60
+#: The years that `at` may lie in: a time outside them is a broken clock, and would win or lose for ever.
+YEARS: Final = range(1970, 3000)
 
 
 class _Version(IntEnum):
@@ -70,16 +84,49 @@ class _Version(IntEnum):
     ONE = 1
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     pass
 
 
-class Channel(_Part, frozen=True):
+class Channel(Part, frozen=True):
     id: Id
     name: Name | None = None
+    #: Counts for this message; None: as `channel.updated` said last.
+    kind: ChannelKind | None = None
 
 
-class Message(_Part, frozen=True):
+class Group(Part, frozen=True, kw_only=True):
+    """A group that the message calls, with the users in it."""
+
+    id: Id
+    name: Name | None = None
+    users: Users
+
+
+class Mentions(Part, frozen=True):
+    """Whom the message calls otherwise than by name. None of it makes anybody part of a thread."""
+
+    #: Everybody who is online.
+    here: bool = False
+    everyone: bool = False
+    groups: Annotated[list[Group], msgspec.Meta(max_length=50)] = []
+    #: Users one of whose keywords the chat server found in the text.
+    keyword: Annotated[list[Id], msgspec.Meta(max_length=1_000)] = []
+
+
+class ReplyTo(Part, frozen=True):
+    """The message that is quoted, and who wrote it."""
+
+    message: Id
+    user: Id
+
+
+_NO_MENTIONS: Final = Mentions()
+
+
+class EditedMessage(Part, frozen=True):
+    """A message as it reads now."""
+
     id: Id
     text: Text = ""
     #: The id of the thread's root message, for a reply.
@@ -87,17 +134,33 @@ class Message(_Part, frozen=True):
     #: Who wrote that root: part of the thread also where it was written before Carillon was there.
     parent_sender: Id | None = None
     mentioned: Mentioned = []
-    #: Every candidate counts as mentioned: what a chat calls @all or @channel.
+    #: Every candidate counts as mentioned, and the member cap does not apply: what a chat calls @all or @channel.
     mentions_everyone: bool = False
-    skip_push: bool = False
+    mentions: Mentions = _NO_MENTIONS
+    reply_to: ReplyTo | None = None
+    #: Whether a reply is shown in the channel as well.
+    also_in_channel: bool = False
+    urgency: Urgency = "normal"
     kind: Id = "regular"
     #: Handed to the app untouched.
     data: Data = {}
+
+
+class Message(EditedMessage, frozen=True):
+    skip_push: bool = False
+    #: A reaction is only for those who have switched reactions on.
+    category: Literal["message", "reaction"] = "message"
     #: What becomes of the number on the icon; None: the template decides, and without a word of its own it goes up by one.
     badge: Literal["increment", "none"] | Badge | None = None
+    #: The true number of each of these users, before all else.
+    badges: Badges = {}
 
 
-class Sender(_Part, frozen=True):
+class MessageId(Part, frozen=True):
+    id: Id
+
+
+class Sender(Part, frozen=True):
     id: Id
     name: Name | None = None
     image: Url | None = None
@@ -125,7 +188,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return "Subscription()"
 
 
-class DeviceToken(_Part, frozen=True):
+class DeviceToken(Part, frozen=True):
     """A device by its token, or a browser by its subscription, whose endpoint is its token."""
 
     token: Token | None = None
@@ -142,6 +205,19 @@ class DeviceToken(_Part, frozen=True):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+class DeviceKeys(Part, frozen=True):
+    """What sealed payloads for this build of the app are encrypted with (RFC 8291)."""
+
+    #: Names the pair of keys to the app.
+    id: KeyId
+    scheme: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+    p256dh: BrowserKey
+    auth: BrowserKey
+
+    def __repr__(self) -> str:
+        return f"DeviceKeys(id={self.id!r}, scheme={self.scheme!r})"
+
+
 class Device(DeviceToken, frozen=True):
     #: `ios`, `android`, `web` or another short lower-case name.
     platform: Platform | None = None
@@ -151,25 +227,39 @@ class Device(DeviceToken, frozen=True):
     locale: Locale | None = None
     app_version: Version | None = None
     attributes: Attributes = {}
+    #: What the token is for. Messages, targeted pushes and badges go to `alert` ones.
+    purpose: Purpose = "alert"
+    #: The app on this phone: what its tokens have in common.
+    installation: Id | None = None
+    #: The activity that a token of purpose `activity` belongs to.
+    activity: Id | None = None
+    #: What this build of the app understands: `clear`, `clear-extension`, `edit`, `sealed`.
+    accepts: Accepts = []
+    keys: DeviceKeys | None = None
+    privacy: Privacy | None = None
 
 
-class ChannelId(_Part, frozen=True):
+class ChannelId(Part, frozen=True):
     id: Id
 
 
-class ChannelSettings(_Part, frozen=True):
+class ChannelSettings(Part, frozen=True):
     id: Id
     name: Name | None = None
     push_notifications: bool | None = None
+    #: How loud the channel is for members who have not chosen; None in each of these: as it was.
+    level: Level | None = None
+    kind: ChannelKind | None = None
+    privacy: Privacy | None = None
 
 
-class OneOf(_Part, frozen=True):
+class OneOf(Part, frozen=True):
     """`{"in": [...]}`: any of these."""
 
     any_of: AnyOf = msgspec.field(name="in")
 
 
-class Where(_Part, frozen=True):
+class Where(Part, frozen=True):
     """Which devices of the app: all conditions hold. For all of them it has to be said: `everyone`."""
 
     everyone: bool = False
@@ -184,7 +274,7 @@ class Where(_Part, frozen=True):
     device: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)] | None = None
 
 
-class Alert(_Part, frozen=True):
+class Alert(Part, frozen=True):
     title: Name = ""
     subtitle: Name = ""
     body: Text = ""
@@ -274,6 +364,157 @@ class BadgeCleared(Event, frozen=True, tag="badge.cleared"):
     others: bool = True
 
 
+class PreferencesUpdated(Event, frozen=True, tag="preferences.updated"):
+    """How loud something is for a user: the whole row, the latest `at` wins. A row that says nothing is deleted."""
+
+    user: Id
+    #: Whose messages; None: everything that no nearer row speaks of.
+    channel: ChannelId | None = None
+    #: Id of the root message of one of the channel's threads.
+    thread: Id | None = None
+    #: None: says nothing.
+    level: Level | None = None
+    triggers: Switches = {}
+    #: Whether a thread is followed by hand; None: by taking part.
+    following: bool | None = None
+    muted_until: Instant | None = None
+    #: What still comes through a mute.
+    muted_level: Literal["none", "mentions"] = "none"
+    #: Texts that call the user.
+    keywords: Keywords | None = None
+    #: False: nothing at all, calls neither.
+    enabled: bool = True
+    privacy: Privacy | None = None
+
+
+class Window(Part, frozen=True):
+    """A time of each of these days, which are those it begins on. `to` not after `from`: on the next day."""
+
+    days: Days
+    begin: Clock = msgspec.field(name="from")
+    to: EndClock
+
+
+class Allow(Part, frozen=True):
+    """What comes through quiet time and pauses."""
+
+    urgent: bool = True
+    #: Of messages, and of calls.
+    triggers: list[Trigger | Literal["call"]] = msgspec.field(default_factory=lambda: ["call"])
+    #: Senders, and channels.
+    users: Few = []
+    channels: Few = []
+
+
+_ALLOW: Final = Allow()
+Windows = Annotated[list[Window], msgspec.Meta(max_length=28)]
+
+
+class QuietUpdated(Event, frozen=True, tag="quiet.updated"):
+    """When a user wants no notification: the whole row, the latest `at` wins."""
+
+    user: Id
+    #: A name of the IANA time zone database.
+    zone: Zone | None = None
+    #: When they want none,
+    quiet: Windows | None = None
+    #: or outside of which they want none.
+    notify: Windows | None = None
+    pause_until: Instant | None = None
+    allow: Allow = _ALLOW
+    #: What comes when the quiet time is over.
+    after: Literal["digest", "nothing"] = "digest"
+    #: When the number on the icon comes: with the digest, or silently at once.
+    badge: Literal["after", "silent"] = "after"
+
+
+class ChannelRead(Event, frozen=True, tag="channel.read"):
+    """A user has read a channel or thread of which a notification may still be shown."""
+
+    user: Id
+    channel: ChannelId
+    #: None: the channel without its threads.
+    thread: Id | None = None
+    #: The time of the newest message that they have seen; None: `at`.
+    until: Instant | None = None
+    #: Where they read it: that device hears of nothing.
+    device: DeviceToken | None = None
+    #: How many messages are unread now; None: not known.
+    unread: Badge | None = None
+
+
+class MessageUpdated(Event, frozen=True, tag="message.updated"):
+    """A message reads otherwise now. Of edits of a message the latest `at` counts."""
+
+    channel: Channel
+    message: EditedMessage
+    sender: Sender
+
+
+class MessageDeleted(Event, frozen=True, tag="message.deleted"):
+    channel: ChannelId
+    message: MessageId
+
+
+class Call(Part, frozen=True):
+    id: CallId
+    video: bool = False
+    #: `notify`: an ordinary notification that a call has begun.
+    mode: Literal["call", "notify"] = "call"
+    data: Data = {}
+
+
+class CallStarted(Event, frozen=True, tag="call.started"):
+    call: Call
+    channel: Channel
+    caller: Sender
+    recipients: Callees
+    #: At most 60 s after `at`; None: 30 s after it.
+    expires_at: Instant | None = None
+
+
+class CallName(Part, frozen=True):
+    id: CallId
+
+
+class CallEnded(Event, frozen=True, tag="call.ended"):
+    call: CallName
+    reason: Literal["answered_elsewhere", "declined_elsewhere", "cancelled", "ended", "missed"]
+    #: For whom it has ended; None: for all.
+    user: Id | None = None
+    #: Who answered: that device hears of nothing.
+    device: DeviceToken | None = None
+
+
+class ActivityUpdated(Event, frozen=True, kw_only=True, tag="activity.updated"):
+    """What a Live Activity shows. Of updates that wait only the latest `at` is sent."""
+
+    activity: Id
+    #: Whose; None with `channel`.
+    user: Id | OneOf | None = None
+    event: Literal["start", "update", "end"] = "update"
+    #: The activity's content state.
+    state: Data
+    urgent: bool = False
+    stale_at: Instant | None = None
+    dismiss_at: Instant | None = None
+    #: What an activity is started with.
+    attributes_type: Id | None = None
+    attributes: Data | None = None
+    alert: Alert | None = None
+    #: A broadcast channel: one request for all who subscribed to it.
+    channel: Id | None = None
+
+
+class PttSpeaking(Event, frozen=True, tag="ptt.speaking"):
+    """Somebody begins to speak in a push-to-talk channel."""
+
+    channel: Channel
+    speaker: Sender
+    #: None: the members of the channel.
+    recipients: Recipients | None = None
+
+
 class PushSend(Event, frozen=True, tag="push.send"):
     """A push to the devices that a query finds. Not a chat message: presence, mutes and channels have no say in it."""
 
@@ -291,6 +532,8 @@ class PushSend(Event, frozen=True, tag="push.send"):
     priority: Literal[1, 5, 10] | None = None
     #: A later push of the same id replaces this one on the screen; None: only a repeat of this event does.
     collapse_id: CollapseId | None = None
+    #: Whether users in quiet time are left out; None: they are.
+    respect_quiet: bool | None = None
 
 
 AnyEvent = (
@@ -305,6 +548,15 @@ AnyEvent = (
     | UserUnmuted
     | BadgeCleared
     | PushSend
+    | PreferencesUpdated
+    | QuietUpdated
+    | ChannelRead
+    | MessageUpdated
+    | MessageDeleted
+    | CallStarted
+    | CallEnded
+    | ActivityUpdated
+    | PttSpeaking
 )
 
 #: The event types by their `type`.
@@ -385,6 +637,21 @@ def online_key(app: str, user: str) -> str:
     return f"carillon:online:{app}:{user}"
 
 
+def active_key(app: str, user: str) -> str:
+    """The Redis key that says, while it exists, that the user has just touched a desktop or web client."""
+    return f"carillon:active:{app}:{user}"
+
+
+def viewing_key(app: str, user: str) -> str:
+    """The Redis key whose value is the channel that the user has open, or channel, line feed and thread."""
+    return f"carillon:viewing:{app}:{user}"
+
+
+def read_key(app: str, channel: str, thread: str | None = None) -> str:
+    """The Redis sorted set of who has read a channel or thread up to when: user -> milliseconds of the newest message seen."""
+    return f"carillon:read:{app}:{channel}" if thread is None else f"carillon:read:{app}:{channel}\n{thread}"
+
+
 def reply_key(id: str) -> str:
     """The Redis list on which the outcome of a device event with this `reply` appears."""
     return f"carillon:reply:{id}"
@@ -397,17 +664,94 @@ def _check_values(event: AnyEvent) -> None:
     if ":" in event.app:
         raise EventError("app: must not have a colon")
     _check_free_parts(event)
-    if isinstance(event, BadgeCleared) and event.device is None and not event.others:
+    if (check := _CHECKS.get(type(event))) is not None:
+        check(event)
+
+
+def _check_message(event: MessageNew) -> None:
+    if event.expires_at is not None:
+        _check_life(event.at, event.expires_at)
+    _check_groups(event.message)
+
+
+def _check_groups(message: EditedMessage) -> None:
+    if message.mentions.groups and (users := sum(len(one.users) for one in message.mentions.groups)) > MAX_GROUPED:
+        raise EventError(f"message.mentions.groups: {users:,} users, at most {MAX_GROUPED:,} are taken together")
+
+
+def _check_clearing(event: BadgeCleared) -> None:
+    if event.device is None and not event.others:
         raise EventError("others: false needs a device, whose count it is about")
-    if isinstance(event, MessageNew):
-        if event.expires_at is not None:
-            _check_life(event.at, event.expires_at)
-    elif isinstance(event, PushSend):
-        _check_push(event)
-    elif isinstance(event, MembersReplaced):
-        _check_page(event)
-    elif isinstance(event, DeviceRegistered | DeviceUnregistered | BadgeCleared) and event.device is not None:
+    _check_device_of(event)
+
+
+def _check_device_of(event: Any) -> None:
+    if event.device is not None:
         _check_device(event.device)
+
+
+def _check_registration(event: DeviceRegistered) -> None:
+    _check_device(event.device)
+    if (event.device.purpose == "activity") is (event.device.activity is None):
+        raise EventError("device.activity: names the activity of a token of purpose activity, and of no other")
+
+
+def _check_preferences(event: PreferencesUpdated) -> None:
+    for name in ("thread", "following") if event.channel is None else ():
+        if getattr(event, name) is not None:
+            raise EventError(f"{name}: needs a channel")
+    if event.following is not None and event.thread is None:
+        raise EventError("following: needs a thread")
+    if event.following is not None and "thread" in event.triggers:
+        raise EventError("triggers.thread: following says the same; leave one of the two out")
+    if event.channel is not None:
+        for name in ("keywords", "privacy"):
+            if getattr(event, name) is not None:
+                raise EventError(f"{name}: only without a channel")
+        if not event.enabled:
+            raise EventError("enabled: only without a channel; for one channel say level none")
+    if event.muted_until is not None:
+        _check_year("muted_until", event.muted_until)
+
+
+def _check_quiet(event: QuietUpdated) -> None:
+    if event.quiet is not None and event.notify is not None:
+        raise EventError("notify: not together with quiet: they contradict each other")
+    windows = "quiet" if event.quiet else "notify" if event.notify else None
+    if windows is not None and event.zone is None:
+        raise EventError(f"zone: required with {windows}")
+    for index, window in enumerate((event.quiet or event.notify) or ()):
+        if window.begin == window.to:
+            raise EventError(f"{windows}[{index}].to: the same as from; for the whole day say 00:00 to 24:00")
+        if len(set(window.days)) < len(window.days):
+            raise EventError(f"{windows}[{index}].days: names a day twice")
+    if event.pause_until is not None:
+        _check_year("pause_until", event.pause_until)
+
+
+def _check_read(event: ChannelRead) -> None:
+    if event.until is not None:
+        _check_year("until", event.until)
+    _check_device_of(event)
+
+
+def _check_call(event: CallStarted) -> None:
+    if event.expires_at is None:
+        return
+    _check_life(event.at, event.expires_at)
+    if (event.expires_at - event.at).total_seconds() > MAX_CALL:
+        raise EventError(f"expires_at: at most {MAX_CALL} seconds after at")
+
+
+def _check_activity(event: ActivityUpdated) -> None:
+    if (event.user is None) is (event.channel is None):
+        raise EventError("user: either this or channel")
+    for name in ("attributes_type", "attributes", "alert"):
+        if event.event == "start" and getattr(event, name) is None:
+            raise EventError(f"{name}: required to start")
+    for name in ("stale_at", "dismiss_at"):
+        if (instant := getattr(event, name)) is not None:
+            _check_year(name, instant)
 
 
 def _check_device(device: DeviceToken) -> None:
@@ -449,13 +793,15 @@ def _ids_have_control(event: AnyEvent) -> bool:
     if not isinstance(event, MessageNew):
         return True
     message, sender = event.message, event.sender
+    if message.mentions is not _NO_MENTIONS or message.reply_to or message.badges:
+        return True
     ids = [event.id, event.app, event.channel.id, message.id, message.kind, sender.id, *message.mentioned]
     optional = (message.parent_id or "", message.parent_sender or "", sender.image or "", *(event.recipients or ()))
     return has_control("".join([*ids, *optional]))
 
 
 def _check_free_parts(event: AnyEvent) -> None:
-    if isinstance(event, MessageNew):
+    if isinstance(event, MessageNew | MessageUpdated):
         if event.message.data:
             check_free(event.message.data, "message.data")
     elif isinstance(event, DeviceRegistered) and event.device.attributes:
@@ -463,3 +809,26 @@ def _check_free_parts(event: AnyEvent) -> None:
     elif isinstance(event, PushSend):
         check_free(event.where.attributes, "where.attributes")
         check_free(event.data or {}, "data")
+    elif isinstance(event, CallStarted):
+        check_free(event.call.data, "call.data")
+    elif isinstance(event, ActivityUpdated):
+        check_free(event.state, "state")
+        check_free(event.attributes or {}, "attributes")
+
+
+#: What the types of its fields do not say of an event.
+_CHECKS: Final[dict[type[Any], Callable[[Any], None]]] = {
+    MessageNew: _check_message,
+    MessageUpdated: lambda event: _check_groups(event.message),
+    MembersReplaced: _check_page,
+    DeviceRegistered: _check_registration,
+    DeviceUnregistered: _check_device_of,
+    BadgeCleared: _check_clearing,
+    PushSend: _check_push,
+    PreferencesUpdated: _check_preferences,
+    QuietUpdated: _check_quiet,
+    ChannelRead: _check_read,
+    CallStarted: _check_call,
+    CallEnded: _check_device_of,
+    ActivityUpdated: _check_activity,
+}

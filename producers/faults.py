@@ -5,8 +5,9 @@ Runs only for refused documents. Shows no values except `type`, `v` and names of
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -29,6 +30,8 @@ _LENGTH: Final = re.compile(r"Expected `(\w+)[^`]*` of length (>=|<=) (\d+)$")
 _FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
 #: A name that can stand in a path as it is.
 _PLAIN: Final = re.compile(r"[\w-]{1,60}")
+#: A step of a path: a name, or an item of a list or object.
+_STEP: Final = re.compile(r"([^.\[\]]+)(?=[.\[]|$)|(\[[^\]]*\])")
 _BYTE: Final = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)$")
 _ENVELOPE: Final = ("v", "type", "id", "app", "at")
 _UNITS: Final = {"str": "characters", "array": "items", "object": "keys"}
@@ -96,16 +99,16 @@ def _wrong_envelope(value: Any, types: Mapping[str, type]) -> EventError | None:
         return EventError("type: expected a string")
     if kind not in types:
         known = ", ".join(types)
-        return EventError(
-            f"type: {_short(kind)} is not known, and of chat events only new messages push; known are {known}"
-        )
+        return EventError(f"type: {_short(kind)} is not known, and other chat events notify nobody; known are {known}")
     return None
 
 
 def _wrong_field(text: str, event: type | None) -> EventError:
     found = _AT.match(text)
     assert found is not None, "the pattern matches every text"
-    what, path = found["what"], (found["path"] or "$").removeprefix("$").removeprefix(".")
+    what, path = found["what"], (found["path"] or "$")
+    is_key = path.startswith("key` in `")
+    path = path.removeprefix("key` in `").removeprefix("$").removeprefix(".")
     field = path or "document"
     if match := _FIELD.match(what):
         return _missing_or_unknown(match[1], match[2], path, event)
@@ -116,7 +119,7 @@ def _wrong_field(text: str, event: type | None) -> EventError:
     if match := _TYPE.match(what):
         got = f", got {_KINDS.get(match[2], match[2])}" if match[2] else ""
         return EventError(f"{field}: expected {_kind(match[1])}{got}")
-    return EventError(f"{field}: {_RULES.get(what) or _rule(what, field)}")
+    return EventError(f"{field}: {_RULES.get(what) or _rule(what, field, path, event, is_key=is_key)}")
 
 
 def _missing_or_unknown(problem: str, name: str, path: str, event: type | None) -> EventError:
@@ -136,19 +139,59 @@ _RULES: Final = {
 }
 
 
+#: What a field takes, where its type does not say it well.
 _CHOICES: Final = {
-    "device.environment": "production or sandbox",
     "device.platform": "a short lower-case name, such as ios, android or web",
     "message.badge": "increment, none or a whole number from 0",
-    "push_type": "alert or background",
     "priority": "1, 5 or 10",
 }
 
 
-def _rule(what: str, field: str) -> str:
-    if field in _CHOICES and what.startswith(("Invalid enum value", "Expected `int` ", "Expected `str` matching")):
-        return f"expected {_CHOICES[field]}"
+def _rule(what: str, field: str, path: str, event: type | None, *, is_key: bool) -> str:
+    choice = ""
+    if what.startswith(("Invalid enum value", "Expected `int` ", "Expected `str` matching")):
+        choice = _CHOICES.get(field) or _taken(_types_at(path, event), is_key=is_key)
+    if choice:
+        return f"no such key; known here are {choice}" if is_key else f"expected {choice}"
     return "not valid" if what.startswith("Invalid") else what[:1].lower() + what[1:]
+
+
+def _taken(types: Sequence[Any], *, is_key: bool) -> str:
+    """The values that a field of these types takes, in words; '' where its type does not list or describe them."""
+    if is_key:
+        types = [one for declared in types if get_origin(declared) is dict for one in _bare(get_args(declared)[0])]
+    for one in types:
+        if get_origin(one) is Literal:
+            *others, last = map(str, get_args(one))
+            return f"{', '.join(others)} or {last}" if others and not is_key else ", ".join([*others, last])
+        for meta in getattr(one, "__metadata__", ()):
+            if meta.description:
+                return str(meta.description)
+    return ""
+
+
+def _types_at(path: str, event: type | None) -> list[Any]:
+    """The types that the field at `path` is declared with."""
+    types: list[Any] = [event]
+    for name, _ in _STEP.findall(path):
+        inner: list[Any] = []
+        for one in types:
+            fields = {field.encode_name: field.type for field in msgspec.structs.fields(one)} if _is_struct(one) else {}
+            item = get_args(one)[-1:] if get_origin(one) in (list, dict) else ()
+            inner += [] if name and name not in fields else _bare(fields[name] if name else item[0] if item else None)
+        types = inner
+    return types
+
+
+def _bare(declared: Any) -> list[Any]:
+    """The declared type, those of a union, and what an annotation is about."""
+    if get_origin(declared) in (Union, UnionType):
+        return [inner for one in get_args(declared) for inner in _bare(one)]
+    return [declared, *(_bare(declared.__origin__) if hasattr(declared, "__metadata__") else ())]
+
+
+def _is_struct(declared: Any) -> bool:
+    return isinstance(declared, type) and issubclass(declared, msgspec.Struct)
 
 
 def _kind(names: str) -> str:
@@ -157,11 +200,7 @@ def _kind(names: str) -> str:
 
 def _known(path: str, event: type | None) -> list[str]:
     """The fields that the object at `path` may have; none where the document says twice of what type it is."""
-    owner: Any = event
-    for name in filter(None, path.split(".")):
-        declared = {field.name: field.type for field in msgspec.structs.fields(owner)}.get(name) if owner else None
-        parts = getattr(declared, "__args__", (declared,))
-        owner = next((part for part in parts if hasattr(part, "__struct_fields__")), None)
+    owner = next((one for one in _types_at(path, event) if _is_struct(one)), None)
     names = owner.__struct_encode_fields__ if owner else ()
     return list(names) if path else [*_ENVELOPE, *(name for name in names if name not in _ENVELOPE)]
 

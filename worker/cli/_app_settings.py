@@ -1,10 +1,14 @@
 """The settings of an app as options of a command: one table, for creating and for changing."""
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, Final, NamedTuple
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import typer
+
+from producers.fields import Day, Level, Privacy, Trigger
+from worker.core.templates import normal_locale
 
 _PANEL: Final = "Settings"
 _LARGEST: Final = 2**31 - 1
@@ -43,9 +47,73 @@ class Users(NamedTuple):
     help: str
 
 
+class Choice(NamedTuple):
+    """A setting that is one of some words."""
+
+    help: str
+    words: Sequence[str]
+    optional: bool = False
+
+
+class Text(NamedTuple):
+    """A setting that is a text of a form of its own: `parse` gives its value, or raises `ValueError` with what it takes."""
+
+    help: str
+    metavar: str
+    parse: Callable[[str], Any]
+    optional: bool = True
+
+
+class Several(NamedTuple):
+    """A setting of several texts: the option may be repeated, and `none` empties it. `put` makes the value of all."""
+
+    help: str
+    metavar: str
+    put: Callable[[Sequence[str]], Any]
+    option: str = ""
+
+
 #: Users that one setting may name.
 _USERS: Final = 100
-SETTINGS: Final[dict[str, Number | Switch | Users]] = {
+Setting = Number | Switch | Users | Choice | Text | Several
+_LEVELS: Final = get_args(Level)
+_DAYS: Final = get_args(Day)
+_WINDOW: Final = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))?,)?([0-9:]+)-([0-9:]+)")
+
+
+def _switches(given: Sequence[str]) -> dict[str, bool]:
+    found = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if value not in ("on", "off"):
+            raise ValueError(f"{text!r} is not TRIGGER=on or TRIGGER=off; triggers are {', '.join(get_args(Trigger))}")
+        found[name] = value == "on"
+    return found
+
+
+def _windows(given: Sequence[str]) -> list[dict[str, Any]]:
+    """`22:00-08:00`, `fri,22:00-24:00`, `mon-thu,21:00-07:00`."""
+    found = []
+    for text in given:
+        match = _WINDOW.fullmatch(text)
+        if match is None or any(day not in (None, *_DAYS) for day in match.groups()[:2]):
+            raise ValueError(f"{text!r} is not HH:MM-HH:MM, nor with days before it: mon-fri,22:00-07:00")
+        first, last = match[1] or _DAYS[0], match[2] or match[1] or _DAYS[-1]
+        begin, end = _DAYS.index(first), _DAYS.index(last)
+        days = _DAYS[begin : end + 1] if begin <= end else (*_DAYS[begin:], *_DAYS[: end + 1])
+        found.append({"days": list(days), "from": match[3], "to": match[4]})
+    return found
+
+
+def _texts(given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        language, mark, words = text.partition("=")
+        found[normal_locale(language) if mark else ""] = words if mark else text
+    return found
+
+
+SETTINGS: Final[dict[str, Setting]] = {
     "push_enabled": Switch("Switch all pushes of the app on or off.", "push"),
     "member_cap": Number(
         "Members of a channel who get a push for one message at most, not counting mentioned ones.", optional=True
@@ -64,6 +132,38 @@ SETTINGS: Final[dict[str, Number | Switch | Users]] = {
     "stale_days": Number("Days without a sign of life after which a device is retired.", optional=True),
     "only_to": Users("The only user who gets pushes; may be repeated, none: everybody. For trying out with real data."),
     "keep_recent": Switch("Keep some recent messages, for at most two days, for push test."),
+    "level": Choice("How loud everything is for users who chose nothing.", _LEVELS),
+    "triggers": Several("A switch beside the level, such as reaction=on.", "TRIGGER=on|off", _switches, "trigger"),
+    "wide_mention_limit": Number("Members above which here and everyone call nobody specially.", optional=True),
+    "online_delay": Number("Seconds after which users who are present are decided again.", optional=True, largest=600),
+    "present": Choice("Which presence key counts: connected, or a person there.", ("online", "active")),
+    "quiet": Several("Quiet time of users without a row, such as 22:00-08:00.", "[DAY-DAY,]HH:MM-HH:MM", _windows),
+    "quiet_zone": Text("Its time zone, or device: attributes.zone of the user's device.", "ZONE|device", str),
+    "digest_spread": Number("Seconds over which digests of one moment are spread.", largest=3600),
+    "sound_every": Number(
+        "Seconds in which only the first push of a channel makes a sound.", optional=True, largest=600
+    ),
+    "sound_every_user": Number("The same over all channels of a user.", optional=True, largest=600),
+    "fold_every": Number("Seconds in which a folded channel sends one update.", optional=True, largest=600),
+    "collapse": Choice("What a later push of a channel replaces.", ("message", "channel")),
+    "daily_cap": Number("Pushes of a user a day, direct messages, mentions and calls apart.", optional=True),
+    "edits": Choice("What an edit reaches: the queue, also what is shown, nothing.", ("queued", "replace", "off")),
+    "retract": Choice("What a deletion does to what is shown.", ("clear", "replace", "off")),
+    "badge_counts": Choice("Whether the number counts for a device or for its user.", ("device", "user")),
+    "remind_after": Number(
+        "Seconds after which an unread conversation is notified of again.", optional=True, largest=86_400
+    ),
+    "remind_times": Number("How often that is done, up to 3.", largest=3),
+    "remind_members": Number("Members above which a channel has no reminders.", optional=True),
+    "remind_triggers": Several("A trigger that reminders are for.", "TRIGGER", tuple, "remind-trigger"),
+    "privacy": Choice("How much of a message push services may read.", get_args(Privacy)),
+    "sealed_only": Switch("Nothing for devices without a key where payloads are sealed."),
+    "placeholder": Several(
+        "What stands in place of a text, by language: fr=Nouveau message.", "[LANGUAGE=]TEXT", _texts
+    ),
+    "pad": Number("Bytes to a multiple of which a sealed text is filled up.", optional=True, largest=1024),
+    "missed": Switch("Whether a call that nobody took becomes a notification."),
+    "cancel_by_voip": Switch("Whether a call is ended by a second VoIP push."),
 }
 
 
@@ -75,6 +175,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {name: value for name, value in given.items() if value not in (None, [], ())}
         if "only_to" in chosen:
             chosen["only_to"] = _users(chosen["only_to"])
+        for name, value in chosen.items():
+            if isinstance(setting := SETTINGS[name], Several):
+                chosen[name] = _put(name, setting, value)
         command(**words, **{name: None if value is NONE else value for name, value in chosen.items()})
 
     own = inspect.signature(command)
@@ -97,29 +200,62 @@ def _users(given: list[str]) -> Any:
     return tuple(dict.fromkeys(given))
 
 
-def _annotation(name: str, setting: Number | Switch | Users) -> Any:
+def _put(name: str, setting: Several, given: list[str]) -> Any:
+    try:
+        return setting.put([] if given == ["none"] else given)
+    except ValueError as fault:
+        raise typer.BadParameter(f"--{_option(name, setting)}: {fault}") from None
+
+
+def _option(name: str, setting: Setting) -> str:
+    return (isinstance(setting, Switch | Several) and setting.option) or name.replace("_", "-")
+
+
+def _annotation(name: str, setting: Setting) -> Any:
     if isinstance(setting, Users):
         return Annotated[
             list[str] | None,
             typer.Option(f"--{name.replace('_', '-')}", help=setting.help, metavar="USER|none", rich_help_panel=_PANEL),
         ]
-    option = (isinstance(setting, Switch) and setting.option) or name.replace("_", "-")
+    option = _option(name, setting)
+    if isinstance(setting, Several):
+        metavar = f"{setting.metavar}|none"
+        named = typer.Option(
+            f"--{option}", help=f"{setting.help} May be repeated.", metavar=metavar, rich_help_panel=_PANEL
+        )
+        return Annotated[list[str] | None, named]
     if isinstance(setting, Switch):
         flags = f"--{option}/--no-{option}"
         return Annotated[bool | None, typer.Option(flags, help=setting.help, rich_help_panel=_PANEL)]
+    metavar = "|".join(setting.words) if isinstance(setting, Choice) else "N"
+    if isinstance(setting, Text):
+        metavar = setting.metavar
     return Annotated[
         Any,
         typer.Option(
             f"--{option}",
             help=setting.help,
-            metavar="N|none" if setting.optional else "N",
-            parser=_parser(setting),
+            metavar=f"{metavar}|none" if setting.optional else metavar,
+            parser=_number(setting) if isinstance(setting, Number) else _word(setting),
             rich_help_panel=_PANEL,
         ),
     ]
 
 
-def _parser(setting: Number) -> Callable[[str], Any]:
+def _word(setting: Choice | Text) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if setting.optional and text == "none":
+            return NONE
+        if isinstance(setting, Text):
+            return setting.parse(text)
+        if text not in setting.words:
+            raise typer.BadParameter(f"{text!r} is none of {', '.join(setting.words)}")
+        return text
+
+    return parse
+
+
+def _number(setting: Number) -> Callable[[str], Any]:
     expected = "a whole number from 1" if setting.kind is int else "a number above 0"
     expected += f" to {setting.largest:,}" if setting.largest < _LARGEST else ""
 

@@ -1,13 +1,15 @@
 """`carillon app`: the apps of this system and their settings."""
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from worker.cli._app_settings import with_settings
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
-from worker.core.model import AppSettings
+from worker.core.model import AppSettings, changed, listed
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.kinds import commands, kind_of
@@ -22,12 +24,12 @@ app = group(
 def create(name: AppName, as_json: Json = False, **given: Any) -> None:
     """Create an app. Settings that are not given have their defaults."""
     _check_name(name)
-    made = replace(AppSettings(name), **given)
+    made = _with(AppSettings(name), given)
     with session() as runtime, by_hand(runtime) as hand:
         if not hand.create_app(made):
             refuse(f"app {name!r} is there already; change it with: carillon app set {name}")
     say(
-        asdict(made),
+        listed(made),
         f"app {name!r} created; next, its way to Apple or to your own API: {commands(name)}",
         as_json=as_json,
     )
@@ -41,13 +43,13 @@ def change(name: AppName, as_json: Json = False, **given: Any) -> None:
         refuse("nothing to change; carillon app set --help lists the settings")
     with session() as runtime:
         before = app_named(runtime, name)
-        settings = replace(before, **given)
+        settings = _with(before, given)
         with by_hand(runtime) as hand:
             hand.change_app(before, settings)
         if not settings.keep_recent:
             _forget_recent(runtime, name)
-    changed = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
-    say(asdict(settings), f"app {name!r}: {changed}", as_json=as_json)
+    now = ", ".join(f"{key} {_word(value)}" for key, value in given.items())
+    say(listed(settings), f"app {name!r}: {now}", as_json=as_json)
 
 
 @app.command("list", epilog="Example: carillon app list --json")
@@ -74,7 +76,7 @@ def show(name: AppName, as_json: Json = False) -> None:
     with session() as runtime:
         settings = app_named(runtime, name)
         shown: Row = {
-            "settings": asdict(settings),
+            "settings": listed(settings),
             "providers": [
                 {
                     "name": p.name,
@@ -105,14 +107,29 @@ def _text(shown: Row) -> str:
     return "\n".join(lines)
 
 
+def _with(app: AppSettings, given: Mapping[str, Any]) -> AppSettings:
+    try:
+        made = changed(app, **given)
+    except msgspec.ValidationError as fault:
+        refuse(f"a setting cannot be that: {fault}")
+    delay = made.attention.online_delay
+    if delay is not None and delay >= made.max_age:
+        refuse(f"--online-delay {delay}: has to be below --max-age, which is {made.max_age} s, or nobody is notified")
+    if made.attention.quiet and made.attention.quiet_zone is None:
+        refuse("--quiet: needs --quiet-zone, a time zone such as Europe/Berlin, or device")
+    return made
+
+
 def _check_name(name: str) -> None:
     if not 0 < len(name) <= 255 or ":" in name or not name.isprintable():
         refuse("the app's name has 1 to 255 characters, none of them a colon or a control character")
 
 
 def _word(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(value) or "nobody"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_word, value)) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key or 'any'}={_word(one)}" for key, one in value.items()) or "none"
     return "none" if value is None else "on" if value is True else "off" if value is False else str(value)
 
 

@@ -1,8 +1,15 @@
 """The nouns of the pipeline, as plain values. Owns no rule."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from worker.core.attention import DEFAULTS, Attention
+
+#: Names of the settings of attention.
+ATTENTION: Final = Attention.__struct_fields__
 
 Environment = Literal["production", "sandbox"]
 PushType = Literal[
@@ -53,6 +60,22 @@ class AppSettings:
     stale_days: int | None = None
     #: The only users who get pushes; None: everybody.
     only_to: tuple[str, ...] | None = None
+    attention: Attention = DEFAULTS
+
+
+def listed(app: AppSettings) -> dict[str, Any]:
+    """All settings of an app by name, those of `attention` among them, in values that JSON has."""
+    own = {field.name: getattr(app, field.name) for field in fields(app) if field.name != "attention"}
+    values: dict[str, Any] = msgspec.to_builtins(app.attention, builtin_types=())
+    chosen = {name: values.get(name, getattr(DEFAULTS, name)) for name in ATTENTION}
+    return own | chosen
+
+
+def changed(app: AppSettings, **given: Any) -> AppSettings:
+    """The app with these settings, by the names that `listed` has. Raises `msgspec.ValidationError` for what cannot be."""
+    own = {name: value for name, value in given.items() if name not in ATTENTION}
+    chosen = msgspec.to_builtins(app.attention) | {name: value for name, value in given.items() if name in ATTENTION}
+    return replace(app, **own, attention=msgspec.convert(chosen, Attention))
 
 
 class ProviderSettings(Protocol):

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 from psycopg.types.json import Jsonb
 
+from worker.core.attention import Attention, attention
 from worker.core.model import AppSettings, Provider, StoredSettings
 from worker.database.device_secrets import DeviceSecrets
 from worker.database.fleet import recorded
@@ -307,8 +309,12 @@ _ADVICE: Final = "add the key it was stored with, or store the credential again:
 
 
 def _column(setting: Any) -> Any:
+    if isinstance(setting, Attention):
+        return Jsonb(msgspec.to_builtins(setting))
     return list(setting) if isinstance(setting, tuple) else setting
 
 
 def _setting(column: Any) -> Any:
+    if isinstance(column, dict):
+        return attention(column)
     return tuple(column) if isinstance(column, list) else column

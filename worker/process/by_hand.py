@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
-from worker.core.model import AppSettings, Provider
+from worker.core.model import AppSettings, Provider, listed
 from worker.database.postgres import Connection, transaction
 from worker.process.runtime import Runtime
 from worker.providers import kinds
@@ -81,7 +80,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
 
 def _differing(one: AppSettings, other: AppSettings) -> dict[str, Any]:
     """The settings of `other` that are not as in `one`."""
-    return {name: value for name, value in asdict(other).items() if value != getattr(one, name)}
+    before = listed(one)
+    return {name: value for name, value in listed(other).items() if value != before[name]}
 
 
 def _stored(before: Provider | None, after: Provider) -> dict[str, Any]:

@@ -93,3 +93,48 @@ def test_a_database_without_schema_says_to_migrate(cli: Cli, empty_postgres_url,
     done = cli.run("app", "list")
     assert done.exit_code == 1
     assert "carillon migrate" in done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        pytest.param(["--level", "mentions"], "level", "mentions", id="level"),
+        pytest.param(["--level", "none"], "level", "none", id="a level called none"),
+        pytest.param(
+            ["--trigger", "reaction=on", "--trigger", "here=off"], "triggers", {"reaction": True, "here": False}
+        ),
+        pytest.param(["--online-delay", "30"], "online_delay", 30, id="delay"),
+        pytest.param(
+            ["--quiet", "fri-sun,22:00-08:00", "--quiet-zone", "device"],
+            "quiet",
+            [{"days": ["fri", "sat", "sun"], "from": "22:00", "to": "08:00"}],
+            id="quiet",
+        ),
+        pytest.param(
+            ["--placeholder", "fr_CA=Bonjour", "--placeholder", "New"], "placeholder", {"fr-ca": "Bonjour", "": "New"}
+        ),
+    ],
+)
+def test_settings_of_attention_are_kept(cli, given, name, value):
+    cli.ok("app", "create", "demo")
+    cli.ok("app", "set", "demo", *given)
+    assert cli.json("app", "show", "demo")["settings"][name] == value
+    assert cli.ok("app", "show", "demo")
+
+
+@pytest.mark.parametrize(
+    ("given", "refusal"),
+    [
+        pytest.param(["--level", "loud"], "'loud' is none of all, mentions, personal, none", id="a level"),
+        pytest.param(["--trigger", "heer=on"], "heer", id="a trigger"),
+        pytest.param(["--trigger", "here=maybe"], "is not TRIGGER=on or TRIGGER=off", id="neither on nor off"),
+        pytest.param(["--quiet", "22:00-8:00", "--quiet-zone", "device"], "regex", id="half a time"),
+        pytest.param(["--quiet", "mun,22:00-08:00", "--quiet-zone", "device"], "is not HH:MM-HH:MM", id="no day"),
+        pytest.param(["--quiet", "22:00-08:00"], "--quiet-zone", id="quiet without a zone"),
+        pytest.param(["--online-delay", "601"], "601", id="too long a delay"),
+        pytest.param(["--online-delay", "30", "--max-age", "30"], "has to be below --max-age", id="never"),
+    ],
+)
+def test_a_setting_of_attention_that_cannot_be_is_refused(cli, given, refusal):
+    cli.ok("app", "create", "demo")
+    assert refusal in " ".join(cli.refused("app", "set", "demo", *given).split())

@@ -52,6 +52,49 @@ BROWSER: dict[str, Any] = {
         },
     },
 }
+PREFERENCES: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "preferences.updated",
+    "user": "han",
+    "channel": {"id": "c"},
+    "thread": "msg-1",
+    "level": "mentions",
+    "triggers": {"here": False, "keyword": True},
+    "following": True,
+    "muted_until": AT,
+}
+QUIET: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "quiet.updated",
+    "user": "han",
+    "zone": "Europe/Berlin",
+    "quiet": [{"days": ["mon", "sun"], "from": "22:00", "to": "07:00"}],
+    "pause_until": AT,
+    "allow": {"urgent": False, "triggers": ["direct", "call"], "users": ["leia"], "channels": ["ops"]},
+    "after": "nothing",
+    "badge": "silent",
+}
+CALL: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "call.started",
+    "at": "2026-11-21T20:00:00Z",
+    "call": {"id": "7d444840-9dc0-11d1-b245-5ffdce74fad2", "video": True, "data": {"room": 7}},
+    "channel": {"id": "c", "name": "C", "kind": "group"},
+    "caller": {"id": "leia", "name": "Leia"},
+    "recipients": ["han", "luke"],
+    "expires_at": "2026-11-21T20:00:30Z",
+}
+ACTIVITY: dict[str, Any] = {
+    **ENVELOPE,
+    "type": "activity.updated",
+    "activity": "game-1",
+    "user": {"in": ["han"]},
+    "event": "start",
+    "state": {"score": [1, 0]},
+    "attributes_type": "Game",
+    "attributes": {"home": "red"},
+    "alert": {"title": "Kick-off"},
+}
 EVERY_TYPE: tuple[dict[str, Any], ...] = (
     MESSAGE,
     DEVICE,
@@ -75,8 +118,30 @@ EVERY_TYPE: tuple[dict[str, Any], ...] = (
         "data": {"alert": "hello", "badge": "Increment", "sound": "default", "uri": {"any": "thing"}},
         "send_at": AT,
     },
+    PREFERENCES,
+    QUIET,
+    {**ENVELOPE, "type": "channel.read", "user": "han", "channel": {"id": "c"}, "until": AT, "unread": 3},
+    {
+        **ENVELOPE,
+        "type": "message.updated",
+        "channel": {"id": "c"},
+        "message": {"id": "msg-1", "text": "better", "mentioned": ["han"], "mentions": {"here": True}},
+        "sender": {"id": "leia"},
+    },
+    {**ENVELOPE, "type": "message.deleted", "channel": {"id": "c"}, "message": {"id": "msg-1"}},
+    CALL,
+    {
+        **ENVELOPE,
+        "type": "call.ended",
+        "call": {"id": "7d444840-9dc0-11d1-b245-5ffdce74fad2"},
+        "reason": "answered_elsewhere",
+        "user": "han",
+        "device": {"token": "ab" * 32},
+    },
+    ACTIVITY,
+    {**ENVELOPE, "type": "ptt.speaking", "channel": {"id": "c"}, "speaker": {"id": "leia"}, "recipients": ["han"]},
 )
-PUSH = EVERY_TYPE[-1]
+PUSH = next(one for one in EVERY_TYPE if one["type"] == "push.send")
 #: To leave a field out.
 MISSING = object()
 

@@ -7,7 +7,18 @@ import pytest
 
 from producers import MAX_DOCUMENT, EventError, decode, encode
 from producers.events import Message, MessageNew
-from tests.unit.producers.examples import DEVICE, EVERY_TYPE, MESSAGE, MISSING, PUSH, changed
+from tests.unit.producers.examples import (
+    ACTIVITY,
+    CALL,
+    DEVICE,
+    EVERY_TYPE,
+    MESSAGE,
+    MISSING,
+    PREFERENCES,
+    PUSH,
+    QUIET,
+    changed,
+)
 
 MEMBERS = EVERY_TYPE[3]
 
@@ -31,10 +42,11 @@ def nested(levels: int) -> Any:
         pytest.param(changed(MESSAGE, type=7), "type: expected a string", id="the type as a number"),
         pytest.param(
             changed(MESSAGE, type="reaction.new"),
-            "type: 'reaction.new' is not known, and of chat events only new messages push; known are message.new, "
+            "type: 'reaction.new' is not known, and other chat events notify nobody; known are message.new, "
             "device.registered, device.unregistered, member.added, member.removed, members.replaced, "
             "channel.updated, user.muted, user.unmuted, "
-            "badge.cleared, push.send",
+            "badge.cleared, push.send, preferences.updated, quiet.updated, channel.read, message.updated, "
+            "message.deleted, call.started, call.ended, activity.updated, ptt.speaking",
             id="S1 S19: another chat event never pushes",
         ),
         pytest.param(changed(MESSAGE, type="x" * 500), "type: 'xxxx", id="a type without end is cut"),
@@ -93,7 +105,7 @@ def nested(levels: int) -> Any:
         pytest.param(
             changed(MESSAGE, message__mentionned=[]),
             "message.mentionned: unknown field; known in message are id, text, parent_id, parent_sender, mentioned, "
-            "mentions_everyone, skip_push, kind, data",
+            "mentions_everyone, mentions, reply_to, also_in_channel, urgency, kind, data, skip_push, category, badge, badges",
             id="a misspelt field",
         ),
         pytest.param(
@@ -136,6 +148,71 @@ def nested(levels: int) -> Any:
             "channel.push_notifications: expected true or false or null, got a string",
             id="S9: a switch in words",
         ),
+        pytest.param(
+            changed(PREFERENCES, level="loud"), "level: expected all, mentions, personal or none", id="a level"
+        ),
+        pytest.param(
+            changed(PREFERENCES, triggers={"heer": True}),
+            "triggers: no such key; known here are direct, mention, reply, thread,",
+            id="a switch",
+        ),
+        pytest.param(changed(PREFERENCES, channel=None), "thread: needs a channel", id="a thread of no channel"),
+        pytest.param(changed(PREFERENCES, thread=None), "following: needs a thread", id="following no thread"),
+        pytest.param(
+            changed(PREFERENCES, triggers={"thread": True}), "triggers.thread: following says the same", id="said twice"
+        ),
+        pytest.param(changed(PREFERENCES, keywords=["deploy"]), "keywords: only without a channel", id="keywords"),
+        pytest.param(changed(PREFERENCES, enabled=False), "enabled: only without a channel", id="off in a channel"),
+        pytest.param(changed(QUIET, notify=QUIET["quiet"]), "notify: not together with quiet", id="contradiction"),
+        pytest.param(changed(QUIET, zone=None), "zone: required with quiet", id="no zone"),
+        pytest.param(
+            changed(QUIET, quiet=[{"days": ["mon"], "from": "7:00", "to": "08:00"}]),
+            "quiet[0].from: expected a time of the day, such as 07:30",
+            id="half a time",
+        ),
+        pytest.param(
+            changed(QUIET, quiet=[{"days": ["mon"], "from": "24:00", "to": "08:00"}]),
+            "quiet[0].from: expected a time of the day",
+            id="begins when the day is over",
+        ),
+        pytest.param(
+            changed(QUIET, quiet=[{"days": ["mun"], "from": "07:00", "to": "08:00"}]),
+            "quiet[0].days[0]: expected mon, tue,",
+            id="no day",
+        ),
+        pytest.param(
+            changed(QUIET, quiet=[{"days": ["mon"], "from": "07:00", "to": "07:00"}]),
+            "quiet[0].to: the same as from; for the whole day say 00:00 to 24:00",
+            id="an empty window",
+        ),
+        pytest.param(
+            changed(QUIET, quiet=[{"days": ["mon", "mon"], "from": "07:00", "to": "08:00"}]),
+            "quiet[0].days: names a day twice",
+            id="a day twice",
+        ),
+        pytest.param(changed(CALL, call__id="call-1"), "call.id: expected a UUID", id="a call's id"),
+        pytest.param(
+            changed(CALL, expires_at="2026-11-21T20:01:01Z"),
+            "expires_at: at most 60 seconds after at",
+            id="a long call",
+        ),
+        pytest.param(changed(ACTIVITY, alert=None), "alert: required to start", id="a start without alert"),
+        pytest.param(changed(ACTIVITY, user=None), "user: either this or channel", id="an activity of nobody"),
+        pytest.param(
+            changed(MESSAGE, message__mentions={"groups": [{"id": f"g{n}", "users": ["u"] * 5_001} for n in range(2)]}),
+            "message.mentions.groups: 10,002 users",
+            id="large groups",
+        ),
+        pytest.param(
+            changed(MESSAGE, message__badges={"a\nb": 1}), "message.badges: must not have control", id="badges"
+        ),
+        pytest.param(
+            changed(MESSAGE, message__reply_to={"message": "a\nb", "user": "u"}),
+            "message.reply_to.message: must not have control",
+            id="a quoted id",
+        ),
+        pytest.param(changed(DEVICE, device__purpose="call"), "device.purpose: expected alert, voip,", id="a purpose"),
+        pytest.param(changed(DEVICE, device__purpose="activity"), "device.activity: names the", id="which activity"),
         pytest.param(changed(EVERY_TYPE[6], target=MISSING), "target: required, but missing", id="S5: muting nobody"),
     ],
 )

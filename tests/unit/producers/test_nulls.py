@@ -7,11 +7,27 @@ import msgspec
 import pytest
 
 from producers import decode, schema
-from producers.events import TYPES, Alert, Channel, ChannelSettings, Device, Message, Sender, Where, accepted
-from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, MISSING, changed
+from producers.events import (
+    TYPES,
+    Alert,
+    Allow,
+    Call,
+    Channel,
+    ChannelSettings,
+    Device,
+    EditedMessage,
+    Message,
+    Sender,
+    Where,
+    accepted,
+)
+from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, MISSING, PUSH, changed
 
 PARTS: dict[str, dict[str, type[msgspec.Struct]]] = {
     "message.new": {"channel": Channel, "message": Message, "sender": Sender},
+    "message.updated": {"channel": Channel, "message": EditedMessage, "sender": Sender},
+    "quiet.updated": {"allow": Allow},
+    "call.started": {"call": Call, "channel": Channel, "caller": Sender},
     "device.registered": {"device": Device},
     "channel.updated": {"channel": ChannelSettings},
     "push.send": {"where": Where},
@@ -52,7 +68,7 @@ def test_null_is_the_default(document: dict[str, Any], place: tuple[str, ...]) -
 
 def test_null_in_an_alert_is_no_line() -> None:
     assert len(optional(Alert)) == 3
-    push = {key: value for key, value in EVERY_TYPE[-1].items() if key != "data"}
+    push = {key: value for key, value in PUSH.items() if key != "data"}
     event = decode(json.dumps({**push, "alert": {"title": None, "subtitle": None, "body": "hello"}}))
     assert event.alert == Alert(body="hello")  # type: ignore[union-attr]
 
