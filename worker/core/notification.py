@@ -1,15 +1,16 @@
-"""From a chat message to what a phone receives: payload, ids and expiry. A message renders once for all of its devices.
+"""From a chat message to what a phone receives: payload, ids and expiry. A message renders once for each reason to get it.
 
 The payload, for a message that fits:
 
     {"aps": {"alert": {"title": sender, "subtitle": channel, "body": text}, "sound": "default",
              "thread-id": channel id, "mutable-content": 1, "badge": number},
-     "carillon": {"event": id, "kind": ..., "message": id, "parent": id, "channel": id,
+     "carillon": {"event": id, "kind": ..., "message": id, "parent": id, "channel": id, "at": milliseconds, "why": trigger,
                   "sender": {"id", "name", "image"}, "data": {...}}}
 """
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -28,6 +29,9 @@ LEAST_BODY: Final = 160
 SHORT_NAME: Final = 80
 #: Name-based UUIDs (version 5) of notifications live in this namespace.
 NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 _encode: Final = msgspec.json.Encoder().encode
 #: How every payload begins: the badge goes behind it.
@@ -56,19 +60,28 @@ class Rendered(NamedTuple):
 
 
 def render(
-    event: MessageNew, *, count: int = 0, phrase: str = "", one_sender: bool = False, limit: int = LIMIT
+    event: MessageNew,
+    *,
+    why: str = "message",
+    sound: bool = True,
+    count: int = 0,
+    phrase: str = "",
+    one_sender: bool = False,
+    limit: int = LIMIT,
 ) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
 
-    With a `count` it represents that many messages of its channel, and `phrase` is its text. `one_sender`: all of them have the
-    same sender.
+    `why` is the trigger for which its people get it. Without `sound` it is shown in silence. With a `count` it represents that
+    many messages of its channel, and `phrase` is its text. `one_sender`: all of them have the same sender.
 
     These are cut in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
-    names' ends, the parent and the kind, the ids of sender and channel and event, the title and subtitle, and the message id.
+    names' ends, the parent, the kind and the reason, the ids of sender and event and the time, the ids of channel and message.
     `"truncated": true` in `carillon` says that more than text was left out.
     """
     room = limit - BADGE_ROOM
-    parts, text = _Parts.of(event), event.message.text
+    parts, text = _Parts.of(event, why), event.message.text
+    if not sound:
+        del parts.aps["sound"]
     if count:
         parts.fold(event, count, one_sender=one_sender)
         text = phrase
@@ -131,7 +144,7 @@ class _Parts:
         self.alert, self.aps, self.carillon, self.least_body = alert, aps, carillon, LEAST_BODY
 
     @classmethod
-    def of(cls, event: MessageNew) -> "_Parts":
+    def of(cls, event: MessageNew, why: str) -> "_Parts":
         message, channel, sender = event.message, event.channel, event.sender
         alert = {"title": sender.name or clean_name(sender.id) or sender.id}
         if channel.name:
@@ -141,6 +154,8 @@ class _Parts:
         if message.parent_id is not None:
             carillon["parent"] = message.parent_id
         carillon["channel"] = channel.id
+        carillon["at"] = (event.at - _EPOCH) // _MILLISECOND
+        carillon["why"] = why
         who = {"id": sender.id, "name": sender.name, "image": sender.image}
         carillon["sender"] = {key: value for key, value in who.items() if value is not None}
         if message.data:
@@ -194,12 +209,12 @@ def _short_names(parts: _Parts) -> None:
 
 
 def _no_context(parts: _Parts) -> None:
-    parts.drop("parent", "kind", "count")
+    parts.drop("parent", "kind", "why", "count")
 
 
 def _no_secondary_ids(parts: _Parts) -> None:
     parts.aps.pop("thread-id")
-    parts.drop("sender", "event")
+    parts.drop("sender", "event", "at")
 
 
 def _message_alone(parts: _Parts) -> None:

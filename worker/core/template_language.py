@@ -20,7 +20,7 @@ from worker.core.plurals import plural
 from worker.core.template_values import LARGEST, bounded, text_of
 from worker.core.truncation import first_character, last_character, shorten
 
-#: What a template may name. `data` is free below; a part that is `None` here has no parts of its own.
+#: What a template may name, with its parts: one of them, or the name alone where it has none. `data` is free below.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("id", "text", "kind", "parent_id", "mentioned", "data", "count"),
     "sender": ("id", "name", "image"),
@@ -28,6 +28,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "recipient": ("id", "mentioned"),
     "app": ("name",),
     "event": ("id",),
+    "why": (),
 }
 BADGE: Final = "badge"
 #: How a template says that a device's own number belongs there.
@@ -240,6 +241,8 @@ def _check_path(node: nodes.Node, inside: set[int]) -> None:
     parts.reverse()
     _check_name(node.name)
     known = NAMES.get(node.name, ())
+    if not known:
+        raise LeafError(f"{node.name}: has no parts")
     if parts[0] not in known:
         raise LeafError(f"{node.name}: has no part {parts[0]!r}{suggestion(str(parts[0]), known)}")
     if parts[1:] and parts[0] not in ("data", "mentioned"):
@@ -261,8 +264,9 @@ def _encodable(text: str) -> bool:
 
 def _check_alone(node: nodes.Name) -> None:
     _check_name(node.name)
-    parts = ", ".join(f"{node.name}.{part}" for part in NAMES[node.name])
-    raise LeafError(f"{node.name}: name a part of it: {parts}")
+    if NAMES[node.name]:
+        parts = ", ".join(f"{node.name}.{part}" for part in NAMES[node.name])
+        raise LeafError(f"{node.name}: name a part of it: {parts}")
 
 
 def _check_name(name: str) -> None:

@@ -198,11 +198,16 @@ def fallbacks(locale: str | None) -> list[str]:
 
 
 def context_of(
-    event: MessageNew, recipient: str | None = None, named: Collection[str] | None = None, count: int = 1
+    event: MessageNew,
+    recipient: str | None = None,
+    named: Collection[str] | None = None,
+    count: int = 1,
+    why: str = "message",
 ) -> dict[str, Any]:
     """What a template may name. `event.channel.name` is the stored one where the event has none.
 
     `named`: who is mentioned by name, a set where many recipients are asked for. `count`: messages that this one stands for.
+    `why`: the trigger for which the recipient gets it.
     """
     message, sender, channel = event.message, event.sender, event.channel
     mentioned = message.mentions_everyone or recipient in (message.mentioned if named is None else named)
@@ -221,6 +226,7 @@ def context_of(
         "recipient": {"id": recipient, "mentioned": mentioned},
         "app": {"name": event.app},
         "event": {"id": event.id},
+        "why": why,
     }
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
@@ -13,9 +13,6 @@ from worker.core.tally import Tally, encode
 from worker.core.trace_context import sampled
 from worker.pipeline.spans import Attributes, Span, counted, span
 from worker.state.journal import DONE, Opened, QueuedBatch, Step
-
-_NO_WHY: Final[Mapping[str, str]] = {}
-
 
 #: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
@@ -80,12 +77,9 @@ class Plan:
             *(encode(app, Tally(self._new_id(), counts=counts)) for app, counts in counted if counts),
         ]
 
-    def add_jobs(
-        self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: Mapping[str, str] = _NO_WHY
-    ) -> None:
-        """`why` by user."""
+    def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
         for device in devices:
-            self._wanted[app, device.provider_id, lane].append((sending, device, why.get(device.user, "")))
+            self._wanted[app, device.provider_id, lane].append((sending, device, why))
 
     def queued(self) -> list[QueuedBatch]:
         batches = (

@@ -1,12 +1,12 @@
 """From a message and its devices to rendered messages: one rendering for all devices that get the same.
 
-An app without templates renders once for everybody. With templates it is once for each template that a device's provider and
-language choose, and once for each user where the template names the recipient. If a template fails, the default
-payload is sent in its place.
+An app without templates renders once for each variant: mostly one, because most people get a message for the same reason. With
+templates it is once for each template that a device's provider and language choose, and once for each user where the template
+names the recipient. If a template fails, the default payload is sent in its place.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from worker.core.folding import folded
 from worker.core.model import Device
 from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
+from worker.core.rules import Why
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, context_of
 from worker.core.trace_context import sampled
@@ -38,69 +39,90 @@ class Message(NamedTuple):
     place: int = 0
     #: UNIX seconds at which it came; 0: not known.
     at: int = 0
+    #: Whether the messages that it stands for, where it is folded, are known to be one person's.
+    one_sender: bool = False
+
+
+class Variant(NamedTuple):
+    """What differs between the people who get a message. Devices of one variant get the same, apart from templates."""
+
+    why: Why
+    #: Whether it may make a sound.
+    sound: bool = True
     #: How many messages of its channel it stands for, where it is folded; 0: it is not.
     stands_for: int = 0
-    #: Whether those are known to be one person's.
-    one_sender: bool = False
+
+
+class Group(NamedTuple):
+    """What these devices are sent, and why their users get it."""
+
+    sending: Sending
+    devices: Sequence[Device]
+    why: Why
 
 
 class Renderings(NamedTuple):
     """What to send to which devices, and how many renderings failed and became the default one."""
 
-    groups: Sequence[tuple[Sending, Sequence[Device]]]
+    groups: Sequence[Group]
     failed: int
+
+
+class _Key(NamedTuple):
+    """Devices with the same key get the same rendering. `user`, `phrase`: empty where they make no difference."""
+
+    variant: Variant
+    template: Template | None = None
+    user: str = ""
+    phrase: str = ""
 
 
 _NONE: Final = Renderings([], 0)
 
 
 def sendings(
-    message: Message, devices: Sequence[Device], templates: Mapping[int, Templates], *, alive: Callable[[], None]
-) -> Renderings:
-    """`alive` is called before each rendering: where each user has one of their own, all of them take long."""
-    if not devices:
-        return _NONE
-    message = message._replace(event=named(message.event, message.channel))
-    if not templates and not message.stands_for:
-        return Renderings([(_sending(message, notification.render(message.event)), devices)], 0)
-    groups: dict[tuple[Template | None, str, str], list[Device]] = {}
-    for device in devices:
-        template = _chosen(templates, device, message.event.message.kind)
-        user = device.user if template is not None and template.per_user else ""
-        phrase = burst_phrase(message.stands_for, device.locale) if message.stands_for else ""
-        groups.setdefault((template, user, phrase), []).append(device)
-    mentioned = frozenset(message.event.message.mentioned)
-    rendered, failed = [], 0
-    for (template, user, phrase), some in groups.items():
-        alive()
-        payload = None
-        if template is not None:
-            payload = _rendered(template, message, phrase, user, mentioned, some[0])
-            failed += payload is None
-        by = None if payload is None else template
-        payload = payload or notification.render(
-            message.event, count=message.stands_for, phrase=phrase, one_sender=message.one_sender
-        )
-        rendered.append((_sending(message, payload, by), some))
-    return Renderings(rendered, failed)
-
-
-def folded_sendings(
     message: Message,
-    count: int,
-    devices: Sequence[Device],
+    wanted: Mapping[Variant, Sequence[Device]],
     templates: Mapping[int, Templates],
     *,
     alive: Callable[[], None],
 ) -> Renderings:
-    """The notification for the channel's last `count` messages: each replaces the one before.
+    """`alive` is called before each rendering: where each user has one of their own, all of them take long.
 
-    It speaks the language of the device. A template finds that in the text of the message, and the number in `message.count`.
+    What is folded replaces the notification before it. It speaks the language of the device: a template finds that in the text of
+    the message, and the number in `message.count`.
     """
-    shared = notification.collapse_id(message.event.app, f"burst:{message.event.channel.id}")
-    rendered = sendings(message._replace(stands_for=count), devices, templates, alive=alive)
-    groups = [(msgspec.structs.replace(sending, collapse_id=shared), some) for sending, some in rendered.groups]
-    return Renderings(groups, rendered.failed)
+    if not wanted:
+        return _NONE
+    message = message._replace(event=named(message.event, message.channel))
+    mentioned = frozenset(message.event.message.mentioned)
+    groups, failed = [], 0
+    for key, devices in _grouped(wanted, templates, message.event.message.kind):
+        alive()
+        payload = None
+        if key.template is not None:
+            payload = _rendered(key.template, key, message, mentioned, devices[0])
+            failed += payload is None
+        by = None if payload is None else key.template
+        sending = _sending(message, key.variant, payload or _default(message, key), by)
+        groups.append(Group(sending, devices, key.variant.why))
+    return Renderings(groups, failed)
+
+
+def _grouped(
+    wanted: Mapping[Variant, Sequence[Device]], templates: Mapping[int, Templates], kind: str
+) -> Iterable[tuple[_Key, Sequence[Device]]]:
+    groups: dict[_Key, list[Device]] = {}
+    for variant, devices in wanted.items():
+        if not templates and not variant.stands_for:
+            yield _Key(variant), devices
+            continue
+        for device in devices:
+            template = _chosen(templates, device, kind)
+            user = device.user if template is not None and template.per_user else ""
+            phrase = burst_phrase(variant.stands_for, device.locale) if variant.stands_for else ""
+            groups.setdefault(_Key(variant, template, user, phrase), []).append(device)
+    yield from groups.items()
 
 
 def named(event: MessageNew, channel: str | None) -> MessageNew:
@@ -115,12 +137,29 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
+def _trigger(why: Why) -> str:
+    """The word for it that phones and templates get."""
+    return "message" if why == "member" else why
+
+
+def _default(message: Message, key: _Key) -> Rendered:
+    return notification.render(
+        message.event,
+        why=_trigger(key.variant.why),
+        sound=key.variant.sound,
+        count=key.variant.stands_for,
+        phrase=key.phrase,
+        one_sender=message.one_sender,
+    )
+
+
 def _rendered(
-    template: Template, message: Message, phrase: str, user: str, mentioned: Collection[str], device: Device
+    template: Template, key: _Key, message: Message, mentioned: Collection[str], device: Device
 ) -> Rendered | None:
-    event = folded(message.event, phrase) if phrase else message.event
+    event = folded(message.event, key.phrase) if key.phrase else message.event
     try:
-        return template.render(context_of(event, user or None, mentioned, message.stands_for or 1)).rendered
+        context = context_of(event, key.user or None, mentioned, key.variant.stands_for or 1, _trigger(key.variant.why))
+        return template.render(context).rendered
     except NothingToSayError:
         return None
     except TemplateError as fault:
@@ -129,15 +168,17 @@ def _rendered(
         return None
 
 
-def _sending(message: Message, rendered: Rendered, template: Template | None = None) -> Sending:
+def _sending(message: Message, variant: Variant, rendered: Rendered, template: Template | None = None) -> Sending:
     event = message.event
+    # Each folded one replaces the one before.
+    shows = f"burst:{event.channel.id}" if variant.stands_for else ""
     return Sending(
         entry=message.entry,
         event_id=event.id,
         prefix=rendered.prefix.decode(),
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
-        collapse_id=notification.collapse_id(event.app, event.message.id, event.channel.id),
+        collapse_id=notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
         badge=_badge(event, template),
         kind=event.message.kind,
         channel=event.channel.id,

@@ -314,6 +314,18 @@ def test_a_burst_is_folded_into_one_replaceable_notification_and_mentions_break_
     assert pipeline.journal.counts("demo")["folded"] == 2
 
 
+def test_a_phone_learns_when_a_message_was_written_and_why_its_owner_gets_it(pipeline):
+    pipeline.member("general", "leia", "han", "luke", "chewie")
+    pipeline.publish(message(mentioned=["luke"], seconds=2))
+    payloads = {n.token: json.loads(n.payload)["carillon"] for n in pipeline.run()}
+    assert {user: payloads[token(user)]["why"] for user in ("han", "luke", "chewie")} == {
+        "han": "message",
+        "luke": "mention",
+        "chewie": "message",
+    }
+    assert {one["at"] for one in payloads.values()} == {round(START.timestamp() + 2) * 1000}
+
+
 @pytest.mark.parametrize(
     ("members", "title"),
     [

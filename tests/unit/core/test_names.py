@@ -15,7 +15,7 @@ from worker.core.names import balanced, clean_name
 from worker.core.template_language import Leaf
 from worker.core.templates import Template, Templates
 from worker.pipeline.rendering import Message as Rendering
-from worker.pipeline.rendering import folded_sendings, sendings
+from worker.pipeline.rendering import Variant, sendings
 
 LRE, RLE, PDF, LRO, RLO = "\u202a\u202b\u202c\u202d\u202e"
 LRI, RLI, FSI, PDI = "\u2066\u2067\u2068\u2069"
@@ -27,6 +27,7 @@ EVENT = MessageNew(
     message=Message(id="m", text="hello"),
     sender=Sender(id="leia", name="Leia"),
 )
+PLAIN, SIX = Variant("member"), Variant("member", stands_for=6)
 
 
 def device(id: int = 1, locale: str | None = None) -> Device:
@@ -34,8 +35,8 @@ def device(id: int = 1, locale: str | None = None) -> Device:
 
 
 def payload(event: MessageNew, channel: str | None = None) -> Any:
-    found = sendings(Rendering("1-0", event, channel, 3600), [device()], {}, alive=lambda: None)
-    [(sending, _)] = found.groups
+    found = sendings(Rendering("1-0", event, channel, 3600), {PLAIN: [device()]}, {}, alive=lambda: None)
+    [(sending, _, _)] = found.groups
     return json.loads(sending.prefix + sending.suffix)
 
 
@@ -107,7 +108,7 @@ def test_names_are_clean_wherever_they_go() -> None:
     assert seen["carillon"]["sender"]["name"] == "A b"
     template = Templates({("", ""): Template.parse(b'{"aps": {"alert": "{{ sender.name }} in {{ channel.name }}"}}')})
     message = Rendering("1-0", replace(EVENT, sender=Sender(id="l", name=name)), None, 3600)
-    [(sending, _)] = sendings(message, [device()], {1: template}, alive=lambda: None).groups
+    [(sending, _, _)] = sendings(message, {PLAIN: [device()]}, {1: template}, alive=lambda: None).groups
     assert json.loads(sending.prefix + sending.suffix)["aps"]["alert"] == "A b in General"
 
 
@@ -121,9 +122,9 @@ def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel(
     locales = ["de-DE", "de", None, "pl_PL", "zh-Hant-TW", "xx"]
     devices = [device(n, locale) for n, locale in enumerate(locales)]
     message = Rendering("1-0", replace(EVENT, channel=Channel(id="general")), "Küche", 3600)
-    found = folded_sendings(message, 6, devices, {}, alive=lambda: None)
+    found = sendings(message, {SIX: devices}, {}, alive=lambda: None)
     said = {}
-    for sending, some in found.groups:
+    for sending, some, _ in found.groups:
         seen = json.loads(sending.prefix + sending.suffix)
         assert seen["carillon"]["count"] == 6
         for one in some:
@@ -144,8 +145,8 @@ def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel(
 def test_a_template_gets_the_number_and_the_words() -> None:
     template = Templates({("", ""): Template.parse(b'{"aps": {"alert": "{{ message.count }}/{{ message.text }}"}}')})
     message = Rendering("1-0", EVENT, None, 3600)
-    found = folded_sendings(message, 6, [device(1, "fr")], {1: template}, alive=lambda: None)
-    [(sending, _)] = found.groups
+    found = sendings(message, {SIX: [device(1, "fr")]}, {1: template}, alive=lambda: None)
+    [(sending, _, _)] = found.groups
     assert json.loads(sending.prefix + sending.suffix)["aps"]["alert"] == "6/General: 6 nouveaux messages"
 
 

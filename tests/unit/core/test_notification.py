@@ -51,6 +51,8 @@ def test_a_message_becomes_an_alert_with_what_an_app_needs_to_know_it_by() -> No
             "message": "msg-1",
             "parent": "root-1",
             "channel": "messaging:general",
+            "at": 1795291200123,
+            "why": "message",
             "sender": {"id": "leia", "name": "Leia Organa", "image": "https://x/l.png"},
             "data": {"queue": {"place": 3}, "ünï": [1, None, 1.5]},
         },
@@ -66,8 +68,20 @@ def test_what_a_message_does_not_have_is_not_in_its_payload() -> None:
         "kind": "regular",
         "message": "msg-1",
         "channel": "messaging:general",
+        "at": 1795291200123,
+        "why": "message",
         "sender": {"id": "leia"},
     }
+
+
+def test_an_app_learns_for_which_reason_somebody_gets_a_message() -> None:
+    assert json.loads(render(message(), why="mention").payload())["carillon"]["why"] == "mention"
+
+
+def test_without_a_sound_a_notification_lights_the_screen_as_it_did() -> None:
+    loud, silent = payload(message()), json.loads(render(message(), sound=False).payload())
+    assert loud["aps"].pop("sound") == "default"
+    assert silent == loud
 
 
 @pytest.mark.parametrize(
@@ -118,6 +132,7 @@ def test_names_lose_their_ends_before_ids_are_lost() -> None:
     )  # fmt: skip
     assert document["carillon"]["message"] == "m" * 255
     assert document["carillon"]["channel"] == document["aps"]["thread-id"] == "é" * 255
+    assert document["carillon"]["at"] == 1795291200123
     assert "image" not in document["carillon"]["sender"]
 
 

@@ -61,6 +61,7 @@ def said(text: str, event: MessageNew = EVENT, user: str | None = None) -> Any:
         pytest.param("{{ sender.name }}", None, id="nothing is left out"),
         pytest.param("{{ sender.name|default('somebody', true) }}", "somebody", id="a default"),
         pytest.param("{{ app.name }}/{{ event.id }}/{{ recipient.id }}", "chat/e1/han", id="the rest"),
+        pytest.param("{{ 'psst' if why == 'message' else why }}", "psst", id="why they get it"),
     ],
 )
 def test_a_string_becomes_what_it_says(text, value):
@@ -135,6 +136,7 @@ def test_a_document_that_cannot_be_a_payload_is_refused(document, fault):
         pytest.param("{% include 'x' %}", "include cannot", id="an include"),
         pytest.param("{% set a = 1 %}", "set cannot", id="an assignment"),
         pytest.param("{{ recipent.id }}", "did you mean 'recipient'", id="a misspelt name"),
+        pytest.param("{{ why.name }}", "why: has no parts", id="a part of what has none"),
         pytest.param("{{ sender.nick }}", "has no part 'nick'", id="an unknown part"),
         pytest.param("{{ message }}", "name a part of it", id="a whole"),
         pytest.param("{{ badge }}", "stand alone in aps.badge", id="the badge elsewhere"),

@@ -69,6 +69,8 @@ def test_the_apps_own_code_gets_everything_as_strings_and_nothing_that_collapses
             "thread": "general",
             "message": "m-e1",
             "parent": "m-0",
+            "at": f"{message().at.timestamp() * 1000:.0f}",
+            "why": "message",
             "sender": "leia",
             "sender_name": "Leia",
             "image": "https://example.com/leia.png",

@@ -22,6 +22,7 @@ from worker.providers.web.request import topic_of
 
 NOW: Final = 1_800_000_000
 EXPIRES: Final = NOW + 60
+SENT: Final = round(message().at.timestamp() * 1000)
 COLLAPSE: Final = "c" * 40
 IMAGE: Final = "https://example.com/leia.png"
 #: By column: the kind, and where its body has what is of one message.
@@ -35,7 +36,7 @@ def chat() -> Sending:
     event = msgspec.structs.replace(
         event, channel=ev.Channel(id="general", name="General"), sender=ev.Sender(id="leia", name="Leia", image=IMAGE)
     )
-    rendered = notification.render(event, count=3, phrase="3 new", one_sender=True)
+    rendered = notification.render(event, why="mention", count=3, phrase="3 new", one_sender=True)
     payload = json.loads(rendered.payload())
     payload["aps"]["category"] = "CHAT"
     payload["aps"]["alert"] = {"title": "Leia", "subtitle": "General", "body": "hello"}
@@ -67,6 +68,8 @@ ROWS: Final[dict[str, tuple[Sending, tuple[Any, ...]]]] = {
     "category": (CHAT, ("CHAT",)),
     "custom data": (CHAT, ({"n": 7}, '{"n":7}')),
     "ids": (CHAT, ("general", "m-e1")),
+    "time of the message": (CHAT, (SENT, str(SENT))),
+    "why they get it": (CHAT, ("mention",)),
     "messages in a folded burst": (CHAT, (3, "3")),
     "texts by their keys": (push(data={"alert": {"loc-key": "K"}}), ("K",)),
     "silent push": (push(data={"order": 7}, push_type="background"), (1, "NORMAL")),
@@ -90,7 +93,8 @@ def sent(kind: str, sending: Sending) -> list[tuple[dict[str, str], Any]]:
     if kind == "fcm":
         settings = [FcmSettings(account(), "app"), FcmSettings(account(), "system")]
     platform = {"fcm": "android", "web": "web"}.get(kind, "ios")
-    job = Job(0, 1, "han", "https://updates.push.services.mozilla.com/wpush/v2/x", 0, badge=7, platform=platform)
+    address = "https://updates.push.services.mozilla.com/wpush/v2/x"
+    job = Job(0, 1, "han", address, 0, badge=7, why="mention", platform=platform)
     found = []
     for one in settings:
         shown = KINDS[kind].preview(Provider(1, "demo", kind, "production", one), sending, job, now=NOW)

@@ -9,13 +9,13 @@ import msgspec
 from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import Device
-from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, unmentioned
+from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, unmentioned
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided
 from worker.pipeline.expansion.read import CandidatePage
 from worker.pipeline.plan import OriginsOf, Plan
-from worker.pipeline.rendering import Message, Renderings, folded_sendings, sendings
+from worker.pipeline.rendering import Message, Variant, sendings
 from worker.state.journal import DONE
 
 #: A message with more jobs than this leaves the urgent lane to the smaller ones.
@@ -107,49 +107,46 @@ class MessagePlan(Plan):
 
     def _add_jobs(self, decided: Decided, continuation: Continuation) -> int:
         """Returns how many they are."""
-        message, pushes = decided.page.message, decided.decision.pushes
-        app, small = message.event.app, not message.cursor.page and continuation.following == DONE
-        devices = [device for push in pushes for device in push.devices]
-        lane: Lane = "urgent" if small and len(devices) <= URGENT_JOBS else "bulk"
-        why = {push.user: push.why for push in pushes}
-        for rendered in self._rendered(decided, devices, one_sender=small and _is_alone(decided, continuation)):
-            for sending, some in rendered.groups:
-                self.add_jobs(app, lane, sending, some, why)
-            if rendered.failed:
-                self.counts[app]["template_failed"] += rendered.failed
-        return len(devices)
-
-    def _rendered(self, decided: Decided, devices: Sequence[Device], *, one_sender: bool) -> Sequence[Renderings]:
-        """For those who get the message itself, then for those who get one notification for several."""
         message = decided.page.message
-        app, channel = message.event.app, message.channel
+        app, small = message.event.app, not message.cursor.page and continuation.following == DONE
+        wanted = _by_variant(decided)
+        jobs = sum(map(len, wanted.values()))
+        lane: Lane = "urgent" if small and jobs <= URGENT_JOBS else "bulk"
+        count = self.counts[app]
+        if folded := sum(len(devices) for variant, devices in wanted.items() if variant.stands_for):
+            count["folded"] += folded
+        source = Message(
+            *(message.opened.entry, message.event, message.channel and message.channel.name),
+            *(message.app.max_age, message.place, message.came),
+            one_sender=small and bool(decided.numbers) and _is_alone(decided, continuation),
+        )
+        rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
+        for sending, devices, why in rendered.groups:
+            self.add_jobs(app, lane, sending, devices, why)
+        if rendered.failed:
+            count["template_failed"] += rendered.failed
+        return jobs
+
+    def _templates_for(self, app: str) -> Mapping[int, Templates]:
         templates = self._templates.get(app)
         if templates is None:
             templates = self._templates[app] = self._templates_of(app)
-        source = Message(
-            *(message.opened.entry, message.event, channel and channel.name),
-            *(message.app.max_age, message.place, message.came),
-        )
-        if not decided.numbers:
-            return [sendings(source, devices, templates, alive=self._alive)]
-        plain, by_number = _by_number(decided)
-        if by_number:
-            source = source._replace(one_sender=one_sender)
-            self.counts[app]["folded"] += sum(map(len, by_number.values()))
-        return [
-            sendings(source, plain, templates, alive=self._alive),
-            *(folded_sendings(source, n, some, templates, alive=self._alive) for n, some in by_number.items()),
-        ]
+        return templates
 
 
-def _by_number(decided: Decided) -> tuple[list[Device], Mapping[int, list[Device]]]:
-    """The devices that get the message itself, and those that get one notification for so many."""
-    plain: list[Device] = []
-    by_number: defaultdict[int, list[Device]] = defaultdict(list)
-    for push in decided.decision.pushes:
-        number = decided.numbers.get(push.user, 0)
-        (by_number[number] if folds(push, number, decided.page.message.app) else plain).extend(push.devices)
-    return plain, by_number
+def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
+    """The devices that get the message, by what differs between their users."""
+    pushes, numbers, app = decided.decision.pushes, decided.numbers, decided.page.message.app
+    if not numbers:
+        by_why: defaultdict[Why, list[Device]] = defaultdict(list)
+        for _, devices, why in pushes:
+            by_why[why] += devices
+        return {Variant(why): devices for why, devices in by_why.items()}
+    wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
+    for push in pushes:
+        number = numbers.get(push.user, 0)
+        wanted[Variant(push.why, stands_for=number if folds(push, number, app) else 0)] += push.devices
+    return wanted
 
 
 def _is_alone(decided: Decided, continuation: Continuation) -> bool:

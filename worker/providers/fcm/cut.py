@@ -71,12 +71,12 @@ def _short_names(document: Document, _over: Over) -> None:
 
 
 def _no_context(document: Document, _over: Over) -> None:
-    _drop(document, "parent", "kind", "count")
+    _drop(document, "parent", "kind", "why", "count")
 
 
 def _no_ids(document: Document, _over: Over) -> None:
     document["aps"].pop("thread-id", None)
-    _drop(document, "sender", "event", "channel", "message")
+    _drop(document, "sender", "event", "channel", "at", "message")
 
 
 #: The cuts in their order, and how many octets of the body stay at each, at least.

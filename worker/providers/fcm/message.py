@@ -221,6 +221,8 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "channel": carillon.get("channel"),
         "message": carillon.get("message"),
         "parent": carillon.get("parent"),
+        "at": carillon.get("at"),
+        "why": carillon.get("why"),
         "sender": sender.get("id"),
         "sender_name": sender.get("name"),
         "image": sender.get("image"),

@@ -242,12 +242,12 @@ def _no_icon(parts: _Parts) -> None:
 
 def _short_title(parts: _Parts) -> None:
     parts.notification["title"] = fit(parts.notification["title"], SHORT_NAME)
-    parts.drop("sender", "parent", "kind", "count")
+    parts.drop("sender", "parent", "kind", "why", "count")
     parts.least_body = 0
 
 
 def _bare(parts: _Parts) -> None:
-    parts.drop("event", "channel", "message")
+    parts.drop("event", "channel", "at", "message")
     parts.rest.pop("thread", None)
     parts.rest.pop("category", None)
     kept = {key: value for key, value in parts.notification.items() if key in ("title", "tag", "silent")}
