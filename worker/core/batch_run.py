@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from worker.core import recorded_outcome
-from worker.core.batch import LEAVE, NONE_FREED, Batch, Freed, Job
+from worker.core.batch import COUNT, LEAVE, NONE_FREED, Batch, Freed, Job
 from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
-from worker.core.outcome import OpenBreaker, Outcome, Refusal, Retry, Unregister
+from worker.core.outcome import Drop, OpenBreaker, Outcome, Refusal, Retry, Unregister
 from worker.core.tally import Histogram
 from worker.core.way import Way
 
@@ -65,6 +65,9 @@ class BatchRun:
     app: AppSettings = field(init=False)
     provider: Provider = field(init=False)
 
+    #: Jobs that this try has sent, and those that it took out of the badge numbers.
+    sent: set[int] = field(default_factory=set)
+    uncounted: set[int] = field(default_factory=set)
     #: Jobs whose last try speaks against the provider.
     faults: list[int] = field(default_factory=list)
     #: How many of these are answers.
@@ -132,6 +135,27 @@ class BatchRun:
     def new(self, indexes: Iterable[int]) -> list[int]:
         """Those of the jobs that had their outcome now, not on an earlier try of the batch."""
         return [index for index in indexes if index not in self.recorded]
+
+    def to_uncount(self) -> list[int]:
+        """Jobs that were counted and are dropped unsent, and have not given their numbers back."""
+        return [
+            index
+            for index, outcome in enumerate(self.outcomes)
+            if isinstance(outcome, Drop)
+            and index not in self.sent
+            and index not in self.recorded
+            and index not in self.uncounted
+            and self._counted_unsent(index)
+        ]
+
+    def _counted_unsent(self, index: int) -> bool:
+        job = self.batch.jobs[index]
+        badge = self.batch.sendings[job.sending].badge
+        return not job.tried and (badge == COUNT or (badge >= 0 and job.badge is None))
+
+    def set_numbers(self, badges: Sequence[int]) -> None:
+        """The jobs have these badge numbers, in the order in which the batch was taken with its own."""
+        self.jobs = numbered(self.batch, badges)
 
     def refusals(self, indexes: Iterable[int]) -> list[Refusal]:
         """Of those jobs whose device is to be retired."""

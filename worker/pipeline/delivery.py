@@ -38,6 +38,7 @@ from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
 from worker.pipeline.steps.send import Send
 from worker.pipeline.steps.trace import Trace
+from worker.pipeline.steps.uncount import Uncount
 from worker.pipeline.steps.wait_for_earlier import WaitForEarlier
 from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
@@ -94,8 +95,10 @@ class Delivery:
                 bulkhead,
                 (
                     DropMoved(devices, standings, now),
+                    uncount := Uncount(journal),
                     CheckProvider(health, exchange, journal, insist, now, random),
                     ApplyRateLimits(limiter, now),
+                    uncount,
                     Send(exchange),
                     health.judge_answers,
                 ),
@@ -103,6 +106,7 @@ class Delivery:
         )
         #: Whatever became of the batch, unless it was returned.
         self._conclusion: Sequence[Step] = (
+            uncount,
             RecordAnswers(journal, insist),
             RetireDevices(devices, deferred_retirement, insist),
             health.stop_provider,

@@ -56,6 +56,7 @@ class Exchange:
         now, jitter = self._now(), self._random()
         if now - run.renewed_at > self._lease / 2:
             raise LeaseRunsOut
+        run.sent.update(indexes)
         try:
             sent = self._sent(run, indexes, timeout or self.timeout)
         except SettingsError as fault:

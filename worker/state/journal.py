@@ -231,6 +231,13 @@ class Journal:
             list(overtaking),
         )
 
+    def uncount(self, batch: str, dropped: Sequence[int]) -> list[int]:
+        """These jobs of the batch are not sent, and count in no badge. Returns the batch's badge numbers by now.
+
+        A second time does nothing.
+        """
+        return _numbers(self._scripts.uncount(id=batch, dropped=list(dropped)))
+
     def return_batch(self, batch: str, delay: float = 0.0) -> Freed:
         """Hands the batch back, to be taken again at once or after `delay` seconds.
 

@@ -151,7 +151,8 @@ WOKEN: Final = Family(
 BATCH: Final = Family(
     "batch:<id>", "hash",
     "`doc`, `app`, `lane`, `devices`, `entries`, `provider` (its way), `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
-    " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`",
+    " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`; of badges, `before` (what a number that was set"
+    " replaced), `uncounted` (jobs that gave theirs back), `again` (the batch was taken again)",
     _JOURNAL, "the batch is done; of a stopped provider, when it is too old", "devices to push to",
 )
 TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")

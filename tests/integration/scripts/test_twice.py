@@ -217,6 +217,17 @@ def test_outcomes_are_remembered(redis: Redis, scripts: Scripts, journal: Journa
     assert scripts.mark(id="none", outcomes=b"[1]", lease=8) == 0
 
 
+@runs("uncount")
+def test_a_job_gives_its_number_back_once(redis: Redis, journal: Journal) -> None:
+    sending = Sending(ENTRY, "e1", '{"aps":{', "}}", 2_000_000_000, "c1", channel="general", place=11)
+    jobs = [Job(0, 7, "han", "aa", 0), Job(0, 7, "han", "aa", 0)]
+    expanded(redis, journal, QueuedBatch("b1", Batch(APP, 1, "urgent", [sending], jobs)))
+    assert taken(journal).badges == [1, 2]
+    assert journal.uncount("b1", [0])[1] == 1
+    assert redis.hgetall(keys.BADGE(APP)) == {b"7": b"1"}
+    assert again(redis, lambda: journal.uncount("b1", [0]))[1] == 1
+
+
 @runs("record")
 def test_accepted_jobs_are_remembered(redis: Redis, journal: Journal) -> None:
     expanded(redis, journal)

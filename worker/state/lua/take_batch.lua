@@ -26,9 +26,9 @@ local function parsed(orders)
   return devices, heads
 end
 -- What they do to badges. What an entry would do to a badge that was cleared at a later place is seen already, and leaves it as it is.
--- All numbers are read at once, and written at once.
+-- All numbers are read at once, and written at once. Returns the numbers, and of jobs that set one `job:<the number before>`.
 local function numbers(app, all, heads, again)
-  local badges, cleared, devices, modes, n = BADGE .. app, CLEARED .. app, {}, {}, 0
+  local badges, cleared, devices, modes, jobs, n = BADGE .. app, CLEARED .. app, {}, {}, {}, 0
   local latest = redis.call('HGET', cleared, '')
   for h, head in ipairs(heads) do
     local place, mode = string.match(head[2], '^@([^/]*)/[^/]*/(.*)$')
@@ -39,17 +39,18 @@ local function numbers(app, all, heads, again)
     for k = head[1], last do
       local device = all[k]
       n = n + 1
-      devices[n], modes[n] = device, mode
+      devices[n], modes[n], jobs[n] = device, mode, k - 1
       if late then
         local seen = redis.call('HGET', cleared, device)
         if seen and newer(seen, place) then modes[n] = '?' end
       end
     end
   end
-  local stored, current, changed, found = values(badges, devices), {}, {}, {}
+  local stored, current, changed, found, before = values(badges, devices), {}, {}, {}, {}
   for k, device in ipairs(devices) do
     local number = current[device] or stored[k] or 0
     if modes[k] ~= '?' then
+      if modes[k] ~= '' then before[#before + 1] = jobs[k] .. ':' .. number end
       number = modes[k] == '' and number + 1 or string.sub(modes[k], 2)
       changed[#changed + 1] = device
       changed[#changed + 1] = number
@@ -58,7 +59,7 @@ local function numbers(app, all, heads, again)
     found[k] = number
   end
   bulk('HSET', badges, changed)
-  return found
+  return found, before
 end
 
 -- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
@@ -174,8 +175,11 @@ end
 local function hand_out(id, batch, devices, heads, stop, held)
   local key, way = BATCH .. id, batch[6]
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
-  local badges = table.concat(numbers(batch[4], devices, heads, batch[2]), ',')
+  local counted, before = numbers(batch[4], devices, heads, batch[2])
+  local badges = table.concat(counted, ',')
   redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
+  if #before > 0 then redis.call('HSET', key, 'before', table.concat(before, ',')) end
+  if batch[2] then redis.call('HSET', key, 'again', 1) end
   for _, follower in ipairs(redis.call('LRANGE', FOLLOWERS .. id, 0, 63)) do
     local waiting = redis.call('SISMEMBER', WAITS .. follower, id) == 1
     if waiting and redis.call('HEXISTS', BATCH .. follower, 'leased') == 0 then

@@ -1,0 +1,17 @@
+from dataclasses import dataclass
+
+from worker.core.batch_run import BatchRun
+from worker.state.journal import Journal
+
+
+@dataclass(frozen=True)
+class Uncount:
+    """Badges count what is sent: jobs that are dropped before that give their numbers back. Where none is, this costs nothing."""
+
+    journal: Journal
+
+    def __call__(self, run: BatchRun) -> None:
+        if dropped := run.to_uncount():
+            if badges := self.journal.uncount(run.id, dropped):
+                run.set_numbers(badges)
+            run.uncounted.update(dropped)
