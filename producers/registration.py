@@ -1,6 +1,6 @@
 """Registering and unregistering a device as calls: the events they publish, and what their answers mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, Unpack
 from uuid import uuid4
@@ -25,6 +25,12 @@ class Registration(TypedDict, total=False):
     locale: str | None
     app_version: str | None
     attributes: Mapping[str, Any]
+    #: What this build of the app understands: `clear`, `sealed`, ...
+    accepts: Sequence[str]
+    #: What sealed payloads for it are encrypted with: `id`, `scheme`, `p256dh`, `auth`.
+    keys: Mapping[str, str] | None
+    #: How much of a message the push service may read at most: `full`, `sender`, `id`, `sealed`.
+    privacy: str | None
     #: The user has no account: ignored, but counted.
     anonymous: bool
     #: When it happened; default: now. Give both in a repeat of the same call.
@@ -92,7 +98,10 @@ class _Answer(msgspec.Struct):
     at: datetime | None = None
 
 
-_DEVICE: Final = ("subscription", "platform", "provider", "environment", "locale", "app_version", "attributes")
+_DEVICE: Final = (
+    *("subscription", "platform", "provider", "environment", "locale", "app_version", "attributes"),
+    *("accepts", "keys", "privacy"),
+)
 
 
 def _envelope(kind: str, app: str, id: str | None, at: datetime | None, reply: str | None) -> dict[str, Any]:

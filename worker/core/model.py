@@ -145,9 +145,14 @@ class Device(NamedTuple):
         return "" if self.traits is None else self.traits.get("privacy", "")
 
     @property
+    def key(self) -> str:
+        """The id of the keys that its app gave; '' for none, or none of a known scheme."""
+        return "" if self.traits is None else self.traits.get("key", "")
+
+    @property
     def opens_sealed(self) -> bool:
         """Whether its app opens a sealed payload: it says so, and gave keys that can be sealed with."""
-        return self.traits is not None and "key" in self.traits and "sealed" in self.accepts
+        return bool(self.key) and "sealed" in self.accepts
 
     def __repr__(self) -> str:
         return f"Device(id={self.id}, user={self.user!r}, provider_id={self.provider_id})"

@@ -11,7 +11,7 @@ The answer to a write says whether what it asked for is true now. `unmet_registr
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -45,11 +45,11 @@ class Registration:
     seen: tuple[int, ...] = ()
     platform: str = ""
     #: Sealed; the same secret is sealed to the same text.
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     #: As of `model.traits_of`.
     traits: Mapping[str, object] | None = None
     #: Sealed.
-    keys: str = ""
+    keys: str = field(default="", repr=False)
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)

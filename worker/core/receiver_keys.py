@@ -10,6 +10,8 @@ from worker.core.refusal import Refused
 
 #: Octets of an uncompressed point on P-256, of the shared secret, and the first octet of the point.
 POINT, AUTH, _UNCOMPRESSED = 65, 16, 4
+#: The one scheme that a payload is sealed by.
+SCHEME: Final = "aes128gcm"
 _BASE64: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -9,7 +9,9 @@ import msgspec
 from producers import events
 from worker.core.admission import over_rate
 from worker.core.entry import ms_of
+from worker.core.model import traits_of
 from worker.core.ownership import Superseded, instant, mark, microseconds
+from worker.core.receiver_keys import SCHEME, checked, pack
 from worker.core.refusal import Refusal
 from worker.database.device_writes import Begun, DeviceWrite, recently_begun, unmet, write_devices
 from worker.database.postgres import Connection
@@ -53,6 +55,7 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
     device = event.device
     provider = choose_provider(device, event.app, providers)
     token, secret = registration(device, provider)
+    key, packed = _keys(device)
     write = DeviceWrite(
         event.app,
         token,
@@ -66,6 +69,8 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
         place,
         platform_of(device),
         apps.device_secrets.seal(secret) if secret else "",
+        traits_of(device.accepts, device.privacy, key),
+        apps.device_secrets.seal(packed) if packed else "",
     )
     return Call(entry, event, document, (write,))
 
@@ -126,6 +131,14 @@ def answer(refusal: Refusal | None, newer: Superseded | None = None, *, anonymou
     if refusal is None:
         return {"ok": True, "ignored": "anonymous"} if anonymous else {"ok": True}
     return {"ok": False, "code": refusal.code, "error": refusal.error, "field": refusal.field}
+
+
+def _keys(device: events.Device) -> tuple[str | None, str]:
+    """The id of its keys, and the keys as text; None and '' for none, and for keys of another scheme. Raises `Refused`."""
+    given = device.keys
+    if given is None or given.scheme != SCHEME:
+        return None, ""
+    return given.id, pack(checked(given.p256dh, given.auth, "device.keys"))
 
 
 def _limits(names: Iterable[str], apps: Apps) -> dict[str, tuple[int, int]]:

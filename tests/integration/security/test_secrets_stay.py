@@ -22,6 +22,8 @@ from worker.cli._commands import app
 from worker.cli._preview import Target
 from worker.core.batch import Job
 from worker.core.model import Device, Notification, Provider
+from worker.core.ownership import Registration
+from worker.core.receiver_keys import checked
 from worker.database.device_writes import DeviceWrite
 from worker.database.outbox import Outbox
 from worker.database.postgres import open_pool
@@ -58,6 +60,7 @@ def secrets_in(text: str) -> list[str]:
 
 
 SUBSCRIPTION = ev.Subscription(endpoint=ENDPOINT, keys=ev.SubscriptionKeys(p256dh=P256DH, auth=AUTH))
+DEVICE_KEYS = ev.DeviceKeys(id="k1", scheme="aes128gcm", p256dh=P256DH, auth=AUTH)
 PROVIDER = Provider(1, "demo", "apns", "production", ApnsSettings("t", Key("T", "K", KEY)))
 VALUES: list[Any] = [
     pytest.param(PROVIDER, id="provider"),
@@ -71,6 +74,9 @@ VALUES: list[Any] = [
     ),
     pytest.param(SUBSCRIPTION, id="subscription"),
     pytest.param(SUBSCRIPTION.keys, id="its keys"),
+    pytest.param(DEVICE_KEYS, id="keys of a device"),
+    pytest.param(ev.Device(token=TOKEN, keys=DEVICE_KEYS), id="device of an event with keys"),
+    pytest.param(checked(P256DH, AUTH, "device.keys"), id="keys that were checked"),
     pytest.param(ev.Device(token=TOKEN, platform="ios"), id="device of an event"),
     pytest.param(
         ev.DeviceRegistered(
@@ -81,7 +87,8 @@ VALUES: list[Any] = [
     pytest.param(ev.DeviceToken(subscription=SUBSCRIPTION), id="browser of an event"),
     pytest.param(Device(1, "han", 1, ENDPOINT, None, 0, "web", AUTH), id="device"),
     pytest.param(Job(0, 1, "han", ENDPOINT, 0, platform="web", secret=AUTH), id="job"),
-    pytest.param(DeviceWrite("demo", ENDPOINT, "han", 0, secret=AUTH), id="write of a device"),
+    pytest.param(DeviceWrite("demo", ENDPOINT, "han", 0, secret=AUTH, keys=AUTH), id="write of a device"),
+    pytest.param(Registration("han", 1, 0, active=True, secret=AUTH, keys=AUTH), id="registration of a device"),
     pytest.param(Target(1, "han", 1, ENDPOINT, None, "web", AUTH), id="recipient of a test push"),
     pytest.param(Registry(open_pool, [Fernet.generate_key().decode()], kinds), id="registry"),  # type: ignore[arg-type]
 ]
