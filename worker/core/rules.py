@@ -102,6 +102,8 @@ class Case(NamedTuple):
     devices: Mapping[str, Sequence[Device]] = _NO_DEVICES
     #: Users all of whose devices have lost their provider.
     unreachable: Collection[str] = ()
+    #: Whether this is a second look, in which presence is out of the question.
+    again: bool = False
 
 
 class Rule(NamedTuple):
@@ -143,7 +145,11 @@ RULES: Final = (
         others=True,
     ),
     Rule("muted_sender", "muted the sender", so("muted")),
-    Rule("online", "online at that moment", lambda case: None if case.app.push_to_online else so("online")(case)),
+    Rule(
+        "online",
+        "online at that moment",
+        lambda case: None if case.app.push_to_online or case.again else so("online")(case),
+    ),
     Rule(
         NOT_ALLOWED_HERE,
         "not among those whom this environment may push to, see carillon fleet",

@@ -62,6 +62,8 @@ class Candidates(NamedTuple):
     app: AppSettings
     place: int
     users: Sequence[str]
+    #: Whether they are decided at a second look, in which presence is out of the question.
+    again: bool = False
 
 
 class CandidateFact(Fact[Row]):

@@ -11,8 +11,8 @@ class Presence(CandidateFact[None]):
     name = "online"
 
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
-        """Members of an app that pushes to online members are not looked up."""
-        concerned = {n: one for n, one in enumerate(asked) if not one.app.push_to_online}
+        """Members of an app that pushes to online members are not looked up, nor is anybody at a second look."""
+        concerned = {n: one for n, one in enumerate(asked) if not one.app.push_to_online and not one.again}
         online = presence.online(
             sources.redis, {(one.event.app, user) for one in concerned.values() for user in one.users}
         )

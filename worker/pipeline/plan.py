@@ -9,10 +9,12 @@ from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
+from worker.core.position import position
+from worker.core.second_look import MOST, Kind, SecondLook
 from worker.core.tally import Tally, encode
 from worker.core.trace_context import sampled
 from worker.pipeline.spans import Attributes, Span, counted, span
-from worker.state.journal import DONE, Opened, QueuedBatch, Step
+from worker.state.journal import DONE, Opened, QueuedBatch, QueuedLook, Step
 
 #: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
@@ -50,16 +52,32 @@ class Plan:
         #: Expansions that go on, on the bulk lane.
         self.unfinished = 0
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.looks: list[QueuedLook] = []
+        #: Second looks so far of each page, or second look, of an entry.
+        self._numbers: Counter[tuple[str, str]] = Counter()
         #: Pages of traced events.
         self.traced: list[Traced] = []
 
     def take(self, opened: Opened, following: str, event: Event, page: int, account: Mapping[str, Any]) -> None:
-        """One page of an event is expanded, with what it says of whom."""
+        """One page of an event is expanded, or a second look at it, with what it says of whom."""
         self.steps.append(opened.step(following))
-        self.accounts.append(ledger_account(opened.app, event.id, f"page:{page}", account, self._moment))
+        part = f"look:{opened.look}" if opened.look else f"page:{page}"
+        self.accounts.append(ledger_account(opened.app, event.id, part, account, self._moment))
         self.unfinished += following != DONE
         if parent := sampled(event.traceparent):
             self.traced.append(Traced(parent, opened.app, event.id, page, account))
+
+    def look_again(
+        self, opened: Opened, page: int, kind: Kind, delay: float, users: Sequence[str], extra: Any = None
+    ) -> None:
+        """These users of the page are decided in `delay` seconds; `extra` as of `SecondLook`."""
+        before = opened.look or str(page)
+        place = opened.place or position(opened.entry)
+        for begin in range(0, len(users), MOST):
+            look = SecondLook(kind, list(users[begin : begin + MOST]), extra)
+            number = f"{before}.{self._numbers[opened.entry, before]}"
+            self._numbers[opened.entry, before] += 1
+            self.looks.append(QueuedLook(opened.entry, number, opened.app, place, delay, look))
 
     def spans(self, began: float, ended: float) -> list[Span]:
         """One for each page of a traced event. Times in UNIX seconds."""

@@ -264,7 +264,7 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
         error = f"expansion failed: {type(fault).__name__}"
         _, id = identify(opened.document)
         runtime.ledger.add_dead_letter(DeadLetter(opened.entry, opened.app, id, error, opened.document))
-        return runtime.journal.abandon(opened.entry)
+        return runtime.journal.abandon(opened.id)
     return runtime.journal.postpone(opened)
 
 

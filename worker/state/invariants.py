@@ -72,6 +72,8 @@ class Look:
     due: frozenset[str]
     scheduled: frozenset[str]
     tries: frozenset[str]
+    second_looks: frozenset[str]
+    second_looks_due: frozenset[str]
     #: Channel -> the entry of it that is expanded.
     channels: Mapping[str, str]
     #: Groups that a task has.
@@ -93,7 +95,8 @@ def violations_of(now: Look) -> set[str]:
 
 def look(redis: Redis) -> Look:
     """Raises `TooLargeError`."""
-    for size, family in ((redis.hlen, keys.OPEN), (redis.hlen, keys.EXPANDING), (redis.zcard, keys.DUE)):
+    hashes = ((redis.hlen, family) for family in (keys.OPEN, keys.EXPANDING, keys.SECOND_LOOKS))
+    for size, family in (*hashes, (redis.zcard, keys.DUE)):
         if (n := int(size(family()))) > MOST:
             raise TooLargeError(f"{n:,} in {family()}, and {MOST:,} are compared at most")
     found = _keys(redis)
@@ -108,6 +111,8 @@ def look(redis: Redis) -> Look:
         frozenset(_texts(redis.zrange(keys.DUE(), 0, -1))),
         frozenset(_texts(redis.smembers(keys.SCHEDULED()))),
         frozenset(_hash(redis, keys.TRIES())),
+        frozenset(_texts(redis.hkeys(keys.SECOND_LOOKS()))),
+        frozenset(_texts(redis.zrange(keys.SECOND_LOOKS_DUE(), 0, -1))),
         _hash(redis, keys.EXPANDING_CHANNELS()),
         frozenset(_hash(redis, keys.EXPANDING_GROUPS())),
         {lane: frozenset(_texts(redis.zrange(keys.OUT_OF_TURN(lane), 0, -1))) for lane in _LANES},
@@ -174,8 +179,9 @@ def _texts(values: Any) -> Iterator[str]:
 
 
 def _units(now: Look) -> Iterator[str]:
-    """An entry's open units are its expansion and the batches that name it."""
-    units = Counter(chain(now.expanding, *(batch.entries for batch in now.batches.values())))
+    """An entry's open units are its expansion, its second looks and the batches that name it."""
+    looks = (look.partition("/")[2] for look in now.second_looks)
+    units = Counter(chain(now.expanding, looks, *(batch.entries for batch in now.batches.values())))
     for entry in now.open.keys() | units.keys():
         if (kept := now.open.get(entry, 0)) != units[entry]:
             yield f"entry {entry} has {kept} open units, and {units[entry]} are there"
@@ -194,6 +200,15 @@ def _messages(now: Look) -> Iterator[str]:
         if places[entry] != 1:
             yield f"the message {entry} stands in {places[entry]} places"
     yield from (f"entry {entry} is scheduled and not due" for entry in now.scheduled if f"e:{entry}" not in now.due)
+
+
+def _second_looks(now: Look) -> Iterator[str]:
+    """A second look is ready in its line, or due: one of these. Each due one exists."""
+    lines = now.of(keys.READY_OF_APP)
+    places = Counter(chain(now.second_looks_due, *(line for (lane, _), line in lines.items() if lane == "looks")))
+    for look in now.second_looks | places.keys():
+        if places[look] != (look in now.second_looks):
+            yield f"the second look {look} stands in {places[look]} places"
 
 
 def _batches_places(now: Look) -> Iterator[str]:
@@ -301,4 +316,16 @@ def _channels(now: Look) -> Iterator[str]:
 
 
 #: Each returns what does not hold; its docstring says what must.
-CHECKS: Final = (_units, _messages, _batches_places, _due, _devices, _waits, _groups, _apps, _ways, _channels)
+CHECKS: Final = (
+    _units,
+    _messages,
+    _second_looks,
+    _batches_places,
+    _due,
+    _devices,
+    _waits,
+    _groups,
+    _apps,
+    _ways,
+    _channels,
+)

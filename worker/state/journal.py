@@ -3,8 +3,8 @@
 An entry stays on its stream until its expansion and all of its batches are done. Every change of state is one Lua script, so
 a crash falls before it or after it, and a script that is run twice does nothing the second time.
 
-Messages (`e`) and batches (`b`) are either *ready*, in a line of which each app gets an equal share, or *due* at a time: taken
-and leased to a worker, or waiting for a retry or for another batch. The tick makes ready what is due.
+Messages (`e`), second looks at them and batches (`b`) are either *ready*, in a line of which each app gets an equal share, or
+*due* at a time: taken and leased to a worker, or waiting for their time or for another batch. The tick makes ready what is due.
 
 Their keys: `worker/state/keys.py`.
 """
@@ -15,11 +15,13 @@ from typing import Any, Final, Literal, NamedTuple
 
 from producers.events import STREAM
 from worker.core import batch as batches
+from worker.core import second_look
 from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.entry import joined, stream_for
 from worker.core.errors import WorkerError
+from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
 from worker.state import keys
 from worker.state.redis import Redis
@@ -37,7 +39,10 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 class Step(NamedTuple):
-    """An expansion goes on at `following`, or is `DONE`; the rest is as it was taken."""
+    """An expansion goes on at `following`, or is `DONE`, as a second look always is; the rest is as it was taken.
+
+    `entry`: the `id` of what was taken.
+    """
 
     entry: str
     state: str
@@ -47,7 +52,7 @@ class Step(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A message to expand from `cursor` on ('' at its beginning)."""
+    """A message to expand from `cursor` on ('' at its beginning), or a second look at one."""
 
     entry: str
     app: str
@@ -60,9 +65,16 @@ class Opened(NamedTuple):
     #: The group of channels that its task has, and that task; without a group the message has a lease of its own.
     group: str = ""
     turn: str = "0"
+    #: The number of a second look, which `cursor` describes; '' for a message.
+    look: str = ""
+
+    @property
+    def id(self) -> str:
+        """What the journal calls it: a second look has an id of its own."""
+        return _look_id(self.look, self.entry) if self.look else self.entry
 
     def step(self, following: str) -> Step:
-        return Step(self.entry, self.state, following, self.group, self.turn)
+        return Step(self.id, self.state, following, self.group, self.turn)
 
 
 class Recorded(NamedTuple):
@@ -98,6 +110,18 @@ class QueuedBatch(NamedTuple):
     put_off: bool = False
     #: Whether it has its devices as the batch had them that it was a part of: it was not sent yet.
     takes_over: bool = False
+
+
+class QueuedLook(NamedTuple):
+    """A second look at a message, as it is written. `number` is one that the message has for no other: `0.1`."""
+
+    entry: str
+    number: str
+    app: str
+    place: int
+    #: Seconds until its time.
+    delay: float
+    look: SecondLook
 
 
 class Taken(NamedTuple):
@@ -153,8 +177,8 @@ class Journal:
     def take_messages(self, lane: Lane, limit: int) -> list[Opened]:
         """Up to `limit` messages to expand, an equal share of each app that waits, leased to this worker.
 
-        Fewer, but at least one, if their documents exceed `OCTETS`. Messages of a channel that another task expands are left
-        out.
+        In the urgent lane second looks are among them. Fewer, but at least one, if their documents exceed `OCTETS`. Messages
+        of a channel that another task expands are left out.
         """
         taken = self._scripts.take_messages(lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE)
         found = [_opened(*one) for one in taken]
@@ -176,13 +200,13 @@ class Journal:
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lines again, in this order."""
         if messages:
-            records = [(one.entry, one.app, one.group, one.turn) for one in messages]
+            records = [(one.id, one.app, one.group, one.turn) for one in messages]
             self._scripts.give_back(lane=lane, messages=records)
 
     def renew_messages(self, messages: Sequence[Opened]) -> None:
         """Renews the leases of messages that are still being expanded."""
         if messages:
-            records = [(one.entry, one.state, one.group, one.turn) for one in messages]
+            records = [(one.id, one.state, one.group, one.turn) for one in messages]
             self._scripts.renew_messages(lease=self.lease, messages=records)
 
     def postpone(self, message: Opened) -> int:
@@ -195,14 +219,24 @@ class Journal:
         )
 
     def expand(
-        self, steps: Sequence[Step], queued: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]
+        self,
+        steps: Sequence[Step],
+        queued: Sequence[QueuedBatch],
+        counts: Counts,
+        accounts: Sequence[bytes],
+        looks: Sequence[QueuedLook] = (),
     ) -> tuple[set[str], int]:
-        """Takes all steps with their batches, or none: then there are entries that another worker was first with.
+        """Takes all steps with their batches and second looks, or none: then there are ids that another worker was first with.
 
         Returns these, and how many messages can be taken because no task has their channels any more.
         """
         stale, freed = self._scripts.expand(
-            steps=steps, patience=OVERTAKE, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+            steps=steps,
+            patience=OVERTAKE,
+            batches=_queued(queued),
+            looks=[_queued_look(one) for one in looks],
+            counts=_counts(counts),
+            accounts=accounts,
         )
         return {entry.decode() for entry in stale}, int(freed)
 
@@ -271,12 +305,12 @@ class Journal:
         """Counts a failed expansion; True when it was the last one of those allowed."""
         return int(self._redis.hincrby(keys.TRIES(), entry, 1)) >= tries
 
-    def abandon(self, entry: str) -> int:
-        """Gives up expanding a dead-lettered message; its batches so far are still delivered.
+    def abandon(self, id: str) -> int:
+        """Gives up expanding a dead-lettered message, or its second look; its batches so far are still delivered.
 
         Returns how many messages that waited for it can be taken now.
         """
-        return int(self._scripts.abandon(entry=entry))
+        return int(self._scripts.abandon(entry=id))
 
     def accounts(self, limit: int) -> list[bytes]:
         """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
@@ -351,7 +385,24 @@ class Journal:
 def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
     kept = state.decode()
     app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
-    return Opened(entry.decode(), app, cursor, document, int(place or 0), kept, group.decode(), turn.decode())
+    number, id = _parts_of(entry.decode())
+    return Opened(id, app, cursor, document, int(place or 0), kept, group.decode(), turn.decode(), number)
+
+
+def _look_id(number: str, entry: str) -> str:
+    return f"{number}/{entry}"
+
+
+def _parts_of(id: str) -> tuple[str, str]:
+    """The number of a second look, or '', and the entry."""
+    number, _, entry = id.partition("/")
+    # An entry begins with its stream's id, which has a hyphen; the name of an app behind it may have a slash.
+    return (number, entry) if entry and "-" not in number else ("", id)
+
+
+def _queued_look(one: QueuedLook) -> tuple[str, float, str]:
+    state = f"{one.app}\n{second_look.encode(one.look).decode()}\n{one.place}\n"
+    return _look_id(one.number, one.entry), one.delay, state
 
 
 def _numbers(listed: bytes) -> list[int]:

@@ -101,7 +101,7 @@ LEADER: Final = Family("leader", "string", "`<owner> <token>`: a hint, Postgres 
 
 # The journal: entries.
 OPEN: Final = Family(
-    "open", "hash", "entry -> open units: its expansion, and each batch that names it", _JOURNAL,
+    "open", "hash", "entry -> open units: its expansion, its second looks, and each batch that names it", _JOURNAL,
     "the entry has no unit left", _WORKED_ON,
 )
 OPENED: Final = Family(
@@ -128,9 +128,13 @@ TAKEN: Final = Family(
     "taken:<group>", "list", "the messages of the group that this task has", _JOURNAL, "the task is done with them",
     _WORKED_ON,
 )
-READY: Final = Family("ready:e:<lane>", "list", "apps with messages to take, in turn", _JOURNAL, "none waits", "apps")
+READY: Final = Family(
+    "ready:e:<lane>", "list", "apps with messages to take, in turn; lane `looks`: with second looks", _JOURNAL, "none waits",
+    "apps",
+)
 READY_OF_APP: Final = Family(
-    "ready:e:<lane>:<app>", "list", "entries, but those of channels in the urgent lane", _JOURNAL, "none waits", _WORKED_ON,
+    "ready:e:<lane>:<app>", "list", "entries, but those of channels in the urgent lane; lane `looks`: second looks", _JOURNAL,
+    "none waits", _WORKED_ON,
 )
 GROUPS_IN_TURN: Final = Family(
     "ready:e:groups:<app>", "list", "groups with messages that no task has, in turn", _JOURNAL, "none waits", "32 an app",
@@ -141,6 +145,13 @@ READY_IN_GROUP: Final = Family(
 SCHEDULED: Final = Family(
     "parked", "set", "entries that wait for their time: open, but no load", _JOURNAL, "their time has come",
     "scheduled pushes",
+)
+SECOND_LOOKS: Final = Family(
+    "looks", "hash", "second look (`<n>/<entry>`) -> app, JSON of its kind and its delayed users, place; by line breaks",
+    _JOURNAL, "these users are decided", "delayed users: some 30 bytes each, and 200 a second look of up to 500 of them",
+)
+SECOND_LOOKS_DUE: Final = Family(
+    "looks:due", "zset", "second look -> its time, or when its lease is over", _JOURNAL, "it is ready, or done", "second looks",
 )
 WOKEN: Final = Family(
     "woken", "string", "nothing: a wake-up for urgent messages is on its way", _JOURNAL,

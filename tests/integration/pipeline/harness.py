@@ -288,6 +288,9 @@ class Pipeline:
         for member, at in due:
             if leases or not self.redis.hexists(f"carillon:batch:{member[2:].decode()}", "leased"):
                 self.redis.zadd("carillon:due", {member: at - seconds}, xx=True)
+        looks: Any = self.redis.zrange("carillon:looks:due", 0, -1, withscores=True)
+        for look, at in looks:
+            self.redis.zadd("carillon:looks:due", {look: at - seconds}, xx=True)
         keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]") + self.redis.keys("carillon:out_of_turn:*")
         for key in keys:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)

@@ -8,13 +8,14 @@ import pytest
 from worker.core.badges import Cleared
 from worker.core.batch import Batch, Job, Sending
 from worker.core.limits import Rate
+from worker.core.second_look import SecondLook
 from worker.core.way import MOST_ORIGINS, OTHER
 from worker.state import keys
 from worker.state import scripts as loader
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.fence import Fence
-from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, Recorded, Taken
+from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, QueuedLook, Recorded, Taken
 from worker.state.limiter import ONLY, Limiter, Wanted
 from worker.state.origins import Origins
 from worker.state.redis import Redis
@@ -187,6 +188,78 @@ def test_what_nobody_opened_leaves_its_stream_once(redis: Redis, scripts: Script
 def test_a_document_is_read(redis: Redis, journal: Journal) -> None:
     opened(redis, journal)
     assert [again(redis, lambda: journal.document(ENTRY)) for _ in range(2)] == [b"{}", b"{}"]
+
+
+# Second looks.
+
+
+def delayed(redis: Redis, journal: Journal) -> None:
+    """The entry's expansion is done, and a second look at it is left."""
+    step = taken_message(redis, journal).step(DONE)
+    journal.expand([step], [], {}, [], [QueuedLook(ENTRY, "0.0", APP, 11, 30.0, SecondLook("online", ["han", "r2"]))])
+    assert (redis.hget(keys.OPEN(), ENTRY), redis.zcard(keys.SECOND_LOOKS_DUE())) == (b"1", 1)
+
+
+def second_look(redis: Redis, journal: Journal) -> Opened:
+    delayed(redis, journal)
+    redis.zadd(keys.SECOND_LOOKS_DUE(), {f"0.0/{ENTRY}": 1})
+    assert journal.make_due_ready() == 1
+    assert (journal.ready("e", "urgent"), journal.load()) == (1, {APP: (1, 0)})
+    [look] = journal.take_messages("urgent", 10)
+    return look
+
+
+def test_a_second_look_waits_for_its_time(redis: Redis, journal: Journal) -> None:
+    delayed(redis, journal)
+    assert again(redis, journal.make_due_ready) == 0
+    assert again(redis, lambda: journal.take_messages("urgent", 10)) == []
+    assert redis.xlen(keys.EVENTS()) == 1, "its entry stays on the stream"
+
+
+def test_a_second_look_is_taken_by_one(redis: Redis, journal: Journal) -> None:
+    look = second_look(redis, journal)
+    assert (look.entry, look.look, look.app, look.place, look.document) == (ENTRY, "0.0", APP, 11, b"{}")
+    assert again(redis, lambda: journal.take_messages("urgent", 10)) == []
+    assert again(redis, lambda: journal.make_due_ready()) == 0
+
+
+def test_a_second_look_ends_once_and_with_it_its_entry(redis: Redis, journal: Journal) -> None:
+    step = second_look(redis, journal).step(DONE)
+    assert journal.expand([step], [], {}, [b"{}"]) == (set(), 0)
+    assert not redis.exists(keys.SECOND_LOOKS(), keys.SECOND_LOOKS_DUE(), keys.OPEN())
+    assert not redis.xlen(keys.EVENTS())
+    assert again(redis, lambda: journal.expand([step], [], {}, [b"{}"])) == ({f"0.0/{ENTRY}"}, 0)
+
+
+def test_a_second_look_of_a_dead_worker_is_ready_again_when_its_lease_is_over(redis: Redis, journal: Journal) -> None:
+    look = second_look(redis, journal)
+    journal.renew_messages([look])
+    assert again(redis, journal.make_due_ready) == 0
+    redis.zadd(keys.SECOND_LOOKS_DUE(), {look.id: 1})
+    assert journal.make_due_ready() == 1
+    assert journal.take_messages("urgent", 10) == [look]
+
+
+def test_a_second_look_is_given_back_and_given_up_once(redis: Redis, journal: Journal) -> None:
+    look = second_look(redis, journal)
+    journal.give_back("urgent", [look])
+    assert journal.ready("e", "urgent") == 1
+    again(redis, lambda: journal.give_back("urgent", [look]))
+    [look] = journal.take_messages("urgent", 10)
+    assert journal.abandon(look.id) == 0
+    assert not redis.exists(keys.SECOND_LOOKS(), keys.SECOND_LOOKS_DUE(), keys.OPEN())
+    assert again(redis, lambda: journal.abandon(look.id)) == 0
+
+
+def test_second_looks_and_messages_each_get_their_half(redis: Redis, journal: Journal) -> None:
+    step = taken_message(redis, journal).step(DONE)
+    looks = [QueuedLook(ENTRY, f"0.{n}", APP, 11, 0.0, SecondLook("online", ["han"])) for n in range(6)]
+    journal.expand([step], [], {}, [], looks)
+    assert journal.make_due_ready() == 6
+    for n in range(2):
+        opened(redis, journal, f"2-{n}")
+    assert [bool(one.look) for one in journal.take_messages("urgent", 4)] == [True, True, False, False]
+    assert [bool(one.look) for one in journal.take_messages("urgent", 4)] == [True] * 4
 
 
 # The journal's batches.

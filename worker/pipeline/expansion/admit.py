@@ -7,10 +7,13 @@ import msgspec
 
 from producers import events
 from producers.events import BadgeCleared, MessageNew, PushSend
+from worker.core import second_look
 from worker.core.entry import ms_of
 from worker.core.model import AppSettings
+from worker.core.places import NOW
 from worker.core.position import position
 from worker.core.rules import MessageCase, skip_message
+from worker.core.second_look import SecondLook
 from worker.facts.channels import Channel, ChannelKey, ChannelRow
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
@@ -54,11 +57,26 @@ class Expanding(NamedTuple):
     cursor: Cursor
     #: As it was at the message's place; None: not known there.
     channel: ChannelRow | None
+    #: Where this is a second look.
+    look: SecondLook | None = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether nothing of the message was expanded before."""
+        return not self.cursor.page and self.look is None
+
+    @property
+    def seen_from(self) -> int:
+        """The place at which members, mutes and channels count: a second look sees them as they are now."""
+        return self.place if self.look is None else NOW
 
     @property
     def cap(self) -> int | None:
-        """How many members may get a push without being mentioned; None: all."""
-        return None if self.event.message.mentions_everyone else self.app.member_cap
+        """How many members may get a push without being mentioned; None: all.
+
+        Users of a second look took their places of it when they were delayed.
+        """
+        return None if self.event.message.mentions_everyone or self.look is not None else self.app.member_cap
 
 
 class Documents(NamedTuple):
@@ -100,12 +118,13 @@ def admit(
     skipped: list[tuple[Expanding, str]] = []
     for opened, event, app, key, place in messages:
         known = channels.get(key)
-        channel = None if known is None else known.at(place)
+        look = second_look.decode(opened.cursor) if opened.look else None
+        channel = None if known is None else known.at(place if look is None else NOW)
         reason = skip_message(MessageCase(event, app, channel is not None, channel is None or channel.push, now))
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(opened.entry) // 1000, int(now))
-        cursor = _decode(opened.cursor) if opened.cursor else _BEGINNING
-        message = Expanding(opened, event, app, key, place, came, cursor, channel)
+        cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
+        message = Expanding(opened, event, app, key, place, came, cursor, channel, look)
         if reason is None:
             admitted.append(message)
         else:

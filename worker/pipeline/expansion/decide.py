@@ -39,7 +39,11 @@ class Decider:
         self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
 
     def decide(self, pages: Sequence[CandidatePage]) -> list[Decided]:
-        asked = [Candidates(page.message.event, page.message.app, page.message.place, page.eligible) for page in pages]
+        asked = [
+            Candidates(one.event, one.app, one.seen_from, page.eligible, one.look is not None)
+            for page in pages
+            for one in (page.message,)
+        ]
         facts: dict[int, dict[str, Collection[str]]] = {}
         for fact in self._facts:
             for n, users in fact.read(self._sources, asked).items():
@@ -59,6 +63,7 @@ class Decider:
                 facts.get(n, _NO_FACTS),
                 devices.get(app, _NO_DEVICES),
                 unreachable.get(app, ()),
+                message.look is not None,
             )
             cap = message.cap
             cap_left = None if cap is None else max(0, cap - message.cursor.pushed)

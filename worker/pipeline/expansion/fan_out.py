@@ -91,14 +91,14 @@ class FanOut:
             decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
-            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents())
+            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents(), plan.looks)
             if not stale:
                 self._keep(planned)
                 self._trace(plan, began)
-                behind = {message.opened.entry for message in (*unplanned, *later)}
-                remaining = [one for one in opened if one.entry in behind]
+                behind = {message.opened.id for message in (*unplanned, *later)}
+                remaining = [one for one in opened if one.id in behind]
                 return Expanded(Counter(q.batch.lane for q in queued), plan.unfinished, plan.counts, remaining, freed)
-            opened = [one for one in opened if one.entry not in stale]
+            opened = [one for one in opened if one.id not in stale]
 
     def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> list[Expanding]:
         """The messages to expand. What is not for a channel, and what a rule skips as a whole, is planned already."""
@@ -128,7 +128,7 @@ class FanOut:
                 unplanned.append(message)
                 continue
             patience.alive()
-            if not message.cursor.page and self._now() - message.came > PAST:
+            if message.begins and self._now() - message.came > PAST:
                 plan.counts[message.event.app]["late"] += 1
             goes_on = continuation(one, self._count_after)
             plan.add(one, goes_on)
@@ -146,5 +146,5 @@ class FanOut:
 
     def _keep(self, planned: Sequence[Expanding]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
-        kept = (one for one in planned if not one.cursor.page and one.app.keep_recent)
+        kept = (one for one in planned if one.begins and one.app.keep_recent)
         recent.keep(self._redis, ((*one.key, one.opened.document) for one in kept), now=self._now())

@@ -20,6 +20,6 @@ def _burst(decided: Decided) -> Burst:
     return Burst(
         *message.key,
         message.app.fold_window,
-        f"{message.opened.entry}:{message.cursor.page}",
+        f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
         [push.user for push in decided.decision.pushes if push.why != "mention"],
     )

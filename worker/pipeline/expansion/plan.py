@@ -76,7 +76,7 @@ class MessagePlan(Plan):
     def skip(self, message: Expanding, reason: str) -> None:
         """The whole message is skipped, or what is left of it."""
         count = self.counts[message.event.app]
-        count["messages"] += not message.cursor.page
+        count["messages"] += message.begins
         count[f"skipped_message.{reason}"] += 1
         self.take(message.opened, DONE, message.event, message.cursor.page, {"message": reason})
 
@@ -88,7 +88,7 @@ class MessagePlan(Plan):
             skipped.setdefault(reason, []).append(user)
         considered = len(pushes) + len(skips) + sum(unseen.values())
         count = self.counts[message.event.app]
-        count["messages"] += not message.cursor.page
+        count["messages"] += message.begins
         count["considered"] += considered
         count["pushed"] += len(pushes)
         count["jobs"] += self._add_jobs(decided, continuation) if pushes else 0
@@ -118,7 +118,7 @@ class MessagePlan(Plan):
         source = Message(
             *(message.opened.entry, message.event, message.channel and message.channel.name),
             *(message.app.max_age, message.place, message.came),
-            one_sender=small and bool(decided.numbers) and _is_alone(decided, continuation),
+            one_sender=small and message.begins and bool(decided.numbers) and _is_alone(decided, continuation),
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:

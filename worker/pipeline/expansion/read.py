@@ -68,7 +68,9 @@ class _Read(NamedTuple):
     @property
     def is_part(self) -> bool:
         """Whether the page is a part of the channel's members."""
-        return self.message.event.recipients is None and (self.page.more or self.message.cursor.page > 0)
+        message = self.message
+        is_page = self.page.more or message.cursor.page > 0 or message.look is not None
+        return message.event.recipients is None and is_page
 
 
 def read_candidates(
@@ -90,7 +92,7 @@ def _read(
     starts = [(*message.key, message.cursor.after) for message in messages]
     places: dict[PageKey, int] = {}
     for message, start in zip(messages, starts, strict=True):
-        if message.event.recipients is None:
+        if _listed(message) is None:
             places[start] = min(message.place, places.get(start, message.place))
     small = _small_pages(pool, places, size)
     pages = {**small}
@@ -105,7 +107,7 @@ def _read(
         keys = [_thread_key(message) for message in messages[begin:end]]
         people |= threads.read(pool, {key for key in keys if key is not None} - people.keys())
         for message, start, key in zip(messages[begin:end], starts[begin:end], keys, strict=True):
-            named = message.event.recipients
+            named = _listed(message)
             page = pages[start] if named is None else Page(sorted(set(named)), False)
             one = _put_together(message, page, None if key is None else people[key])
             read.append(one)
@@ -114,13 +116,20 @@ def _read(
     return read, messages[len(read) :]
 
 
+def _listed(message: Expanding) -> Sequence[str] | None:
+    """The candidates where they are not the channel's members, page by page."""
+    return message.event.recipients if message.look is None else message.look.users
+
+
 def _put_together(message: Expanding, page: Page, thread: Thread | None) -> _Read:
-    users = page.at(message.place)
-    if thread is None:
-        first = first_candidates(message.event, None) if message.event.message.mentioned else ()
-        return _Read(message, page, users, first=first)
-    people = _taking_part(message, thread)
-    return _Read(message, page, users, people, thread.full, first_candidates(message.event, people))
+    people = None if thread is None else _taking_part(message, thread)
+    full = thread is not None and thread.full
+    if message.look is None:
+        return _Read(message, page, page.at(message.place), people, full, first_candidates(message.event, people))
+    if message.event.recipients is not None:
+        return _Read(message, page, page.users, people, full)
+    # Some may have left the channel: they are as those who are considered ahead of a page.
+    return _Read(message, Page([], False), [], people, full, page.users)
 
 
 def _taking_part(message: Expanding, thread: Thread) -> AbstractSet[str]:
@@ -149,7 +158,8 @@ def _end_of_reading(
     """Up to where messages from `begin` on may be read together: at least one."""
     end, room = begin, MEMBERS
     while end < len(messages):
-        page, named = small.get(starts[end]), messages[end].event.recipients
+        named = _listed(messages[end])
+        page = small.get(starts[end]) if named is None else Page([], False)
         room -= size if page is None else len(page.users)
         room -= len(messages[end].event.message.mentioned) + (0 if named is None else len(named))
         if room < 0 and end > begin:
@@ -188,7 +198,7 @@ def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
         if one.is_part and one.first:
             for user in set(one.first).difference(one.users):
                 key = (*one.message.key, user)
-                asked[key] = min(one.message.place, asked.get(key, one.message.place))
+                asked[key] = min(one.message.seen_from, asked.get(key, one.message.seen_from))
     return members.memberships(pool, asked)
 
 
@@ -201,6 +211,6 @@ def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
         candidates = behind if message.cursor.page else [*first, *behind]
         present = set(users)
         if one.is_part:
-            present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.place))
+            present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
     last = page.users[-1] if page.users else ""
     return CandidatePage(message, candidates, first, present, thread, thread_full, last, page.more)

@@ -1,7 +1,7 @@
--- Makes ready what is due: retries whose time has come, and what a dead worker had taken; at most `limit`. Pass the returned gap to
--- the next call of the same tick, and nothing on the first. After a time in which nobody asked (we, or Redis, were away) a batch whose
--- lease ran out in it is left to its owner for `patience` seconds more, once: the owner could not renew it either, and may be about
--- to finish.
+-- Makes ready what is due: retries whose time has come, and what a dead worker had taken; at most `limit`, and as many second looks.
+-- Pass the returned gap to the next call of the same tick, and nothing on the first. After a time in which nobody asked (we, or Redis,
+-- were away) a batch whose lease ran out in it is left to its owner for `patience` seconds more, once: the owner could not renew it
+-- either, and may be about to finish.
 -- ARGV: limit, patience: number, gap
 -- Returns: {moved, examined, gap}
 -- Twice: what is ready stays ready.
@@ -69,6 +69,14 @@ for _, member in ipairs(due) do
     end
   end
 end
+local looks = redis.call('ZRANGEBYSCORE', SECOND_LOOKS_DUE, '-inf', t, 'LIMIT', 0, limit)
+bulk('ZREM', SECOND_LOOKS_DUE, looks)
+for k, state in ipairs(values(SECOND_LOOKS, looks)) do
+  if state then
+    make_ready('looks', expansion(state), looks[k])
+    readied = readied + 1
+  end
+end
 -- Ways that may have a turn again.
 for _, lane in ipairs({'urgent', 'bulk'}) do
   for _, way in ipairs(redis.call('ZRANGEBYSCORE', OUT_OF_TURN .. lane, '-inf', t, 'LIMIT', 0, 1000)) do back_in_turn(way) end
@@ -91,4 +99,4 @@ end
 -- What is tried again is before all that came after it, in its order.
 table.sort(again, function(a, b) return newer(a[3], b[3]) end)
 for _, one in ipairs(again) do add_to_group('LPUSH', one[2], {one[1]}) end
-return {readied, #due, string.format('%.3f', away)}
+return {readied, math.max(#due, #looks), string.format('%.3f', away)}

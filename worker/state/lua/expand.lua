@@ -1,11 +1,12 @@
 -- Takes steps of expansions, each with the entry's state as it was taken, and the cursor of its next page or '-'; with what they made.
--- Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an earlier one for `patience` seconds.
+-- A second look has one step, '-'. Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an
+-- earlier one for `patience` seconds.
 -- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
---   way, lines, behind, takes_over], counts [app, counter, amount], accounts [document]
+--   way, lines, behind, takes_over], looks [id, delay, state], counts [app, counter, amount], accounts [document]
 -- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
 -- Twice: does nothing, and returns every entry.
--- With: batches, channels, expansion, totals
-local entries, stale, turns, groups = {}, {}, {}, {}
+-- With: batches, channels, expansion, second_looks, totals
+local entries, stale, turns, groups, ended_looks = {}, {}, {}, {}, {}
 for _, entry, _, _, group in each(steps) do
   entries[#entries + 1] = entry
   if group ~= '' and not turns[group] then
@@ -15,6 +16,12 @@ for _, entry, _, _, group in each(steps) do
 end
 for k, turn in ipairs(values(EXPANDING_GROUPS, groups)) do turns[groups[k]] = turn end
 local states, n = values(EXPANDING, entries), 0
+for k, id in ipairs(entries) do
+  if is_second_look(id) then
+    states[k] = state_of(id)
+    ended_looks[#ended_looks + 1] = id
+  end
+end
 for _, entry, state, _, group, turn in each(steps) do
   n = n + 1
   if states[n] ~= state or group ~= '' and turns[group] ~= turn then stale[#stale + 1] = entry end
@@ -40,6 +47,14 @@ end
 
 local open, done, ended, finished, freed = units(), {}, {}, {}, 0
 for i in each(batches) do add_batch(open, nil, unpack(ARGV, i, i + 10)) end
+local new_looks, times = {}, {}
+for _, id, delay, state in each(looks) do
+  new_looks[#new_looks + 1], new_looks[#new_looks + 2] = id, state
+  times[#times + 1], times[#times + 2] = now() + delay, id
+  open:add(entry_of(id), 1)
+end
+bulk('HSET', SECOND_LOOKS, new_looks)
+bulk('ZADD', SECOND_LOOKS_DUE, times)
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1
@@ -51,9 +66,9 @@ for _, entry, state, following, group in each(steps) do
   end
   if following == '-' then
     done[#done + 1] = entry
-    open:add(entry, -1)
+    open:add(entry_of(entry), -1)
   end
-  if following ~= '-' or any_channel then
+  if following ~= '-' or any_channel and not is_second_look(entry) then
     local app, cursor, place, key = expansion(state)
     local channel = key ~= '' and key .. '@' .. app
     if following ~= '-' then
@@ -67,6 +82,8 @@ for _, entry, state, following, group in each(steps) do
 end
 bulk('HDEL', EXPANDING, done)
 bulk('ZREM', DUE, ended)
+bulk('HDEL', SECOND_LOOKS, ended_looks)
+bulk('ZREM', SECOND_LOOKS_DUE, ended_looks)
 for _, group in ipairs(finished) do freed = freed + done_in_group(group, finished[group]) end
 open:apply()
 return {stale, freed}

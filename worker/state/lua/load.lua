@@ -16,7 +16,7 @@ for _, group in ipairs(redis.call('HKEYS', EXPANDING_GROUPS)) do
   if n > 0 then add(app_in(group), 1, n) end
 end
 for which, kind in ipairs({'e', 'b'}) do
-  for _, lane in ipairs({'urgent', 'bulk'}) do
+  for _, lane in ipairs({'urgent', 'bulk', 'looks'}) do
     for _, app in ipairs(waiting_apps(kind, lane)) do add(app, which, waiting_of(kind, lane, app)) end
   end
 end

@@ -1,8 +1,10 @@
--- How much waits to be taken of messages ('e') or batches ('b') in a lane.
+-- How much waits to be taken of messages ('e') or batches ('b') in a lane. The urgent lane takes second looks as well.
 -- ARGV: kind, lane
 -- Returns: how much.
 -- Twice: changes nothing.
 -- With: waiting
 local found = 0
-for _, app in ipairs(waiting_apps(kind, lane)) do found = found + waiting_of(kind, lane, app) end
+for _, line in ipairs(kind == 'e' and lane == 'urgent' and {'urgent', 'looks'} or {lane}) do
+  for _, app in ipairs(waiting_apps(kind, line)) do found = found + waiting_of(kind, line, app) end
+end
 return found

@@ -2,10 +2,14 @@
 -- ARGV: lease: number, messages [entry, state, group, turn]
 -- Returns: how many leases.
 -- Twice: does the same.
-local leases, till = {}, now() + lease
+-- With: second_looks
+local leases, looks, till = {}, {}, now() + lease
 for _, entry, state, group, turn in each(messages) do
-  if redis.call('HGET', EXPANDING, entry) == state then
-    if group == '' then
+  if state_of(entry) == state then
+    if is_second_look(entry) then
+      looks[#looks + 1] = till
+      looks[#looks + 1] = entry
+    elseif group == '' then
       leases[#leases + 1] = till
       leases[#leases + 1] = 'e:' .. entry
     elseif redis.call('HGET', EXPANDING_GROUPS, group) == turn then
@@ -14,5 +18,9 @@ for _, entry, state, group, turn in each(messages) do
     end
   end
 end
-for at = 1, #leases, 1000 do redis.call('ZADD', DUE, 'XX', unpack(leases, at, math.min(at + 999, #leases))) end
-return #leases / 2
+local function renew(key, members)
+  for at = 1, #members, 1000 do redis.call('ZADD', key, 'XX', unpack(members, at, math.min(at + 999, #members))) end
+end
+renew(DUE, leases)
+renew(SECOND_LOOKS_DUE, looks)
+return (#leases + #looks) / 2

@@ -1,36 +1,40 @@
--- Messages to expand, an equal share of each app that waits; `limit` of them, where so many wait. Once their documents have come to
+-- Messages to expand, an equal share of each app that waits; `limit` of them, where so many wait. The urgent lane takes second looks as
+-- well: half of the limit at first, so that neither holds up the other. Once their documents have come to
 -- `octets` together, the others go back to the head of their lines. A message whose channel another one has goes into the channel's
 -- line, for `patience` seconds at most.
 -- ARGV: lane, limit: number, lease: number, octets: number, patience: number
 -- Returns: {entry, state, document, group, turn} of each. Without a group ('') it is leased by itself; `turn` is this task's.
 -- Twice: takes others; the first ones come back when their lease is over.
--- With: channels, documents, expansion, trimmed
+-- With: channels, documents, expansion, second_looks, trimmed
 local t = now()
 if lane == 'urgent' then redis.call('DEL', WOKEN) end
-local ends, found, leases, turn = t + lease, {}, {}, nil
+local ends, found, leases, look_leases, turn = t + lease, {}, {}, {}, nil
 
 local function add(entry, state, group)
-  local document = document_of(entry)
+  local document = document_of(entry_of(entry))
   if not document then
     document = ''
-    note_trimmed(on_stream(entry), 1)
+    note_trimmed(on_stream(entry_of(entry)), 1)
   end
   octets = octets - #document
   found[#found + 1] = {entry, state, document, group, turn or '0'}
 end
 
--- Of the app's own list. Returns how many.
-local function take_single(app, most)
-  local line, before = READY_OF_APP .. lane .. ':' .. app, #found
+-- Of the app's own list: those of the lane, or second looks. Returns how many.
+local function take_single(list, app, most)
+  local line, before = READY_OF_APP .. list .. ':' .. app, #found
   local entries = redis.call('LPOP', line, most) or {}
-  for k, state in ipairs(values(EXPANDING, entries)) do
+  for k, state in ipairs(values(list == 'looks' and SECOND_LOOKS or EXPANDING, entries)) do
     if octets <= 0 then
       bulk('LPUSH', line, reversed(entries, k))
       break
     end
-    if state then
-      leases[#leases + 1] = ends
-      leases[#leases + 1] = 'e:' .. entries[k]
+    if state and list == 'looks' then
+      look_leases[#look_leases + 1], look_leases[#look_leases + 2] = ends, entries[k]
+      octets = octets - #state
+      add(entries[k], state, '')
+    elseif state then
+      leases[#leases + 1], leases[#leases + 2] = ends, 'e:' .. entries[k]
       add(entries[k], state, '')
     end
   end
@@ -86,22 +90,28 @@ local function take_group(group, most)
   return #found - before
 end
 
--- What is held costs a look.
-local apps, looks = READY .. lane, 256
-while #found < limit and octets > 0 and looks > 0 do
-  local app = redis.call('LPOP', apps)
-  if not app then break end
-  looks = looks - 1
-  local left = limit - #found
-  local share = math.ceil(left / (redis.call('LLEN', apps) + 1))
-  local taken = take_single(app, share)
-  while lane == 'urgent' and taken < share and octets > 0 and looks > 0 do
-    local group = redis.call('LPOP', GROUPS_IN_TURN .. app)
-    if not group then break end
-    looks = looks - 1
-    taken = taken + take_group(group, share - taken)
+-- What is held costs one of so many.
+local tries = 256
+local function take(list, most)
+  local apps = READY .. list
+  while #found < most and octets > 0 and tries > 0 do
+    local app = redis.call('LPOP', apps)
+    if not app then break end
+    tries = tries - 1
+    local share = math.ceil((most - #found) / (redis.call('LLEN', apps) + 1))
+    local taken = take_single(list, app, share)
+    while list == 'urgent' and taken < share and octets > 0 and tries > 0 do
+      local group = redis.call('LPOP', GROUPS_IN_TURN .. app)
+      if not group then break end
+      tries = tries - 1
+      taken = taken + take_group(group, share - taken)
+    end
+    if can_be_taken(list, app) then redis.call('RPUSH', apps, app) end
   end
-  if can_be_taken(lane, app) then redis.call('RPUSH', apps, app) end
 end
+if lane == 'urgent' then take('looks', math.ceil(limit / 2)) end
+take(lane, limit)
+if lane == 'urgent' then take('looks', limit) end
 bulk('ZADD', DUE, leases)
+bulk('ZADD', SECOND_LOOKS_DUE, look_leases)
 return found

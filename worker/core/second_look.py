@@ -1,0 +1,24 @@
+"""A second look: users of a message who are decided when a time has come. Not jobs, for most of them get no push in the end."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+#: What is made of it. `online`: who was there when the message came is decided by all rules but those of presence. `fold`: one
+#: notification for several. `missed_call`: of a call that nobody answered.
+Kind = Literal["online", "fold", "missed_call"]
+#: Users of one second look.
+MOST: Final = 500
+
+
+class SecondLook(msgspec.Struct, frozen=True, array_like=True):
+    """As the journal keeps it. One of a kind that this release does not know is as `online`."""
+
+    kind: str
+    users: list[str]
+    #: What the kind keeps of the first decision: values of JSON.
+    extra: Any = None
+
+
+encode: Final = msgspec.json.Encoder().encode
+decode: Final = msgspec.json.Decoder(SecondLook).decode
