@@ -231,7 +231,9 @@ def _row(one: "StoredDevice", *, whole: bool) -> Row:
     row = one._asdict() | {"token": token}
     if whole:
         return row
-    shown: Row = {name: row[name] for name in ("id", "token", "platform", "provider", "locale", "app_version")}
+    shown: Row = {
+        name: row[name] for name in ("id", "token", "platform", "purpose", "provider", "locale", "app_version")
+    }
     shown["registered"] = rfc3339(one.registered_at)
     shown["last_accepted"] = None if one.last_accepted_at is None else f"{one.last_accepted_at:%Y-%m-%d}"
     return shown | {"active": one.active, "reason": one.retired_reason}

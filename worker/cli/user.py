@@ -9,6 +9,7 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
 from worker.cli._session import Row, app_named, say, session
+from worker.core.purposes import ALERT
 from worker.database.people import People
 from worker.reports.words import counted
 
@@ -47,6 +48,7 @@ def show(
             {
                 "id": one.id,
                 "platform": one.platform,
+                "purpose": one.purpose,
                 "provider": one.provider,
                 "locale": one.locale,
                 "app_version": one.app_version,
@@ -68,7 +70,13 @@ def _text(shown: Row, *, push_to_online: bool) -> str:
     lines.append(counted(len(devices), "device") if devices else "no device: nothing can be pushed to them")
     for one in devices:
         version = f", version {one['app_version']}" if one["app_version"] else ""
-        words = [one["platform"], one["provider"] or "its provider was removed", one["locale"] or "no language"]
+        purpose = "" if one["purpose"] == ALERT else f"for {one['purpose']}"
+        words = [
+            one["platform"],
+            purpose,
+            one["provider"] or "its provider was removed",
+            one["locale"] or "no language",
+        ]
         lines.append(f"  {one['id']}  {', '.join(filter(None, words))}{version}, registered {one['registered']}")
     lines.append(f"in {counted(len(channels), 'channel')}")
     lines += [f"  {one['id']}{'' if one['push'] else '  (its pushes are off)'}" for one in channels]

@@ -154,6 +154,11 @@ class Device(NamedTuple):
         """Whether its app opens a sealed payload: it says so, and gave keys that can be sealed with."""
         return bool(self.key) and "sealed" in self.accepts
 
+    #: See `worker/core/purposes.py`.
+    purpose: str = "alert"
+    #: The tokens with the same one are of one phone; '' where nobody said.
+    installation: str = ""
+
     def __repr__(self) -> str:
         return f"Device(id={self.id}, user={self.user!r}, provider_id={self.provider_id})"
 

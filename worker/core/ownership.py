@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from worker.core.purposes import ALERT
+
 #: Tombstone key of an unregistration without a user: it ends a registration of any user.
 ANYONE: Final = ""
 #: How many users' unregistrations are kept one by one.
@@ -50,6 +52,9 @@ class Registration:
     traits: Mapping[str, object] | None = None
     #: Sealed.
     keys: str = field(default="", repr=False)
+    purpose: str = ALERT
+    installation: str = ""
+    activity: str = ""
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)
@@ -82,6 +87,9 @@ def register(
     secret: str = "",
     traits: Mapping[str, object] | None = None,
     keys: str = "",
+    purpose: str = ALERT,
+    installation: str = "",
+    activity: str = "",
 ) -> Registration:
     """The device after a registration: taken over at once unless a newer write is known. `event`: its `mark`, 0 for none."""
     state = state or UNKNOWN
@@ -104,6 +112,9 @@ def register(
         secret,
         traits,
         keys,
+        purpose,
+        installation,
+        activity,
     )
 
 
@@ -158,13 +169,17 @@ def unmet_registration(
     secret: str = "",
     traits: Mapping[str, object] | None = None,
     keys: str = "",
+    purpose: str = ALERT,
+    installation: str = "",
+    activity: str = "",
 ) -> Superseded | None:
     """None: the device is as this registration asked. Otherwise what decided otherwise."""
     state = state or UNKNOWN
-    asked = (user, provider_id, locale, app_version, attributes or None, platform, secret, traits, keys)
+    said = (locale, app_version, attributes or None, platform, secret, traits, keys, purpose, installation, activity)
+    asked = (user, provider_id, *said)
     of = state
-    named = (of.user, of.provider_id, of.locale, of.app_version, of.attributes or None)
-    found = (*named, of.platform, of.secret, of.traits, of.keys)
+    known = (of.locale, of.app_version, of.attributes or None, of.platform, of.secret, of.traits, of.keys)
+    found = (of.user, of.provider_id, *known, of.purpose, of.installation, of.activity)
     if state.active and asked == found:
         return None
     if state.registered_at > at or (state.registered_at == at and asked != found):

@@ -68,9 +68,13 @@ def headers_for(push_type: PushType, bundle_id: str, *, priority: int | None = N
     if chosen not in rule.priorities:
         allowed = " or ".join(map(str, rule.priorities))
         raise NotificationError(f"priority: {push_type} takes {allowed}, not {chosen}")
-    suffix = rule.suffix or ""
-    topic = bundle_id if bundle_id.endswith(suffix) else bundle_id + suffix
-    return PushHeaders(topic, push_type, chosen)
+    return PushHeaders(topic_of(push_type, bundle_id), push_type, chosen)
+
+
+def topic_of(push_type: PushType, bundle_id: str) -> str:
+    """The topic: the bundle id with the type's suffix, which is added once."""
+    suffix = _rule(push_type).suffix or ""
+    return bundle_id if bundle_id.endswith(suffix) else bundle_id + suffix
 
 
 def check(notification: Notification) -> None:

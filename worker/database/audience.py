@@ -1,6 +1,6 @@
 """The devices that match a query of `push.send`, page by page. All input is passed as parameters, also names of attributes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from producers.events import OneOf, Where
 from worker.core.errors import WorkerError
 from worker.core.model import Device
+from worker.core.purposes import ALERT
 from worker.core.templates import normal_locale
 from worker.database import bulk
 from worker.database.long_tokens import TOKEN
@@ -15,10 +16,13 @@ from worker.database.postgres import Connection, Pool, Unavailable, transaction
 
 _FROM: Final = (
     " FROM carillon.devices d JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL"
-    " WHERE d.app = %s AND d.active"
+    " WHERE d.app = %s AND d.active AND d.purpose = ANY(%s)"
 )
 #: The columns of a `Device`.
-_DEVICE: Final = f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret, d.traits"
+_DEVICE: Final = (
+    f"d.id, d.user_id, d.provider_id, {TOKEN}, d.locale, d.registered_at, d.platform, d.secret, d.traits, d.purpose,"
+    " d.installation"
+)
 #: `d.locale` in a form that can be compared.
 _LOCALE: Final = "lower(replace(d.locale, '_', '-'))"
 _OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -56,21 +60,32 @@ class Audience:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def page(self, app: str, where: Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
-        """Up to `size` devices whose id is larger than `after`. Raises `PageTooSlowError`.
+    def page(
+        self,
+        app: str,
+        where: Where,
+        after: int,
+        size: int,
+        *,
+        span: int = 0,
+        purposes: Sequence[str] = (ALERT,),
+        activity: str | None = None,
+    ) -> AudiencePage:
+        """Up to `size` devices of these purposes whose id is larger than `after`. Raises `PageTooSlowError`.
 
+        `activity`: only the tokens of this Live Activity.
         `span`: how many devices of the app to search, matching or not; 0: all of them, which an index may find at once.
         """
         try:
             with transaction(self._pool) as db:
                 db.execute(f"SET LOCAL statement_timeout = {PAGE_MS}".encode())
-                return _page(db, app, where, after, size, span)
+                return _page(db, (app, list(purposes)), _conditions(where, activity), after, size, span)
         except Unavailable as fault:
             if fault.sqlstate == _CANCELED:
                 raise PageTooSlowError from fault
             raise
 
-    def count(self, app: str, where: Where) -> list[Share]:
+    def count(self, app: str, where: Where, purposes: Sequence[str] = (ALERT,)) -> list[Share]:
         """The audience as it is now."""
         conditions, values = _conditions(where)
         query = (
@@ -78,49 +93,67 @@ class Audience:
             " GROUP BY p.name, p.environment ORDER BY p.name"
         )
         with self._pool.connection() as db:
-            return [Share._make(row) for row in db.execute(query.encode(), (app, *values))]
+            return [Share._make(row) for row in db.execute(query.encode(), (app, list(purposes), *values))]
 
     def active(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
-        """Active devices by (app, user), oldest first, also those of a removed provider. A user without devices is left out."""
+        """Active devices for alerts by (app, user), oldest first, also those of a removed provider.
+
+        A user without devices is left out.
+        """
         return self._of_users(users, "")
+
+    def for_purposes(self, users: Collection[UserKey], purposes: Sequence[str]) -> dict[str, dict[str, list[Device]]]:
+        """The same for devices of these purposes."""
+        return self._of_users(users, "", "= ANY(%b)", list(purposes))
 
     def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
         """The same, without those of a removed provider."""
         return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")
 
-    def _of_users(self, users: Collection[UserKey], join: str) -> dict[str, dict[str, list[Device]]]:
+    def _of_users(
+        self, users: Collection[UserKey], join: str, purpose: str = "= 'alert'", *more: object
+    ) -> dict[str, dict[str, list[Device]]]:
         found: dict[str, dict[str, list[Device]]] = {}
         for app, *device in bulk.read(
             self._pool,
             f"SELECT d.app, {_DEVICE}"
             f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
-            " WHERE d.active ORDER BY d.id",
+            f" WHERE d.active AND d.purpose {purpose} ORDER BY d.id",
             users,
+            *more,
         ):
             row = Device(*device)
             found.setdefault(app, {}).setdefault(row.user, []).append(row)
         return found
 
 
-def _page(db: Connection, app: str, where: Where, after: int, size: int, span: int) -> AudiencePage:
-    conditions, values = _conditions(where)
+def _page(
+    db: Connection,
+    of: tuple[str, list[str]],
+    wanted: tuple[str, list[Any]],
+    after: int,
+    size: int,
+    span: int,
+) -> AudiencePage:
+    """`of`: the app and the purposes; `wanted` as of `_conditions`."""
+    conditions, values = wanted
     last = None
     if span:
         row = db.execute(
             "SELECT id FROM carillon.devices WHERE app = %s AND active AND id > %s ORDER BY id LIMIT 1 OFFSET %s",
-            (app, after, span - 1),
+            (of[0], after, span - 1),
         ).fetchone()
         last = row[0] if row else None
     if last is not None:
         conditions, values = f"{conditions} AND d.id <= %s", [*values, last]
     query = f"SELECT {_DEVICE}{_FROM}{conditions} AND d.id > %s ORDER BY d.id LIMIT %s"
-    found = [Device(*row) for row in db.execute(query.encode(), (app, *values, after, size + 1))]
+    found = [Device(*row) for row in db.execute(query.encode(), (*of, *values, after, size + 1))]
     if len(found) > size:
         return AudiencePage(found[:size], found[size - 1].id)
     return AudiencePage(found, last)
 
 
-def _conditions(where: Where) -> tuple[str, list[Any]]:
+def _conditions(where: Where, activity: str | None = None) -> tuple[str, list[Any]]:
     """The query's conditions as SQL of fixed parts, and the values for its placeholders."""
     parts: list[str] = []
     values: list[Any] = []
@@ -129,6 +162,8 @@ def _conditions(where: Where) -> tuple[str, list[Any]]:
         parts.append(f" AND {part}")
         values.extend(more)
 
+    if activity is not None:
+        both("d.activity = %s AND d.activity <> ''", activity)
     if where.user is not None:
         both("d.user_id = ANY(%s)", _any_of(where.user))
     if where.device is not None:

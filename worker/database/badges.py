@@ -15,7 +15,7 @@ def clearings(db: Connection, asked: Sequence[Clearing]) -> list[Cleared]:
     owners = sorted({(one.app, one.user) for one in asked})
     rows = db.execute(
         f"SELECT d.app, d.user_id, d.id, {TOKEN} FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
-        " JOIN carillon.devices d USING (app, user_id) WHERE d.active ORDER BY d.id".encode(),
+        " JOIN carillon.devices d USING (app, user_id) WHERE d.active AND d.purpose = 'alert' ORDER BY d.id".encode(),
         [list(column) for column in zip(*owners, strict=True)],
     )
     owned: dict[tuple[str, str], list[tuple[int, str]]] = {owner: [] for owner in owners}

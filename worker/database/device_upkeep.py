@@ -1,7 +1,9 @@
 """Retires stale devices, and deletes those that were retired long ago, a bounded number at a time."""
 
+import json
 from typing import Final, NamedTuple
 
+from worker.core.purposes import LASTS
 from worker.database import locks
 from worker.database.postgres import Connection, Pool, transaction
 from worker.database.retention import keep_days
@@ -40,16 +42,19 @@ def prune_history(pool: Pool) -> int:
 
 
 def _retire_stale(db: Connection, after: int, last: int) -> dict[str, int]:
+    """Also tokens of a purpose that cannot work for longer, whatever the app says."""
     rows = db.execute(
         "WITH gone AS (UPDATE carillon.devices d SET active = false, retired_reason = 'stale', retired_at = now(),"
         " changed_at = now() FROM carillon.apps a WHERE d.id > %s AND d.id <= %s AND d.active AND a.name = d.app"
-        " AND a.stale_days IS NOT NULL"
+        " AND (a.stale_days IS NOT NULL"
         " AND to_timestamp(d.registered_at / 1000.0) < now() - make_interval(days => a.stale_days)"
         " AND NOT EXISTS (SELECT FROM carillon.device_use u WHERE u.device = d.id"
-        " AND u.accepted >= current_date - a.stale_days) RETURNING d.id, d.app, d.user_id),"
+        " AND u.accepted >= current_date - a.stale_days)"
+        " OR to_timestamp(d.registered_at / 1000.0) < now() - make_interval(hours => (%s::jsonb ->> d.purpose)::int))"
+        " RETURNING d.id, d.app, d.user_id),"
         " noted AS (INSERT INTO carillon.device_history (device, what, user_id) SELECT id, 'stale', user_id FROM gone)"
         " SELECT app, count(*) FROM gone GROUP BY app",
-        (after, last),
+        (after, last, json.dumps(LASTS)),
     ).fetchall()
     return dict(rows)
 

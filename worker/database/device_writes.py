@@ -18,6 +18,7 @@ from worker.core.ownership import (
     unmet_unregistration,
     unregister,
 )
+from worker.core.purposes import ALERT
 from worker.database import locks
 from worker.database.long_tokens import key_of, long_token
 from worker.database.postgres import Connection
@@ -48,6 +49,9 @@ class DeviceWrite(NamedTuple):
     traits: dict[str, Any] | None = None
     #: Sealed.
     keys: str = ""
+    purpose: str = ALERT
+    installation: str = ""
+    activity: str = ""
 
     def __repr__(self) -> str:
         return f"DeviceWrite(app={self.app!r}, user={self.user!r}, at={self.at}, provider_id={self.provider_id})"
@@ -152,16 +156,16 @@ def remember(db: Connection, happened: Sequence[Happened]) -> None:
 
 
 def evict(db: Connection, owners: Collection[Key]) -> None:
-    """Evicts devices of these (app, user) beyond their app's cap, the oldest registrations first."""
+    """Evicts devices of these (app, user) beyond their app's cap for each purpose, the oldest registrations first."""
     if owners:
         db.execute(
             # Forces an index scan for each owner: the planner may have statistics from when this table was empty.
             "WITH gone AS (UPDATE carillon.devices SET active = false, retired_reason = 'over_device_cap',"
             " retired_at = now(), changed_at = now()"
-            " WHERE id = ANY(ARRAY(SELECT beyond.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
-            " JOIN carillon.apps a ON a.name = k.app CROSS JOIN LATERAL (SELECT d.id FROM carillon.devices d"
-            " WHERE d.app = k.app AND d.user_id = k.user_id AND d.active"
-            " ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC OFFSET a.device_cap) beyond))"
+            " WHERE id = ANY(ARRAY(SELECT of_user.id FROM unnest(%s::text[], %s::text[]) AS k (app, user_id)"
+            " JOIN carillon.apps a ON a.name = k.app CROSS JOIN LATERAL (SELECT d.id, row_number() OVER (PARTITION BY d.purpose"
+            " ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC) AS n FROM carillon.devices d"
+            " WHERE d.app = k.app AND d.user_id = k.user_id AND d.active) of_user WHERE of_user.n > a.device_cap))"
             " RETURNING id, user_id)"
             " INSERT INTO carillon.device_history (device, what, user_id, detail)"
             " SELECT id, 'evicted', user_id, 'over_device_cap' FROM gone",
@@ -185,6 +189,9 @@ def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
         secret=write.secret,
         traits=write.traits,
         keys=write.keys,
+        purpose=write.purpose,
+        installation=write.installation,
+        activity=write.activity,
     )
 
 
@@ -203,6 +210,9 @@ def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
         secret=write.secret,
         traits=write.traits,
         keys=write.keys,
+        purpose=write.purpose,
+        installation=write.installation,
+        activity=write.activity,
     )
 
 
@@ -221,7 +231,8 @@ def _happened(old: Registration | None, new: Registration) -> tuple[str, str | N
 def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
     rows = db.execute(
         b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at * 1000 + d.registered_us, d.active, d.locale,"
-        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret, d.traits, d.keys"
+        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret, d.traits, d.keys, d.purpose,"
+        b" d.installation, d.activity"
         b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
         [list(column) for column in zip(*sorted(keys), strict=True)],
     )
@@ -243,20 +254,21 @@ def _upsert(db: Connection, states: dict[Key, Registration], tokens: Mapping[Key
     made = db.execute(
         b"INSERT INTO carillon.devices AS d"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, traits, keys, long_token)"
+        b" tombstones, refusals, seen, platform, secret, traits, keys, purpose, installation, activity, long_token)"
         b" SELECT app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version,"
         b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[], platform, secret,"
-        b" traits::jsonb, keys, long_token"
+        b" traits::jsonb, keys, purpose, installation, activity, long_token"
         b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::boolean[],"
         b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-        b" %s::text[], %s::text[]) AS w"
+        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
         b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, traits, keys, long_token)"
+        b" tombstones, refusals, seen, platform, secret, traits, keys, purpose, installation, activity, long_token)"
         b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
         b" registered_at = excluded.registered_at, registered_us = excluded.registered_us, active = excluded.active,"
         b" locale = excluded.locale, app_version = excluded.app_version, attributes = excluded.attributes,"
         b" tombstones = excluded.tombstones, refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
         b" platform = excluded.platform, secret = excluded.secret, traits = excluded.traits, keys = excluded.keys,"
+        b" purpose = excluded.purpose, installation = excluded.installation, activity = excluded.activity,"
         b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
         b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
         b" doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
@@ -290,6 +302,9 @@ def _row(key: Key, s: Registration) -> tuple[Any, ...]:
         s.secret,
         _json(s.traits),
         s.keys,
+        s.purpose,
+        s.installation,
+        s.activity,
     )
 
 

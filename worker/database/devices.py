@@ -42,6 +42,9 @@ class StoredDevice(NamedTuple):
     retired_reason: str | None
     retired_at: datetime | None
     platform: str
+    purpose: str = "alert"
+    installation: str = ""
+    activity: str = ""
 
     def __repr__(self) -> str:
         return f"StoredDevice(id={self.id}, app={self.app!r}, user={self.user!r}, active={self.active})"
@@ -61,7 +64,7 @@ class Devices:
         self._pool = pool
 
     def user_devices(self, app: str, users: Sequence[str]) -> list[int]:
-        """Ids of the users' active devices."""
+        """Ids of the users' active devices, whatever they are for."""
         with self._pool.connection() as db:
             rows = db.execute(
                 "SELECT id FROM carillon.devices WHERE app = %s AND user_id = ANY(%s) AND active", (app, list(users))
@@ -229,7 +232,8 @@ class Devices:
                 (
                     f"SELECT d.id, d.app, {TOKEN}, d.user_id, p.name, d.active, to_timestamp(d.registered_at / 1000.0),"
                     " d.locale, d.app_version, d.attributes, u.accepted::timestamp AT TIME ZONE 'UTC',"
-                    " d.retired_reason, d.retired_at, d.platform FROM carillon.devices d"
+                    " d.retired_reason, d.retired_at, d.platform, d.purpose, d.installation, d.activity"
+                    " FROM carillon.devices d"
                     " LEFT JOIN carillon.providers p ON p.id = d.provider_id"
                     " LEFT JOIN carillon.device_use u ON u.device = d.id"
                     f" WHERE {condition} ORDER BY d.registered_at DESC, d.registered_us DESC, d.id DESC"

@@ -80,12 +80,13 @@ class Reached(NamedTuple):
     form: str
     token: str
     platform: str
+    purpose: str
 
 
 def providers(db: Connection, devices: Sequence[int]) -> dict[int, Reached]:
     """The provider of each of the devices."""
     rows = db.execute(
-        f"SELECT d.id, p.id, p.name, p.kind, {TOKEN}, d.platform FROM carillon.devices d"
+        f"SELECT d.id, p.id, p.name, p.kind, {TOKEN}, d.platform, d.purpose FROM carillon.devices d"
         " JOIN carillon.providers p ON p.id = d.provider_id WHERE d.id = ANY(%s)".encode(),
         (list(devices),),
     ).fetchall()
@@ -95,7 +96,7 @@ def providers(db: Connection, devices: Sequence[int]) -> dict[int, Reached]:
 def providers_only(db: Connection, devices: Sequence[int]) -> dict[int, Reached]:
     """The same for whoever may read no token: by which origin a device is reached is not known then."""
     rows = db.execute(
-        "SELECT d.id, p.id, p.name, p.kind, '', d.platform FROM carillon.devices d"
+        "SELECT d.id, p.id, p.name, p.kind, '', d.platform, d.purpose FROM carillon.devices d"
         " JOIN carillon.providers p ON p.id = d.provider_id WHERE d.id = ANY(%s)",
         (list(devices),),
     ).fetchall()

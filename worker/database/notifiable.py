@@ -35,7 +35,7 @@ def notifiable(
         " EXISTS (SELECT FROM carillon.channels WHERE app = %(app)s AND id = %(channel)s),"
         f" EXISTS (SELECT FROM ({people}) AS p WHERE user_id <> %(sender)s),"
         f" EXISTS (SELECT FROM ({people}) AS p JOIN carillon.devices d ON d.app = %(app)s AND d.user_id = p.user_id"
-        " WHERE p.user_id <> %(sender)s AND d.active)"
+        " WHERE p.user_id <> %(sender)s AND d.active AND d.purpose = 'alert')"
         " FROM carillon.apps WHERE name = %(app)s"
     )
     values = {"app": app, "channel": channel, "sender": sender, "recipients": recipients and list(recipients)}

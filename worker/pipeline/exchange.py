@@ -61,7 +61,7 @@ class Exchange:
             sent = self._sent(run, indexes, timeout or self.timeout)
         except SettingsError as fault:
             # The command that stored the settings has said what is wrong.
-            run.set_outcome(indexes, OpenBreaker(fault.reason))
+            run.set_outcome(indexes, OpenBreaker(fault.reason, fault.scope))
             return
         responses = sent.responses
         _decide(run, indexes, sent, sent_at=now, jitter=jitter)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from worker.core.model import Device
+from worker.core.purposes import ALERT, part_of
 from worker.pipeline.apps import Apps
 from worker.pipeline.plan import OriginsOf
 from worker.providers.base import Kind
@@ -23,14 +24,14 @@ class DeviceOrigins:
         #: Provider -> when its used origins were last recorded, and the names of their ways.
         self._names: dict[int, tuple[float, dict[str, str]]] = {}
 
-    def of(self, provider_id: int) -> OriginsOf | None:
-        """A function that gives the origin of each device; None for a kind without origins."""
+    def of(self, provider_id: int, purpose: str = ALERT) -> OriginsOf | None:
+        """A function that gives the origin of each device of this purpose; None where none has an origin."""
         provider = self._apps.provider(provider_id)
-        if provider is None or not has_origins(kind := kind_of(provider)):
+        if provider is None or not (has_origins(kind := kind_of(provider)) or part_of(purpose)):
             return None
 
         def origins_of(devices: Sequence[Device]) -> Sequence[str]:
-            origins = [kind.origin(device.token, device.platform) for device in devices]
+            origins = [kind.origin(device.token, device.platform, device.purpose) for device in devices]
             names = self._named(provider_id, set(origins) - {""})
             return [names.get(origin, "") for origin in origins]
 

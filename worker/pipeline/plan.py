@@ -35,18 +35,18 @@ class Traced(NamedTuple):
 class Plan:
     """`new_id` gives a batch id that was never given before, `batch` is the most jobs of one, `now` is in UNIX seconds.
 
-    `origins` gives what names the origins of a provider's devices, None where it has none.
+    `origins` gives what names the origins of a provider's devices of one purpose, None where they have none.
     """
 
     def __init__(
         self,
         new_id: Callable[[], str],
         batch: int,
-        origins: Callable[[int], OriginsOf | None],
+        origins: Callable[[int, str], OriginsOf | None],
         now: float,
     ) -> None:
         self._new_id, self._batch, self._origins, self._moment = new_id, batch, origins, int(now * 1000)
-        self._wanted: defaultdict[tuple[str, int, Lane], list[_Wanted]] = defaultdict(list)
+        self._wanted: defaultdict[tuple[str, int, Lane, str], list[_Wanted]] = defaultdict(list)
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
         #: Expansions that go on, on the bulk lane.
@@ -97,19 +97,22 @@ class Plan:
 
     def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
         for device in devices:
-            self._wanted[app, device.provider_id, lane].append((sending, device, why))
+            key = (app, device.provider_id, lane, device.purpose)
+            self._wanted[key].append((sending, device, why))
 
     def queued(self) -> list[QueuedBatch]:
         batches = (
             _batch(key, origin, some)
             for key, of_provider in self._wanted.items()
-            for origin, wanted in self._by_origin(key[1], of_provider)
+            for origin, wanted in self._by_origin(key[1], key[3], of_provider)
             for some in _pieces(wanted, self._batch)
         )
         return [QueuedBatch(batch_id(batch, self._new_id()), batch) for batch in batches]
 
-    def _by_origin(self, provider: int, wanted: Sequence[_Wanted]) -> Iterable[tuple[str, Sequence[_Wanted]]]:
-        origins_of = self._origins(provider)
+    def _by_origin(
+        self, provider: int, purpose: str, wanted: Sequence[_Wanted]
+    ) -> Iterable[tuple[str, Sequence[_Wanted]]]:
+        origins_of = self._origins(provider, purpose)
         if origins_of is None:
             return [("", wanted)]
         found: defaultdict[str, list[_Wanted]] = defaultdict(list)
@@ -157,8 +160,8 @@ def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[in
         yield rows[start : start + most]
 
 
-def _batch(key: tuple[str, int, Lane], origin: str, wanted: Sequence[_Wanted]) -> Batch:
-    batch = Batch(*key, [], [], origin=origin)
+def _batch(key: tuple[str, int, Lane, str], origin: str, wanted: Sequence[_Wanted]) -> Batch:
+    batch = Batch(*key[:3], [], [], origin=origin)
     for sending, device, why in wanted:
         if not batch.sendings or batch.sendings[-1] is not sending:
             batch.sendings.append(sending)

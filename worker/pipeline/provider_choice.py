@@ -5,6 +5,7 @@ from typing import Final
 
 from producers.events import Device
 from worker.core.model import Provider
+from worker.core.purposes import ALERT
 from worker.core.refusal import Refused
 from worker.providers.kinds import KINDS, kind_of, registration
 
@@ -31,6 +32,8 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
     if len(fitting) == 1:
         return fitting[0]
     which = f" for {device.environment}" if device.environment else ""
+    if device.purpose != ALERT:
+        which += f" whose devices may be for {device.purpose}"
     if device.subscription is not None:
         which += " that take a subscription"
     elif device.platform is not None:
@@ -42,6 +45,10 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
 
 def _check_named(device: Device, named: Provider) -> None:
     kind, platform = kind_of(named), device.platform
+    if device.purpose not in kind.purposes:
+        raise Refused(
+            f"device.purpose: devices of provider {named.name!r} are for {', '.join(sorted(kind.purposes))}, not {device.purpose}"
+        )
     if device.environment not in (None, named.environment):
         raise Refused(
             f"device.environment: provider {named.name!r} is for {named.environment}, not {device.environment}"
@@ -63,6 +70,7 @@ def _fitting(device: Device, providers: Iterable[Provider]) -> list[Provider]:
         one
         for one in providers
         if device.environment in (None, one.environment)
+        and device.purpose in kind_of(one).purposes
         and kind_of(one).subscriptions == (device.subscription is not None)
     ]
     if device.subscription is None and device.platform in _all_platforms():

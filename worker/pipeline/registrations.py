@@ -71,6 +71,9 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
         apps.device_secrets.seal(secret) if secret else "",
         traits_of(device.accepts, device.privacy, key),
         apps.device_secrets.seal(packed) if packed else "",
+        purpose=device.purpose,
+        installation=device.installation or "",
+        activity=device.activity or "",
     )
     return Call(entry, event, document, (write,))
 

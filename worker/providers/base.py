@@ -6,7 +6,7 @@ docs/contributing/add-a-provider.md walks through one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from config.settings import Settings
 from producers.events import Device
@@ -15,6 +15,7 @@ from worker.core.batch import Job, Sending
 from worker.core.model import Answer, Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
+from worker.core.purposes import ALERT, part_of
 from worker.core.template_form import TemplateForm
 from worker.sender.stats import SenderStats
 
@@ -25,8 +26,9 @@ USUAL_TOKEN: Final = 512
 class SettingsError(ValueError):
     """Unusable settings; the text says what is wrong and what to do."""
 
-    #: Why a provider with them is stopped.
+    #: Why a provider with them is stopped, and how much of it.
     reason: ClassVar[str] = "unusable_credential"
+    scope: ClassVar[Literal["origin", "provider"]] = "provider"
 
 
 class TokenAgeError(RuntimeError):
@@ -208,6 +210,8 @@ class Kind(ABC):
     token_limit: ClassVar[int] = USUAL_TOKEN
     #: The form of its templates. If the form is `own`, `render` gets a template in a `Sending` that is `own`.
     template: ClassVar[TemplateForm] = APS_FORM
+    #: What its devices may be for.
+    purposes: ClassVar[frozenset[str]] = frozenset((ALERT,))
     #: Platforms that it is made for, and others that it serves if the app has no provider made for them. Neither: any platform.
     platforms: ClassVar[frozenset[str]] = frozenset()
     other_platforms: ClassVar[frozenset[str]] = frozenset()
@@ -238,9 +242,12 @@ class Kind(ABC):
     def canonical_token(self, token: str) -> str:
         """The stored form of a device token within `token_limit`, whatever client sent it. Raises `Refused`."""
 
-    def origin(self, token: str, platform: str) -> str:
-        """The origin by which a provider reaches a device, see `worker/core/way.py`; always '' for a kind without origins."""
-        return ""
+    def origin(self, token: str, platform: str, purpose: str = ALERT) -> str:
+        """The origin by which a provider reaches a device, see `worker/core/way.py`.
+
+        A kind without origins has one for each purpose with a topic of its own, which can be wrong alone, and '' for alerts.
+        """
+        return part_of(purpose)
 
     def registration(self, device: Device) -> tuple[str, str]:
         """The stored form of a device's token, and its secret, which only the client may read, as text: '' for none.

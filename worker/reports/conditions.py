@@ -416,6 +416,7 @@ _OF_REASON: Final = {
     "slow": ("provider_silent", "it answers too slowly"),
     "unavailable": ("provider_unavailable", "it answers mostly 5xx or 429"),
     "unusable_credential": ("credential_unusable", "its key or certificate cannot be used"),
+    "certificate_topic": ("credential_unusable", "its certificate is not for the topic of these pushes"),
     "certificate_expired": ("credential_ended", "its certificate has ended"),
     "tls alert": ("credential_refused", "its host refuses the certificate, or wants one"),
     "access_token_refused": ("credential_refused", "the token endpoint refuses its service account"),

@@ -162,7 +162,7 @@ def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:
     found = {}
     for device, one in providers.items():
         kind = kind_stored_as(one.form)
-        way = way_of(one.provider, "" if kind is None else kind.origin(one.token, one.platform))
+        way = way_of(one.provider, "" if kind is None else kind.origin(one.token, one.platform, one.purpose))
         found[device] = way if way in known[one.provider] else way_of(one.provider, OTHER)
     return found
 

@@ -225,8 +225,9 @@ def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Apns
     document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
     provider = changed(credential=P12(document))
     assert sender.send(provider, batch(1), authorization=None, deadline=5) == [Answer(400, "R")]
+    elsewhere = [one._replace(topic="io.other") for one in batch(1)]
     with pytest.raises(CertificateError, match=r"not for io\.other"):
-        sender.send(changed(provider, topic="io.other"), batch(1), authorization=None, deadline=5)
+        sender.send(changed(provider, topic="io.other"), elsewhere, authorization=None, deadline=5)
     assert [transport.batches for transport in factory.made] == [1]
 
 

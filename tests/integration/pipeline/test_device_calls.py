@@ -206,7 +206,7 @@ def test_a_backlog_is_no_flood(pipeline: Pipeline) -> None:
                 "code": "refused",
                 "field": "device.tokn",
                 "error": "device.tokn: unknown field; known in device are token, subscription, platform, provider,"
-                " environment, locale, app_version, attributes",
+                " environment, locale, app_version, attributes, purpose, installation, activity, accepts, keys, privacy",
             },
             id="a misspelt field",
         ),

@@ -101,7 +101,7 @@ def test_what_is_left_of_many_is_given_back(pipeline, monkeypatch):
 
 
 def test_many_users_are_several_second_looks_and_each_has_its_own_number():
-    plan = Plan(str, 500, lambda _: None, 0.0)
+    plan = Plan(str, 500, lambda *_: None, 0.0)
     opened = Opened("1-1", "demo", "", b"{}", 11, "")
     plan.look_again(opened, 0, "online", 30, [f"u{n}" for n in range(MOST + 1)])
     plan.look_again(opened, 0, "fold", 10, ["han"], {"n": 1})

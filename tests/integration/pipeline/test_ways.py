@@ -72,7 +72,7 @@ class Hosts(Toy):
     def canonical_token(self, token: str) -> str:
         return token
 
-    def origin(self, token: str, platform: str) -> str:
+    def origin(self, token: str, platform: str, purpose: str = "alert") -> str:
         return token.partition("@")[2]
 
 

@@ -74,6 +74,8 @@ OUTCOMES: dict[str, Outcome] = {
 def test_every_documented_answer_has_the_outcome_of_its_action(row: dict[str, str]) -> None:
     outcome = decide(Answer(int(row["status"]), row["reason"] or None))
     expected = OUTCOMES[row["action"]]
+    if row["reason"] in ("BadTopic", "MissingTopic", "TopicDisallowed"):  # the provider's other topics may work
+        expected = OpenBreaker("R", "origin")
     assert type(outcome) is type(expected)
     assert repr(outcome) == repr(expected).replace("'R'", repr(row["reason"]))
 

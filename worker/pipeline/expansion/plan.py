@@ -64,7 +64,7 @@ class MessagePlan(Plan):
         self,
         new_id: Callable[[], str],
         batch: int,
-        origins: Callable[[int], OriginsOf | None],
+        origins: Callable[[int, str], OriginsOf | None],
         now: float,
         templates_of: Callable[[str], Mapping[int, Templates]],
         alive: Callable[[], None],

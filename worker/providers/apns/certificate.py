@@ -46,6 +46,13 @@ class CertificateExpired(CertificateError):
     reason = "certificate_expired"
 
 
+class WrongTopic(CertificateError):
+    """It may not push to this topic; to others it may."""
+
+    reason = "certificate_topic"
+    scope = "origin"
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A push certificate with its key. `repr` shows neither."""
@@ -65,7 +72,7 @@ class Certificate:
     def check(self, topic: str, environment: Environment) -> None:
         """Raises `CertificateError` where APNs would refuse this topic or this host."""
         if topic not in self.topics:
-            raise CertificateError(f"certificate: is for {', '.join(self.topics)}, not for {topic}")
+            raise WrongTopic(f"certificate: is for {', '.join(self.topics)}, not for {topic}")
         if environment not in self.environments:
             known = ", ".join(sorted(self.environments))
             raise CertificateError(f"certificate: is for {known}, not for {environment}; {_WHERE}")

@@ -9,6 +9,8 @@ from typing import Any, Final
 from worker.core.batch import Job, Sending
 from worker.core.model import Notification, Provider, Response, StoredSettings
 from worker.core.notification import Rendered, apns_ids
+from worker.core.purposes import ALERT, PUSH_TYPE_OF
+from worker.core.push_types import topic_of
 from worker.core.refusal import Refused
 from worker.providers.apns import advice
 from worker.providers.apns.certificate import CertificateError, load
@@ -44,10 +46,12 @@ class Apns(Kind):
         ending="certificate",
         renew="make another certificate at developer.apple.com",
         instead="change to a key",
+        origin="push type",
     )
     forms = frozenset(("key", "certificate"))
     ending = frozenset(("certificate",))
     platforms = frozenset(("ios", "ipados", "macos", "tvos", "visionos", "watchos"))
+    purposes = frozenset((ALERT, *PUSH_TYPE_OF))
     deferred_reasons = GUARDED
     decide = staticmethod(decide_outcome)
 
@@ -90,7 +94,7 @@ class Apns(Kind):
         return canonical
 
     def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Notification]:
-        topic = provider.settings.topic
+        topics = [topic_of(s.push_type, provider.settings.topic) for s in sendings]
         rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
         ids = [apns_ids(s.event_id, provider.app) for s in sendings]
         made = []
@@ -101,7 +105,7 @@ class Apns(Kind):
                     job.token,
                     ids[job.sending](job.device),
                     rendered[job.sending].payload(job.badge),
-                    topic,
+                    topics[job.sending],
                     sending.push_type,
                     sending.priority,
                     sending.expires_at,

@@ -76,6 +76,8 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
     return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)
 
 
+#: What is wrong with one topic of a provider's: its other topics may work.
+_OF_TOPIC: Final = frozenset(("BadTopic", "MissingTopic", "TopicDisallowed"))
 #: Fields of a request that all of a provider's have in common.
 _PROVIDER_FIELDS: Final = ("topic", "provider token")
 _CONNECTION_WIDE: Final = frozenset(
@@ -96,7 +98,7 @@ def _provider_or_retry(
     quick = 0.0 if attempt <= 1 else backoff(attempt - 1, jitter=jitter)
     match action:
         case Action.FIX_CONFIG:
-            return OpenBreaker(reason)
+            return OpenBreaker(reason, "origin" if reason in _OF_TOPIC else "provider")
         case Action.REFRESH_JWT_NEW_CONNECTION_RETRY_ONCE:
             if token_age is not None and token_age < TOKEN_MIN_AGE:
                 # A token this young is not an hour old: our clock is wrong, and minting more of them ends in 429.

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from worker.core.model import Notification, Provider, Response
 from worker.providers.apns.certificate import Certificate
 from worker.providers.apns.route import ApnsRoute
-from worker.providers.apns.settings import P12, ApnsSettings
+from worker.providers.apns.settings import P12
 from worker.sender.sender import Factory, Sender
 
 #: Days before a certificate expires from which the log warns once a day.
@@ -51,9 +51,12 @@ class ApnsSender:
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
     ) -> list[Response]:
-        """As `Sender.send`. Raises `CertificateError` if the certificate or CA cannot be used for these requests."""
+        """As `Sender.send`; the requests have one topic.
+
+        Raises `CertificateError` if the certificate or CA cannot be used for them.
+        """
         return self.sender.send(
-            self._route(provider),
+            self._route(provider, notifications[0].topic),
             notifications,
             authorization=authorization,
             deadline=deadline,
@@ -66,7 +69,8 @@ class ApnsSender:
         """As `Sender.close`."""
         self.sender.close(drain)
 
-    def _route(self, provider: Provider) -> ApnsRoute:
+    def _route(self, provider: Provider, topic: str) -> ApnsRoute:
+        """`topic`: the one that the requests have in common."""
         route = ApnsRoute.of(provider, self._connections)
         if not isinstance(route.credential, P12):
             return route
@@ -74,8 +78,7 @@ class ApnsSender:
         if known != route:
             known = self._routes[provider.id] = replace(route, certificate=route.read())
         assert known.certificate is not None
-        settings: ApnsSettings = provider.settings
-        known.certificate.check(settings.topic, provider.environment)
+        known.certificate.check(topic, provider.environment)
         self._look_at_expiry(known.certificate, provider)
         return known
 

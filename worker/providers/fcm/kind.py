@@ -7,6 +7,7 @@ from typing import Any, Final
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
 from worker.core.notification import apns_ids
+from worker.core.purposes import ALERT
 from worker.providers.base import Client, Context, Kind, Preview, Simulated, Words
 from worker.providers.fcm import advice, message, own, token
 from worker.providers.fcm.message import APPLE, Blocks, Form, Message
@@ -66,7 +67,7 @@ class Fcm(Kind):
         """A registration token as Google's library gave it."""
         return token.canonical(token_)
 
-    def origin(self, token: str, platform: str) -> str:
+    def origin(self, token: str, platform: str, purpose: str = ALERT) -> str:
         return APNS if platform in APPLE else ""
 
     def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Message]:

@@ -9,6 +9,7 @@ from config.settings import get_settings
 from producers.events import Device
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
+from worker.core.purposes import ALERT
 from worker.core.receiver_keys import checked, pack
 from worker.core.refusal import Refused
 from worker.core.sealing import LONGEST
@@ -70,7 +71,7 @@ class Web(Kind):
         endpoint = _canonical("device.subscription.endpoint", given.endpoint)
         return endpoint, pack(checked(given.keys.p256dh, given.keys.auth, "device.subscription.keys"))
 
-    def origin(self, token: str, platform: str) -> str:
+    def origin(self, token: str, platform: str, purpose: str = ALERT) -> str:
         """The host of the push service: each checks the sender by itself, and each has faults of its own."""
         return host_of(token)
 
