@@ -139,7 +139,7 @@ def shown(
     settings = app_named(runtime, event.app)
     expiration = notification.expiration(event, settings.max_age)
     sending = sending_of(event, found.rendered, expiration)
-    job = target.job(target.hint, badge=badge, why="member")
+    job = target.job(target.hint, badge=badge, why="message")
     try:
         request = kind_of(provider).preview(provider, sending, job, now=time.time())
     except SettingsError as fault:

@@ -11,6 +11,7 @@ from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
 from worker.core.outcome import Drop, OpenBreaker, Outcome, Refusal, Retry, Unregister
 from worker.core.tally import Histogram
+from worker.core.triggers import CALLED
 from worker.core.way import Way
 
 
@@ -191,7 +192,7 @@ class BatchRun:
                     match ahead:
                         case OpenBreaker():
                             self.outcomes[index] = ahead
-                        case Wait(limit="channel_rate") if job.why == "mention":
+                        case Wait(limit="channel_rate") if job.why in CALLED:
                             pass
                         case Retry() | Wait():
                             self.outcomes[index] = Wait(EARLIER, ahead.delay)

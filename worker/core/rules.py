@@ -6,20 +6,25 @@ first rule that applies, in the order of the list, so that the ledger has one an
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from producers.events import MessageNew
+from producers.fields import Trigger
+from worker.core import preferences
 from worker.core.model import AppSettings, Device
 from worker.core.notification import expiration
+from worker.core.preferences import PLAIN, Verdict, Verdicts
+from worker.core.triggers import CALLED
 
-Why = Literal["member", "thread", "mention"]
+#: Why a user gets a push: the most salient trigger that is on for them. A release before wrote `member` for `message`.
+Why = Trigger
 
 # Reasons that not only the lists know.
 NOT_ALLOWED_HERE: Final = "not_allowed_here"
 PUSH_OFF: Final = "app_push_off"
 TOO_OLD: Final = "too_old"
 SENDER: Final = "sender"
-NOT_IN_THREAD: Final = "not_in_thread"
+NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
 
@@ -28,16 +33,23 @@ _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
 
 
 class Push(NamedTuple):
-    """The user gets a push, on each of these devices, for this reason."""
+    """The user gets a push on each of these devices."""
 
     user: str
     devices: Sequence[Device]
-    why: Why
+    #: Which triggers are on for them, and which row said so.
+    verdict: Verdict
+
+    @property
+    def why(self) -> Why:
+        return self.verdict.on[0]
 
 
 class Skip(NamedTuple):
     user: str
     reason: str
+    #: The row that decided, where it was a preference: `preferences.RowName`.
+    by: str = ""
 
 
 class Decision(NamedTuple):
@@ -92,8 +104,8 @@ class Case(NamedTuple):
     app: AppSettings
     #: Members among the candidates; None: every candidate is one.
     members: Collection[str] | None = None
-    #: Users of the thread, for a reply; None for a message that is not in a thread.
-    thread: Collection[str] | None = None
+    #: What the message is for each of the candidates after their preferences.
+    verdicts: Verdicts = PLAIN
     #: Whether the thread has as many participants as a thread may have, so that it adds nobody.
     thread_full: bool = False
     #: By the fact's name, the users for whom it is true. A fact that is true for nobody may be missing.
@@ -121,30 +133,31 @@ def so(fact: str) -> Callable[[Case], Collection[str] | None]:
     return lambda case: case.facts.get(fact)
 
 
-def _thread(case: Case) -> Collection[str] | None:
-    """Whom a reply reaches; None where that is everybody."""
-    if case.thread is None or case.event.message.mentions_everyone:
-        return None
-    mentioned = case.event.message.mentioned
-    return {*case.thread, *mentioned} if mentioned else case.thread
+def refused(reason: str) -> Callable[[Case], Collection[str] | None]:
+    """The users whom preferences refuse for this reason."""
+    return lambda case: case.verdicts.refused.get(reason)
 
 
 RULES: Final = (
     Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
-    Rule("not_a_member", "mentioned, but not in the channel", lambda case: case.members, others=True),
+    Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
     Rule(
         NOT_IN_THREAD,
         "not part of the thread it is in",
-        lambda case: None if case.thread_full else _thread(case),
-        others=True,
+        lambda case: None if case.thread_full else refused(NOT_IN_THREAD)(case),
     ),
     Rule(
         THREAD_FULL,
         "not part of the thread it is in, which is full",
-        lambda case: _thread(case) if case.thread_full else None,
-        others=True,
+        lambda case: refused(NOT_IN_THREAD)(case) if case.thread_full else None,
     ),
     Rule("muted_sender", "muted the sender", so("muted")),
+    Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF)),
+    Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED)),
+    Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED)),
+    Rule(preferences.MENTIONS_ONLY, "notified of less than all messages", refused(preferences.MENTIONS_ONLY)),
+    Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE)),
+    Rule(preferences.SWITCHED_OFF, "not notified of what it is for them", refused(preferences.SWITCHED_OFF)),
     Rule(
         "online",
         "online at that moment",
@@ -169,39 +182,35 @@ def skip_message(case: MessageCase) -> str | None:
     return None
 
 
-def first_candidates(event: MessageNew, thread: Iterable[str] | None) -> list[str]:
-    """Users to consider ahead of the channel's own order: the mentioned, then the rest of the thread, each once.
-
-    The thread comes before the channel, so that the member cap cuts off those whom the message concerns least.
-    """
-    return list(dict.fromkeys([*event.message.mentioned, *sorted(thread or ())]))
-
-
 def decide_page(
     candidates: Iterable[str], case: Case, *, cap_left: int | None, rules: Sequence[Rule] = RULES
 ) -> Decision:
     """Push or Skip for each candidate, in order: S2-S7 and A4.
 
-    The cap (S7) counts members who get a push, not devices and not skips. Whoever is mentioned takes no place of it.
+    The cap (S7) counts members who get a push, not devices and not skips. Whoever is called by name or with everybody else takes
+    no place of it.
     """
     checks = _checks(case, rules)
-    message, devices = case.event.message, case.devices
-    named = _EVERYONE if message.mentions_everyone else frozenset(message.mentioned)
+    devices, everybody, some = case.devices, case.verdicts.everybody, case.verdicts.some
+    all_called = not CALLED.isdisjoint(everybody.on[:1])
     room = inf if cap_left is None else cap_left
-    unnamed: Why = "member" if case.thread is None else "thread"
     pushes: list[Push] = []
     skips: list[Skip] = []
     for user in candidates:
         for reason, users, others in checks:
             if (user in users) is not others:
-                skips.append(Skip(user, reason))
+                skips.append(Skip(user, reason, some.get(user, everybody).by if reason in preferences.REASONS else ""))
                 break
         else:
-            if user in named:
-                pushes.append(Push(user, devices[user], "mention"))
+            verdict, called = everybody, all_called
+            if user in some:
+                verdict = some[user]
+                called = verdict.on[0] in CALLED
+            if called:
+                pushes.append(Push(user, devices[user], verdict))
             elif room > 0:
                 room -= 1
-                pushes.append(Push(user, devices[user], unnamed))
+                pushes.append(Push(user, devices[user], verdict))
             else:
                 skips.append(Skip(user, OVER_CAP))
     return Decision(pushes, skips)
@@ -217,16 +226,6 @@ def _checks(case: Case, rules: Sequence[Rule]) -> list[tuple[str, Collection[str
     return checks
 
 
-class _Everyone(frozenset[str]):
-    def __contains__(self, user: object) -> bool:
-        return True
-
-
-_EVERYONE: Final = _Everyone()
-
-
-def unmentioned(pushes: Sequence[Push], event: MessageNew) -> int:
+def counted(pushes: Sequence[Push]) -> int:
     """How many of the pushes count against the cap."""
-    if event.message.mentions_everyone:
-        return 0
-    return sum(push.why != "mention" for push in pushes) if event.message.mentioned else len(pushes)
+    return sum(push.why not in CALLED for push in pushes)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from worker.core.batch_run import BatchRun, Wait
 from worker.core.limits import Rate, per_minute, per_second, within
 from worker.core.outcome import Drop
+from worker.core.triggers import CALLED
 from worker.providers.kinds import kind_of
 from worker.state.limiter import FIRST, LAST, ONLY, Limiter, Wanted
 
@@ -120,7 +121,7 @@ def _buckets(run: BatchRun, limit: _Limit, jobs: Sequence[int]) -> dict[str, lis
             found[f"{name}:{job.device}"].append(index)
         elif name == SERVICE:
             found[f"{name}:{of}:{job.device}"].append(index)
-        elif channel and job.why != "mention":
+        elif channel and job.why not in CALLED:
             found[f"{name}:{of}:{channel}"].append(index)
     return found
 

@@ -137,15 +137,10 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
-def _trigger(why: Why) -> str:
-    """The word for it that phones and templates get."""
-    return "message" if why == "member" else why
-
-
 def _default(message: Message, key: _Key) -> Rendered:
     return notification.render(
         message.event,
-        why=_trigger(key.variant.why),
+        why=key.variant.why,
         sound=key.variant.sound,
         count=key.variant.stands_for,
         phrase=key.phrase,
@@ -158,7 +153,7 @@ def _rendered(
 ) -> Rendered | None:
     event = folded(message.event, key.phrase) if key.phrase else message.event
     try:
-        context = context_of(event, key.user or None, mentioned, key.variant.stands_for or 1, _trigger(key.variant.why))
+        context = context_of(event, key.user or None, mentioned, key.variant.stands_for or 1, key.variant.why)
         return template.render(context).rendered
     except NothingToSayError:
         return None

@@ -25,7 +25,7 @@ from worker.providers.webhook.request import Recipient
 
 def recipient(n=0):
     payload = b'{"aps":{"alert":{"body":"\xc3\xa4"}}}'
-    return Recipient(f"id-{n}", "e1", "text", "member", f"u{n}", f"device {n}", n, payload, 2_000_000_000)
+    return Recipient(f"id-{n}", "e1", "text", "message", f"u{n}", f"device {n}", n, payload, 2_000_000_000)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_A1_a_batch_of_recipients_is_one_signed_post(pipeline, receiver):
     assert (document["app"], document["provider"]) == ("demo", "hook")
     assert document["batch"] == got.headers["carillon-batch"]
     entries = {one["user"]: one for one in got.recipients}
-    assert {user: one["why"] for user, one in entries.items()} == {"luke": "mention", "han": "member"}
+    assert {user: one["why"] for user, one in entries.items()} == {"luke": "mention", "han": "message"}
     han = entries["han"]
     fields = "id event_id kind why user device_id badge payload expires_at collapse_id priority"
     assert set(han) == set(fields.split()) and han["priority"] == 10

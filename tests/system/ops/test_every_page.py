@@ -378,7 +378,7 @@ def keys(document: Any) -> Any:
 
 
 def _recipient() -> Recipient:
-    return Recipient("0b7a…", "e-1", "text", "member", "han", "+49", 3, b'{"aps": {}, "carillon": {}}', 1)
+    return Recipient("0b7a…", "e-1", "text", "message", "han", "+49", 3, b'{"aps": {}, "carillon": {}}', 1)
 
 
 def is_webhook_s_body(block: Block, world: World) -> None:

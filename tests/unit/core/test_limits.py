@@ -12,6 +12,7 @@ from worker.core.breaker import FIRST_PROBE, LONGEST_PROBE, Stopped, probe_inter
 from worker.core.folding import folded, folds
 from worker.core.limits import Rate, per_minute, per_second, reserve, within
 from worker.core.model import AppSettings
+from worker.core.preferences import Verdict
 from worker.core.rules import Push
 
 
@@ -78,14 +79,15 @@ def test_probes_grow_rarer(stopped_for, interval):
 @pytest.mark.parametrize(
     ("count", "why", "settings", "expected"),
     [
-        pytest.param(3, "member", {"fold_after": 3}, False, id="up to the bound one by one"),
-        pytest.param(4, "member", {"fold_after": 3}, True, id="beyond it folded"),
+        pytest.param(3, "message", {"fold_after": 3}, False, id="up to the bound one by one"),
+        pytest.param(4, "message", {"fold_after": 3}, True, id="beyond it folded"),
         pytest.param(99, "mention", {"fold_after": 3}, False, id="a mention breaks through"),
-        pytest.param(99, "member", {}, False, id="off unless the app says so"),
+        pytest.param(99, "everyone", {"fold_after": 3}, False, id="as does a call of everybody"),
+        pytest.param(99, "message", {}, False, id="off unless the app says so"),
     ],
 )
 def test_folding(count, why, settings, expected):
-    assert folds(Push("han", [], why), count, AppSettings("demo", **settings)) is expected
+    assert folds(Push("han", [], Verdict((why,))), count, AppSettings("demo", **settings)) is expected
 
 
 def test_a_folded_message_says_how_many():

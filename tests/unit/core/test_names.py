@@ -27,7 +27,7 @@ EVENT = MessageNew(
     message=Message(id="m", text="hello"),
     sender=Sender(id="leia", name="Leia"),
 )
-PLAIN, SIX = Variant("member"), Variant("member", stands_for=6)
+PLAIN, SIX = Variant("message"), Variant("message", stands_for=6)
 
 
 def device(id: int = 1, locale: str | None = None) -> Device:

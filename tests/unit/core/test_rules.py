@@ -1,5 +1,6 @@
 """S1-S9 and A4 as a table: one plain message, and what each change to it does."""
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,16 +9,17 @@ from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.model import AppSettings, Device
+from worker.core.preferences import Row, Rows, judge_all
 from worker.core.rules import (
     Case,
     Decision,
     MessageCase,
     Skip,
+    counted,
     decide_page,
-    first_candidates,
     skip_message,
-    unmentioned,
 )
+from worker.core.triggers import first_candidates, triggers
 
 NOW = 1_800_000_000.0
 APP = AppSettings(name="demo")
@@ -46,9 +48,16 @@ HAN: dict[str, Any] = {"members": {"han"}, "devices": devices("han")}
 
 
 def decided(
-    *users: str, event: MessageNew = EVENT, app: AppSettings = APP, cap_left: int | None = None, **known: Any
+    *users: str,
+    event: MessageNew = EVENT,
+    app: AppSettings = APP,
+    cap_left: int | None = None,
+    thread: Collection[str] | None = None,
+    rows: Mapping[str, Rows] = {},
+    **known: Any,
 ) -> Decision:
-    return decide_page(users, Case(event, app, **known), cap_left=cap_left)
+    verdicts = judge_all(triggers(event, thread=thread), own=rows, now=NOW)
+    return decide_page(users, Case(event, app, verdicts=verdicts, **known), cap_left=cap_left)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
 @pytest.mark.parametrize(
     ("user", "event", "app", "known", "expected"),
     [
-        pytest.param("han", EVENT, APP, HAN, "member", id="S6 a member with a device gets a push"),
+        pytest.param("han", EVENT, APP, HAN, "message", id="S6 a member with a device gets a push"),
         pytest.param("leia", EVENT, APP, HAN, "sender", id="S2 never the sender"),
         pytest.param("luke", EVENT, APP, HAN, "not_a_member", id="S2 only members"),
         pytest.param(
@@ -96,7 +105,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             EVENT,
             APP,
             {"devices": devices("luke")},
-            "member",
+            "message",
             id="a list of recipients is the membership",
         ),
         pytest.param(
@@ -112,12 +121,12 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             EVENT,
             AppSettings("demo", push_to_online=True),
             HAN | {"facts": {"online": {"han"}}},
-            "member",
+            "message",
             id="S3 unless the app pushes to online members",
         ),
         pytest.param(
             "han",
-            EVENT,
+            replace(EVENT, message=message(parent_id="root")),
             APP,
             HAN | {"thread": {"chewie"}},
             "not_in_thread",
@@ -125,7 +134,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
         ),
         pytest.param(
             "han",
-            EVENT,
+            replace(EVENT, message=message(parent_id="root")),
             APP,
             HAN | {"thread": {"han"}},
             "thread",
@@ -133,7 +142,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
         ),
         pytest.param(
             "han",
-            replace(EVENT, message=message(mentioned=["han"])),
+            replace(EVENT, message=message(parent_id="root", mentioned=["han"])),
             APP,
             HAN | {"thread": set()},
             "mention",
@@ -156,6 +165,33 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             id="S5 a mute beats a mention",
         ),
         pytest.param("han", EVENT, APP, {"members": {"han"}}, "no_device", id="S11 no device"),
+        pytest.param(
+            "han",
+            replace(EVENT, message=message(parent_id="root")),
+            APP,
+            HAN | {"thread": {"chewie"}, "thread_full": True},
+            "thread_full",
+            id="a full thread adds nobody",
+        ),
+        pytest.param(
+            "han", EVENT, APP, HAN | {"rows": {"han": [("member", Row("none"))]}}, "channel_muted", id="muted it"
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            HAN | {"rows": {"han": [("member", Row("none"))]}, "facts": {"muted": {"han"}}},
+            "muted_sender",
+            id="a muted sender before preferences",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            APP,
+            HAN | {"rows": {"han": [("user", Row("mentions"))]}, "facts": {"online": {"han"}}},
+            "mentions_only",
+            id="preferences before presence",
+        ),
     ],
 )
 def test_a_candidate_is_decided_by(user, event, app, known, expected):
@@ -166,7 +202,8 @@ def test_a_candidate_is_decided_by(user, event, app, known, expected):
 
 def test_S6_every_device_of_a_user_gets_the_push():
     two = [Device(1, "han", 1, "aa", None, 0), Device(2, "han", 1, "bb", None, 0)]
-    assert decided("han", members={"han"}, devices={"han": two}).pushes == [("han", two, "member")]
+    [push] = decided("han", members={"han"}, devices={"han": two}).pushes
+    assert (push.user, push.devices, push.why) == ("han", two, "message")
 
 
 def test_S7_the_cap_counts_members_who_are_notified_and_not_the_skipped():
@@ -182,7 +219,7 @@ def test_S7_the_mentioned_take_no_place_of_the_cap_and_are_not_cut_off():
     decision = decided(*users, event=event, members=users, devices=devices(*users), cap_left=1)
     assert [push.user for push in decision.pushes] == ["z", "y", "a"]
     assert decision.skips == [Skip("b", "over_member_cap"), Skip("c", "over_member_cap")]
-    assert unmentioned(decision.pushes, event) == 1
+    assert counted(decision.pushes) == 1
 
 
 @pytest.mark.parametrize("parent", [None, "root"])
@@ -191,9 +228,9 @@ def test_a_mention_of_everyone_is_a_mention_of_each_member(parent):
     event = replace(EVENT, message=message(mentions_everyone=True, parent_id=parent))
     known: dict[str, Any] = {"members": {"a", "b", "leia"}, "facts": {"muted": {"b"}}, "thread": ()}
     decision = decided(*users, event=event, devices=devices(*users), cap_left=0, **known)
-    assert [(push.user, push.why) for push in decision.pushes] == [("a", "mention")]
+    assert [(push.user, push.why) for push in decision.pushes] == [("a", "everyone")]
     assert decision.skips == [Skip("b", "muted_sender"), Skip("leia", "sender"), Skip("x", "not_a_member")]
-    assert unmentioned(decision.pushes, event) == 0
+    assert counted(decision.pushes) == 0
 
 
 def test_without_a_cap_everybody_is_notified():
@@ -202,6 +239,29 @@ def test_without_a_cap_everybody_is_notified():
     assert len(decision.pushes) == 500
 
 
-def test_the_mentioned_come_first_then_the_thread_each_once():
-    event = replace(EVENT, message=message(mentioned=["z", "m"]))
-    assert first_candidates(event, {"b", "m", "a"}) == ["z", "m", "a", "b"]
+def test_a_skip_says_whose_row_it_was_where_a_preference_decided():
+    rows: dict[str, Rows] = {"han": [("member", Row("none"))], "luke": [("user", Row("mentions"))]}
+    decision = decided("leia", "han", "luke", rows=rows, devices=devices("han", "luke"))
+    assert decision.skips == [
+        Skip("leia", "sender"),
+        Skip("han", "channel_muted", "member"),
+        Skip("luke", "mentions_only", "user"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mentioned", "loud", "rows", "pushed"),
+    [
+        pytest.param(["c"], [], {}, "cab", id="O01 the mentioned come first and take no place"),
+        pytest.param([], [], {"a": [("member", Row("none"))]}, "bc", id="O02 who is skipped takes no place"),
+        pytest.param([], ["c"], {"c": [("member", Row("all"))]}, "ca", id="O03 who wants all of it first"),
+        pytest.param(
+            ["c"], [], {"c": [("user", Row(switches={"mention": False}))]}, "ca", id="a message takes a place"
+        ),
+    ],
+)
+def test_the_cap_cuts_off_those_whom_it_concerns_least(mentioned, loud, rows, pushed):
+    event = replace(EVENT, message=message(mentioned=mentioned))
+    candidates = dict.fromkeys([*first_candidates(event, None, loud), "a", "b", "c"])
+    decision = decided(*candidates, event=event, rows=rows, devices=devices(*candidates), cap_left=2)
+    assert "".join(push.user for push in decision.pushes) == pushed

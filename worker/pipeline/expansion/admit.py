@@ -25,7 +25,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     #: The last user considered; the next page begins behind it.
     after: str = ""
     page: int = 0
-    #: Members who were notified so far without being mentioned: the cap counts over all pages.
+    #: Members who were notified so far without being called: the cap counts over all pages.
     pushed: int = 0
 
 
@@ -59,6 +59,8 @@ class Expanding(NamedTuple):
     channel: ChannelRow | None
     #: Where this is a second look.
     look: SecondLook | None = None
+    #: Whether its channel is small enough for a call of all of it: the app's `wide_mention_limit`.
+    wide: bool = True
 
     @property
     def begins(self) -> bool:
@@ -72,11 +74,13 @@ class Expanding(NamedTuple):
 
     @property
     def cap(self) -> int | None:
-        """How many members may get a push without being mentioned; None: all.
+        """How many members may get a push without being called; None: all.
 
         Users of a second look took their places of it when they were delayed.
         """
-        return None if self.event.message.mentions_everyone or self.look is not None else self.app.member_cap
+        message = self.event.message
+        everyone = message.mentions_everyone or (message.mentions.everyone and self.wide)
+        return None if everyone or self.look is not None else self.app.member_cap
 
 
 class Documents(NamedTuple):

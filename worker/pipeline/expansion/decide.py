@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from worker.core.model import Device
+from worker.core.preferences import Verdicts, app_rows, judge_all
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
+from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
 from worker.facts import FACTS
 from worker.facts.base import CandidateFact, Candidates, Fact, Sources
@@ -38,10 +40,12 @@ class Decider:
         self._sources, self._devices, self._apps, self._rules = sources, devices, apps, rules
         self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
 
-    def decide(self, pages: Sequence[CandidatePage]) -> list[Decided]:
+    def decide(self, pages: Sequence[CandidatePage], now: float) -> list[Decided]:
+        """`now` in UNIX seconds."""
+        called = [_triggers(page) for page in pages]
         asked = [
-            Candidates(one.event, one.app, one.seen_from, page.eligible, one.look is not None)
-            for page in pages
+            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None)
+            for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
         facts: dict[int, dict[str, Collection[str]]] = {}
@@ -58,9 +62,10 @@ class Decider:
         for n, page in enumerate(pages):
             message = page.message
             app = message.event.app
+            known = facts.get(n, _NO_FACTS)
             case = Case(
-                *(message.event, message.app, page.members, page.thread, page.thread_full),
-                facts.get(n, _NO_FACTS),
+                *(message.event, message.app, page.members, _verdicts(page, called[n], known, now), page.thread_full),
+                known,
                 devices.get(app, _NO_DEVICES),
                 unreachable.get(app, ()),
                 message.look is not None,
@@ -75,6 +80,20 @@ class Decider:
         """Providers that are no more: their devices stay registered, and are notified again when the provider is back."""
         used = {device.provider_id for of_app in devices.values() for some in of_app.values() for device in some}
         return {id for id in used if self._apps.provider(id) is None}
+
+
+def _triggers(page: CandidatePage, online: Collection[str] = ()) -> Triggers:
+    message = page.message
+    return triggers(
+        message.event, kind=message.event.channel.kind, thread=page.thread, online=online, wide=message.wide
+    )
+
+
+def _verdicts(page: CandidatePage, called: Triggers, facts: Mapping[str, Collection[str]], now: float) -> Verdicts:
+    if page.message.event.message.mentions.here:
+        called = _triggers(page, facts.get("online", ()))
+    said = page.message.app.attention
+    return judge_all(called, app_rows(said.level, said.triggers), now=now)
 
 
 def _without(devices: Mapping[str, Sequence[Device]], providers: Collection[int]) -> dict[str, list[Device]]:

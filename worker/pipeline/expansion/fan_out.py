@@ -88,7 +88,7 @@ class FanOut:
             )
             messages = self._admit(opened, plan)
             pages, later = read_candidates(self._pool, messages, self._page, patience)
-            decided = count_bursts(self._bursts, self._decider.decide(pages), self._now())
+            decided = count_bursts(self._bursts, self._decider.decide(pages, self._now()), self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
             stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents(), plan.looks)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from worker.core.triggers import CALLED
 from worker.pipeline.expansion.decide import Decided
 from worker.state.bursts import Burst, Bursts
 
@@ -21,5 +22,5 @@ def _burst(decided: Decided) -> Burst:
         *message.key,
         message.app.fold_window,
         f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
-        [push.user for push in decided.decision.pushes if push.why != "mention"],
+        [push.user for push in decided.decision.pushes if push.why not in CALLED],
     )

@@ -9,7 +9,7 @@ import msgspec
 from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import Device
-from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, unmentioned
+from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided
@@ -42,8 +42,8 @@ def continuation(decided: Decided, count_after: Callable[[Expanding, str], int])
     page, message = decided.page, decided.page.message
     if not page.more:
         return _ENDS
-    pushed = message.cursor.pushed + unmentioned(decided.decision.pushes, message.event)
-    if page.thread is not None:
+    pushed = message.cursor.pushed + counted(decided.decision.pushes)
+    if page.narrow:
         reason = THREAD_FULL if page.thread_full else NOT_IN_THREAD
     elif message.cap is not None and pushed >= message.cap:
         reason = OVER_CAP
@@ -84,8 +84,11 @@ class MessagePlan(Plan):
         message, (pushes, skips) = decided.page.message, decided.decision
         following, unseen = continuation
         skipped: dict[str, list[str]] = {}
-        for user, reason in skips:
+        by: dict[str, str] = {}
+        for user, reason, row in skips:
             skipped.setdefault(reason, []).append(user)
+            if row:
+                by[user] = row
         considered = len(pushes) + len(skips) + sum(unseen.values())
         count = self.counts[message.event.app]
         count["messages"] += message.begins
@@ -99,6 +102,8 @@ class MessagePlan(Plan):
             "pushed": [push.user for push in pushes],
             "skipped": skipped,
         }
+        if by:
+            account["by"] = by
         if unseen:
             account["rest"] = unseen
             for reason, number in unseen.items():
@@ -139,8 +144,8 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     pushes, numbers, app = decided.decision.pushes, decided.numbers, decided.page.message.app
     if not numbers:
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
-        for _, devices, why in pushes:
-            by_why[why] += devices
+        for push in pushes:
+            by_why[push.why] += push.devices
         return {Variant(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:

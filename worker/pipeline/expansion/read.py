@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from worker.core.places import Interval, held
-from worker.core.rules import first_candidates
+from worker.core.triggers import Triggers, callees, first_candidates, in_channel
 from worker.database.postgres import Pool
 from worker.facts import members, threads
 from worker.facts.members import Page, PageKey
@@ -42,16 +42,17 @@ class CandidatePage(NamedTuple):
     more: bool
 
     @property
-    def eligible(self) -> list[str]:
-        """Candidates about whom more must be read: membership and thread have not ruled them out."""
-        event, members, thread = self.message.event, self.members, self.thread
+    def narrow(self) -> bool:
+        """Whether the message is shown in a thread only."""
+        return self.thread is not None and not in_channel(self.message.event.message)
+
+    def eligible(self, triggers: Triggers) -> list[str]:
+        """Candidates about whom more must be read: membership has not ruled them out, and the message is for them."""
+        event, members, some = self.message.event, self.members, triggers.some
         found = [user for user in self.candidates if user != event.sender.id]
         if members is not None:
             found = [user for user in found if user in members]
-        if thread is not None:
-            within = {*thread, *event.message.mentioned}
-            found = [user for user in found if user in within]
-        return found
+        return found if triggers.everybody else [user for user in found if user in some]
 
 
 class _Read(NamedTuple):
@@ -64,6 +65,11 @@ class _Read(NamedTuple):
     thread: AbstractSet[str] | None = None
     thread_full: bool = False
     first: Sequence[str] = ()
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the message is shown in a thread only."""
+        return self.thread is not None and not in_channel(self.message.event.message)
 
     @property
     def is_part(self) -> bool:
@@ -161,7 +167,7 @@ def _end_of_reading(
         named = _listed(messages[end])
         page = small.get(starts[end]) if named is None else Page([], False)
         room -= size if page is None else len(page.users)
-        room -= len(messages[end].event.message.mentioned) + (0 if named is None else len(named))
+        room -= callees(messages[end].event.message) + (0 if named is None else len(named))
         if room < 0 and end > begin:
             break
         end += 1
@@ -179,7 +185,7 @@ def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]
             later.append(one)
             continue
         now.append(one)
-        if one.page.more and one.thread is None and message.cap is None:
+        if one.page.more and not one.is_narrow and message.cap is None:
             long.add(message.key)
     return now, later
 

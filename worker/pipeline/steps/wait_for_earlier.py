@@ -5,6 +5,7 @@ from typing import Final
 
 from worker.core.batch import NEVER
 from worker.core.batch_run import EARLIER, BatchRun, Wait
+from worker.core.triggers import CALLED
 from worker.pipeline.steps import End
 
 #: Seconds after which a job checks again that waits for a notification without a try.
@@ -24,7 +25,7 @@ class WaitForEarlier:
     def __call__(self, run: BatchRun) -> End | None:
         now = self.now()
         for index, (until, batch) in run.waits.items():
-            passes = run.app.channel_rate is not None and run.jobs[index].why == "mention"
+            passes = run.app.channel_rate is not None and run.jobs[index].why in CALLED
             if run.outcomes[index] is None and not passes:
                 # A job without a try ends when it expires. Jobs that wait for it are released when it is done.
                 seconds = LONG if until == NEVER else max(1.0, math.ceil(until - now))

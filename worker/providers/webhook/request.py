@@ -30,7 +30,7 @@ class Recipient(NamedTuple):
     id: str
     event_id: str
     kind: str
-    #: Why the user gets the push: member, thread or mention; '' for what is not a message in a channel.
+    #: Why the user gets the push, one of the triggers: `mention`, `thread`, `message`; '' for what is not a message in a channel.
     why: str
     user: str
     #: As it was registered.
@@ -56,7 +56,7 @@ def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> li
                 ids[job.sending](job.device),
                 sending.event_id,
                 sending.kind,
-                job.why,
+                "message" if job.why == "member" else job.why,  # as a release before called it
                 job.user,
                 job.token,
                 job.badge,

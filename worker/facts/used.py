@@ -1,0 +1,21 @@
+"""Which of the facts that few apps have an app has any rows of. What it has none of is not read."""
+
+from collections.abc import Collection, Mapping
+from typing import Final, Literal
+
+from worker.database import bulk
+from worker.database.postgres import Pool
+
+Used = Literal["preferences"]
+
+#: The table in which a fact's rows are. Each begins with the app in an index.
+_TABLES: Final[Mapping[Used, str]] = {}
+
+
+def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:
+    """The facts that each of the apps has rows of, in one query; an app without any may be missing."""
+    if not _TABLES or not apps:
+        return {}
+    has = ", ".join(f"EXISTS (SELECT FROM carillon.{table} t WHERE t.app = k.app)" for table in _TABLES.values())
+    rows = bulk.read(pool, f"SELECT k.app, {has} FROM unnest(%b::text[]) AS k (app)", [(app,) for app in apps])
+    return {app: frozenset(name for name, there in zip(_TABLES, found, strict=True) if there) for app, *found in rows}
