@@ -82,8 +82,9 @@ def empty_postgres_url(engine_urls: Urls) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(engine_urls: Urls) -> str:
-    """The session's Valkey, emptied."""
+    """The session's Valkey, emptied, and without a limit that a test has left."""
     with redis.Redis.from_url(engine_urls.redis) as client:
+        client.config_set("maxmemory", 0)
         client.flushall()
     return engine_urls.redis
 

@@ -1,5 +1,9 @@
-"""The background threads of a worker: they start when the worker is ready, and end before it."""
+"""The background threads of a worker: they start before its consumer, and end before the worker.
 
+While Redis is full no consumer can begin, and a full Redis has to be seen, and emptied, by somebody.
+"""
+
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,12 +31,23 @@ from worker.process.ticker import Ticker
 LAST_STEP: Final = 20.0
 #: The background threads.
 _threads: list[BackgroundThread] = []
+#: The consumer has begun.
+_ready = threading.Event()
 
 
 @signals.celeryd_after_setup.connect
-def _serve(**_: object) -> None:
+def _serve(sender: object, instance: Any, **_: object) -> None:
     watchdog.alive["background"] = _fault
     exporter.start("worker", _engines, figures=_figures, more=_health)
+    runtime = get_runtime()
+
+    def lanes() -> list[str]:
+        queues = instance.app.amqp.queues.consume_from if _ready.is_set() else ()
+        return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
+
+    for thread in (Leader(runtime, wake_fan_out), Ticker(runtime, tick), Lookout(runtime, str(sender), lanes)):
+        thread.start()
+        _threads.append(thread)
 
 
 def _engines(settings: Settings) -> Engines:
@@ -53,17 +68,16 @@ def _fault() -> str | None:
 
 
 @signals.worker_ready.connect
-def _start_threads(sender: Any, **_: object) -> None:
-    runtime = get_runtime()
+def _begun(**_: object) -> None:
+    _ready.set()
 
-    def lanes() -> list[str]:
-        queues = sender.app.amqp.queues.consume_from
-        return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
 
-    lookout = Lookout(runtime, str(sender.hostname), lanes)
-    _threads.extend((Leader(runtime, wake_fan_out), Ticker(runtime, tick), lookout))
+def stop_work() -> None:
+    """Ends the intake and the ticks in this process, which still looks for conditions. Another process may lead."""
+    _ready.clear()
     for thread in _threads:
-        thread.start()
+        if not isinstance(thread, Lookout):
+            thread.stop()
 
 
 @signals.worker_shutting_down.connect

@@ -196,7 +196,12 @@ def find(snapshot: Snapshot) -> list[Condition]:
 def _blocked(snapshot: Snapshot) -> bool:
     """Whether an engine keeps everything from moving: whatever does not move then is no condition of its own."""
     away = snapshot.redis_fault or snapshot.postgres_fault or snapshot.read_only or snapshot.unapplied
-    return bool(away) or (snapshot.redis is not None and snapshot.redis.percent >= SPENT)
+    return bool(away) or _spent(snapshot)
+
+
+def _spent(snapshot: Snapshot) -> bool:
+    """Whether Redis takes nothing, so that beat's ticks reach nobody."""
+    return snapshot.redis is not None and snapshot.redis.percent >= SPENT
 
 
 def _devices(unreadable_by: str | None) -> Iterator[Condition]:
@@ -348,7 +353,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Condition]:
         what = "no process looks for conditions, so what else is said may be no longer true"
         since = snapshot.now - ago if ago < inf else None
         yield Condition("not_watched", "critical", what, "see that carillon worker runs, and its log", since=since)
-    if snapshot.beat is False:
+    if snapshot.beat is False and not _spent(snapshot):
         what = "beat sends no tick, so workers tick instead and what is due comes some seconds later"
         yield Condition("beat_away", "notice", what, "start or restart carillon beat")
     for one in snapshot.workers or ():

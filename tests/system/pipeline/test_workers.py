@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from config.celeryconfig import KEY_PREFIX, URGENT
 from producers import events as ev
 from tests.integration.pipeline.harness import message, stamp, token
 from tests.processes import wait_until
@@ -25,6 +27,8 @@ from tests.system.ops.flowers import AUTH, page
 from worker.database.migrate import migrate
 from worker.embedded import Engines
 from worker.embedded.home import Home
+from worker.pipeline.insist import INSIST_SECONDS
+from worker.reports import watch
 from worker.simulator import Answer, ControlClient, Rule, Script
 
 
@@ -142,6 +146,53 @@ def test_a_worker_whose_memory_grew_begins_again_and_loses_nothing(postgres_url,
         assert worker.poll() is None, "the pid stays"
         assert accepted(fleet) == {token("han"): 20}
         assert fleet.stop(worker) in (0, -signal.SIGTERM), "though it is about to begin again most of the time"
+
+
+def test_a_full_redis_is_seen_by_a_worker_that_begins_then_and_that_goes_on_once_there_is_room(fleet):
+    """No consumer can begin then: Celery's queues need a write. Nothing of the fleet was written before."""
+    with no_room(fleet):
+        fleet.start("worker")
+        wait_until(lambda: "redis_filling" in open_conditions(fleet))
+        # What begins again and again still looks.
+        wait_until(lambda: fleet.output().count("the process begins again") > 2)
+        assert open_conditions(fleet) == {"redis_filling"}
+    fleet.start("beat")
+    wait_until(lambda: not open_conditions(fleet))
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1"))
+    wait_until(lambda: len(fleet.simulator.accepted) == 1)
+
+
+def test_a_full_redis_is_seen_by_a_worker_that_gave_up_and_waits_for_its_tasks(fleet):
+    """A wake-up that is taken while Redis is full ends the consumer, and what is in work keeps the process for longer."""
+    fleet.simulator.set_script(Script(rules=(Rule(count=1, latency=600.0),)))
+    fleet.start("worker")
+    populate(fleet, "general", ["leia", "han"])
+    fleet.publisher.publish(new_message("e1"))
+    control = ControlClient(fleet.simulator.host, fleet.simulator.control_port or 0, fleet.simulator.control_token)
+    wait_until(lambda: any(connection["open"] for connection in control.connections()))
+    with no_room(fleet, '{"body": "", "properties": {"delivery_tag": "t", "delivery_info": {}}}'):
+        wait_until(lambda: "the consumer gave up" in fleet.output())
+        # The answer is insisted on for longer.
+        wait_until(lambda: "redis_filling" in open_conditions(fleet), INSIST_SECONDS - 30)
+
+
+@contextmanager
+def no_room(fleet: Fleet, *wake_ups: str) -> Iterator[None]:
+    """Redis takes nothing from the moment at which these wait in the urgent queue."""
+    with fleet.redis.pipeline() as pipe:
+        for wake_up in wake_ups:
+            pipe.lpush(KEY_PREFIX + URGENT, wake_up)
+        pipe.config_set("maxmemory", 1)
+        pipe.execute()
+    try:
+        yield
+    finally:
+        fleet.redis.config_set("maxmemory", 0)
+
+
+def open_conditions(fleet: Fleet) -> set[str]:
+    return {one.name for one in watch.current(fleet.redis).conditions} - {"not_watched"}
 
 
 def test_no_token_and_no_text_in_what_workers_say(fleet):

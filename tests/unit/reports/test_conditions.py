@@ -377,6 +377,11 @@ def test_what_only_follows_from_an_engine_is_left_out(cause: dict[str, object], 
     assert [one.name for one in find(replace(stuck, **cause))] == [name]  # type: ignore[arg-type]
 
 
+def test_that_no_tick_of_beat_arrives_follows_from_a_full_redis() -> None:
+    assert [one.name for one in find(replace(WELL, beat=False))] == ["beat_away"]
+    assert [one.name for one in find(replace(WELL, beat=False, redis=RedisFacts(100, 100)))] == ["redis_filling"]
+
+
 def test_a_certificate_that_ended_and_stopped_its_provider_is_one_condition() -> None:
     [one] = find(provider(ends=NOW - 60, ways=[WayFacts("", Stopped("certificate_expired", NOW - 50), waiting=7)]))
     assert (one.name, one.waiting, one.since) == ("credential_ended", 7, NOW - 50)
