@@ -52,6 +52,9 @@ class ApsForm(TemplateForm):
     def may_go(self, path: Path) -> bool:
         return path[0] != "aps"
 
+    def silence(self, document: dict[str, Any]) -> None:
+        without_sound(document["aps"])
+
     def says(self, document: Mapping[str, Any]) -> bool:
         return bool(document.get("aps", {}).get("alert"))
 
@@ -65,6 +68,13 @@ def is_aps_text(path: Path) -> bool:
     if path[0] != "alert":
         return False
     return path[1] in ALERT_TEXTS if len(path) == 2 else len(path) == 3 and path[1] in ALERT_LISTS
+
+
+def without_sound(aps: dict[str, Any]) -> None:
+    """A critical alert keeps its own: only a template can make one."""
+    sound = aps.get("sound")
+    if not (isinstance(sound, dict) and sound.get("critical")):
+        aps.pop("sound", None)
 
 
 def _known(place: str, given: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -65,6 +65,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     own: bool = False
     #: As of `trace_context.sampled`.
     traceparent: str = ""
+    #: As of `loudness.Importance`.
+    importance: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,8 @@ The payload, for a message that fits:
              "thread-id": channel id, "mutable-content": 1, "badge": number},
      "carillon": {"event": id, "kind": ..., "message": id, "parent": id, "channel": id, "at": milliseconds, "why": trigger,
                   "sender": {"id", "name", "image"}, "data": {...}}}
+
+Where the channel's kind is known, `carillon` has its `name`, `channel_kind` and `members`; where a group is called, the `group`.
 """
 
 import hashlib
@@ -18,6 +20,7 @@ import msgspec
 
 from producers.events import MessageNew
 from producers.targeting import BADGE_ROOM, MAX_BADGE, MAX_PAYLOAD
+from worker.core.loudness import PLAIN, Loudness
 from worker.core.names import clean_name
 from worker.core.truncation import fit, json_size
 
@@ -27,6 +30,8 @@ LIMIT: Final = MAX_PAYLOAD
 LEAST_BODY: Final = 160
 #: Bytes kept of each name once names have to give way.
 SHORT_NAME: Final = 80
+#: Keys of `carillon` that tell of the conversation.
+CONVERSATION: Final = ("name", "channel_kind", "members", "group")
 #: Name-based UUIDs (version 5) of notifications live in this namespace.
 NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
 
@@ -63,7 +68,9 @@ def render(
     event: MessageNew,
     *,
     why: str = "message",
-    sound: bool = True,
+    loud: Loudness = PLAIN,
+    members: int = 0,
+    group: str = "",
     count: int = 0,
     phrase: str = "",
     one_sender: bool = False,
@@ -71,17 +78,18 @@ def render(
 ) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
 
-    `why` is the trigger for which its people get it. Without `sound` it is shown in silence. With a `count` it represents that
-    many messages of its channel, and `phrase` is its text. `one_sender`: all of them have the same sender.
+    `why` is the trigger for which its people get it; `group` the group that calls them, for that trigger; `members` how many the
+    channel has, 0 where that is not known. With a `count` it represents that many messages of its channel, and `phrase` is its
+    text. `one_sender`: all of them have the same sender.
 
-    These are cut in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, the
-    names' ends, the parent, the kind and the reason, the ids of sender and event and the time, the ids of channel and message.
-    `"truncated": true` in `carillon` says that more than text was left out.
+    These are cut in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, what
+    tells of the conversation, the names' ends, the parent, the kind and the reason, the ids of sender and event and the time, the
+    ids of channel and message. `"truncated": true` in `carillon` says that more than text was left out.
     """
     room = limit - BADGE_ROOM
     parts, text = _Parts.of(event, why), event.message.text
-    if not sound:
-        del parts.aps["sound"]
+    parts.sound(loud)
+    parts.converse(event, members, group)
     if count:
         parts.fold(event, count, one_sender=one_sender)
         text = phrase
@@ -162,6 +170,23 @@ class _Parts:
             carillon["data"] = message.data
         return cls(alert, aps, carillon)
 
+    def sound(self, loud: Loudness) -> None:
+        if not loud.sound:
+            del self.aps["sound"]
+        if loud.level:
+            self.aps["interruption-level"] = loud.level
+        if loud.relevance is not None:
+            self.aps["relevance-score"] = loud.relevance
+
+    def converse(self, event: MessageNew, members: int, group: str) -> None:
+        """What a communication notification of Apple's needs, from where the kind of the channel is known."""
+        channel = event.channel
+        if channel.kind is not None:
+            named = {"name": channel.name} if channel.name else {}
+            self.carillon |= {**named, "channel_kind": channel.kind, "members": members}
+        if group:
+            self.carillon["group"] = group
+
     def fold(self, event: MessageNew, count: int, *, one_sender: bool) -> None:
         """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""
         if event.channel.name:
@@ -198,6 +223,10 @@ def _no_image(parts: _Parts) -> None:
         parts.carillon["truncated"] = True
 
 
+def _no_conversation(parts: _Parts) -> None:
+    parts.drop(*CONVERSATION)
+
+
 def _short_names(parts: _Parts) -> None:
     parts.alert = {key: fit(text, SHORT_NAME) for key, text in parts.alert.items()}
     sender = parts.carillon["sender"]
@@ -229,6 +258,7 @@ _SHRINKS: Final[tuple[Callable[[_Parts], None], ...]] = (
     _whole,
     _no_data,
     _no_image,
+    _no_conversation,
     _short_names,
     _no_context,
     _no_secondary_ids,

@@ -70,6 +70,10 @@ class TemplateForm(ABC):
         """Whether what stands there may be left out to fit."""
 
     @abstractmethod
+    def silence(self, document: dict[str, Any]) -> None:
+        """Takes the sound out of what was rendered."""
+
+    @abstractmethod
     def says(self, document: Mapping[str, Any]) -> bool:
         """Whether there is something to send. If not, the default payload is sent."""
 

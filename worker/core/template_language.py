@@ -22,9 +22,10 @@ from worker.core.truncation import first_character, last_character, shorten
 
 #: What a template may name, with its parts: one of them, or the name alone where it has none. `data` is free below.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "message": ("id", "text", "kind", "parent_id", "mentioned", "data", "count"),
+    "message": ("id", "text", "kind", "parent_id", "mentioned", "data", "count", "urgency"),
     "sender": ("id", "name", "image"),
-    "channel": ("id", "name"),
+    "channel": ("id", "name", "kind"),
+    "group": ("name",),
     "recipient": ("id", "mentioned"),
     "app": ("name",),
     "event": ("id",),

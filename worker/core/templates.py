@@ -78,13 +78,13 @@ class Template:
         badges = _take_badges(tree, form)
         return cls(tree, _compiled(tree, form, locale, badges), form, badges)
 
-    def render(self, context: Mapping[str, Any], *, limit: int | None = None) -> Outcome:
-        """The payload within the form's limits, or `limit` bytes, with any badge.
+    def render(self, context: Mapping[str, Any], *, limit: int | None = None, sound: bool = True) -> Outcome:
+        """The payload within the form's limits, or `limit` bytes, with any badge. Without `sound` it makes none.
 
         Raises `TemplateError` where this message cannot be rendered by it.
         """
         try:
-            return self._outcome(context, self._form.limits if limit is None else (Limit(limit),))
+            return self._outcome(context, self._form.limits if limit is None else (Limit(limit),), sound=sound)
         except TemplateError:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, the message goes out by the default payload
@@ -98,7 +98,7 @@ class Template:
         """
         self._form.check_values(self._tree, lambda value: isinstance(value, str) and is_template(value))
 
-    def _outcome(self, context: Mapping[str, Any], limits: Sequence[Limit]) -> Outcome:
+    def _outcome(self, context: Mapping[str, Any], limits: Sequence[Limit], *, sound: bool) -> Outcome:
         values: dict[Path, Any] = {}
         for path, leaf in self._leaves.items():
             value = self._value(path, leaf, context)
@@ -115,6 +115,8 @@ class Template:
         if self._unknown:
             found = {path: values[path] for path in self._unknown if path in values}
             self._form.check_values(self._document(found), lambda _: False)
+        if not sound:
+            self._form.silence(document)
         for limit in limits:
             if (left := size(limit.part(document))) > limit.octets - room:
                 allowed = f"{limit.octets - room:,} fit"
@@ -203,11 +205,12 @@ def context_of(
     named: Collection[str] | None = None,
     count: int = 1,
     why: str = "message",
+    group: str = "",
 ) -> dict[str, Any]:
     """What a template may name. `event.channel.name` is the stored one where the event has none.
 
     `named`: who is mentioned by name, a set where many recipients are asked for. `count`: messages that this one stands for.
-    `why`: the trigger for which the recipient gets it.
+    `why`: the trigger for which the recipient gets it; `group`: the group that calls them, for that trigger.
     """
     message, sender, channel = event.message, event.sender, event.channel
     mentioned = message.mentions_everyone or recipient in (message.mentioned if named is None else named)
@@ -220,9 +223,11 @@ def context_of(
             "mentioned": message.mentioned,
             "data": message.data,
             "count": count,
+            "urgency": message.urgency,
         },
         "sender": {"id": sender.id, "name": sender.name, "image": sender.image},
-        "channel": {"id": channel.id, "name": channel.name},
+        "channel": {"id": channel.id, "name": channel.name, "kind": channel.kind},
+        "group": {"name": group},
         "recipient": {"id": recipient, "mentioned": mentioned},
         "app": {"name": event.app},
         "event": {"id": event.id},

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from config.seldom import Seldom
-from producers.events import Channel, MessageNew
+from producers.events import MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
 from worker.core.burst_phrases import burst_phrase
 from worker.core.folding import folded
+from worker.core.loudness import Loudness, loudness
 from worker.core.model import Device
 from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
@@ -41,19 +42,23 @@ class Message(NamedTuple):
     at: int = 0
     #: Whether the messages that it stands for, where it is folded, are known to be one person's.
     one_sender: bool = False
+    #: Members of the channel; 0: not known.
+    members: int = 0
 
 
 class Variant(NamedTuple):
     """What differs between the people who get a message. Devices of one variant get the same, apart from templates."""
 
     why: Why
-    #: Whether it may make a sound.
+    #: Whether their budget allows a sound.
     sound: bool = True
     #: How many messages of its channel it stands for, where it is folded; 0: it is not.
     stands_for: int = 0
+    #: Name of the group that calls them, where that is why.
+    group: str = ""
 
 
-class Group(NamedTuple):
+class DeviceGroup(NamedTuple):
     """What these devices are sent, and why their users get it."""
 
     sending: Sending
@@ -64,7 +69,7 @@ class Group(NamedTuple):
 class Renderings(NamedTuple):
     """What to send to which devices, and how many renderings failed and became the default one."""
 
-    groups: Sequence[Group]
+    groups: Sequence[DeviceGroup]
     failed: int
 
 
@@ -99,13 +104,14 @@ def sendings(
     groups, failed = [], 0
     for key, devices in _grouped(wanted, templates, message.event.message.kind):
         alive()
+        loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
         payload = None
         if key.template is not None:
-            payload = _rendered(key.template, key, message, mentioned, devices[0])
+            payload = _rendered(key.template, key, message, mentioned, devices[0], loud)
             failed += payload is None
         by = None if payload is None else key.template
-        sending = _sending(message, key.variant, payload or _default(message, key), by)
-        groups.append(Group(sending, devices, key.variant.why))
+        sending = _sending(message, key.variant, payload or _default(message, key, loud), loud, by)
+        groups.append(DeviceGroup(sending, devices, key.variant.why))
     return Renderings(groups, failed)
 
 
@@ -128,7 +134,7 @@ def _grouped(
 def named(event: MessageNew, channel: str | None) -> MessageNew:
     """The event as it may be shown, with the stored name of its channel, where it brings none."""
     if event.channel.name is None and channel and (name := clean_name(channel)):
-        event = msgspec.structs.replace(event, channel=Channel(id=event.channel.id, name=name))
+        event = msgspec.structs.replace(event, channel=msgspec.structs.replace(event.channel, name=name))
     return legible(event)
 
 
@@ -137,24 +143,27 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
-def _default(message: Message, key: _Key) -> Rendered:
+def _default(message: Message, key: _Key, loud: Loudness) -> Rendered:
+    variant = key.variant
     return notification.render(
         message.event,
-        why=key.variant.why,
-        sound=key.variant.sound,
-        count=key.variant.stands_for,
+        why=variant.why,
+        loud=loud,
+        members=message.members,
+        group=variant.group,
+        count=variant.stands_for,
         phrase=key.phrase,
         one_sender=message.one_sender,
     )
 
 
 def _rendered(
-    template: Template, key: _Key, message: Message, mentioned: Collection[str], device: Device
+    template: Template, key: _Key, message: Message, mentioned: Collection[str], device: Device, loud: Loudness
 ) -> Rendered | None:
-    event = folded(message.event, key.phrase) if key.phrase else message.event
+    event, variant = folded(message.event, key.phrase) if key.phrase else message.event, key.variant
+    context = context_of(event, key.user or None, mentioned, variant.stands_for or 1, variant.why, variant.group)
     try:
-        context = context_of(event, key.user or None, mentioned, key.variant.stands_for or 1, key.variant.why)
-        return template.render(context).rendered
+        return template.render(context, sound=loud.sound).rendered
     except NothingToSayError:
         return None
     except TemplateError as fault:
@@ -163,7 +172,9 @@ def _rendered(
         return None
 
 
-def _sending(message: Message, variant: Variant, rendered: Rendered, template: Template | None = None) -> Sending:
+def _sending(
+    message: Message, variant: Variant, rendered: Rendered, loud: Loudness, template: Template | None = None
+) -> Sending:
     event = message.event
     # Each folded one replaces the one before.
     shows = f"burst:{event.channel.id}" if variant.stands_for else ""
@@ -174,6 +185,7 @@ def _sending(message: Message, variant: Variant, rendered: Rendered, template: T
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
         collapse_id=notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
+        priority=loud.priority,
         badge=_badge(event, template),
         kind=event.message.kind,
         channel=event.channel.id,
@@ -183,6 +195,7 @@ def _sending(message: Message, variant: Variant, rendered: Rendered, template: T
         listed=event.recipients is not None,
         own=rendered.own,
         traceparent=sampled(event.traceparent),
+        importance=loud.importance,
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.events import Channel, Message, MessageNew, Sender
+from worker.core.loudness import Loudness
 from worker.core.notification import NAMESPACE, apns_id, apns_ids, collapse_id, expiration, render
 
 AT = datetime(2026, 11, 21, 20, 0, 0, 123_000, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_an_app_learns_for_which_reason_somebody_gets_a_message() -> None:
 
 
 def test_without_a_sound_a_notification_lights_the_screen_as_it_did() -> None:
-    loud, silent = payload(message()), json.loads(render(message(), sound=False).payload())
+    loud, silent = payload(message()), json.loads(render(message(), loud=Loudness(sound=False)).payload())
     assert loud["aps"].pop("sound") == "default"
     assert silent == loud
 
@@ -95,6 +96,28 @@ def test_only_the_badge_differs_between_the_devices_of_a_message(badge: int, sho
     having = json.loads(rendered.payload(badge))
     assert having["aps"].pop("badge") == shown
     assert having == without
+
+
+def test_where_the_kind_of_a_channel_is_known_the_payload_tells_of_the_conversation() -> None:
+    event = message(channel={"kind": "group"})
+    carillon = json.loads(render(event, why="group", members=3, group="Crew").payload())["carillon"]
+    assert [carillon[key] for key in ("name", "channel_kind", "members", "group")] == ["General", "group", 3, "Crew"]
+
+
+def test_what_tells_of_the_conversation_is_left_out_after_the_image_and_before_the_names() -> None:
+    long = "ñ" * 255
+    event = message("t" * 5000, channel={"kind": "channel", "name": long}, sender={"image": "https://x/" + "i" * 2000})
+    names = {"aps", "carillon"}
+    sizes: dict[str, int] = {}
+    for limit in range(1500, 4096, 20):
+        document = json.loads(render(event, members=9, limit=limit).payload())
+        assert document.keys() == names
+        carillon = document["carillon"]
+        sizes["image"] = sizes.get("image") or ("image" in carillon["sender"] and limit)
+        sizes["conversation"] = sizes.get("conversation") or ("channel_kind" in carillon and limit)
+        whole = document["aps"]["alert"]["subtitle"] == long
+        sizes["names"] = sizes.get("names") or (whole and limit)
+    assert sizes["names"] < sizes["conversation"] < sizes["image"]
 
 
 def test_a_long_text_is_cut_and_nothing_else_is() -> None:

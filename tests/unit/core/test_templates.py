@@ -12,10 +12,13 @@ from msgspec.structs import replace
 from producers.events import Channel, Message, MessageNew, Sender
 from producers.prose import shows
 from producers.targeting import MAX_BADGE
+from worker.core.aps_form import APS_FORM
 from worker.core.notification import LIMIT
 from worker.core.plurals import plural
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, check, context_of, fallbacks
+from worker.providers.fcm.template import FCM_TEMPLATE
+from worker.providers.web.template import WEB_TEMPLATE
 
 EVENT = MessageNew(
     id="e1",
@@ -61,6 +64,7 @@ def said(text: str, event: MessageNew = EVENT, user: str | None = None) -> Any:
         pytest.param("{{ sender.name }}", None, id="nothing is left out"),
         pytest.param("{{ sender.name|default('somebody', true) }}", "somebody", id="a default"),
         pytest.param("{{ app.name }}/{{ event.id }}/{{ recipient.id }}", "chat/e1/han", id="the rest"),
+        pytest.param("{{ message.urgency }}", "normal", id="how urgent it is"),
         pytest.param("{{ 'psst' if why == 'message' else why }}", "psst", id="why they get it"),
     ],
 )
@@ -270,3 +274,53 @@ def test_a_number_has_the_form_of_its_language(language, forms, words):
 
 def test_what_is_no_number_has_the_last_form():
     assert plural(float("nan"), ("1", "2"), "en") == "2"
+
+
+@pytest.mark.parametrize(
+    ("form", "document", "silent"),
+    [
+        pytest.param(
+            APS_FORM,
+            {"aps": {"alert": "x", "sound": "default"}},
+            {"aps": {"alert": "x"}},
+            id="a payload",
+        ),
+        pytest.param(
+            APS_FORM,
+            {"aps": {"alert": "x", "sound": {"name": "alarm", "critical": 1}}},
+            {"aps": {"alert": "x", "sound": {"name": "alarm", "critical": 1}}},
+            id="a critical alert keeps its own",
+        ),
+        pytest.param(
+            FCM_TEMPLATE,
+            {
+                "data": {"sound": "mine"},
+                "android": {"notification": {"title": "x", "sound": "default", "default_sound": True}},
+                "apns": {"payload": {"aps": {"alert": "x", "sound": "default"}}},
+            },
+            {
+                "data": {"sound": "mine"},
+                "android": {"notification": {"title": "x"}},
+                "apns": {"payload": {"aps": {"alert": "x"}}},
+            },
+            id="FCM's own JSON",
+        ),
+        pytest.param(
+            WEB_TEMPLATE,
+            {"notification": {"title": "x"}},
+            {"notification": {"title": "x", "silent": True}},
+            id="a browser's",
+        ),
+    ],
+)
+def test_a_template_makes_no_sound_where_the_budget_of_sounds_is_used_up(form, document, silent):
+    rendered = Template.parse(json.dumps(document), form).render(context_of(EVENT), sound=False).rendered
+    assert without_badge(json.loads(rendered.payload())) == silent
+
+
+def without_badge(value: Any) -> Any:
+    """Without the places of the badge, and objects with nothing else in them."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: without_badge(inner) for key, inner in value.items() if inner != "{{ badge }}"}
+    return {key: inner for key, inner in kept.items() if inner != {}}

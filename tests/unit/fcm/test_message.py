@@ -98,6 +98,24 @@ def test_android_itself_shows_what_replaces_itself_by_its_tag() -> None:
     assert android["data"]["id"] == ID and android["data"]["badge"] == "5"
 
 
+@pytest.mark.parametrize(
+    ("importance", "provider", "channel"),
+    [
+        pytest.param("", None, None, id="nobody says one"),
+        pytest.param("mentions", None, "mentions", id="the message's own"),
+        pytest.param("mentions", "news", "news", id="the provider's stands for all"),
+        pytest.param("silent", "news", "silent", id="but for what is silent"),
+    ],
+)
+def test_the_android_channel_is_the_provider_s_or_that_of_the_message(
+    importance: str, provider: str | None, channel: str | None
+) -> None:
+    sending = msgspec.structs.replace(chat(), importance=importance)
+    android = sent(FcmSettings(account(), "system", provider), sending, "android")["android"]
+    assert android["notification"].get("channel_id") == channel
+    assert android["data"].get("importance", "") == importance
+
+
 def test_an_apple_device_gets_the_payload_that_apns_would_have_got() -> None:
     sending = chat()
     apns = sent(APP, sending, "apple", badge=5)["apns"]

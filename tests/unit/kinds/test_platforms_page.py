@@ -14,6 +14,7 @@ from tests.unit.fcm.key_files import account
 from tests.unit.kinds.examples import EXAMPLES
 from worker.core import notification
 from worker.core.batch import Job, Sending
+from worker.core.loudness import loudness
 from worker.core.model import Provider
 from worker.core.targeted import badge_sending, push_sending
 from worker.providers.fcm.settings import FcmSettings
@@ -34,15 +35,30 @@ def chat() -> Sending:
     """A message with all that one may have, folded from three."""
     event = message(text="hello", data={"n": 7})
     event = msgspec.structs.replace(
-        event, channel=ev.Channel(id="general", name="General"), sender=ev.Sender(id="leia", name="Leia", image=IMAGE)
+        event,
+        channel=ev.Channel(id="general", name="General", kind="group"),
+        sender=ev.Sender(id="leia", name="Leia", image=IMAGE),
     )
-    rendered = notification.render(event, why="mention", count=3, phrase="3 new", one_sender=True)
+    loud = loudness(event, "mention")
+    rendered = notification.render(
+        event, why="mention", loud=loud, members=9, group="Crew", count=3, phrase="3 new", one_sender=True
+    )
     payload = json.loads(rendered.payload())
     payload["aps"]["category"] = "CHAT"
     payload["aps"]["alert"] = {"title": "Leia", "subtitle": "General", "body": "hello"}
     document = json.dumps(payload, separators=(",", ":"))
     head = '{"aps":{'
-    return Sending("1-0", "e1", head, document[len(head) :], EXPIRES, COLLAPSE, kind="regular", channel="general")
+    return Sending(
+        "1-0",
+        "e1",
+        head,
+        document[len(head) :],
+        EXPIRES,
+        COLLAPSE,
+        kind="regular",
+        channel="general",
+        importance=loud.importance,
+    )
 
 
 def push(**fields: Any) -> Sending:
@@ -70,6 +86,11 @@ ROWS: Final[dict[str, tuple[Sending, tuple[Any, ...]]]] = {
     "ids": (CHAT, ("general", "m-e1")),
     "time of the message": (CHAT, (SENT, str(SENT))),
     "why they get it": (CHAT, ("mention",)),
+    "name of the channel": (CHAT, ("General",)),
+    "kind of the channel": (CHAT, ("group",)),
+    "members of the channel": (CHAT, (9, "9")),
+    "group that is called": (CHAT, ("Crew",)),
+    "importance": (CHAT, (0.9, "mentions")),
     "messages in a folded burst": (CHAT, (3, "3")),
     "texts by their keys": (push(data={"alert": {"loc-key": "K"}}), ("K",)),
     "silent push": (push(data={"order": 7}, push_type="background"), (1, "NORMAL")),

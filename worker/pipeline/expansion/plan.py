@@ -6,9 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from producers.events import MessageNew
 from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import Device
+from worker.core.names import clean_name
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
@@ -124,6 +126,7 @@ class MessagePlan(Plan):
             *(message.opened.entry, message.event, message.channel and message.channel.name),
             *(message.app.max_age, message.place, message.came),
             one_sender=small and message.begins and bool(decided.numbers) and _is_alone(decided, continuation),
+            members=_members(decided.page) if small and message.begins else 0,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
@@ -139,10 +142,16 @@ class MessagePlan(Plan):
         return templates
 
 
+def _members(page: CandidatePage) -> int:
+    """How many the channel has, of its only page."""
+    return len(page.candidates if page.members is None else page.members)
+
+
 def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message, by what differs between their users."""
-    pushes, numbers, app = decided.decision.pushes, decided.numbers, decided.page.message.app
-    if not numbers:
+    pushes, numbers, message = decided.decision.pushes, decided.numbers, decided.page.message
+    groups = _groups(message.event)
+    if not numbers and not groups:
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
             by_why[push.why] += push.devices
@@ -150,8 +159,21 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
         number = numbers.get(push.user, 0)
-        wanted[Variant(push.why, stands_for=number if folds(push, number, app) else 0)] += push.devices
+        variant = Variant(
+            push.why,
+            stands_for=number if folds(push, number, message.app) else 0,
+            group=groups.get(push.user, "") if push.why == "group" else "",
+        )
+        wanted[variant] += push.devices
     return wanted
+
+
+def _groups(event: MessageNew) -> dict[str, str]:
+    """By user, the name of the smallest group that the message calls them with."""
+    found: dict[str, str] = {}
+    for group in sorted(event.message.mentions.groups, key=lambda one: len(one.users), reverse=True):
+        found |= dict.fromkeys(group.users, clean_name(group.name) or group.id)
+    return found
 
 
 def _is_alone(decided: Decided, continuation: Continuation) -> bool:

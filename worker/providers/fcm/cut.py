@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.core.notification import LEAST_BODY, SHORT_NAME
+from worker.core.notification import CONVERSATION, LEAST_BODY, SHORT_NAME
 from worker.core.truncation import fit, json_size
 
 Document = dict[str, Any]
@@ -53,6 +53,10 @@ def _no_image(document: Document, _over: Over) -> None:
         document["carillon"]["truncated"] = True
 
 
+def _no_conversation(document: Document, _over: Over) -> None:
+    _drop(document, *CONVERSATION)
+
+
 def _no_others(document: Document, over: Over) -> None:
     """The keys that a template or a targeted push put next to `aps`, the largest first."""
     others = sorted((key for key in document if key not in ("aps", "carillon")), key=lambda key: -_size(document[key]))
@@ -84,6 +88,7 @@ _SHRINKS: Final[tuple[tuple[Callable[[Document, Over], None], int], ...]] = (
     (_whole, LEAST_BODY),
     (_no_data, LEAST_BODY),
     (_no_image, LEAST_BODY),
+    (_no_conversation, LEAST_BODY),
     (_no_others, LEAST_BODY),
     (_short_names, 0),
     (_no_context, 0),

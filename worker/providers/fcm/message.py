@@ -14,7 +14,7 @@ import msgspec
 
 from producers.targeting import MAX_BADGE
 from worker.core.batch import Sending
-from worker.core.notification import HEAD, Rendered
+from worker.core.notification import CONVERSATION, HEAD, Rendered
 from worker.providers.fcm.cut import fitted
 from worker.providers.fcm.settings import FcmSettings
 
@@ -117,6 +117,13 @@ def counted(body: str) -> tuple[str, int]:
 def ttl(expires_at: int, now: float) -> int:
     """Seconds from `now`, within FCM's limits; 0: FCM delivers it now or never."""
     return min(max(0, expires_at - int(now)), LONGEST_TTL)
+
+
+def channel_of(settings: FcmSettings, sending: Sending) -> str | None:
+    """The Android channel of a notification that Android itself shows: the provider's own, but for what is silent."""
+    if sending.importance == "silent":
+        return sending.importance
+    return settings.channel_id or sending.importance or None
 
 
 def form(settings: FcmSettings, sending: Sending, blocks: Blocks) -> Form:
@@ -223,6 +230,8 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "parent": carillon.get("parent"),
         "at": carillon.get("at"),
         "why": carillon.get("why"),
+        **{key: carillon.get(key) for key in CONVERSATION},
+        "importance": sending.importance,
         "sender": sender.get("id"),
         "sender_name": sender.get("name"),
         "image": sender.get("image"),
@@ -247,7 +256,7 @@ def _notification(settings: FcmSettings, sending: Sending, document: dict[str, A
         "title": " · ".join(text for key in ("title", "subtitle") if (text := _text(alert.get(key)))),
         "body": _text(alert.get("body")),
         "tag": sending.collapse_id,
-        "channel_id": settings.channel_id,
+        "channel_id": channel_of(settings, sending),
         "sound": _sound(aps),
         "image": image if isinstance(image, str) and image.startswith("https://") else None,
         "notification_count": aps.get("badge"),

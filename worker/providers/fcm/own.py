@@ -7,7 +7,7 @@ import msgspec
 
 from worker.core.batch import Sending
 from worker.core.template_language import BADGE_MARK
-from worker.providers.fcm.message import BADGE, ID, TTL, Body, Form, joined
+from worker.providers.fcm.message import BADGE, ID, TTL, Body, Form, channel_of, joined
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fcm.template import FcmTemplate
 
@@ -50,11 +50,13 @@ def _fill(said: dict[str, Any], settings: FcmSettings, sending: Sending) -> None
     data = said["data"] if "data" in said and "data" not in android else android.setdefault("data", {})
     data.setdefault("id", _ID)
     data.setdefault("collapse_id", sending.collapse_id)
+    if sending.importance:
+        data.setdefault("importance", sending.importance)
     if "notification" in said or "notification" in android:
         shown = android.setdefault("notification", {})
         shown.setdefault("tag", sending.collapse_id)
-        if settings.channel_id is not None:
-            shown.setdefault("channel_id", settings.channel_id)
+        if channel := channel_of(settings, sending):
+            shown.setdefault("channel_id", channel)
     if "notification" in said or "apns" in said:
         headers = said.setdefault("apns", {}).setdefault("headers", {})
         headers.setdefault("apns-push-type", sending.push_type)

@@ -12,7 +12,7 @@ import msgspec
 from producers.aps import check_aps
 from producers.errors import EventError
 from producers.targeting import APS_KEYS
-from worker.core.aps_form import is_aps_text
+from worker.core.aps_form import is_aps_text, without_sound
 from worker.core.template_form import Limit, Path, Skip, TemplateError, TemplateForm, dotted
 from worker.core.template_language import suggestion
 from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT
@@ -141,6 +141,13 @@ class FcmTemplate(TemplateForm):
         if path[:2] == ("apns", "payload"):
             return path[2:3] != ("aps",)
         return "data" in path[:2] or path[0] == "webpush" or path[-1] == "image"
+
+    def silence(self, document: dict[str, Any]) -> None:
+        """What `data` says is the app's own matter."""
+        shown = document.get("android", {}).get("notification", {})
+        for key in ("sound", "default_sound"):
+            shown.pop(key, None)
+        without_sound(document.get("apns", {}).get("payload", {}).get("aps", {}))
 
     def says(self, document: Mapping[str, Any]) -> bool:
         android, apns = document.get("android", {}), document.get("apns", {})

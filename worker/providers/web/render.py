@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from producers.targeting import MAX_BADGE
-from worker.core.notification import LEAST_BODY, SHORT_NAME
+from worker.core.notification import CONVERSATION, LEAST_BODY, SHORT_NAME
 from worker.core.template_language import BADGE_MARK
 from worker.core.truncation import fit, json_size
 
@@ -240,6 +240,10 @@ def _no_icon(parts: _Parts) -> None:
         parts.rest.setdefault("carillon", {})["truncated"] = True
 
 
+def _no_conversation(parts: _Parts) -> None:
+    parts.drop(*CONVERSATION)
+
+
 def _short_title(parts: _Parts) -> None:
     parts.notification["title"] = fit(parts.notification["title"], SHORT_NAME)
     parts.drop("sender", "parent", "kind", "why", "count")
@@ -257,4 +261,4 @@ def _bare(parts: _Parts) -> None:
     parts.notification = kept
 
 
-_SHRINKS: Final = (_whole, _no_data, _no_icon, _short_title, _bare)
+_SHRINKS: Final = (_whole, _no_data, _no_icon, _no_conversation, _short_title, _bare)

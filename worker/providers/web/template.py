@@ -61,6 +61,10 @@ class WebTemplate(TemplateForm):
             return path[1] in ("icon", "image", "data", "actions")
         return path[0] not in ("web_push", "app_badge", "mutable")
 
+    def silence(self, document: dict[str, Any]) -> None:
+        if "notification" in document:
+            document["notification"]["silent"] = True
+
     def says(self, document: Mapping[str, Any]) -> bool:
         if "web_push" in document or "notification" in document:
             return bool(document.get("notification", {}).get("title"))

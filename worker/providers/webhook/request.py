@@ -43,6 +43,8 @@ class Recipient(NamedTuple):
     #: What replaces what on a screen, and how urgent it is: 10, 5 or 1. As APNs would get them.
     collapse_id: str = ""
     priority: int = 10
+    #: As of `loudness.Importance`.
+    importance: str = ""
 
 
 def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
@@ -64,6 +66,7 @@ def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> li
                 sending.expires_at,
                 sending.collapse_id,
                 sending.priority,
+                sending.importance,
             )
         )
     return made
