@@ -72,12 +72,9 @@ def _begun(**_: object) -> None:
     _ready.set()
 
 
-def stop_work() -> None:
-    """Ends the intake and the ticks in this process, which still looks for conditions. Another process may lead."""
+def takes_nothing() -> None:
+    """The consumer has ended, and the process works on no lane. Its threads go on."""
     _ready.clear()
-    for thread in _threads:
-        if not isinstance(thread, Lookout):
-            thread.stop()
 
 
 @signals.worker_shutting_down.connect

@@ -31,7 +31,7 @@ from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.insist import INSIST_SECONDS
 from worker.process import exporter
-from worker.process.background import LAST_STEP, join_threads, stop_threads, stop_work
+from worker.process.background import LAST_STEP, join_threads, stop_threads, takes_nothing
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
@@ -298,7 +298,7 @@ def _waiting(queues: Collection[str]) -> bool:
 
 def _begin_again(hearing: _Hearing) -> None:
     """Executes this process again: tasks may finish, connections are closed, the pid stays."""
-    stop_work()
+    takes_nothing()
     ends = time.monotonic() + PATIENCE
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
