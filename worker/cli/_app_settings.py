@@ -91,7 +91,7 @@ def _switches(given: Sequence[str]) -> dict[str, bool]:
     return found
 
 
-def _windows(given: Sequence[str]) -> list[dict[str, Any]]:
+def windows(given: Sequence[str]) -> list[dict[str, Any]]:
     """`22:00-08:00`, `fri,22:00-24:00`, `mon-thu,21:00-07:00`."""
     found = []
     for text in given:
@@ -137,7 +137,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "wide_mention_limit": Number("Members above which here and everyone call nobody specially.", optional=True),
     "online_delay": Number("Seconds after which users who are present are decided again.", optional=True, largest=600),
     "present": Choice("Which presence key counts: connected, or a person there.", ("online", "active")),
-    "quiet": Several("Quiet time of users without a row, such as 22:00-08:00.", "[DAY-DAY,]HH:MM-HH:MM", _windows),
+    "quiet": Several("Quiet time of users without a row, such as 22:00-08:00.", "[DAY-DAY,]HH:MM-HH:MM", windows),
     "quiet_zone": Text("Its time zone, or device: attributes.zone of the user's device.", "ZONE|device", str),
     "digest_spread": Number("Seconds over which digests of one moment are spread.", largest=3600),
     "sound_every": Number(

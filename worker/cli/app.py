@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 
 from worker.cli._app_settings import with_settings
+from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings, changed, listed
+from worker.facts.quiet import DEVICE, check_zone
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.kinds import commands, kind_of
@@ -117,6 +119,9 @@ def _with(app: AppSettings, given: Mapping[str, Any]) -> AppSettings:
         refuse(f"--online-delay {delay}: has to be below --max-age, which is {made.max_age} s, or nobody is notified")
     if made.attention.quiet and made.attention.quiet_zone is None:
         refuse("--quiet: needs --quiet-zone, a time zone such as Europe/Berlin, or device")
+    if made.attention.quiet_zone not in (None, DEVICE):
+        with outcomes():
+            check_zone(made.attention.quiet_zone, "--quiet-zone")
     return made
 
 

@@ -197,11 +197,13 @@ def _by_provider(facts: "Facts", report: "Report") -> list[str]:
 
 def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
     from worker.reports.delivery_report import device_line
+    from worker.reports.reasons import PASSED
     from worker.reports.words import counted
 
     lines = []
     for user, devices in list(report.pushed.items())[:limit]:
-        lines.append(f"  {user} gets a push")
+        through = PASSED.get(report.passed.get(user, ""))
+        lines.append(f"  {user} gets a push{f', for {through}' if through else ''}")
         tries = {**devices, **{id: [] for id in facts.devices.get(user, ())}}
         lines += [
             f"    device {id}: {device_line(of, facts.ways.get(id), facts.following.get(id))}"

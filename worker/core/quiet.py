@@ -6,14 +6,17 @@ the jump over it. Windows in which people are notified take their edges the othe
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+from producers import events
+from producers.events import MessageNew
+from producers.fields import Day
+
 #: In the order of `Window.days`.
-WEEKDAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAYS: Final[tuple[Day, ...]] = get_args(Day)
 #: What lets a message through quiet time.
 Passed = Literal["urgent", "trigger", "user", "channel"]
 
@@ -88,6 +91,39 @@ class Silence(NamedTuple):
     reason: Literal["paused", "quiet"]
     #: UNIX seconds at which pause and windows are over; None: no end within eight days.
     until: float | None
+    setting: Quiet
+    #: Why a message would have been for the user.
+    triggers: Sequence[str] = ()
+
+
+class Silent(NamedTuple):
+    """For whom of a message's candidates it is quiet."""
+
+    #: Who gets nothing, by the reason of the silence.
+    refused: Mapping[str, Mapping[str, Silence]]
+    #: For whom the message comes through, and by what.
+    passed: Mapping[str, Passed]
+
+
+NOBODY: Final = Silent({}, {})
+
+
+def silent(
+    settings: Mapping[str, Quiet], event: MessageNew, triggers: Callable[[str], Sequence[str]], moment: float
+) -> Silent:
+    """For whom it is quiet at the moment. `triggers`: those of the message that are on for a user."""
+    refused: dict[str, dict[str, Silence]] = {}
+    passed: dict[str, Passed] = {}
+    urgent, sender, channel = event.message.urgency == "urgent", event.sender.id, event.channel.id
+    for user, setting in settings.items():
+        if (found := silence(setting, moment)) is not None:
+            on = triggers(user)
+            by = passes(setting.allow, urgent=urgent, triggers=on, sender=sender, channel=channel)
+            if by is None:
+                refused.setdefault(found.reason, {})[user] = found._replace(triggers=on)
+            else:
+                passed[user] = by
+    return Silent(refused, passed) if refused or passed else NOBODY
 
 
 def silence(quiet: Quiet, moment: float) -> Silence | None:
@@ -96,9 +132,9 @@ def silence(quiet: Quiet, moment: float) -> Silence | None:
         end: float | None = quiet.pause_until
         if quiet.hours is not None and (span := _span_after_pause(quiet.hours, quiet.pause_until)).quiet:
             end = span.until
-        return Silence("paused", end if end is not None and end - moment <= LONGEST else None)
+        return Silence("paused", end if end is not None and end - moment <= LONGEST else None, quiet)
     if quiet.hours is not None and (span := latest_span(quiet.hours, moment)).quiet:
-        return Silence("quiet", span.until)
+        return Silence("quiet", span.until, quiet)
     return None
 
 
@@ -111,6 +147,11 @@ def passes(allow: Allow, *, urgent: bool, triggers: Iterable[str], sender: str, 
     if sender in allow.users:
         return "user"
     return "channel" if channel in allow.channels else None
+
+
+def window(given: events.Window) -> Window:
+    """A window of the contract."""
+    return Window(tuple(map(WEEKDAYS.index, given.days)), _minutes(given.begin), _minutes(given.to))
 
 
 def latest_span(hours: Hours, moment: float) -> Span:
@@ -147,6 +188,11 @@ def always_quiet(hours: Hours, moment: float) -> bool:
     """Whether it is quiet and no end is in sight."""
     span = span_at(hours, moment)
     return span.quiet and not span.ends
+
+
+def _minutes(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
 def _edges(hours: Hours, moment: float) -> list[int]:

@@ -14,6 +14,7 @@ from worker.core import preferences
 from worker.core.model import AppSettings, Device
 from worker.core.notification import expiration
 from worker.core.preferences import PLAIN, Verdict, Verdicts
+from worker.core.quiet import NOBODY, Silent
 from worker.core.triggers import CALLED
 
 #: Why a user gets a push: the most salient trigger that is on for them. A release before wrote `member` for `message`.
@@ -27,6 +28,8 @@ SENDER: Final = "sender"
 NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
+PAUSED: Final = "paused"
+QUIET: Final = "quiet"
 
 _NOBODY: Final[Mapping[str, Collection[str]]] = {}
 _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
@@ -116,6 +119,8 @@ class Case(NamedTuple):
     unreachable: Collection[str] = ()
     #: Whether this is a second look, in which presence is out of the question.
     again: bool = False
+    #: For whom it is quiet.
+    silent: Silent = NOBODY
 
 
 class Rule(NamedTuple):
@@ -158,6 +163,8 @@ RULES: Final = (
     Rule(preferences.MENTIONS_ONLY, "notified of less than all messages", refused(preferences.MENTIONS_ONLY)),
     Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE)),
     Rule(preferences.SWITCHED_OFF, "not notified of what it is for them", refused(preferences.SWITCHED_OFF)),
+    Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED)),
+    Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET)),
     Rule(
         "online",
         "online at that moment",

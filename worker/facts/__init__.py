@@ -13,6 +13,7 @@ from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
 from worker.facts.presence import PRESENCE
+from worker.facts.quiet import QUIET
 from worker.facts.threads import THREADS
 
 #: In the order in which they are written.
@@ -21,6 +22,7 @@ FACTS: Final[tuple[Fact[Any], ...]] = (
     CHANNELS,
     MUTES,
     THREADS,
+    QUIET,
     PRESENCE,
 )
 

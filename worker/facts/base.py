@@ -64,6 +64,8 @@ class Candidates(NamedTuple):
     users: Sequence[str]
     #: Whether they are decided at a second look, in which presence is out of the question.
     again: bool = False
+    #: Which of the facts of `used` the app has any rows of.
+    used: Collection[str] = ()
 
 
 class CandidateFact(Fact[Row]):

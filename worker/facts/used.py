@@ -6,10 +6,10 @@ from typing import Final, Literal
 from worker.database import bulk
 from worker.database.postgres import Pool
 
-Used = Literal["preferences"]
+Used = Literal["preferences", "quiet"]
 
 #: The table in which a fact's rows are. Each begins with the app in an index.
-_TABLES: Final[Mapping[Used, str]] = {}
+_TABLES: Final[Mapping[Used, str]] = {"quiet": "quiet"}
 
 
 def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:

@@ -44,6 +44,7 @@ Name = Literal[
     "members removed",
     "mutes added",
     "mutes removed",
+    "quiet time set",
     "push sent",
     "push tested",
     "push cancelled",

@@ -117,6 +117,8 @@ class Report:
     skipped: dict[str, str] = field(default_factory=dict)
     #: reason -> members who were counted without a look at each.
     counted: Counter[str] = field(default_factory=Counter)
+    #: Of those who got it in quiet time, what let it through: `quiet.Passed`.
+    passed: dict[str, str] = field(default_factory=dict)
 
     def only(self, user: str) -> "Report":
         """The same for this user only."""
@@ -126,6 +128,7 @@ class Report:
             {user: self.pushed[user]} if user in self.pushed else {},
             {user: self.skipped[user]} if user in self.skipped else {},
             self.counted,
+            {user: self.passed[user]} if user in self.passed else {},
         )
 
     def states(self, devices: Mapping[str, Sequence[int]]) -> dict[str, dict[int, State]]:
@@ -176,6 +179,7 @@ def report(parts: Sequence[Part]) -> Report:
     for page in pages:
         made.pushed.update({user: {} for user in page.get("pushed", ())})
         made.counted.update(page.get("rest", {}))
+        made.passed.update(page.get("passed", {}))
         for reason, users in page.get("skipped", {}).items():
             made.skipped.update(dict.fromkeys(users, reason))
     for part in parts:
@@ -363,6 +367,7 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
         },
         "skipped": made.skipped,
         "counted": dict(made.counted),
+        "passed": made.passed,
         "published": None if facts.recorded is None else instant(published(facts.recorded.entry)),
         "taken": None if facts.recorded is None else instant(facts.recorded.at),
         "expanded": [instant(part.at) for part in facts.parts if part.name.startswith("page:")],

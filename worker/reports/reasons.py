@@ -28,6 +28,13 @@ DROPS: Final[Mapping[str, str]] = {
     "no_translations": "a browser has no texts of an app by their keys: title and body are needed",
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }
+#: What let a message through the quiet time of who got it.
+PASSED: Final[Mapping[str, str]] = {
+    "urgent": "urgent messages come through their quiet time",
+    "trigger": "what it is for them comes through their quiet time",
+    "user": "what its sender writes comes through their quiet time",
+    "channel": "what is written in its channel comes through their quiet time",
+}
 #: Why nobody got a push.
 MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MESSAGE_RULES} | {
     "cancelled": "it was cancelled by hand before its time"

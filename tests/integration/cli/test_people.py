@@ -35,6 +35,39 @@ def test_mutes_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> Non
     assert cli.json("mute", "list", "--user", "leia") == []
 
 
+def test_quiet_time_is_set_and_shown(pipeline: Pipeline, cli: Cli) -> None:
+    assert "no quiet time" in cli.ok("quiet", "show", "han")
+    hours = ("--notify", "mon-fri,09:00-18:00", "--zone", "Europe/Berlin")
+    assert cli.json("quiet", "set", "han", *hours, "--trigger", "direct", "--sender", "leia")["applied"]
+    row = cli.json("quiet", "show", "han")["row"]
+    assert row["notify"] == [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "18:00"}]
+    assert row["allow"] == {"triggers": ["direct"], "users": ["leia"]}
+    assert cli.ok("quiet", "set", "han", "--pause", "+2h") == "han has a quiet time\n"
+    assert "paused now until " in cli.ok("quiet", "show", "han")
+    cli.ok("quiet", "set", "han", "--quiet", "00:00-24:00", "--zone", "Asia/Tokyo")
+    shown = cli.json("quiet", "show", "han")
+    assert (shown["quiet_now"], shown["until"], shown["always"]) == ("quiet", None, True)
+    assert "always quiet: these windows have no end" in cli.ok("quiet", "show", "han")
+    assert cli.ok("quiet", "set", "han") == "han has no quiet time\n"
+    assert cli.json("quiet", "show", "han")["quiet_now"] is None
+
+
+def test_what_no_quiet_time_can_be_is_refused(cli: Cli) -> None:
+    cli.ok("app", "create", "chat")
+    assert "did you mean 'Europe/Berlin'?" in cli.refused("quiet", "set", "han", "--zone", "Europe/Berln")
+    assert "--quiet: 'late' is not HH:MM-HH:MM" in cli.refused("quiet", "set", "han", "--quiet", "late")
+    assert "zone: required with quiet" in cli.refused("quiet", "set", "han", "--quiet", "22:00-07:00")
+    both = ("--quiet", "22:00-07:00", "--notify", "09:00-18:00", "--zone", "Europe/Berlin")
+    assert "they contradict each other" in cli.refused("quiet", "set", "han", *both)
+    default = ("--quiet", "22:00-07:00", "--quiet-zone", "Mars/Olympus")
+    assert "--quiet-zone: 'Mars/Olympus' is no time zone" in cli.refused("app", "set", "chat", *default)
+
+
+def test_the_default_of_the_app_is_shown_as_such(cli: Cli) -> None:
+    cli.ok("app", "create", "chat", "--quiet", "00:00-24:00", "--quiet-zone", "Europe/Berlin")
+    assert "the app's default counts" in cli.ok("quiet", "show", "han")
+
+
 def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> None:
     cli.ok("member", "add", "general", "han")
     cli.ok("mute", "add", "han", "greedo")

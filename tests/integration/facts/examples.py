@@ -11,6 +11,7 @@ from worker.facts.base import Fact
 from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
+from worker.facts.quiet import QUIET
 from worker.facts.threads import THREADS
 
 Event = Callable[[float], ev.AnyEvent]
@@ -31,6 +32,8 @@ class Example(NamedTuple):
     fields: Mapping[str, Any] = MappingProxyType({})
     #: Whether han is a member.
     member: bool = True
+    #: Whether a message sees it as it was at its place; else as it is when the message is expanded.
+    at_place: bool = True
 
 
 def member(kind: type[ev.MemberAdded | ev.MemberRemoved]) -> Event:
@@ -44,6 +47,13 @@ def mute(kind: type[ev.UserMuted | ev.UserUnmuted], target: str) -> Event:
 def switch(on: bool) -> Event:
     settings = ev.ChannelSettings(id="general", push_notifications=on)
     return lambda seconds: ev.ChannelUpdated(**stamp(seconds), channel=settings)
+
+
+def quiet(*clock: str) -> Event:
+    """All day in a window from and to these times, or no quiet time."""
+    days: Any = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    windows = [ev.Window(days=days, begin=clock[0], to=clock[1])] if clock else None
+    return lambda seconds: ev.QuietUpdated(**stamp(seconds), user="han", zone="Europe/Berlin", quiet=windows)
 
 
 EXAMPLES: Final = [
@@ -71,6 +81,14 @@ EXAMPLES: Final = [
         *("not_in_thread", "pushed"),
         {"threads": "day", "thread_participants": ""},
         fields={"parent_id": "root"},
+    ),
+    Example(
+        QUIET,
+        quiet("00:00", "24:00"),
+        quiet(),
+        *("pushed", "quiet"),
+        {"quiet": "over_on"},
+        at_place=False,
     ),
     Example(
         SNOOZES,

@@ -19,6 +19,11 @@ each = pytest.mark.parametrize("example", EXAMPLES, ids=[type(one.fact).__name__
 that_end = [one for one in EXAMPLES if one.end is not None]
 each_that_ends = pytest.mark.parametrize("example", that_end, ids=[type(one.fact).__name__ for one in that_end])
 
+at_place = [one for one in EXAMPLES if one.at_place]
+each_at_its_place = pytest.mark.parametrize("example", at_place, ids=[type(one.fact).__name__ for one in at_place])
+as_it_is = [one for one in EXAMPLES if not one.at_place]
+each_as_it_is = pytest.mark.parametrize("example", as_it_is, ids=[type(one.fact).__name__ for one in as_it_is])
+
 
 @pytest.fixture
 def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
@@ -95,6 +100,7 @@ def test_a_second_write_changes_nothing(pipeline, example, monkeypatch):
 def test_of_writes_of_one_time_the_later_place_wins(pipeline, example):
     people(pipeline, example)
     pipeline.publish(example.end(1), example.begin(1), said(example, "e1"))
+    pipeline.run()
     pipeline.publish(example.end(1), said(example, "e2"))
     pipeline.run()
     assert [verdict(pipeline, id) for id in ("e1", "e2")] == [example.so, example.without]
@@ -125,7 +131,7 @@ def one_by_one(pipeline: Pipeline, events: list[ev.AnyEvent]) -> None:
 
 
 @pytest.mark.parametrize("way", [backlog, one_by_one], ids=lambda way: way.__name__)
-@each
+@each_at_its_place
 def test_a_message_sees_it_as_it_was_at_its_place(
     pipeline: Pipeline, example: Example, way: Callable[[Pipeline, list[ev.AnyEvent]], None]
 ) -> None:
@@ -137,6 +143,13 @@ def test_a_message_sees_it_as_it_was_at_its_place(
         expected += [example.without, example.so]
     way(pipeline, events)
     assert [verdict(pipeline, f"e{n}") for n in range(len(expected))] == expected
+
+
+@each_as_it_is
+def test_a_message_sees_it_as_it_is(pipeline: Pipeline, example: Example) -> None:
+    people(pipeline, example)
+    backlog(pipeline, [said(example, "e0"), example.begin(1), said(example, "e1", 1)])
+    assert [verdict(pipeline, id) for id in ("e0", "e1")] == [example.so, example.so]
 
 
 @each

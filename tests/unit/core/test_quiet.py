@@ -201,7 +201,7 @@ def test_a_window_of_all_day_every_day_has_no_end() -> None:
     of, noon = Hours(zone("Europe/Berlin"), (Window(DAILY, 0, 1440),)), unix("2027-01-05T12:00:00Z")
     assert span_at(of, noon).until is None
     assert always_quiet(of, noon)
-    assert silence(Quiet(of), noon) == Silence("quiet", None)
+    assert silence(Quiet(of), noon) == Silence("quiet", None, Quiet(of))
     assert not always_quiet(Hours(zone("Europe/Berlin"), NIGHT), unix("2027-01-05T23:00:00Z"))
 
 
@@ -216,16 +216,21 @@ def test_a_window_of_all_day_every_day_has_no_end() -> None:
         pytest.param("2027-01-13T12:00:01Z", ("paused", None), id="for longer"),
     ],
 )
-def test_a_pause_goes_before_the_windows(pause: str, expected: tuple[str, str | None] | None) -> None:
+def test_a_pause_goes_before_the_windows(pause: str, expected: tuple[Any, str | None] | None) -> None:
     setting = Quiet(Hours(zone("Europe/Berlin"), NIGHT), unix(pause))
     found = silence(setting, unix("2027-01-05T12:00:00Z"))
-    assert found == (expected and (expected[0], expected[1] and unix(expected[1])))
+    if expected is None:
+        assert found is None
+    else:
+        reason, until = expected
+        assert found == Silence(reason, None if until is None else unix(until), setting)
 
 
 def test_a_pause_in_the_night_does_not_shorten_it() -> None:
     setting = Quiet(Hours(zone("Europe/Berlin"), NIGHT), unix("2027-01-06T01:00:00Z"))
-    assert silence(setting, unix("2027-01-06T00:00:00Z")) == ("paused", unix("2027-01-06T06:00:00Z"))
-    assert silence(setting, unix("2027-01-06T02:00:00Z")) == ("quiet", unix("2027-01-06T06:00:00Z"))
+    until = unix("2027-01-06T06:00:00Z")
+    assert silence(setting, unix("2027-01-06T00:00:00Z")) == Silence("paused", until, setting)
+    assert silence(setting, unix("2027-01-06T02:00:00Z")) == Silence("quiet", until, setting)
 
 
 ALLOW: Final = Allow(urgent=True, triggers=["direct"], users=["leia"], channels=["ops"])

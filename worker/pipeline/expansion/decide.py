@@ -1,15 +1,18 @@
 """Third stage: facts and devices of the candidates are read for all messages, and the rules decide about each."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from producers.events import MessageNew
 from worker.core.model import Device
 from worker.core.preferences import Verdicts, app_rows, judge_all
+from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
 from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
-from worker.facts import FACTS
+from worker.facts import FACTS, used
 from worker.facts.base import CandidateFact, Candidates, Fact, Sources
+from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.read import CandidatePage
 
@@ -25,6 +28,9 @@ class Decided(NamedTuple):
     decision: Decision
     #: Where the app folds bursts: which message of the window this is for each user who is notified.
     numbers: Mapping[str, int] = _NO_NUMBERS
+    silent: Silent = NOBODY
+    #: Active devices of each candidate that has any.
+    devices: Mapping[str, Sequence[Device]] = _NO_DEVICES
 
 
 class Decider:
@@ -43,8 +49,12 @@ class Decider:
     def decide(self, pages: Sequence[CandidatePage], now: float) -> list[Decided]:
         """`now` in UNIX seconds."""
         called = [_triggers(page) for page in pages]
+        of_apps = used.read(self._sources.pool, {page.message.event.app for page in pages})
         asked = [
-            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None)
+            Candidates(
+                *(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None),
+                of_apps.get(one.event.app, ()),
+            )
             for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
@@ -63,17 +73,19 @@ class Decider:
             message = page.message
             app = message.event.app
             known = facts.get(n, _NO_FACTS)
+            verdicts = _verdicts(page, called[n], known, now)
             case = Case(
-                *(message.event, message.app, page.members, _verdicts(page, called[n], known, now), page.thread_full),
+                *(message.event, message.app, page.members, verdicts, page.thread_full),
                 known,
                 devices.get(app, _NO_DEVICES),
                 unreachable.get(app, ()),
                 message.look is not None,
+                _silent(message.event, known, verdicts, now),
             )
             cap = message.cap
             cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
             decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
-            decided.append(Decided(page, decision))
+            decided.append(Decided(page, decision, silent=case.silent, devices=case.devices))
         return decided
 
     def _removed(self, devices: Mapping[str, Mapping[str, Sequence[Device]]]) -> set[int]:
@@ -94,6 +106,12 @@ def _verdicts(page: CandidatePage, called: Triggers, facts: Mapping[str, Collect
         called = _triggers(page, facts.get("online", ()))
     said = page.message.app.attention
     return judge_all(called, app_rows(said.level, said.triggers), now=now)
+
+
+def _silent(event: MessageNew, facts: Mapping[str, Collection[str]], verdicts: Verdicts, now: float) -> Silent:
+    if QUIET.name not in facts:
+        return NOBODY
+    return silent(cast("Mapping[str, Quiet]", facts[QUIET.name]), event, lambda user: verdicts.of(user).on, now)
 
 
 def _without(devices: Mapping[str, Sequence[Device]], providers: Collection[int]) -> dict[str, list[Device]]:

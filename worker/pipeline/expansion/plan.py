@@ -106,6 +106,8 @@ class MessagePlan(Plan):
         }
         if by:
             account["by"] = by
+        if through := decided.silent.passed:
+            account["passed"] = {push.user: through[push.user] for push in pushes if push.user in through}
         if unseen:
             account["rest"] = unseen
             for reason, number in unseen.items():
