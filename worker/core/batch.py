@@ -67,6 +67,11 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     traceparent: str = ""
     #: As of `loudness.Importance`.
     importance: str = ""
+    #: What was asked for, a mode of `worker/core/privacy.py`; '' for all of it.
+    privacy: str = ""
+    #: What is sealed for each device before it is sent, and octets that fill it up. The payload is one of `privacy.sealable`.
+    inside: str = ""
+    pad: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import msgspec
+
 from worker.core import recorded_outcome
-from worker.core.batch import COUNT, LEAVE, NONE_FREED, Batch, Freed, Job
+from worker.core.batch import COUNT, LEAVE, NONE_FREED, Batch, Freed, Job, Sending
 from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
 from worker.core.outcome import Drop, OpenBreaker, Outcome, Refusal, Retry, Unregister
@@ -62,6 +64,9 @@ class BatchRun:
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: Collection[int] = ()
 
+    #: By job: what is sent in place of its sending, with a record that is sealed for its device.
+    sealed: dict[int, Sending] = field(default_factory=dict)
+
     #: Set by the first step. Without them there is no other.
     app: AppSettings = field(init=False)
     provider: Provider = field(init=False)
@@ -111,6 +116,18 @@ class BatchRun:
     def expires_at(self, index: int) -> int:
         """UNIX seconds at which this job's push expires."""
         return self.batch.sendings[self.jobs[index].sending].expires_at
+
+    def renderable(self, indexes: Sequence[int]) -> tuple[Sequence[Sending], list[Job]]:
+        """What a kind renders these jobs from. A sealed one has a sending of its own."""
+        jobs = [self.jobs[index] for index in indexes]
+        if not self.sealed:
+            return self.batch.sendings, jobs
+        sendings = list(self.batch.sendings)
+        for place, index in enumerate(indexes):
+            if index in self.sealed:
+                jobs[place] = msgspec.structs.replace(jobs[place], sending=len(sendings))
+                sendings.append(self.sealed[index])
+        return sendings, jobs
 
     def first_of_each_device(self) -> list[int]:
         """Pending jobs that may be sent at once."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from producers.fields import Privacy
 from worker.core.attention import DEFAULTS, Attention
 
 #: Names of the settings of attention.
@@ -140,9 +141,9 @@ class Device(NamedTuple):
         return () if self.traits is None else self.traits.get("accepts", ())
 
     @property
-    def privacy(self) -> str:
-        """The mode that its app asked for; '' for none."""
-        return "" if self.traits is None else self.traits.get("privacy", "")
+    def privacy(self) -> Privacy | None:
+        """The mode that its app asked for, if any."""
+        return None if self.traits is None else self.traits.get("privacy")
 
     @property
     def key(self) -> str:

@@ -143,6 +143,11 @@ def expiration(event: MessageNew, max_age: int) -> int:
     return int(event.at.timestamp()) + max_age if event.expires_at is None else int(event.expires_at.timestamp())
 
 
+def milliseconds(event: MessageNew) -> int:
+    """Its time, since the epoch."""
+    return (event.at - _EPOCH) // _MILLISECOND
+
+
 class _Parts:
     """What a payload is made of, while it is being cut."""
 
@@ -162,7 +167,7 @@ class _Parts:
         if message.parent_id is not None:
             carillon["parent"] = message.parent_id
         carillon["channel"] = channel.id
-        carillon["at"] = (event.at - _EPOCH) // _MILLISECOND
+        carillon["at"] = milliseconds(event)
         carillon["why"] = why
         who = {"id": sender.id, "name": sender.name, "image": sender.image}
         carillon["sender"] = {key: value for key, value in who.items() if value is not None}

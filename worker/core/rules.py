@@ -14,6 +14,7 @@ from worker.core import preferences
 from worker.core.model import AppSettings, Device
 from worker.core.notification import expiration
 from worker.core.preferences import PLAIN, Verdict, Verdicts
+from worker.core.privacy import NO_KEY
 from worker.core.quiet import NOBODY, Silent
 from worker.core.triggers import CALLED
 
@@ -121,6 +122,8 @@ class Case(NamedTuple):
     again: bool = False
     #: For whom it is quiet.
     silent: Silent = NOBODY
+    #: Users with no device that a payload can be sealed for, where nothing may go out without a seal.
+    keyless: Collection[str] = ()
 
 
 class Rule(NamedTuple):
@@ -178,6 +181,11 @@ RULES: Final = (
     ),
     Rule("no_device", "without a device", lambda case: case.devices, others=True),
     Rule("no_provider", "with devices only of providers that were removed", lambda case: case.unreachable),
+    Rule(
+        NO_KEY,
+        "with no device whose app has given a key, and the app sends nothing unsealed",
+        lambda case: case.keyless,
+    ),
 )
 
 

@@ -29,10 +29,10 @@ def salts(octets: bytes) -> Iterator[bytes]:
     return (octets[start : start + SALT] for start in range(0, len(octets), SALT))
 
 
-def seal(message: bytes, keys: Keys, private: ec.EllipticCurvePrivateKey, salt: bytes) -> bytes:
-    """The record, `OVERHEAD` octets longer than the message. The same key pair and salt may not be used twice."""
-    if len(message) > LONGEST:
-        raise ValueError(f"message: {len(message)} octets, at most {LONGEST} fit into one record")
+def seal(message: bytes, keys: Keys, private: ec.EllipticCurvePrivateKey, salt: bytes, pad: int = 0) -> bytes:
+    """The record, `OVERHEAD` and `pad` octets longer than the message. The same key pair and salt may not be used twice."""
+    if len(message) + pad > LONGEST:
+        raise ValueError(f"message: {len(message) + pad} octets, at most {LONGEST} fit into one record")
     public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     shared = private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(CURVE, keys.p256dh))
     # HKDF (RFC 5869) by hand: three objects of the library take half as long again.
@@ -41,7 +41,12 @@ def seal(message: bytes, keys: Keys, private: ec.EllipticCurvePrivateKey, salt: 
     extracted = _hmac(salt, material)
     key = _hmac(extracted, b"Content-Encoding: aes128gcm\x00\x01")[:16]
     nonce = _hmac(extracted, b"Content-Encoding: nonce\x00\x01")[:12]
-    return salt + _RECORD + public + AESGCM(key).encrypt(nonce, message + _END, None)
+    return salt + _RECORD + public + AESGCM(key).encrypt(nonce, message + _END + bytes(pad), None)
+
+
+def hidden(name: str, keys: Keys) -> str:
+    """A name that only this device and its server know, as 16 hex digits, for what is sent without a seal."""
+    return _hmac(keys.auth, name.encode()).hex()[:16]
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:

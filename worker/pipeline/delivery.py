@@ -36,6 +36,7 @@ from worker.pipeline.steps.in_bulkhead import InBulkhead
 from worker.pipeline.steps.record_answers import RecordAnswers
 from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
+from worker.pipeline.steps.seal_payloads import SealPayloads
 from worker.pipeline.steps.send import Send
 from worker.pipeline.steps.trace import Trace
 from worker.pipeline.steps.uncount import Uncount
@@ -95,6 +96,7 @@ class Delivery:
                 bulkhead,
                 (
                     DropMoved(devices, standings, now),
+                    SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),
                     CheckProvider(health, exchange, journal, insist, now, random),
                     ApplyRateLimits(limiter, now),

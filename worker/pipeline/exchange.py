@@ -83,7 +83,7 @@ class Exchange:
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
         provider, seen, began = run.provider, Responses(len(indexes)), time.monotonic()
-        requests = kind_of(provider).render(provider, run.batch.sendings, [run.jobs[index] for index in indexes])
+        requests = kind_of(provider).render(provider, *run.renderable(indexes))
         watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
         with watch as flight, self._bulkhead.answers(run.way, seen):
             sent = self._client(provider).send(

@@ -15,12 +15,12 @@ from config.seldom import Seldom
 from producers.events import MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
-from worker.core.burst_phrases import burst_phrase
 from worker.core.folding import folded
 from worker.core.loudness import Loudness, loudness
 from worker.core.model import Device
 from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
+from worker.core.privacy import FULL, Disclosure, by_id, ids_of, limit_for, padding, placeholder, sealable, without_text
 from worker.core.rules import Why
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, context_of
@@ -28,6 +28,9 @@ from worker.core.trace_context import sampled
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
+
+
+_NO_TEXTS: Final[Mapping[str, str]] = {}
 
 
 class Message(NamedTuple):
@@ -44,6 +47,9 @@ class Message(NamedTuple):
     one_sender: bool = False
     #: Members of the channel; 0: not known.
     members: int = 0
+    #: The app's words in the place of a text, by language, and the step to which what is sealed is filled up.
+    placeholder: Mapping[str, str] = _NO_TEXTS
+    pad: int | None = None
 
 
 class Variant(NamedTuple):
@@ -56,6 +62,8 @@ class Variant(NamedTuple):
     stands_for: int = 0
     #: Name of the group that calls them, where that is why.
     group: str = ""
+    #: How much of it may be read on its way.
+    disclosure: Disclosure = FULL
 
 
 class DeviceGroup(NamedTuple):
@@ -74,7 +82,10 @@ class Renderings(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """Devices with the same key get the same rendering. `user`, `phrase`: empty where they make no difference."""
+    """Devices with the same key get the same rendering. `user`, `phrase`: empty where they make no difference.
+
+    `phrase`: what is said in the place of the text.
+    """
 
     variant: Variant
     template: Template | None = None
@@ -102,33 +113,37 @@ def sendings(
     message = message._replace(event=named(message.event, message.channel))
     mentioned = frozenset(message.event.message.mentioned)
     groups, failed = [], 0
-    for key, devices in _grouped(wanted, templates, message.event.message.kind):
+    for key, devices in _grouped(message, wanted, templates):
         alive()
         loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
-        payload = None
-        if key.template is not None:
-            payload = _rendered(key.template, key, message, mentioned, devices[0], loud)
-            failed += payload is None
-        by = None if payload is None else key.template
-        sending = _sending(message, key.variant, payload or _default(message, key, loud), loud, by)
+        sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud))
+        failed += fell_back
         groups.append(DeviceGroup(sending, devices, key.variant.why))
     return Renderings(groups, failed)
 
 
 def _grouped(
-    wanted: Mapping[Variant, Sequence[Device]], templates: Mapping[int, Templates], kind: str
+    message: Message, wanted: Mapping[Variant, Sequence[Device]], templates: Mapping[int, Templates]
 ) -> Iterable[tuple[_Key, Sequence[Device]]]:
     groups: dict[_Key, list[Device]] = {}
     for variant, devices in wanted.items():
-        if not templates and not variant.stands_for:
+        replaced = _replaces_text(message, variant)
+        if not templates and not replaced:
             yield _Key(variant), devices
             continue
         for device in devices:
-            template = _chosen(templates, device, kind)
+            template = _chosen(templates, device, message.event.message.kind)
             user = device.user if template is not None and template.per_user else ""
-            phrase = burst_phrase(variant.stands_for, device.locale) if variant.stands_for else ""
+            phrase = placeholder(message.placeholder, device.locale, variant.stands_for) if replaced else ""
             groups.setdefault(_Key(variant, template, user, phrase), []).append(device)
     yield from groups.items()
+
+
+def _replaces_text(message: Message, variant: Variant) -> bool:
+    """Whether something is said in the place of the text. Messages of an end-to-end encrypted chat have none."""
+    if variant.stands_for or variant.disclosure.form != "full":
+        return True
+    return bool(message.placeholder) and not message.event.message.text
 
 
 def named(event: MessageNew, channel: str | None) -> MessageNew:
@@ -143,41 +158,96 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
-def _default(message: Message, key: _Key, loud: Loudness) -> Rendered:
-    variant = key.variant
-    return notification.render(
-        message.event,
-        why=variant.why,
-        loud=loud,
-        members=message.members,
-        group=variant.group,
-        count=variant.stands_for,
-        phrase=key.phrase,
-        one_sender=message.one_sender,
-    )
+class _Rendering(NamedTuple):
+    """What is rendered, for whom and how loud. `device` is one of those that get it, `mentioned` are all who are."""
+
+    message: Message
+    key: _Key
+    device: Device
+    mentioned: Collection[str]
+    loud: Loudness
+
+    @property
+    def event(self) -> MessageNew:
+        """The message, or what may be read of it, with what is said in the place of its text."""
+        event, phrase, form = self.message.event, self.key.phrase, self.key.variant.disclosure.form
+        if form == "sender":
+            return without_text(event, phrase)
+        if form == "full" and phrase and not event.message.text:
+            return msgspec.structs.replace(event, message=msgspec.structs.replace(event.message, text=phrase))
+        return event
+
+    def made(self, limit: int | None = None) -> "_Made":
+        """By the template, or by default where there is none or it fails. `limit`: octets, fewer than usual."""
+        if self.key.template is not None:
+            rendered = self._by_template(self.key.template, limit)
+            if rendered is not None:
+                return _Made(rendered, self.key.template)
+        return _Made(self._by_default(limit or notification.LIMIT), None)
+
+    def _by_default(self, limit: int) -> Rendered:
+        variant = self.key.variant
+        return notification.render(
+            self.event,
+            why=variant.why,
+            loud=self.loud,
+            members=self.message.members,
+            group=variant.group,
+            count=variant.stands_for,
+            phrase=self.key.phrase,
+            one_sender=self.message.one_sender,
+            limit=limit,
+        )
+
+    def _by_template(self, template: Template, limit: int | None) -> Rendered | None:
+        key, variant = self.key, self.key.variant
+        event = folded(self.event, key.phrase) if variant.stands_for else self.event
+        context = context_of(
+            event, key.user or None, self.mentioned, variant.stands_for or 1, variant.why, variant.group
+        )
+        try:
+            return template.render(context, limit=limit, sound=self.loud.sound).rendered
+        except NothingToSayError:
+            return None
+        except TemplateError as fault:
+            place = {"app": event.app, "provider": self.device.provider_id}
+            place |= {"kind": event.message.kind, "locale": self.device.locale}
+            seldom.warning("template failed, the default payload goes out: %s", fault, about=str(place), extra=place)
+            return None
 
 
-def _rendered(
-    template: Template, key: _Key, message: Message, mentioned: Collection[str], device: Device, loud: Loudness
-) -> Rendered | None:
-    event, variant = folded(message.event, key.phrase) if key.phrase else message.event, key.variant
-    context = context_of(event, key.user or None, mentioned, variant.stands_for or 1, variant.why, variant.group)
-    try:
-        return template.render(context, sound=loud.sound).rendered
-    except NothingToSayError:
-        return None
-    except TemplateError as fault:
-        place = {"app": event.app, "provider": device.provider_id, "kind": event.message.kind, "locale": device.locale}
-        seldom.warning("template failed, the default payload goes out: %s", fault, about=str(place), extra=place)
-        return None
+class _Made(NamedTuple):
+    """A payload, and the template that it is by; None: it is the default one."""
+
+    rendered: Rendered
+    template: Template | None
 
 
-def _sending(
-    message: Message, variant: Variant, rendered: Rendered, loud: Loudness, template: Template | None = None
-) -> Sending:
-    event = message.event
+def _sending(one: _Rendering) -> tuple[Sending, bool]:
+    """As much of the payload as may be read on its way, and whether a template failed."""
+    made, phrase, disclosure = one.made(), one.key.phrase, one.key.variant.disclosure
+    failed = made.template is not one.key.template
+    if disclosure.form in ("full", "sender"):
+        return _with(one, made), failed
+    if made.rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
+        one = one._replace(key=one.key._replace(template=None))
+        made = one.made()
+    if disclosure.form == "id":
+        return _with(one, made._replace(rendered=by_id(made.rendered, ids_of(one.message.event), phrase))), failed
+    whole = sealable(made.rendered, phrase, disclosure)
+    if len(whole.inside) > whole.room:
+        made = one.made(limit_for(whole))
+        whole = sealable(made.rendered, phrase, disclosure)
+    sending = _with(one, made._replace(rendered=whole.outside))
+    pad = padding(len(whole.inside), whole.room, one.message.pad)
+    return msgspec.structs.replace(sending, inside=whole.inside.decode(), pad=pad), failed
+
+
+def _with(one: _Rendering, made: _Made) -> Sending:
+    message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
     # Each folded one replaces the one before.
     shows = f"burst:{event.channel.id}" if variant.stands_for else ""
+    mode, form, *_ = variant.disclosure
     return Sending(
         entry=message.entry,
         event_id=event.id,
@@ -185,9 +255,9 @@ def _sending(
         suffix=rendered.suffix.decode(),
         expires_at=notification.expiration(event, message.max_age),
         collapse_id=notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
-        priority=loud.priority,
-        badge=_badge(event, template),
-        kind=event.message.kind,
+        priority=one.loud.priority,
+        badge=_badge(event, made.template),
+        kind=event.message.kind if form in ("full", "sender") else "",
         channel=event.channel.id,
         place=message.place,
         at=message.at,
@@ -195,7 +265,8 @@ def _sending(
         listed=event.recipients is not None,
         own=rendered.own,
         traceparent=sampled(event.traceparent),
-        importance=loud.importance,
+        importance=one.loud.importance,
+        privacy="" if mode == "full" else mode,
     )
 
 

@@ -15,6 +15,7 @@ from worker.core.batch import Job, Sending
 from worker.core.model import Answer, Provider, Response, StoredSettings
 from worker.core.notification import LIMIT
 from worker.core.outcome import GONE_MINIMUM, Outcome
+from worker.core.privacy import Between
 from worker.core.purposes import ALERT, part_of
 from worker.core.template_form import TemplateForm
 from worker.sender.stats import SenderStats
@@ -215,6 +216,9 @@ class Kind(ABC):
     #: Platforms that it is made for, and others that it serves if the app has no provider made for them. Neither: any platform.
     platforms: ClassVar[frozenset[str]] = frozenset()
     other_platforms: ClassVar[frozenset[str]] = frozenset()
+    #: Whoever is between us and the app, and octets of a sealed payload at most.
+    between: ClassVar[Between] = "service"
+    sealed_limit: ClassVar[int] = LIMIT
     #: Whether its devices are subscriptions of browsers, whose endpoint is their token.
     subscriptions: ClassVar[bool] = False
     #: Notifications that a device may get, as (how many, within seconds), beside the app's own `device_rate`. The first eight in

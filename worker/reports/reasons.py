@@ -24,6 +24,7 @@ DROPS: Final[Mapping[str, str]] = {
     "refused_unproven": "refused by a provider that is not known to work",
     "not_allowed_here": "not among those whom this environment may push to",
     "secret_unreadable": "no key in a worker's CARILLON_SECRET_KEYS opens what its device is encrypted with",
+    "no_key": "the device had lost its key by then, and the app sends nothing unsealed",
     "no_silent_push": "a browser ends the subscription of a page that shows nothing",
     "no_translations": "a browser has no texts of an app by their keys: title and body are needed",
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",

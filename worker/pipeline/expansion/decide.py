@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 from producers.events import MessageNew
 from worker.core.model import Device
 from worker.core.preferences import Verdicts, app_rows, judge_all
+from worker.core.privacy import Disclosure
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
 from worker.core.triggers import Triggers, triggers
@@ -14,10 +15,12 @@ from worker.facts import FACTS, used
 from worker.facts.base import CandidateFact, Candidates, Fact, Sources
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.disclose import Disclosed, asks, disclose
 from worker.pipeline.expansion.read import CandidatePage
 
 _NO_FACTS: Final[Mapping[str, Collection[str]]] = {}
 _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
+_ALL: Final[Mapping[int, Disclosure]] = {}
 _NO_NUMBERS: Final[Mapping[str, int]] = {}
 
 
@@ -31,6 +34,8 @@ class Decided(NamedTuple):
     silent: Silent = NOBODY
     #: Active devices of each candidate that has any.
     devices: Mapping[str, Sequence[Device]] = _NO_DEVICES
+    #: By device, how much of the message may be read on its way; all of it for one that is missing.
+    disclosures: Mapping[int, Disclosure] = _ALL
 
 
 class Decider:
@@ -68,25 +73,43 @@ class Decider:
         if removed:
             devices = {app: _without(of_app, removed) for app, of_app in devices.items()}
             unreachable = {app: [user for user, some in of_app.items() if not some] for app, of_app in devices.items()}
+        asking = {app for app, of_app in devices.items() if asks(of_app)}
         decided = []
         for n, page in enumerate(pages):
             message = page.message
             app = message.event.app
             known = facts.get(n, _NO_FACTS)
             verdicts = _verdicts(page, called[n], known, now)
+            disclosed = self._disclosed(asked[n], devices.get(app, _NO_DEVICES), asking=app in asking)
             case = Case(
                 *(message.event, message.app, page.members, verdicts, page.thread_full),
                 known,
-                devices.get(app, _NO_DEVICES),
+                disclosed.devices,
                 unreachable.get(app, ()),
                 message.look is not None,
                 _silent(message.event, known, verdicts, now),
+                disclosed.keyless,
             )
             cap = message.cap
             cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
             decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
-            decided.append(Decided(page, decision, silent=case.silent, devices=case.devices))
+            decided.append(
+                Decided(
+                    *(page, decision),
+                    silent=case.silent,
+                    devices=case.devices,
+                    disclosures=disclosed.disclosures,
+                )
+            )
         return decided
+
+    def _disclosed(self, asked: Candidates, devices: Mapping[str, Sequence[Device]], *, asking: bool) -> Disclosed:
+        """`asking`: whether a device of the app asks for a mode of its own."""
+        said = asked.app.attention
+        if said.privacy == "full" and not asking:
+            return Disclosed(devices)
+        own = {user: devices[user] for user in asked.users if user in devices}
+        return disclose(said.privacy, {}, own, self._apps.provider, sealed_only=said.sealed_only)
 
     def _removed(self, devices: Mapping[str, Mapping[str, Sequence[Device]]]) -> set[int]:
         """Providers that are no more: their devices stay registered, and are notified again when the provider is back."""

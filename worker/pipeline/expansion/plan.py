@@ -11,6 +11,7 @@ from worker.core.batch import Lane
 from worker.core.folding import folds
 from worker.core.model import Device
 from worker.core.names import clean_name
+from worker.core.privacy import FULL, is_unsealed
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
@@ -124,11 +125,15 @@ class MessagePlan(Plan):
         count = self.counts[app]
         if folded := sum(len(devices) for variant, devices in wanted.items() if variant.stands_for):
             count["folded"] += folded
+        if unsealed := sum(len(devices) for variant, devices in wanted.items() if is_unsealed(variant.disclosure)):
+            count["unsealed"] += unsealed
         source = Message(
             *(message.opened.entry, message.event, message.channel and message.channel.name),
             *(message.app.max_age, message.place, message.came),
             one_sender=small and message.begins and bool(decided.numbers) and _is_alone(decided, continuation),
             members=_members(decided.page) if small and message.begins else 0,
+            placeholder=message.app.attention.placeholder,
+            pad=message.app.attention.pad,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
@@ -153,7 +158,7 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message, by what differs between their users."""
     pushes, numbers, message = decided.decision.pushes, decided.numbers, decided.page.message
     groups = _groups(message.event)
-    if not numbers and not groups:
+    if not numbers and not groups and not decided.disclosures:
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
             by_why[push.why] += push.devices
@@ -166,7 +171,11 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
             stands_for=number if folds(push, number, message.app) else 0,
             group=groups.get(push.user, "") if push.why == "group" else "",
         )
-        wanted[variant] += push.devices
+        if not decided.disclosures:
+            wanted[variant] += push.devices
+            continue
+        for device in push.devices:
+            wanted[variant._replace(disclosure=decided.disclosures.get(device.id, FULL))].append(device)
     return wanted
 
 

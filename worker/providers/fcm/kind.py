@@ -37,6 +37,7 @@ class Fcm(Kind):
     forms = frozenset(("service_account",))
     payload_limit = _LARGEST
     token_limit = 4_096
+    sealed_limit = message.APNS_LIMIT
     template = FCM_TEMPLATE
     platforms = frozenset(("android",))
     other_platforms = APPLE

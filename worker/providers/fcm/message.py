@@ -149,7 +149,8 @@ class _Read(NamedTuple):
     @classmethod
     def of(cls, settings: FcmSettings, sending: Sending, document: dict[str, Any]) -> "_Read":
         seen = sending.push_type != "background" and any(_alert(document["aps"]).values())
-        system = seen and settings.display == "system"
+        # Only the app's code opens what is sealed.
+        system = seen and settings.display == "system" and not sending.inside
         return cls(
             _encode(_data(sending, document, texts=not system)),
             _encode(_notification(settings, sending, document) if system else {}),
@@ -222,7 +223,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
     sender, alert = _object(carillon.get("sender")), _alert(aps)
     others = {key: value for key, value in document.items() if key not in ("aps", "carillon")}
     found = {
-        "event": sending.event_id,
+        "event": None if sending.inside else sending.event_id,
         "kind": sending.kind,
         "collapse_id": sending.collapse_id,
         "channel": carillon.get("channel"),
@@ -239,6 +240,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "truncated": carillon.get("truncated"),
         "thread": aps.get("thread-id"),
         "category": aps.get("category"),
+        "sealed": carillon.get("sealed"),
         "data": others | _object(carillon.get("data")) or None,
         "badge": aps.get("badge"),
     }

@@ -38,6 +38,7 @@ class Web(Kind):
     platforms = frozenset(("web",))
     template = WEB_TEMPLATE
     subscriptions = True
+    between = "sealed"
     payload_limit = LONGEST
     token_limit = LONGEST_ENDPOINT
     deferred_reasons = GUARDED

@@ -21,6 +21,7 @@ class Webhook(Kind):
         fix="correct what is behind its URL; its pushes go out by themselves once it answers as it should",
     )
     forms = frozenset(("webhook",))
+    between = "nobody"
     deferred_reasons = frozenset((ALL_GONE,))
     gone_minimum = GONE_MINIMUM
     decide = staticmethod(decide)

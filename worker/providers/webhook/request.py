@@ -45,6 +45,8 @@ class Recipient(NamedTuple):
     priority: int = 10
     #: As of `loudness.Importance`.
     importance: str = ""
+    #: What its app, channel, user or device ask for; the receiver gets everything in any mode.
+    privacy: str = "full"
 
 
 def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
@@ -67,6 +69,7 @@ def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> li
                 sending.collapse_id,
                 sending.priority,
                 sending.importance,
+                sending.privacy or "full",
             )
         )
     return made
