@@ -29,6 +29,7 @@ SENDER: Final = "sender"
 NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
+READ: Final = "read"
 PAUSED: Final = "paused"
 QUIET: Final = "quiet"
 
@@ -59,6 +60,8 @@ class Skip(NamedTuple):
 class Decision(NamedTuple):
     pushes: list[Push]
     skips: list[Skip]
+    #: Who would get a push but is present: they are decided again by the app's `online_delay`.
+    delayed: Sequence[Push] = ()
 
 
 class MessageCase(NamedTuple):
@@ -118,8 +121,6 @@ class Case(NamedTuple):
     devices: Mapping[str, Sequence[Device]] = _NO_DEVICES
     #: Users all of whose devices have lost their provider.
     unreachable: Collection[str] = ()
-    #: Whether this is a second look, in which presence is out of the question.
-    again: bool = False
     #: For whom it is quiet.
     silent: Silent = NOBODY
     #: Users with no device that a payload can be sealed for, where nothing may go out without a seal.
@@ -146,6 +147,14 @@ def refused(reason: str) -> Callable[[Case], Collection[str] | None]:
     return lambda case: case.verdicts.refused.get(reason)
 
 
+def present(case: Case, *, delayed: bool) -> Collection[str]:
+    """Who is present and gets no push for it: for good, or until they are decided again. What is urgent does not wait."""
+    delays = case.app.attention.online_delay is not None
+    if case.app.push_to_online or delays is not delayed or (delays and case.event.message.urgency == "urgent"):
+        return ()
+    return case.facts.get("present", ())
+
+
 RULES: Final = (
     Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
     Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
@@ -166,13 +175,11 @@ RULES: Final = (
     Rule(preferences.MENTIONS_ONLY, "notified of less than all messages", refused(preferences.MENTIONS_ONLY)),
     Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE)),
     Rule(preferences.SWITCHED_OFF, "not notified of what it is for them", refused(preferences.SWITCHED_OFF)),
+    Rule(READ, "had read it", so("read")),
     Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED)),
     Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET)),
-    Rule(
-        "online",
-        "online at that moment",
-        lambda case: None if case.app.push_to_online or case.again else so("online")(case),
-    ),
+    Rule("viewing", "had the channel open at that moment", so("viewing")),
+    Rule("online", "online at that moment", lambda case: present(case, delayed=False)),
     Rule(
         NOT_ALLOWED_HERE,
         "not among those whom this environment may push to, see carillon fleet",
@@ -200,10 +207,10 @@ def skip_message(case: MessageCase) -> str | None:
 def decide_page(
     candidates: Iterable[str], case: Case, *, cap_left: int | None, rules: Sequence[Rule] = RULES
 ) -> Decision:
-    """Push or Skip for each candidate, in order: S2-S7 and A4.
+    """Push or Skip for each candidate, in order, or a second look: S2-S7 and A4.
 
-    The cap (S7) counts members who get a push, not devices and not skips. Whoever is called by name or with everybody else takes
-    no place of it.
+    The cap (S7) counts members who get a push or are delayed, not devices and not skips. Whoever is called by name or with
+    everybody else takes no place of it.
     """
     checks = _checks(case, rules)
     devices, everybody, some = case.devices, case.verdicts.everybody, case.verdicts.some
@@ -211,6 +218,8 @@ def decide_page(
     room = inf if cap_left is None else cap_left
     pushes: list[Push] = []
     skips: list[Skip] = []
+    delayed: list[Push] = []
+    delays = present(case, delayed=True)
     for user in candidates:
         for reason, users, others in checks:
             if (user in users) is not others:
@@ -221,14 +230,13 @@ def decide_page(
             if user in some:
                 verdict = some[user]
                 called = verdict.on[0] in CALLED
-            if called:
-                pushes.append(Push(user, devices[user], verdict))
-            elif room > 0:
+            if not called:
+                if room <= 0:
+                    skips.append(Skip(user, OVER_CAP))
+                    continue
                 room -= 1
-                pushes.append(Push(user, devices[user], verdict))
-            else:
-                skips.append(Skip(user, OVER_CAP))
-    return Decision(pushes, skips)
+            (delayed if user in delays else pushes).append(Push(user, devices[user], verdict))
+    return Decision(pushes, skips, delayed)
 
 
 def _checks(case: Case, rules: Sequence[Rule]) -> list[tuple[str, Collection[str], bool]]:

@@ -68,6 +68,14 @@ class Candidates(NamedTuple):
     used: Collection[str] = ()
 
 
+class CandidateFacts(Fact[Row]):
+    """Several facts about each candidate of a message that are read together."""
+
+    @abstractmethod
+    def read_all(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Mapping[str, Collection[str]]]:
+        """As `CandidateFact.read`, by the message's index and the fact's name."""
+
+
 class CandidateFact(Fact[Row]):
     """A fact that is so, or not, of each candidate of a message."""
 

@@ -43,8 +43,9 @@ _FAMILIES: Final = (
         keys.CHANNEL_LINE,
     ),
 )
-#: All of these keys, but none of the many that begin with `online`.
-_PATTERN: Final = f"{keys.PREFIX}[^o]*"
+#: All of these keys, but none of the many that say where users are.
+_PATTERN: Final = f"{keys.PREFIX}[^aov]*"
+_READ: Final = keys.READ.beginning.encode()
 
 
 class TooLargeError(WorkerError):
@@ -124,7 +125,8 @@ def look(redis: Redis) -> Look:
 def _keys(redis: Redis) -> dict[Family, dict[str, tuple[str, ...]]]:
     """By family its keys, each with the parts of its name."""
     found: dict[Family, dict[str, tuple[str, ...]]] = {family: {} for family in _FAMILIES}
-    for n, one in enumerate(redis.scan_iter(match=_PATTERN, count=_CHUNK), 1):
+    scanned = (key for key in redis.scan_iter(match=_PATTERN, count=_CHUNK) if not key.startswith(_READ))
+    for n, one in enumerate(scanned, 1):
         key = one.decode(errors="replace")
         if n > _KEYS:
             raise TooLargeError(f"more than {_KEYS:,} keys")

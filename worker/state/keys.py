@@ -80,6 +80,19 @@ ONLINE: Final = Family(
     "the life time that the producer gave; without one, seven days; a value longer than 64 bytes is cut",
     "users who are online",
 )
+ACTIVE: Final = Family(
+    "active:<app>:<user>", "string", "nothing: while it is there, the user has just touched a desktop or web client", "producers",
+    "as `online`", "users who are active",
+)
+VIEWING: Final = Family(
+    "viewing:<app>:<user>", "string", "the channel that the user has open, or channel, line break and thread", "producers",
+    "as `online`; a value longer than 2,048 bytes is cut", "users who have a channel open",
+)
+READ: Final = Family(
+    "read:<app>:<channel>", "zset", "user -> milliseconds of the newest message read; a thread: channel, line break, thread",
+    "producers", "the life time that the producer gives with each write; without one, 25 hours",
+    "who read a channel within a day",
+)
 REPLY: Final = Family(
     "reply:<id>", "list", "JSON answers to a device event", "intake", "60 s after the last answer",
     "device events that ask for an answer: 16 answers an id",

@@ -1,7 +1,10 @@
-"""Who is online: a key with a life time for each user, refreshed by the chat server."""
+"""What the chat server writes about where its users are, and its bounds: keys with a life time, refreshed by the chat server.
 
-from collections.abc import Collection
-from typing import Any, Final
+No script reads or writes these keys.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -10,43 +13,88 @@ from worker.state.redis import Redis
 
 #: The longest life time that a publisher gives, in seconds; a key without one gets it.
 LONGEST: Final = 604_800
-#: Bytes of a value. Values have no meaning.
-_LARGEST: Final = 64
+#: Seconds for which a read marker counts after the last write to its channel, where the chat server does not say.
+MARKED: Final = 90_000
+#: Bytes of a value: values have no meaning, but that of `viewing` is a channel, or a channel and a thread.
+_LARGEST: Final = {keys.ONLINE: 64, keys.ACTIVE: 64, keys.VIEWING: 2048}
 
 
-def online(redis: Redis, users: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The (app, user) pairs whose presence key exists now."""
-    asked = list(users)
-    if not asked:
-        return set()
-    found = redis.mget([keys.ONLINE(app, user) for app, user in asked])
-    return {key for key, value in zip(asked, found, strict=True) if value is not None}
+class Markers(NamedTuple):
+    """How far each of some users has read a channel or thread."""
+
+    #: The key of it: `keys.READ`.
+    key: str
+    users: Sequence[str]
+
+
+def read(
+    redis: Redis, present: Collection[str], marked: Sequence[Markers]
+) -> tuple[Mapping[str, bytes], list[Mapping[str, int]]]:
+    """The values of those of the keys that exist, and for each of `marked` user -> milliseconds of the newest message read.
+
+    One round trip where nobody has marked anything as read.
+    """
+    if not present and not marked:
+        return {}, []
+    asked = list(present)
+    with redis.pipeline(transaction=False) as pipe:
+        if asked:
+            pipe.mget(asked)
+        if marked:
+            pipe.exists(*{one.key for one in marked})
+        answers = pipe.execute()
+    values = answers[0] if asked else ()
+    found = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
+    return found, read_by(redis, marked) if marked and answers[-1] else [{} for _ in marked]
+
+
+def read_by(redis: Redis, marked: Sequence[Markers]) -> list[Mapping[str, int]]:
+    """For each of these: user -> milliseconds of the newest message that they have read. Who has read nothing is missing."""
+    with redis.pipeline(transaction=False) as pipe:
+        for one in marked:
+            pipe.zmscore(one.key, list(one.users))
+        answers = pipe.execute(raise_on_error=False)
+    return [
+        {}  # the key is no sorted set
+        if isinstance(scores, Exception)
+        else {user: int(score) for user, score in zip(one.users, scores, strict=True) if score is not None}
+        for one, scores in zip(marked, answers, strict=True)
+    ]
 
 
 def sweep(redis: Redis, count: int = 200) -> None:
-    """Looks at about the next `count` keys of Redis: presence without an end gets one, and a large value becomes a small one.
+    """Looks at about the next `count` keys of Redis: what has no end gets one, and what is too large or of another type goes.
 
     Whoever may write presence may forget both, and a user who stays online for ever gets no push any more.
     """
-    cursor, found = redis.scan(
-        int(redis.get(keys.PRESENCE_CURSOR()) or 0), match=keys.ONLINE.beginning + "*", count=count
-    )
+    cursor, found = redis.scan(int(redis.get(keys.PRESENCE_CURSOR()) or 0), match=f"{keys.PREFIX}[oavr]*", count=count)
+    texts = [(key, most) for key in found for family, most in _LARGEST.items() if _is_of(family, key)]
+    marked = [key for key in found if _is_of(keys.READ, key)]
     with redis.pipeline(transaction=False) as pipe:
         pipe.set(keys.PRESENCE_CURSOR(), cursor)
-        for key in found:
+        for key, _ in texts:
             pipe.ttl(key)
             pipe.strlen(key)
+        for key in marked:
+            pipe.ttl(key)
+            pipe.zcard(key)
         _, *seen = pipe.execute(raise_on_error=False)
-        for key, ttl, length in zip(found, seen[::2], seen[1::2], strict=True):
-            _mend(pipe, key, ttl, length)
+        sizes = list(zip(seen[::2], seen[1::2], strict=True))
+        for (key, most), (ttl, length) in zip(texts, sizes, strict=False):
+            if isinstance(length, int) and length > most:
+                pipe.set(key, 1, xx=True, keepttl=True)
+            _mend(pipe, key, ttl, length, LONGEST)
+        for key, (ttl, size) in zip(marked, sizes[len(texts) :], strict=True):
+            _mend(pipe, key, ttl, size, MARKED)
         pipe.execute()
 
 
-def _mend(pipe: Any, key: Any, ttl: int, length: int | Exception) -> None:
-    if isinstance(length, ResponseError):  # no text at all
+def _is_of(family: keys.Family, key: Any) -> bool:
+    return bool(key.startswith(family.beginning.encode()))
+
+
+def _mend(pipe: Any, key: Any, ttl: int, size: int | Exception, longest: int) -> None:
+    if isinstance(size, ResponseError):  # of another type
         pipe.unlink(key)
-        return
-    if isinstance(length, int) and length > _LARGEST:
-        pipe.set(key, 1, xx=True, keepttl=True)
-    if ttl == -1:
-        pipe.expire(key, LONGEST, nx=True)
+    elif ttl == -1:
+        pipe.expire(key, longest, nx=True)

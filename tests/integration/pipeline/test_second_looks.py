@@ -76,7 +76,7 @@ def test_the_message_as_a_whole_is_decided_again(pipeline, change, reason):
     change(pipeline)
     pipeline.later(30)
     assert pipeline.run() == []
-    assert pipeline.account("e1")["look:0.0"] == {"message": reason}
+    assert pipeline.account("e1")["look:0.0"] == {"considered": 1, "pushed": [], "skipped": {reason: ["han"]}}
 
 
 def test_two_workers_expand_it_once(pipeline):

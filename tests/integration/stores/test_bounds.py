@@ -7,7 +7,7 @@ import pytest
 
 from worker.database import ledger as ledgers
 from worker.database.ledger import DeadLetter, Ledger, Selection, add_dead_letters
-from worker.state import presence, recent
+from worker.state import keys, presence, recent
 from worker.state.bursts import Burst, Bursts
 
 DAY = 86_400
@@ -135,12 +135,31 @@ def test_presence_has_an_end_and_no_content(redis):
     assert all(0 < redis.ttl(f"carillon:online:demo:u{n}") <= 60 for n in range(300))
 
 
+def test_whatever_else_chat_servers_write_about_users_has_an_end_too(redis):
+    redis.set(keys.ACTIVE("demo", "han"), "x" * 100)
+    redis.set(keys.VIEWING("demo", "han"), "x" * 100)
+    redis.set(keys.VIEWING("demo", "luke"), "x" * 100_000)
+    redis.zadd(keys.READ("demo", "general"), {"han": 5})
+    redis.zadd(keys.READ("demo", "random"), {"han": 5})
+    redis.expire(keys.READ("demo", "random"), 60)
+    redis.set(keys.READ("demo", "text"), "x")
+    for _ in range(20):
+        presence.sweep(redis, count=50)
+    assert (redis.get(keys.ACTIVE("demo", "han")), redis.strlen(keys.VIEWING("demo", "han"))) == (b"1", 100)
+    assert redis.get(keys.VIEWING("demo", "luke")) == b"1"
+    assert 0 < redis.ttl(keys.VIEWING("demo", "han")) <= presence.LONGEST
+    assert 0 < redis.ttl(keys.READ("demo", "general")) <= presence.MARKED
+    assert redis.zscore(keys.READ("demo", "general"), "han") == 5
+    assert 0 < redis.ttl(keys.READ("demo", "random")) <= 60
+    assert not redis.exists(keys.READ("demo", "text"))
+
+
 def test_recent_messages_are_bounded_in_number_size_and_time(redis):
     start = 1_800_000_000.0
     for day in range(3):
         now = start + day * DAY
         recent.keep(redis, (("demo", f"c{n}", b"x" * 10) for n in range(6_000)), now=now)
         recent.keep(redis, [("demo", "large", b"x" * (recent.LARGEST + 1))], now=now)
-    keys = redis.keys("carillon:recent:*")
-    assert all(redis.hlen(key) <= recent.BUCKETS and 0 < redis.ttl(key) <= 2 * DAY for key in keys)
+    found = redis.keys("carillon:recent:*")
+    assert all(redis.hlen(key) <= recent.BUCKETS and 0 < redis.ttl(key) <= 2 * DAY for key in found)
     assert len(recent.documents(redis, "demo", now=start)) <= recent.BUCKETS

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
+from worker.core.attention import Attention
 from worker.core.model import AppSettings, Device
 from worker.core.preferences import Row, Rows, judge_all
 from worker.core.rules import (
@@ -43,6 +44,7 @@ def devices(*users: str) -> dict[str, list[Device]]:
     return {user: [Device(hash(user), user, 1, "aa", None, 0)] for user in users}
 
 
+DELAYING = AppSettings("demo", attention=Attention(online_delay=30))
 #: What is known of a message to han alone.
 HAN: dict[str, Any] = {"members": {"han"}, "devices": devices("han")}
 
@@ -112,7 +114,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             "han",
             EVENT,
             APP,
-            HAN | {"facts": {"online": {"han"}}},
+            HAN | {"facts": {"present": {"han"}}},
             "online",
             id="S3 A4 not while online",
         ),
@@ -120,7 +122,7 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             "han",
             EVENT,
             AppSettings("demo", push_to_online=True),
-            HAN | {"facts": {"online": {"han"}}},
+            HAN | {"facts": {"present": {"han"}}},
             "message",
             id="S3 unless the app pushes to online members",
         ),
@@ -188,15 +190,48 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
             "han",
             EVENT,
             APP,
-            HAN | {"rows": {"han": [("user", Row("mentions"))]}, "facts": {"online": {"han"}}},
+            HAN | {"rows": {"han": [("user", Row("mentions"))]}, "facts": {"present": {"han"}}},
             "mentions_only",
             id="preferences before presence",
+        ),
+        pytest.param("han", EVENT, DELAYING, HAN | {"facts": {"present": {"han"}}}, "delayed", id="S3 with a delay"),
+        pytest.param(
+            "han",
+            replace(EVENT, message=message(urgency="urgent")),
+            DELAYING,
+            HAN | {"facts": {"present": {"han"}}},
+            "message",
+            id="what is urgent is not delayed",
+        ),
+        pytest.param(
+            "han",
+            replace(EVENT, message=message(urgency="urgent")),
+            APP,
+            HAN | {"facts": {"present": {"han"}}},
+            "online",
+            id="S3 also if it is urgent, without a delay",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            DELAYING,
+            HAN | {"facts": {"present": {"han"}, "viewing": {"han"}, "read": {"han"}}},
+            "read",
+            id="who has read it, before all of presence",
+        ),
+        pytest.param(
+            "han",
+            EVENT,
+            DELAYING,
+            HAN | {"facts": {"present": {"han"}}, "devices": {}},
+            "no_device",
+            id="nobody is delayed without a device",
         ),
     ],
 )
 def test_a_candidate_is_decided_by(user, event, app, known, expected):
-    pushes, skips = decided(user, event=event, app=app, **known)
-    found: list[str] = [push.why for push in pushes] + [skip.reason for skip in skips]
+    pushes, skips, delayed = decided(user, event=event, app=app, **known)
+    found: list[str] = [push.why for push in pushes] + [skip.reason for skip in skips] + ["delayed" for _ in delayed]
     assert found == [expected]
 
 

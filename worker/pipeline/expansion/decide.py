@@ -12,7 +12,7 @@ from worker.core.rules import RULES, Case, Decision, Rule, decide_page
 from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
 from worker.facts import FACTS, used
-from worker.facts.base import CandidateFact, Candidates, Fact, Sources
+from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, Sources
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import Disclosed, asks, disclose
@@ -50,6 +50,7 @@ class Decider:
     ) -> None:
         self._sources, self._devices, self._apps, self._rules = sources, devices, apps, rules
         self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
+        self._several = [fact for fact in facts if isinstance(fact, CandidateFacts)]
 
     def decide(self, pages: Sequence[CandidatePage], now: float) -> list[Decided]:
         """`now` in UNIX seconds."""
@@ -67,6 +68,13 @@ class Decider:
         for fact in self._facts:
             for n, users in fact.read(self._sources, asked).items():
                 facts.setdefault(n, {})[fact.name] = users
+        for several in self._several:
+            for n, found in several.read_all(self._sources, asked).items():
+                facts.setdefault(n, {}).update(found)
+        for n, page in enumerate(pages):
+            if (look := page.message.look) is not None and look.kind == "online" and look.extra:
+                # A call of those who are here is for those who were when it came.
+                facts.setdefault(n, {})["online"] = look.extra
         devices = self._devices.active({(one.event.app, user) for one in asked for user in one.users})
         removed = self._removed(devices)
         unreachable: Mapping[str, Collection[str]] = {}
@@ -86,7 +94,6 @@ class Decider:
                 known,
                 disclosed.devices,
                 unreachable.get(app, ()),
-                message.look is not None,
                 _silent(message.event, known, verdicts, now),
                 disclosed.keyless,
             )

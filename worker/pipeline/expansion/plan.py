@@ -12,7 +12,7 @@ from worker.core.folding import folds
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
-from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
+from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Push, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided
@@ -45,7 +45,7 @@ def continuation(decided: Decided, count_after: Callable[[Expanding, str], int])
     page, message = decided.page, decided.page.message
     if not page.more:
         return _ENDS
-    pushed = message.cursor.pushed + counted(decided.decision.pushes)
+    pushed = message.cursor.pushed + counted((*decided.decision.pushes, *decided.decision.delayed))
     if page.narrow:
         reason = THREAD_FULL if page.thread_full else NOT_IN_THREAD
     elif message.cap is not None and pushed >= message.cap:
@@ -79,12 +79,18 @@ class MessagePlan(Plan):
     def skip(self, message: Expanding, reason: str) -> None:
         """The whole message is skipped, or what is left of it."""
         count = self.counts[message.event.app]
+        account: dict[str, Any] = {"message": reason}
         count["messages"] += message.begins
-        count[f"skipped_message.{reason}"] += 1
-        self.take(message.opened, DONE, message.event, message.cursor.page, {"message": reason})
+        if message.look is None:
+            count[f"skipped_message.{reason}"] += 1
+        else:
+            account = {"considered": len(message.look.users), "pushed": [], "skipped": {reason: message.look.users}}
+            count["considered"] += len(message.look.users)
+            count[f"skipped.{reason}"] += len(message.look.users)
+        self.take(message.opened, DONE, message.event, message.cursor.page, account)
 
     def add(self, decided: Decided, continuation: Continuation) -> None:
-        message, (pushes, skips) = decided.page.message, decided.decision
+        message, (pushes, skips, delayed) = decided.page.message, decided.decision
         following, unseen = continuation
         skipped: dict[str, list[str]] = {}
         by: dict[str, str] = {}
@@ -109,11 +115,22 @@ class MessagePlan(Plan):
             account["by"] = by
         if through := decided.silent.passed:
             account["passed"] = {push.user: through[push.user] for push in pushes if push.user in through}
+        if delayed:
+            account |= self._delay(message, delayed)
+            count["delayed"] += len(delayed)
         if unseen:
             account["rest"] = unseen
             for reason, number in unseen.items():
                 count[f"skipped.{reason}"] += number
         self.take(message.opened, following, message.event, message.cursor.page, account)
+
+    def _delay(self, message: Expanding, delayed: Sequence[Push]) -> dict[str, Any]:
+        """A second look at those who are present. Returns what the account says of it."""
+        said, users = message.app.attention, [push.user for push in delayed]
+        delay = said.online_delay or 0
+        here = [push.user for push in delayed if "here" in push.verdict.on]
+        self.look_again(message.opened, message.cursor.page, "online", delay, users, here or None)
+        return {"delayed": users, "until": self._moment // 1000 + delay, "present": said.present}
 
     def _add_jobs(self, decided: Decided, continuation: Continuation) -> int:
         """Returns how many they are."""
@@ -189,6 +206,6 @@ def _groups(event: MessageNew) -> dict[str, str]:
 
 def _is_alone(decided: Decided, continuation: Continuation) -> bool:
     """Whether the channel has one member beside the sender."""
-    pushes, skips = decided.decision
+    pushes, skips, delayed = decided.decision
     others = sum(continuation.skipped.values()) + sum(skip.reason != SENDER for skip in skips)
-    return len(pushes) + others == 1
+    return len(pushes) + len(delayed) + others == 1
