@@ -3,14 +3,6 @@
 import msgspec
 
 from producers.events import MessageNew
-from worker.core.model import AppSettings
-from worker.core.rules import Push
-from worker.core.triggers import CALLED
-
-
-def folds(push: Push, count: int, app: AppSettings) -> bool:
-    """Whether the `count`-th message of the window is folded for this member. A mention always breaks through."""
-    return app.fold_after is not None and count > app.fold_after and push.why not in CALLED
 
 
 def folded(event: MessageNew, phrase: str) -> MessageNew:

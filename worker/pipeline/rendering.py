@@ -103,7 +103,7 @@ def sendings(
     *,
     alive: Callable[[], None],
 ) -> Renderings:
-    """`alive` is called before each rendering: where each user has one of their own, all of them take long.
+    """`alive` is called before each rendering of a template: where each user has one of their own, all of them take long.
 
     What is folded replaces the notification before it. It speaks the language of the device: a template finds that in the text of
     the message, and the number in `message.count`.
@@ -114,7 +114,8 @@ def sendings(
     mentioned = frozenset(message.event.message.mentioned)
     groups, failed = [], 0
     for key, devices in _grouped(message, wanted, templates):
-        alive()
+        if key.template is not None:
+            alive()
         loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
         sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud))
         failed += fell_back

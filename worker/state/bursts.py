@@ -1,7 +1,7 @@
-"""How many messages of a channel each member got within a window of time."""
+"""Bursts: many messages of a channel within a time. Which of them makes a sound, and when one is shown for several."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from worker.state import keys
 from worker.state.redis import Redis
@@ -10,60 +10,146 @@ from worker.state.scripts import Scripts
 #: Seconds of a window at most: a count is kept for two of them.
 LONGEST: Final = 86_400
 #: Users in one call of the script: Redis serves no other client meanwhile.
-_USERS: Final = 5_000
+_USERS: Final = 2_000
+#: Seconds after which a fold that was to be shown is shown whatever was shown later.
+_SHOWN: Final = 3_600
+
+#: What a sound is taken from: '' for nothing, `called` of those whom the message calls.
+Budget = Literal["", "plain", "called"]
+
+
+class Pushed(NamedTuple):
+    """A member who gets a push. `counts`: whether it is one of a burst."""
+
+    user: str
+    counts: bool = True
+    budget: Budget = ""
 
 
 class Burst(NamedTuple):
-    """The members who get a push for one page of a message. `window` in seconds; `page` names the page and its message."""
+    """The members who get a push for one page of a message. All times in seconds; `page` names the page and its message."""
 
     app: str
     channel: str
     window: int
     page: str
+    users: Sequence[Pushed]
+    #: Messages of a window after which they are folded; None: never.
+    fold_after: int | None = None
+    #: Between two times at which a fold is shown; 0: each message of it is.
+    fold_every: int = 0
+    #: Between two sounds of a user in the channel, and in all channels; 0: each has one.
+    sound_every: int = 0
+    sound_every_user: int = 0
+
+
+class Turn(NamedTuple):
+    """What a message is for a member. `number`: which of its window it is; 0: none."""
+
+    number: int = 0
+    sound: bool = True
+    #: UNIX seconds at which it is shown with others; 0: at once.
+    due: float = 0.0
+
+
+class Fold(NamedTuple):
+    """Users for whom it is time to be shown what was folded, up to the message of this place."""
+
+    app: str
+    channel: str
+    place: int
     users: Sequence[str]
+
+
+_Of = TypeVar("_Of", Burst, Fold)
 
 
 class Bursts:
     def __init__(self, redis: Redis) -> None:
         self._scripts = Scripts(redis)
 
-    def count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, int]]:
-        """For each burst its users' counts, with this message in them, `now` in UNIX seconds.
+    def count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
+        """For each burst what its message is for each of its users, `now` in UNIX seconds.
 
         A page that is counted again, as when its expansion is tried again, counts nothing, in this window and the next one.
         """
-        counted: list[dict[str, int]] = []
-        waiting: list[Burst] = []
-        users = 0
-        for burst in bursts:
-            waiting.append(burst)
-            users += len(burst.users)
-            if users >= _USERS:
-                counted += self._run(waiting, now)
-                waiting, users = [], 0
-        return counted + self._run(waiting, now)
+        return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
 
-    def _run(self, bursts: Sequence[Burst], now: float) -> list[dict[str, int]]:
-        if not bursts:
-            return []
+    def show(self, folds: Sequence[Fold]) -> list[set[str]]:
+        """For each fold the users who are to be shown it: those who are shown no later one."""
+        newest_first = sorted(range(len(folds)), key=lambda n: -folds[n].place)
+        found = [users for some in _pieces([folds[n] for n in newest_first]) for users in self._show(some)]
+        shown = dict(zip(newest_first, found, strict=True))
+        return [shown[n] for n in range(len(folds))]
+
+    def _show(self, folds: Sequence[Fold]) -> list[set[str]]:
+        answers: Any = self._scripts.show_folds(
+            channels=[keys.FOLDS(fold.app, fold.channel) for fold in folds],
+            seconds=_SHOWN,
+            looks=[(f"{fold.place:020}", len(fold.users)) for fold in folds],
+            users=[user for fold in folds for user in fold.users],
+        )
+        return [
+            {user for user, shown in zip(fold.users, answer, strict=True) if shown}
+            for fold, answer in zip(folds, answers, strict=True)
+        ]
+
+    def _count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
         answers: Any = self._scripts.count_bursts(
             windows=[_keys(burst, now) for burst in bursts],
-            bursts=[(_seconds(burst), f"\n{burst.page}", len(burst.users)) for burst in bursts],
-            users=[user for burst in bursts for user in burst.users],
+            now=int(now * 1000),
+            bursts=[_record(burst) for burst in bursts],
+            users=[(user, int(counts), budget) for burst in bursts for user, counts, budget in burst.users],
         )
-        return [dict(zip(burst.users, counts, strict=True)) for burst, counts in zip(bursts, answers, strict=True)]
+        return [
+            {
+                pushed.user: Turn(number, bool(sound), int(due) / 1000)
+                for pushed, (number, due, sound) in zip(burst.users, found, strict=True)
+            }
+            for burst, found in zip(bursts, answers, strict=True)
+        ]
 
 
-def window_of(burst: Burst, now: float) -> int:
-    """The number of the window that `now` falls into."""
-    return int(now) // _seconds(burst)
+def _pieces(given: Sequence[_Of]) -> Iterator[Sequence[_Of]]:
+    """In their order, with as many users as one call takes."""
+    piece: list[_Of] = []
+    users = 0
+    for one in given:
+        piece.append(one)
+        users += len(one.users)
+        if users >= _USERS:
+            yield piece
+            piece, users = [], 0
+    if piece:
+        yield piece
+
+
+def _record(burst: Burst) -> tuple[object, ...]:
+    return (
+        _seconds(burst),
+        -1 if burst.fold_after is None else burst.fold_after,
+        burst.fold_every * 1000,
+        burst.sound_every * 1000,
+        burst.sound_every_user * 1000,
+        f"\n{burst.page}",
+        len(burst.users),
+    )
 
 
 def _seconds(burst: Burst) -> int:
     return min(burst.window, LONGEST)
 
 
-def _keys(burst: Burst, now: float) -> tuple[str, str]:
-    """Of the window that `now` falls into, and of the one before."""
-    window = window_of(burst, now)
-    return keys.BURST(burst.app, burst.channel, window), keys.BURST(burst.app, burst.channel, window - 1)
+def _keys(burst: Burst, now: float) -> list[str]:
+    """Of the windows that `now` falls into, each with the one before."""
+    windows = [
+        (keys.BURST, burst.channel, _seconds(burst)),
+        (keys.SOUNDS, burst.channel, burst.sound_every),
+        (keys.SOUNDS, "", burst.sound_every_user),
+    ]
+    return [
+        family(burst.app, channel, number)
+        for family, channel, seconds in windows
+        for window in (int(now) // (seconds or 1),)
+        for number in (window, window - 1)
+    ]

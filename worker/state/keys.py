@@ -238,8 +238,18 @@ ACCOUNTS: Final = Family(
 )
 BURST: Final = Family(
     "burst:<app>:<channel>:<window>", "hash",
-    "user -> messages, and line break + page of a message -> the most that it was for anybody", "expansion",
-    "two windows of `fold_window`, which is a day at most", "users of busy channels",
+    "user -> messages; line break + page of a message -> the most that it was for anybody; tab + user -> when a fold is due (ms)",
+    "expansion", "two windows of `fold_window`, which is a day at most", "users of busy channels",
+)
+SOUNDS: Final = Family(
+    "sounds:<app>:<channel>:<window>", "hash",
+    "user, or tab + user for those who are called -> when their last sound was (ms), and for which page; no channel: for all",
+    "expansion", "two windows of `sound_every` or `sound_every_user`, which is 10 minutes at most",
+    "users who were notified within two windows",
+)
+FOLDS: Final = Family(
+    "folds:<app>:<channel>", "hash", "user -> the place of the newest message up to which a fold was shown", "expansion",
+    "an hour after the last", "users of channels that fold",
 )
 
 # The health of ways. That of a provider without an origin counts for all of its ways.

@@ -8,7 +8,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, user_of
 from worker.facts import threads
 from worker.facts.threads import ThreadKey
-from worker.state.bursts import Burst, Bursts
+from worker.state.bursts import Burst, Bursts, Pushed
 
 
 def said(event: str, channel: str, sender: str, id: str, **fields: Any) -> ev.MessageNew:
@@ -244,7 +244,8 @@ def test_a_message_that_is_counted_again_has_the_number_that_it_had(pipeline):
     bursts = Bursts(pipeline.redis)
 
     def count(page: str, *users: str) -> dict[str, int]:
-        return bursts.count([Burst("demo", "general", 60, page, users)], START.timestamp())[0]
+        turns = bursts.count([Burst("demo", "general", 60, page, [*map(Pushed, users)])], START.timestamp())[0]
+        return {user: turn.number for user, turn in turns.items()}
 
     assert count("1-0:0", "a", "b") == {"a": 1, "b": 1}
     assert count("2-0:0", "a") == {"a": 2}

@@ -432,13 +432,27 @@ def test_a_device_cools_down_and_one_refusal_counts(redis: Redis) -> None:
 
 @runs("count_bursts")
 def test_a_page_of_a_message_counts_once(redis: Redis, scripts: Scripts) -> None:
-    windows = [(keys.BURST(APP, "general", 2), keys.BURST(APP, "general", 1))]
-    given = {"windows": windows, "bursts": [(60, "\npage", 2)], "users": ["han", "leia"]}
-    assert scripts.count_bursts(**given) == [[1, 1]]
-    assert again(redis, lambda: scripts.count_bursts(**given)) == [[1, 1]]
+    windows = [
+        [keys.BURST(APP, "general", n) for n in (2, 1)]
+        + [keys.SOUNDS(APP, of, n) for of in ("general", "") for n in (2, 1)]
+    ]
+    users = [("han", 1, "plain"), ("leia", 1, "called")]
+    given = {"windows": windows, "now": 1_000, "bursts": [(60, 5, 0, 9_000, 9_000, "\npage", 2)], "users": users}
+    counted = [[[1, b"0", 1], [1, b"0", 1]]]
+    assert scripts.count_bursts(**given) == counted
+    assert again(redis, lambda: scripts.count_bursts(**given)) == counted
+    folded = given | {"bursts": [(60, 0, 10_000, 9_000, 9_000, "\nlater", 2)]}
+    waiting = [[[2, b"11000", 0], [2, b"11000", 0]]]
+    assert scripts.count_bursts(**folded) == waiting
+    assert again(redis, lambda: scripts.count_bursts(**folded)) == waiting
 
 
-# Streams.
+@runs("show_folds")
+def test_the_newest_fold_is_shown(redis: Redis, scripts: Scripts) -> None:
+    channels = [keys.FOLDS(APP, "general")] * 2
+    given = {"channels": channels, "seconds": 60, "looks": [("2", 1), ("1", 2)], "users": ["han", "han", "leia"]}
+    assert scripts.show_folds(**given) == [[1], [0, 1]]
+    assert again(redis, lambda: scripts.show_folds(**given)) == [[1], [0, 1]]
 
 
 @runs("lead")

@@ -8,7 +8,7 @@ import pytest
 from worker.database import ledger as ledgers
 from worker.database.ledger import DeadLetter, Ledger, Selection, add_dead_letters
 from worker.state import keys, presence, recent
-from worker.state.bursts import Burst, Bursts
+from worker.state.bursts import Burst, Bursts, Fold, Pushed, Turn
 
 DAY = 86_400
 
@@ -111,11 +111,21 @@ def test_a_server_that_names_ever_new_reasons_makes_no_end_of_counters(journal, 
 def test_a_window_of_folding_is_a_day_at_most(redis):
     count = Bursts(redis).count
     now = 1_800_000_000.0
-    burst = Burst("demo", "c", 2**31 - 1, "page", ["han"])
-    assert count([burst], now) == [{"han": 1}]
+    burst = Burst("demo", "c", 2**31 - 1, "page", [Pushed("han")])
+    assert count([burst], now) == [{"han": Turn(1)}]
     (key,) = redis.keys("carillon:burst:*")
     assert 0 < redis.ttl(key) <= 2 * DAY
-    assert count([burst._replace(page="another")], now + 3 * DAY) == [{"han": 1}]
+    assert count([burst._replace(page="another")], now + 3 * DAY) == [{"han": Turn(1)}]
+
+
+def test_sounds_and_folds_are_forgotten_after_their_times(redis):
+    bursts, now = Bursts(redis), 1_800_000_000.0
+    burst = Burst("demo", "c", 60, "page", [Pushed("han", budget="plain")], sound_every=600, sound_every_user=60)
+    bursts.count([burst], now)
+    bursts.show([Fold("demo", "c", 5, ["han"])])
+    lives = {key.decode().split(":")[1]: redis.ttl(key) for key in redis.keys("carillon:[sf]o*")}
+    assert 0 < lives["sounds"] <= 1200
+    assert 0 < lives["folds"] <= 3600
 
 
 def test_presence_has_an_end_and_no_content(redis):

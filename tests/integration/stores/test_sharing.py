@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from worker.state.breaker import RECENT, Breaker
-from worker.state.bursts import Burst, Bursts
+from worker.state.bursts import Burst, Bursts, Pushed, Turn
 from worker.state.journal import Recorded
 
 THREADS = 8
@@ -49,14 +49,15 @@ def test_shares_outlive_the_numbers_that_they_come_from(redis):
 
 def test_each_message_of_a_burst_has_a_number_of_its_own_for_each_member(redis):
     users, pages, bursts = ["han", "leia"], count(), Bursts(redis)
-    seen: list[dict[str, int]] = []
+    everybody = [*map(Pushed, users)]
+    seen: list[dict[str, Turn]] = []
 
-    def one_more() -> dict[str, int]:
-        return bursts.count([Burst("demo", "general", 60, f"{next(pages)}-0:0", users)], now=1000.0)[0]
+    def one_more() -> dict[str, Turn]:
+        return bursts.count([Burst("demo", "general", 60, f"{next(pages)}-0:0", everybody)], now=1000.0)[0]
 
     at_once(lambda: seen.extend(one_more() for _ in range(20)))
     for user in users:
-        assert sorted(numbers[user] for numbers in seen) == list(range(1, 20 * THREADS + 1))
+        assert sorted(turns[user].number for turns in seen) == list(range(1, 20 * THREADS + 1))
 
 
 def test_one_app_s_blast_leaves_the_others_their_share(journal, redis):

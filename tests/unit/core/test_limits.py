@@ -9,11 +9,8 @@ from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.breaker import FIRST_PROBE, LONGEST_PROBE, Stopped, probe_interval
-from worker.core.folding import folded, folds
+from worker.core.folding import folded
 from worker.core.limits import Rate, per_minute, per_second, reserve, within
-from worker.core.model import AppSettings
-from worker.core.preferences import Verdict
-from worker.core.rules import Push
 
 
 def test_a_full_bucket_gives_its_burst_and_then_times_at_its_rate():
@@ -74,20 +71,6 @@ def test_within_any_span_no_more_goes_than_may(most, seconds):
 )
 def test_probes_grow_rarer(stopped_for, interval):
     assert probe_interval(Stopped("BadTopic", since=1000.0), 1000.0 + stopped_for) == interval
-
-
-@pytest.mark.parametrize(
-    ("count", "why", "settings", "expected"),
-    [
-        pytest.param(3, "message", {"fold_after": 3}, False, id="up to the bound one by one"),
-        pytest.param(4, "message", {"fold_after": 3}, True, id="beyond it folded"),
-        pytest.param(99, "mention", {"fold_after": 3}, False, id="a mention breaks through"),
-        pytest.param(99, "everyone", {"fold_after": 3}, False, id="as does a call of everybody"),
-        pytest.param(99, "message", {}, False, id="off unless the app says so"),
-    ],
-)
-def test_folding(count, why, settings, expected):
-    assert folds(Push("han", [], Verdict((why,))), count, AppSettings("demo", **settings)) is expected
 
 
 def test_a_folded_message_says_how_many():

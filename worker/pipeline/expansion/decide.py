@@ -21,7 +21,19 @@ from worker.pipeline.expansion.read import CandidatePage
 _NO_FACTS: Final[Mapping[str, Collection[str]]] = {}
 _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
 _ALL: Final[Mapping[int, Disclosure]] = {}
-_NO_NUMBERS: Final[Mapping[str, int]] = {}
+
+
+class Quieted(NamedTuple):
+    """How a push is quieter than it would be."""
+
+    sound: bool = True
+    #: How many messages of its channel it stands for, where it is folded; 0: it is not.
+    stands_for: int = 0
+    #: UNIX seconds at which it is shown with others; 0: at once.
+    due: float = 0.0
+
+
+_NOT_QUIETED: Final[Mapping[str, Quieted]] = {}
 
 
 class Decided(NamedTuple):
@@ -29,8 +41,8 @@ class Decided(NamedTuple):
 
     page: CandidatePage
     decision: Decision
-    #: Where the app folds bursts: which message of the window this is for each user who is notified.
-    numbers: Mapping[str, int] = _NO_NUMBERS
+    #: By user who is notified, where their app quietens some.
+    quieted: Mapping[str, Quieted] = _NOT_QUIETED
     silent: Silent = NOBODY
     #: Active devices of each candidate that has any.
     devices: Mapping[str, Sequence[Device]] = _NO_DEVICES

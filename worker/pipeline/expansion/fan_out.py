@@ -18,7 +18,7 @@ from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.admit import Expanding, admit, read_documents
 from worker.pipeline.expansion.decide import Decided, Decider
-from worker.pipeline.expansion.fold import count_bursts
+from worker.pipeline.expansion.fold import quieten
 from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.read import read_candidates
@@ -88,7 +88,7 @@ class FanOut:
             )
             messages = self._admit(opened, plan)
             pages, later = read_candidates(self._pool, messages, self._page, patience)
-            decided = count_bursts(self._bursts, self._decider.decide(pages, self._now()), self._now())
+            decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
             stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents(), plan.looks)

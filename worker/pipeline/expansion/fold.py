@@ -1,26 +1,89 @@
-"""Fourth stage: which message of its burst each one is, for those whom it notifies."""
+"""Fourth stage: which message of its burst each one is, for those whom it notifies: with a sound or without, now or folded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from worker.core.loudness import Loudness, loudness
+from worker.core.model import AppSettings
+from worker.core.rules import FOLDED, Push, Skip, Why
 from worker.core.triggers import CALLED
-from worker.pipeline.expansion.decide import Decided
-from worker.state.bursts import Burst, Bursts
+from worker.pipeline.expansion.decide import Decided, Quieted
+from worker.state.bursts import Budget, Burst, Bursts, Fold, Pushed, Turn
+
+#: Who gets a message for one of these has a budget of sounds apart.
+_ADDRESSED: frozenset[Why] = frozenset({"direct", "mention", "reply"})
 
 
-def count_bursts(bursts: Bursts, decided: Sequence[Decided], now: float) -> list[Decided]:
-    """The same with their numbers, where the app folds bursts. A mention is in no burst."""
-    folding = {n: _burst(one) for n, one in enumerate(decided) if one.page.message.app.fold_after is not None}
-    if not folding:
+def quieten(bursts: Bursts, decided: Sequence[Decided], now: float) -> list[Decided]:
+    """The same with what is quieter for some, where their app says so. `now` in UNIX seconds."""
+    looks = {n: one for n, one in enumerate(decided) if _is_fold(one)}
+    asked = {n: _burst(one) for n, one in enumerate(decided) if n not in looks and _is_quiet(one.page.message.app)}
+    if not looks and not asked:
         return [*decided]
-    counted = dict(zip(folding, bursts.count([*folding.values()], now), strict=True))
-    return [one._replace(numbers=counted[n]) if n in counted else one for n, one in enumerate(decided)]
+    found = [*decided]
+    for n, turns in zip(asked, bursts.count([*asked.values()], now), strict=True):
+        app = decided[n].page.message.app
+        found[n] = decided[n]._replace(quieted={user: _quieted(turn, app) for user, turn in turns.items()})
+    for n, shown in zip(looks, bursts.show([_fold(one) for one in looks.values()]), strict=True):
+        found[n] = _shown(looks[n], shown)
+    return found
+
+
+def _is_quiet(app: AppSettings) -> bool:
+    said = app.attention
+    return bool(app.fold_after is not None or said.sound_every or said.sound_every_user)
 
 
 def _burst(decided: Decided) -> Burst:
     message = decided.page.message
+    app, said = message.app, message.app.attention
+    budgets: dict[Why, Budget] = {}
+    users = []
+    for push in decided.decision.pushes:
+        why = push.why
+        if why not in budgets:
+            budgets[why] = _budget(why, loudness(message.event, why))
+        counts = app.fold_after is not None and why not in CALLED and message.event.message.urgency != "urgent"
+        users.append(Pushed(push.user, counts, budgets[why]))
     return Burst(
         *message.key,
-        message.app.fold_window,
+        app.fold_window,
         f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
-        [push.user for push in decided.decision.pushes if push.why not in CALLED],
+        users,
+        app.fold_after,
+        *(0, said.sound_every or 0, said.sound_every_user or 0),
     )
+
+
+def _budget(why: Why, loud: Loudness) -> Budget:
+    """What is urgent always makes its sound, and takes nobody's."""
+    if not loud.sound or loud.level == "time-sensitive":
+        return ""
+    return "called" if why in _ADDRESSED else "plain"
+
+
+def _quieted(turn: Turn, app: AppSettings) -> Quieted:
+    if app.fold_after is None or turn.number <= app.fold_after:
+        return Quieted(turn.sound)
+    # One that is shown later leaves those alone that were shown one by one.
+    stands_for = turn.number - app.fold_after if turn.due else turn.number
+    return Quieted(sound=False, stands_for=stands_for, due=turn.due)
+
+
+def _is_fold(decided: Decided) -> bool:
+    look = decided.page.message.look
+    return look is not None and look.kind == "fold"
+
+
+def _fold(decided: Decided) -> Fold:
+    message = decided.page.message
+    return Fold(*message.key, message.place, [push.user for push in decided.decision.pushes])
+
+
+def _shown(decided: Decided, users: set[str]) -> Decided:
+    """A second look at a fold: one notification for all of it, by the newest of its messages that the rules let through."""
+    pushes, skips, look = decided.decision.pushes, decided.decision.skips, decided.page.message.look
+    stands_for = look.extra if look is not None and isinstance(look.extra, int) else 1
+    quieted: Mapping[str, Quieted] = dict.fromkeys(users, Quieted(sound=False, stands_for=stands_for))
+    shown: list[Push] = [push for push in pushes if push.user in users]
+    folded = [Skip(push.user, FOLDED) for push in pushes if push.user not in users]
+    return decided._replace(decision=decided.decision._replace(pushes=shown, skips=[*skips, *folded]), quieted=quieted)

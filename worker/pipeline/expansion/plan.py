@@ -8,14 +8,13 @@ import msgspec
 
 from producers.events import MessageNew
 from worker.core.batch import Lane
-from worker.core.folding import folds
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Push, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
-from worker.pipeline.expansion.decide import Decided
+from worker.pipeline.expansion.decide import Decided, Quieted
 from worker.pipeline.expansion.read import CandidatePage
 from worker.pipeline.plan import OriginsOf, Plan
 from worker.pipeline.rendering import Message, Variant, sendings
@@ -25,6 +24,7 @@ from worker.state.journal import DONE
 URGENT_JOBS: Final = 250
 
 _NOBODY: Final[Mapping[str, int]] = {}
+_AS_IT_IS: Final = Quieted()
 
 
 class Continuation(NamedTuple):
@@ -147,7 +147,7 @@ class MessagePlan(Plan):
         source = Message(
             *(message.opened.entry, message.event, message.channel and message.channel.name),
             *(message.app.max_age, message.place, message.came),
-            one_sender=small and message.begins and bool(decided.numbers) and _is_alone(decided, continuation),
+            one_sender=small and message.begins and bool(decided.quieted) and _is_alone(decided, continuation),
             members=_members(decided.page) if small and message.begins else 0,
             placeholder=message.app.attention.placeholder,
             pad=message.app.attention.pad,
@@ -172,27 +172,23 @@ def _members(page: CandidatePage) -> int:
 
 
 def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
-    """The devices that get the message, by what differs between their users."""
-    pushes, numbers, message = decided.decision.pushes, decided.numbers, decided.page.message
-    groups = _groups(message.event)
-    if not numbers and not groups and not decided.disclosures:
+    """The devices that get the message now, by what differs between their users."""
+    pushes, quieted, disclosures = decided.decision.pushes, decided.quieted, decided.disclosures
+    groups = _groups(decided.page.message.event)
+    if not quieted and not groups and not disclosures:
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
             by_why[push.why] += push.devices
         return {Variant(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
-        number = numbers.get(push.user, 0)
-        variant = Variant(
-            push.why,
-            stands_for=number if folds(push, number, message.app) else 0,
-            group=groups.get(push.user, "") if push.why == "group" else "",
-        )
-        if not decided.disclosures:
+        sound, stands_for, _ = quieted.get(push.user, _AS_IT_IS)
+        variant = Variant(push.why, sound, stands_for, groups.get(push.user, "") if push.why == "group" else "")
+        if not disclosures:
             wanted[variant] += push.devices
             continue
         for device in push.devices:
-            wanted[variant._replace(disclosure=decided.disclosures.get(device.id, FULL))].append(device)
+            wanted[variant._replace(disclosure=disclosures.get(device.id, FULL))].append(device)
     return wanted
 
 
