@@ -100,13 +100,34 @@ class AsyncPublisher:
         reply = registration.reply_id(wait)
         return await self._call(registration.unregistered(app, token, subscription, user, id, at, reply), reply, wait)
 
-    async def online(self, app: str, user: str, seconds: int) -> None:
-        """Marks the user as online for so many seconds; call it again before they end. Raises `EventError` or `PublishError`."""
-        await self._ask(wire.online(app, user, seconds))
+    async def online(
+        self,
+        app: str,
+        user: str,
+        seconds: int,
+        active: bool = False,
+        viewing: str | tuple[str, str] | None = None,
+    ) -> None:
+        """Marks the user as online for so many seconds; call it again before they end. Raises `EventError` or `PublishError`.
+
+        For as long, `active`: a person touched a desktop or web client; `viewing`: this channel, or (channel, root message of
+        a thread), is in front of them. What is not said stays as it was said before. All in one round trip.
+        """
+        await self._ask(wire.online(app, user, seconds, active, viewing))
 
     async def offline(self, app: str, user: str) -> None:
-        """End the user's presence at once. Raises `EventError` or `PublishError`."""
+        """End the user's presence at once: they are neither online nor active, and have no channel open.
+
+        Raises `EventError` or `PublishError`.
+        """
         await self._ask(wire.offline(app, user))
+
+    async def mark_read(self, app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> None:
+        """Says that the user has read a channel, or one of its threads, up to the message whose `at` this is.
+
+        A marker only grows, so calls may come in any order. Raises `EventError` or `PublishError`.
+        """
+        await self._ask(wire.mark_read(app, user, channel, until, thread))
 
     async def close(self) -> None:
         """Close the connections, within a second; a call under way in another task still ends well."""

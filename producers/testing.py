@@ -4,6 +4,7 @@ They check like the real ones: an event that would be refused raises `EventError
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ _Kind = TypeVar("_Kind", bound=events.Event)
 
 
 class Recorded:
-    """What was published, in its order, and who is online."""
+    """What was published, in its order, where users are, and what they have read."""
 
     def __init__(self) -> None:
         #: Every event, as workers would read it.
@@ -26,6 +27,12 @@ class Recorded:
         self.documents: list[bytes] = []
         #: (app, user) -> seconds for which the user was last said to be online.
         self.online: dict[tuple[str, str], int] = {}
+        #: (app, user) of those who were last said to be active.
+        self.active: set[tuple[str, str]] = set()
+        #: (app, user) -> the channel, or (channel, thread), that they were last said to have open.
+        self.viewing: dict[tuple[str, str], str | tuple[str, str]] = {}
+        #: (app, channel, thread or None) -> user -> up to when they have read it.
+        self.read: dict[tuple[str, str, str | None], dict[str, datetime]] = {}
         self._faults: list[Exception] = []
         self._lock = Lock()
 
@@ -42,6 +49,9 @@ class Recorded:
         self.events.clear()
         self.documents.clear()
         self.online.clear()
+        self.active.clear()
+        self.viewing.clear()
+        self.read.clear()
         self._faults.clear()
 
     def add(self, documents: Sequence[bytes]) -> list[str]:
@@ -51,6 +61,24 @@ class Recorded:
             self.documents += documents
             self.events += map(events.accepted, documents)
             return [f"{number}-0" for number in range(first, first + len(documents))]
+
+    def set_online(
+        self, app: str, user: str, seconds: int, *, active: bool, viewing: str | tuple[str, str] | None
+    ) -> None:
+        self.online[app, user] = seconds
+        if active:
+            self.active.add((app, user))
+        if viewing is not None:
+            self.viewing[app, user] = viewing
+
+    def set_offline(self, app: str, user: str) -> None:
+        self.online.pop((app, user), None)
+        self.active.discard((app, user))
+        self.viewing.pop((app, user), None)
+
+    def set_read(self, app: str, user: str, channel: str, until: datetime, thread: str | None) -> None:
+        marks = self.read.setdefault((app, channel, thread), {})
+        marks[user] = max(until, marks.get(user, until))
 
     def check(self, *, closed: bool) -> None:
         """Raises what this call is to raise."""
@@ -69,15 +97,27 @@ class RecordingPublisher(Publisher):
         super().__init__(redis_url, **options)
         self.recorded = Recorded()
 
-    def online(self, app: str, user: str, seconds: int) -> None:
-        wire.online(app, user, seconds)
+    def online(
+        self,
+        app: str,
+        user: str,
+        seconds: int,
+        active: bool = False,
+        viewing: str | tuple[str, str] | None = None,
+    ) -> None:
+        wire.online(app, user, seconds, active, viewing)
         self.recorded.check(closed=self._closed)
-        self.recorded.online[app, user] = seconds
+        self.recorded.set_online(app, user, seconds, active=active, viewing=viewing)
 
     def offline(self, app: str, user: str) -> None:
         wire.offline(app, user)
         self.recorded.check(closed=self._closed)
-        self.recorded.online.pop((app, user), None)
+        self.recorded.set_offline(app, user)
+
+    def mark_read(self, app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> None:
+        wire.mark_read(app, user, channel, until, thread)
+        self.recorded.check(closed=self._closed)
+        self.recorded.set_read(app, user, channel, until, thread)
 
     def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         return self.publish(event)
@@ -95,15 +135,27 @@ class AsyncRecordingPublisher(AsyncPublisher):
         super().__init__(redis_url, **options)
         self.recorded = Recorded()
 
-    async def online(self, app: str, user: str, seconds: int) -> None:
-        wire.online(app, user, seconds)
+    async def online(
+        self,
+        app: str,
+        user: str,
+        seconds: int,
+        active: bool = False,
+        viewing: str | tuple[str, str] | None = None,
+    ) -> None:
+        wire.online(app, user, seconds, active, viewing)
         self.recorded.check(closed=self._closed)
-        self.recorded.online[app, user] = seconds
+        self.recorded.set_online(app, user, seconds, active=active, viewing=viewing)
 
     async def offline(self, app: str, user: str) -> None:
         wire.offline(app, user)
         self.recorded.check(closed=self._closed)
-        self.recorded.online.pop((app, user), None)
+        self.recorded.set_offline(app, user)
+
+    async def mark_read(self, app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> None:
+        wire.mark_read(app, user, channel, until, thread)
+        self.recorded.check(closed=self._closed)
+        self.recorded.set_read(app, user, channel, until, thread)
 
     async def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         return await self.publish(event)

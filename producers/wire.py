@@ -1,6 +1,7 @@
 """What is written to Redis, and what its answers mean. Touches no socket: both publishers share it."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +9,7 @@ import msgspec
 
 from producers.documents import document
 from producers.errors import BackPressureError, EventError, PublishError
-from producers.events import FIELD, STREAM, app_stream, online_key, reply_key
+from producers.events import FIELD, STREAM, active_key, app_stream, online_key, read_key, reply_key, viewing_key
 
 #: Events that one command writes. More gain little, fewer keep the server's other clients waiting less.
 CHUNK_EVENTS: Final = 200
@@ -17,6 +18,11 @@ CHUNK_BYTES: Final = 512 * 1024
 MAX_BACKLOG: Final = 1_000_000
 #: Seconds for which one call may keep a user online.
 MAX_ONLINE: Final = 7 * 24 * 3600
+#: Seconds for which what was read in a channel is known after the last time that anybody read there.
+MARKED: Final = 25 * 3600
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_EVENT: Final = {"v": 1, "id": "-", "at": "2000-01-01T00:00:00Z"}
 
 #: Percent of Redis' `maxmemory` at which publishing is refused. The rest is for workers, whose batches need room before
 #: they can take anything off the stream.
@@ -95,21 +101,49 @@ def _append(streams: Sequence[str], written: Sequence[bytes]) -> Command:
         _packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
         for stream, document in zip(streams, written, strict=True)
     ]
-    if len(added) == 1:
-        return Command(added[0])
-    return Command(b"".join([_packed(b"MULTI"), *added, _packed(b"EXEC")]), len(added) + 2)
+    return _together(added)
 
 
-def online(app: str, user: str, seconds: int) -> Command:
+def _together(commands: Sequence[bytes]) -> Command:
+    """All of them, or none."""
+    if len(commands) == 1:
+        return Command(commands[0])
+    return Command(b"".join([_packed(b"MULTI"), *commands, _packed(b"EXEC")]), len(commands) + 2)
+
+
+def online(
+    app: str, user: str, seconds: int, active: bool = False, viewing: str | tuple[str, str] | None = None
+) -> Command:
     """The command that keeps the user online for so many seconds. Raises `EventError` for what cannot be."""
     if type(seconds) is not int or not 1 <= seconds <= MAX_ONLINE:
         raise EventError(f"seconds: expected a whole number from 1 to {MAX_ONLINE:,}")
-    return Command(_packed(b"SET", _presence(app, user), b"1", b"EX", b"%d" % seconds))
+    _check_user(app, user)
+    values = {online_key(app, user): b"1"}
+    if active:
+        values[active_key(app, user)] = b"1"
+    if viewing is not None:
+        channel, thread = (viewing, None) if isinstance(viewing, str) else viewing
+        _check_channel(app, user, channel, thread)
+        values[viewing_key(app, user)] = (channel if thread is None else f"{channel}\n{thread}").encode()
+    return _together([_packed(b"SET", key.encode(), value, b"EX", b"%d" % seconds) for key, value in values.items()])
 
 
 def offline(app: str, user: str) -> Command:
     """The command after which the user is offline. Raises `EventError` for an id that cannot be."""
-    return Command(_packed(b"DEL", _presence(app, user)))
+    _check_user(app, user)
+    return _together([_packed(b"DEL", key(app, user).encode()) for key in (online_key, active_key, viewing_key)])
+
+
+def mark_read(app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> Command:
+    """The command that marks what the user has read. Raises `EventError` for what cannot be."""
+    _check_channel(app, user, channel, thread)
+    try:
+        milliseconds = (until - _EPOCH) // _MILLISECOND
+    except TypeError:  # without a time zone, or no datetime at all
+        raise EventError("until: expected a datetime with a time zone") from None
+    key = read_key(app, channel, thread).encode()
+    marked = _packed(b"ZADD", key, b"GT", b"%d" % milliseconds, user.encode())
+    return _together([marked, _packed(b"EXPIRE", key, b"%d" % MARKED)])
 
 
 def await_reply(id: str, seconds: float) -> Command:
@@ -140,10 +174,16 @@ def midway(fault: PublishError, accepted: Sequence[str], total: int) -> PublishE
     return type(fault)(f"{fault} ({len(accepted):,} of {total:,} events were accepted)", accepted)
 
 
-def _presence(app: str, user: str) -> bytes:
-    # The rules for both ids are the contract's: an event that has them is checked in their place.
-    document({"v": 1, "type": "badge.cleared", "id": "-", "app": app, "at": "2000-01-01T00:00:00Z", "user": user})
-    return online_key(app, user).encode()
+# The rules for ids are the contract's: an event that has them is checked in their place.
+
+
+def _check_user(app: str, user: str) -> None:
+    document({**_EVENT, "type": "badge.cleared", "app": app, "user": user})
+
+
+def _check_channel(app: str, user: str, channel: str, thread: str | None) -> None:
+    read = {**_EVENT, "type": "channel.read", "app": app, "user": user, "channel": {"id": channel}}
+    document(read if thread is None else {**read, "thread": thread})
 
 
 def _packed(*parts: bytes) -> bytes:

@@ -23,8 +23,11 @@ class Awaited:
     def publish_many(self, events: Iterable[Any]) -> list[str]:
         return self._runner.run(self._inner.publish_many(events))
 
-    def online(self, app: str, user: str, seconds: int) -> None:
-        self._runner.run(self._inner.online(app, user, seconds))
+    def online(self, *arguments: Any, **more: Any) -> None:
+        self._runner.run(self._inner.online(*arguments, **more))
+
+    def mark_read(self, *arguments: Any, **more: Any) -> None:
+        self._runner.run(self._inner.mark_read(*arguments, **more))
 
     def offline(self, app: str, user: str) -> None:
         self._runner.run(self._inner.offline(app, user))

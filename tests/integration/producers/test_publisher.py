@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from producers.events import MessageNew
 from tests.integration.producers.stored import documents, ids, stored
 from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, changed, numbered
 from tests.valkey import free_port
+
+START = datetime(2026, 11, 28, 14, 0, tzinfo=UTC)
 
 Make = Callable[..., Any]
 
@@ -74,6 +77,50 @@ def test_presence_is_a_key_that_ends_by_itself_or_at_once(make: Make, redis_url:
     assert stream.exists("carillon:online:demo:han:solo") == 0
 
 
+def test_presence_says_more_in_one_round_trip_and_ends_together(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url)
+    keys = [f"carillon:{what}:demo:han" for what in ("online", "active", "viewing")]
+    publisher.online("demo", "han", 30, active=True, viewing="messaging:general")
+    assert stream.mget(keys) == [b"1", b"1", b"messaging:general"]
+    assert all(0 < stream.ttl(key) <= 30 for key in keys)
+    publisher.online("demo", "han", 60, viewing=("messaging:general", "root"))
+    assert stream.get(keys[2]) == b"messaging:general\nroot"
+    assert 0 < stream.ttl(keys[1]) <= 30, "what is not said stays"
+    publisher.offline("demo", "han")
+    assert stream.exists(*keys) == 0
+
+
+def test_a_read_marker_only_grows(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url)
+    at = datetime(2026, 11, 28, 14, 0, 4, 123_999, tzinfo=UTC)
+    publisher.mark_read("demo", "han", "messaging:general", at)
+    publisher.mark_read("demo", "han", "messaging:general", until=at - timedelta(hours=1))
+    publisher.mark_read("demo", "han", "messaging:general", at - timedelta(hours=1), thread="root")
+    score = at.timestamp() * 1000 // 1
+    assert stream.zrange("carillon:read:demo:messaging:general", 0, -1, withscores=True) == [(b"han", score)]
+    assert stream.zscore("carillon:read:demo:messaging:general\nroot", "han") == score - 3_600_000
+    assert 0 < stream.ttl("carillon:read:demo:messaging:general") <= 90_000
+
+
+@pytest.mark.parametrize(
+    ("marked", "field"),
+    [
+        pytest.param(("a:b", "han", "general", START), "app", id="an app with a colon"),
+        pytest.param(("demo", "han", "gene\nral", START), "channel.id", id="a channel with a line break"),
+        pytest.param(("demo", "han", "general", START, "r\n"), "thread", id="a thread with a line break"),
+        pytest.param(("demo", "han", "general", START.replace(tzinfo=None)), "until", id="a time of no zone"),
+        pytest.param(("demo", "han", "general", 5), "until", id="no time"),
+    ],
+)
+def test_a_marker_of_what_cannot_be_is_refused(
+    make: Make, redis_url: str, stream: Any, marked: tuple[Any, ...], field: str
+) -> None:
+    with pytest.raises(EventError) as caught:
+        make(redis_url).mark_read(*marked)
+    assert caught.value.field == field
+    assert stream.dbsize() == 0
+
+
 @pytest.mark.parametrize(
     ("presence", "field"),
     [
@@ -83,6 +130,8 @@ def test_presence_is_a_key_that_ends_by_itself_or_at_once(make: Make, redis_url:
         pytest.param(("demo", "han", 0), "seconds", id="no time"),
         pytest.param(("demo", "han", 1.5), "seconds", id="half a second"),
         pytest.param(("demo", "han", 604_801), "seconds", id="more than a week"),
+        pytest.param(("demo", "han", 60, True, "a\nb"), "channel.id", id="a channel with a line break"),
+        pytest.param(("demo", "han", 60, True, ("a", "")), "thread", id="a thread without an id"),
     ],
 )
 def test_presence_of_nobody_is_refused(make: Make, redis_url: str, presence: tuple[Any, ...], field: str) -> None:

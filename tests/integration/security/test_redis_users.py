@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ def test_a_producer_publishes_and_sets_presence(valkey: Valkey, admin: Any) -> N
         publisher.publish(badge(1))
         publisher.publish(badge(2))
         publisher.publish_many([badge(3), badge(4)])
-        publisher.online("demo", "leia", 60)
+        publisher.online("demo", "leia", 60, active=True, viewing="general")
         assert admin.exists("carillon:online:demo:leia")
+        publisher.mark_read("demo", "leia", "general", datetime.now(UTC))
         publisher.offline("demo", "leia")
 
     async def publish() -> None:
@@ -88,11 +90,13 @@ def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, 
     with Publisher(url_of(valkey.url, "carillon-producer-demo"), own_stream=True) as publisher:
         publisher.publish(badge(1, "demo"))
         publisher.publish_many([badge(2, "demo"), badge(3, "demo")])
-        publisher.online("demo", "leia", 60)
+        publisher.online("demo", "leia", 60, active=True, viewing="general")
+        publisher.mark_read("demo", "leia", "general", datetime.now(UTC))
         assert denied(admin) == []
         for refused in (
             lambda: publisher.publish(badge(4, "other")),
             lambda: publisher.online("other", "leia", 60),
+            lambda: publisher.mark_read("other", "leia", "general", datetime.now(UTC)),
         ):
             with pytest.raises(PublishError, match="refuses this user"):
                 refused()

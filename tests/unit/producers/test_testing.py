@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
@@ -12,6 +13,7 @@ from producers.testing import AsyncRecordingPublisher, Recorded, RecordingPublis
 from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, MISSING, changed, numbered
 
 Call = Callable[..., Any]
+START = datetime(2026, 11, 28, 14, 0, tzinfo=UTC)
 
 
 @pytest.fixture(params=["threads", "asyncio"])
@@ -56,6 +58,18 @@ def test_device_calls_and_presence(publisher: tuple[Call, Recorded]) -> None:
     call("offline", "demo", "eve")
     assert [type(event).__name__ for event in recorded.events] == ["DeviceRegistered", "DeviceUnregistered"]
     assert recorded.online == {("demo", "han"): 60}
+
+
+def test_where_users_are_and_what_they_have_read(publisher: tuple[Call, Recorded]) -> None:
+    call, recorded = publisher
+    call("online", "demo", "han", 60, active=True, viewing="general")
+    call("online", "demo", "eve", 60, viewing=("general", "root"))
+    for at in (START, START - timedelta(hours=1)):
+        call("mark_read", "demo", "han", "general", at)
+    assert (recorded.active, recorded.viewing[("demo", "eve")]) == ({("demo", "han")}, ("general", "root"))
+    assert recorded.read == {("demo", "general", None): {"han": START}}
+    call("offline", "demo", "han")
+    assert (recorded.active, list(recorded.viewing)) == (set(), [("demo", "eve")])
 
 
 def test_a_fault_comes_when_it_is_wanted(publisher: tuple[Call, Recorded]) -> None:
