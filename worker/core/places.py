@@ -3,8 +3,10 @@
 A place is a number. An event sees the state before it, and changes the state after it.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from producers.fields import ChannelKind, Level, Privacy
 
 #: Behind every place: as it is now.
 NOW: Final = (1 << 63) - 1
@@ -52,25 +54,31 @@ def changed(
 
 
 class Settings(NamedTuple):
-    """A channel's name and switch, each with the time (microseconds) of the write that it is from, and since which places."""
+    """What a channel is set to. Each with the time (microseconds) of the write that it is from, and since which places."""
 
     name: str | None = None
     name_at: int = 0
     push: bool = True
     push_at: int = 0
+    level: Level | None = None
+    level_at: int = 0
+    kind: ChannelKind | None = None
+    kind_at: int = 0
+    privacy: Privacy | None = None
+    privacy_at: int = 0
     created: int = 0
     since: int = 0
 
 
-def set_anew(before: Settings, name: str | None, push: bool | None, at: int, place: int) -> Settings:
-    """The settings after a write. None: leave as it is."""
-    after = before
+def set_anew(before: Settings, said: Mapping[str, object], at: int, place: int) -> Settings:
+    """The settings after a write. What it does not say stays as it is."""
     if place <= before.since:  # it was applied before
-        return after
-    if name is not None and at >= before.name_at:
-        after = after._replace(name=name, name_at=at)
-    if push is not None and at >= before.push_at:
-        after = after._replace(push=push, push_at=at)
-    if (after.name, after.push) != (before.name, before.push):
+        return before
+    after = before
+    for name, value in said.items():
+        if at >= getattr(before, f"{name}_at"):
+            changes: dict[str, Any] = {name: value, f"{name}_at": at}
+            after = after._replace(**changes)
+    if any(getattr(after, name) != getattr(before, name) for name in said):
         after = after._replace(since=place)
     return after

@@ -36,6 +36,7 @@ _READS: Final[Mapping[str, tuple[str, ...]]] = {
     "mutes": (),
     "named_apps": (),
     "outbox": ("id", "created_at", "moved_at", "failed_at", "error"),
+    "preferences": (),
     "providers": (
         *(
             "id",

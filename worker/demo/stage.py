@@ -26,7 +26,17 @@ from worker.state import keys
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (
-    *("ledger", "dead_letters", "messages", "threads", "thread_participants", "mutes", "mute_past", "members"),
+    *(
+        "ledger",
+        "dead_letters",
+        "messages",
+        "threads",
+        "thread_participants",
+        "preferences",
+        "mutes",
+        "mute_past",
+        "members",
+    ),
     *("member_past", "channels", "channel_past", "devices"),
     "providers",
 )

@@ -12,6 +12,7 @@ from worker.facts.base import Fact
 from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
+from worker.facts.preferences import PREFERENCES
 from worker.facts.presence import PRESENCE
 from worker.facts.quiet import QUIET
 from worker.facts.threads import THREADS
@@ -22,6 +23,7 @@ FACTS: Final[tuple[Fact[Any], ...]] = (
     CHANNELS,
     MUTES,
     THREADS,
+    PREFERENCES,
     QUIET,
     PRESENCE,
 )

@@ -1,9 +1,10 @@
-"""A channel's name and switch, and since when it is known."""
+"""What a channel is set to: its name, its switch, how loud it is and what it is; and since when it is known."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from producers import events
+from producers.fields import ChannelKind, Level, Privacy
 from worker.core.places import Settings, set_anew
 from worker.database import bulk
 from worker.database.bulk import read_time, stored_time
@@ -12,24 +13,28 @@ from worker.database.retention import Forget, older
 from worker.facts.base import Fact, Origin
 from worker.facts.standings import PAST_DAYS
 
+_TIMES: Final = tuple(name for name in Settings._fields if name.endswith("_at"))
+
 #: app, channel
 ChannelKey = tuple[str, str]
 
 
 class ChannelWrite(NamedTuple):
-    """`None`: leave as it is."""
-
     app: str
     id: str
-    name: str | None
-    push: bool | None
+    #: By the names of `ChannelRow`. What is missing stays as it is.
+    said: Mapping[str, object]
     at: int
     place: int
 
 
 class ChannelRow(NamedTuple):
-    name: str | None
-    push: bool
+    name: str | None = None
+    push: bool = True
+    #: How loud it is for members who have chosen nothing; None: it says nothing, as the others.
+    level: Level | None = None
+    kind: ChannelKind | None = None
+    privacy: Privacy | None = None
 
 
 class Channel(NamedTuple):
@@ -57,36 +62,38 @@ class Channels(Fact[ChannelWrite]):
 
     def rows(self, event: events.ChannelUpdated, origin: Origin) -> Sequence[ChannelWrite]:
         channel = event.channel
-        return [ChannelWrite(event.app, channel.id, channel.name, channel.push_notifications, origin.at, origin.place)]
+        values = (channel.name, channel.push_notifications, channel.level, channel.kind, channel.privacy)
+        said = {name: value for name, value in zip(ChannelRow._fields, values, strict=True) if value is not None}
+        return [ChannelWrite(event.app, channel.id, said, origin.at, origin.place)]
 
     def write(self, db: Connection, rows: Sequence[ChannelWrite]) -> None:
         before = _stored(db, sorted({(row.app, row.id) for row in rows}))
         now = dict(before)
-        past: list[tuple[str, str, str | None, bool, int]] = []
+        past: list[tuple[object, ...]] = []
         for row in rows:
             key = (row.app, row.id)
             old = now.get(key)
-            if old is None and row.name is None and row.push is not False:
+            if old is None and row.said in ({}, {"push": True}):
                 continue  # it says what is so without it
             created = row.place if old is None else min(row.place, old.created)
             old = (old or Settings())._replace(created=created)
-            new = now[key] = set_anew(old, row.name, row.push, row.at, row.place)
+            new = now[key] = set_anew(old, row.said, row.at, row.place)
             if new.since != old.since and created < row.place:
-                past.append((*key, old.name, old.push, row.place))
+                past.append((*key, *(getattr(old, name) for name in ChannelRow._fields), row.place))
         bulk.write(
             db,
-            "INSERT INTO carillon.channel_past (app, id, name, push, until)"
-            " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::boolean[], %b::bigint[]) ON CONFLICT DO NOTHING",
+            "INSERT INTO carillon.channel_past (app, id, name, push, level, kind, privacy, until)"
+            " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::boolean[], %b::text[], %b::text[], %b::text[],"
+            " %b::bigint[]) ON CONFLICT DO NOTHING",
             past,
         )
         bulk.write(
             db,
-            "INSERT INTO carillon.channels (app, id, name, name_at, push, push_at, created, since)"
+            f"INSERT INTO carillon.channels (app, id, {', '.join(Settings._fields)})"
             " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::boolean[], %b::bigint[],"
-            " %b::bigint[], %b::bigint[])"
-            " ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, name_at = excluded.name_at, push = excluded.push,"
-            " push_at = excluded.push_at, created = excluded.created, since = excluded.since",
-            [(*key, *_row(new)) for key, new in sorted(now.items()) if new != before.get(key)],
+            " %b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])"
+            f" ON CONFLICT (app, id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in Settings._fields)}",
+            [(*key, *_times(new, stored_time)) for key, new in sorted(now.items()) if new != before.get(key)],
         )
 
     def forgets(self, days: int) -> Sequence[Forget]:
@@ -100,36 +107,33 @@ def read(pool: Pool, keys: Collection[ChannelKey], place: int) -> dict[ChannelKe
     """As they are and were since a place."""
     rows = bulk.read(
         pool,
-        "SELECT c.app, c.id, c.name, c.push, c.created, c.since FROM unnest(%b::text[], %b::text[]) AS k (app, id)"
-        " JOIN carillon.channels c USING (app, id)",
+        "SELECT c.app, c.id, c.created, c.since, c.name, c.push, c.level, c.kind, c.privacy"
+        " FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)",
         keys,
     )
-    found = {(app, id): Channel(created, ChannelRow(name, push)) for app, id, name, push, created, _ in rows}
+    found = {(app, id): Channel(created, ChannelRow(*values)) for app, id, created, _, *values in rows}
     past: dict[ChannelKey, list[tuple[int, ChannelRow]]] = {}
-    for app, id, until, name, push in bulk.read(
+    for app, id, until, *values in bulk.read(
         pool,
-        "SELECT p.app, p.id, p.until, p.name, p.push FROM unnest(%b::text[], %b::text[]) AS k (app, id)"
-        " JOIN carillon.channel_past p USING (app, id) WHERE p.until > %s ORDER BY p.until",
-        [(app, id) for app, id, _, _, _, since in rows if since > place],
+        "SELECT p.app, p.id, p.until, p.name, p.push, p.level, p.kind, p.privacy"
+        " FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channel_past p USING (app, id)"
+        " WHERE p.until > %s ORDER BY p.until",
+        [(app, id) for app, id, _, since, *_ in rows if since > place],
         place,
     ):
-        past.setdefault((app, id), []).append((until, ChannelRow(name, push)))
+        past.setdefault((app, id), []).append((until, ChannelRow(*values)))
     return found | {key: found[key]._replace(past=former) for key, former in past.items()}
 
 
 def _stored(db: Connection, keys: Sequence[ChannelKey]) -> dict[ChannelKey, Settings]:
     rows = db.execute(
-        b"SELECT c.app, c.id, c.name, c.name_at, c.push, c.push_at, c.created, c.since"
-        b" FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)",
+        f"SELECT c.app, c.id, {', '.join(f'c.{name}' for name in Settings._fields)}"
+        " FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)".encode(),
         bulk.columns(keys),
     )
-    return {(app, id): _settings(*settings) for app, id, *settings in rows}
+    return {(app, id): _times(Settings(*settings), read_time) for app, id, *settings in rows}
 
 
-def _settings(*row: Any) -> Settings:
-    found = Settings(*row)
-    return found._replace(name_at=read_time(found.name_at), push_at=read_time(found.push_at))
-
-
-def _row(settings: Settings) -> Settings:
-    return settings._replace(name_at=stored_time(settings.name_at), push_at=stored_time(settings.push_at))
+def _times(settings: Settings, convert: Callable[[int], int]) -> Settings:
+    times: dict[str, Any] = {name: convert(getattr(settings, name)) for name in _TIMES}
+    return settings._replace(**times)

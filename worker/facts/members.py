@@ -83,13 +83,16 @@ class Members(Fact[_Row]):
         _TABLE.write(db, writes)
 
     def forgets(self, days: int) -> Sequence[Forget]:
-        """With its last member goes a channel that has no name and is switched on."""
+        """With its last member goes a channel that nothing is set of. A member's preferences there go with the membership."""
         removed = (
             "WITH gone AS (DELETE FROM carillon.members WHERE NOT present AND ctid = ANY(ARRAY("
             f"SELECT ctid FROM carillon.members WHERE NOT present AND changed_on < {DAY}"
-            " ORDER BY changed_on LIMIT %(bite)s)) RETURNING app, channel),"
+            " ORDER BY changed_on LIMIT %(bite)s)) RETURNING app, channel, user_id),"
+            " preferences AS (DELETE FROM carillon.preferences p USING gone g"
+            " WHERE p.app = g.app AND p.user_id = g.user_id AND p.channel = g.channel),"
             " empty AS (DELETE FROM carillon.channels c USING (SELECT DISTINCT app, channel FROM gone) g"
             " WHERE c.app = g.app AND c.id = g.channel AND c.name IS NULL AND c.push"
+            " AND c.level IS NULL AND c.kind IS NULL AND c.privacy IS NULL"
             " AND NOT EXISTS (SELECT FROM carillon.members m WHERE m.app = c.app AND m.channel = c.id"
             f" AND (m.present OR m.changed_on >= {DAY})))"
             " SELECT count(*) FROM gone"
@@ -154,6 +157,16 @@ def count_after(pool: Pool, app: str, channel: str, after: str, place: int) -> i
         ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def are_more(pool: Pool, app: str, channel: str, limit: int) -> bool:
+    """Whether the channel has more members than that now. Counts no further."""
+    with pool.connection() as db:
+        row = db.execute(
+            "SELECT count(*) FROM (SELECT FROM carillon.members WHERE app = %s AND channel = %s AND present LIMIT %s) m",
+            (app, channel, limit + 1),
+        ).fetchone()
+    return row is not None and int(row[0]) > limit
 
 
 def _channel(row: _Row) -> tuple[str, str]:

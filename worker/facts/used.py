@@ -9,12 +9,12 @@ from worker.database.postgres import Pool
 Used = Literal["preferences", "quiet"]
 
 #: The table in which a fact's rows are. Each begins with the app in an index.
-_TABLES: Final[Mapping[Used, str]] = {"quiet": "quiet"}
+_TABLES: Final[Mapping[Used, str]] = {"preferences": "preferences", "quiet": "quiet"}
 
 
 def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:
     """The facts that each of the apps has rows of, in one query; an app without any may be missing."""
-    if not _TABLES or not apps:
+    if not apps:
         return {}
     has = ", ".join(f"EXISTS (SELECT FROM carillon.{table} t WHERE t.app = k.app)" for table in _TABLES.values())
     rows = bulk.read(pool, f"SELECT k.app, {has} FROM unnest(%b::text[]) AS k (app)", [(app,) for app in apps])

@@ -11,6 +11,7 @@ from worker.facts.base import Fact
 from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
+from worker.facts.preferences import PREFERENCES
 from worker.facts.quiet import QUIET
 from worker.facts.threads import THREADS
 
@@ -81,6 +82,14 @@ EXAMPLES: Final = [
         *("not_in_thread", "pushed"),
         {"threads": "day", "thread_participants": ""},
         fields={"parent_id": "root"},
+    ),
+    Example(
+        PREFERENCES,
+        lambda seconds: ev.PreferencesUpdated(**stamp(seconds), user="han", level="none"),
+        lambda seconds: ev.PreferencesUpdated(**stamp(seconds), user="han"),
+        *("pushed", "level_none"),
+        {"preferences": "silent_on"},
+        at_place=False,
     ),
     Example(
         QUIET,

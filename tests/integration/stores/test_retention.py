@@ -136,6 +136,9 @@ INSERT INTO carillon.channels (app, id, name, push)
 SELECT 'demo', 'c' || n, CASE WHEN n = 1 THEN 'named' END, n <> 3 FROM generate_series(1, 10) n;
 INSERT INTO carillon.mutes (app, user_id, target, at, muted, changed_on)
 SELECT 'demo', 'u' || n, 't', 1, n > 7, %(day)s FROM generate_series(1, 10) n;
+INSERT INTO carillon.preferences (app, user_id, channel, thread, at, place, silent_on)
+SELECT 'demo', u, 'c' || n, '', 1, 1, CASE WHEN n > 8 THEN %(day)s END
+FROM generate_series(1, 10) n, unnest(ARRAY['goes', 'stays', 'no member']) u;
 INSERT INTO carillon.threads (app, channel, id, root_seen, people, day)
 SELECT 'demo', 'c1', 't' || n, true, 3, %(day)s + n FROM generate_series(1, 10) n;
 INSERT INTO carillon.thread_participants (app, thread, channel, user_id, since)
@@ -147,7 +150,10 @@ SELECT 'demo', 'u', 't', n, n + 1, now() - n * interval '12 hours' FROM generate
 INSERT INTO carillon.channel_past (app, id, push, until, ended_at)
 SELECT 'demo', 'c', true, n, now() - n * interval '12 hours' FROM generate_series(1, 10) n;
 """
-TABLES = ("members", "channels", "mutes", "threads", "thread_participants", "member_past", "mute_past", "channel_past")
+TABLES = (
+    *("members", "channels", "mutes", "preferences", "threads", "thread_participants"),
+    *("member_past", "mute_past", "channel_past"),
+)
 
 
 def people(pool: Pool, days_ago: int) -> None:
@@ -170,6 +176,7 @@ def test_who_is_gone_is_forgotten(pool, bite):
         "members": 5,
         "channels": 7,  # with a member, with a name, or switched off
         "mutes": 3,
+        "preferences": 12,  # those that say something: of four members, and of who was never one
         "threads": 5,
         "thread_participants": 15,
         **dict.fromkeys(("member_past", "mute_past", "channel_past"), 1),

@@ -44,8 +44,8 @@ def test_writes_that_are_applied_again_at_their_places_change_nothing():
     known: dict[str, Standing] = {}
     changed(known, writes)
     assert changed(dict(known), writes) == ({}, [])
-    settings = set_anew(set_anew(Settings(), "Lounge", None, 5, 7), "Bar", None, 5, 8)
-    assert set_anew(settings, "Lounge", None, 5, 7) == settings
+    settings = set_anew(set_anew(Settings(), {"name": "Lounge"}, 5, 7), {"name": "Bar"}, 5, 8)
+    assert set_anew(settings, {"name": "Lounge"}, 5, 7) == settings
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -70,8 +70,9 @@ def test_every_place_is_read_as_it_was_then(seed):
 
 
 def test_settings_keep_the_place_of_their_last_change():
-    first = set_anew(Settings(created=1), "Lounge", None, 5, 2)
+    first = set_anew(Settings(created=1), {"name": "Lounge"}, 5, 2)
     assert first == Settings("Lounge", 5, created=1, since=2)
-    assert set_anew(first, "Lounge", True, 6, 3).since == 2
-    assert set_anew(first, "Bar", None, 4, 3) == first
-    assert set_anew(first, None, False, 4, 4) == first._replace(push=False, push_at=4, since=4)
+    assert set_anew(first, {"name": "Lounge", "push": True}, 6, 3).since == 2
+    assert set_anew(first, {"name": "Bar"}, 4, 3) == first
+    assert set_anew(first, {"push": False}, 4, 4) == first._replace(push=False, push_at=4, since=4)
+    assert set_anew(first, {"level": "mentions"}, 4, 5) == first._replace(level="mentions", level_at=4, since=5)

@@ -1,6 +1,6 @@
 """First stage: opened entries become messages to expand, each with its channel. A skipped message ends here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,6 +27,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     page: int = 0
     #: Members who were notified so far without being called: the cap counts over all pages.
     pushed: int = 0
+    #: Users of later pages who were considered on the first one by their own word: it may be another by now.
+    first: Sequence[str] = ()
 
 
 _BEGINNING: Final = Cursor()
@@ -61,6 +63,8 @@ class Expanding(NamedTuple):
     look: SecondLook | None = None
     #: Whether its channel is small enough for a call of all of it: the app's `wide_mention_limit`.
     wide: bool = True
+    #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
+    used: Collection[str] = ()
 
     @property
     def begins(self) -> bool:

@@ -4,21 +4,24 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from producers.events import MessageNew
+from worker.core.keywords import called_by
 from worker.core.model import Device
-from worker.core.preferences import Verdicts, app_rows, judge_all
-from worker.core.privacy import Disclosure
+from worker.core.preferences import Row, Verdicts, app_rows, judge_all
+from worker.core.privacy import Disclosure, strictest
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
 from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
-from worker.facts import FACTS, used
+from worker.facts import FACTS, preferences
 from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, Sources
+from worker.facts.preferences import Said
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import Disclosed, asks, disclose
 from worker.pipeline.expansion.read import CandidatePage
 
 _NO_FACTS: Final[Mapping[str, Collection[str]]] = {}
+_NOTHING_SAID: Final[Mapping[str, Said]] = {}
 _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
 _ALL: Final[Mapping[int, Disclosure]] = {}
 
@@ -66,13 +69,11 @@ class Decider:
 
     def decide(self, pages: Sequence[CandidatePage], now: float) -> list[Decided]:
         """`now` in UNIX seconds."""
-        called = [_triggers(page) for page in pages]
-        of_apps = used.read(self._sources.pool, {page.message.event.app for page in pages})
+        said = self._said(pages)
+        keyword = {n: _called_by(pages[n], users) for n, users in said.items()}
+        called = [_triggers(page, keyword.get(n, ())) for n, page in enumerate(pages)]
         asked = [
-            Candidates(
-                *(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None),
-                of_apps.get(one.event.app, ()),
-            )
+            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None, one.used)
             for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
@@ -99,8 +100,11 @@ class Decider:
             message = page.message
             app = message.event.app
             known = facts.get(n, _NO_FACTS)
-            verdicts = _verdicts(page, called[n], known, now)
-            disclosed = self._disclosed(asked[n], devices.get(app, _NO_DEVICES), asking=app in asking)
+            if message.event.message.mentions.here:
+                called[n] = _triggers(page, keyword.get(n, ()), known.get("online", ()))
+            of_page = said.get(n, _NOTHING_SAID)
+            verdicts = _verdicts(page, called[n], of_page, now)
+            disclosed = self._disclosed(page, asked[n], of_page, devices.get(app, _NO_DEVICES), asking=app in asking)
             case = Case(
                 *(message.event, message.app, page.members, verdicts, page.thread_full),
                 known,
@@ -122,13 +126,32 @@ class Decider:
             )
         return decided
 
-    def _disclosed(self, asked: Candidates, devices: Mapping[str, Sequence[Device]], *, asking: bool) -> Disclosed:
+    def _disclosed(
+        self,
+        page: CandidatePage,
+        asked: Candidates,
+        said: Mapping[str, Said],
+        devices: Mapping[str, Sequence[Device]],
+        *,
+        asking: bool,
+    ) -> Disclosed:
         """`asking`: whether a device of the app asks for a mode of its own."""
-        said = asked.app.attention
-        if said.privacy == "full" and not asking:
+        attention, channel = asked.app.attention, page.message.channel
+        of_all = strictest(attention.privacy, channel and channel.privacy)
+        users = {user: one.privacy for user, one in said.items() if one.privacy is not None}
+        if of_all == "full" and not asking and not users:
             return Disclosed(devices)
         own = {user: devices[user] for user in asked.users if user in devices}
-        return disclose(said.privacy, {}, own, self._apps.provider, sealed_only=said.sealed_only)
+        return disclose(of_all, users, own, self._apps.provider, sealed_only=attention.sealed_only)
+
+    def _said(self, pages: Sequence[CandidatePage]) -> Mapping[int, Mapping[str, Said]]:
+        """What the candidates said, by the page's index."""
+        asked = {
+            n: (page.message.event, page.candidates)
+            for n, page in enumerate(pages)
+            if "preferences" in page.message.used
+        }
+        return preferences.read(self._sources.pool, asked) if asked else {}
 
     def _removed(self, devices: Mapping[str, Mapping[str, Sequence[Device]]]) -> set[int]:
         """Providers that are no more: their devices stay registered, and are notified again when the provider is back."""
@@ -136,18 +159,25 @@ class Decider:
         return {id for id in used if self._apps.provider(id) is None}
 
 
-def _triggers(page: CandidatePage, online: Collection[str] = ()) -> Triggers:
+def _called_by(page: CandidatePage, said: Mapping[str, Said]) -> list[str]:
+    """Whose stored keywords are in the text."""
+    keywords = {user: one.keywords for user, one in said.items() if one.keywords}
+    return called_by(page.message.event.message.text, keywords) if keywords else []
+
+
+def _triggers(page: CandidatePage, keyword: Collection[str], online: Collection[str] = ()) -> Triggers:
     message = page.message
-    return triggers(
-        message.event, kind=message.event.channel.kind, thread=page.thread, online=online, wide=message.wide
-    )
+    event, channel = message.event, message.channel
+    kind = event.channel.kind or (channel and channel.kind)
+    return triggers(event, kind=kind, thread=page.thread, online=online, keyword=keyword, wide=message.wide)
 
 
-def _verdicts(page: CandidatePage, called: Triggers, facts: Mapping[str, Collection[str]], now: float) -> Verdicts:
-    if page.message.event.message.mentions.here:
-        called = _triggers(page, facts.get("online", ()))
-    said = page.message.app.attention
-    return judge_all(called, app_rows(said.level, said.triggers), now=now)
+def _verdicts(page: CandidatePage, called: Triggers, said: Mapping[str, Said], now: float) -> Verdicts:
+    channel, attention = page.message.channel, page.message.app.attention
+    common = app_rows(attention.level, attention.triggers)
+    if channel is not None and channel.level is not None:
+        common = (("channel", Row(channel.level)), *common)
+    return judge_all(called, common, {user: one.rows for user, one in said.items()}, now)
 
 
 def _silent(event: MessageNew, facts: Mapping[str, Collection[str]], verdicts: Verdicts, now: float) -> Silent:

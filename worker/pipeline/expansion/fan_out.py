@@ -13,7 +13,7 @@ from worker.core.batch import Lane
 from worker.core.rules import RULES, Rule
 from worker.database.audience import Audience
 from worker.database.postgres import Pool
-from worker.facts import FACTS, channels, members
+from worker.facts import FACTS, channels, members, used
 from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.admit import Expanding, admit, read_documents
@@ -110,7 +110,20 @@ class FanOut:
         admitted, skipped = admit(documents.messages, known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        return admitted
+        used_by = used.read(self._pool, {message.event.app for message in admitted})
+        return [
+            message._replace(used=used_by.get(message.event.app, ()), wide=self._is_wide(message))
+            for message in admitted
+        ]
+
+    def _is_wide(self, message: Expanding) -> bool:
+        """Whether here and everyone may call the whole channel."""
+        limit, mentions = message.app.attention.wide_mention_limit, message.event.message.mentions
+        if limit is None or not (mentions.here or mentions.everyone):
+            return True
+        if message.event.recipients is not None:
+            return len({*message.event.recipients}) <= limit
+        return not members.are_more(self._pool, *message.key, limit)
 
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience

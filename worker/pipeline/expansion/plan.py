@@ -51,7 +51,9 @@ def continuation(decided: Decided, count_after: Callable[[Expanding, str], int])
     elif message.cap is not None and pushed >= message.cap:
         reason = OVER_CAP
     else:
-        return Continuation(msgspec.json.encode(Cursor(page.last, message.cursor.page + 1, pushed)).decode())
+        return Continuation(
+            msgspec.json.encode(Cursor(page.last, message.cursor.page + 1, pushed, page.chosen)).decode()
+        )
     return Continuation(DONE, {reason: count_after(message, page.last) - _ahead(page)})
 
 

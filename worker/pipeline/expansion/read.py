@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from worker.core.places import Interval, held
 from worker.core.triggers import Triggers, callees, first_candidates, in_channel
 from worker.database.postgres import Pool
-from worker.facts import members, threads
+from worker.facts import members, preferences, threads
 from worker.facts.members import Page, PageKey
+from worker.facts.preferences import ChoiceKey
 from worker.facts.standings import Ids
 from worker.facts.threads import Thread, ThreadKey
 from worker.pipeline.expansion.admit import Expanding
@@ -40,6 +41,8 @@ class CandidatePage(NamedTuple):
     last: str
     #: Whether members follow behind it.
     more: bool
+    #: Those of `first` who are considered first by their own word.
+    chosen: Sequence[str] = ()
 
     @property
     def narrow(self) -> bool:
@@ -65,6 +68,7 @@ class _Read(NamedTuple):
     thread: AbstractSet[str] | None = None
     thread_full: bool = False
     first: Sequence[str] = ()
+    chosen: Sequence[str] = ()
 
     @property
     def is_narrow(self) -> bool:
@@ -112,10 +116,11 @@ def _read(
         pages |= members.pages(pool, missing, size)
         keys = [_thread_key(message) for message in messages[begin:end]]
         people |= threads.read(pool, {key for key in keys if key is not None} - people.keys())
+        chosen = preferences.first(pool, {key for message in messages[begin:end] for key in _choices(message)})
         for message, start, key in zip(messages[begin:end], starts[begin:end], keys, strict=True):
             named = _listed(message)
             page = pages[start] if named is None else Page(sorted(set(named)), False)
-            one = _put_together(message, page, None if key is None else people[key])
+            one = _put_together(message, page, None if key is None else people[key], chosen)
             read.append(one)
             considered += len(page.users) + len(one.first)
         patience.alive()
@@ -127,15 +132,34 @@ def _listed(message: Expanding) -> Sequence[str] | None:
     return message.event.recipients if message.look is None else message.look.users
 
 
-def _put_together(message: Expanding, page: Page, thread: Thread | None) -> _Read:
-    people = None if thread is None else _taking_part(message, thread)
+def _put_together(
+    message: Expanding, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]
+) -> _Read:
+    people: AbstractSet[str] | None = None if thread is None else _taking_part(message, thread)
+    first = (
+        message.cursor.first
+        if message.cursor.page
+        else [one for key in _choices(message) for one in chosen.get(key, ())]
+    )
+    ahead = first_candidates(message.event, people, first)
+    if people is not None and (followers := chosen.get((*message.key, message.event.message.parent_id or ""))):
+        people = people | {*followers}
     full = thread is not None and thread.full
     if message.look is None:
-        return _Read(message, page, page.at(message.place), people, full, first_candidates(message.event, people))
+        return _Read(message, page, page.at(message.place), people, full, ahead, first)
     if message.event.recipients is not None:
         return _Read(message, page, page.users, people, full)
     # Some may have left the channel: they are as those who are considered ahead of a page.
     return _Read(message, Page([], False), [], people, full, page.users)
+
+
+def _choices(message: Expanding) -> list[ChoiceKey]:
+    """Where users may have chosen that a message is for them, or that they come first."""
+    if "preferences" not in message.used:
+        return []
+    said = message.event.message
+    root, loud = _thread_key(message) is not None, in_channel(said) and message.cap is not None
+    return [*([(*message.key, said.parent_id or "")] if root else []), *([(*message.key, "")] if loud else [])]
 
 
 def _taking_part(message: Expanding, thread: Thread) -> AbstractSet[str]:
@@ -209,7 +233,7 @@ def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
 
 
 def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
-    message, page, users, thread, thread_full, first = one
+    message, page, users, thread, thread_full, first, chosen = one
     candidates, present = users, None
     if first:
         ahead = set(first)
@@ -219,4 +243,4 @@ def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
         if one.is_part:
             present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
     last = page.users[-1] if page.users else ""
-    return CandidatePage(message, candidates, first, present, thread, thread_full, last, page.more)
+    return CandidatePage(message, candidates, first, present, thread, thread_full, last, page.more, chosen)
