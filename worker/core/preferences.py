@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final, Literal, NamedTuple
 
 from producers.fields import Level, Trigger
-from worker.core.triggers import Triggers
+from worker.core.triggers import TRIGGERS, Triggers
 
 #: Who said it, nearest first: the user of a thread, of a channel and of everything, the channel, the app, or nobody.
 RowName = Literal["thread", "member", "user", "channel", "app", "built in"]
@@ -51,11 +51,6 @@ class Row(NamedTuple):
 
 #: Nearest first; rows that say nothing may be left out.
 Rows = Sequence[tuple[RowName, Row]]
-
-
-def app_rows(level: Level, switches: Mapping[Trigger, bool]) -> Rows:
-    """An app's row, where it says anything other than what is built in."""
-    return () if level == "all" and not switches else (("app", Row(None if level == "all" else level, switches)),)
 
 
 class Answer(NamedTuple):
@@ -149,7 +144,26 @@ def judge(triggers: Iterable[Trigger], rows: Rows, now: float) -> Verdict:
     return Verdict(tuple(trigger for trigger, _ in on), first.by, first.reason)
 
 
+def judge_again(why: Trigger, rows: Rows, now: float) -> str:
+    """Why somebody who was to get a push for `why` wants it no more; '' where they may want it.
+
+    Which other triggers were on is not known by then. Any that is less salient may have been.
+    """
+    others = () if why == "reaction" else TRIGGERS[TRIGGERS.index(why) + 1 :]
+    return judge((why, *(trigger for trigger in others if trigger != "reaction")), rows, now).reason
+
+
 _NO_ROWS: Final[Mapping[str, Rows]] = {}
+
+
+def common_rows(level: Level | None, app: Level, switches: Mapping[Trigger, bool]) -> Rows:
+    """What a channel (its `level`) and its app say, where it is anything other than what is built in."""
+    rows: list[tuple[RowName, Row]] = []
+    if level is not None:
+        rows.append(("channel", Row(level)))
+    if app != "all" or switches:
+        rows.append(("app", Row(None if app == "all" else app, switches)))
+    return rows
 
 
 def judge_all(triggers: Triggers, common: Rows = (), own: Mapping[str, Rows] = _NO_ROWS, now: float = 0.0) -> Verdicts:

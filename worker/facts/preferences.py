@@ -10,11 +10,14 @@ import msgspec
 
 from producers.events import MessageNew, PreferencesUpdated
 from producers.fields import Level, Privacy, Switch, Trigger
+from worker.core.model import AppSettings
 from worker.core.ownership import microseconds
-from worker.core.preferences import Row, RowName, Rows
+from worker.core.places import NOW
+from worker.core.preferences import Row, RowName, Rows, common_rows, judge_again
 from worker.database import bulk
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import DAY, Forget, older
+from worker.facts import channels, used
 from worker.facts.base import Fact, Origin
 
 #: Users that are considered first because they follow a thread or chose to hear all of a channel, at most.
@@ -190,6 +193,32 @@ def first(pool: Pool, keys: Collection[ChoiceKey]) -> dict[ChoiceKey, list[str]]
         FIRST,
     )
     return {(app, channel, thread): users for app, channel, thread, users in rows}
+
+
+class Pushed(NamedTuple):
+    """A push that was decided earlier. `thread`: the root of its thread; '' where it is in none."""
+
+    user: str
+    channel: str
+    thread: str
+    why: Trigger
+
+
+def refused(pool: Pool, app: AppSettings, pushed: Sequence[Pushed], now: float) -> list[str]:
+    """For each, the reason for which its user wants it no more, or ''. `now` in UNIX seconds.
+
+    Three queries for all, and two where the app has no preferences.
+    """
+    said = {}
+    if "preferences" in used.read(pool, {app.name}).get(app.name, ()):
+        said = of_users(pool, {(app.name, one.user, one.channel, one.thread) for one in pushed})
+    known = channels.read(pool, {(app.name, one.channel) for one in pushed}, NOW)
+    found = []
+    for one in pushed:
+        own, channel = said.get((app.name, one.user, one.channel, one.thread)), known.get((app.name, one.channel))
+        common = common_rows(channel and channel.now.level, app.attention.level, app.attention.triggers)
+        found.append(judge_again(one.why, [*(own.rows if own else ()), *common], now))
+    return found
 
 
 def _stored(db: Connection, keys: Sequence[Key]) -> dict[Key, Stored]:

@@ -10,6 +10,7 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, user_of
 from worker.core.attention import Attention
+from worker.facts import preferences
 
 
 @pytest.fixture
@@ -196,3 +197,17 @@ def test_who_is_in_a_thread(pipeline, happened, expected):
     pipeline.member("general", "leia", "han", "luke")
     run(pipeline, *happened, reply("next", "luke", 20))
     assert outcome(pipeline, "next", "han") == expected
+
+
+def test_what_waited_is_judged_by_what_is_said_by_now(pipeline):
+    pipeline.member("general", "leia", "han", "luke")
+    app = pipeline.apps.app("demo")
+    waiting = [
+        preferences.Pushed("han", "general", "", "message"),
+        preferences.Pushed("luke", "general", "root", "thread"),
+    ]
+    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["", ""]
+    run(pipeline, set_channel(level="mentions"))
+    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["mentions_only", ""]
+    run(pipeline, in_general("han", level="all"), in_thread("luke", level="none"))
+    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["", "thread_muted"]

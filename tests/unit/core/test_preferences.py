@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.fields import Level, Trigger
-from worker.core.preferences import LEVELS, Row, RowName, Rows, ask, judge, judge_all
+from worker.core.preferences import LEVELS, Row, RowName, Rows, ask, judge, judge_again, judge_all
 from worker.core.triggers import TRIGGERS, Triggers
 
 CASES = json.loads((Path(__file__).parent / "preference-vectors.json").read_text())
@@ -110,6 +110,21 @@ def test_an_ended_mute_is_no_mute(some, rows):
     ended = [(name, one._replace(muted_until=min(one.muted_until, NOW))) for name, one in rows]
     never = [(name, one._replace(muted_until=0.0)) for name, one in rows]
     assert judge(ordered(some), ended, NOW) == judge(ordered(some), never, NOW)
+
+
+@pytest.mark.parametrize(
+    ("why", "rows", "reason"),
+    [
+        pytest.param("message", [("member", Row("mentions"))], "mentions_only", id="a plain message"),
+        pytest.param("mention", [("member", Row("mentions"))], "", id="a mention still comes"),
+        pytest.param("mention", [("member", Row("none"))], "channel_muted", id="it was muted meanwhile"),
+        pytest.param("mention", [("user", Row(switches={"mention": False}))], "", id="it may have been a message too"),
+        pytest.param("reaction", [("user", Row("all"))], "switched_off", id="a reaction is nothing else"),
+        pytest.param("message", [], "", id="nobody said anything"),
+    ],
+)
+def test_a_push_that_waited_is_judged_again(why, rows, reason):
+    assert judge_again(why, rows, NOW) == reason
 
 
 USERS = ("a", "b", "c", "d")

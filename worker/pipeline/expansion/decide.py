@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 from producers.events import MessageNew
 from worker.core.keywords import called_by
 from worker.core.model import Device
-from worker.core.preferences import Row, Verdicts, app_rows, judge_all
+from worker.core.preferences import Verdicts, common_rows, judge_all
 from worker.core.privacy import Disclosure, strictest
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
@@ -174,9 +174,7 @@ def _triggers(page: CandidatePage, keyword: Collection[str], online: Collection[
 
 def _verdicts(page: CandidatePage, called: Triggers, said: Mapping[str, Said], now: float) -> Verdicts:
     channel, attention = page.message.channel, page.message.app.attention
-    common = app_rows(attention.level, attention.triggers)
-    if channel is not None and channel.level is not None:
-        common = (("channel", Row(channel.level)), *common)
+    common = common_rows(channel and channel.level, attention.level, attention.triggers)
     return judge_all(called, common, {user: one.rows for user, one in said.items()}, now)
 
 
