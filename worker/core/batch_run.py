@@ -97,6 +97,9 @@ class BatchRun:
     answer_times: Histogram = field(default_factory=Histogram)
     accept_times: Histogram = field(default_factory=Histogram)
 
+    #: What is sent in place of jobs that failed for good, to other devices.
+    instead: Sequence[Batch] = ()
+
     #: Once it is written: the jobs by outcome label, and batches that waited for this one.
     counts: Counter[str] = field(init=False)
     freed: Freed = NONE_FREED

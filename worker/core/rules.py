@@ -156,6 +156,13 @@ def present(case: Case, *, delayed: bool) -> Collection[str]:
     return case.facts.get("present", ())
 
 
+_OF_CALLS: Final = frozenset(
+    (
+        *(SENDER, "muted_sender", preferences.USER_OFF, preferences.CHANNEL_MUTED, PAUSED, QUIET),
+        *(NOT_ALLOWED_HERE, "no_device", "no_provider", NO_KEY),
+    )
+)
+
 RULES: Final = (
     Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
     Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
@@ -195,6 +202,9 @@ RULES: Final = (
         lambda case: case.keyless,
     ),
 )
+
+#: Whom a call asks for. It is for one person and this moment: presence, bursts and caps are for messages.
+CALL_RULES: Final = tuple(rule for rule in RULES if rule.reason in _OF_CALLS)
 
 
 def skip_message(case: MessageCase) -> str | None:

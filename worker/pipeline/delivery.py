@@ -12,27 +12,33 @@ from worker.core.batch import Lane
 from worker.core.batch_run import BatchRun, begin
 from worker.core.model import Provider
 from worker.database import postgres
+from worker.database.audience import Audience
 from worker.database.devices import Devices
 from worker.database.ledger import DeadLetter
 from worker.database.standings import Standings
+from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.exchange import Exchange, LeaseRunsOut
 from worker.pipeline.insist import Insist
+from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.poison import Poison
 from worker.pipeline.provider_health import ProviderHealth
 from worker.pipeline.recorder import Recorder
 from worker.pipeline.spans import Export
 from worker.pipeline.steps import Step, perform
 from worker.pipeline.steps.apply_rate_limits import ApplyRateLimits
+from worker.pipeline.steps.call_otherwise import CallOtherwise
 from worker.pipeline.steps.check_provider import CheckProvider
+from worker.pipeline.steps.drop_ended_calls import DropEndedCalls
 from worker.pipeline.steps.drop_expired import DropExpired
 from worker.pipeline.steps.drop_moved import DropMoved
 from worker.pipeline.steps.drop_not_allowed import drop_not_allowed
 from worker.pipeline.steps.find_provider import FindProvider
 from worker.pipeline.steps.hold_back import hold_back
 from worker.pipeline.steps.in_bulkhead import InBulkhead
+from worker.pipeline.steps.note_calls import NoteCalls
 from worker.pipeline.steps.record_answers import RecordAnswers
 from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
@@ -45,8 +51,10 @@ from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
 from worker.state import redis
 from worker.state.breaker import Breaker
+from worker.state.calls import Calls
 from worker.state.journal import Journal, Taken, UnreadableError
 from worker.state.limiter import Limiter
+from worker.state.origins import Origins
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +76,7 @@ class Delivery:
         limiter: Limiter,
         deferred_retirement: DeferredRetirement,
         standings: Standings,
+        sources: Sources,
         *,
         timeout: float,
         now: Callable[[], float],
@@ -89,6 +98,7 @@ class Delivery:
         self._steps: Sequence[Step] = (
             FindProvider(apps, breaker),
             DropExpired(now),
+            DropEndedCalls(calls := Calls(sources.redis)),
             drop_not_allowed,
             hold_back,
             WaitForEarlier(now),
@@ -110,6 +120,10 @@ class Delivery:
         self._conclusion: Sequence[Step] = (
             uncount,
             RecordAnswers(journal, insist),
+            NoteCalls(calls, insist),
+            CallOtherwise(
+                Audience(sources.pool), apps, calls, DeviceOrigins(apps, Origins(sources.redis)), now, new_id
+            ),
             RetireDevices(devices, deferred_retirement, insist),
             health.stop_provider,
             Write(journal, insist, now, new_id),

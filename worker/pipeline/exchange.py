@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
+from worker.core.calls import is_of_call, retried
 from worker.core.entry import ms_of
 from worker.core.errors import WorkerError
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
@@ -168,7 +169,7 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
             job = run.jobs[index]
             if _is_unwritable(response):
                 run.unwritable.add(index)
-            run.outcomes[index] = decide(
+            outcome = decide(
                 response,
                 registered_at=job.registered_at,
                 sent_at=sent_ms,
@@ -177,6 +178,10 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
                 jitter=jitter,
                 token_age=sent.token_age,
             )
+            if isinstance(outcome, Retry) and is_of_call(run.batch.sendings[job.sending]):
+                least = (response.retry_after or 0.0) if isinstance(response, Answer) else 0.0
+                outcome = retried(outcome, job.attempt + run.batch.unsent + 1, least=least)
+            run.outcomes[index] = outcome
 
 
 def _note_faults(run: BatchRun, responses: Mapping[int, Response], retries: Sequence[int]) -> None:

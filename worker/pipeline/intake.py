@@ -388,6 +388,9 @@ class Intake:
                 # No channel and no sender; recorded like a message, so that its id is taken once.
                 stretch.messages.append(MessageRow(event.app, event.id, entry, "", "", "", (), place))
                 stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
+            case events.CallStarted() | events.CallEnded():
+                # As a push. It is in the line of no channel, and so goes before every message.
+                stretch.messages.append(MessageRow(event.app, event.id, entry, "", "", "", (), place))
             case _ if type(event) not in self._changed_by:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
 

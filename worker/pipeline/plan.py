@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
+from worker.core.calls import is_of_call
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
 from worker.core.position import position
@@ -18,6 +19,8 @@ from worker.state.journal import DONE, Opened, QueuedBatch, QueuedLook, Step
 
 #: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
+#: App, provider, lane, what the devices are for, and whether it is a call: these go ahead of messages.
+_Key = tuple[str, int, Lane, str, bool]
 #: The origin of each device, as its way is named.
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
 
@@ -46,7 +49,7 @@ class Plan:
         now: float,
     ) -> None:
         self._new_id, self._batch, self._origins, self._moment = new_id, batch, origins, int(now * 1000)
-        self._wanted: defaultdict[tuple[str, int, Lane, str], list[_Wanted]] = defaultdict(list)
+        self._wanted: defaultdict[_Key, list[_Wanted]] = defaultdict(list)
         self.steps: list[Step] = []
         self.accounts: list[bytes] = []
         #: Expansions that go on, on the bulk lane.
@@ -96,8 +99,9 @@ class Plan:
         ]
 
     def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
+        ahead = is_of_call(sending)
         for device in devices:
-            key = (app, device.provider_id, lane, device.purpose)
+            key = (app, device.provider_id, lane, device.purpose, ahead)
             self._wanted[key].append((sending, device, why))
 
     def queued(self) -> list[QueuedBatch]:
@@ -160,7 +164,7 @@ def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[in
         yield rows[start : start + most]
 
 
-def _batch(key: tuple[str, int, Lane, str], origin: str, wanted: Sequence[_Wanted]) -> Batch:
+def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted]) -> Batch:
     batch = Batch(*key[:3], [], [], origin=origin)
     for sending, device, why in wanted:
         if not batch.sendings or batch.sendings[-1] is not sending:

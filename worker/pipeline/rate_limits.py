@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from worker.core.batch_run import BatchRun, Wait
+from worker.core.calls import is_of_call
 from worker.core.limits import Rate, per_minute, per_second, within
 from worker.core.outcome import Drop
 from worker.core.triggers import CALLED
@@ -34,10 +35,12 @@ _MOVED: Final = 1.0
 def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     """Pending jobs over a rate wait, or are dropped at once if they would expire before their time.
 
-    Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. `now` in UNIX
-    seconds.
+    Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. A call waits
+    for no rate: it would be over. `now` in UNIX seconds.
     """
     _cooldowns(run, limiter)
+    if is_of_call(run.batch.sendings[0]):
+        return
     limits = _limits(run)
     reserved = run.batch.reserved if now <= run.batch.due + LATE else 0
     if 0 < reserved <= len(limits) and run.batch.lane == "bulk" and (last := limits[reserved - 1]).name in _TWO_QUEUES:

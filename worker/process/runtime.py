@@ -20,6 +20,7 @@ from worker.database.postgres import Connection, Joined, Pool, open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
 from worker.embedded import Urls, attach
+from worker.facts.base import Sources
 from worker.metrics.figures import Figures
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
@@ -183,6 +184,7 @@ class Runtime:
             Limiter(self.redis),
             self.deferred_retirement,
             Standings(self.pool),
+            Sources(self.pool, self.redis),
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,

@@ -9,6 +9,7 @@ from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, RULES
 MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in RULES} | {
     OVER_CAP: "beyond the app's member cap",
     FOLDED: "shown a later message of the channel instead, with the number of messages",
+    "call_ended": "not called any more: the call had ended for them",
 }
 #: Why a push was given up.
 DROPS: Final[Mapping[str, str]] = {
@@ -28,6 +29,8 @@ DROPS: Final[Mapping[str, str]] = {
     "no_key": "the device had lost its key by then, and the app sends nothing unsealed",
     "no_silent_push": "a browser ends the subscription of a page that shows nothing",
     "no_translations": "a browser has no texts of an app by their keys: title and body are needed",
+    "call_ended": "the call had ended by then",
+    "call_not_shown": "the device did not get the call, so its end is no news",
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }
 #: What let a message through the quiet time of who got it.
@@ -39,7 +42,10 @@ PASSED: Final[Mapping[str, str]] = {
 }
 #: Why nobody got a push.
 MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MESSAGE_RULES} | {
-    "cancelled": "it was cancelled by hand before its time"
+    "cancelled": "it was cancelled by hand before its time",
+    "call_already_started": "an event before it began the same call",
+    "call_already_ended": "the call had ended before",
+    "call_not_started": "no call of this id began before it",
 }
 #: Why a push that had waited was not sent any more, apart from its provider's reasons.
 DROPPED: Final[Mapping[str, str]] = {

@@ -19,6 +19,7 @@ from worker.core import second_look
 from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
+from worker.core.calls import is_of_call
 from worker.core.entry import joined, stream_for
 from worker.core.errors import WorkerError
 from worker.core.second_look import SecondLook
@@ -425,7 +426,8 @@ def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
         entries = joined(sending.entry for sending in batch.sendings)
         lines = batches.waiting_lines(batch, id) if put_off else ""
         part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
-        records.append((*part, delay, batch.way, lines, behind, int(takes_over)))
+        ahead = is_of_call(batch.sendings[0])
+        records.append((*part, delay, batch.way, lines, behind, int(takes_over), int(ahead)))
     return records
 
 

@@ -252,6 +252,14 @@ FOLDS: Final = Family(
     "an hour after the last", "users of channels that fold",
 )
 
+# Calls.
+CALL: Final = Family(
+    "call:<app>:<call>", "hash",
+    "`by` (the event that began it), `document` of that, `ended:` + user ('' for everybody) -> reason and event, `shown:` +"
+    " device that accepted its notification",
+    "expansion, delivery", "ten minutes after the last that was heard of it", "calls of the last minutes: 100 users each",
+)
+
 # The health of ways. That of a provider without an origin counts for all of its ways.
 ORIGINS: Final = Family(
     "origins:<provider>", "zset", "origin that has a way of its own -> when a push was last made for it (UNIX seconds)",

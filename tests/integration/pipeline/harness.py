@@ -19,7 +19,7 @@ from worker.database.postgres import open_pool
 from worker.database.registry import Registry
 from worker.database.standings import Standings
 from worker.facts import FACTS
-from worker.facts.base import Fact
+from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
@@ -175,6 +175,7 @@ class Pipeline:
             "limiter": self.limiter,
             "deferred_retirement": self.deferred_retirement,
             "standings": Standings(self.pool),
+            "sources": Sources(self.pool, self.redis),
             "timeout": 5,
             "now": lambda: self.now,
             "random": lambda: 0.5,

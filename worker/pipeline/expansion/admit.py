@@ -6,8 +6,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from producers import events
-from producers.events import BadgeCleared, MessageNew, PushSend
+from producers.events import BadgeCleared, CallEnded, CallStarted, MessageNew, PushSend
 from worker.core import second_look
+from worker.core.calls import as_message
 from worker.core.entry import ms_of
 from worker.core.model import AppSettings
 from worker.core.places import NOW
@@ -15,6 +16,7 @@ from worker.core.position import position
 from worker.core.rules import MessageCase, skip_message
 from worker.core.second_look import SecondLook
 from worker.facts.channels import Channel, ChannelKey, ChannelRow
+from worker.pipeline.expansion.calls import CallTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
 
@@ -92,12 +94,13 @@ class Documents(NamedTuple):
 
     messages: list[Accepted]
     targets: list[Target]
+    calls: list[CallTarget]
     #: Their document or app went since intake took them.
     lost: list[Opened]
 
 
 def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
-    found = Documents([], [], [])
+    found = Documents([], [], [], [])
     apps: dict[str, AppSettings | None] = {}
     for one in opened:
         event = events.accepted(one.document) if one.document else None
@@ -108,6 +111,12 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             app = apps[event.app]
         if app is None:
             found.lost.append(one)
+        elif isinstance(event, CallStarted) and event.call.mode == "notify":
+            message = as_message(event)
+            place = one.place or position(one.entry)
+            found.messages.append(Accepted(one, message, app, (event.app, event.channel.id), place))
+        elif isinstance(event, CallStarted | CallEnded):
+            found.calls.append(CallTarget(one, event, app))
         elif isinstance(event, MessageNew):
             place = one.place or position(one.entry)
             found.messages.append(Accepted(one, event, app, (event.app, event.channel.id), place))

@@ -17,6 +17,7 @@ from worker.facts import FACTS, channels, members, used
 from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.admit import Expanding, admit, read_documents
+from worker.pipeline.expansion.calls import CallExpansion
 from worker.pipeline.expansion.decide import Decided, Decider
 from worker.pipeline.expansion.fold import quieten
 from worker.pipeline.expansion.patience import Patience
@@ -27,6 +28,7 @@ from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
 from worker.state import recent
 from worker.state.bursts import Bursts
+from worker.state.calls import Calls
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.origins import Origins
 from worker.state.redis import Redis
@@ -75,7 +77,9 @@ class FanOut:
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._export = export
         self._bursts, self._devices = Bursts(redis), Audience(pool)
-        self._decider = Decider(Sources(pool, redis), self._devices, apps, facts=facts, rules=rules)
+        sources = Sources(pool, redis)
+        self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
+        self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(self._devices, page=page, now=now)
 
@@ -105,6 +109,7 @@ class FanOut:
         documents = read_documents(opened, self._apps.app)
         plan.steps += (one.step(DONE) for one in documents.lost)
         self._targeted.plan(documents.targets, plan)
+        self._calls.plan(documents.calls, plan)
         first = min((message.place for message in documents.messages), default=0)
         known = channels.read(self._pool, {message.key for message in documents.messages}, first)
         admitted, skipped = admit(documents.messages, known, self._now())

@@ -36,6 +36,7 @@ class Write:
             )
             for how, batch in remainder(run, self.now())
         ]
+        again += [QueuedBatch(batch_id(batch, self.new_id()), batch) for batch in run.instead]
         counts = totals(new)
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
         run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents)

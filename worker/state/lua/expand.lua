@@ -2,7 +2,7 @@
 -- A second look has one step, '-'. Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an
 -- earlier one for `patience` seconds.
 -- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
---   way, lines, behind, takes_over], looks [id, delay, state], counts [app, counter, amount], accounts [document]
+--   way, lines, behind, takes_over, ahead], looks [id, delay, state], counts [app, counter, amount], accounts [document]
 -- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
 -- Twice: does nothing, and returns every entry.
 -- With: batches, channels, expansion, second_looks, totals
@@ -46,7 +46,7 @@ local function hand_on(channel)
 end
 
 local open, done, ended, finished, freed = units(), {}, {}, {}, 0
-for i in each(batches) do add_batch(open, nil, unpack(ARGV, i, i + 10)) end
+for i in each(batches) do add_batch(open, ARGV[i + 11] == '1' and 0 or nil, unpack(ARGV, i, i + 10)) end
 local new_looks, times = {}, {}
 for _, id, delay, state in each(looks) do
   new_looks[#new_looks + 1], new_looks[#new_looks + 2] = id, state

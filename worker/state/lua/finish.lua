@@ -1,5 +1,5 @@
 -- The batch is done, but for what is tried later.
--- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over],
+-- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead],
 --   counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.

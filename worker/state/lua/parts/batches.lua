@@ -1,7 +1,7 @@
 -- With: lines, units
 -- Adds a batch: its entries' units to `open`, and the batch to its line, or to DUE where it is to be taken after `delay` seconds. Its
 -- `turn` is that of the batch that it was a part of, or nil: the next one. `devices`, `lines`: see core/batch.py. It waits for `behind`,
--- where that is a batch yet; with `takes_over` (1 or 0) it was a part of that one.
+-- where that is a batch yet; with `takes_over` (1 or 0) it was a part of that one. With `ahead` (1 or 0) its turn is 0: before all others.
 local function add_batch(open, turn, id, document, app, lane, devices, entries, delay, way, lines, behind, takes_over)
   turn = turn or redis.call('INCR', TURN)
   delay = tonumber(delay)
