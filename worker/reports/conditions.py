@@ -91,6 +91,10 @@ AFTER: Final[Mapping[str, float]] = {
 }
 #: Seconds without it after which a condition is over.
 OVER: Final = 15.0
+#: What does not move. It still follows from an engine for so many seconds after the engine is back: everybody who waited for it
+#: needs a moment to go on.
+FLOW: Final = ("no_leader", "intake_not_moving", "no_workers", "backlog_old")
+AFTERMATH: Final = 15.0
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -181,7 +185,7 @@ def find(snapshot: Snapshot) -> list[Condition]:
     """The worst first, then by subject; one of each key. At most `MOST` of each name, and one more that counts the rest."""
     found = [
         *_engines(snapshot),
-        *(() if _blocked(snapshot) else _flow(snapshot)),
+        *(() if blocked(snapshot) else _flow(snapshot)),
         *_streams(snapshot),
         *_workers(snapshot),
         *(one for provider in snapshot.providers or () for one in _provider(provider, snapshot.now)),
@@ -193,7 +197,7 @@ def find(snapshot: Snapshot) -> list[Condition]:
     return sorted(_bounded(_single(found)), key=lambda one: one.order)
 
 
-def _blocked(snapshot: Snapshot) -> bool:
+def blocked(snapshot: Snapshot) -> bool:
     """Whether an engine keeps everything from moving: whatever does not move then is no condition of its own."""
     away = snapshot.redis_fault or snapshot.postgres_fault or snapshot.read_only or snapshot.unapplied
     return bool(away) or _spent(snapshot)

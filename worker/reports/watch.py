@@ -18,7 +18,7 @@ from worker.database import incidents, postgres
 from worker.database.incidents import Incident
 from worker.database.postgres import Pool
 from worker.reports.checks import Check, checks
-from worker.reports.conditions import AFTER, OVER, Condition, Severity, find
+from worker.reports.conditions import AFTER, AFTERMATH, FLOW, OVER, Condition, Severity, blocked, find
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
 from worker.reports.snapshot import Snapshot
@@ -52,10 +52,14 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Look(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a look found out beside the conditions: every check that it made, and the parts that it could not read, with why."""
+    """What a look found out beside the conditions: every check that it made, and the parts that it could not read, with why.
+
+    `blocked_at`: when a look last found that an engine keeps everything from moving, or was the first for long; UNIX seconds.
+    """
 
     checks: list[Check] = []
     unknown: list[tuple[str, str]] = []
+    blocked_at: float = 0.0
 
 
 class Known(NamedTuple):
@@ -64,6 +68,10 @@ class Known(NamedTuple):
     seen: dict[str, Seen]
     look: Look
     ago: float | None
+
+    @property
+    def watched(self) -> bool:
+        return self.ago is not None and self.ago <= UNWATCHED
 
 
 class Current(NamedTuple):
@@ -100,7 +108,7 @@ def current(client: Redis) -> Current:
     except redis.Error as fault:
         return Current(find(Snapshot(time.time(), redis_fault=sentence(fault))), (), (), None)
     opened = [one.condition for one in last.seen.values() if one.opened]
-    if last.ago is None or last.ago > UNWATCHED:
+    if not last.watched:
         opened += find(Snapshot(time.time(), unwatched=inf if last.ago is None else last.ago))
     return Current(sorted(opened, key=lambda one: one.order), last.look.checks, last.look.unknown, last.ago)
 
@@ -111,17 +119,18 @@ def agreed(reading: Reading, last: Known) -> list[Condition]:
     Where nobody watches, what was read counts at once.
     """
     now = reading.snapshot.now
-    watched = last.ago is not None and last.ago <= UNWATCHED
+    watched = last.watched
     if not watched and last.ago is not None:
         reading = reading.with_unwatched(last.ago)
-    seen = merged(reading, last.seen)
+    seen = merged(reading, last.seen, last.look.blocked_at)
     opened = (one.condition for one in seen.values() if (one.opened if watched else one.last == now))
     return sorted(opened, key=lambda one: one.order)
 
 
-def merged(reading: Reading, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+def merged(reading: Reading, seen: Mapping[str, Seen], blocked_at: float) -> dict[str, Seen]:
     """By key: what was seen before, and what this reading shows. What it could not show is as it was."""
     now, made = reading.snapshot.now, {}
+    follows = FLOW if now - blocked_at < AFTERMATH else ()
     for one in find(reading.snapshot):
         before = seen.get(one.key)
         first = now if before is None else before.first
@@ -131,7 +140,7 @@ def merged(reading: Reading, seen: Mapping[str, Seen]) -> dict[str, Seen]:
             same = replace(one, what=was.what, do=was.do, since=was.since or since)
             made[one.key] = Seen(same, first, now, opened=True)
         else:
-            opened = now - min(first, since) >= AFTER.get(one.name, 0.0)
+            opened = one.name not in follows and now - min(first, since) >= AFTER.get(one.name, 0.0)
             made[one.key] = Seen(replace(one, since=since), first, now, opened)
     for key, before in seen.items():
         lasts = before.opened and now - before.last < OVER
@@ -149,18 +158,21 @@ class Watch:
         #: That Redis is away, and whether the log has it.
         self._away: Condition | None = None
         self._said = False
+        #: That it was, since the last look of this process.
+        self._was_away = False
 
     def look(self) -> int:
         """Logs conditions that begin and end; returns how many are open, 0 if another process has just looked."""
         if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
             return 0
-        reading = self._read()
-        before = known(self._redis).seen
-        seen = merged(reading, before)
-        self._keep(
-            seen, [key for key in before if key not in seen], Look(checks(reading.snapshot), list(reading.unknown))
-        )
-        self._log(seen, before, reading.snapshot.now)
+        reading, last = self._read(), known(self._redis)
+        before, now = last.seen, reading.snapshot.now
+        was_blocked = blocked(reading.snapshot) or self._was_away or not last.watched
+        blocked_at, self._was_away = now if was_blocked else last.look.blocked_at, False
+        seen = merged(reading, before, blocked_at)
+        look = Look(checks(reading.snapshot), list(reading.unknown), blocked_at)
+        self._keep(seen, [key for key in before if key not in seen], look)
+        self._log(seen, before, now)
         opened = [one.condition for one in seen.values() if one.opened]
         if reading.snapshot.postgres_fault is None:
             self._record(opened, {_incident(one.condition).key: _utc(one.last) for one in before.values()})
@@ -182,7 +194,7 @@ class Watch:
         if self._said:
             seen = Seen(self._away, self._away.since or 0.0, self._now(), opened=True)
             self._redis.hsetnx(keys.CONDITIONS(), self._away.key, _encode(seen))
-        self._away = None
+        self._away, self._was_away = None, True
 
     def _read(self) -> Reading:
         try:

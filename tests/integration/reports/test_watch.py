@@ -16,7 +16,7 @@ from worker.database.device_secrets import DeviceSecrets
 from worker.database.incidents import Incident
 from worker.database.incidents import read as incidents_since
 from worker.reports import signs, watch
-from worker.reports.conditions import OVER, find
+from worker.reports.conditions import AFTERMATH, OVER, find
 from worker.reports.notes import Notes
 from worker.reports.reading import read
 from worker.state import keys
@@ -124,6 +124,64 @@ def test_entries_that_nobody_takes_are_a_condition_and_so_is_a_leader_that_is_aw
     with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.lease SET until = now() - interval '1 minute'")
     assert names(pipeline) == {"no_leader"}
+
+
+@pytest.fixture
+def leaderless(pipeline: Pipeline) -> None:
+    """Nobody has led for a minute."""
+    pipeline.take()
+    with pipeline.pool.connection() as db:
+        db.execute("UPDATE carillon.lease SET owner = 'w1:7', until = now() - interval '1 minute'")
+
+
+def open_names(pipeline: Pipeline) -> set[str]:
+    return {one.name for one in watch.current(pipeline.redis).conditions}
+
+
+@pytest.mark.usefixtures("leaderless")
+def test_that_nobody_leads_follows_from_an_engine_for_a_moment_after_it_is_back_too(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.redis.config_set("maxmemory", 1)
+    try:
+        look(pipeline, caplog)
+    finally:
+        pipeline.redis.config_set("maxmemory", 0)
+    for later in (5, AFTERMATH - 1):
+        look(pipeline, caplog, later=later)
+        assert open_names(pipeline) == {"redis_filling"}
+        with pipeline.pool.connection() as db:
+            found = watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))
+        assert [one.name for one in found] == ["redis_filling"]
+    look(pipeline, caplog, later=AFTERMATH + 1)
+    assert "no_leader" in open_names(pipeline)
+
+
+@pytest.mark.usefixtures("leaderless")
+def test_that_nobody_leads_follows_from_a_redis_that_was_away(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    look(pipeline, caplog)
+    observed = watch.Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + AFTERMATH + 1)
+    observed.redis_is_away(ConnectionError("refused"))
+    observed.redis_is_back()
+    pipeline.redis.delete("carillon:conditions:looked")
+    observed.look()
+    assert open_names(pipeline) == set()
+    look(pipeline, caplog, later=2 * AFTERMATH + 2)
+    assert open_names(pipeline) == {"no_leader"}
+
+
+@pytest.mark.usefixtures("leaderless")
+def test_a_fleet_that_begins_has_a_moment_to_lead(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    look(pipeline, caplog)
+    assert open_names(pipeline) == set()
+    look(pipeline, caplog, later=AFTERMATH + 1)
+    assert open_names(pipeline) == {"no_leader"}
+    pipeline.redis.expire(keys.LOOK(), 86_400 - 41)
+    pipeline.redis.delete(keys.CONDITIONS())
+    look(pipeline, caplog, later=AFTERMATH + 42)
+    assert open_names(pipeline) == set(), "all of it was stopped"
 
 
 def test_ids_ahead_of_the_clock_and_trimmed_entries_are_conditions(pipeline: Pipeline) -> None:
