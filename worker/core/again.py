@@ -2,11 +2,15 @@
 
 from typing import Final, NamedTuple
 
-from worker.core.batch import Sending
+from worker.core.batch import Batch, Sending
 from worker.core.outcome import Drop
 
 #: Seconds from its place in the stream for which a decision holds.
 HOLDS: Final = 10.0
+#: Seconds from the decision for which it holds that a message was not read, edited or deleted.
+FRESH: Final = 1.0
+#: Why a push is dropped whose user gets the message as it reads now in its place.
+EDITED: Final = "edited"
 
 
 class Standing(NamedTuple):
@@ -20,11 +24,20 @@ class Standing(NamedTuple):
     muted: bool = False
     #: Whether the channel's pushes are on.
     channel_on: bool = True
+    #: Whether the message was deleted, whether the user has read it, and whether it reads otherwise than what was queued.
+    deleted: bool = False
+    read: bool = False
+    edited: bool = False
 
 
 def is_old(sending: Sending, now: float) -> bool:
     """Whether its decision is too old to be sent without another check. `now` in UNIX seconds."""
     return now - sending.at > HOLDS
+
+
+def is_fresh(batch: Batch, now: float) -> bool:
+    """Whether it was decided only just now. `now` in UNIX seconds."""
+    return now - batch.decided / 1000 <= FRESH
 
 
 def decide_again(sending: Sending, standing: Standing) -> Drop | None:
@@ -33,8 +46,14 @@ def decide_again(sending: Sending, standing: Standing) -> Drop | None:
         return Drop("device_moved")
     if not sending.channel or not sending.at:  # in no channel, or of a release before, which kept too little of it
         return None
+    if standing.deleted:
+        return Drop("deleted")
     if not standing.member and not sending.listed:
         return Drop("left")
     if standing.muted:
         return Drop("muted")
-    return None if standing.channel_on else Drop("channel_off")
+    if not standing.channel_on:
+        return Drop("channel_off")
+    if standing.read:
+        return Drop("read")
+    return Drop(EDITED) if standing.edited else None

@@ -72,6 +72,13 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     #: What is sealed for each device before it is sent, and octets that fill it up. The payload is one of `privacy.sealable`.
     inside: str = ""
     pad: int = 0
+    #: The message that it shows, and the root of its thread; '' where it shows none, or several.
+    message: str = ""
+    thread: str = ""
+    #: The message's own time, ms since the epoch; 0: made by a release before.
+    written: int = 0
+    #: As of `edits.content_of`, where it shows one message.
+    content: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -121,6 +128,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     refused: list[int] = []
     #: Of its provider's origins the one that its jobs have in common; '' where the kind has none.
     origin: str = ""
+    #: When its jobs were decided, ms since the epoch; 0: made by a release before.
+    decided: int = 0
 
     @property
     def way(self) -> Way:

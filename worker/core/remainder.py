@@ -62,5 +62,5 @@ def _part(run: BatchRun, indexes: Sequence[int], again: Again, now: float) -> Ba
     batch = run.batch
     sendings = [batch.sendings[sending] for sending in used]
     due = now + again.delay if again.reserved else 0.0
-    given = (again.unsent, again.reserved, due, again.moved, waited, refused, batch.origin)
+    given = (again.unsent, again.reserved, due, again.moved, waited, refused, batch.origin, batch.decided)
     return Batch(batch.app, batch.provider, batch.lane, sendings, jobs, *given)

@@ -26,6 +26,7 @@ NOT_ALLOWED_HERE: Final = "not_allowed_here"
 PUSH_OFF: Final = "app_push_off"
 TOO_OLD: Final = "too_old"
 SENDER: Final = "sender"
+DELETED: Final = "deleted"
 NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
@@ -73,6 +74,9 @@ class MessageCase(NamedTuple):
     channel_known: bool
     channel_push: bool
     moment: float
+    #: Whether it was deleted since, and whether the message is known that it edits.
+    deleted: bool = False
+    known: bool = True
 
 
 class MessageRule(NamedTuple):
@@ -96,6 +100,8 @@ MESSAGE_RULES: Final = (
         "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
         lambda case: case.moment > expiration(case.event, case.app.max_age),
     ),
+    MessageRule(DELETED, "it was deleted", lambda case: case.deleted),
+    MessageRule("unknown_message", "it edits a message that Carillon does not know", lambda case: not case.known),
     MessageRule(
         "unknown_channel",
         "nobody was ever added to its channel",
@@ -177,6 +183,7 @@ RULES: Final = (
         lambda case: refused(NOT_IN_THREAD)(case) if case.thread_full else None,
     ),
     Rule("muted_sender", "muted the sender", so("muted")),
+    Rule("edited", "named by an edit of it first, which notifies them", so("named_later")),
     Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF)),
     Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED)),
     Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED)),

@@ -5,8 +5,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 #: What is made of it. `online`: who was there when the message came is decided by all rules but those of presence. `fold`: one
-#: notification for several. `missed_call`: of a call that nobody answered.
-Kind = Literal["online", "fold", "missed_call"]
+#: notification for several. `missed_call`: of a call that nobody answered. `edited`: whoever had the message queued as it was
+#: before an edit, on the devices of `extra`. `named`: whom an edit names first; it is never stored, and asks for presence.
+Kind = Literal["online", "fold", "missed_call", "edited", "named"]
 #: Users of one second look.
 MOST: Final = 500
 

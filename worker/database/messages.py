@@ -20,6 +20,8 @@ class MessageRow(NamedTuple):
     place: int
     #: The event's own list, used instead of the stored members.
     recipients: Sequence[str] | None = None
+    #: ms since the epoch: the message's own time.
+    written: int = 0
 
 
 def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
@@ -31,12 +33,12 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
     if not rows:
         return {}
     inserted = db.execute(
-        b"INSERT INTO carillon.messages (app, event_id, entry, message_id, channel, sender, mentioned, position)"
-        b" SELECT app, event_id, entry, message_id, channel, sender, mentioned::text[], position FROM"
-        b" unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[])"
-        b" AS w (app, event_id, entry, message_id, channel, sender, mentioned, position)"
+        b"INSERT INTO carillon.messages (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
+        b" SELECT app, event_id, entry, message_id, channel, sender, mentioned::text[], position, written FROM"
+        b" unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],"
+        b" %b::bigint[]) AS w (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
         b" ON CONFLICT DO NOTHING RETURNING entry, position",
-        bulk.columns([(*row[:6], bulk.text_array(row.mentioned), row.place) for row in rows]),
+        bulk.columns([(*row[:6], bulk.text_array(row.mentioned), row.place, row.written) for row in rows]),
     )
     places: dict[str, int] = dict(inserted.fetchall())
     if len(places) < len(rows):

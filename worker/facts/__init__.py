@@ -9,6 +9,7 @@ from typing import Any, Final
 from worker.database.postgres import Pool
 from worker.database.retention import in_bites
 from worker.facts.base import Fact
+from worker.facts.changes import CHANGES
 from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
@@ -25,6 +26,7 @@ FACTS: Final[tuple[Fact[Any], ...]] = (
     THREADS,
     PREFERENCES,
     QUIET,
+    CHANGES,
     PRESENCE,
 )
 

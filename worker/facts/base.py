@@ -28,6 +28,8 @@ class Fact(Generic[Row]):
 
     #: Events that change it. Of a message only one that is recorded does, when it is.
     changed_by: ClassVar[tuple[type[Any], ...]] = ()
+    #: Whether it is about recorded messages: it is written when those of its stretch are.
+    of_messages: ClassVar[bool] = False
 
     def rows(self, event: Any, origin: Origin) -> Sequence[Row]:
         """What one of the events says."""

@@ -50,6 +50,7 @@ class Thread(NamedTuple):
 
 class Threads(Fact[Reply]):
     changed_by = (MessageNew,)
+    of_messages = True
 
     def rows(self, event: MessageNew, origin: Origin) -> Sequence[Reply]:
         message = event.message

@@ -6,10 +6,10 @@ from typing import Final, Literal
 from worker.database import bulk
 from worker.database.postgres import Pool
 
-Used = Literal["preferences", "quiet"]
+Used = Literal["changes", "preferences", "quiet"]
 
 #: The table in which a fact's rows are. Each begins with the app in an index.
-_TABLES: Final[Mapping[Used, str]] = {"preferences": "preferences", "quiet": "quiet"}
+_TABLES: Final[Mapping[Used, str]] = {"changes": "message_changes", "preferences": "preferences", "quiet": "quiet"}
 
 
 def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:

@@ -6,6 +6,7 @@ that resumes the batch sends nothing again that was answered and recorded.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from worker.core import recorded_outcome
 from worker.core.batch import Lane
@@ -16,6 +17,7 @@ from worker.database.audience import Audience
 from worker.database.devices import Devices
 from worker.database.ledger import DeadLetter
 from worker.database.standings import Standings
+from worker.facts import changes
 from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
@@ -31,6 +33,7 @@ from worker.pipeline.steps import Step, perform
 from worker.pipeline.steps.apply_rate_limits import ApplyRateLimits
 from worker.pipeline.steps.call_otherwise import CallOtherwise
 from worker.pipeline.steps.check_provider import CheckProvider
+from worker.pipeline.steps.drop_changed import DropChanged
 from worker.pipeline.steps.drop_ended_calls import DropEndedCalls
 from worker.pipeline.steps.drop_expired import DropExpired
 from worker.pipeline.steps.drop_moved import DropMoved
@@ -106,6 +109,7 @@ class Delivery:
                 bulkhead,
                 (
                     DropMoved(devices, standings, now),
+                    DropChanged(partial(changes.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),
                     CheckProvider(health, exchange, journal, insist, now, random),

@@ -161,9 +161,8 @@ class Intake:
     ) -> None:
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
         self._export = export
-        #: What a message changes is written when it is recorded.
-        self._of_messages = [fact for fact in facts if events.MessageNew in fact.changed_by]
-        self._facts = [fact for fact in facts if fact not in self._of_messages]
+        self._of_messages = [fact for fact in facts if fact.of_messages]
+        self._facts = [fact for fact in facts if not fact.of_messages]
         self._changed_by = {
             event: [f for f in facts if event in f.changed_by] for fact in facts for event in fact.changed_by
         }
@@ -369,15 +368,10 @@ class Intake:
             for fact in self._changed_by[type(event)]:
                 stretch.facts[fact] += fact.rows(event, origin)
                 stretch.rows += fact.size(event)
+        if (row := _recorded_as(one, event)) is not None:
+            stretch.rows += len(row.mentioned)
+            stretch.messages.append(row)
         match event:
-            case events.MessageNew(message=m):
-                stretch.rows += len(m.mentioned)
-                stretch.messages.append(
-                    MessageRow(
-                        *(event.app, event.id, entry, m.id, event.channel.id, event.sender.id, m.mentioned, place),
-                        event.recipients,
-                    )
-                )
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(self._call(one, event))
@@ -385,14 +379,27 @@ class Intake:
                 forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend(send_at=send_at):
-                # No channel and no sender; recorded like a message, so that its id is taken once.
-                stretch.messages.append(MessageRow(event.app, event.id, entry, "", "", "", (), place))
                 stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
-            case events.CallStarted() | events.CallEnded():
-                # As a push. It is in the line of no channel, and so goes before every message.
-                stretch.messages.append(MessageRow(event.app, event.id, entry, "", "", "", (), place))
-            case _ if type(event) not in self._changed_by:
+            case _ if row is None and type(event) not in self._changed_by:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
+
+
+def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
+    """What is recorded of an event that is opened, so that its id is taken once; None where that is nothing."""
+    match event:
+        case events.MessageNew(message=m):
+            return MessageRow(
+                *(event.app, event.id, one.name, m.id, event.channel.id, event.sender.id, m.mentioned, one.place),
+                event.recipients,
+                microseconds(event.at) // 1000,
+            )
+        case events.MessageUpdated() if event.message.mentioned:
+            # For whom it names first.
+            return MessageRow(event.app, event.id, one.name, "", event.channel.id, "", (), one.place)
+        case events.PushSend() | events.CallStarted() | events.CallEnded():
+            # No channel and no sender. A call is in the line of no channel, and so goes before every message.
+            return MessageRow(event.app, event.id, one.name, "", "", "", (), one.place)
+    return None
 
 
 def _write(db: Connection, stretch: _Stretch, facts: Sequence[Fact[Any]]) -> None:

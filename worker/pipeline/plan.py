@@ -106,7 +106,7 @@ class Plan:
 
     def queued(self) -> list[QueuedBatch]:
         batches = (
-            _batch(key, origin, some)
+            _batch(key, origin, some, self._moment)
             for key, of_provider in self._wanted.items()
             for origin, wanted in self._by_origin(key[1], key[3], of_provider)
             for some in _pieces(wanted, self._batch)
@@ -164,8 +164,8 @@ def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[in
         yield rows[start : start + most]
 
 
-def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted]) -> Batch:
-    batch = Batch(*key[:3], [], [], origin=origin)
+def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted], decided: int) -> Batch:
+    batch = Batch(*key[:3], [], [], origin=origin, decided=decided)
     for sending, device, why in wanted:
         if not batch.sendings or batch.sendings[-1] is not sending:
             batch.sendings.append(sending)

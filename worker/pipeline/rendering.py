@@ -15,6 +15,7 @@ from config.seldom import Seldom
 from producers.events import MessageNew
 from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, Sending
+from worker.core.edits import content_of
 from worker.core.folding import folded
 from worker.core.loudness import Loudness, loudness
 from worker.core.model import Device
@@ -268,6 +269,10 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         traceparent=sampled(event.traceparent),
         importance=one.loud.importance,
         privacy="" if mode == "full" else mode,
+        message="" if variant.stands_for else event.message.id,
+        thread=event.message.parent_id or "",
+        written=int(event.at.timestamp() * 1000),
+        content="" if variant.stands_for else content_of(event.message),
     )
 
 

@@ -18,6 +18,9 @@ DROPS: Final[Mapping[str, str]] = {
     "left": "they had left the channel by then",
     "muted": "they had muted the sender by then",
     "channel_off": "pushes were off for its channel by then",
+    "read": "they had read it by then",
+    "deleted": "it was deleted by then",
+    "edited": "it was edited by then, and is decided anew",
     "app_push_off": "pushes were off for the app by then",
     "no_provider": "its provider was removed",
     "too_many_attempts": "tried too often",
@@ -53,4 +56,7 @@ DROPPED: Final[Mapping[str, str]] = {
     "left": "the user left the channel meanwhile",
     "muted": "the user muted the sender meanwhile",
     "channel_off": "pushes were switched off for the channel meanwhile",
+    "read": "the user read it meanwhile",
+    "deleted": "the message was deleted meanwhile",
+    "edited": "the message was edited meanwhile: the edited one is sent in its place",
 }

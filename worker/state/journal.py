@@ -289,9 +289,27 @@ class Journal:
         records = [(batch, ",".join(map(str, jobs))) for batch, jobs in accepted]
         self._scripts.record(lease=self.lease, batches=records)
 
-    def finish(self, batch: str, later: Sequence[QueuedBatch], counts: Counts, accounts: Sequence[bytes]) -> Freed:
-        """Finishes the batch, except for jobs that are tried later. Returns how many batches that waited for it are ready."""
-        return Freed(*self._scripts.finish(id=batch, later=_queued(later), counts=_counts(counts), accounts=accounts))
+    def finish(
+        self,
+        batch: str,
+        later: Sequence[QueuedBatch],
+        counts: Counts,
+        accounts: Sequence[bytes],
+        looks: Sequence[QueuedLook] = (),
+    ) -> Freed:
+        """Finishes the batch, except for jobs that are tried later, and for users who are decided again.
+
+        Returns how many batches are ready that waited for it.
+        """
+        return Freed(
+            *self._scripts.finish(
+                id=batch,
+                later=_queued(later),
+                looks=[_queued_look(one) for one in looks],
+                counts=_counts(counts),
+                accounts=accounts,
+            )
+        )
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""

@@ -8,6 +8,7 @@ from producers import events as ev
 from tests.integration.facts.toy import SNOOZES
 from tests.integration.pipeline.harness import message, stamp
 from worker.facts.base import Fact
+from worker.facts.changes import CHANGES
 from worker.facts.channels import CHANNELS
 from worker.facts.members import MEMBERS
 from worker.facts.mutes import MUTES
@@ -89,6 +90,17 @@ EXAMPLES: Final = [
         lambda seconds: ev.PreferencesUpdated(**stamp(seconds), user="han"),
         *("pushed", "level_none"),
         {"preferences": "silent_on"},
+        at_place=False,
+    ),
+    Example(
+        CHANGES,
+        lambda seconds: ev.MessageDeleted(
+            **stamp(seconds), channel=ev.ChannelId(id="general"), message=ev.MessageId(id="m-9")
+        ),
+        None,
+        *("pushed", "deleted"),
+        {"message_changes": "changed_on"},
+        fields={"message_id": "m-9"},
         at_place=False,
     ),
     Example(

@@ -322,7 +322,7 @@ def stamp(seconds: float = 0.0) -> dict[str, Any]:
 def message(channel: str = "general", sender: str = "leia", id: str = "e1", **fields: Any) -> ev.MessageNew:
     envelope = stamp(fields.pop("seconds", 0.0)) | {"id": id}
     recipients = fields.pop("recipients", None)
-    content = ev.Message(**({"id": f"m-{id}", "text": "hello"} | fields))
+    content = ev.Message(**({"id": fields.pop("message_id", f"m-{id}"), "text": "hello"} | fields))
     return ev.MessageNew(
         **envelope, channel=ev.Channel(id=channel), message=content, sender=ev.Sender(id=sender), recipients=recipients
     )

@@ -6,16 +6,19 @@ from typing import Final, NamedTuple
 import msgspec
 
 from producers import events
-from producers.events import BadgeCleared, CallEnded, CallStarted, MessageNew, PushSend
+from producers.events import BadgeCleared, CallEnded, CallStarted, MessageNew, MessageUpdated, PushSend
 from worker.core import second_look
 from worker.core.calls import as_message
+from worker.core.edits import edit_as_message, edited
 from worker.core.entry import ms_of
 from worker.core.model import AppSettings
 from worker.core.places import NOW
 from worker.core.position import position
 from worker.core.rules import MessageCase, skip_message
 from worker.core.second_look import SecondLook
+from worker.facts.changes import Change, MessageKey
 from worker.facts.channels import Channel, ChannelKey, ChannelRow
+from worker.facts.used import Used
 from worker.pipeline.expansion.calls import CallTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
@@ -46,6 +49,20 @@ class Accepted(NamedTuple):
     key: ChannelKey
     #: Its place in the stream: members, mutes and channels count as they stood there.
     place: int
+    #: Where this is a second look, or an edit: that is for those whom it names first.
+    look: SecondLook | None = None
+    edit: bool = False
+    #: Whether it was deleted since, and whether the message is known that it edits.
+    deleted: bool = False
+    known: bool = True
+    #: Those whom an edit names first: it notifies them by itself.
+    named_later: Collection[str] = ()
+    #: What few apps have any rows of, and its app has.
+    used: Collection[Used] = ()
+
+    @property
+    def message_key(self) -> MessageKey:
+        return (*self.key, self.event.message.id)
 
 
 class Expanding(NamedTuple):
@@ -63,15 +80,21 @@ class Expanding(NamedTuple):
     channel: ChannelRow | None
     #: Where this is a second look.
     look: SecondLook | None = None
+    named_later: Collection[str] = ()
     #: Whether its channel is small enough for a call of all of it: the app's `wide_mention_limit`.
     wide: bool = True
     #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
-    used: Collection[str] = ()
+    used: Collection[Used] = ()
 
     @property
     def begins(self) -> bool:
         """Whether nothing of the message was expanded before."""
         return not self.cursor.page and self.look is None
+
+    @property
+    def again(self) -> bool:
+        """Whether presence is out of the question."""
+        return self.look is not None and self.look.kind != "named"
 
     @property
     def seen_from(self) -> int:
@@ -119,12 +142,37 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             found.calls.append(CallTarget(one, event, app))
         elif isinstance(event, MessageNew):
             place = one.place or position(one.entry)
-            found.messages.append(Accepted(one, event, app, (event.app, event.channel.id), place))
+            look = second_look.decode(one.cursor) if one.look else None
+            found.messages.append(Accepted(one, event, app, (event.app, event.channel.id), place, look))
+        elif isinstance(event, MessageUpdated):
+            look = second_look.decode(one.cursor) if one.look else SecondLook("named", [])
+            message = edit_as_message(event, 0, app.max_age)
+            key = (event.app, event.channel.id)
+            found.messages.append(Accepted(one, message, app, key, one.place, look, edit=True, known=False))
         elif isinstance(event, BadgeCleared | PushSend):
             found.targets.append(Target(one, event, app))
         else:
             found.lost.append(one)
     return found
+
+
+def with_change(message: Accepted, change: Change | None) -> Accepted:
+    """The message as it reads after its latest edit, or deleted; an edit with those whom it names first."""
+    if change is None:
+        return message
+    app = message.app
+    edit = None if app.attention.edits == "off" else change.edit
+    message = message._replace(deleted=change.deleted, known=change.known or not message.edit)
+    if edit is None:
+        return message
+    first = {user: change.named[user] for user in edit.message.mentioned if user in change.named}
+    if not message.edit:
+        return message._replace(event=edited(message.event, edit), named_later=first.keys())
+    event = msgspec.structs.replace(edit_as_message(edit, change.written, app.max_age), id=message.event.id)
+    if message.opened.look:
+        return message._replace(event=event)
+    named = [user for user, place in first.items() if place == message.place]
+    return message._replace(event=event, look=SecondLook("named", named))
 
 
 def admit(
@@ -133,15 +181,18 @@ def admit(
     """Those to expand, and those that are skipped as a whole, each with its reason."""
     admitted: list[Expanding] = []
     skipped: list[tuple[Expanding, str]] = []
-    for opened, event, app, key, place in messages:
+    for one in messages:
+        opened, event, app, key, place, look, *_ = one
         known = channels.get(key)
-        look = second_look.decode(opened.cursor) if opened.look else None
         channel = None if known is None else known.at(place if look is None else NOW)
-        reason = skip_message(MessageCase(event, app, channel is not None, channel is None or channel.push, now))
+        if one.edit and channel is None and look is not None:  # who is in it is for the chat server to know
+            event = msgspec.structs.replace(event, recipients=look.users)
+        about = (channel is not None, channel is None or channel.push, now, one.deleted, one.known)
+        reason = skip_message(MessageCase(event, app, *about))
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(opened.entry) // 1000, int(now))
         cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
-        message = Expanding(opened, event, app, key, place, came, cursor, channel, look)
+        message = Expanding(opened, event, app, key, place, came, cursor, channel, look, one.named_later, used=one.used)
         if reason is None:
             admitted.append(message)
         else:

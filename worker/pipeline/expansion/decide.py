@@ -17,6 +17,7 @@ from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, S
 from worker.facts.preferences import Said
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.admit import Expanding
 from worker.pipeline.expansion.disclose import Disclosed, asks, disclose
 from worker.pipeline.expansion.read import CandidatePage
 
@@ -73,7 +74,7 @@ class Decider:
         keyword = {n: _called_by(pages[n], users) for n, users in said.items()}
         called = [_triggers(page, keyword.get(n, ())) for n, page in enumerate(pages)]
         asked = [
-            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.look is not None, one.used)
+            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.again, one.used)
             for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
@@ -99,12 +100,13 @@ class Decider:
         for n, page in enumerate(pages):
             message = page.message
             app = message.event.app
-            known = facts.get(n, _NO_FACTS)
+            known = _with_edits(message, facts.get(n, _NO_FACTS))
             if message.event.message.mentions.here:
                 called[n] = _triggers(page, keyword.get(n, ()), known.get("online", ()))
             of_page = said.get(n, _NOTHING_SAID)
             verdicts = _verdicts(page, called[n], of_page, now)
-            disclosed = self._disclosed(page, asked[n], of_page, devices.get(app, _NO_DEVICES), asking=app in asking)
+            own = _devices(message, devices.get(app, _NO_DEVICES))
+            disclosed = self._disclosed(page, asked[n], of_page, own, asking=app in asking)
             case = Case(
                 *(message.event, message.app, page.members, verdicts, page.thread_full),
                 known,
@@ -182,6 +184,19 @@ def _silent(event: MessageNew, facts: Mapping[str, Collection[str]], verdicts: V
     if QUIET.name not in facts:
         return NOBODY
     return silent(cast("Mapping[str, Quiet]", facts[QUIET.name]), event, lambda user: verdicts.of(user).on, now)
+
+
+def _with_edits(message: Expanding, facts: Mapping[str, Collection[str]]) -> Mapping[str, Collection[str]]:
+    return {**facts, "named_later": message.named_later} if message.named_later else facts
+
+
+def _devices(message: Expanding, devices: Mapping[str, Sequence[Device]]) -> Mapping[str, Sequence[Device]]:
+    """What was queued before an edit is sent anew to the devices that did not get it."""
+    if message.look is None or message.look.kind != "edited":
+        return devices
+    wanted = set(message.look.extra)
+    found = {user: [one for one in devices.get(user, ()) if one.id in wanted] for user in message.look.users}
+    return {user: some for user, some in found.items() if some}
 
 
 def _without(devices: Mapping[str, Sequence[Device]], providers: Collection[int]) -> dict[str, list[Device]]:

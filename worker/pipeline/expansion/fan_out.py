@@ -13,10 +13,10 @@ from worker.core.batch import Lane
 from worker.core.rules import RULES, Rule
 from worker.database.audience import Audience
 from worker.database.postgres import Pool
-from worker.facts import FACTS, channels, members, used
+from worker.facts import FACTS, changes, channels, members, used
 from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
-from worker.pipeline.expansion.admit import Expanding, admit, read_documents
+from worker.pipeline.expansion.admit import Accepted, Expanding, admit, read_documents, with_change
 from worker.pipeline.expansion.calls import CallExpansion
 from worker.pipeline.expansion.decide import Decided, Decider
 from worker.pipeline.expansion.fold import quieten
@@ -112,14 +112,10 @@ class FanOut:
         self._calls.plan(documents.calls, plan)
         first = min((message.place for message in documents.messages), default=0)
         known = channels.read(self._pool, {message.key for message in documents.messages}, first)
-        admitted, skipped = admit(documents.messages, known, self._now())
+        admitted, skipped = admit(self._changed(documents.messages), known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        used_by = used.read(self._pool, {message.event.app for message in admitted})
-        return [
-            message._replace(used=used_by.get(message.event.app, ()), wide=self._is_wide(message))
-            for message in admitted
-        ]
+        return [message._replace(wide=self._is_wide(message)) for message in admitted]
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""
@@ -129,6 +125,15 @@ class FanOut:
         if message.event.recipients is not None:
             return len({*message.event.recipients}) <= limit
         return not members.are_more(self._pool, *message.key, limit)
+
+    def _changed(self, messages: Sequence[Accepted]) -> Sequence[Accepted]:
+        """The messages with what their apps use, and as they are after their edits and deletions."""
+        of_apps = used.read(self._pool, {one.event.app for one in messages})
+        if not of_apps:
+            return messages
+        messages = [one._replace(used=of_apps.get(one.event.app, ())) for one in messages]
+        found = changes.read(self._pool, {one.message_key for one in messages if "changes" in one.used})
+        return [with_change(one, found.get(one.message_key)) for one in messages]
 
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience

@@ -83,7 +83,7 @@ class MessagePlan(Plan):
         count = self.counts[message.event.app]
         account: dict[str, Any] = {"message": reason}
         count["messages"] += message.begins
-        if message.look is None:
+        if message.look is None or not message.opened.look:
             count[f"skipped_message.{reason}"] += 1
         else:
             account = {"considered": len(message.look.users), "pushed": [], "skipped": {reason: message.look.users}}

@@ -1,14 +1,18 @@
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from worker.core.batch import batch_id
+from worker.core.again import EDITED
+from worker.core.batch import Job, batch_id
 from worker.core.batch_run import BatchRun
 from worker.core.ledger_entry import account
+from worker.core.outcome import Drop
 from worker.core.outcome_label import count, ledger_entries, totals
 from worker.core.remainder import remainder
+from worker.core.second_look import SecondLook
 from worker.core.tally import Tally, encode
 from worker.pipeline.insist import Insist
-from worker.state.journal import Journal, QueuedBatch
+from worker.state.journal import Journal, QueuedBatch, QueuedLook
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Write:
         again += [QueuedBatch(batch_id(batch, self.new_id()), batch) for batch in run.instead]
         counts = totals(new)
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
-        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents)
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, _looks(run))
 
 
 def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
@@ -50,3 +54,22 @@ def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
 def _ledger_entries(run: BatchRun, now: float) -> list[bytes]:
     part, about = f"batch:{run.id}", (int(now * 1000), run.batch.provider, int(run.lasted * 1000))
     return [account(run.batch.app, event, part, content, *about) for event, content in ledger_entries(run).items()]
+
+
+def _looks(run: BatchRun) -> list[QueuedLook]:
+    """Second looks for those whose queued push was edited, for the devices that did not get it."""
+    dropped: defaultdict[int, list[Job]] = defaultdict(list)
+    for job, outcome in zip(run.jobs, run.outcomes, strict=True):
+        if isinstance(outcome, Drop) and outcome.reason == EDITED:
+            dropped[job.sending].append(job)
+    return [
+        QueuedLook(
+            run.batch.sendings[sending].entry,
+            f"{int(run.id, 36)}.{sending}",
+            run.batch.app,
+            run.batch.sendings[sending].place,
+            0.0,
+            SecondLook("edited", list(dict.fromkeys(job.user for job in jobs)), [job.device for job in jobs]),
+        )
+        for sending, jobs in dropped.items()
+    ]

@@ -5,7 +5,7 @@
 --   way, lines, behind, takes_over, ahead], looks [id, delay, state], counts [app, counter, amount], accounts [document]
 -- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
 -- Twice: does nothing, and returns every entry.
--- With: batches, channels, expansion, second_looks, totals
+-- With: batches, channels, expansion, new_looks, second_looks, totals
 local entries, stale, turns, groups, ended_looks = {}, {}, {}, {}, {}
 for _, entry, _, _, group in each(steps) do
   entries[#entries + 1] = entry
@@ -47,14 +47,7 @@ end
 
 local open, done, ended, finished, freed = units(), {}, {}, {}, 0
 for i in each(batches) do add_batch(open, ARGV[i + 11] == '1' and 0 or nil, unpack(ARGV, i, i + 10)) end
-local new_looks, times = {}, {}
-for _, id, delay, state in each(looks) do
-  new_looks[#new_looks + 1], new_looks[#new_looks + 2] = id, state
-  times[#times + 1], times[#times + 2] = now() + delay, id
-  open:add(entry_of(id), 1)
-end
-bulk('HSET', SECOND_LOOKS, new_looks)
-bulk('ZADD', SECOND_LOOKS_DUE, times)
+add_second_looks(open, looks)
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1
