@@ -158,11 +158,13 @@ def _lines(facts: "Facts", report: "Report", user: str | None) -> Iterator[str]:
         return
     if user is None:
         yield from (*_head(report), *_by_provider(facts, report))
-        yield from (*_pushed(facts, report, _SHOWN), *_silent(report))
+        yield from (*_pushed(facts, report, _SHOWN), *_delayed(report), *_silent(report))
         return
     mine = report.only(user)
     if mine.pushed:
         yield from _pushed(facts, mine, _SHOWN)
+    elif mine.delayed:
+        yield f"{user} is {mine.delayed[user].words}"
     elif mine.skipped:
         yield f"{user} got no push: {_words(mine.skipped[user])}"
     elif report.whole is not None:
@@ -181,9 +183,10 @@ def _head(report: "Report") -> list[str]:
     if report.whole is not None:
         return [f"nobody got a push: {MESSAGES.get(report.whole, report.whole)} ({report.whole})"]
     silent = report.considered - len(report.pushed)
-    considered = counted(report.considered, "member was", "members were")
+    considered = counted(report.considered + len(report.delayed), "member was", "members were")
     pushed, skipped = counted(len(report.pushed), "gets a push", "get a push"), counted(silent, "does not", "do not")
-    return [f"{considered} considered: {pushed}, {skipped}"]
+    waits = f", {counted(len(report.delayed), 'is', 'are')} delayed" if report.delayed else ""
+    return [f"{considered} considered: {pushed}, {skipped}{waits}"]
 
 
 def _by_provider(facts: "Facts", report: "Report") -> list[str]:
@@ -217,14 +220,25 @@ def _pushed(facts: "Facts", report: "Report", limit: int) -> list[str]:
     return lines
 
 
+def _delayed(report: "Report") -> list[str]:
+    by_words: dict[str, list[str]] = {}
+    for user, of in report.delayed.items():
+        by_words.setdefault(of.words, []).append(user)
+    return [f"  {words}: {_some(users)}" for words, users in by_words.items()]
+
+
+def _some(users: list[str]) -> str:
+    more = f" … and {len(users) - _SHOWN:,} more" if len(users) > _SHOWN else ""
+    return f"{', '.join(users[:_SHOWN])}{more}"
+
+
 def _silent(report: "Report") -> list[str]:
     from worker.reports.words import counted
 
     lines = []
     for reason, users in report.by_reason().items():
-        more = f" … and {len(users) - _SHOWN:,} more" if len(users) > _SHOWN else ""
         lines.append(f"  {counted(len(users), 'does not', 'do not')}, {_words(reason)}:")
-        lines.append(f"    {', '.join(users[:_SHOWN])}{more}")
+        lines.append(f"    {_some(users)}")
     for reason, n in report.counted.items():
         members = counted(n, "further member does not", "further members do not")
         lines.append(f"  {members}, counted without a look at each: {_words(reason)}")

@@ -59,6 +59,13 @@ def joined(entries: Iterable[str]) -> str:
     return _SEPARATOR.join(entries)
 
 
+def entry_of(id: str) -> str:
+    """The entry of an expansion, which has its id, or of a second look (`<n>/<entry>`)."""
+    number, _, entry = id.partition("/")
+    # An entry begins with its stream's id, which has a hyphen; the name of an app behind it may have a slash.
+    return entry if entry and "-" not in number else id
+
+
 def entries_in(listed: str) -> list[str]:
     """The entries of such a list. An earlier release separated ids of the inlet by commas."""
     return listed.split("," if _COMMAS.fullmatch(listed) else _SEPARATOR)

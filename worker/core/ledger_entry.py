@@ -8,7 +8,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One part of a message's account: an expanded page or a delivered batch."""
+    """One part of a message's account: an expanded page, a second look, or a delivered batch."""
 
     app: str
     event_id: str
@@ -19,6 +19,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     #: Of a batch: its provider, and the milliseconds until all of its answers had come.
     provider: int = 0
     took: int = 0
+
+
+def decides(part: str) -> bool:
+    """Whether a part of an account says who is notified and who is not: that of a page, or of a second look."""
+    return part.startswith(("page:", "look:"))
 
 
 def account(

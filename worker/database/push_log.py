@@ -17,6 +17,10 @@ _CANCELLED: Final = "57014"
 _BATCHES: Final = 200
 
 
+#: `decisions`: of pages and second looks.
+Parts = Literal["all", "decisions", "batches"]
+
+
 class TooMuchError(WorkerError):
     """There is too much to look through in the time that a statement may take."""
 
@@ -39,8 +43,7 @@ class Choice(NamedTuple):
     app: str | None = None
     #: None: any, also none.
     providers: Sequence[int] | None = None
-    #: The beginning of the parts' names: `page:`, `batch:`; '' for both.
-    parts: str = ""
+    parts: Parts = "all"
     needles: Sequence[str] = ()
     #: Also entries of this user's channels that name nobody: of a message that nobody got, or of members who were only counted.
     member: str | None = None
@@ -168,8 +171,8 @@ def _where(choice: Choice) -> tuple[str, dict[str, Any]]:
         where.append("app = %(app)s")
     if choice.providers is not None:
         where.append("provider = ANY(%(providers)s)")
-    if choice.parts:
-        where.append("starts_with(part, %(parts)s)")
+    if choice.parts != "all":
+        where.append(f"{'NOT ' if choice.parts == 'decisions' else ''}starts_with(part, 'batch:')")
     named = " AND ".join(f"strpos(account::text, %(needle{n})s) > 0" for n in range(len(choice.needles)))
     if choice.member is not None:
         named = f"({named or 'true'} OR {_UNNAMED})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from worker.core.breaker import Quota, Stopped
+from worker.core.ledger_entry import decides
 from worker.core.outcome_label import OVERTOOK
 from worker.providers.kinds import UNKNOWN, words_of
 from worker.reports.reasons import DROPPED, DROPS, MESSAGES
@@ -21,7 +22,7 @@ _STATES: Final[Mapping[str, State]] = {"accepted": "accepted", "retired": "refus
 
 
 class Part(NamedTuple):
-    """A part of a message's account, `page:<n>` or `batch:<id>`, and when it was so (UNIX seconds)."""
+    """A part of a message's account, `page:<n>`, `look:<n>` or `batch:<id>`, and when it was so (UNIX seconds)."""
 
     name: str
     at: float
@@ -38,6 +39,17 @@ class Tried(NamedTuple):
     at: float
     provider: int = 0
     took: int = 0
+
+
+class Delayed(NamedTuple):
+    """Somebody who was present, and is decided again then (UNIX seconds). `present`: which key said so."""
+
+    until: float
+    present: str
+
+    @property
+    def words(self) -> str:
+        return f"delayed until {instant(self.until)}, was {self.present}"
 
 
 class Recorded(NamedTuple):
@@ -119,6 +131,8 @@ class Report:
     counted: Counter[str] = field(default_factory=Counter)
     #: Of those who got it in quiet time, what let it through: `quiet.Passed`.
     passed: dict[str, str] = field(default_factory=dict)
+    #: Who is decided again, and is not yet.
+    delayed: dict[str, Delayed] = field(default_factory=dict)
 
     def only(self, user: str) -> "Report":
         """The same for this user only."""
@@ -129,6 +143,7 @@ class Report:
             {user: self.skipped[user]} if user in self.skipped else {},
             self.counted,
             {user: self.passed[user]} if user in self.passed else {},
+            {user: self.delayed[user]} if user in self.delayed else {},
         )
 
     def states(self, devices: Mapping[str, Sequence[int]]) -> dict[str, dict[int, State]]:
@@ -173,7 +188,7 @@ def state_of(tries: Sequence[Tried]) -> State:
 
 def report(parts: Sequence[Part]) -> Report:
     """What the parts of one event tell together."""
-    pages = [part.account for part in parts if part.name.startswith("page:")]
+    pages = [part.account for part in parts if decides(part.name)]
     whole = next((str(page["message"]) for page in pages if "message" in page), None)
     made = Report(sum(page.get("considered", 0) for page in pages), whole)
     for page in pages:
@@ -182,6 +197,10 @@ def report(parts: Sequence[Part]) -> Report:
         made.passed.update(page.get("passed", {}))
         for reason, users in page.get("skipped", {}).items():
             made.skipped.update(dict.fromkeys(users, reason))
+        again = Delayed(page.get("until", 0), page.get("present", ""))
+        made.delayed.update(dict.fromkeys(page.get("delayed", ()), again))
+    for user in [user for user in made.delayed if user in made.pushed or user in made.skipped]:
+        del made.delayed[user]
     for part in parts:
         if part.name.startswith("batch:"):
             for outcome, devices in part.account.items():
@@ -257,7 +276,7 @@ class Person(NamedTuple):
 
     user: str
     state: State | Literal["skipped"]
-    #: Of one who is skipped.
+    #: Of one who is skipped; of one who is delayed in words.
     reason: str = ""
     devices: Sequence[tuple[int, State, str]] = ()
 
@@ -276,6 +295,7 @@ def people(facts: Facts, made: Report) -> list[Person]:
         # Who has it on one device has it.
         best: State = next((state for state in best_first if state in states), "waits")
         found.append(Person(user, best, "", devices))
+    found += [Person(user, "waits", of.words) for user, of in made.delayed.items()]
     found.sort(key=lambda one: (order.index(one.state), one.user))
     return [*found, *(Person(user, "skipped", reason) for user, reason in sorted(made.skipped.items()))]
 
@@ -284,13 +304,14 @@ def headline(facts: Facts, made: Report) -> str:
     """What became of an event, in one line."""
     if made.whole is not None:
         return f"Nobody got a push: {MESSAGES.get(made.whole, made.whole)}"
-    if not any(part.name.startswith("page:") for part in facts.parts):
+    if not any(decides(part.name) for part in facts.parts):
         return (
             "Refused: it is a dead letter" if facts.letters else "It waits" if facts.open else "Nothing more is known"
         )
     states = Counter(one.state for one in people(facts, made) if one.state != "skipped")
     were = "was" if len(made.pushed) == 1 else "were"
-    return f"{len(made.pushed):,} of {made.considered:,} {were} to be notified" + (
+    considered = made.considered + len(made.delayed)
+    return f"{len(made.pushed):,} of {considered:,} {were} to be notified" + (
         f": {', '.join(f'{n:,} {state}' for state, n in states.items())}" if states else ""
     )
 
@@ -300,7 +321,7 @@ def heads(facts: Facts) -> list[str]:
     lines = []
     if facts.recorded is not None:
         lines.append(f"published {instant(published(facts.recorded.entry))}, taken {instant(facts.recorded.at)}")
-        if pages := [part.at for part in facts.parts if part.name.startswith("page:")]:
+        if pages := [part.at for part in facts.parts if decides(part.name)]:
             lines.append(_expanded(pages))
         if (n := facts.recorded.repeats) > 0:
             last = "" if facts.recorded.repeated_at is None else f", last at {instant(facts.recorded.repeated_at)}"
@@ -311,7 +332,7 @@ def heads(facts: Facts) -> list[str]:
     ]
     if facts.scheduled is not None:
         lines.append(f"scheduled: it begins at {instant(facts.scheduled)}")
-    elif facts.recorded is not None and not any(part.name.startswith("page:") for part in facts.parts):
+    elif facts.recorded is not None and not any(decides(part.name) for part in facts.parts):
         if facts.open:
             lines.append("on its way: it waits for a worker to expand it")
         elif not facts.letters:
@@ -366,11 +387,12 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
             facts.names.get(id, "?"): dict(states) for id, states in made.by_provider().items() if id in facts.names
         },
         "skipped": made.skipped,
+        "delayed": {user: {"until": instant(of.until), "present": of.present} for user, of in made.delayed.items()},
         "counted": dict(made.counted),
         "passed": made.passed,
         "published": None if facts.recorded is None else instant(published(facts.recorded.entry)),
         "taken": None if facts.recorded is None else instant(facts.recorded.at),
-        "expanded": [instant(part.at) for part in facts.parts if part.name.startswith("page:")],
+        "expanded": [instant(part.at) for part in facts.parts if decides(part.name)],
         "scheduled": None if facts.scheduled is None else instant(facts.scheduled),
         "repeats": 0 if facts.recorded is None else facts.recorded.repeats,
         "open": facts.open,

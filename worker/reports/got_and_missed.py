@@ -10,7 +10,7 @@ from worker.database import lookups
 from worker.database.lookups import Reached, Said
 from worker.database.postgres import Connection, Pool
 from worker.database.push_log import Choice, LedgerEntry, bounded, newest
-from worker.reports.delivery_report import State, Tried, Via, device_line, published, state_of
+from worker.reports.delivery_report import Delayed, State, Tried, Via, device_line, published, state_of
 from worker.reports.looking_up import still_open, waiting
 from worker.reports.reasons import MEMBERS, MESSAGES
 from worker.reports.words import counted, instant
@@ -19,8 +19,9 @@ from worker.state.redis import Redis
 
 #: Messages that are listed.
 LISTED: Final = 200
-#: `nobody`: the message was skipped as a whole. `counted`: members of the channel were counted without a look at each.
-Decision = Literal["pushed", "skipped", "nobody", "counted"]
+#: `delayed`: they are decided again. `nobody`: the message was skipped as a whole. `counted`: members of the channel were counted
+#: without a look at each.
+Decision = Literal["pushed", "skipped", "delayed", "nobody", "counted"]
 #: Devices of a user that are looked up.
 _DEVICES: Final = 100
 
@@ -91,7 +92,7 @@ def of_user(
 def _decided(db: Connection, app: str, user: str, since: float) -> Iterator[Happened]:
     """What was decided about the user for each message, once."""
     needle = json.dumps(user, ensure_ascii=False)
-    choice = Choice(datetime.fromtimestamp(since, UTC), None, app, None, "page:", [needle], member=user)
+    choice = Choice(datetime.fromtimestamp(since, UTC), None, app, None, "decisions", [needle], member=user)
     named: dict[str, Happened] = {}
     unnamed: dict[str, Happened] = {}
     for entry in newest(db, choice, None, 2 * LISTED):
@@ -108,6 +109,8 @@ def _decision(entry: LedgerEntry, user: str) -> Happened | None:
     for reason, users in account.get("skipped", {}).items():
         if user in users:
             return Happened(*about, "skipped", reason)
+    if user in account.get("delayed", ()):
+        return Happened(*about, "delayed", Delayed(account.get("until", 0), account.get("present", "")).words)
     if "message" in account:
         return Happened(*about, "nobody", str(account["message"]))
     if account.get("rest"):
@@ -181,6 +184,8 @@ def reason_of(one: Happened) -> str:
     """The decision in words."""
     if one.decision == "pushed":
         return "gets a push" if one.devices else "gets a push, on other devices"
+    if one.decision == "delayed":
+        return one.reason
     if one.decision == "nobody":
         return f"nobody got a push: {MESSAGES.get(one.reason, one.reason)} ({one.reason})"
     if one.decision == "counted":

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from config.settings import get_settings
 from worker.core import batch as batches
 from worker.core.entry import entries_in
+from worker.core.ledger_entry import decides
 from worker.core.way import OTHER, Way, origin_in, way_of
 from worker.database import lookups
 from worker.database.ledger import Ledger
@@ -79,7 +80,7 @@ def _without_outcome(
     made: Report, parts: Sequence[Part], owned: Sequence[tuple[str, int, float]]
 ) -> dict[str, list[int]]:
     """The users' devices that were registered when the event was expanded, and have no outcome of it."""
-    expanded = max((part.at for part in parts if part.name.startswith("page:")), default=0.0)
+    expanded = max((part.at for part in parts if decides(part.name)), default=0.0)
     found: dict[str, list[int]] = {}
     for user, id, registered in owned:
         if registered <= expanded and id not in made.pushed[user]:

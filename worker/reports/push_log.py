@@ -10,11 +10,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from worker.core.errors import WorkerError
+from worker.core.ledger_entry import decides
 from worker.database.lookups import Said, provider_names, said
 from worker.database.postgres import Pool
 from worker.database.push_log import (
     Choice,
     LedgerEntry,
+    Parts,
     Place,
     TooMuchError,
     bounded,
@@ -227,9 +229,9 @@ def _entries(db: Any, choice: Choice, cursor: _Cursor | None) -> Iterator[tuple[
 
 def choice_of(chosen: Filter, names: Mapping[int, tuple[str, str, str]]) -> Choice:
     """The entries in which lines may be that are chosen. `names`: app, name and form of the settings of each provider."""
-    parts = "" if chosen.decisions else "batch:"
+    parts: Parts = "all" if chosen.decisions else "batches"
     if chosen.outcome is not None:
-        parts = "page:" if chosen.outcome in DECISIONS else "batch:"
+        parts = "decisions" if chosen.outcome in DECISIONS else "batches"
     providers = None
     if chosen.provider is not None:
         providers = [
@@ -257,7 +259,7 @@ def _lines(entry: LedgerEntry, names: Mapping[int, tuple[str, str, str]]) -> Ite
     """What an entry says, line by line."""
     _, _, app, event, part = entry.place
     about = (entry.moment, app, event)
-    if part.startswith("page:"):
+    if decides(part):
         for user, outcome, reason, number in _decisions(entry.account):
             yield Line(*about, user, None, outcome, reason, "", "", None, number)
         return

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from producers.events import STREAM
 from worker.core.batch import Lane
-from worker.core.entry import app_of, ms_of, stream_for, stream_of
+from worker.core.entry import app_of, entry_of, ms_of, stream_for, stream_of
 from worker.core.way import Way, way_in
 from worker.state import keys
 from worker.state.redis import Redis, clock
@@ -17,7 +17,8 @@ from worker.state.scripts import Scripts
 from worker.state.streams import Figures, Streams
 
 #: Where it waits. `stream`: the leader has not taken it. `ready`: a worker can take it. `leased`: a worker has it. `due`: it is
-#: taken later, for example to be tried again. `held`: its way is stopped, paused or over a quota. `scheduled`: a push for later.
+#: taken later, for example to be tried again. `held`: its way is stopped, paused or over a quota. `scheduled`: a push for later,
+#: or a second look.
 State = Literal["stream", "ready", "leased", "due", "held", "scheduled"]
 
 #: Batches that are looked at in lines, and among what is due; at least one of each line.
@@ -140,6 +141,7 @@ class _Look:
         lines = [("bulk", app, keys.READY_OF_APP("bulk", app)) for app in self._list(keys.READY("bulk"))]
         urgent = self._list(keys.READY("urgent"))
         lines += [("urgent", app, keys.READY_OF_APP("urgent", app)) for app in urgent]
+        lines += [("urgent", app, keys.READY_OF_APP("looks", app)) for app in self._list(keys.READY("looks"))]
         groups = self._pipelined(urgent, lambda pipe, app: pipe.lrange(keys.GROUPS_IN_TURN(app), 0, -1))
         for group in {*held, *(group for of_app in groups for group in of_app)}:
             name = group.decode()
@@ -180,6 +182,8 @@ class _Look:
                 case b"c:":
                     channels.append(member[2:].decode())
         yield from self._due_messages(entries)
+        # Those that a worker has are among them.
+        yield Waiting("scheduled", messages=int(self._redis.zcard(keys.SECOND_LOOKS_DUE())))
         lines = self._pipelined(channels, lambda pipe, channel: pipe.zrange(keys.CHANNEL_LINE(channel), 0, -1))
         for channel, line in zip(channels, lines, strict=True):
             first = line[0].partition(b"/")[2] if line else None
@@ -241,7 +245,7 @@ class _Look:
     def _entries(self, state: State, app: str, lane: str, of: _Group) -> Waiting:
         if of.first is None:
             return Waiting(state, app, lane)
-        entry = of.first.decode()
+        entry = entry_of(of.first.decode())
         octets = round(of.n * self._sizes.get(stream_of(entry), 0.0))
         return Waiting(state, app, lane, messages=of.n, octets=octets, oldest=self._age(ms_of(entry)))
 

@@ -20,7 +20,7 @@ from worker.core.badges import Cleared
 from worker.core.batch import OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.calls import is_of_call
-from worker.core.entry import joined, stream_for
+from worker.core.entry import entry_of, joined, stream_for
 from worker.core.errors import WorkerError
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
@@ -404,19 +404,14 @@ class Journal:
 def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
     kept = state.decode()
     app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
-    number, id = _parts_of(entry.decode())
-    return Opened(id, app, cursor, document, int(place or 0), kept, group.decode(), turn.decode(), number)
+    id = entry.decode()
+    of = entry_of(id)
+    number = "" if of == id else id.partition("/")[0]
+    return Opened(of, app, cursor, document, int(place or 0), kept, group.decode(), turn.decode(), number)
 
 
 def _look_id(number: str, entry: str) -> str:
     return f"{number}/{entry}"
-
-
-def _parts_of(id: str) -> tuple[str, str]:
-    """The number of a second look, or '', and the entry."""
-    number, _, entry = id.partition("/")
-    # An entry begins with its stream's id, which has a hyphen; the name of an app behind it may have a slash.
-    return (number, entry) if entry and "-" not in number else ("", id)
 
 
 def _queued_look(one: QueuedLook) -> tuple[str, float, str]:

@@ -9,7 +9,11 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, user_of
 from worker.core.attention import Attention
 from worker.core.second_look import SecondLook
-from worker.state import keys
+from worker.reports.got_and_missed import of_user, reason_of
+from worker.reports.looking_up import look_up, write_up
+from worker.reports.push_log import Filter, read
+from worker.reports.words import instant
+from worker.state import backlog, keys
 from worker.state.journal import QueuedLook
 
 DELAY = 30
@@ -259,3 +263,43 @@ def test_a_kind_that_this_release_does_not_know_is_decided_as_one_it_knows(pipel
     pipeline.journal.expand([opened.step("-")], [], {}, [], [look])
     pipeline.later()
     assert len(pipeline.run()) == 1
+
+
+def test_why_says_until_when_somebody_is_delayed_and_what_became_of_them(pipeline):
+    pipeline.save_app(attention=Attention(online_delay=DELAY, present="active"))
+    pipeline.member("general", "leia", "han", "luke")
+    for user in ("han", "luke"):
+        pipeline.redis.set(keys.ACTIVE("demo", user), 1)
+    pipeline.publish(message())
+    pipeline.run()
+    asked = (pipeline.redis, pipeline.pool)
+    write_up(pipeline.journal, pipeline.ledger)
+    _, made = look_up(*asked, "demo", "e1")
+    words = f"delayed until {instant(pipeline.now + DELAY)}, was active"
+    assert {user: of.words for user, of in made.delayed.items()} == {"han": words, "luke": words}
+    [one] = of_user(*asked, pipeline.journal, "demo", ["han"], 0).happened
+    assert (one.decision, reason_of(one)) == ("delayed", words)
+    _reads(pipeline)
+    pipeline.later(DELAY)
+    pipeline.run()
+    write_up(pipeline.journal, pipeline.ledger)
+    _, made = look_up(*asked, "demo", "e1")
+    assert (made.delayed, made.skipped["han"], list(made.pushed)) == ({}, "read", ["luke"])
+    [one] = of_user(*asked, pipeline.journal, "demo", ["han"], 0).happened
+    assert (one.decision, one.reason) == ("skipped", "read")
+    said = {(line.user, line.outcome, line.reason) for line in read(pipeline.pool, Filter(0, decisions=True)).lines}
+    assert {("han", "skipped", "read"), ("luke", "pushed", ""), ("luke", "accepted", "")} <= said
+
+
+def test_delayed_users_are_no_load(pipeline):
+    pipeline.save_app(attention=Attention(online_delay=DELAY))
+    pipeline.member("general", "leia", "han")
+    pipeline.redis.set(keys.ONLINE("demo", "han"), 1)
+    pipeline.publish(message())
+    pipeline.run()
+    waiting = backlog.read(pipeline.redis, {}).by(lambda one: (one.state,))
+    assert waiting["scheduled",].messages == 1
+    pipeline.later(DELAY)
+    waiting = backlog.read(pipeline.redis, {}).by(lambda one: (one.state, one.app))
+    assert waiting["ready", "demo"].messages == 1
+    pipeline.run()

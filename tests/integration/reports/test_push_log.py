@@ -190,7 +190,7 @@ def test_a_page_by_time_is_read_by_the_index_and_not_from_the_whole_day(pipeline
         )
         db.execute("ANALYZE carillon.ledger")
         found = newest(db, Choice(START), None, 50)
-        choices = (Choice(START), Choice(START, app="demo"), Choice(START, needles=['"han"'], parts="batch:"))
+        choices = (Choice(START), Choice(START, app="demo"), Choice(START, needles=['"han"'], parts="batches"))
         for choice in choices:
             for before in (None, found[-1].place):
                 plan = explained(db, choice, before)

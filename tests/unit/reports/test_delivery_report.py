@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.breaker import Quota, Stopped
-from worker.reports.delivery_report import Part, Tried, Via, device_line, report
+from worker.reports.delivery_report import Facts, Part, Tried, Via, device_line, headline, report
 from worker.reports.words import instant
 
 AT = 1_795_880_095.5
@@ -101,4 +101,26 @@ def test_the_parts_of_an_event_make_one_report_and_a_final_outcome_is_the_last()
     assert [one.outcome for one in made.pushed["han"][7]] == ["retry.Shutdown", "accepted"]
     assert made.by_reason() == {"muted_sender": ["luke"]}
     assert made.counted == {"no_device": 1}
+
+
+def test_who_is_delayed_is_decided_by_a_second_look() -> None:
+    page = Part(
+        "page:0", AT, {"considered": 1, "pushed": ["r2"], "delayed": ["han", "luke"], "until": AT, "present": "active"}
+    )
+    made = report([page])
+    assert {user: of.words for user, of in made.only("han").delayed.items()} == {
+        "han": f"delayed until {WHEN}, was active"
+    }
+    assert headline(Facts([page]), made) == "1 of 3 was to be notified: 3 waits"
+    looked = Part("look:0.0", AT, {"considered": 2, "pushed": ["han"], "skipped": {"read": ["luke"]}})
+    made = report([page, looked])
+    assert (made.considered, made.delayed, made.skipped, sorted(made.pushed)) == (
+        3,
+        {},
+        {"luke": "read"},
+        ["han", "r2"],
+    )
+
+
+def test_a_time_is_written_as_a_clock_shows_it() -> None:
     assert instant(AT) == WHEN

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from worker.core.ledger_entry import decides
 from worker.dashboard.page import Ask, Invalid, Missing, Page, Panel, Values
 from worker.database import lookups
 from worker.reports.delivery_report import Facts, Person, Report, headline, heads, people, published, unknown
@@ -46,8 +47,8 @@ def report(ask: Ask) -> Values:
         "published": None if facts.recorded is None else published(facts.recorded.entry),
         "taken": None if facts.recorded is None else facts.recorded.at,
         "repeats": 0 if facts.recorded is None else facts.recorded.repeats,
-        "expanded": [part.at for part in facts.parts if part.name.startswith("page:")],
-        "considered": made.considered,
+        "expanded": [part.at for part in facts.parts if decides(part.name)],
+        "considered": made.considered + len(made.delayed),
         "pushed": len(made.pushed),
         "providers": [
             (facts.names[id], states, until[id]) for id, states in made.by_provider().items() if id in facts.names
