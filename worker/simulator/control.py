@@ -37,7 +37,7 @@ class _Inflict(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """Serves GET /accepted, /refused, /counts, /connections, /ca and POST /script, /tokens, /inflict, /reset.
+    """Serves GET /accepted, /refused, /counts, /connections, /ca and POST /script, /tokens, /opened, /inflict, /reset.
 
     A path may begin with the kind of simulator that is meant; else it is the first one.
     """

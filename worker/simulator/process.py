@@ -19,6 +19,7 @@ import msgspec
 from worker.simulator.apns.settings import Settings
 from worker.simulator.faults import Fault
 from worker.simulator.script import Answer, Script
+from worker.simulator.sealed import DeviceKeys
 from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 from worker.simulator.thread import new_event_loop
@@ -60,6 +61,11 @@ class ControlClient:
     def accepted(self, after: int = 0) -> list[dict[str, Any]]:
         """The accepted notifications after the entry of that number."""
         found: list[dict[str, Any]] = self._ask("GET", f"/accepted?after={after}&limit=10000000")
+        return found
+
+    def opened(self, keys: Mapping[str, DeviceKeys]) -> list[dict[str, Any]]:
+        """What apps with these keys, by device token, find in the sealed notifications that were accepted."""
+        found: list[dict[str, Any]] = self._ask("POST", "/opened", keys)
         return found
 
     def requests(self, after: int = 0, limit: int = 10_000_000) -> list[dict[str, Any]]:

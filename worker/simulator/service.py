@@ -7,9 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from worker.simulator.player import Player
 from worker.simulator.record import Record
 from worker.simulator.script import Answer, Script
+from worker.simulator.sealed import DeviceKeys, open_all
 from worker.simulator.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -48,8 +51,11 @@ class Service(ABC):
         return token
 
     def control(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Any:
-        """Control requests of this kind alone. Raises LookupError if there is no such request."""
-        raise LookupError(path)
+        """Control requests about what this kind receives. Raises LookupError if there is no such request."""
+        if (method, path) != ("POST", "/opened"):
+            raise LookupError(path)
+        keys = msgspec.json.decode(body, type=dict[str, DeviceKeys])
+        return [one._asdict() for one in open_all(self.record.accepted, keys)]
 
     def counts(self) -> dict[str, object]:
         """Totals since the start or the last reset."""

@@ -18,6 +18,7 @@ from worker.simulator.inflict import inflict
 from worker.simulator.kinds import service_for
 from worker.simulator.record import Record
 from worker.simulator.script import Answer, Script
+from worker.simulator.sealed import DeviceKeys, Opened, open_all
 from worker.simulator.settings import CommonSettings
 
 
@@ -97,6 +98,10 @@ class Simulator:
             "connections": self.service.connections_total,
             "connected": len(self.connections),
         }
+
+    def opened(self, keys: Mapping[str, DeviceKeys]) -> list[Opened]:
+        """What apps with these keys, by device token, find in the sealed notifications that were accepted."""
+        return open_all(self.accepted, keys)
 
     def control_too(self, other: "Simulator") -> None:
         """Let the control API of this simulator serve another one, under the name of its kind."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from worker.simulator import faults
 from worker.simulator.script import Answer, Script
+from worker.simulator.sealed import DeviceKeys, Opened
 from worker.simulator.settings import CommonSettings
 from worker.simulator.simulator import Simulator
 
@@ -106,6 +107,10 @@ class SimulatorThread:
     def accepted(self) -> list[Any]:
         """The accepted notifications."""
         return self._call(lambda: self._simulator.accepted) if self._thread.is_alive() else self._simulator.accepted
+
+    def opened(self, keys: Mapping[str, DeviceKeys]) -> list[Opened]:
+        """What apps with these keys, by device token, find in the sealed notifications that were accepted."""
+        return self._call(lambda: self._simulator.opened(keys))
 
     @property
     def refused(self) -> list[Any]:

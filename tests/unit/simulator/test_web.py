@@ -7,11 +7,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from worker.simulator.decryption import Receiver, Unreadable, decrypt
 from worker.simulator.web import vapid
-from worker.simulator.web.decryption import Unreadable, decrypt
 from worker.simulator.web.rules import LONGEST_LIFE
 from worker.simulator.web.services import SERVICES, service_at
-from worker.simulator.web.subscriptions import Browser, Wish, browser_of, decode, encode, find, hash_of, make
+from worker.simulator.web.subscriptions import Wish, browser_of, decode, encode, find, hash_of, make
 
 #: RFC 8291, appendix A.
 UA_PRIVATE = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"
@@ -21,7 +21,7 @@ BODY = (
     "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A_"
     "yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN"
 )
-BROWSER = Browser(
+BROWSER = Receiver(
     ec.derive_private_key(int.from_bytes(decode(UA_PRIVATE), "big"), ec.SECP256R1()), decode(UA_PUBLIC), decode(AUTH)
 )
 #: RFC 8292, section 2.4.

@@ -7,11 +7,11 @@ from worker.http2.server.header_blocks import Hole
 from worker.http2.server.request import Request
 from worker.simulator import heads
 from worker.simulator.connection import Connection, Reply
+from worker.simulator.decryption import Unreadable, decrypt
 from worker.simulator.player import Plan
 from worker.simulator.script import Answer
 from worker.simulator.service import Service
 from worker.simulator.web import personalities, rules
-from worker.simulator.web.decryption import Unreadable, decrypt
 from worker.simulator.web.rules import Verdict
 from worker.simulator.web.services import PushService, service_at
 from worker.simulator.web.settings import WebSettings

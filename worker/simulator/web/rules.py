@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from worker.simulator.decryption import sender_key
 from worker.simulator.web import vapid
-from worker.simulator.web.decryption import sender_key
 from worker.simulator.web.services import MOST_CONSTRAINED, PushService
 from worker.simulator.web.subscriptions import Subscription, hash_of
 

@@ -13,6 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from worker.simulator.decryption import Receiver
 from worker.simulator.web.services import SERVICES, PushService
 
 #: Version, whether the device is constrained, number, hash of the VAPID key; then comes the signature.
@@ -42,14 +43,6 @@ class Wish(msgspec.Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.service not in SERVICES:
             raise ValueError(f"service: one of {', '.join(SERVICES)}")
-
-
-class Browser(NamedTuple):
-    """The receiving end of a subscription."""
-
-    private: ec.EllipticCurvePrivateKey
-    public: bytes
-    auth: bytes
 
 
 class Subscription(NamedTuple):
@@ -92,12 +85,12 @@ def find(seed: int, service: PushService, path: str) -> Subscription | None:
 
 
 @lru_cache(maxsize=20_000)
-def browser_of(seed: int, number: int) -> Browser:
+def browser_of(seed: int, number: int) -> Receiver:
     """The keys of a subscription."""
     material = hashlib.blake2b(f"{seed} {number}".encode()).digest()
     private = ec.derive_private_key(int.from_bytes(material[:40], "big") % (_ORDER - 1) + 1, ec.SECP256R1())
     public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return Browser(private, public, material[40:56])
+    return Receiver(private, public, material[40:56])
 
 
 def hash_of(key: bytes) -> bytes:

@@ -1,13 +1,11 @@
-"""What a browser does with a body: RFC 8291 over RFC 8188, of one record."""
+"""What a browser or app does with a record that was encrypted for it: RFC 8291 over RFC 8188, of one record."""
 
 import hmac
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from worker.simulator.web.subscriptions import Browser
 
 #: Octets before the record: salt, its size, length of the key id, key id.
 HEAD: Final = 86
@@ -15,8 +13,16 @@ _TAG: Final = 16
 _DELIMITER: Final = 2
 
 
+class Receiver(NamedTuple):
+    """Whom records are encrypted for."""
+
+    private: ec.EllipticCurvePrivateKey
+    public: bytes
+    auth: bytes
+
+
 class Unreadable(ValueError):
-    """A browser would throw this body away; the text says why."""
+    """The receiver would throw this body away; the text says why."""
 
 
 def sender_key(body: bytes) -> bytes:
@@ -24,7 +30,7 @@ def sender_key(body: bytes) -> bytes:
     return body[21:HEAD]
 
 
-def decrypt(body: bytes, browser: Browser) -> bytes:
+def decrypt(body: bytes, receiver: Receiver) -> bytes:
     """The plaintext. Raises `Unreadable`."""
     if len(body) < HEAD + 1 + _TAG:
         raise Unreadable("the body is too short")
@@ -37,9 +43,9 @@ def decrypt(body: bytes, browser: Browser) -> bytes:
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError as error:
         raise Unreadable("the key id is not on the curve") from error
-    secret = browser.private.exchange(ec.ECDH(), key)
-    info = b"WebPush: info\x00" + browser.public + point + b"\x01"
-    material = hmac.digest(hmac.digest(browser.auth, secret, "sha256"), info, "sha256")
+    secret = receiver.private.exchange(ec.ECDH(), key)
+    info = b"WebPush: info\x00" + receiver.public + point + b"\x01"
+    material = hmac.digest(hmac.digest(receiver.auth, secret, "sha256"), info, "sha256")
     extracted = hmac.digest(salt, material, "sha256")
     cipher = AESGCM(hmac.digest(extracted, b"Content-Encoding: aes128gcm\x00\x01", "sha256")[:16])
     nonce = hmac.digest(extracted, b"Content-Encoding: nonce\x00\x01", "sha256")[:12]
