@@ -245,3 +245,19 @@ def test_no_record_waits_in_redis_for_each_device(pipeline: Pipeline) -> None:
 def sent(pipeline: Pipeline, *published: ev.AnyEvent) -> list[Notification]:
     pipeline.publish(*published)
     return pipeline.run()
+
+
+def test_a_channel_may_ask_for_less_than_its_app(pipeline: Pipeline) -> None:
+    private(pipeline, "han", "rey", privacy="sender")
+    pipeline.publish(ev.ChannelUpdated(**stamp(), channel=ev.ChannelSettings(id="general", privacy="sealed")))
+    got = run(pipeline, sealing(), device("rey"), message(text=TEXT))
+    assert opened(got["han"])["aps"]["alert"]["body"] == TEXT
+    assert "leia" not in str(got["rey"]) and TEXT not in str(got["rey"])
+
+
+def test_a_user_may_and_gets_no_seal_where_ids_are_what_they_asked_for(pipeline: Pipeline) -> None:
+    private(pipeline, "han", "rey")
+    pipeline.publish(ev.PreferencesUpdated(**stamp(), user="han", privacy="id"))
+    got = run(pipeline, sealing(), device("rey"), message(text=TEXT))
+    assert got["rey"]["aps"]["alert"]["body"] == TEXT
+    assert "sealed" not in got["han"]["carillon"] and TEXT not in str(got["han"])
