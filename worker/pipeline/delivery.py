@@ -126,7 +126,13 @@ class Delivery:
             RecordAnswers(journal, insist),
             NoteCalls(calls, insist),
             CallOtherwise(
-                Audience(sources.pool), apps, calls, DeviceOrigins(apps, Origins(sources.redis)), now, new_id
+                sources.pool,
+                Audience(sources.pool),
+                apps,
+                calls,
+                DeviceOrigins(apps, Origins(sources.redis)),
+                now,
+                new_id,
             ),
             RetireDevices(devices, deferred_retirement, insist),
             health.stop_provider,

@@ -382,3 +382,17 @@ def test_a_sealed_call_goes_to_the_extension_and_not_to_the_voip_token(pipeline:
     assert (sent.push_type, sent.token) == ("alert", token("han"))
     assert b"Leia" not in sent.payload
     assert content(sent)["aps"]["sound"] == "call"
+
+
+@pytest.mark.parametrize("who", ["channel", "user"])
+def test_a_call_shows_no_more_than_its_channel_and_its_user_ask_for(pipeline: Pipeline, who: str) -> None:
+    phone(pipeline, "han")
+    call = started("han")
+    if who == "channel":
+        settings = ev.ChannelSettings(id=call.channel.id, privacy="id")
+        pipeline.publish(ev.ChannelUpdated(**stamp(), channel=settings))
+    else:
+        pipeline.publish(ev.PreferencesUpdated(**stamp(), user="han", privacy="id"))
+    pipeline.publish(call)
+    [alert] = pipeline.run()
+    assert b"Leia" not in alert.payload

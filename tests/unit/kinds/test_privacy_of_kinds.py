@@ -20,7 +20,7 @@ from worker.core.model import AppSettings, Device, Provider, traits_of
 from worker.core.privacy import strictest
 from worker.core.template_form import TemplateForm
 from worker.core.templates import Template, Templates
-from worker.pipeline.expansion.disclose import disclose
+from worker.pipeline.expansion.disclose import Asked, disclose
 from worker.pipeline.rendering import Message, Variant, sendings
 from worker.pipeline.steps.seal_payloads import SealPayloads
 from worker.providers.fcm.settings import FcmSettings
@@ -56,7 +56,7 @@ def left(
     """The body that a kind sends, as JSON, and what it was made of."""
     event = replace(EVENT, message=replace(EVENT.message, text=text))
     device = Device(7, "han", 1, "tok:1", None, 0, platform, traits=traits_of(["sealed"], None, "k1"))
-    shown = disclose(strictest(mode), {}, {"han": [device]}, lambda _: to, sealed_only=False).disclosures
+    shown = disclose(Asked(strictest(mode), {}), {"han": [device]}, lambda _: to, sealed_only=False).disclosures
     variant = Variant("message") if 7 not in shown else Variant("message", disclosure=shown[7])
     form: TemplateForm = kind_of(to).template
     templates = {} if template is None else {1: Templates({("", ""): Template.parse(template, form)})}

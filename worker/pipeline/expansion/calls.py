@@ -46,7 +46,7 @@ from worker.facts.base import Candidates, Sources
 from worker.facts.mutes import MUTES
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
-from worker.pipeline.expansion.disclose import disclose
+from worker.pipeline.expansion.disclose import asked_now, disclose
 from worker.pipeline.plan import Plan
 from worker.providers.kinds import token_forms
 from worker.state.calls import CallKey, Calls, End, Known
@@ -193,8 +193,8 @@ class CallExpansion:
             .get(app.name, {})
             .items()
         }
-        said = app.attention
-        disclosed = disclose(said.privacy, {}, devices, self._apps.provider, sealed_only=said.sealed_only)
+        privacy = asked_now(self._sources.pool, app, of_app, message.channel.id, some)
+        disclosed = disclose(privacy, devices, self._apps.provider, sealed_only=app.attention.sealed_only)
         case = Case(
             *(message, app),
             facts=facts,

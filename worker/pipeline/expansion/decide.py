@@ -18,7 +18,7 @@ from worker.facts.preferences import Said
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.admit import Expanding
-from worker.pipeline.expansion.disclose import Disclosed, asks, disclose
+from worker.pipeline.expansion.disclose import Asked, Disclosed, asks, disclose
 from worker.pipeline.expansion.read import CandidatePage
 
 _NO_FACTS: Final[Mapping[str, Collection[str]]] = {}
@@ -144,7 +144,7 @@ class Decider:
         if of_all == "full" and not asking and not users:
             return Disclosed(devices)
         own = {user: devices[user] for user in asked.users if user in devices}
-        return disclose(of_all, users, own, self._apps.provider, sealed_only=attention.sealed_only)
+        return disclose(Asked(of_all, users), own, self._apps.provider, sealed_only=attention.sealed_only)
 
     def _said(self, pages: Sequence[CandidatePage]) -> Mapping[int, Mapping[str, Said]]:
         """What the candidates said, by the page's index."""

@@ -4,8 +4,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from producers.fields import Privacy
-from worker.core.model import Device, Provider
+from worker.core.model import AppSettings, Device, Provider
+from worker.core.places import NOW
 from worker.core.privacy import FULL, Disclosure, disclosure, is_unsealed, strictest
+from worker.database.postgres import Pool
+from worker.facts import channels, preferences
 from worker.providers.kinds import kind_of
 
 Devices = Mapping[str, Sequence[Device]]
@@ -23,25 +26,41 @@ class Disclosed(NamedTuple):
     keyless: Collection[str] = ()
 
 
+class Asked(NamedTuple):
+    """What is asked for, beside what each device asks for itself."""
+
+    #: By the app and the channel.
+    of_all: Privacy
+    #: By users.
+    users: Mapping[str, Privacy]
+
+
+def asked_now(pool: Pool, app: AppSettings, used: Collection[str], channel: str, users: Collection[str]) -> Asked:
+    """What is asked for as it is now, of what is no message: two queries. `used`: the facts that the app has rows of."""
+    row = channels.read(pool, {(app.name, channel)}, NOW).get((app.name, channel))
+    keys = {(app.name, user, "", "") for user in users} if "preferences" in used else set()
+    said = preferences.of_users(pool, keys)
+    found = {user: one.privacy for (_, user, *_), one in said.items() if one.privacy is not None}
+    return Asked(strictest(app.attention.privacy, row and row.now.privacy), found)
+
+
 def asks(devices: Devices) -> bool:
     """Whether a device asks for a mode of its own."""
     return any(device.traits is not None and device.privacy is not None for some in devices.values() for device in some)
 
 
 def disclose(
-    asked: Privacy,
-    users: Mapping[str, Privacy],
+    asked: Asked,
     devices: Devices,
     provider_of: Callable[[int], Provider | None],
     *,
     sealed_only: bool,
 ) -> Disclosed:
-    """`asked` by the app and the channel, `users` by those who ask for something themselves."""
     found = {
         device.id: one
         for user, some in devices.items()
         for device in some
-        if (one := _of(strictest(asked, users.get(user), device.privacy), device, provider_of)) != FULL
+        if (one := _of(strictest(asked.of_all, asked.users.get(user), device.privacy), device, provider_of)) != FULL
     }
     if not sealed_only:
         return Disclosed(devices, found)

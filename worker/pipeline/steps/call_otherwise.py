@@ -8,8 +8,10 @@ from worker.core.outcome import Unregister
 from worker.core.privacy import FULL
 from worker.core.purposes import ALERT, VOIP
 from worker.database.audience import Audience
+from worker.database.postgres import Pool
+from worker.facts import used
 from worker.pipeline.apps import Apps
-from worker.pipeline.expansion.disclose import disclose
+from worker.pipeline.expansion.disclose import asked_now, disclose
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.plan import Plan
 from worker.state.calls import Calls
@@ -23,6 +25,7 @@ class CallOtherwise:
     before.
     """
 
+    pool: Pool
     audience: Audience
     apps: Apps
     calls: Calls
@@ -45,7 +48,9 @@ class CallOtherwise:
                 continue
             call, others = decode(known.document), _siblings(devices.get(job.user, ()), job.device)
             said = run.app.attention
-            disclosed = disclose(said.privacy, {}, {job.user: others}, self.apps.provider, sealed_only=said.sealed_only)
+            of_app = used.read(self.pool, [app]).get(app, ())
+            privacy = asked_now(self.pool, run.app, of_app, call.event.channel.id, [job.user])
+            disclosed = disclose(privacy, {job.user: others}, self.apps.provider, sealed_only=said.sealed_only)
             for other in disclosed.devices[job.user]:
                 disclosure = disclosed.disclosures.get(other.id, FULL)
                 alert = alert_sending(call, CALL, other.locale, disclosure, pad=said.pad)
