@@ -52,7 +52,7 @@ from worker.pipeline.steps.uncount import Uncount
 from worker.pipeline.steps.wait_for_earlier import WaitForEarlier
 from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
-from worker.state import redis
+from worker.state import presence, redis
 from worker.state.breaker import Breaker
 from worker.state.calls import Calls
 from worker.state.journal import Journal, Taken, UnreadableError
@@ -109,7 +109,7 @@ class Delivery:
                 bulkhead,
                 (
                     DropMoved(devices, standings, now),
-                    DropChanged(partial(changes.read, sources.pool), now),
+                    DropChanged(partial(changes.read, sources.pool), partial(presence.marked, sources.redis), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),
                     CheckProvider(health, exchange, journal, insist, now, random),

@@ -271,7 +271,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         privacy="" if mode == "full" else mode,
         message="" if variant.stands_for else event.message.id,
         thread=event.message.parent_id or "",
-        written=int(event.at.timestamp() * 1000),
+        written=notification.milliseconds(event),
         content="" if variant.stands_for else content_of(event.message),
     )
 
