@@ -152,7 +152,7 @@ class Message(EditedMessage, frozen=True):
     category: Literal["message", "reaction"] = "message"
     #: What becomes of the number on the icon; None: the template decides, and without a word of its own it goes up by one.
     badge: Literal["increment", "none"] | Badge | None = None
-    #: The true number of each of these users, before all else.
+    #: How many messages are unread for each of these users, before `badge`.
     badges: Badges = {}
 
 

@@ -65,6 +65,8 @@ class Variant(NamedTuple):
     group: str = ""
     #: How much of it may be read on its way.
     disclosure: Disclosure = FULL
+    #: The true number of unread messages, as the chat server says it; None: it does not.
+    badge: int | None = None
 
 
 class DeviceGroup(NamedTuple):
@@ -258,7 +260,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         expires_at=notification.expiration(event, message.max_age),
         collapse_id=notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
         priority=one.loud.priority,
-        badge=_badge(event, made.template),
+        badge=_badge(event, made.template, variant.badge),
         kind=event.message.kind if form in ("full", "sender") else "",
         channel=event.channel.id,
         place=message.place,
@@ -276,10 +278,12 @@ def _with(one: _Rendering, made: _Made) -> Sending:
     )
 
 
-def _badge(event: MessageNew, template: Template | None) -> int:
-    """The template's own word, else the message's, else one more."""
+def _badge(event: MessageNew, template: Template | None, number: int | None) -> int:
+    """The template's own word, else the user's true number, else the message's word, else one more."""
     if template is not None and not template.counted:
         return LEAVE if template.badge is None else template.badge
+    if number is not None:
+        return number
     word = event.message.badge
     if word is None or word == "increment":
         return COUNT

@@ -83,6 +83,13 @@ def test_a_template_s_own_word_goes_before_the_message_s(two, aps, pushed, after
     assert set(counters(two).values()) == after
 
 
+def test_each_user_s_true_number_goes_before_all_else(two):
+    two.member("general", "luke")
+    two.publish(message(badge="none", badges={"han": 4, "nobody": 9}), message(id="e2", badges={"luke": 0}))
+    sent = [(user_of(n), badge_of(n)) for n in two.run()]
+    assert sorted(sent, key=str) == [("han", 4), ("han", 4), ("han", 5), ("han", 5), ("luke", 0), ("luke", NONE)]
+
+
 def test_P5_seen_on_one_device_the_others_get_a_push_and_all_counts_start_at_0(two):
     two.publish(message())
     two.run()

@@ -176,8 +176,9 @@ def _members(page: CandidatePage) -> int:
 def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message now, by what differs between their users."""
     pushes, quieted, disclosures = decided.decision.pushes, decided.quieted, decided.disclosures
-    groups = _groups(decided.page.message.event)
-    if not quieted and not groups and not disclosures:
+    event = decided.page.message.event
+    groups, badges = _groups(event), event.message.badges
+    if not (quieted or groups or disclosures or badges):
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
             by_why[push.why] += push.devices
@@ -185,7 +186,8 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
         sound, stands_for, _ = quieted.get(push.user, _AS_IT_IS)
-        variant = Variant(push.why, sound, stands_for, groups.get(push.user, "") if push.why == "group" else "")
+        group = groups.get(push.user, "") if push.why == "group" else ""
+        variant = Variant(push.why, sound, stands_for, group, badge=badges.get(push.user))
         if not disclosures:
             wanted[variant] += push.devices
             continue
