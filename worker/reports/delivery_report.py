@@ -42,14 +42,25 @@ class Tried(NamedTuple):
 
 
 class Delayed(NamedTuple):
-    """Somebody who was present, and is decided again then (UNIX seconds). `present`: which key said so."""
+    """Somebody who is decided again then (UNIX seconds). `present`: which key said that they were; '': the message is folded."""
 
     until: float
     present: str
 
     @property
     def words(self) -> str:
-        return f"delayed until {instant(self.until)}, was {self.present}"
+        return f"delayed until {instant(self.until)}, " + (
+            f"was {self.present}" if self.present else "to be one of several"
+        )
+
+
+def delayed_in(account: Mapping[str, Any]) -> dict[str, Delayed]:
+    """By user, of the account of a page."""
+    folding, present = account.get("folding", {}), (account.get("until", 0), account.get("present", ""))
+    return {
+        user: Delayed(folding[user], "") if user in folding else Delayed(*present)
+        for user in account.get("delayed", ())
+    }
 
 
 class Recorded(NamedTuple):
@@ -197,8 +208,7 @@ def report(parts: Sequence[Part]) -> Report:
         made.passed.update(page.get("passed", {}))
         for reason, users in page.get("skipped", {}).items():
             made.skipped.update(dict.fromkeys(users, reason))
-        again = Delayed(page.get("until", 0), page.get("present", ""))
-        made.delayed.update(dict.fromkeys(page.get("delayed", ()), again))
+        made.delayed.update(delayed_in(page))
     for user in [user for user in made.delayed if user in made.pushed or user in made.skipped]:
         del made.delayed[user]
     for part in parts:

@@ -10,7 +10,7 @@ from worker.database import lookups
 from worker.database.lookups import Reached, Said
 from worker.database.postgres import Connection, Pool
 from worker.database.push_log import Choice, LedgerEntry, bounded, newest
-from worker.reports.delivery_report import Delayed, State, Tried, Via, device_line, published, state_of
+from worker.reports.delivery_report import State, Tried, Via, delayed_in, device_line, published, state_of
 from worker.reports.looking_up import still_open, waiting
 from worker.reports.reasons import MEMBERS, MESSAGES
 from worker.reports.words import counted, instant
@@ -110,7 +110,7 @@ def _decision(entry: LedgerEntry, user: str) -> Happened | None:
         if user in users:
             return Happened(*about, "skipped", reason)
     if user in account.get("delayed", ()):
-        return Happened(*about, "delayed", Delayed(account.get("until", 0), account.get("present", "")).words)
+        return Happened(*about, "delayed", delayed_in(account)[user].words)
     if "message" in account:
         return Happened(*about, "nobody", str(account["message"]))
     if account.get("rest"):

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.breaker import Quota, Stopped
-from worker.reports.delivery_report import Facts, Part, Tried, Via, device_line, headline, report
+from worker.reports.delivery_report import Facts, Part, Tried, Via, delayed_in, device_line, headline, report
 from worker.reports.words import instant
 
 AT = 1_795_880_095.5
@@ -124,3 +124,11 @@ def test_who_is_delayed_is_decided_by_a_second_look() -> None:
 
 def test_a_time_is_written_as_a_clock_shows_it() -> None:
     assert instant(AT) == WHEN
+
+
+def test_who_waits_to_be_shown_several_messages_in_one_is_delayed_until_then() -> None:
+    account = {"delayed": ["han", "luke"], "until": 0, "present": "active", "folding": {"luke": 60}}
+    assert {user: of.words for user, of in delayed_in(account).items()} == {
+        "han": f"delayed until {instant(0)}, was active",
+        "luke": f"delayed until {instant(60)}, to be one of several",
+    }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from worker.core.loudness import Loudness, loudness
 from worker.core.model import AppSettings
-from worker.core.rules import FOLDED, Push, Skip, Why
+from worker.core.rules import FOLDED, Decision, Push, Skip, Why
 from worker.core.triggers import CALLED
 from worker.pipeline.expansion.decide import Decided, Quieted
 from worker.state.bursts import Budget, Burst, Bursts, Fold, Pushed, Turn
@@ -21,8 +21,7 @@ def quieten(bursts: Bursts, decided: Sequence[Decided], now: float) -> list[Deci
         return [*decided]
     found = [*decided]
     for n, turns in zip(asked, bursts.count([*asked.values()], now), strict=True):
-        app = decided[n].page.message.app
-        found[n] = decided[n]._replace(quieted={user: _quieted(turn, app) for user, turn in turns.items()})
+        found[n] = _counted(decided[n], turns)
     for n, shown in zip(looks, bursts.show([_fold(one) for one in looks.values()]), strict=True):
         found[n] = _shown(looks[n], shown)
     return found
@@ -50,7 +49,7 @@ def _burst(decided: Decided) -> Burst:
         f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
         users,
         app.fold_after,
-        *(0, said.sound_every or 0, said.sound_every_user or 0),
+        *(said.fold_every or 0, said.sound_every or 0, said.sound_every_user or 0),
     )
 
 
@@ -59,6 +58,16 @@ def _budget(why: Why, loud: Loudness) -> Budget:
     if not loud.sound or loud.level == "time-sensitive":
         return ""
     return "called" if why in _ADDRESSED else "plain"
+
+
+def _counted(decided: Decided, turns: Mapping[str, Turn]) -> Decided:
+    """Whose message is shown later with others is delayed."""
+    quieted = {user: _quieted(turn, decided.page.message.app) for user, turn in turns.items()}
+    pushes, skips, delayed = decided.decision
+    later = [push for push in pushes if quieted[push.user].due]
+    if later:
+        pushes = [push for push in pushes if not quieted[push.user].due]
+    return decided._replace(decision=Decision(pushes, skips, [*delayed, *later]), quieted=quieted)
 
 
 def _quieted(turn: Turn, app: AppSettings) -> Quieted:

@@ -11,7 +11,7 @@ from worker.core.batch import Lane
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
-from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Push, Why, counted
+from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided, Quieted
@@ -118,7 +118,7 @@ class MessagePlan(Plan):
         if through := decided.silent.passed:
             account["passed"] = {push.user: through[push.user] for push in pushes if push.user in through}
         if delayed:
-            account |= self._delay(message, delayed)
+            account |= self._delay(decided)
             count["delayed"] += len(delayed)
         if unseen:
             account["rest"] = unseen
@@ -126,13 +126,29 @@ class MessagePlan(Plan):
                 count[f"skipped.{reason}"] += number
         self.take(message.opened, following, message.event, message.cursor.page, account)
 
-    def _delay(self, message: Expanding, delayed: Sequence[Push]) -> dict[str, Any]:
-        """A second look at those who are present. Returns what the account says of it."""
-        said, users = message.app.attention, [push.user for push in delayed]
-        delay = said.online_delay or 0
-        here = [push.user for push in delayed if "here" in push.verdict.on]
-        self.look_again(message.opened, message.cursor.page, "online", delay, users, here or None)
-        return {"delayed": users, "until": self._moment // 1000 + delay, "present": said.present}
+    def _delay(self, decided: Decided) -> dict[str, Any]:
+        """Second looks at those who are present, and at those who get one for several. Returns what the account says."""
+        message, quieted, moment = decided.page.message, decided.quieted, self._moment / 1000
+        said, present = message.app.attention, []
+        folds: defaultdict[tuple[float, int], list[str]] = defaultdict(list)
+        for push in decided.decision.delayed:
+            one = quieted.get(push.user, _AS_IT_IS)
+            if one.due:
+                folds[one.due, one.stands_for].append(push.user)
+            else:
+                present.append(push)
+        account: dict[str, Any] = {"delayed": [push.user for push in decided.decision.delayed]}
+        if present:
+            delay = said.online_delay or 0
+            here = [push.user for push in present if "here" in push.verdict.on]
+            users = [push.user for push in present]
+            self.look_again(message.opened, message.cursor.page, "online", delay, users, here or None)
+            account |= {"until": int(moment) + delay, "present": said.present}
+        for (due, stands_for), users in folds.items():
+            self.look_again(message.opened, message.cursor.page, "fold", max(0.0, due - moment), users, stands_for)
+        if folds:
+            account["folding"] = {user: int(due) for (due, _), users in folds.items() for user in users}
+        return account
 
     def _add_jobs(self, decided: Decided, continuation: Continuation) -> int:
         """Returns how many they are."""
