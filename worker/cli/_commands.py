@@ -17,7 +17,7 @@ HELP = "Push fan-out for chat: every device that should get a push gets it once.
 GROUPS: Final = {
     "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
     "Apps and providers": ("app", "push", "provider", "template", "secret-key", "secrets"),
-    "Chat": ("publish", "why", "log", "tail", "member", "mute", "quiet", "user", "devices"),
+    "Chat": ("publish", "why", "log", "tail", "member", "mute", "preferences", "quiet", "user", "devices"),
     "Run": (
         "engines",
         "migrate",

@@ -83,6 +83,17 @@ def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_js
         echo(shown(f"message {id} is event {event}"))
     for line in _lines(facts, report, user):
         prose(shown(line))
+    if user is not None and (by := report.by.get(user)) is not None:
+        channel = named[0].channel if named else ""
+        prose(shown(f"  decided by {_decided(runtime, name, user, channel, by, facts)}"))
+
+
+def _decided(runtime: "Runtime", app: str, user: str, channel: str, by: str, facts: "Facts") -> str:
+    """Whose preference it was."""
+    from worker.cli._preferences import decided
+
+    at = max(part.at for part in facts.parts if user in part.account.get("by", ()))
+    return decided(runtime.pool, app, user, channel or "the channel", by, at)
 
 
 def _list(id: str, named: "list[Named]", as_json: bool) -> None:

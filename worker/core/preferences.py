@@ -109,22 +109,50 @@ class AllBut(Collection[str]):
         return 1
 
 
+class Step(NamedTuple):
+    """One row of the walk, and what it says."""
+
+    by: RowName
+    said: str
+    #: Where the walk ends.
+    answer: Answer | None = None
+
+
 def ask(trigger: Trigger, rows: Rows, now: float) -> Answer:
-    """The walk of one trigger, from the nearest row outwards. `now` in UNIX seconds."""
+    """Whether a trigger is on. `now` in UNIX seconds."""
+    *_, (_, _, answer) = walk(trigger, rows, now)
+    assert answer is not None
+    return answer
+
+
+def walk(trigger: Trigger, rows: Rows, now: float) -> Iterator[Step]:
+    """From the nearest row outwards; the last step has the answer."""
     noted: Answer | None = None
     for name, row in rows:
         muted = row.muted_until > now
         level = row.muted_level if muted else row.level
+        said = f"muted but for {level}" if muted and level != "none" else "muted" if muted else f"level {level}"
         if trigger in row.switches and not (muted and level == "none"):
-            return Answer(True, name) if row.switches[trigger] else Answer(False, name, SWITCHED_OFF)
-        if noted is None and level is not None:
-            if level == "none":
-                return Answer(False, name, _none_by(name))
-            if trigger != "reaction":
-                noted = Answer(True, name) if trigger in LEVELS[level] else Answer(False, name, MENTIONS_ONLY)
+            on = row.switches[trigger]
+            yield Step(name, f"{trigger} {'on' if on else 'off'}", Answer(on, name, "" if on else SWITCHED_OFF))
+            return
+        if level == "none" and noted is None:
+            yield Step(name, said, Answer(False, name, _none_by(name)))
+            return
+        if level is None or trigger == "reaction":
+            yield Step(name, "says nothing of it")
+        elif noted is None:
+            on = trigger in LEVELS[level]
+            noted = Answer(on, name, "" if on else MENTIONS_ONLY)
+            yield Step(name, f"{said}: {'on' if on else 'off'}, unless a switch farther out says otherwise")
+        else:
+            yield Step(name, f"{said}: a nearer level counts")
     if noted is not None:
-        return noted
-    return Answer(False, "built in", SWITCHED_OFF) if trigger == "reaction" else Answer(True, "built in")
+        yield Step(noted.by, "the nearest level", noted)
+    elif trigger == "reaction":
+        yield Step("built in", "reactions are off", Answer(False, "built in", SWITCHED_OFF))
+    else:
+        yield Step("built in", "on", Answer(True, "built in"))
 
 
 def _none_by(name: RowName) -> str:

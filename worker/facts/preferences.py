@@ -22,6 +22,8 @@ from worker.facts.base import Fact, Origin
 
 #: Users that are considered first because they follow a thread or chose to hear all of a channel, at most.
 FIRST: Final = 5_000
+#: Rows of one user that are shown.
+ROWS: Final = 1_000
 
 #: app, user, channel ('': everything), thread ('': all of the channel)
 Key = tuple[str, str, str, str]
@@ -149,6 +151,17 @@ def read(pool: Pool, asked: Mapping[int, tuple[MessageNew, Sequence[str]]]) -> d
     }
     found = of_users(pool, {key for some in keys.values() for key in some})
     return {n: {key[1]: found[key] for key in some if key in found} for n, some in keys.items()} if found else {}
+
+
+def rows_of(pool: Pool, app: str, user: str, limit: int) -> dict[tuple[str, str], Stored]:
+    """The user's rows by channel and thread, that of everything ('', '') first."""
+    with pool.connection() as db:
+        rows = db.execute(
+            f"SELECT p.channel, p.thread, {_COLUMNS} FROM carillon.preferences p WHERE p.app = %s AND p.user_id = %s"
+            " AND p.silent_on IS NULL ORDER BY p.channel, p.thread LIMIT %s".encode(),
+            (app, user, limit),
+        ).fetchall()
+    return {(channel, thread): Stored(*columns) for channel, thread, *columns in rows}
 
 
 def of_users(pool: Pool, keys: Collection[Key]) -> dict[Key, Said]:

@@ -44,6 +44,7 @@ Name = Literal[
     "members removed",
     "mutes added",
     "mutes removed",
+    "preferences set",
     "quiet time set",
     "push sent",
     "push tested",

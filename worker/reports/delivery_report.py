@@ -144,6 +144,8 @@ class Report:
     passed: dict[str, str] = field(default_factory=dict)
     #: Who is decided again, and is not yet.
     delayed: dict[str, Delayed] = field(default_factory=dict)
+    #: Of those whom a preference refused, whose row that was: `preferences.RowName`.
+    by: dict[str, str] = field(default_factory=dict)
 
     def only(self, user: str) -> "Report":
         """The same for this user only."""
@@ -155,6 +157,7 @@ class Report:
             self.counted,
             {user: self.passed[user]} if user in self.passed else {},
             {user: self.delayed[user]} if user in self.delayed else {},
+            {user: self.by[user]} if user in self.by else {},
         )
 
     def states(self, devices: Mapping[str, Sequence[int]]) -> dict[str, dict[int, State]]:
@@ -206,6 +209,7 @@ def report(parts: Sequence[Part]) -> Report:
         made.pushed.update({user: {} for user in page.get("pushed", ())})
         made.counted.update(page.get("rest", {}))
         made.passed.update(page.get("passed", {}))
+        made.by.update(page.get("by", {}))
         for reason, users in page.get("skipped", {}).items():
             made.skipped.update(dict.fromkeys(users, reason))
         made.delayed.update(delayed_in(page))
@@ -398,6 +402,7 @@ def as_json(facts: Facts, made: Report) -> dict[str, Any]:
         },
         "skipped": made.skipped,
         "delayed": {user: {"until": instant(of.until), "present": of.present} for user, of in made.delayed.items()},
+        "by": made.by,
         "counted": dict(made.counted),
         "passed": made.passed,
         "published": None if facts.recorded is None else instant(published(facts.recorded.entry)),

@@ -69,6 +69,8 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "provider pause": ("provider paused",),
     "provider resume": ("provider resumed",),
     "publish": ("events published",),
+    "preferences set": ("preferences set",),
+    "preferences show": READS,
     "quiet set": ("quiet time set",),
     "quiet show": READS,
     "push apn": ("app created", "provider stored"),
@@ -221,6 +223,7 @@ def _people(scene: Scene, directory: Path) -> None:
     assert leaves("member remove", "general", "leia", *CHAT)["target"] == "general"
     assert leaves("mute add", "han", "greedo", *CHAT)["target"] == "han"
     leaves("mute remove", "han", "greedo", *CHAT)
+    assert leaves("preferences set", "han", "--level", "none", *CHAT)["detail"] == {"level": "none"}
     assert leaves("quiet set", "han", "--quiet", "22:00-07:00", "--zone", "Asia/Tokyo", *CHAT)["target"] == "han"
     added = leaves("push device add", "--user", "han", "--provider", "apns", "--token", TOKEN, *CHAT)
     assert (added["target"], added["detail"]["provider"]) == ("han", "apns")

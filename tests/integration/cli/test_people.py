@@ -1,9 +1,11 @@
 """Members, mutes, users and scheduled pushes from a shell: published as a chat server would, applied by the intake."""
 
 import time
+from pathlib import Path
 
+from producers import events as ev
 from tests.integration.cli.conftest import Cli
-from tests.integration.pipeline.harness import Pipeline
+from tests.integration.pipeline.harness import Pipeline, message
 from worker.reports.words import counted
 
 
@@ -33,6 +35,36 @@ def test_mutes_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> Non
     assert cli.json("mute", "remove", "han", "greedo")["unmuted"] == ["greedo"]
     assert [one["muted"] for one in cli.json("mute", "list")] == ["jabba"]
     assert cli.json("mute", "list", "--user", "leia") == []
+
+
+def test_preferences_are_set_and_shown(pipeline: Pipeline, cli: Cli, tmp_path: Path) -> None:
+    assert "has chosen nothing" in cli.ok("preferences", "show", "han")
+    of = ("--channel", "general", "--level", "mentions", "--trigger", "here=off")
+    assert cli.json("preferences", "set", "han", *of)["applied"]
+    assert "everything is set for han" in cli.ok("preferences", "set", "han", "--keyword", "deploy", "--privacy", "id")
+    everything, general = cli.json("preferences", "show", "han")["rows"]
+    assert (everything["keywords"], everything["privacy"]) == (["deploy"], "id")
+    assert (general["channel"], general["level"], general["triggers"]) == ("general", "mentions", {"here": False})
+    file = tmp_path / "message.json"
+    file.write_bytes(ev.encode(message(text="deploy!", mentions=ev.Mentions(here=True))))
+    shown = cli.ok("preferences", "show", "han", "--event", str(file))
+    assert "  general: level mentions, here off; set at " in shown
+    assert "keyword: on, by member\n  member: level mentions: on, unless a switch farther out says otherwise" in shown
+    assert shown.endswith("han is notified, for keyword, by member\n")
+    cli.ok("preferences", "set", "han", "--channel", "general", "--muted-until", "+2h")
+    found = cli.json("preferences", "show", "han", "--event", str(file))["event"]
+    assert (found["on"], found["by"], found["reason"]) == ([], "member", "channel_muted")
+    assert cli.ok("preferences", "set", "han", "--channel", "general") == "han has chosen nothing for general\n"
+    assert [row["channel"] for row in cli.json("preferences", "show", "han")["rows"]] == [None]
+
+
+def test_what_no_preference_can_be_is_refused(cli: Cli) -> None:
+    cli.ok("app", "create", "chat")
+    assert "triggers are direct, mention" in cli.refused("preferences", "set", "han", "--trigger", "hear=on")
+    assert "following: needs a channel" in cli.refused("preferences", "set", "han", "--follow")
+    assert "keywords: only without a channel" in cli.refused(
+        *("preferences", "set", "han", "--keyword", "r2", "--channel", "general")
+    )
 
 
 def test_quiet_time_is_set_and_shown(pipeline: Pipeline, cli: Cli) -> None:

@@ -265,3 +265,15 @@ def test_an_unknown_event_was_never_published_or_may_be_deleted_or_was_refused(p
 def test_of_what_is_asked_for_must_be_said_once(cli: Cli) -> None:
     assert "Give an ID, --user or --device" in cli.refused("why")
     assert "give either an ID or --device" in cli.refused("why", "e1", "--device", "1")
+
+
+def test_who_was_refused_by_a_preference_learns_whose_row_it_was(pipeline: Pipeline, cli: Cli) -> None:
+    general = ev.ChannelId(id="general")
+    pipeline.publish(ev.PreferencesUpdated(**stamp(-1), user="han", channel=general, level="mentions"), message())
+    pipeline.run()
+    whose = "  decided by the user's setting for general"
+    assert f"{whose}, of 2026-11-21: level mentions" in why(cli, "e1", "--user", "han")
+    assert cli.json("why", "e1", "--app", "demo")["by"] == {"han": "member"}
+    pipeline.publish(ev.PreferencesUpdated(**stamp(60), user="han", channel=general, level="all"))
+    pipeline.run()
+    assert f"{whose}, which was changed since" in why(cli, "e1", "--user", "han")
