@@ -1,7 +1,6 @@
 """The worker's thread that says that it lives, and looks for conditions. It does no work, so that no work keeps it from this."""
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -41,7 +40,7 @@ class Lookout(BackgroundThread):
     def _look(self) -> None:
         watch = self._runtime.watch
         try:
-            signs.give(self._runtime.redis, self._name, self._lanes(), time.time())
+            signs.give(self._runtime.redis, self._name, self._lanes())
             watch.redis_is_back()
             watch.look()
             self._runtime.notes.write()

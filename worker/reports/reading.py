@@ -27,6 +27,7 @@ from worker.providers.kinds import may_end, words_of
 from worker.reports import signs
 from worker.reports.conditions import LETTERS_MANY, LETTERS_SHARE
 from worker.reports.faults import sentence
+from worker.reports.skew import skew
 from worker.reports.snapshot import (
     AppFacts,
     LaneFacts,
@@ -134,7 +135,7 @@ def read(
         facts["redis"] = parts.read("redis memory", lambda: of_redis(redis))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
-        skews["redis"] = parts.read("clock of redis", lambda: _skew(lambda: clock(redis)))
+        skews["redis"] = parts.read("clock of redis", lambda: skew(lambda: clock(redis)))
         if workers:
             facts["workers"] = parts.read("workers", lambda: signs.read(redis))
             facts["beat"] = parts.read("beat", lambda: signs.beat(redis))
@@ -145,7 +146,7 @@ def read(
         facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""
         facts["outbox"] = parts.read("outbox", lambda: _outbox(db))
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
-        skews["postgres"] = parts.read("clock of postgres", lambda: _skew(lambda: postgres.clock(db)))
+        skews["postgres"] = parts.read("clock of postgres", lambda: skew(lambda: postgres.clock(db)))
     if redis is not None and db is not None:
         waits = parts.read("backlog", lambda: backlog.read(redis, cursors.taken(db)))
         facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
@@ -181,13 +182,6 @@ def certificates(redis: Redis) -> dict[int, float]:
 def _trimmed(redis: Redis) -> Sequence[Trimmed]:
     found = streams.trimmed(redis)
     return [Trimmed(stream, app_of(stream), n, at) for stream, (n, at) in sorted(found.items()) if n > 0]
-
-
-def _skew(ask: Callable[[], float]) -> float:
-    """Seconds by which a clock is ahead of this host's: what it says against the middle of the time that asking took."""
-    began = time.time()
-    theirs = ask()
-    return theirs - (began + time.time()) / 2
 
 
 def _read_only(db: Connection) -> bool:
@@ -347,15 +341,17 @@ def _leader(db: Connection) -> Leader | None:
 
 
 def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
-    known = cursors.moved_at(db)
+    # What comes while this is read is neither old nor ahead.
     moved, entered = postgres.clock(db), clock(redis)
+    known = cursors.moved_at(db)
     found = streams.Streams(redis).figures({stream: cursor for stream, (cursor, _) in known.items()})
+    left = clock(redis)
     _, unread = streams.pressure(redis) or (0, {})
     facts = []
     for stream, of in found.items():
         app = app_of(stream)
         oldest = None if of.unread is None else max(0.0, entered - ms_of(of.unread) / 1000)
         still = moved - known[stream][1]
-        ahead = ms_of(of.last) / 1000 - entered
+        ahead = ms_of(of.last) / 1000 - left
         facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or ""))
     return facts

@@ -3,10 +3,13 @@
 Their times are those of Redis, so that no clock of a worker counts.
 """
 
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from worker.reports.skew import skew
 from worker.reports.snapshot import WorkerFacts
 from worker.state import keys
 from worker.state.redis import Redis, clock
@@ -28,10 +31,17 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(_Sign).decode
 
 
-def give(redis: Redis, name: str, lanes: list[str], now: float) -> None:
-    """Says that the worker lives. `now`: UNIX seconds by its own clock, as of the call."""
-    at = clock(redis)
-    sign = _encode(_Sign(at, lanes, round(now - at, 3)))
+def give(redis: Redis, name: str, lanes: list[str], now: Callable[[], float] = time.time) -> None:
+    """Says that the worker lives. `now` gives UNIX seconds by its own clock."""
+    at = 0.0
+
+    def ask() -> float:
+        nonlocal at
+        at = clock(redis)
+        return at
+
+    ahead = -skew(ask, now)
+    sign = _encode(_Sign(at, lanes, round(ahead, 3)))
     # A full Redis takes it too: a worker is not gone because there is no room.
     Scripts(redis).while_full(command="HSET", key=keys.WORKERS(), arguments=[name, sign])
 
@@ -43,8 +53,8 @@ def withdraw(redis: Redis, name: str) -> None:
 
 def read(redis: Redis) -> list[WorkerFacts]:
     """The workers that gave a sign in the last minutes. Forgets the others."""
-    found: Any = redis.hgetall(keys.WORKERS())
     now = clock(redis)
+    found: Any = redis.hgetall(keys.WORKERS())
     signs = {name: _decode(sign) for name, sign in found.items()}
     if gone := [name for name, sign in signs.items() if now - sign.at > KEPT]:
         redis.hdel(keys.WORKERS(), *gone)

@@ -262,7 +262,7 @@ def test_who_reads_finds_that_nobody_looks(pipeline: Pipeline) -> None:
 
 def test_every_check_is_kept_with_its_value(pipeline: Pipeline) -> None:
     pipeline.take()
-    signs.give(pipeline.redis, "bulk-1@w1", ["bulk"], time.time())
+    signs.give(pipeline.redis, "bulk-1@w1", ["bulk"])
     watch.Watch(pipeline.redis, pipeline.pool).look()
     found = watch.current(pipeline.redis)
     values = {one.part: one.value for one in found.checks}
