@@ -90,6 +90,8 @@ class Account:
     skipped_messages: dict[str, int]
     #: Members who got a push, for all messages together.
     notified: int
+    #: How often a member was decided again, half a minute later.
+    delayed: int
     dead_letters: int
     kinds: dict[KindName, KindAccount]
     checks: list[Check] = field(default_factory=list)
@@ -144,6 +146,7 @@ def draw_up(
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
         notified=pushed,
+        delayed=found.counts.get("delayed", 0),
         dead_letters=found.dead_letters,
         kinds={kind: _of_kind(kind, world, must, withheld, found) for kind in KINDS},
     )

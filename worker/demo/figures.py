@@ -15,7 +15,7 @@ class Latency(NamedTuple):
 
 
 class Figures(NamedTuple):
-    #: Of messages that came at a pace; without the pushes that were refused first and waited on purpose.
+    #: Of messages that came at a pace; without the pushes that waited on purpose.
     steady: Latency | None
     #: Of the burst, waiting in the queue included.
     burst: Latency | None
@@ -30,11 +30,17 @@ class Figures(NamedTuple):
         }
 
 
-def measure(requests: Sequence[Request], stamps: Mapping[str, float], steady: frozenset[str]) -> Figures:
-    """`stamps`: message id -> UNIX ms; `steady`: ids of the messages that were not part of the burst."""
+def measure(
+    requests: Sequence[Request], stamps: Mapping[str, float], steady: frozenset[str], later: frozenset[str]
+) -> Figures:
+    """`stamps`: message id -> UNIX ms; `steady`: ids of the messages that were not part of the burst. Of tokens in `later` no
+    push counts: their users are decided again half a minute later, on purpose.
+    """
     again = {(one.message, one.token) for one in requests if not one.accepted}
     taken = [
-        one for one in requests if one.accepted and one.message in stamps and (one.message, one.token) not in again
+        one
+        for one in requests
+        if one.accepted and one.message in stamps and (one.message, one.token) not in again and one.token not in later
     ]
     burst = [one for one in taken if one.message not in steady]
     rate = None

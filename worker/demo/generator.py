@@ -4,6 +4,7 @@ from collections.abc import Collection
 from random import Random
 from typing import Final
 
+from worker.demo.attention import wishes
 from worker.demo.population import Population, populate
 from worker.demo.services.web import keys_of
 from worker.demo.talk import Talk
@@ -32,6 +33,7 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
     reached = _reached(lines[: 1 + steady // 3], rooms) - population.online
     at_once = _reached(lines[: 1 + steady // 12], rooms) & reached
     devices = _troubled(random, population, lines, reached, at_once)
+    wanted = wishes(random, list(population.people), rooms, population.active, now_ms)
     return World(
         app=app,
         people=population.people,
@@ -42,6 +44,12 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
         lines=lines,
         syncs=_syncs(random, population, devices),
         steady=steady,
+        active=population.active,
+        choices=wanted.choices,
+        quiet=wanted.quiet,
+        readers=wanted.readers,
+        viewing=wanted.viewing,
+        now_ms=now_ms,
     )
 
 

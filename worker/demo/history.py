@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Final
+from typing import Final, get_args
 
 from producers import events
-from worker.demo.world import MAX_AGE, Device, KindName, Line, Room, Sync, World
+from producers.fields import Day
+from worker.demo.world import MAX_AGE, Choice, Device, KindName, Line, Quiet, Room, Sync, World
 
 _DAY_MS = 24 * 3600 * 1000
 _PLATFORMS: Final[dict[KindName, str]] = {"apns": "ios", "fcm": "android", "web": "web"}
@@ -29,6 +30,8 @@ def beginnings(world: World, seed: int, now: datetime) -> list[events.AnyEvent]:
         events.UserMuted(id=f"mute-{number}", app=world.app, at=now, user=who, target=whom)
         for number, (who, whom) in enumerate(sorted(world.mutes))
     ]
+    published += [_choice(world.app, *who, choice, now) for who, choice in sorted(world.choices.items())]
+    published += [_quiet(world.app, user, quiet, now) for user, quiet in sorted(world.quiet.items())]
     return published
 
 
@@ -60,11 +63,54 @@ def message(world: World, line: Line, now: datetime) -> events.MessageNew:
             text=line.text,
             parent_id=line.parent,
             mentioned=list(line.mentioned),
+            mentions=_mentions(line),
+            urgency="urgent" if line.urgent else "normal",
             skip_push=line.skip_push,
             kind="system" if line.skip_push else "regular",
         ),
         sender=events.Sender(id=line.sender, name=world.people[line.sender]),
         recipients=None if line.recipients is None else list(line.recipients),
+    )
+
+
+def deletion(world: World, line: Line, now: datetime) -> events.MessageDeleted:
+    """What is said of a line that is taken back."""
+    return events.MessageDeleted(
+        id=f"{line.event}-deleted",
+        app=world.app,
+        at=now,
+        channel=events.ChannelId(id=line.room),
+        message=events.MessageId(id=line.id),
+    )
+
+
+def _mentions(line: Line) -> events.Mentions:
+    groups = [events.Group(id="crew", name="Crew", users=list(line.group))] if line.group else []
+    return events.Mentions(here=line.here, everyone=line.everyone, groups=groups)
+
+
+def _choice(app: str, user: str, room: str, choice: Choice, now: datetime) -> events.PreferencesUpdated:
+    return events.PreferencesUpdated(
+        id=f"choice-{user}-{room}",
+        app=app,
+        at=now,
+        user=user,
+        channel=events.ChannelId(id=room) if room else None,
+        level=choice.level,
+        triggers=dict(choice.switches),  # type: ignore[arg-type]  # names of triggers
+    )
+
+
+def _quiet(app: str, user: str, quiet: Quiet, now: datetime) -> events.QuietUpdated:
+    days = list(get_args(Day))
+    return events.QuietUpdated(
+        id=f"quiet-{user}",
+        app=app,
+        at=now,
+        user=user,
+        zone=quiet.zone,
+        quiet=[events.Window(days=days, begin=quiet.begin, to=quiet.end)],
+        allow=events.Allow(triggers=["direct"] if quiet.direct else [], users=list(quiet.friends)),
     )
 
 
@@ -75,7 +121,13 @@ def silent(app: str, sync: Sync, now: datetime) -> events.PushSend:
 
 
 def _room(app: str, room: Room, stranger: str, now: datetime) -> Iterator[events.AnyEvent]:
-    settings = events.ChannelSettings(id=room.id, name=room.name, push_notifications=None if room.push else False)
+    settings = events.ChannelSettings(
+        id=room.id,
+        name=room.name,
+        push_notifications=None if room.push else False,
+        level=room.level,
+        kind="direct" if room.is_direct else None,
+    )
     yield events.ChannelUpdated(id=f"name-{room.id}", app=app, at=now, channel=settings)
     channel, members = events.ChannelId(id=room.id), sorted(room.members)
     if stranger not in room.members:

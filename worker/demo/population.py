@@ -7,7 +7,7 @@ from typing import Final
 from unicodedata import normalize
 
 from worker.demo.phrases import EVERYBODY, FIRST_NAMES, LAST_NAMES, ROOMS, SLOTS
-from worker.demo.world import Device, KindName, Room
+from worker.demo.world import Device, KindName, LevelName, Room
 from worker.simulator.web.subscriptions import Wish, make
 
 #: Devices -> of a hundred people, who have so many.
@@ -27,6 +27,7 @@ class Population:
     devices: list[Device]
     rooms: dict[str, Room]
     online: frozenset[str]
+    active: frozenset[str]
 
 
 def populate(random: Random, *, users: int, channels: int, now_ms: int, seed: int, web_key: str) -> Population:
@@ -42,7 +43,8 @@ def populate(random: Random, *, users: int, channels: int, now_ms: int, seed: in
     ids = list(people)
     rooms = [_room(random, number, size, ids, people) for number, size in enumerate(_sizes(random, users, channels))]
     online = frozenset(random.sample(ids, users // 6))
-    return Population(people, devices, {room.id: room for room in rooms}, online)
+    active = frozenset(user for user in sorted(online) if random.random() < 0.6)
+    return Population(people, devices, {room.id: room for room in rooms}, online, active)
 
 
 def _people(random: Random, users: int) -> dict[str, str]:
@@ -93,12 +95,13 @@ def _room(random: Random, number: int, size: int, ids: list[str], people: dict[s
         return Room(f"dm:{number}", None, frozenset(members), push)
     if number < len(EVERYBODY) and size > 300:
         return Room(f"everybody:{number}", EVERYBODY[number], frozenset(members))
+    level: LevelName | None = "mentions" if random.random() < 0.06 else None
     kind, names = next(row for row in zip(("group", "team", "community"), ROOMS, strict=True) if _fits(row[0], size))
     name = random.choice(names).format(city=random.choice(SLOTS["city"]))
     if kind == "group" and random.random() < 0.4:
         first = sorted(people[user].split()[0] for user in members)
         name = ", ".join(first[:3]) + (f" and {size - 3} more" if size > 3 else "")
-    return Room(f"{kind}:{number}", name, frozenset(members), push)
+    return Room(f"{kind}:{number}", name, frozenset(members), push, level)
 
 
 def _fits(kind: str, size: int) -> bool:

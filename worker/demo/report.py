@@ -60,6 +60,7 @@ def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
         yield f"  nobody: {reason}", f"{n:,}", MESSAGES.get(reason, "")
     yield "members considered", f"{account.considered:,}", "for all messages together"
     yield "  who are notified", f"{account.notified:,}", "on all of their devices"
+    yield "  who are decided again", f"{account.delayed:,}", "half a minute later: at a desktop when it came"
     for reason, n in _largest(account.skipped):
         yield f"  not: {reason}", f"{n:,}", MEMBERS.get(reason, "")
 

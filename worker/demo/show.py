@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,10 +99,12 @@ class Demo:
                 keep=wish.keep,
                 say=self._display.step,
             ) as running:
-                found, traffic = self._play(world, _pushes(readings, silent), running)
+                considered = sum(reading.considered for reading in readings)
+                found, traffic = self._play(world, _pushes(readings, silent), considered, running)
             account = draw_up(world, readings, silent, found, mistakes=len(mistakes(world.app, datetime.now(UTC))))
             steady = frozenset(line.id for line in world.lines[: world.steady])
-            figures = measure(found.requests, traffic.at, steady)
+            later = frozenset(device.token for device in world.devices if device.user in world.active)
+            figures = measure(found.requests, traffic.at, steady, later)
             seconds = time.monotonic() - self._began
             kept = directory if wish.keep else None
             return Outcome(account, figures, seconds, kept, world.app, _examples(readings, found), world)
@@ -122,8 +124,8 @@ class Demo:
             now_ms=int(time.time() * 1000),
         )
 
-    def _play(self, world: World, pushes: int, running: Stage) -> tuple[Found, Traffic]:
-        """`pushes`: how many are to be accepted."""
+    def _play(self, world: World, pushes: int, considered: int, running: Stage) -> tuple[Found, Traffic]:
+        """`pushes`: how many are to be accepted; `considered`: how many members are to be decided about."""
         traffic = Traffic(world, running.publisher)
         watch = Watch(running.runtime, running.services, running.simulators.controls, world.app, traffic.at)
         display = self._display
@@ -140,8 +142,10 @@ class Demo:
         traffic.silent()
         display.act("everybody at once: all other messages in one burst")
         traffic.burst(look)
-        display.act("all is published; what was refused is sent again after 5 to 20 s")
-        while not (watch.done and _all_begun(world, watch)) and watch.quiet < self._wish.patience:
+        display.act(
+            "all is published; what was refused is sent again after 5 to 20 s, who was present is decided again after 30"
+        )
+        while not (watch.done and _all_begun(world, considered, watch)) and watch.quiet < self._wish.patience:
             look()
             time.sleep(EVERY / 5)
         watch.look(now=True)
@@ -155,10 +159,14 @@ class Demo:
         events = [*beginnings(world, self._wish.seed, now), *mistakes(world.app, now)]
         running.publisher.publish_many(events)
         for user in sorted(world.online):
-            running.publisher.online(world.app, user, _ONLINE)
+            at_desktop = user in world.active
+            running.publisher.online(world.app, user, _ONLINE, at_desktop, world.viewing.get(user))
+        for user, room in sorted(world.readers):
+            if user not in world.active:
+                running.publisher.mark_read(world.app, user, room, now + timedelta(hours=1))
         self._display.step(
-            f"published {len(events):,} events about members, devices, mutes and channels;"
-            f" {len(world.online):,} users are online"
+            f"published {len(events):,} events about members, devices, mutes, channels, preferences and quiet hours;"
+            f" {len(world.online):,} users are online, {len(world.active):,} of them at a desktop"
         )
         deadline = time.monotonic() + self._wish.patience
         while watch.look() or watch.waiting:
@@ -171,8 +179,9 @@ class Demo:
         self._display.step("workers and beat are at work, and know who is in which channel")
 
 
-def _all_begun(world: World, watch: Watch) -> bool:
-    return watch.expanded >= len(world.lines) and watch.targeted >= len(world.syncs)
+def _all_begun(world: World, considered: int, watch: Watch) -> bool:
+    every_line = watch.expanded >= len(world.lines) and watch.counts.get("considered", 0) >= considered
+    return every_line and watch.targeted >= len(world.syncs)
 
 
 def _pushes(readings: list[Reading], silent: list[SilentReading]) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Settings, load, variable
+from producers.events import active_key, online_key, read_key, viewing_key
 from producers.publisher import Publisher
+from worker.core.attention import Attention
 from worker.core.model import AppSettings
 from worker.database.migrate import migrate
 from worker.demo.crew import Crew
@@ -40,6 +42,10 @@ _TABLES: Final = (
     *("member_past", "channels", "channel_past", "devices"),
     "providers",
 )
+
+#: As the guide recommends: seconds after which who is at a desktop is looked at again, and in which a channel sounds once.
+ONLINE_DELAY: Final = 30
+SOUND_EVERY: Final = 15
 
 Say = Callable[[str], None]
 
@@ -103,7 +109,10 @@ def stage(
         say(f"simulators of APNs, FCM and Web Push listen on ports {ports}")
         runtime = Runtime(settings, urls)
         stack.callback(runtime.close)
-        runtime.registry.save_app(AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE))
+        attention = Attention(online_delay=ONLINE_DELAY, present="active", sound_every=SOUND_EVERY)
+        runtime.registry.save_app(
+            AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE, attention=attention)
+        )
         for one in services:
             at = Place(simulators.host, simulators.ports[one.kind], simulators.ca_pem)
             runtime.registry.save_provider(one.provider(world.app, at))
@@ -122,4 +131,6 @@ def _forget(runtime: Runtime, world: World) -> None:
         db.execute("DELETE FROM carillon.apps WHERE name = %s", (world.app,))
     runtime.redis.delete(keys.COUNTS(world.app), keys.BADGE(world.app))
     for user in world.online:
-        runtime.redis.delete(keys.ONLINE(world.app, user))
+        runtime.redis.delete(online_key(world.app, user), active_key(world.app, user), viewing_key(world.app, user))
+    for _, room in world.readers:
+        runtime.redis.delete(read_key(world.app, room))

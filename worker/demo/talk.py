@@ -86,9 +86,24 @@ class Talk:
             if not dialogue.thread:
                 named += self._called(room)
             line = self._line(room.id, speakers[speaker], filled.format_map(slots), named, parent=root)
+            line = self._loud(room, line)
             if dialogue.thread and root is None:
                 root = line.id
             yield line
+
+    def _loud(self, room: Room, line: Line) -> Line:
+        """Now and then a line calls several at once, is urgent, or is taken back."""
+        chance = self._random.random()
+        if chance < 0.02:
+            return line._replace(here=True)
+        if chance < 0.03 and len(room.members) <= 60:
+            return line._replace(everyone=True)
+        if chance < 0.06 and len(room.members) <= 60:
+            members = sorted(room.members)
+            return line._replace(group=tuple(self._random.sample(members, 1 + len(members) // 3)))
+        if chance < 0.08:
+            return line._replace(urgent=True)
+        return line._replace(deleted=chance > 2)
 
     def _called(self, room: Room) -> tuple[str, ...]:
         """Now and then somebody is called, who may be anywhere in a large channel, or not in it at all."""

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from producers.events import AnyEvent
 from producers.publisher import Publisher
-from worker.demo.history import message, silent
+from worker.demo.history import deletion, message, silent
 from worker.demo.world import Line, World
 
 #: Seconds between two handfuls of the steady traffic.
@@ -21,6 +22,7 @@ class Traffic:
         self._world, self._publisher = world, publisher
         self.at: dict[str, float] = {}
         self.published = 0
+        self._readers = sorted(pair for pair in world.readers if pair[0] in world.active)
 
     def steady(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         """The world's steady lines, spread evenly over so many seconds."""
@@ -48,12 +50,22 @@ class Traffic:
 
     def _publish(self, lines: Sequence[Line]) -> None:
         now = datetime.now(UTC)
-        events = []
+        events: list[AnyEvent] = []
         for line in lines:
             event = message(self._world, line, now)
+            if line.deleted:
+                events.append(deletion(self._world, line, now))
             events += [event, event] if line.repeated else [event]
             if not line.late:
                 self.at[line.id] = now.timestamp() * 1000
         if events:
             self._publisher.publish_many(events)
+        self._read(lines, now)
         self.published += len(lines)
+
+    def _read(self, lines: Sequence[Line], until: datetime) -> None:
+        """Whoever is at a desktop and reads along says so now, long before they are looked at again."""
+        rooms = {line.room for line in lines}
+        for user, room in self._readers:
+            if room in rooms:
+                self._publisher.mark_read(self._world.app, user, room, until)

@@ -1,5 +1,6 @@
 """The world of a demo as plain facts. Owns no rule about who gets a push."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ KindName = Literal["apns", "fcm", "web"]
 #: `returned`: once a 410 from before its registration, then takes everything; only APNs says since when.
 #: `foreign`: it belongs to the other environment of APNs, or to another sender of FCM.
 Nature = Literal["live", "busy", "gone", "returned", "foreign"]
+LevelName = Literal["all", "mentions", "personal", "none"]
 #: Natures that never accept a push.
 DEAF: frozenset[Nature] = frozenset(("gone", "foreign"))
 
@@ -20,6 +22,9 @@ MEMBER_CAP = 100
 MAX_AGE = 3600
 #: Members that are looked at individually once the cap is reached; of a larger channel the rest is only counted.
 PAGE = 1000
+
+
+_NO_SWITCHES: Mapping[str, bool] = {}
 
 
 class Device(NamedTuple):
@@ -41,6 +46,33 @@ class Room(NamedTuple):
     name: str | None
     members: frozenset[str]
     push: bool = True
+    #: How loud it is for members who have chosen nothing.
+    level: LevelName | None = None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is a conversation of two."""
+        return len(self.members) == 2
+
+
+class Choice(NamedTuple):
+    """How loud something is for a user."""
+
+    level: LevelName | None = None
+    #: Word -> whether it is for them, whatever the level.
+    switches: Mapping[str, bool] = _NO_SWITCHES
+
+
+class Quiet(NamedTuple):
+    """When a user wants no notification, every day: from one time of a clock in the zone to another."""
+
+    zone: str
+    begin: str
+    end: str
+    #: Whose messages come through.
+    friends: tuple[str, ...] = ()
+    #: Whether direct messages do.
+    direct: bool = False
 
 
 class Line(NamedTuple):
@@ -62,6 +94,14 @@ class Line(NamedTuple):
     late: bool = False
     #: Published a second time under the same event id.
     repeated: bool = False
+    #: Members of a group that it calls.
+    group: tuple[str, ...] = ()
+    #: Whether it calls those who are online, and everybody.
+    here: bool = False
+    everyone: bool = False
+    urgent: bool = False
+    #: Taken back: the chat server says so before it says the message itself.
+    deleted: bool = False
 
 
 class Sync(NamedTuple):
@@ -83,6 +123,17 @@ class World:
     mutes: frozenset[tuple[str, str]]
     lines: list[Line]
     syncs: list[Sync] = field(default_factory=list)
+    #: Who has a person at a desktop; they are online as well.
+    active: frozenset[str] = frozenset()
+    #: (user, room) -> how loud the room is for them; room '' stands for everything.
+    choices: dict[tuple[str, str], Choice] = field(default_factory=dict)
+    quiet: dict[str, Quiet] = field(default_factory=dict)
+    #: (user, room) where the user reads on another device whatever is said outside of threads.
+    readers: frozenset[tuple[str, str]] = frozenset()
+    #: User -> the room that they have open.
+    viewing: dict[str, str] = field(default_factory=dict)
+    #: When it begins, in milliseconds since the epoch.
+    now_ms: int = 0
     #: The first lines, which come at a steady pace; the others come all at once.
     steady: int = 0
     member_cap: int = MEMBER_CAP

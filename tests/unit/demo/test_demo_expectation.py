@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from worker.demo.expectation import Reading, read_all, read_silent
-from worker.demo.world import Device, Line, Room, Sync, World
+from worker.demo.world import Choice, Device, Line, Quiet, Room, Sync, World
 
+#: It is 23:00 in Berlin.
+NIGHT, DAY = Quiet("Europe/Berlin", "22:00", "07:00"), Quiet("Europe/Berlin", "09:00", "18:00")
 EVERYBODY = ("ann", "bob", "cem", "dan", "eve")
 
 
@@ -24,9 +26,14 @@ def world(*lines: Line, members=EVERYBODY, devices=EVERYBODY, push=True, cap=100
         app="app",
         people={user: user.title() for user in members},
         devices=[device(user) for user in devices],
-        rooms={"r": Room("r", "Room", frozenset(members), push)},
+        rooms={"r": Room("r", "Room", frozenset(members), push, more.get("level"))},
         online=frozenset(more.get("online", ())),
         mutes=frozenset(more.get("mutes", ())),
+        choices=more.get("choices", {}),
+        quiet=more.get("quiet", {}),
+        readers=frozenset(more.get("readers", ())),
+        viewing=more.get("viewing", {}),
+        now_ms=1_796_853_600_000,
         lines=list(lines),
         member_cap=cap,
     )
@@ -43,6 +50,7 @@ def last(of: World) -> Reading:
         pytest.param(world(said(1, late=True)), "too_old", id="it is too old"),
         pytest.param(world(said(1, room="elsewhere")), "unknown_channel", id="nobody knows its channel"),
         pytest.param(world(said(1), push=False), "channel_push_off", id="its channel is silent"),
+        pytest.param(world(said(1, deleted=True)), "deleted", id="it was taken back"),
         pytest.param(world(said(1, skip_push=True, late=True)), "skip_push", id="the first reason counts"),
     ],
 )
@@ -56,11 +64,67 @@ def test_nobody_gets_a_message_when(of, reason):
     ("of", "notified", "skipped"),
     [
         pytest.param(world(said(1)), "bob cem dan eve", {"sender": 1}, id="all members but the sender"),
+        pytest.param(world(said(1), online=("bob",)), "bob cem dan eve", {"sender": 1}, id="who is online does too"),
         pytest.param(
-            world(said(1), online=("bob", "ann")),
+            world(
+                said(1),
+                choices={("bob", ""): Choice("none"), ("cem", "r"): Choice("none"), ("dan", ""): Choice("mentions")},
+            ),
+            "eve",
+            {"sender": 1, "level_none": 1, "channel_muted": 1, "mentions_only": 1},
+            id="who does not want it does not",
+        ),
+        pytest.param(
+            world(said(1), choices={("bob", ""): Choice("none"), ("bob", "r"): Choice("all")}),
+            "bob cem dan eve",
+            {"sender": 1},
+            id="the nearer level counts, upwards too",
+        ),
+        pytest.param(
+            world(
+                said(1, mentioned=("bob", "cem")),
+                choices={("bob", ""): Choice("mentions"), ("cem", "r"): Choice("none")},
+            ),
+            "bob dan eve",
+            {"sender": 1, "channel_muted": 1},
+            id="a mention comes through mentions, and through no mute",
+        ),
+        pytest.param(
+            world(
+                said(1, here=True),
+                online=("bob",),
+                choices={one: Choice("mentions") for one in (("bob", ""), ("cem", ""))},
+            ),
+            "bob dan eve",
+            {"sender": 1, "mentions_only": 1},
+            id="those who are online are here",
+        ),
+        pytest.param(
+            world(said(1, group=("bob",)), choices={("bob", ""): Choice("mentions", {"group": False})}),
             "cem dan eve",
-            {"sender": 1, "online": 1},
-            id="who is online does not, and the sender is counted as the sender",
+            {"sender": 1, "switched_off": 1},
+            id="a switch corrects the level",
+        ),
+        pytest.param(
+            world(said(1), choices={("bob", ""): Choice(None, {"message": True})}, level="none"),
+            "bob",
+            {"sender": 1, "level_none": 3},
+            id="a switch is nearer than the channel's level",
+        ),
+        pytest.param(
+            world(said(1), readers=[("bob", "r"), ("ann", "r")], viewing={"cem": "r", "dan": "other"}),
+            "dan eve",
+            {"sender": 1, "read": 1, "viewing": 1},
+            id="who has read it or has it open does not",
+        ),
+        pytest.param(
+            world(said(1), quiet={"bob": NIGHT, "cem": DAY, "dan": NIGHT._replace(friends=("ann",))}),
+            "cem dan eve",
+            {"sender": 1, "quiet": 1},
+            id="in quiet time only friends come through",
+        ),
+        pytest.param(
+            world(said(1, urgent=True), quiet={"bob": NIGHT}), "bob cem dan eve", {"sender": 1}, id="and what is urgent"
         ),
         pytest.param(
             world(said(1), mutes=[("cem", "ann"), ("ann", "bob"), ("dan", "eve")]),
@@ -93,9 +157,9 @@ def test_nobody_gets_a_message_when(of, reason):
             id="who is mentioned is outside of the cap",
         ),
         pytest.param(
-            world(said(1), cap=1, online=("eve",)),
+            world(said(1), cap=1, readers=[("eve", "r")]),
             "bob",
-            {"sender": 1, "over_member_cap": 2, "online": 1},
+            {"sender": 1, "over_member_cap": 2, "read": 1},
             id="over the cap every other reason comes first",
         ),
         pytest.param(
@@ -152,9 +216,9 @@ MANY = tuple(f"u{number:04}" for number in range(2500))
     ("of", "notified", "skipped"),
     [
         pytest.param(
-            world(said(1, "u2400"), members=MANY, devices=MANY, online=MANY[200:300]),
+            world(said(1, "u2400"), members=MANY, devices=MANY, readers=[(user, "r") for user in MANY[200:300]]),
             100,
-            {"over_member_cap": 800 + 1500, "online": 100},
+            {"over_member_cap": 800 + 1500, "read": 100},
             id="once the cap is reached the other pages are counted with it",
         ),
         pytest.param(

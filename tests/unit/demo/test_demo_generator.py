@@ -56,7 +56,8 @@ def test_every_reason_and_every_kind_of_phone_occurs(world):
         "not_a_member",
         "not_in_thread",
         "muted_sender",
-        "online",
+        *("channel_muted", "level_none", "mentions_only", "switched_off"),
+        *("read", "quiet", "viewing"),
         "no_device",
         "over_member_cap",
     }
