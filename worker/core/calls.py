@@ -16,6 +16,7 @@ from producers.targeting import BADGE_ROOM
 from worker.core.batch import COUNT, LEAVE, Sending
 from worker.core.call_phrases import Said, call_phrase
 from worker.core.entry import ms_of
+from worker.core.loudness import Importance
 from worker.core.model import Device, PushType
 from worker.core.names import clean_name
 from worker.core.notification import HEAD, LIMIT, Rendered, collapse_id
@@ -84,6 +85,11 @@ def expiration(event: CallStarted) -> int:
 def is_of_call(sending: Sending) -> bool:
     """A message of a kind with such a name has a channel."""
     return sending.kind in KINDS and not sending.channel
+
+
+def needs_code(sending: Sending) -> bool:
+    """Whether an Android app has to do more with it than show it: a call begins, or ends."""
+    return is_of_call(sending) and sending.kind != MISSED
 
 
 def retried(retry: Retry, tries: int, *, least: float = 0.0) -> Retry:
@@ -182,6 +188,7 @@ def _alert(event: CallStarted, kind: Kind, phrase: str, form: Privacy, ended: Ca
     return Rendered(HEAD, payload[len(HEAD) :]) if kind == MISSED else Rendered(payload, b"")
 
 
+_IMPORTANCE: Final[Mapping[Kind, Importance]] = {"call": "calls", "missed_call": "direct", "call_ended": "silent"}
 _LOUDNESS: Final[Mapping[Kind, Mapping[str, Any]]] = {
     "call": {
         "sound": "call",
@@ -284,6 +291,7 @@ def _sending(call: Call, ended: CallEnded | None, kind: Kind, rendered: Rendered
         kind=kind,
         place=call.place,
         at=ms_of(call.entry) // 1000,
+        importance=_IMPORTANCE[kind],
         traceparent=sampled(event.traceparent if ended is None else ended.traceparent),
     )
 

@@ -10,7 +10,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import message
 from tests.unit.fcm.key_files import account
 from tests.unit.fcm.schema import check
-from worker.core import notification
+from worker.core import calls, notification
 from worker.core.batch import Sending
 from worker.core.targeted import badge_sending, push_sending
 from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT, LONGEST_TTL, Blocks, Message, blocks_for, form, ttl
@@ -288,3 +288,21 @@ def test_what_fits_is_not_touched() -> None:
 def test_a_request_shows_no_token_where_a_person_could_read_it() -> None:
     one = Message(form(APP, chat(), "all"), "tok:1", ID, 5, EXPIRES, False)
     assert one.payload == one.content(LONGEST_TTL)
+
+
+def test_a_call_is_for_the_apps_code_whoever_shows_messages() -> None:
+    event = ev.CallStarted(
+        id="e1",
+        app="demo",
+        at=message().at,
+        call=ev.Call(id="7d444840-9dc0-11d1-b245-5ffdce74fad2", video=True),
+        channel=ev.Channel(id="general"),
+        caller=ev.Sender(id="leia", name="Leia"),
+        recipients=["han"],
+    )
+    call = calls.Call("1-0", 1, event)
+    for settings in (APP, SYSTEM):
+        android = sent(settings, calls.alert_sending(call, "call", None), "android")["android"]
+        assert (android["priority"], android["data"]["kind"], "notification" in android) == ("HIGH", "call", False)
+        assert json.loads(android["data"]["call"])["caller"] == {"id": "leia", "name": "Leia"}
+    assert "notification" in sent(SYSTEM, calls.alert_sending(call, "missed_call", "de"), "android", badge=1)["android"]

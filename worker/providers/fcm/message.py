@@ -14,6 +14,7 @@ import msgspec
 
 from producers.targeting import MAX_BADGE
 from worker.core.batch import Sending
+from worker.core.calls import needs_code
 from worker.core.notification import CONVERSATION, HEAD, Rendered
 from worker.providers.fcm.cut import fitted
 from worker.providers.fcm.settings import FcmSettings
@@ -149,8 +150,8 @@ class _Read(NamedTuple):
     @classmethod
     def of(cls, settings: FcmSettings, sending: Sending, document: dict[str, Any]) -> "_Read":
         seen = sending.push_type != "background" and any(_alert(document["aps"]).values())
-        # Only the app's code opens what is sealed.
-        system = seen and settings.display == "system" and not sending.inside
+        # Only the app's code opens what is sealed, and shows a call on the whole screen.
+        system = seen and settings.display == "system" and not sending.inside and not needs_code(sending)
         return cls(
             _encode(_data(sending, document, texts=not system)),
             _encode(_notification(settings, sending, document) if system else {}),
@@ -231,6 +232,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "parent": carillon.get("parent"),
         "at": carillon.get("at"),
         "why": carillon.get("why"),
+        "call": carillon.get("call"),
         **{key: carillon.get(key) for key in CONVERSATION},
         "importance": sending.importance,
         "sender": sender.get("id"),
