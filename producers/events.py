@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
+from producers.activities import check_size
 from producers.checks import check_characters, check_free, has_control, may_have_nul, suspicious
 from producers.errors import EventError
 from producers.faults import explained
@@ -752,6 +753,11 @@ def _check_activity(event: ActivityUpdated) -> None:
     for name in ("stale_at", "dismiss_at"):
         if (instant := getattr(event, name)) is not None:
             _check_year(name, instant)
+    if event.channel is not None and event.event == "start":
+        raise EventError(
+            "event: a broadcast channel starts no activity; it updates and ends those that the app has started"
+        )
+    check_size(event)
 
 
 def _check_device(device: DeviceToken) -> None:

@@ -79,6 +79,9 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     written: int = 0
     #: As of `edits.content_of`, where it shows one message.
     content: str = ""
+    #: The Live Activity that it updates, and when that was said (microseconds since the epoch): a newer update takes its place.
+    activity: str = ""
+    said_at: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

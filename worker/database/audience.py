@@ -102,8 +102,12 @@ class Audience:
         """
         return self._of_users(users, "")
 
-    def for_purposes(self, users: Collection[UserKey], purposes: Sequence[str]) -> dict[str, dict[str, list[Device]]]:
-        """The same for devices of these purposes."""
+    def for_purposes(
+        self, users: Collection[UserKey], purposes: Sequence[str], activity: str | None = None
+    ) -> dict[str, dict[str, list[Device]]]:
+        """The same for devices of these purposes; with `activity` only the tokens of that Live Activity."""
+        if activity is not None:
+            return self._of_users(users, "", "= ANY(%b) AND d.activity = %b", list(purposes), activity)
         return self._of_users(users, "", "= ANY(%b)", list(purposes))
 
     def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:

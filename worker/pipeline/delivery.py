@@ -38,6 +38,7 @@ from worker.pipeline.steps.drop_ended_calls import DropEndedCalls
 from worker.pipeline.steps.drop_expired import DropExpired
 from worker.pipeline.steps.drop_moved import DropMoved
 from worker.pipeline.steps.drop_not_allowed import drop_not_allowed
+from worker.pipeline.steps.drop_superseded import DropSuperseded
 from worker.pipeline.steps.find_provider import FindProvider
 from worker.pipeline.steps.hold_back import hold_back
 from worker.pipeline.steps.in_bulkhead import InBulkhead
@@ -53,6 +54,7 @@ from worker.pipeline.steps.wait_for_earlier import WaitForEarlier
 from worker.pipeline.steps.write import Write
 from worker.providers.base import Client
 from worker.state import presence, redis
+from worker.state.activities import Activities
 from worker.state.breaker import Breaker
 from worker.state.calls import Calls
 from worker.state.journal import Journal, Taken, UnreadableError
@@ -102,6 +104,7 @@ class Delivery:
             FindProvider(apps, breaker),
             DropExpired(now),
             DropEndedCalls(calls := Calls(sources.redis)),
+            DropSuperseded(Activities(sources.redis)),
             drop_not_allowed,
             hold_back,
             WaitForEarlier(now),

@@ -10,6 +10,8 @@ MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in RULE
     OVER_CAP: "beyond the app's member cap",
     FOLDED: "shown a later message of the channel instead, with the number of messages",
     "call_ended": "not called any more: the call had ended for them",
+    "superseded": "sent a newer update of the activity before",
+    "budget": "sent the start of eight activities in an hour, and a phone drops more",
 }
 #: Why a push was given up.
 DROPS: Final[Mapping[str, str]] = {
@@ -33,6 +35,7 @@ DROPS: Final[Mapping[str, str]] = {
     "no_silent_push": "a browser ends the subscription of a page that shows nothing",
     "no_translations": "a browser has no texts of an app by their keys: title and body are needed",
     "call_ended": "the call had ended by then",
+    "superseded": "a newer update of the activity took its place",
     "call_not_shown": "the device did not get the call, so its end is no news",
     "delivery_failed": "a bug of Carillon, see carillon dead-letters",
 }

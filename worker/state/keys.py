@@ -260,6 +260,19 @@ CALL: Final = Family(
     "expansion, delivery", "ten minutes after the last that was heard of it", "calls of the last minutes: 100 users each",
 )
 
+# Live Activities.
+ACTIVITY: Final = Family(
+    "activity:<app>:<activity>", "zset", "user -> time of the newest update for them (microseconds)", "expansion",
+    "12 hours after the last update", "users of activities",
+)
+ACTIVITY_URGENT: Final = Family(
+    "activity_urgent:<app>:<activity>", "string", "the event that was urgent last", "expansion", "15 s", "activities",
+)
+ACTIVITY_STARTS: Final = Family(
+    "activity_starts:<app>:<user>", "zset", "event -> when it was sent (UNIX seconds)", "expansion",
+    "an hour after the last", "users: 8 each",
+)
+
 # The health of ways. That of a provider without an origin counts for all of its ways.
 ORIGINS: Final = Family(
     "origins:<provider>", "zset", "origin that has a way of its own -> when a push was last made for it (UNIX seconds)",

@@ -6,7 +6,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from producers import events
-from producers.events import BadgeCleared, CallEnded, CallStarted, MessageNew, MessageUpdated, PushSend
+from producers.events import (
+    ActivityUpdated,
+    BadgeCleared,
+    CallEnded,
+    CallStarted,
+    MessageNew,
+    MessageUpdated,
+    PushSend,
+)
 from worker.core import second_look
 from worker.core.calls import as_message
 from worker.core.edits import edit_as_message, edited
@@ -19,6 +27,7 @@ from worker.core.second_look import SecondLook
 from worker.facts.changes import Change, MessageKey
 from worker.facts.channels import Channel, ChannelKey, ChannelRow
 from worker.facts.used import Used
+from worker.pipeline.expansion.activities import ActivityTarget
 from worker.pipeline.expansion.calls import CallTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
@@ -118,12 +127,13 @@ class Documents(NamedTuple):
     messages: list[Accepted]
     targets: list[Target]
     calls: list[CallTarget]
+    activities: list[ActivityTarget]
     #: Their document or app went since intake took them.
     lost: list[Opened]
 
 
 def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
-    found = Documents([], [], [], [])
+    found = Documents([], [], [], [], [])
     apps: dict[str, AppSettings | None] = {}
     for one in opened:
         event = events.accepted(one.document) if one.document else None
@@ -134,26 +144,33 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             app = apps[event.app]
         if app is None:
             found.lost.append(one)
-        elif isinstance(event, CallStarted) and event.call.mode == "notify":
-            message = as_message(event)
-            place = one.place or position(one.entry)
-            found.messages.append(Accepted(one, message, app, (event.app, event.channel.id), place))
+        elif (message := _message(one, event, app)) is not None:
+            found.messages.append(message)
         elif isinstance(event, CallStarted | CallEnded):
             found.calls.append(CallTarget(one, event, app))
-        elif isinstance(event, MessageNew):
-            place = one.place or position(one.entry)
-            look = second_look.decode(one.cursor) if one.look else None
-            found.messages.append(Accepted(one, event, app, (event.app, event.channel.id), place, look))
-        elif isinstance(event, MessageUpdated):
-            look = second_look.decode(one.cursor) if one.look else SecondLook("named", [])
-            message = edit_as_message(event, 0, app.max_age)
-            key = (event.app, event.channel.id)
-            found.messages.append(Accepted(one, message, app, key, one.place, look, edit=True, known=False))
+        elif isinstance(event, ActivityUpdated):
+            found.activities.append(ActivityTarget(one, event, app))
         elif isinstance(event, BadgeCleared | PushSend):
             found.targets.append(Target(one, event, app))
         else:
             found.lost.append(one)
     return found
+
+
+def _message(one: Opened, event: events.AnyEvent | None, app: AppSettings) -> Accepted | None:
+    """The message that an event is, or that it becomes; None: it is none."""
+    if isinstance(event, CallStarted) and event.call.mode == "notify":
+        event = as_message(event)
+    if isinstance(event, MessageNew):
+        look = second_look.decode(one.cursor) if one.look else None
+        place = one.place or position(one.entry)
+        return Accepted(one, event, app, (event.app, event.channel.id), place, look)
+    if isinstance(event, MessageUpdated):
+        look = second_look.decode(one.cursor) if one.look else SecondLook("named", [])
+        message = edit_as_message(event, 0, app.max_age)
+        key = (event.app, event.channel.id)
+        return Accepted(one, message, app, key, one.place, look, edit=True, known=False)
+    return None
 
 
 def with_change(message: Accepted, change: Change | None) -> Accepted:

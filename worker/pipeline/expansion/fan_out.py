@@ -16,6 +16,7 @@ from worker.database.postgres import Pool
 from worker.facts import FACTS, changes, channels, members, used
 from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.activities import ActivityExpansion
 from worker.pipeline.expansion.admit import Accepted, Expanding, admit, read_documents, with_change
 from worker.pipeline.expansion.calls import CallExpansion
 from worker.pipeline.expansion.decide import Decided, Decider
@@ -27,6 +28,7 @@ from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
 from worker.state import recent
+from worker.state.activities import Activities
 from worker.state.bursts import Bursts
 from worker.state.calls import Calls
 from worker.state.journal import DONE, Journal, Opened
@@ -80,6 +82,7 @@ class FanOut:
         sources = Sources(pool, redis)
         self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
         self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
+        self._activities = ActivityExpansion(self._devices, apps, Activities(redis), now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(self._devices, page=page, now=now)
 
@@ -110,6 +113,7 @@ class FanOut:
         plan.steps += (one.step(DONE) for one in documents.lost)
         self._targeted.plan(documents.targets, plan)
         self._calls.plan(documents.calls, plan)
+        self._activities.plan(documents.activities, plan)
         first = min((message.place for message in documents.messages), default=0)
         known = channels.read(self._pool, {message.key for message in documents.messages}, first)
         admitted, skipped = admit(self._changed(documents.messages), known, self._now())

@@ -109,7 +109,7 @@ class Apns(Kind):
                     sending.push_type,
                     sending.priority,
                     sending.expires_at,
-                    sending.collapse_id,
+                    sending.collapse_id or None,
                 )
             )
         return made

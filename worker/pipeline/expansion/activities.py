@@ -1,0 +1,125 @@
+"""Expands updates of Live Activities: to the tokens of the activity, or to those that start one."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from producers.events import ActivityUpdated
+from worker.core import second_look
+from worker.core.activities import LOOKS, activity_sending, expiration, purpose_of, wants_urgent
+from worker.core.fleet import may_push_to
+from worker.core.model import AppSettings, Device
+from worker.core.ownership import microseconds
+from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.database.audience import Audience
+from worker.pipeline.apps import Apps
+from worker.pipeline.plan import Plan
+from worker.state.activities import Activities
+from worker.state.journal import DONE, Opened
+
+# Reasons of users.
+NO_DEVICE: Final = "no_device"
+SUPERSEDED: Final = "superseded"
+BUDGET: Final = "budget"
+
+
+class ActivityTarget(NamedTuple):
+    """An update, or a second look at one whose activity had no token yet."""
+
+    opened: Opened
+    event: ActivityUpdated
+    app: AppSettings
+
+
+class ActivityExpansion:
+    """`now` gives UNIX seconds."""
+
+    def __init__(self, audience: Audience, apps: Apps, state: Activities, *, now: Callable[[], float]) -> None:
+        self._audience, self._apps, self._state, self._now = audience, apps, state, now
+
+    def plan(self, found: Sequence[ActivityTarget], plan: Plan) -> None:
+        for target in found:
+            self._plan(target, plan)
+
+    def _plan(self, target: ActivityTarget, plan: Plan) -> None:
+        opened, event, app = target
+        if (reason := self._refused(app, event)) is not None:
+            plan.counts[app.name][f"skipped_message.{reason}"] += 1
+            plan.take(opened, DONE, event, 0, {"message": reason})
+            return
+        users = second_look.decode(opened.cursor).users if opened.look else _users(event)
+        reasons = {user: NOT_ALLOWED_HERE for user in users if not may_push_to(app, user)}
+        if event.event != "start":
+            left = [user for user in users if user not in reasons]
+            newer = self._state.note(app.name, event.activity, left, microseconds(event.at))
+            reasons |= dict.fromkeys(newer, SUPERSEDED)
+        devices = self._devices(target, [user for user in users if user not in reasons])
+        without = [user for user in users if user not in devices and user not in reasons]
+        delayed = self._look_again(target, without, plan)
+        if not delayed:
+            reasons |= dict.fromkeys(without, NO_DEVICE)
+        if event.event == "start":
+            over = self._state.over_budget(app.name, devices, event.id, self._now())
+            reasons |= dict.fromkeys(over, BUDGET)
+        pushed = [user for user in users if user in devices and user not in reasons]
+        self._send(target, [device for user in pushed for device in devices[user]], plan)
+        _take(target, pushed, reasons, delayed, plan)
+
+    def _devices(self, target: ActivityTarget, users: Sequence[str]) -> dict[str, list[Device]]:
+        event, app = target.event, target.app.name
+        activity = None if event.event == "start" else event.activity
+        found = self._audience.for_purposes({(app, user) for user in users}, [purpose_of(event)], activity)
+        devices = {
+            user: [one for one in some if self._apps.provider(one.provider_id) is not None]
+            for user, some in found.get(app, {}).items()
+        }
+        return {user: some for user, some in devices.items() if some}
+
+    def _look_again(self, target: ActivityTarget, users: Sequence[str], plan: Plan) -> Sequence[str]:
+        """The app may be about to register the activity's token. Returns whom it is looked for."""
+        opened = target.opened
+        looks: int = second_look.decode(opened.cursor).extra if opened.look else 0
+        if not users or target.event.event == "start" or looks == len(LOOKS):
+            return ()
+        plan.look_again(opened, 0, "activity", LOOKS[looks], users, looks + 1)
+        return users
+
+    def _send(self, target: ActivityTarget, devices: Sequence[Device], plan: Plan) -> None:
+        opened, event, app = target
+        if not devices:
+            return
+        urgent = wants_urgent(event) and self._state.may_be_urgent(app.name, event.activity, event.id)
+        plan.counts[app.name]["jobs"] += len(devices)
+        sending = activity_sending(opened.entry, opened.place, event, urgent=urgent)
+        plan.add_jobs(app.name, "urgent", sending, devices)
+
+    def _refused(self, app: AppSettings, event: ActivityUpdated) -> str | None:
+        if app.only_to == ():
+            return NOT_ALLOWED_HERE
+        if not app.push_enabled:
+            return PUSH_OFF
+        return TOO_OLD if self._now() >= expiration(event) else None
+
+
+def _users(event: ActivityUpdated) -> list[str]:
+    if event.user is None:
+        return []
+    return [event.user] if isinstance(event.user, str) else list(dict.fromkeys(event.user.any_of))
+
+
+def _take(
+    target: ActivityTarget, pushed: Sequence[str], reasons: Mapping[str, str], delayed: Sequence[str], plan: Plan
+) -> None:
+    skipped: defaultdict[str, list[str]] = defaultdict(list)
+    for user, reason in reasons.items():
+        skipped[reason].append(user)
+    considered = len(pushed) + len(reasons) + len(delayed)
+    count = plan.counts[target.app.name]
+    count["considered"] += considered
+    count["pushed"] += len(pushed)
+    for reason, users in skipped.items():
+        count[f"skipped.{reason}"] += len(users)
+    account: dict[str, Any] = {"considered": considered, "pushed": list(pushed), "skipped": skipped}
+    if delayed:
+        account["delayed"] = list(delayed)
+    plan.take(target.opened, DONE, target.event, 0, account)
