@@ -20,6 +20,7 @@ from tests.integration.pipeline.keys import new_key
 from tests.unit.kinds.toy.browser import BrowserClient, BrowserSettings
 from worker.cli._commands import app
 from worker.cli._preview import Target
+from worker.core.attention import Attention
 from worker.core.batch import Job
 from worker.core.model import Device, Notification, Provider
 from worker.core.ownership import Registration
@@ -221,6 +222,35 @@ def test_nor_does_one_with_browsers_whatever_is_wrong_with_them(
     written = "".join((log.getvalue(), *errors, *capsys.readouterr()))
     assert secrets_in(written) == []
     assert short.decode() not in written
+
+
+def test_nor_does_one_that_seals_whatever_is_wrong_with_the_keys(
+    postgres_url: str, redis_url: str, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger().setLevel("DEBUG")
+    pipeline = Pipeline(postgres_url, redis_url)
+    pipeline.save_app(attention=Attention(privacy="sealed"))
+    pipeline.publish(ev.MemberAdded(**stamp(), channel=ev.ChannelId(id="general"), users=["leia", "han"]))
+    device = ev.Device(token=TOKEN, accepts=["sealed"], keys=DEVICE_KEYS)
+    good = ev.encode(ev.DeviceRegistered(**stamp(), user="han", device=device))
+    # Too short a secret, no point on the curve, a field too many, half of a document.
+    short, off = AUTH.encode()[:-1], P256DH.encode()[:-9] + b"AAAAAAAAA"
+    pipeline.publish(good, good.replace(AUTH.encode(), short), good.replace(P256DH.encode(), off))
+    pipeline.publish(good.replace(b'"auth"', b'"ruth"'), good[:-40])
+    pipeline.publish(message(text=TEXT))
+    [sent] = pipeline.run()
+    assert TEXT not in sent.payload.decode()
+    pipeline.apps.device_secrets.unseal = failing  # type: ignore[method-assign]
+    pipeline.delivery = pipeline.new_delivery()
+    pipeline.publish(message(id="e2", text=TEXT))
+    pipeline.run()
+    errors = [letter.letter.error for letter in pipeline.ledger.dead_letters()]
+    pipeline.close()
+    assert len(errors) == 4
+    assert "batch cannot be delivered" in log.getvalue() and "Traceback" in log.getvalue()
+    written = "".join((log.getvalue(), *errors, *capsys.readouterr()))
+    assert secrets_in(written) == []
+    assert short.decode() not in written and off.decode() not in written
 
 
 def failing(sealed: str) -> str | None:
