@@ -68,4 +68,6 @@ def entry_of(id: str) -> str:
 
 def entries_in(listed: str) -> list[str]:
     """The entries of such a list. An earlier release separated ids of the inlet by commas."""
+    if not listed:
+        return []
     return listed.split("," if _COMMAS.fullmatch(listed) else _SEPARATOR)

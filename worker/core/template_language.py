@@ -29,6 +29,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "recipient": ("id", "mentioned"),
     "app": ("name",),
     "event": ("id",),
+    "digest": ("messages", "mentions", "channels", "rest"),
     "why": (),
 }
 BADGE: Final = "badge"

@@ -19,7 +19,7 @@ from worker.core.aps_form import APS_FORM
 from worker.core.notification import HEAD, Rendered
 from worker.core.template_cut import cut, encoded, size
 from worker.core.template_form import Limit, Path, TemplateError, TemplateForm, dotted
-from worker.core.template_language import BADGE_MARK, Leaf, LeafError, is_badge, is_template
+from worker.core.template_language import BADGE_MARK, NAMES, Leaf, LeafError, is_badge, is_template
 
 #: Bytes of a template, strings and numbers in it, and how deep it may be.
 MAX_DOCUMENT: Final = 16 * 1024
@@ -27,6 +27,7 @@ MAX_LEAVES: Final = 256
 MAX_DEPTH: Final = 12
 
 _LEFT_OUT: Final = object()
+_NO_DIGEST: Final = dict.fromkeys(NAMES["digest"])
 
 
 class NothingToSayError(TemplateError):
@@ -178,6 +179,11 @@ class Templates:
     def __init__(self, templates: Mapping[tuple[str, str], Template]) -> None:
         self._templates = templates
 
+    def own(self, kind: str, locale: str | None) -> Template | None:
+        """The kind's own in the nearest language: one for every kind is for messages."""
+        found = (self._templates.get((kind, language)) for language in fallbacks(locale))
+        return next((one for one in found if one is not None), None)
+
     def choose(self, kind: str, locale: str | None) -> Template | None:
         """The kind's own before the one for every kind; within each the nearest language, the default last."""
         for of_kind in (kind, ""):
@@ -231,6 +237,7 @@ def context_of(
         "recipient": {"id": recipient, "mentioned": mentioned},
         "app": {"name": event.app},
         "event": {"id": event.id},
+        "digest": _NO_DIGEST,
         "why": why,
     }
 

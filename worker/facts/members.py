@@ -132,6 +132,17 @@ def pages(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey,
     return found
 
 
+def removed(pool: Pool, keys: Collection[Ids]) -> set[Ids]:
+    """Those (app, channel, user) who were members and are none now."""
+    rows = bulk.read(
+        pool,
+        "SELECT app, channel, user_id FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, channel, user_id)"
+        " JOIN carillon.members USING (app, channel, user_id) WHERE NOT present",
+        keys,
+    )
+    return {(app, channel, user) for app, channel, user in rows}
+
+
 def memberships(pool: Pool, keys: Mapping[Ids, int]) -> dict[Ids, list[Interval]]:
     """When each (app, channel, user) was a member, at its place and after it. Absent: never."""
     if not keys:

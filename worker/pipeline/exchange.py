@@ -108,8 +108,8 @@ class Exchange:
         for seconds, n in took.items():
             run.answer_times.add(ANSWER_BOUNDS, seconds, n)
         for (sending, at), n in accepted.items():
-            published = ms_of(run.batch.sendings[sending].entry) / 1000
-            run.accept_times.add(ACCEPT_BOUNDS, now - (ended - at) - published, n)
+            if entry := run.batch.sendings[sending].entry:
+                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - at) - ms_of(entry) / 1000, n)
 
     def _end_rows(self, run: BatchRun, indexes: Sequence[int]) -> None:
         accepted = {run.jobs[index].device for index in indexes if run.outcomes[index] is DELIVERED}

@@ -56,7 +56,7 @@ from worker.pipeline.registrations import (
 from worker.pipeline.spans import Export, Span, span
 from worker.pipeline.targeted import BEGINNING
 from worker.providers.kinds import token_forms
-from worker.state import redis
+from worker.state import missed, redis
 from worker.state.journal import Journal, Push, Recorded
 from worker.state.replies import Replies
 from worker.state.streams import RawEntry
@@ -94,6 +94,8 @@ class _Stretch:
     #: entry -> UNIX seconds at which it is to begin, for those of the messages that are targeted pushes
     targeted: dict[str, float] = field(default_factory=dict)
     badges: list[Clearing] = field(default_factory=list)
+    #: Users, by app, whose quiet time was set.
+    quiet: set[tuple[str, str]] = field(default_factory=set)
     refused: list[DeadLetter] = field(default_factory=list)
     #: entry -> the refusal in its reply
     refusals: dict[str, Refusal] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class Intake:
         facts: Sequence[Fact[Any]] = FACTS,
         export: Export | None = None,
     ) -> None:
+        self._redis = client
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
         self._export = export
         self._of_messages = [fact for fact in facts if fact.of_messages]
@@ -271,6 +274,7 @@ class Intake:
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
         """The writes to Redis that follow the commit. A failure for one entry is logged, and the others go on."""
         pushed = {entry for some in _each(applied.cleared, self._journal.clear_badges, "badges") for entry in some}
+        missed.look_again(self._redis, stretch.quiet)
         self._answer(stretch, applied)
         self._hand_on(stretch, applied.recorded, pushed)
         log_letters(stretch.refused)
@@ -375,6 +379,8 @@ class Intake:
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 stretch.rows += len(one.raw.document) // _OCTETS
                 stretch.devices.append(self._call(one, event))
+            case events.QuietUpdated():
+                stretch.quiet.add((event.app, event.user))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))

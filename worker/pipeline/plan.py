@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
 from worker.core.calls import is_of_call
+from worker.core.digest import Missed
 from worker.core.ledger_entry import account as ledger_account
 from worker.core.model import Device
 from worker.core.position import position
@@ -56,6 +57,8 @@ class Plan:
         self.unfinished = 0
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.looks: list[QueuedLook] = []
+        #: What is left of messages for those in quiet time.
+        self.missed: list[Missed] = []
         #: Second looks so far of each page, or second look, of an entry.
         self._numbers: Counter[tuple[str, str]] = Counter()
         #: Pages of traced events.
@@ -69,6 +72,12 @@ class Plan:
         self.unfinished += following != DONE
         if parent := sampled(event.traceparent):
             self.traced.append(Traced(parent, opened.app, event.id, page, account))
+
+    def decided(self, app: str, user: str, event_id: str, reason: str) -> None:
+        """What is of no entry is sent to the user, or not for a reason."""
+        skipped = {reason: [user]} if reason else {}
+        content = {"considered": 1, "pushed": [] if reason else [user], "skipped": skipped}
+        self.accounts.append(ledger_account(app, event_id, "page:0", content, self._moment))
 
     def look_again(
         self, opened: Opened, page: int, kind: Kind, delay: float, users: Sequence[str], extra: Any = None

@@ -27,7 +27,9 @@ from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
+from worker.pipeline.digests import Digests
 from worker.pipeline.expansion.fan_out import FanOut
+from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.process import extras
 from worker.process.expanders import Expanders
@@ -40,6 +42,7 @@ from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
+from worker.state.origins import Origins
 from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
@@ -147,6 +150,18 @@ class Runtime:
             now=time.time,
             new_id=_new_id,
             export=self.export,
+        )
+
+    @once
+    def digests(self) -> Digests:
+        return Digests(
+            Sources(self.pool, self.redis),
+            self.journal,
+            self.apps,
+            DeviceOrigins(self.apps, Origins(self.redis)).of,
+            batch=self._batch,
+            now=time.time,
+            new_id=_new_id,
         )
 
     @once

@@ -144,6 +144,10 @@ def tick() -> Result:
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
     acts.log_acts(runtime.redis)
+    digests = runtime.digests.tell_due()
+    for of, n in digests.items():
+        wake_deliver(of, n)
+    counts["digests"] = digests.total()
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

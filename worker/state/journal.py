@@ -17,9 +17,10 @@ from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core import second_look
 from worker.core.badges import Cleared
-from worker.core.batch import OVERTAKE, Batch, Freed, Lane
+from worker.core.batch import COUNT, OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.calls import is_of_call
+from worker.core.digest import Counted, Missed, line_of
 from worker.core.entry import entry_of, joined, stream_for
 from worker.core.errors import WorkerError
 from worker.core.second_look import SecondLook
@@ -226,8 +227,9 @@ class Journal:
         counts: Counts,
         accounts: Sequence[bytes],
         looks: Sequence[QueuedLook] = (),
+        missed: Sequence[Missed] = (),
     ) -> tuple[set[str], int]:
-        """Takes all steps with their batches and second looks, or none: then there are ids that another worker was first with.
+        """Takes all steps with what they made, or none: then there are ids that another worker was first with.
 
         Returns these, and how many messages can be taken because no task has their channels any more.
         """
@@ -236,10 +238,34 @@ class Journal:
             patience=OVERTAKE,
             batches=_queued(queued),
             looks=[_queued_look(one) for one in looks],
+            missed=[_counted(one, one.counted) for one in missed if one.counted is not None],
+            badges=[
+                (one.app, device, one.place, "" if number == COUNT else number)
+                for one in missed
+                for device, number in one.badges.items()
+            ],
+            silent=[(one.app, one.user, one.shown) for one in missed if one.shown and one.badges],
             counts=_counts(counts),
             accounts=accounts,
         )
         return {entry.decode() for entry in stale}, int(freed)
+
+    def tell_missed(
+        self,
+        digests: Sequence[Sequence[Any]],
+        badges: Sequence[Sequence[Any]],
+        queued: Sequence[QueuedBatch],
+        counts: Counts,
+        accounts: Sequence[bytes],
+    ) -> set[tuple[str, str]]:
+        """Takes all digests and badges, as tell_missed.lua has them, with what they made, or none.
+
+        Returns the (app, user) pairs with which another worker was first.
+        """
+        stale = self._scripts.tell_missed(
+            digests=digests, badges=badges, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+        )
+        return {(app, user) for app, user in (one.decode().split("\n") for one in stale)}
 
     def take_batch(self, lane: Lane, *, full: Collection[Way] = ()) -> Taken | None:
         """The next batch of the lane, leased to this worker, of no way in `full`; None when none waits.
@@ -417,6 +443,10 @@ def _look_id(number: str, entry: str) -> str:
 def _queued_look(one: QueuedLook) -> tuple[str, float, str]:
     state = f"{one.app}\n{second_look.encode(one.look).decode()}\n{one.place}\n"
     return _look_id(one.number, one.entry), one.delay, state
+
+
+def _counted(one: Missed, what: Counted) -> Sequence[Any]:
+    return one.app, one.user, what.conversation, line_of(what.kept), int(what.kept.called), what.end, what.due
 
 
 def _numbers(listed: bytes) -> list[int]:

@@ -273,6 +273,22 @@ ACTIVITY_STARTS: Final = Family(
     "an hour after the last", "users: 8 each",
 )
 
+# What was not notified of in quiet time.
+DIGEST: Final = Family(
+    "digest:<app>:<user>", "hash",
+    "what was not notified of in quiet time: conversation (a channel, or channel, line break, thread) -> how many messages and"
+    " mentions, and the latest 20; under names that begin with a line break `end`, `counted`, `further`, `looked`",
+    _JOURNAL, "the digest is due, or nine days after the last message", "users in quiet time: 300 conversations each",
+)
+DIGESTS: Final = Family(
+    "digests", "zset", "app, line break, user -> when the digest is due", _JOURNAL, "the digest is due, or its counts are gone",
+    "users in quiet time",
+)
+SILENT_BADGES: Final = Family(
+    "silent_badges", "zset", "app, line break, user -> when the number on the icon is to be shown without a sound", _JOURNAL,
+    "a minute after a message in quiet time", "users in quiet time",
+)
+
 # The health of ways. That of a provider without an origin counts for all of its ways.
 ORIGINS: Final = Family(
     "origins:<provider>", "zset", "origin that has a way of its own -> when a push was last made for it (UNIX seconds)",

@@ -25,8 +25,10 @@ from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
+from worker.pipeline.digests import Digests
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.intake import Intake
+from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.rounds import Rounds
 from worker.pipeline.spans import Export
 from worker.providers import kinds
@@ -40,6 +42,7 @@ from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
 from worker.state.limiter import Limiter
+from worker.state.origins import Origins
 from worker.state.redis import connect
 from worker.state.streams import Streams
 
@@ -158,6 +161,15 @@ class Pipeline:
             facts=facts,
             rules=rules,
             export=export,
+        )
+        self.digests = Digests(
+            Sources(self.pool, self.redis),
+            self.journal,
+            self.apps,
+            DeviceOrigins(self.apps, Origins(self.redis)).of,
+            batch=batch,
+            now=lambda: self.now,
+            new_id=lambda: secrets.token_hex(8),
         )
         self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
         self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)
@@ -279,6 +291,13 @@ class Pipeline:
             deferred: Any = self.redis.zrange(key, 0, -1)
             self.redis.zadd(key, dict.fromkeys(deferred, 0))
         return self.deferred_retirement.retire_due()
+
+    def tell(self) -> list[Notification]:
+        """Tells what was missed in quiet time and is due now; returns what was sent."""
+        before = len(self.apns.sent)
+        self.digests.tell_due()
+        self.deliver()
+        return self.apns.sent[before:]
 
     def later(self, seconds: float = 1000.0, *, leases: bool = True) -> int:
         """Time passes: everything scheduled or leased until then is due now; returns how much became ready.

@@ -6,7 +6,8 @@ from typing import Any, Final
 import pytest
 
 from worker.core.badges import Cleared
-from worker.core.batch import Batch, Job, Sending
+from worker.core.batch import COUNT, Batch, Job, Sending
+from worker.core.digest import Counted, Kept, Missed
 from worker.core.limits import Rate
 from worker.core.second_look import SecondLook
 from worker.core.way import MOST_ORIGINS, OTHER
@@ -17,6 +18,7 @@ from worker.state.deferred import DeferredDevices
 from worker.state.fence import Fence
 from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, QueuedLook, Recorded, Taken
 from worker.state.limiter import ONLY, Limiter, Wanted
+from worker.state.missed import due_badges, due_digests
 from worker.state.origins import Origins
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
@@ -191,6 +193,40 @@ def test_a_document_is_read(redis: Redis, journal: Journal) -> None:
 
 
 # Second looks.
+
+
+def missed(redis: Redis, journal: Journal) -> list[Any]:
+    """A message that han was not notified of is expanded. Returns what the step was given."""
+    kept = Counted("general", Kept(1_000, "0f" * 8, called=True), 50.0, 60.0)
+    what = [Missed(APP, "han", 11, kept, 5.0, {7: COUNT, 8: 4})]
+    given: list[Any] = [[taken_message(redis, journal).step(DONE)], [], {}, [], [], what]
+    assert journal.expand(*given) == (set(), 0)
+    return given
+
+
+def test_what_is_missed_counts_once(redis: Redis, journal: Journal) -> None:
+    given = missed(redis, journal)
+    assert redis.hget(keys.DIGEST(APP, "han"), "general") == b"1 1\n1000 0f0f0f0f0f0f0f0f 1"
+    assert redis.hgetall(keys.BADGE(APP)) == {b"7": b"1", b"8": b"4"}
+    assert redis.zscore(keys.DIGESTS(), f"{APP}\nhan") == 60
+    assert redis.zscore(keys.SILENT_BADGES(), f"{APP}\nhan") == 5
+    assert again(redis, lambda: journal.expand(*given)) == ({ENTRY}, 0)
+
+
+@runs("tell_missed")
+def test_of_what_is_missed_users_hear_once(redis: Redis, journal: Journal) -> None:
+    missed(redis, journal)
+    assert due_digests(redis, 59, 10) == []
+    [digest], [badge] = due_digests(redis, 60, 10), due_badges(redis, 60, 10)
+    later = [(APP, "han", digest.counted, "70.5", "61.0", "1")]
+    assert journal.tell_missed(later, [], [], {}, []) == set()
+    assert again(redis, lambda: journal.tell_missed(later, [], [], {}, [])) == set()
+    [digest] = due_digests(redis, 71, 10)
+    assert (digest.pending.end, digest.pending.looked) == (61.0, True)
+    heard = [(APP, "han", digest.counted, "", "", "")]
+    assert journal.tell_missed(heard, [badge], [], {}, [b"{}"]) == set()
+    assert not redis.exists(keys.DIGEST(APP, "han"), keys.DIGESTS(), keys.SILENT_BADGES())
+    assert again(redis, lambda: journal.tell_missed(heard, [badge], [], {}, [b"{}"])) == {(APP, "han")}
 
 
 def delayed(redis: Redis, journal: Journal) -> None:

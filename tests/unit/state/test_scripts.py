@@ -16,8 +16,9 @@ LUA = Path(str(files("worker.state"))) / "lua"
 SCRIPTS = sorted(LUA.glob("*.lua"))
 SOURCES = [*SCRIPTS, *sorted(LUA.glob("parts/*.lua"))]
 MODULES = sorted(path for folder in ("worker", "config") for path in (ROOT / folder).rglob("*.py"))
-#: Where a text that begins with `carillon:` is what a command says, or the prefix itself.
+#: Where a text that begins with `carillon:` is what a command or a payload says, or the prefix itself.
 OTHERS = {
+    "worker/core/digest_payload.py",
     "worker/providers/apns/token.py",
     "worker/carillon_command.py",
     "worker/state/keys.py",

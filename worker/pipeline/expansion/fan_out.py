@@ -98,7 +98,9 @@ class FanOut:
             decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
-            stale, freed = self._journal.expand(plan.steps, queued, plan.counts, plan.documents(), plan.looks)
+            stale, freed = self._journal.expand(
+                plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed
+            )
             if not stale:
                 self._keep(planned)
                 self._trace(plan, began)

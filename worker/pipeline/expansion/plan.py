@@ -15,6 +15,7 @@ from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why,
 from worker.core.templates import Templates
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided, Quieted
+from worker.pipeline.expansion.missed import missed
 from worker.pipeline.expansion.read import CandidatePage
 from worker.pipeline.plan import OriginsOf, Plan
 from worker.pipeline.rendering import Message, Variant, sendings
@@ -113,6 +114,7 @@ class MessagePlan(Plan):
             "pushed": [push.user for push in pushes],
             "skipped": skipped,
         }
+        self.missed += missed(decided, self._moment / 1000)
         if by:
             account["by"] = by
         if through := decided.silent.passed:

@@ -1,0 +1,66 @@
+"""What users missed in quiet time, and when they hear of it: digests, and numbers on icons."""
+
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from worker.core.digest import Pending, pending
+from worker.state import keys
+from worker.state.redis import Redis
+
+#: The field with the number of all messages that were ever counted.
+_COUNTED: Final = "\ncounted"
+
+
+class DueDigest(NamedTuple):
+    """Counts of a user whose silence was to be over by now."""
+
+    app: str
+    user: str
+    #: What tells these counts from later ones.
+    counted: str
+    pending: Pending
+
+
+class DueBadge(NamedTuple):
+    """A user to whose devices the number is to be shown. `due` in UNIX seconds."""
+
+    app: str
+    user: str
+    due: float
+
+
+def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
+    """Those that are due, the oldest first. `now` in UNIX seconds."""
+    found: Any = redis.zrange(keys.DIGESTS(), "-inf", now, byscore=True, offset=0, num=limit)
+    members = [_pair(member) for member in found]
+    with redis.pipeline(transaction=False) as pipe:
+        for app, user in members:
+            pipe.hgetall(keys.DIGEST(app, user))
+        stored = pipe.execute()
+    digests = []
+    for (app, user), fields in zip(members, stored, strict=True):
+        texts = {name.decode(): value.decode() for name, value in fields.items()}
+        digests.append(DueDigest(app, user, texts.get(_COUNTED, ""), pending(texts)))
+    return digests
+
+
+def due_badges(redis: Redis, now: float, limit: int) -> list[DueBadge]:
+    found: Any = redis.zrange(
+        *(keys.SILENT_BADGES(), "-inf", now),
+        byscore=True,
+        offset=0,
+        num=limit,
+        withscores=True,
+    )
+    return [DueBadge(*_pair(member), due) for member, due in found]
+
+
+def look_again(redis: Redis, users: Collection[tuple[str, str]]) -> None:
+    """The silence of these (app, user) pairs may have another end: what they missed is looked at soon."""
+    if users:
+        redis.zadd(keys.DIGESTS(), {f"{app}\n{user}": 1 for app, user in users}, xx=True)
+
+
+def _pair(member: bytes) -> tuple[str, str]:
+    app, user = member.decode().split("\n")
+    return app, user
