@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
-from worker.demo.expectation import Reading, SilentReading
+from worker.demo.expectation import EditReading, Reading, SilentReading
 from worker.demo.services.base import Content, joined
 from worker.demo.watch import Request
 from worker.demo.world import DEAF, Device, KindName, World
@@ -85,6 +85,8 @@ class KindAccount:
 @dataclass
 class Account:
     messages: int
+    #: Messages that named somebody more when they had gone out.
+    edits: int
     considered: int
     skipped: dict[str, int]
     skipped_messages: dict[str, int]
@@ -126,7 +128,12 @@ def _sum(kinds: Iterable[KindAccount], name: str) -> Any:
 
 
 def draw_up(
-    world: World, readings: Sequence[Reading], silent: Sequence[SilentReading], found: Found, mistakes: int
+    world: World,
+    readings: Sequence[Reading],
+    edits: Sequence[EditReading],
+    silent: Sequence[SilentReading],
+    found: Found,
+    mistakes: int,
 ) -> Account:
     """The account of a whole demo; `mistakes` documents should have been dead-lettered."""
     must = {
@@ -134,15 +141,18 @@ def draw_up(
         for reading in readings
         for devices in reading.notified.values()
         for device in devices
-    } | {(reading.sync.id, device.token): device for reading in silent for device in reading.devices}
+    }
+    must |= {(reading.edit.line.id, device.token): device for reading in edits for device in reading.devices}
+    must |= {(reading.sync.id, device.token): device for reading in silent for device in reading.devices}
     withheld = [device for reading in silent for device in reading.withheld]
     final = _refused_for_good(found.requests)
     tried = {pair for pair, device in must.items() if device.nature in DEAF and pair in final}
     working = sum(device.nature not in DEAF for device in must.values())
-    skipped, pushed = _outcomes(readings, tried)
+    skipped, pushed = _outcomes(readings, edits, tried)
     account = Account(
         messages=len(readings),
-        considered=sum(reading.considered for reading in readings),
+        edits=len(edits),
+        considered=sum(reading.considered for reading in readings) + len(edits),
         skipped=dict(skipped),
         skipped_messages=dict(Counter(reading.whole for reading in readings if reading.whole)),
         notified=pushed,
@@ -196,19 +206,22 @@ def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
     return Counter((one.message, one.token) for one in requests if not one.accepted and one.reason not in TRIED_AGAIN)
 
 
-def _outcomes(readings: Sequence[Reading], tried: set[Pair]) -> tuple[Counter[str], int]:
+def _outcomes(readings: Sequence[Reading], edits: Sequence[EditReading], tried: set[Pair]) -> tuple[Counter[str], int]:
     """Skips by reason and the number of members who get a push, given which dead devices were still tried.
 
     A member whose devices are all known to be dead counts as without a device.
     """
     skipped: Counter[str] = Counter()
     pushed = 0
+    notified = [(reading.line.id, devices) for reading in readings for devices in reading.notified.values()]
+    notified += [(reading.edit.line.id, reading.devices) for reading in edits if reading.skipped is None]
     for reading in readings:
         skipped += reading.skipped
-        for devices in reading.notified.values():
-            known = [p for p in devices if p.nature not in DEAF or (reading.line.id, p.token) in tried]
-            pushed += bool(known)
-            skipped["no_device"] += not known
+    skipped += Counter(reading.skipped for reading in edits if reading.skipped is not None)
+    for line, devices in notified:
+        known = [p for p in devices if p.nature not in DEAF or (line, p.token) in tried]
+        pushed += bool(known)
+        skipped["no_device"] += not known
     return +skipped, pushed
 
 

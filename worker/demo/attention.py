@@ -5,7 +5,7 @@ from random import Random
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from worker.demo.world import Choice, LevelName, Quiet, Room
+from worker.demo.world import Choice, Edit, LevelName, Line, Quiet, Room
 
 #: Of a hundred people, who have chosen how loud everything is; of a hundred memberships, who have for a channel.
 _CHOOSY: Final = 12
@@ -32,6 +32,10 @@ _ZONES: Final = (
 _READERS: Final = 6
 
 
+#: Of the lines that leave such a member out, how many are edited.
+_EDITED: Final = 0.1
+
+
 class Wishes(NamedTuple):
     choices: dict[tuple[str, str], Choice]
     quiet: dict[str, Quiet]
@@ -50,6 +54,37 @@ def wishes(random: Random, users: list[str], rooms: dict[str, Room], active: fro
     seen = [(user, room) for user, room in memberships if user in active]
     viewing = dict(random.sample(seen, len(seen) // 4))
     return Wishes(choices, quiet, readers, viewing)
+
+
+def edits(
+    random: Random, app: str, lines: list[Line], rooms: dict[str, Room], choices: dict[tuple[str, str], Choice]
+) -> list[Edit]:
+    """Of some of the lines one each, which names a member who wants only to be called, and was not."""
+    found: list[Edit] = []
+    for line in lines:
+        room = rooms.get(line.room)
+        if (
+            room is None
+            or line.parent
+            or line.group
+            or line.here
+            or line.everyone
+            or line.deleted
+            or line.late
+            or line.skip_push
+        ):
+            continue
+        choosy = sorted(
+            user for user in room.members - {line.sender, *line.mentioned} if _wants_calls(user, room, choices)
+        )
+        if choosy and random.random() < _EDITED:
+            found.append(Edit(f"{app}-edit-{len(found):03}", line, random.choice(choosy)))
+    return found
+
+
+def _wants_calls(user: str, room: Room, choices: dict[tuple[str, str], Choice]) -> bool:
+    here = choices.get((user, room.id))
+    return not room.is_direct and here is None and choices.get((user, "")) in (Choice("mentions"), Choice("personal"))
 
 
 def _choice(random: Random) -> Choice:

@@ -4,9 +4,9 @@ Written from the rules' text, as plainly as it goes and without a line of the co
 
     skip_push          it says so itself
     too_old            it is older than the app's maximum age
+    deleted            it was taken back
     unknown_channel    nobody ever said who is in its channel, and neither does the message
     channel_push_off   its channel has pushes switched off
-    deleted            it was taken back
 
 Otherwise everybody who is named below is looked at, once, in this order: who is mentioned, who is in a group that it calls, who
 takes part in the thread, the channel's members; the latter two by the bytes of their ids. A user who is not skipped gets a push.
@@ -31,6 +31,8 @@ Who is at a desktop is looked at half a minute later. Nothing of the above chang
 Of a channel with more than a thousand members a further thousand is looked at only while there is still somebody to be found:
 not in a thread, whose people came first, and not once the cap is reached. The others are counted with that reason.
 
+Whom an edit names is looked at as for a message that mentions them, and nobody else is.
+
 A message is shown by devices of each kind. A silent push to some users goes to all of their devices but their browsers:
 
     no_silent_push     a browser ends the subscription of a page that shows nothing
@@ -41,7 +43,7 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from worker.demo.world import PAGE, Choice, Device, Line, Sync, World
+from worker.demo.world import PAGE, Choice, Device, Edit, Line, Sync, World
 
 
 class Reading(NamedTuple):
@@ -58,6 +60,15 @@ class Reading(NamedTuple):
     @property
     def considered(self) -> int:
         return len(self.notified) + sum(self.skipped.values())
+
+
+class EditReading(NamedTuple):
+    """What must become of one edit."""
+
+    edit: Edit
+    devices: list[Device]
+    #: Why whom it names gets no push.
+    skipped: str | None
 
 
 class SilentReading(NamedTuple):
@@ -90,6 +101,18 @@ def read_all(world: World) -> list[Reading]:
         thread = threads.setdefault(line.id if line.parent is None else line.parent, set())
         thread |= {line.sender, *line.mentioned}
         readings.append(_read(world, line, set(thread)))
+    return readings
+
+
+def read_edits(world: World) -> list[EditReading]:
+    """A reading of each of the world's edits: whom it names, and nobody else, may be notified of the message now."""
+    readings = []
+    for edit in world.edits:
+        line, named = edit.line, edit.named
+        reason = _skipped(
+            world, line._replace(mentioned=(*line.mentioned, named)), named, set(world.rooms[line.room].members), None
+        )
+        readings.append(EditReading(edit, [] if reason else world.devices_of(named), reason))
     return readings
 
 
@@ -134,12 +157,12 @@ def _nobody(world: World, line: Line) -> str | None:
         return "skip_push"
     if line.late:
         return "too_old"
+    if line.deleted:
+        return "deleted"
     room = world.rooms.get(line.room)
-    if room is None and line.recipients is None:
-        return "unknown_channel"
-    if room is not None and not room.push:
-        return "channel_push_off"
-    return "deleted" if line.deleted else None
+    if room is None:
+        return "unknown_channel" if line.recipients is None else None
+    return None if room.push else "channel_push_off"
 
 
 def _skipped(world: World, line: Line, user: str, members: set[str], thread: set[str] | None) -> str | None:

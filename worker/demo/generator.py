@@ -4,7 +4,7 @@ from collections.abc import Collection
 from random import Random
 from typing import Final
 
-from worker.demo.attention import wishes
+from worker.demo.attention import edits, wishes
 from worker.demo.population import Population, populate
 from worker.demo.services.web import keys_of
 from worker.demo.talk import Talk
@@ -44,6 +44,7 @@ def generate(seed: int, *, app: str, users: int, channels: int, messages: int, s
         lines=lines,
         syncs=_syncs(random, population, devices),
         steady=steady,
+        edits=edits(random, app, lines[:steady], rooms, wanted.choices),
         active=population.active,
         choices=wanted.choices,
         quiet=wanted.quiet,

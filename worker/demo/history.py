@@ -11,7 +11,7 @@ from typing import Final, get_args
 
 from producers import events
 from producers.fields import Day
-from worker.demo.world import MAX_AGE, Choice, Device, KindName, Line, Quiet, Room, Sync, World
+from worker.demo.world import MAX_AGE, Choice, Device, Edit, KindName, Line, Quiet, Room, Sync, World
 
 _DAY_MS = 24 * 3600 * 1000
 _PLATFORMS: Final[dict[KindName, str]] = {"apns": "ios", "fcm": "android", "web": "web"}
@@ -70,6 +70,19 @@ def message(world: World, line: Line, now: datetime) -> events.MessageNew:
         ),
         sender=events.Sender(id=line.sender, name=world.people[line.sender]),
         recipients=None if line.recipients is None else list(line.recipients),
+    )
+
+
+def edit(world: World, one: Edit, now: datetime) -> events.MessageUpdated:
+    """The event of an edit that is made `now`."""
+    line = one.line
+    return events.MessageUpdated(
+        id=one.event,
+        app=world.app,
+        at=now,
+        channel=events.Channel(id=line.room),
+        message=events.EditedMessage(id=line.id, text=line.text, mentioned=[*line.mentioned, one.named]),
+        sender=events.Sender(id=line.sender, name=world.people[line.sender]),
     )
 
 

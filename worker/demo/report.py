@@ -56,6 +56,7 @@ def _table(rows: Iterator[_Row] | tuple[()]) -> Table:
 
 def _traffic(outcome: Outcome, account: Account) -> Iterator[_Row]:
     yield "messages", f"{account.messages:,}", f"{outcome.repeated:,} published twice, counted once"
+    yield "  edited later", f"{account.edits:,}", "each names one member more, and only that one is notified"
     for reason, n in _largest(account.skipped_messages):
         yield f"  nobody: {reason}", f"{n:,}", MESSAGES.get(reason, "")
     yield "members considered", f"{account.considered:,}", "for all messages together"

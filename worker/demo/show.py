@@ -12,7 +12,7 @@ from typing import Any, Final
 from config.settings import Settings
 from worker.demo.account import TRIED_AGAIN, Account, DeviceState, Found, draw_up
 from worker.demo.display import Display
-from worker.demo.expectation import Reading, SilentReading, read_all, read_silent
+from worker.demo.expectation import EditReading, Reading, SilentReading, read_all, read_edits, read_silent
 from worker.demo.figures import Figures, measure
 from worker.demo.generator import generate
 from worker.demo.history import beginnings, mistakes
@@ -83,7 +83,7 @@ class Demo:
         """Runs the whole demo; raises `StalledError`, or `KeyboardInterrupt` for Ctrl-C."""
         with home(keep=self._wish.keep) as (directory, settings, environ):
             world = self._world(settings)
-            readings, silent = read_all(world), read_silent(world)
+            readings, edits, silent = read_all(world), read_edits(world), read_silent(world)
             wish = self._wish
             self._display.step(
                 f"seed {wish.seed}: {len(world.people):,} users with {len(world.devices):,} devices in"
@@ -99,9 +99,11 @@ class Demo:
                 keep=wish.keep,
                 say=self._display.step,
             ) as running:
-                considered = sum(reading.considered for reading in readings)
-                found, traffic = self._play(world, _pushes(readings, silent), considered, running)
-            account = draw_up(world, readings, silent, found, mistakes=len(mistakes(world.app, datetime.now(UTC))))
+                considered = sum(reading.considered for reading in readings) + len(edits)
+                found, traffic = self._play(world, _pushes(readings, edits, silent), considered, running)
+            account = draw_up(
+                world, readings, edits, silent, found, mistakes=len(mistakes(world.app, datetime.now(UTC)))
+            )
             steady = frozenset(line.id for line in world.lines[: world.steady])
             later = frozenset(device.token for device in world.devices if device.user in world.active)
             figures = measure(found.requests, traffic.at, steady, later)
@@ -145,8 +147,12 @@ class Demo:
         display.act(
             "all is published; what was refused is sent again after 5 to 20 s, who was present is decided again after 30"
         )
+        edited = False
         while not (watch.done and _all_begun(world, considered, watch)) and watch.quiet < self._wish.patience:
             look()
+            if not edited and watch.expanded >= len(world.lines):
+                traffic.edits()
+                edited = True
             time.sleep(EVERY / 5)
         watch.look(now=True)
         display.progress(watch, traffic.published)
@@ -184,9 +190,10 @@ def _all_begun(world: World, considered: int, watch: Watch) -> bool:
     return every_line and watch.targeted >= len(world.syncs)
 
 
-def _pushes(readings: list[Reading], silent: list[SilentReading]) -> int:
+def _pushes(readings: list[Reading], edits: list[EditReading], silent: list[SilentReading]) -> int:
     """Pushes accepted in the end: all but those to devices that are gone, and the one refusal of each returned."""
     devices = [device for reading in readings for some in reading.notified.values() for device in some]
+    devices += [device for reading in edits for device in reading.devices]
     devices += [device for reading in silent for device in reading.devices]
     returned = {device.token for device in devices if device.nature == "returned"}
     return sum(device.nature not in DEAF for device in devices) - len(returned)

@@ -103,7 +103,7 @@ class Talk:
             return line._replace(group=tuple(self._random.sample(members, 1 + len(members) // 3)))
         if chance < 0.08:
             return line._replace(urgent=True)
-        return line._replace(deleted=chance > 2)
+        return line._replace(deleted=chance > 0.985)
 
     def _called(self, room: Room) -> tuple[str, ...]:
         """Now and then somebody is called, who may be anywhere in a large channel, or not in it at all."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from producers.events import AnyEvent
 from producers.publisher import Publisher
-from worker.demo.history import deletion, message, silent
+from worker.demo.history import deletion, edit, message, silent
 from worker.demo.world import Line, World
 
 #: Seconds between two handfuls of the steady traffic.
@@ -41,6 +41,12 @@ class Traffic:
         while self.published < len(lines):
             self._publish(lines[self.published : self.published + _SLICE])
             meanwhile()
+
+    def edits(self) -> None:
+        """All edits, of messages that were expanded."""
+        now = datetime.now(UTC)
+        if self._world.edits:
+            self._publisher.publish_many([edit(self._world, one, now) for one in self._world.edits])
 
     def silent(self) -> None:
         """All silent pushes."""

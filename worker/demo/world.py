@@ -104,6 +104,14 @@ class Line(NamedTuple):
     deleted: bool = False
 
 
+class Edit(NamedTuple):
+    """A message that names somebody more, long after it went out."""
+
+    event: str
+    line: Line
+    named: str
+
+
 class Sync(NamedTuple):
     """A silent push to all devices of some users, which shows nothing."""
 
@@ -123,6 +131,7 @@ class World:
     mutes: frozenset[tuple[str, str]]
     lines: list[Line]
     syncs: list[Sync] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
     #: Who has a person at a desktop; they are online as well.
     active: frozenset[str] = frozenset()
     #: (user, room) -> how loud the room is for them; room '' stands for everything.

@@ -74,7 +74,7 @@ FOUND = Found(REQUESTS, COUNTS, STATES, dead_letters=2)
 
 
 def draw(found: Found) -> Account:
-    return draw_up(WORLD, READINGS, SILENT, found, mistakes=2)
+    return draw_up(WORLD, READINGS, [], SILENT, found, mistakes=2)
 
 
 def test_the_account_of_what_was_done_right_balances():

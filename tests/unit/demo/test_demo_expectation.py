@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from worker.demo.expectation import Reading, read_all, read_silent
-from worker.demo.world import Choice, Device, Line, Quiet, Room, Sync, World
+from worker.demo.expectation import Reading, read_all, read_edits, read_silent
+from worker.demo.world import Choice, Device, Edit, Line, Quiet, Room, Sync, World
 
 #: It is 23:00 in Berlin.
 NIGHT, DAY = Quiet("Europe/Berlin", "22:00", "07:00"), Quiet("Europe/Berlin", "09:00", "18:00")
@@ -175,6 +175,15 @@ def test_of_a_message_to_the_channel(of, notified, skipped):
     assert sorted(reading.notified) == notified.split()
     assert reading.skipped == Counter(skipped)
     assert reading.considered == len(reading.notified) + sum(skipped.values())
+
+
+def test_an_edit_is_for_whom_it_names_first_and_for_nobody_else():
+    of = world(said(1), choices={("bob", ""): Choice("mentions"), ("cem", "r"): Choice("none")})
+    of = replace(of, edits=[Edit("e2", of.lines[0], "bob"), Edit("e3", of.lines[0], "cem")], _owned={})
+    assert [(one.edit.named, len(one.devices), one.skipped) for one in read_edits(of)] == [
+        ("bob", 1, None),
+        ("cem", 0, "channel_muted"),
+    ]
 
 
 def test_every_phone_of_a_user_gets_a_push():
