@@ -5,7 +5,6 @@ end of the call replaces.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -20,7 +19,6 @@ from worker.core.loudness import Importance
 from worker.core.model import Device, PushType
 from worker.core.names import clean_name
 from worker.core.notification import HEAD, LIMIT, Rendered, collapse_id
-from worker.core.outcome import Retry
 from worker.core.privacy import FULL, Disclosure, by_id, padding, sealable
 from worker.core.purposes import ALERT, VOIP
 from worker.core.trace_context import sampled
@@ -39,8 +37,6 @@ LIFE: Final = 30
 _WORTH: Final = {ENDED: 600, MISSED: 86_400}
 #: Apple's limit of a VoIP push, in bytes.
 VOIP_LIMIT: Final = 5_120
-#: Seconds before the first tries after one that failed: the first goes over another connection at once.
-DELAYS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 #: Reasons of `call.ended` after which nobody has spoken.
 _UNANSWERED: Final = frozenset(("cancelled", "missed"))
 
@@ -90,16 +86,6 @@ def is_of_call(sending: Sending) -> bool:
 def needs_code(sending: Sending) -> bool:
     """Whether an Android app has to do more with it than show it: a call begins, or ends."""
     return is_of_call(sending) and sending.kind != MISSED
-
-
-def retried(retry: Retry, tries: int, *, least: float = 0.0) -> Retry:
-    """A call is over before the usual delay: its own retry, after this many tries, but not before `least` seconds.
-
-    One that waits for its device, or for a quota, waits as every other.
-    """
-    if retry.scope == "device" or retry.cooldown:
-        return retry
-    return replace(retry, delay=max(DELAYS[min(tries, len(DELAYS)) - 1], least))
 
 
 def targets(devices: Iterable[Device]) -> Targets:

@@ -6,9 +6,9 @@ import msgspec
 
 #: What is made of it. `online`: who was there when the message came is decided by all rules but those of presence. `fold`: one
 #: notification for several. `missed_call`: of a call that nobody answered. `activity`: the app has yet to register the token of a
-#: Live Activity. `edited`: whoever had the message queued as it was before an edit, on the devices of `extra`. `named`: whom an
-#: edit names first; it is never stored, and asks for presence.
-Kind = Literal["online", "fold", "missed_call", "activity", "edited", "named"]
+#: Live Activity. `ptt`: somebody began to speak just after another one did. `edited`: whoever had the message queued as it was
+#: before an edit, on the devices of `extra`. `named`: whom an edit names first; it is never stored, and asks for presence.
+Kind = Literal["online", "fold", "missed_call", "activity", "ptt", "edited", "named"]
 #: Users of one second look.
 MOST: Final = 500
 

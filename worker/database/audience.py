@@ -110,6 +110,15 @@ class Audience:
             return self._of_users(users, "", "= ANY(%b) AND d.activity = %b", list(purposes), activity)
         return self._of_users(users, "", "= ANY(%b)", list(purposes))
 
+    def of_members(self, app: str, channel: str, purpose: str, limit: int) -> list[Device]:
+        """Active devices of this purpose of the channel's members as they are now, oldest first."""
+        query = (
+            f"SELECT {_DEVICE}{_FROM} AND EXISTS (SELECT FROM carillon.members m WHERE m.app = d.app AND m.channel = %s"
+            " AND m.user_id = d.user_id AND m.present) ORDER BY d.id LIMIT %s"
+        )
+        with self._pool.connection() as db:
+            return [Device(*row) for row in db.execute(query.encode(), (app, [purpose], channel, limit))]
+
     def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
         """The same, without those of a removed provider."""
         return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")

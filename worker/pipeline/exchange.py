@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
-from worker.core.calls import is_of_call, retried
 from worker.core.entry import ms_of
 from worker.core.errors import WorkerError
+from worker.core.live import is_live, retried
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, within_life
 from worker.core.responses import Responses
@@ -178,7 +178,7 @@ def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float
                 jitter=jitter,
                 token_age=sent.token_age,
             )
-            if isinstance(outcome, Retry) and is_of_call(run.batch.sendings[job.sending]):
+            if isinstance(outcome, Retry) and is_live(run.batch.sendings[job.sending]):
                 least = (response.retry_after or 0.0) if isinstance(response, Answer) else 0.0
                 outcome = retried(outcome, job.attempt + run.batch.unsent + 1, least=least)
             run.outcomes[index] = outcome

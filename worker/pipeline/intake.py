@@ -402,7 +402,13 @@ def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
         case events.MessageUpdated() if event.message.mentioned:
             # For whom it names first.
             return MessageRow(event.app, event.id, one.name, "", event.channel.id, "", (), one.place)
-        case events.PushSend() | events.CallStarted() | events.CallEnded() | events.ActivityUpdated(channel=None):
+        case (
+            events.PushSend()
+            | events.CallStarted()
+            | events.CallEnded()
+            | events.ActivityUpdated(channel=None)
+            | events.PttSpeaking()
+        ):
             # No channel and no sender. A call is in the line of no channel, and so goes before every message.
             return MessageRow(event.app, event.id, one.name, "", "", "", (), one.place)
     return None

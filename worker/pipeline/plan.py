@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
-from worker.core.calls import is_of_call
 from worker.core.digest import Missed
 from worker.core.ledger_entry import account as ledger_account
+from worker.core.live import is_live
 from worker.core.model import Device
 from worker.core.position import position
 from worker.core.second_look import MOST, Kind, SecondLook
@@ -20,7 +20,7 @@ from worker.state.journal import DONE, Opened, QueuedBatch, QueuedLook, Step
 
 #: A notification before it is in a batch: the rendered message, the device, and why.
 _Wanted = tuple[Sending, Device, str]
-#: App, provider, lane, what the devices are for, and whether it is a call: these go ahead of messages.
+#: App, provider, lane, what the devices are for, and whether it goes ahead of messages.
 _Key = tuple[str, int, Lane, str, bool]
 #: The origin of each device, as its way is named.
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
@@ -108,7 +108,7 @@ class Plan:
         ]
 
     def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
-        ahead = is_of_call(sending)
+        ahead = is_live(sending)
         for device in devices:
             key = (app, device.provider_id, lane, device.purpose, ahead)
             self._wanted[key].append((sending, device, why))

@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from worker.core.batch_run import BatchRun, Wait
-from worker.core.calls import is_of_call
 from worker.core.limits import Rate, per_minute, per_second, within
+from worker.core.live import is_live
 from worker.core.outcome import Drop
 from worker.core.triggers import CALLED
 from worker.providers.kinds import kind_of
@@ -35,11 +35,11 @@ _MOVED: Final = 1.0
 def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     """Pending jobs over a rate wait, or are dropped at once if they would expire before their time.
 
-    Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. A call waits
-    for no rate: it would be over. `now` in UNIX seconds.
+    Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. What is for
+    this moment waits for no rate: it would be over. `now` in UNIX seconds.
     """
     _cooldowns(run, limiter)
-    if is_of_call(run.batch.sendings[0]):
+    if is_live(run.batch.sendings[0]):
         return
     limits = _limits(run)
     reserved = run.batch.reserved if now <= run.batch.due + LATE else 0

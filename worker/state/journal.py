@@ -19,10 +19,10 @@ from worker.core import second_look
 from worker.core.badges import Cleared
 from worker.core.batch import COUNT, OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
-from worker.core.calls import is_of_call
 from worker.core.digest import Counted, Missed, line_of
 from worker.core.entry import entry_of, joined, stream_for
 from worker.core.errors import WorkerError
+from worker.core.live import is_live
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
 from worker.state import keys
@@ -469,7 +469,7 @@ def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
         entries = joined(sending.entry for sending in batch.sendings)
         lines = batches.waiting_lines(batch, id) if put_off else ""
         part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
-        ahead = is_of_call(batch.sendings[0])
+        ahead = is_live(batch.sendings[0])
         records.append((*part, delay, batch.way, lines, behind, int(takes_over), int(ahead)))
     return records
 

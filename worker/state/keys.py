@@ -289,6 +289,16 @@ SILENT_BADGES: Final = Family(
     "a minute after a message in quiet time", "users in quiet time",
 )
 
+# Push to talk.
+SPEAKER: Final = Family(
+    "speaker:<app>:<channel>", "zset", "`newest` -> when the newest speaker began (microseconds)", "expansion", "20 s",
+    "channels in which somebody speaks",
+)
+SPEAKER_SENT: Final = Family(
+    "speaker_sent:<app>:<channel>", "string", "the event that was sent last", "expansion", "2 s",
+    "channels in which somebody speaks",
+)
+
 # The health of ways. That of a provider without an origin counts for all of its ways.
 ORIGINS: Final = Family(
     "origins:<provider>", "zset", "origin that has a way of its own -> when a push was last made for it (UNIX seconds)",

@@ -13,6 +13,7 @@ from producers.events import (
     CallStarted,
     MessageNew,
     MessageUpdated,
+    PttSpeaking,
     PushSend,
 )
 from worker.core import second_look
@@ -29,6 +30,7 @@ from worker.facts.channels import Channel, ChannelKey, ChannelRow
 from worker.facts.used import Used
 from worker.pipeline.expansion.activities import ActivityTarget
 from worker.pipeline.expansion.calls import CallTarget
+from worker.pipeline.expansion.ptt import PttTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
 
@@ -128,12 +130,13 @@ class Documents(NamedTuple):
     targets: list[Target]
     calls: list[CallTarget]
     activities: list[ActivityTarget]
+    ptt: list[PttTarget]
     #: Their document or app went since intake took them.
     lost: list[Opened]
 
 
 def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
-    found = Documents([], [], [], [], [])
+    found = Documents([], [], [], [], [], [])
     apps: dict[str, AppSettings | None] = {}
     for one in opened:
         event = events.accepted(one.document) if one.document else None
@@ -150,6 +153,8 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             found.calls.append(CallTarget(one, event, app))
         elif isinstance(event, ActivityUpdated):
             found.activities.append(ActivityTarget(one, event, app))
+        elif isinstance(event, PttSpeaking):
+            found.ptt.append(PttTarget(one, event, app))
         elif isinstance(event, BadgeCleared | PushSend):
             found.targets.append(Target(one, event, app))
         else:

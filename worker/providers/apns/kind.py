@@ -108,7 +108,8 @@ class Apns(Kind):
                     topics[job.sending],
                     sending.push_type,
                     sending.priority,
-                    sending.expires_at,
+                    # Who speaks is of no use later: one try, and nothing is stored.
+                    0 if sending.push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
                 )
             )

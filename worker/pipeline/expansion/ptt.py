@@ -1,0 +1,112 @@
+"""Expands push to talk: who speaks now, to the phones that have joined the channel.
+
+Whoever has joined wants to hear it, so presence, preferences and quiet times have no say.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from producers.events import PttSpeaking
+from worker.core.fleet import may_push_to
+from worker.core.model import AppSettings, Device
+from worker.core.ownership import microseconds
+from worker.core.privacy import FULL
+from worker.core.ptt import LIFE, expiration, ptt_sending
+from worker.core.purposes import PTT
+from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.database.audience import Audience
+from worker.facts import used
+from worker.facts.base import Sources
+from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.disclose import asked_now, disclose
+from worker.pipeline.plan import Plan
+from worker.state.journal import DONE, Opened
+from worker.state.speakers import Speakers
+
+SUPERSEDED: Final = "superseded"
+#: Phones of a channel at most. The system makes no larger ones.
+MOST: Final = 1_000
+
+
+class PttTarget(NamedTuple):
+    """A beginning of speech, or a second look at one that came too soon after another."""
+
+    opened: Opened
+    event: PttSpeaking
+    app: AppSettings
+
+
+class PttExpansion:
+    """`now` gives UNIX seconds."""
+
+    def __init__(
+        self, sources: Sources, audience: Audience, apps: Apps, state: Speakers, *, now: Callable[[], float]
+    ) -> None:
+        self._sources, self._audience, self._apps, self._state, self._now = sources, audience, apps, state, now
+
+    def plan(self, found: Sequence[PttTarget], plan: Plan) -> None:
+        for target in found:
+            self._plan(target, plan)
+
+    def _plan(self, target: PttTarget, plan: Plan) -> None:
+        opened, event, app = target
+        key = (app.name, event.channel.id)
+        ends = expiration(opened.entry, event) + (LIFE if opened.look else 0)
+        reason = self._refused(app, ends)
+        if reason is None and not self._state.note(*key, microseconds(event.at)):
+            reason = SUPERSEDED
+        if reason is None and not self._state.may_send(*key, event.id):
+            if not opened.look:
+                # The newest of those who begin meanwhile is sent when the seconds are over.
+                plan.look_again(opened, 0, "ptt", LIFE, [event.speaker.id])
+                plan.take(opened, DONE, event, 0, {"considered": 0, "pushed": [], "skipped": {}})
+                return
+            reason = SUPERSEDED
+        if reason is not None:
+            plan.counts[app.name][f"skipped_message.{reason}"] += 1
+            plan.take(opened, DONE, event, 0, {"message": reason})
+            return
+        self._send(target, ends, plan)
+
+    def _send(self, target: PttTarget, ends: int, plan: Plan) -> None:
+        opened, event, app = target
+        devices = self._devices(app.name, event)
+        users = list(dict.fromkeys(one.user for one in devices))
+        elsewhere = [user for user in users if not may_push_to(app, user)]
+        pushed = [user for user in users if user not in elsewhere]
+        of_app = used.read(self._sources.pool, [app.name]).get(app.name, ())
+        asked = asked_now(self._sources.pool, app, of_app, event.channel.id, pushed)
+        theirs = {user: [one for one in devices if one.user == user] for user in pushed}
+        disclosures = disclose(asked, theirs, self._apps.provider, sealed_only=False).disclosures
+        for named in (True, False):
+            some = [
+                one
+                for user in pushed
+                for one in theirs[user]
+                if (disclosures.get(one.id, FULL).form in ("full", "sender")) is named
+            ]
+            plan.counts[app.name]["jobs"] += len(some)
+            plan.add_jobs(app.name, "urgent", ptt_sending(opened.entry, opened.place, event, ends, named=named), some)
+        count = plan.counts[app.name]
+        count["considered"] += len(users)
+        count["pushed"] += len(pushed)
+        skipped = {NOT_ALLOWED_HERE: elsewhere} if elsewhere else {}
+        account: dict[str, Any] = {"considered": len(users), "pushed": pushed, "skipped": skipped}
+        plan.take(opened, DONE, event, 0, account)
+
+    def _devices(self, app: str, event: PttSpeaking) -> list[Device]:
+        if event.recipients is None:
+            found = self._audience.of_members(app, event.channel.id, PTT, MOST)
+        else:
+            of_app = self._audience.for_purposes({(app, user) for user in event.recipients}, [PTT]).get(app, {})
+            found = [one for some in of_app.values() for one in some][:MOST]
+        return [
+            one for one in found if one.user != event.speaker.id and self._apps.provider(one.provider_id) is not None
+        ]
+
+    def _refused(self, app: AppSettings, expires_at: int) -> str | None:
+        if app.only_to == ():
+            return NOT_ALLOWED_HERE
+        if not app.push_enabled:
+            return PUSH_OFF
+        return TOO_OLD if self._now() >= expires_at else None
