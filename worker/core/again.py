@@ -24,6 +24,8 @@ class Standing(NamedTuple):
     muted: bool = False
     #: Whether the channel's pushes are on.
     channel_on: bool = True
+    #: Why the user wants it no more, by their preferences; '' where they may want it.
+    refused: str = ""
     #: Whether the message was deleted, whether the user has read it, and whether it reads otherwise than what was queued.
     deleted: bool = False
     read: bool = False
@@ -54,6 +56,8 @@ def decide_again(sending: Sending, standing: Standing) -> Drop | None:
         return Drop("muted")
     if not standing.channel_on:
         return Drop("channel_off")
+    if standing.refused:
+        return Drop(standing.refused)
     if standing.read:
         return Drop("read")
     return Drop(EDITED) if standing.edited else None

@@ -181,6 +181,18 @@ def judge_again(why: Trigger, rows: Rows, now: float) -> str:
     return judge((why, *(trigger for trigger in others if trigger != "reaction")), rows, now).reason
 
 
+def judge_calls(own: Mapping[str, Rows], now: float) -> Verdicts:
+    """Who gets no call: who wants nothing at all, or muted its channel for a while. Levels and switches are of messages."""
+    off = {user for user, rows in own.items() if any(not row.enabled for _, row in rows)}
+    muted = {
+        user
+        for user, rows in own.items()
+        for name, row in rows
+        if name == "member" and row.muted_until > now and row.muted_level == "none"
+    }
+    return Verdicts(refused={USER_OFF: off, CHANNEL_MUTED: muted - off})
+
+
 _NO_ROWS: Final[Mapping[str, Rows]] = {}
 
 

@@ -99,6 +99,12 @@ def _names_somebody(message: Message) -> bool:
     return bool(named) or message.mentions != _NO_MENTIONS
 
 
+def trigger(stored: str) -> Trigger | None:
+    """The trigger in a job's `why`; None for what is no message. A release before said `member`."""
+    word = "message" if stored == "member" else stored
+    return word if word in TRIGGERS else None
+
+
 def in_channel(message: Message) -> bool:
     """Whether it is shown in the channel, not only in a thread."""
     return message.parent_id is None or message.also_in_channel
@@ -115,13 +121,10 @@ def callees(message: Message) -> int:
     return len(message.mentioned) + len(mentions.keyword) + sum(len(group.users) for group in mentions.groups)
 
 
-def group_of(message: Message, user: str) -> Group | None:
-    """The group that a user is called by: the smallest of theirs, of equal ones the first."""
-    return min((group for group in message.mentions.groups if user in group.users), key=_size, default=None)
-
-
-def _size(group: Group) -> int:
-    return len(group.users)
+def groups_of(message: Message) -> dict[str, Group]:
+    """By user, the group that a message calls them with: the smallest of theirs, of equal ones the first."""
+    by_size = sorted(message.mentions.groups, key=lambda group: len(group.users))
+    return {user: group for group in reversed(by_size) for user in group.users}
 
 
 def first_candidates(event: MessageNew, thread: Collection[str] | None, loud: Sequence[str] = ()) -> list[str]:

@@ -17,7 +17,7 @@ from worker.database.audience import Audience
 from worker.database.devices import Devices
 from worker.database.ledger import DeadLetter
 from worker.database.standings import Standings
-from worker.facts import changes
+from worker.facts import changes, preferences
 from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
@@ -111,7 +111,7 @@ class Delivery:
             InBulkhead(
                 bulkhead,
                 (
-                    DropMoved(devices, standings, now),
+                    DropMoved(devices, standings, partial(preferences.refused, sources.pool), now),
                     DropChanged(partial(changes.read, sources.pool), partial(presence.marked, sources.redis), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),

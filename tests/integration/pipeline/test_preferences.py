@@ -1,16 +1,18 @@
 """Preferences from the event to the account: what users, channels and apps say about how loud something is."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 
 from producers import events as ev
-from tests.integration.pipeline.harness import START, Pipeline, message, stamp, user_of
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.attention import Attention
-from worker.facts import preferences
+from worker.core.model import ACCEPTED, Answer
 
 
 @pytest.fixture
@@ -59,43 +61,58 @@ def set_channel(seconds: float = 1, **settings: Any) -> ev.ChannelUpdated:
     return ev.ChannelUpdated(**stamp(seconds), channel=ev.ChannelSettings(id="general", **settings))
 
 
-@pytest.mark.parametrize(
-    ("said", "fields", "expected"),
-    [
-        pytest.param([in_general("han", level="none")], {}, "channel_muted by member", id="a muted channel"),
-        pytest.param([prefers("han", level="mentions")], {}, "mentions_only by user", id="mentions only"),
-        pytest.param([prefers("han", level="mentions")], {"mentioned": ["han"]}, "mention", id="and mentioned"),
-        pytest.param([prefers("han", enabled=False)], {}, "push_off by user", id="the main switch"),
-        pytest.param(
-            [prefers("han", level="none"), in_general("han", level="all")], {}, "message", id="the nearer one"
-        ),
-        pytest.param([prefers("han", level="none"), prefers("han", 2)], {}, "message", id="a row that says nothing"),
-        pytest.param([prefers("han", 2, level="none"), prefers("han")], {}, "level_none by user", id="an older row"),
-        pytest.param([prefers("han", 1, level="none"), prefers("han")], {}, "message", id="the later of equal times"),
-        pytest.param([set_channel(level="mentions")], {}, "mentions_only by channel", id="a channel's default"),
-        pytest.param([set_channel(level="none"), in_general("han", level="all")], {}, "message", id="a user beats it"),
-        pytest.param(
-            [in_general("han", muted_until=START + timedelta(hours=1))], {}, "channel_muted by member", id="for a while"
-        ),
-        pytest.param([in_general("han", muted_until=START)], {}, "message", id="a mute that is over"),
-        pytest.param([prefers("han", keywords=["Deploy"])], {"text": "deploy!"}, "keyword", id="a stored keyword"),
-        pytest.param(
-            [prefers("han", keywords=["deploy"], level="personal")],
-            {"text": "deploy"},
-            "mentions_only by user",
-            id="a keyword at a level without them",
-        ),
-        pytest.param(
-            [prefers("han", level="personal"), set_channel(kind="direct")], {}, "direct", id="a direct channel"
-        ),
-        pytest.param([in_general("luke", level="none")], {}, "message", id="somebody else's row"),
-        pytest.param([prefers("han", channel="other", level="none")], {}, "message", id="another channel's row"),
-    ],
-)
-def test_what_somebody_says_decides(pipeline, said, fields, expected):
-    pipeline.member("general", "leia", "han")
-    run(pipeline, *said, message(id="e", seconds=10, **fields))
-    assert outcome(pipeline, "e", "han") == expected
+class Case(NamedTuple):
+    happened: list[ev.AnyEvent]
+    #: What becomes of han for the message that follows.
+    expected: str
+    what: str
+    #: Of that message.
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+
+#: What each case has of its own, so that all of them share a pipeline.
+OWN = re.compile(rb'"(general|han|leia|luke|root|next|h|i)"')
+
+
+def becomes(pipeline: Pipeline, cases: Sequence[Case], follows: Callable[[Case], ev.MessageNew]) -> dict[str, str]:
+    """What becomes of han in each case, by what the case is."""
+    for number, case in enumerate(cases):
+        here = rb'"\1-%d"' % number
+        pipeline.member(f"general-{number}", *(f"{user}-{number}" for user in ("leia", "han", "luke")))
+        pipeline.publish(*(OWN.sub(here, ev.encode(event)) for event in (*case.happened, follows(case))))
+    pipeline.run()
+    return {case.what: outcome(pipeline, f"next-{number}", f"han-{number}") for number, case in enumerate(cases)}
+
+
+SAID = [
+    Case([in_general("han", level="none")], "channel_muted by member", "a muted channel"),
+    Case([prefers("han", level="mentions")], "mentions_only by user", "mentions only"),
+    Case([prefers("han", level="mentions")], "mention", "and mentioned", {"mentioned": ["han"]}),
+    Case([prefers("han", enabled=False)], "push_off by user", "the main switch"),
+    Case([prefers("han", level="none"), in_general("han", level="all")], "message", "the nearer one"),
+    Case([prefers("han", level="none"), prefers("han", 2)], "message", "a row that says nothing"),
+    Case([prefers("han", 2, level="none"), prefers("han")], "level_none by user", "an older row"),
+    Case([prefers("han", 1, level="none"), prefers("han")], "message", "the later of equal times"),
+    Case([set_channel(level="mentions")], "mentions_only by channel", "a channel's default"),
+    Case([set_channel(level="none"), in_general("han", level="all")], "message", "a user beats it"),
+    Case([in_general("han", muted_until=START + timedelta(hours=1))], "channel_muted by member", "for a while"),
+    Case([in_general("han", muted_until=START)], "message", "a mute that is over"),
+    Case([prefers("han", keywords=["Deploy"])], "keyword", "a stored keyword", {"text": "deploy!"}),
+    Case(
+        [prefers("han", keywords=["deploy"], level="personal")],
+        "mentions_only by user",
+        "a keyword at a level without them",
+        {"text": "deploy"},
+    ),
+    Case([prefers("han", level="personal"), set_channel(kind="direct")], "direct", "a direct channel"),
+    Case([in_general("luke", level="none")], "message", "somebody else's row"),
+    Case([prefers("han", channel="other", level="none")], "message", "another channel's row"),
+]
+
+
+def test_what_somebody_says_decides(pipeline):
+    found = becomes(pipeline, SAID, lambda case: message(id="next", seconds=10, **case.fields))
+    assert found == {case.what: case.expected for case in SAID}
 
 
 def test_it_counts_as_it_is_when_a_message_is_expanded(pipeline):
@@ -137,77 +154,141 @@ ROOT = ev.MessageNew(
 )
 
 
-@pytest.mark.parametrize(
-    ("happened", "expected"),
-    [
-        pytest.param([ROOT], "thread", id="H01 wrote the root"),
-        pytest.param([reply("h", "han")], "thread", id="H02 replied"),
-        pytest.param([reply("h", mentioned=["han"])], "thread", id="H03 was mentioned"),
-        pytest.param(
-            [reply("h", mentions=ev.Mentions(groups=[ev.Group(id="crew", users=["han"])]))],
-            "not_in_thread",
-            id="H04 a group makes nobody part of a thread",
-        ),
-        pytest.param([in_thread("han", following=True)], "thread", id="H05 follows by hand"),
-        pytest.param(
-            [reply("h", "han", 1), in_thread("han", 2, following=False)], "switched_off by thread", id="H06 unfollowed"
-        ),
-        pytest.param(
-            [reply("h", "han", 1), in_thread("han", 2, following=False), reply("i", "han", 3)],
-            "thread",
-            id="H07 their own act renews it",
-        ),
-        pytest.param(
-            [reply("h", "han", 1), in_thread("han", 2, following=False), reply("i", mentioned=["han"], seconds=3)],
-            "switched_off by thread",
-            id="H08 a mention does not",
-        ),
-        pytest.param(
-            [reply("h", "han", 1), in_thread("han", 2, level="none"), reply("i", "han", 3)],
-            "thread_muted by thread",
-            id="H09 a mute ends by hand only",
-        ),
-        pytest.param(
-            [
-                in_thread("han", following=True),
-                ev.MemberRemoved(**stamp(2), channel=ev.ChannelId(id="general"), users=["han"]),
-            ],
-            "not_a_member",
-            id="H10 left the channel",
-        ),
-        pytest.param(
-            [
-                in_thread("han", following=True),
-                ev.MemberRemoved(**stamp(2), channel=ev.ChannelId(id="general"), users=["han"]),
-                ev.MemberAdded(**stamp(3), channel=ev.ChannelId(id="general"), users=["han"]),
-            ],
-            "thread",
-            id="H11 and came back",
-        ),
-        pytest.param(
-            [reply("h", "han", 1), in_general("han", level="none")], "channel_muted by member", id="H12 a muted channel"
-        ),
-        pytest.param(
-            [in_general("han", level="none"), in_thread("han", following=True)], "thread", id="H13 but the thread"
-        ),
-    ],
-)
-def test_who_is_in_a_thread(pipeline, happened, expected):
+THREADS = [
+    Case([ROOT], "thread", "H01 wrote the root"),
+    Case([reply("h", "han")], "thread", "H02 replied"),
+    Case([reply("h", mentioned=["han"])], "thread", "H03 was mentioned"),
+    Case(
+        [reply("h", mentions=ev.Mentions(groups=[ev.Group(id="crew", users=["han"])]))],
+        "not_in_thread",
+        "H04 a group makes nobody part of a thread",
+    ),
+    Case([in_thread("han", following=True)], "thread", "H05 follows by hand"),
+    Case([reply("h", "han", 1), in_thread("han", 2, following=False)], "switched_off by thread", "H06 unfollowed"),
+    Case(
+        [reply("h", "han", 1), in_thread("han", 2, following=False), reply("i", "han", 3)],
+        "thread",
+        "H07 their own act renews it",
+    ),
+    Case(
+        [reply("h", "han", 1), in_thread("han", 2, following=False), reply("i", mentioned=["han"], seconds=3)],
+        "switched_off by thread",
+        "H08 a mention does not",
+    ),
+    Case(
+        [reply("h", "han", 1), in_thread("han", 2, level="none"), reply("i", "han", 3)],
+        "thread_muted by thread",
+        "H09 a mute ends by hand only",
+    ),
+    Case(
+        [
+            in_thread("han", following=True),
+            ev.MemberRemoved(**stamp(2), channel=ev.ChannelId(id="general"), users=["han"]),
+        ],
+        "not_a_member",
+        "H10 left the channel",
+    ),
+    Case(
+        [
+            in_thread("han", following=True),
+            ev.MemberRemoved(**stamp(2), channel=ev.ChannelId(id="general"), users=["han"]),
+            ev.MemberAdded(**stamp(3), channel=ev.ChannelId(id="general"), users=["han"]),
+        ],
+        "thread",
+        "H11 and came back",
+    ),
+    Case([reply("h", "han", 1), in_general("han", level="none")], "channel_muted by member", "H12 a muted channel"),
+    Case([in_general("han", level="none"), in_thread("han", following=True)], "thread", "H13 but the thread"),
+    Case(
+        [
+            reply("h", "han", 1),
+            ev.MessageDeleted(**stamp(2), channel=ev.ChannelId(id="general"), message=ev.MessageId(id="root")),
+        ],
+        "thread",
+        "H14 the root was deleted",
+    ),
+]
+
+
+def test_who_is_in_a_thread(pipeline):
     """The next reply is luke's."""
-    pipeline.member("general", "leia", "han", "luke")
-    run(pipeline, *happened, reply("next", "luke", 20))
-    assert outcome(pipeline, "next", "han") == expected
+    found = becomes(pipeline, THREADS, lambda _: reply("next", "luke", 20))
+    assert found == {case.what: case.expected for case in THREADS}
+
+
+def outcomes(pipeline: Pipeline, id: str) -> dict[str, list[str]]:
+    """The users by what became of their last try."""
+    batches = [account for part, account in pipeline.account(id).items() if part.startswith("batch:")]
+    tried = {outcome: [user for user, _ in devices] for account in batches for outcome, devices in account.items()}
+    return {outcome: users for outcome, users in tried.items() if not outcome.startswith("retry")}
 
 
 def test_what_waited_is_judged_by_what_is_said_by_now(pipeline):
     pipeline.member("general", "leia", "han", "luke")
-    app = pipeline.apps.app("demo")
-    waiting = [
-        preferences.Pushed("han", "general", "", "message"),
-        preferences.Pushed("luke", "general", "root", "thread"),
-    ]
-    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["", ""]
-    run(pipeline, set_channel(level="mentions"))
-    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["mentions_only", ""]
-    run(pipeline, in_general("han", level="all"), in_thread("luke", level="none"))
-    assert preferences.refused(pipeline.pool, app, waiting, pipeline.now) == ["", "thread_muted"]
+    for user in ("han", "luke"):
+        pipeline.apns.answers[token(user)] = [Answer(503, "ServiceUnavailable"), ACCEPTED]
+    run(pipeline, message(id="e1"), message(id="e2", mentioned=["luke"]))
+    pipeline.now += 60
+    run(pipeline, in_general("han", level="none"), in_general("luke", level="mentions"))
+    pipeline.later()
+    pipeline.run()
+    assert outcomes(pipeline, "e1") == {"dropped.channel_muted": ["han"], "dropped.mentions_only": ["luke"]}
+    assert outcomes(pipeline, "e2") == {"dropped.channel_muted": ["han"], "accepted": ["luke"]}
+
+
+def test_those_whom_a_message_concerns_most_come_before_the_cap(postgres_url, redis_url):
+    """Of 9 members on pages of 3, 3 may get a push. What they choose between two pages changes nothing."""
+    pipeline = Pipeline(postgres_url, redis_url, page=3)
+    pipeline.save_app(member_cap=3)
+    pipeline.member("general", "leia", *"abcdefgh")
+    crew = ev.Mentions(groups=[ev.Group(id="crew", users=["g"])])
+    run(pipeline, in_general("h", level="all"), message(id="e1", mentions=crew, mentioned=["f"]))
+    assert pipeline.account("e1")["page:0"]["pushed"] == ["f", "g", "h", "a"]
+    pipeline.save_app(member_cap=5)
+    pipeline.publish(message(id="e2"))
+    pipeline.take()
+    pipeline.fan_out.expand(pipeline.journal.take_messages("urgent", 100))
+    run(pipeline, in_general("h", 2), in_general("g", 2, level="all"))
+    pages = pipeline.account("e2")
+    pushed = [user for part in sorted(pages) if part.startswith("page:") for user in pages[part]["pushed"]]
+    assert pushed == ["h", "a", "b", "c", "d"]
+    pipeline.close()
+
+
+def test_a_call_of_a_whole_channel(pipeline):
+    pipeline.save_app(member_cap=1, attention=Attention(wide_mention_limit=3))
+    pipeline.member("general", "leia", "han", "luke")
+    pipeline.member("large", "leia", "han", "luke", "r2")
+    everyone = ev.Mentions(everyone=True)
+    run(
+        pipeline,
+        message(id="everyone", mentions=everyone),
+        message("large", id="too many", mentions=everyone),
+        message(id="reply", mentions=everyone, parent_id="root"),
+    )
+    assert {outcome(pipeline, "everyone", user) for user in ("han", "luke")} == {"everyone"}
+    assert (outcome(pipeline, "too many", "han"), outcome(pipeline, "too many", "r2")) == ("message", "over_member_cap")
+    assert outcome(pipeline, "reply", "han") == "not_in_thread"
+    run(pipeline, prefers("han", triggers={"everyone": False}), message(id="e", mentions=everyone))
+    assert (outcome(pipeline, "e", "han"), outcome(pipeline, "e", "luke")) == ("message", "everyone")
+
+
+def test_whom_here_calls_is_online_when_it_is_expanded(pipeline):
+    pipeline.save_app(push_to_online=True)
+    pipeline.member("general", "leia", "han", "luke")
+    pipeline.redis.set("carillon:online:demo:luke", 1)
+    run(pipeline, message(id="e", mentions=ev.Mentions(here=True)))
+    assert (outcome(pipeline, "e", "han"), outcome(pipeline, "e", "luke")) == ("message", "here")
+
+
+def test_a_stored_keyword_calls_into_a_thread(pipeline):
+    pipeline.member("general", "leia", "han", "luke")
+    run(pipeline, prefers("han", keywords=["deploy"]), reply("e", text="to deploy or not"))
+    assert (outcome(pipeline, "e", "han"), outcome(pipeline, "e", "luke")) == ("keyword", "not_in_thread")
+
+
+def test_what_a_channel_is_reaches_the_phone(pipeline):
+    pipeline.member("general", "leia", "han")
+    run(pipeline, set_channel(kind="direct", name="General"), message(id="e"))
+    [sent] = pipeline.apns.sent
+    assert json.loads(sent.payload)["carillon"]["channel_kind"] == "direct"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.fields import Level, Trigger
-from worker.core.preferences import LEVELS, Row, RowName, Rows, ask, judge, judge_again, judge_all
+from worker.core.preferences import LEVELS, Row, RowName, Rows, ask, judge, judge_again, judge_all, judge_calls
 from worker.core.triggers import TRIGGERS, Triggers
 
 CASES = json.loads((Path(__file__).parent / "preference-vectors.json").read_text())
@@ -125,6 +125,18 @@ def test_an_ended_mute_is_no_mute(some, rows):
 )
 def test_a_push_that_waited_is_judged_again(why, rows, reason):
     assert judge_again(why, rows, NOW) == reason
+
+
+def test_a_call_is_refused_by_who_wants_nothing_and_by_a_running_mute_of_its_channel():
+    muted = Row(muted_until=NOW + 1)
+    own: dict[str, Rows] = {
+        "off": [("member", muted), ("user", Row(enabled=False))],
+        "muted": [("member", muted)],
+        "but mentions": [("member", muted._replace(muted_level="mentions"))],
+        "over": [("member", muted._replace(muted_until=NOW))],
+        "none": [("member", Row("none")), ("user", Row("none"))],
+    }
+    assert judge_calls(own, NOW).refused == {"push_off": {"off"}, "channel_muted": {"muted"}}
 
 
 USERS = ("a", "b", "c", "d")

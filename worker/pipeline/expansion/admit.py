@@ -209,6 +209,9 @@ def admit(
         channel = None if known is None else known.at(place if look is None else NOW)
         if one.edit and channel is None and look is not None:  # who is in it is for the chat server to know
             event = msgspec.structs.replace(event, recipients=look.users)
+        if channel is not None and channel.kind is not None and event.channel.kind is None:
+            of_kind = msgspec.structs.replace(event.channel, kind=channel.kind)
+            event = msgspec.structs.replace(event, channel=of_kind)
         about = (channel is not None, channel is None or channel.push, now, one.deleted, one.known)
         reason = skip_message(MessageCase(event, app, *about))
         # A producer's ids may be ahead of the clock.

@@ -26,6 +26,7 @@ from worker.core.calls import (
     voip_sending,
 )
 from worker.core.model import AppSettings, Device
+from worker.core.preferences import judge_calls
 from worker.core.privacy import FULL, Disclosure
 from worker.core.purposes import ALERT, VOIP
 from worker.core.quiet import Quiet, silent
@@ -41,9 +42,10 @@ from worker.core.rules import (
     decide_page,
 )
 from worker.database.audience import Audience
-from worker.facts import used
+from worker.facts import preferences, used
 from worker.facts.base import Candidates, Sources
 from worker.facts.mutes import MUTES
+from worker.facts.preferences import Said
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import asked_now, disclose
@@ -195,8 +197,12 @@ class CallExpansion:
         }
         privacy = asked_now(self._sources.pool, app, of_app, message.channel.id, some)
         disclosed = disclose(privacy, devices, self._apps.provider, sealed_only=app.attention.sealed_only)
+        said: Mapping[str, Said] = {}
+        if "preferences" in of_app:
+            said = preferences.read(self._sources.pool, {0: (message, some)}).get(0, {})
         case = Case(
             *(message, app),
+            verdicts=judge_calls({user: one.rows for user, one in said.items()}, self._now()),
             facts=facts,
             devices=disclosed.devices,
             unreachable=[user for user, theirs in devices.items() if not theirs],

@@ -168,10 +168,8 @@ def _called_by(page: CandidatePage, said: Mapping[str, Said]) -> list[str]:
 
 
 def _triggers(page: CandidatePage, keyword: Collection[str], online: Collection[str] = ()) -> Triggers:
-    message = page.message
-    event, channel = message.event, message.channel
-    kind = event.channel.kind or (channel and channel.kind)
-    return triggers(event, kind=kind, thread=page.thread, online=online, keyword=keyword, wide=message.wide)
+    message, kind = page.message, page.message.event.channel.kind
+    return triggers(message.event, kind=kind, thread=page.thread, online=online, keyword=keyword, wide=message.wide)
 
 
 def _verdicts(page: CandidatePage, called: Triggers, said: Mapping[str, Said], now: float) -> Verdicts:

@@ -6,13 +6,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from producers.events import MessageNew
 from worker.core.batch import Lane
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
+from worker.core.triggers import groups_of
 from worker.pipeline.expansion.admit import Cursor, Expanding
 from worker.pipeline.expansion.decide import Decided, Quieted
 from worker.pipeline.expansion.missed import missed
@@ -195,7 +195,7 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message now, by what differs between their users."""
     pushes, quieted, disclosures = decided.decision.pushes, decided.quieted, decided.disclosures
     event = decided.page.message.event
-    groups, badges = _groups(event), event.message.badges
+    groups, badges = groups_of(event.message), event.message.badges
     if not (quieted or groups or disclosures or badges):
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
@@ -204,7 +204,7 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
         sound, stands_for, _ = quieted.get(push.user, _AS_IT_IS)
-        group = groups.get(push.user, "") if push.why == "group" else ""
+        group = clean_name(groups[push.user].name) or groups[push.user].id if push.why == "group" else ""
         variant = Variant(push.why, sound, stands_for, group, badge=badges.get(push.user))
         if not disclosures:
             wanted[variant] += push.devices
@@ -212,14 +212,6 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
         for device in push.devices:
             wanted[variant._replace(disclosure=disclosures.get(device.id, FULL))].append(device)
     return wanted
-
-
-def _groups(event: MessageNew) -> dict[str, str]:
-    """By user, the name of the smallest group that the message calls them with."""
-    found: dict[str, str] = {}
-    for group in sorted(event.message.mentions.groups, key=lambda one: len(one.users), reverse=True):
-        found |= dict.fromkeys(group.users, clean_name(group.name) or group.id)
-    return found
 
 
 def _is_alone(decided: Decided, continuation: Continuation) -> bool:

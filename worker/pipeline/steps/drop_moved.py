@@ -1,22 +1,27 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.core.again import decide_again, is_old
 from worker.core.batch_run import BatchRun
+from worker.core.model import AppSettings
 from worker.core.outcome import Drop
+from worker.core.triggers import trigger
 from worker.database.devices import Devices
 from worker.database.standings import Question, Standings
+from worker.facts.preferences import Pushed
 
 
 @dataclass(frozen=True)
 class DropMoved:
     """A3: a notification for a user is not sent to a device that belongs to another user by now, or to nobody.
 
-    A notification that is sent long after its place is decided again by all rules. `now` gives UNIX seconds.
+    A notification that is sent long after its place is decided again by all rules. `refused` says why users want theirs no more,
+    `now` gives UNIX seconds.
     """
 
     devices: Devices
     standings: Standings
+    refused: Callable[[AppSettings, Sequence[Pushed], float], Sequence[str]]
     now: Callable[[], float]
 
     def __call__(self, run: BatchRun) -> None:
@@ -35,5 +40,16 @@ class DropMoved:
             Question(job.device, job.user, sendings[job.sending].channel, sendings[job.sending].sender)
             for job in (run.jobs[index] for index in indexes)
         ]
+        refused = self._refused(run, indexes)
         for index, standing in zip(indexes, self.standings.read(run.batch.app, questions), strict=True):
-            run.outcomes[index] = decide_again(sendings[run.jobs[index].sending], standing)
+            by_now = standing._replace(refused=refused.get(index, ""))
+            run.outcomes[index] = decide_again(sendings[run.jobs[index].sending], by_now)
+
+    def _refused(self, run: BatchRun, indexes: Sequence[int]) -> dict[int, str]:
+        """By job, why its user wants it no more."""
+        asked = {}
+        for index in indexes:
+            job, sending = run.jobs[index], run.batch.sendings[run.jobs[index].sending]
+            if sending.channel and (why := trigger(job.why)) is not None:
+                asked[index] = Pushed(job.user, sending.channel, sending.thread, why)
+        return dict(zip(asked, self.refused(run.app, [*asked.values()], self.now()), strict=True)) if asked else {}

@@ -14,6 +14,7 @@ import msgspec
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider
 from worker.core.notification import Rendered, apns_ids
+from worker.core.triggers import trigger
 from worker.providers.base import SettingsError
 from worker.providers.webhook.settings import WebhookSettings
 
@@ -60,7 +61,7 @@ def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> li
                 ids[job.sending](job.device),
                 sending.event_id,
                 sending.kind,
-                "message" if job.why == "member" else job.why,  # as a release before called it
+                trigger(job.why) or job.why,
                 job.user,
                 job.token,
                 job.badge,
