@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import psutil
 
 ROOT = Path(__file__).parents[1]
+#: Seconds for which a test waits for what takes some on a machine that does nothing else.
+PATIENCE: Final = 240.0
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
+def until(what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for a condition; fail with `what` when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -25,7 +27,7 @@ def until(what: str, condition: Callable[[], bool], seconds: float = 120) -> Non
         time.sleep(0.05)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Returns once the condition holds; fails when it does not within `seconds`."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -75,7 +77,7 @@ def _configured(process: psutil.Process) -> str | None:
 def carillon(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     command = [sys.executable, "-m", "worker.cli", *arguments]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 class Running:
@@ -103,7 +105,7 @@ class Running:
     def end(self, sig: signal.Signals) -> int:
         """Send a signal and wait for the exit code."""
         self.process.send_signal(sig)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import psycopg
 import pytest
 
+from tests.processes import PATIENCE
 from worker.embedded.unprivileged import becoming, ordinary_user
 
 #: Where Debian's packages of Node are; a project has its own from npm.
@@ -65,7 +66,7 @@ def pgbouncer(postgres_url: str, directory: Path, *, mode: str = "transaction") 
     )
     url = f"postgresql://{parts.username}@127.0.0.1:{port}/{database}"
     try:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + PATIENCE
         while True:
             try:
                 psycopg.connect(url, autocommit=True, prepare_threshold=None).close()
@@ -76,4 +77,4 @@ def pgbouncer(postgres_url: str, directory: Path, *, mode: str = "transaction") 
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)

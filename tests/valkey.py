@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 import redis
 
+from tests.processes import PATIENCE
 from worker.embedded.valkey import binary
 
 
@@ -36,7 +37,7 @@ class Valkey:
         self._process = subprocess.Popen(
             [self._program, *arguments, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL
         )
-        deadline = monotonic() + 20
+        deadline = monotonic() + PATIENCE
         while not self._answers():
             assert monotonic() < deadline, "valkey-server did not come up"
             sleep(0.01)
@@ -58,7 +59,7 @@ class Valkey:
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def _answers(self) -> bool:

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 
 from producers import Publisher
 from tests.integration.pipeline.keys import new_key
+from tests.processes import PATIENCE
 from worker.core.model import AppSettings, Provider
 from worker.database.ledger import Ledger
 from worker.database.postgres import open_pool
@@ -62,13 +63,9 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self.processes:
-            process.terminate()
+            process.kill()
         for process in self.processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait()
         self.publisher.close()
         self.simulator.stop()
         self.pool.close()
@@ -92,7 +89,7 @@ class Fleet:
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         process.send_signal(signal.SIGTERM)
-        return process.wait(120)
+        return process.wait(PATIENCE)
 
     def idle(self) -> bool:
         return self.journal.backlog() == (0, 0)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.support.against import interval, ratio_of
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 
 _ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ def _last_line(*arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", *arguments, "--json"]
     with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
-            out, said = child.communicate(timeout=100)
+            out, said = child.communicate(timeout=PATIENCE)
         finally:
             child.terminate()  # it stops what it started
     assert child.returncode == 0, said
@@ -71,7 +71,7 @@ def test_a_comparison_that_is_stopped_leaves_no_worktree_and_no_process(tmp_path
             child.terminate()
     assert child.returncode == 143
     assert str(tmp_path) not in subprocess.check_output(["git", "worktree", "list"], cwd=_ROOT, text=True)
-    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert psutil.wait_procs(started, timeout=PATIENCE)[1] == []
 
 
 @pytest.mark.slow

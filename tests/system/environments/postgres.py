@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.processes import free_port
+from tests.processes import PATIENCE, free_port
 from tests.programs import missing
 from worker.embedded.postgres import binaries
 from worker.embedded.unprivileged import becoming, ordinary_user
@@ -114,7 +114,7 @@ class PostgresServer:
                 stderr=log,
                 preexec_fn=self._become(),  # noqa: PLW1509 - as above
             )
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < ends and self._process.poll() is None, (self._home / "log").read_text()
             time.sleep(0.05)
@@ -122,7 +122,7 @@ class PostgresServer:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def sql(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:

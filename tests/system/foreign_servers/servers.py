@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.apns.h2_server import H2Server, Request
+from tests.processes import PATIENCE
 from tests.programs import needs
 from tests.system.foreign_servers.mix import MIXED, notification, reply, reply_to
 from worker.core.model import ACCEPTED, Answer, Response
@@ -23,8 +24,6 @@ from worker.simulator.certificates import Identity
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent.parent
-#: Seconds within which a server must listen, and end.
-PATIENCE: Final = 20.0
 #: Runs a command that would outlive us until our end of the pipe closes.
 _UNTIL_END_OF_INPUT: Final = ("sh", "-c", '"$@" & read -r _; kill $!; wait', "sh")
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.processes import PATIENCE
+
 _END = re.compile(r"\r?\n=end=(\d+)=")
 
 
@@ -39,7 +41,7 @@ class Terminal:
     def start(self, line: str) -> None:
         os.write(self._fd, f"{line}\n".encode())
 
-    def type(self, line: str, seconds: float = 90) -> tuple[int, str]:
+    def type(self, line: str, seconds: float = PATIENCE) -> tuple[int, str]:
         """The exit code of one line, and what was shown since it was typed."""
         before = len(self.output)
         self.start(line)

@@ -14,7 +14,7 @@ from celery import Celery
 from config.celeryconfig import celery_config
 from config.secrets import generate_key
 from config.settings import Settings
-from tests.processes import ROOT, Running, environ, until
+from tests.processes import PATIENCE, ROOT, Running, environ, until
 
 CELERY = [sys.executable, "-m", "celery", "-A", "worker.app"]
 
@@ -34,7 +34,7 @@ def worker(env: dict[str, str]) -> Iterator[Running]:
 def celery(env: dict[str, str], *arguments: str) -> str:
     """What it says on both streams."""
     command = [*CELERY, *arguments]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.stdout + done.stderr
 
 
@@ -57,7 +57,7 @@ def test_remote_control_of_a_worker(worker: Running, env: dict[str, str]) -> Non
         assert said in str(replies)
     client.close()
     assert "it finishes what is in work and leaves" in celery(env, "control", "shutdown")
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(PATIENCE) == 0
     assert "Traceback" not in worker.output() and "ERROR" not in worker.output()
 
 
@@ -79,7 +79,7 @@ def test_workers_in_the_background_write_the_log_file_that_they_were_given(tmp_p
 @pytest.mark.parametrize("option", ["--autoscale=3,1", "--max-tasks-per-child=4", "--time-limit=5"])
 def test_an_option_for_processes_is_refused(option: str, env: dict[str, str]) -> None:
     done = subprocess.run(
-        [*CELERY, "worker", option], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*CELERY, "worker", option], env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"carillon: threads do not know {option.partition('=')[0]}: ")

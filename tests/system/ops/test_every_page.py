@@ -35,7 +35,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp
 from tests.integration.pipeline.keys import new_key
 from tests.integration.pipeline.test_device_calls import working
-from tests.processes import ROOT, environ, until
+from tests.processes import PATIENCE, ROOT, environ, until
 from tests.programs import NODE_PATH, needs, needs_library
 from tests.unit.apns.push_certificates import p12, push_certificate
 from tests.unit.fcm.key_files import key_file
@@ -159,7 +159,7 @@ class World:
     def shell(self, script: str) -> str:
         """What a script prints that goes well."""
         done = subprocess.run(
-            ["sh", "-eu", "-c", script], cwd=self.cwd, env=self.env, capture_output=True, text=True, timeout=90, check=False
+            ["sh", "-eu", "-c", script], cwd=self.cwd, env=self.env, capture_output=True, text=True, timeout=PATIENCE, check=False
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from tests.integration.pipeline.keys import new_key
-from tests.processes import environ, until, using
+from tests.processes import PATIENCE, environ, until, using
 from tests.programs import NODE_PATH, needs, needs_library
 from tests.system.ops.environments import ROOT, Environment, pip, runtime
 from tests.system.ops.terminal import Terminal
@@ -67,7 +67,7 @@ class System(NamedTuple):
         [name] = re.findall(r"Save as `(.+?)`", text)
         (self.clone / name).write_text(blocks(text, language)[0])
 
-    def published(self, line: str, seconds: float = 90) -> tuple[str, Any]:
+    def published(self, line: str, seconds: float = PATIENCE) -> tuple[str, Any]:
         """What a line shows that goes well, and the document that it puts on the stream, where it does not stay long."""
         with redis.Redis.from_url(self.redis_url) as client, ThreadPoolExecutor(1) as reader:
             last = client.xinfo_stream("carillon:events")["last-generated-id"]

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from config.secrets import generate_key
-from tests.processes import ROOT, Running, carillon, environ, free_port, until
+from tests.processes import PATIENCE, ROOT, Running, carillon, environ, free_port, until
 from tests.programs import needs
 from worker.process import host
 
@@ -114,7 +114,7 @@ def test_too_small_an_address_space_is_refused_in_a_sentence(env: dict[str, str]
 
 def limited(limit: str, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     words = [needs("prlimit"), limit, *COMMAND, *command]
-    return subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_a_soft_limit_of_files_is_raised_as_far_as_it_may_be() -> None:
@@ -188,7 +188,7 @@ def test_a_service_that_is_starting_leaves_with_0(command: list[str], postgres_u
     silent = Silent()
     env = environ(redis_url=f"redis://127.0.0.1:{silent.port}", postgres_url=postgres_url, secret_keys=generate_key())
     with Running([*COMMAND, *command], env) as service:
-        assert silent.asked.wait(60), service.output()
+        assert silent.asked.wait(PATIENCE), service.output()
         assert service.end(signal.SIGTERM) == 0, service.output()
         assert "Traceback" not in service.output()
     silent.close()
@@ -204,7 +204,7 @@ def test_signals_to_a_worker(env: dict[str, str], redis_url: str) -> None:
         assert worker.said("asked to begin again (SIGHUP)")
         worker.process.send_signal(signal.SIGQUIT)
         worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(60) == 0
+        assert worker.process.wait(PATIENCE) == 0
     assert worker.said("signal=SIGQUIT")
     assert "ERROR" not in worker.output() and "shutdown" not in worker.output()
 
@@ -225,7 +225,7 @@ def test_a_worker_as_process_1_hears_signals_and_buries_orphans(env: dict[str, s
         os.close(writing)
         until("and buried when it has ended", lambda: not first.children())
         first.send_signal(signal.SIGTERM)
-        assert outside.process.wait(60) == 0, outside.output()
+        assert outside.process.wait(PATIENCE) == 0, outside.output()
 
 
 def test_what_runs_until_it_is_stopped() -> None:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from producers import events as ev
 from tests.databases import Databases
 from tests.integration.pipeline.harness import message, stamp, token
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 from tests.programs import needs
 from tests.system.fleet import Fleet
 from tests.valkey import Valkey, free_port
@@ -71,7 +71,7 @@ def monitored(_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -124,7 +124,7 @@ def prometheus(directory: Path, jobs: dict[str, int]) -> Iterator[str]:
 
 def query(url: str, expression: str) -> list[Any]:
     asked = urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{asked}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{url}/api/v1/query?{asked}", timeout=PATIENCE) as answer:
         found: list[Any] = json.load(answer)["data"]["result"]
         return found
 

@@ -26,7 +26,7 @@ from psycopg import sql
 
 from producers import events as ev
 from tests.integration.pipeline.keys import new_key
-from tests.processes import carillon, free_port, wait_until
+from tests.processes import PATIENCE, carillon, free_port, wait_until
 from tests.system.fleet import TOPIC, Fleet
 from tests.unit.apns.push_certificates import p12, push_certificate
 from worker.core.model import AppSettings, Provider
@@ -38,8 +38,6 @@ from worker.state.breaker import Breaker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-#: Seconds for which a condition is waited for, to show or to clear.
-PATIENCE = 180.0
 _SAME = {"Sec-Fetch-Site": "same-origin"}
 #: Name, app and place of a condition.
 Found = tuple[str, str | None, str]
@@ -93,7 +91,7 @@ class Trial:
     def __init__(self, fleet: Fleet, gate: Gate, numbers: int, pages: int) -> None:
         self.fleet, self.gate = fleet, gate
         self._numbers = f"http://127.0.0.1:{numbers}"
-        self._pages = httpx.Client(base_url=f"http://127.0.0.1:{pages}", timeout=10)
+        self._pages = httpx.Client(base_url=f"http://127.0.0.1:{pages}", timeout=PATIENCE)
         self._ids = iter(range(1_000_000))
         self.took: dict[str, float] = {}
         simulator = fleet.simulator
@@ -193,7 +191,7 @@ class Trial:
             doctor = pool.submit(carillon, "doctor", "--json", "--timeout", "1", env=environment)
             said = {"health": health.result(), "doctor": doctor.result()}
         lists = {who: json.loads(done.stdout) for who, done in said.items()}
-        lists["/healthz"] = httpx.get(f"{self._numbers}/healthz", timeout=10).json()["findings"]
+        lists["/healthz"] = httpx.get(f"{self._numbers}/healthz", timeout=PATIENCE).json()["findings"]
         kept = {(one.name, one.app): one for one in watch.current(self.fleet.redis).conditions if one.name in names}
         for who, findings in lists.items():
             found = {(one["condition"], one["app"]): one for one in findings if one["condition"] in names}
@@ -202,7 +200,10 @@ class Trial:
                 same = found[key]["text"] == one.text and found[key]["since"][:19] == instant(one.since or 0.0)[:19]
                 assert same, f"{what}: {who} says {found[key]}, the watch {one}"
         assert said["doctor"].returncode == 1, f"{what}: the doctor is content"
-        numbers, page = httpx.get(f"{self._numbers}/metrics", timeout=10).text, self._pages.get("/conditions").text
+        numbers, page = (
+            httpx.get(f"{self._numbers}/metrics", timeout=PATIENCE).text,
+            self._pages.get("/conditions").text,
+        )
         log = self.fleet.output()
         for name in names:
             assert re.search(rf'^carillon_condition\{{.*name="{name}"', numbers, re.MULTILINE), (
@@ -226,6 +227,8 @@ def trial(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Trial]:
         fleet.start("worker", "--lane", "urgent")
         fleet.start("beat")
         made.sign_in()
+        # Beat may begin so late that it is a condition for a moment.
+        wait_until(lambda: watch.known(fleet.redis).watched and not made.open())
         yield made
         made.close()
         gate.shut()
@@ -251,7 +254,7 @@ def _providers(trial: Trial) -> frozenset[Found]:
     fleet = trial.fleet
     stranger = fleet.start("worker", "--lane", "bulk", CARILLON_SECRET_KEYS=Fernet.generate_key().decode())
     trial.publish(*APPS)
-    fleet.simulator.wait_accepted(len(APPS), 60)
+    fleet.simulator.wait_accepted(len(APPS), PATIENCE)
     unreadable = of("credential_unreadable", "demo")
     for app in APPS:
         unreadable |= of("credential_unreadable", app)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from config.settings import Settings, nearest_home
-from tests.processes import Running, carillon, environ, until, using
+from tests.processes import PATIENCE, Running, carillon, environ, until, using
 from worker.cli._own_simulator import OwnSimulator
 from worker.cli.up import next_steps
 from worker.simulator.certificates import kept_identity
@@ -37,7 +37,9 @@ ENGINELESS = [
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = environ() | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([*PROGRAM, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(
+        [*PROGRAM, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def test_the_nearest_home_upwards_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,7 @@ def address(running: Running) -> str:
 
 def use(page: str) -> None:
     """What the example page asks for, from a browser whose push service cannot be reached."""
-    with httpx.Client(base_url=page, headers={"origin": page}, timeout=60) as client:
+    with httpx.Client(base_url=page, headers={"origin": page}, timeout=PATIENCE) as client:
         key = client.get("/config.json").json()["public_key"]
         [subscription] = make(0, Wish(service="mozilla", key=key))
         registered = client.post("/subscription", json=subscription)
@@ -139,7 +141,7 @@ def test_up_leads_to_a_first_push_and_so_does_the_next_one(place: Path) -> None:
             env=environ(),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from celery import signals
 from config.broker import broker
 from config.celeryconfig import FOREIGN
 from config.secrets import generate_key
-from tests.processes import ROOT, carillon, environ, free_port
+from tests.processes import PATIENCE, ROOT, carillon, environ, free_port
 from tests.valkey import Valkey, cluster
 
 
@@ -39,7 +39,7 @@ def test_a_cluster_is_refused_by_name(clustered: Valkey, postgres_url: str, comm
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
@@ -117,7 +117,7 @@ def test_what_a_chat_server_says_to_its_celery_is_nothing_to_ours(tmp_path: Path
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stdout.split() == ["redis://:**@ours:1/5"] * 2 + ["None", "celery.loaders.app"], done.stderr

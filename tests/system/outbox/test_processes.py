@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from tests.integration.outbox.relays import badge, environment, process, published, rows, write
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def test_a_relay_that_is_stopped_ends_well(postgres_url: str, redis_url: str, cl
         write(postgres_url, badge(1))
         wait_until(lambda: published(client) == ["1"])
         relay.send_signal(signal.SIGTERM)
-        assert relay.wait(20) == 0
+        assert relay.wait(PATIENCE) == 0
 
 
 def carillon(postgres_url: str, redis_url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "worker.cli", "outbox", *arguments]
     return subprocess.run(
-        command, env=environment(postgres_url, redis_url), capture_output=True, text=True, timeout=60, check=False
+        command, env=environment(postgres_url, redis_url), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from tests.processes import ROOT, environ, until, words
+from tests.processes import PATIENCE, ROOT, environ, until, words
 from worker.demo.expectation import read_all
 from worker.demo.generator import generate
 from worker.demo.show import Wish, steady_of
@@ -56,10 +56,10 @@ def start(temporary: Path, *more: str) -> subprocess.Popen[str]:
 
 def finish(demo: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
     try:
-        out, shown = demo.communicate(timeout=150)
+        out, shown = demo.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         demo.terminate()
-        out, shown = demo.communicate(timeout=60)
+        out, shown = demo.communicate(timeout=PATIENCE)
     assert out, shown
     return demo.returncode, json.loads(out.splitlines()[-1]), shown
 
@@ -96,7 +96,9 @@ def test_a_small_demo_balances_and_what_it_kept_can_be_asked_about(temporary):
 def explain(shown: str, kept: dict[str, str]) -> None:
     def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "worker.cli", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     asked = next(line for line in shown.splitlines() if "a reply in a thread" in line).split()
     assert asked[:2] == ["carillon", "why"]
@@ -149,7 +151,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(temporary):
     demo = start(temporary)
     until("the workers are started", lambda: any("worker.cli._child" in command for command in left(temporary)))
     demo.send_signal(signal.SIGINT)
-    out, shown = demo.communicate(timeout=60)
+    out, shown = demo.communicate(timeout=PATIENCE)
     assert (demo.returncode, out) == (130, ""), shown
     assert "nothing is left running" in shown
     assert list(temporary.iterdir()) == []

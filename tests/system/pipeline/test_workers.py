@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from config.celeryconfig import KEY_PREFIX, URGENT
 from producers import events as ev
 from tests.integration.pipeline.harness import message, stamp, token
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 from tests.system.fleet import Fleet
 from tests.system.ops.flowers import AUTH, page
 from worker.database.migrate import migrate
@@ -126,7 +126,7 @@ def test_sigterm_hands_back_what_is_in_flight_and_nothing_is_lost_or_doubled(fle
     populate(fleet, "general", ["leia", *users])
     for round_ in range(4):
         fleet.publisher.publish_many(new_message(f"e{round_}-{n}") for n in range(60))
-        fleet.simulator.wait_accepted(round_ * 3000 + 1, 120)
+        fleet.simulator.wait_accepted(round_ * 3000 + 1, PATIENCE)
         # Stopped before it had begun, it simply ends.
         assert fleet.stop(workers[round_ % 2]) in (0, -signal.SIGTERM)
         workers[round_ % 2] = fleet.start("worker", "--name", f"w{round_ % 2}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.processes import ROOT
+from tests.processes import PATIENCE, ROOT
 from tests.programs import needs
 from tests.unit.web.browser import base64url
 from worker.core.receiver_keys import checked
@@ -50,7 +50,7 @@ def test_the_sample_for_android_opens_the_vectors_and_what_is_sealed_for_keys_of
         assert asked("own", base64url(record[:-1])) == asked("own", "AAAA") == "refused"
         assert asked("hidden", "messaging:general") == hidden("messaging:general", keys)
         lines.close()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_sample_for_ios_says_that_nobody_here_has_compiled_it() -> None:

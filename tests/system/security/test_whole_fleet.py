@@ -19,7 +19,7 @@ from producers import Publisher
 from tests.integration.pipeline.harness import token
 from tests.integration.security.acl import PAGE, PASSWORD, denied, make, url_of, users
 from tests.integration.security.tls import Front, postgres_socket, tcp, unix
-from tests.processes import free_port, wait_until
+from tests.processes import PATIENCE, free_port, wait_until
 from tests.system.fleet import Fleet
 from tests.system.ops.flowers import AUTH, page
 from tests.system.pipeline.test_workers import new_message, now_stamp
@@ -157,7 +157,7 @@ def test_flower_shows_workers_over_tls_with_its_own_user(guarded: Guarded, tmp_p
             wait_until(lambda: b"carillon.urgent" in page(port, "/api/queues/length"))
         finally:
             flower.send_signal(signal.SIGTERM)
-            flower.wait(120)
+            flower.wait(PATIENCE)
     assert denied(guarded.admin) == []
 
 
