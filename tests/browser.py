@@ -12,11 +12,8 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
 from tests.programs import needs
-
-#: Seconds for whatever is waited for.
-PATIENCE = 60.0
 
 
 class Browser:

@@ -5,6 +5,7 @@ import pytest
 from tests.chaos import report
 from tests.chaos.run import Options, run
 from tests.chaos.verdict import judge
+from tests.processes import PATIENCE
 
 #: Figures of time belong to the machine and to what else it does: `make chaos` judges them.
 OF_TIME = (
@@ -29,9 +30,8 @@ OF_LONG_RUNS = ("out of order", "devices whose last push has a wrong badge", "ti
 
 @pytest.mark.slow
 @pytest.mark.chaos
-@pytest.mark.timeout(300)
 def test_nothing_is_lost_or_doubled_and_no_good_device_retired_in_a_short_mix(tmp_path):
-    found = run(Options(seconds=45, seed=1, kill_every=6, scale=0.01, idle_within=150, without=LONG), tmp_path)
+    found = run(Options(seconds=45, seed=1, kill_every=6, scale=0.01, idle_within=PATIENCE, without=LONG), tmp_path)
     verdict = judge(found)
     broken = [bar.name for bar in verdict.bars if not bar.kept and bar.name not in (*OF_TIME, *OF_LONG_RUNS)]
     assert not broken, report.as_text(found, verdict)

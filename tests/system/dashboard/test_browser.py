@@ -15,6 +15,7 @@ import pytest
 from tests.browser import Browser, Tab, chromium
 from tests.databases import Databases
 from tests.integration.pipeline.harness import START, message
+from tests.processes import PATIENCE
 from tests.system.dashboard.world import World, cookie, crawl, fields, world
 from worker.core.model import AppSettings
 from worker.dashboard import access as access_module
@@ -155,7 +156,7 @@ def found(chat: World) -> Crawled:
 
 def signed_in(made: World) -> httpx.Client:
     given = cookie(made, "ada", PASSWORD)
-    client = httpx.Client(base_url=made.url, timeout=20)
+    client = httpx.Client(base_url=made.url, timeout=PATIENCE)
     client.cookies.set(given["name"], given["value"])
     return client
 

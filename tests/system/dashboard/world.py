@@ -18,6 +18,7 @@ import uvicorn
 from config.settings import load
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
+from tests.processes import PATIENCE
 from worker.core.model import Answer, AppSettings
 from worker.dashboard.access import Access, Account
 from worker.dashboard.acts import ACTS
@@ -53,7 +54,7 @@ class World:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(PATIENCE)
 
 
 @contextmanager

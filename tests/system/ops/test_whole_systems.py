@@ -61,7 +61,7 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(data_di
 
         health = carillon("health", "--flower", f"http://127.0.0.1:{port}", env=environ(data_dir=str(data_dir)))
         assert (health.returncode, health.stdout.count("ok ")) == (0, 1)
-        health = carillon("health", env=environ(data_dir=str(data_dir)))
+        health = carillon("health", "--timeout", "60", env=environ(data_dir=str(data_dir)))
         assert (health.returncode, health.stdout.count("ok ")) == (0, 13), health.stdout
 
         (worker,) = children(data_dir, "worker", "bulk")

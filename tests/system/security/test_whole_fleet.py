@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ class Guarded:
 @pytest.fixture(scope="module")
 def own_engines() -> Iterator[str]:
     """The owner's URL of a PostgreSQL that asks for passwords."""
-    with tempfile.TemporaryDirectory(prefix="carillon-tests-") as directory:
+    with tempfile.TemporaryDirectory(prefix="carillon-tests-") as directory, ExitStack() as stack:
         engines = Engines(Path(directory))
+        stack.callback(engines.stop)
         url = engines.start().postgres
         with psycopg.connect(url, autocommit=True) as db:
             [data] = db.execute("SHOW data_directory").fetchone() or ()
@@ -60,7 +62,6 @@ def own_engines() -> Iterator[str]:
         migrator = url.replace("carillon@", f"carillon_migrator:{PASSWORD}@")
         migrate(migrator)
         yield url
-        engines.stop()
 
 
 def page_sql(block: int) -> list[str]:
