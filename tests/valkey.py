@@ -76,7 +76,9 @@ def cluster(home: Path) -> Iterator[Valkey]:
     # Its second port is else 10,000 higher, which there need not be.
     server = Valkey(home, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     server.start()
-    with redis.Redis(port=server.port) as client:
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-    yield server
-    server.stop()
+    try:
+        with redis.Redis(port=server.port) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        yield server
+    finally:
+        server.stop()
