@@ -72,6 +72,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     #: What is sealed for each device before it is sent, and octets that fill it up. The payload is one of `privacy.sealable`.
     inside: str = ""
     pad: int = 0
+    #: Whether each device gets names for the ids in it that nobody else knows, as of `privacy.with_hidden_ids`.
+    hides_ids: bool = False
     #: The message that it shows, and the root of its thread; '' where it shows none, or several.
     message: str = ""
     thread: str = ""

@@ -64,7 +64,7 @@ class BatchRun:
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: Collection[int] = ()
 
-    #: By job: what is sent in place of its sending, with a record that is sealed for its device.
+    #: By job: what is sent in place of its sending, made with the keys of its device.
     sealed: dict[int, Sending] = field(default_factory=dict)
 
     #: Set by the first step. Without them there is no other.

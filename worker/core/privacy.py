@@ -20,8 +20,8 @@ from worker.core.batch import Sending
 from worker.core.burst_phrases import burst_phrase
 from worker.core.model import Device
 from worker.core.notification import HEAD, Rendered, milliseconds
-from worker.core.receiver_keys import SCHEME
-from worker.core.sealing import OVERHEAD
+from worker.core.receiver_keys import SCHEME, Keys
+from worker.core.sealing import OVERHEAD, hidden
 from worker.core.templates import fallbacks
 from worker.core.truncation import json_size
 
@@ -167,6 +167,16 @@ def without_seal(sending: Sending) -> Sending:
     if sending.suffix:
         return msgspec.structs.replace(sending, suffix=with_ids(sending.suffix))
     return msgspec.structs.replace(sending, prefix=with_ids(sending.prefix))
+
+
+def with_hidden_ids(sending: Sending, keys: Keys) -> Sending:
+    """What takes a notification back, which is not sealed: with names for its ids that the device alone knows."""
+    rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
+    document = _decode(rendered.payload())
+    for said in document["carillon"].values():
+        said |= {key: hidden(said[key], keys) for key in ("channel", "thread", "message") if key in said}
+    made = _like(rendered, document)
+    return msgspec.structs.replace(sending, prefix=made.prefix.decode(), suffix=made.suffix.decode())
 
 
 def _sealed(key: str, record: str) -> str:

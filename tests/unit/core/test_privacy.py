@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.events import Channel, Message, MessageNew, Sender
+from tests.unit.web.browser import new_browser
+from worker.core.batch import Sending
 from worker.core.model import Device, traits_of
 from worker.core.notification import Rendered, render
 from worker.core.privacy import (
@@ -22,9 +24,11 @@ from worker.core.privacy import (
     placeholder,
     sealable,
     strictest,
+    with_hidden_ids,
     with_record,
     without_text,
 )
+from worker.core.sealing import hidden
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of
 
@@ -215,3 +219,20 @@ def test_the_placeholder_speaks_the_devices_language(texts, locale, count, shown
 
 def test_without_a_setting_everything_is_shown():
     assert disclosure(strictest("full", None, ""), device("k1"), "service", IOS) == FULL
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_takes_a_notification_back_calls_it_by_names_that_the_device_alone_knows(counted):
+    keys = new_browser().keys
+    clear = {"channel": "messaging:general", "thread": "m-1", "until": 17}
+    document = json.dumps({"aps": {"content-available": 1}, "carillon": {"clear": clear}}, separators=(",", ":"))
+    head = '{"aps":{'
+    parts = (head, document[len(head) :]) if counted else (document, "")
+    made = with_hidden_ids(Sending("1-0", "e", *parts, 0, "c", hides_ids=True), keys)
+    shown = json.loads(Rendered(made.prefix.encode(), made.suffix.encode()).payload(3))
+    assert shown["carillon"]["clear"] == {
+        "channel": hidden("messaging:general", keys),
+        "thread": hidden("m-1", keys),
+        "until": 17,
+    }
+    assert shown["aps"] == ({"badge": 3, "content-available": 1} if counted else {"content-available": 1})
