@@ -33,12 +33,14 @@ def event_id(user: str, end: float) -> str:
     return f"digest:{user}:{int(end)}"
 
 
-def render(digest: Digest, names: Mapping[str, str], event: str, end: float, locale: str | None) -> Rendered:
-    """The payload within every kind's limit. `names`: of those channels that may be named; an empty one has none."""
+def render(
+    digest: Digest, names: Mapping[str, str], event: str, end: float, locale: str | None, limit: int = LIMIT
+) -> Rendered:
+    """The payload in `limit` octets. `names`: of those channels that may be named; an empty one has none."""
     shown = channels_of(digest, names)
     while True:
         payload = _encode(_payload(digest, names, event, end, locale, shown))
-        if len(payload) <= LIMIT - BADGE_ROOM or not shown:
+        if len(payload) <= limit - BADGE_ROOM or not shown:
             return Rendered(HEAD, payload[len(HEAD) :])
         shown = shown[:-1]
 

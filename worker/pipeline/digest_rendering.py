@@ -1,19 +1,34 @@
 """From what a user missed to rendered notifications: by the device's language, provider, and what may be read on the way."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from config.seldom import Seldom
 from worker.core import digest_payload, notification
+from worker.core.attention import Attention
 from worker.core.batch import LEAVE, SHOW, Sending
 from worker.core.digest import TOO_OLD, Digest
 from worker.core.digest_payload import KIND
 from worker.core.model import Device
-from worker.core.notification import HEAD, Rendered
+from worker.core.notification import HEAD, LIMIT, Rendered
+from worker.core.privacy import FULL, Disclosure, Sealable, limit_for, padding, placeholder, sealable
 from worker.core.targeted import BADGE_LIFE
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates
 from worker.state.missed import DueBadge, DueDigest
+
+
+class Names(NamedTuple):
+    """Names of the digest's channels, '' for none."""
+
+    #: Without the channels that ask to be named to no push service.
+    open: Mapping[str, str]
+    #: All that a seal may hold.
+    all: Mapping[str, str]
+
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -22,20 +37,25 @@ seldom = Seldom(log)
 def sendings(
     due: DueDigest,
     digest: Digest,
-    names: Mapping[str, str],
+    names: Names,
     devices: Sequence[Device],
-    private: Collection[int],
+    disclosures: Mapping[int, Disclosure],
     templates: Mapping[int, Templates],
+    attention: Attention,
     now: float,
 ) -> Iterator[tuple[Sending, Sequence[Device]]]:
-    """`names`: of the digest's channels, '' for none. `private`: devices that are shown numbers only."""
-    groups: dict[tuple[Template | None, str | None, bool], list[Device]] = {}
+    """`disclosures`: by device, where not everything may be read."""
+    groups: dict[tuple[Template | None, str | None, Disclosure], list[Device]] = {}
     for device in devices:
         of_provider = templates.get(device.provider_id)
         template = None if of_provider is None else of_provider.own(KIND, device.locale)
-        groups.setdefault((template, device.locale, device.id in private), []).append(device)
-    for (template, locale, numbers_only), some in groups.items():
-        yield _sending(due, digest, {} if numbers_only else names, locale, template, now), some
+        groups.setdefault((template, device.locale, disclosures.get(device.id, FULL)), []).append(device)
+    for (template, locale, disclosure), some in groups.items():
+        if disclosure.form == "sealed":
+            yield _sealed(due, digest, names.all, locale, template, disclosure, attention, now), some
+        else:
+            named = {} if disclosure.form == "id" else names.open
+            yield _sending(due, digest, named, locale, template, now), some
 
 
 def badge_sending(due: DueBadge, now: float) -> Sending:
@@ -54,6 +74,39 @@ def badge_sending(due: DueBadge, now: float) -> Sending:
     )
 
 
+def _sealed(
+    due: DueDigest,
+    digest: Digest,
+    names: Mapping[str, str],
+    locale: str | None,
+    template: Template | None,
+    disclosure: Disclosure,
+    attention: Attention,
+    now: float,
+) -> Sending:
+    """Outside is how many messages there are, inside the rest."""
+    text = placeholder(attention.placeholder, locale, digest.messages)
+
+    def made(limit: int | None = None) -> tuple[Sending, Sealable]:
+        sending = _sending(due, digest, names, locale, template, now, limit)
+        if sending.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
+            sending = _sending(due, digest, names, locale, None, now, limit)
+        return sending, sealable(Rendered(sending.prefix.encode(), sending.suffix.encode()), text, disclosure)
+
+    sending, whole = made()
+    if len(whole.inside) > whole.room:
+        sending, whole = made(limit_for(whole))
+    return msgspec.structs.replace(
+        sending,
+        prefix=whole.outside.prefix.decode(),
+        suffix=whole.outside.suffix.decode(),
+        kind="",
+        privacy=disclosure.mode,
+        inside=whole.inside.decode(),
+        pad=padding(len(whole.inside), whole.room, attention.pad),
+    )
+
+
 def _sending(
     due: DueDigest,
     digest: Digest,
@@ -61,14 +114,16 @@ def _sending(
     locale: str | None,
     template: Template | None,
     now: float,
+    limit: int | None = None,
 ) -> Sending:
+    """`limit`: octets, fewer than usual."""
     event, end = digest_payload.event_id(due.user, due.pending.end), due.pending.end
-    rendered = None if template is None else _by_template(template, due, digest, names, locale)
+    rendered = None if template is None else _by_template(template, due, digest, names, locale, limit)
     badge = SHOW
     if rendered is not None and template is not None and not template.counted:
         badge = LEAVE if template.badge is None else template.badge
     if rendered is None:
-        rendered = digest_payload.render(digest, names, event, end, locale)
+        rendered = digest_payload.render(digest, names, event, end, locale, limit or LIMIT)
     return Sending(
         entry="",
         event_id=event,
@@ -84,11 +139,12 @@ def _sending(
 
 
 def _by_template(
-    template: Template, due: DueDigest, digest: Digest, names: Mapping[str, str], locale: str | None
+    template: Template, due: DueDigest, digest: Digest, names: Mapping[str, str], locale: str | None, limit: int | None
 ) -> Rendered | None:
     event = digest_payload.event_id(due.user, due.pending.end)
+    context = digest_payload.context(digest, names, due.app, due.user, event, locale)
     try:
-        return template.render(digest_payload.context(digest, names, due.app, due.user, event, locale)).rendered
+        return template.render(context, limit=limit).rendered
     except NothingToSayError:
         return None
     except TemplateError as fault:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from producers.fields import Privacy
 from worker.core.batch import Lane
 from worker.core.digest import TOO_OLD, Conversation, Digest, digest_of, spread_of
 from worker.core.digest_payload import event_id
@@ -26,7 +25,7 @@ from worker.facts.base import Sources
 from worker.facts.channels import Channel, ChannelKey
 from worker.facts.preferences import Key, Said
 from worker.pipeline.apps import Apps
-from worker.pipeline.digest_rendering import badge_sending, sendings
+from worker.pipeline.digest_rendering import Names, badge_sending, sendings
 from worker.pipeline.expansion.disclose import Asked, disclose
 from worker.pipeline.plan import OriginsOf, Plan
 from worker.state import keys, missed, presence
@@ -170,21 +169,21 @@ class Digests:
 
     def _send(self, one: DueDigest, digest: Digest, known: _Known, plan: Plan, now: float) -> None:
         devices, rows = known.devices[one.app][one.user], known.channels
-        asked = known.apps[one.app].attention.privacy
+        attention = known.apps[one.app].attention
         of_user = next((said.privacy for key, said in known.said.items() if key[:2] == (one.app, one.user)), None)
-        private = self._private(strictest(asked, of_user), one.user, devices)
-        names = {}
+        asked = Asked(strictest(attention.privacy, of_user), {})
+        disclosed = disclose(asked, {one.user: devices}, self._apps.provider, sealed_only=attention.sealed_only)
+        names, open_names = {}, {}
         for count in digest.channels:
             row = rows.get((one.app, count.channel))
+            names[count.channel] = (row and row.now.name) or ""
             if row is None or row.now.privacy not in PRIVATE:
-                names[count.channel] = (row and row.now.name) or ""
-        for sending, some in sendings(one, digest, names, devices, private, self._apps.templates_of(one.app), now):
+                open_names[count.channel] = names[count.channel]
+        some_devices, templates = disclosed.devices[one.user], self._apps.templates_of(one.app)
+        all_names = Names(open_names, names)
+        made = sendings(one, digest, all_names, some_devices, disclosed.disclosures, templates, attention, now)
+        for sending, some in made:
             plan.add_jobs(one.app, "bulk", sending, some)
-
-    def _private(self, asked: Privacy, user: str, devices: Sequence[Device]) -> set[int]:
-        """The devices that are shown numbers only."""
-        found = disclose(Asked(asked, {}), {user: devices}, self._apps.provider, sealed_only=False).disclosures
-        return {device for device, how in found.items() if how.form in PRIVATE}
 
     def _show(self, one: DueBadge, known: _Known, plan: Plan, now: float) -> None:
         app, devices = known.apps.get(one.app), known.devices.get(one.app, {}).get(one.user, ())

@@ -1,6 +1,7 @@
 """Digests after quiet time, with clocks of our own. The tests begin at 21:00 in Berlin; quiet time is until 07:00."""
 
 import json
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from producers import events as ev
 from producers.events import read_key
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
+from tests.unit.web.browser import base64url, new_browser
 from worker.core.attention import Attention
 from worker.core.digest import MOST_CONVERSATIONS, MOST_MESSAGES, spread_of
 from worker.core.model import Notification
@@ -419,3 +421,22 @@ def test_counts_are_kept_for_nine_days_at_most(pipeline: Pipeline) -> None:
     at(pipeline, BY_THEN)
     assert pipeline.tell() == []
     assert nothing_is_left(pipeline)
+
+
+def test_a_seal_has_the_names_inside_and_the_number_outside(pipeline: Pipeline) -> None:
+    """V10."""
+    of = new_browser()
+    pipeline.save_app(attention=Attention(privacy="sealed"))
+    people(pipeline)
+    keys = ev.DeviceKeys(id="k1", scheme="aes128gcm", p256dh=base64url(of.keys.p256dh), auth=base64url(of.keys.auth))
+    device = ev.Device(token=token("han"), accepts=["sealed"], keys=keys)
+    pipeline.publish(ev.DeviceRegistered(**stamp(1), user="han", device=device))
+    pipeline.publish(ev.ChannelUpdated(**stamp(), channel=ev.ChannelSettings(id="general", name="General")))
+    say(pipeline, "general", 3)
+    at(pipeline, BY_THEN)
+    [sent] = pipeline.tell()
+    assert payload(sent)["aps"]["alert"] == {"title": "3 new messages"}
+    assert list(payload(sent)["carillon"]) == ["sealed"] and b"eneral" not in sent.payload
+    inside = json.loads(of.read(urlsafe_b64decode(payload(sent)["carillon"]["sealed"]["d"] + "==")))
+    assert inside["aps"]["alert"] == {"title": "General", "body": "3 new messages"}
+    assert inside["carillon"]["channels"] == [{"id": "general", "name": "General", "messages": 3, "mentions": 0}]
