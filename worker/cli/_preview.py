@@ -116,7 +116,7 @@ def render(runtime: Runtime, target: Target, event: MessageNew, template: Templa
     """As a worker would: the template of the device's provider, kind and language, or the default payload."""
     key = (event.app, event.channel.id)
     stored = channels.read(runtime.pool, [key], NOW).get(key)
-    event = named(event, stored and stored.now.name)
+    event = named(event, stored and stored.now)
     source = "the template given"
     if template is None:
         if (templates := runtime.apps.templates_of(event.app).get(target.provider)) is not None:

@@ -117,6 +117,8 @@ def _with(app: AppSettings, given: Mapping[str, Any]) -> AppSettings:
     delay = made.attention.online_delay
     if delay is not None and delay >= made.max_age:
         refuse(f"--online-delay {delay}: has to be below --max-age, which is {made.max_age} s, or nobody is notified")
+    if made.attention.fold_every is not None and made.fold_after is None:
+        refuse("--fold-every: needs --fold-after, the messages after which a channel is folded")
     if made.attention.quiet and made.attention.quiet_zone is None:
         refuse("--quiet: needs --quiet-zone, a time zone such as Europe/Berlin, or device")
     if made.attention.quiet_zone not in (None, DEVICE):

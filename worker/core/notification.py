@@ -91,8 +91,12 @@ def render(
     parts.sound(loud)
     parts.converse(event, members, group)
     if count:
-        parts.fold(event, count, one_sender=one_sender)
+        parts.carillon["count"] = count
+    if count and phrase:
+        parts.fold(event, one_sender=one_sender)
         text = phrase
+    elif count > 1:
+        parts.alert["title"] += f" ({count})"
     for shrink in _SHRINKS:
         shrink(parts)
         document = parts.encoded(text)
@@ -192,13 +196,12 @@ class _Parts:
         if group:
             self.carillon["group"] = group
 
-    def fold(self, event: MessageNew, count: int, *, one_sender: bool) -> None:
+    def fold(self, event: MessageNew, *, one_sender: bool) -> None:
         """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""
         if event.channel.name:
             self.alert = {"title": event.channel.name}
         elif not one_sender:
             self.alert = {}
-        self.carillon["count"] = count
 
     def encoded(self, body: str) -> bytes:
         alert = {**self.alert, "body": body} if body else self.alert

@@ -26,6 +26,7 @@ from worker.core.rules import Why
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, context_of
 from worker.core.trace_context import sampled
+from worker.facts.channels import ChannelRow
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -35,11 +36,11 @@ _NO_TEXTS: Final[Mapping[str, str]] = {}
 
 
 class Message(NamedTuple):
-    """A message as it is rendered. `channel` is the stored name, `max_age` in seconds."""
+    """A message as it is rendered. `channel` is what is stored of it, `max_age` in seconds."""
 
     entry: str
     event: MessageNew
-    channel: str | None
+    channel: ChannelRow | None
     max_age: int
     place: int = 0
     #: UNIX seconds at which it came; 0: not known.
@@ -51,6 +52,8 @@ class Message(NamedTuple):
     #: The app's words in the place of a text, by language, and the step to which what is sealed is filled up.
     placeholder: Mapping[str, str] = _NO_TEXTS
     pad: int | None = None
+    #: Whether its channel has one banner, with the newest text and the number of messages.
+    one_banner: bool = False
 
 
 class Variant(NamedTuple):
@@ -59,7 +62,7 @@ class Variant(NamedTuple):
     why: Why
     #: Whether their budget allows a sound.
     sound: bool = True
-    #: How many messages of its channel it stands for, where it is folded; 0: it is not.
+    #: How many messages of its channel it stands for, where it is folded or the channel has one banner; 0: itself.
     stands_for: int = 0
     #: Name of the group that calls them, where that is why.
     group: str = ""
@@ -145,15 +148,19 @@ def _grouped(
 
 def _replaces_text(message: Message, variant: Variant) -> bool:
     """Whether something is said in the place of the text. Messages of an end-to-end encrypted chat have none."""
-    if variant.stands_for or variant.disclosure.form != "full":
+    if variant.disclosure.form != "full" or (variant.stands_for and not message.one_banner):
         return True
     return bool(message.placeholder) and not message.event.message.text
 
 
-def named(event: MessageNew, channel: str | None) -> MessageNew:
-    """The event as it may be shown, with the stored name of its channel, where it brings none."""
-    if event.channel.name is None and channel and (name := clean_name(channel)):
-        event = msgspec.structs.replace(event, channel=msgspec.structs.replace(event.channel, name=name))
+def named(event: MessageNew, stored: ChannelRow | None) -> MessageNew:
+    """The event as it may be shown, with the stored name and kind of its channel, where it brings none."""
+    if stored is not None:
+        channel = event.channel
+        name = channel.name if channel.name is not None else clean_name(stored.name) or None
+        kind = channel.kind or stored.kind
+        if (name, kind) != (channel.name, channel.kind):
+            event = msgspec.structs.replace(event, channel=msgspec.structs.replace(channel, name=name, kind=kind))
     return legible(event)
 
 
@@ -205,7 +212,7 @@ class _Rendering(NamedTuple):
 
     def _by_template(self, template: Template, limit: int | None) -> Rendered | None:
         key, variant = self.key, self.key.variant
-        event = folded(self.event, key.phrase) if variant.stands_for else self.event
+        event = folded(self.event, key.phrase) if variant.stands_for and key.phrase else self.event
         context = context_of(
             event, key.user or None, self.mentioned, variant.stands_for or 1, variant.why, variant.group
         )
@@ -250,7 +257,7 @@ def _sending(one: _Rendering) -> tuple[Sending, bool]:
 def _with(one: _Rendering, made: _Made) -> Sending:
     message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
     # Each folded one replaces the one before.
-    shows = f"burst:{event.channel.id}" if variant.stands_for else ""
+    shows = f"burst:{event.channel.id}" if variant.stands_for or message.one_banner else ""
     mode, form, *_ = variant.disclosure
     return Sending(
         entry=message.entry,

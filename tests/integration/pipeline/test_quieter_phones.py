@@ -193,6 +193,38 @@ def test_a_fold_is_shown_by_the_newest_message_that_the_rules_let_through(pipeli
     assert pipeline.account("e3")["look:0.0"]["skipped"] == {"folded": ["han"]}
 
 
+def test_a_channel_may_have_one_banner(pipeline):
+    minute = Minute(pipeline, fold_after=None, collapse="channel")
+    for second in range(3):
+        minute.at(second)
+    sent = pipeline.apns.sent
+    assert [json.loads(one.payload)["aps"]["alert"]["title"] for one in sent] == ["leia", "leia (2)", "leia (3)"]
+    assert [seen(one).text for one in sent] == ["at 0", "at 1", "at 2"]
+    assert len({one.collapse_id for one in sent}) == 1
+
+
+def test_one_banner_is_updated_as_rarely_as_a_fold(pipeline):
+    minute = Minute(pipeline, collapse="channel", **TABLE)
+    assert [len(minute.at(second)) for second in range(6)] == [1, 1, 1, 0, 0, 0]
+    assert minute.look(13) == [Seen("at 5", False)]
+    assert json.loads(pipeline.apns.sent[-1].payload)["aps"]["alert"]["title"] == "leia (6)"
+    assert len({one.collapse_id for one in pipeline.apns.sent}) == 1
+
+
+def test_who_is_called_with_a_group_learns_its_name(pipeline):
+    minute = Minute(pipeline, fold_after=None)
+    pipeline.member("general", "luke")
+    groups = [
+        ev.Group(id="all-crew", name="All", users=["han", "luke", "leia"]),
+        ev.Group(id="crew", name="Crew", users=["han"]),
+    ]
+    minute.at(0, mentions=ev.Mentions(groups=groups), kind="channel")
+    payloads = {one.token: json.loads(one.payload)["carillon"] for one in pipeline.apns.sent}
+    found = {user: (payloads[token(user)]["why"], payloads[token(user)]["group"]) for user in ("han", "luke")}
+    assert found == {"han": ("group", "Crew"), "luke": ("group", "All")}
+    assert payloads[token("han")]["members"] == 3
+
+
 def test_each_user_has_their_own_fold(pipeline):
     """Who came to the fold later is shown it at the time that was set for them."""
     minute = Minute(pipeline, fold_after=1, **TABLE)

@@ -14,6 +14,7 @@ from worker.core.model import Device
 from worker.core.names import balanced, clean_name
 from worker.core.template_language import Leaf
 from worker.core.templates import Template, Templates
+from worker.facts.channels import ChannelRow
 from worker.pipeline.rendering import Message as Rendering
 from worker.pipeline.rendering import Variant, sendings
 
@@ -35,7 +36,7 @@ def device(id: int = 1, locale: str | None = None) -> Device:
 
 
 def payload(event: MessageNew, channel: str | None = None) -> Any:
-    found = sendings(Rendering("1-0", event, channel, 3600), {PLAIN: [device()]}, {}, alive=lambda: None)
+    found = sendings(Rendering("1-0", event, ChannelRow(channel), 3600), {PLAIN: [device()]}, {}, alive=lambda: None)
     [(sending, _, _)] = found.groups
     return json.loads(sending.prefix + sending.suffix)
 
@@ -121,7 +122,7 @@ def test_a_cut_name_turns_nothing_around_either() -> None:
 def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel() -> None:
     locales = ["de-DE", "de", None, "pl_PL", "zh-Hant-TW", "xx"]
     devices = [device(n, locale) for n, locale in enumerate(locales)]
-    message = Rendering("1-0", replace(EVENT, channel=Channel(id="general")), "Küche", 3600)
+    message = Rendering("1-0", replace(EVENT, channel=Channel(id="general")), ChannelRow("Küche"), 3600)
     found = sendings(message, {SIX: devices}, {}, alive=lambda: None)
     said = {}
     for sending, some, _ in found.groups:
@@ -140,6 +141,32 @@ def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel(
     }
     assert all(alert.keys() == {"title", "body"} for alert in said.values())
     assert len(found.groups) == 4, "one rendering for each text"
+
+
+def test_the_one_banner_of_a_channel_has_the_newest_text_and_the_number() -> None:
+    message = Rendering("1-0", EVENT, None, 3600, one_banner=True)
+    template = Templates({("", ""): Template.parse(b'{"aps": {"alert": "{{ message.count }}/{{ message.text }}"}}')})
+    seen, ids = [], set()
+    for wanted, templates in ((PLAIN, {}), (SIX, {}), (SIX, {1: template})):
+        [(sending, _, _)] = sendings(message, {wanted: [device()]}, templates, alive=lambda: None).groups
+        seen.append(json.loads(sending.prefix + sending.suffix)["aps"]["alert"])
+        ids.add(sending.collapse_id)
+    assert seen == [
+        {"title": "Leia", "subtitle": "General", "body": "hello"},
+        {"title": "Leia (6)", "subtitle": "General", "body": "hello"},
+        "6/hello",
+    ]
+    assert len(ids) == 1, "each replaces the one before"
+
+
+def test_the_stored_kind_of_a_channel_counts_where_the_message_says_none() -> None:
+    stored = ChannelRow("Küche", kind="group")
+    for kind, expected in ((None, "group"), ("direct", "direct")):
+        event = replace(EVENT, channel=Channel(id="general", kind=kind))  # type: ignore[arg-type]
+        [(sending, _, _)] = sendings(
+            Rendering("1-0", event, stored, 3600), {PLAIN: [device()]}, {}, alive=lambda: None
+        ).groups
+        assert json.loads(sending.prefix + sending.suffix)["carillon"]["channel_kind"] == expected
 
 
 def test_a_template_gets_the_number_and_the_words() -> None:

@@ -29,7 +29,11 @@ def quieten(bursts: Bursts, decided: Sequence[Decided], now: float) -> list[Deci
 
 def _is_quiet(app: AppSettings) -> bool:
     said = app.attention
-    return bool(app.fold_after is not None or said.sound_every or said.sound_every_user)
+    return _counts(app) or bool(said.sound_every or said.sound_every_user)
+
+
+def _counts(app: AppSettings) -> bool:
+    return app.fold_after is not None or app.attention.collapse == "channel"
 
 
 def _burst(decided: Decided) -> Burst:
@@ -41,7 +45,7 @@ def _burst(decided: Decided) -> Burst:
         why = push.why
         if why not in budgets:
             budgets[why] = _budget(why, loudness(message.event, why))
-        counts = app.fold_after is not None and why not in CALLED and message.event.message.urgency != "urgent"
+        counts = _counts(app) and why not in CALLED and message.event.message.urgency != "urgent"
         users.append(Pushed(push.user, counts, budgets[why]))
     return Burst(
         *message.key,
@@ -71,11 +75,13 @@ def _counted(decided: Decided, turns: Mapping[str, Turn]) -> Decided:
 
 
 def _quieted(turn: Turn, app: AppSettings) -> Quieted:
-    if app.fold_after is None or turn.number <= app.fold_after:
+    folded = app.fold_after is not None and turn.number > app.fold_after
+    if app.attention.collapse == "channel":  # all of them are in one banner
+        return Quieted(turn.sound, turn.number if turn.number > 1 else 0, turn.due)
+    if not folded or app.fold_after is None:
         return Quieted(turn.sound)
     # One that is shown later leaves those alone that were shown one by one.
-    stands_for = turn.number - app.fold_after if turn.due else turn.number
-    return Quieted(sound=False, stands_for=stands_for, due=turn.due)
+    return Quieted(turn.sound, turn.number - app.fold_after if turn.due else turn.number, turn.due)
 
 
 def _is_fold(decided: Decided) -> bool:

@@ -165,12 +165,12 @@ class MessagePlan(Plan):
         if unsealed := sum(len(devices) for variant, devices in wanted.items() if is_unsealed(variant.disclosure)):
             count["unsealed"] += unsealed
         source = Message(
-            *(message.opened.entry, message.event, message.channel and message.channel.name),
-            *(message.app.max_age, message.place, message.came),
+            *(message.opened.entry, message.event, message.channel, message.app.max_age, message.place, message.came),
             one_sender=small and message.begins and bool(decided.quieted) and _is_alone(decided, continuation),
             members=_members(decided.page) if small and message.begins else 0,
             placeholder=message.app.attention.placeholder,
             pad=message.app.attention.pad,
+            one_banner=message.app.attention.collapse == "channel",
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
