@@ -528,8 +528,8 @@ class PushSend(Event, frozen=True, tag="push.send"):
     send_at: Instant | None = None
     #: None: the app's maximum age after it is sent.
     expires_at: Instant | None = None
-    push_type: Literal["alert", "background"] = "alert"
-    #: None: 10, and 5 for a background push.
+    push_type: Literal["alert", "background", "voip", "liveactivity", "pushtotalk"] = "alert"
+    #: None: 10, and 5 for a background push and for a Live Activity.
     priority: Literal[1, 5, 10] | None = None
     #: A later push of the same id replaces this one on the screen; None: only a repeat of this event does.
     collapse_id: CollapseId | None = None

@@ -27,6 +27,8 @@ FURTHEST: Final = timedelta(days=30)
 #: Bytes of an alert's payload, and those that stay free for a counted badge: `"badge":2147483647,`.
 MAX_PAYLOAD: Final = 4_096
 BADGE_ROOM: Final = 19
+#: Bytes of a VoIP push.
+MAX_VOIP: Final = 5_120
 #: The word of a badge that goes up by one for each device.
 INCREMENT: Final = "Increment"
 MAX_BADGE: Final = 2**31 - 1
@@ -38,6 +40,17 @@ APS_KEYS: Final = frozenset(
         *("target-content-id", "interruption-level", "relevance-score", "filter-criteria"),
     )
 )
+
+#: Those of a Live Activity.
+ACTIVITY_KEYS: Final = frozenset(
+    (
+        *("event", "content-state", "timestamp", "stale-date", "dismissal-date"),
+        *("attributes-type", "attributes", "input-push-token", "input-push-channel"),
+    )
+)
+#: Push types that have tokens of their own: they go to the devices of that purpose.
+OWN_TOKENS: Final = frozenset(("voip", "liveactivity", "pushtotalk"))
+_NOUNS: Final = {dict: "an object", int: "UNIX seconds", str: "a string"}
 
 _TRANSLATED: Final = ("loc-key", "title-loc-key", "subtitle-loc-key")
 _SCALAR: Final = {"anyOf": [{"type": "string", "maxLength": MAX_VALUE}, {"type": "number"}, {"type": "boolean"}]}
@@ -86,8 +99,12 @@ def check_push(event: "PushSend") -> None:
         raise EventError("alert: either alert or data is required, and not both")
     if event.data is None:
         _check_alert(event)
+    elif event.push_type in OWN_TOKENS:
+        _check_own(event.data, event.push_type)
     else:
         _check_data(event.data, background=event.push_type == "background")
+    if event.push_type == "liveactivity" and event.priority == 1:
+        raise EventError("priority: a push to a Live Activity has 5 or 10")
     if event.push_type == "background" and event.priority not in (None, 5):
         raise EventError("priority: a background push has 5")
     if event.collapse_id is not None:
@@ -107,12 +124,13 @@ def _check_collapse_id(text: str) -> None:
         raise EventError("collapse_id: begins or ends with a blank")
 
 
-def arranged(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def arranged(data: Mapping[str, Any], push_type: str = "alert") -> tuple[dict[str, Any], dict[str, Any]]:
     """The `aps` of a payload, and every other key unchanged. An incremented badge is in neither."""
-    aps = {key: value for key, value in data.items() if key in APS_KEYS}
+    known = APS_KEYS | ACTIVITY_KEYS if push_type == "liveactivity" else APS_KEYS
+    aps = {key: value for key, value in data.items() if key in known}
     if aps.get("badge") == INCREMENT:
         del aps["badge"]
-    return aps, {key: value for key, value in data.items() if key not in APS_KEYS}
+    return aps, {key: value for key, value in data.items() if key not in known}
 
 
 def _check_condition(condition: Any, field: str) -> None:
@@ -152,6 +170,8 @@ def _check_value(value: Any, field: str) -> None:
 def _check_alert(event: "PushSend") -> None:
     if event.push_type == "background":
         raise EventError("alert: a background push shows nothing; send data")
+    if event.push_type != "alert":
+        raise EventError(f"alert: only a push of type alert has one; a {event.push_type} push is made of data")
     alert = event.alert
     texts = (alert,) if isinstance(alert, str) else () if alert is None else (alert.title, alert.subtitle, alert.body)
     if not any(map(shows, texts)):
@@ -175,6 +195,35 @@ def _check_data(data: dict[str, Any], *, background: bool) -> None:
     if not background and not seen:
         raise EventError('data: has no alert, badge or sound; to wake the app alone say "push_type": "background"')
     _check_size(data, background=background)
+
+
+def _check_own(data: dict[str, Any], push_type: str) -> None:
+    """Of a push to tokens for something else than alerts: the app makes of it what it wants, but for a Live Activity."""
+    check_free(data, "data")
+    if "aps" in data:
+        raise EventError("data.aps: put its keys into data itself: event, content-state, …")
+    if "badge" in data:
+        raise EventError(f"data.badge: a {push_type} push has none")
+    check_aps(data, "data")
+    if push_type == "liveactivity":
+        _check_activity(data)
+    aps, others = arranged(data, push_type)
+    size, room = len(msgspec.json.encode({"aps": aps, **others})), MAX_VOIP if push_type == "voip" else MAX_PAYLOAD
+    if size > room:
+        raise EventError(f"data: {size:,} bytes as a payload, Apple takes {room:,}")
+
+
+def _check_activity(data: Mapping[str, Any]) -> None:
+    if data.get("event") not in ("start", "update", "end"):
+        raise EventError("data.event: expected start, update or end")
+    required = {"content-state": dict, "timestamp": int}
+    if data["event"] == "start":
+        required |= {"attributes-type": str, "attributes": dict}
+        if "alert" not in data:
+            raise EventError("data.alert: required to start")
+    for key, kind in required.items():
+        if type(data.get(key)) is not kind:
+            raise EventError(f"data.{key}: expected {_NOUNS[kind]}")
 
 
 def _check_shows(alert: str | Mapping[str, Any]) -> None:

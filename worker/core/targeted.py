@@ -1,5 +1,6 @@
 """What a phone receives that is not a chat message: a targeted push, and a badge that was cleared elsewhere."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from worker.core import notification
 from worker.core.batch import COUNT, LEAVE, SHOW, Sending
 from worker.core.entry import ms_of
 from worker.core.notification import HEAD, LIMIT
+from worker.core.purposes import ACTIVITY, ACTIVITY_START, ALERT, PTT, VOIP
 from worker.core.trace_context import sampled
 from worker.core.truncation import fit
 
@@ -34,7 +36,7 @@ def push_sending(entry: str, place: int, event: PushSend, max_age: int) -> Sendi
         document = _alert(event.alert or "")
         prefix, suffix = document, b""
     else:
-        aps, others = arranged(event.data)
+        aps, others = arranged(event.data, event.push_type)
         if event.push_type == "background":
             aps.setdefault("content-available", 1)
         document = _encode({"aps": aps, **others})
@@ -47,15 +49,28 @@ def push_sending(entry: str, place: int, event: PushSend, max_age: int) -> Sendi
         prefix=prefix.decode(),
         suffix=suffix.decode(),
         expires_at=expiration(event, max_age),
-        collapse_id=event.collapse_id or notification.collapse_id(event.app, f"push:{event.id}"),
+        collapse_id=event.collapse_id or _collapse_id(event),
         push_type=event.push_type,
-        priority=event.priority or (5 if event.push_type == "background" else 10),
+        priority=event.priority or (5 if event.push_type in ("background", "liveactivity") else 10),
         badge=badge,
         kind="push",
         place=place,
         at=ms_of(entry) // 1000,
         traceparent=sampled(event.traceparent),
     )
+
+
+def _collapse_id(event: PushSend) -> str:
+    """What is no banner replaces none."""
+    shows_nothing = event.push_type in ("liveactivity", "pushtotalk")
+    return "" if shows_nothing else notification.collapse_id(event.app, f"push:{event.id}")
+
+
+def purposes_of(event: PushSend) -> Sequence[str]:
+    """For which devices it is."""
+    if event.push_type == "liveactivity":
+        return (ACTIVITY_START,) if event.data and event.data.get("event") == "start" else (ACTIVITY,)
+    return {"voip": (VOIP,), "pushtotalk": (PTT,)}.get(event.push_type, (ALERT,))
 
 
 def badge_sending(entry: str, place: int, event: BadgeCleared) -> Sending:

@@ -69,17 +69,15 @@ class Audience:
         *,
         span: int = 0,
         purposes: Sequence[str] = (ALERT,),
-        activity: str | None = None,
     ) -> AudiencePage:
         """Up to `size` devices of these purposes whose id is larger than `after`. Raises `PageTooSlowError`.
 
-        `activity`: only the tokens of this Live Activity.
         `span`: how many devices of the app to search, matching or not; 0: all of them, which an index may find at once.
         """
         try:
             with transaction(self._pool) as db:
                 db.execute(f"SET LOCAL statement_timeout = {PAGE_MS}".encode())
-                return _page(db, (app, list(purposes)), _conditions(where, activity), after, size, span)
+                return _page(db, (app, list(purposes)), _conditions(where), after, size, span)
         except Unavailable as fault:
             if fault.sqlstate == _CANCELED:
                 raise PageTooSlowError from fault
@@ -166,7 +164,7 @@ def _page(
     return AudiencePage(found, last)
 
 
-def _conditions(where: Where, activity: str | None = None) -> tuple[str, list[Any]]:
+def _conditions(where: Where) -> tuple[str, list[Any]]:
     """The query's conditions as SQL of fixed parts, and the values for its placeholders."""
     parts: list[str] = []
     values: list[Any] = []
@@ -175,8 +173,6 @@ def _conditions(where: Where, activity: str | None = None) -> tuple[str, list[An
         parts.append(f" AND {part}")
         values.extend(more)
 
-    if activity is not None:
-        both("d.activity = %s AND d.activity <> ''", activity)
     if where.user is not None:
         both("d.user_id = ANY(%s)", _any_of(where.user))
     if where.device is not None:

@@ -14,7 +14,7 @@ from worker.core.batch import Sending
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
-from worker.core.targeted import badge_sending, expiration, push_sending
+from worker.core.targeted import badge_sending, expiration, purposes_of, push_sending
 from worker.database.audience import Audience, PageTooSlowError
 from worker.pipeline.plan import Plan
 from worker.state.journal import DONE, Opened
@@ -72,7 +72,10 @@ class Targeted:
             plan.take(target.opened, DONE, event, page, {"message": reason})
             return
         try:
-            found = self._audience.page(event.app, event.where, cursor.after, self._page, span=cursor.span)
+            purposes = purposes_of(event)
+            found = self._audience.page(
+                event.app, event.where, cursor.after, self._page, span=cursor.span, purposes=purposes
+            )
         except PageTooSlowError:
             self._narrow(target, cursor, plan)
             return

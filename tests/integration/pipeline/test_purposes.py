@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -124,3 +126,53 @@ def test_a_release_before_registers_devices_for_alerts(pipeline: Pipeline) -> No
             (pipeline.provider.id, Jsonb({})),
         )
     assert active(pipeline, "han") == {"aa": "alert"}
+
+
+ACTIVITY = {"event": "update", "content-state": {"n": 1}, "timestamp": 1}
+
+
+@pytest.mark.parametrize(
+    ("push_type", "data", "purpose", "priority"),
+    [
+        ("voip", {"call": "c1"}, "voip", 10),
+        ("liveactivity", ACTIVITY, "activity", 5),
+        (
+            "liveactivity",
+            ACTIVITY | {"event": "start", "attributes-type": "A", "attributes": {}, "alert": "Begun"},
+            "activity-start",
+            5,
+        ),
+        ("pushtotalk", {"activeSpeaker": "Leia"}, "ptt", 10),
+    ],
+)
+def test_a_targeted_push_goes_to_the_tokens_of_its_type(
+    pipeline: Pipeline, push_type: Any, data: dict[str, Any], purpose: str, priority: int
+) -> None:
+    for n, one in enumerate(("alert", "voip", "activity-start", "ptt", "activity")):
+        register(pipeline, "han", one, n, **({"activity": "call:1"} if one == "activity" else {}))
+    pipeline.publish(ev.PushSend(**stamp(), where=ev.Where(user="han"), push_type=push_type, data=data))
+    [sent] = pipeline.run()
+    assert active(pipeline, "han")[sent.token] == purpose
+    assert (sent.push_type, sent.priority) == (push_type, priority)
+    payload = msgspec.json.decode(sent.payload)
+    assert payload.pop("aps") == (data if push_type == "liveactivity" else {})
+    assert payload == ({} if push_type == "liveactivity" else data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"push_type": "voip", "alert": "hello"}, "alert: only a push of type alert has one"),
+        ({"push_type": "voip", "data": {"badge": 1}}, "data.badge: a voip push has none"),
+        ({"push_type": "voip", "data": {"text": "x" * 5_200}}, "bytes as a payload, Apple takes 5,120"),
+        ({"push_type": "pushtotalk", "data": {"text": "x" * 4_100}}, "bytes as a payload, Apple takes 4,096"),
+        ({"push_type": "liveactivity", "data": {"event": "begin"}}, "data.event: expected start, update or end"),
+        ({"push_type": "liveactivity", "data": {"event": "end"}}, "data.content-state: expected an object"),
+        ({"push_type": "liveactivity", "data": ACTIVITY | {"event": "start"}}, "data.alert: required to start"),
+        ({"push_type": "liveactivity", "data": ACTIVITY, "priority": 1}, "priority: a push to a Live Activity"),
+        ({"push_type": "widgets", "data": {}}, "push_type"),
+    ],
+)
+def test_a_push_that_apple_would_refuse_is_refused_when_it_is_published(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(EventError, match=said):
+        ev.encode(ev.PushSend(**stamp(), where=ev.Where(user="han"), **fields))

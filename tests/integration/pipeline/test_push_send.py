@@ -283,7 +283,9 @@ def test_an_audience_that_no_index_finds_is_walked_in_parts(small_pages, monkeyp
     monkeypatch.setattr("worker.pipeline.targeted.SPAN", 800)
     page, spans = Audience.page, []
 
-    def slow(self: Audience, app: str, where: ev.Where, after: int, size: int, *, span: int = 0) -> AudiencePage:
+    def slow(
+        self: Audience, app: str, where: ev.Where, after: int, size: int, *, span: int = 0, **_: object
+    ) -> AudiencePage:
         spans.append(span)
         if not 0 < span <= 100:
             raise PageTooSlowError

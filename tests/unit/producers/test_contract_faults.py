@@ -385,7 +385,11 @@ def test_no_fault_shows_the_text_the_token_or_the_data() -> None:
         pytest.param(
             changed(PUSH, push_type="background"), "data.alert: a background push shows", id="a loud background"
         ),
-        pytest.param(changed(PUSH, push_type="voip"), "push_type: expected alert or background", id="another type"),
+        pytest.param(
+            changed(PUSH, push_type="widgets"),
+            "push_type: expected alert, background, voip, liveactivity or pushtotalk",
+            id="another type",
+        ),
         pytest.param(changed(PUSH, priority=7), "priority: expected 1, 5 or 10", id="another priority"),
         pytest.param(
             changed(PUSH, push_type="background", data={"x": 1}, priority=10),
