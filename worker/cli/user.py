@@ -53,6 +53,9 @@ def show(
                 "locale": one.locale,
                 "app_version": one.app_version,
                 "registered": rfc3339(one.registered_at),
+                "accepts": (one.traits or {}).get("accepts", []),
+                "privacy": (one.traits or {}).get("privacy"),
+                "key": (one.traits or {}).get("key"),
             }
             for one in devices
         ],

@@ -45,6 +45,8 @@ class StoredDevice(NamedTuple):
     purpose: str = "alert"
     installation: str = ""
     activity: str = ""
+    #: As of `model.traits_of`.
+    traits: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"StoredDevice(id={self.id}, app={self.app!r}, user={self.user!r}, active={self.active})"
@@ -232,7 +234,7 @@ class Devices:
                 (
                     f"SELECT d.id, d.app, {TOKEN}, d.user_id, p.name, d.active, to_timestamp(d.registered_at / 1000.0),"
                     " d.locale, d.app_version, d.attributes, u.accepted::timestamp AT TIME ZONE 'UTC',"
-                    " d.retired_reason, d.retired_at, d.platform, d.purpose, d.installation, d.activity"
+                    " d.retired_reason, d.retired_at, d.platform, d.purpose, d.installation, d.activity, d.traits"
                     " FROM carillon.devices d"
                     " LEFT JOIN carillon.providers p ON p.id = d.provider_id"
                     " LEFT JOIN carillon.device_use u ON u.device = d.id"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from producers import events as ev
 from tests.integration.cli.conftest import Cli
-from tests.integration.pipeline.harness import Pipeline, message
+from tests.integration.pipeline.harness import Pipeline, message, stamp
 from worker.reports.words import counted
 
 
@@ -119,6 +119,18 @@ def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> 
     [device] = cli.json("push", "device", "get", "--user", "han")
     assert device["attributes"] == {"team": "red", "level": 3}
     assert "no device: nothing can be pushed" in cli.ok("user", "show", "nobody")
+
+
+def test_what_a_device_may_be_sent_is_shown_and_no_key(pipeline: Pipeline, cli: Cli) -> None:
+    point = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+    keys = ev.DeviceKeys(id="k7", scheme="aes128gcm", p256dh=point, auth="BTBZMqHH6r4Tts7J_aSIgg")
+    device = ev.Device(token="cafe01", accepts=["clear", "sealed"], privacy="id", keys=keys)
+    pipeline.publish(ev.DeviceRegistered(**stamp(), user="han", device=device))
+    pipeline.take()
+    found = cli.json("user", "show", "han")
+    [shown] = found["devices"]
+    assert (shown["accepts"], shown["privacy"], shown["key"]) == (["clear", "sealed"], "id", "k7")
+    assert not [secret for secret in (keys.p256dh, keys.auth, "cafe01") if secret in str(found)]
 
 
 def test_a_scheduled_push_is_listed_and_cancelled(pipeline: Pipeline, cli: Cli) -> None:
