@@ -84,6 +84,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     #: The Live Activity that it updates, and when that was said (microseconds since the epoch): a newer update takes its place.
     activity: str = ""
     said_at: int = 0
+    #: Whether a push service is to keep it for no device that it cannot reach now.
+    fleeting: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -107,6 +109,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     #: The device's, as they were at its registration; see `model.Device`.
     platform: str = ""
     secret: str = ""
+    #: Whether its app takes back what it shows, if it is asked to.
+    clears: bool = False
 
     def __repr__(self) -> str:
         return f"Job(sending={self.sending}, device={self.device}, attempt={self.attempt})"

@@ -246,6 +246,7 @@ def _numbered(job: Job, badge: int) -> Job:
         job.tried,
         job.platform,
         job.secret,
+        job.clears,
     )
 
 

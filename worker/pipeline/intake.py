@@ -408,6 +408,7 @@ def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
             | events.CallEnded()
             | events.ActivityUpdated(channel=None)
             | events.PttSpeaking()
+            | events.ChannelRead()
         ):
             # No channel and no sender. A call is in the line of no channel, and so goes before every message.
             return MessageRow(event.app, event.id, one.name, "", "", "", (), one.place)

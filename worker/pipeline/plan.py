@@ -13,6 +13,7 @@ from worker.core.live import is_live
 from worker.core.model import Device
 from worker.core.position import position
 from worker.core.second_look import MOST, Kind, SecondLook
+from worker.core.taking_back import CLEAR
 from worker.core.tally import Tally, encode
 from worker.core.trace_context import sampled
 from worker.pipeline.spans import Attributes, Span, counted, span
@@ -188,6 +189,7 @@ def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted], decided: int) -> B
                 why=why,
                 platform=device.platform,
                 secret=device.secret,
+                clears=CLEAR in device.accepts,
             )
         )
     return batch

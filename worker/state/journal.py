@@ -126,6 +126,14 @@ class QueuedLook(NamedTuple):
     look: SecondLook
 
 
+class Banner(NamedTuple):
+    """A notification that may be on a screen. `name` as of `shown.member`, `at`: ms since the epoch, of its message."""
+
+    app: str
+    name: str
+    at: int
+
+
 class Taken(NamedTuple):
     """A batch in this worker's hands: badges, and of an earlier try its outcomes and the jobs that were accepted."""
 
@@ -322,8 +330,9 @@ class Journal:
         counts: Counts,
         accounts: Sequence[bytes],
         looks: Sequence[QueuedLook] = (),
+        shown: Sequence[Banner] = (),
     ) -> Freed:
-        """Finishes the batch, except for jobs that are tried later, and for users who are decided again.
+        """Finishes the batch, except for jobs that are tried later, and for users who are decided again. Notes its banners.
 
         Returns how many batches are ready that waited for it.
         """
@@ -332,6 +341,7 @@ class Journal:
                 id=batch,
                 later=_queued(later),
                 looks=[_queued_look(one) for one in looks],
+                shown=shown,
                 counts=_counts(counts),
                 accounts=accounts,
             )

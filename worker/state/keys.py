@@ -228,6 +228,16 @@ CLEARED: Final = Family(
     "cleared:<app>", "hash", "device -> place that cleared its badge last, and under '' the latest of them", _JOURNAL,
     "30 days after the last; the field: when the device is forgotten", "devices",
 )
+SHOWN: Final = Family(
+    "shown:<app>", "zset",
+    "channel, line break, user -> milliseconds of the newest message whose banner may be up there; a thread stands in between",
+    _JOURNAL, "the user has read it; three days after the message", "what is shown by apps that take clearings: 500,000",
+)
+CLEARING: Final = Family(
+    "clearing:<app>:<user>", "hash",
+    "`ends` (when the user's devices may be woken again), `by`, `until` (of the last), `newest:` + channel (of those that wait)",
+    "expansion", "200 s after the last", "users who read elsewhere",
+)
 COUNTS: Final = Family(
     "counts:<app>", "hash", "counter -> total, changed in the same step as what it counts", "journal, intake, tick",
     "you remove the key", "names of counters: 256, further ones count as `other`",

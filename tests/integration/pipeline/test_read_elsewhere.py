@@ -1,5 +1,8 @@
 """What is read elsewhere, from the marker to the banner that goes: the table of docs/message-changes.md."""
 
+import json
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -127,3 +130,119 @@ def test_what_was_decided_just_now_is_not_looked_up(chat):
     mark(chat, AT)
     chat.deliver()
     assert len(chat.apns.sent) == 2
+
+
+# What goes from the screens.
+
+
+def read(seconds: float = 0.0, thread: str | None = None, **fields: Any) -> ev.ChannelRead:
+    until = START + timedelta(seconds=fields.pop("until", 0.0))
+    channel = ev.ChannelId(id=CHANNEL)
+    return ev.ChannelRead(**stamp(seconds), user="han", channel=channel, thread=thread, until=until, **fields)
+
+
+def happens(chat: Pipeline, *events: ev.AnyEvent) -> list[tuple[str, dict[str, Any]]]:
+    """Token and payload of what goes out for them."""
+    chat.publish(*events)
+    return [(n.token, json.loads(n.payload)) for n in chat.run()]
+
+
+def shown(chat: Pipeline) -> dict[str, int]:
+    found: Any = chat.redis.zrange("carillon:shown:demo", 0, -1, withscores=True)
+    return {name.decode(): int(at) for name, at in found}
+
+
+CLEAR = {"clear": {"channel": CHANNEL, "until": AT}}
+P, T = token("han", 0), token("han", 1)
+
+
+def test_R04_what_was_read_goes_from_every_device(chat):
+    happens(chat, message())
+    assert shown(chat) == {f"{CHANNEL}\nhan": AT}
+    sent = happens(chat, read())
+    assert sent == [(one, {"aps": {"content-available": 1}, "carillon": CLEAR}) for one in (P, T)]
+    for n in chat.apns.sent[-2:]:
+        assert (n.push_type, n.priority, n.expiration) == ("background", 5, 0)
+    assert shown(chat) == {}
+
+
+def test_R05_where_it_was_read_nothing_goes(chat):
+    happens(chat, message())
+    assert [one for one, _ in happens(chat, read(device=ev.DeviceToken(token=T)))] == [P]
+
+
+def test_R08_the_true_number_goes_with_it(chat):
+    happens(chat, message())
+    sent = happens(chat, read(unread=0))
+    assert sent == [(one, {"aps": {"badge": 0, "content-available": 1}, "carillon": CLEAR}) for one in (P, T)]
+    for n in chat.apns.sent[-2:]:
+        assert (n.push_type, n.priority) == ("alert", 5)
+        assert n.expiration > START.timestamp()
+    assert badges(chat) == {0}
+
+
+def test_R09_a_device_is_woken_once_in_twenty_seconds_for_the_last(chat):
+    happens(chat, message(), message(id="e2", seconds=3))
+    assert len(happens(chat, read())) == 2
+    assert happens(chat, read(1, until=1), read(2, until=3)) == []
+    chat.now += 20
+    chat.redis.hset("carillon:clearing:demo:han", "ends", 0)
+    chat.later(30)
+    sent = happens(chat)
+    assert [payload["carillon"]["clear"]["until"] - AT for _, payload in sent] == [3000, 3000]
+
+
+def test_R10_nothing_is_shown(chat):
+    event = read()
+    assert happens(chat, event) == []
+    assert chat.account(event.id)["page:0"] == {"message": "nothing_shown"}
+
+
+def test_R11_of_many_devices_those_that_take_it(chat):
+    for n in range(25):
+        chat.publish(device("han", n, *(["clear"] if n < 3 else [])))
+    happens(chat, message())
+    assert len(happens(chat, read())) == 3
+
+
+def test_R12_a_device_that_takes_nothing_gets_the_number_if_it_is_known(chat):
+    chat.publish(device("han", 1))
+    happens(chat, message())
+    assert happens(chat, read(unread=0)) == [
+        (P, {"aps": {"badge": 0, "content-available": 1}, "carillon": CLEAR}),
+        (T, {"aps": {"badge": 0}}),
+    ]
+
+
+def test_R13_a_folded_banner_goes_with_its_channel(chat):
+    chat.save_app(fold_after=1, fold_window=60)
+    happens(chat, message(), message(id="e2", seconds=2))
+    assert [payload["carillon"]["clear"]["until"] - AT for _, payload in happens(chat, read(until=2))] == [2000, 2000]
+    assert shown(chat) == {}
+
+
+def test_a_later_banner_stays_known(chat):
+    happens(chat, message(), message(id="e2", seconds=9))
+    happens(chat, read())
+    assert shown(chat) == {f"{CHANNEL}\nhan": AT + 9000}
+
+
+def test_a_thread_is_read_by_itself(chat):
+    happens(chat, message(mentioned=["han"], parent_id="root"))
+    assert happens(chat, read()) == []
+    (_, payload), _ = happens(chat, read(thread="root"))
+    assert payload["carillon"]["clear"] == {"channel": CHANNEL, "until": AT, "thread": "root"}
+
+
+def test_of_apps_that_take_no_clearing_nothing_is_noted(chat):
+    chat.publish(device("han", 0), device("han", 1))
+    happens(chat, message())
+    assert shown(chat) == {}
+
+
+def test_banners_are_known_for_three_days(chat):
+    now = int(time.time() * 1000)
+    chat.redis.zadd("carillon:shown:demo", {"old\nhan": now - 4 * 86_400_000})
+    happens(chat, message(seconds=(now - AT) / 1000))
+    assert shown(chat) == {f"{CHANNEL}\nhan": now}
+    assert 0 < chat.redis.ttl("carillon:shown:demo") <= 3 * 86_400

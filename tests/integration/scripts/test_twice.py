@@ -22,6 +22,7 @@ from worker.state.missed import due_badges, due_digests
 from worker.state.origins import Origins
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
+from worker.state.shown import Reading, Shown, Turn
 from worker.state.streams import Streams, trimmed
 
 APP: Final = "demo"
@@ -335,6 +336,16 @@ def test_a_job_gives_its_number_back_once(redis: Redis, journal: Journal) -> Non
     assert journal.uncount("b1", [0])[1] == 1
     assert redis.hgetall(keys.BADGE(APP)) == {b"7": b"1"}
     assert again(redis, lambda: journal.uncount("b1", [0]))[1] == 1
+
+
+@runs("read_elsewhere")
+def test_a_reading_has_its_turn_once(redis: Redis) -> None:
+    redis.zadd(keys.SHOWN(APP), {"general\nhan": 100})
+    shown = Shown(redis)
+    reading = Reading(APP, "han", "general\nhan", ENTRY, 100, "3", [7])
+    assert shown.read([reading]) == [Turn(True, 0.0, 100, frozenset({7}))]
+    assert redis.hget(keys.BADGE(APP), "7") == b"3"
+    assert again(redis, lambda: shown.read([reading])) == [Turn(True, 0.0, 100, frozenset({7}))]
 
 
 @runs("record")

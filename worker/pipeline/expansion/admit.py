@@ -11,6 +11,7 @@ from producers.events import (
     BadgeCleared,
     CallEnded,
     CallStarted,
+    ChannelRead,
     MessageNew,
     MessageUpdated,
     PttSpeaking,
@@ -31,6 +32,7 @@ from worker.facts.used import Used
 from worker.pipeline.expansion.activities import ActivityTarget
 from worker.pipeline.expansion.calls import CallTarget
 from worker.pipeline.expansion.ptt import PttTarget
+from worker.pipeline.expansion.read_elsewhere import ReadTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
 
@@ -131,12 +133,13 @@ class Documents(NamedTuple):
     calls: list[CallTarget]
     activities: list[ActivityTarget]
     ptt: list[PttTarget]
+    reads: list[ReadTarget]
     #: Their document or app went since intake took them.
     lost: list[Opened]
 
 
 def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
-    found = Documents([], [], [], [], [], [])
+    found = Documents([], [], [], [], [], [], [])
     apps: dict[str, AppSettings | None] = {}
     for one in opened:
         event = events.accepted(one.document) if one.document else None
@@ -145,36 +148,45 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             if event.app not in apps:
                 apps[event.app] = app_of(event.app)
             app = apps[event.app]
-        if app is None:
+        if event is None or app is None:
             found.lost.append(one)
-        elif (message := _message(one, event, app)) is not None:
-            found.messages.append(message)
-        elif isinstance(event, CallStarted | CallEnded):
-            found.calls.append(CallTarget(one, event, app))
-        elif isinstance(event, ActivityUpdated):
-            found.activities.append(ActivityTarget(one, event, app))
-        elif isinstance(event, PttSpeaking):
-            found.ptt.append(PttTarget(one, event, app))
-        elif isinstance(event, BadgeCleared | PushSend):
-            found.targets.append(Target(one, event, app))
         else:
-            found.lost.append(one)
+            _add(found, one, event, app)
     return found
 
 
-def _message(one: Opened, event: events.AnyEvent | None, app: AppSettings) -> Accepted | None:
-    """The message that an event is, or that it becomes; None: it is none."""
-    if isinstance(event, CallStarted) and event.call.mode == "notify":
-        event = as_message(event)
-    if isinstance(event, MessageNew):
-        look = second_look.decode(one.cursor) if one.look else None
-        place = one.place or position(one.entry)
-        return Accepted(one, event, app, (event.app, event.channel.id), place, look)
-    if isinstance(event, MessageUpdated):
-        look = second_look.decode(one.cursor) if one.look else SecondLook("named", [])
-        message = edit_as_message(event, 0, app.max_age)
-        key = (event.app, event.channel.id)
-        return Accepted(one, message, app, key, one.place, look, edit=True, known=False)
+def _add(found: Documents, one: Opened, event: events.AnyEvent, app: AppSettings) -> None:
+    if (message := _as_message(one, event, app)) is not None:
+        found.messages.append(message)
+        return
+    match event:
+        case CallStarted() | CallEnded():
+            found.calls.append(CallTarget(one, event, app))
+        case ActivityUpdated():
+            found.activities.append(ActivityTarget(one, event, app))
+        case PttSpeaking():
+            found.ptt.append(PttTarget(one, event, app))
+        case ChannelRead():
+            found.reads.append(ReadTarget(one, event, app))
+        case BadgeCleared() | PushSend():
+            found.targets.append(Target(one, event, app))
+        case _:
+            found.lost.append(one)
+
+
+def _as_message(one: Opened, event: events.AnyEvent, app: AppSettings) -> Accepted | None:
+    """What is decided by the rules for messages; None: it is not."""
+    place = one.place or position(one.entry)
+    look = second_look.decode(one.cursor) if one.look else None
+    match event:
+        case MessageNew():
+            return Accepted(one, event, app, (event.app, event.channel.id), place, look)
+        case MessageUpdated():
+            message = edit_as_message(event, 0, app.max_age)
+            look = look or SecondLook("named", [])
+            return Accepted(one, message, app, (event.app, event.channel.id), place, look, edit=True, known=False)
+        case CallStarted() if event.call.mode == "notify":
+            return Accepted(one, as_message(event), app, (event.app, event.channel.id), place, look)
     return None
 
 

@@ -25,6 +25,7 @@ from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.ptt import PttExpansion
 from worker.pipeline.expansion.read import read_candidates
+from worker.pipeline.expansion.read_elsewhere import ReadElsewhere
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
@@ -35,6 +36,7 @@ from worker.state.calls import Calls
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.origins import Origins
 from worker.state.redis import Redis
+from worker.state.shown import Shown
 from worker.state.speakers import Speakers
 
 #: Seconds for which it is known what members, mutes and channels were before a change.
@@ -86,6 +88,7 @@ class FanOut:
         self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
         self._activities = ActivityExpansion(self._devices, apps, Activities(redis), now=now)
         self._ptt = PttExpansion(sources, self._devices, apps, Speakers(redis), now=now)
+        self._read_elsewhere = ReadElsewhere(self._devices, apps, Shown(redis), now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(self._devices, page=page, now=now)
 
@@ -120,6 +123,7 @@ class FanOut:
         self._calls.plan(documents.calls, plan)
         self._activities.plan(documents.activities, plan)
         self._ptt.plan(documents.ptt, plan)
+        self._read_elsewhere.plan(documents.reads, plan)
         first = min((message.place for message in documents.messages), default=0)
         known = channels.read(self._pool, {message.key for message in documents.messages}, first)
         admitted, skipped = admit(self._changed(documents.messages), known, self._now())

@@ -6,13 +6,14 @@ from worker.core.again import EDITED
 from worker.core.batch import Job, batch_id
 from worker.core.batch_run import BatchRun
 from worker.core.ledger_entry import account
-from worker.core.outcome import Drop
+from worker.core.outcome import Delivered, Drop
 from worker.core.outcome_label import count, ledger_entries, totals
 from worker.core.remainder import remainder
 from worker.core.second_look import SecondLook
 from worker.core.tally import Tally, encode
 from worker.pipeline.insist import Insist
-from worker.state.journal import Journal, QueuedBatch, QueuedLook
+from worker.state.journal import Banner, Journal, QueuedBatch, QueuedLook
+from worker.state.shown import member
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Write:
         again += [QueuedBatch(batch_id(batch, self.new_id()), batch) for batch in run.instead]
         counts = totals(new)
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
-        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, _looks(run))
+        run.freed = self.insist(
+            self.journal.finish, run.id, again, {run.batch.app: counts}, documents, _looks(run), _banners(run)
+        )
 
 
 def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
@@ -73,3 +76,14 @@ def _looks(run: BatchRun) -> list[QueuedLook]:
         )
         for sending, jobs in dropped.items()
     ]
+
+
+def _banners(run: BatchRun) -> list[Banner]:
+    """What was accepted for devices whose apps take it back if they are asked to."""
+    sendings = run.batch.sendings
+    newest: dict[str, int] = {}
+    for job, outcome in zip(run.jobs, run.outcomes, strict=True):
+        if job.clears and isinstance(outcome, Delivered) and (sending := sendings[job.sending]).written:
+            name = member(sending.channel, sending.thread, job.user)
+            newest[name] = max(sending.written, newest.get(name, 0))
+    return [Banner(run.batch.app, name, at) for name, at in newest.items()]

@@ -109,7 +109,7 @@ class Apns(Kind):
                     sending.push_type,
                     sending.priority,
                     # Who speaks is of no use later: one try, and nothing is stored.
-                    0 if sending.push_type == "pushtotalk" else sending.expires_at,
+                    0 if sending.fleeting or sending.push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
                 )
             )

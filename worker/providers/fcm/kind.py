@@ -84,7 +84,9 @@ class Fcm(Kind):
                 form = own.form(settings, sending) if sending.own else message.form(settings, sending, blocks)
                 found = forms[place, platform] = (form, blocks == "apple")
             form, apple = found
-            made.append(Message(form, job.token, ids[place](job.device), job.badge, sendings[place].expires_at, apple))
+            made.append(
+                Message(form, job.token, ids[place](job.device), job.badge, message.kept_until(sendings[place]), apple)
+            )
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:

@@ -115,6 +115,11 @@ def counted(body: str) -> tuple[str, int]:
     return payload.decode(), limit
 
 
+def kept_until(sending: Sending) -> int:
+    """UNIX seconds until which FCM, and APNs behind it, may keep it; 0: they deliver it now or never."""
+    return 0 if sending.fleeting else sending.expires_at
+
+
 def ttl(expires_at: int, now: float) -> int:
     """Seconds from `now`, within FCM's limits; 0: FCM delivers it now or never."""
     return min(max(0, expires_at - int(now)), LONGEST_TTL)
@@ -209,7 +214,7 @@ def _apns(sending: Sending, rendered: Rendered, *, counted: bool) -> list[bytes]
     headers = {
         "apns-push-type": sending.push_type,
         "apns-priority": str(sending.priority),
-        "apns-expiration": str(sending.expires_at),
+        "apns-expiration": str(kept_until(sending)),
         "apns-collapse-id": sending.collapse_id,
     }
     pieces = [b'"apns":{"headers":%b,"payload":' % _encode(headers), rendered.prefix]
@@ -239,6 +244,8 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "sender_name": sender.get("name"),
         "image": sender.get("image"),
         "count": carillon.get("count"),
+        "clear": carillon.get("clear"),
+        "retract": carillon.get("retract"),
         "truncated": carillon.get("truncated"),
         "thread": aps.get("thread-id"),
         "category": aps.get("category"),

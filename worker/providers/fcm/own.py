@@ -7,7 +7,7 @@ import msgspec
 
 from worker.core.batch import Sending
 from worker.core.template_language import BADGE_MARK
-from worker.providers.fcm.message import BADGE, ID, TTL, Body, Form, channel_of, joined
+from worker.providers.fcm.message import BADGE, ID, TTL, Body, Form, channel_of, joined, kept_until
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fcm.template import FcmTemplate
 
@@ -61,5 +61,5 @@ def _fill(said: dict[str, Any], settings: FcmSettings, sending: Sending) -> None
         headers = said.setdefault("apns", {}).setdefault("headers", {})
         headers.setdefault("apns-push-type", sending.push_type)
         headers.setdefault("apns-priority", str(sending.priority))
-        headers.setdefault("apns-expiration", str(sending.expires_at))
+        headers.setdefault("apns-expiration", str(kept_until(sending)))
         headers.setdefault("apns-collapse-id", sending.collapse_id)

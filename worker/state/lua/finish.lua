@@ -1,9 +1,9 @@
 -- The batch is done, but for what is tried later.
 -- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead],
---   looks [id, delay, state], counts [app, counter, amount], accounts [document]
+--   looks [id, delay, state], shown [app, name, at], counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.
--- With: batches, devices, followers, new_looks, totals
+-- With: banners, batches, devices, followers, new_looks, totals
 
 -- The batch waits for each of those that have one of its devices: device -> batch.
 local function wait_for_any(follower, holders)
@@ -102,6 +102,7 @@ for i, part, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
   if batch[4] and takes_over == '1' then take_over(part, batch[2], devices, taken_over) end
 end
 add_second_looks(open, looks)
+note_shown(shown)
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 redis.call('DEL', BATCH .. id)

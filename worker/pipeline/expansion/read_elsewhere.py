@@ -1,0 +1,94 @@
+"""Expands what was read elsewhere: banners go from the user's other devices, and all of them show the true number."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple
+
+from producers.events import ChannelRead
+from worker.core.fleet import may_push_to
+from worker.core.model import AppSettings, Device
+from worker.core.ownership import microseconds
+from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.core.taking_back import CLEAR, clear_sending, number_sending
+from worker.core.targeted import BADGE_LIFE
+from worker.database.audience import Audience
+from worker.pipeline.apps import Apps
+from worker.pipeline.plan import Plan
+from worker.providers.kinds import kind_of, token_forms
+from worker.state.journal import DONE, Opened
+from worker.state.shown import Reading, Shown, Turn, member
+
+#: Why nothing goes out: no banner is up, and no number is wrong.
+NOTHING_SHOWN: Final = "nothing_shown"
+
+
+class ReadTarget(NamedTuple):
+    """An event, or a second look at one that had to wait."""
+
+    opened: Opened
+    event: ChannelRead
+    app: AppSettings
+
+
+class ReadElsewhere:
+    """`now` gives UNIX seconds."""
+
+    def __init__(self, audience: Audience, apps: Apps, shown: Shown, *, now: Callable[[], float]) -> None:
+        self._audience, self._apps, self._shown, self._now = audience, apps, shown, now
+
+    def plan(self, targets: Sequence[ReadTarget], plan: Plan) -> None:
+        if not targets:
+            return
+        owned = self._audience.reachable({(one.event.app, one.event.user) for one in targets})
+        devices = [owned.get(one.event.app, {}).get(one.event.user, []) for one in targets]
+        turns = self._shown.read([_reading(one, some) for one, some in zip(targets, devices, strict=True)])
+        for target, some, turn in zip(targets, devices, turns, strict=True):
+            self._plan(target, some, turn, plan)
+
+    def _plan(self, target: ReadTarget, devices: Sequence[Device], turn: Turn, plan: Plan) -> None:
+        opened, event, _ = target
+        if (reason := self._refused(target, turn)) is not None:
+            plan.counts[event.app][f"skipped_message.{reason}"] += 1
+            plan.take(opened, DONE, event, 0, {"message": reason})
+            return
+        if turn.wait:
+            plan.look_again(opened, 0, "clear", turn.wait, [event.user])
+            account = {"considered": 1, "pushed": [], "skipped": {}, "delayed": [event.user]}
+            plan.take(opened, DONE, event, 0, account)
+            return
+        others = [one for one in devices if one.token not in self._here(event) and self._may_be_silent(one)]
+        clears = [one for one in others if CLEAR in one.accepts]
+        numbers = [one for one in others if CLEAR not in one.accepts and one.id in turn.differing]
+        counted = event.unread is not None
+        sending = clear_sending(opened.entry, opened.place, event, turn.until, counted=counted)
+        plan.add_jobs(event.app, "bulk", sending, clears)
+        plan.add_jobs(event.app, "bulk", number_sending(opened.entry, opened.place, event), numbers)
+        plan.counts[event.app]["jobs"] += len(clears) + len(numbers)
+        users = [event.user] if clears or numbers else []
+        plan.take(opened, DONE, event, 0, {"considered": len(users), "pushed": users, "skipped": {}})
+
+    def _refused(self, target: ReadTarget, turn: Turn) -> str | None:
+        if not may_push_to(target.app, target.event.user):
+            return NOT_ALLOWED_HERE
+        if not target.app.push_enabled:
+            return PUSH_OFF
+        if not turn.needed:
+            return NOTHING_SHOWN
+        return TOO_OLD if self._now() > target.event.at.timestamp() + BADGE_LIFE else None
+
+    def _here(self, event: ChannelRead) -> Collection[str]:
+        """The device on which they read it, in every form of its token."""
+        if event.device is None:
+            return ()
+        return token_forms(event.device.address, self._apps.providers_of(event.app))
+
+    def _may_be_silent(self, device: Device) -> bool:
+        provider = self._apps.provider(device.provider_id)
+        return provider is not None and not kind_of(provider).subscriptions
+
+
+def _reading(target: ReadTarget, devices: Sequence[Device]) -> Reading:
+    event, opened = target.event, target.opened
+    until = microseconds(event.until or event.at) // 1000
+    unread = "" if event.unread is None else str(event.unread)
+    name = member(event.channel.id, event.thread or "", event.user)
+    return Reading(event.app, event.user, name, opened.entry, until, unread, [one.id for one in devices])
