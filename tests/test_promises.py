@@ -15,7 +15,7 @@ NAMES = "\n".join(
 
 
 def test_no_promise_is_missing():
-    expected = [*(f"S{n}" for n in range(1, 20)), *(f"A{n}" for n in range(1, 7)), *(f"M{n}" for n in range(1, 7))]
+    expected = [*(f"S{n}" for n in range(1, 21)), *(f"A{n}" for n in range(1, 7)), *(f"M{n}" for n in range(1, 7))]
     expected += [*(f"P{n}" for n in range(1, 8)), *(f"O{n}" for n in range(1, 13))]
     assert [number for number, _ in ROWS] == expected
 

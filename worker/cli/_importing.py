@@ -20,7 +20,10 @@ from worker.core.model import AppSettings
 from worker.core.truncation import json_size
 
 #: What a line may be.
-KINDS: Final = ("device.registered", "member.added", "members.replaced", "channel.updated", "user.muted")
+KINDS: Final = (
+    *("device.registered", "member.added", "members.replaced", "channel.updated", "user.muted"),
+    *("preferences.updated", "quiet.updated"),
+)
 #: Bytes of the longest line that is read whole: a list of members may be longer than one event may be.
 _LONGEST: Final = 64 * 1024 * 1024
 #: Bytes for the users of one event, and between two of them.

@@ -11,47 +11,21 @@ from worker.core.preferences import Rows, Verdict, common_rows, judge, walk
 from worker.core.triggers import Triggers, triggers
 from worker.database.postgres import Pool
 from worker.facts import channels, members, preferences, threads
-from worker.facts.preferences import Stored
 from worker.facts.threads import ThreadKey
+from worker.reports.reasons import WHOSE
 from worker.reports.words import instant
 from worker.state.redis import Redis
 
 
-def words(row: Stored) -> str:
-    """What a row says: `level mentions, here off, muted until …`."""
-    said = [f"level {row.level}"] if row.level else []
-    said += [f"{name} {'on' if on else 'off'}" for name, on in row.switches.items()]
-    if row.following is not None:
-        said.append("followed" if row.following else "not followed")
-    if row.muted_until is not None:
-        but = "" if row.muted_level == "none" else f" but for {row.muted_level}"
-        said.append(f"muted{but} until {instant(row.muted_until, to='seconds')}")
-    if row.keywords:
-        said.append(f"keywords {', '.join(row.keywords)}")
-    if not row.enabled:
-        said.append("all pushes off")
-    if row.privacy is not None:
-        said.append(f"privacy {row.privacy}")
-    return ", ".join(said) or "nothing"
-
-
 def decided(pool: Pool, app: str, user: str, channel: str, by: str, at: float) -> str:
     """Which row decided at a moment (UNIX seconds), in words. A row that was changed since is not quoted."""
-    match by:
-        case "thread":
-            return "the user's setting for the thread"
-        case "member" | "user":
-            row = preferences.rows_of(pool, app, user, preferences.ROWS).get((channel if by == "member" else "", ""))
-            whose = f"the user's setting for {channel}" if by == "member" else "the user's setting for everything"
-            if row is None or row.at / 1e6 > at:
-                return f"{whose}, which was changed since"
-            return f"{whose}, of {instant(row.at / 1e6)[:10]}: {words(row)}"
-        case "channel":
-            return f"the setting of {channel} for members who have chosen nothing"
-        case "app":
-            return "the app's setting for users who have chosen nothing"
-        case _:
-            return "nobody switched it on"
+    whose = WHOSE.get(by, by)
+    if by not in ("member", "user"):
+        return whose
+    row = preferences.rows_of(pool, app, user, preferences.ROWS).get((channel if by == "member" else "", ""))
+    if row is None or row.at / 1e6 > at:
+        return f"{whose}, which was changed since"
+    return f"{whose}, of {instant(row.at / 1e6)[:10]}: {row.words}"
 
 
 class Explained(NamedTuple):

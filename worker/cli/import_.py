@@ -1,4 +1,4 @@
-"""`carillon import`: moves a running product's devices, members and mutes in."""
+"""`carillon import`: moves a running product's devices, members, mutes and preferences in."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def import_(
     wait: Annotated[float, duration(0, DAY, "Seconds to wait at the end until workers have applied it.")] = 60,
     as_json: Json = False,
 ) -> None:
-    """Import devices, members, channels and mutes. Nobody gets a push because of it.
+    """Import devices, members, channels, mutes, preferences and quiet times. Nobody gets a push because of it.
 
     Lines that cannot be taken are listed in FILE.jsonl.refused with their reasons, and the exit code is 2. Its position
     is in FILE.jsonl.import: after a stop the same command goes on there. A line that is imported twice counts once.

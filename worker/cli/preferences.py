@@ -15,7 +15,7 @@ from worker.cli._moments import moment_ahead, rfc3339
 from worker.cli._options import App, Json, Wait
 from worker.cli._paths import given_path
 from worker.cli._preferences import as_json as explained_json
-from worker.cli._preferences import explain, lines, words
+from worker.cli._preferences import explain, lines
 from worker.cli._session import Row, app_named, refuse, say, session
 from worker.facts.preferences import ROWS, Stored, rows_of
 from worker.process.by_hand import by_hand
@@ -165,4 +165,4 @@ def _row(channel: str, thread: str, row: Stored) -> Row:
 
 def _line(channel: str, thread: str, row: Stored) -> str:
     where = f"thread {thread} of {channel}" if thread else channel or "everything"
-    return f"  {where}: {words(row)}; set at {rfc3339(row.at / 1e6)}"
+    return f"  {where}: {row.words}; set at {rfc3339(row.at / 1e6)}"

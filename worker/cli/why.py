@@ -93,7 +93,7 @@ def _decided(runtime: "Runtime", app: str, user: str, channel: str, by: str, fac
     from worker.cli._preferences import decided
 
     at = max(part.at for part in facts.parts if user in part.account.get("by", ()))
-    return decided(runtime.pool, app, user, channel or "the channel", by, at)
+    return decided(runtime.pool, app, user, channel, by, at)
 
 
 def _list(id: str, named: "list[Named]", as_json: bool) -> None:

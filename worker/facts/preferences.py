@@ -4,6 +4,7 @@ Rows count as they stand when a message is expanded: what was published before t
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -61,6 +62,24 @@ class Stored(NamedTuple):
         if self.following is not None:
             switches["thread"] = self.following
         return Row(self.level, switches, self.muted_until or 0.0, self.muted_level, self.enabled)
+
+    @property
+    def words(self) -> str:
+        """What it says: `level mentions, here off, muted until 2026-11-29T08:00:00Z`."""
+        said = [f"level {self.level}"] if self.level else []
+        said += [f"{name} {'on' if on else 'off'}" for name, on in self.switches.items()]
+        if self.following is not None:
+            said.append("followed" if self.following else "not followed")
+        if self.muted_until is not None:
+            but = "" if self.muted_level == "none" else f" but for {self.muted_level}"
+            said.append(f"muted{but} until {datetime.fromtimestamp(self.muted_until, UTC):%Y-%m-%dT%H:%M:%SZ}")
+        if self.keywords:
+            said.append(f"keywords {', '.join(self.keywords)}")
+        if not self.enabled:
+            said.append("all pushes off")
+        if self.privacy is not None:
+            said.append(f"privacy {self.privacy}")
+        return ", ".join(said) or "nothing"
 
 
 _COLUMNS: Final = ", ".join(f"p.{name}" for name in Stored._fields)

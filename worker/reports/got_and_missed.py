@@ -12,7 +12,7 @@ from worker.database.postgres import Connection, Pool
 from worker.database.push_log import Choice, LedgerEntry, bounded, newest
 from worker.reports.delivery_report import State, Tried, Via, delayed_in, device_line, published, state_of
 from worker.reports.looking_up import still_open, waiting
-from worker.reports.reasons import MEMBERS, MESSAGES
+from worker.reports.reasons import MEMBERS, MESSAGES, WHOSE
 from worker.reports.words import counted, instant
 from worker.state.journal import Journal
 from worker.state.redis import Redis
@@ -37,6 +37,8 @@ class Happened(NamedTuple):
     #: device id -> its tries, the last one at the end
     devices: Mapping[int, Sequence[Tried]] = {}
     said: Said | None = None
+    #: Whose preference it was, where one decided.
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _decision(entry: LedgerEntry, user: str) -> Happened | None:
         return Happened(*about, "pushed")
     for reason, users in account.get("skipped", {}).items():
         if user in users:
-            return Happened(*about, "skipped", reason)
+            return Happened(*about, "skipped", reason, by=account.get("by", {}).get(user, ""))
     if user in account.get("delayed", ()):
         return Happened(*about, "delayed", delayed_in(account)[user].words)
     if "message" in account:
@@ -190,7 +192,8 @@ def reason_of(one: Happened) -> str:
         return f"nobody got a push: {MESSAGES.get(one.reason, one.reason)} ({one.reason})"
     if one.decision == "counted":
         return f"one of those who were only counted, if a member then ({one.reason})"
-    return f"no push: {MEMBERS.get(one.reason, one.reason)} ({one.reason})"
+    whose = f", by {WHOSE.get(one.by, one.by)}" if one.by else ""
+    return f"no push: {MEMBERS.get(one.reason, one.reason)} ({one.reason}){whose}"
 
 
 def line_of(history: History, one: Happened, device: int) -> str:
@@ -222,6 +225,7 @@ def _event_json(history: History, one: Happened) -> dict[str, Any]:
         "expanded": instant(one.at),
         "decision": one.decision,
         "reason": one.reason or None,
+        "by": one.by or None,
         "devices": {
             str(id): {
                 "state": state,

@@ -77,3 +77,12 @@ DROPPED: Final[Mapping[str, str]] = {
     "deleted": "the message was deleted meanwhile",
     "edited": "the message was edited meanwhile: the edited one is sent in its place",
 }
+#: Whose word it was, where a preference decided: by `preferences.RowName`.
+WHOSE: Final[Mapping[str, str]] = {
+    "thread": "the user's setting for the thread",
+    "member": "the user's setting for the channel",
+    "user": "the user's setting for everything",
+    "channel": "the channel's setting for members who have chosen nothing",
+    "app": "the app's setting for users who have chosen nothing",
+    "built in": "nobody switched it on",
+}

@@ -22,6 +22,8 @@ LINES: list[Any] = [
     {"type": "members.replaced", "channel": {"id": "crew"}, "users": ["han"]},
     {"type": "channel.updated", "channel": {"id": "general", "name": "General"}},
     {"type": "user.muted", "user": "han", "target": "leia"},
+    {"type": "preferences.updated", "user": "han", "level": "mentions"},
+    {"type": "quiet.updated", "user": "han"},
 ]
 
 
@@ -51,9 +53,9 @@ def test_every_kind_of_line_is_published_as_of_the_export(with_key: Cli, tmp_pat
         "2026-01-02T00:00:00Z",
     )
     events = published(with_key)
-    assert [event.app for event in events] == ["chat"] * 5
-    assert len({event.id for event in events}) == 5
-    assert [event.at.day for event in events] == [1, 2, 2, 2, 2], "a line's own time counts"
+    assert [event.app for event in events] == ["chat"] * 7
+    assert len({event.id for event in events}) == 7
+    assert [event.at.day for event in events] == [1, 2, 2, 2, 2, 2, 2], "a line's own time counts"
     assert not Path(f"{file}.refused").exists()
 
 
@@ -129,7 +131,7 @@ def test_the_page_about_it_is_true(with_key: Cli, tmp_path: Path):
     [lines] = re.findall(r"^```jsonl\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (file := tmp_path / "export.jsonl").write_text(lines)
     outcome = account(with_key, file)[1]
-    assert outcome["refused"] == 0 and sum(outcome["published"].values()) == len(lines.splitlines()) == 4
+    assert outcome["refused"] == 0 and sum(outcome["published"].values()) == len(lines.splitlines()) == 6
     for example in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
         exec(example, {})
 

@@ -271,9 +271,11 @@ def test_who_was_refused_by_a_preference_learns_whose_row_it_was(pipeline: Pipel
     general = ev.ChannelId(id="general")
     pipeline.publish(ev.PreferencesUpdated(**stamp(-1), user="han", channel=general, level="mentions"), message())
     pipeline.run()
-    whose = "  decided by the user's setting for general"
+    whose = "  decided by the user's setting for the channel"
     assert f"{whose}, of 2026-11-21: level mentions" in why(cli, "e1", "--user", "han")
     assert cli.json("why", "e1", "--app", "demo")["by"] == {"han": "member"}
+    since = ("--user", "han", "--app", "demo", "--since", "2026-01-01T00:00Z")
+    assert "(mentions_only), by the user's setting for the channel" in cli.ok("why", *since)
     pipeline.publish(ev.PreferencesUpdated(**stamp(60), user="han", channel=general, level="all"))
     pipeline.run()
     assert f"{whose}, which was changed since" in why(cli, "e1", "--user", "han")

@@ -32,6 +32,9 @@ def talk(site: Site) -> Iterator[Pipeline]:
     pipeline = Pipeline(site.runtime.urls.postgres, site.runtime.urls.redis)
     pipeline.member("general", "leia", "han", "lando", "luke")
     pipeline.publish(ev.UserMuted(**stamp(), user="luke", target="leia"))
+    pipeline.publish(
+        ev.PreferencesUpdated(**stamp(), user="luke", channel=ev.ChannelId(id="general"), level="mentions")
+    )
     pipeline.run()
     second = pipeline.add_provider("second")
     device = ev.Device(token=token("han", 1), provider="second")
@@ -186,7 +189,8 @@ def test_a_user_has_devices_what_happened_to_them_and_what_they_got_and_missed(
     otto = site.visitor("otto")
     assert "Restore…" in text(otto, "/apps/demo/user", user="lando", ended="1")
     assert "Test push…" in text(otto, "/apps/demo/user", user="han")
-    assert "Mutes leia" in text(reader, "/apps/demo/user", user="luke")
+    shown = text(reader, "/apps/demo/user", user="luke")
+    assert "Mutes leia" in shown and "general: level mentions" in shown
     assert "Nothing was for nobody in this time" in text(reader, "/apps/demo/user", user="nobody")
 
 

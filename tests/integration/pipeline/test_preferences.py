@@ -110,7 +110,7 @@ SAID = [
 ]
 
 
-def test_what_somebody_says_decides(pipeline):
+def test_S20_what_somebody_says_decides(pipeline):
     found = becomes(pipeline, SAID, lambda case: message(id="next", seconds=10, **case.fields))
     assert found == {case.what: case.expected for case in SAID}
 
@@ -210,7 +210,7 @@ THREADS = [
 ]
 
 
-def test_who_is_in_a_thread(pipeline):
+def test_S20_who_is_in_a_thread(pipeline):
     """The next reply is luke's."""
     found = becomes(pipeline, THREADS, lambda _: reply("next", "luke", 20))
     assert found == {case.what: case.expected for case in THREADS}

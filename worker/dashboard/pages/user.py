@@ -5,6 +5,7 @@ from typing import Final
 from worker.dashboard.page import Ask, Invalid, Page, Panel, Values
 from worker.database import lookups
 from worker.database.people import People
+from worker.facts import preferences
 from worker.reports import got_and_missed
 from worker.reports.push_log import TooMuchError
 
@@ -32,6 +33,7 @@ def devices(ask: Ask) -> Values:
         "devices": found,
         "history": history,
         "muted": muted,
+        "preferences": preferences.rows_of(ask.stores.pool, app, user, SHOWN),
         "ended": ended,
         "may_change": ask.stores.may_change,
     }
