@@ -88,8 +88,8 @@ class Quiet(NamedTuple):
 class Silence(NamedTuple):
     """A user is not to be notified now."""
 
-    reason: Literal["paused", "quiet"]
-    #: UNIX seconds at which pause and windows are over; None: no end within eight days.
+    reason: Literal["paused", "quiet", "over_daily_cap"]
+    #: UNIX seconds at which pause and windows, or the day, are over; None: no end within eight days.
     until: float | None
     setting: Quiet
     #: Why a message would have been for the user.

@@ -30,6 +30,7 @@ DELETED: Final = "deleted"
 NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
+OVER_DAILY_CAP: Final = "over_daily_cap"
 READ: Final = "read"
 FOLDED: Final = "folded"
 PAUSED: Final = "paused"

@@ -157,6 +157,18 @@ def default_of(attention: Attention, zone_of_device: str | None) -> Quiet | None
     return None if zone is None else _default(tuple(map(window, attention.quiet)), zone)
 
 
+def zones_of(pool: Pool, users: Collection[UserKey]) -> dict[UserKey, str]:
+    """The zone of each user's row, else of the device that they registered last. Who has said none is left out."""
+    rows = bulk.read(
+        pool,
+        "SELECT app, user_id, setting ->> 'zone' FROM unnest(%b::text[], %b::text[]) AS k (app, user_id)"
+        " JOIN carillon.quiet USING (app, user_id) WHERE setting ? 'zone'",
+        users,
+    )
+    found = {(app, user): zone for app, user, zone in rows}
+    return found | _zones_of_devices(pool, {key for key in users if key not in found})
+
+
 def _zones_of_devices(pool: Pool, users: Collection[UserKey]) -> dict[UserKey, str]:
     """`attributes.zone` of the device that each user registered last."""
     rows = bulk.read(

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, RULES
+from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, OVER_DAILY_CAP, RULES
 
 #: Why a member got no push.
 MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in RULES} | {
     OVER_CAP: "beyond the app's member cap",
+    OVER_DAILY_CAP: "had had their pushes of the day",
     FOLDED: "shown a later message of the channel instead, with the number of messages",
     "call_ended": "not called any more: the call had ended for them",
     "superseded": "sent a newer update of the activity before",

@@ -257,6 +257,10 @@ SOUNDS: Final = Family(
     "expansion", "two windows of `sound_every` or `sound_every_user`, which is 10 minutes at most",
     "users who were notified within two windows",
 )
+PUSHES_OF_DAY: Final = Family(
+    "pushes:<app>:<day>", "hash", "user -> pushes on that day of theirs, and the page of the last one", "expansion",
+    "two days after the last push of an app with a `daily_cap`", "users who were notified on a day",
+)
 FOLDS: Final = Family(
     "folds:<app>:<channel>", "hash", "user -> the place of the newest message up to which a fold was shown", "expansion",
     "an hour after the last", "users of channels that fold",

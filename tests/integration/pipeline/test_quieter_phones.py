@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from producers import events as ev
 from tests.integration.pipeline.harness import KEY, START, Pipeline, message, stamp, token
 from worker.core.attention import Attention
+from worker.core.digest import spread_of
 from worker.core.model import Notification
 from worker.providers.apns.client import ApnsClient
 from worker.providers.apns.sender import ApnsSender
@@ -223,6 +225,35 @@ def test_who_is_called_with_a_group_learns_its_name(pipeline):
     found = {user: (payloads[token(user)]["why"], payloads[token(user)]["group"]) for user in ("han", "luke")}
     assert found == {"han": ("group", "Crew"), "luke": ("group", "All")}
     assert payloads[token("han")]["members"] == 3
+
+
+@pytest.mark.parametrize(
+    ("zone", "row", "days_off"),
+    [
+        pytest.param(None, None, 0, id="UTC, where nobody says a zone"),
+        pytest.param("Pacific/Kiritimati", None, 1, id="the zone of the device"),
+        pytest.param("Pacific/Kiritimati", "America/Denver", 0, id="that of the quiet row counts before"),
+    ],
+)
+def test_over_the_cap_of_their_day_a_user_gets_a_digest_the_next_morning(pipeline, zone, row, days_off):
+    minute = Minute(pipeline, fold_after=None, daily_cap=2)
+    attributes = {"zone": zone} if zone else {}
+    pipeline.publish(
+        ev.DeviceRegistered(**stamp(1), user="han", device=ev.Device(token=token("han"), attributes=attributes))
+    )
+    if row:
+        pipeline.publish(ev.QuietUpdated(**stamp(1), user="han", zone=row))
+    assert [len(minute.at(second)) for second in (2, 3, 4)] == [1, 1, 0]
+    assert minute.outcome()["skipped"]["over_daily_cap"] == ["han"]
+    assert [len(minute.at(second, mentioned=["han"])) for second in (5, 6)] == [1, 1], "apart"
+    assert len(minute.at(7, urgency="urgent")) == 1
+    [(_, due)] = pipeline.redis.zrange(keys.DIGESTS(), 0, -1, withscores=True)
+    here = ZoneInfo(row or zone or "UTC")
+    morning = datetime.fromtimestamp(due - spread_of("demo", "han", 300), here)
+    assert (morning.hour, morning.minute) == (8, 0)
+    assert morning.date() == (START.astimezone(here) + timedelta(days=1)).date()
+    assert START.astimezone(here).date() == START.date() + timedelta(days=days_off)
+    assert len(minute.at(86_400 * 1.5 + 1)) == 1, "another day"
 
 
 def test_each_user_has_their_own_fold(pipeline):

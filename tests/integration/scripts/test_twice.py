@@ -494,6 +494,16 @@ def test_a_page_of_a_message_counts_once(redis: Redis, scripts: Scripts) -> None
     assert again(redis, lambda: scripts.count_bursts(**folded)) == waiting
 
 
+@runs("count_days")
+def test_a_push_of_a_day_counts_once(redis: Redis, scripts: Scripts) -> None:
+    days = [keys.PUSHES_OF_DAY(APP, "2026-11-21")] * 2
+    given = {"days": days, "seconds": 60, "pages": [(1, "page", 2)], "users": ["han", "leia"]}
+    assert scripts.count_days(**given) == [[1, 1]]
+    assert again(redis, lambda: scripts.count_days(**given)) == [[1, 1]]
+    later = given | {"pages": [(1, "later", 2)]}
+    assert again(redis, lambda: scripts.count_days(**later)) == [[0, 0]]
+
+
 @runs("show_folds")
 def test_the_newest_fold_is_shown(redis: Redis, scripts: Scripts) -> None:
     channels = [keys.FOLDS(APP, "general")] * 2

@@ -19,6 +19,7 @@ from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.activities import ActivityExpansion
 from worker.pipeline.expansion.admit import Accepted, Expanding, admit, read_documents, with_change
 from worker.pipeline.expansion.calls import CallExpansion
+from worker.pipeline.expansion.daily import keep_to_days
 from worker.pipeline.expansion.decide import Decided, Decider
 from worker.pipeline.expansion.fold import quieten
 from worker.pipeline.expansion.patience import Patience
@@ -33,6 +34,7 @@ from worker.state import recent
 from worker.state.activities import Activities
 from worker.state.bursts import Bursts
 from worker.state.calls import Calls
+from worker.state.days import Days
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.origins import Origins
 from worker.state.redis import Redis
@@ -82,7 +84,7 @@ class FanOut:
         self._pool, self._redis, self._journal, self._apps = pool, redis, journal, apps
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._export = export
-        self._bursts, self._devices = Bursts(redis), Audience(pool)
+        self._bursts, self._days, self._devices = Bursts(redis), Days(redis), Audience(pool)
         sources = Sources(pool, redis)
         self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
         self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
@@ -102,6 +104,7 @@ class FanOut:
             messages = self._admit(opened, plan)
             pages, later = read_candidates(self._pool, messages, self._page, patience)
             decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
+            decided = keep_to_days(self._pool, self._days, decided, self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
             stale, freed = self._journal.expand(

@@ -1,0 +1,55 @@
+"""How many pushes each user has had on their day."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from worker.state import keys
+from worker.state.redis import Redis
+from worker.state.scripts import Scripts
+
+#: Seconds for which a day is kept after the last push on it: it is over everywhere by then.
+_LIFE: Final = 2 * 86_400
+#: Users in one call of the script: Redis serves no other client meanwhile.
+_USERS: Final = 5_000
+
+
+class DayPage(NamedTuple):
+    """Users who are about to get a push, each with the name of their day. `page` names the page and its message."""
+
+    app: str
+    most: int
+    page: str
+    users: Sequence[tuple[str, str]]
+
+
+class Days:
+    def __init__(self, redis: Redis) -> None:
+        self._scripts = Scripts(redis)
+
+    def count(self, pages: Sequence[DayPage]) -> list[set[str]]:
+        """For each page its users who have had fewer than `most` pushes on their day, this one not counted.
+
+        A page that is counted again at once counts nothing.
+        """
+        return [within for some in _pieces(pages) for within in self._count(some)]
+
+    def _count(self, pages: Sequence[DayPage]) -> Iterator[set[str]]:
+        answers: Any = self._scripts.count_days(
+            days=[keys.PUSHES_OF_DAY(page.app, day) for page in pages for _, day in page.users],
+            seconds=_LIFE,
+            pages=[(page.most, page.page, len(page.users)) for page in pages],
+            users=[user for page in pages for user, _ in page.users],
+        )
+        for page, answer in zip(pages, answers, strict=True):
+            yield {user for (user, _), within in zip(page.users, answer, strict=True) if within}
+
+
+def _pieces(pages: Sequence[DayPage]) -> Iterator[Sequence[DayPage]]:
+    piece: list[DayPage] = []
+    for page in pages:
+        piece.append(page)
+        if sum(len(one.users) for one in piece) >= _USERS:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
