@@ -1,10 +1,10 @@
 """Expands pushes to devices rather than to a channel: pushes to a query, page by page, and badge updates.
 
-Of the rules for chat messages only the app's switch and the expiry apply, not presence, mutes or channels.
+Of the rules for chat messages only the app's switch, the expiry and quiet time apply, not presence, mutes or channels.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,9 +13,12 @@ from producers.events import BadgeCleared, PushSend
 from worker.core.batch import Sending
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
-from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.core.quiet import silence
+from worker.core.rules import NOT_ALLOWED_HERE, PAUSED, PUSH_OFF, QUIET, TOO_OLD
 from worker.core.targeted import badge_sending, expiration, purposes_of, push_sending
 from worker.database.audience import Audience, PageTooSlowError
+from worker.database.postgres import Pool
+from worker.facts import quiet, used
 from worker.pipeline.plan import Plan
 from worker.state.journal import DONE, Opened
 
@@ -26,6 +29,8 @@ BEGINNING: Final = "[0,0]"
 #: Devices that are looked at for a page, where no index finds those that match.
 SPAN: Final = 50_000
 _LEAST_SPAN: Final = 90
+
+_NOBODY: Final[Mapping[str, str]] = {}
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -49,8 +54,8 @@ class Target(NamedTuple):
 class Targeted:
     """`now` gives UNIX seconds."""
 
-    def __init__(self, audience: Audience, *, page: int, now: Callable[[], float]) -> None:
-        self._audience, self._page, self._now = audience, page, now
+    def __init__(self, pool: Pool, audience: Audience, *, page: int, now: Callable[[], float]) -> None:
+        self._pool, self._audience, self._page, self._now = pool, audience, page, now
 
     def plan(self, targets: Sequence[Target], plan: Plan) -> None:
         """Takes each event one page further."""
@@ -82,8 +87,21 @@ class Targeted:
         following = DONE if found.end is None else _text(_Cursor(page + 1, found.end, cursor.span))
         plan.counts[event.app]["targeted"] += page == 0
         sending = push_sending(target.opened.entry, target.opened.place, event, target.app.max_age)
-        self._send(target, sending, found.devices, plan)
-        plan.take(target.opened, following, event, page, _account(target.app, found.devices))
+        silent = self._silent(event, target.app, found.devices) if _respects_quiet(event) else _NOBODY
+        self._send(target, sending, [device for device in found.devices if device.user not in silent], plan)
+        account = _account(target.app, found.devices, silent)
+        for reason in {PAUSED, QUIET} & account["skipped"].keys():
+            plan.counts[event.app][f"skipped.{reason}"] += len(account["skipped"][reason])
+        plan.take(target.opened, following, event, page, account)
+
+    def _silent(self, event: PushSend, app: AppSettings, devices: Sequence[Device]) -> Mapping[str, str]:
+        """For whom of the devices' users it is quiet, and why."""
+        if not app.attention.quiet and quiet.QUIET.name not in used.read(self._pool, {app.name}).get(app.name, ()):
+            return _NOBODY
+        found = quiet.read(self._pool, {app.name: app.attention}, {(app.name, device.user) for device in devices})
+        now = self._now()
+        silences = ((user, silence(setting, now)) for (_, user), setting in found.items())
+        return {user: one.reason for user, one in silences if one is not None}
 
     def _narrow(self, target: Target, cursor: _Cursor, plan: Plan) -> None:
         """The same page is looked for among fewer devices, the next time that it is the push's turn."""
@@ -123,12 +141,17 @@ def _text(cursor: _Cursor) -> str:
     return msgspec.json.encode(cursor).decode()
 
 
-def _account(app: AppSettings, devices: Sequence[Device]) -> dict[str, Any]:
-    users = list(dict.fromkeys(device.user for device in devices))
-    pushed = [user for user in users if may_push_to(app, user)]
-    elsewhere = [user for user in users if not may_push_to(app, user)]
-    return {
-        "considered": len(users),
-        "pushed": pushed,
-        "skipped": {NOT_ALLOWED_HERE: elsewhere} if elsewhere else {},
-    }
+def _respects_quiet(event: PushSend) -> bool:
+    """Unless it says otherwise, only a notification does: pushes of other types make no sound, or are calls."""
+    return event.push_type == "alert" if event.respect_quiet is None else event.respect_quiet
+
+
+def _account(app: AppSettings, devices: Sequence[Device], silent: Mapping[str, str] = _NOBODY) -> dict[str, Any]:
+    """`silent`: why users are left out."""
+    pushed: list[str] = []
+    skipped: dict[str, list[str]] = {}
+    users = dict.fromkeys(device.user for device in devices)
+    for user in users:
+        reason = silent.get(user) if may_push_to(app, user) else NOT_ALLOWED_HERE
+        (pushed if reason is None else skipped.setdefault(reason, [])).append(user)
+    return {"considered": len(users), "pushed": pushed, "skipped": skipped}

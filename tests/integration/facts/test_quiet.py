@@ -181,3 +181,28 @@ def test_rows_are_looked_at_only_in_apps_that_have_any(pipeline: Pipeline, monke
     without = reads("e2")
     pipeline.publish(quiet(quiet=[NIGHT]))
     assert reads("e3") == without + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"alert": "news"}, ["luke"], id="respected"),
+        pytest.param({"alert": "news", "respect_quiet": False}, ["han", "leia", "luke"], id="not asked to be"),
+        pytest.param({"data": {"x": 1}, "push_type": "background"}, ["han", "leia", "luke"], id="makes no sound"),
+        pytest.param({"data": {"x": 1}, "push_type": "background", "respect_quiet": True}, ["luke"], id="asked to be"),
+    ],
+)
+def test_a_targeted_push_leaves_out_whoever_is_in_quiet_time(
+    pipeline: Pipeline, fields: Any, expected: list[str]
+) -> None:
+    """B11."""
+    people(pipeline)
+    pipeline.publish(
+        quiet(quiet=[EVENING], allow=ALLOW), quiet("leia", zone=None, pause_until=START + timedelta(hours=1))
+    )
+    pipeline.publish(ev.PushSend(**(stamp() | {"id": "p1"}), where=ev.Where(everyone=True), **fields))
+    assert sorted(user_of(one) for one in pipeline.run()) == expected
+    account = pipeline.account("p1")["page:0"]
+    skipped = {"quiet": ["han"], "paused": ["leia"]} if expected == ["luke"] else {}
+    assert (sorted(account["pushed"]), account["skipped"]) == (expected, skipped)
+    assert pipeline.journal.counts("demo").get("skipped.quiet", 0) == len(skipped.get("quiet", []))

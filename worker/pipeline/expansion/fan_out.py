@@ -92,7 +92,7 @@ class FanOut:
         self._ptt = PttExpansion(sources, self._devices, apps, Speakers(redis), now=now)
         self._read_elsewhere = ReadElsewhere(self._devices, apps, Shown(redis), now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
-        self._targeted = Targeted(self._devices, page=page, now=now)
+        self._targeted = Targeted(pool, self._devices, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
         """Expands one page of each message, except those that are left for later."""
