@@ -30,6 +30,8 @@ class Standing(NamedTuple):
     deleted: bool = False
     read: bool = False
     edited: bool = False
+    #: Whether it is the user's quiet time, which began since the push was decided, and nothing lets the message through.
+    quiet: bool = False
 
 
 def is_old(sending: Sending, now: float) -> bool:
@@ -60,4 +62,6 @@ def decide_again(sending: Sending, standing: Standing) -> Drop | None:
         return Drop(standing.refused)
     if standing.read:
         return Drop("read")
+    if standing.quiet:
+        return Drop("quiet")
     return Drop(EDITED) if standing.edited else None

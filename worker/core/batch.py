@@ -86,6 +86,8 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     said_at: int = 0
     #: Whether a push service is to keep it for no device that it cannot reach now.
     fleeting: bool = False
+    #: Whether the message is urgent.
+    urgent: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

@@ -149,6 +149,12 @@ def passes(allow: Allow, *, urgent: bool, triggers: Iterable[str], sender: str, 
     return "channel" if channel in allow.channels else None
 
 
+def begun_since(decided: float, setting: Quiet, moment: float) -> bool:
+    """Whether it is quiet at the moment, and was not when it was decided, as far as is known: a pause has no beginning."""
+    found = silence(setting, moment)
+    return found is not None and (found.reason == "paused" or silence(setting, decided) is None)
+
+
 def window(given: events.Window) -> Window:
     """A window of the contract."""
     return Window(tuple(map(WEEKDAYS.index, given.days)), _minutes(given.begin), _minutes(given.to))

@@ -16,10 +16,16 @@ from worker.database import bulk
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import DAY, Forget, older
 from worker.facts.base import Fact, Origin
+from worker.facts.channels import ChannelKey
 from worker.facts.standings import PAST_DAYS
 
 #: app, channel, message
 MessageKey = tuple[str, str, str]
+
+#: Days for which deletions are kept: longer than a digest counts messages.
+DELETED_DAYS: Final = 10
+#: Deleted messages of a channel that are looked at.
+MOST_DELETED: Final = 1_000
 
 _NOBODY: Final[Mapping[str, int]] = {}
 
@@ -94,7 +100,8 @@ class Changes(Fact[ChangeWrite]):
         )
 
     def forgets(self, days: int) -> Sequence[Forget]:
-        return [older("message_changes", "changed_on", PAST_DAYS, before=DAY)]
+        edits = older("message_changes", "changed_on", PAST_DAYS, before=DAY, where="NOT deleted")
+        return [edits, older("message_changes", "changed_on", DELETED_DAYS, before=DAY, where="deleted")]
 
 
 CHANGES: Final = Changes()
@@ -112,6 +119,19 @@ def _changed(old: Change | None, row: ChangeWrite, message: _Known | None) -> Ch
         named |= dict.fromkeys(newly_named(row.edit, {*message.mentioned, *named}), row.place)
     document, content = events.encode(row.edit).decode(), content_of(row.edit.message)
     return Change(row.at, row.place, False, known, written, document, content, named)
+
+
+def deleted_in(pool: Pool, channels: Collection[ChannelKey]) -> dict[ChannelKey, list[str]]:
+    """Ids of messages that were deleted, by channel: the latest `MOST_DELETED` of each."""
+    rows = bulk.read(
+        pool,
+        "SELECT k.app, k.channel, c.ids FROM unnest(%b::text[], %b::text[]) AS k (app, channel),"
+        " LATERAL (SELECT array_agg(m.message_id) AS ids FROM (SELECT message_id FROM carillon.message_changes"
+        " WHERE app = k.app AND channel = k.channel AND deleted ORDER BY place DESC LIMIT %s) m) c WHERE c.ids IS NOT NULL",
+        channels,
+        MOST_DELETED,
+    )
+    return {(app, channel): ids for app, channel, ids in rows}
 
 
 def read(pool: Pool, keys: Collection[MessageKey]) -> dict[MessageKey, Change]:

@@ -17,7 +17,7 @@ from worker.database.audience import Audience
 from worker.database.devices import Devices
 from worker.database.ledger import DeadLetter
 from worker.database.standings import Standings
-from worker.facts import changes, preferences
+from worker.facts import changes, preferences, quiet
 from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
@@ -38,6 +38,7 @@ from worker.pipeline.steps.drop_ended_calls import DropEndedCalls
 from worker.pipeline.steps.drop_expired import DropExpired
 from worker.pipeline.steps.drop_moved import DropMoved
 from worker.pipeline.steps.drop_not_allowed import drop_not_allowed
+from worker.pipeline.steps.drop_quiet import DropQuiet
 from worker.pipeline.steps.drop_superseded import DropSuperseded
 from worker.pipeline.steps.find_provider import FindProvider
 from worker.pipeline.steps.hold_back import hold_back
@@ -113,6 +114,7 @@ class Delivery:
                 (
                     DropMoved(devices, standings, partial(preferences.refused, sources.pool), now),
                     DropChanged(partial(changes.read, sources.pool), partial(presence.marked, sources.redis), now),
+                    DropQuiet(partial(quiet.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),
                     CheckProvider(health, exchange, journal, insist, now, random),

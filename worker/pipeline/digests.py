@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from worker.core.batch import Lane
-from worker.core.digest import TOO_OLD, Conversation, Digest, digest_of, spread_of
+from worker.core.digest import TOO_OLD, Conversation, Digest, digest_of, message_key, spread_of
 from worker.core.digest_payload import event_id
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
@@ -20,7 +20,7 @@ from worker.core.quiet import DAY, Quiet, silence
 from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF
 from worker.core.rules import TOO_OLD as EXPIRED
 from worker.database.audience import Audience, UserKey
-from worker.facts import channels, members, preferences, quiet
+from worker.facts import changes, channels, members, preferences, quiet
 from worker.facts.base import Sources
 from worker.facts.channels import Channel, ChannelKey
 from worker.facts.preferences import Key, Said
@@ -69,6 +69,8 @@ class _Known(NamedTuple):
     said: Mapping[Key, Said]
     removed: Collection[tuple[str, str, str]]
     channels: Mapping[ChannelKey, Channel]
+    #: Keys of messages that were deleted.
+    deleted: Mapping[ChannelKey, Collection[str]]
     devices: Mapping[str, Mapping[str, Sequence[Device]]]
 
 
@@ -158,11 +160,12 @@ class Digests:
     def _missed(self, one: DueDigest, known: _Known, now: float) -> Digest | str:
         marks = {of.name: known.read.get((one.app, of.name), _NOBODY) for of in one.pending.conversations}
         read = {name: of_users[one.user] for name, of_users in marks.items() if one.user in of_users}
-        all_of_it = digest_of(one.pending, read, {}, ())
+        deleted = {of.channel: known.deleted.get((one.app, of.channel), ()) for of in one.pending.conversations}
+        all_of_it = digest_of(one.pending, read, deleted, ())
         if not all_of_it.messages:
             return READ
         unwanted = {of.name for of in one.pending.conversations if _is_unwanted(one, of, known, now)}
-        found = digest_of(one.pending, read, {}, unwanted)
+        found = digest_of(one.pending, read, deleted, unwanted)
         if not found.messages:
             return UNWANTED
         return found if known.devices.get(one.app, {}).get(one.user) else NO_DEVICE
@@ -200,6 +203,7 @@ class Digests:
         users = {(one.app, one.user) for one in digests}
         there = [(one, of) for one in digests for of in one.pending.conversations]
         in_channels = {(one.app, of.channel, one.user) for one, of in there}
+        where = {key[:2] for key in in_channels}
         markers: dict[tuple[str, str], set[str]] = {}
         for one, of in there:
             markers.setdefault((one.app, of.name), set()).add(one.user)
@@ -214,7 +218,8 @@ class Digests:
             dict(zip(markers, read, strict=True)),
             preferences.of_users(pool, {(one.app, one.user, of.channel, of.thread) for one, of in there}),
             members.removed(pool, in_channels),
-            channels.read(pool, {key[:2] for key in in_channels}, NOW),
+            channels.read(pool, where, NOW),
+            {key: {message_key(id) for id in ids} for key, ids in changes.deleted_in(pool, where).items()},
             self._audience.reachable(users | {(one.app, one.user) for one in badges if one.app in apps}),
         )
 

@@ -276,6 +276,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         listed=event.recipients is not None,
         own=rendered.own,
         traceparent=sampled(event.traceparent),
+        urgent=event.message.urgency == "urgent",
         importance=one.loud.importance,
         privacy="" if mode == "full" else mode,
         message="" if variant.stands_for else event.message.id,

@@ -8,6 +8,7 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.attention import Attention
+from worker.core.model import ACCEPTED, Answer
 from worker.database.postgres import Pool
 
 EVERY_DAY: Any = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -206,3 +207,44 @@ def test_a_targeted_push_leaves_out_whoever_is_in_quiet_time(
     skipped = {"quiet": ["han"], "paused": ["leia"]} if expected == ["luke"] else {}
     assert (sorted(account["pushed"]), account["skipped"]) == (expected, skipped)
     assert pipeline.journal.counts("demo").get("skipped.quiet", 0) == len(skipped.get("quiet", []))
+
+
+NINE = ev.Window(days=EVERY_DAY, begin="21:05", to="07:00")
+
+
+@pytest.mark.parametrize(
+    ("allow", "urgency", "dropped"),
+    [
+        pytest.param(ev.Allow(), "normal", True, id="B18"),
+        pytest.param(ev.Allow(), "urgent", False, id="B18 urgent"),
+        pytest.param(ev.Allow(triggers=["message"]), "normal", False, id="B18 by its trigger"),
+        pytest.param(ev.Allow(users=["luke"]), "normal", False, id="B18 by its sender"),
+    ],
+)
+def test_a_retry_is_dropped_in_a_quiet_time_that_began_since(
+    pipeline: Pipeline, allow: ev.Allow, urgency: Any, dropped: bool
+) -> None:
+    pipeline.member("general", "han", "luke")
+    pipeline.publish(quiet(quiet=[NINE], allow=allow))
+    pipeline.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable"), ACCEPTED]
+    pipeline.publish(message(id="e1", sender="luke", urgency=urgency))
+    assert len(pipeline.run()) == 1
+    pipeline.now += 360
+    pipeline.later()
+    pipeline.deliver()
+    assert len(pipeline.apns.sent) == (1 if dropped else 2)
+    assert pipeline.journal.counts("demo").get("dropped.quiet", 0) == dropped
+
+
+def test_what_came_through_at_first_is_tried_again(pipeline: Pipeline) -> None:
+    """Of its triggers another one than the most salient let it through."""
+    people(pipeline, "d1")
+    pipeline.publish(quiet(quiet=[EVENING], allow=ev.Allow(triggers=["mention"])))
+    pipeline.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable"), ACCEPTED]
+    said = message("d1", id="e1", sender="luke", mentioned=["han"])
+    pipeline.publish(ev.MessageNew(**{**_fields(said), "channel": ev.Channel(id="d1", kind="direct")}))
+    pipeline.run()
+    pipeline.now += 60
+    pipeline.later()
+    pipeline.deliver()
+    assert [user_of(one) for one in pipeline.apns.sent].count("han") == 2

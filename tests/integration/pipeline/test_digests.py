@@ -284,6 +284,18 @@ def test_digests_are_spread(pipeline: Pipeline) -> None:
     assert len(pipeline.tell()) == 1
 
 
+def test_what_was_deleted_is_not_said(pipeline: Pipeline) -> None:
+    """G14."""
+    people(pipeline)
+    say(pipeline, "general", 3)
+    gone = {"channel": ev.ChannelId(id="general"), "message": ev.MessageId(id="m-general-1")}
+    pipeline.publish(ev.MessageDeleted(**stamp(9), **gone))
+    pipeline.run()
+    at(pipeline, BY_THEN)
+    [sent] = pipeline.tell()
+    assert payload(sent)["carillon"]["messages"] == 2
+
+
 @pytest.mark.parametrize("mode", ["id", "sealed"])
 def test_of_what_may_not_be_read_on_the_way_there_are_numbers_only(pipeline: Pipeline, mode: Any) -> None:
     """G15."""

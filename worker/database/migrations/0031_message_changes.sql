@@ -21,7 +21,7 @@ CREATE TABLE carillon.message_changes (
     changed_on date    NOT NULL DEFAULT (now() AT TIME ZONE 'utc')::date,
     PRIMARY KEY (app, channel, message_id)
 );
-CREATE INDEX message_changes_age ON carillon.message_changes (changed_on);
+CREATE INDEX message_changes_age ON carillon.message_changes (deleted, changed_on);
 
 -- Milliseconds: the message's own time. The release before leaves it at 0.
 ALTER TABLE carillon.messages ADD COLUMN written bigint NOT NULL DEFAULT 0;
