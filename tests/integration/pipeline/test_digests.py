@@ -288,8 +288,8 @@ def test_what_was_deleted_is_not_said(pipeline: Pipeline) -> None:
     """G14."""
     people(pipeline)
     say(pipeline, "general", 3)
-    gone = {"channel": ev.ChannelId(id="general"), "message": ev.MessageId(id="m-general-1")}
-    pipeline.publish(ev.MessageDeleted(**stamp(9), **gone))
+    general, gone = ev.ChannelId(id="general"), ev.MessageId(id="m-general-1")
+    pipeline.publish(ev.MessageDeleted(**stamp(9), channel=general, message=gone))
     pipeline.run()
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
