@@ -129,6 +129,28 @@ class AsyncPublisher:
         """
         await self._ask(wire.mark_read(app, user, channel, until, thread))
 
+    async def read(
+        self,
+        app: str,
+        user: str,
+        channel: str,
+        until: datetime,
+        thread: str | None = None,
+        *,
+        device: Mapping[str, Any] | None = None,
+        unread: int | None = None,
+    ) -> str | None:
+        """As `mark_read`, and if a notification of it may be shown somewhere, has it removed from the user's other devices.
+
+        `device`, such as `{"token": "…"}`, is where they read: it gets no push. `unread`: how many messages are unread for them
+        now; all devices show it. Takes one round trip, and a second one if anything is shown. Returns the entry id of the
+        `channel.read` then, else None. Raises `EventError` or `PublishError`.
+        """
+        more = {"thread": thread, "device": device, "unread": unread}
+        event = document(wire.channel_read(app, user, channel, until, more))
+        *_, shown = await self._ask(wire.mark_read_where_shown(app, user, channel, until, thread))
+        return None if shown is None else await self.publish(event)
+
     async def close(self) -> None:
         """Close the connections, within a second; a call under way in another task still ends well."""
         self._closed = True

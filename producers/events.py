@@ -653,6 +653,16 @@ def read_key(app: str, channel: str, thread: str | None = None) -> str:
     return f"carillon:read:{app}:{channel}" if thread is None else f"carillon:read:{app}:{channel}\n{thread}"
 
 
+def shown_key(app: str) -> str:
+    """The Redis sorted set of the notifications that may be shown, by `shown_name`. Only workers write it."""
+    return f"carillon:shown:{app}"
+
+
+def shown_name(channel: str, user: str, thread: str | None = None) -> str:
+    """What a user is shown of a channel or thread: channel, line feed and user, with the thread and a line feed in between."""
+    return f"{channel}\n{user}" if thread is None else f"{channel}\n{thread}\n{user}"
+
+
 def reply_key(id: str) -> str:
     """The Redis list on which the outcome of a device event with this `reply` appears."""
     return f"carillon:reply:{id}"

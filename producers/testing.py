@@ -3,7 +3,7 @@
 They check like the real ones: an event that would be refused raises `EventError` in a test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
@@ -119,6 +119,22 @@ class RecordingPublisher(Publisher):
         self.recorded.check(closed=self._closed)
         self.recorded.set_read(app, user, channel, until, thread)
 
+    def read(
+        self,
+        app: str,
+        user: str,
+        channel: str,
+        until: datetime,
+        thread: str | None = None,
+        *,
+        device: Mapping[str, Any] | None = None,
+        unread: int | None = None,
+    ) -> str | None:
+        """Publishes the event each time, as if something were shown."""
+        self.mark_read(app, user, channel, until, thread)
+        more = {"thread": thread, "device": device, "unread": unread}
+        return self.publish(wire.channel_read(app, user, channel, until, more))
+
     def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         return self.publish(event)
 
@@ -156,6 +172,22 @@ class AsyncRecordingPublisher(AsyncPublisher):
         wire.mark_read(app, user, channel, until, thread)
         self.recorded.check(closed=self._closed)
         self.recorded.set_read(app, user, channel, until, thread)
+
+    async def read(
+        self,
+        app: str,
+        user: str,
+        channel: str,
+        until: datetime,
+        thread: str | None = None,
+        *,
+        device: Mapping[str, Any] | None = None,
+        unread: int | None = None,
+    ) -> str | None:
+        """Publishes the event each time, as if something were shown."""
+        await self.mark_read(app, user, channel, until, thread)
+        more = {"thread": thread, "device": device, "unread": unread}
+        return await self.publish(wire.channel_read(app, user, channel, until, more))
 
     async def _call(self, event: dict[str, Any], reply: str | None, wait: float | None) -> str:
         return await self.publish(event)

@@ -1,15 +1,27 @@
 """What is written to Redis, and what its answers mean. Touches no socket: both publishers share it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 import msgspec
 
 from producers.documents import document
 from producers.errors import BackPressureError, EventError, PublishError
-from producers.events import FIELD, STREAM, active_key, app_stream, online_key, read_key, reply_key, viewing_key
+from producers.events import (
+    FIELD,
+    STREAM,
+    active_key,
+    app_stream,
+    online_key,
+    read_key,
+    reply_key,
+    shown_key,
+    shown_name,
+    viewing_key,
+)
 
 #: Events that one command writes. More gain little, fewer keep the server's other clients waiting less.
 CHUNK_EVENTS: Final = 200
@@ -136,6 +148,16 @@ def offline(app: str, user: str) -> Command:
 
 def mark_read(app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> Command:
     """The command that marks what the user has read. Raises `EventError` for what cannot be."""
+    return _together(_marking(app, user, channel, until, thread))
+
+
+def mark_read_where_shown(app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> Command:
+    """The same. The last of its results is None where no notification of it may be shown."""
+    shown = _packed(b"ZSCORE", shown_key(app).encode(), shown_name(channel, user, thread).encode())
+    return _together([*_marking(app, user, channel, until, thread), shown])
+
+
+def _marking(app: str, user: str, channel: str, until: datetime, thread: str | None) -> list[bytes]:
     _check_channel(app, user, channel, thread)
     try:
         milliseconds = (until - _EPOCH) // _MILLISECOND
@@ -143,7 +165,14 @@ def mark_read(app: str, user: str, channel: str, until: datetime, thread: str | 
         raise EventError("until: expected a datetime with a time zone") from None
     key = read_key(app, channel, thread).encode()
     marked = _packed(b"ZADD", key, b"GT", b"%d" % milliseconds, user.encode())
-    return _together([marked, _packed(b"EXPIRE", key, b"%d" % MARKED)])
+    return [marked, _packed(b"EXPIRE", key, b"%d" % MARKED)]
+
+
+def channel_read(app: str, user: str, channel: str, until: datetime, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The `channel.read` for the call, not yet checked."""
+    given = {name: value for name, value in more.items() if value is not None}
+    envelope = {"v": 1, "type": "channel.read", "id": f"read-{uuid4().hex}", "app": app, "at": datetime.now(UTC)}
+    return {**envelope, "user": user, "channel": {"id": channel}, "until": until, **given}
 
 
 def await_reply(id: str, seconds: float) -> Command:

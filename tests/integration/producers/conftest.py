@@ -29,6 +29,9 @@ class Awaited:
     def mark_read(self, *arguments: Any, **more: Any) -> None:
         self._runner.run(self._inner.mark_read(*arguments, **more))
 
+    def read(self, *arguments: Any, **more: Any) -> Any:
+        return self._runner.run(self._inner.read(*arguments, **more))
+
     def offline(self, app: str, user: str) -> None:
         self._runner.run(self._inner.offline(app, user))
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from producers import STREAM, BackPressureError, EventError, PublishError, decode
-from producers.events import MessageNew
+from producers.events import ChannelRead, MessageNew
 from tests.integration.producers.stored import documents, ids, stored
 from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, changed, numbered
 from tests.valkey import free_port
@@ -100,6 +100,20 @@ def test_a_read_marker_only_grows(make: Make, redis_url: str, stream: Any) -> No
     assert stream.zrange("carillon:read:demo:messaging:general", 0, -1, withscores=True) == [(b"han", score)]
     assert stream.zscore("carillon:read:demo:messaging:general\nroot", "han") == score - 3_600_000
     assert 0 < stream.ttl("carillon:read:demo:messaging:general") <= 90_000
+
+
+def test_what_is_read_is_published_where_it_is_shown(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url)
+    assert publisher.read("demo", "han", "general", START) is None
+    assert stream.zscore("carillon:read:demo:general", "han") == START.timestamp() * 1000
+    stream.zadd("carillon:shown:demo", {"general\nhan": 1, "general\nroot\nhan": 1})
+    assert publisher.read("demo", "han", "general", START, device={"token": "00"}, unread=3)
+    assert publisher.read("demo", "han", "general", START, "root")
+    first, second = (decode(fields[b"event"]) for _, fields in stream.xrange("carillon:events"))
+    assert isinstance(first, ChannelRead)
+    assert isinstance(second, ChannelRead)
+    assert (first.user, first.until, first.unread, first.thread) == ("han", START, 3, None)
+    assert (second.thread, second.device, second.unread) == ("root", None, None)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_a_producer_publishes_and_sets_presence(valkey: Valkey, admin: Any) -> N
         publisher.online("demo", "leia", 60, active=True, viewing="general")
         assert admin.exists("carillon:online:demo:leia")
         publisher.mark_read("demo", "leia", "general", datetime.now(UTC))
+        publisher.read("demo", "leia", "general", datetime.now(UTC))
         publisher.offline("demo", "leia")
 
     async def publish() -> None:
@@ -92,6 +93,7 @@ def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, 
         publisher.publish_many([badge(2, "demo"), badge(3, "demo")])
         publisher.online("demo", "leia", 60, active=True, viewing="general")
         publisher.mark_read("demo", "leia", "general", datetime.now(UTC))
+        publisher.read("demo", "leia", "general", datetime.now(UTC))
         assert denied(admin) == []
         for refused in (
             lambda: publisher.publish(badge(4, "other")),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from producers import BadgeCleared, EventError, MessageNew, PublishError, SupersededError
+from producers import BadgeCleared, ChannelRead, EventError, MessageNew, PublishError, SupersededError
 from producers.testing import AsyncRecordingPublisher, Recorded, RecordingPublisher
 from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, MISSING, changed, numbered
 
@@ -68,6 +68,8 @@ def test_where_users_are_and_what_they_have_read(publisher: tuple[Call, Recorded
         call("mark_read", "demo", "han", "general", at)
     assert (recorded.active, recorded.viewing[("demo", "eve")]) == ({("demo", "han")}, ("general", "root"))
     assert recorded.read == {("demo", "general", None): {"han": START}}
+    call("read", "demo", "han", "general", START, unread=3)
+    assert recorded.of(ChannelRead)[0].unread == 3
     call("offline", "demo", "han")
     assert (recorded.active, list(recorded.viewing)) == (set(), [("demo", "eve")])
 
