@@ -13,7 +13,7 @@ from tests.integration.pipeline.harness import START, Pipeline, message, stamp, 
 from tests.unit.web.browser import Browser, base64url, new_browser
 from worker.core.attention import Attention
 from worker.core.model import Answer, Notification
-from worker.core.sealing import OVERHEAD
+from worker.core.sealing import OVERHEAD, hidden
 from worker.database.device_secrets import DeviceSecrets, Rotated
 from worker.database.registry import StoredTemplate
 
@@ -240,6 +240,16 @@ def test_no_record_waits_in_redis_for_each_device(pipeline: Pipeline) -> None:
     pipeline.expand()
     queued = str([pipeline.redis.hgetall(key) for key in pipeline.redis.keys("carillon:batch:*")])
     assert queued.count(TEXT) == 1
+
+
+def test_what_clears_a_sealed_notification_does_not_say_of_which_channel(pipeline: Pipeline) -> None:
+    private(pipeline, "han", privacy="sealed")
+    accepts = ["clear", "sealed"]
+    pipeline.publish(sealing(accepts=accepts), device("han", 1, accepts=accepts), message(text=TEXT))
+    assert len(pipeline.run()) == 2
+    pipeline.publish(ev.ChannelRead(**stamp(2), user="han", channel=ev.ChannelId(id="general")))
+    cleared = {one.token: json.loads(one.payload)["carillon"]["clear"]["channel"] for one in pipeline.run()}
+    assert cleared == {token("han"): hidden("general", HAN.keys), token("han", 1): "general"}
 
 
 def sent(pipeline: Pipeline, *published: ev.AnyEvent) -> list[Notification]:

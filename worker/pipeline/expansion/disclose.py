@@ -8,7 +8,7 @@ from worker.core.model import AppSettings, Device, Provider
 from worker.core.places import NOW
 from worker.core.privacy import FULL, Disclosure, disclosure, is_unsealed, strictest
 from worker.database.postgres import Pool
-from worker.facts import channels, preferences
+from worker.facts import channels, preferences, used
 from worker.providers.kinds import kind_of
 
 Devices = Mapping[str, Sequence[Device]]
@@ -35,13 +35,25 @@ class Asked(NamedTuple):
     users: Mapping[str, Privacy]
 
 
-def asked_now(pool: Pool, app: AppSettings, used: Collection[str], channel: str, users: Collection[str]) -> Asked:
-    """What is asked for as it is now, of what is no message: two queries. `used`: the facts that the app has rows of."""
+def asked_now(pool: Pool, app: AppSettings, of_app: Collection[str], channel: str, users: Collection[str]) -> Asked:
+    """What is asked for as it is now, of what is no message: two queries. `of_app`: the facts that the app has rows of."""
     row = channels.read(pool, {(app.name, channel)}, NOW).get((app.name, channel))
-    keys = {(app.name, user, "", "") for user in users} if "preferences" in used else set()
+    keys = {(app.name, user, "", "") for user in users} if "preferences" in of_app else set()
     said = preferences.of_users(pool, keys)
     found = {user: one.privacy for (_, user, *_), one in said.items() if one.privacy is not None}
     return Asked(strictest(app.attention.privacy, row and row.now.privacy), found)
+
+
+def hiding(
+    pool: Pool, app: AppSettings, channel: str, devices: Devices, provider_of: Callable[[int], Provider | None]
+) -> set[int]:
+    """The devices for which a channel's messages are sealed, so that its ids are hidden in what takes them back."""
+    some = {user: found for user, theirs in devices.items() if (found := [one for one in theirs if one.opens_sealed])}
+    if not some:
+        return set()
+    asked = asked_now(pool, app, used.read(pool, [app.name]).get(app.name, ()), channel, some)
+    disclosed = disclose(asked, some, provider_of, sealed_only=False)
+    return {device for device, how in disclosed.disclosures.items() if how.form == "sealed"}
 
 
 def asks(devices: Devices) -> bool:

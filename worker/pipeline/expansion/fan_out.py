@@ -90,7 +90,7 @@ class FanOut:
         self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
         self._activities = ActivityExpansion(self._devices, apps, Activities(redis), now=now)
         self._ptt = PttExpansion(sources, self._devices, apps, Speakers(redis), now=now)
-        self._read_elsewhere = ReadElsewhere(self._devices, apps, Shown(redis), now=now)
+        self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(redis), now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
 

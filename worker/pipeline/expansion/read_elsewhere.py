@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from producers.events import ChannelRead
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
@@ -11,7 +13,9 @@ from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
 from worker.core.taking_back import CLEAR, clear_sending, number_sending
 from worker.core.targeted import BADGE_LIFE
 from worker.database.audience import Audience
+from worker.database.postgres import Pool
 from worker.pipeline.apps import Apps
+from worker.pipeline.expansion.disclose import hiding
 from worker.pipeline.plan import Plan
 from worker.providers.kinds import kind_of, token_forms
 from worker.state.journal import DONE, Opened
@@ -32,8 +36,8 @@ class ReadTarget(NamedTuple):
 class ReadElsewhere:
     """`now` gives UNIX seconds."""
 
-    def __init__(self, audience: Audience, apps: Apps, shown: Shown, *, now: Callable[[], float]) -> None:
-        self._audience, self._apps, self._shown, self._now = audience, apps, shown, now
+    def __init__(self, pool: Pool, audience: Audience, apps: Apps, shown: Shown, *, now: Callable[[], float]) -> None:
+        self._pool, self._audience, self._apps, self._shown, self._now = pool, audience, apps, shown, now
 
     def plan(self, targets: Sequence[ReadTarget], plan: Plan) -> None:
         if not targets:
@@ -60,7 +64,10 @@ class ReadElsewhere:
         numbers = [one for one in others if CLEAR not in one.accepts and one.id in turn.differing]
         counted = event.unread is not None
         sending = clear_sending(opened.entry, opened.place, event, turn.until, counted=counted)
-        plan.add_jobs(event.app, "bulk", sending, clears)
+        hidden = hiding(self._pool, target.app, event.channel.id, {event.user: clears}, self._apps.provider)
+        plan.add_jobs(event.app, "bulk", sending, [one for one in clears if one.id not in hidden])
+        sealed = msgspec.structs.replace(sending, hides_ids=True)
+        plan.add_jobs(event.app, "bulk", sealed, [one for one in clears if one.id in hidden])
         plan.add_jobs(event.app, "bulk", number_sending(opened.entry, opened.place, event), numbers)
         plan.counts[event.app]["jobs"] += len(clears) + len(numbers)
         users = [event.user] if clears or numbers else []
