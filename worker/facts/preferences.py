@@ -103,8 +103,6 @@ class Said(NamedTuple):
     rows: Rows
     keywords: Sequence[str] = ()
     privacy: Privacy | None = None
-    #: By the row's name, when it was said: microseconds.
-    at: Mapping[RowName, int] = {}
 
 
 class Preferences(Fact[Write | Renewal]):
@@ -114,7 +112,7 @@ class Preferences(Fact[Write | Renewal]):
 
     def rows(self, event: PreferencesUpdated | MessageNew, origin: Origin) -> Sequence[Write | Renewal]:
         if isinstance(event, MessageNew):
-            if event.message.parent_id is None:
+            if event.message.parent_id is None or event.message.category == "reaction":
                 return ()
             key = (event.app, event.sender.id, event.channel.id, event.message.parent_id)
             return [Renewal(key, microseconds(event.at))]
@@ -209,7 +207,6 @@ def _said(stored: Sequence[tuple[RowName, Stored]]) -> Said:
         [(name, row.row) for name, row in stored],
         (everything and everything.keywords) or (),
         everything and everything.privacy,
-        {name: row.at for name, row in stored},
     )
 
 

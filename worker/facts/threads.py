@@ -53,8 +53,9 @@ class Threads(Fact[Reply]):
     of_messages = True
 
     def rows(self, event: MessageNew, origin: Origin) -> Sequence[Reply]:
+        """A reaction makes nobody part of a thread."""
         message = event.message
-        if message.parent_id is None:
+        if message.parent_id is None or message.category == "reaction":
             return ()
         row = Reply(event.app, event.channel.id, message.parent_id, event.id, origin.entry, message.parent_sender)
         return [row]

@@ -163,6 +163,7 @@ THREADS = [
         "not_in_thread",
         "H04 a group makes nobody part of a thread",
     ),
+    Case([reply("h", "han", category="reaction")], "not_in_thread", "a reaction neither"),
     Case([in_thread("han", following=True)], "thread", "H05 follows by hand"),
     Case([reply("h", "han", 1), in_thread("han", 2, following=False)], "switched_off by thread", "H06 unfollowed"),
     Case(

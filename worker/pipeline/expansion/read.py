@@ -216,7 +216,7 @@ def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]
 
 def _thread_key(message: Expanding) -> ThreadKey | None:
     said = message.event.message
-    if said.parent_id is None or said.mentions_everyone:
+    if said.parent_id is None or said.mentions_everyone or said.category == "reaction":
         return None
     return ThreadKey(*message.key, said.parent_id, message.event.recipients is not None)
 
