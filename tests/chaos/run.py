@@ -398,7 +398,8 @@ def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) ->
     return {
         id: Place(said.channel.id, places[said.event.id])
         for id, index in message_of.items()
-        if (said := sent[index].said).event.id in places
+        # What was decided again may come after what its reader was notified of at once.
+        if (said := sent[index].said).event.id in places and said.channel.kind != "attentive"
     }
 
 

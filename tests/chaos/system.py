@@ -20,8 +20,9 @@ from tests.chaos.others import Others, black_hole, set_up, silent_host
 from tests.chaos.providers import new_credentials, providers_at, simulators, subscribing
 from tests.chaos.services import Service
 from tests.chaos.traffic import Traffic
-from tests.chaos.world import APP, World
+from tests.chaos.world import APP, ONLINE_DELAY, World
 from tests.programs import pgbouncer
+from worker.core.attention import Attention
 from worker.core.model import AppSettings
 from worker.database.migrate import migrate
 from worker.database.postgres import open_pool
@@ -77,6 +78,14 @@ class System:
         return not self.traffic.unconfirmed and row == (0,) and idle
 
 
+SETTINGS: Final = AppSettings(
+    APP,
+    member_cap=None,
+    registration_rate=None,
+    attention=Attention(online_delay=ONLINE_DELAY, present="active", sound_every=15),
+)
+
+
 @contextmanager
 def running(
     directory: Path, *, seed: int, rate: float, blast: int, burst: int, pooler: bool = False
@@ -94,7 +103,7 @@ def running(
         stack.callback(pool.close)
         stack.callback(redis.close)
         registry = Registry(pool, [secret], kinds)
-        registry.save_app(AppSettings(APP, member_cap=None, registration_rate=None))
+        registry.save_app(SETTINGS)
         apns, fcm, web = providers_at(credentials, simulator.host, simulator.ports, simulator.ca_pem)
         for provider in (apns, fcm, web):
             registry.save_provider(provider)

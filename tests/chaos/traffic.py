@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ import psycopg
 from producers import Publisher, PublishError
 from producers import events as ev
 from producers.outbox import INSERT
-from tests.chaos.world import Said, World
+from tests.chaos.world import APP, PRESENT, Said, World
 
 #: One in so many turns of the steady traffic is somebody who joins a channel and leaves it.
 _CHANGES: Final = 12
@@ -63,6 +64,11 @@ class Traffic:
     def introduce(self) -> None:
         """Makes the world known, before anything is said."""
         self._publisher.publish_many(self._world.setting_up())
+        for user in self._world.present():
+            self._publisher.online(APP, user, PRESENT, active=True)
+        ever = datetime.now(UTC) + timedelta(days=1)
+        for user, channel in self._world.readers():
+            self._publisher.mark_read(APP, user, channel, ever)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -106,7 +112,8 @@ class Traffic:
             self._hand_over(self._direct, self._world.change())
             return
         to = self._rows if self._random.random() < self._outbox else self._direct
-        self._hand_over(to, [self._world.say()])
+        said = self._world.say()
+        self._hand_over(to, self._world.say_attentively() if said.channel.kind == "attentive" else [said])
 
     def _publish(self) -> None:
         while not self._stop.is_set():

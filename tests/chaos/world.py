@@ -2,20 +2,36 @@
 
 Everybody has one device that works, nobody is online, nobody is muted: a message notifies every member of its channel but its
 sender, as the channel was at the message's place in the stream. Only in the channel of a list that nobody ever cleaned are most
-devices dead.
+devices dead, and in the attentive channels the members have wishes of their own (`ROLES`).
 """
 
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+import msgspec
 
 from producers import events as ev
+from producers.fields import Day
 
 APP: Final = "chaos"
-Kind = Literal["direct", "small", "middle", "large", "blast", "changing", "alike", "list"]
+HOUR: Final = timedelta(hours=1)
+#: Seconds for which somebody is at a desktop: longer than any run.
+PRESENT: Final = 604_800
+Kind = Literal["direct", "small", "middle", "large", "attentive", "blast", "changing", "alike", "list"]
+#: What a member of an attentive channel wants. `present`: is at a desktop, and decided again some seconds later. `reader`: as
+#: well, and reads everything there. `muted`: wants nothing of the channel. `called`: wants to be called by name. `quiet`: it is
+#: night.
+Role = Literal["plain", "present", "reader", "muted", "called", "quiet"]
+ROLES: Final[tuple[Role, ...]] = ("plain", "present", "present", "reader", "muted", "called", "quiet")
+ATTENTIVE: Final = 210
+#: Seconds after which who is present is decided again.
+ONLINE_DELAY: Final = 15
+#: Of ten messages there so many are deleted before they are written, as by another server.
+_DELETED: Final = 1
 #: What a device is: a phone of Apple's at APNs, an Android phone at FCM, a phone of Apple's at FCM, a browser.
 Make = Literal["apns", "android", "apple", "web"]
 #: Of twenty people so many have a device of each make.
@@ -38,9 +54,10 @@ SIZES: Final[dict[Kind, tuple[int, int]]] = {
     "small": (5, 40),
     "middle": (40, 6),
     "large": (260, 2),
+    "attentive": (35, 8),
 }
 #: How often each kind is chosen by the steady traffic.
-WEIGHTS: Final[dict[Kind, int]] = {"direct": 60, "small": 25, "middle": 8, "large": 7}
+WEIGHTS: Final[dict[Kind, int]] = {"direct": 55, "small": 25, "middle": 7, "large": 6, "attentive": 7}
 PEOPLE: Final = 3_000
 #: Members named by one event.
 _AT_ONCE: Final = 5000
@@ -79,14 +96,31 @@ class Channel(NamedTuple):
 class Said(NamedTuple):
     """An event, and for a message who is a member at its place: everybody of them but the sender is notified."""
 
-    event: ev.MessageNew | ev.MemberAdded | ev.MemberRemoved | ev.DeviceRegistered
+    event: ev.MessageNew | ev.MessageDeleted | ev.MemberAdded | ev.MemberRemoved | ev.DeviceRegistered
     channel: Channel
+    #: Whether it was deleted before it was written.
+    deleted: bool = False
 
     @property
     def notified(self) -> list[str]:
-        if not isinstance(self.event, ev.MessageNew):
+        if not isinstance(self.event, ev.MessageNew) or self.deleted:
             return []
-        return [user for user in self.channel.members if user != self.event.sender.id]
+        others = [user for user in self.channel.members if user != self.event.sender.id]
+        if self.channel.kind != "attentive":
+            return others
+        mentioned = self.event.message.mentioned
+        return [user for user in others if wants(user, called=user in mentioned)]
+
+
+def role_of(user: str) -> Role:
+    """Of somebody in attentive channels."""
+    return ROLES[int(user[1:]) % len(ROLES)]
+
+
+def wants(user: str, *, called: bool) -> bool:
+    """Whether somebody in attentive channels is notified of a message there, in the end."""
+    role = role_of(user)
+    return role in ("plain", "present") or (role == "called" and called)
 
 
 class World:
@@ -95,8 +129,12 @@ class World:
     def __init__(self, random: Random, blast: int, listed: int, subscribe: Subscribe) -> None:
         self._random, self._said, self._lock = random, 0, threading.Lock()
         people, listed_people = [f"u{n}" for n in range(PEOPLE)], [f"l{n}" for n in range(listed)]
+        self.attentive = [f"a{n}" for n in range(ATTENTIVE)]
         self._channels: dict[Kind, list[Channel]] = {
-            kind: [Channel(f"{kind}-{n}", kind, random.sample(people, size)) for n in range(count)]
+            kind: [
+                Channel(f"{kind}-{n}", kind, random.sample(self.attentive if kind == "attentive" else people, size))
+                for n in range(count)
+            ]
             for kind, (size, count) in SIZES.items()
         }
         self._channels["changing"] = [
@@ -104,7 +142,7 @@ class World:
         ]
         self._channels["blast"] = [Channel("blast-0", "blast", [f"b{n}" for n in range(blast)])] if blast else []
         self._channels["list"] = [Channel("list-0", "list", listed_people)]
-        users = people + [user for channel in self._channels["blast"] for user in channel.members]
+        users = [*people, *self.attentive] + [user for channel in self._channels["blast"] for user in channel.members]
         makes = [make for make, share in MAKES.items() for _ in range(share)]
         #: By user.
         self.devices = {user: _device(user, n, random.choice(makes), subscribe) for n, user in enumerate(users)}
@@ -139,12 +177,52 @@ class World:
                 for at in range(0, len(channel.members), _AT_ONCE):
                     users = list(channel.members[at : at + _AT_ONCE])
                     yield ev.MemberAdded(**self._stamp(), channel=ev.ChannelId(id=channel.id), users=users)
+        for channel in self._channels["attentive"]:
+            yield from self._wishes_of(channel)
         yield from self.registered(self.users)
+
+    def _wishes_of(self, channel: Channel) -> Iterator[ev.AnyEvent]:
+        now = datetime.now(UTC)
+        night = ev.Window(days=list(get_args(Day)), begin=f"{now - 3 * HOUR:%H:%M}", to=f"{now + 3 * HOUR:%H:%M}")
+        for user in channel.members:
+            match role_of(user):
+                case "muted":
+                    here = ev.ChannelId(id=channel.id)
+                    yield ev.PreferencesUpdated(**self._stamp(), user=user, channel=here, level="none")
+                case "called":
+                    yield ev.PreferencesUpdated(**self._stamp(), user=user, level="mentions")
+                case "quiet":
+                    yield ev.QuietUpdated(**self._stamp(), user=user, zone="UTC", quiet=[night])
+
+    def present(self) -> list[str]:
+        """Those who are at a desktop."""
+        return [user for user in self.attentive if role_of(user) in ("present", "reader")]
+
+    def readers(self) -> Iterator[tuple[str, str]]:
+        """Users, each with a channel that they read on another device."""
+        for channel in self._channels["attentive"]:
+            yield from ((user, channel.id) for user in channel.members if role_of(user) == "reader")
 
     def registered(self, users: Sequence[str]) -> Iterator[ev.DeviceRegistered]:
         """Their devices come, or come again."""
         for user in users:
             yield ev.DeviceRegistered(**self._stamp(), user=user, device=self.devices[user].registered)
+
+    def say_attentively(self) -> list[Said]:
+        """A message to an attentive channel, which may call one of its members, or be deleted. In the order of publishing."""
+        with self._lock:
+            channel = self._random.choice(self._channels["attentive"])
+            envelope, deletion = self._stamp(), self._stamp()
+            event = _message(envelope, channel, self._random.choice(channel.members))
+            called = [user for user in channel.members if role_of(user) == "called"]
+            mentioned = self._random.sample(called, self._random.randint(0, 1))
+            deleted = self._random.randrange(10) < _DELETED
+        message = msgspec.structs.replace(event.message, mentioned=mentioned)
+        said = Said(msgspec.structs.replace(event, message=message), channel, deleted)
+        if not deleted:
+            return [said]
+        which = ev.MessageId(id=message.id)
+        return [Said(ev.MessageDeleted(**deletion, channel=ev.ChannelId(id=channel.id), message=which), channel), said]
 
     def say(self, kind: Kind | None = None) -> Said:
         """The next message, in a channel of this kind or of any. Any thread may ask."""
