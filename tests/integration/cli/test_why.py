@@ -279,3 +279,19 @@ def test_who_was_refused_by_a_preference_learns_whose_row_it_was(pipeline: Pipel
     pipeline.publish(ev.PreferencesUpdated(**stamp(60), user="han", channel=general, level="all"))
     pipeline.run()
     assert f"{whose}, which was changed since" in why(cli, "e1", "--user", "han")
+
+
+def test_a_call_says_who_was_called_who_was_not_and_what_was_too_late(pipeline: Pipeline, cli: Cli) -> None:
+    call = ev.Call(id="7d444840-9dc0-11d1-b245-5ffdce74fad2")
+    given = {"call": call, "channel": ev.Channel(id="general"), "caller": ev.Sender(id="leia")}
+    pipeline.publish(ev.CallStarted(**(stamp() | {"id": "c1"}), **given, recipients=["han", "luke"]))
+    pipeline.take()
+    pipeline.expand()
+    ended = ev.CallEnded(**(stamp(1) | {"id": "c2"}), call=ev.CallName(id=call.id), reason="answered_elsewhere")
+    pipeline.publish(ended, ev.CallStarted(**(stamp(2) | {"id": "c3"}), **given, recipients=["han"]))
+    pipeline.run()
+    assert "dropped.call_ended" in str(cli.json("why", "c1", "--app", "demo"))
+    assert "the call had ended by then" in why(cli, "c1")
+    assert "without a device" in why(cli, "c1", "--user", "luke")
+    assert "the device did not get the call" in why(cli, "c2")
+    assert "an event before it began the same call" in why(cli, "c3")
