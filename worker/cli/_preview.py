@@ -95,7 +95,7 @@ def target(
 
 
 def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str | None = None) -> list[Target]:
-    """The active devices of a user, or the one of a token."""
+    """The active devices of a user for alerts, or the one of a token."""
     try:
         forms = None if token is None else token_forms(token, runtime.apps.providers_of(app))
     except Refused as fault:
@@ -105,7 +105,8 @@ def devices(runtime: Runtime, app: str, *, user: str | None = None, token: str |
         rows = db.execute(
             (
                 f"SELECT id, user_id, provider_id, {TOKEN}, locale, platform, secret FROM carillon.devices d WHERE app = %s"
-                " AND active AND user_id = coalesce(%s, user_id) AND (%s::text[] IS NULL OR token = ANY(%s)) ORDER BY id"
+                " AND active AND purpose = 'alert' AND user_id = coalesce(%s, user_id)"
+                " AND (%s::text[] IS NULL OR token = ANY(%s)) ORDER BY id"
             ).encode(),
             (app, user, keys, keys),
         ).fetchall()

@@ -63,10 +63,10 @@ _NAMING: Final = (
 
 
 def devices(db: Connection, app: str, users: Sequence[str], limit: int) -> list[tuple[str, int, float]]:
-    """The users' active devices, each with its user and the UNIX seconds of its registration."""
+    """The users' active devices for alerts, each with its user and the UNIX seconds of its registration."""
     return db.execute(
         "SELECT user_id, id, registered_at / 1000.0::float8 FROM carillon.devices"
-        " WHERE app = %s AND user_id = ANY(%s) AND active ORDER BY id LIMIT %s",
+        " WHERE app = %s AND user_id = ANY(%s) AND active AND purpose = 'alert' ORDER BY id LIMIT %s",
         (app, list(users), limit),
     ).fetchall()
 

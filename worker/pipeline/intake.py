@@ -386,6 +386,8 @@ class Intake:
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend(send_at=send_at):
                 stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
+            case events.ActivityUpdated(channel=str()):
+                raise Refused("channel: this release sends to no broadcast channel; name the activity's users")
             case _ if row is None and type(event) not in self._changed_by:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
 

@@ -113,7 +113,7 @@ def test_S13_a_certificate_sends_to_the_topics_that_it_lists_and_to_no_other(sen
         Answer(400, "TopicDisallowed"),
     ]
     with pytest.raises(CertificateError, match=r"not for io\.other"):
-        send(sender, changed(apple.provider, topic="io.other"), batch(1))
+        send(sender, changed(apple.provider, topic="io.other"), batch(1, topic="io.other"))
 
 
 def test_S13_a_certificate_of_the_other_environment_is_refused_before_anything_is_sent(

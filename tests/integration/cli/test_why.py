@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -283,7 +284,7 @@ def test_who_was_refused_by_a_preference_learns_whose_row_it_was(pipeline: Pipel
 
 def test_a_call_says_who_was_called_who_was_not_and_what_was_too_late(pipeline: Pipeline, cli: Cli) -> None:
     call = ev.Call(id="7d444840-9dc0-11d1-b245-5ffdce74fad2")
-    given = {"call": call, "channel": ev.Channel(id="general"), "caller": ev.Sender(id="leia")}
+    given: dict[str, Any] = {"call": call, "channel": ev.Channel(id="general"), "caller": ev.Sender(id="leia")}
     pipeline.publish(ev.CallStarted(**(stamp() | {"id": "c1"}), **given, recipients=["han", "luke"]))
     pipeline.take()
     pipeline.expand()
@@ -295,3 +296,11 @@ def test_a_call_says_who_was_called_who_was_not_and_what_was_too_late(pipeline: 
     assert "without a device" in why(cli, "c1", "--user", "luke")
     assert "the device did not get the call" in why(cli, "c2")
     assert "an event before it began the same call" in why(cli, "c3")
+
+
+def test_a_message_waits_for_no_device_that_is_for_something_else(pipeline: Pipeline, cli: Cli) -> None:
+    voip = ev.Device(token=token("han", 5), purpose="voip")
+    pipeline.publish(ev.DeviceRegistered(**stamp(), user="han", device=voip), message())
+    pipeline.take()
+    pipeline.expand()
+    assert len(re.findall(r"device \d+", why(cli))) == 1

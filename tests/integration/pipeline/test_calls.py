@@ -9,8 +9,12 @@ import pytest
 
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
+from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
 from worker.core.attention import Attention
-from worker.core.model import Answer, NoAnswer, Notification
+from worker.core.model import Answer, NoAnswer, Notification, Provider
+from worker.providers.apns.client import ApnsClient
+from worker.providers.apns.sender import ApnsSender
+from worker.providers.apns.settings import P12, ApnsSettings
 
 CALL = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 
@@ -253,6 +257,22 @@ def test_c12_a_wrong_voip_topic_stops_calls_and_no_message(pipeline: Pipeline) -
     assert pipeline.breaker.stopped(f"{pipeline.provider.id}@voip") is not None
     pipeline.publish(message(id="e9"))
     assert [user_of(one) for one in pipeline.run()] == ["han", "han"]
+
+
+def test_c12_a_certificate_without_the_voip_topic_stops_calls_only_and_nothing_is_sent(pipeline: Pipeline) -> None:
+    document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
+    settings = ApnsSettings("io.team.App", P12(document), "127.0.0.1", 1)
+    pipeline.registry.save_provider(Provider(0, "demo", "apns", "production", settings))
+    sender, tokens = ApnsSender(), pipeline.clients["apns"]._tokens  # type: ignore[attr-defined]
+    pipeline.clients["apns"] = ApnsClient(sender, tokens)
+    phone(pipeline, "han", voip=True)
+    pipeline.publish(started("han"))
+    pipeline.run()
+    stopped = pipeline.breaker.stopped(f"{pipeline.provider.id}@voip")
+    assert stopped is not None and stopped.reason == "certificate_topic"
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
+    assert sender.sender.stats().connections == 0
+    sender.close()
 
 
 def test_c13_all_phones_of_a_user_are_called(pipeline: Pipeline) -> None:

@@ -41,6 +41,15 @@ def _judge(changes=None, size=100, topic_rules=TOPIC_RULES, extra=()):
         pytest.param({"apns-priority": "7"}, "BadPriority", id="an unknown priority"),
         pytest.param({"apns-push-type": "background"}, "BadPriority", id="background without priority"),
         pytest.param({"apns-push-type": "background", "apns-priority": "10"}, "BadPriority", id="urgent background"),
+        pytest.param(
+            {
+                "apns-push-type": "liveactivity",
+                "apns-topic": "io.carillon.demo.push-type.liveactivity",
+                "apns-priority": "1",
+            },
+            "BadPriority",
+            id="a Live Activity that may wait for ever",
+        ),
         pytest.param({"apns-collapse-id": "c" * 65}, "BadCollapseId", id="a collapse id of 65 bytes"),
         pytest.param({"apns-collapse-id": "ü" * 33}, "BadCollapseId", id="33 letters of 2 bytes each"),
         pytest.param({"apns-topic": None}, "MissingTopic", id="no topic"),

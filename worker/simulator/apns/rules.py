@@ -23,6 +23,8 @@ SUFFIX_OF: Final[dict[str, str | None]] = {
     "pushtotalk": ".voip-ptt",
     "mdm": None,
 }
+#: The priorities of push types that may not have every one.
+PRIORITIES_OF: Final = {"background": ("5", "1"), "liveactivity": ("10", "5"), "location": ("10", "5")}
 MAX_PAYLOAD: Final = 4096
 MAX_VOIP_PAYLOAD: Final = 5120
 MAX_COLLAPSE_ID: Final = 64
@@ -100,7 +102,7 @@ def _values(headers: dict[bytes, bytes], token: str) -> Push | str:
     if push_type is not None and push_type not in SUFFIX_OF:
         return "InvalidPushType"
     priority = _text(headers, b"apns-priority") or "10"
-    if priority not in ("10", "5", "1") or (push_type == "background" and priority == "10"):
+    if priority not in PRIORITIES_OF.get(push_type or "", ("10", "5", "1")):
         return "BadPriority"
     if len(headers.get(b"apns-collapse-id", b"")) > MAX_COLLAPSE_ID:
         return "BadCollapseId"
