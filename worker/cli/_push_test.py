@@ -24,8 +24,11 @@ from worker.core.fleet import may_push_to
 from worker.core.model import ACCEPTED, Answer, Provider, Response
 from worker.core.notification import collapse_id
 from worker.core.places import NOW
+from worker.core.privacy import strictest
 from worker.core.sample_messages import sample
-from worker.facts import members
+from worker.database.audience import Audience
+from worker.facts import members, used
+from worker.pipeline.expansion.disclose import asked_now
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.providers.base import Request, SettingsError, Simulated
@@ -116,10 +119,20 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
     ]
     theirs = members.memberships(runtime.pool, {(app, event.channel.id, user): NOW for event in kept})
     mine = [event for event in kept if (app, event.channel.id, user) in theirs]
-    if mine:
-        event = random.choice(mine)
-        return event, f"a recent one of {rfc3339(event.at)} from channel {event.channel.id!r}"
-    return sample(app, at=datetime.now(UTC)), "a sample, for no recent message from a channel of theirs is kept"
+    random.shuffle(mine)
+    for event in mine:
+        if _may_be_read(runtime, app, user, event.channel.id):
+            return event, f"a recent one of {rfc3339(event.at)} from channel {event.channel.id!r}"
+    why = "those kept may not be read on the way" if mine else "no recent message from a channel of theirs is kept"
+    return sample(app, at=datetime.now(UTC)), f"a sample, for {why}"
+
+
+def _may_be_read(runtime: Runtime, app: str, user: str, channel: str) -> bool:
+    """Whether nobody asks for privacy: a test push is neither cut down nor sealed."""
+    settings = app_named(runtime, app)
+    asked = asked_now(runtime.pool, settings, used.read(runtime.pool, [app]).get(app, ()), channel, [user])
+    devices = Audience(runtime.pool).active({(app, user)}).get(app, {}).get(user, ())
+    return strictest(asked.of_all, asked.users.get(user), *(device.privacy for device in devices)) == "full"
 
 
 def _decoded(document: bytes) -> MessageNew | None:

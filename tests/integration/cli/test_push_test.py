@@ -57,6 +57,13 @@ def test_S15_a_recent_message_of_a_channel_of_theirs_goes_to_all_their_devices(h
     assert all("badge" not in one["aps"] for one in payloads)
 
 
+def test_a_message_that_may_not_be_read_on_the_way_is_sent_to_nobody(han, apns):
+    keep(han, written("general", "for han alone"))
+    han.ok("app", "set", "chat", "--privacy", "sender")
+    assert "those kept may not be read on the way" in han.json("push", "test", "han")["message"]
+    assert not [entry for entry in apns.accepted if "for han alone" in entry.payload]
+
+
 def test_it_is_rendered_with_the_template_of_the_device_s_language(han, apns, tmp_path):
     (french := tmp_path / "fr.json").write_text('{"aps": {"alert": "{{ recipient.id }}: {{ message.text }}"}}')
     han.ok("template", "set", french, "--locale", "fr")
