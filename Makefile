@@ -23,6 +23,8 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 # What needs no engine, and no process but that of import-linter.
 FAST := tests/unit tests/test_floors.py tests/test_promises.py
+# Where slow tests are.
+SLOW := tests/system tests/chaos
 # Each process has engines of its own.
 CORES := -n logical --maxprocesses 4 --dist loadfile
 
@@ -77,7 +79,7 @@ up: $(RUNTIME) ## Run the whole system on embedded engines until Ctrl-C
 
 test: $(READY) ## Run every test, the fast ones first
 	@$(BIN)/python -m pytest -q -m "not slow" $(CORES)
-	@$(BIN)/python -m pytest -q -m slow $(CORES)
+	@$(BIN)/python -m pytest -q -m slow $(CORES) --no-loadscope-reorder $(SLOW)
 
 test-fast: $(READY) ## Run the unit tests and what holds the structure: under a minute
 	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)

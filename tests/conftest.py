@@ -28,6 +28,27 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 TEMPLATE = "carillon_template"
+#: The files that take longest. They begin first, so that at the end no process waits for one that is still at such a file.
+LONGEST = (
+    *("test_outage_trial.py", "test_benchmarks.py", "test_chaos.py", "test_browser.py"),
+    *("test_own_system.py", "test_whole_systems.py", "test_demo_run.py"),
+)
+
+
+#: Where slow tests are: `make test` looks for them nowhere else, as reading every other file takes longer than some of them.
+SLOW = ("system", "chaos")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.get_closest_marker("slow") and item.path.relative_to(here).parts[0] not in SLOW:
+            raise pytest.UsageError(f"{item.nodeid} is slow: it belongs into one of {', '.join(SLOW)}")
+
+    def place(item: pytest.Item) -> int:
+        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
