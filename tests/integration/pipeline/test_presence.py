@@ -1,6 +1,7 @@
 """Presence that loses nothing: who is there is decided again later, and whoever closed the laptop is notified."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -63,6 +64,21 @@ def _mutes_sender(pipeline: Pipeline) -> None:
     pipeline.publish(ev.UserMuted(**stamp(10), user="han", target="leia"))
 
 
+def _mutes_channel(pipeline: Pipeline) -> None:
+    pipeline.publish(ev.PreferencesUpdated(**stamp(10), user="han", channel=ev.ChannelId(id="general"), level="none"))
+
+
+def _is_quiet(pipeline: Pipeline) -> None:
+    pause = START + timedelta(hours=1)
+    pipeline.publish(ev.QuietUpdated(**stamp(20), user="han", pause_until=pause))
+
+
+def _deleted(pipeline: Pipeline) -> None:
+    pipeline.publish(
+        ev.MessageDeleted(**stamp(10), channel=ev.ChannelId(id="general"), message=ev.MessageId(id="m-e1"))
+    )
+
+
 REPLY = {"parent_id": "root", "parent_sender": "han"}
 TIMELINES = {
     "W01": Timeline("push"),
@@ -73,6 +89,9 @@ TIMELINES = {
     "W05": Timeline("delayed", "push", online=True, settings={"present": "online"}),
     "W06": Timeline("viewing", active=True, viewing="general"),
     "W07": Timeline("delayed", "push", active=True, viewing="random"),
+    "W08": Timeline("delayed", "deleted", active=True, between=_deleted),
+    "W09": Timeline("delayed", "channel_muted", active=True, between=_mutes_channel),
+    "W10": Timeline("delayed", "paused", active=True, between=_is_quiet),
     "W11": Timeline(
         "delayed", "too_old", active=True, message={"expires_at": START.timestamp() + 20},
     ),
