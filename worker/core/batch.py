@@ -88,6 +88,9 @@ class Sending(msgspec.Struct, frozen=True, array_like=True):
     fleeting: bool = False
     #: Whether the message is urgent.
     urgent: bool = False
+    #: Seconds after which whoever got it is reminded of it, if it stays unread; 0: never. And who wrote it, for that.
+    reminds: int = 0
+    sender_name: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):

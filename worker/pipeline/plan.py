@@ -60,6 +60,8 @@ class Plan:
         self.looks: list[QueuedLook] = []
         #: What is left of messages for those in quiet time.
         self.missed: list[Missed] = []
+        #: Names of reminders that end, because their user has answered.
+        self.answered: list[str] = []
         #: Second looks so far of each page, or second look, of an entry.
         self._numbers: Counter[tuple[str, str]] = Counter()
         #: Pages of traced events.

@@ -54,6 +54,9 @@ class Message(NamedTuple):
     pad: int | None = None
     #: Whether its channel has one banner, with the newest text and the number of messages.
     one_banner: bool = False
+    #: Seconds after which those who get it for one of these triggers are reminded of it; 0: nobody is.
+    reminds: int = 0
+    remind_triggers: Collection[str] = ()
 
 
 class Variant(NamedTuple):
@@ -283,6 +286,8 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         thread=event.message.parent_id or "",
         written=notification.milliseconds(event),
         content="" if variant.stands_for else content_of(event.message),
+        reminds=message.reminds if variant.why in message.remind_triggers else 0,
+        sender_name=clean_name(event.sender.name or event.sender.id) if message.reminds else "",
     )
 
 

@@ -30,6 +30,7 @@ from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.digests import Digests
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.reminders import Reminders
 from worker.pipeline.spans import Export
 from worker.process import extras
 from worker.process.expanders import Expanders
@@ -155,6 +156,18 @@ class Runtime:
     @once
     def digests(self) -> Digests:
         return Digests(
+            Sources(self.pool, self.redis),
+            self.journal,
+            self.apps,
+            DeviceOrigins(self.apps, Origins(self.redis)).of,
+            batch=self._batch,
+            now=time.time,
+            new_id=_new_id,
+        )
+
+    @once
+    def reminders(self) -> Reminders:
+        return Reminders(
             Sources(self.pool, self.redis),
             self.journal,
             self.apps,

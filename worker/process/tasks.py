@@ -148,6 +148,10 @@ def tick() -> Result:
     for of, n in digests.items():
         wake_deliver(of, n)
     counts["digests"] = digests.total()
+    reminders = runtime.reminders.tell_due()
+    for of, n in reminders.items():
+        wake_deliver(of, n)
+    counts["reminders"] = reminders.total()
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

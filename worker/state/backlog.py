@@ -253,7 +253,8 @@ class _Look:
         found: dict[bytes, _Batch] = {}
         for some in _chunks(ids, _CHUNK):
             for id, app, lane, way, leased, entry, jobs, octets in self._scripts.weigh(batches=some):
-                came = ms_of(entry.decode())
+                # What is of no entry is not known to be old.
+                came = ms_of(entry.decode()) if entry else int(self._now * 1000)
                 found[id] = _Batch(app.decode(), lane.decode(), way_in(way), bool(leased), came, jobs, octets)
         return found
 

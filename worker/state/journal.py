@@ -23,6 +23,7 @@ from worker.core.digest import Counted, Missed, line_of
 from worker.core.entry import entry_of, joined, stream_for
 from worker.core.errors import WorkerError
 from worker.core.live import is_live
+from worker.core.reminder import Next, Pushed, Reminder
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
 from worker.state import keys
@@ -236,10 +237,12 @@ class Journal:
         accounts: Sequence[bytes],
         looks: Sequence[QueuedLook] = (),
         missed: Sequence[Missed] = (),
+        answered: Collection[str] = (),
     ) -> tuple[set[str], int]:
         """Takes all steps with what they made, or none: then there are ids that another worker was first with.
 
-        Returns these, and how many messages can be taken because no task has their channels any more.
+        `answered`: names of reminders that end. Returns these ids, and how many messages can be taken because no task has their
+        channels any more.
         """
         stale, freed = self._scripts.expand(
             steps=steps,
@@ -253,6 +256,7 @@ class Journal:
                 for device, number in one.badges.items()
             ],
             silent=[(one.app, one.user, one.shown) for one in missed if one.shown and one.badges],
+            answered=list(answered),
             counts=_counts(counts),
             accounts=accounts,
         )
@@ -274,6 +278,26 @@ class Journal:
             digests=digests, badges=badges, batches=_queued(queued), counts=_counts(counts), accounts=accounts
         )
         return {(app, user) for app, user in (one.decode().split("\n") for one in stale)}
+
+    def remind(
+        self,
+        reminders: Sequence[tuple[Reminder, Next, int]],
+        queued: Sequence[QueuedBatch],
+        counts: Counts,
+        accounts: Sequence[bytes],
+    ) -> set[str]:
+        """Takes what becomes of all reminders, with what they made, or nothing. With each, up to when (ms) the user has read.
+
+        Returns the names of those with which another worker was first.
+        """
+        records = [
+            (one.name, repr(one.due), "" if following.due is None else repr(following.due), following.times, read)
+            for one, following, read in reminders
+        ]
+        stale = self._scripts.remind(
+            reminders=records, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+        )
+        return {name.decode() for name in stale}
 
     def take_batch(self, lane: Lane, *, full: Collection[Way] = ()) -> Taken | None:
         """The next batch of the lane, leased to this worker, of no way in `full`; None when none waits.
@@ -331,10 +355,11 @@ class Journal:
         accounts: Sequence[bytes],
         looks: Sequence[QueuedLook] = (),
         shown: Sequence[Banner] = (),
+        pushed: Sequence[Pushed] = (),
     ) -> Freed:
         """Finishes the batch, except for jobs that are tried later, and for users who are decided again. Notes its banners.
 
-        Returns how many batches are ready that waited for it.
+        `pushed`: of what users are reminded. Returns how many batches are ready that waited for it.
         """
         return Freed(
             *self._scripts.finish(
@@ -342,6 +367,9 @@ class Journal:
                 later=_queued(later),
                 looks=[_queued_look(one) for one in looks],
                 shown=shown,
+                pushed=[
+                    (one.name, one.delay, one.at, f"{one.message}\n{one.collapse_id}\n{one.sender}") for one in pushed
+                ],
                 counts=_counts(counts),
                 accounts=accounts,
             )

@@ -166,6 +166,19 @@ SECOND_LOOKS: Final = Family(
 SECOND_LOOKS_DUE: Final = Family(
     "looks:due", "zset", "second look -> its time, or when its lease is over", _JOURNAL, "it is ready, or done", "second looks",
 )
+REMINDERS: Final = Family(
+    "reminders", "zset", "app, channel, thread if any, user, by line breaks -> when the user is reminded of that conversation",
+    _JOURNAL, "they have read or answered it, or were reminded", "unread conversations of apps that remind",
+)
+REMINDER: Final = Family(
+    "reminder:<app, channel, thread, user>", "zset",
+    "message, its collapse id and the sender's name, by line breaks -> its time (ms)",
+    _JOURNAL, "the reminder ends, or nine days after the last message", "as `reminders`: the 20 latest messages of each",
+)
+REMINDERS_SENT: Final = Family(
+    "reminders:sent", "hash", "a reminder, named as in `reminders` -> how often it was sent", _JOURNAL, "the reminder ends",
+    "as `reminders`",
+)
 WOKEN: Final = Family(
     "woken", "string", "nothing: a wake-up for urgent messages is on its way", _JOURNAL,
     "a second, or somebody takes messages", "one",

@@ -6,7 +6,7 @@ from tests.integration.pipeline.harness import Pipeline
 from worker.reports.invariants import check_invariants
 
 
-def _used(pipeline: Pipeline) -> Iterator[Pipeline]:
+def used(pipeline: Pipeline) -> Iterator[Pipeline]:
     """Whatever a test did with it, what must hold does when it is over."""
     yield pipeline
     with pipeline.pool.connection() as db:
@@ -17,10 +17,10 @@ def _used(pipeline: Pipeline) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
-    yield from _used(Pipeline(postgres_url, redis_url))
+    yield from used(Pipeline(postgres_url, redis_url))
 
 
 @pytest.fixture
 def small_pages(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
     """Pages of 10 members, batches of 7 jobs."""
-    yield from _used(Pipeline(postgres_url, redis_url, page=10, batch=7))
+    yield from used(Pipeline(postgres_url, redis_url, page=10, batch=7))

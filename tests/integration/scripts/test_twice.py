@@ -9,9 +9,10 @@ from worker.core.badges import Cleared
 from worker.core.batch import COUNT, Batch, Job, Sending
 from worker.core.digest import Counted, Kept, Missed
 from worker.core.limits import Rate
+from worker.core.reminder import Next, NotifiedOf, Pushed
 from worker.core.second_look import SecondLook
 from worker.core.way import MOST_ORIGINS, OTHER
-from worker.state import keys
+from worker.state import keys, reminders
 from worker.state import scripts as loader
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
@@ -297,6 +298,27 @@ def test_second_looks_and_messages_each_get_their_half(redis: Redis, journal: Jo
         opened(redis, journal, f"2-{n}")
     assert [bool(one.look) for one in journal.take_messages("urgent", 4)] == [True, True, False, False]
     assert [bool(one.look) for one in journal.take_messages("urgent", 4)] == [True] * 4
+
+
+# Reminders.
+
+
+@runs("remind")
+def test_a_reminder_is_sent_once(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    name = "demo\ngeneral\nhan"
+    journal.finish(taken(journal).id, [], {}, [], pushed=[Pushed(name, 0, 7, "m1", "c1", "Leia")])
+    [one] = reminders.due(redis, 2_000_000_000.0, 10)
+    assert (one.name, one.times, one.messages) == (name, 0, [NotifiedOf(7, "m1", "c1", "Leia")])
+    sent = (one, Next(one.messages, due=2_000_000_001.5, times=1), 0)
+    assert journal.remind([sent], [queued(id="b2")], {APP: {"reminders": 1}}, [b"{}"]) == set()
+    assert again(redis, lambda: journal.remind([sent], [queued(id="b2")], {APP: {"reminders": 1}}, [b"{}"])) == {name}
+    [one] = reminders.due(redis, 2_000_000_002.0, 10)
+    assert (one.due, one.times) == (2_000_000_001.5, 1)
+    ended = (one, Next(reason="read"), 7)
+    assert journal.remind([ended], [], {}, []) == set()
+    assert not redis.exists(keys.REMINDERS(), keys.REMINDER(name), keys.REMINDERS_SENT())
+    assert again(redis, lambda: journal.remind([ended], [], {}, [])) == {name}
 
 
 # The journal's batches.

@@ -96,6 +96,8 @@ class Expanding(NamedTuple):
     named_later: Collection[str] = ()
     #: Whether its channel is small enough for a call of all of it: the app's `wide_mention_limit`.
     wide: bool = True
+    #: Seconds after which its app reminds of it, if its channel is small enough; 0: never.
+    reminds: int = 0
     #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
     used: Collection[Used] = ()
 

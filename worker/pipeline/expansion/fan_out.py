@@ -108,7 +108,7 @@ class FanOut:
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
             stale, freed = self._journal.expand(
-                plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed
+                *(plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered),
             )
             if not stale:
                 self._keep(planned)
@@ -132,7 +132,7 @@ class FanOut:
         admitted, skipped = admit(self._changed(documents.messages), known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        return [message._replace(wide=self._is_wide(message)) for message in admitted]
+        return [message._replace(wide=self._is_wide(message), reminds=self._reminds(message)) for message in admitted]
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""
@@ -142,6 +142,14 @@ class FanOut:
         if message.event.recipients is not None:
             return len({*message.event.recipients}) <= limit
         return not members.are_more(self._pool, *message.key, limit)
+
+    def _reminds(self, message: Expanding) -> int:
+        """How large the channel of a first page is, its page says."""
+        said = message.app.attention
+        limit = None if message.begins else said.remind_members
+        if said.remind_after is None or (limit is not None and members.are_more(self._pool, *message.key, limit)):
+            return 0
+        return said.remind_after
 
     def _changed(self, messages: Sequence[Accepted]) -> Sequence[Accepted]:
         """The messages with what their apps use, and as they are after their edits and deletions."""

@@ -10,6 +10,7 @@ from worker.core.batch import Lane
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
+from worker.core.reminder import name_of
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
 from worker.core.triggers import groups_of
@@ -81,6 +82,7 @@ class MessagePlan(Plan):
 
     def skip(self, message: Expanding, reason: str) -> None:
         """The whole message is skipped, or what is left of it."""
+        self._note_answer(message)
         count = self.counts[message.event.app]
         account: dict[str, Any] = {"message": reason}
         count["messages"] += message.begins
@@ -94,6 +96,7 @@ class MessagePlan(Plan):
 
     def add(self, decided: Decided, continuation: Continuation) -> None:
         message, (pushes, skips, delayed) = decided.page.message, decided.decision
+        self._note_answer(message)
         following, unseen = continuation
         skipped: dict[str, list[str]] = {}
         by: dict[str, str] = {}
@@ -127,6 +130,12 @@ class MessagePlan(Plan):
             for reason, number in unseen.items():
                 count[f"skipped.{reason}"] += number
         self.take(message.opened, following, message.event, message.cursor.page, account)
+
+    def _note_answer(self, message: Expanding) -> None:
+        """Whoever writes in a conversation has read it, and is reminded of it no more."""
+        if message.begins and message.app.attention.remind_after is not None:
+            thread = message.event.message.parent_id or ""
+            self.answered.append(name_of(*message.key, thread, message.event.sender.id))
 
     def _delay(self, decided: Decided) -> dict[str, Any]:
         """Second looks at those who are present, and at those who get one for several. Returns what the account says."""
@@ -171,6 +180,8 @@ class MessagePlan(Plan):
             placeholder=message.app.attention.placeholder,
             pad=message.app.attention.pad,
             one_banner=message.app.attention.collapse == "channel",
+            reminds=_reminds(decided.page),
+            remind_triggers=message.app.attention.remind_triggers,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
@@ -184,6 +195,13 @@ class MessagePlan(Plan):
         if templates is None:
             templates = self._templates[app] = self._templates_of(app)
         return templates
+
+
+def _reminds(page: CandidatePage) -> int:
+    """Seconds after which users are reminded of it; 0: never."""
+    message, limit = page.message, page.message.app.attention.remind_members
+    is_large = message.begins and limit is not None and (page.more or _members(page) > limit)
+    return 0 if is_large else message.reminds
 
 
 def _members(page: CandidatePage) -> int:

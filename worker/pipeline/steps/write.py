@@ -9,6 +9,7 @@ from worker.core.ledger_entry import account
 from worker.core.outcome import Delivered, Drop
 from worker.core.outcome_label import count, ledger_entries, totals
 from worker.core.remainder import remainder
+from worker.core.reminder import Pushed, name_of
 from worker.core.second_look import SecondLook
 from worker.core.tally import Tally, encode
 from worker.pipeline.insist import Insist
@@ -44,9 +45,8 @@ class Write:
         again += [QueuedBatch(batch_id(batch, self.new_id()), batch) for batch in run.instead]
         counts = totals(new)
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
-        run.freed = self.insist(
-            self.journal.finish, run.id, again, {run.batch.app: counts}, documents, _looks(run), _banners(run)
-        )
+        left = _looks(run), _banners(run), _pushed(run)
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, *left)
 
 
 def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
@@ -57,6 +57,20 @@ def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
 def _ledger_entries(run: BatchRun, now: float) -> list[bytes]:
     part, about = f"batch:{run.id}", (int(now * 1000), run.batch.provider, int(run.lasted * 1000))
     return [account(run.batch.app, event, part, content, *about) for event, content in ledger_entries(run).items()]
+
+
+def _pushed(run: BatchRun) -> list[Pushed]:
+    """What was accepted of which users are reminded, each once for all of their devices."""
+    if not any(sending.reminds for sending in run.batch.sendings):
+        return []
+    accepted: dict[Pushed, None] = {}
+    for job, outcome in zip(run.jobs, run.outcomes, strict=True):
+        of = run.batch.sendings[job.sending]
+        if of.reminds and isinstance(outcome, Delivered):
+            name = name_of(run.batch.app, of.channel, of.thread, job.user)
+            about = of.written, of.message or of.event_id, of.collapse_id, of.sender_name
+            accepted[Pushed(name, of.reminds, *about)] = None
+    return list(accepted)
 
 
 def _looks(run: BatchRun) -> list[QueuedLook]:

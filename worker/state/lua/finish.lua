@@ -1,9 +1,10 @@
 -- The batch is done, but for what is tried later.
 -- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead],
---   looks [id, delay, state], shown [app, name, at], counts [app, counter, amount], accounts [document]
+--   looks [id, delay, state], shown [app, name, at], pushed [name, delay, at, message],
+--   counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.
--- With: banners, batches, devices, followers, new_looks, totals
+-- With: banners, batches, devices, followers, new_looks, reminders, totals
 
 -- The batch waits for each of those that have one of its devices: device -> batch.
 local function wait_for_any(follower, holders)
@@ -103,6 +104,7 @@ for i, part, _, _, _, devices, _, _, _, _, _, takes_over in each(later) do
 end
 add_second_looks(open, looks)
 note_shown(shown)
+for _, name, delay, at, message in each(pushed) do remind_after(name, delay, at, message) end
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 redis.call('DEL', BATCH .. id)
