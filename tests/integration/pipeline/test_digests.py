@@ -452,3 +452,15 @@ def test_a_seal_has_the_names_inside_and_the_number_outside(pipeline: Pipeline) 
     inside = json.loads(of.read(urlsafe_b64decode(payload(sent)["carillon"]["sealed"]["d"] + "==")))
     assert inside["aps"]["alert"] == {"title": "General", "body": "3 new messages"}
     assert inside["carillon"]["channels"] == [{"id": "general", "name": "General", "messages": 3, "mentions": 0}]
+
+
+def test_a_call_that_comes_through_no_quiet_time_is_in_the_digest(pipeline: Pipeline) -> None:
+    """B12."""
+    people(pipeline, setting=quiet(allow=ev.Allow(triggers=[])))
+    call = ev.Call(id="6f1c0a5e-7a52-4a39-9d5b-0e2f6b1c9a11")
+    general, leia = ev.Channel(id="general"), ev.Sender(id="leia")
+    pipeline.publish(ev.CallStarted(**stamp(), call=call, channel=general, caller=leia, recipients=["han"]))
+    assert pipeline.run() == []
+    at(pipeline, BY_THEN)
+    [sent] = pipeline.tell()
+    assert payload(sent)["carillon"]["channels"] == [{"id": "general", "messages": 1, "mentions": 0}]

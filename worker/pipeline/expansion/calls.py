@@ -25,11 +25,12 @@ from worker.core.calls import (
     targets,
     voip_sending,
 )
+from worker.core.missed import missed_call
 from worker.core.model import AppSettings, Device
 from worker.core.preferences import judge_calls
 from worker.core.privacy import FULL, Disclosure
 from worker.core.purposes import ALERT, VOIP
-from worker.core.quiet import Quiet, silent
+from worker.core.quiet import Quiet, Silent, silent
 from worker.core.refusal import Refused
 from worker.core.rules import (
     CALL_RULES,
@@ -77,6 +78,7 @@ class _Found(NamedTuple):
 
     devices: Mapping[str, Sequence[Device]]
     disclosures: Mapping[int, Disclosure]
+    silent: Silent
 
     def of(self, device: Device) -> Disclosure:
         return self.disclosures.get(device.id, FULL)
@@ -126,6 +128,8 @@ class CallExpansion:
         if app.attention.missed and decision.pushes:
             delay = max(0.0, call.expires_at + _GRACE - self._now())
             plan.look_again(opened, 0, "missed_call", delay, [push.user for push in decision.pushes])
+        spread = app.attention.digest_spread
+        plan.missed += missed_call(as_message(event), call.place, decision.skips, found.silent, spread)
         _take(target, decision, plan)
 
     def _end(self, target: CallTarget, event: CallEnded, plan: Plan) -> None:
@@ -211,7 +215,7 @@ class CallExpansion:
         )
         pushes, skips, _ = decide_page(some, case, cap_left=None, rules=CALL_RULES)
         skips += (Skip(user, ENDED) for user in over)
-        return Decision(pushes, skips), _Found(disclosed.devices, disclosed.disclosures)
+        return Decision(pushes, skips), _Found(disclosed.devices, disclosed.disclosures, case.silent)
 
     def _refused(self, app: AppSettings, expires_at: int) -> str | None:
         if app.only_to == ():
