@@ -304,3 +304,22 @@ def test_a_message_waits_for_no_device_that_is_for_something_else(pipeline: Pipe
     pipeline.take()
     pipeline.expand()
     assert len(re.findall(r"device \d+", why(cli))) == 1
+
+
+def test_quiet_time_is_said_and_what_came_through_it_and_what_became_of_the_digest(
+    pipeline: Pipeline, cli: Cli
+) -> None:
+    pause = START + timedelta(hours=1)
+    allow = ev.Allow(users=["leia"])
+    pipeline.publish(ev.QuietUpdated(**stamp(), user="han", pause_until=pause, allow=allow))
+    pipeline.publish(message(id="e1", sender="luke"), message(id="e2"))
+    pipeline.run()
+    assert "han got no push: paused all notifications (paused)" in why(cli, "e1", "--user", "han")
+    assert "han gets a push, for what its sender writes comes through their quiet time" in why(cli, "e2")
+    pipeline.now += 2 * 3600
+    assert len(pipeline.tell()) == 1
+    while pipeline.ledger.flush(pipeline.journal):
+        pass
+    digest = f"digest:han:{int(pause.timestamp())}"
+    assert re.search(rf"device \d+: accepted by APNs, {TIME}", why(cli, digest))
+    assert digest in cli.ok("why", "--user", "han", "--app", "demo", "--since", "2026-11-01T00:00Z")
