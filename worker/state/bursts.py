@@ -27,7 +27,7 @@ class Pushed(NamedTuple):
 
 
 class Burst(NamedTuple):
-    """The members who get a push for one page of a message. All times in seconds; `page` names the page and its message."""
+    """The members who get a push for one page of a message. All times in seconds; `page`: `<message>:<page>`."""
 
     app: str
     channel: str
@@ -132,6 +132,7 @@ def _record(burst: Burst) -> tuple[object, ...]:
         burst.sound_every * 1000,
         burst.sound_every_user * 1000,
         f"\n{burst.page}",
+        burst.page.partition(":")[0],
         len(burst.users),
     )
 

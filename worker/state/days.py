@@ -14,11 +14,11 @@ _USERS: Final = 5_000
 
 
 class DayPage(NamedTuple):
-    """Users who are about to get a push, each with the name of their day. `page` names the page and its message."""
+    """Users who are about to get a push of a message, each with the name of their day."""
 
     app: str
     most: int
-    page: str
+    message: str
     users: Sequence[tuple[str, str]]
 
 
@@ -29,7 +29,7 @@ class Days:
     def count(self, pages: Sequence[DayPage]) -> list[set[str]]:
         """For each page its users who have had fewer than `most` pushes on their day, this one not counted.
 
-        A page that is counted again at once counts nothing.
+        Whose last push was for the same message has not one more: it is decided again.
         """
         return [within for some in _pieces(pages) for within in self._count(some)]
 
@@ -37,7 +37,7 @@ class Days:
         answers: Any = self._scripts.count_days(
             days=[keys.PUSHES_OF_DAY(page.app, day) for page in pages for _, day in page.users],
             seconds=_LIFE,
-            pages=[(page.most, page.page, len(page.users)) for page in pages],
+            pages=[(page.most, page.message, len(page.users)) for page in pages],
             users=[user for page in pages for user, _ in page.users],
         )
         for page, answer in zip(pages, answers, strict=True):

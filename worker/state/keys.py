@@ -266,12 +266,12 @@ BURST: Final = Family(
 )
 SOUNDS: Final = Family(
     "sounds:<app>:<channel>:<window>", "hash",
-    "user, or tab + user for those who are called -> when their last sound was (ms), and for which page; no channel: for all",
+    "user, or tab + user for those who are called -> when their last sound was (ms), and for which message; no channel: for all",
     "expansion", "two windows of `sound_every` or `sound_every_user`, which is 10 minutes at most",
     "users who were notified within two windows",
 )
 PUSHES_OF_DAY: Final = Family(
-    "pushes:<app>:<day>", "hash", "user -> pushes on that day of theirs, and the page of the last one", "expansion",
+    "pushes:<app>:<day>", "hash", "user -> pushes on that day of theirs, and the message of the last one", "expansion",
     "two days after the last push of an app with a `daily_cap`", "users who were notified on a day",
 )
 FOLDS: Final = Family(

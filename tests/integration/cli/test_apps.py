@@ -132,6 +132,7 @@ def test_settings_of_attention_are_kept(cli, given, name, value):
         pytest.param(["--quiet", "mun,22:00-08:00", "--quiet-zone", "device"], "is not HH:MM-HH:MM", id="no day"),
         pytest.param(["--quiet", "22:00-08:00"], "--quiet-zone", id="quiet without a zone"),
         pytest.param(["--online-delay", "601"], "601", id="too long a delay"),
+        pytest.param(["--fold-every", "10"], "needs --fold-after", id="an update of nothing"),
         pytest.param(["--online-delay", "30", "--max-age", "30"], "has to be below --max-age", id="never"),
     ],
 )

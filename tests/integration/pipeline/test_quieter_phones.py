@@ -185,6 +185,21 @@ def test_a_page_that_is_decided_again_keeps_its_answer(pipeline):
     assert minute.look(11) == [Seen("2 new messages", False)]
 
 
+def test_what_is_sent_anew_for_an_edit_has_the_sound_of_the_message(pipeline):
+    minute = Minute(pipeline, fold_after=1, sound_every=60)
+    minute.number += 1
+    pipeline.publish(message(id="e1"))
+    pipeline.take()
+    pipeline.expand()
+    pipeline.now += 2
+    edited = ev.EditedMessage(id="m-e1", text="edited")
+    pipeline.publish(
+        ev.MessageUpdated(**stamp(1), channel=ev.Channel(id="general"), message=edited, sender=ev.Sender(id="leia"))
+    )
+    shown = [seen(one) for one in pipeline.run()] or minute.look(3)
+    assert shown == [Seen("edited", True)]
+
+
 def test_a_fold_is_shown_by_the_newest_message_that_the_rules_let_through(pipeline):
     minute = Minute(pipeline, fold_after=1, **TABLE)
     for second in range(4):

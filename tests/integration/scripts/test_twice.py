@@ -506,11 +506,11 @@ def test_a_page_of_a_message_counts_once(redis: Redis, scripts: Scripts) -> None
         + [keys.SOUNDS(APP, of, n) for of in ("general", "") for n in (2, 1)]
     ]
     users = [("han", 1, "plain"), ("leia", 1, "called")]
-    given = {"windows": windows, "now": 1_000, "bursts": [(60, 5, 0, 9_000, 9_000, "\npage", 2)], "users": users}
+    given = {"windows": windows, "now": 1_000, "bursts": [(60, 5, 0, 9_000, 9_000, "\npage", "1-0", 2)], "users": users}
     counted = [[[1, b"0", 1], [1, b"0", 1]]]
     assert scripts.count_bursts(**given) == counted
     assert again(redis, lambda: scripts.count_bursts(**given)) == counted
-    folded = given | {"bursts": [(60, 0, 10_000, 9_000, 9_000, "\nlater", 2)]}
+    folded = given | {"bursts": [(60, 0, 10_000, 9_000, 9_000, "\nlater", "2-0", 2)]}
     waiting = [[[2, b"11000", 0], [2, b"11000", 0]]]
     assert scripts.count_bursts(**folded) == waiting
     assert again(redis, lambda: scripts.count_bursts(**folded)) == waiting

@@ -48,7 +48,7 @@ def _page(decided: Decided, pushes: Sequence[Push], days: Mapping[tuple[str, str
     return DayPage(
         app,
         message.app.attention.daily_cap or 0,
-        f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
+        message.opened.entry,
         [(push.user, days[app, push.user].name) for push in pushes],
     )
 

@@ -6,6 +6,7 @@ from worker.core.loudness import Loudness, loudness
 from worker.core.model import AppSettings
 from worker.core.rules import FOLDED, Decision, Push, Skip, Why
 from worker.core.triggers import CALLED
+from worker.pipeline.expansion.admit import Expanding
 from worker.pipeline.expansion.decide import Decided, Quieted
 from worker.state.bursts import Budget, Burst, Bursts, Fold, Pushed, Turn
 
@@ -50,11 +51,18 @@ def _burst(decided: Decided) -> Burst:
     return Burst(
         *message.key,
         app.fold_window,
-        f"{message.opened.entry}:{message.opened.look or message.cursor.page}",
+        f"{message.opened.entry}:{_page(message)}",
         users,
         app.fold_after,
         *(said.fold_every or 0, said.sound_every or 0, said.sound_every_user or 0),
     )
+
+
+def _page(message: Expanding) -> int | str:
+    """What is queued anew for an edit is the same message of its burst as before."""
+    if message.look is not None and message.look.kind == "edited":
+        return 0
+    return message.opened.look or message.cursor.page
 
 
 def _budget(why: Why, loud: Loudness) -> Budget:

@@ -1,6 +1,6 @@
--- Users hear of what they missed, or later. Takes all, or, when another worker was first with any, nothing. `counted` is how many messages were
--- counted as the digest was read; without a `due` its counts go, else it is put off, for what `looked` (1 or '') says. `badges` are numbers
--- on icons that are shown now, with the times at which they were due.
+-- Users hear of what they missed, or later. Takes all, or, when another worker was first with any, nothing. `counted` is how many
+-- messages were counted as the digest was read; without a `due` its counts go, else it is put off, for what `looked` (1 or '') says.
+-- `badges` are numbers on icons that are shown now, with the times at which they were due.
 -- ARGV: digests [app, user, counted, due, ends, looked], badges [app, user, due], batches [id, document, app, lane, devices, entries,
 --   delay, way, lines, behind, takes_over, ahead], counts [app, counter, amount], accounts [document]
 -- Returns: app, line break, user of those with which another was first.
