@@ -19,6 +19,10 @@ from worker.core.trace_context import sampled
 #: What an app says that it takes: clearings and retractions, and notifications that replace one that it shows.
 CLEAR: Final = "clear"
 EDIT: Final = "edit"
+#: Seconds after it was accepted for which a notification is replaced: later the user may have swiped it away.
+REPLACED: Final = 300
+#: What stands in the place of a message that was deleted.
+DELETED: Final = "This message was deleted"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -46,6 +50,31 @@ def retract_sending(entry: str, place: int, event: MessageDeleted) -> Sending:
     retract = {"channel": event.channel.id, "message": event.message.id}
     name = f"retract:{event.channel.id}\n{event.message.id}"
     return _sending(entry, place, event, "retract", name, {"retract": retract}, counted=False)
+
+
+def replacing_sending(entry: str, place: int, event: MessageDeleted) -> Sending:
+    """Takes the place of the message's notification, without a sound. It says the same in `carillon`."""
+    sending = retract_sending(entry, place, event)
+    aps = {"alert": {"body": DELETED}, "interruption-level": "passive", "thread-id": event.channel.id}
+    carillon = {"retract": {"channel": event.channel.id, "message": event.message.id}}
+    return msgspec.structs.replace(
+        sending,
+        prefix=_encode({"aps": aps, "carillon": carillon}).decode(),
+        collapse_id=notification.collapse_id(event.app, event.message.id, event.channel.id),
+        push_type="alert",
+        importance="silent",
+        fleeting=False,
+    )
+
+
+def with_hidden_ids(sending: Sending) -> Sending:
+    """The same for a device that is sent nothing but what is sealed: with names for its ids that it alone knows."""
+    prefix = sending.prefix
+    if '"thread-id"' in prefix:
+        document = msgspec.json.decode(prefix)
+        del document["aps"]["thread-id"]
+        prefix = _encode(document).decode()
+    return msgspec.structs.replace(sending, prefix=prefix, hides_ids=True)
 
 
 def _sending(

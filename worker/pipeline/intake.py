@@ -31,6 +31,7 @@ from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.core.trace_context import sampled
 from worker.database import cursors, messages, postgres, tallies
+from worker.database.accepted import edits_of
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
 from worker.database.ledger import DeadLetter, add_dead_letters
@@ -42,6 +43,7 @@ from worker.facts.base import Fact, Origin
 from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
+from worker.pipeline.expansion.retract import AFTER
 from worker.pipeline.registrations import (
     Call,
     DeviceEvent,
@@ -365,6 +367,12 @@ class Intake:
                 raise
         return read_call(one.name, event, one.raw.document, self._apps, one.place)
 
+    def _begins_at(self, event: events.PushSend | events.MessageDeleted) -> float:
+        """UNIX seconds; 0: at once."""
+        if isinstance(event, events.MessageDeleted):
+            return self._clocks.now()["Redis"] + AFTER
+        return event.send_at.timestamp() if event.send_at is not None else 0.0
+
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
         entry, place = one.name, one.place
         if type(event) in self._changed_by:
@@ -384,8 +392,8 @@ class Intake:
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
-            case events.PushSend(send_at=send_at):
-                stretch.targeted[entry] = send_at.timestamp() if send_at is not None else 0.0
+            case events.PushSend() | events.MessageDeleted():
+                stretch.targeted[entry] = self._begins_at(event)
             case events.ActivityUpdated(channel=str()):
                 raise Refused("channel: this release sends to no broadcast channel; name the activity's users")
             case _ if row is None and type(event) not in self._changed_by:
@@ -403,7 +411,9 @@ def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
             )
         case events.MessageUpdated() if event.message.mentioned:
             # For whom it names first.
-            return MessageRow(event.app, event.id, one.name, "", event.channel.id, "", (), one.place)
+            return MessageRow(
+                event.app, event.id, one.name, edits_of(event.message.id), event.channel.id, "", (), one.place
+            )
         case (
             events.PushSend()
             | events.CallStarted()
@@ -411,6 +421,7 @@ def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
             | events.ActivityUpdated(channel=None)
             | events.PttSpeaking()
             | events.ChannelRead()
+            | events.MessageDeleted()
         ):
             # No channel and no sender. A call is in the line of no channel, and so goes before every message.
             return MessageRow(event.app, event.id, one.name, "", "", "", (), one.place)

@@ -1,12 +1,13 @@
 """Edits and deletions, from their event to what is pushed: the tables of docs/message-changes.md."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from producers import events as ev
-from tests.integration.pipeline.harness import Pipeline, message, stamp, token, user_of
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.attention import Attention
 from worker.core.model import ACCEPTED, Answer
 
@@ -212,3 +213,95 @@ def test_an_edit_that_is_published_twice_notifies_once(chat):
     event = edit(mentioned=["luke"])
     chat.publish(event, event)
     assert len(goes_on(chat)) == 1
+
+
+# What is shown already.
+
+
+def accepts(chat: Pipeline, user: str, *what: Any) -> None:
+    chat.publish(ev.DeviceRegistered(**stamp(), user=user, device=ev.Device(token=token(user), accepts=list(what))))
+
+
+def taken_back(chat: Pipeline, event: ev.AnyEvent) -> list[tuple[str, dict[str, Any]]]:
+    """User and payload of what goes out for it, three seconds later."""
+    while chat.ledger.flush(chat.journal):
+        pass
+    before = len(chat.apns.sent)
+    chat.publish(event)
+    chat.take()
+    chat.later(5)
+    chat.run()
+    return [(user_of(n), json.loads(n.payload)) for n in chat.apns.sent[before:]]
+
+
+RETRACT = {"retract": {"channel": "general", "message": "m-e1"}}
+
+
+def test_D04_a_deleted_message_goes_from_the_devices_that_take_it(chat):
+    accepts(chat, "han", "clear")
+    chat.publish(message())
+    goes_on(chat)
+    assert taken_back(chat, deletion()) == [("han", {"aps": {"content-available": 1}, "carillon": RETRACT})]
+    sent = chat.apns.sent[-1]
+    assert (sent.push_type, sent.priority, sent.expiration) == ("background", 5, 0)
+
+
+def test_D05_or_is_replaced_where_they_take_nothing(chat):
+    chat.save_app(attention=Attention(retract="replace"))
+    accepts(chat, "han", "clear")
+    chat.now = time.time()
+    chat.publish(message(seconds=chat.now - START.timestamp()))
+    first = {user_of(n): n.collapse_id for n in chat.run()}
+    event = deletion(seconds=chat.now - START.timestamp())
+    (han, _), (luke, payload) = sorted(taken_back(chat, event), key=lambda one: one[0])
+    assert (han, luke) == ("han", "luke")
+    aps = {"alert": {"body": "This message was deleted"}, "interruption-level": "passive", "thread-id": "general"}
+    assert payload == {"aps": aps, "carillon": RETRACT}
+    assert first["luke"] in {n.collapse_id for n in chat.apns.sent[-2:]}
+
+
+@pytest.mark.parametrize("why", ["read", "old"])
+def test_D05_what_was_read_or_is_old_is_not_replaced(chat, why):
+    chat.save_app(attention=Attention(retract="replace"))
+    chat.now = time.time() - (0 if why == "read" else 400)
+    chat.publish(message(seconds=chat.now - START.timestamp()))
+    chat.run()
+    if why == "read":
+        at = int(chat.now * 1000)
+        chat.redis.zadd("carillon:read:demo:general", {"han": at, "luke": at})
+    chat.now = time.time()
+    assert taken_back(chat, deletion(seconds=chat.now - START.timestamp())) == []
+
+
+def test_D06_a_folded_banner_stays(chat):
+    chat.save_app(fold_after=1, attention=Attention(retract="replace"))
+    chat.publish(message(id="e0"), message())
+    goes_on(chat)
+    assert taken_back(chat, deletion()) == []
+
+
+def test_D10_a_number_that_was_counted_is_not_taken_back(chat):
+    chat.publish(message())
+    goes_on(chat)
+    taken_back(chat, deletion())
+    assert {int(n) for n in chat.redis.hgetall("carillon:badge:demo").values()} == {1}
+
+
+def test_an_app_that_takes_nothing_back(chat):
+    chat.save_app(attention=Attention(retract="off"))
+    accepts(chat, "han", "clear")
+    chat.publish(message())
+    goes_on(chat)
+    event = deletion()
+    assert taken_back(chat, event) == []
+    assert chat.account(event.id)["page:0"] == {"message": "not_taken_back"}
+
+
+def test_whom_an_edit_named_first_loses_the_banner_too(chat):
+    accepts(chat, "han", "clear")
+    chat.save_app(attention=Attention(level="mentions"))
+    chat.publish(message())
+    goes_on(chat)
+    chat.publish(edit(mentioned=["han"]))
+    goes_on(chat)
+    assert [user for user, _ in taken_back(chat, deletion(seconds=2))] == ["han"]

@@ -12,6 +12,7 @@ from producers.events import (
     CallEnded,
     CallStarted,
     ChannelRead,
+    MessageDeleted,
     MessageNew,
     MessageUpdated,
     PttSpeaking,
@@ -33,6 +34,7 @@ from worker.pipeline.expansion.activities import ActivityTarget
 from worker.pipeline.expansion.calls import CallTarget
 from worker.pipeline.expansion.ptt import PttTarget
 from worker.pipeline.expansion.read_elsewhere import ReadTarget
+from worker.pipeline.expansion.retract import DeletionTarget
 from worker.pipeline.targeted import Target
 from worker.state.journal import Opened
 
@@ -136,12 +138,13 @@ class Documents(NamedTuple):
     activities: list[ActivityTarget]
     ptt: list[PttTarget]
     reads: list[ReadTarget]
+    deletions: list[DeletionTarget]
     #: Their document or app went since intake took them.
     lost: list[Opened]
 
 
 def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings | None]) -> Documents:
-    found = Documents([], [], [], [], [], [], [])
+    found = Documents([], [], [], [], [], [], [], [])
     apps: dict[str, AppSettings | None] = {}
     for one in opened:
         event = events.accepted(one.document) if one.document else None
@@ -170,6 +173,8 @@ def _add(found: Documents, one: Opened, event: events.AnyEvent, app: AppSettings
             found.ptt.append(PttTarget(one, event, app))
         case ChannelRead():
             found.reads.append(ReadTarget(one, event, app))
+        case MessageDeleted():
+            found.deletions.append(DeletionTarget(one, event, app))
         case BadgeCleared() | PushSend():
             found.targets.append(Target(one, event, app))
         case _:

@@ -27,6 +27,7 @@ from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.ptt import PttExpansion
 from worker.pipeline.expansion.read import read_candidates
 from worker.pipeline.expansion.read_elsewhere import ReadElsewhere
+from worker.pipeline.expansion.retract import Retraction
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
@@ -91,6 +92,7 @@ class FanOut:
         self._activities = ActivityExpansion(self._devices, apps, Activities(redis), now=now)
         self._ptt = PttExpansion(sources, self._devices, apps, Speakers(redis), now=now)
         self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(redis), now=now)
+        self._retraction = Retraction(sources, self._devices, apps, now=now)
         self._origins = DeviceOrigins(apps, Origins(redis))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
 
@@ -127,6 +129,7 @@ class FanOut:
         self._activities.plan(documents.activities, plan)
         self._ptt.plan(documents.ptt, plan)
         self._read_elsewhere.plan(documents.reads, plan)
+        self._retraction.plan(documents.deletions, plan)
         first = min((message.place for message in documents.messages), default=0)
         known = channels.read(self._pool, {message.key for message in documents.messages}, first)
         admitted, skipped = admit(self._changed(documents.messages), known, self._now())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from worker.core.folding import folds_any
 from worker.core.loudness import Loudness, loudness
 from worker.core.model import AppSettings
 from worker.core.rules import FOLDED, Decision, Push, Skip, Why
@@ -30,11 +31,7 @@ def quieten(bursts: Bursts, decided: Sequence[Decided], now: float) -> list[Deci
 
 def _is_quiet(app: AppSettings) -> bool:
     said = app.attention
-    return _counts(app) or bool(said.sound_every or said.sound_every_user)
-
-
-def _counts(app: AppSettings) -> bool:
-    return app.fold_after is not None or app.attention.collapse == "channel"
+    return folds_any(app) or bool(said.sound_every or said.sound_every_user)
 
 
 def _burst(decided: Decided) -> Burst:
@@ -46,7 +43,7 @@ def _burst(decided: Decided) -> Burst:
         why = push.why
         if why not in budgets:
             budgets[why] = _budget(why, loudness(message.event, why))
-        counts = _counts(app) and why not in CALLED and message.event.message.urgency != "urgent"
+        counts = folds_any(app) and why not in CALLED and message.event.message.urgency != "urgent"
         users.append(Pushed(push.user, counts, budgets[why]))
     return Burst(
         *message.key,
