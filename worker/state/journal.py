@@ -504,7 +504,7 @@ def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
     """As `batches` of expand.lua, and `later` of finish.lua."""
     records: list[Sequence[Any]] = []
     for id, batch, delay, behind, put_off, takes_over in queued:
-        entries = joined(sending.entry for sending in batch.sendings)
+        entries = joined(sending.entry for sending in batch.sendings if sending.entry)
         lines = batches.waiting_lines(batch, id) if put_off else ""
         part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
         ahead = is_live(batch.sendings[0])

@@ -15,6 +15,7 @@ from worker.core.attention import Attention
 from worker.core.digest import MOST_CONVERSATIONS, MOST_MESSAGES, spread_of
 from worker.core.model import Notification
 from worker.database.registry import StoredTemplate
+from worker.reports.invariants import check_invariants
 from worker.state import keys
 
 EVERY_DAY: Any = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -68,6 +69,21 @@ def reasons(pipeline: Pipeline) -> list[str]:
 
 def nothing_is_left(pipeline: Pipeline) -> bool:
     return not pipeline.redis.exists(keys.DIGEST("demo", "han"), keys.DIGESTS(), keys.SILENT_BADGES())
+
+
+def test_those_of_several_users_are_sent_together(pipeline: Pipeline) -> None:
+    people(pipeline)
+    pipeline.member("general", "leia", "luke")
+    for user in ("leia", "luke"):
+        pipeline.publish(ev.QuietUpdated(**stamp(), user=user, zone="Europe/Berlin", quiet=[NIGHT]))
+    pipeline.publish(message("general", id="e1", sender="chewie", recipients=["han", "leia", "luke"]))
+    pipeline.run()
+    at(pipeline, BY_THEN)
+    assert pipeline.digests.tell_due() == {"bulk": 1}
+    with pipeline.pool.connection() as db:
+        assert check_invariants(pipeline.redis, db, looks=1) == []
+    pipeline.deliver()
+    assert {user_of(one) for one in pipeline.apns.sent} == {"han", "leia", "luke"}
 
 
 def test_one_notification_says_what_was_missed(pipeline: Pipeline) -> None:
