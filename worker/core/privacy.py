@@ -151,6 +151,19 @@ def padding(inside: int, room: int, step: int | None) -> int:
     return min(-inside % step, room - inside) if step else 0
 
 
+def with_inside(sending: Sending, whole: Sealable, step: int | None) -> Sending:
+    """What waits for its record: only the outside of it is shown. `step` as of `padding`."""
+    return msgspec.structs.replace(
+        sending,
+        prefix=whole.outside.prefix.decode(),
+        suffix=whole.outside.suffix.decode(),
+        kind="",
+        privacy="sealed",
+        inside=whole.inside.decode(),
+        pad=padding(len(whole.inside), whole.room, step),
+    )
+
+
 def with_record(payload: str, key: str, record: str) -> str:
     """The end of a payload of `sealable` with the device's record, in base64url, and the id of the key that opens it."""
     return f'{payload.removesuffix(_GAP)}{{"sealed":{_sealed(key, record)}}}}}'

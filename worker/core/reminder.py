@@ -134,17 +134,16 @@ def is_wanted(rows: Rows, triggers: Sequence[Any], now: float) -> bool:
 
 
 def render(one: Reminder, unread: Sequence[NotifiedOf], channel: str, locale: str | None, form: Privacy) -> Rendered:
-    """The payload. `channel`: its name, or ''. `form`: how much may be read on the way."""
+    """The payload. `channel`: its name, or ''. `form`: how much may be read on the way; what is to be sealed has all."""
     alert = {"body": burst_phrase(len(unread), locale)}
     aps: dict[str, Any] = {"alert": alert, "sound": "default", "relevance-score": 0.3}
     carillon: dict[str, Any] = {"kind": KIND, "event": one.event_id, "why": KIND, "count": len(unread)}
-    if form in ("full", "sender") and (title := title_of(unread, channel)):
+    if form != "id" and (title := title_of(unread, channel)):
         aps["alert"] = {"title": title, **alert}
-    if form != "sealed":
-        aps["thread-id"] = one.channel
-        carillon |= {"message": unread[-1].message, "channel": one.channel, "at": unread[-1].at}
-        if one.thread:
-            carillon["parent"] = one.thread
+    aps["thread-id"] = one.channel
+    carillon |= {"message": unread[-1].message, "channel": one.channel, "at": unread[-1].at}
+    if one.thread:
+        carillon["parent"] = one.thread
     document = _encode({"aps": aps, "carillon": carillon})
     return Rendered(HEAD, document[len(HEAD) :])
 

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from config.seldom import Seldom
 from worker.core import digest_payload, notification
 from worker.core.attention import Attention
@@ -14,7 +12,7 @@ from worker.core.digest import TOO_OLD, Digest
 from worker.core.digest_payload import KIND
 from worker.core.model import Device
 from worker.core.notification import HEAD, LIMIT, Rendered
-from worker.core.privacy import FULL, Disclosure, Sealable, limit_for, padding, placeholder, sealable
+from worker.core.privacy import FULL, Disclosure, Sealable, limit_for, placeholder, sealable, with_inside
 from worker.core.targeted import BADGE_LIFE
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates
@@ -96,15 +94,7 @@ def _sealed(
     sending, whole = made()
     if len(whole.inside) > whole.room:
         sending, whole = made(limit_for(whole))
-    return msgspec.structs.replace(
-        sending,
-        prefix=whole.outside.prefix.decode(),
-        suffix=whole.outside.suffix.decode(),
-        kind="",
-        privacy=disclosure.mode,
-        inside=whole.inside.decode(),
-        pad=padding(len(whole.inside), whole.room, attention.pad),
-    )
+    return with_inside(sending, whole, attention.pad)
 
 
 def _sending(

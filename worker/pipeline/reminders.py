@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from producers.fields import Privacy
 from worker.core.batch import SHOW, Lane, Sending
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.names import clean_name
 from worker.core.places import NOW
-from worker.core.privacy import FULL, strictest
+from worker.core.privacy import FULL, Disclosure, placeholder, sealable, strictest, with_inside
 from worker.core.quiet import Quiet, silence
 from worker.core.reminder import KIND, Next, Reminder, is_wanted, next_of, render
 from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF
@@ -137,23 +136,26 @@ class Reminders:
     def _send(self, one: Reminder, following: Next, known: _Known, plan: Plan, now: float) -> None:
         row, disclosed = known.channels.get((one.app, one.channel)), self._disclosed(one, known)
         name = clean_name((row and row.now.name) or "")
-        groups: dict[tuple[str | None, Privacy], list[Device]] = {}
+        attention, number = known.apps[one.app].attention, len(following.unread)
+        groups: dict[tuple[str | None, Disclosure], list[Device]] = {}
         for device in disclosed.devices[one.user]:
-            form = disclosed.disclosures.get(device.id, FULL).form
-            groups.setdefault((device.locale, form), []).append(device)
-        for (locale, form), some in groups.items():
-            rendered = render(one, following.unread, name, locale, form)
+            groups.setdefault((device.locale, disclosed.disclosures.get(device.id, FULL)), []).append(device)
+        for (locale, disclosure), some in groups.items():
+            rendered = render(one, following.unread, name, locale, disclosure.form)
             sending = Sending(
                 entry="",
                 event_id=one.event_id,
                 prefix=rendered.prefix.decode(),
                 suffix=rendered.suffix.decode(),
-                expires_at=int(now) + (known.apps[one.app].attention.remind_after or 0),
+                expires_at=int(now) + (attention.remind_after or 0),
                 collapse_id=following.unread[-1].collapse_id,
                 badge=SHOW,
                 kind=KIND,
                 at=int(now),
             )
+            if disclosure.form == "sealed":
+                text = placeholder(attention.placeholder, locale, number)
+                sending = with_inside(sending, sealable(rendered, text, disclosure), attention.pad)
             plan.add_jobs(one.app, "bulk", sending, some)
 
     def _disclosed(self, one: Reminder, known: _Known) -> Disclosed:

@@ -21,7 +21,17 @@ from worker.core.loudness import Loudness, loudness
 from worker.core.model import Device
 from worker.core.names import clean_name, legible
 from worker.core.notification import Rendered
-from worker.core.privacy import FULL, Disclosure, by_id, ids_of, limit_for, padding, placeholder, sealable, without_text
+from worker.core.privacy import (
+    FULL,
+    Disclosure,
+    by_id,
+    ids_of,
+    limit_for,
+    placeholder,
+    sealable,
+    with_inside,
+    without_text,
+)
 from worker.core.rules import Why
 from worker.core.template_form import TemplateError
 from worker.core.templates import NothingToSayError, Template, Templates, context_of
@@ -252,9 +262,7 @@ def _sending(one: _Rendering) -> tuple[Sending, bool]:
     if len(whole.inside) > whole.room:
         made = one.made(limit_for(whole))
         whole = sealable(made.rendered, phrase, disclosure)
-    sending = _with(one, made._replace(rendered=whole.outside))
-    pad = padding(len(whole.inside), whole.room, one.message.pad)
-    return msgspec.structs.replace(sending, inside=whole.inside.decode(), pad=pad), failed
+    return with_inside(_with(one, made), whole, one.message.pad), failed
 
 
 def _with(one: _Rendering, made: _Made) -> Sending:

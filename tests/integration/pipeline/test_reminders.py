@@ -1,5 +1,6 @@
 """Reminders of what stays unread: one for a conversation, never of what did not come, and none that nobody needs any more."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.conftest import used
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
+from tests.unit.web.browser import base64url, new_browser
 from worker.core.attention import Attention
 from worker.core.model import Answer
 from worker.core.notification import collapse_id
-from worker.core.reminder import NotifiedOf, Reminder, render
 from worker.facts.base import Sources
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.reminders import Reminders
@@ -246,19 +247,19 @@ def test_names_follow_the_privacy_mode(pipeline, privacy):
     assert "channel" in said["carillon"], "without a key nothing is sealed, and no more is said than ids"
 
 
-def test_a_device_that_could_be_sealed_for_reads_a_number_only():
-    said = render(
-        Reminder("demo", "c1", "", "han", 5.0, 0, []), [NotifiedOf(7, "m1", "x", "Leia")], "General", None, "sealed"
-    )
-    assert msgspec.json.decode(said.payload()) == {
-        "aps": {"alert": {"body": "1 new message"}, "sound": "default", "relevance-score": 0.3},
-        "carillon": {
-            "kind": "reminder",
-            "event": Reminder("demo", "c1", "", "han", 5.0, 0, []).event_id,
-            "why": "reminder",
-        }
-        | {"count": 1},
-    }
+def test_a_seal_has_the_name_inside_and_the_number_outside(pipeline):
+    of = new_browser()
+    sealing = ev.DeviceKeys(id="k1", scheme="aes128gcm", p256dh=base64url(of.keys.p256dh), auth=base64url(of.keys.auth))
+    device = ev.Device(token=token("han"), accepts=["sealed"], keys=sealing)
+    pipeline.publish(ev.DeviceRegistered(**stamp(1), user="han", device=device))
+    pipeline.save_app(attention=Attention(remind_after=AFTER, privacy="sealed"))
+    pipeline.at(0, direct())
+    [said] = pipeline.at(300)
+    assert said["aps"]["alert"] == {"title": "1 new message"}
+    assert list(said["carillon"]) == ["sealed"]
+    inside = msgspec.json.decode(of.read(urlsafe_b64decode(said["carillon"]["sealed"]["d"] + "==")))
+    assert inside["aps"]["alert"] == {"title": "Leia", "body": "1 new message"}
+    assert (inside["carillon"]["kind"], inside["carillon"]["message"]) == ("reminder", "m-e1")
 
 
 def test_what_is_kept_of_a_conversation_is_bounded(pipeline):
