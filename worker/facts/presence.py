@@ -1,5 +1,6 @@
 """Where the users are, and what they have read. The chat server writes it to Redis; it counts as it is at the expansion."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -9,6 +10,9 @@ from worker.facts.base import CandidateFacts, Candidates, Sources
 from worker.state import keys, presence
 from worker.state.presence import Markers
 
+#: What keys say, and of users of which app.
+_Place = tuple[str, str]
+_NOBODY: Final[Mapping[str, bytes]] = {}
 #: Keys by what they say of a user.
 _KEYS: Final = {"online": keys.ONLINE, "active": keys.ACTIVE, "viewing": keys.VIEWING}
 
@@ -21,29 +25,26 @@ class Presence(CandidateFacts[None]):
     def read_all(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Mapping[str, Collection[str]]]:
         """At a second look nobody's presence is looked up, and of an app that pushes to those who are present only `viewing`."""
         wanted = {n: _wanted(one) for n, one in enumerate(asked) if one.users}
-        names = {
-            _KEYS[what](asked[n].event.app, user)
-            for n, whats in wanted.items()
-            for what in whats
-            for user in asked[n].users
-        }
-        values, marked = presence.read(
-            sources.redis, names, [Markers(_read_key(asked[n]), asked[n].users) for n in wanted]
-        )
-        found: dict[int, dict[str, Collection[str]]] = {}
-        for (n, whats), marks in zip(wanted.items(), marked, strict=True):
-            one = asked[n]
-            of: dict[str, Collection[str]] = {}
-            if values:
-                of |= {what: _with_key(one, what, values) for what in whats if what != "viewing"}
-                if "viewing" in whats:
-                    of["viewing"] = _viewing(one, values)
-                if not one.app.push_to_online and not one.again:
-                    of["present"] = of[one.app.attention.present]
+        # Many messages have the same candidates.
+        users: defaultdict[_Place, set[str]] = defaultdict(set)
+        for n, whats in wanted.items():
+            for what in whats:
+                users[what, asked[n].event.app].update(asked[n].users)
+        names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
+        marked = [Markers(_read_key(asked[n]), asked[n].users) for n in wanted]
+        values, read = presence.read(sources.redis, names, marked)
+        known: dict[_Place, dict[str, bytes]] = {}
+        for key, value in values.items():
+            what, app, user = names[key]
+            known.setdefault((what, app), {})[user] = value
+        found = {}
+        for (n, whats), marks in zip(wanted.items(), read, strict=True):
+            of = _present(asked[n], whats, known) if known else {}
             if marks:
-                at = milliseconds(one.event)
-                of["read"] = {user for user, read in marks.items() if read >= at}
-            found[n] = of
+                at = milliseconds(asked[n].event)
+                of["read"] = {user for user, until in marks.items() if until >= at}
+            if of:
+                found[n] = of
         return found
 
 
@@ -68,20 +69,30 @@ def _looks_closely(said: Attention) -> bool:
     return said.online_delay is not None or said.present != "online"
 
 
-def _with_key(one: Candidates, what: str, values: Mapping[str, bytes]) -> set[str]:
-    family, app = _KEYS[what], one.event.app
-    return {user for user in one.users if family(app, user) in values}
+def _present(
+    one: Candidates, whats: Collection[str], known: Mapping[_Place, Mapping[str, bytes]]
+) -> dict[str, Collection[str]]:
+    app = one.event.app
+    found: dict[str, Collection[str]] = {
+        what: known.get((what, app), _NOBODY).keys() & one.users for what in whats if what != "viewing"
+    }
+    if not one.app.push_to_online and not one.again:
+        found["present"] = found[one.app.attention.present]
+    if "viewing" in whats:
+        views, shown = known.get(("viewing", app), _NOBODY), _shown(one)
+        found["viewing"] = {user for user in views.keys() & one.users if views[user] in shown}
+    return found
 
 
-def _viewing(one: Candidates, values: Mapping[str, bytes]) -> set[str]:
-    """Who has the channel open; of a reply, who has the thread open."""
-    channel, message, app = one.event.channel.id, one.event.message, one.event.app
+def _shown(one: Candidates) -> set[bytes]:
+    """What shows the message to whoever has it open: its channel, or of a reply its thread."""
+    channel, message = one.event.channel.id, one.event.message
     shown = set()
     if message.parent_id is None or message.also_in_channel:
         shown.add(channel.encode())
     if message.parent_id is not None:
         shown.add(f"{channel}\n{message.parent_id}".encode())
-    return {user for user in one.users if values.get(keys.VIEWING(app, user)) in shown}
+    return shown
 
 
 def _read_key(one: Candidates) -> str:
