@@ -28,13 +28,19 @@ def parsed(document: dict[str, Any]) -> Template:
 
 
 def sent(
-    document: dict[str, Any], settings: FcmSettings = APP, badge: int | None = 5, event: ev.MessageNew | None = None
+    document: dict[str, Any],
+    settings: FcmSettings = APP,
+    badge: int | None = 5,
+    event: ev.MessageNew | None = None,
+    **given: Any,
 ) -> Any:
     """The message as FCM reads it, of a template and a message."""
     template = parsed(document)
     check(template, samples("demo", "regular"))
     rendered = template.render(context_of(event or message(text="100% \x01 {{ badge }}"))).rendered
-    sending = Sending("1-0", "e1", rendered.prefix.decode(), rendered.suffix.decode(), 1_800_003_600, "collapse-1")
+    sending = Sending(
+        "1-0", "e1", rendered.prefix.decode(), rendered.suffix.decode(), 1_800_003_600, "collapse-1", **given
+    )
     body = Message(own.form(settings, sending), "tok:1", ID, badge, sending.expires_at, False).content(60)
     found = json.loads(body)
     check_schema("SendMessageRequest", found)
@@ -69,6 +75,11 @@ def test_what_android_shows_replaces_itself_in_the_channel_of_the_provider() -> 
         **own_words,
         "notification_count": 5,
     }
+
+
+def test_what_is_silent_is_in_the_silent_channel_whatever_the_provider_s_own_is() -> None:
+    found = sent({"android": {"notification": {"title": "x"}}}, SYSTEM, importance="silent")["android"]
+    assert found["notification"]["channel_id"] == found["data"]["importance"] == "silent"
 
 
 @pytest.mark.parametrize(

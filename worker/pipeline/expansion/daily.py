@@ -1,4 +1,4 @@
-"""After the fourth stage: who has had their pushes of the day gets none, and the message counts for a digest."""
+"""Fifth stage: who has had their pushes of the day gets none, and the message counts for a digest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC

@@ -1,4 +1,4 @@
-"""Fifth stage: decisions become jobs, counts, a part of the ledger entry, and the cursor of the channel."""
+"""Sixth stage: decisions become jobs, counts, a part of the ledger entry, and the cursor of the channel."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
