@@ -218,11 +218,12 @@ class ShownDevice(NamedTuple):
     last_accepted: date | None
     retired_reason: str | None
     retired_at: float | None
+    purpose: str
 
 
 _SHOWN: Final = (
     "SELECT d.id, d.app, d.user_id, d.platform, p.name, d.active, d.registered_at / 1000.0::float8, d.app_version, d.locale,"
-    " u.accepted, d.retired_reason, extract(epoch FROM d.retired_at)::float8 FROM carillon.devices d"
+    " u.accepted, d.retired_reason, extract(epoch FROM d.retired_at)::float8, d.purpose FROM carillon.devices d"
     " LEFT JOIN carillon.providers p ON p.id = d.provider_id LEFT JOIN carillon.device_use u ON u.device = d.id"
 )
 
