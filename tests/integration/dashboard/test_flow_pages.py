@@ -138,6 +138,7 @@ def test_a_provider_has_its_answers_settings_and_devices(reader: Visitor, hooks:
 def test_an_app_has_its_settings_with_defaults_and_its_templates_as_text(reader: Visitor, hooks: Provider) -> None:
     said = text(reader.get("/apps/chat").text)
     assert "Max age 600 seconds 3,600 seconds" in said
+    assert "Remind triggers direct, mention, reply direct, mention, reply" in said
     assert "Leia Organa a répondu" in said
     assert reader.get("/apps/none").status_code == 404
 

@@ -148,6 +148,7 @@ def crawl(get: Callable[..., httpx.Response]) -> tuple[dict[str, list[str]], lis
         here = waiting.pop()
         answer = get(here, follow_redirects=True)
         assert answer.status_code == 200, (here, answer.status_code)
+        assert "could not be worked out" not in answer.text, here
         answers.append(answer.text)
         for link in dict.fromkeys(re.findall(r'(?:href|data-src)="(/[^"]*)"', answer.text)):
             address = unescape(link).partition("#")[0]

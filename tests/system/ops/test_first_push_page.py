@@ -69,7 +69,7 @@ class System(NamedTuple):
 
     def published(self, line: str, seconds: float = PATIENCE) -> tuple[str, Any]:
         """What a line shows that goes well, and the document that it puts on the stream, where it does not stay long."""
-        with redis.Redis.from_url(self.redis_url) as client, ThreadPoolExecutor(1) as reader:
+        with redis.Redis.from_url(self.redis_url, socket_timeout=None) as client, ThreadPoolExecutor(1) as reader:
             last = client.xinfo_stream("carillon:events")["last-generated-id"]
             read = reader.submit(client.xread, {"carillon:events": last}, 1, int(seconds * 1000))
             code, shown = self.typed.type(line, seconds)

@@ -1,13 +1,13 @@
 """One app: its settings, what it pushes, its providers, and its templates as they would be sent."""
 
-from dataclasses import fields
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from worker.core.aps_form import APS_FORM
-from worker.core.model import AppSettings
+from worker.core.model import ATTENTION, AppSettings, listed
 from worker.core.sample_messages import sample
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, context_of
@@ -33,7 +33,12 @@ _UNITS: Final = {
     "fold_window": "seconds",
     "registration_rate": "a second",
     "stale_days": "days",
+    **dict.fromkeys(("online_delay", "digest_spread", "sound_every", "sound_every_user", "fold_every"), "seconds"),
+    "remind_after": "seconds",
+    "pad": "bytes",
 }
+#: What it means that a setting has no value, where that is no missing limit.
+_NONE: Final = {"only_to": "everybody", "stale_days": "never", "remind_after": "never"}
 
 
 class Setting(NamedTuple):
@@ -98,17 +103,13 @@ def flowing(ask: Ask) -> Values:
 def settings(ask: Ask) -> Values:
     """Each setting with its default, and who changed what last."""
     found = _settings_of(ask) or AppSettings(ask.path["app"])
-    defaults = AppSettings("")
+    chosen, defaults = listed(found), listed(AppSettings(""))
     changes = audit.newest(ask.stores.pool, audit.Which(app=found.name, act="app "), 1)
     return {
         "settings": [
-            Setting(
-                field.name,
-                _word(field.name, getattr(found, field.name)),
-                _word(field.name, getattr(defaults, field.name)),
-            )
-            for field in fields(found)
-            if field.name != "name"
+            Setting(name, _word(name, value), _word(name, defaults[name]))
+            for name, value in chosen.items()
+            if name != "name"
         ],
         "on": found.push_enabled,
         "change": changes[0] if changes else None,
@@ -146,11 +147,15 @@ def _settings_of(ask: Ask) -> AppSettings | None:
 def _word(name: str, value: Any) -> str:
     match value:
         case None:
-            return "everybody" if name == "only_to" else "never" if name == "stale_days" else "no limit"
+            return _NONE.get(name, "none" if name in ATTENTION else "no limit")
         case bool():
             return "on" if value else "off"
-        case tuple():
-            return ", ".join(value) or "nobody"
+        case tuple() | list():
+            return ", ".join(_word("", one) for one in value) or ("nobody" if name == "only_to" else "none")
+        case Mapping():
+            return " ".join(f"{key or 'any'}={_word('', one)}" for key, one in value.items()) or "none"
+        case str():
+            return value
         case _:
             return f"{value:,} {_UNITS.get(name, '')}".strip()
 
