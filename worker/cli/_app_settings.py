@@ -149,7 +149,6 @@ SETTINGS: Final[dict[str, Setting]] = {
     "daily_cap": Number("Pushes of a user a day, direct messages, mentions and calls apart.", optional=True),
     "edits": Choice("What an edit reaches: the queue, also what is shown, nothing.", ("queued", "replace", "off")),
     "retract": Choice("What a deletion does to what is shown.", ("clear", "replace", "off")),
-    "badge_counts": Choice("Whether the number counts for a device or for its user.", ("device", "user")),
     "remind_after": Number(
         "Seconds after which an unread conversation is notified of again.", optional=True, largest=86_400
     ),

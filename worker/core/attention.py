@@ -60,8 +60,6 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     edits: Literal["queued", "replace", "off"] = "queued"
     #: What a deletion does to what is shown: removes it where the device accepts that, also replaces it elsewhere, or nothing.
     retract: Literal["clear", "replace", "off"] = "clear"
-    #: Whose messages a badge counts: those of the device, or those of the user, less what was read anywhere.
-    badge_counts: Literal["device", "user"] = "device"
 
     # Reminders.
     #: Seconds after which a conversation that stays unread is notified of again; None: never.

@@ -8,8 +8,9 @@ import msgspec
 #: notification for several. `missed_call`: of a call that nobody answered. `activity`: the app has yet to register the token of a
 #: Live Activity. `ptt`: somebody began to speak just after another one did. `edited`: whoever had the message queued as it was
 #: before an edit, on the devices of `extra`. `named`: whom an edit names first; it is never stored, and asks for presence.
+#: `shown`: an edit reaches who is shown the message: they are looked up, and get it as `replaced`, on the devices of `extra`.
 #: `clear`: whose devices were woken just before for what was read elsewhere.
-Kind = Literal["online", "fold", "missed_call", "activity", "ptt", "edited", "named", "clear"]
+Kind = Literal["online", "fold", "missed_call", "activity", "ptt", "edited", "named", "shown", "replaced", "clear"]
 #: Users of one second look.
 MOST: Final = 500
 

@@ -27,6 +27,7 @@ from worker.core.badges import Cleared, Clearing
 from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
 from worker.core.errors import LeaseLost
+from worker.core.model import AppSettings
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.core.trace_context import sampled
@@ -380,7 +381,7 @@ class Intake:
             for fact in self._changed_by[type(event)]:
                 stretch.facts[fact] += fact.rows(event, origin)
                 stretch.rows += fact.size(event)
-        if (row := _recorded_as(one, event)) is not None:
+        if (row := _recorded_as(one, event, self._apps.app(event.app))) is not None:
             stretch.rows += len(row.mentioned)
             stretch.messages.append(row)
         match event:
@@ -400,7 +401,7 @@ class Intake:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
 
 
-def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
+def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings | None) -> MessageRow | None:
     """What is recorded of an event that is opened, so that its id is taken once; None where that is nothing."""
     match event:
         case events.MessageNew(message=m):
@@ -409,8 +410,8 @@ def _recorded_as(one: _Placed, event: events.AnyEvent) -> MessageRow | None:
                 event.recipients,
                 microseconds(event.at) // 1000,
             )
-        case events.MessageUpdated() if event.message.mentioned:
-            # For whom it names first.
+        case events.MessageUpdated() if event.message.mentioned or (app and app.attention.edits == "replace"):
+            # For whom it names first, and for those who are shown the message.
             return MessageRow(
                 event.app, event.id, one.name, edits_of(event.message.id), event.channel.id, "", (), one.place
             )

@@ -305,3 +305,37 @@ def test_whom_an_edit_named_first_loses_the_banner_too(chat):
     chat.publish(edit(mentioned=["han"]))
     goes_on(chat)
     assert [user for user, _ in taken_back(chat, deletion(seconds=2))] == ["han"]
+
+
+@pytest.mark.parametrize(
+    ("age", "read", "text", "expected"),
+    [
+        pytest.param(60, False, "hello, all", ["hello, all"], id="E07"),
+        pytest.param(400, False, "hello, all", [], id="E08 shown long before"),
+        pytest.param(60, True, "hello, all", [], id="E08 read"),
+    ],
+)
+def test_an_edit_replaces_what_is_shown(chat, age, read, text, expected):
+    chat.save_app(attention=Attention(edits="replace"))
+    accepts(chat, "han", "edit")
+    now = time.time()
+    chat.now = now - age
+    chat.publish(message(seconds=chat.now - START.timestamp()))
+    first = {user_of(n): n.collapse_id for n in chat.run()}
+    chat.now = now
+    if read:
+        chat.redis.zadd("carillon:read:demo:general", {"han": int(now * 1000)})
+    while chat.ledger.flush(chat.journal):
+        pass
+    before = len(chat.apns.sent)
+    chat.publish(edit(text, seconds=now - START.timestamp()))
+    chat.run()
+    for _ in range(3):
+        chat.later(10)
+        chat.run()
+    sent = chat.apns.sent[before:]
+    payloads = [json.loads(n.payload) for n in sent]
+    assert [payload["aps"]["alert"]["body"] for payload in payloads] == expected
+    for n, payload in zip(sent, payloads, strict=True):
+        assert (n.collapse_id, payload["aps"]["interruption-level"]) == (first["han"], "passive")
+        assert payload["aps"].keys().isdisjoint({"sound", "badge"})

@@ -22,6 +22,7 @@ from worker.core import second_look
 from worker.core.calls import as_message
 from worker.core.edits import edit_as_message, edited
 from worker.core.entry import ms_of
+from worker.core.folding import folds_any
 from worker.core.model import AppSettings
 from worker.core.places import NOW
 from worker.core.position import position
@@ -112,6 +113,12 @@ class Expanding(NamedTuple):
     def again(self) -> bool:
         """Whether presence is out of the question."""
         return self.look is not None and self.look.kind != "named"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it is an edit that also reaches those who are shown the message."""
+        first = self.look is not None and self.look.kind == "named" and not self.opened.look
+        return first and self.app.attention.edits == "replace" and not folds_any(self.app)
 
     @property
     def seen_from(self) -> int:
@@ -210,6 +217,9 @@ def with_change(message: Accepted, change: Change | None) -> Accepted:
     if not message.edit:
         return message._replace(event=edited(message.event, edit), named_later=first.keys())
     event = msgspec.structs.replace(edit_as_message(edit, change.written, app.max_age), id=message.event.id)
+    if message.look is not None and message.look.kind in ("shown", "replaced"):
+        quietly = msgspec.structs.replace(event.message, badge="none", urgency="low")
+        return message._replace(event=msgspec.structs.replace(event, message=quietly))
     if message.opened.look:
         return message._replace(event=event)
     named = [user for user, place in first.items() if place == message.place]

@@ -10,6 +10,7 @@ from worker.core.preferences import Verdicts, common_rows, judge_all
 from worker.core.privacy import Disclosure, strictest
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, decide_page
+from worker.core.taking_back import EDIT
 from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
 from worker.facts import FACTS, preferences
@@ -189,11 +190,14 @@ def _with_edits(message: Expanding, facts: Mapping[str, Collection[str]]) -> Map
 
 
 def _devices(message: Expanding, devices: Mapping[str, Sequence[Device]]) -> Mapping[str, Sequence[Device]]:
-    """What was queued before an edit is sent anew to the devices that did not get it."""
-    if message.look is None or message.look.kind != "edited":
+    """An edit of what was queued goes to the devices that did not get that, and one of what is shown to those that take it."""
+    if message.look is None or message.look.kind not in ("edited", "replaced"):
         return devices
-    wanted = set(message.look.extra)
-    found = {user: [one for one in devices.get(user, ()) if one.id in wanted] for user in message.look.users}
+    wanted, shown = set(message.look.extra), message.look.kind == "replaced"
+    found = {
+        user: [one for one in devices.get(user, ()) if one.id in wanted and (not shown or EDIT in one.accepts)]
+        for user in message.look.users
+    }
     return {user: some for user, some in found.items() if some}
 
 

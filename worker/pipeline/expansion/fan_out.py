@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.core.batch import Lane
+from worker.core.entry import ms_of
 from worker.core.rules import RULES, Rule
+from worker.core.second_look import SecondLook
+from worker.core.taking_back import REPLACED
+from worker.database.accepted import accepted
 from worker.database.audience import Audience
 from worker.database.postgres import Pool
 from worker.facts import FACTS, changes, channels, members, used
@@ -27,7 +31,7 @@ from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.ptt import PttExpansion
 from worker.pipeline.expansion.read import read_candidates
 from worker.pipeline.expansion.read_elsewhere import ReadElsewhere
-from worker.pipeline.expansion.retract import Retraction
+from worker.pipeline.expansion.retract import AFTER, Retraction
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
@@ -161,7 +165,17 @@ class FanOut:
             return messages
         messages = [one._replace(used=of_apps.get(one.event.app, ())) for one in messages]
         found = changes.read(self._pool, {one.message_key for one in messages if "changes" in one.used})
-        return [with_change(one, found.get(one.message_key)) for one in messages]
+        return [with_change(self._where_shown(one), found.get(one.message_key)) for one in messages]
+
+    def _where_shown(self, message: Accepted) -> Accepted:
+        """An edit that reaches those who are shown the message: they are looked up when the ledger has them."""
+        if message.look is None or message.look.kind != "shown":
+            return message
+        came = ms_of(message.opened.entry)
+        shown = accepted(self._pool, *message.message_key, besides=message.event.id)
+        young = [one for one in shown if came - 1000 * REPLACED <= one.at <= came]
+        users = list(dict.fromkeys(one.user for one in young))
+        return message._replace(look=SecondLook("replaced", users, [one.device for one in young]))
 
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience
@@ -183,6 +197,8 @@ class FanOut:
                 plan.counts[message.event.app]["late"] += 1
             goes_on = continuation(one, self._count_after)
             plan.add(one, goes_on)
+            if message.replaces:
+                plan.look_again(message.opened, 0, "shown", AFTER, [message.event.sender.id])
             planned.append(message)
             if goes_on.following != DONE:
                 unfinished.add(message.key)
