@@ -134,6 +134,8 @@ def first_candidates(event: MessageNew, thread: Collection[str] | None, loud: Se
     So the member cap cuts off those whom the message concerns least.
     """
     message = event.message
+    if not (thread or loud or _names_somebody(message)):
+        return []
     return list(
         dict.fromkeys(
             [

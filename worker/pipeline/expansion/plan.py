@@ -212,8 +212,8 @@ def _members(page: CandidatePage) -> int:
 def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message now, by what differs between their users."""
     pushes, quieted, disclosures = decided.decision.pushes, decided.quieted, decided.disclosures
-    event = decided.page.message.event
-    groups, badges = groups_of(event.message), event.message.badges
+    message = decided.page.message.event.message
+    groups, badges = groups_of(message) if message.mentions.groups else {}, message.badges
     if not (quieted or groups or disclosures or badges):
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
