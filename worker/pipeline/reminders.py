@@ -152,6 +152,7 @@ class Reminders:
                 badge=SHOW,
                 kind=KIND,
                 at=int(now),
+                importance="messages",
             )
             if disclosure.form == "sealed":
                 text = placeholder(attention.placeholder, locale, number)

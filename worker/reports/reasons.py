@@ -5,8 +5,8 @@ from typing import Final
 
 from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, OVER_DAILY_CAP, RULES
 
-#: Why a member got no push.
-MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in RULES} | {
+#: Why a member got no push. At a second look what is so of the message is so of its users.
+MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in (*MESSAGE_RULES, *RULES)} | {
     OVER_CAP: "beyond the app's member cap",
     OVER_DAILY_CAP: "had had their pushes of the day",
     FOLDED: "shown a later message of the channel instead, with the number of messages",

@@ -18,6 +18,9 @@ from worker.core.notification import collapse_id
 from worker.facts.base import Sources
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.reminders import Reminders
+from worker.providers.webhook.request import recipients
+from worker.reports.got_and_missed import of_user, reason_of
+from worker.reports.looking_up import write_up
 from worker.state import keys, reminders
 from worker.state.origins import Origins
 
@@ -281,6 +284,32 @@ def test_two_ticks_remind_once(pipeline):
 
 def _due(pipeline: Reminding) -> list[Any]:
     return reminders.due(pipeline.redis, pipeline.now + AFTER, 10)
+
+
+def test_why_says_who_was_reminded_and_who_was_not(pipeline):
+    pipeline.member("general", "luke")
+    pipeline.at(0, direct())
+    pipeline.redis.zadd(keys.READ("demo", "general"), {"luke": START.timestamp() * 1000})
+    assert len(pipeline.at(300)) == 1
+    write_up(pipeline.journal, pipeline.ledger)
+    said = {}
+    for user in ("han", "luke"):
+        found = of_user(pipeline.redis, pipeline.pool, pipeline.journal, "demo", [user], 0).happened
+        said[user] = {one.event.partition(":")[0]: reason_of(one) for one in found}
+    assert said["han"] == {"e1": "gets a push", "reminder": "gets a push"}
+    assert said["luke"] == {"e1": "gets a push", "reminder": "no push: had read it (read)"}
+
+
+def test_a_webhook_gets_its_kind(pipeline):
+    """M15."""
+    pipeline.at(0, direct())
+    pipeline.now += 300
+    pipeline.reminders.tell_due()
+    taken = pipeline.journal.take_batch("bulk")
+    [one] = recipients("demo", taken.batch.sendings, taken.batch.jobs)
+    assert (one.kind, one.user, one.importance, b'"count":1' in one.payload) == ("reminder", "han", "messages", True)
+    pipeline.journal.return_batch(taken.id)
+    pipeline.deliver()
 
 
 def test_an_app_without_reminders_keeps_nothing(pipeline):
