@@ -15,7 +15,7 @@ from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.places import NOW
 from worker.core.preferences import judge
-from worker.core.privacy import strictest
+from worker.core.privacy import NO_KEY, strictest
 from worker.core.quiet import DAY, Quiet, silence
 from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF
 from worker.core.rules import TOO_OLD as EXPIRED
@@ -126,9 +126,7 @@ class Digests:
             later = repr(decided.due), repr(decided.end), "1" if decided.looked else ""
             return one.app, one.user, one.counted, *later
         if one.app in known.apps:
-            reason = decided if isinstance(decided, str) else ""
-            if isinstance(decided, Digest):
-                self._send(one, decided, known, plan, now)
+            reason = decided if isinstance(decided, str) else self._send(one, decided, known, plan, now)
             plan.counts[one.app][f"digests_skipped.{reason}" if reason else "digests"] += 1
             plan.decided(one.app, one.user, event_id(one.user, one.pending.end), reason)
         return one.app, one.user, one.counted, "", "", ""
@@ -170,7 +168,8 @@ class Digests:
             return UNWANTED
         return found if known.devices.get(one.app, {}).get(one.user) else NO_DEVICE
 
-    def _send(self, one: DueDigest, digest: Digest, known: _Known, plan: Plan, now: float) -> None:
+    def _send(self, one: DueDigest, digest: Digest, known: _Known, plan: Plan, now: float) -> str:
+        """Returns the reason where it goes to no device, or ''."""
         devices, rows = known.devices[one.app][one.user], known.channels
         attention = known.apps[one.app].attention
         of_user = next((said.privacy for key, said in known.said.items() if key[:2] == (one.app, one.user)), None)
@@ -187,6 +186,7 @@ class Digests:
         made = sendings(one, digest, all_names, some_devices, disclosed.disclosures, templates, attention, now)
         for sending, some in made:
             plan.add_jobs(one.app, "bulk", sending, some)
+        return "" if some_devices else NO_KEY
 
     def _show(self, one: DueBadge, known: _Known, plan: Plan, now: float) -> None:
         app, devices = known.apps.get(one.app), known.devices.get(one.app, {}).get(one.user, ())

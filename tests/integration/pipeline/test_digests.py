@@ -480,3 +480,12 @@ def test_a_call_that_comes_through_no_quiet_time_is_in_the_digest(pipeline: Pipe
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
     assert payload(sent)["carillon"]["channels"] == [{"id": "general", "messages": 1, "mentions": 0}]
+
+
+def test_where_nothing_goes_out_unsealed_there_is_none_for_who_has_no_key(pipeline: Pipeline) -> None:
+    pipeline.save_app(attention=Attention(privacy="sealed", sealed_only=True))
+    people(pipeline)
+    say(pipeline, "general", 1)
+    at(pipeline, BY_THEN)
+    assert pipeline.tell() == []
+    assert pipeline.journal.counts("demo")["digests_skipped.no_key"] == 1
