@@ -22,7 +22,7 @@ _READS: Final[Mapping[str, tuple[str, ...]]] = {
     "device_use": (),
     "devices": (
         *("id", "app", "user_id", "provider_id", "platform", "locale", "app_version", "registered_at", "seen"),
-        *("active", "retired_reason", "retired_at"),
+        *("active", "retired_reason", "retired_at", "purpose", "installation"),
     ),
     "fleet": (),
     "history": (),
