@@ -1,14 +1,15 @@
 """`carillon user`: what is stored about a user."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from producers.events import online_key
+from producers.events import active_key, online_key, viewing_key
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import App, Json
 from worker.cli._session import Row, app_named, say, session
+from worker.core.model import AppSettings
 from worker.core.purposes import ALERT
 from worker.database.people import People
 from worker.reports.words import counted
@@ -39,11 +40,15 @@ def show(
         devices = runtime.devices.of_user(of_app.name, name)
         channels = people.channels_of(of_app.name, name, _SHOWN)
         muted = people.mutes(of_app.name, _SHOWN, user=name)
-        online = bool(runtime.redis.exists(online_key(of_app.name, name)))
+        where = [key(of_app.name, name) for key in (online_key, active_key, viewing_key)]
+        values: Any = runtime.redis.mget(where)
+        online, active, viewing = values
     shown: Row = {
         "app": of_app.name,
         "user": name,
-        "online": online,
+        "online": online is not None,
+        "active": active is not None,
+        "viewing": None if viewing is None else viewing.decode(errors="replace"),
         "devices": [
             {
                 "id": one.id,
@@ -62,14 +67,26 @@ def show(
         "channels": [{"id": one.channel, "name": one.name, "push": one.push} for one in channels],
         "muted": [one.target for one in muted],
     }
-    say(shown, _text(shown, push_to_online=of_app.push_to_online), as_json=as_json)
+    say(shown, _text(shown, of_app), as_json=as_json)
 
 
-def _text(shown: Row, *, push_to_online: bool) -> str:
+def _presence(shown: Row, app: AppSettings) -> str:
+    """Where they are, and what becomes of messages meanwhile."""
+    words = ["online now"] if shown["online"] else ["not online"]
+    words += ["active"] if shown["active"] else []
+    words += [f"has {shown['viewing']} open"] if shown["viewing"] else []
+    delay = app.attention.online_delay
+    if shown[app.attention.present] and not app.push_to_online:
+        words.append(
+            "and gets no push meanwhile" if delay is None else f"and gets a push after {delay} s, if it is unread"
+        )
+    return ", ".join(words)
+
+
+def _text(shown: Row, app: AppSettings) -> str:
     name, devices, channels, muted = shown["user"], shown["devices"], shown["channels"], shown["muted"]
     lines = [f"{name} of app {shown['app']!r}"]
-    quiet = "" if push_to_online else ", and gets no push meanwhile"
-    lines.append(f"online now{quiet}" if shown["online"] else "not online")
+    lines.append(_presence(shown, app))
     lines.append(counted(len(devices), "device") if devices else "no device: nothing can be pushed to them")
     for one in devices:
         version = f", version {one['app_version']}" if one["app_version"] else ""

@@ -121,6 +121,17 @@ def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> 
     assert "no device: nothing can be pushed" in cli.ok("user", "show", "nobody")
 
 
+def test_a_user_is_shown_where_they_are(pipeline: Pipeline, cli: Cli) -> None:
+    pipeline.redis.set("carillon:online:demo:han", 1)
+    assert "online now, and gets no push meanwhile\n" in cli.ok("user", "show", "han")
+    pipeline.redis.mset({"carillon:active:demo:han": 1, "carillon:viewing:demo:han": "general"})
+    cli.ok("app", "set", "demo", "--online-delay", "30", "--present", "active")
+    said = "online now, active, has general open, and gets a push after 30 s, if it is unread\n"
+    assert said in cli.ok("user", "show", "han")
+    shown = cli.json("user", "show", "han")
+    assert (shown["online"], shown["active"], shown["viewing"]) == (True, True, "general")
+
+
 def test_what_a_device_may_be_sent_is_shown_and_no_key(pipeline: Pipeline, cli: Cli) -> None:
     point = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
     keys = ev.DeviceKeys(id="k7", scheme="aes128gcm", p256dh=point, auth="BTBZMqHH6r4Tts7J_aSIgg")
