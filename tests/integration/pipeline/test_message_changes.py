@@ -10,6 +10,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.attention import Attention
 from worker.core.model import ACCEPTED, Answer
+from worker.reports.delivery_report import Part, report
 
 
 def edit(text: str = "hello, all", id: str = "e1", seconds: float = 1.0, channel: str = "general", **fields: Any):
@@ -125,7 +126,11 @@ def test_E02_edited_while_it_is_queued(chat):
     chat.publish(edit())
     assert sorted(goes_on(chat)) == [("han", "hello, all", "message"), ("luke", "hello, all", "message")]
     assert len({n.collapse_id for n in chat.apns.sent}) == 1
+    account = chat.account("e1")
     assert set(outcomes(chat, "e1")) >= {"dropped.edited", "accepted"}
+    assert sum(part.get("considered", 0) for part in account.values()) == 3
+    made = report([Part(name, n, part) for n, (name, part) in enumerate(sorted(account.items(), reverse=True))])
+    assert (made.considered, sorted(made.pushed)) == (3, ["han", "luke"])
 
 
 def test_E02_only_the_devices_that_did_not_get_it_get_it_anew(chat):

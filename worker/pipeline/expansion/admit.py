@@ -115,6 +115,11 @@ class Expanding(NamedTuple):
         return self.look is not None and self.look.kind != "named"
 
     @property
+    def is_queued_anew(self) -> bool:
+        """Whether everybody was counted before: they get the message as it reads after an edit."""
+        return self.look is not None and self.look.kind == "edited"
+
+    @property
     def replaces(self) -> bool:
         """Whether it is an edit that also reaches those who are shown the message."""
         first = self.look is not None and self.look.kind == "named" and not self.opened.look

@@ -57,7 +57,7 @@ def _burst(decided: Decided) -> Burst:
 
 def _page(message: Expanding) -> int | str:
     """What is queued anew for an edit is the same message of its burst as before."""
-    if message.look is not None and message.look.kind == "edited":
+    if message.is_queued_anew:
         return 0
     return message.opened.look or message.cursor.page
 

@@ -89,9 +89,10 @@ class MessagePlan(Plan):
         if message.look is None or not message.opened.look:
             count[f"skipped_message.{reason}"] += 1
         else:
-            account = {"considered": len(message.look.users), "pushed": [], "skipped": {reason: message.look.users}}
-            count["considered"] += len(message.look.users)
-            count[f"skipped.{reason}"] += len(message.look.users)
+            considered = 0 if message.is_queued_anew else len(message.look.users)
+            account = {"considered": considered, "pushed": [], "skipped": {reason: message.look.users}}
+            count["considered"] += considered
+            count[f"skipped.{reason}"] += considered
         self.take(message.opened, DONE, message.event, message.cursor.page, account)
 
     def add(self, decided: Decided, continuation: Continuation) -> None:
@@ -104,14 +105,15 @@ class MessagePlan(Plan):
             skipped.setdefault(reason, []).append(user)
             if row:
                 by[user] = row
-        considered = len(pushes) + len(skips) + sum(unseen.values())
+        considered = 0 if message.is_queued_anew else len(pushes) + len(skips) + sum(unseen.values())
         count = self.counts[message.event.app]
         count["messages"] += message.begins
         count["considered"] += considered
-        count["pushed"] += len(pushes)
         count["jobs"] += self._add_jobs(decided, continuation) if pushes else 0
-        for reason, users in skipped.items():
-            count[f"skipped.{reason}"] += len(users)
+        if considered:
+            count["pushed"] += len(pushes)
+            for reason, users in skipped.items():
+                count[f"skipped.{reason}"] += len(users)
         account: dict[str, Any] = {
             "considered": considered,
             "pushed": [push.user for push in pushes],
