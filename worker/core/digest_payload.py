@@ -2,8 +2,8 @@
 
 {"aps": {"alert": {"title": ..., "body": ...}, "badge": number, "sound": "default", "thread-id": "carillon:digest",
          "relevance-score": 0.3},
- "carillon": {"kind": "digest", "event": id, "at": ms, "why": "digest", "messages": 12, "mentions": 3,
-              "channels": [{"id", "name", "messages", "mentions"}], "rest": 1}}
+ "carillon": {"kind": "digest", "event": id, "at": ms, "why": "digest",
+              "digest": {"messages": 12, "mentions": 3, "channels": [{"id", "name", "messages", "mentions"}], "rest": 1}}}
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,13 @@ from producers.targeting import BADGE_ROOM
 from worker.core.digest import Digest
 from worker.core.digest_phrases import digest_phrase, digest_title
 from worker.core.names import clean_name
-from worker.core.notification import HEAD, LIMIT, Rendered
+from worker.core.notification import HEAD, Rendered
 from worker.core.template_language import NAMES
 from worker.core.truncation import fit
 
 KIND: Final = "digest"
+#: Bytes of a payload at most: less than any kind allows, because others repeat keys and escape texts once more.
+LARGEST: Final = 2_500
 #: Bytes of a name in the title.
 _NAME: Final = 200
 
@@ -34,13 +36,13 @@ def event_id(user: str, end: float) -> str:
 
 
 def render(
-    digest: Digest, names: Mapping[str, str], event: str, end: float, locale: str | None, limit: int = LIMIT
+    digest: Digest, names: Mapping[str, str], event: str, end: float, locale: str | None, limit: int = LARGEST
 ) -> Rendered:
     """The payload in `limit` octets. `names`: of those channels that may be named; an empty one has none."""
     shown = channels_of(digest, names)
     while True:
         payload = _encode(_payload(digest, names, event, end, locale, shown))
-        if len(payload) <= limit - BADGE_ROOM or not shown:
+        if len(payload) <= min(limit, LARGEST) - BADGE_ROOM or not shown:
             return Rendered(HEAD, payload[len(HEAD) :])
         shown = shown[:-1]
 
@@ -85,10 +87,15 @@ def _payload(
     shown: list[dict[str, Any]],
 ) -> dict[str, Any]:
     alert = {"title": _title(digest, names, locale), "body": digest_phrase(digest, locale)}
-    carillon = {"kind": KIND, "event": event, "at": int(end * 1000), "why": KIND, **_numbers(digest, shown)}
     return {
         "aps": {"alert": alert, "sound": "default", "thread-id": "carillon:digest", "relevance-score": 0.3},
-        "carillon": carillon | ({"channels": shown} if shown else {}),
+        "carillon": {
+            "kind": KIND,
+            "event": event,
+            "at": int(end * 1000),
+            "why": KIND,
+            "digest": _numbers(digest, shown),
+        },
     }
 
 
@@ -100,5 +107,10 @@ def _title(digest: Digest, names: Mapping[str, str], locale: str | None) -> str:
 
 def _numbers(digest: Digest, shown: list[dict[str, Any]]) -> dict[str, Any]:
     """`rest`: channels that are not among those that are named."""
-    more = {"more": True} if digest.more else {}
-    return {"messages": digest.messages, "mentions": digest.mentions, **more, "rest": len(digest.channels) - len(shown)}
+    return {
+        "messages": digest.messages,
+        **({"more": True} if digest.more else {}),
+        "mentions": digest.mentions,
+        **({"channels": shown} if shown else {}),
+        "rest": len(digest.channels) - len(shown),
+    }

@@ -11,7 +11,7 @@ from worker.core.batch import LEAVE, SHOW, Sending
 from worker.core.digest import TOO_OLD, Digest
 from worker.core.digest_payload import KIND
 from worker.core.model import Device
-from worker.core.notification import HEAD, LIMIT, Rendered
+from worker.core.notification import HEAD, Rendered
 from worker.core.privacy import FULL, Disclosure, Sealable, limit_for, placeholder, sealable, with_inside
 from worker.core.targeted import BADGE_LIFE
 from worker.core.template_form import TemplateError
@@ -113,7 +113,7 @@ def _sending(
     if rendered is not None and template is not None and not template.counted:
         badge = LEAVE if template.badge is None else template.badge
     if rendered is None:
-        rendered = digest_payload.render(digest, names, event, end, locale, limit or LIMIT)
+        rendered = digest_payload.render(digest, names, event, end, locale, limit or digest_payload.LARGEST)
     return Sending(
         entry="",
         event_id=event,

@@ -113,15 +113,17 @@ def test_one_notification_says_what_was_missed(pipeline: Pipeline) -> None:
         "event": f"digest:han:{int(START.timestamp()) + END}",
         "at": int((START.timestamp() + END) * 1000),
         "why": "digest",
-        "messages": 12,
-        "mentions": 3,
-        "channels": [
-            {"id": "a", "name": "General", "messages": 7, "mentions": 2},
-            {"id": "c", "messages": 1, "mentions": 1},
-            {"id": "b", "messages": 3, "mentions": 0},
-            {"id": "d", "messages": 1, "mentions": 0},
-        ],
-        "rest": 0,
+        "digest": {
+            "messages": 12,
+            "mentions": 3,
+            "channels": [
+                {"id": "a", "name": "General", "messages": 7, "mentions": 2},
+                {"id": "c", "messages": 1, "mentions": 1},
+                {"id": "b", "messages": 3, "mentions": 0},
+                {"id": "d", "messages": 1, "mentions": 0},
+            ],
+            "rest": 0,
+        },
     }
     assert reasons(pipeline) == []
     assert nothing_is_left(pipeline)
@@ -159,7 +161,7 @@ def test_of_many_messages_the_latest_are_known_one_by_one(pipeline: Pipeline) ->
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
     assert payload(sent)["aps"]["alert"]["body"] == f"{MOST_MESSAGES}+ new messages"
-    assert payload(sent)["carillon"]["more"] is True
+    assert payload(sent)["carillon"]["digest"]["more"] is True
 
 
 def test_who_is_there_sees_it(pipeline: Pipeline) -> None:
@@ -198,7 +200,7 @@ def test_another_silence_moves_it(pipeline: Pipeline) -> None:
     pipeline.run()
     at(pipeline, DUE + 3_600)
     [sent] = pipeline.tell()
-    assert payload(sent)["carillon"]["messages"] == 2
+    assert payload(sent)["carillon"]["digest"]["messages"] == 2
     assert payload(sent)["carillon"]["event"] == f"digest:han:{int(START.timestamp()) + END + 3_600}"
 
 
@@ -242,7 +244,7 @@ def test_many_channels_are_counted_and_five_named(pipeline: Pipeline) -> None:
     pipeline.run()
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
-    said = payload(sent)["carillon"]
+    said = payload(sent)["carillon"]["digest"]
     assert [one["id"] for one in said["channels"]] == ["c007", "c009", "c000", "c001", "c002"]
     assert (said["messages"], said["rest"]) == (len(ids) + 1, MOST_CONVERSATIONS - 5)
 
@@ -309,7 +311,7 @@ def test_what_was_deleted_is_not_said(pipeline: Pipeline) -> None:
     pipeline.run()
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
-    assert payload(sent)["carillon"]["messages"] == 2
+    assert payload(sent)["carillon"]["digest"]["messages"] == 2
 
 
 @pytest.mark.parametrize("mode", ["id", "sealed"])
@@ -322,7 +324,7 @@ def test_of_what_may_not_be_read_on_the_way_there_are_numbers_only(pipeline: Pip
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
     assert payload(sent)["aps"]["alert"] == {"title": "While you were away", "body": "2 new messages"}
-    assert "channels" not in payload(sent)["carillon"]
+    assert "channels" not in payload(sent)["carillon"]["digest"]
     assert b"eneral" not in sent.payload
 
 
@@ -390,7 +392,7 @@ def test_a_message_that_comes_while_it_is_sent_is_lost_in_none(pipeline: Pipelin
     monkeypatch.setattr(pipeline.digests, "_read", meanwhile)
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
-    assert payload(sent)["carillon"]["messages"] == 2
+    assert payload(sent)["carillon"]["digest"]["messages"] == 2
 
 
 def test_whoever_wants_none_gets_none_and_the_number_counts_on(pipeline: Pipeline) -> None:
@@ -467,7 +469,9 @@ def test_a_seal_has_the_names_inside_and_the_number_outside(pipeline: Pipeline) 
     assert list(payload(sent)["carillon"]) == ["sealed"] and b"eneral" not in sent.payload
     inside = json.loads(of.read(urlsafe_b64decode(payload(sent)["carillon"]["sealed"]["d"] + "==")))
     assert inside["aps"]["alert"] == {"title": "General", "body": "3 new messages"}
-    assert inside["carillon"]["channels"] == [{"id": "general", "name": "General", "messages": 3, "mentions": 0}]
+    assert inside["carillon"]["digest"]["channels"] == [
+        {"id": "general", "name": "General", "messages": 3, "mentions": 0}
+    ]
 
 
 def test_a_call_that_comes_through_no_quiet_time_is_in_the_digest(pipeline: Pipeline) -> None:
@@ -479,7 +483,7 @@ def test_a_call_that_comes_through_no_quiet_time_is_in_the_digest(pipeline: Pipe
     assert pipeline.run() == []
     at(pipeline, BY_THEN)
     [sent] = pipeline.tell()
-    assert payload(sent)["carillon"]["channels"] == [{"id": "general", "messages": 1, "mentions": 0}]
+    assert payload(sent)["carillon"]["digest"]["channels"] == [{"id": "general", "messages": 1, "mentions": 0}]
 
 
 def test_where_nothing_goes_out_unsealed_there_is_none_for_who_has_no_key(pipeline: Pipeline) -> None:

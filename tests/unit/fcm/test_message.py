@@ -10,8 +10,9 @@ from producers import events as ev
 from tests.integration.pipeline.harness import message
 from tests.unit.fcm.key_files import account
 from tests.unit.fcm.schema import check
-from worker.core import calls, notification
+from worker.core import calls, digest_payload, notification
 from worker.core.batch import Sending
+from worker.core.digest import Count, Digest
 from worker.core.targeted import badge_sending, push_sending
 from worker.providers.fcm.message import ANDROID_LIMIT, APNS_LIMIT, LONGEST_TTL, Blocks, Message, blocks_for, form, ttl
 from worker.providers.fcm.settings import FcmSettings
@@ -306,3 +307,15 @@ def test_a_call_is_for_the_apps_code_whoever_shows_messages() -> None:
         assert (android["priority"], android["data"]["kind"], "notification" in android) == ("HIGH", "call", False)
         assert json.loads(android["data"]["call"])["caller"] == {"id": "leia", "name": "Leia"}
     assert "notification" in sent(SYSTEM, calls.alert_sending(call, "missed_call", "de"), "android", badge=1)["android"]
+
+
+@pytest.mark.parametrize("blocks", ["android", "apple", "all"])
+def test_a_digest_has_its_numbers_with_the_longest_names(blocks: Blocks) -> None:
+    digest = Digest(45, 5, [Count(f"{n}" + "\u4e00" * 254, 9, 1) for n in range(5)])
+    names = {one.channel: '"' * 255 for one in digest.channels}
+    rendered = digest_payload.render(digest, names, "digest:han:1", 1.0, "de")
+    found = sent(APP, payload(json.loads(rendered.payload()), kind="digest"), blocks)
+    if blocks != "apple":
+        assert json.loads(found["android"]["data"]["digest"])["messages"] == 45
+    if blocks != "android":
+        assert found["apns"]["payload"]["carillon"]["digest"]["messages"] == 45

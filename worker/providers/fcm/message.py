@@ -238,6 +238,7 @@ def _data(sending: Sending, document: dict[str, Any], *, texts: bool) -> dict[st
         "at": carillon.get("at"),
         "why": carillon.get("why"),
         "call": carillon.get("call"),
+        "digest": carillon.get("digest"),
         **{key: carillon.get(key) for key in CONVERSATION},
         "importance": sending.importance,
         "sender": sender.get("id"),
