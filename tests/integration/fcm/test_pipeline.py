@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -81,6 +82,32 @@ def test_one_message_reaches_a_users_iphone_and_android_phone(pipeline: Pipeline
     data = json.loads(entry.payload)["message"]["android"]["data"]
     assert (entry.token, data["body"], data["badge"]) == (token("han"), "hello", "1")
     assert pipeline.journal.counts("demo")["accepted"] == 2
+
+
+def test_what_was_read_elsewhere_or_deleted_goes_from_an_android_phone(
+    pipeline: Pipeline, simulator: SimulatorThread
+) -> None:
+    register(pipeline, han="android")
+    device = ev.Device(token=token("han"), platform="android", provider="fcm", accepts=["clear"])
+    pipeline.publish(ev.DeviceRegistered(**stamp(now(pipeline)), user="han", device=device))
+    publish(pipeline)
+    pipeline.run()
+    until, channel = pipeline.now, ev.ChannelId(id="general")
+    at = datetime.fromtimestamp(until, UTC)
+    pipeline.publish(ev.ChannelRead(**stamp(now(pipeline)), user="han", channel=channel, until=at))
+    pipeline.run()
+    while pipeline.ledger.flush(pipeline.journal):
+        pass
+    pipeline.publish(ev.MessageDeleted(**stamp(now(pipeline)), channel=channel, message=ev.MessageId(id="m-e1")))
+    pipeline.take()
+    pipeline.later(5)
+    pipeline.run()
+    _, clear, retract = [json.loads(entry.payload)["message"]["android"] for entry in simulator.accepted]
+    for android, what in ((clear, "clear"), (retract, "retract")):
+        assert (android["priority"], android["ttl"], android["data"]["kind"]) == ("NORMAL", "0s", what)
+        assert "notification" not in android
+    assert json.loads(clear["data"]["clear"]) == {"channel": "general", "until": int(until * 1000)}
+    assert json.loads(retract["data"]["retract"]) == {"channel": "general", "message": "m-e1"}
 
 
 def test_a_device_that_is_gone_is_retired_and_no_other(pipeline: Pipeline, simulator: SimulatorThread) -> None:

@@ -205,6 +205,17 @@ def test_E11_of_two_edits_the_later_one_counts(chat):
     assert {text for _, text, _ in goes_on(chat)} == {"second"}
 
 
+def test_E12_an_edit_names_somebody_in_their_quiet_time(chat):
+    days: Any = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    windows = [ev.Window(days=days, begin="00:00", to="24:00")]
+    chat.publish(message())
+    goes_on(chat)
+    event = edit(mentioned=["luke"])
+    chat.publish(ev.QuietUpdated(**stamp(), user="luke", zone="Europe/Berlin", quiet=windows), event)
+    assert goes_on(chat) == []
+    assert chat.account(event.id)["page:0"]["skipped"] == {"quiet": ["luke"]}
+
+
 def test_an_app_that_ignores_edits(chat):
     chat.save_app(attention=Attention(edits="off"))
     queued(chat, message())

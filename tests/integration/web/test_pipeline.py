@@ -173,3 +173,24 @@ def test_a_badge_that_was_cleared_is_no_push_to_a_browser(pipeline: Pipeline, si
     counts = pipeline.journal.counts("demo")
     assert counts["dropped.no_silent_push"] == 1
     assert active(pipeline) == ["han"]
+
+
+def test_what_takes_a_notification_back_is_no_push_to_a_browser(pipeline: Pipeline, simulator: SimulatorThread) -> None:
+    one = subscription("google")
+    register(pipeline, {"han": one})
+    given = ev.Subscription(endpoint=one["endpoint"], keys=ev.SubscriptionKeys(**one["keys"]))
+    device = ev.Device(subscription=given, platform="web", accepts=["clear"])
+    pipeline.publish(ev.DeviceRegistered(**stamp(now(pipeline)), user="han", device=device))
+    publish(pipeline)
+    pipeline.run()
+    channel = ev.ChannelId(id="general")
+    pipeline.publish(ev.ChannelRead(**stamp(now(pipeline)), user="han", channel=channel, unread=0))
+    pipeline.run()
+    while pipeline.ledger.flush(pipeline.journal):
+        pass
+    pipeline.publish(ev.MessageDeleted(**stamp(now(pipeline)), channel=channel, message=ev.MessageId(id="m-e1")))
+    pipeline.take()
+    pipeline.later(5)
+    pipeline.run()
+    assert len(simulator.accepted) == 1
+    assert pipeline.journal.counts("demo").get("dropped", 0) == 0
