@@ -15,6 +15,7 @@ from worker.core.entry import ms_of
 from worker.database import bulk
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import DAY, Forget, older
+from worker.facts import used
 from worker.facts.base import Fact, Origin
 from worker.facts.channels import ChannelKey
 from worker.facts.standings import PAST_DAYS
@@ -27,7 +28,8 @@ DELETED_DAYS: Final = 10
 #: Deleted messages of a channel that are looked at.
 MOST_DELETED: Final = 1_000
 
-_NOBODY: Final[Mapping[str, int]] = {}
+#: Messages that are looked up at once without another question before.
+FEW: Final = 20
 
 
 class ChangeWrite(NamedTuple):
@@ -137,6 +139,13 @@ def deleted_in(pool: Pool, channels: Collection[ChannelKey]) -> dict[ChannelKey,
 def read(pool: Pool, keys: Collection[MessageKey]) -> dict[MessageKey, Change]:
     """Those of the messages that were changed."""
     return _by_key(bulk.read(pool, _READ, keys))
+
+
+def read_of_app(pool: Pool, app: str, keys: Collection[MessageKey]) -> dict[MessageKey, Change]:
+    """The same for messages of one app. Many are looked up only if the app has any that were changed."""
+    if len(keys) > FEW and "changes" not in used.read(pool, [app]).get(app, ()):
+        return {}
+    return read(pool, keys)
 
 
 _READ: Final = (

@@ -113,7 +113,9 @@ class Delivery:
                 bulkhead,
                 (
                     DropMoved(devices, standings, partial(preferences.refused, sources.pool), now),
-                    DropChanged(partial(changes.read, sources.pool), partial(presence.marked, sources.redis), now),
+                    DropChanged(
+                        partial(changes.read_of_app, sources.pool), partial(presence.marked, sources.redis), now
+                    ),
                     DropQuiet(partial(quiet.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
                     uncount := Uncount(journal),

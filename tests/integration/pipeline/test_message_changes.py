@@ -10,6 +10,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.attention import Attention
 from worker.core.model import ACCEPTED, Answer
+from worker.facts import changes
 from worker.reports.delivery_report import Part, report
 
 
@@ -355,3 +356,23 @@ def test_an_edit_replaces_what_is_shown(chat, age, read, text, expected):
     for n, payload in zip(sent, payloads, strict=True):
         assert (n.collapse_id, payload["aps"]["interruption-level"]) == (first["han"], "passive")
         assert payload["aps"].keys().isdisjoint({"sound", "badge"})
+
+
+def test_many_messages_of_a_batch_are_looked_up_only_where_any_was_changed(chat, monkeypatch):
+    asked: list[int] = []
+    read = changes.read
+
+    def counted(pool: Any, keys: Any) -> Any:
+        asked.append(len(keys))
+        return read(pool, keys)
+
+    monkeypatch.setattr(changes, "read", counted)
+    events = [message(id=f"e{n}") for n in range(30)]
+    queued(chat, *events)
+    chat.deliver()
+    assert 30 not in asked
+    queued(chat, *(message(id=f"f{n}") for n in range(30)))
+    chat.publish(deletion("f29"))
+    chat.take()
+    chat.deliver()
+    assert len(chat.apns.sent) == 2 * 59

@@ -14,10 +14,11 @@ from worker.state.presence import Markers
 class DropChanged:
     """What was read, edited or deleted since it was decided is not sent as it is. Nothing is looked up where that was just now.
 
-    `changes` gives those of the messages that were changed, `markers` user -> ms of the newest message read, `now` UNIX seconds.
+    `changes` gives those of an app's messages that were changed, `markers` user -> ms of the newest message read, `now`
+    UNIX seconds.
     """
 
-    changes: Callable[[Collection[MessageKey]], Mapping[MessageKey, Change]]
+    changes: Callable[[str, Collection[MessageKey]], Mapping[MessageKey, Change]]
     markers: Callable[[Sequence[Markers]], Sequence[Mapping[str, int]]]
     now: Callable[[], float]
 
@@ -36,7 +37,7 @@ class DropChanged:
         """How the jobs stand whose message was edited or deleted."""
         sendings = [run.batch.sendings[run.jobs[index].sending] for index in indexes]
         asked = [(run.batch.app, sending.channel, sending.message) for sending in sendings]
-        found = self.changes({key for key in asked if key[2]})
+        found = self.changes(run.batch.app, {key for key in asked if key[2]})
         edits = run.app.attention.edits != "off"
         return {
             index: Standing(deleted=found[key].deleted, edited=edits and _is_edited(found[key], sending))
