@@ -1,11 +1,13 @@
 """`carillon app`: the apps of this system and their settings."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from worker.cli._app_settings import with_settings
+from worker.cli._asking import Asker
 from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
@@ -13,7 +15,9 @@ from worker.cli._session import Row, about, app_named, providers_of, refuse, say
 from worker.core.model import AppSettings, changed, listed
 from worker.facts.quiet import DEVICE, check_zone
 from worker.process.by_hand import by_hand
+from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
+from worker.providers.base import SettingsError
 from worker.providers.kinds import commands, kind_of
 
 app = group(
@@ -24,8 +28,10 @@ app = group(
 @app.command(epilog="Example: carillon app create chat --member-cap none")
 @with_settings
 def create(name: AppName, as_json: Json = False, **given: Any) -> None:
-    """Create an app. Settings that are not given have their defaults."""
+    """Create an app. Settings that are not given have their defaults. Without any it asks, in a terminal, for the usual ones."""
     _check_name(name)
+    if not given and not as_json and at_terminal(sys.stdin):
+        given = _asked()
     made = _with(AppSettings(name), given)
     with session() as runtime, by_hand(runtime) as hand:
         if not hand.create_app(made):
@@ -107,6 +113,39 @@ def _text(shown: Row) -> str:
     lines += ["", "latest events that could not be processed:"]
     lines += [f"  {one['event'] or '(no id)'}: {one['error']}" for one in shown["errors"]] or ["  none"]
     return "\n".join(lines)
+
+
+def _asked() -> dict[str, Any]:
+    """What most chats want, if the person at the terminal does: it is no default, so that a script makes what it did before."""
+    asker = Asker(interactive=True, bare=True)
+    asker.tell("Press Enter for what the guide recommends: docs/presence.md, docs/quieter-phones.md.")
+    delay = asker.word(
+        "--online-delay",
+        None,
+        "Seconds until who is at a desktop is notified of what they have not read; never: not at all",
+        _number_or_never("--online-delay", 600),
+        default="30",
+    )
+    sound = asker.word(
+        "--sound-every",
+        None,
+        "Seconds in which one channel makes one sound; never: each message makes one",
+        _number_or_never("--sound-every", 600),
+        default="15",
+    )
+    given: dict[str, Any] = {} if delay is None else {"online_delay": delay, "present": "active"}
+    return given if sound is None else given | {"sound_every": sound}
+
+
+def _number_or_never(what: str, largest: int) -> Callable[[str], int | None]:
+    def check(word: str) -> int | None:
+        if word and "never".startswith(word.lower()):
+            return None
+        if word.isdecimal() and 1 <= int(word) <= largest:
+            return int(word)
+        raise SettingsError(f"{what}: {word!r} is neither never nor a whole number from 1 to {largest}")
+
+    return check
 
 
 def _with(app: AppSettings, given: Mapping[str, Any]) -> AppSettings:

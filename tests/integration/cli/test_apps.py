@@ -139,3 +139,20 @@ def test_settings_of_attention_are_kept(cli, given, name, value):
 def test_a_setting_of_attention_that_cannot_be_is_refused(cli, given, refusal):
     cli.ok("app", "create", "demo")
     assert refusal in " ".join(cli.refused("app", "set", "demo", *given).split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "delay", "present", "sound"),
+    [
+        pytest.param("\n\n", 30, "active", 15, id="what the guide recommends"),
+        pytest.param("never\nn\n", None, "online", None, id="neither"),
+        pytest.param("soon\n20\n700\n60\n", 20, "active", 60, id="asked again until it is right"),
+    ],
+)
+def test_a_person_at_a_terminal_is_asked(cli, monkeypatch, typed, delay, present, sound):
+    monkeypatch.setattr("worker.cli.app.at_terminal", bool)
+    cli.ok("app", "create", "chat", typed=typed)
+    shown = cli.json("app", "show", "chat")["settings"]
+    assert (shown["online_delay"], shown["present"], shown["sound_every"]) == (delay, present, sound)
+    cli.ok("app", "create", "other", "--member-cap", "7")
+    assert cli.json("app", "show", "other")["settings"]["online_delay"] is None
