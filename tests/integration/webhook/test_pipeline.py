@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import hmac
+from datetime import timedelta
 from email.utils import formatdate
 from typing import Any
 
@@ -314,3 +315,16 @@ def test_a_webhook_without_a_readable_secret_sends_nothing_and_waits(pipeline, r
     assert stopped is not None and stopped.reason == "unusable_credential"
     seen = blind.provider(pipeline.provider.id)
     assert seen is not None and seen.kind == "webhook"
+
+
+def test_what_was_missed_in_quiet_time_comes_as_a_digest(pipeline, receiver):
+    pipeline.member("general", "leia", "han")
+    pause = START + timedelta(hours=1)
+    pipeline.publish(ev.QuietUpdated(**stamp(), user="han", pause_until=pause), message(mentioned=["han"]))
+    pipeline.run()
+    assert receiver.got == []
+    pipeline.now += 2 * 3600
+    pipeline.tell()
+    [one] = receiver.got[0].recipients
+    assert (one["user"], one["kind"], one["event_id"]) == ("han", "digest", f"digest:han:{int(pause.timestamp())}")
+    assert one["payload"]["carillon"]["digest"]["messages"] == 1
