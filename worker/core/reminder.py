@@ -13,6 +13,7 @@ import msgspec
 
 from producers.fields import Privacy
 from worker.core.burst_phrases import burst_phrase
+from worker.core.digest import conversation
 from worker.core.model import AppSettings
 from worker.core.notification import HEAD, Rendered
 from worker.core.preferences import Rows, judge
@@ -71,13 +72,18 @@ class Reminder(NamedTuple):
         return name_of(self.app, self.channel, self.thread, self.user)
 
     @property
-    def conversation(self) -> str:
-        return f"{self.channel}\n{self.thread}" if self.thread else self.channel
+    def key(self) -> tuple[str, str, str, str]:
+        """App, user, channel and thread: what is read of it is under this."""
+        return self.app, self.user, self.channel, self.thread
+
+    @property
+    def about(self) -> Collection[tuple[str, str, str, str]]:
+        return [self.key]
 
     @property
     def event_id(self) -> str:
         """The same for whatever worker sends it."""
-        digest = blake2b(self.conversation.encode(), digest_size=8).hexdigest()
+        digest = blake2b(conversation(self.channel, self.thread).encode(), digest_size=8).hexdigest()
         return f"reminder:{self.user}:{digest}:{int(self.due)}"
 
 

@@ -8,6 +8,7 @@ import random
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
@@ -28,6 +29,7 @@ from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
 from worker.pipeline.digests import Digests
+from worker.pipeline.due_users import DueUsers
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.reminders import Reminders
@@ -154,28 +156,14 @@ class Runtime:
         )
 
     @once
-    def digests(self) -> Digests:
-        return Digests(
-            Sources(self.pool, self.redis),
-            self.journal,
-            self.apps,
-            DeviceOrigins(self.apps, Origins(self.redis)).of,
-            batch=self._batch,
-            now=time.time,
-            new_id=_new_id,
-        )
-
-    @once
-    def reminders(self) -> Reminders:
-        return Reminders(
-            Sources(self.pool, self.redis),
-            self.journal,
-            self.apps,
-            DeviceOrigins(self.apps, Origins(self.redis)).of,
-            batch=self._batch,
-            now=time.time,
-            new_id=_new_id,
-        )
+    def due_users(self) -> Sequence[DueUsers[Any]]:
+        """What tells users whose time has come."""
+        origins = DeviceOrigins(self.apps, Origins(self.redis)).of
+        sources = Sources(self.pool, self.redis)
+        return [
+            of(sources, self.journal, self.apps, origins, batch=self._batch, now=time.time, new_id=_new_id)
+            for of in (Digests, Reminders)
+        ]
 
     @once
     def breaker(self) -> Breaker:

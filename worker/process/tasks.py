@@ -144,14 +144,10 @@ def tick() -> Result:
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
     acts.log_acts(runtime.redis)
-    digests = runtime.digests.tell_due()
-    for of, n in digests.items():
-        wake_deliver(of, n)
-    counts["digests"] = digests.total()
-    reminders = runtime.reminders.tell_due()
-    for of, n in reminders.items():
-        wake_deliver(of, n)
-    counts["reminders"] = reminders.total()
+    told = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
+    for lane, n in told.items():
+        wake_deliver(lane, n)
+    counts["told"] = told.total()
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

@@ -269,15 +269,15 @@ class Journal:
         queued: Sequence[QueuedBatch],
         counts: Counts,
         accounts: Sequence[bytes],
-    ) -> set[tuple[str, str]]:
+    ) -> set[str]:
         """Takes all digests and badges, as tell_missed.lua has them, with what they made, or none.
 
-        Returns the (app, user) pairs with which another worker was first.
+        Returns the names of those with which another worker was first.
         """
         stale = self._scripts.tell_missed(
             digests=digests, badges=badges, batches=_queued(queued), counts=_counts(counts), accounts=accounts
         )
-        return {(app, user) for app, user in (one.decode().split("\n") for one in stale)}
+        return {name.decode() for name in stale}
 
     def remind(
         self,

@@ -20,6 +20,15 @@ class DueDigest(NamedTuple):
     counted: str
     pending: Pending
 
+    @property
+    def name(self) -> str:
+        return _name(self.app, self.user)
+
+    @property
+    def about(self) -> Collection[tuple[str, str, str, str]]:
+        """App, user, channel and thread of its conversations."""
+        return [(self.app, self.user, of.channel, of.thread) for of in self.pending.conversations]
+
 
 class DueBadge(NamedTuple):
     """A user to whose devices the number is to be shown. `due` in UNIX seconds."""
@@ -27,6 +36,14 @@ class DueBadge(NamedTuple):
     app: str
     user: str
     due: float
+
+    @property
+    def name(self) -> str:
+        return _name(self.app, self.user)
+
+    @property
+    def about(self) -> Collection[tuple[str, str, str, str]]:
+        return ()
 
 
 def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
@@ -45,20 +62,18 @@ def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
 
 
 def due_badges(redis: Redis, now: float, limit: int) -> list[DueBadge]:
-    found: Any = redis.zrange(
-        *(keys.SILENT_BADGES(), "-inf", now),
-        byscore=True,
-        offset=0,
-        num=limit,
-        withscores=True,
-    )
+    found: Any = redis.zrange(keys.SILENT_BADGES(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True)
     return [DueBadge(*_pair(member), due) for member, due in found]
 
 
 def look_again(redis: Redis, users: Collection[tuple[str, str]]) -> None:
     """The silence of these (app, user) pairs may have another end: what they missed is looked at soon."""
     if users:
-        redis.zadd(keys.DIGESTS(), {f"{app}\n{user}": 1 for app, user in users}, xx=True)
+        redis.zadd(keys.DIGESTS(), {_name(*user): 1 for user in users}, xx=True)
+
+
+def _name(app: str, user: str) -> str:
+    return f"{app}\n{user}"
 
 
 def _pair(member: bytes) -> tuple[str, str]:

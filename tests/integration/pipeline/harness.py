@@ -29,6 +29,7 @@ from worker.pipeline.digests import Digests
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.reminders import Reminders
 from worker.pipeline.rounds import Rounds
 from worker.pipeline.spans import Export
 from worker.providers import kinds
@@ -162,14 +163,17 @@ class Pipeline:
             rules=rules,
             export=export,
         )
-        self.digests = Digests(
-            Sources(self.pool, self.redis),
-            self.journal,
-            self.apps,
-            DeviceOrigins(self.apps, Origins(self.redis)).of,
-            batch=batch,
-            now=lambda: self.now,
-            new_id=lambda: secrets.token_hex(8),
+        self.digests, self.reminders = (
+            of(
+                Sources(self.pool, self.redis),
+                self.journal,
+                self.apps,
+                DeviceOrigins(self.apps, Origins(self.redis)).of,
+                batch=batch,
+                now=lambda: self.now,
+                new_id=lambda: secrets.token_hex(8),
+            )
+            for of in (Digests, Reminders)
         )
         self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
         self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)

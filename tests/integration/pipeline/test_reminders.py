@@ -15,14 +15,10 @@ from tests.unit.web.browser import base64url, new_browser
 from worker.core.attention import Attention
 from worker.core.model import Answer
 from worker.core.notification import collapse_id
-from worker.facts.base import Sources
-from worker.pipeline.origins import DeviceOrigins
-from worker.pipeline.reminders import Reminders
 from worker.providers.webhook.request import recipients
 from worker.reports.got_and_missed import of_user, reason_of
 from worker.reports.looking_up import write_up
 from worker.state import keys, reminders
-from worker.state.origins import Origins
 
 AFTER = 300
 
@@ -47,13 +43,6 @@ class Reminding(Pipeline):
         return [msgspec.json.decode(one.payload) for one in self.apns.sent[before:]]
 
     def set_up(self, users: Sequence[str] = ("han",), **settings: Any) -> None:
-        self.reminders = Reminders(
-            *(Sources(self.pool, self.redis), self.journal, self.apps),
-            DeviceOrigins(self.apps, Origins(self.redis)).of,
-            batch=500,
-            now=lambda: self.now,
-            new_id=lambda: self.fan_out._new_id(),
-        )
         attention: dict[str, Any] = {"remind_after": AFTER, "remind_times": 2, **settings}
         self.save_app(attention=Attention(**attention))
         self.member("general", "leia", *users)

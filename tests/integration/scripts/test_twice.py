@@ -228,7 +228,7 @@ def test_of_what_is_missed_users_hear_once(redis: Redis, journal: Journal) -> No
     heard = [(APP, "han", digest.counted, "", "", "")]
     assert journal.tell_missed(heard, [badge], [], {}, [b"{}"]) == set()
     assert not redis.exists(keys.DIGEST(APP, "han"), keys.DIGESTS(), keys.SILENT_BADGES())
-    assert again(redis, lambda: journal.tell_missed(heard, [badge], [], {}, [b"{}"])) == {(APP, "han")}
+    assert again(redis, lambda: journal.tell_missed(heard, [badge], [], {}, [b"{}"])) == {f"{APP}\nhan"}
 
 
 def delayed(redis: Redis, journal: Journal) -> None:
