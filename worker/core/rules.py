@@ -67,6 +67,15 @@ class Decision(NamedTuple):
     delayed: Sequence[Push] = ()
 
 
+def refusal(app: AppSettings, expires_at: float, now: float) -> str | None:
+    """Why something that is no message goes to nobody. Times in UNIX seconds."""
+    if app.only_to == ():
+        return NOT_ALLOWED_HERE
+    if not app.push_enabled:
+        return PUSH_OFF
+    return TOO_OLD if now >= expires_at else None
+
+
 class MessageCase(NamedTuple):
     """A message and what is known of its channel. `moment`: when it is expanded, UNIX seconds."""
 

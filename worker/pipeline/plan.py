@@ -76,6 +76,28 @@ class Plan:
         if parent := sampled(event.traceparent):
             self.traced.append(Traced(parent, opened.app, event.id, page, account))
 
+    def refuse(self, opened: Opened, event: Event, reason: str, page: int = 0) -> None:
+        """An event that is no message, or the rest of it, goes to nobody."""
+        self.counts[opened.app][f"skipped_message.{reason}"] += 1
+        self.take(opened, DONE, event, page, {"message": reason})
+
+    def take_users(
+        self,
+        opened: Opened,
+        event: Event,
+        pushed: Sequence[str],
+        skipped: Mapping[str, Sequence[str]],
+        delayed: Sequence[str] = (),
+    ) -> None:
+        """An event that is no message is expanded. `skipped`: users by the reason."""
+        considered = len(pushed) + sum(map(len, skipped.values())) + len(delayed)
+        self.counts[opened.app] += Counter(
+            {"considered": considered, "pushed": len(pushed)}
+            | {f"skipped.{of}": len(some) for of, some in skipped.items()}
+        )
+        account: dict[str, Any] = {"considered": considered, "pushed": pushed, "skipped": skipped}
+        self.take(opened, DONE, event, 0, account | ({"delayed": delayed} if delayed else {}))
+
     def decided(self, app: str, user: str, event_id: str, reason: str) -> None:
         """What is of no entry is sent to the user, or not for a reason."""
         skipped = {reason: [user]} if reason else {}

@@ -14,7 +14,7 @@ from worker.core.batch import Sending
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.quiet import silence
-from worker.core.rules import NOT_ALLOWED_HERE, PAUSED, PUSH_OFF, QUIET, TOO_OLD
+from worker.core.rules import NOT_ALLOWED_HERE, PAUSED, QUIET, refusal
 from worker.core.targeted import badge_sending, expiration, purposes_of, push_sending
 from worker.database.audience import Audience, PageTooSlowError
 from worker.database.postgres import Pool
@@ -72,9 +72,8 @@ class Targeted:
     def _push(self, target: Target, event: PushSend, plan: Plan) -> None:
         cursor = msgspec.json.decode(target.opened.cursor, type=_Cursor)
         page = cursor.page
-        if (reason := self._refused(target.app, expiration(event, target.app.max_age))) is not None:
-            plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(target.opened, DONE, event, page, {"message": reason})
+        if (reason := refusal(target.app, expiration(event, target.app.max_age), self._now())) is not None:
+            plan.refuse(target.opened, event, reason, page)
             return
         try:
             purposes = purposes_of(event)
@@ -116,20 +115,12 @@ class Targeted:
         shown = set(msgspec.json.decode(target.opened.cursor, type=list[int]))
         sending = badge_sending(target.opened.entry, target.opened.place, event)
         devices = [device for device in owned if device.id in shown]
-        if (reason := self._refused(target.app, sending.expires_at)) is not None:
-            plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(target.opened, DONE, event, 0, {"message": reason})
+        if (reason := refusal(target.app, sending.expires_at, self._now())) is not None:
+            plan.refuse(target.opened, event, reason)
             return
         plan.counts[event.app]["badges_told"] += len(devices)
         self._send(target, sending, devices, plan)
         plan.take(target.opened, DONE, event, 0, _account(target.app, devices))
-
-    def _refused(self, app: AppSettings, expires_at: int) -> str | None:
-        if app.only_to == ():
-            return NOT_ALLOWED_HERE
-        if not app.push_enabled:
-            return PUSH_OFF
-        return TOO_OLD if self._now() > expires_at else None
 
     def _send(self, target: Target, sending: Sending, devices: Sequence[Device], plan: Plan) -> None:
         devices = [device for device in devices if may_push_to(target.app, device.user)]

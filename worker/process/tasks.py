@@ -144,10 +144,10 @@ def tick() -> Result:
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
     acts.log_acts(runtime.redis)
-    told = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
-    for lane, n in told.items():
+    ready = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
+    for lane, n in ready.items():
         wake_deliver(lane, n)
-    counts["told"] = told.total()
+    counts["digests_and_reminders"] = ready.total()
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written

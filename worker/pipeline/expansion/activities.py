@@ -1,8 +1,8 @@
 """Expands updates of Live Activities: to the tokens of the activity, or to those that start one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from producers.events import ActivityUpdated
 from worker.core import second_look
@@ -10,12 +10,12 @@ from worker.core.activities import LOOKS, activity_sending, expiration, purpose_
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.ownership import microseconds
-from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.core.rules import NOT_ALLOWED_HERE, refusal
 from worker.database.audience import Audience
 from worker.pipeline.apps import Apps
 from worker.pipeline.plan import Plan
 from worker.state.activities import Activities
-from worker.state.journal import DONE, Opened
+from worker.state.journal import Opened
 
 # Reasons of users.
 NO_DEVICE: Final = "no_device"
@@ -43,9 +43,8 @@ class ActivityExpansion:
 
     def _plan(self, target: ActivityTarget, plan: Plan) -> None:
         opened, event, app = target
-        if (reason := self._refused(app, event)) is not None:
-            plan.counts[app.name][f"skipped_message.{reason}"] += 1
-            plan.take(opened, DONE, event, 0, {"message": reason})
+        if (reason := refusal(app, expiration(event), self._now())) is not None:
+            plan.refuse(opened, event, reason)
             return
         users = second_look.decode(opened.cursor).users if opened.look else _users(event)
         reasons = {user: NOT_ALLOWED_HERE for user in users if not may_push_to(app, user)}
@@ -63,7 +62,10 @@ class ActivityExpansion:
             reasons |= dict.fromkeys(over, BUDGET)
         pushed = [user for user in users if user in devices and user not in reasons]
         self._send(target, [device for user in pushed for device in devices[user]], plan)
-        _take(target, pushed, reasons, delayed, plan)
+        skipped: defaultdict[str, list[str]] = defaultdict(list)
+        for user, reason in reasons.items():
+            skipped[reason].append(user)
+        plan.take_users(opened, event, pushed, skipped, delayed)
 
     def _devices(self, target: ActivityTarget, users: Sequence[str]) -> dict[str, list[Device]]:
         event, app = target.event, target.app.name
@@ -93,33 +95,8 @@ class ActivityExpansion:
         sending = activity_sending(opened.entry, opened.place, event, urgent=urgent)
         plan.add_jobs(app.name, "urgent", sending, devices)
 
-    def _refused(self, app: AppSettings, event: ActivityUpdated) -> str | None:
-        if app.only_to == ():
-            return NOT_ALLOWED_HERE
-        if not app.push_enabled:
-            return PUSH_OFF
-        return TOO_OLD if self._now() >= expiration(event) else None
-
 
 def _users(event: ActivityUpdated) -> list[str]:
     if event.user is None:
         return []
     return [event.user] if isinstance(event.user, str) else list(dict.fromkeys(event.user.any_of))
-
-
-def _take(
-    target: ActivityTarget, pushed: Sequence[str], reasons: Mapping[str, str], delayed: Sequence[str], plan: Plan
-) -> None:
-    skipped: defaultdict[str, list[str]] = defaultdict(list)
-    for user, reason in reasons.items():
-        skipped[reason].append(user)
-    considered = len(pushed) + len(reasons) + len(delayed)
-    count = plan.counts[target.app.name]
-    count["considered"] += considered
-    count["pushed"] += len(pushed)
-    for reason, users in skipped.items():
-        count[f"skipped.{reason}"] += len(users)
-    account: dict[str, Any] = {"considered": considered, "pushed": list(pushed), "skipped": skipped}
-    if delayed:
-        account["delayed"] = list(delayed)
-    plan.take(target.opened, DONE, target.event, 0, account)

@@ -34,13 +34,11 @@ from worker.core.quiet import Quiet, Silent, silent
 from worker.core.refusal import Refused
 from worker.core.rules import (
     CALL_RULES,
-    NOT_ALLOWED_HERE,
-    PUSH_OFF,
-    TOO_OLD,
     Case,
     Decision,
     Skip,
     decide_page,
+    refusal,
 )
 from worker.database.audience import Audience
 from worker.facts import preferences, used
@@ -53,7 +51,7 @@ from worker.pipeline.expansion.disclose import asked_now, disclose
 from worker.pipeline.plan import Plan
 from worker.providers.kinds import token_forms
 from worker.state.calls import CallKey, Calls, End, Known
-from worker.state.journal import DONE, Opened
+from worker.state.journal import Opened
 
 # Why a whole event makes no push.
 ALREADY_STARTED: Final = "call_already_started"
@@ -113,13 +111,13 @@ class CallExpansion:
 
     def _begin(self, target: CallTarget, event: CallStarted, plan: Plan) -> None:
         opened, app = target.opened, target.app
-        if (reason := self._refused(app, expiration(event))) is not None:
-            _skip(target, reason, plan)
+        if (reason := refusal(app, expiration(event), self._now())) is not None:
+            plan.refuse(opened, target.event, reason)
             return
         call = Call(opened.entry, opened.place, event)
         known = self._state.begin(_key(event), event.id, calls.encode(call))
         if known.by != event.id:
-            _skip(target, ALREADY_STARTED, plan)
+            plan.refuse(opened, target.event, ALREADY_STARTED)
             return
         decision, found = self._decide(call, app, event.recipients, known)
         for push in decision.pushes:
@@ -136,11 +134,11 @@ class CallExpansion:
         opened, app = target.opened, target.app
         known = self._state.end(_key(event), event.user or "", End(event.reason, event.id))
         if not known.document:
-            _skip(target, NOT_STARTED, plan)
+            plan.refuse(opened, target.event, NOT_STARTED)
         elif known.ended[event.user or ""].by != event.id:
-            _skip(target, ALREADY_ENDED, plan)
-        elif (reason := self._refused(app, int(event.at.timestamp()) + _WORTH)) is not None:
-            _skip(target, reason, plan)
+            plan.refuse(opened, target.event, ALREADY_ENDED)
+        elif (reason := refusal(app, event.at.timestamp() + _WORTH, self._now())) is not None:
+            plan.refuse(opened, target.event, reason)
         else:
             call = calls.decode(known.document)._replace(entry=opened.entry, place=opened.place)
             self._tell(target, call, event, known, plan)
@@ -151,10 +149,10 @@ class CallExpansion:
         known = self._state.end(_key(event), "", End("missed", f"{event.id}/{opened.look}"))
         ended = CallEnded(id=event.id, app=event.app, at=event.at, call=CallName(id=event.call.id), reason="missed")
         call = Call(opened.entry, opened.place, event)
-        if (reason := self._refused(target.app, call.expires_at + _WORTH)) is not None:
-            _skip(target, reason, plan)
+        if (reason := refusal(target.app, call.expires_at + _WORTH, self._now())) is not None:
+            plan.refuse(opened, target.event, reason)
         elif known.ended[""].by.partition("/")[0] != event.id:
-            _skip(target, ALREADY_ENDED, plan)
+            plan.refuse(opened, target.event, ALREADY_ENDED)
         else:
             self._tell(target, call, ended, known, plan)
 
@@ -217,13 +215,6 @@ class CallExpansion:
         skips += (Skip(user, ENDED) for user in over)
         return Decision(pushes, skips), _Found(disclosed.devices, disclosed.disclosures, case.silent)
 
-    def _refused(self, app: AppSettings, expires_at: int) -> str | None:
-        if app.only_to == ():
-            return NOT_ALLOWED_HERE
-        if not app.push_enabled:
-            return PUSH_OFF
-        return TOO_OLD if self._now() >= expires_at else None
-
 
 def _key(event: CallStarted | CallEnded) -> CallKey:
     return event.app, event.call.id.lower()
@@ -267,20 +258,8 @@ def _add(plan: Plan, target: CallTarget, found: Iterable[tuple[Sending, Sequence
         plan.add_jobs(target.app.name, "urgent", sending, devices, CALL)
 
 
-def _skip(target: CallTarget, reason: str, plan: Plan) -> None:
-    plan.counts[target.app.name][f"skipped_message.{reason}"] += 1
-    plan.take(target.opened, DONE, target.event, 0, {"message": reason})
-
-
 def _take(target: CallTarget, decision: Decision, plan: Plan) -> None:
     skipped: defaultdict[str, list[str]] = defaultdict(list)
     for user, reason, _ in decision.skips:
         skipped[reason].append(user)
-    count = plan.counts[target.app.name]
-    count["considered"] += len(decision.pushes) + len(decision.skips)
-    count["pushed"] += len(decision.pushes)
-    for reason, users in skipped.items():
-        count[f"skipped.{reason}"] += len(users)
-    pushed = [push.user for push in decision.pushes]
-    account = {"considered": len(pushed) + len(decision.skips), "pushed": pushed, "skipped": skipped}
-    plan.take(target.opened, DONE, target.event, 0, account)
+    plan.take_users(target.opened, target.event, [push.user for push in decision.pushes], skipped)

@@ -4,7 +4,7 @@ Whoever has joined wants to hear it, so presence, preferences and quiet times ha
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from producers.events import PttSpeaking
 from worker.core.fleet import may_push_to
@@ -13,14 +13,14 @@ from worker.core.ownership import microseconds
 from worker.core.privacy import FULL
 from worker.core.ptt import LIFE, expiration, ptt_sending
 from worker.core.purposes import PTT
-from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.core.rules import NOT_ALLOWED_HERE, refusal
 from worker.database.audience import Audience
 from worker.facts import used
 from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import asked_now, disclose
 from worker.pipeline.plan import Plan
-from worker.state.journal import DONE, Opened
+from worker.state.journal import Opened
 from worker.state.speakers import Speakers
 
 SUPERSEDED: Final = "superseded"
@@ -52,19 +52,18 @@ class PttExpansion:
         opened, event, app = target
         key = (app.name, event.channel.id)
         ends = expiration(opened.entry, event) + (LIFE if opened.look else 0)
-        reason = self._refused(app, ends)
+        reason = refusal(app, ends, self._now())
         if reason is None and not self._state.note(*key, microseconds(event.at)):
             reason = SUPERSEDED
         if reason is None and not self._state.may_send(*key, event.id):
             if not opened.look:
                 # The newest of those who begin meanwhile is sent when the seconds are over.
                 plan.look_again(opened, 0, "ptt", LIFE, [event.speaker.id])
-                plan.take(opened, DONE, event, 0, {"considered": 0, "pushed": [], "skipped": {}})
+                plan.take_users(opened, event, (), {})
                 return
             reason = SUPERSEDED
         if reason is not None:
-            plan.counts[app.name][f"skipped_message.{reason}"] += 1
-            plan.take(opened, DONE, event, 0, {"message": reason})
+            plan.refuse(opened, event, reason)
             return
         self._send(target, ends, plan)
 
@@ -87,12 +86,7 @@ class PttExpansion:
             ]
             plan.counts[app.name]["jobs"] += len(some)
             plan.add_jobs(app.name, "urgent", ptt_sending(opened.entry, opened.place, event, ends, named=named), some)
-        count = plan.counts[app.name]
-        count["considered"] += len(users)
-        count["pushed"] += len(pushed)
-        skipped = {NOT_ALLOWED_HERE: elsewhere} if elsewhere else {}
-        account: dict[str, Any] = {"considered": len(users), "pushed": pushed, "skipped": skipped}
-        plan.take(opened, DONE, event, 0, account)
+        plan.take_users(opened, event, pushed, {NOT_ALLOWED_HERE: elsewhere} if elsewhere else {})
 
     def _devices(self, app: str, event: PttSpeaking) -> list[Device]:
         if event.recipients is None:
@@ -103,10 +97,3 @@ class PttExpansion:
         return [
             one for one in found if one.user != event.speaker.id and self._apps.provider(one.provider_id) is not None
         ]
-
-    def _refused(self, app: AppSettings, expires_at: int) -> str | None:
-        if app.only_to == ():
-            return NOT_ALLOWED_HERE
-        if not app.push_enabled:
-            return PUSH_OFF
-        return TOO_OLD if self._now() >= expires_at else None

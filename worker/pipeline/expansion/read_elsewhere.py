@@ -51,8 +51,7 @@ class ReadElsewhere:
     def _plan(self, target: ReadTarget, devices: Sequence[Device], turn: Turn, plan: Plan) -> None:
         opened, event, _ = target
         if (reason := self._refused(target, turn)) is not None:
-            plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(opened, DONE, event, 0, {"message": reason})
+            plan.refuse(opened, event, reason)
             return
         if turn.wait:
             plan.look_again(opened, 0, "clear", turn.wait, [event.user])

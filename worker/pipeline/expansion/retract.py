@@ -10,7 +10,7 @@ from worker.core.entry import ms_of
 from worker.core.fleet import may_push_to
 from worker.core.folding import folds_any
 from worker.core.model import AppSettings, Device
-from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF, TOO_OLD
+from worker.core.rules import refusal
 from worker.core.taking_back import CLEAR, REPLACED, replacing_sending, retract_sending, with_hidden_ids
 from worker.core.targeted import BADGE_LIFE
 from worker.database.accepted import Accepted, accepted
@@ -54,8 +54,7 @@ class Retraction:
             shown = accepted(self._sources.pool, event.app, event.channel.id, event.message.id, besides=event.id)
             reason = None if shown else NOTHING_SHOWN
         if reason is not None:
-            plan.counts[event.app][f"skipped_message.{reason}"] += 1
-            plan.take(opened, DONE, event, 0, {"message": reason})
+            plan.refuse(opened, event, reason)
             return
         devices = self._devices(target, shown)
         by_user: defaultdict[str, list[Device]] = defaultdict(list)
@@ -80,14 +79,9 @@ class Retraction:
             plan.add_jobs(event.app, "bulk", with_hidden_ids(sending) if hides else sending, some)
 
     def _refused(self, target: DeletionTarget) -> str | None:
-        app, event = target.app, target.event
-        if app.only_to == ():
-            return NOT_ALLOWED_HERE
-        if not app.push_enabled:
-            return PUSH_OFF
-        if app.attention.retract == "off":
+        if target.app.push_enabled and target.app.attention.retract == "off":
             return NOT_TAKEN_BACK
-        return TOO_OLD if self._now() > event.at.timestamp() + BADGE_LIFE else None
+        return refusal(target.app, target.event.at.timestamp() + BADGE_LIFE, self._now())
 
     def _devices(self, target: DeletionTarget, shown: Sequence[Accepted]) -> list[Device]:
         """Those that still belong to whom the message was shown."""
