@@ -6,7 +6,7 @@ first rule that applies, in the order of the list, so that the ledger has one an
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from producers.events import MessageNew
 from producers.fields import Trigger
@@ -152,6 +152,8 @@ class Rule(NamedTuple):
     users: Callable[[Case], Collection[str] | None]
     #: Whether it skips everybody else instead.
     others: bool = False
+    #: Without any of these it has nothing to say, and is not asked.
+    needs: Literal["", "facts", "refusals", "silences"] = ""
 
 
 def so(fact: str) -> Callable[[Case], Collection[str] | None]:
@@ -186,25 +188,37 @@ RULES: Final = (
         NOT_IN_THREAD,
         "not part of the thread it is in",
         lambda case: None if case.thread_full else refused(NOT_IN_THREAD)(case),
+        needs="refusals",
     ),
     Rule(
         THREAD_FULL,
         "not part of the thread it is in, which is full",
         lambda case: refused(NOT_IN_THREAD)(case) if case.thread_full else None,
+        needs="refusals",
     ),
-    Rule("muted_sender", "muted the sender", so("muted")),
-    Rule("edited", "named by an edit of it first, which notifies them", so("named_later")),
-    Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF)),
-    Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED)),
-    Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED)),
-    Rule(preferences.MENTIONS_ONLY, "notified of less than all messages", refused(preferences.MENTIONS_ONLY)),
-    Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE)),
-    Rule(preferences.SWITCHED_OFF, "not notified of what it is for them", refused(preferences.SWITCHED_OFF)),
-    Rule(READ, "had read it", so("read")),
-    Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED)),
-    Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET)),
-    Rule("viewing", "had the channel open at that moment", so("viewing")),
-    Rule("online", "online at that moment", lambda case: present(case, delayed=False)),
+    Rule("muted_sender", "muted the sender", so("muted"), needs="facts"),
+    Rule("edited", "named by an edit of it first, which notifies them", so("named_later"), needs="facts"),
+    Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF), needs="refusals"),
+    Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED), needs="refusals"),
+    Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED), needs="refusals"),
+    Rule(
+        preferences.MENTIONS_ONLY,
+        "notified of less than all messages",
+        refused(preferences.MENTIONS_ONLY),
+        needs="refusals",
+    ),
+    Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE), needs="refusals"),
+    Rule(
+        preferences.SWITCHED_OFF,
+        "not notified of what it is for them",
+        refused(preferences.SWITCHED_OFF),
+        needs="refusals",
+    ),
+    Rule(READ, "had read it", so("read"), needs="facts"),
+    Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED), needs="silences"),
+    Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET), needs="silences"),
+    Rule("viewing", "had the channel open at that moment", so("viewing"), needs="facts"),
+    Rule("online", "online at that moment", lambda case: present(case, delayed=False), needs="facts"),
     Rule(
         NOT_ALLOWED_HERE,
         "not among those whom this environment may push to, see carillon fleet",
@@ -270,10 +284,18 @@ def decide_page(
 def _checks(case: Case, rules: Sequence[Rule]) -> list[tuple[str, Collection[str], bool]]:
     """Reason, users and `others` of each of the rules that may skip anybody."""
     checks = []
-    for rule in rules:
-        users = rule.users(case)
-        if users or (rule.others and users is not None):
-            checks.append((rule.reason, users, rule.others))
+    is_there = {
+        "": True,
+        "facts": bool(case.facts),
+        "refusals": bool(case.verdicts.refused),
+        "silences": bool(case.silent.refused),
+    }
+    for reason, _, users_of, others, needs in rules:
+        if not is_there[needs]:
+            continue
+        users = users_of(case)
+        if users or (others and users is not None):
+            checks.append((reason, users, others))
     return checks
 
 

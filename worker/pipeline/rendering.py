@@ -129,7 +129,8 @@ def sendings(
     """
     if not wanted:
         return _NONE
-    message = message._replace(event=named(message.event, message.channel))
+    if (event := named(message.event, message.channel)) is not message.event:
+        message = message._replace(event=event)
     mentioned = frozenset(message.event.message.mentioned)
     groups, failed = [], 0
     for key, devices in _grouped(message, wanted, templates):

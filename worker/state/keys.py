@@ -34,15 +34,19 @@ class Family:
     #: What its size, or the number of such keys, grows with.
     bound: str
     _texts: tuple[str, ...] = field(init=False, repr=False)
+    #: The same with a `%s` for each part: a message makes a key for each of its users.
+    _form: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         first, *others = _PART.split(self.pattern)
         object.__setattr__(self, "_texts", (PREFIX + first, *others))
+        object.__setattr__(self, "_form", "%s".join(text.replace("%", "%%") for text in self._texts))
 
     def __call__(self, *parts: object) -> str:
         """The key. Raises `ValueError` for too few or too many parts."""
-        first, *others = self._texts
-        return first + "".join(f"{part}{text}" for part, text in zip(parts, others, strict=True))
+        if len(parts) != len(self._texts) - 1:
+            raise ValueError(f"{self.pattern}: {len(parts)} parts given")
+        return self._form % parts
 
     @property
     def beginning(self) -> str:

@@ -140,10 +140,11 @@ class Decider:
     ) -> Disclosed:
         """`asking`: whether a device of the app asks for a mode of its own."""
         attention, channel = asked.app.attention, page.message.channel
-        of_all = strictest(attention.privacy, channel and channel.privacy)
         users = {user: one.privacy for user, one in said.items() if one.privacy is not None}
-        if of_all == "full" and not asking and not users:
+        of_channel = None if channel is None else channel.privacy
+        if attention.privacy == "full" and of_channel in (None, "full") and not asking and not users:
             return Disclosed(devices)
+        of_all = strictest(attention.privacy, of_channel)
         own = {user: devices[user] for user in asked.users if user in devices}
         return disclose(Asked(of_all, users), own, self._apps.provider, sealed_only=attention.sealed_only)
 

@@ -139,7 +139,12 @@ class FanOut:
         admitted, skipped = admit(self._changed(documents.messages), known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        return [message._replace(wide=self._is_wide(message), reminds=self._reminds(message)) for message in admitted]
+        return [self._measured(message) for message in admitted]
+
+    def _measured(self, message: Expanding) -> Expanding:
+        """With what depends on how many members its channel has."""
+        wide, reminds = self._is_wide(message), self._reminds(message)
+        return message._replace(wide=wide, reminds=reminds) if reminds or not wide else message
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""
@@ -153,10 +158,11 @@ class FanOut:
     def _reminds(self, message: Expanding) -> int:
         """How large the channel of a first page is, its page says."""
         said = message.app.attention
-        limit = None if message.begins else said.remind_members
-        if said.remind_after is None or (limit is not None and members.are_more(self._pool, *message.key, limit)):
+        if said.remind_after is None:
             return 0
-        return said.remind_after
+        limit = None if message.begins else said.remind_members
+        is_large = limit is not None and members.are_more(self._pool, *message.key, limit)
+        return 0 if is_large else said.remind_after
 
     def _changed(self, messages: Sequence[Accepted]) -> Sequence[Accepted]:
         """The messages with what their apps use, and as they are after their edits and deletions."""

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -135,7 +136,7 @@ class MessagePlan(Plan):
 
     def _note_answer(self, message: Expanding) -> None:
         """Whoever writes in a conversation has read it, and is reminded of it no more."""
-        if message.begins and message.app.attention.remind_after is not None:
+        if message.app.attention.remind_after is not None and message.begins:
             thread = message.event.message.parent_id or ""
             self.answered.append(name_of(*message.key, thread, message.event.sender.id))
 
@@ -167,30 +168,35 @@ class MessagePlan(Plan):
         """Returns how many they are."""
         message = decided.page.message
         app, small = message.event.app, not message.cursor.page and continuation.following == DONE
+        is_whole, said = small and message.begins, message.app.attention
         wanted = _by_variant(decided)
         jobs = sum(map(len, wanted.values()))
         lane: Lane = "urgent" if small and jobs <= URGENT_JOBS else "bulk"
-        count = self.counts[app]
-        if folded := sum(len(devices) for variant, devices in wanted.items() if variant.stands_for):
-            count["folded"] += folded
-        if unsealed := sum(len(devices) for variant, devices in wanted.items() if is_unsealed(variant.disclosure)):
-            count["unsealed"] += unsealed
+        if decided.quieted or decided.disclosures:
+            self._count_variants(app, wanted)
         source = Message(
             *(message.opened.entry, message.event, message.channel, message.app.max_age, message.place, message.came),
-            one_sender=small and message.begins and bool(decided.quieted) and _is_alone(decided, continuation),
-            members=_members(decided.page) if small and message.begins else 0,
-            placeholder=message.app.attention.placeholder,
-            pad=message.app.attention.pad,
-            one_banner=message.app.attention.collapse == "channel",
-            reminds=_reminds(decided.page),
-            remind_triggers=message.app.attention.remind_triggers,
+            one_sender=is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
+            members=_members(decided.page) if is_whole else 0,
+            placeholder=said.placeholder,
+            pad=said.pad,
+            one_banner=said.collapse == "channel",
+            reminds=_reminds(decided.page) if message.reminds else 0,
+            remind_triggers=said.remind_triggers,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
             self.add_jobs(app, lane, sending, devices, why)
         if rendered.failed:
-            count["template_failed"] += rendered.failed
+            self.counts[app]["template_failed"] += rendered.failed
         return jobs
+
+    def _count_variants(self, app: str, wanted: Mapping[Variant, Sequence[Device]]) -> None:
+        for variant, devices in wanted.items():
+            if variant.stands_for:
+                self.counts[app]["folded"] += len(devices)
+            if is_unsealed(variant.disclosure):
+                self.counts[app]["unsealed"] += len(devices)
 
     def _templates_for(self, app: str) -> Mapping[int, Templates]:
         templates = self._templates.get(app)
@@ -211,6 +217,11 @@ def _members(page: CandidatePage) -> int:
     return len(page.candidates if page.members is None else page.members)
 
 
+@cache
+def _for(why: Why) -> Variant:
+    return Variant(why)
+
+
 def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     """The devices that get the message now, by what differs between their users."""
     pushes, quieted, disclosures = decided.decision.pushes, decided.quieted, decided.disclosures
@@ -220,7 +231,7 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
         for push in pushes:
             by_why[push.why] += push.devices
-        return {Variant(why): devices for why, devices in by_why.items()}
+        return {_for(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
         sound, stands_for, _ = quieted.get(push.user, _AS_IT_IS)
