@@ -114,7 +114,12 @@ def _wrong_field(text: str, event: type | None) -> EventError:
         return _missing_or_unknown(match[1], match[2], path, event)
     if match := _LENGTH.match(what):
         if match[2] == ">=":
-            return EventError(f"{field}: must not be empty")
+            least = int(match[3])
+            return EventError(
+                f"{field}: must not be empty"
+                if least == 1
+                else f"{field}: at least {least:,} {_UNITS[match[1]]} are needed"
+            )
         return EventError(f"{field}: at most {int(match[3]):,} {_UNITS[match[1]]} are taken")
     if match := _TYPE.match(what):
         got = f", got {_KINDS.get(match[2], match[2])}" if match[2] else ""
@@ -160,10 +165,11 @@ def _taken(types: Sequence[Any], *, is_key: bool) -> str:
     """The values that a field of these types takes, in words; '' where its type does not list or describe them."""
     if is_key:
         types = [one for declared in types if get_origin(declared) is dict for one in _bare(get_args(declared)[0])]
+    words = [str(word) for one in types if get_origin(one) is Literal for word in get_args(one)]
+    if words:
+        *others, last = words
+        return f"{', '.join(others)} or {last}" if others and not is_key else ", ".join(words)
     for one in types:
-        if get_origin(one) is Literal:
-            *others, last = map(str, get_args(one))
-            return f"{', '.join(others)} or {last}" if others and not is_key else ", ".join([*others, last])
         for meta in getattr(one, "__metadata__", ()):
             if meta.description:
                 return str(meta.description)

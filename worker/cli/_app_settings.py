@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import typer
@@ -32,6 +32,8 @@ class Number(NamedTuple):
     #: Whether it may be `none`: no limit.
     optional: bool = False
     largest: int = _LARGEST
+    #: Of a whole number.
+    least: int = 1
 
 
 class Switch(NamedTuple):
@@ -78,17 +80,25 @@ _USERS: Final = 100
 Setting = Number | Switch | Users | Choice | Text | Several
 _LEVELS: Final = get_args(Level)
 _DAYS: Final = get_args(Day)
-_WINDOW: Final = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))?,)?([0-9:]+)-([0-9:]+)")
+_TRIGGERS: Final = get_args(Trigger)
+_CLOCK: Final = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_WINDOW: Final = re.compile(f"(?:([a-z]{{3}})(?:-([a-z]{{3}}))?,)?({_CLOCK})-({_CLOCK}|24:00)")
 
 
 def _switches(given: Sequence[str]) -> dict[str, bool]:
     found = {}
     for text in given:
         name, _, value = text.partition("=")
-        if value not in ("on", "off"):
-            raise ValueError(f"{text!r} is not TRIGGER=on or TRIGGER=off; triggers are {', '.join(get_args(Trigger))}")
+        if name not in _TRIGGERS or value not in ("on", "off"):
+            raise ValueError(f"{text!r} is not TRIGGER=on or TRIGGER=off; triggers are {', '.join(_TRIGGERS)}")
         found[name] = value == "on"
     return found
+
+
+def _triggers(given: Sequence[str]) -> Sequence[str]:
+    if unknown := next((text for text in given if text not in _TRIGGERS), None):
+        raise ValueError(f"{unknown!r} is none of {', '.join(_TRIGGERS)}")
+    return tuple(dict.fromkeys(given))
 
 
 def windows(given: Sequence[str]) -> list[dict[str, Any]]:
@@ -98,11 +108,20 @@ def windows(given: Sequence[str]) -> list[dict[str, Any]]:
         match = _WINDOW.fullmatch(text)
         if match is None or any(day not in (None, *_DAYS) for day in match.groups()[:2]):
             raise ValueError(f"{text!r} is not HH:MM-HH:MM, nor with days before it: mon-fri,22:00-07:00")
+        if match[3] == match[4]:
+            raise ValueError(f"{text!r} ends as it begins; the whole day is 00:00-24:00")
         first, last = match[1] or _DAYS[0], match[2] or match[1] or _DAYS[-1]
         begin, end = _DAYS.index(first), _DAYS.index(last)
         days = _DAYS[begin : end + 1] if begin <= end else (*_DAYS[begin:], *_DAYS[: end + 1])
         found.append({"days": list(days), "from": match[3], "to": match[4]})
     return found
+
+
+def window_word(window: Mapping[str, Any]) -> str:
+    """As it is given to `windows`."""
+    days = window["days"]
+    named = "" if len(days) == len(_DAYS) else days[0] if len(days) == 1 else f"{days[0]}-{days[-1]}"
+    return f"{named}{',' if named else ''}{window['from']}-{window['to']}"
 
 
 def _texts(given: Sequence[str]) -> dict[str, str]:
@@ -139,7 +158,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "present": Choice("Which presence key counts: connected, or a person there.", ("online", "active")),
     "quiet": Several("Quiet time of users without a row, such as 22:00-08:00.", "[DAY-DAY,]HH:MM-HH:MM", windows),
     "quiet_zone": Text("Its time zone, or device: attributes.zone of the user's device.", "ZONE|device", str),
-    "digest_spread": Number("Seconds over which digests of one moment are spread.", largest=3600),
+    "digest_spread": Number("Seconds over which digests of one moment are spread.", largest=3600, least=0),
     "sound_every": Number(
         "Seconds in which only the first push of a channel makes a sound.", optional=True, largest=600
     ),
@@ -150,17 +169,17 @@ SETTINGS: Final[dict[str, Setting]] = {
     "edits": Choice("What an edit reaches: the queue, also what is shown, nothing.", ("queued", "replace", "off")),
     "retract": Choice("What a deletion does to what is shown.", ("clear", "replace", "off")),
     "remind_after": Number(
-        "Seconds after which an unread conversation is notified of again.", optional=True, largest=86_400
+        "Seconds after which an unread conversation is notified of again.", optional=True, largest=86_400, least=60
     ),
     "remind_times": Number("How often that is done, up to 3.", largest=3),
     "remind_members": Number("Members above which a channel has no reminders.", optional=True),
-    "remind_triggers": Several("A trigger that reminders are for.", "TRIGGER", tuple, "remind-trigger"),
+    "remind_triggers": Several("A trigger that reminders are for.", "TRIGGER", _triggers, "remind-trigger"),
     "privacy": Choice("How much of a message push services may read.", get_args(Privacy)),
     "sealed_only": Switch("Nothing for devices without a key where payloads are sealed."),
     "placeholder": Several(
         "What stands in place of a text, by language: fr=Nouveau message.", "[LANGUAGE=]TEXT", _texts
     ),
-    "pad": Number("Bytes to a multiple of which a sealed text is filled up.", optional=True, largest=1024),
+    "pad": Number("Bytes to a multiple of which a sealed text is filled up.", optional=True, largest=1024, least=16),
     "missed": Switch("Whether a call that nobody took becomes a notification."),
     "cancel_by_voip": Switch("Whether a call is ended by a second VoIP push."),
 }
@@ -255,7 +274,7 @@ def _word(setting: Choice | Text) -> Callable[[str], Any]:
 
 
 def _number(setting: Number) -> Callable[[str], Any]:
-    expected = "a whole number from 1" if setting.kind is int else "a number above 0"
+    expected = f"a whole number from {setting.least}" if setting.kind is int else "a number above 0"
     expected += f" to {setting.largest:,}" if setting.largest < _LARGEST else ""
 
     def parse(text: str) -> Any:
@@ -264,8 +283,9 @@ def _number(setting: Number) -> Callable[[str], Any]:
         try:
             number = setting.kind(text)
         except ValueError:
-            number = setting.kind(0)
-        if not 0 < number <= setting.largest:
+            number = setting.kind(-1)
+        enough = number >= setting.least if setting.kind is int else number > 0
+        if not enough or number > setting.largest:
             raise typer.BadParameter(f"{text!r} is not {expected}{', nor none' if setting.optional else ''}")
         return number
 

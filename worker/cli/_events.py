@@ -38,7 +38,10 @@ def publish(runtime: "Runtime", app: str, kind: str, parts: Sequence[dict[str, A
     at = datetime.now(UTC)
     made = [{"v": 1, "type": kind, "id": uuid4().hex, "app": app, "at": at, **part} for part in parts]
     with outcomes(), Publisher(runtime.urls.redis) as publisher:
-        publisher.publish_many(made)
+        if len(made) == 1:  # what is refused of it then names no index
+            publisher.publish(made[0])
+        else:
+            publisher.publish_many(made)
     return [event["id"] for event in made]
 
 

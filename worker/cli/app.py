@@ -1,19 +1,22 @@
 """`carillon app`: the apps of this system and their settings."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from worker.cli._app_settings import with_settings
+from config import zones
+from worker.cli._app_settings import window_word, with_settings
 from worker.cli._asking import Asker
 from worker.cli._events import outcomes
 from worker.cli._groups import group
 from worker.cli._options import AppName, Json
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings, changed, listed
-from worker.facts.quiet import DEVICE, check_zone
+from worker.core.quiet import always_quiet
+from worker.facts.quiet import DEVICE, check_zone, default_of
 from worker.process.by_hand import by_hand
 from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
@@ -163,6 +166,11 @@ def _with(app: AppSettings, given: Mapping[str, Any]) -> AppSettings:
     if made.attention.quiet_zone not in (None, DEVICE):
         with outcomes():
             check_zone(made.attention.quiet_zone, "--quiet-zone")
+    default = default_of(made.attention, zones.UTC)
+    if default is not None and default.hours is not None and always_quiet(default.hours, time.time()):
+        refuse(
+            "--quiet: these windows have no end, so nobody without a row ever gets a push; for none at all say --no-push"
+        )
     return made
 
 
@@ -174,6 +182,8 @@ def _check_name(name: str) -> None:
 def _word(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(_word, value)) or "none"
+    if isinstance(value, Mapping) and "from" in value:
+        return window_word(value)
     if isinstance(value, Mapping):
         return " ".join(f"{key or 'any'}={_word(one)}" for key, one in value.items()) or "none"
     return "none" if value is None else "on" if value is True else "off" if value is False else str(value)

@@ -1,5 +1,7 @@
 """`carillon user`: what is stored about a user."""
 
+import time
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,10 +13,13 @@ from worker.cli._options import App, Json
 from worker.cli._session import Row, app_named, say, session
 from worker.core.model import AppSettings
 from worker.core.purposes import ALERT
+from worker.core.quiet import silence
 from worker.database.people import People
+from worker.facts import preferences, quiet
 from worker.reports.words import counted
+from worker.state import missed
 
-user = group("What is known of a user: devices, channels, mutes, presence.")
+user = group("What is known of a user: devices, channels, mutes, presence, quiet time.")
 
 #: Channels and mutes that are shown.
 _SHOWN: Final = 100
@@ -31,7 +36,7 @@ def show(
     app: App = None,
     as_json: Json = False,
 ) -> None:
-    """Show whether a user can be pushed to: devices, channels, whom they muted, and whether they are online.
+    """Show whether a user can be pushed to: devices, channels, whom they muted, where they are, and whether it is quiet.
 
     At most 100 channels and mutes; no token is whole. A user of whom nothing is known is an empty list, not a fault.
     """
@@ -43,6 +48,10 @@ def show(
         where = [key(of_app.name, name) for key in (online_key, active_key, viewing_key)]
         values: Any = runtime.redis.mget(where)
         online, active, viewing = values
+        rows = preferences.rows_of(runtime.pool, of_app.name, name, preferences.ROWS)
+        settings = quiet.read(runtime.pool, {of_app.name: of_app.attention}, [(of_app.name, name)])
+        digest = missed.digest_due(runtime.redis, of_app.name, name)
+    silent = next((silence(one, time.time()) for one in settings.values()), None)
     shown: Row = {
         "app": of_app.name,
         "user": name,
@@ -66,6 +75,9 @@ def show(
         ],
         "channels": [{"id": one.channel, "name": one.name, "push": one.push} for one in channels],
         "muted": [one.target for one in muted],
+        "preferences": len(rows),
+        "quiet": silent and {"reason": silent.reason, "until": silent.until and rfc3339(silent.until)},
+        "digest_due": digest and rfc3339(digest),
     }
     say(shown, _text(shown, of_app), as_json=as_json)
 
@@ -101,4 +113,16 @@ def _text(shown: Row, app: AppSettings) -> str:
     lines.append(f"in {counted(len(channels), 'channel')}")
     lines += [f"  {one['id']}{'' if one['push'] else '  (its pushes are off)'}" for one in channels]
     lines.append(f"mutes {', '.join(muted)}" if muted else "mutes nobody")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_chosen(shown)])
+
+
+def _chosen(shown: Row) -> Iterator[str]:
+    """What they chose, and what waits because of it."""
+    of_user, rows, silent = f"show {shown['user']} --app {shown['app']}", shown["preferences"], shown["quiet"]
+    if rows:
+        yield f"{counted(rows, 'preference')}: carillon preferences {of_user}"
+    if silent:
+        end = f" until {silent['until']}" if silent["until"] else ", without an end"
+        yield f"{silent['reason']}{end}: carillon quiet {of_user}"
+    if shown["digest_due"]:
+        yield f"what they missed comes in a digest at {shown['digest_due']}"

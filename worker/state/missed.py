@@ -61,6 +61,11 @@ def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
     return digests
 
 
+def digest_due(redis: Redis, app: str, user: str) -> float | None:
+    """When the user's digest is due, in UNIX seconds; None: they missed nothing."""
+    return redis.zscore(keys.DIGESTS(), _name(app, user))
+
+
 def due_badges(redis: Redis, now: float, limit: int) -> list[DueBadge]:
     found: Any = redis.zrange(keys.SILENT_BADGES(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True)
     return [DueBadge(*_pair(member), due) for member, due in found]

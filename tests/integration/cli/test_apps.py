@@ -122,13 +122,26 @@ def test_settings_of_attention_are_kept(cli, given, name, value):
     assert cli.ok("app", "show", "demo")
 
 
+@pytest.mark.parametrize("window", ["22:00-08:00", "fri,22:00-24:00", "sat-mon,22:00-08:00"])
+def test_a_quiet_time_is_shown_as_it_is_given(cli, window):
+    cli.ok("app", "create", "demo", "--quiet", window, "--quiet-zone", "device")
+    assert f"quiet: {window}\n" in cli.ok("app", "show", "demo")
+
+
 @pytest.mark.parametrize(
     ("given", "refusal"),
     [
         pytest.param(["--level", "loud"], "'loud' is none of all, mentions, personal, none", id="a level"),
-        pytest.param(["--trigger", "heer=on"], "heer", id="a trigger"),
+        pytest.param(["--trigger", "heer=on"], "triggers are direct, mention, reply", id="a trigger"),
+        pytest.param(
+            ["--remind-trigger", "heer"], "'heer' is none of direct, mention, reply", id="a reminder's trigger"
+        ),
+        pytest.param(["--remind-after", "59"], "is not a whole number from 60 to 86,400", id="too soon a reminder"),
+        pytest.param(["--pad", "15"], "is not a whole number from 16 to 1,024", id="too little padding"),
         pytest.param(["--trigger", "here=maybe"], "is not TRIGGER=on or TRIGGER=off", id="neither on nor off"),
-        pytest.param(["--quiet", "22:00-8:00", "--quiet-zone", "device"], "regex", id="half a time"),
+        pytest.param(["--quiet", "22:00-8:00", "--quiet-zone", "device"], "is not HH:MM-HH:MM", id="half a time"),
+        pytest.param(["--quiet", "22:00-22:00", "--quiet-zone", "device"], "ends as it begins", id="an empty window"),
+        pytest.param(["--quiet", "00:00-24:00", "--quiet-zone", "device"], "have no end", id="always quiet"),
         pytest.param(["--quiet", "mun,22:00-08:00", "--quiet-zone", "device"], "is not HH:MM-HH:MM", id="no day"),
         pytest.param(["--quiet", "22:00-08:00"], "--quiet-zone", id="quiet without a zone"),
         pytest.param(["--online-delay", "601"], "601", id="too long a delay"),

@@ -7,6 +7,7 @@ from producers import events as ev
 from tests.integration.cli.conftest import Cli
 from tests.integration.pipeline.harness import Pipeline, message, stamp
 from worker.reports.words import counted
+from worker.state import keys
 
 
 def test_members_are_added_listed_and_removed(pipeline: Pipeline, cli: Cli) -> None:
@@ -96,7 +97,7 @@ def test_what_no_quiet_time_can_be_is_refused(cli: Cli) -> None:
 
 
 def test_the_default_of_the_app_is_shown_as_such(cli: Cli) -> None:
-    cli.ok("app", "create", "chat", "--quiet", "00:00-24:00", "--quiet-zone", "Europe/Berlin")
+    cli.ok("app", "create", "chat", "--quiet", "22:00-07:00", "--quiet-zone", "Europe/Berlin")
     assert "the app's default counts" in cli.ok("quiet", "show", "han")
 
 
@@ -119,6 +120,21 @@ def test_a_user_is_shown_with_all_that_decides(pipeline: Pipeline, cli: Cli) -> 
     [device] = cli.json("push", "device", "get", "--user", "han")
     assert device["attributes"] == {"team": "red", "level": 3}
     assert "no device: nothing can be pushed" in cli.ok("user", "show", "nobody")
+
+
+def test_a_user_is_shown_with_what_they_chose(pipeline: Pipeline, cli: Cli) -> None:
+    shown = cli.json("user", "show", "han")
+    assert (shown["preferences"], shown["quiet"], shown["digest_due"]) == (0, None, None)
+    cli.ok("preferences", "set", "han", "--channel", "general", "--level", "mentions")
+    cli.ok("quiet", "set", "han", "--pause", "+2h")
+    pipeline.redis.zadd(keys.DIGESTS(), {"demo\nhan": 1_795_327_200})
+    shown = cli.json("user", "show", "han")
+    assert (shown["preferences"], shown["quiet"]["reason"]) == (1, "paused")
+    assert shown["digest_due"] == "2026-11-22T06:00:00Z"
+    said = cli.ok("user", "show", "han")
+    assert "1 preference: carillon preferences show han --app demo\n" in said
+    assert f"paused until {shown['quiet']['until']}: carillon quiet show han --app demo\n" in said
+    assert "what they missed comes in a digest at 2026-11-22T06:00:00Z\n" in said
 
 
 def test_a_user_is_shown_where_they_are(pipeline: Pipeline, cli: Cli) -> None:

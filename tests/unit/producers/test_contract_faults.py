@@ -166,6 +166,17 @@ def nested(levels: int) -> Any:
         pytest.param(changed(QUIET, notify=QUIET["quiet"]), "notify: not together with quiet", id="contradiction"),
         pytest.param(changed(QUIET, zone=None), "zone: required with quiet", id="no zone"),
         pytest.param(
+            changed(QUIET, allow={"triggers": ["hear"]}),
+            "allow.triggers[0]: expected direct, mention, reply, thread, group, here, everyone, keyword, reaction, message or "
+            "call",
+            id="no trigger",
+        ),
+        pytest.param(
+            changed(PREFERENCES, channel=None, keywords=["a"]),
+            "keywords[0]: at least 2 characters are needed",
+            id="too short a keyword",
+        ),
+        pytest.param(
             changed(QUIET, quiet=[{"days": ["mon"], "from": "7:00", "to": "08:00"}]),
             "quiet[0].from: expected a time of the day, such as 07:30",
             id="half a time",
