@@ -234,7 +234,7 @@ class Device(DeviceToken, frozen=True):
     installation: Id | None = None
     #: The activity that a token of purpose `activity` belongs to.
     activity: Id | None = None
-    #: What this build of the app understands: `clear`, `clear-extension`, `edit`, `sealed`.
+    #: What this build of the app understands: `clear`, `edit`, `sealed`.
     accepts: Accepts = []
     keys: DeviceKeys | None = None
     privacy: Privacy | None = None
