@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from worker.reports.history import NO_OUTCOME
-from worker.reports.reasons import DROPPED, DROPS, MEMBERS, MESSAGES
+from worker.reports.reasons import DROPS, MEMBERS, MESSAGES
 
 #: By the beginning of a counter's name: the colour of its bar, and its words. In the order of the table.
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
@@ -36,7 +36,7 @@ def outcomes(counts: Mapping[str, float]) -> list[Ended]:
         if n > 0 and outcome in _OUTCOMES and (reason or outcome == "accepted") and name != NO_OUTCOME:
             colour, words = _OUTCOMES[outcome]
             if outcome == "dropped":
-                words = f"{words}: {DROPS.get(reason) or DROPPED.get(reason) or 'refused by the provider'}"
+                words = f"{words}: {DROPS.get(reason, 'refused by the provider')}"
             found.append(Ended(words, name, outcome, reason or None, colour, int(n)))
     order = list(_OUTCOMES)
     return sorted(found, key=lambda one: (order.index(one.outcome), -one.number, one.code))

@@ -9,7 +9,7 @@ from worker.core.breaker import Quota, Stopped
 from worker.core.ledger_entry import decides
 from worker.core.outcome_label import OVERTOOK
 from worker.providers.kinds import UNKNOWN, words_of
-from worker.reports.reasons import DROPPED, DROPS, MESSAGES
+from worker.reports.reasons import DROPS, MESSAGES
 from worker.reports.words import counted, instant
 
 #: Outcomes after which nothing more is tried.
@@ -248,7 +248,7 @@ def device_line(tries: Sequence[Tried], way: Via | None = None, following: float
         "retired": f"refused by {by} ({reason}); the device is retired",
         "dropped": f"given up: {DROPS[reason]} ({reason})"
         if reason in DROPS
-        else f"given up ({DROPPED.get(reason, reason)}); the device stays",
+        else f"given up ({reason}); the device stays",
         "retry": f"refused for now ({reason}), will be tried again",
         "limited": f"waits, for {by} takes only so many for a device ({reason})"
         if reason == "service_rate"

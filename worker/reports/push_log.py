@@ -25,7 +25,7 @@ from worker.database.push_log import (
     newest,
     retried,
 )
-from worker.reports.reasons import DROPPED, DROPS, MEMBERS, MESSAGES
+from worker.reports.reasons import DROPS, MEMBERS, MESSAGES
 from worker.reports.words import instant
 
 __all__ = [
@@ -346,7 +346,7 @@ def reason_in_words(line: Line) -> str:
     if not line.reason:
         return ""
     of_decisions = {**MESSAGES, **MEMBERS} if line.user or line.number > 1 else {**MEMBERS, **MESSAGES}
-    known = {"dropped": {**DROPPED, **DROPS}, "skipped": of_decisions}
+    known = {"dropped": DROPS, "skipped": of_decisions}
     words = known.get(line.outcome, {}).get(line.reason)
     return line.reason if words is None else f"{words} ({line.reason})"
 

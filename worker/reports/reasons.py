@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, OVER_DAILY_CAP, RULES
+from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, OVER_DAILY_CAP, RULES, TOO_OLD
 
 #: Why a member got no push. At a second look what is so of the message is so of its users.
 MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in (*MESSAGE_RULES, *RULES)} | {
+    TOO_OLD: "decided too late: it was too old by then",
     OVER_CAP: "beyond the app's member cap",
     OVER_DAILY_CAP: "had had their pushes of the day",
     FOLDED: "shown a later message of the channel instead, with the number of messages",
@@ -63,23 +64,6 @@ MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MES
     "call_already_started": "an event before it began the same call",
     "call_already_ended": "the call had ended before",
     "call_not_started": "no call of this id began before it",
-}
-#: Why a push that had waited was not sent any more, apart from its provider's reasons.
-DROPPED: Final[Mapping[str, str]] = {
-    "device_moved": "the device is somebody else's, or was logged out",
-    "left": "the user left the channel meanwhile",
-    "muted": "the user muted the sender meanwhile",
-    "channel_off": "pushes were switched off for the channel meanwhile",
-    "push_off": "the user switched off all pushes meanwhile",
-    "thread_muted": "the user muted the thread meanwhile",
-    "channel_muted": "the user muted the channel meanwhile",
-    "mentions_only": "the user wants less than all messages meanwhile",
-    "level_none": "the user wants nothing meanwhile",
-    "switched_off": "the user switched off meanwhile what it was for them",
-    "quiet": "the user's quiet time began meanwhile",
-    "read": "the user read it meanwhile",
-    "deleted": "the message was deleted meanwhile",
-    "edited": "the message was edited meanwhile: the edited one is sent in its place",
 }
 #: Whose word it was, where a preference decided: by `preferences.RowName`.
 WHOSE: Final[Mapping[str, str]] = {
