@@ -162,7 +162,13 @@ def draw_up(
     )
     touched = {token for _, token in final}
     account.checks = [
-        *_counted(account, found.counts, pushed, jobs=working + len(tried) + len(withheld)),
+        # What still waited when its message was edited was queued anew.
+        *_counted(
+            account,
+            found.counts,
+            pushed,
+            jobs=working + len(tried) + len(withheld) + found.counts.get("dropped.edited", 0),
+        ),
         *_devices(world, touched, found),
         Check("dead-lettered documents", mistakes, found.dead_letters),
     ]

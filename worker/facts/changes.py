@@ -150,8 +150,10 @@ def read_of_app(pool: Pool, app: str, keys: Collection[MessageKey]) -> dict[Mess
 
 _READ: Final = (
     "SELECT c.app, c.channel, c.message_id, c.at, c.place, c.deleted, c.known, c.written, c.document, c.content, c.named"
-    " FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, channel, message_id)"
-    " JOIN carillon.message_changes c USING (app, channel, message_id)"
+    " FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, channel, message_id),"
+    # A step in the index for each message, whatever the planner knows of the table.
+    " LATERAL (SELECT * FROM carillon.message_changes c WHERE c.app = k.app AND c.channel = k.channel"
+    " AND c.message_id = k.message_id OFFSET 0) c"
 )
 
 

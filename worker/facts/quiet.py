@@ -118,8 +118,9 @@ def read(pool: Pool, apps: Mapping[str, Attention], users: Collection[UserKey]) 
         (app, user): setting_of(setting)
         for app, user, setting in bulk.read(
             pool,
-            "SELECT app, user_id, setting::text FROM unnest(%b::text[], %b::text[]) AS k (app, user_id)"
-            " JOIN carillon.quiet USING (app, user_id)",
+            "SELECT k.app, k.user_id, q.setting::text FROM unnest(%b::text[], %b::text[]) AS k (app, user_id),"
+            # A step in the index for each user, whatever the planner knows of the table.
+            " LATERAL (SELECT setting FROM carillon.quiet q WHERE q.app = k.app AND q.user_id = k.user_id OFFSET 0) q",
             users,
         )
     }
