@@ -116,6 +116,10 @@ class BatchRun:
         """Jobs without an outcome."""
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
 
+    def drops_any(self) -> bool:
+        """Whether a job is dropped: in most batches none is."""
+        return Drop in set(map(type, self.outcomes))
+
     def expires_at(self, index: int) -> int:
         """UNIX seconds at which this job's push expires."""
         return self.batch.sendings[self.jobs[index].sending].expires_at
@@ -159,6 +163,8 @@ class BatchRun:
 
     def to_uncount(self) -> list[int]:
         """Jobs that were counted and are dropped unsent, and have not given their numbers back."""
+        if not self.drops_any():
+            return []
         return [
             index
             for index, outcome in enumerate(self.outcomes)

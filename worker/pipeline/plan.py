@@ -213,7 +213,7 @@ def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted], decided: int) -> B
                 why=why,
                 platform=device.platform,
                 secret=device.secret,
-                clears=CLEAR in device.accepts,
+                clears=device.traits is not None and CLEAR in device.accepts,
             )
         )
     return batch

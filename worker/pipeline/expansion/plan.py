@@ -229,8 +229,8 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     groups, badges = groups_of(message) if message.mentions.groups else {}, message.badges
     if not (quieted or groups or disclosures or badges):
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
-        for push in pushes:
-            by_why[push.why] += push.devices
+        for _, devices, verdict in pushes:
+            by_why[verdict.on[0]] += devices
         return {_for(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:

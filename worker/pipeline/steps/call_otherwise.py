@@ -34,8 +34,10 @@ class CallOtherwise:
     new_id: Callable[[], str]
 
     def __call__(self, run: BatchRun) -> None:
+        if not any(map(is_of_call, run.batch.sendings)):
+            return
         gone = [index for index, outcome in enumerate(run.outcomes) if isinstance(outcome, Unregister)]
-        if not gone or not any(map(is_of_call, run.batch.sendings)):
+        if not gone:
             return
         app = run.batch.app
         jobs = [(run.jobs[index], run.batch.sendings[run.jobs[index].sending]) for index in gone]

@@ -20,6 +20,8 @@ class DropQuiet:
 
     def __call__(self, run: BatchRun) -> None:
         now = self.now()
+        if not any(job.attempt for job in run.jobs) and not any(is_old(sending, now) for sending in run.batch.sendings):
+            return
         late = [index for index in run.pending() if self._is_late(run, index, now)]
         if not late:
             return

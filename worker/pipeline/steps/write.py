@@ -75,6 +75,8 @@ def _pushed(run: BatchRun) -> list[Pushed]:
 
 def _looks(run: BatchRun) -> list[QueuedLook]:
     """Second looks for those whose queued push was edited, for the devices that did not get it."""
+    if not run.drops_any():
+        return []
     dropped: defaultdict[int, list[Job]] = defaultdict(list)
     for job, outcome in zip(run.jobs, run.outcomes, strict=True):
         if isinstance(outcome, Drop) and outcome.reason == EDITED:
