@@ -129,6 +129,8 @@ def test_who_is_present_is_decided_again(pipeline, name):
     pipeline.later(DELAY)
     assert list(map(user_of, pipeline.run())) == (["han"] if line.then == "push" else [])
     assert _became(pipeline.account("e1"), "look:0.0") == line.then
+    pipeline.later()
+    assert pipeline.run() == [], "a deletion takes back what was shown a little later"
     assert pipeline.journal.backlog() == (0, 0)
 
 

@@ -60,8 +60,7 @@ class Minute:
         self.pipeline.now = START.timestamp() + second
         for look, due in self.due.items():
             self.pipeline.redis.zadd("carillon:looks:due", {look: 0 if due < second + 0.001 else 1e12}, xx=True)
-        self.pipeline.journal.make_due_ready()
-        return [seen(one) for one in self.pipeline.run()]
+        return [seen(one) for one in self.pipeline.run()] if self.pipeline.journal.make_due_ready() else []
 
     def expand(self, *given: Any) -> Any:
         """Second looks are due by this clock, however long this machine takes."""
