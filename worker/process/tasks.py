@@ -144,10 +144,6 @@ def tick() -> Result:
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
     acts.log_acts(runtime.redis)
-    ready = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
-    for lane, n in ready.items():
-        wake_deliver(lane, n)
-    counts["digests_and_reminders"] = ready.total()
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
@@ -160,7 +156,11 @@ def tick() -> Result:
         counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
         counts |= {f"devices_{what}": n for what, n in upkeep.items()}
-    # Last: what keeps it from sampling keeps it from nothing else.
+    # Last: a fault of these keeps nothing else from being done.
+    ready = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
+    for lane, n in ready.items():
+        wake_deliver(lane, n)
+    counts["digests_and_reminders"] = ready.total()
     counts["sampled"] = runtime.sampler.sample()
     return counts
 
