@@ -13,7 +13,7 @@ def backlog(app: OnlyApp = None, as_json: Json = False) -> None:
     """How much waits, where, of which app and provider, and since when. It is no fault that something does.
 
     stream: intake has not taken it; ready: a worker can take it; leased: a worker has it; due: taken later; held: its
-    provider is stopped or over a quota; scheduled: a push for later.
+    provider is stopped or over a quota; scheduled: a push for later, or a second look at users who are delayed.
     """
     with session() as runtime:
         only = None if app is None else app_named(runtime, app).name

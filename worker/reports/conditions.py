@@ -62,6 +62,8 @@ EXPIRY_DAYS: Final = 30
 EXPIRY_SOON: Final = 3
 #: Conditions of one name that are listed one by one.
 MOST: Final = 50
+#: Seconds by which a digest or a reminder may be late.
+LATE: Final = 300.0
 _DAY: Final = 86_400.0
 _RANK: Final[Mapping[Severity, int]] = {"critical": 0, "warning": 1, "notice": 2}
 
@@ -76,7 +78,15 @@ STOPS: Final = (
 NAMES: Final = (
     *(*STOPS, "provider_over_quota", "credential_ending"),
     *("credential_unreadable", "device_secret_unreadable", "app_without_provider", "app_switched_off", "dead_letters"),
-    *("entries_trimmed", "outbox_behind", "stream_ahead_of_clock", "no_leader", "intake_not_moving", "backlog_old"),
+    *(
+        "entries_trimmed",
+        "outbox_behind",
+        "stream_ahead_of_clock",
+        "no_leader",
+        "intake_not_moving",
+        "backlog_old",
+        "due_late",
+    ),
     *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
     *("redis_filling", "redis_eviction", "redis_persistence", "postgres_read_only", "clock_of_redis"),
     *("clock_of_postgres", "schema_behind"),
@@ -93,7 +103,7 @@ AFTER: Final[Mapping[str, float]] = {
 OVER: Final = 15.0
 #: What does not move. It still follows from an engine for so many seconds after the engine is back: everybody who waited for it
 #: needs a moment to go on.
-FLOW: Final = ("no_leader", "intake_not_moving", "no_workers", "backlog_old")
+FLOW: Final = ("no_leader", "intake_not_moving", "no_workers", "backlog_old", "due_late")
 AFTERMATH: Final = 15.0
 
 
@@ -295,6 +305,10 @@ def _flow(snapshot: Snapshot) -> Iterator[Condition]:
     running = {lane for one in snapshot.workers or () if one.age < WORKERLESS for lane in one.lanes}
     for lane in snapshot.lanes:
         yield from _lane(lane, worked=snapshot.workers is None or lane.lane in running)
+    for name, late in snapshot.late.items():
+        if late >= LATE:
+            what, do = f"{name} are late", "see the workers' log for ticks that fail; where there are none, add workers"
+            yield Condition("due_late", "warning", what, do, place=name, figures=f"the first one by {lasting(late)}")
 
 
 def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[Condition]:

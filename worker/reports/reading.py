@@ -85,6 +85,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "trimmed entries": ("entries_",),
     "clock of redis": ("clock_", "stream_"),
     "clock of postgres": ("clock_",),
+    "digests and reminders": ("due_",),
     "workers": ("no_workers", "clock_", "backlog_"),
     "beat": ("beat_",),
     "postgres": ("postgres_read_only",),
@@ -139,6 +140,7 @@ def read(
         if workers:
             facts["workers"] = parts.read("workers", lambda: signs.read(redis))
             facts["beat"] = parts.read("beat", lambda: signs.beat(redis))
+            facts["late"] = parts.read("digests and reminders", lambda: _late(redis)) or {}
     if db is not None:
         facts["unapplied"] = parts.read("schema", lambda: missing(db)) or ()
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
@@ -216,6 +218,16 @@ def _outbox(db: Connection) -> OutboxFacts | None:
         (_COUNTED,),
     ).fetchall()
     return OutboxFacts(waiting, age or 0.0)
+
+
+def _late(redis: Redis) -> Mapping[str, float]:
+    now, late = clock(redis), {}
+    for name, key in (("digests", keys.DIGESTS()), ("reminders", keys.REMINDERS())):
+        # A digest that is only to be looked at soon is due at 1.
+        first: Any = redis.zrange(key, 2, now, byscore=True, offset=0, num=1, withscores=True)
+        if first:
+            late[name] = now - first[0][1]
+    return late
 
 
 def _lanes(waits: Backlog) -> Sequence[LaneFacts]:

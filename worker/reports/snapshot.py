@@ -179,6 +179,8 @@ class Snapshot:
     #: Seconds since somebody looked for conditions; only given where that is too long ago.
     unwatched: float | None = None
     lanes: Sequence[LaneFacts] = ()
+    #: Seconds since the first of the digests, of the reminders, was due.
+    late: Mapping[str, float] = field(default_factory=dict)
     #: None: not known, or no workers are expected.
     workers: Sequence[WorkerFacts] | None = None
     #: Whether beat sends ticks.

@@ -191,6 +191,15 @@ def test_ids_ahead_of_the_clock_and_trimmed_entries_are_conditions(pipeline: Pip
     assert names(pipeline) == {"stream_ahead_of_clock", "entries_trimmed"}
 
 
+def test_digests_and_reminders_that_nobody_decides_are_a_condition(pipeline: Pipeline) -> None:
+    now = time.time()
+    pipeline.redis.zadd(keys.DIGESTS(), {"demo\nhan": now - 310, "demo\nlando": 1})
+    pipeline.redis.zadd(keys.REMINDERS(), {"demo\ndm\nhan": now - 290})
+    assert "due_late" in names(pipeline)
+    pipeline.redis.zrem(keys.DIGESTS(), "demo\nhan")
+    assert "due_late" not in names(pipeline)
+
+
 def test_an_app_that_is_off_is_a_condition_once_messages_come(pipeline: Pipeline) -> None:
     pipeline.save_app(push_enabled=False)
     assert names(pipeline) == set()

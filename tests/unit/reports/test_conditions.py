@@ -260,6 +260,13 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             "carillon dead-letters list",
             id="few dead letters",
         ),
+        pytest.param(
+            replace(WELL, late={"digests": 300.0, "reminders": 299.0}),
+            "due_late",
+            "warning",
+            "digests are late",
+            id="digests that are late",
+        ),
         pytest.param(lane(61.0), "backlog_old", "warning", "work of the bulk lane waits too long", id="a backlog"),
         pytest.param(
             lane(301.0, "chat"), "backlog_old", "critical", "all of it is of app chat", id="a backlog of an app"
