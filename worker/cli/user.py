@@ -51,7 +51,8 @@ def show(
         rows = preferences.rows_of(runtime.pool, of_app.name, name, preferences.ROWS)
         settings = quiet.read(runtime.pool, {of_app.name: of_app.attention}, [(of_app.name, name)])
         digest = missed.digest_due(runtime.redis, of_app.name, name)
-    silent = next((silence(one, time.time()) for one in settings.values()), None)
+    now = time.time()
+    silent = next((silence(one, now) for one in settings.values()), None)
     shown: Row = {
         "app": of_app.name,
         "user": name,
@@ -77,7 +78,8 @@ def show(
         "muted": [one.target for one in muted],
         "preferences": len(rows),
         "quiet": silent and {"reason": silent.reason, "until": silent.until and rfc3339(silent.until)},
-        "digest_due": digest and rfc3339(digest),
+        # One that is only to be looked at soon is due at 1.
+        "digest_due": digest and rfc3339(max(digest, now)),
     }
     say(shown, _text(shown, of_app), as_json=as_json)
 
@@ -125,4 +127,4 @@ def _chosen(shown: Row) -> Iterator[str]:
         end = f" until {silent['until']}" if silent["until"] else ", without an end"
         yield f"{silent['reason']}{end}: carillon quiet {of_user}"
     if shown["digest_due"]:
-        yield f"what they missed comes in a digest at {shown['digest_due']}"
+        yield f"what they missed is decided on at {shown['digest_due']}, for a digest"

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from producers.events import Event
 from worker.core.batch import Batch, Job, Lane, Sending, batch_id
@@ -25,6 +25,8 @@ _Wanted = tuple[Sending, Device, str]
 _Key = tuple[str, int, Lane, str, bool]
 #: The origin of each device, as its way is named.
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
+
+_NOBODY: Final[Mapping[str, Any]] = {}
 
 
 class Traced(NamedTuple):
@@ -87,16 +89,15 @@ class Plan:
         event: Event,
         pushed: Sequence[str],
         skipped: Mapping[str, Sequence[str]],
-        delayed: Sequence[str] = (),
+        delayed: Mapping[str, Any] = _NOBODY,
     ) -> None:
-        """An event that is no message is expanded. `skipped`: users by the reason."""
-        considered = len(pushed) + sum(map(len, skipped.values())) + len(delayed)
-        self.counts[opened.app] += Counter(
-            {"considered": considered, "pushed": len(pushed)}
-            | {f"skipped.{of}": len(some) for of, some in skipped.items()}
-        )
-        account: dict[str, Any] = {"considered": considered, "pushed": pushed, "skipped": skipped}
-        self.take(opened, DONE, event, 0, account | ({"delayed": delayed} if delayed else {}))
+        """An event that is no message is expanded. `skipped`: users by the reason. `delayed`: as of `look_again`."""
+        considered = len(pushed) + sum(map(len, skipped.values()))
+        found = {"considered": considered, "pushed": len(pushed)}
+        found |= {f"skipped.{reason}": len(users) for reason, users in skipped.items()}
+        self.counts[opened.app] += Counter(found)
+        account = {"considered": considered, "pushed": pushed, "skipped": skipped, **delayed}
+        self.take(opened, DONE, event, 0, account)
 
     def decided(self, app: str, user: str, event_id: str, reason: str) -> None:
         """What is of no entry is sent to the user, or not for a reason."""
@@ -106,8 +107,11 @@ class Plan:
 
     def look_again(
         self, opened: Opened, page: int, kind: Kind, delay: float, users: Sequence[str], extra: Any = None
-    ) -> None:
-        """These users of the page are decided in `delay` seconds; `extra` as of `SecondLook`."""
+    ) -> Mapping[str, Any]:
+        """These users of the page are decided in `delay` seconds; `extra` as of `SecondLook`.
+
+        Returns what an account says of them.
+        """
         before = opened.look or str(page)
         place = opened.place or position(opened.entry)
         for begin in range(0, len(users), MOST):
@@ -115,6 +119,7 @@ class Plan:
             number = f"{before}.{self._numbers[opened.entry, before]}"
             self._numbers[opened.entry, before] += 1
             self.looks.append(QueuedLook(opened.entry, number, opened.app, place, delay, look))
+        return {"delayed": list(users), "until": int(self._moment / 1000 + delay), "look": kind}
 
     def spans(self, began: float, ended: float) -> list[Span]:
         """One for each page of a traced event. Times in UNIX seconds."""

@@ -42,25 +42,27 @@ class Tried(NamedTuple):
 
 
 class Delayed(NamedTuple):
-    """Somebody who is decided again then (UNIX seconds). `present`: which key said that they were; '': the message is folded."""
+    """Somebody who is decided again then (UNIX seconds). `present`: which key said that they were present, or ''."""
 
     until: float
     present: str
+    #: For what else, where it is no message: `second_look.Kind`. Without either the message is folded.
+    look: str = ""
 
     @property
     def words(self) -> str:
-        return f"delayed until {instant(self.until)}, " + (
-            f"was {self.present}" if self.present else "to be one of several"
-        )
+        why = f"was {self.present}" if self.present else _LOOKS.get(self.look, "to be one of several")
+        return f"delayed until {instant(self.until)}, {why}"
+
+
+_LOOKS: Final = {"activity": "the activity has no token yet", "clear": "their devices were cleared just now"}
 
 
 def delayed_in(account: Mapping[str, Any]) -> dict[str, Delayed]:
     """By user, of the account of a page."""
-    folding, present = account.get("folding", {}), (account.get("until", 0), account.get("present", ""))
-    return {
-        user: Delayed(folding[user], "") if user in folding else Delayed(*present)
-        for user in account.get("delayed", ())
-    }
+    folding = account.get("folding", {})
+    other = Delayed(account.get("until", 0), account.get("present", ""), account.get("look", ""))
+    return {user: Delayed(folding[user], "") if user in folding else other for user in account.get("delayed", ())}
 
 
 class Recorded(NamedTuple):

@@ -127,14 +127,14 @@ def test_a_user_is_shown_with_what_they_chose(pipeline: Pipeline, cli: Cli) -> N
     assert (shown["preferences"], shown["quiet"], shown["digest_due"]) == (0, None, None)
     cli.ok("preferences", "set", "han", "--channel", "general", "--level", "mentions")
     cli.ok("quiet", "set", "han", "--pause", "+2h")
-    pipeline.redis.zadd(keys.DIGESTS(), {"demo\nhan": 1_795_327_200})
+    pipeline.redis.zadd(keys.DIGESTS(), {"demo\nhan": 4_004_056_800})
     shown = cli.json("user", "show", "han")
     assert (shown["preferences"], shown["quiet"]["reason"]) == (1, "paused")
-    assert shown["digest_due"] == "2026-11-22T06:00:00Z"
+    assert shown["digest_due"] == "2096-11-18T06:00:00Z"
     said = cli.ok("user", "show", "han")
     assert "1 preference: carillon preferences show han --app demo\n" in said
     assert f"paused until {shown['quiet']['until']}: carillon quiet show han --app demo\n" in said
-    assert "what they missed comes in a digest at 2026-11-22T06:00:00Z\n" in said
+    assert f"what they missed is decided on at {shown['digest_due']}, for a digest\n" in said
 
 
 def test_a_user_is_shown_where_they_are(pipeline: Pipeline, cli: Cli) -> None:

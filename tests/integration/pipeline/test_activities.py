@@ -11,6 +11,7 @@ from producers.errors import EventError
 from tests.integration.pipeline.harness import START, Pipeline, stamp, token
 from worker.core.activities import LOOKS
 from worker.core.model import Answer, Notification
+from worker.reports.delivery_report import delayed_in
 
 
 def register(
@@ -127,6 +128,8 @@ def test_l05_an_update_whose_activity_has_no_token_in_a_minute_is_for_no_device(
     assert sum(LOOKS) == 60
     parts = pipeline.account("e1")
     assert parts["page:0"]["delayed"] == ["han"]
+    assert parts["page:0"]["considered"] == 0
+    assert delayed_in(parts["page:0"])["han"].words.endswith("Z, the activity has no token yet")
     assert [part for part in parts.values() if part.get("skipped") == {"no_device": ["han"]}]
 
 

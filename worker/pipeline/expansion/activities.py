@@ -1,8 +1,8 @@
 """Expands updates of Live Activities: to the tokens of the activity, or to those that start one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from producers.events import ActivityUpdated
 from worker.core import second_look
@@ -77,14 +77,13 @@ class ActivityExpansion:
         }
         return {user: some for user, some in devices.items() if some}
 
-    def _look_again(self, target: ActivityTarget, users: Sequence[str], plan: Plan) -> Sequence[str]:
-        """The app may be about to register the activity's token. Returns whom it is looked for."""
+    def _look_again(self, target: ActivityTarget, users: Sequence[str], plan: Plan) -> Mapping[str, Any]:
+        """The app may be about to register the activity's token. Returns what the account says of whom it is looked for."""
         opened = target.opened
         looks: int = second_look.decode(opened.cursor).extra if opened.look else 0
         if not users or target.event.event == "start" or looks == len(LOOKS):
-            return ()
-        plan.look_again(opened, 0, "activity", LOOKS[looks], users, looks + 1)
-        return users
+            return {}
+        return plan.look_again(opened, 0, "activity", LOOKS[looks], users, looks + 1)
 
     def _send(self, target: ActivityTarget, devices: Sequence[Device], plan: Plan) -> None:
         opened, event, app = target

@@ -54,9 +54,7 @@ class ReadElsewhere:
             plan.refuse(opened, event, reason)
             return
         if turn.wait:
-            plan.look_again(opened, 0, "clear", turn.wait, [event.user])
-            account = {"considered": 1, "pushed": [], "skipped": {}, "delayed": [event.user]}
-            plan.take(opened, DONE, event, 0, account)
+            plan.take_users(opened, event, (), {}, plan.look_again(opened, 0, "clear", turn.wait, [event.user]))
             return
         others = [one for one in devices if one.token not in self._here(event) and self._may_be_silent(one)]
         clears = [one for one in others if CLEAR in one.accepts]
