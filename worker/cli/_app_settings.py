@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import typer
@@ -115,13 +115,6 @@ def windows(given: Sequence[str]) -> list[dict[str, Any]]:
         days = _DAYS[begin : end + 1] if begin <= end else (*_DAYS[begin:], *_DAYS[: end + 1])
         found.append({"days": list(days), "from": match[3], "to": match[4]})
     return found
-
-
-def window_word(window: Mapping[str, Any]) -> str:
-    """As it is given to `windows`."""
-    days = window["days"]
-    named = "" if len(days) == len(_DAYS) else days[0] if len(days) == 1 else f"{days[0]}-{days[-1]}"
-    return f"{named}{',' if named else ''}{window['from']}-{window['to']}"
 
 
 def _texts(given: Sequence[str]) -> dict[str, str]:

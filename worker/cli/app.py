@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from config import zones
-from worker.cli._app_settings import window_word, with_settings
+from worker.cli._app_settings import with_settings
 from worker.cli._asking import Asker
 from worker.cli._events import outcomes
 from worker.cli._groups import group
@@ -22,6 +22,7 @@ from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
 from worker.providers.base import SettingsError
 from worker.providers.kinds import commands, kind_of
+from worker.reports.words import window
 
 app = group(
     "Apps: each has its own settings, providers, devices and templates. Running workers see a change within seconds."
@@ -183,7 +184,7 @@ def _word(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(_word, value)) or "none"
     if isinstance(value, Mapping) and "from" in value:
-        return window_word(value)
+        return window(value)
     if isinstance(value, Mapping):
         return " ".join(f"{key or 'any'}={_word(one)}" for key, one in value.items()) or "none"
     return "none" if value is None else "on" if value is True else "off" if value is False else str(value)

@@ -1,7 +1,11 @@
 """Numbers with their nouns, in English, and times."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import Any, Final
+
+_WEEK: Final = 7
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -25,6 +29,13 @@ def lasting(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def window(of: Mapping[str, Any]) -> str:
+    """A window of quiet time as an app's settings take it: `22:00-08:00`, `mon-fri,18:00-08:00`."""
+    days = of["days"]
+    named = "" if len(days) == _WEEK else f"{days[0]}," if len(days) == 1 else f"{days[0]}-{days[-1]},"
+    return f"{named}{of['from']}-{of['to']}"
 
 
 def release() -> str:

@@ -20,6 +20,7 @@ from worker.database import history as rows
 from worker.database.registry import StoredTemplate
 from worker.providers.kinds import kind_stored_as
 from worker.reports import history, watch
+from worker.reports.words import window
 
 #: Rows of providers, templates that are shown.
 _ROWS: Final = 25
@@ -152,6 +153,8 @@ def _word(name: str, value: Any) -> str:
             return "on" if value else "off"
         case tuple() | list():
             return ", ".join(_word("", one) for one in value) or ("nobody" if name == "only_to" else "none")
+        case {"from": _, "to": _}:
+            return window(value)
         case Mapping():
             return " ".join(f"{key or 'any'}={_word('', one)}" for key, one in value.items()) or "none"
         case str():
