@@ -129,6 +129,12 @@ class Settings(BaseModel):
     apns_proxy: ProxyUrl | None = None
     #: Seconds without a push after which the connections of a host and credential are closed.
     apns_idle: Annotated[float, Field(ge=60, le=86_400)] = 1_800.0
+    #: The host that broadcast channels are sent to in place of Apple's ordinary one. A provider's own host goes first.
+    apns_broadcast_host: str | None = None
+    #: The host at which broadcast channels are managed. None: Apple's. A provider's own host goes first.
+    apns_manage_host: str | None = None
+    #: The port at which broadcast channels are managed. None: Apple's. A provider's own host goes first.
+    apns_manage_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
 
     #: Connections that a process may have to FCM with one project.
     fcm_connections: Annotated[int, Field(ge=1, le=64)] = 10

@@ -8,6 +8,7 @@ the producers that use them; anything that changes the meaning of a document get
 because a misspelt `mentioned` that is silently ignored is a phone that stays silent.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum
@@ -503,8 +504,11 @@ class ActivityUpdated(Event, frozen=True, kw_only=True, tag="activity.updated"):
     attributes_type: Id | None = None
     attributes: Data | None = None
     alert: Alert | None = None
-    #: A broadcast channel: one request for all who subscribed to it.
+    #: A broadcast channel: one request for all who subscribed to it. It is of this provider; None: of the app's only one at APNs.
     channel: Id | None = None
+    provider: Id | None = None
+    #: Whether the channel's policy is to store the newest update for phones that cannot be reached now.
+    stored: bool = False
 
 
 class PttSpeaking(Event, frozen=True, tag="ptt.speaking"):
@@ -754,6 +758,10 @@ def _check_call(event: CallStarted) -> None:
         raise EventError(f"expires_at: at most {MAX_CALL} seconds after at")
 
 
+#: Apple's ids of channels: base64 of any length.
+_CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+
+
 def _check_activity(event: ActivityUpdated) -> None:
     if (event.user is None) is (event.channel is None):
         raise EventError("user: either this or channel")
@@ -767,6 +775,10 @@ def _check_activity(event: ActivityUpdated) -> None:
         raise EventError(
             "event: a broadcast channel starts no activity; it updates and ends those that the app has started"
         )
+    if event.channel is not None and not _CHANNEL_ID.fullmatch(event.channel):
+        raise EventError("channel: not the id of a broadcast channel, which is base64")
+    if event.channel is None and (event.provider is not None or event.stored):
+        raise EventError(f"{'stored' if event.provider is None else 'provider'}: only with channel")
     check_size(event)
 
 

@@ -16,7 +16,7 @@ HELP = "Push fan-out for chat: every device that should get a push gets it once.
 #: The commands by what they are for, in the order in which help shows them.
 GROUPS: Final = {
     "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
-    "Apps and providers": ("app", "push", "provider", "template", "secret-key", "secrets"),
+    "Apps and providers": ("app", "push", "broadcast", "provider", "template", "secret-key", "secrets"),
     "Chat": ("publish", "why", "log", "tail", "member", "mute", "preferences", "quiet", "user", "devices"),
     "Run": (
         "engines",

@@ -50,4 +50,6 @@ def activity_sending(entry: str, place: int, event: ActivityUpdated, *, urgent: 
         traceparent=sampled(event.traceparent),
         activity=event.activity,
         said_at=microseconds(event.at),
+        # A channel that stores nothing takes no other expiration than 0.
+        fleeting=event.channel is not None and not event.stored,
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from worker.core.batch_run import EARLIER, BatchRun, JobOutcome, Wait
 from worker.core.outcome import Delivered, Drop, OpenBreaker, Retry, Unregister
+from worker.core.purposes import BROADCAST
 
 #: In a ledger entry: a job whose notification went before an earlier one of its device and channel.
 OVERTOOK: Final = "overtook"
@@ -51,15 +52,16 @@ def ledger_entries(run: BatchRun) -> dict[str, dict[str, list[Any]]]:
     """For each message of the batch, however many ways it was rendered: its users and devices by label.
 
     A wait is entered once: not again where a device waits for another of its app's limits. One that only waits for an earlier
-    notification is not entered.
+    notification is not entered. What stands for a broadcast channel is device 0.
     """
-    entered = run.batch.reserved > 0
+    entered, broadcasts = run.batch.reserved > 0, run.batch.origin == BROADCAST
     by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in run.batch.sendings}
     for index, (job, outcome) in enumerate(zip(run.jobs, run.outcomes, strict=True)):
         if isinstance(outcome, Wait) and (entered or outcome.limit == EARLIER):
             continue
+        device = 0 if broadcasts else job.device
         entry = by_event[run.batch.sendings[job.sending].event_id]
-        entry.setdefault(outcome_label(outcome), []).append((job.user, job.device))
+        entry.setdefault(outcome_label(outcome), []).append((job.user, device))
         if index in run.overtaking and isinstance(outcome, Delivered):
-            entry.setdefault(OVERTOOK, []).append((job.user, job.device))
+            entry.setdefault(OVERTOOK, []).append((job.user, device))
     return by_event

@@ -13,6 +13,8 @@ VOIP: Final = "voip"
 ACTIVITY: Final = "activity"
 ACTIVITY_START: Final = "activity-start"
 PTT: Final = "ptt"
+#: No device is for this: it stands for the broadcast channels of Live Activities.
+BROADCAST: Final = "broadcast"
 
 #: Apple's push type for the purposes that have their own. It names the topic, which can be wrong on its own.
 PUSH_TYPE_OF: Final[dict[str, PushType]] = {
@@ -29,4 +31,4 @@ LASTS: Final = {ACTIVITY: 12, PTT: 24}
 
 def part_of(purpose: str) -> str:
     """The origin (`worker/core/way.py`) that devices of this purpose are reached by; '' for alerts: the provider itself."""
-    return PUSH_TYPE_OF.get(purpose, "")
+    return BROADCAST if purpose == BROADCAST else PUSH_TYPE_OF.get(purpose, "")

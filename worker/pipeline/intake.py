@@ -45,6 +45,7 @@ from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
 from worker.pipeline.expansion.retract import AFTER
+from worker.pipeline.provider_choice import choose_broadcaster
 from worker.pipeline.registrations import (
     Call,
     DeviceEvent,
@@ -358,6 +359,17 @@ class Intake:
                 raise unknown_app(event.app)
         if type(event) in self._by_time:
             check_time(event.at, self._clocks.now())
+        if isinstance(event, events.ActivityUpdated) and event.channel is not None:
+            self._check_broadcast(event)
+
+    def _check_broadcast(self, event: events.ActivityUpdated) -> None:
+        """Refuses it, as a registration, only after a look at the app's providers."""
+        try:
+            choose_broadcaster(event, self._apps.providers_of(event.app))
+        except Refused:
+            if not self._apps.look(since=self._taken_at):
+                raise
+            choose_broadcaster(event, self._apps.providers_of(event.app))
 
     def _call(self, one: _Placed, event: DeviceEvent) -> Call:
         """Refuses a registration only after a look at the app's providers: the first may have been stored just now."""
@@ -395,8 +407,6 @@ class Intake:
                 stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
             case events.PushSend() | events.MessageDeleted():
                 stretch.targeted[entry] = self._begins_at(event)
-            case events.ActivityUpdated(channel=str()):
-                raise Refused("channel: this release sends to no broadcast channel; name the activity's users")
             case _ if row is None and type(event) not in self._changed_by:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
 
@@ -419,7 +429,7 @@ def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings | None) 
             events.PushSend()
             | events.CallStarted()
             | events.CallEnded()
-            | events.ActivityUpdated(channel=None)
+            | events.ActivityUpdated()
             | events.PttSpeaking()
             | events.ChannelRead()
             | events.MessageDeleted()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from producers.events import Device
+from producers.events import ActivityUpdated, Device
 from worker.core.model import Provider
 from worker.core.purposes import ALERT
 from worker.core.refusal import Refused
@@ -41,6 +41,21 @@ def choose_provider(device: Device, app: str, providers: Mapping[str, Provider])
     among = {one.name: one for one in fitting} or providers
     text = f"device.provider: app {app!r} has {len(fitting)} providers{which}, name one; {_known(among)}"
     raise Refused(f"{text}; device.platform would tell them apart" if _platform_would_do(device, fitting) else text)
+
+
+def choose_broadcaster(event: ActivityUpdated, providers: Mapping[str, Provider]) -> Provider:
+    """The provider whose broadcast channel an update is for. Raises `Refused`."""
+    fitting = {name: one for name, one in providers.items() if kind_of(one).broadcasts}
+    if event.provider is not None:
+        if event.provider not in fitting:
+            raise Refused(f"provider: app {event.app!r} has no provider {event.provider!r} at APNs; {_known(fitting)}")
+        return fitting[event.provider]
+    if len(fitting) != 1:
+        raise Refused(
+            f"provider: app {event.app!r} has {len(fitting)} providers at APNs, name the one that has the channel;"
+            f" {_known(fitting)}"
+        )
+    return next(iter(fitting.values()))
 
 
 def _check_named(device: Device, named: Provider) -> None:

@@ -213,6 +213,8 @@ class Kind(ABC):
     template: ClassVar[TemplateForm] = APS_FORM
     #: What its devices may be for.
     purposes: ClassVar[frozenset[str]] = frozenset((ALERT,))
+    #: Whether it has broadcast channels of Live Activities.
+    broadcasts: ClassVar[bool] = False
     #: Platforms that it is made for, and others that it serves if the app has no provider made for them. Neither: any platform.
     platforms: ClassVar[frozenset[str]] = frozenset()
     other_platforms: ClassVar[frozenset[str]] = frozenset()

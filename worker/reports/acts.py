@@ -49,6 +49,8 @@ Name = Literal[
     "push sent",
     "push tested",
     "push cancelled",
+    "broadcast channel created",
+    "broadcast channel deleted",
     "events published",
     "events imported",
     "dead letters retried",

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 from worker.core.breaker import Quota, Stopped
 from worker.core.ledger_entry import decides
 from worker.core.outcome_label import OVERTOOK
+from worker.core.purposes import BROADCAST
 from worker.providers.kinds import UNKNOWN, words_of
 from worker.reports.reasons import DROPS, MESSAGES
 from worker.reports.words import counted, instant
@@ -93,6 +94,13 @@ class Via(NamedTuple):
     quota: Quota | None = None
     #: That of its origins which is stopped or over its quota; empty where it is the whole provider.
     origin: str = ""
+    #: Whether the device stands for a broadcast channel.
+    is_broadcast: bool = False
+
+    @property
+    def by(self) -> str:
+        """Who answers, as in "accepted by APNs"."""
+        return BROADCAST if self.is_broadcast else words_of(self.kind).by
 
     @property
     def flows(self) -> bool:
@@ -244,7 +252,7 @@ def device_line(tries: Sequence[Tried], way: Via | None = None, following: float
         return f"{rest}; it was sent before an earlier one of its channel, after waiting 30 s for it"
     before, last = tries[:-1], tries[-1]
     kind, _, reason = last.outcome.partition(".")
-    by = (UNKNOWN if way is None else words_of(way.kind)).by
+    by = UNKNOWN.by if way is None else way.by
     words = {
         "accepted": f"accepted by {by}",
         "retired": f"refused by {by} ({reason}); the device is retired",

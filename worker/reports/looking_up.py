@@ -7,15 +7,17 @@ from typing import Any, Final, NamedTuple
 
 from config.settings import get_settings
 from worker.core import batch as batches
+from worker.core.broadcast import in_ledger
 from worker.core.entry import entries_in
 from worker.core.ledger_entry import decides
+from worker.core.purposes import BROADCAST
 from worker.core.way import OTHER, Way, origin_in, way_of
 from worker.database import lookups
 from worker.database.ledger import Ledger
 from worker.database.lookups import Reached
 from worker.database.postgres import Connection, Pool
 from worker.providers.kinds import kind_stored_as
-from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Via, report
+from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Tried, Via, report
 from worker.reports.reading import read
 from worker.state import keys
 from worker.state.breaker import Breaker
@@ -66,7 +68,9 @@ def look_up(
         devices = _without_outcome(made, parts, lookups.devices(db, app, asked, _DEVICES))
         ids = list(dict.fromkeys(id for of in chain(pushed.values(), devices.values()) for id in of))[:_DEVICES]
         reached = (lookups.providers if secrets else lookups.providers_only)(db, ids)
-        names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
+        providers = lookups.provider_names(db)
+        names = {id: name for id, (_, name, _) in providers.items()}
+        reached |= _channels(pushed, providers)
     entries = () if recorded is None else (recorded.entry,)
     states = waiting(redis, reached, entries)
     following: dict[int, float] = {}
@@ -74,6 +78,18 @@ def look_up(
         following = {**states.cooldowns, **states.retries.get(recorded.entry, {})}
     of_event = (parts, recorded, letters, scheduled, is_open, states.vias, devices, following)
     return Facts(*of_event, kept_since=kept_since, forgets=forgets, names=names), made
+
+
+def _channels(
+    pushed: Mapping[str, Mapping[int, Sequence[Tried]]], providers: Mapping[int, tuple[str, str, str]]
+) -> dict[int, Reached]:
+    """Device 0, which stands for a broadcast channel, by the provider that had it last."""
+    last = {id: tries[-1].provider for of in pushed.values() for id, tries in of.items() if not id and tries}
+    return {
+        id: Reached(provider, providers[provider][1], providers[provider][2], "", "", BROADCAST)
+        for id, provider in last.items()
+        if provider in providers
+    }
 
 
 def _without_outcome(
@@ -153,7 +169,7 @@ def _retries(redis: Redis, entries: set[str]) -> dict[str, dict[int, float]]:
             continue
         for job in batch.jobs:
             if (entry := batch.sendings[job.sending].entry) in entries:
-                found[entry][job.device] = at
+                found[entry][in_ledger(job.device)] = at
     return found
 
 
@@ -176,7 +192,9 @@ def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way
     found = {}
     for device, one in providers.items():
         held = one.provider if one.provider in stops or one.provider in quotas else ways[device]
-        found[device] = Via(one.name, one.form, stops.get(held), quotas.get(held), origin_in(held))
+        found[device] = Via(
+            one.name, one.form, stops.get(held), quotas.get(held), origin_in(held), one.purpose == BROADCAST
+        )
     return found
 
 

@@ -59,6 +59,7 @@ PASSED: Final[Mapping[str, str]] = {
 MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MESSAGE_RULES} | {
     "cancelled": "it was cancelled by hand before its time",
     "superseded": "somebody began to speak after it, and only the newest speaker of two seconds is sent",
+    "no_provider": "the provider of its broadcast channel was removed",
     "not_taken_back": "the app's setting retract is off",
     "nothing_shown": "nothing was shown that could go, and no number was wrong",
     "call_already_started": "an event before it began the same call",

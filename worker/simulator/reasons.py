@@ -6,7 +6,7 @@ none. Those of Web Push are ours: what a service answers for each, its personali
 
 from typing import Final
 
-#: The last ten belong to the broadcast API and are answered on demand only.
+#: The last ten belong to the broadcast API.
 APNS: Final[dict[str, int]] = {
     "BadCollapseId": 400,
     "BadDeviceToken": 400,

@@ -161,10 +161,3 @@ def test_a_token_that_is_gone_goes_alone(pipeline: Pipeline) -> None:
     pipeline.publish(update())
     pipeline.run()
     assert [one.token for one in pipeline.devices.of_user("demo", "han")] == [starts]
-
-
-def test_a_broadcast_channel_is_refused_with_a_sentence(pipeline: Pipeline) -> None:
-    pipeline.publish(update(user=None, channel="dGVzdA=="))
-    pipeline.take()
-    [letter] = pipeline.ledger.dead_letters()
-    assert letter.letter.error == "channel: this release sends to no broadcast channel; name the activity's users"

@@ -7,13 +7,16 @@ from typing import Any, Final, NamedTuple
 from producers.events import ActivityUpdated
 from worker.core import second_look
 from worker.core.activities import LOOKS, activity_sending, expiration, purpose_of, wants_urgent
+from worker.core.broadcast import recipient, stand_in
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.ownership import microseconds
+from worker.core.refusal import Refused
 from worker.core.rules import NOT_ALLOWED_HERE, refusal
 from worker.database.audience import Audience
 from worker.pipeline.apps import Apps
 from worker.pipeline.plan import Plan
+from worker.pipeline.provider_choice import choose_broadcaster
 from worker.state.activities import Activities
 from worker.state.journal import Opened
 
@@ -21,6 +24,8 @@ from worker.state.journal import Opened
 NO_DEVICE: Final = "no_device"
 SUPERSEDED: Final = "superseded"
 BUDGET: Final = "budget"
+# Reason of an update.
+NO_PROVIDER: Final = "no_provider"
 
 
 class ActivityTarget(NamedTuple):
@@ -46,6 +51,9 @@ class ActivityExpansion:
         if (reason := refusal(app, expiration(event), self._now())) is not None:
             plan.refuse(opened, event, reason)
             return
+        if event.channel is not None:
+            self._broadcast(target, event.channel, plan)
+            return
         users = second_look.decode(opened.cursor).users if opened.look else _users(event)
         reasons = {user: NOT_ALLOWED_HERE for user in users if not may_push_to(app, user)}
         if event.event != "start":
@@ -66,6 +74,23 @@ class ActivityExpansion:
         for user, reason in reasons.items():
             skipped[reason].append(user)
         plan.take_users(opened, event, pushed, skipped, delayed)
+
+    def _broadcast(self, target: ActivityTarget, channel: str, plan: Plan) -> None:
+        """One request for all phones whose app subscribed to the channel."""
+        opened, event, app = target
+        if app.only_to is not None:  # nobody knows whom a channel reaches
+            plan.refuse(opened, event, NOT_ALLOWED_HERE)
+            return
+        try:
+            provider = choose_broadcaster(event, self._apps.providers_of(app.name))
+        except Refused:  # removed since intake took it
+            plan.refuse(opened, event, NO_PROVIDER)
+            return
+        whom = recipient(channel)
+        newer = self._state.note(app.name, event.activity, [whom], microseconds(event.at))
+        pushed = [] if newer else [whom]
+        self._send(target, [stand_in(provider, channel)] if pushed else [], plan)
+        plan.take_users(opened, event, pushed, {SUPERSEDED: list(newer)} if newer else {})
 
     def _devices(self, target: ActivityTarget, users: Sequence[str]) -> dict[str, list[Device]]:
         event, app = target.event, target.app.name

@@ -5,6 +5,7 @@ from worker.core.again import decide_again, is_old
 from worker.core.batch_run import BatchRun
 from worker.core.model import AppSettings
 from worker.core.outcome import Drop
+from worker.core.purposes import BROADCAST
 from worker.core.triggers import trigger
 from worker.database.devices import Devices
 from worker.database.standings import Question, Standings
@@ -25,6 +26,8 @@ class DropMoved:
     now: Callable[[], float]
 
     def __call__(self, run: BatchRun) -> None:
+        if run.batch.origin == BROADCAST:
+            return
         now, sendings = self.now(), run.batch.sendings
         old = {number for number, sending in enumerate(sendings) if is_old(sending, now)}
         young = {i: (run.jobs[i].device, run.jobs[i].user) for i in run.pending() if run.jobs[i].sending not in old}

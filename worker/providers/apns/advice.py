@@ -29,6 +29,14 @@ _ADVICE: Final = {
     " that signs with this key",
     "TooManyRequests": "too many pushes to this one device; wait",
     "PayloadTooLarge": "a fault of Carillon's: please report it",
+    "FeatureNotEnabled": "{topic} has no capability for broadcast channels: switch it on at developer.apple.com, Identifiers, the"
+    " app's Push Notifications, Broadcast Capability",
+    "TopicMismatch": "the key or certificate may not be used for the broadcast channels of {topic}: check the bundle id, and the"
+    " key's topics",
+    "CannotCreateChannelConfig": "{topic} has as many broadcast channels as Apple allows in {environment}; delete what is not"
+    " used any more: carillon broadcast delete",
+    "ChannelNotRegistered": "{topic} has no such broadcast channel in {environment}; see: carillon broadcast list",
+    "BadChannelId": "this is no id of a broadcast channel; see: carillon broadcast list",
     "InternalServerError": "Apple has a fault; try again later",
     "ServiceUnavailable": "Apple is busy; try again later",
 }

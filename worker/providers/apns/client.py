@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from worker.core.model import NoAnswer, Notification, Provider, Response
 from worker.providers.apns.advice import advice
+from worker.providers.apns.broadcast import Broadcast
 from worker.providers.apns.sender import ApnsSender
-from worker.providers.apns.settings import ApnsSettings, Key, host_for
+from worker.providers.apns.settings import ApnsSettings, Key, Manager, host_for
 from worker.providers.apns.token import TokenSource, issued_at
 from worker.providers.base import Client, Proof, Sent, said
 from worker.sender.stats import SenderStats
+
+if TYPE_CHECKING:
+    from worker.providers.apns.channels import Channels
 
 #: A token that no device can have: APNs and the simulator refuse its form.
 IMPOSSIBLE: Final = "carillon-doctor"
@@ -24,7 +28,7 @@ class ApnsClient(Client):
     def send(
         self,
         provider: Provider,
-        requests: Sequence[Notification],
+        requests: Sequence[Notification] | Sequence[Broadcast],
         *,
         now: Callable[[], float],
         deadline: float,
@@ -57,6 +61,16 @@ class ApnsClient(Client):
         if response.status == 200:
             return Proof(False, f"{host} took a push for a token that cannot exist: that is not Apple")
         return Proof(False, f"{host} answered {said(response)}: {advice(response, provider)}")
+
+    def channels(
+        self, provider: Provider, manager: Manager, *, now: float, timeout: float, proxy: str | None = None
+    ) -> "Channels":
+        """The provider's broadcast channels. `now` in UNIX seconds; `timeout`: seconds for an answer; `proxy` as of `Sender`."""
+        from worker.providers.apns.channels import Channels  # noqa: PLC0415 - no worker needs httpx for it
+
+        key = provider.settings.credential
+        authorization = self._tokens.current(key, now) if isinstance(key, Key) else None
+        return Channels(provider, manager, authorization, timeout, proxy)
 
     def stats(self) -> SenderStats:
         return self._sender.sender.stats()

@@ -18,8 +18,9 @@ import h2.events
 import httpcore
 import httpx
 
-from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
-from worker.http2.client.fields import BadFieldError
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
+from worker.http2.client.fields import BadFieldError, Field
+from worker.http2.client.form import Form
 from worker.providers.apns.answers import is_parting, read_answer, read_reason
 from worker.providers.apns.form import FORM
 from worker.sender.route import Endpoint
@@ -40,11 +41,17 @@ class HttpxTransport:
     """A `Transport` of `lanes` connections, each opened when it is first needed and kept for good."""
 
     def __init__(
-        self, endpoint: Endpoint, context: ssl.SSLContext, *, lanes: int = 2, proxy: str | None = None
+        self,
+        endpoint: Endpoint,
+        context: ssl.SSLContext,
+        form: Form = FORM,
+        *,
+        lanes: int = 2,
+        proxy: str | None = None,
     ) -> None:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        self._base = f"https://{host}:{endpoint.port}/3/device/"
-        self._context = context
+        self._base = f"https://{host}:{endpoint.port}"
+        self._context, self._form = context, form
         self._proxy = proxy
         self._lanes = [self._new_lane() for _ in range(lanes)]
         self._closing: set[asyncio.Task[None]] = set()
@@ -55,7 +62,7 @@ class HttpxTransport:
 
     async def send(
         self,
-        requests: Sequence[Notification],
+        requests: Sequence[Any],
         *,
         authorization: str | None,
         deadline: float,
@@ -67,14 +74,13 @@ class HttpxTransport:
             raise TransportClosed
         if not requests:
             return []
-        bearer = None if authorization is None else f"bearer {authorization}"
         self._in_flight += 1
         self._quiet.clear()
         try:
             ends = asyncio.get_running_loop().time() + deadline
             responses: list[Response | None] = [None] * len(requests) if seen is None else seen
             chains = _chains(len(requests), following or {})
-            await asyncio.gather(*(self._chain(responses, chain, requests, bearer, ends) for chain in chains))
+            await asyncio.gather(*(self._chain(responses, chain, requests, authorization, ends) for chain in chains))
             return cast("list[Response]", responses)
         finally:
             self._in_flight -= 1
@@ -96,19 +102,19 @@ class HttpxTransport:
         self,
         responses: list[Response | None],
         chain: Sequence[int],
-        notifications: Sequence[Notification],
-        bearer: str | None,
+        requests: Sequence[Any],
+        authorization: str | None,
         ends: float,
     ) -> None:
         """Sends one after another; behind one that is not accepted, none."""
         response: Response = ACCEPTED
         for place in chain:
-            response = await self._one(notifications[place], bearer, ends) if response is ACCEPTED else HELD_UP
+            response = await self._one(requests[place], authorization, ends) if response is ACCEPTED else HELD_UP
             responses[place] = response
 
-    async def _one(self, notification: Notification, bearer: str | None, ends: float) -> Response:
+    async def _one(self, request: Any, authorization: str | None, ends: float) -> Response:
         try:
-            FORM.check(notification, bearer)
+            fields = [*self._form.shared(request, authorization), *self._form.own(request)]
         except BadFieldError as error:
             return NoAnswer("unwritable", error.cause)
         lane = min(self._lanes, key=lambda each: each.taken)
@@ -118,7 +124,7 @@ class HttpxTransport:
             async with asyncio.timeout_at(ends):
                 async with lane.streams:
                     progress.lane_entered = True
-                    return await self._post(lane, notification, bearer, progress)
+                    return await self._post(lane, fields, request.payload, progress)
         except TimeoutError:
             # Whoever only waited for its turn says nothing about the connection.
             if progress.lane_entered:
@@ -144,10 +150,8 @@ class HttpxTransport:
             if lane.retired and not lane.taken:
                 self._close_client(lane)
 
-    async def _post(
-        self, lane: "_Lane", notification: Notification, bearer: str | None, progress: "_Progress"
-    ) -> Answer:
-        answer = await lane.post(self._base, notification, bearer, progress)
+    async def _post(self, lane: "_Lane", fields: Sequence[Field], payload: bytes, progress: "_Progress") -> Answer:
+        answer = await lane.post(self._base, fields, payload, progress)
         if is_parting(answer):
             self._replace(lane)
         return answer
@@ -238,11 +242,10 @@ class _Lane:
         self.retired = False
         self.closing = False
 
-    async def post(self, base: str, notification: Notification, bearer: str | None, progress: _Progress) -> Answer:
-        headers = _headers(notification, bearer)
-        answer = await self._client.post(
-            base + notification.token, content=notification.payload, headers=headers, extensions={"trace": progress}
-        )
+    async def post(self, base: str, fields: Sequence[Field], payload: bytes, progress: _Progress) -> Answer:
+        headers = [(name, value) for name, value, _ in fields if name != b":path"]
+        [path] = [value.decode() for name, value, _ in fields if name == b":path"]
+        answer = await self._client.post(base + path, content=payload, headers=headers, extensions={"trace": progress})
         if answer.status_code == 200:
             return ACCEPTED
         return read_answer(answer.status_code, answer.headers, answer.content)
@@ -251,22 +254,6 @@ class _Lane:
         with suppress(TimeoutError, httpx.HTTPError, OSError, RuntimeError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.aclose()
-
-
-def _headers(notification: Notification, bearer: str | None) -> dict[str, str]:
-    headers = {
-        "apns-id": notification.id,
-        "apns-topic": notification.topic,
-        "apns-push-type": notification.push_type,
-        "apns-priority": str(notification.priority),
-    }
-    if notification.expiration is not None:
-        headers["apns-expiration"] = str(notification.expiration)
-    if notification.collapse_id is not None:
-        headers["apns-collapse-id"] = notification.collapse_id
-    if bearer is not None:
-        headers["authorization"] = bearer
-    return headers
 
 
 _NOT_CONNECTED: Final = (

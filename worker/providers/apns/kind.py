@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from worker.core.batch import Job, Sending
+from worker.core.broadcast import is_broadcast
 from worker.core.model import Notification, Provider, Response, StoredSettings
 from worker.core.notification import Rendered, apns_ids
 from worker.core.purposes import ALERT, PUSH_TYPE_OF
 from worker.core.push_types import topic_of
 from worker.core.refusal import Refused
 from worker.providers.apns import advice
+from worker.providers.apns.broadcast import Broadcast
 from worker.providers.apns.certificate import CertificateError, load
 from worker.providers.apns.outcome import GUARDED, decide_outcome
 from worker.providers.apns.settings import (
@@ -27,7 +29,7 @@ from worker.providers.apns.settings import (
     host_for,
 )
 from worker.providers.apns.token import TokenSource, check_key
-from worker.providers.base import Client, Context, Kind, Preview, Simulated, Words
+from worker.providers.base import Client, Context, Kind, Preview, Request, Simulated, Words
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +54,7 @@ class Apns(Kind):
     ending = frozenset(("certificate",))
     platforms = frozenset(("ios", "ipados", "macos", "tvos", "visionos", "watchos"))
     purposes = frozenset((ALERT, *PUSH_TYPE_OF))
+    broadcasts = True
     deferred_reasons = GUARDED
     decide = staticmethod(decide_outcome)
 
@@ -93,7 +96,14 @@ class Apns(Kind):
             raise Refused("device.token: an APNs device token is an even number of hex digits")
         return canonical
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Notification]:
+    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:
+        if jobs and is_broadcast(jobs[0]):
+            return _broadcasts(provider, sendings, jobs)
+        return self._notifications(provider, sendings, jobs)
+
+    def _notifications(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]
+    ) -> list[Notification]:
         topics = [topic_of(s.push_type, provider.settings.topic) for s in sendings]
         rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
         ids = [apns_ids(s.event_id, provider.app) for s in sendings]
@@ -116,7 +126,7 @@ class Apns(Kind):
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
-        [one] = self.render(provider, [sending], [job])
+        [one] = self._notifications(provider, [sending], [job])
         by_key = isinstance(provider.settings.credential, Key)
         headers = {
             ":method": "POST",
@@ -185,8 +195,26 @@ class Apns(Kind):
             connections=settings.apns_connections,
             proxy=None if settings.apns_proxy is None else settings.apns_proxy.get_secret_value(),
             idle=settings.apns_idle,
+            broadcast_host=settings.apns_broadcast_host,
         )
         return ApnsClient(sender, TokenSource(context.tokens))
+
+
+def _broadcasts(provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Broadcast]:
+    made = []
+    for job in jobs:
+        sending = sendings[job.sending]
+        made.append(
+            Broadcast(
+                job.token,
+                apns_ids(sending.event_id, provider.app)(job.device),
+                sending.prefix.encode(),
+                provider.settings.topic,
+                sending.priority,
+                0 if sending.fleeting else sending.expires_at,
+            )
+        )
+    return made
 
 
 KIND: Final = Apns()

@@ -47,8 +47,10 @@ def _answered(
         case Action.DELETE_TOKEN_GUARDED:
             # Nothing says when the token went bad, so only what was registered when we sent may go.
             return Unregister(reason, not_after=sent_at, guarded=True)
-        case Action.FIX_REQUEST | Action.DROP_ALARM | Action.DROP_SHRINK | Action.DELETE_CHANNEL_RECORD:
+        case Action.FIX_REQUEST | Action.DROP_ALARM | Action.DROP_SHRINK:
             return Drop(reason, alarm=True)
+        case Action.DELETE_CHANNEL_RECORD:
+            return Drop(reason)
         case _:
             return _provider_or_retry(action, reason, attempt, jitter, token_age, answer.retry_after)
 
@@ -76,8 +78,10 @@ def _unanswered(none: NoAnswer, attempt: int, unsent: int, jitter: float, token_
     return unanswered(none, attempt=attempt, unsent=unsent, jitter=jitter)
 
 
-#: What is wrong with one topic of a provider's: its other topics may work.
-_OF_TOPIC: Final = frozenset(("BadTopic", "MissingTopic", "TopicDisallowed"))
+#: What is wrong with one topic of a provider's, or with its broadcast channels: its other topics may work.
+_OF_TOPIC: Final = frozenset(
+    ("BadTopic", "MissingTopic", "TopicDisallowed", "FeatureNotEnabled", "CannotCreateChannelConfig", "TopicMismatch")
+)
 #: Fields of a request that all of a provider's have in common.
 _PROVIDER_FIELDS: Final = ("topic", "provider token")
 _CONNECTION_WIDE: Final = frozenset(

@@ -1,14 +1,14 @@
 """Which connections a provider may use: its host and its credential, as one value. Opens none."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Self
 
 from worker.core.model import Provider
-from worker.providers.apns import answers
+from worker.providers.apns import answers, broadcast
 from worker.providers.apns.certificate import Certificate, load, tls_context
 from worker.providers.apns.form import FORM
-from worker.providers.apns.settings import P12, ApnsSettings, Key, host_for
+from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
 from worker.sender.route import Access, Endpoint
 
 
@@ -26,6 +26,8 @@ class ApnsRoute:
     certificate: Certificate | None = field(default=None, compare=False)
     #: Open at once, at most.
     connections: int = field(default=4, compare=False)
+    #: Whether its requests are for broadcast channels.
+    is_broadcast: bool = False
 
     @classmethod
     def of(cls, provider: Provider, connections: int = 4) -> Self:
@@ -33,6 +35,11 @@ class ApnsRoute:
         settings: ApnsSettings = provider.settings
         topic = settings.topic if isinstance(settings.credential, P12) else ""
         return cls(host_for(provider), settings.port, settings.ca, settings.credential, topic, connections=connections)
+
+    def to_channels(self, host: str | None) -> Self:
+        """The route of the same provider to its broadcast channels; `host` in place of Apple's."""
+        other = host if host is not None and self.host in HOSTS.values() else self.host
+        return replace(self, host=other, is_broadcast=True)
 
     def read(self) -> Certificate | None:
         """The certificate of the credential. Raises `CertificateError`."""
@@ -44,4 +51,5 @@ class ApnsRoute:
         """Makes the TLS context. Raises `CertificateError`."""
         context = tls_context(ca=self.ca, certificate=self.certificate)
         endpoint = Endpoint(self.host, self.port, self.ca)
-        return Access(endpoint, context, answers, FORM, connections=self.connections)
+        form = broadcast.FORM if self.is_broadcast else FORM
+        return Access(endpoint, context, answers, form, connections=self.connections)

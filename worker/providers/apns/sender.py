@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from worker.core.model import Notification, Provider, Response
+from worker.providers.apns.broadcast import Broadcast
 from worker.providers.apns.certificate import Certificate
 from worker.providers.apns.route import ApnsRoute
 from worker.providers.apns.settings import P12
@@ -30,33 +31,36 @@ class ApnsSender:
         connections: int = 4,
         proxy: str | None = None,
         idle: float = 1_800.0,
+        broadcast_host: str | None = None,
     ) -> None:
-        """`factory` replaces `transport`; `connections` is for each host and credential; the others are those of `Sender`."""
+        """`factory` replaces `transport`; `connections` is for each host and credential; `broadcast_host` is in place
+        of Apple's for broadcast channels; the others are those of `Sender`.
+        """
         if factory is None and transport == "httpx":
             factory = _over_httpx(proxy)
         self.sender = Sender(factory, proxy=proxy, idle=idle)
-        self._connections = connections
-        #: By provider: the route with the certificate that was read for it.
-        self._routes: dict[int, ApnsRoute] = {}
+        self._connections, self._broadcast_host = connections, broadcast_host
+        #: By provider, and whether it is to its channels: the route with the certificate that was read for it.
+        self._routes: dict[tuple[int, bool], ApnsRoute] = {}
         #: By provider: the UNIX time from which the log may warn about its certificate again.
         self._warn_from: dict[int, float] = {}
 
     def send(
         self,
         provider: Provider,
-        notifications: Sequence[Notification],
+        notifications: Sequence[Notification] | Sequence[Broadcast],
         *,
         authorization: str | None,
         deadline: float,
         following: Mapping[int, int] | None = None,
         seen: list[Response | None] | None = None,
     ) -> list[Response]:
-        """As `Sender.send`; the requests have one topic.
+        """As `Sender.send`; the requests have one topic, and either all or none are for channels.
 
         Raises `CertificateError` if the certificate or CA cannot be used for them.
         """
         return self.sender.send(
-            self._route(provider, notifications[0].topic),
+            self._route(provider, notifications[0]),
             notifications,
             authorization=authorization,
             deadline=deadline,
@@ -69,16 +73,18 @@ class ApnsSender:
         """As `Sender.close`."""
         self.sender.close(drain)
 
-    def _route(self, provider: Provider, topic: str) -> ApnsRoute:
-        """`topic`: the one that the requests have in common."""
+    def _route(self, provider: Provider, first: Notification | Broadcast) -> ApnsRoute:
+        """`first`: one of the requests."""
         route = ApnsRoute.of(provider, self._connections)
+        if isinstance(first, Broadcast):
+            route = route.to_channels(self._broadcast_host)
         if not isinstance(route.credential, P12):
             return route
-        known = self._routes.get(provider.id)
+        known = self._routes.get((provider.id, route.is_broadcast))
         if known != route:
-            known = self._routes[provider.id] = replace(route, certificate=route.read())
+            known = self._routes[provider.id, route.is_broadcast] = replace(route, certificate=route.read())
         assert known.certificate is not None
-        known.certificate.check(topic, provider.environment)
+        known.certificate.check(first.topic, provider.environment)
         self._look_at_expiry(known.certificate, provider)
         return known
 
@@ -101,6 +107,6 @@ def _over_httpx(proxy: str | None) -> Factory:
 
     def make(route: ApnsRoute) -> HttpxTransport:
         access = route.access()
-        return HttpxTransport(access.endpoint, access.context, lanes=access.connections, proxy=proxy)
+        return HttpxTransport(access.endpoint, access.context, access.form, lanes=access.connections, proxy=proxy)
 
     return make

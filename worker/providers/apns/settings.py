@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from worker.core.model import Environment, Provider
@@ -12,6 +12,11 @@ from worker.providers.base import SettingsError
 
 #: Apple's hosts. A provider without a host of its own goes to its environment's.
 HOSTS: Final[dict[Environment, str]] = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
+#: Apple's hosts and ports at which broadcast channels are managed.
+MANAGERS: Final[dict[Environment, tuple[str, int]]] = {
+    "production": ("api-manage-broadcast.push.apple.com", 2196),
+    "sandbox": ("api-manage-broadcast.sandbox.push.apple.com", 2195),
+}
 _TEN: Final = re.compile(r"[A-Z0-9]{10}")
 _BUNDLE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,153}[A-Za-z0-9])?")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
@@ -53,6 +58,22 @@ def host_for(provider: Provider) -> str:
     """The provider's own host; the production host on a sandbox provider is the default nobody changed."""
     settings: ApnsSettings = provider.settings
     return HOSTS[provider.environment] if settings.host == HOSTS["production"] else settings.host
+
+
+class Manager(NamedTuple):
+    """Where broadcast channels are managed."""
+
+    host: str
+    port: int
+
+
+def manager_of(provider: Provider, host: str | None, port: int | None) -> Manager:
+    """`host` and `port` replace Apple's. A provider with a host of its own, such as a simulator, has its channels there."""
+    settings: ApnsSettings = provider.settings
+    if settings.host not in HOSTS.values():
+        return Manager(settings.host, settings.port)
+    usual = MANAGERS[provider.environment]
+    return Manager(host or usual[0], port or usual[1])
 
 
 def check_key_id(text: str) -> str:

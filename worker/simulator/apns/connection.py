@@ -7,6 +7,7 @@ from worker.http2.server.connection import ServerConnection
 from worker.http2.server.request import Request
 from worker.simulator import faults
 from worker.simulator.apns import answers
+from worker.simulator.apns.broadcast import Broadcast, Channels, Managed
 from worker.simulator.apns.client_certificate import read_certificate
 from worker.simulator.apns.judge import HOLES, Judge, Refusal, refill
 from worker.simulator.apns.provider_token import TokensOfConnection, Verifier
@@ -28,12 +29,17 @@ class ApnsConnection(Connection):
     holes = HOLES
 
     def __init__(
-        self, service: Service, verifier: Verifier, topic_rules: TopicRules, register: dict[int, Connection]
+        self,
+        service: Service,
+        verifier: Verifier,
+        topic_rules: TopicRules,
+        channels: Channels,
+        register: dict[int, Connection],
     ) -> None:
         super().__init__(service, register)
         assert isinstance(service.settings, Settings)
         self._settings = service.settings
-        self._verifier, self._topic_rules = verifier, topic_rules
+        self._verifier, self._topic_rules, self._channels = verifier, topic_rules, channels
         self._sandbox = self._settings.environment == "sandbox"
         #: With a client certificate it is another one.
         self._judge: Judge
@@ -46,10 +52,12 @@ class ApnsConnection(Connection):
         settings = self._settings
         self.raised = shown is not None
         if shown is None:
-            self._judge = Judge(self._topic_rules, TokensOfConnection(self._verifier, settings.environment))
+            tokens = TokensOfConnection(self._verifier, settings.environment)
+            self._judge = Judge(self._topic_rules, tokens, self._channels)
             return settings.first_streams
         certificate = read_certificate(shown)
-        self._judge = Judge(TopicRules(self._topic_rules.topics, certificate.default_topic, certificate.topics), None)
+        topic_rules = TopicRules(self._topic_rules.topics, certificate.default_topic, certificate.topics)
+        self._judge = Judge(topic_rules, None, self._channels)
         self._misplaced = certificate.environment not in (None, settings.environment)
         return settings.max_streams
 
@@ -117,18 +125,21 @@ class ApnsConnection(Connection):
             rows.append((number, token, apns_id, *about, True, True, *rest, body.decode("utf-8", "replace")))
         return rows
 
-    def judge(self, request: Request, now: float) -> tuple[Push | Refusal, Answer | None]:
+    def judge(self, request: Request, now: float) -> tuple[Push | Managed | Refusal, Answer | None]:
         verdict = self._judge.judge(request, now)
         return verdict, Answer(verdict.reason) if isinstance(verdict, Refusal) else None
 
-    def plan(self, verdict: Push, now: float) -> Plan:
+    def plan(self, verdict: Push | Managed, now: float) -> Plan:
+        if isinstance(verdict, Managed):
+            return Plan(OK)
         return self.service.player.plan(verdict.token, verdict.topic, verdict.push_type, self.number, now)
 
-    def identify(self, verdict: Push | Refusal) -> str:
+    def identify(self, verdict: Push | Managed | Refusal) -> str:
         return verdict.apns_id or answers.new_id()
 
-    def answer(self, request: Request, verdict: Push | Refusal, answer: Answer, arrived: float) -> None:
-        if answer is not OK or self._sandbox or not self.core.takes_answers:
+    def answer(self, request: Request, verdict: Push | Managed | Refusal, answer: Answer, arrived: float) -> None:
+        of_channel = isinstance(verdict, (Broadcast, Managed))
+        if answer is not OK or of_channel or self._sandbox or not self.core.takes_answers:
             super().answer(request, verdict, answer, arrived)
             return
         assert isinstance(self.core, ServerConnection)
@@ -138,7 +149,9 @@ class ApnsConnection(Connection):
         self._bad_tokens = 0
         self._enter(request, verdict, apns_id, (200, None, arrived * 1000, self.number, True, True))
 
-    def reply(self, verdict: Push | Refusal, answer: Answer, identity: str, now: float) -> Reply:
+    def reply(self, verdict: Push | Managed | Refusal, answer: Answer, identity: str, now: float) -> Reply:
+        if answer is OK and isinstance(verdict, (Broadcast, Managed)):
+            return _of_channel(verdict, identity)
         fields = answers.answer_fields(answer, identity, now, unique_id=self._sandbox)
         return Reply(answer.code, fields, answers.answer_body(answer, now))
 
@@ -151,9 +164,24 @@ class ApnsConnection(Connection):
         elif answer.code == 200:
             self._bad_tokens = 0
 
+    def _enter(self, request: Request, verdict: Any, identity: str, about: tuple[Any, ...]) -> None:
+        # The record is of notifications.
+        if not isinstance(verdict, Managed):
+            super()._enter(request, verdict, identity, about)
+
     def row(self, request: Request, verdict: Push | Refusal, identity: str, about: tuple[Any, ...]) -> tuple[Any, ...]:
         record = self.service.record
         rest: tuple[Any, ...] = ()
         if record.mode == "full" and isinstance(verdict, Push):
             rest = (*verdict[2:], request.body.decode("utf-8", "replace"))
         return (record.total, verdict.token, identity, *about, *rest)
+
+
+def _of_channel(verdict: Broadcast | Managed, identity: str) -> Reply:
+    """The answer to a request about a channel that was carried out. A new channel's id is only in its header."""
+    fields = [(b"apns-request-id", identity.encode())]
+    if not isinstance(verdict, Managed):
+        return Reply(200, tuple(fields))
+    if verdict.status == 201:
+        fields.append((b"apns-channel-id", verdict.token.encode()))
+    return Reply(verdict.status, tuple(fields), verdict.body)

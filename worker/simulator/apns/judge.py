@@ -5,14 +5,17 @@ each of those rules looks at one value alone, and the shape's pattern knows only
 payload's size and the provider token's age are looked at again.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from worker.http2.server.header_blocks import Hole
 from worker.http2.server.request import Request
 from worker.simulator.apns import rules
+from worker.simulator.apns.broadcast import MANAGE, PUBLISH, Broadcast, Channels, Managed
 from worker.simulator.apns.provider_token import MAX_AGE, ProviderToken, TokensOfConnection
 from worker.simulator.apns.rules import Push, TopicRules
 
+_OF_CHANNELS: Final = (PUBLISH.encode(), MANAGE.encode())
 #: What differs between the notifications of one sender.
 HOLES: Final = {
     b":path": Hole(b"/3/device/", rb"([0-9a-f]{%d})"),
@@ -45,8 +48,8 @@ class Note(NamedTuple):
 class Judge:
     """Judges requests in their order. `tokens` is None where a client certificate speaks for the sender."""
 
-    def __init__(self, topic_rules: TopicRules, tokens: TokensOfConnection | None) -> None:
-        self._topic_rules = topic_rules
+    def __init__(self, topic_rules: TopicRules, tokens: TokensOfConnection | None, channels: Channels) -> None:
+        self._topic_rules, self._channels = topic_rules, channels
         self._tokens = tokens
         #: Of the token judged last: when it expires, and the only topics of its key.
         self._good_until = 0.0
@@ -59,12 +62,14 @@ class Judge:
         """Whether notes of accepted shapes hold: no provider token of this connection was objected to."""
         return self._tokens is None or not self._tokens.soured
 
-    def judge(self, request: Request, now: float) -> Push | Refusal:
+    def judge(self, request: Request, now: float) -> Push | Managed | Refusal:
         """The push, or why not. `now` is in seconds since the epoch."""
         note = request.shape.note
         if note is not None and now < note.good_until and 0 < len(request.body) <= note.largest and self.at_ease:
             return refill(note, request.values)
         fields = request.shape.headers(request.values)
+        if dict(fields).get(b":path", b"").startswith(_OF_CHANNELS):
+            return self._judge_channels(fields, request.body, now)
         verdict = rules.judge(fields, len(request.body), self._topic_rules, lambda value: self._authorize(value, now))
         if isinstance(verdict, str):
             return _refusal(verdict, dict(fields))
@@ -74,6 +79,21 @@ class Judge:
         if request.shape.known:
             request.shape.note = _note(request, verdict, self._good_until)
         return verdict
+
+    def _judge_channels(
+        self, fields: Sequence[tuple[bytes, bytes]], body: bytes, now: float
+    ) -> Broadcast | Managed | Refusal:
+        verdict = self._channels.judge(fields, body, lambda value: self._authorize(value, now), self._allows)
+        if isinstance(verdict, str):
+            headers = dict(fields)
+            return Refusal(verdict, headers.get(b"apns-channel-id", b"").decode("utf-8", "replace"), None)
+        self.trusted = True
+        return verdict
+
+    def _allows(self, bundle: str) -> bool:
+        """Whether the sender may use this bundle id. Empty `topics`: every one."""
+        topics, bounds = self._topic_rules.topics, (self._topic_rules.only_topics, self._only_topics)
+        return (not topics or bundle in topics) and all(only is None or bundle in only for only in bounds)
 
     def _authorize(self, value: bytes | None, now: float) -> str | None:
         if self._tokens is None:

@@ -30,10 +30,10 @@ MAX_VOIP_PAYLOAD: Final = 5120
 MAX_COLLAPSE_ID: Final = 64
 PATH: Final = "/3/device/"
 
-_TOKEN: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
-_DIGITS: Final = re.compile(r"[0-9]{1,19}")
+DIGITS: Final = re.compile(r"[0-9]{1,19}")
 
 
 class Push(NamedTuple):
@@ -93,10 +93,10 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
 
 def _values(headers: dict[bytes, bytes], token: str) -> Push | str:
     apns_id = _text(headers, b"apns-id")
-    if apns_id is not None and not _UUID.fullmatch(apns_id):
+    if apns_id is not None and not UUID.fullmatch(apns_id):
         return "BadMessageId"
     expiration = _text(headers, b"apns-expiration")
-    if expiration is not None and not _DIGITS.fullmatch(expiration):
+    if expiration is not None and not DIGITS.fullmatch(expiration):
         return "BadExpirationDate"
     push_type = _text(headers, b"apns-push-type")
     if push_type is not None and push_type not in SUFFIX_OF:
@@ -164,4 +164,4 @@ def token_fault(token: str) -> str | None:
     """Why the form of a device token is refused; any even length passes."""
     if not token:
         return "MissingDeviceToken"
-    return None if _TOKEN.fullmatch(token) else "BadDeviceToken"
+    return None if HEX.fullmatch(token) else "BadDeviceToken"

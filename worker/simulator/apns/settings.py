@@ -19,3 +19,6 @@ class Settings(CommonSettings, frozen=True, kw_only=True, tag="apns"):
     first_streams: int = 1
     #: Refused device tokens in a row after which a connection is closed; None: never.
     bad_tokens: int | None = 100
+    #: Whether apps have the capability for broadcast channels, and how many channels each may have.
+    broadcasts: bool = True
+    max_channels: int = 10_000
