@@ -1,19 +1,53 @@
 """Reads and writes many rows in one statement, each column as an array.
 
-Arrays are sent in binary form (`%b`), because psycopg writes their text form in Python, string by string.
+Arrays are sent in binary form (`%b`), because psycopg writes their text form in Python, string by string. Strings are most of
+what is sent, and have a form of their own here, because psycopg asks several questions about each.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import chain
+from struct import Struct
 from typing import Any, Final
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from worker.database.postgres import Connection, Pool
 
 #: Stored times from here on are microseconds, since March 1973; below, milliseconds.
 _MICROSECONDS: Final = 10**14
+_TEXT: Final = {str}
+_TEXT_OID: Final = psycopg.adapters.types["text"].oid
+
+
+class _Texts(list[str]):
+    """A text[] without NULL."""
+
+
+class _TextsDumper(Dumper):
+    """Source: `array_recv` of PostgreSQL: dimensions, whether there are NULLs, type of the elements; size and lower bound of the
+    dimension; each element behind its length.
+    """
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["text"].array_oid
+    _HEAD: Final = Struct("!5i")
+    _LENGTH: Final = Struct("!i").pack
+
+    def dump(self, obj: _Texts) -> bytes:
+        texts = [*map(str.encode, obj)]
+        lengths = map(self._LENGTH, map(len, texts))
+        return self._HEAD.pack(1, 0, _TEXT_OID, len(texts), 1) + b"".join(
+            chain.from_iterable(zip(lengths, texts, strict=True))
+        )
+
+
+psycopg.adapters.register_dumper(_Texts, _TextsDumper)
 
 
 def columns(rows: Collection[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    return [_Texts(column) if set(map(type, column)) == _TEXT else list(column) for column in zip(*rows, strict=True)]
 
 
 def write(db: Connection, statement: str, rows: Collection[Sequence[Any]]) -> None:

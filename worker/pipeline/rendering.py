@@ -270,7 +270,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
     message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
     # Each folded one replaces the one before.
     shows = f"burst:{event.channel.id}" if variant.stands_for or message.one_banner else ""
-    mode, form, *_ = variant.disclosure
+    mode, form = variant.disclosure.mode, variant.disclosure.form
     return Sending(
         entry=message.entry,
         event_id=event.id,
@@ -295,7 +295,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         thread=event.message.parent_id or "",
         written=notification.milliseconds(event),
         content="" if variant.stands_for else content_of(event.message),
-        reminds=message.reminds if variant.why in message.remind_triggers else 0,
+        reminds=message.reminds if message.reminds and variant.why in message.remind_triggers else 0,
         sender_name=clean_name(event.sender.name or event.sender.id) if message.reminds else "",
     )
 

@@ -238,7 +238,7 @@ def admit(
     admitted: list[Expanding] = []
     skipped: list[tuple[Expanding, str]] = []
     for one in messages:
-        opened, event, app, key, place, look, *_ = one
+        opened, event, app, key, place, look = one[:6]
         known = channels.get(key)
         channel = None if known is None else known.at(place if look is None else NOW)
         if one.edit and channel is None and look is not None:  # who is in it is for the chat server to know
@@ -246,8 +246,8 @@ def admit(
         if channel is not None and channel.kind is not None and event.channel.kind is None:
             of_kind = msgspec.structs.replace(event.channel, kind=channel.kind)
             event = msgspec.structs.replace(event, channel=of_kind)
-        about = (channel is not None, channel is None or channel.push, now, one.deleted, one.known)
-        reason = skip_message(MessageCase(event, app, *about))
+        is_known, push = channel is not None, channel is None or channel.push
+        reason = skip_message(MessageCase(event, app, is_known, push, now, one.deleted, one.known))
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(opened.entry) // 1000, int(now))
         cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING

@@ -109,7 +109,11 @@ class Decider:
             own = _devices(message, devices.get(app, _NO_DEVICES))
             disclosed = self._disclosed(page, asked[n], of_page, own, asking=app in asking)
             case = Case(
-                *(message.event, message.app, page.members, verdicts, page.thread_full),
+                message.event,
+                message.app,
+                page.members,
+                verdicts,
+                page.thread_full,
                 known,
                 disclosed.devices,
                 unreachable.get(app, ()),
@@ -121,7 +125,8 @@ class Decider:
             decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
             decided.append(
                 Decided(
-                    *(page, decision),
+                    page,
+                    decision,
                     silent=case.silent,
                     devices=case.devices,
                     disclosures=disclosed.disclosures,

@@ -175,7 +175,12 @@ class MessagePlan(Plan):
         if decided.quieted or decided.disclosures:
             self._count_variants(app, wanted)
         source = Message(
-            *(message.opened.entry, message.event, message.channel, message.app.max_age, message.place, message.came),
+            message.opened.entry,
+            message.event,
+            message.channel,
+            message.app.max_age,
+            message.place,
+            message.came,
             one_sender=is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
             members=_members(decided.page) if is_whole else 0,
             placeholder=said.placeholder,
