@@ -142,7 +142,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_fits_is_untouched_and_what_does_not_stays_too_large(value: Any) -> None:
     kept = bounded(value)
     if len(template_cut.encoded(value)) <= LARGEST:
@@ -191,7 +191,7 @@ def measured(values: template_cut.Values) -> int:
     others=st.lists(json_values, max_size=12),
     room=st.integers(200, 4000),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_same_is_cut_as_when_each_step_measures_the_whole(texts: list[str], others: list[Any], room: int) -> None:
     values: template_cut.Values = {("aps", "alert", f"t{n}"): text for n, text in enumerate(texts)}
     values |= {(f"o{n}",): other for n, other in enumerate(others)}

@@ -26,6 +26,13 @@ OTHERS = {
 }
 
 
+def _nodes(word: str) -> Iterator[tuple[Path, ast.AST]]:
+    """Of the modules that have the word."""
+    for path in MODULES:
+        if word in (source := path.read_text()):
+            yield from ((path, node) for node in ast.walk(ast.parse(source)))
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
 def test_no_script_names_a_key_itself(path: Path) -> None:
     assert "carillon:" not in path.read_text()
@@ -34,8 +41,7 @@ def test_no_script_names_a_key_itself(path: Path) -> None:
 def test_no_module_names_a_key_itself() -> None:
     found = {
         str(path.relative_to(ROOT))
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in _nodes("carillon:")
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"carillon:\S", node.value)
     }
     assert found - OTHERS == set()
@@ -69,13 +75,12 @@ def test_the_fields_of_a_record_have_the_names_of_the_header(name: str) -> None:
 
 
 def _calls() -> Iterator[tuple[str, set[str]]]:
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                of = node.func.value
-                if isinstance(of, ast.Attribute) and of.attr == "_scripts":
-                    assert not node.args, "arguments go by name"
-                    yield node.func.attr, {keyword.arg or "" for keyword in node.keywords}
+    for _, node in _nodes("_scripts."):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of = node.func.value
+            if isinstance(of, ast.Attribute) and of.attr == "_scripts":
+                assert not node.args, "arguments go by name"
+                yield node.func.attr, {keyword.arg or "" for keyword in node.keywords}
 
 
 def test_every_caller_gives_the_arguments_that_the_header_names() -> None:
