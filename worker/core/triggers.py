@@ -118,7 +118,8 @@ def grouped(message: Message) -> list[str]:
 def callees(message: Message) -> int:
     """How many users it names, at most."""
     mentions = message.mentions
-    return len(message.mentioned) + len(mentions.keyword) + sum(len(group.users) for group in mentions.groups)
+    in_groups = sum(len(group.users) for group in mentions.groups) if mentions.groups else 0
+    return len(message.mentioned) + len(mentions.keyword) + in_groups
 
 
 def groups_of(message: Message) -> dict[str, Group]:

@@ -173,7 +173,7 @@ def named(event: MessageNew, stored: ChannelRow | None) -> MessageNew:
         channel = event.channel
         name = channel.name if channel.name is not None else clean_name(stored.name) or None
         kind = channel.kind or stored.kind
-        if (name, kind) != (channel.name, channel.kind):
+        if name != channel.name or kind != channel.kind:
             event = msgspec.structs.replace(event, channel=msgspec.structs.replace(channel, name=name, kind=kind))
     return legible(event)
 

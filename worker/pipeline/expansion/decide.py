@@ -145,7 +145,7 @@ class Decider:
     ) -> Disclosed:
         """`asking`: whether a device of the app asks for a mode of its own."""
         attention, channel = asked.app.attention, page.message.channel
-        users = {user: one.privacy for user, one in said.items() if one.privacy is not None}
+        users = {user: one.privacy for user, one in said.items() if one.privacy is not None} if said else {}
         of_channel = None if channel is None else channel.privacy
         if attention.privacy == "full" and of_channel in (None, "full") and not asking and not users:
             return Disclosed(devices)
@@ -182,7 +182,8 @@ def _triggers(page: CandidatePage, keyword: Collection[str], online: Collection[
 def _verdicts(page: CandidatePage, called: Triggers, said: Mapping[str, Said], now: float) -> Verdicts:
     channel, attention = page.message.channel, page.message.app.attention
     common = common_rows(channel and channel.level, attention.level, attention.triggers)
-    return judge_all(called, common, {user: one.rows for user, one in said.items()}, now)
+    own = {user: one.rows for user, one in said.items()} if said else {}
+    return judge_all(called, common, own, now)
 
 
 def _silent(event: MessageNew, facts: Mapping[str, Collection[str]], verdicts: Verdicts, now: float) -> Silent:
