@@ -57,7 +57,9 @@ def set_(
     pause: Annotated[
         str | None, typer.Option(metavar="TIME", help="No notification until then; +2h is in 2 h.")
     ] = None,
-    allow_urgent: Annotated[bool, typer.Option("--urgent/--no-urgent", help="Whether urgent messages come.")] = True,
+    allow_urgent: Annotated[
+        bool, typer.Option("--urgent/--no-urgent", help="Whether urgent messages come through.")
+    ] = True,
     trigger: Annotated[list[str] | None, typer.Option(help="A trigger that comes through, such as direct.")] = None,
     sender: Annotated[list[str] | None, typer.Option(help="A user whose messages come through.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="A channel whose messages come through.")] = None,
