@@ -141,19 +141,19 @@ def test_a_busy_lane_without_such_a_provider_fails(cli: Cli) -> None:
 
 def test_what_is_stopped_for_one_origin_says_so_and_a_resume_covers_it(with_key: Cli) -> None:
     redis = redis_of(with_key)
-    redis.zadd(keys.ORIGINS(1), {"a.example": time.time()})
-    Breaker(redis).stop(way_of(1, "a.example"), "silent", time.time() - 60)
+    redis.zadd(keys.ORIGINS(1), {"voip": time.time()})
+    Breaker(redis).stop(way_of(1, "voip"), "silent", time.time() - 60)
     Limiter(redis).over_quota(1, 600.0, "status_429", jitter=0.0)
     _, found = findings(with_key, "--alarms")
-    stopped = found["provider chat/apns, host a.example"]
-    assert (stopped["condition"], stopped["origin"]) == ("provider_silent", "host a.example")
+    stopped = found["provider chat/apns, push type voip"]
+    assert (stopped["condition"], stopped["origin"]) == ("provider_silent", "push type voip")
     assert (found["provider chat/apns"]["condition"], found["provider chat/apns"]["severity"]) == (
         "provider_over_quota",
         "warning",
     )
     assert found["provider chat/apns"]["until"] is not None
     listed = with_key.ok("provider", "list")
-    assert "host a.example: it does not answer (silent), and its pushes are held back" in " ".join(listed.split())
+    assert "push type voip: it does not answer (silent), and its pushes are held back" in " ".join(listed.split())
     with_key.ok("provider", "resume", "apns", "--app", "chat")
     assert findings(with_key, "--alarms")[0] == 0
     assert not redis.keys(f"{keys.PREFIX}breaker:*") and not redis.keys(f"{keys.PREFIX}quota:*")
