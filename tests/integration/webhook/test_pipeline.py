@@ -53,7 +53,7 @@ def test_A1_a_batch_of_recipients_is_one_signed_post(pipeline, receiver):
     entries = {one["user"]: one for one in got.recipients}
     assert {user: one["why"] for user, one in entries.items()} == {"luke": "mention", "han": "message"}
     han = entries["han"]
-    fields = "id event_id kind why user device_id badge payload expires_at collapse_id priority importance"
+    fields = "id event_id kind why user device_id badge payload expires_at collapse_id priority importance privacy"
     assert set(han) == set(fields.split()) and han["priority"] == 10
     assert (han["event_id"], han["kind"], han["badge"], han["device_id"]) == ("e1", "order", 1, token("han"))
     assert han["expires_at"] == int(START.timestamp()) + 3600

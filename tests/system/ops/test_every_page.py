@@ -140,6 +140,11 @@ NOT_RUN = {
         "CARILLON_OUTBOX_URL=postgresql:",
     ): "runs until it is stopped; tests/system/outbox/test_processes.py has it",
     (
+        "docs/preferences.md",
+        "$ carillon preferences set",
+    ): "of a message that the page does not have; tests/integration/cli/test_people.py has one",
+    ("docs/receiving.md", "override fun onMessageReceived"): "needs Android Studio and a phone",
+    (
         "docs/tracing.md",
         "pip install",
     ): "installs, and runs until it is stopped; tests/system/pipeline/test_traces.py has it",
@@ -357,6 +362,31 @@ def is_registration_of_a_browser(block: Block, world: World) -> None:
         exec(block.text, {"json": json, "body": json.dumps(browser), "client": publisher})
 
 
+def is_said_by_a_publisher(block: Block, world: World) -> None:
+    with Publisher(world.redis_url) as publisher:
+        exec(block.text, {"publisher": publisher, "message": message()})
+
+
+def is_said_to_redis(block: Block, world: World) -> None:
+    """As a person types it, whose quotes `redis-cli` reads."""
+    (world.cwd / "commands").write_text(block.text)
+    assert "ERR" not in world.shell("redis-cli < commands")
+
+
+def is_event_in_redis(block: Block, world: World) -> None:
+    jsonschema.validate(json.loads(block.text[block.text.index("{") :]), SCHEMA)
+
+
+def is_message(block: Block, world: World) -> None:
+    """Without what all messages have."""
+    jsonschema.validate(json.loads(ev.encode(message())) | json.loads(block.text), SCHEMA)
+
+
+def is_json(block: Block, world: World) -> None:
+    """What arrives on a phone; the tests of each kind have its fields."""
+    assert json.loads(block.text)
+
+
 def is_script(block: Block, world: World) -> None:
     assert read_script(block.text).rules
 
@@ -499,7 +529,16 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/demo.md", '{"rules": '): is_script,
     ("docs/devices.md", "Nested Loop\n"): is_plan,
     ("docs/first-push.md", "options, err := redis.ParseURL"): run_go,
+    ("docs/message-changes.md", "XADD"): is_event_in_redis,
+    ("docs/message-changes.md", "ZADD"): is_said_to_redis,
+    ("docs/message-changes.md", "publisher."): is_said_by_a_publisher,
     ("docs/metrics.md", "# prometheus.yml"): is_scrape,
+    ("docs/preferences.md", '{\n  "channel"'): is_message,
+    ("docs/presence.md", "publisher."): is_said_by_a_publisher,
+    ("docs/privacy.md", '{"aps"'): is_json,
+    ("docs/quiet-hours.md", '{"kind": "digest"'): is_json,
+    ("docs/receiving.md", '{"aps"'): is_json,
+    ("docs/reminders.md", '{\n  "aps"'): is_json,
     ("docs/templates.md", '{\n  "aps": {'): is_template,
     ("docs/templates.md", '{\n  "data": {'): is_template_of_fcm,
     ("docs/templates.md", '{\n  "web_push": 8030'): is_template_of_web,
