@@ -4,6 +4,7 @@ Whoever is due is decided again. What becomes of it and its notification change 
 loses one nor sends it twice.
 """
 
+import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +19,7 @@ from worker.core.places import NOW
 from worker.core.privacy import strictest
 from worker.core.quiet import Quiet
 from worker.core.rules import NOT_ALLOWED_HERE, PUSH_OFF
+from worker.database import postgres
 from worker.database.audience import Audience, UserKey
 from worker.facts import changes, channels, members, preferences, quiet, used
 from worker.facts.base import Sources
@@ -26,13 +28,17 @@ from worker.facts.preferences import Key, Said
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import Asked, Disclosed, disclose
 from worker.pipeline.plan import OriginsOf, Plan
-from worker.state import keys, presence
+from worker.state import keys, presence, redis
 from worker.state.journal import Journal, QueuedBatch
 from worker.state.presence import Markers
+
+log = logging.getLogger(__name__)
 
 #: How many are decided together, and how often one tick does that: what is due beyond waits for the next one.
 MOST: Final = 200
 STEPS: Final = 10
+#: Seconds after which what failed is tried again.
+AGAIN: Final = 600.0
 
 _PRESENT: Final = {"online": keys.ONLINE, "active": keys.ACTIVE}
 
@@ -98,6 +104,8 @@ class DueUsers(Generic[_Due]):
         self._sources, self._journal, self._apps, self._origins = sources, journal, apps, origins
         self._batch, self._now, self._new_id = batch, now, new_id
         self._audience = Audience(sources.pool)
+        #: Name of what failed -> when it is tried again.
+        self._put_off: dict[str, float] = {}
 
     @abstractmethod
     def _due(self, now: float) -> Sequence[_Due]:
@@ -116,11 +124,28 @@ class DueUsers(Generic[_Due]):
         ready: Counter[Lane] = Counter()
         for _ in range(STEPS):
             now = self._now()
-            due = self._due(now)
+            self._put_off = {name: until for name, until in self._put_off.items() if until > now}
+            due = [one for one in self._due(now) if one.name not in self._put_off]
             if not due:
                 break
-            ready += self._tell(due, now)
+            ready += self._tell_by_halves(due, now)
         return ready
+
+    def _tell_by_halves(self, due: Sequence[_Due], now: float) -> Counter[Lane]:
+        """A user with whom it fails is found by halves, and put off: the others hear of theirs."""
+        try:
+            return self._tell(due, now)
+        except (postgres.Unavailable, *redis.Unavailable):
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its user
+            if len(due) > 1:
+                middle = len(due) // 2
+                return self._tell_by_halves(due[:middle], now) + self._tell_by_halves(due[middle:], now)
+            [one] = due
+            self._put_off[one.name] = now + AGAIN
+            about = {"app": one.app, "user": one.user, "fault": type(fault).__name__}
+            log.error("a digest or reminder failed; it is tried again in ten minutes", extra=about)
+            return Counter()
 
     def _tell(self, due: Sequence[_Due], now: float) -> Counter[Lane]:
         while due:
@@ -141,7 +166,7 @@ class DueUsers(Generic[_Due]):
         return disclose(of_all, devices, self._apps.provider, sealed_only=attention.sealed_only)
 
     def _read(self, due: Sequence[_Due]) -> Known:
-        pool, redis = self._sources
+        pool, client = self._sources
         apps = {name: settings for name in {one.app for one in due} if (settings := self._apps.app(name)) is not None}
         due = [one for one in due if one.app in apps]
         users = {(one.app, one.user) for one in due}
@@ -159,7 +184,7 @@ class DueUsers(Generic[_Due]):
             Markers(keys.READ(app, conversation(channel, thread)), some)
             for (app, channel, thread), some in readers.items()
         ]
-        values, read = presence.read(redis, of_keys, markers)
+        values, read = presence.read(client, of_keys, markers)
         of_apps = used.read(pool, apps)
         changed = {(app, channel) for app, channel in where if "changes" in of_apps.get(app, ())}
         return Known(

@@ -86,6 +86,32 @@ def test_those_of_several_users_are_sent_together(pipeline: Pipeline) -> None:
     assert {user_of(one) for one in pipeline.apns.sent} == {"han", "leia", "luke"}
 
 
+def test_a_fault_about_one_user_keeps_nothing_from_the_others(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(pipeline)
+    pipeline.member("general", "leia", "luke")
+    for user in ("leia", "luke"):
+        pipeline.publish(ev.QuietUpdated(**stamp(), user=user, zone="Europe/Berlin", quiet=[NIGHT]))
+    pipeline.publish(message("general", id="e1", sender="chewie", recipients=["han", "leia", "luke"]))
+    pipeline.run()
+    digests: Any = pipeline.digests
+    decide = digests._digest
+
+    def failing(one: Any, *others: Any) -> Any:
+        if one.user == "leia":
+            raise ZeroDivisionError
+        return decide(one, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(digests, "_digest", failing)
+        at(pipeline, BY_THEN)
+        assert {user_of(one) for one in pipeline.tell()} == {"han", "luke"}
+    assert pipeline.tell() == []
+    at(pipeline, BY_THEN + 601)
+    assert {user_of(one) for one in pipeline.tell()} == {"leia"}
+
+
 def test_one_notification_says_what_was_missed(pipeline: Pipeline) -> None:
     """G01."""
     people(pipeline, "a", "b", "c", "d")
