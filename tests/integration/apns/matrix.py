@@ -115,7 +115,8 @@ def _goaways() -> dict[str, Row]:
             fault = faults.GoAway(last_stream_id=last, reason=reason, then=then)
             # What the last stream includes is answered, unless the connection is closed on it.
             loses = BATCH if then == "close" and last != "zero" else 0
-            rows[name] = Row(_at(fault), loses=loses, httpx_loses=BATCH)
+            # Zero comes with the first request of the batch: by the middle, a slow machine has answered some of it.
+            rows[name] = Row(_at(fault, 1 if last == "zero" else AMID), loses=loses, httpx_loses=BATCH)
     rows["goaway: an error"] = Row(_at(faults.GoAway(code="ENHANCE_YOUR_CALM", then="close")), loses=BATCH)
     certificate = faults.GoAway(last_stream_id="zero", reason="BadCertificateEnvironment", then="close")
     rows["goaway: the certificate"] = Row((Rule(skip=1, fault=certificate),), loses=BATCH, recovers=False)
