@@ -16,9 +16,11 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def content_of(message: EditedMessage) -> str:
     """Equal for two versions of a message whose text and mentions are equal: 16 hex digits."""
+    content = blake2b(message.text.encode(), digest_size=8)
     mentions = message.mentions
-    called = (sorted(message.mentioned), message.mentions_everyone, None if mentions == _NO_MENTIONS else mentions)
-    return blake2b(_encode((message.text, called)), digest_size=8).hexdigest()
+    if message.mentioned or message.mentions_everyone or mentions != _NO_MENTIONS:
+        content.update(b"\0" + _encode((sorted(message.mentioned), message.mentions_everyone, mentions)))
+    return content.hexdigest()
 
 
 def edited(event: MessageNew, edit: MessageUpdated) -> MessageNew:
