@@ -106,7 +106,8 @@ def _of(runtime: Runtime, app: str | None, name: str | None) -> Iterator[tuple[P
     known = {one.name: one for one in providers_of(runtime, of_app).values() if kind_of(one).broadcasts}
     if (name is None and len(known) != 1) or (name is not None and name not in known):
         listed = ", ".join(sorted(known)) or "none"
-        refuse(f"--provider: name one of app {of_app!r} at APNs; known: {listed}")
+        wrong = "" if name is None else f"{name!r} is none; "
+        refuse(f"--provider: {wrong}name one of app {of_app!r} at APNs; known: {listed}")
     provider = known[name] if name is not None else next(iter(known.values()))
     client, settings = runtime.clients.of(provider), runtime.settings
     assert isinstance(client, ApnsClient)

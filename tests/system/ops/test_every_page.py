@@ -132,6 +132,10 @@ NOT_RUN = {
         "export SENTRY_DSN=",
     ): "sends to Sentry; tests/integration/security/test_sentry.py has its module",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
+    (
+        "docs/live-activities.md",
+        "carillon broadcast create",
+    ): "asks Apple; tests/integration/cli/test_broadcast.py asks the simulator",
     ("docs/fcm.md", "// build.gradle.kts"): "needs Android Studio and a phone",
     ("docs/fcm.md", "// pubspec.yaml"): "needs Flutter and a phone",
     ("docs/first-push.md", "print(deviceToken.map"): "needs Xcode and a phone",
