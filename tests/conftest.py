@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from config.seldom import Seldom
 from tests.databases import Databases, admin, create, drop, named
-from tests.valkey import Valkey
+from tests.valkey import Valkey, emptied
 from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
 from worker.simulator.certificates import Identity, make_identity
@@ -104,10 +103,7 @@ def empty_postgres_url(engine_urls: Urls) -> Iterator[str]:
 @pytest.fixture
 def redis_url(engine_urls: Urls) -> str:
     """The session's Valkey, emptied, and without a limit that a test has left."""
-    with redis.Redis.from_url(engine_urls.redis) as client:
-        client.config_set("maxmemory", 0)
-        client.flushall()
-    return engine_urls.redis
+    return emptied(engine_urls.redis)
 
 
 @pytest.fixture

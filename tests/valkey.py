@@ -82,3 +82,11 @@ def cluster(home: Path) -> Iterator[Valkey]:
         yield server
     finally:
         server.stop()
+
+
+def emptied(url: str) -> str:
+    """The same server with nothing in it, and without a limit that a test has left."""
+    with redis.Redis.from_url(url) as client:
+        client.config_set("maxmemory", 0)
+        client.flushall()
+    return url

@@ -17,6 +17,7 @@ from tests.databases import Databases
 from tests.integration.pipeline.harness import START, message
 from tests.processes import PATIENCE
 from tests.system.dashboard.world import World, cookie, crawl, fields, world
+from tests.valkey import emptied
 from worker.core.model import AppSettings
 from worker.dashboard import access as access_module
 from worker.dashboard.access import hash_password
@@ -117,7 +118,7 @@ def chat(engine_urls: Urls, _databases: Databases) -> Iterator[World]:
     """What does not look at it in Chromium needs none."""
     with pytest.MonkeyPatch().context() as patch, _databases.one() as postgres_url:
         patch.setattr(access_module, "_COST", (2, 8, 1))
-        with world(Urls(engine_urls.redis, postgres_url), hash_password(PASSWORD)) as made:
+        with world(Urls(emptied(engine_urls.redis), postgres_url), hash_password(PASSWORD)) as made:
             yield made
 
 
