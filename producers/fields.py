@@ -39,7 +39,7 @@ CollapseId = Annotated[
 Level = Literal["all", "mentions", "personal", "none"]
 #: Why a message may be for somebody, the most salient first.
 Trigger = Literal["direct", "mention", "reply", "thread", "group", "here", "everyone", "keyword", "reaction", "message"]
-#: What somebody may switch on or off beside the level.
+#: What somebody may switch on or off, whatever the level.
 Switch = Literal[Trigger, "reminder"]
 Switches = dict[Switch, bool]
 ChannelKind = Literal["channel", "group", "direct"]
@@ -64,7 +64,7 @@ EndClock = Annotated[
     ),
 ]
 Purpose = Literal["alert", "voip", "activity", "activity-start", "ptt"]
-#: What a build of the app understands beside alerts.
+#: What a build of the app understands, other than alerts.
 Accepts = Annotated[list[Id], msgspec.Meta(max_length=16)]
 CallId = Annotated[
     str,

@@ -145,7 +145,9 @@ SETTINGS: Final[dict[str, Setting]] = {
     "only_to": Users("The only user who gets pushes; may be repeated, none: everybody. For trying out with real data."),
     "keep_recent": Switch("Keep some recent messages, for at most two days, for push test."),
     "level": Choice("How loud everything is for users who chose nothing.", _LEVELS),
-    "triggers": Several("A switch beside the level, such as reaction=on.", "TRIGGER=on|off", _switches, "trigger"),
+    "triggers": Several(
+        "A switch that goes before the level, such as reaction=on.", "TRIGGER=on|off", _switches, "trigger"
+    ),
     "wide_mention_limit": Number("Members above which here and everyone call nobody specially.", optional=True),
     "online_delay": Number("Seconds after which users who are present are decided again.", optional=True, largest=600),
     "present": Choice("Which presence key counts: connected, or a person there.", ("online", "active")),

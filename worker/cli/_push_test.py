@@ -130,7 +130,7 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
 def _may_be_read(runtime: Runtime, app: str, user: str, channel: str) -> bool:
     """Whether nobody asks for privacy: a test push is neither cut down nor sealed."""
     settings = app_named(runtime, app)
-    asked = asked_now(runtime.pool, settings, used.read(runtime.pool, [app]).get(app, ()), channel, [user])
+    asked = asked_now(runtime.pool, settings, used.of_app(runtime.pool, app), channel, [user])
     devices = Audience(runtime.pool).active({(app, user)}).get(app, {}).get(user, ())
     return strictest(asked.of_all, asked.users.get(user), *(device.privacy for device in devices)) == "full"
 

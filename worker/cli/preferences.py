@@ -68,7 +68,8 @@ def set_(
     thread: Thread = None,
     level: Annotated[Level | None, typer.Option(help="How loud it is.")] = None,
     trigger: Annotated[
-        list[str] | None, typer.Option(metavar="TRIGGER=on|off", help="A switch beside the level, such as here=off.")
+        list[str] | None,
+        typer.Option(metavar="TRIGGER=on|off", help="A switch that goes before the level, such as here=off."),
     ] = None,
     following: Annotated[
         bool | None, typer.Option("--follow/--unfollow", help="Whether the thread is followed by hand.")

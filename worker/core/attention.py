@@ -26,7 +26,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     # How loud.
     #: For everybody who has chosen nothing, in channels that say nothing.
     level: Level = "all"
-    #: Switches beside it.
+    #: Switches, which go before it.
     triggers: dict[Trigger, bool] = {}
     #: Members of a channel from which on here and everyone count as a plain message; None: never.
     wide_mention_limit: Members | None = None

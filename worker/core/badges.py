@@ -1,7 +1,20 @@
-"""Which of a user's devices have their badge cleared, and which of them get a push about it."""
+"""What becomes of badges: of those who get a message, and of those who have seen it. Pure."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+from producers.events import Message
+from worker.core.batch import COUNT, LEAVE
+
+
+def badge_of(message: Message, own: int | None) -> int:
+    """What becomes of the badges of a message's user: their true number, else what the message says, else one more."""
+    if own is not None:
+        return own
+    word = message.badge
+    if word is None or word == "increment":
+        return COUNT
+    return word if isinstance(word, int) else LEAVE
 
 
 class Clearing(NamedTuple):

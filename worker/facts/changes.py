@@ -143,7 +143,7 @@ def read(pool: Pool, keys: Collection[MessageKey]) -> dict[MessageKey, Change]:
 
 def read_of_app(pool: Pool, app: str, keys: Collection[MessageKey]) -> dict[MessageKey, Change]:
     """The same for messages of one app. Many are looked up only if the app has any that were changed."""
-    if len(keys) > FEW and "changes" not in used.read(pool, [app]).get(app, ()):
+    if len(keys) > FEW and "changes" not in used.of_app(pool, app):
         return {}
     return read(pool, keys)
 

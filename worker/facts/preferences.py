@@ -250,7 +250,7 @@ def refused(pool: Pool, app: AppSettings, pushed: Sequence[Pushed], now: float) 
     Three queries for all, and two where the app has no preferences.
     """
     said = {}
-    if "preferences" in used.read(pool, {app.name}).get(app.name, ()):
+    if "preferences" in used.of_app(pool, app.name):
         said = of_users(pool, {(app.name, one.user, one.channel, one.thread) for one in pushed})
     known = channels.read(pool, {(app.name, one.channel) for one in pushed}, NOW)
     found = []

@@ -31,7 +31,7 @@ class Presence(CandidateFacts[None]):
             for what in whats:
                 users[what, asked[n].event.app].update(asked[n].users)
         names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
-        marked = [Markers(_read_key(asked[n]), asked[n].users) for n in wanted]
+        marked = [Markers(_marker(asked[n]), asked[n].users) for n in wanted]
         values, read = presence.read(sources.redis, names, marked)
         known: dict[_Place, dict[str, bytes]] = {}
         for key, value in values.items():
@@ -95,8 +95,7 @@ def _shown(one: Candidates) -> set[bytes]:
     return shown
 
 
-def _read_key(one: Candidates) -> str:
-    """Of a reply, the marker of its thread."""
+def _marker(one: Candidates) -> str:
+    """Of a reply, that of its thread."""
     event = one.event
-    thread = event.message.parent_id
-    return keys.READ(event.app, event.channel.id if thread is None else f"{event.channel.id}\n{thread}")
+    return presence.marker(event.app, event.channel.id, event.message.parent_id)

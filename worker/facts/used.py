@@ -12,6 +12,11 @@ Used = Literal["changes", "preferences", "quiet"]
 _TABLES: Final[Mapping[Used, str]] = {"changes": "message_changes", "preferences": "preferences", "quiet": "quiet"}
 
 
+def of_app(pool: Pool, app: str) -> frozenset[Used]:
+    """The facts that one app has rows of."""
+    return read(pool, [app]).get(app, frozenset())
+
+
 def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:
     """The facts that each of the apps has rows of, in one query; an app without any is missing."""
     if not apps:

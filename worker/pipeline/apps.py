@@ -10,12 +10,14 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from producers.events import DeviceToken
 from worker.core.fleet import allowed_here, is_foreign
 from worker.core.model import AppSettings, Provider
+from worker.core.refusal import Refused
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, Templates
 from worker.database.registry import Registry, Snapshot, StoredTemplate
-from worker.providers.kinds import kind_of
+from worker.providers.kinds import kind_of, token_forms
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,15 @@ class Apps:
         """The app's providers by name."""
         self._refresh(self._ttl if app in self._by_app else _UNKNOWN_APP)
         return self._by_app.get(app, {})
+
+    def token_forms(self, app: str, device: DeviceToken | None) -> Collection[str]:
+        """The forms in which the device's token may be stored; none of no device, and of a token that no provider takes."""
+        if device is None:
+            return ()
+        try:
+            return token_forms(device.address, self.providers_of(app))
+        except Refused:
+            return ()
 
     def templates_of(self, app: str) -> Mapping[int, Templates]:
         """Templates by provider, for those of the app's providers that have any; usually nothing."""

@@ -12,7 +12,6 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from producers.fields import Privacy
 from worker.core.batch import Lane
-from worker.core.digest import conversation
 from worker.core.fleet import may_push_to
 from worker.core.model import AppSettings, Device
 from worker.core.places import NOW
@@ -181,8 +180,7 @@ class DueUsers(Generic[_Due]):
             if not apps[app].push_to_online
         }
         markers = [
-            Markers(keys.READ(app, conversation(channel, thread)), some)
-            for (app, channel, thread), some in readers.items()
+            Markers(presence.marker(app, channel, thread), some) for (app, channel, thread), some in readers.items()
         ]
         values, read = presence.read(client, of_keys, markers)
         of_apps = used.read(pool, apps)

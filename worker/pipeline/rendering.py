@@ -14,7 +14,8 @@ import msgspec
 from config.seldom import Seldom
 from producers.events import MessageNew
 from worker.core import notification
-from worker.core.batch import COUNT, LEAVE, Sending
+from worker.core.badges import badge_of
+from worker.core.batch import LEAVE, Sending
 from worker.core.edits import content_of
 from worker.core.folding import folded
 from worker.core.loudness import Loudness, loudness
@@ -303,12 +304,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
 
 
 def _badge(event: MessageNew, template: Template | None, number: int | None) -> int:
-    """The template's own word, else the user's true number, else the message's word, else one more."""
+    """The template's own word goes before everything else."""
     if template is not None and not template.counted:
         return LEAVE if template.badge is None else template.badge
-    if number is not None:
-        return number
-    word = event.message.badge
-    if word is None or word == "increment":
-        return COUNT
-    return word if isinstance(word, int) else LEAVE
+    return badge_of(event.message, number)

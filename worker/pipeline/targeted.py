@@ -95,7 +95,7 @@ class Targeted:
 
     def _silent(self, event: PushSend, app: AppSettings, devices: Sequence[Device]) -> Mapping[str, str]:
         """For whom of the devices' users it is quiet, and why."""
-        if not app.attention.quiet and quiet.QUIET.name not in used.read(self._pool, {app.name}).get(app.name, ()):
+        if not app.attention.quiet and quiet.QUIET.name not in used.of_app(self._pool, app.name):
             return _NOBODY
         found = quiet.read(self._pool, {app.name: app.attention}, {(app.name, device.user) for device in devices})
         now = self._now()

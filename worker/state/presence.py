@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from worker.core.digest import conversation
 from worker.state import keys
 from worker.state.redis import Redis
 
@@ -22,9 +23,14 @@ _LARGEST: Final = {keys.ONLINE: 64, keys.ACTIVE: 64, keys.VIEWING: 2048}
 class Markers(NamedTuple):
     """How far each of some users has read a channel or thread."""
 
-    #: The key of it: `keys.READ`.
+    #: The key of it, as `marker` gives it.
     key: str
     users: Sequence[str]
+
+
+def marker(app: str, channel: str, thread: str | None = None) -> str:
+    """The key of who has read a channel, or one of its threads."""
+    return keys.READ(app, conversation(channel, thread or ""))
 
 
 def read(

@@ -171,6 +171,11 @@ def test_R05_where_it_was_read_nothing_goes(chat):
     assert [one for one, _ in happens(chat, read(device=ev.DeviceToken(token=T)))] == [P]
 
 
+def test_R05_a_token_that_no_provider_takes_is_that_of_no_device(chat):
+    happens(chat, message())
+    assert [one for one, _ in happens(chat, read(device=ev.DeviceToken(token="not hexadecimal")))] == [P, T]
+
+
 def test_R08_the_true_number_goes_with_it(chat):
     happens(chat, message())
     sent = happens(chat, read(unread=0))

@@ -31,7 +31,6 @@ from worker.core.preferences import judge_calls
 from worker.core.privacy import FULL, Disclosure
 from worker.core.purposes import ALERT, VOIP
 from worker.core.quiet import Quiet, Silent, silent
-from worker.core.refusal import Refused
 from worker.core.rules import (
     CALL_RULES,
     Case,
@@ -49,7 +48,6 @@ from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import asked_now, disclose
 from worker.pipeline.plan import Plan
-from worker.providers.kinds import token_forms
 from worker.state.calls import CallKey, Calls, End, Known
 from worker.state.journal import Opened
 
@@ -164,7 +162,7 @@ class CallExpansion:
         asked = [user for user in users if user not in over and ended.user in (None, user)]
         kind = calls.outcome(ended.reason, tells_missed=app.attention.missed)
         decision, found = self._decide(call, app, asked, Known())
-        forms = self._forms(ended)
+        forms = self._apps.token_forms(ended.app, ended.device)
         for push in decision.pushes:
             of, here = found.targets(push.user), _phone(found.devices[push.user], forms)
             alert = [*of.alert, *of.siblings] if kind == MISSED and ended.reason == "missed" else of.alert
@@ -173,21 +171,12 @@ class CallExpansion:
                 _add(plan, target, _voips(call, (one for one in of.voip if one.id not in here), found, ended))
         _take(target, decision, plan)
 
-    def _forms(self, ended: CallEnded) -> Collection[str]:
-        """The forms in which the token of the device is stored on which somebody answered."""
-        if ended.device is None:
-            return ()
-        try:
-            return token_forms(ended.device.address, self._apps.providers_of(ended.app))
-        except Refused:
-            return ()
-
     def _decide(self, call: Call, app: AppSettings, users: Sequence[str], known: Known) -> tuple[Decision, _Found]:
         """Who of these gets a push, and on which devices."""
         message = as_message(call.event)
         candidates = list(dict.fromkeys(users))
         over = [user for user in candidates if known.ended_for(user) is not None]
-        of_app = used.read(self._sources.pool, [app.name]).get(app.name, ())
+        of_app = used.of_app(self._sources.pool, app.name)
         some = [user for user in candidates if user not in over]
         asked = [Candidates(message, app, call.place, some, used=of_app)]
         facts = {fact.name: fact.read(self._sources, asked).get(0, {}) for fact in (MUTES, QUIET)}

@@ -51,7 +51,7 @@ def hiding(
     some = {user: found for user, theirs in devices.items() if (found := [one for one in theirs if one.opens_sealed])}
     if not some:
         return set()
-    asked = asked_now(pool, app, used.read(pool, [app.name]).get(app.name, ()), channel, some)
+    asked = asked_now(pool, app, used.of_app(pool, app.name), channel, some)
     disclosed = disclose(asked, some, provider_of, sealed_only=False)
     return {device for device, how in disclosed.disclosures.items() if how.form == "sealed"}
 

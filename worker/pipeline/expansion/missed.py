@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from producers.events import MessageNew
-from worker.core.batch import COUNT, LEAVE
+from worker.core.badges import badge_of
+from worker.core.batch import LEAVE
 from worker.core.digest import Missed
 from worker.core.missed import counted, silenced
 from worker.pipeline.expansion.decide import Decided
@@ -22,21 +22,10 @@ def _missed(decided: Decided, now: float) -> Iterator[Missed]:
     message, refused = decided.page.message, decided.silent.refused
     event, place, spread = message.event, message.place, message.app.attention.digest_spread
     for user, silence in silenced(decided.decision.skips, refused):
-        number = _number(event, user)
+        number = badge_of(event.message, event.message.badges.get(user))
         yield Missed(
             *(event.app, user, place),
             counted(event, user, silence, spread),
             now + BADGE_PAUSE if silence.setting.badge == "silent" else 0.0,
             {} if number == LEAVE else {device.id: number for device in decided.devices.get(user, ())},
         )
-
-
-def _number(event: MessageNew, user: str) -> int:
-    """What becomes of the user's badges: the number that is true for them, else what the message says, else one more."""
-    own = event.message.badges.get(user)
-    if own is not None:
-        return own
-    word = event.message.badge
-    if word is None or word == "increment":
-        return COUNT
-    return word if isinstance(word, int) else LEAVE

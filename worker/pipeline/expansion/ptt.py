@@ -3,6 +3,7 @@
 Whoever has joined wants to hear it, so presence, preferences and quiet times have no say.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -70,12 +71,15 @@ class PttExpansion:
     def _send(self, target: PttTarget, ends: int, plan: Plan) -> None:
         opened, event, app = target
         devices = self._devices(app.name, event)
-        users = list(dict.fromkeys(one.user for one in devices))
-        elsewhere = [user for user in users if not may_push_to(app, user)]
-        pushed = [user for user in users if user not in elsewhere]
-        of_app = used.read(self._sources.pool, [app.name]).get(app.name, ())
+        theirs: defaultdict[str, list[Device]] = defaultdict(list)
+        for one in devices:
+            theirs[one.user].append(one)
+        elsewhere = [user for user in theirs if not may_push_to(app, user)]
+        for user in elsewhere:
+            del theirs[user]
+        pushed = list(theirs)
+        of_app = used.of_app(self._sources.pool, app.name)
         asked = asked_now(self._sources.pool, app, of_app, event.channel.id, pushed)
-        theirs = {user: [one for one in devices if one.user == user] for user in pushed}
         disclosures = disclose(asked, theirs, self._apps.provider, sealed_only=False).disclosures
         for named in (True, False):
             some = [

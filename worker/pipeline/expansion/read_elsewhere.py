@@ -1,9 +1,7 @@
 """Expands what was read elsewhere: banners go from the user's other devices, and all of them show the true number."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple
-
-import msgspec
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from producers.events import ChannelRead
 from worker.core.fleet import may_push_to
@@ -16,13 +14,10 @@ from worker.database.audience import Audience
 from worker.database.postgres import Pool
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import hiding
+from worker.pipeline.expansion.taking_back import NOTHING_SHOWN, add_jobs, may_be_silent
 from worker.pipeline.plan import Plan
-from worker.providers.kinds import kind_of, token_forms
 from worker.state.journal import DONE, Opened
 from worker.state.shown import Reading, Shown, Turn, member
-
-#: Why nothing goes out: no banner is up, and no number is wrong.
-NOTHING_SHOWN: Final = "nothing_shown"
 
 
 class ReadTarget(NamedTuple):
@@ -56,17 +51,15 @@ class ReadElsewhere:
         if turn.wait:
             plan.take_users(opened, event, (), {}, plan.look_again(opened, 0, "clear", turn.wait, [event.user]))
             return
-        others = [one for one in devices if one.token not in self._here(event) and self._may_be_silent(one)]
+        here = self._apps.token_forms(event.app, event.device)
+        others = [one for one in devices if one.token not in here and may_be_silent(self._apps, one)]
         clears = [one for one in others if CLEAR in one.accepts]
         numbers = [one for one in others if CLEAR not in one.accepts and one.id in turn.differing]
         counted = event.unread is not None
         sending = clear_sending(opened.entry, opened.place, event, turn.until, counted=counted)
         hidden = hiding(self._pool, target.app, event.channel.id, {event.user: clears}, self._apps.provider)
-        plan.add_jobs(event.app, "bulk", sending, [one for one in clears if one.id not in hidden])
-        sealed = msgspec.structs.replace(sending, hides_ids=True)
-        plan.add_jobs(event.app, "bulk", sealed, [one for one in clears if one.id in hidden])
-        plan.add_jobs(event.app, "bulk", number_sending(opened.entry, opened.place, event), numbers)
-        plan.counts[event.app]["jobs"] += len(clears) + len(numbers)
+        add_jobs(plan, event.app, sending, clears, hidden)
+        add_jobs(plan, event.app, number_sending(opened.entry, opened.place, event), numbers, ())
         users = [event.user] if clears or numbers else []
         plan.take(opened, DONE, event, 0, {"considered": len(users), "pushed": users, "skipped": {}})
 
@@ -78,16 +71,6 @@ class ReadElsewhere:
         if not turn.needed:
             return NOTHING_SHOWN
         return TOO_OLD if self._now() > target.event.at.timestamp() + BADGE_LIFE else None
-
-    def _here(self, event: ChannelRead) -> Collection[str]:
-        """The device on which they read it, in every form of its token."""
-        if event.device is None:
-            return ()
-        return token_forms(event.device.address, self._apps.providers_of(event.app))
-
-    def _may_be_silent(self, device: Device) -> bool:
-        provider = self._apps.provider(device.provider_id)
-        return provider is not None and not kind_of(provider).subscriptions
 
 
 def _reading(target: ReadTarget, devices: Sequence[Device]) -> Reading:

@@ -1,27 +1,25 @@
 """Expands deletions: what may be shown of the message goes, or is replaced, as the app's `retract` says."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from producers.events import MessageDeleted
-from worker.core.batch import Sending
 from worker.core.entry import ms_of
 from worker.core.fleet import may_push_to
 from worker.core.folding import folds_any
 from worker.core.model import AppSettings, Device
 from worker.core.rules import refusal
-from worker.core.taking_back import CLEAR, REPLACED, replacing_sending, retract_sending, with_hidden_ids
+from worker.core.taking_back import CLEAR, REPLACED, replacing_sending, retract_sending
 from worker.core.targeted import BADGE_LIFE
 from worker.database.accepted import Accepted, accepted
 from worker.database.audience import Audience
 from worker.facts.base import Sources
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.disclose import hiding
-from worker.pipeline.expansion.read_elsewhere import NOTHING_SHOWN
+from worker.pipeline.expansion.taking_back import NOTHING_SHOWN, add_jobs, may_be_silent
 from worker.pipeline.plan import Plan
-from worker.providers.kinds import kind_of
-from worker.state import keys, presence
+from worker.state import presence
 from worker.state.journal import DONE, Opened
 from worker.state.presence import Markers
 
@@ -61,22 +59,15 @@ class Retraction:
         for one in devices:
             by_user[one.user].append(one)
         secret = hiding(self._sources.pool, app, event.channel.id, by_user, self._apps.provider)
-        clears = [one for one in devices if CLEAR in one.accepts and self._may_be_silent(one)]
+        clears = [one for one in devices if CLEAR in one.accepts and may_be_silent(self._apps, one)]
         retract = retract_sending(opened.entry, opened.place, event)
-        self._add(event, retract, clears, secret, plan)
-        others = self._replaced(target, shown, [one for one in devices if one not in clears])
+        add_jobs(plan, event.app, retract, clears, secret)
+        cleared = {one.id for one in clears}
+        others = self._replaced(target, shown, [one for one in devices if one.id not in cleared])
         replacing = replacing_sending(opened.entry, opened.place, event)
-        self._add(event, replacing, others, secret, plan)
+        add_jobs(plan, event.app, replacing, others, secret)
         users = list(dict.fromkeys(one.user for one in (*clears, *others)))
         plan.take(opened, DONE, event, 0, {"considered": len(users), "pushed": users, "skipped": {}})
-
-    def _add(
-        self, event: MessageDeleted, sending: Sending, devices: Sequence[Device], secret: Collection[int], plan: Plan
-    ) -> None:
-        plan.counts[event.app]["jobs"] += len(devices)
-        for hides in (False, True):
-            some = [one for one in devices if (one.id in secret) is hides]
-            plan.add_jobs(event.app, "bulk", with_hidden_ids(sending) if hides else sending, some)
 
     def _refused(self, target: DeletionTarget) -> str | None:
         if target.app.push_enabled and target.app.attention.retract == "off":
@@ -101,9 +92,5 @@ class Retraction:
         since = (ms_of(target.opened.entry) // 1000 - REPLACED) * 1000
         young = {one.device: one.written for one in shown if one.at >= since}
         users = list(dict.fromkeys(one.user for one in devices))
-        [read] = presence.marked(self._sources.redis, [Markers(keys.READ(event.app, event.channel.id), users)])
+        [read] = presence.marked(self._sources.redis, [Markers(presence.marker(event.app, event.channel.id), users)])
         return [one for one in devices if one.id in young and read.get(one.user, 0) < max(1, young[one.id])]
-
-    def _may_be_silent(self, device: Device) -> bool:
-        provider = self._apps.provider(device.provider_id)
-        return provider is not None and not kind_of(provider).subscriptions

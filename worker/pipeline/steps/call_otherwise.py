@@ -43,6 +43,7 @@ class CallOtherwise:
         jobs = [(run.jobs[index], run.batch.sendings[run.jobs[index].sending]) for index in gone]
         jobs = [(job, sending) for job, sending in jobs if sending.push_type == "voip" and sending.kind == CALL]
         devices = self.audience.for_purposes({(app, job.user) for job, _ in jobs}, (ALERT, VOIP)).get(app, {})
+        of_app = used.of_app(self.pool, app)
         plan = Plan(self.new_id, len(run.jobs), self.origins.of, self.now())
         for job, sending in jobs:
             [known] = self.calls.known([(app, sending.collapse_id)])
@@ -50,7 +51,6 @@ class CallOtherwise:
                 continue
             call, others = decode(known.document), _siblings(devices.get(job.user, ()), job.device)
             said = run.app.attention
-            of_app = used.read(self.pool, [app]).get(app, ())
             privacy = asked_now(self.pool, run.app, of_app, call.event.channel.id, [job.user])
             disclosed = disclose(privacy, {job.user: others}, self.apps.provider, sealed_only=said.sealed_only)
             for other in disclosed.devices[job.user]:

@@ -6,8 +6,7 @@ from worker.core.again import Standing, decide_again, is_fresh
 from worker.core.batch import Sending
 from worker.core.batch_run import BatchRun
 from worker.facts.changes import Change, MessageKey
-from worker.state import keys
-from worker.state.presence import Markers
+from worker.state.presence import Markers, marker
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class DropChanged:
 
     def _marker(self, run: BatchRun, index: int) -> str:
         sending = run.batch.sendings[run.jobs[index].sending]
-        return keys.READ(run.batch.app, f"{sending.channel}\n{sending.thread}" if sending.thread else sending.channel)
+        return marker(run.batch.app, sending.channel, sending.thread)
 
 
 def _is_edited(change: Change, sending: Sending) -> bool:
