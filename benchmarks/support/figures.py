@@ -2,12 +2,12 @@
 
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from worker.embedded.machine import this_machine
 
 
 def medians(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -21,21 +21,24 @@ def ratios(rates: Mapping[str, float], *, of: str) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     """What a figure depends on; `load` is the load average as the benchmark ends."""
+    found = this_machine()
     return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
+        "cpu": found.processor,
+        "cores": found.cores,
+        "memory_gb": found.memory,
+        "python": found.python,
+        "system": found.system,
+        "postgres": found.postgres,
+        "valkey": found.valkey,
         "load": [round(value, 1) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
 
 
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+def table() -> str:
+    """The machine as a table of Markdown, which is how `docs/benchmarks.md` begins."""
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    rows = [*this_machine().rows(), ("Load average", load)]
+    return "\n".join(("| Machine | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows)))
 
 
 def say(text: str) -> None:
@@ -44,5 +47,6 @@ def say(text: str) -> None:
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """The result as one line, or as an indented document for people."""
+    """The machine on standard error, and the result as one line, or as an indented document for people."""
+    say(table())
     print(json.dumps({**result, "machine": machine()}, indent=None if as_json else 2), flush=True)

@@ -20,7 +20,8 @@ from benchmarks.support.load import payload
 from benchmarks.support.people import Crowd, chat
 from benchmarks.support.processes import costs
 from benchmarks.support.stage import APP, Stage
-from benchmarks.support.systems import Layout, System, running
+from benchmarks.support.system import System
+from benchmarks.support.systems import Layout, running
 from producers.events import Device
 from worker.database.device_secrets import DeviceSecrets
 from worker.providers.web.encryption import encrypt, salts

@@ -31,9 +31,13 @@ class Children:
 
     def start(self, *module: str, cpu: int | None = None) -> int:
         """Runs `python -m` with these arguments, on one core where `cpu` is given; its pid."""
+        return self.run(sys.executable, "-m", *module, cpu=cpu)
+
+    def run(self, *command: str, cpu: int | None = None) -> int:
+        """Runs a program, on one core where `cpu` is given; its pid."""
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", *module],
+                command,
                 cwd=ROOT,
                 env={**os.environ, **self.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -120,9 +124,9 @@ def _with_children(pid: int) -> Iterator[psutil.Process]:
 
 
 def costs(groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """CPU seconds so far by group of processes; this process itself is the `publisher`."""
+    """CPU seconds so far by group of processes; this process itself is the `publisher` where no group is."""
     own = os.times()
-    return {name: cpu_seconds(pids) for name, pids in groups.items()} | {"publisher": own.user + own.system}
+    return {"publisher": own.user + own.system} | {name: cpu_seconds(pids) for name, pids in groups.items()}
 
 
 def end_on_sigterm() -> None:

@@ -1,49 +1,26 @@
 """What is measured on a stage: Carillon with one of its senders, or the obvious design, as running processes."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 import redis
 from celery import Celery
 
+from benchmarks.peers.node import bullmq
 from benchmarks.support.counter import Counter
-from benchmarks.support.processes import Children, tail
+from benchmarks.support.processes import Children
 from benchmarks.support.stage import KEY, TEAM, TOPIC, Stage
+from benchmarks.support.system import Events, System, simulated
 from producers import Publisher
 from producers.events import dump
 
 PEER: Final = "task_per_device"
-VARIANTS: Final = (PEER, "carillon_httpx", "carillon_http2", "carillon_null")
-PATIENCE: Final = 60.0
-
-Events = Sequence[dict[str, Any]]
-
-
-@dataclass
-class System:
-    """A variant that is running: how to publish to it, what it has accepted, whether it is done, and its processes."""
-
-    publish: Callable[[Events], object]
-    accepted: Callable[[], int]
-    idle: Callable[[], bool]
-    children: Children
-    groups: dict[str, list[int]] = field(default_factory=dict)
-
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Until the condition holds. Raises TimeoutError, or RuntimeError where a process has ended.
-
-        A look costs the simulator a little, so a long wait looks less often: the time found is up to 2 % too long.
-        """
-        began = time.monotonic()
-        while not condition():
-            waited = time.monotonic() - began
-            if waited > PATIENCE:
-                raise TimeoutError(f"{what}: not within {PATIENCE:.0f} s\n{tail(self.children.log)}")
-            self.children.check()
-            time.sleep(min(0.2, max(0.01, waited / 50)))
+NODE: Final = "node_bullmq"
+PEERS: Final = (PEER, NODE)
+VARIANTS: Final = (*PEERS, "carillon_httpx", "carillon_http2", "carillon_null")
 
 
 @dataclass(frozen=True)
@@ -57,8 +34,14 @@ class Layout:
 @contextmanager
 def running(place: Stage, variant: str, layout: Layout) -> Iterator[System]:
     """The variant's processes and a publisher, all gone when the block ends."""
-    with _obvious(place) if variant == PEER else _carillon(place, variant, layout) as system:
+    with _system(place, variant, layout) as system:
         yield system
+
+
+def _system(place: Stage, variant: str, layout: Layout) -> AbstractContextManager[System]:
+    if variant == NODE:
+        return bullmq(place)
+    return _obvious(place) if variant == PEER else _carillon(place, variant, layout)
 
 
 @contextmanager
@@ -84,7 +67,7 @@ def _carillon(place: Stage, variant: str, layout: Layout) -> Iterator[System]:
                 arguments = ("benchmarks.support.null", str(path), str(layout.threads), f"n{number}")
             workers.append(children.start(*arguments))
         beat = children.start("worker.cli", "beat")
-        count = (lambda: sum(c.read() for c in counters)) if counters else _simulated(place)
+        count = (lambda: sum(c.read() for c in counters)) if counters else simulated(place)
         with redis.Redis.from_url(place.urls.redis) as client, Publisher(place.urls.redis) as publisher:
             yield System(
                 publisher.publish_many,
@@ -124,7 +107,7 @@ def _obvious(place: Stage) -> Iterator[System]:
 
             yield System(
                 publish,
-                _simulated(place),
+                simulated(place),
                 lambda: not client.llen("peer") and not client.hlen("unacked"),
                 children,
                 {"worker": [worker], **place.pids()},
@@ -132,7 +115,3 @@ def _obvious(place: Stage) -> Iterator[System]:
     finally:
         children.stop()
         app.close()
-
-
-def _simulated(place: Stage) -> Callable[[], int]:
-    return lambda: sum(int(one.counts()["accepted"]) for one in place.simulator.controls.values())

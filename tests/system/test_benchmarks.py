@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.support.against import interval, ratio_of
 from tests.processes import PATIENCE, wait_until
+from tests.programs import needs
 
 _ROOT = Path(__file__).parents[2]
 
@@ -54,6 +55,19 @@ def test_the_pipeline_benchmark_gives_rates_and_ratios_by_workload():
         found["cpu_us_per_push"]["channels_of_50"]["carillon_null"]
     )
     assert found["machine"]["cores"]
+
+
+@pytest.mark.slow
+def test_the_pipeline_benchmark_has_a_peer_of_node_and_says_what_it_lost():
+    needs("node")
+    needs("npm")
+    sizes = ("--quick", "--scale", "0.2", "--processes", "1", "--workloads", "direct_messages")
+    found = _last_line("benchmarks.pipeline", *sizes, "--variants", "node_bullmq", "carillon_http2")
+    assert found["rates"]["direct_messages"]["node_bullmq"] > 0
+    peer = found["node_bullmq"]
+    assert set(peer["ratios"]["direct_messages"]) == set(peer["cpu_ratios"]["direct_messages"]) == {"carillon_http2"}
+    assert isinstance(peer["bars"]["direct_messages"]["carillon_http2"], bool)
+    assert peer["lost"]["direct_messages"][0] >= 0
 
 
 @pytest.mark.slow
