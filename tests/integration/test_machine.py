@@ -24,6 +24,6 @@ def test_an_engine_that_is_not_installed_is_none(monkeypatch):
 
 
 def test_docs_of_benchmarks_begin_with_the_table_of_the_machine():
-    text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     shown = [line for line in text.splitlines() if line.startswith("|")]
     assert shown[0] == table().splitlines()[0]
