@@ -30,6 +30,7 @@ from worker.providers.web.vapid import new_key_pair
 from worker.simulator import FcmSettings as FcmSimulator
 from worker.simulator import Key, Settings, SimulatorProcess
 from worker.simulator import WebSettings as WebSimulator
+from worker.simulator.record import Mode
 
 APP: Final = "bench"
 TOPIC: Final = "org.example.chat"
@@ -73,10 +74,11 @@ class Stage:
 
 
 @contextmanager
-def stage(app: AppSettings | None = None, *, all_kinds: bool = False) -> Iterator[Stage]:
+def stage(app: AppSettings | None = None, *, all_kinds: bool = False, record: Mode = "counters") -> Iterator[Stage]:
     """Engines, simulator and an empty app, gone with everything in them when the block ends.
 
     `all_kinds`: the simulator is also an FCM and the push services of browsers, and the app has a provider of each kind.
+    `record`: what the simulator of APNs keeps of each request.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -86,7 +88,7 @@ def stage(app: AppSettings | None = None, *, all_kinds: bool = False) -> Iterato
         engines = Engines(directory / "engines")
         urls = engines.start()
         stack.callback(engines.stop)
-        simulated = Settings(keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record="counters", bad_tokens=None)
+        simulated = Settings(keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record=record, bad_tokens=None)
         others = (
             (FcmSimulator(record="counters"), WebSimulator(record="counters", decrypt_every=0)) if all_kinds else ()
         )

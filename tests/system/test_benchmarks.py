@@ -153,3 +153,13 @@ def test_the_scrape_benchmark_gives_bytes_and_cpu() -> None:
     assert found["bytes"] > 10_000
     assert found["cpu_seconds"]["median"] > 0
     assert set(found["bar"]) == {"2_MB", "0.2_s_of_cpu"}
+
+
+@pytest.mark.slow
+def test_the_latency_benchmark_gives_times_and_round_trips_of_a_direct_message() -> None:
+    found = _last_line("benchmarks.latency", "--scale", "0.01", "--processes", "1")
+    assert found["calm"]["p50_ms"] > 0
+    assert found["blast"]["notifications"] == 1_000
+    assert found["round_trips"]["to_accepted"]["both"] > 1
+    assert found["far"]["p50_ms"] > found["far"]["round_trip_ms"]
+    assert set(found["bar"]) == {"10_round_trips", "far_p50_within_1.1_s", "blast_p99_within_3_times_calm"}
