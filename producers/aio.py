@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack
 
 from redis import exceptions
 from redis.asyncio.connection import Connection, parse_url
@@ -17,7 +17,9 @@ from producers.errors import PublishError
 from producers.link import HELLO, options, refuse_unfit, succeeded, translated
 from producers.patience import AwayError, Patience
 from producers.registration import Registration
+from producers.routes import Flow, Routes
 
+_T = TypeVar("_T")
 #: Connections of one publisher; further calls wait for one within their timeout.
 CONNECTIONS: Final = 8
 #: Calls that wait for a device's outcome at once, each with a connection of its own.
@@ -43,7 +45,7 @@ class AsyncPublisher:
     ) -> None:
         self._kind, self._arguments = options(redis_url, parse_url, Connection)
         self._timeout = timeout
-        self._looks = wire.Looks(max_backlog, own=own_stream)
+        self._routes = Routes(max_backlog, own=own_stream, seconds=timeout)
         self._closed = False
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._idle: list[Any] = []
@@ -61,7 +63,7 @@ class AsyncPublisher:
             try:
                 accepted += await self._append(chunk)
             except PublishError as fault:
-                raise wire.midway(fault, accepted, len(written)) from fault
+                raise wire.midway(fault, [*accepted, *fault.accepted], len(written)) from fault
         return accepted
 
     async def register_device(
@@ -148,7 +150,7 @@ class AsyncPublisher:
         """
         more = {"thread": thread, "device": device, "unread": unread}
         event = document(wire.channel_read(app, user, channel, until, more))
-        *_, shown = await self._ask(wire.mark_read_where_shown(app, user, channel, until, thread))
+        shown = await self._carry_out(self._routes.mark_read_where_shown(app, user, channel, until, thread))
         return None if shown is None else await self.publish(event)
 
     async def close(self) -> None:
@@ -174,11 +176,22 @@ class AsyncPublisher:
         return entry
 
     async def _append(self, written: Sequence[bytes]) -> list[str]:
-        """All of them, or none."""
-        chunk = self._looks.at(written)
-        if chunk.look_at:
-            self._looks.allow(chunk.look_at, await self._ask(wire.pressure(chunk.look_at)))
-        return wire.entries(await self._ask(chunk.command))
+        """All of a partition's, or none of them."""
+        return await self._carry_out(self._routes.append(written))
+
+    async def _carry_out(self, flow: Flow[_T]) -> _T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await (self._ask(step) if isinstance(step, wire.Command) else asyncio.sleep(step))
+                except PublishError as fault:
+                    step = flow.throw(fault)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
 
     async def _ask(self, command: wire.Command, seconds: float | None = None) -> Any:
         if self._closed:

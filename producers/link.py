@@ -12,7 +12,7 @@ from redis.connection import Connection, parse_url
 from producers.errors import BackPressureError, PublishError
 from producers.patience import AwayError
 from producers.urls import fault_of_parts
-from producers.wire import Command
+from producers.wire import ClosedError, Command, NotAllowedError
 
 _COME_AGAIN = (
     exceptions.ConnectionError,
@@ -57,7 +57,8 @@ def translated(fault: Exception) -> AwayError | PublishError:
     if isinstance(fault, exceptions.OutOfMemoryError) or "OOM command" in text:
         return BackPressureError("Redis has no memory left (maxmemory): see that workers keep up, or give it more")
     if isinstance(fault, exceptions.AuthenticationError | exceptions.AuthorizationError | exceptions.NoPermissionError):
-        return PublishError(f"Redis refuses this user: {text}. docs/security.md has the user that is needed")
+        kind = NotAllowedError if isinstance(fault, exceptions.NoPermissionError) else PublishError
+        return kind(f"Redis refuses this user: {text}. docs/security.md has the user that is needed")
     if "CERTIFICATE_VERIFY_FAILED" in text and ("has expired" in text or "not yet valid" in text):
         return PublishError(
             "Redis' certificate is not valid now: look at this machine's clock first (NTP), then renew it"
@@ -70,6 +71,8 @@ def translated(fault: Exception) -> AwayError | PublishError:
         return AwayError(REPLICA)
     if isinstance(fault, _COME_AGAIN) or text.startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")):
         return AwayError(text.rstrip(".") or type(fault).__name__)
+    if text.startswith("WRONGTYPE"):
+        return ClosedError(f"Redis answered: {text}")
     return PublishError(f"Redis answered: {text}")
 
 

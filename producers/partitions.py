@@ -22,6 +22,7 @@ MOST: Final = 256
 #: Octets of a tag at most.
 LONGEST_TAG: Final = 64
 _PREFIX: Final = "carillon:"
+_EVENTS: Final = STREAM.removeprefix(_PREFIX)
 _SLOTS: Final = 16_384
 #: Apps whose hash is remembered.
 _APPS: Final = 10_000
@@ -48,7 +49,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     def partition_of(self, app: str) -> int:
         """The partition that the app lives in."""
-        return hash_of(app) % self.partitions
+        return hash_of(app) % len(self.tags) if self.tags else 0
 
     def prefix(self, partition: int) -> str:
         """What the partition's keys begin with."""
@@ -56,13 +57,16 @@ class Layout(msgspec.Struct, frozen=True):
 
     def stream(self, app: str, own: bool = False) -> str:
         """The stream that the app's events are put on: of its partition, or its `own` there."""
-        name = STREAM.removeprefix(_PREFIX)
-        inlet = self.prefix(self.partition_of(app)) + name
+        inlet = self.prefix(self.partition_of(app)) + _EVENTS if self.tags else STREAM
         return f"{inlet}:{app}" if own else inlet
 
     def pressure(self, app: str) -> str:
         """The hash that says how much waits in the app's partition."""
         return self.prefix(self.partition_of(app)) + "pressure"
+
+    def shown(self, app: str) -> str:
+        """The sorted set of the notifications of the app that may be shown."""
+        return f"{self.prefix(self.partition_of(app))}shown:{app}"
 
 
 #: The layout where none stands in Redis.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from time import sleep
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from producers import registration, wire
 from producers.documents import Publishable, document, documents
@@ -14,6 +14,9 @@ from producers.errors import PublishError
 from producers.link import Link, options
 from producers.patience import AwayError, Patience
 from producers.registration import Registration
+from producers.routes import Flow, Pause, Routes
+
+_T = TypeVar("_T")
 
 
 class Publisher:
@@ -38,7 +41,7 @@ class Publisher:
     ) -> None:
         self._kind, self._arguments = options(redis_url)
         self._timeout = timeout
-        self._looks = wire.Looks(max_backlog, own=own_stream)
+        self._routes = Routes(max_backlog, own=own_stream, seconds=timeout)
         self._closed = False
         self._idle: deque[Link] = deque()
         self._pid = os.getpid()
@@ -59,7 +62,7 @@ class Publisher:
             try:
                 accepted += self._append(chunk)
             except PublishError as fault:
-                raise wire.midway(fault, accepted, len(written)) from fault
+                raise wire.midway(fault, [*accepted, *fault.accepted], len(written)) from fault
         return accepted
 
     def register_device(
@@ -146,7 +149,7 @@ class Publisher:
         """
         more = {"thread": thread, "device": device, "unread": unread}
         event = document(wire.channel_read(app, user, channel, until, more))
-        *_, shown = self._ask(wire.mark_read_where_shown(app, user, channel, until, thread))
+        shown = self._carry_out(self._routes.mark_read_where_shown(app, user, channel, until, thread))
         return None if shown is None else self.publish(event)
 
     def close(self) -> None:
@@ -168,11 +171,28 @@ class Publisher:
         return entry
 
     def _append(self, written: Sequence[bytes]) -> list[str]:
-        """All of them, or none."""
-        chunk = self._looks.at(written)
-        if chunk.look_at:
-            self._looks.allow(chunk.look_at, self._ask(wire.pressure(chunk.look_at)))
-        return wire.entries(self._ask(chunk.command))
+        """All of a partition's, or none of them."""
+        return self._carry_out(self._routes.append(written))
+
+    def _carry_out(self, flow: Flow[_T]) -> _T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._do(step)
+                except PublishError as fault:
+                    step = flow.throw(fault)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+    def _do(self, step: wire.Command | Pause) -> Any:
+        if isinstance(step, wire.Command):
+            return self._ask(step)
+        sleep(step)
+        return None
 
     def _ask(self, command: wire.Command, seconds: float | None = None) -> Any:
         if self._closed:

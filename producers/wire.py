@@ -2,19 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-import msgspec
-
 from producers.documents import document
-from producers.errors import BackPressureError, EventError, PublishError
+from producers.errors import EventError, PublishError
 from producers.events import (
     FIELD,
-    STREAM,
     active_key,
-    app_stream,
     online_key,
     read_key,
     reply_key,
@@ -22,6 +17,7 @@ from producers.events import (
     shown_name,
     viewing_key,
 )
+from producers.partitions import LAYOUT_KEY, UNTAGGED
 
 #: Events that one command writes. More gain little, fewer keep the server's other clients waiting less.
 CHUNK_EVENTS: Final = 200
@@ -41,51 +37,9 @@ _EVENT: Final = {"v": 1, "id": "-", "at": "2000-01-01T00:00:00Z"}
 FULL: Final = 80
 
 #: Hash that workers write each second: `redis_percent`, `at`, and for each app how many of its events wait unread.
-PRESSURE: Final = "carillon:pressure"
+PRESSURE: Final = UNTAGGED.pressure("")
 #: Fields of it that are no app's.
 RESERVED: Final = frozenset({"redis_percent", "at"})
-#: Seconds for which one look is good, and apps that one publisher remembers it of.
-LOOK: Final = 1.0
-_APPS: Final = 10_000
-
-
-class _App(msgspec.Struct):
-    app: str
-
-
-_decode_app: Final = msgspec.json.Decoder(_App).decode
-
-
-class Looks:
-    """When a publisher looks at the pressure: once a second for each app. `own`: each app's events go to its own stream."""
-
-    def __init__(self, max_backlog: int, *, own: bool) -> None:
-        self._max_backlog, self._own = max_backlog, own
-        self._next: dict[str, float] = {}
-
-    def at(self, written: Sequence[bytes]) -> "Chunk":
-        """What it takes to publish these documents."""
-        apps = [_decode_app(document).app for document in written]
-        now = monotonic()
-        due = [app for app in dict.fromkeys(apps) if now >= self._next.get(app, 0.0)]
-        streams = [app_stream(app) if self._own else STREAM for app in apps]
-        return Chunk(_append(streams, written), due)
-
-    def allow(self, apps: Sequence[str], answer: Any) -> None:
-        """Takes the answer to `pressure(apps)`. Raises `BackPressureError` where there is too much."""
-        percent, *waiting = (int(field or 0) for field in answer)
-        if percent >= FULL:
-            raise BackPressureError(
-                f"Redis has filled {percent} % of its maxmemory: see that workers keep up, or give it more"
-            )
-        for app, unread in zip(apps, waiting, strict=True):
-            if app not in RESERVED and unread >= self._max_backlog:
-                raise BackPressureError(
-                    f"{unread:,} events of {app!r} wait unread already: see that workers run and keep up, and publish again later"
-                )
-        if len(self._next) > _APPS:
-            self._next.clear()
-        self._next |= dict.fromkeys(apps, monotonic() + LOOK)
 
 
 class Command(NamedTuple):
@@ -95,19 +49,24 @@ class Command(NamedTuple):
     answers: int = 1
 
 
-class Chunk(NamedTuple):
-    """The command that writes some documents, and the apps whose pressure is to be looked at first."""
-
-    command: Command
-    look_at: Sequence[str]
+#: The command that asks for the layout.
+ASK_LAYOUT: Final = Command(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(LAYOUT_KEY), LAYOUT_KEY.encode()))
 
 
-def pressure(apps: Sequence[str]) -> Command:
+class ClosedError(PublishError):
+    """A stream takes no events: the partitions were changed, or something else has its name."""
+
+
+class NotAllowedError(PublishError):
+    """This Redis user may not do this."""
+
+
+def pressure(key: str, apps: Sequence[str]) -> Command:
     """The command that asks how much waits of these apps, and how full Redis is. Nothing is written while no worker runs."""
-    return Command(_packed(b"HMGET", PRESSURE.encode(), b"redis_percent", *(app.encode() for app in apps)))
+    return Command(_packed(b"HMGET", key.encode(), b"redis_percent", *(app.encode() for app in apps)))
 
 
-def _append(streams: Sequence[str], written: Sequence[bytes]) -> Command:
+def append(streams: Sequence[str], written: Sequence[bytes]) -> Command:
     """Puts all of the documents on their streams or, where Redis refuses one, none; nobody else's come in between."""
     added = [
         _packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
@@ -151,10 +110,18 @@ def mark_read(app: str, user: str, channel: str, until: datetime, thread: str | 
     return _together(_marking(app, user, channel, until, thread))
 
 
-def mark_read_where_shown(app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> Command:
-    """The same. The last of its results is None where no notification of it may be shown."""
-    shown = _packed(b"ZSCORE", shown_key(app).encode(), shown_name(channel, user, thread).encode())
-    return _together([*_marking(app, user, channel, until, thread), shown])
+def mark_read_where_shown(
+    app: str, user: str, channel: str, until: datetime, thread: str | None, shown: str
+) -> Sequence[Command]:
+    """The same. The last result of the last command is None where no notification of it may be shown.
+
+    `shown` is the key of the app's `shown_key`. With a tag it may be on another server than the marker.
+    """
+    marking = _marking(app, user, channel, until, thread)
+    asking = _packed(b"ZSCORE", shown.encode(), shown_name(channel, user, thread).encode())
+    if shown == shown_key(app):
+        return [_together([*marking, asking])]
+    return [_together(marking), Command(asking)]
 
 
 def _marking(app: str, user: str, channel: str, until: datetime, thread: str | None) -> list[bytes]:

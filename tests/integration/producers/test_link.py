@@ -12,6 +12,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 from producers import BackPressureError, Publisher, PublishError
 from producers.link import CLUSTER, REPLICA, SENTINEL, options, translated, unfit
 from producers.patience import AwayError
+from producers.wire import ClosedError, NotAllowedError
 from tests.integration.producers.stored import ids
 from tests.unit.producers.examples import MESSAGE
 from tests.valkey import Valkey, cluster
@@ -65,8 +66,10 @@ def test_a_socket_file_works(tmp_path_factory: pytest.TempPathFactory, tmp_path:
             id="no memory, as older servers say it of a script",
         ),
         pytest.param(exceptions.AuthenticationError("invalid password"), PublishError, id="a wrong password"),
-        pytest.param(exceptions.NoPermissionError("no permission to run eval"), PublishError, id="a right is missing"),
-        pytest.param(exceptions.ResponseError("WRONGTYPE"), PublishError, id="another kind of key"),
+        pytest.param(
+            exceptions.NoPermissionError("no permission to run eval"), NotAllowedError, id="a right is missing"
+        ),
+        pytest.param(exceptions.ResponseError("WRONGTYPE"), ClosedError, id="another kind of key"),
         pytest.param(exceptions.MovedError("4676 127.0.0.1:1"), PublishError, id="a cluster"),
     ],
 )

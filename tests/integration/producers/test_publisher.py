@@ -10,6 +10,7 @@ import redis
 
 from producers import STREAM, BackPressureError, EventError, PublishError, decode
 from producers.events import ChannelRead, MessageNew
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.producers.stored import documents, ids, stored
 from tests.unit.producers.examples import EVERY_TYPE, MESSAGE, changed, numbered
 from tests.valkey import free_port
@@ -259,3 +260,51 @@ def test_a_python_event_needs_no_version_and_its_document_has_it(make: Make, red
     )
     make(redis_url).publish(built)
     assert json.loads(documents(redis_url)[0][1])["v"] == 1
+
+
+FOUR = Layout(2, tags(4))
+#: Each lives in another of four partitions.
+APPS = ("demo", "acme", "a", "zu\u0308rich")
+
+
+def test_events_of_many_apps_go_to_their_partitions_in_order(make: Make, redis_url: str, stream: Any) -> None:
+    stream.set(LAYOUT_KEY, encoded(FOUR))
+    events = [MESSAGE | {"app": APPS[n % 4], "id": f"{n}"} for n in range(500)]
+    entries = make(redis_url).publish_many(events)
+    found: dict[str, tuple[str, str]] = {}
+    for first, app in enumerate(APPS):
+        of_app = stream.xrange(FOUR.stream(app))
+        assert [decode(fields[b"event"]).id for _, fields in of_app] == [str(n) for n in range(first, 500, 4)]
+        found |= {decode(fields[b"event"]).id: (id.decode(), app) for id, fields in of_app}
+    assert entries == [found[str(n)][0] for n in range(500)]
+    assert stream.xlen(STREAM) == 0
+
+
+def test_a_publisher_of_the_layout_of_before_loses_nothing(make: Make, redis_url: str, stream: Any) -> None:
+    publisher = make(redis_url)
+    publisher.publish(MESSAGE | {"id": "before"})
+    with stream.pipeline() as pipe:
+        pipe.set(STREAM, "closed").set(LAYOUT_KEY, encoded(FOUR)).execute()
+    publisher.publish(MESSAGE | {"id": "after"})
+    [(_, fields)] = stream.xrange(FOUR.stream(MESSAGE["app"]))
+    assert decode(fields[b"event"]).id == "after"
+
+
+def test_nothing_is_published_while_the_partitions_are_changed(make: Make, redis_url: str, stream: Any) -> None:
+    stream.set(LAYOUT_KEY, encoded(Layout(1, closed=True)))
+    publisher = make(redis_url, timeout=0.5)
+    with pytest.raises(PublishError, match="the partitions are being changed"):
+        publisher.publish(MESSAGE)
+    assert stream.xlen(STREAM) == 0
+    stream.set(LAYOUT_KEY, encoded(FOUR))
+    publisher.publish(MESSAGE)
+    assert stream.xlen(FOUR.stream(MESSAGE["app"])) == 1
+
+
+def test_what_may_be_shown_is_asked_of_the_app_s_partition(make: Make, redis_url: str, stream: Any) -> None:
+    stream.set(LAYOUT_KEY, encoded(FOUR))
+    publisher = make(redis_url)
+    assert publisher.read("demo", "han", "general", START) is None
+    stream.zadd(FOUR.shown("demo"), {"general\nhan": 1})
+    assert publisher.read("demo", "han", "general", START + timedelta(seconds=1))
+    assert stream.xlen(FOUR.stream("demo")) == 1
