@@ -74,11 +74,17 @@ class Stage:
 
 
 @contextmanager
-def stage(app: AppSettings | None = None, *, all_kinds: bool = False, record: Mode = "counters") -> Iterator[Stage]:
+def stage(
+    app: AppSettings | None = None,
+    *,
+    all_kinds: bool = False,
+    record: Mode = "counters",
+    recorded: int = 1_000_000,
+) -> Iterator[Stage]:
     """Engines, simulator and an empty app, gone with everything in them when the block ends.
 
     `all_kinds`: the simulator is also an FCM and the push services of browsers, and the app has a provider of each kind.
-    `record`: what the simulator of APNs keeps of each request.
+    `record`: what the simulator of APNs keeps of each request, of the last `recorded` ones.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -88,7 +94,9 @@ def stage(app: AppSettings | None = None, *, all_kinds: bool = False, record: Mo
         engines = Engines(directory / "engines")
         urls = engines.start()
         stack.callback(engines.stop)
-        simulated = Settings(keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record=record, bad_tokens=None)
+        simulated = Settings(
+            keys=(Key(KEY, TEAM, pem),), topics=(TOPIC,), record=record, record_limit=recorded, bad_tokens=None
+        )
         others = (
             (FcmSimulator(record="counters"), WebSimulator(record="counters", decrypt_every=0)) if all_kinds else ()
         )

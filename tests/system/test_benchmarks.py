@@ -104,6 +104,15 @@ def test_the_memory_benchmark_gives_both_peaks_and_their_difference():
 
 
 @pytest.mark.slow
+def test_the_scale_benchmark_gives_memory_and_what_direct_messages_took_beside_a_large_channel():
+    found = _last_line("benchmarks.scale", "--members", "2000", "--seconds", "2", "--processes", "1")["channel"]
+    assert found["devices"] == 400
+    assert found["direct_messages"]["calm"]["messages"] > 0
+    assert found["direct_messages"]["meanwhile"]["messages"] > 0
+    assert set(found["bars"]) == {"memory", "direct_messages"}
+
+
+@pytest.mark.slow
 def test_the_sender_benchmark_gives_rates_and_ratios_by_peer():
     found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.01", "--peers", "aioapns", "httpx")
     assert set(found["rates"]) == {"carillon", "aioapns", "httpx"}

@@ -136,7 +136,7 @@ def _answered(simulator: "Simulator", method: str, path: str, query: dict[str, s
 
 def _entries(simulator: "Simulator", path: str, query: dict[str, str]) -> list[dict[str, Any]]:
     after, limit = int(query.get("after", 0)), int(query.get("limit", PAGE))
-    found = simulator.record.since(after, limit=limit)
+    found = simulator.record.since(after, limit, query.get("token", ""))
     wanted = {"/requests": (True, False), "/accepted": (True,), "/refused": (False,)}[path]
     return [as_json(entry) for entry in found if entry.accepted in wanted]
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import msgspec
 
@@ -68,9 +69,12 @@ class ControlClient:
         found: list[dict[str, Any]] = self._ask("POST", "/opened", keys)
         return found
 
-    def requests(self, after: int = 0, limit: int = 10_000_000) -> list[dict[str, Any]]:
-        """All requests, after the entry of that number. With many entries the simulator answers nobody meanwhile."""
-        found: list[dict[str, Any]] = self._ask("GET", f"/requests?after={after}&limit={limit}")
+    def requests(self, after: int = 0, limit: int = 10_000_000, token: str = "") -> list[dict[str, Any]]:
+        """All requests, after the entry of that number, to devices whose tokens begin so.
+
+        With many entries the simulator answers nobody meanwhile.
+        """
+        found: list[dict[str, Any]] = self._ask("GET", f"/requests?after={after}&limit={limit}&token={quote(token)}")
         return found
 
     def connections(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ Mode = Literal["full", "compact", "counters"]
 
 #: An entry is a tuple whose first fields are those of each kind: number, token, id, status, reason, at, connection, answered,
 #: processed. Its last field is the payload.
+_TOKEN: Final = 1
 _STATUS: Final = 3
 _REASON: Final = 4
 _PROCESSED: Final = 8
@@ -89,10 +90,11 @@ class Record:
         self.unprocessed += not processed
         self.accepted_total += shown and processed
 
-    def since(self, number: int, limit: int) -> list[Any]:
-        """Up to `limit` entries after the one of that number."""
+    def since(self, number: int, limit: int, beginning: str = "") -> list[Any]:
+        """Up to `limit` entries after the one of that number, only those of tokens with this beginning."""
         skipped = max(0, len(self._rows) - (self.total - number)) if number else 0
-        return [self._entry(*row) for row in islice(self._rows, skipped, skipped + limit)]
+        rows = islice(self._rows, skipped, None)
+        return [self._entry(*row) for row in islice((r for r in rows if r[_TOKEN].startswith(beginning)), limit)]
 
     def counts(self) -> dict[str, object]:
         """Totals, and the answers by reason (accepted ones as `200`)."""

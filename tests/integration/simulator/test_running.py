@@ -87,6 +87,7 @@ def test_the_control_gives_the_record_as_json(thread):
     assert set(accepted[0]) >= ENTRY
     assert [entry["reason"] for entry in _control(thread, "GET", "/refused").json()] == ["Unregistered"]
     assert [entry["token"] for entry in _control(thread, "GET", "/requests?after=1&limit=1").json()] == ["bb"]
+    assert [entry["token"] for entry in _control(thread, "GET", "/requests?limit=1&token=b").json()] == ["bb"]
     counts = _control(thread, "GET", "/counts").json()
     assert (counts["accepted"], counts["answers"]) == (2, {"200": 2, "Unregistered": 1})
     assert _control(thread, "GET", "/ca").json()["pem"] == thread.ca_pem
