@@ -9,17 +9,19 @@ import typer
 from producers.events import active_key, online_key, viewing_key
 from worker.cli._groups import group
 from worker.cli._moments import rfc3339
-from worker.cli._options import App, Json
+from worker.cli._options import App, Json, apps
 from worker.cli._session import Row, app_named, say, session
 from worker.core.model import AppSettings
 from worker.core.purposes import ALERT
 from worker.core.quiet import silence
 from worker.database.people import People
 from worker.facts import preferences, quiet
+from worker.pipeline.forgetting import Forgotten, forget_user
+from worker.process.by_hand import by_hand
 from worker.reports.words import counted
 from worker.state import missed
 
-user = group("What is known of a user: devices, channels, mutes, presence, quiet time.")
+user = group("What is known of a user: devices, channels, mutes, presence, quiet time; and how to delete it.")
 
 #: Channels and mutes that are shown.
 _SHOWN: Final = 100
@@ -82,6 +84,42 @@ def show(
         "digest_due": digest and rfc3339(max(digest, now)),
     }
     say(shown, _text(shown, of_app), as_json=as_json)
+
+
+@user.command(epilog="Example: carillon user forget chat han --dry-run")
+def forget(
+    app: Annotated[str, typer.Argument(help="The app's name, as events name it.", autocompletion=apps)],
+    name: Annotated[str, typer.Argument(metavar="USER", help="The user's id, as events name it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete everything that is stored about a user, and print how much of what that was.
+
+    Delete them in the chat server first: what is published later is stored again, and what is still on the streams names
+    them until it is delivered. So run it a second time after that. The audit log keeps that it was done, without the id.
+    """
+    with session() as runtime:
+        of_app = app_named(runtime, app).name
+        if not dry_run:
+            with by_hand(runtime) as hand:
+                hand.record("user forgotten", app=of_app)
+        found = forget_user(runtime.pool, runtime.redis, of_app, name, dry=dry_run)
+    shown: Row = {"app": of_app, "user": name, "dry_run": dry_run, **found._asdict()}
+    say(shown, _forgotten(name, found, dry=dry_run), as_json=as_json)
+
+
+def _forgotten(name: str, found: Forgotten, *, dry: bool) -> str:
+    lines = [f"{name}: {'this would be deleted' if dry else 'deleted'}"]
+    lines += [f"  {what}: {n:,}" for what, n in found.postgres.items()]
+    lines += [f"  {family} (Redis): {n:,}" for family, n in found.redis.items()]
+    if len(lines) == 1:
+        lines = [f"nothing is stored about {name}"]
+    if found.waiting:
+        lines.append(
+            f"{counted(found.waiting, 'event')} on the streams still name them: run it again when these are delivered,"
+            " see docs/forgetting.md"
+        )
+    return "\n".join(lines)
 
 
 def _presence(shown: Row, app: AppSettings) -> str:

@@ -46,6 +46,7 @@ Name = Literal[
     "mutes removed",
     "preferences set",
     "quiet time set",
+    "user forgotten",
     "push sent",
     "push tested",
     "push cancelled",

@@ -101,6 +101,7 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "template set": ("template stored",),
     "template show": READS,
     "up": ("database migrated", "app created", "provider stored"),
+    "user forget": ("user forgotten",),
     "user show": READS,
     "version": READS,
     "why": READS,
@@ -230,6 +231,7 @@ def _people(scene: Scene, directory: Path) -> None:
     leaves("mute remove", "han", "greedo", *CHAT)
     assert leaves("preferences set", "han", "--level", "none", *CHAT)["detail"] == {"level": "none"}
     assert leaves("quiet set", "han", "--quiet", "22:00-07:00", "--zone", "Asia/Tokyo", *CHAT)["target"] == "han"
+    assert leaves("user forget", "chat", "han")["target"] is None
     added = leaves("push device add", "--user", "han", "--provider", "apns", "--token", TOKEN, *CHAT)
     assert (added["target"], added["detail"]["provider"]) == ("han", "apns")
     lines = directory / "export.jsonl"
