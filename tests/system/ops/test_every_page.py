@@ -32,6 +32,8 @@ from rich.console import Console
 from benchmarks.devices import APP, plan
 from producers import Publisher
 from producers import events as ev
+from producers.partitions import parsed as parsed_layout
+from producers.partitions import tags
 from tests.integration.pipeline.harness import Pipeline, message, stamp
 from tests.integration.pipeline.keys import new_key
 from tests.integration.pipeline.test_device_calls import working
@@ -391,6 +393,10 @@ def is_json(block: Block, world: World) -> None:
     assert json.loads(block.text)
 
 
+def is_layout(block: Block, world: World) -> None:
+    assert parsed_layout(block.text.encode()).tags == tags(4)
+
+
 def is_script(block: Block, world: World) -> None:
     assert read_script(block.text).rules
 
@@ -529,6 +535,7 @@ CHECKS: dict[tuple[str, str], Callable[[Block, World], None]] = {
     ("docs/contributing/add-a-provider.md", "worker/providers/base.py"): is_folder_of_a_kind,
     ("docs/contributing/add-a-provider.md", "@dataclass(frozen=True, slots=True)\nclass ToyRoute"): is_a_route,
     ("docs/contributing/add-a-provider.md", "@dataclass"): is_settings_of_the_toy,
+    ("docs/contract.md", '{"generation"'): is_layout,
     ("docs/demo.md", "lost   "): is_account_s_end,
     ("docs/demo.md", '{"rules": '): is_script,
     ("docs/devices.md", "Nested Loop\n"): is_plan,
