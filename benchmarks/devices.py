@@ -33,6 +33,7 @@ from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
 
@@ -89,9 +90,9 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
     chance = random.Random(1)
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
-    lease, journal = Lease(pool, LeaderHint(redis), owner="benchmark"), Journal(redis, lease=15)
-    intake = Intake(redis, journal, apps, transaction=lease.transaction, wake=lambda _: None)
-    rounds = Rounds(Streams(redis), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
+    lease, journal = Lease(pool, LeaderHint(untagged(redis)), owner="benchmark"), Journal(untagged(redis), lease=15)
+    intake = Intake(untagged(redis), journal, apps, transaction=lease.transaction, wake=lambda _: None)
+    rounds = Rounds(Streams(untagged(redis)), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
     assert lease.acquire()
     began = time.perf_counter()
     rounds.begin()

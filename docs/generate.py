@@ -176,10 +176,11 @@ def _table(prefix: str, words: Mapping[str, str]) -> str:
 def redis_keys() -> str:
     """Every family of keys in Redis."""
     rows = [
-        f"| `{one.pattern}` | {one.type} | {one.holds} | {one.writer} | {one.ends} | {one.bound} |"
+        f"| `{one.pattern}` | {one.scope} | {one.type} | {one.holds} | {one.writer} | {one.ends} | {one.bound} |"
         for one in FAMILIES.values()
     ]
-    return "\n".join(["| key | type | holds | written by | until | grows with |", "|---|---|---|---|---|---|", *rows])
+    head = ["| key | of | type | holds | written by | until | grows with |", "|---|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 def state_invariants() -> str:

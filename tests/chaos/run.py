@@ -28,6 +28,7 @@ from tests.chaos.world import APP, KIND_OF_WAY, STEADY, World
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.notification import apns_ids
 from worker.reports.invariants import check_invariants
+from worker.state.partition import Keyspace
 from worker.state.redis import Unavailable as RedisUnavailable
 from worker.state.redis import connect
 
@@ -283,7 +284,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         ).fetchall()
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
         with connect(system.hands.urls.redis) as client:
-            violations = [] if idle_after is None else check_invariants(client, db)
+            violations = [] if idle_after is None else check_invariants(Keyspace(client), db)
         with suppress(TimeoutError):
             await_true(lambda: not system.journal.accounts(1), 10.0, "a ledger that has everything")
         miscounted = shared.differences(db)

@@ -32,6 +32,7 @@ from worker.providers import kinds
 from worker.simulator import Answer, SimulatorProcess
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
+from worker.state.partition import untagged
 from worker.state.redis import connect
 
 #: Seconds for everybody to come up and for the world to be known.
@@ -131,9 +132,10 @@ def running(
         guests = Hostile(urls.redis, subscribe, caught.port)
         stack.callback(guests.close)
         services = _services(simulator, world, guests)
-        hands, journal, deferred = Hands(directory / "engines", urls), Journal(redis, lease=8), DeferredDevices(redis)
+        hands, partition = Hands(directory / "engines", urls), untagged(redis)
         system = System(
-            crew, hands, services, simulator, world, traffic, others, guests, caught, journal, deferred, random, burst
+            *(crew, hands, services, simulator, world, traffic, others, guests, caught),
+            *(Journal(partition, lease=8), DeferredDevices(partition), random, burst),
         )
         traffic.introduce()
         others.introduce()

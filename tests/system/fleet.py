@@ -21,6 +21,7 @@ from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.simulator import Settings, SimulatorThread
 from worker.state.journal import Journal
+from worker.state.partition import untagged
 from worker.state.redis import connect
 
 TOPIC = "io.carillon.demo"
@@ -32,7 +33,7 @@ class Fleet:
     def __init__(self, postgres_url: str, redis_url: str, logs: Path, **environment: str) -> None:
         key = Fernet.generate_key().decode()
         self.redis, self.pool = connect(redis_url), open_pool(postgres_url, size=2)
-        self.journal, self.ledger = Journal(self.redis, lease=15), Ledger(self.pool)
+        self.journal, self.ledger = Journal(untagged(self.redis), lease=15), Ledger(self.pool)
         self.registry = Registry(self.pool, [key], kinds)
         self.publisher = Publisher(redis_url)
         self.simulator = SimulatorThread(Settings(topics=(TOPIC,)))

@@ -27,7 +27,7 @@ def cancel(
             refuse(f"no push {id!r} of app {name!r} is known; carillon push scheduled lists those that wait")
         with by_hand(runtime) as hand:
             hand.record("push cancelled", app=name, target=id)
-            if not scheduled.cancel(runtime.redis, runtime.journal, name, id, recorded[0]):
+            if not scheduled.cancel(runtime.keyspace.of_app(name), runtime.journal, name, id, recorded[0]):
                 refuse(
                     f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it"
                 )

@@ -32,7 +32,7 @@ from worker.reports.conditions import UNANSWERED, Condition, word
 from worker.reports.faults import sentence
 from worker.reports.reading import read
 from worker.reports.snapshot import Snapshot
-from worker.state import keys
+from worker.state.partition import Fleet, Keyspace
 from worker.state.redis import over_network, unfit
 
 #: What asking an engine may end with.
@@ -149,8 +149,8 @@ def examine(plan: Plan, timeout: float, known: Known | None = None) -> list[Find
         names = {one.condition for one in findings} - {None}
         listed = [one for one in listed if one.condition not in names]
         if client is not None:
-            findings.extend(canary(lane, client, timeout, found) for lane in plan.lanes)
-            findings.extend([_beat(client)] if plan.beat and not plan.alarms else [])
+            findings.extend(canary(lane, Keyspace(client).fleet, timeout, found) for lane in plan.lanes)
+            findings.extend([_beat(Keyspace(client).fleet)] if plan.beat and not plan.alarms else [])
         findings.extend(listed if plan.alarms else [])
     return findings + pages
 
@@ -159,7 +159,7 @@ def _beat_alone(redis_url: str, timeout: float) -> list[Finding]:
     """Where beat runs there may be no address of Postgres."""
     try:
         with _client(redis_url, timeout) as client:
-            return [_beat(client)]
+            return [_beat(Keyspace(client).fleet)]
     except (*FAULTS, ValueError) as fault:
         return [Finding("redis", False, sentence(fault))]
 
@@ -267,11 +267,12 @@ def _cancelled_after(db: Any, seconds: float) -> Iterator[None]:
 def _conditions(
     client: Any, db: Any, plan: Plan, known: Known, timeout: float
 ) -> tuple[list[Condition], list[Finding]]:
+    keyspace = None if client is None else Keyspace(client)
     with _cancelled_after(db, timeout):
-        reading = read(client, db, workers=plan.workers, readable=known.readable, ends=known.ends)
+        reading = read(keyspace, db, workers=plan.workers, readable=known.readable, ends=known.ends)
     found = conditions.find(reading.snapshot)
     with suppress(redis.RedisError):
-        found = found if client is None else watch.agreed(reading, watch.known(client))
+        found = found if keyspace is None else watch.agreed(reading, watch.known(keyspace.fleet))
     findings = [finding(one) for one in found]
     findings += [
         Finding(part, False, f"unknown, because it could not be checked: {why}", "warning")
@@ -289,7 +290,7 @@ def _of_engines(check: Check) -> bool:
     return check.part.startswith(("redis", "postgres", "clock"))
 
 
-def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition]) -> Finding:
+def canary(lane: str, fleet: Fleet, timeout: float, found: list[Condition]) -> Finding:
     """Put a task into the lane's queue and wait until it was done. `found`: what could keep its threads busy."""
     from worker.process.celery_app import app
 
@@ -298,10 +299,10 @@ def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition
     try:
         app.send_task("carillon.canary", [key], queue=LANES[lane][0], expires=timeout, retry=False)
         while time.monotonic() - began < timeout:
-            if client.getdel(keys.CANARY(key)):
+            if fleet.redis.getdel(fleet.keys.CANARY(key)):
                 return Finding(part, True, f"a canary came through in {time.monotonic() - began:.2f} s")
             time.sleep(0.02)
-        busy = client.get(keys.BUSY(LANES[lane][0]))
+        busy = fleet.redis.get(fleet.keys.BUSY(LANES[lane][0]))
     except (*FAULTS, RuntimeError) as fault:
         return Finding(part, False, f"on the way to the queue: {sentence(fault)}")
     slow = next((one for one in found if one.name in UNANSWERED), None)
@@ -314,9 +315,9 @@ def canary(lane: str, client: redis.Redis, timeout: float, found: list[Condition
     return Finding(part, False, f"no canary within {timeout:g} s: {do}")
 
 
-def _beat(client: redis.Redis) -> Finding:
+def _beat(fleet: Fleet) -> Finding:
     try:
-        if signs.beat(client):
+        if signs.beat(fleet):
             return Finding("beat", True, "ticks")
     except redis.RedisError as fault:
         return Finding("beat", False, sentence(fault))

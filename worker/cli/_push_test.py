@@ -115,7 +115,9 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
         made = sample(app, channel="test", name=None, at=datetime.now(UTC))
         return msgspec.structs.replace(made, message=Message(id="test", text=given)), "given"
     kept = [
-        event for document in recent.documents(runtime.redis, app, now=time.time()) if (event := _decoded(document))
+        event
+        for document in recent.documents(runtime.keyspace.of_app(app), app, now=time.time())
+        if (event := _decoded(document))
     ]
     theirs = members.memberships(runtime.pool, {(app, event.channel.id, user): NOW for event in kept})
     mine = [event for event in kept if (app, event.channel.id, user) in theirs]

@@ -195,4 +195,4 @@ def _forget_recent(runtime: Runtime, name: str) -> None:
 
     from worker.state import recent
 
-    recent.forget(runtime.redis, name, now=time.time())
+    recent.forget(runtime.keyspace.of_app(name), name, now=time.time())

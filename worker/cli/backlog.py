@@ -20,7 +20,7 @@ def backlog(app: OnlyApp = None, as_json: Json = False) -> None:
         names = {id: one.name for id, one in runtime.registry.providers().items()}
         with runtime.pool.connection() as db:
             taken = cursors.taken(db)
-        found = read(runtime.redis, taken)
+        found = read(runtime.keyspace, taken)
     rows = [_row(one, names) for one in sorted(found.waiting, key=_order) if only in (None, one.app)]
     if not as_json:
         about = "~" if found.estimated else ""

@@ -31,13 +31,13 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
         every = runtime.registry.providers()
         with runtime.pool.connection() as db:
             reading = read(
-                runtime.redis,
+                runtime.keyspace,
                 db,
                 workers=False,
                 readable={id: one.readable for id, one in every.items()},
                 ends={id: end for id, one in every.items() if (end := kind_of(one).ends_at(one)) is not None},
             )
-        found = [one for one in watch.agreed(reading, watch.known(runtime.redis)) if one.provider is not None]
+        found = [one for one in watch.agreed(reading, watch.known(runtime.fleet)) if one.provider is not None]
         stops = runtime.breaker.stopped_among(list(every))
     rows: list[Row] = []
     for one in sorted(every.values(), key=lambda each: (each.app, each.name)):

@@ -52,7 +52,7 @@ def show(
         online, active, viewing = values
         rows = preferences.rows_of(runtime.pool, of_app.name, name, preferences.ROWS)
         settings = quiet.read(runtime.pool, {of_app.name: of_app.attention}, [(of_app.name, name)])
-        digest = missed.digest_due(runtime.redis, of_app.name, name)
+        digest = missed.digest_due(runtime.keyspace.of_app(of_app.name), of_app.name, name)
     now = time.time()
     silent = next((silence(one, now) for one in settings.values()), None)
     shown: Row = {
@@ -103,7 +103,7 @@ def forget(
         if not dry_run:
             with by_hand(runtime) as hand:
                 hand.record("user forgotten", app=of_app)
-        found = forget_user(runtime.pool, runtime.redis, of_app, name, dry=dry_run)
+        found = forget_user(runtime.pool, runtime.keyspace.of_app(of_app), of_app, name, dry=dry_run)
     shown: Row = {"app": of_app, "user": name, "dry_run": dry_run, **found._asdict()}
     say(shown, _forgotten(name, found, dry=dry_run), as_json=as_json)
 

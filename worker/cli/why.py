@@ -72,7 +72,7 @@ def _event(runtime: "Runtime", id: str, app: str | None, user: str | None, as_js
         return
     # Without an app what is not known of any may still be in a document whose app could not be read.
     name, event = (named[0].app, named[0].event) if named else (apps[0] if len(apps) == 1 else "", id)
-    facts, report = look_up(runtime.redis, runtime.pool, name, event, user=None if as_json else user)
+    facts, report = look_up(runtime.keyspace, runtime.pool, name, event, user=None if as_json else user)
     if as_json:
         echo(json_text({"app": name, "event": event, "known": facts.known} | report_json(facts, report)))
         raise typer.Exit(0 if facts.known else 1)
@@ -144,7 +144,7 @@ def _everything(
         about = {"device": str(device), "user": found.user, "active": found.active, "retired": found.retired_reason}
     try:
         history = got_and_missed.of_user(
-            runtime.redis, runtime.pool, runtime.journal, name, users, first.timestamp(), device=device
+            runtime.keyspace, runtime.pool, runtime.journal, name, users, first.timestamp(), device=device
         )
     except TooMuchError:
         refuse("that is too much to look through: name a shorter time with --since")

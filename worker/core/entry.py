@@ -1,51 +1,79 @@
-"""Names of stream entries. An app's events wait on `carillon:events`, the inlet, or on a stream of the app's own.
+"""Names of stream entries. An app's events wait on an inlet, as `carillon:events`, or on a stream of the app's own.
 
-An entry of the inlet goes by its stream id, `1795880095000-3`; one of an app's stream by `<id>@<app>`. No id has an `@`.
-Lists of entries in Redis are separated by line breaks, which no app's name has.
+An entry of the inlet goes by its stream id, `1795880095000-3`; one of an app's stream by `<id>@<app>`. Where keys have the tag of
+a partition, the partition's number stands behind the id: `<id>~2`, `<id>~2@<app>`. So no two entries of an installation have one
+name. No id has an `@` or a `~`. Lists of entries in Redis are separated by line breaks, which no app's name has.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
-from producers.events import STREAM, app_stream
+from producers.events import STREAM
 
 _AT: Final = "@"
-_PREFIX: Final = STREAM + ":"
+_MARK: Final = "~"
 _SEPARATOR: Final = "\n"
 _COMMAS: Final = re.compile(r"[\d,-]*")
 
 
-def stream_for(app: str) -> str:
-    """The stream of an app's own."""
-    return app_stream(app)
+class Names:
+    """The streams of one partition, and what their entries are called. `mark`: as of `mark_of`; without tags ''."""
+
+    def __init__(self, inlet: str = STREAM, mark: str = "") -> None:
+        self.inlet, self.mark = inlet, mark
+        self._own = f"{inlet}:"
+
+    def stream_for(self, app: str) -> str:
+        """The stream of an app's own."""
+        return self._own + app
+
+    def streams(self, apps: Iterable[str]) -> list[str]:
+        """The inlet, and the streams of these apps."""
+        return [self.inlet, *map(self.stream_for, apps)]
+
+    def has(self, stream: str) -> bool:
+        """Whether it is a stream of this partition."""
+        return stream == self.inlet or stream.startswith(self._own)
+
+    def app_of(self, stream: str) -> str | None:
+        """The app whose own stream it is; None for the inlet."""
+        return stream.removeprefix(self._own) if stream.startswith(self._own) else None
+
+    def entry(self, stream: str, id: str) -> str:
+        """What the entry of this id on this stream is called."""
+        app = self.app_of(stream)
+        return f"{id}{self.mark}" if app is None else f"{id}{self.mark}{_AT}{app}"
+
+    def stream_of(self, entry: str) -> str:
+        """The stream that the entry is on."""
+        _, at, app = entry.partition(_AT)
+        return self.stream_for(app) if at else self.inlet
 
 
-def app_of(stream: str) -> str | None:
-    """The app whose own stream it is; None for the inlet."""
-    return stream.removeprefix(_PREFIX) if stream.startswith(_PREFIX) else None
+#: Those of an installation whose keys have no tags.
+UNTAGGED: Final = Names()
 
 
-def entry_name(stream: str, id: str) -> str:
-    """What the entry of this id on this stream is called."""
-    app = app_of(stream)
-    return id if app is None else f"{id}{_AT}{app}"
+def mark_of(partition: int) -> str:
+    """What stands behind the ids of a tagged partition's entries."""
+    return f"{_MARK}{partition}"
 
 
-def stream_of(entry: str) -> str:
-    """The stream that the entry is on."""
-    _, at, app = entry.partition(_AT)
-    return stream_for(app) if at else STREAM
+def partition_of(entry: str) -> int:
+    """The number of the entry's partition."""
+    mark = entry.partition(_AT)[0].partition(_MARK)[2]
+    return int(mark) if mark else 0
 
 
 def id_of(entry: str) -> str:
     """The entry's id on its stream."""
-    return entry.partition(_AT)[0]
+    return entry.partition(_AT)[0].partition(_MARK)[0]
 
 
 def ms_of(entry: str) -> int:
     """The milliseconds in the entry's id: the server's clock, where the producer left the id to the server."""
-    return int(id_of(entry).partition("-")[0])
+    return int(entry.partition("-")[0])
 
 
 def id_key(id: str) -> tuple[int, int]:

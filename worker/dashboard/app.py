@@ -251,7 +251,7 @@ class Dashboard:
 
     async def facts(self) -> Facts:
         def read() -> Facts:
-            found = watch.current(self._stores.redis).conditions
+            found = watch.current(self._stores.fleet).conditions
             if any(one.name == "redis_away" for one in found):
                 self._is_away("Redis")
             else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from producers.events import STREAM
+from worker.core.entry import UNTAGGED, Names
 from worker.core.errors import LeaseLost
 from worker.database.postgres import Connection
 
@@ -25,14 +26,15 @@ class Cursor(NamedTuple):
     read: int | None = None
 
 
-def read(db: Connection) -> dict[str, Cursor]:
-    """Every stream's cursor, always with the inlet's, which the first leader of this release takes over from the earlier one."""
+def read(db: Connection, names: Names = UNTAGGED) -> dict[str, Cursor]:
+    """The cursors of a partition's streams, always with that of `STREAM`, which an early release kept elsewhere."""
     rows = db.execute("SELECT stream, cursor, taken, first_place, read FROM carillon.cursors")
     found = {
         stream: Cursor(id, {one: first + n for n, one in enumerate(taken.split())}, read)
         for stream, id, taken, first, read in rows
+        if names.has(stream)
     }
-    if STREAM not in found:
+    if names.inlet == STREAM and STREAM not in found:
         found[STREAM] = Cursor(_take_over(db))
     return found
 

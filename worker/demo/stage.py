@@ -24,7 +24,6 @@ from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
 from worker.process.runtime import Runtime
 from worker.simulator import Script, SimulatorProcess
-from worker.state import keys
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (
@@ -129,7 +128,8 @@ def _forget(runtime: Runtime, world: World) -> None:
         for table in _TABLES:
             db.execute(f"DELETE FROM carillon.{table} WHERE app = %s".encode(), (world.app,))
         db.execute("DELETE FROM carillon.apps WHERE name = %s", (world.app,))
-    runtime.redis.delete(keys.COUNTS(world.app), keys.BADGE(world.app))
+    of = runtime.keyspace.of_app(world.app)
+    of.redis.delete(of.keys.COUNTS(world.app), of.keys.BADGE(world.app))
     for user in world.online:
         runtime.redis.delete(online_key(world.app, user), active_key(world.app, user), viewing_key(world.app, user))
     for _, room in world.readers:

@@ -8,7 +8,7 @@ from producers.events import MessageNew
 from worker.core.model import AppSettings
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import Forget
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 Row = TypeVar("Row")
 
@@ -54,7 +54,7 @@ class Sources(NamedTuple):
     """Where facts are read."""
 
     pool: Pool
-    redis: Redis
+    partition: Partition
 
 
 class Candidates(NamedTuple):

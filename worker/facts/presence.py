@@ -32,7 +32,7 @@ class Presence(CandidateFacts[None]):
                 users[what, asked[n].event.app].update(asked[n].users)
         names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
         marked = [Markers(_marker(asked[n]), asked[n].users) for n in wanted]
-        values, read = presence.read(sources.redis, names, marked)
+        values, read = presence.read(sources.partition.any_slot, names, marked)
         known: dict[_Place, dict[str, bytes]] = {}
         for key, value in values.items():
             what, app, user = names[key]

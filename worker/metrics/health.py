@@ -16,7 +16,7 @@ from worker.reports.conditions import Condition, find, word
 from worker.reports.snapshot import Snapshot
 from worker.reports.watch import Current
 from worker.reports.words import instant
-from worker.state.redis import Redis
+from worker.state.partition import Fleet
 
 #: Seconds for which a look is good, and for which a probe waits for one.
 _FRESH: Final = 1.0
@@ -26,9 +26,9 @@ _TIMES: Final = ("since", "until", "first_loss")
 _FIELDS: Final = ("app", "provider", "since", "origin", "until", "place", "waiting", "first_loss", "figures")
 
 
-def page(redis: Callable[[], Redis]) -> Page:
+def page(fleet: Callable[[], Fleet]) -> Page:
     """200, or 503 where a condition is critical. The JSON has the status, and the findings, the worst first."""
-    looked = Cached(lambda: watch.current(redis()), seconds=_FRESH, patience=_PATIENCE)
+    looked = Cached(lambda: watch.current(fleet()), seconds=_FRESH, patience=_PATIENCE)
 
     def answer() -> Answer:
         try:

@@ -35,7 +35,8 @@ from worker.reports.snapshot import RedisFacts, WorkerFacts
 from worker.reports.watch import Current
 from worker.state import backlog
 from worker.state.backlog import Backlog
-from worker.state.redis import Redis, connect
+from worker.state.partition import Keyspace
+from worker.state.redis import connect
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Target:
     def __init__(self, at: Addresses, *, apps: int) -> None:
         self._limit, self._outbox = apps, at.outbox
         self._redis = connect(at.redis, timeout=_TIMEOUT, retries=0)
+        self._keyspace = Keyspace(self._redis)
         self._pool = open_pool(at.postgres, size=4, timeout=_TIMEOUT)
         self._engines = of_carillon(at.redis, at.postgres)
         self._chosen_at = -CHOICE
@@ -98,7 +100,7 @@ class Target:
             "/metrics": pages.metrics(self._registry),
             "/livez": pages.checks(lambda: {"process": None}),
             "/readyz": pages.checks(self._engines.faults),
-            "/healthz": health.page(lambda: self._redis),
+            "/healthz": health.page(lambda: self._keyspace.fleet),
         }
 
     def close(self) -> None:
@@ -109,8 +111,8 @@ class Target:
         return Parts(
             counters=_cached(self._counters),
             backlog=_cached(self._backlog),
-            conditions=_cached(lambda: watch.current(self._redis)),
-            redis=_cached(lambda: _of_redis(self._redis)),
+            conditions=_cached(lambda: watch.current(self._keyspace.fleet)),
+            redis=_cached(lambda: _of_redis(self._keyspace)),
             postgres=_cached(self._of_postgres),
             outbox=_cached(self._waiting),
         )
@@ -128,7 +130,7 @@ class Target:
     def _backlog(self) -> Backlog:
         with self._pool.connection() as db:
             taken = cursors.taken(db)
-        return backlog.read(self._redis, taken)
+        return backlog.read(self._keyspace, taken)
 
     def _of_postgres(self) -> "_OfPostgres":
         with self._pool.connection() as db:
@@ -221,5 +223,6 @@ def _named(counters: _Counters | None) -> set[str]:
     return set() if counters is None else {app for app, side in counters.counted.sides.items() if side.named}
 
 
-def _of_redis(redis: Redis) -> _OfRedis:
-    return _OfRedis(reading.of_redis(redis), signs.read(redis), signs.beat(redis), reading.certificates(redis))
+def _of_redis(keyspace: Keyspace) -> _OfRedis:
+    fleet = keyspace.fleet
+    return _OfRedis(reading.of_redis(keyspace.redis), signs.read(fleet), signs.beat(fleet), reading.certificates(fleet))

@@ -104,8 +104,8 @@ class Delivery:
         self._steps: Sequence[Step] = (
             FindProvider(apps, breaker),
             DropExpired(now),
-            DropEndedCalls(calls := Calls(sources.redis)),
-            DropSuperseded(Activities(sources.redis)),
+            DropEndedCalls(calls := Calls(sources.partition)),
+            DropSuperseded(Activities(sources.partition)),
             drop_not_allowed,
             hold_back,
             WaitForEarlier(now),
@@ -114,7 +114,9 @@ class Delivery:
                 (
                     DropMoved(devices, standings, partial(preferences.refused, sources.pool), now),
                     DropChanged(
-                        partial(changes.read_of_app, sources.pool), partial(presence.marked, sources.redis), now
+                        partial(changes.read_of_app, sources.pool),
+                        partial(presence.marked, sources.partition.any_slot),
+                        now,
                     ),
                     DropQuiet(partial(quiet.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
@@ -137,7 +139,7 @@ class Delivery:
                 Audience(sources.pool),
                 apps,
                 calls,
-                DeviceOrigins(apps, Origins(sources.redis)),
+                DeviceOrigins(apps, Origins(sources.partition)),
                 now,
                 new_id,
             ),

@@ -40,8 +40,8 @@ class Digests(DueUsers[DueDigest | DueBadge]):
     """Digests, and the numbers on icons that change without one."""
 
     def _due(self, now: float) -> Sequence[DueDigest | DueBadge]:
-        redis = self._sources.redis
-        return [*missed.due_digests(redis, now, MOST), *missed.due_badges(redis, now, MOST)]
+        partition = self._sources.partition
+        return [*missed.due_digests(partition, now, MOST), *missed.due_badges(partition, now, MOST)]
 
     def _write(
         self, records: Sequence[tuple[str, ...] | DueBadge], queued: Sequence[QueuedBatch], plan: Plan

@@ -165,7 +165,7 @@ class DueUsers(Generic[_Due]):
         return disclose(of_all, devices, self._apps.provider, sealed_only=attention.sealed_only)
 
     def _read(self, due: Sequence[_Due]) -> Known:
-        pool, client = self._sources
+        pool, partition = self._sources
         apps = {name: settings for name in {one.app for one in due} if (settings := self._apps.app(name)) is not None}
         due = [one for one in due if one.app in apps]
         users = {(one.app, one.user) for one in due}
@@ -182,7 +182,7 @@ class DueUsers(Generic[_Due]):
         markers = [
             Markers(presence.marker(app, channel, thread), some) for (app, channel, thread), some in readers.items()
         ]
-        values, read = presence.read(client, of_keys, markers)
+        values, read = presence.read(partition.any_slot, of_keys, markers)
         of_apps = used.read(pool, apps)
         changed = {(app, channel) for app, channel in where if "changes" in of_apps.get(app, ())}
         return Known(

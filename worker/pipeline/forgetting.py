@@ -5,7 +5,7 @@ from typing import NamedTuple
 from worker.database import forget_user as rows
 from worker.database.postgres import Pool
 from worker.state import forget_user as members
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 
 class Forgotten(NamedTuple):
@@ -16,8 +16,8 @@ class Forgotten(NamedTuple):
     waiting: int
 
 
-def forget_user(pool: Pool, redis: Redis, app: str, user: str, *, dry: bool = False) -> Forgotten:
+def forget_user(pool: Pool, partition: Partition, app: str, user: str, *, dry: bool = False) -> Forgotten:
     """Deletes what is stored, not what is on its way. A second call deletes what came in between; a dry run counts."""
-    of_rows = rows.forget(pool, rows.Of(app, user, dry), lambda ids: members.forget_badges(redis, app, ids))
-    of_keys = members.forget(redis, app, user, dry=dry)
-    return Forgotten(of_rows, of_keys, members.on_streams(redis, app, user))
+    of_rows = rows.forget(pool, rows.Of(app, user, dry), lambda ids: members.forget_badges(partition, app, ids))
+    of_keys = members.forget(partition, app, user, dry=dry)
+    return Forgotten(of_rows, of_keys, members.on_streams(partition, app, user))

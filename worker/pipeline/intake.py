@@ -24,7 +24,6 @@ from producers import events
 from producers.errors import EventError
 from worker.core.admission import check_time, unknown_app
 from worker.core.badges import Cleared, Clearing
-from worker.core.entry import app_of, entry_name
 from worker.core.envelope import identify
 from worker.core.errors import LeaseLost
 from worker.core.model import AppSettings
@@ -62,6 +61,7 @@ from worker.pipeline.targeted import BEGINNING
 from worker.providers.kinds import token_forms
 from worker.state import missed, redis
 from worker.state.journal import Journal, Push, Recorded
+from worker.state.partition import Partition
 from worker.state.replies import Replies
 from worker.state.streams import RawEntry
 
@@ -156,7 +156,7 @@ class Intake:
 
     def __init__(
         self,
-        client: redis.Redis,
+        partition: Partition,
         journal: Journal,
         apps: Apps,
         *,
@@ -165,7 +165,7 @@ class Intake:
         facts: Sequence[Fact[Any]] = FACTS,
         export: Export | None = None,
     ) -> None:
-        self._redis = client
+        self._partition, self._names = partition, partition.names
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
         self._export = export
         self._of_messages = [fact for fact in facts if fact.of_messages]
@@ -177,7 +177,7 @@ class Intake:
         self._by_time = frozenset(
             {events.DeviceRegistered, events.DeviceUnregistered, *self._changed_by} - {events.MessageNew}
         )
-        self._replies, self._clocks = Replies(client), Clocks(client)
+        self._replies, self._clocks = Replies(partition), Clocks(partition.redis)
         #: When the entries were taken that it works on, by `time.monotonic()`: what was stored before they were published was
         #: stored before that.
         self._taken_at = 0.0
@@ -214,9 +214,9 @@ class Intake:
             with self._transaction() as db:
                 self._next = cursors.draw_places(db, _PLACES)
                 self._end = self._next + _PLACES
-        first, app = self._next, app_of(stream)
+        first, app = self._next, self._names.app_of(stream)
         self._next += len(entries)
-        suffix = entry_name(stream, "")
+        suffix = self._names.entry(stream, "")
         return [_Placed(raw.id + suffix, first + n, raw, app) for n, raw in enumerate(entries)]
 
     def _take(
@@ -278,7 +278,7 @@ class Intake:
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
         """The writes to Redis that follow the commit. A failure for one entry is logged, and the others go on."""
         pushed = {entry for some in _each(applied.cleared, self._journal.clear_badges, "badges") for entry in some}
-        missed.look_again(self._redis, stretch.quiet)
+        missed.look_again(self._partition, stretch.quiet)
         self._answer(stretch, applied)
         self._hand_on(stretch, applied.recorded, pushed)
         log_letters(stretch.refused)

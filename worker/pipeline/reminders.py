@@ -17,7 +17,7 @@ from worker.state.journal import QueuedBatch
 
 class Reminders(DueUsers[Reminder]):
     def _due(self, now: float) -> Sequence[Reminder]:
-        return reminders.due(self._sources.redis, now, MOST)
+        return reminders.due(self._sources.partition, now, MOST)
 
     def _write(
         self, records: Sequence[tuple[Reminder, Next, int]], queued: Sequence[QueuedBatch], plan: Plan

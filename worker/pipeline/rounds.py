@@ -15,8 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from producers.events import STREAM
-from worker.core.entry import app_of, id_key, stream_for
+from worker.core.entry import id_key
 from worker.core.pace import OCTETS, ROWS, Pace, aim
 from worker.database import cursors
 from worker.database.cursors import BEGINNING, Cursor
@@ -77,6 +76,7 @@ class Rounds:
         paces: dict[str, Pace],
     ) -> None:
         self._streams, self._intake, self._journal, self._apps = streams, intake, journal, apps
+        self._names = streams.names
         self._lease, self._batch, self._max_open, self._paces = lease, batch, max_open, paces
         self._lines: dict[str, _Line] = {}
         self._cursors: Mapping[str, Cursor] = {}
@@ -90,10 +90,10 @@ class Rounds:
         """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
         self._streams.lead(self._lease.token)
         with self._lease.transaction() as db:
-            self._cursors = cursors.read(db)
+            self._cursors = cursors.read(db, self._names)
         for stream, pace in self._paces.items():
             self._paces[stream] = min(pace, Pace())
-        self._line(STREAM)
+        self._line(self._names.inlet)
         self._known = self._streams.known()
         self.look()
         return sum(self._take_again(line) for line in list(self._lines.values()))
@@ -139,7 +139,7 @@ class Rounds:
     # the inlet
 
     def _take_inlet(self, full: Collection[str]) -> int:
-        inlet = self._lines[STREAM]
+        inlet = self._lines[self._names.inlet]
         blocked = {*full, *(line.app for line in self._lines.values() if line.app is not None and line.waits)}
         # Only whether it is still the first app's turn to wait is to be seen then.
         read = self._read(inlet, entries=1 if self._head in blocked else None)
@@ -169,7 +169,7 @@ class Rounds:
 
         Whose entries an earlier walk has left, those it leaves: an app's later entries must not pass its earlier ones.
         """
-        after = self._lines[STREAM].after
+        after = self._lines[self._names.inlet].after
         if id_key(after) < id_key(self._walked):
             after, head = self._walked, self._head
         self._head, ends = head, time.monotonic() + _WALK
@@ -193,7 +193,7 @@ class Rounds:
                 self._moved_to(app)
 
     def _moved_to(self, app: str) -> None:
-        line = self._line(stream_for(app))
+        line = self._line(self._names.stream_for(app))
         line.waits, line.active_at = True, time.monotonic()
 
     def _owner(self, entry: RawEntry) -> str | None:
@@ -218,7 +218,7 @@ class Rounds:
         line = self._lines.get(stream)
         if line is None:
             cursor, pace = self._cursors.get(stream, Cursor(read=0)), self._paces.get(stream, Pace())
-            line = self._lines[stream] = _Line(stream, app_of(stream), cursor, pace)
+            line = self._lines[stream] = _Line(stream, self._names.app_of(stream), cursor, pace)
         return line
 
     def _read(self, line: _Line, entries: int | None = None) -> Read:
@@ -267,14 +267,14 @@ class Rounds:
         if apps != self._known:
             self._streams.know(apps, self._known)
             self._known = set(apps)
-        after = {STREAM: self._lines[STREAM].after}
+        after = {self._names.inlet: self._lines[self._names.inlet].after}
         for app in apps:
-            stream = stream_for(app)
+            stream = self._names.stream_for(app)
             line = self._lines.get(stream)
             after[stream] = line.after if line is not None else self._cursors.get(stream, Cursor()).id
         found = self._streams.figures(after)
-        if STREAM not in found and self._lines[STREAM].after != BEGINNING:
-            found[STREAM] = Figures(0, BEGINNING, 0, 0, None)
+        if self._names.inlet not in found and self._lines[self._names.inlet].after != BEGINNING:
+            found[self._names.inlet] = Figures(0, BEGINNING, 0, 0, None)
         unread: dict[str, int] = {}
         for stream, of in found.items():
             line = self._line(stream)

@@ -56,7 +56,7 @@ def _engines(settings: Settings) -> Engines:
 
 
 def _health() -> Mapping[str, Page]:
-    return {"/healthz": health.page(lambda: get_runtime().redis)}
+    return {"/healthz": health.page(lambda: get_runtime().fleet)}
 
 
 def _figures() -> Figures:

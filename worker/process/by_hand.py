@@ -68,7 +68,7 @@ def by_hand(runtime: Runtime, by: By | None = None) -> Iterator[Hand]:
         hand = Hand(db, runtime.within(db), by)
         yield hand
     for act in hand.acts:
-        acts.tell(runtime.redis, act)
+        acts.tell(runtime.fleet, act)
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from worker.process.background import LAST_STEP, join_threads, stop_threads, tak
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
-from worker.state import keys, redis
+from worker.state import redis
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +284,8 @@ def _tell_busy(queues: Collection[str]) -> None:
     """Notes for `carillon health` that all threads are busy: a canary behind them does not prove that this process hangs."""
     try:
         for queue in queues:
-            get_runtime().redis.set(keys.BUSY(queue), socket.gethostname(), ex=int(BUSY_SECONDS))
+            fleet = get_runtime().fleet
+            fleet.redis.set(fleet.keys.BUSY(queue), socket.gethostname(), ex=int(BUSY_SECONDS))
     except redis.Error:
         return
 

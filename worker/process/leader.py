@@ -44,7 +44,7 @@ class Leader(BackgroundThread):
 
     def _run(self) -> None:
         runtime = self._runtime
-        lease = Lease(runtime.pool, LeaderHint(runtime.redis), owner=f"{socket.gethostname()}:{os.getpid()}")
+        lease = Lease(runtime.pool, LeaderHint(runtime.partition), owner=f"{socket.gethostname()}:{os.getpid()}")
         wait, failures = 0.0, 0
         while not self._stop.wait(wait):
             began = time.monotonic()
@@ -76,13 +76,13 @@ class Leader(BackgroundThread):
             return _ATTEMPT
         runtime = self._runtime
         intake = Intake(
-            *(runtime.redis, runtime.journal, runtime.apps),
+            *(runtime.partition, runtime.journal, runtime.apps),
             transaction=lease.transaction,
             wake=self._wake,
             export=runtime.export,
         )
         rounds = Rounds(
-            Streams(runtime.redis),
+            Streams(runtime.partition),
             intake,
             runtime.journal,
             runtime.apps,

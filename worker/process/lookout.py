@@ -35,12 +35,12 @@ class Lookout(BackgroundThread):
             self._look()
             stopped = self._stop.wait(PAUSE)
         with suppress(redis.Error):
-            signs.withdraw(self._runtime.redis, self._name)
+            signs.withdraw(self._runtime.fleet, self._name)
 
     def _look(self) -> None:
         watch = self._runtime.watch
         try:
-            signs.give(self._runtime.redis, self._name, self._lanes())
+            signs.give(self._runtime.fleet, self._name, self._lanes())
             watch.redis_is_back()
             watch.look()
             self._runtime.notes.write()

@@ -7,7 +7,7 @@ from typing import Final
 import redis
 
 from config.seldom import Seldom
-from worker.state import keys
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Pulse:
     """To be called at each tick that was sent. `ticked_at`: when that was last, by the monotonic clock."""
 
     def __init__(self, redis_url: str) -> None:
-        self._client = connect(redis_url)
+        self._fleet = Keyspace(connect(redis_url)).fleet
         self.ticked_at = time.monotonic()
         self._last = 0.0
 
@@ -31,7 +31,7 @@ class Pulse:
         if self.ticked_at - self._last < _EVERY:
             return
         try:
-            self._client.set(keys.BEAT(), 1, ex=PULSE_SECONDS)
+            self._fleet.redis.set(self._fleet.keys.BEAT(), 1, ex=PULSE_SECONDS)
             self._last = self.ticked_at
         except redis.RedisError as fault:
             seldom.warning("pulse not written", extra={"fault": type(fault).__name__})

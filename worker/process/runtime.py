@@ -46,6 +46,7 @@ from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
+from worker.state.partition import Fleet, Keyspace, Partition
 from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
@@ -84,7 +85,7 @@ class Runtime:
     def within(self, db: Connection) -> "Runtime":
         """A runtime whose stores work within the transaction of `db`. It shares the connections of this one: do not close it."""
         other = type(self)(self.settings, self.urls)
-        vars(other).update(redis=self.redis, pool=cast("Pool", Joined(db)))
+        vars(other).update(redis=self.redis, keyspace=self.keyspace, pool=cast("Pool", Joined(db)))
         return other
 
     @once
@@ -92,16 +93,28 @@ class Runtime:
         return connect(self.urls.redis)
 
     @once
+    def keyspace(self) -> Keyspace:
+        return Keyspace(self.redis)
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.keyspace.fleet
+
+    @property
+    def partition(self) -> Partition:
+        return self.keyspace.partitions[0]
+
+    @once
     def pool(self) -> Pool:
         return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
 
     @once
     def journal(self) -> Journal:
-        return Journal(self.redis, lease=self.settings.lease_seconds)
+        return Journal(self.partition, lease=self.settings.lease_seconds)
 
     @once
     def streams(self) -> Streams:
-        return Streams(self.redis)
+        return Streams(self.partition)
 
     @once
     def registry(self) -> Registry:
@@ -113,7 +126,7 @@ class Runtime:
 
     @once
     def upkeep(self) -> Upkeep:
-        return Upkeep(self.pool, self.redis)
+        return Upkeep(self.pool, self.keyspace)
 
     @once
     def ledger(self) -> Ledger:
@@ -125,7 +138,7 @@ class Runtime:
 
     @once
     def clients(self) -> kinds.Clients:
-        return kinds.Clients(Context(self.settings, ProviderTokens(self.redis), self.registry.device_secrets.unseal))
+        return kinds.Clients(Context(self.settings, ProviderTokens(self.fleet), self.registry.device_secrets.unseal))
 
     @once
     def traces(self) -> "Traces | None":
@@ -145,7 +158,7 @@ class Runtime:
     def fan_out(self) -> FanOut:
         return FanOut(
             self.pool,
-            self.redis,
+            self.partition,
             self.journal,
             self.apps,
             page=self.settings.fan_out_page,
@@ -158,8 +171,8 @@ class Runtime:
     @once
     def due_users(self) -> Sequence[DueUsers[Any]]:
         """What tells users whose time has come."""
-        origins = DeviceOrigins(self.apps, Origins(self.redis)).of
-        sources = Sources(self.pool, self.redis)
+        origins = DeviceOrigins(self.apps, Origins(self.partition)).of
+        sources = Sources(self.pool, self.partition)
         return [
             of(sources, self.journal, self.apps, origins, batch=self._batch, now=time.time, new_id=_new_id)
             for of in (Digests, Reminders)
@@ -167,23 +180,25 @@ class Runtime:
 
     @once
     def breaker(self) -> Breaker:
-        return Breaker(self.redis)
+        return Breaker(self.partition)
 
     @once
     def watch(self) -> Watch:
-        return Watch(self.redis, self.pool)
+        return Watch(self.keyspace, self.pool)
 
     @once
     def sampler(self) -> Sampler:
-        return Sampler(self.redis, self.pool)
+        return Sampler(self.keyspace, self.pool)
 
     @once
     def notes(self) -> Notes:
-        return Notes(self.redis, self.apps.providers, self.registry.device_secrets)
+        return Notes(self.fleet, self.apps.providers, self.registry.device_secrets)
 
     @once
     def deferred_retirement(self) -> DeferredRetirement:
-        return DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices, name=self.apps.provider_name)
+        return DeferredRetirement(
+            DeferredDevices(self.partition), self.breaker, self.devices, name=self.apps.provider_name
+        )
 
     @once
     def bulkhead(self) -> Bulkhead:
@@ -197,10 +212,10 @@ class Runtime:
             self.apps,
             self.clients.of,
             self.breaker,
-            Limiter(self.redis),
+            Limiter(self.partition),
             self.deferred_retirement,
             Standings(self.pool),
-            Sources(self.pool, self.redis),
+            Sources(self.pool, self.partition),
             timeout=self.settings.apns_timeout,
             now=time.time,
             random=random.random,

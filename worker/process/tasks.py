@@ -33,7 +33,7 @@ from worker.process.runtime import Runtime, get_runtime
 from worker.process.task_result import Result, Work
 from worker.reports import acts
 from worker.reports.faults import sentence
-from worker.state import keys, presence, redis
+from worker.state import presence, redis
 from worker.state.journal import OCTETS, Opened
 
 log = logging.getLogger(__name__)
@@ -143,12 +143,13 @@ def tick() -> Result:
     counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
     if percent >= _FULL:
         counts["unblocked"] = _work_here(runtime)
-    acts.log_acts(runtime.redis)
+    acts.log_acts(runtime.fleet)
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
         counts["accounts"] += written
-    presence.sweep(runtime.redis)
-    if runtime.redis.set(keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
+    presence.sweep(runtime.keyspace)
+    fleet = runtime.fleet
+    if fleet.redis.set(fleet.keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
         counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
         counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
@@ -168,7 +169,8 @@ def tick() -> Result:
 @app.task(name="carillon.canary", send_events=False)
 def canary(key: str) -> Result:
     """Proves that workers consume this queue: a worker can be alive and consume nothing."""
-    get_runtime().redis.set(keys.CANARY(key), 1, ex=60)
+    fleet = get_runtime().fleet
+    fleet.redis.set(fleet.keys.CANARY(key), 1, ex=60)
     return {"ok": 1}
 
 

@@ -18,8 +18,8 @@ from config.redaction import redact
 from worker.database import audit
 from worker.database.postgres import Connection
 from worker.reports.words import instant
-from worker.state import keys, redis
-from worker.state.redis import Redis
+from worker.state import redis
+from worker.state.partition import Fleet
 
 log = logging.getLogger(__name__)
 
@@ -141,20 +141,20 @@ def record(db: Connection, act: Act) -> None:
     )
 
 
-def tell(client: Redis, act: Act) -> None:
+def tell(fleet: Fleet, act: Act) -> None:
     """Leaves a line for the log. The act is done: a Redis that is away changes nothing about it."""
     detail = act.note or in_words(act.detail) or None
     by = f"{act.by.who}@{act.by.host}"
     line = _Line(act.name, by, time.time(), act.app, act.provider, detail, act.target)
-    with suppress(redis.Error), client.pipeline() as pipe:
-        pipe.rpush(keys.ACTS(), _encode(line))
-        pipe.ltrim(keys.ACTS(), -_KEPT, -1)
+    with suppress(redis.Error), fleet.redis.pipeline() as pipe:
+        pipe.rpush(fleet.keys.ACTS(), _encode(line))
+        pipe.ltrim(fleet.keys.ACTS(), -_KEPT, -1)
         pipe.execute()
 
 
-def log_acts(client: Redis) -> int:
+def log_acts(fleet: Fleet) -> int:
     """Logs operators' acts since the last call; returns how many lines."""
-    documents: Any = client.lpop(keys.ACTS(), _LOGGED) or ()
+    documents: Any = fleet.redis.lpop(fleet.keys.ACTS(), _LOGGED) or ()
     for document in documents:
         try:
             act = _decode(document)

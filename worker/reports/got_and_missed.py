@@ -15,7 +15,7 @@ from worker.reports.looking_up import still_open, waiting
 from worker.reports.reasons import MEMBERS, MESSAGES, WHOSE
 from worker.reports.words import counted, instant
 from worker.state.journal import Journal
-from worker.state.redis import Redis
+from worker.state.partition import Keyspace
 
 #: Messages that are listed.
 LISTED: Final = 200
@@ -59,7 +59,7 @@ class History:
 
 
 def of_user(
-    redis: Redis,
+    keyspace: Keyspace,
     pool: Pool,
     journal: Journal,
     app: str,
@@ -80,12 +80,12 @@ def of_user(
         known = lookups.said(db, [(app, one.event) for one in found])
         found = [one._replace(said=known.get((app, one.event))) for one in found]
         entries = {one.said.entry: one.event for one in found if one.said is not None and one.decision == "pushed"}
-        entries = {entry: entries[entry] for entry in still_open(redis, [*entries])}
+        entries = {entry: entries[entry] for entry in still_open(keyspace.of_app(app), [*entries])}
         found = [_of_device(one, device) for one in _with_outcomes(db, app, found, set(entries.values()))]
         ids = {id for one in found for id in one.devices}
         reached: Mapping[int, Reached] = (lookups.providers if secrets else lookups.providers_only)(db, [*ids])
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
-    held = waiting(redis, reached, entries)
+    held = waiting(keyspace.of_app(app), reached, entries)
     following = {event: {**held.cooldowns, **held.retries.get(entry, {})} for entry, event in entries.items()}
     unexpanded, _ = journal.load().get(app, (0, 0))
     return History(app, since, found, more, held.vias, following, names, unexpanded)

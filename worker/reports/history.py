@@ -11,11 +11,10 @@ from worker.core.way import Way, provider_in
 from worker.database import cursors, history
 from worker.database.postgres import Connection, Pool
 from worker.reports.words import release
-from worker.state import backlog, keys
+from worker.state import backlog
 from worker.state.backlog import Waiting
 from worker.state.breaker import Breaker
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Keyspace
 
 #: Seconds of each range that can be shown, and its buckets.
 RANGES: Final[Mapping[str, int]] = {"1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800}
@@ -155,31 +154,33 @@ def _age(one: Waiting, *, by_hand: bool) -> str:
 class Sampler:
     """Samples the counters once in 30 s for the whole fleet, whichever process ticks. `now` gives UNIX seconds."""
 
-    def __init__(self, redis: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
-        self._redis, self._pool, self._now = redis, pool, now
-        self._scripts = Scripts(redis)
+    def __init__(self, keyspace: Keyspace, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
+        self._keyspace, self._fleet, self._pool, self._now = keyspace, keyspace.fleet, pool, now
 
     def sample(self) -> int:
         """Writes the sample of the last 30 s if nobody has, and rolls up old ones; returns how many rows it wrote."""
         now = self._now()
         at = int(now // STEPS[0] - 1) * STEPS[0]
-        if self._redis.get(keys.SAMPLED()) == str(at).encode():
+        if self._fleet.redis.get(self._fleet.keys.SAMPLED()) == str(at).encode():
             return 0
         levels = self._gauges()
         levels[ALL, 0] = {**levels.get((ALL, 0), {}), f"{_RELEASE}{release()}": 1}
         written = history.sample(self._pool, at, levels)
         if written:
-            self._scripts.while_full(command="SET", key=keys.SAMPLED(), arguments=[at])
+            self._fleet.scripts.while_full(command="SET", key=self._fleet.keys.SAMPLED(), arguments=[at])
             history.roll_up(self._pool, now)
         return written
 
     def _gauges(self) -> dict[Key, dict[str, float]]:
         with self._pool.connection() as db:
             taken = cursors.taken(db)
-        waiting = backlog.read(self._redis, taken).waiting
+        waiting = backlog.read(self._keyspace, taken).waiting
         ways = {way for one in waiting if one.way is not None for way in (one.way, provider_in(one.way))}
-        stops = Breaker(self._redis).stopped_among(list(ways))
-        return gauges(waiting, {way for way, stopped in stops.items() if stopped.manual})
+        paused = set()
+        for partition in self._keyspace:
+            stops = Breaker(partition).stopped_among(list(ways))
+            paused |= {way for way, stopped in stops.items() if stopped.manual}
+        return gauges(waiting, paused)
 
 
 def read(db: Connection, wanted: str, of: Sequence[Key] = (), *, now: float) -> dict[Key, Series]:

@@ -19,12 +19,12 @@ from worker.database.postgres import Connection, Pool
 from worker.providers.kinds import kind_stored_as
 from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Tried, Via, report
 from worker.reports.reading import read
-from worker.state import keys
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
-from worker.state.redis import Redis, clock
+from worker.state.partition import Keyspace, Partition
+from worker.state.redis import clock
 
 #: Devices whose providers are looked up.
 _DEVICES: Final = 2_000
@@ -43,25 +43,26 @@ def write_up(journal: Journal, ledger: Ledger) -> None:
 
 
 def look_up(
-    redis: Redis, pool: Pool, app: str, event: str, *, user: str | None = None, secrets: bool = True
+    keyspace: Keyspace, pool: Pool, app: str, event: str, *, user: str | None = None, secrets: bool = True
 ) -> tuple[Facts, Report]:
     """What is known about the event now, and the report of its parts.
 
     What holds notifications back is looked up for some 2,000 devices; with `user` only for theirs. Without `secrets`, for who may
     read none, it is not known by which of its provider's origins a device is reached.
     """
+    partition = keyspace.of_app(app)
     with pool.connection() as db:
         parts = [Part(*row) for row in lookups.parts(db, app, event)]
         row = lookups.recorded(db, app, event)
         recorded = None if row is None else Recorded(*row)
         letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS, documents=secrets)]
-        kept_since, forgets = _kept(redis, db)
+        kept_since, forgets = _kept(partition, db)
         made = report(parts)
         if not (parts or recorded or letters):
-            streams = read(redis, db).snapshot.streams
+            streams = read(keyspace, db).snapshot.streams
             untaken = max((s.oldest for s in streams if s.oldest is not None), default=None)
             return Facts(untaken=untaken, kept_since=kept_since, forgets=forgets), made
-        is_open, scheduled = (False, None) if recorded is None else _state(redis, recorded.entry)
+        is_open, scheduled = (False, None) if recorded is None else _state(partition, recorded.entry)
         # While something of it is to be done, a device without an outcome waits for one.
         pushed = made.pushed if user is None else made.only(user).pushed
         asked = [one for one, of in pushed.items() if is_open or not of][:_DEVICES]
@@ -72,7 +73,7 @@ def look_up(
         names = {id: name for id, (_, name, _) in providers.items()}
         reached |= _channels(pushed, providers)
     entries = () if recorded is None else (recorded.entry,)
-    states = waiting(redis, reached, entries)
+    states = waiting(partition, reached, entries)
     following: dict[int, float] = {}
     if recorded is not None and is_open:
         following = {**states.cooldowns, **states.retries.get(recorded.entry, {})}
@@ -115,46 +116,46 @@ class Waiting(NamedTuple):
     retries: Mapping[str, Mapping[int, float]]
 
 
-def waiting(redis: Redis, reached: Mapping[int, Reached], entries: Collection[str]) -> Waiting:
+def waiting(partition: Partition, reached: Mapping[int, Reached], entries: Collection[str]) -> Waiting:
     """What holds notifications of these entries to these devices back."""
-    ways = _ways(redis, reached)
-    return Waiting(_vias(redis, reached, ways), _cooldowns(redis, ways), _retries(redis, set(entries)))
+    ways = _ways(partition, reached)
+    return Waiting(_vias(partition, reached, ways), _cooldowns(partition, ways), _retries(partition, set(entries)))
 
 
-def _kept(redis: Redis, db: Connection) -> tuple[float, bool]:
+def _kept(partition: Partition, db: Connection) -> tuple[float, bool]:
     """Since when events are kept (UNIX seconds), and whether any may have been deleted by now."""
-    began, now = lookups.kept_since(db), clock(redis)
+    began, now = lookups.kept_since(db), clock(partition.redis)
     oldest = now - get_settings().message_retention_days * _DAY
     return max(began, oldest), began < oldest
 
 
-def _state(redis: Redis, entry: str) -> tuple[bool, float | None]:
+def _state(partition: Partition, entry: str) -> tuple[bool, float | None]:
     """Whether the entry is not done yet, and when it begins if it is scheduled."""
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.hexists(keys.OPEN(), entry)
-        pipe.sismember(keys.SCHEDULED(), entry)
-        pipe.zscore(keys.DUE(), f"e:{entry}")
+    with partition.redis.pipeline(transaction=False) as pipe:
+        pipe.hexists(partition.keys.OPEN(), entry)
+        pipe.sismember(partition.keys.SCHEDULED(), entry)
+        pipe.zscore(partition.keys.DUE(), f"e:{entry}")
         is_open, scheduled, due = pipe.execute()
     return bool(is_open), float(due) if scheduled and due is not None else None
 
 
-def still_open(redis: Redis, entries: Sequence[str]) -> set[str]:
+def still_open(partition: Partition, entries: Sequence[str]) -> set[str]:
     """Those of the entries that are not done yet."""
-    with redis.pipeline(transaction=False) as pipe:
+    with partition.redis.pipeline(transaction=False) as pipe:
         for entry in entries:
-            pipe.hexists(keys.OPEN(), entry)
+            pipe.hexists(partition.keys.OPEN(), entry)
         answers = pipe.execute() if entries else []
     return {entry for entry, is_open in zip(entries, answers, strict=True) if is_open}
 
 
-def _retries(redis: Redis, entries: set[str]) -> dict[str, dict[int, float]]:
+def _retries(partition: Partition, entries: set[str]) -> dict[str, dict[int, float]]:
     """When (UNIX seconds) devices are tried again, by entry, from the batches that are due first."""
     found: dict[str, dict[int, float]] = {entry: {} for entry in entries}
-    waiting: Any = redis.zrange(keys.DUE(), 0, _BATCHES - 1, withscores=True) if entries else []
+    waiting: Any = partition.redis.zrange(partition.keys.DUE(), 0, _BATCHES - 1, withscores=True) if entries else []
     due = [(member[2:].decode(), at) for member, at in waiting if member.startswith(b"b:")]
-    with redis.pipeline(transaction=False) as pipe:
+    with partition.redis.pipeline(transaction=False) as pipe:
         for id, _ in due:
-            pipe.hmget(keys.BATCH(id), "entries", "leased")
+            pipe.hmget(partition.keys.BATCH(id), "entries", "leased")
         answers = pipe.execute() if due else []
     theirs = [
         (id, at)
@@ -162,7 +163,7 @@ def _retries(redis: Redis, entries: set[str]) -> dict[str, dict[int, float]]:
         if not leased and entries & set(entries_in((names or b"").decode()))
     ]
     for id, at in theirs[:_OPENED]:
-        document: Any = redis.hget(keys.BATCH(id), "doc")
+        document: Any = partition.redis.hget(partition.keys.BATCH(id), "doc")
         try:
             batch = batches.decode(document or b"")
         except ValueError:  # done meanwhile, or of another release
@@ -173,9 +174,11 @@ def _retries(redis: Redis, entries: set[str]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:
+def _ways(partition: Partition, providers: Mapping[int, Reached]) -> dict[int, Way]:
     """The way of each device."""
-    known = {id: set(ways) for id, ways in Origins(redis).ways({one.provider for one in providers.values()}).items()}
+    known = {
+        id: set(ways) for id, ways in Origins(partition).ways({one.provider for one in providers.values()}).items()
+    }
     found = {}
     for device, one in providers.items():
         kind = kind_stored_as(one.form)
@@ -184,11 +187,11 @@ def _ways(redis: Redis, providers: Mapping[int, Reached]) -> dict[int, Way]:
     return found
 
 
-def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way]) -> dict[int, Via]:
+def _vias(partition: Partition, providers: Mapping[int, Reached], ways: Mapping[int, Way]) -> dict[int, Via]:
     """What holds each device's notifications back: its provider's state, or else that of its own way."""
     every = [*{one.provider for one in providers.values()}, *set(ways.values())]
-    stops, now = Breaker(redis).stopped_among(every), clock(redis)
-    quotas = {way: quota for way, quota in Limiter(redis).quotas(every).items() if now < quota.until}
+    stops, now = Breaker(partition).stopped_among(every), clock(partition.redis)
+    quotas = {way: quota for way, quota in Limiter(partition).quotas(every).items() if now < quota.until}
     found = {}
     for device, one in providers.items():
         held = one.provider if one.provider in stops or one.provider in quotas else ways[device]
@@ -198,12 +201,12 @@ def _vias(redis: Redis, providers: Mapping[int, Reached], ways: Mapping[int, Way
     return found
 
 
-def _cooldowns(redis: Redis, ways: Mapping[int, Way]) -> dict[int, float]:
+def _cooldowns(partition: Partition, ways: Mapping[int, Way]) -> dict[int, float]:
     """Until when devices cool down, in UNIX seconds."""
     by_way = defaultdict(list)
     for device, way in ways.items():
         by_way[way].append(device)
-    limiter, now = Limiter(redis), clock(redis)
+    limiter, now = Limiter(partition), clock(partition.redis)
     found: dict[int, float] = {}
     for way, devices in by_way.items():
         found |= {device: now + left for device, left in limiter.cooldowns(way, devices).items() if left}

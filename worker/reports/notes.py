@@ -12,8 +12,7 @@ from worker.core.model import Provider
 from worker.database.device_secrets import DeviceSecrets
 from worker.providers.kinds import kind_of
 from worker.reports.reading import NOTE_SECONDS
-from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Fleet
 
 #: Seconds between two notes of one process.
 _EVERY: Final = NOTE_SECONDS / 4
@@ -27,9 +26,9 @@ class Notes:
     """`providers` gives what this process knows of them, by id."""
 
     def __init__(
-        self, redis: Redis, providers: Callable[[], Mapping[int, Provider]], device_secrets: DeviceSecrets
+        self, fleet: Fleet, providers: Callable[[], Mapping[int, Provider]], device_secrets: DeviceSecrets
     ) -> None:
-        self._redis, self._providers, self._device_secrets = redis, providers, device_secrets
+        self._fleet, self._providers, self._device_secrets = fleet, providers, device_secrets
         self._host = socket.gethostname()
         self._next = 0.0
         self._ends: dict[int, tuple[Provider, float | None]] = {}
@@ -42,7 +41,8 @@ class Notes:
         providers = self._providers()
         ends = self._credentials(providers)
         unreadable = [id for id, one in providers.items() if not one.readable]
-        with self._redis.pipeline(transaction=False) as pipe:
+        keys = self._fleet.keys
+        with self._fleet.redis.pipeline(transaction=False) as pipe:
             if unreadable:
                 pipe.hset(keys.UNREADABLE(), mapping=dict.fromkeys(unreadable, f"{time.time():.0f} {self._host}"))
                 pipe.expire(keys.UNREADABLE(), int(NOTE_SECONDS * 2))

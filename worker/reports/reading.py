@@ -10,14 +10,14 @@ Redis, beside the keys of the journal, the streams and the breaker:
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Final, TypeVar, get_args
 
 from config.settings import get_settings
 from worker.core.batch import Lane, decode
-from worker.core.entry import app_of, ms_of
+from worker.core.entry import ms_of
 from worker.core.way import Way, origin_in, provider_in
 from worker.database import census, cursors, lease, postgres
 from worker.database.fleet import recorded
@@ -41,11 +41,12 @@ from worker.reports.snapshot import (
     Trimmed,
     WayFacts,
 )
-from worker.state import backlog, keys, streams
+from worker.state import backlog, streams
 from worker.state.backlog import Backlog
 from worker.state.breaker import Breaker
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
+from worker.state.partition import Fleet, Keyspace, Partition
 from worker.state.redis import Redis, clock
 
 #: Seconds for which a worker's note of an unreadable credential holds; the worker repeats it until it can read it.
@@ -114,7 +115,7 @@ class _Parts:
 
 
 def read(
-    redis: Redis | None,
+    keyspace: Keyspace | None,
     db: Connection | None,
     *,
     workers: bool = True,
@@ -124,7 +125,7 @@ def read(
     postgres_fault: str | None = None,
     now: float | None = None,
 ) -> Reading:
-    """The snapshot of this moment. `redis` or `db` None: that engine is not asked; `…_fault`: because it does not answer.
+    """The snapshot of this moment. `keyspace` or `db` None: that engine is not asked; `…_fault`: because it does not answer.
 
     `db` is in autocommit. `workers`: whether any should be running. `readable`, `ends`: by provider, from a process with
     the secret keys: whether they decrypt the credential, and when its certificate ends.
@@ -132,15 +133,16 @@ def read(
     parts, now = _Parts(), time.time() if now is None else now
     facts: dict[str, Any] = {"redis_fault": redis_fault, "postgres_fault": postgres_fault}
     skews: dict[str, float | None] = {}
-    if redis is not None:
+    if keyspace is not None:
+        redis, fleet = keyspace.redis, keyspace.fleet
         facts["redis"] = parts.read("redis memory", lambda: of_redis(redis))
-        facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(redis))
-        facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(redis)) or ()
+        facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(fleet))
+        facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(keyspace)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: skew(lambda: clock(redis)))
         if workers:
-            facts["workers"] = parts.read("workers", lambda: signs.read(redis))
-            facts["beat"] = parts.read("beat", lambda: signs.beat(redis))
-            facts["late"] = parts.read("digests and reminders", lambda: _late(redis)) or {}
+            facts["workers"] = parts.read("workers", lambda: signs.read(fleet))
+            facts["beat"] = parts.read("beat", lambda: signs.beat(fleet))
+            facts["late"] = parts.read("digests and reminders", lambda: _late(keyspace)) or {}
     if db is not None:
         facts["unapplied"] = parts.read("schema", lambda: missing(db)) or ()
         facts["read_only"] = parts.read("postgres", lambda: _read_only(db))
@@ -149,17 +151,17 @@ def read(
         facts["outbox"] = parts.read("outbox", lambda: _outbox(db))
         facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
         skews["postgres"] = parts.read("clock of postgres", lambda: skew(lambda: postgres.clock(db)))
-    if redis is not None and db is not None:
-        waits = parts.read("backlog", lambda: backlog.read(redis, cursors.taken(db)))
+    if keyspace is not None and db is not None:
+        waits = parts.read("backlog", lambda: backlog.read(keyspace, cursors.taken(db)))
         facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
-        facts["providers"] = parts.read("providers", lambda: _providers(redis, db, now, readable, ends or {}, waits))
+        facts["providers"] = parts.read("providers", lambda: _providers(keyspace, db, now, readable, ends or {}, waits))
         facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
-        facts["streams"] = (parts.read("intake", lambda: _streams(redis, db)) or ()) if workers else ()
+        facts["streams"] = (parts.read("intake", lambda: _streams(keyspace, db)) or ()) if workers else ()
     known = {engine: skew for engine, skew in skews.items() if skew is not None}
     return Reading(
         Snapshot(now, skews=known, fleet=get_settings().fleet, host=socket.gethostname(), **facts),
         parts.unknown,
-        redis is not None,
+        keyspace is not None,
         db is not None,
     )
 
@@ -175,15 +177,19 @@ def of_redis(redis: Redis) -> RedisFacts:
     )
 
 
-def certificates(redis: Redis) -> dict[int, float]:
+def certificates(fleet: Fleet) -> dict[int, float]:
     """By provider: when its certificate ends, in UNIX seconds, as the workers noted it."""
-    found: Any = redis.hgetall(keys.CERTIFICATES())
+    found: Any = fleet.redis.hgetall(fleet.keys.CERTIFICATES())
     return {int(id): float(at) for id, at in found.items()}
 
 
-def _trimmed(redis: Redis) -> Sequence[Trimmed]:
-    found = streams.trimmed(redis)
-    return [Trimmed(stream, app_of(stream), n, at) for stream, (n, at) in sorted(found.items()) if n > 0]
+def _trimmed(keyspace: Keyspace) -> Sequence[Trimmed]:
+    return [
+        Trimmed(stream, partition.names.app_of(stream), n, at)
+        for partition in keyspace
+        for stream, (n, at) in sorted(streams.trimmed(partition).items())
+        if n > 0
+    ]
 
 
 def _read_only(db: Connection) -> bool:
@@ -220,13 +226,16 @@ def _outbox(db: Connection) -> OutboxFacts | None:
     return OutboxFacts(waiting, age or 0.0)
 
 
-def _late(redis: Redis) -> Mapping[str, float]:
-    now, late = clock(redis), {}
-    for name, key in (("digests", keys.DIGESTS()), ("reminders", keys.REMINDERS())):
-        # A digest that is only to be looked at soon is due at 1.
-        first: Any = redis.zrange(key, 2, now, byscore=True, offset=0, num=1, withscores=True)
-        if first:
-            late[name] = now - first[0][1]
+def _late(keyspace: Keyspace) -> Mapping[str, float]:
+    late: dict[str, float] = {}
+    for partition in keyspace:
+        redis, keys = partition.redis, partition.keys
+        now = clock(redis)
+        for name, key in (("digests", keys.DIGESTS()), ("reminders", keys.REMINDERS())):
+            # A digest that is only to be looked at soon is due at 1.
+            first: Any = redis.zrange(key, 2, now, byscore=True, offset=0, num=1, withscores=True)
+            if first:
+                late[name] = max(late.get(name, 0.0), now - first[0][1])
     return late
 
 
@@ -262,7 +271,7 @@ def _apps(db: Connection) -> Sequence[AppFacts]:
 
 
 def _providers(
-    redis: Redis,
+    keyspace: Keyspace,
     db: Connection,
     now: float,
     readable: Mapping[int, bool] | None,
@@ -272,9 +281,12 @@ def _providers(
     rows = db.execute(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
-    ways = _ways(redis, [id for id, *_ in rows], waits)
-    known = certificates(redis) | dict(ends)
-    unreadable = _unreadable(redis, now)
+    ways: dict[int, list[WayFacts]] = {}
+    for partition in keyspace:
+        theirs = [id for id, app, *_ in rows if keyspace.of_app(app) is partition]
+        ways |= _ways(partition, theirs, waits)
+    known = certificates(keyspace.fleet) | dict(ends)
+    unreadable = _unreadable(keyspace.fleet, now)
     return [
         ProviderFacts(
             app,
@@ -289,17 +301,17 @@ def _providers(
     ]
 
 
-def _ways(redis: Redis, providers: Sequence[int], waits: Backlog | None) -> dict[int, list[WayFacts]]:
+def _ways(partition: Partition, providers: Sequence[int], waits: Backlog | None) -> dict[int, list[WayFacts]]:
     """The ways of each provider that do not flow. For a stopped provider everything waits."""
-    ways = Origins(redis).ways(providers)
+    ways = Origins(partition).ways(providers)
     every = [way for of in ways.values() for way in of]
-    stops, quotas = Breaker(redis).stopped_among(every), Limiter(redis).quotas(every)
+    stops, quotas = Breaker(partition).stopped_among(every), Limiter(partition).quotas(every)
     held = [way for way in every if provider_in(way) in (stops.keys() | quotas.keys()) or way in stops or way in quotas]
     waiting = Counter[Way]()
     for one in waits.waiting if waits is not None else ():
         if one.way is not None and one.state == "held":
             waiting[one.way] += one.notifications
-    losses = _first_losses(redis, held[:_LOOKED_INTO])
+    losses = _first_losses(partition, held[:_LOOKED_INTO])
     found: dict[int, list[WayFacts]] = {}
     for id, of in ways.items():
         found[id] = [
@@ -316,17 +328,17 @@ def _ways(redis: Redis, providers: Sequence[int], waits: Backlog | None) -> dict
     return found
 
 
-def _first_losses(redis: Redis, ways: Sequence[Way]) -> dict[Way, float]:
+def _first_losses(partition: Partition, ways: Sequence[Way]) -> dict[Way, float]:
     """When the first notification of each way's oldest batch is too old, UNIX seconds."""
     lines = [(way, lane) for way in ways for lane in get_args(Lane)]
-    with redis.pipeline(transaction=False) as pipe:
+    with partition.redis.pipeline(transaction=False) as pipe:
         for way, lane in lines:
-            pipe.zrange(keys.LINE(lane, way), 0, 0)
+            pipe.zrange(partition.keys.LINE(lane, way), 0, 0)
         firsts = [
             (way, ids[0].decode()) for (way, _), ids in zip(lines, pipe.execute() if lines else [], strict=True) if ids
         ]
         for _, id in firsts:
-            pipe.hget(keys.BATCH(id), "doc")
+            pipe.hget(partition.keys.BATCH(id), "doc")
         documents = pipe.execute() if firsts else []
     found: dict[Way, float] = {}
     for (way, _), document in zip(firsts, documents, strict=True):
@@ -336,14 +348,14 @@ def _first_losses(redis: Redis, ways: Sequence[Way]) -> dict[Way, float]:
     return found
 
 
-def _unreadable(redis: Redis, now: float) -> dict[int, str]:
-    found: Any = redis.hgetall(keys.UNREADABLE())
+def _unreadable(fleet: Fleet, now: float) -> dict[int, str]:
+    found: Any = fleet.redis.hgetall(fleet.keys.UNREADABLE())
     notes = {int(id): note.decode(errors="replace").partition(" ") for id, note in found.items()}
     return {id: host for id, (at, _, host) in notes.items() if now - float(at) < NOTE_SECONDS}
 
 
-def _devices_unreadable(redis: Redis) -> str | None:
-    host: Any = redis.get(keys.UNREADABLE_DEVICES())
+def _devices_unreadable(fleet: Fleet) -> str | None:
+    host: Any = fleet.redis.get(fleet.keys.UNREADABLE_DEVICES())
     return None if host is None else host.decode(errors="replace")
 
 
@@ -352,18 +364,20 @@ def _leader(db: Connection) -> Leader | None:
     return Leader("", 0.0, -inf) if found is None else Leader(found.owner, found.since, found.until - found.now)
 
 
-def _streams(redis: Redis, db: Connection) -> Sequence[StreamFacts]:
+def _streams(keyspace: Keyspace, db: Connection) -> Sequence[StreamFacts]:
+    return [one for partition in keyspace for one in _streams_of(partition, db)]
+
+
+def _streams_of(partition: Partition, db: Connection) -> Iterator[StreamFacts]:
     # What comes while this is read is neither old nor ahead.
-    moved, entered = postgres.clock(db), clock(redis)
-    known = cursors.moved_at(db)
-    found = streams.Streams(redis).figures({stream: cursor for stream, (cursor, _) in known.items()})
-    left = clock(redis)
-    _, unread = streams.pressure(redis) or (0, {})
-    facts = []
+    moved, entered = postgres.clock(db), clock(partition.redis)
+    known = {stream: of for stream, of in cursors.moved_at(db).items() if partition.names.has(stream)}
+    found = streams.Streams(partition).figures({stream: cursor for stream, (cursor, _) in known.items()})
+    left = clock(partition.redis)
+    _, unread = streams.pressure(partition) or (0, {})
     for stream, of in found.items():
-        app = app_of(stream)
+        app = partition.names.app_of(stream)
         oldest = None if of.unread is None else max(0.0, entered - ms_of(of.unread) / 1000)
         still = moved - known[stream][1]
         ahead = ms_of(of.last) / 1000 - left
-        facts.append(StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or ""))
-    return facts
+        yield StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or "")

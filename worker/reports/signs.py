@@ -11,9 +11,8 @@ import msgspec
 
 from worker.reports.skew import skew
 from worker.reports.snapshot import WorkerFacts
-from worker.state import keys
-from worker.state.redis import Redis, clock
-from worker.state.scripts import Scripts
+from worker.state.partition import Fleet
+from worker.state.redis import clock
 
 #: Seconds for which a sign is kept; who is silent for longer is forgotten.
 KEPT: Final = 120.0
@@ -31,33 +30,33 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(_Sign).decode
 
 
-def give(redis: Redis, name: str, lanes: list[str], now: Callable[[], float] = time.time) -> None:
+def give(fleet: Fleet, name: str, lanes: list[str], now: Callable[[], float] = time.time) -> None:
     """Says that the worker lives. `now` gives UNIX seconds by its own clock."""
     at = 0.0
 
     def ask() -> float:
         nonlocal at
-        at = clock(redis)
+        at = clock(fleet.redis)
         return at
 
     ahead = -skew(ask, now)
     sign = _encode(_Sign(at, lanes, round(ahead, 3)))
     # A full Redis takes it too: a worker is not gone because there is no room.
-    Scripts(redis).while_full(command="HSET", key=keys.WORKERS(), arguments=[name, sign])
+    fleet.scripts.while_full(command="HSET", key=fleet.keys.WORKERS(), arguments=[name, sign])
 
 
-def withdraw(redis: Redis, name: str) -> None:
+def withdraw(fleet: Fleet, name: str) -> None:
     """Says that the worker ends."""
-    redis.hdel(keys.WORKERS(), name)
+    fleet.redis.hdel(fleet.keys.WORKERS(), name)
 
 
-def read(redis: Redis) -> list[WorkerFacts]:
+def read(fleet: Fleet) -> list[WorkerFacts]:
     """The workers that gave a sign in the last minutes. Forgets the others."""
-    now = clock(redis)
-    found: Any = redis.hgetall(keys.WORKERS())
+    now = clock(fleet.redis)
+    found: Any = fleet.redis.hgetall(fleet.keys.WORKERS())
     signs = {name: _decode(sign) for name, sign in found.items()}
     if gone := [name for name, sign in signs.items() if now - sign.at > KEPT]:
-        redis.hdel(keys.WORKERS(), *gone)
+        fleet.redis.hdel(fleet.keys.WORKERS(), *gone)
     return [
         WorkerFacts(name.decode(), sign.lanes, max(0.0, now - sign.at), sign.ahead)
         for name, sign in sorted(signs.items())
@@ -65,6 +64,6 @@ def read(redis: Redis) -> list[WorkerFacts]:
     ]
 
 
-def beat(redis: Redis) -> bool:
+def beat(fleet: Fleet) -> bool:
     """Whether beat sends ticks."""
-    return bool(redis.exists(keys.BEAT()))
+    return bool(fleet.redis.exists(fleet.keys.BEAT()))

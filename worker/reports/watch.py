@@ -22,9 +22,8 @@ from worker.reports.conditions import AFTER, AFTERMATH, FLOW, OVER, Condition, S
 from worker.reports.faults import sentence
 from worker.reports.reading import Reading, read
 from worker.reports.snapshot import Snapshot
-from worker.state import keys, redis
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state import redis
+from worker.state.partition import Fleet, Keyspace
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +87,12 @@ _decode_seen: Final = msgspec.json.Decoder(Seen).decode
 _decode_look: Final = msgspec.json.Decoder(Look).decode
 
 
-def known(client: Redis) -> Known:
+def known(fleet: Fleet) -> Known:
     """What the last look left. Raises Redis' errors."""
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(keys.CONDITIONS())
-        pipe.get(keys.LOOK())
-        pipe.pttl(keys.LOOK())
+    with fleet.redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall(fleet.keys.CONDITIONS())
+        pipe.get(fleet.keys.LOOK())
+        pipe.pttl(fleet.keys.LOOK())
         found, look, left = pipe.execute()
     seen = {key.decode(): _decode_seen(document) for key, document in found.items()}
     return Known(
@@ -101,10 +100,10 @@ def known(client: Redis) -> Known:
     )
 
 
-def current(client: Redis) -> Current:
+def current(fleet: Fleet) -> Current:
     """The open conditions by the last look, and whether nobody looks or Redis is away. A few milliseconds; raises nothing."""
     try:
-        last = known(client)
+        last = known(fleet)
     except redis.Error as fault:
         return Current(find(Snapshot(time.time(), redis_fault=sentence(fault))), (), (), None)
     opened = [one.condition for one in last.seen.values() if one.opened]
@@ -152,9 +151,8 @@ def merged(reading: Reading, seen: Mapping[str, Seen], blocked_at: float) -> dic
 class Watch:
     """The fleet looks once every five seconds, whichever worker it is. `now` gives UNIX seconds."""
 
-    def __init__(self, client: Redis, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
-        self._redis, self._pool, self._now = client, pool, now
-        self._scripts = Scripts(client)
+    def __init__(self, keyspace: Keyspace, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
+        self._keyspace, self._fleet, self._pool, self._now = keyspace, keyspace.fleet, pool, now
         #: That Redis is away, and whether the log has it.
         self._away: Condition | None = None
         self._said = False
@@ -163,9 +161,11 @@ class Watch:
 
     def look(self) -> int:
         """Logs conditions that begin and end; returns how many are open, 0 if another process has just looked."""
-        if not self._scripts.while_full(command="SET", key=keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]):
+        if not self._fleet.scripts.while_full(
+            command="SET", key=self._fleet.keys.CONDITIONS_LOOKED(), arguments=[1, "NX", "PX", _EVERY]
+        ):
             return 0
-        reading, last = self._read(), known(self._redis)
+        reading, last = self._read(), known(self._fleet)
         before, now = last.seen, reading.snapshot.now
         was_blocked = blocked(reading.snapshot) or self._was_away or not last.watched
         blocked_at, self._was_away = now if was_blocked else last.look.blocked_at, False
@@ -193,25 +193,27 @@ class Watch:
             return
         if self._said:
             seen = Seen(self._away, self._away.since or 0.0, self._now(), opened=True)
-            self._redis.hsetnx(keys.CONDITIONS(), self._away.key, _encode(seen))
+            self._fleet.redis.hsetnx(self._fleet.keys.CONDITIONS(), self._away.key, _encode(seen))
         self._away, self._was_away = None, True
 
     def _read(self) -> Reading:
         try:
             with self._pool.connection() as db:
-                return read(self._redis, db, now=self._now())
+                return read(self._keyspace, db, now=self._now())
         except postgres.Unavailable as fault:
-            return read(self._redis, None, postgres_fault=sentence(fault), now=self._now())
+            return read(self._keyspace, None, postgres_fault=sentence(fault), now=self._now())
 
     def _keep(self, seen: Mapping[str, Seen], over: Sequence[str], look: Look) -> None:
         """A full Redis takes it too."""
         fields = [part for key, one in seen.items() for part in (key, _encode(one))]
         if fields:
-            self._scripts.while_full(command="HSET", key=keys.CONDITIONS(), arguments=fields)
+            self._fleet.scripts.while_full(command="HSET", key=self._fleet.keys.CONDITIONS(), arguments=fields)
         if over:
-            self._redis.hdel(keys.CONDITIONS(), *over)
-        self._scripts.while_full(command="SET", key=keys.LOOK(), arguments=[_encode(look), "EX", _KEPT])
-        self._redis.expire(keys.OLD_CONDITIONS(), _KEPT, nx=True)
+            self._fleet.redis.hdel(self._fleet.keys.CONDITIONS(), *over)
+        self._fleet.scripts.while_full(
+            command="SET", key=self._fleet.keys.LOOK(), arguments=[_encode(look), "EX", _KEPT]
+        )
+        self._fleet.redis.expire(self._fleet.keys.OLD_CONDITIONS(), _KEPT, nx=True)
 
     def _log(self, seen: Mapping[str, Seen], before: Mapping[str, Seen], now: float) -> None:
         opened = {key: one.condition for key, one in seen.items() if one.opened}

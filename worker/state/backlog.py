@@ -7,13 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from producers.events import STREAM
 from worker.core.batch import Lane
-from worker.core.entry import app_of, entry_of, ms_of, stream_for, stream_of
+from worker.core.entry import entry_of, ms_of
 from worker.core.way import Way, way_in
-from worker.state import keys
-from worker.state.redis import Redis, clock
-from worker.state.scripts import Scripts
+from worker.state.partition import Keyspace, Partition
+from worker.state.redis import clock
 from worker.state.streams import Figures, Streams
 
 #: Where it waits. `stream`: the leader has not taken it. `ready`: a worker can take it. `leased`: a worker has it. `due`: it is
@@ -70,13 +68,17 @@ class Backlog(NamedTuple):
         return _sum([one for one in self.waiting if one.state != "scheduled"])
 
 
-def read(redis: Redis, taken: Mapping[str, tuple[str, int | None]]) -> Backlog:
+def read(keyspace: Keyspace, taken: Mapping[str, tuple[str, int | None]]) -> Backlog:
     """The backlog now. `taken`: stream -> the id up to which the leader took it, and how many entries that were in all.
 
     Keys are read one after another, so what moves meanwhile may be seen twice or not at all.
     """
-    look = _Look(redis, taken)
-    found = [*look.on_streams(), *look.messages(), *look.in_lines(), *look.due()]
+    found: list[Waiting] = []
+    estimated = False
+    for partition in keyspace:
+        look = _Look(partition, taken)
+        found += [*look.on_streams(), *look.messages(), *look.in_lines(), *look.due()]
+        estimated |= look.estimated
     parts: defaultdict[tuple[State, str, str, Way | None], list[Waiting]] = defaultdict(list)
     for one in found:
         if one.messages or one.batches:
@@ -102,15 +104,17 @@ class _Batch(NamedTuple):
 
 
 class _Look:
-    def __init__(self, redis: Redis, taken: Mapping[str, tuple[str, int | None]]) -> None:
-        self._redis, self._scripts = redis, Scripts(redis)
-        self._now = clock(redis)
+    def __init__(self, partition: Partition, taken: Mapping[str, tuple[str, int | None]]) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
+        self._names = partition.names
+        self._now = clock(self._redis)
         self.estimated = False
-        apps: Any = redis.smembers(keys.APPS())
+        apps: Any = self._redis.smembers(self._keys.APPS())
         beginning: tuple[str, int | None] = ("0-0", None)
-        streams = [STREAM, *(stream_for(app.decode()) for app in apps)]
-        self._taken = {**dict.fromkeys(streams, beginning), **taken}
-        self._figures: Mapping[str, Figures] = Streams(redis).figures({s: id for s, (id, _) in self._taken.items()})
+        streams = self._names.streams(app.decode() for app in apps)
+        ours = {stream: of for stream, of in taken.items() if self._names.has(stream)}
+        self._taken = {**dict.fromkeys(streams, beginning), **ours}
+        self._figures: Mapping[str, Figures] = Streams(partition).figures({s: id for s, (id, _) in self._taken.items()})
         #: Mean size of a document, by stream.
         self._sizes = self._mean_sizes()
 
@@ -132,33 +136,39 @@ class _Look:
                 n = of.behind(self._taken[stream][1])
                 octets = round(n * self._sizes.get(stream, 0.0))
                 yield Waiting(
-                    "stream", app_of(stream) or "", messages=n, octets=octets, oldest=self._age(ms_of(of.unread))
+                    "stream",
+                    self._names.app_of(stream) or "",
+                    messages=n,
+                    octets=octets,
+                    oldest=self._age(ms_of(of.unread)),
                 )
 
     def messages(self) -> Iterator[Waiting]:
         """Those that workers can take, and those of groups that a task has."""
-        held: Any = self._redis.hkeys(keys.EXPANDING_GROUPS())
-        lines = [("bulk", app, keys.READY_OF_APP("bulk", app)) for app in self._list(keys.READY("bulk"))]
-        urgent = self._list(keys.READY("urgent"))
-        lines += [("urgent", app, keys.READY_OF_APP("urgent", app)) for app in urgent]
-        lines += [("urgent", app, keys.READY_OF_APP("looks", app)) for app in self._list(keys.READY("looks"))]
-        groups = self._pipelined(urgent, lambda pipe, app: pipe.lrange(keys.GROUPS_IN_TURN(app), 0, -1))
+        held: Any = self._redis.hkeys(self._keys.EXPANDING_GROUPS())
+        lines = [("bulk", app, self._keys.READY_OF_APP("bulk", app)) for app in self._list(self._keys.READY("bulk"))]
+        urgent = self._list(self._keys.READY("urgent"))
+        lines += [("urgent", app, self._keys.READY_OF_APP("urgent", app)) for app in urgent]
+        lines += [
+            ("urgent", app, self._keys.READY_OF_APP("looks", app)) for app in self._list(self._keys.READY("looks"))
+        ]
+        groups = self._pipelined(urgent, lambda pipe, app: pipe.lrange(self._keys.GROUPS_IN_TURN(app), 0, -1))
         for group in {*held, *(group for of_app in groups for group in of_app)}:
             name = group.decode()
-            lines.append(("urgent", name.partition("@")[2], keys.READY_IN_GROUP(name)))
+            lines.append(("urgent", name.partition("@")[2], self._keys.READY_IN_GROUP(name)))
         for (lane, app, _), of in zip(lines, self._lists([key for _, _, key in lines]), strict=True):
             yield self._entries("ready", app, lane, of)
         names = [group.decode() for group in held]
-        for name, of in zip(names, self._lists([keys.TAKEN(name) for name in names]), strict=True):
+        for name, of in zip(names, self._lists([self._keys.TAKEN(name) for name in names]), strict=True):
             yield self._entries("leased", name.partition("@")[2], "urgent", of)
 
     def in_lines(self) -> Iterator[Waiting]:
         """Batches that wait for a worker, or for their way."""
         lines: list[tuple[str, str]] = []
         for lane in get_args(Lane):
-            apps = self._list(keys.TURNS(lane))
-            turns = self._pipelined([(lane, app) for app in apps], _ask_ways)
-            out: Any = self._redis.zrange(keys.OUT_OF_TURN(lane), 0, -1)
+            apps = self._list(self._keys.TURNS(lane))
+            turns = self._pipelined([self._keys.TURNS_OF_APP(lane, app) for app in apps], _ask_list)
+            out: Any = self._redis.zrange(self._keys.OUT_OF_TURN(lane), 0, -1)
             lines += [(lane, way.decode()) for way in {*out, *(way for of_app in turns for way in of_app)}]
         most = max(1, _IN_LINES // max(1, len(lines)))
         found = [one for some in _chunks(lines, _CHUNK) for one in self._scripts.lines(most=most, lines=some)]
@@ -183,8 +193,8 @@ class _Look:
                     channels.append(member[2:].decode())
         yield from self._due_messages(entries)
         # Those that a worker has are among them.
-        yield Waiting("scheduled", messages=int(self._redis.zcard(keys.SECOND_LOOKS_DUE())))
-        lines = self._pipelined(channels, lambda pipe, channel: pipe.zrange(keys.CHANNEL_LINE(channel), 0, -1))
+        yield Waiting("scheduled", messages=int(self._redis.zcard(self._keys.SECOND_LOOKS_DUE())))
+        lines = self._pipelined(channels, lambda pipe, channel: pipe.zrange(self._keys.CHANNEL_LINE(channel), 0, -1))
         for channel, line in zip(channels, lines, strict=True):
             first = line[0].partition(b"/")[2] if line else None
             yield self._entries("due", channel.partition("@")[2], "urgent", _Group(len(line), first))
@@ -193,7 +203,7 @@ class _Look:
     def _due_members(self) -> Iterator[bytes]:
         at = 0
         while True:
-            some: Any = self._redis.zrange(keys.DUE(), at, at + _MANY - 1)
+            some: Any = self._redis.zrange(self._keys.DUE(), at, at + _MANY - 1)
             yield from some
             if len(some) < _MANY:
                 return
@@ -201,19 +211,21 @@ class _Look:
 
     def _due_messages(self, entries: Sequence[str]) -> Iterator[Waiting]:
         """By state, app and lane. A message whose expansion failed before is tried again."""
-        tries: Any = self._redis.hkeys(keys.TRIES())
+        tries: Any = self._redis.hkeys(self._keys.TRIES())
         again = {entry.decode() for entry in tries}
         found: defaultdict[tuple[State, str, str], list[str]] = defaultdict(list)
         for some in _chunks(entries, _MANY):
-            scheduled = self._redis.smismember(keys.SCHEDULED(), some)
-            states: Any = self._redis.hmget(keys.EXPANDING(), some)
+            scheduled = self._redis.smismember(self._keys.SCHEDULED(), some)
+            states: Any = self._redis.hmget(self._keys.EXPANDING(), some)
             for entry, later, state in zip(some, scheduled, states, strict=True):
                 if state is not None:
                     app, cursor, *_ = state.decode().split("\n", 2)
                     where: State = "scheduled" if later else "due" if entry in again else "leased"
                     found[where, app, "bulk" if cursor else "urgent"].append(entry)
         for (where, app, lane), of in found.items():
-            octets = sum(n * self._sizes.get(stream, 0.0) for stream, n in Counter(map(stream_of, of)).items())
+            octets = sum(
+                n * self._sizes.get(stream, 0.0) for stream, n in Counter(map(self._names.stream_of, of)).items()
+            )
             oldest = self._age(min(map(ms_of, of)))
             yield Waiting(where, app, lane, messages=len(of), octets=round(octets), oldest=oldest)
 
@@ -246,7 +258,7 @@ class _Look:
         if of.first is None:
             return Waiting(state, app, lane)
         entry = entry_of(of.first.decode())
-        octets = round(of.n * self._sizes.get(stream_of(entry), 0.0))
+        octets = round(of.n * self._sizes.get(self._names.stream_of(entry), 0.0))
         return Waiting(state, app, lane, messages=of.n, octets=octets, oldest=self._age(ms_of(entry)))
 
     def _weighed(self, ids: Sequence[bytes]) -> dict[bytes, _Batch]:
@@ -281,8 +293,8 @@ class _Look:
         return max(0.0, self._now - ms / 1000)
 
 
-def _ask_ways(pipe: Any, turns: tuple[str, str]) -> None:
-    pipe.lrange(keys.TURNS_OF_APP(*turns), 0, -1)
+def _ask_list(pipe: Any, key: str) -> None:
+    pipe.lrange(key, 0, -1)
 
 
 def _sum(parts: Sequence[Waiting]) -> Waiting:

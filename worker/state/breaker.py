@@ -7,9 +7,7 @@ from typing import Any, Final, NamedTuple
 from worker.core.breaker import Stopped, probe_interval
 from worker.core.outcome import IN_A_ROW, MASS_REFUSAL
 from worker.core.way import Way, provider_in
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Answers that count at most. It is a number, not a time: a mistake must show after as many answers at any rate of pushes.
 RECENT: Final = 400
@@ -32,25 +30,24 @@ class Answers(NamedTuple):
 
 
 class Breaker:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
 
     def stopped(self, way: Way) -> Stopped | None:
-        found: Any = self._redis.hgetall(keys.BREAKER(way))
+        found: Any = self._redis.hgetall(self._keys.BREAKER(way))
         return _stopped(found) if found else None
 
     def stopped_among(self, ways: Sequence[Way]) -> dict[Way, Stopped]:
         """The ways that are stopped themselves, not through their provider."""
         with self._redis.pipeline(transaction=False) as pipe:
             for way in ways:
-                pipe.hgetall(keys.BREAKER(way))
+                pipe.hgetall(self._keys.BREAKER(way))
             answers = pipe.execute() if ways else []
         return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
 
     def probes(self, way: Way) -> int:
         """How many probes were sent since it stopped."""
-        return int(self._redis.hget(keys.BREAKER(way), "probes") or 0)
+        return int(self._redis.hget(self._keys.BREAKER(way), "probes") or 0)
 
     def stop(self, way: Way, reason: str, now: float, *, manual: bool = False) -> bool:
         """Stops the way; True if it flowed before. A stop by a person stays when a worker stops the way too.
@@ -58,28 +55,28 @@ class Breaker:
         A mass refusal of one way is remembered for its provider too: the cause may be common to all of its ways.
         """
         with self._redis.pipeline() as pipe:
-            pipe.hsetnx(keys.BREAKER(way), "since", now)
+            pipe.hsetnx(self._keys.BREAKER(way), "since", now)
             if manual:
-                pipe.hset(keys.BREAKER(way), mapping={"reason": reason, "manual": 1})
+                pipe.hset(self._keys.BREAKER(way), mapping={"reason": reason, "manual": 1})
             else:
-                pipe.hsetnx(keys.BREAKER(way), "reason", reason)
+                pipe.hsetnx(self._keys.BREAKER(way), "reason", reason)
                 for stopped in {way, provider_in(way)} if reason == MASS_REFUSAL else {way}:
-                    pipe.set(keys.STOPPED(stopped, reason), 1, ex=REMEMBERED)
-            pipe.set(keys.PROBE(way), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
+                    pipe.set(self._keys.STOPPED(stopped, reason), 1, ex=REMEMBERED)
+            pipe.set(self._keys.PROBE(way), 1, nx=True, px=int(probe_interval(Stopped(reason, now), now) * 1000))
             fresh, *_ = pipe.execute()
         return bool(fresh)
 
     def put_off(self, way: Way, seconds: float) -> None:
         """Sends no probe for so many seconds: the provider asked for that, or the last probe failed."""
-        self._redis.set(keys.PROBE(way), 1, px=max(1, int(seconds * 1000)))
+        self._redis.set(self._keys.PROBE(way), 1, px=max(1, int(seconds * 1000)))
 
     def look_again(self, stopped: Way, way: Way) -> None:
         """Allows another batch of the way to be taken for a probe at once: nothing of the last one was sent."""
-        self._redis.delete(keys.PROBE(stopped), keys.LOOKED(way))
+        self._redis.delete(self._keys.PROBE(stopped), self._keys.LOOKED(way))
 
     def was_stopped_recently(self, way: Way, reason: str) -> bool:
         """Whether answers stopped it for this reason in the last two minutes, even if it flows again."""
-        return bool(self._redis.exists(keys.STOPPED(way, reason)))
+        return bool(self._redis.exists(self._keys.STOPPED(way, reason)))
 
     def resume(self, way: Way, *, by_hand: bool = False) -> bool:
         """Lets the way flow again, with all that waits for it, and forgets its answers; True if it was stopped.
@@ -105,8 +102,8 @@ class Breaker:
         """
         state = {True: 1, False: -1, None: 0}[alive]
         all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._scripts.answers(
-            answers=keys.ANSWERS(way),
-            refused_devices=keys.REFUSED(way),
+            answers=self._keys.ANSWERS(way),
+            refused_devices=self._keys.REFUSED(way),
             recent=RECENT,
             answered=answered,
             refused=len(refused),

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.keys import Keys
+from worker.state.partition import Partition
 
 #: Seconds of a window at most: a count is kept for two of them.
 LONGEST: Final = 86_400
@@ -65,8 +64,8 @@ _Of = TypeVar("_Of", Burst, Fold)
 
 
 class Bursts:
-    def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._keys, self._scripts = partition.keys, partition.scripts
 
     def count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
         """For each burst what its message is for each of its users, `now` in UNIX seconds.
@@ -84,7 +83,7 @@ class Bursts:
 
     def _show(self, folds: Sequence[Fold]) -> list[set[str]]:
         answers: Any = self._scripts.show_folds(
-            channels=[keys.FOLDS(fold.app, fold.channel) for fold in folds],
+            channels=[self._keys.FOLDS(fold.app, fold.channel) for fold in folds],
             seconds=_SHOWN,
             looks=[(f"{fold.place:020}", len(fold.users)) for fold in folds],
             users=[user for fold in folds for user in fold.users],
@@ -96,7 +95,7 @@ class Bursts:
 
     def _count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
         answers: Any = self._scripts.count_bursts(
-            windows=[_keys(burst, now) for burst in bursts],
+            windows=[_keys(self._keys, burst, now) for burst in bursts],
             now=int(now * 1000),
             bursts=[_record(burst) for burst in bursts],
             users=[(user, int(counts), budget) for burst in bursts for user, counts, budget in burst.users],
@@ -141,7 +140,7 @@ def _seconds(burst: Burst) -> int:
     return min(burst.window, LONGEST)
 
 
-def _keys(burst: Burst, now: float) -> list[str]:
+def _keys(keys: Keys, burst: Burst, now: float) -> list[str]:
     """Of the windows that `now` falls into, each with the one before."""
     windows = [
         (keys.BURST, burst.channel, _seconds(burst)),

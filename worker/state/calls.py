@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 #: Seconds for which a call is known after the last that was heard of it: more than twice the longest life of one.
 KEPT: Final = 600
@@ -39,12 +38,12 @@ class Known(NamedTuple):
 
 
 class Calls:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys = partition.redis, partition.keys
 
     def begin(self, call: CallKey, event: str, document: bytes) -> Known:
         """The first event that begins a call counts; a second time does nothing. Returns what is known of it then."""
-        key = keys.CALL(*call)
+        key = self._keys.CALL(*call)
         with self._redis.pipeline() as pipe:
             pipe.hsetnx(key, _BY, event)
             pipe.hsetnx(key, _DOCUMENT, document)
@@ -55,7 +54,7 @@ class Calls:
 
     def end(self, call: CallKey, user: str, end: End) -> Known:
         """The call has ended for a user, or with '' for everybody; the first end stays. Returns what is known then."""
-        key = keys.CALL(*call)
+        key = self._keys.CALL(*call)
         with self._redis.pipeline() as pipe:
             pipe.hsetnx(key, _ENDED + user, f"{end.reason}/{end.by}")
             pipe.expire(key, KEPT)
@@ -67,13 +66,13 @@ class Calls:
         """Of each of these calls."""
         with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.hgetall(keys.CALL(*call))
+                pipe.hgetall(self._keys.CALL(*call))
             answers = pipe.execute() if calls else []
         return [_known(found) for found in answers]
 
     def note_shown(self, call: CallKey, devices: Iterable[int]) -> None:
         """Devices by which the call's notification was accepted."""
-        key = keys.CALL(*call)
+        key = self._keys.CALL(*call)
         with self._redis.pipeline() as pipe:
             pipe.hset(key, mapping={f"{_SHOWN}{device}": 1 for device in devices})
             pipe.expire(key, KEPT)

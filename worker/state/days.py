@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Seconds for which a day is kept after the last push on it: it is over everywhere by then.
 _LIFE: Final = 2 * 86_400
@@ -23,8 +21,8 @@ class DayPage(NamedTuple):
 
 
 class Days:
-    def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._keys, self._scripts = partition.keys, partition.scripts
 
     def count(self, pages: Sequence[DayPage]) -> list[set[str]]:
         """For each page its users who have had fewer than `most` pushes on their day, this one not counted.
@@ -35,7 +33,7 @@ class Days:
 
     def _count(self, pages: Sequence[DayPage]) -> Iterator[set[str]]:
         answers: Any = self._scripts.count_days(
-            days=[keys.PUSHES_OF_DAY(page.app, day) for page in pages for _, day in page.users],
+            days=[self._keys.PUSHES_OF_DAY(page.app, day) for page in pages for _, day in page.users],
             seconds=_LIFE,
             pages=[(page.most, page.message, len(page.users)) for page in pages],
             users=[user for page in pages for user, _ in page.users],

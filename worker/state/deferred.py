@@ -10,24 +10,22 @@ import msgspec
 
 from worker.core.outcome import Refusal
 from worker.core.way import Way, way_in
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Refusal).decode
 
 
 class DeferredDevices:
-    def __init__(self, redis: Redis) -> None:
-        self._redis, self._scripts = redis, Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
 
     def add(self, way: Way, refusals: Sequence[Refusal], *, delay: float) -> None:
         """Defers the retirement of these devices by `delay` seconds."""
         if refusals:
             self._scripts.defer(
-                ways=keys.DEFERRED_PROVIDERS(),
-                deferred=keys.DEFERRED(way),
+                ways=self._keys.DEFERRED_PROVIDERS(),
+                deferred=self._keys.DEFERRED(way),
                 way=way,
                 delay=delay,
                 refusals=[_encode(one) for one in refusals],
@@ -35,7 +33,7 @@ class DeferredDevices:
 
     def known(self, way: Way) -> set[int]:
         """The devices whose retirement is deferred."""
-        found: Any = self._redis.zrange(keys.DEFERRED(way), 0, -1)
+        found: Any = self._redis.zrange(self._keys.DEFERRED(way), 0, -1)
         return {_decode(one)[0] for one in found}
 
     def due(self, *, delay: float, limit: int = 5000) -> dict[Way, list[Refusal]]:
@@ -46,12 +44,12 @@ class DeferredDevices:
     def forget(self, way: Way, refusals: Sequence[Refusal]) -> None:
         """Removes these refusals: they are decided."""
         if refusals:
-            self._redis.zrem(keys.DEFERRED(way), *map(_encode, refusals))
+            self._redis.zrem(self._keys.DEFERRED(way), *map(_encode, refusals))
 
     def forget_all(self, way: Way) -> None:
         """Removes all refusals of a way."""
-        self._redis.delete(keys.DEFERRED(way))
+        self._redis.delete(self._keys.DEFERRED(way))
 
     def waiting(self) -> bool:
         """Whether any retirement is deferred."""
-        return bool(self._redis.exists(keys.DEFERRED_PROVIDERS()))
+        return bool(self._redis.exists(self._keys.DEFERRED_PROVIDERS()))

@@ -14,9 +14,8 @@ from redis.retry import Retry
 
 from producers.wire import FULL, RESERVED
 from worker.core.errors import WorkerError
-from worker.state import keys
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
-from worker.state.scripts import Scripts
 from worker.state.streams import app_named
 
 #: Redis does not let this user do it, or cannot write.
@@ -34,9 +33,10 @@ class Fence:
         self._redis: Redis = connect(redis_url)
         # A command that is sent again by the client could come after one that was sent later.
         self._redis.set_retry(Retry(NoBackoff(), 0))
-        self._key, self._max_backlog = keys.OUTBOX(source), max_backlog
+        partition = untagged(self._redis)
+        self._keys, self._scripts = partition.keys, partition.scripts
+        self._key, self._max_backlog = self._keys.OUTBOX(source), max_backlog
         self._holder: str | None = None
-        self._scripts = Scripts(self._redis)
 
     def claim(self) -> None:
         """From now on this relay is the holder. Between taking the outbox's lock and reading the rows to be moved."""
@@ -54,7 +54,7 @@ class Fence:
         holder, self._holder = self._holder, None
         apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
         answer: Any = self._scripts.outbox(
-            stream=keys.EVENTS(),
+            stream=self._keys.EVENTS(),
             fence=self._key,
             holder=holder or "",
             backlog=self._max_backlog,

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from worker.core.entry import stream_for
 from worker.core.forgetting import names
 from worker.core.reminder import parts_of
 from worker.state import keys
 from worker.state.keys import Family
+from worker.state.partition import Partition
 from worker.state.redis import Redis
 
 #: Keys that one call of SCAN looks at, and members of one key.
@@ -44,10 +44,11 @@ REMAINS: Final[Mapping[Family, str]] = {
 }
 
 
-def forget(redis: Redis, app: str, user: str, *, dry: bool = False) -> dict[str, int]:
+def forget(partition: Partition, app: str, user: str, *, dry: bool = False) -> dict[str, int]:
     """How many keys, members and fields there were, by the families that `keys.py` has. A dry run only counts them."""
     found: dict[str, int] = {}
-    for family, calls in _calls(redis, app, user):
+    for family, calls in _calls(partition, app, user):
+        redis = partition.any_slot if family.scope == "producers" else partition.redis
         # A key may be of another type: a producer wrote it.
         with redis.pipeline(transaction=False) as pipe:
             for command, key, *members in calls:
@@ -60,21 +61,21 @@ def forget(redis: Redis, app: str, user: str, *, dry: bool = False) -> dict[str,
     return found
 
 
-def forget_badges(redis: Redis, app: str, devices: Sequence[int]) -> None:
+def forget_badges(partition: Partition, app: str, devices: Sequence[int]) -> None:
     """The numbers of devices that are deleted."""
-    with redis.pipeline(transaction=False) as pipe:
-        for key in (keys.BADGE(app), keys.CLEARED(app)):
+    with partition.redis.pipeline(transaction=False) as pipe:
+        for key in (partition.keys.BADGE(app), partition.keys.CLEARED(app)):
             pipe.hdel(key, *map(str, devices))
         pipe.execute()
 
 
-def on_streams(redis: Redis, app: str, user: str) -> int:
+def on_streams(partition: Partition, app: str, user: str) -> int:
     """How many of the entries on the app's streams name the user; of the first 100,000 of each."""
     found = 0
-    for stream in (keys.EVENTS(), stream_for(app)):
+    for stream in partition.names.streams([app]):
         first, left = "-", _ENTRIES
         while left > 0:
-            some: Any = redis.xrange(stream, min=first, count=min(_COUNT, left))
+            some: Any = partition.redis.xrange(stream, min=first, count=min(_COUNT, left))
             found += sum(_names(fields, app, user) for _, fields in some)
             left -= _COUNT
             if len(some) < _COUNT:
@@ -91,38 +92,49 @@ def _names(fields: Mapping[bytes, bytes], app: str, user: str) -> bool:
 _Call = tuple[Any, ...]
 
 
-def _calls(redis: Redis, app: str, user: str) -> Iterator[tuple[Family, list[_Call]]]:
+def _calls(partition: Partition, app: str, user: str) -> Iterator[tuple[Family, list[_Call]]]:
     """What is to be removed: a command, a key, and members of it."""
+    of = partition.keys
     for family in OF_USER:
-        yield family, [("UNLINK", family(app, user))]
+        yield family, [("UNLINK", _in(partition, family)(app, user))]
     for family in NAMED:
-        yield family, [("ZREM", family(), f"{app}\n{user}")]
-    yield from _reminders(redis, app, user)
-    yield keys.SHOWN, [("ZREM", keys.SHOWN(app), *some) for some in _members(redis, keys.SHOWN(app), user)]
-    among = {f"{family.beginning}{app}:".encode(): family for family in (*AMONG, keys.RECENT)}
-    cursor = 0
-    while True:
-        found: Any = redis.scan(cursor, match=f"{keys.PREFIX}*", count=_COUNT)
-        cursor, some = found
-        for key in some:
-            of = next((of for beginning, of in among.items() if key.startswith(beginning)), None)
-            if of is keys.RECENT:
-                yield of, _recent(redis, key, user)
-            elif of is not None:
-                members = [form.replace("%", user) for form in AMONG[of]]
-                yield of, [("ZREM" if of.type == "zset" else "HDEL", key, *members)]
-        if not cursor:
-            return
+        yield family, [("ZREM", _in(partition, family)(), f"{app}\n{user}")]
+    yield from _reminders(partition, app, user)
+    yield keys.SHOWN, [("ZREM", of.SHOWN(app), *some) for some in _members(partition.redis, of.SHOWN(app), user)]
+    among = [(_in(partition, family), family) for family in (*AMONG, keys.RECENT)]
+    tagged = partition.prefix != keys.PREFIX
+    for redis, pattern in [
+        (partition.redis, f"{partition.prefix}*"),
+        *([(partition.any_slot, f"{keys.READ.beginning}{_literal(app)}:*")] if tagged else ()),
+    ]:
+        for key in redis.scan_iter(match=pattern, count=_COUNT):
+            found = next((one for bound, one in among if key.startswith(f"{bound.beginning}{app}:".encode())), None)
+            if found is keys.RECENT:
+                yield found, _recent(redis, key, user)
+            elif found is not None:
+                members = [form.replace("%", user) for form in AMONG[found]]
+                yield found, [("ZREM" if found.type == "zset" else "HDEL", key, *members)]
 
 
-def _reminders(redis: Redis, app: str, user: str) -> Iterator[tuple[Family, list[_Call]]]:
-    for member, _ in redis.zscan_iter(keys.REMINDERS(), count=_COUNT):
+def _in(partition: Partition, family: Family) -> Family:
+    """The family's keys there."""
+    return family.below(partition.prefix) if family.scope == "partition" else family
+
+
+def _reminders(partition: Partition, app: str, user: str) -> Iterator[tuple[Family, list[_Call]]]:
+    of = partition.keys
+    for member, _ in partition.redis.zscan_iter(of.REMINDERS(), count=_COUNT):
         name = member.decode()
         of_app, *_, of_user = parts_of(name)
         if (of_app, of_user) == (app, user):
-            yield keys.REMINDERS, [("ZREM", keys.REMINDERS(), name)]
-            yield keys.REMINDER, [("UNLINK", keys.REMINDER(name))]
-            yield keys.REMINDERS_SENT, [("HDEL", keys.REMINDERS_SENT(), name)]
+            yield keys.REMINDERS, [("ZREM", of.REMINDERS(), name)]
+            yield keys.REMINDER, [("UNLINK", of.REMINDER(name))]
+            yield keys.REMINDERS_SENT, [("HDEL", of.REMINDERS_SENT(), name)]
+
+
+def _literal(text: str) -> str:
+    """The text as a pattern of SCAN that matches nothing else."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
 def _members(redis: Redis, key: str, user: str) -> Iterator[list[bytes]]:

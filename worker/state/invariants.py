@@ -14,7 +14,7 @@ from worker.core.entry import entries_in
 from worker.core.errors import WorkerError
 from worker.state import keys
 from worker.state.keys import Family
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 #: Values of one key, and keys in all, up to which everything is compared.
 MOST: Final = 50_000
@@ -43,8 +43,6 @@ _FAMILIES: Final = (
         keys.CHANNEL_LINE,
     ),
 )
-#: All of these keys, but none of the many that say where users are.
-_PATTERN: Final = f"{keys.PREFIX}[^aov]*"
 _READ: Final = keys.READ.beginning.encode()
 
 
@@ -94,50 +92,55 @@ def violations_of(now: Look) -> set[str]:
     return set(chain.from_iterable(check(now) for check in CHECKS))
 
 
-def look(redis: Redis) -> Look:
+def look(partition: Partition) -> Look:
     """Raises `TooLargeError`."""
-    hashes = ((redis.hlen, family) for family in (keys.OPEN, keys.EXPANDING, keys.SECOND_LOOKS))
-    for size, family in (*hashes, (redis.zcard, keys.DUE)):
-        if (n := int(size(family()))) > MOST:
-            raise TooLargeError(f"{n:,} in {family()}, and {MOST:,} are compared at most")
-    found = _keys(redis)
-    batches = dict(_batches(redis, found.pop(keys.BATCH)))
+    hashes = ((partition.redis.hlen, family) for family in (keys.OPEN, keys.EXPANDING, keys.SECOND_LOOKS))
+    for size, family in (*hashes, (partition.redis.zcard, keys.DUE)):
+        if (n := int(size(key := family.below(partition.prefix)()))) > MOST:
+            raise TooLargeError(f"{n:,} in {key}, and {MOST:,} are compared at most")
+    found = _keys(partition)
+    batches = dict(_batches(partition, found.pop(keys.BATCH)))
     values = {
-        family: dict(zip(named.values(), _read(redis, family, list(named)), strict=True))
+        family: dict(zip(named.values(), _read(partition, family, list(named)), strict=True))
         for family, named in found.items()
     }
     return Look(
-        {entry: int(n) for entry, n in _hash(redis, keys.OPEN()).items()},
-        _hash(redis, keys.EXPANDING()),
-        frozenset(_texts(redis.zrange(keys.DUE(), 0, -1))),
-        frozenset(_texts(redis.smembers(keys.SCHEDULED()))),
-        frozenset(_hash(redis, keys.TRIES())),
-        frozenset(_texts(redis.hkeys(keys.SECOND_LOOKS()))),
-        frozenset(_texts(redis.zrange(keys.SECOND_LOOKS_DUE(), 0, -1))),
-        _hash(redis, keys.EXPANDING_CHANNELS()),
-        frozenset(_hash(redis, keys.EXPANDING_GROUPS())),
-        {lane: frozenset(_texts(redis.zrange(keys.OUT_OF_TURN(lane), 0, -1))) for lane in _LANES},
+        {entry: int(n) for entry, n in _hash(partition, partition.keys.OPEN()).items()},
+        _hash(partition, partition.keys.EXPANDING()),
+        frozenset(_texts(partition.redis.zrange(partition.keys.DUE(), 0, -1))),
+        frozenset(_texts(partition.redis.smembers(partition.keys.SCHEDULED()))),
+        frozenset(_hash(partition, partition.keys.TRIES())),
+        frozenset(_texts(partition.redis.hkeys(partition.keys.SECOND_LOOKS()))),
+        frozenset(_texts(partition.redis.zrange(partition.keys.SECOND_LOOKS_DUE(), 0, -1))),
+        _hash(partition, partition.keys.EXPANDING_CHANNELS()),
+        frozenset(_hash(partition, partition.keys.EXPANDING_GROUPS())),
+        {lane: frozenset(_texts(partition.redis.zrange(partition.keys.OUT_OF_TURN(lane), 0, -1))) for lane in _LANES},
         batches,
         values,
     )
 
 
-def _keys(redis: Redis) -> dict[Family, dict[str, tuple[str, ...]]]:
+def _keys(partition: Partition) -> dict[Family, dict[str, tuple[str, ...]]]:
     """By family its keys, each with the parts of its name."""
     found: dict[Family, dict[str, tuple[str, ...]]] = {family: {} for family in _FAMILIES}
-    scanned = (key for key in redis.scan_iter(match=_PATTERN, count=_CHUNK) if not key.startswith(_READ))
+    scanned = (
+        key
+        for key in partition.redis.scan_iter(match=f"{partition.prefix}[^aov]*", count=_CHUNK)
+        if not key.startswith(_READ)
+    )
+    families = [(family, family.below(partition.prefix)) for family in _FAMILIES]
     for n, one in enumerate(scanned, 1):
         key = one.decode(errors="replace")
         if n > _KEYS:
             raise TooLargeError(f"more than {_KEYS:,} keys")
-        for family in _FAMILIES:
-            if (parts := family.parts(key)) is not None:
+        for family, bound in families:
+            if (parts := bound.parts(key)) is not None:
                 found[family][key] = parts
                 break
     return found
 
 
-def _read(redis: Redis, family: Family, named: list[str]) -> list[Any]:
+def _read(partition: Partition, family: Family, named: list[str]) -> list[Any]:
     """The values of keys of one family. A very long value is cut, and not compared."""
     read: Callable[[Any, str], object] = {
         "list": lambda pipe, key: pipe.lrange(key, 0, MOST),
@@ -145,15 +148,15 @@ def _read(redis: Redis, family: Family, named: list[str]) -> list[Any]:
         "set": lambda pipe, key: pipe.smembers(key),
         "hash": lambda pipe, key: pipe.hgetall(key),
     }[family.type]
-    answers = _pipelined(redis, named, read)
+    answers = _pipelined(partition, named, read)
     if family.type == "hash":
         return [{field.decode(): value.decode() for field, value in answer.items()} for answer in answers]
     return [list(_texts(answer)) for answer in answers]
 
 
-def _batches(redis: Redis, named: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, QueuedBatch]]:
+def _batches(partition: Partition, named: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, QueuedBatch]]:
     fields = ("provider", "lane", "app", "entries", "devices", "leased", "claimed")
-    answers = _pipelined(redis, list(named), lambda pipe, key: pipe.hmget(key, fields))
+    answers = _pipelined(partition, list(named), lambda pipe, key: pipe.hmget(key, fields))
     for (id,), answer in zip(named.values(), answers, strict=True):
         way, lane, app, entries, devices, leased, claimed = ((one or b"").decode() for one in answer)
         if lane:  # else it is done by now
@@ -161,18 +164,18 @@ def _batches(redis: Redis, named: Mapping[str, tuple[str, ...]]) -> Iterator[tup
             yield id, batch
 
 
-def _pipelined(redis: Redis, named: list[str], ask: Callable[[Any, str], object]) -> list[Any]:
+def _pipelined(partition: Partition, named: list[str], ask: Callable[[Any, str], object]) -> list[Any]:
     answers: list[Any] = []
     for at in range(0, len(named), _CHUNK):
-        with redis.pipeline(transaction=False) as pipe:
+        with partition.redis.pipeline(transaction=False) as pipe:
             for key in named[at : at + _CHUNK]:
                 ask(pipe, key)
             answers += pipe.execute()
     return answers
 
 
-def _hash(redis: Redis, key: str) -> dict[str, str]:
-    found: Any = redis.hgetall(key)
+def _hash(partition: Partition, key: str) -> dict[str, str]:
+    found: Any = partition.redis.hgetall(key)
     return {field.decode(): value.decode() for field, value in found.items()}
 
 

@@ -13,22 +13,19 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from producers.events import STREAM
 from worker.core import batch as batches
 from worker.core import second_look
 from worker.core.badges import Cleared
 from worker.core.batch import COUNT, OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.digest import Counted, Missed, line_of
-from worker.core.entry import entry_of, joined, stream_for
+from worker.core.entry import entry_of, joined
 from worker.core.errors import WorkerError
 from worker.core.live import is_live
 from worker.core.reminder import Next, Pushed, Reminder
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +161,11 @@ class UnreadableError(WorkerError):
 class Journal:
     """Redis' side of the pipeline."""
 
-    def __init__(self, redis: Redis, *, lease: float) -> None:
-        self._redis = redis
+    def __init__(self, partition: Partition, *, lease: float) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
+        self._names = partition.names
         #: Seconds of a lease.
         self.lease = lease
-        self._scripts = Scripts(redis)
 
     def open(self, messages: Sequence[Recorded]) -> int:
         """Makes these ready to be expanded. A second time does nothing.
@@ -206,7 +203,7 @@ class Journal:
 
         The answer holds for a second, or until a worker takes messages.
         """
-        return bool(self._redis.set(keys.WOKEN(), 1, nx=True, px=1000))
+        return bool(self._redis.set(self._keys.WOKEN(), 1, nx=True, px=1000))
 
     def give_back(self, lane: Lane, messages: Sequence[Opened]) -> None:
         """Messages that were taken and not expanded are the first of their lines again, in this order."""
@@ -377,7 +374,7 @@ class Journal:
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""
-        return int(self._scripts.fail(batch=keys.BATCH(batch)))
+        return int(self._scripts.fail(batch=self._keys.BATCH(batch)))
 
     def document(self, entry: str) -> bytes:
         """The document of this entry; empty if it has left the stream."""
@@ -386,7 +383,7 @@ class Journal:
 
     def last_try(self, entry: str, *, tries: int) -> bool:
         """Counts a failed expansion; True when it was the last one of those allowed."""
-        return int(self._redis.hincrby(keys.TRIES(), entry, 1)) >= tries
+        return int(self._redis.hincrby(self._keys.TRIES(), entry, 1)) >= tries
 
     def abandon(self, id: str) -> int:
         """Gives up expanding a dead-lettered message, or its second look; its batches so far are still delivered.
@@ -397,14 +394,14 @@ class Journal:
 
     def accounts(self, limit: int) -> list[bytes]:
         """The oldest accounts that the ledger has not taken down yet; `forget_accounts` them once it has."""
-        found: Any = self._redis.lrange(keys.ACCOUNTS(), 0, limit - 1)
+        found: Any = self._redis.lrange(self._keys.ACCOUNTS(), 0, limit - 1)
         return list(found)
 
     def forget_accounts(self, documents: Sequence[bytes]) -> None:
         """Forgets these, the oldest; a second time, as by a client that had no answer, does nothing."""
         if documents:
             self._scripts.forget_accounts(
-                accounts=keys.ACCOUNTS(), n=len(documents), first=documents[0], last=documents[-1]
+                accounts=self._keys.ACCOUNTS(), n=len(documents), first=documents[0], last=documents[-1]
             )
 
     def make_due_ready(self, limit: int = 1000, *, rounds: int = 10) -> int:
@@ -422,7 +419,7 @@ class Journal:
 
     def unwatched(self) -> bool:
         """Whether due work was not made ready for three seconds. One caller gets True and does it; others get False."""
-        return bool(self._scripts.watch(watched=keys.WATCHED()))
+        return bool(self._scripts.watch(watched=self._keys.WATCHED()))
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
@@ -439,18 +436,18 @@ class Journal:
 
     def backlog(self) -> tuple[int, int]:
         """Entries on the streams, and how many of them are open and not scheduled for later."""
-        apps: Any = self._redis.smembers(keys.APPS())
+        apps: Any = self._redis.smembers(self._keys.APPS())
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hlen(keys.OPEN())
-            pipe.scard(keys.SCHEDULED())
-            for stream in (STREAM, *(stream_for(app.decode()) for app in apps)):
+            pipe.hlen(self._keys.OPEN())
+            pipe.scard(self._keys.SCHEDULED())
+            for stream in self._names.streams(app.decode() for app in apps):
                 pipe.xlen(stream)
             opened, scheduled, *lengths = pipe.execute()
         return sum(map(int, lengths)), int(opened) - int(scheduled)
 
     def counts(self, app: str) -> dict[str, int]:
         """Totals of an app since its beginning, by counter."""
-        found: Any = self._redis.hgetall(keys.COUNTS(app))
+        found: Any = self._redis.hgetall(self._keys.COUNTS(app))
         return {name.decode(): int(total) for name, total in found.items()}
 
     def clear_badges(self, cleared: Sequence[Cleared]) -> set[str]:

@@ -1,8 +1,17 @@
 """Every key that Carillon has in Redis: its content, its writer, its end and its bound.
 
 A key is built here and nowhere else. Scripts get their keys from the caller, or the beginnings of keys from the loader
-(`worker/state/scripts.py`). A name in Redis outlives a release: while workers are replaced one by one, both releases read
-and write it. So it stays even if the family has a better name here, as with `parked` and `suspects`.
+(`worker/state/scripts.py`). Every family has a scope:
+
+- `partition`: the keys of one partition. A script touches these alone, and those of one partition only.
+- `fleet`: what all processes share, key by key.
+- `producers`: what chat servers write, under names that never change. No script touches them.
+
+On a server with one partition every key begins with `PREFIX`. With more partitions, or on a cluster, keys of a partition begin
+with `carillon:{<tag>}:`, and those of the fleet with `carillon:{fleet}:` (`worker/state/partition.py`).
+
+A name in Redis outlives a release: while workers are replaced one by one, both releases read and write it. So it stays even if
+the family has a better name here, as with `parked` and `suspects`.
 
 Parts of keys: an *entry* is `<id>` or `<id>@<app>` (`worker/core/entry.py`), a *channel* `<16 hex digits>@<app>`, a *group*
 `<0 to 31>@<app>`, a *lane* `urgent` or `bulk`, a *way* `<provider>` or `<provider>@<origin>` (`worker/core/way.py`); a *provider*
@@ -10,10 +19,13 @@ and a *device* are numbers.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 PREFIX: Final = "carillon:"
+#: What a tagged layout puts behind `PREFIX` for keys of the fleet.
+FLEET: Final = "{fleet}:"
+Scope = Literal["partition", "fleet", "producers"]
 Type = Literal["stream", "string", "hash", "list", "set", "zset"]
 _PART: Final = re.compile(r"<[^>]*>")
 
@@ -22,7 +34,7 @@ _PART: Final = re.compile(r"<[^>]*>")
 class Family:
     """Keys of one kind. Called with the parts of a key's name, it returns the key."""
 
-    #: The key behind `PREFIX`; each `<...>` is a part.
+    #: The key behind its prefix; each `<...>` is a part.
     pattern: str
     type: Type
     #: Its fields, members or value.
@@ -33,13 +45,15 @@ class Family:
     ends: str
     #: What its size, or the number of such keys, grows with.
     bound: str
+    scope: Scope = "partition"
+    prefix: str = PREFIX
     _texts: tuple[str, ...] = field(init=False, repr=False)
     #: The same with a `%s` for each part: a message makes a key for each of its users.
     _form: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         first, *others = _PART.split(self.pattern)
-        object.__setattr__(self, "_texts", (PREFIX + first, *others))
+        object.__setattr__(self, "_texts", (self.prefix + first, *others))
         object.__setattr__(self, "_form", "%s".join(text.replace("%", "%%") for text in self._texts))
 
     def __call__(self, *parts: object) -> str:
@@ -57,6 +71,10 @@ class Family:
         """The parts of the key's name; None where it is none of these. The last part may have colons."""
         found = re.fullmatch("(.+?)".join(map(re.escape, self._texts)), key, re.DOTALL)
         return None if found is None else found.groups()
+
+    def below(self, prefix: str) -> "Family":
+        """The same family, with keys that begin with `prefix`."""
+        return self if prefix == self.prefix else replace(self, prefix=prefix)
 
 
 _WORKED_ON: Final = "entries that are being worked on"
@@ -82,24 +100,24 @@ PRESSURE: Final = Family(
 ONLINE: Final = Family(
     "online:<app>:<user>", "string", "nothing: while it is there, the user is online", "producers",
     "the life time that the producer gave; without one, seven days; a value longer than 64 bytes is cut",
-    "users who are online",
+    "users who are online", scope="producers",
 )
 ACTIVE: Final = Family(
     "active:<app>:<user>", "string", "nothing: while it is there, the user has just touched a desktop or web client", "producers",
-    "as `online`", "users who are active",
+    "as `online`", "users who are active", scope="producers",
 )
 VIEWING: Final = Family(
     "viewing:<app>:<user>", "string", "the channel that the user has open, or channel, line break and thread", "producers",
-    "as `online`; a value longer than 2,048 bytes is cut", "users who have a channel open",
+    "as `online`; a value longer than 2,048 bytes is cut", "users who have a channel open", scope="producers",
 )
 READ: Final = Family(
     "read:<app>:<channel>", "zset", "user -> milliseconds of the newest message read; a thread: channel, line break, thread",
     "producers", "the life time that the producer gives with each write; without one, 25 hours",
-    "who read a channel within a day",
+    "who read a channel within a day", scope="producers",
 )
 REPLY: Final = Family(
     "reply:<id>", "list", "JSON answers to a device event", "intake", "60 s after the last answer",
-    "device events that ask for an answer: 16 answers an id",
+    "device events that ask for an answer: 16 answers an id", scope="producers",
 )
 
 # The streams, and who leads.
@@ -394,61 +412,75 @@ BUSY_DEVICES: Final = Family(
 )
 PROVIDER_TOKEN: Final = Family(
     "jwt:<team>:<key>:<fingerprint>", "string", "the provider token of the whole fleet", "delivery", "an hour",
-    "keys of teams",
+    "keys of teams", scope="fleet",
 )
 PROVIDER_TOKEN_LEASE: Final = Family(
     "jwt:<team>:<key>:<fingerprint>:lease", "string", "nothing: a process makes a new token", "delivery", "5 s",
-    "keys of teams",
+    "keys of teams", scope="fleet",
 )
 
 # What processes tell each other, and operators.
 CONDITIONS: Final = Family(
     "conditions:seen", "hash", "key of a condition -> JSON of it, when it was seen first and last, and whether it is open",
-    "workers", "15 s after it was seen last", "conditions, 50 of a name",
+    "workers", "15 s after it was seen last", "conditions, 50 of a name", scope="fleet",
 )
 LOOK: Final = Family(
     "conditions:look", "string", "JSON of what was watched, with its values, and of what could not be looked at", "workers",
-    "a day after the last look", "one",
+    "a day after the last look", "one", scope="fleet",
 )
 OLD_CONDITIONS: Final = Family(
     "conditions", "hash", "key of a condition -> JSON of it", "release before", "a day after this release looked first",
-    "conditions, 50 of a name",
+    "conditions, 50 of a name", scope="fleet",
 )
-CONDITIONS_LOOKED: Final = Family("conditions:looked", "string", "nothing: somebody has just looked", "workers", "5 s", "one")
+CONDITIONS_LOOKED: Final = Family(
+    "conditions:looked", "string", "nothing: somebody has just looked", "workers", "5 s", "one",
+    scope="fleet",
+)
 ACTS: Final = Family(
     "acts", "list", "JSON of what operators did, the oldest first", "commands", "a tick has logged it, within a second",
-    "the last 1,000",
+    "the last 1,000", scope="fleet",
 )
 CERTIFICATES: Final = Family(
     "certificates", "hash", "provider -> UNIX seconds at which its certificate ends", "workers", "a day after the last word",
-    "providers with a certificate",
+    "providers with a certificate", scope="fleet",
 )
 UNREADABLE: Final = Family(
     "unreadable", "hash", "provider -> `<UNIX seconds> <host>` of a worker whose keys do not open its credential", "workers",
-    "40 s after the last word", "providers",
+    "40 s after the last word", "providers", scope="fleet",
 )
 UNREADABLE_DEVICES: Final = Family(
     "unreadable:devices", "string", "host of a worker whose keys did not open a device's secret", "workers",
-    "ten minutes after the last", "one",
+    "ten minutes after the last", "one", scope="fleet",
 )
 WORKERS: Final = Family(
     "workers", "hash", "worker -> JSON: `at` (Redis' clock), `lanes`, `ahead` (seconds by which its clock is)", "workers",
-    "the worker ends, or is silent for two minutes", "workers",
+    "the worker ends, or is silent for two minutes", "workers", scope="fleet",
 )
-BEAT: Final = Family("beat", "string", "nothing: beat sends ticks", "beat", "30 s", "one")
+BEAT: Final = Family("beat", "string", "nothing: beat sends ticks", "beat", "30 s", "one", scope="fleet")
 BUSY: Final = Family(
     "busy:<queue>", "string", "a host whose worker has all its threads at work", "workers", "9 s after the last word",
-    "queues",
+    "queues", scope="fleet",
 )
 CANARY: Final = Family(
     "canary:<key>", "string", "nothing: the canary came through", "workers", "60 s, or `doctor` has seen it", "looks",
+    scope="fleet",
 )
-PRUNED: Final = Family("pruned", "string", "nothing: old rows were just removed", "tick", "the time between two", "one")
-SAMPLED: Final = Family("history:sampled", "string", "the beginning of the last 30 s that were sampled", "tick", "never", "one")
+PRUNED: Final = Family(
+    "pruned", "string", "nothing: old rows were just removed", "tick", "the time between two", "one",
+    scope="fleet",
+)
+SAMPLED: Final = Family(
+    "history:sampled", "string", "the beginning of the last 30 s that were sampled", "tick", "never", "one",
+    scope="fleet",
+)
 DEVICES_WALK: Final = Family(
     "devices:walk", "string", "the last device that the walk over all of them has looked at", "tick", "never", "one",
+    scope="fleet",
 )
-PRESENCE_CURSOR: Final = Family("presence_cursor", "string", "cursor of the walk over presence keys", "tick", "never", "one")
+PRESENCE_CURSOR: Final = Family(
+    "presence_cursor", "string", "cursor of the walk over presence keys", "tick", "never", "one",
+    scope="fleet",
+)
 RECENT: Final = Family(
     "recent:<app>:<day>", "hash", "bucket of a channel -> the newest message document seen there", "intake", "two days",
     "channels: 4,096 documents of 4 KiB",
@@ -462,3 +494,19 @@ OUTBOX: Final = Family(
 
 #: By the name that they have here and in scripts.
 FAMILIES: Final = {name: one for name, one in globals().items() if isinstance(one, Family)}
+
+
+class Keys:
+    """The families of one scope below one prefix, by name: `keys.OPEN()`. Raises `AttributeError` for those of another scope."""
+
+    def __init__(self, prefix: str, scope: Scope, mark: str = "") -> None:
+        #: `mark` stands behind the ids of entries (`worker/core/entry.py`).
+        self.prefix, self.mark, self._scope = prefix, mark, scope
+
+    def __getattr__(self, name: str) -> Family:
+        family = FAMILIES.get(name)
+        if family is None or family.scope != self._scope:
+            raise AttributeError(f"no keys of a {self._scope} are named {name}" if family else name)
+        # The next time it is found without us.
+        bound = self.__dict__[name] = family.below(self.prefix)
+        return bound

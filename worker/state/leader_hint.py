@@ -2,25 +2,26 @@
 
 import contextlib
 
-from worker.state import keys, redis
+from worker.state import redis
+from worker.state.partition import Partition
 
 
 class LeaderHint:
-    def __init__(self, client: redis.Redis) -> None:
-        self._redis = client
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys = partition.redis, partition.keys
 
     def read(self) -> str | None:
         """Raises what stands for a Redis that is away."""
-        hint = self._redis.get(keys.LEADER())
+        hint = self._redis.get(self._keys.LEADER())
         return hint.decode() if isinstance(hint, bytes) else None
 
     def write(self, hint: str, seconds: float) -> None:
         """If Redis is away nothing is written, and the others ask Postgres."""
         with contextlib.suppress(redis.Error):
-            self._redis.set(keys.LEADER(), hint, px=int(seconds * 1000))
+            self._redis.set(self._keys.LEADER(), hint, px=int(seconds * 1000))
 
     def withdraw(self, hint: str) -> None:
         """Deletes the hint if it still says this. If Redis is away, it ends by itself."""
         with contextlib.suppress(redis.Error):
-            if self._redis.get(keys.LEADER()) == hint.encode():
-                self._redis.delete(keys.LEADER())
+            if self._redis.get(self._keys.LEADER()) == hint.encode():
+                self._redis.delete(self._keys.LEADER())

@@ -8,9 +8,7 @@ from worker.core.breaker import Quota
 from worker.core.limits import Rate, Reserved
 from worker.core.outcome import LONGEST_COOLDOWN, LONGEST_QUOTA
 from worker.core.way import Way
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Seconds after a cooldown of a device or way in which another refusal counts as the next in a row. After them a way is at full
 #: speed again, see `take_batch.lua`.
@@ -44,16 +42,15 @@ LAST: Final = 2
 
 
 class Limiter:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
 
     def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
         """Times for all of these, in one step. A job over a rate gets a later time, but none after its horizon."""
         if not wanted:
             return []
         given = self._scripts.reserve(
-            keys=[keys.RATE(one.name) for one in wanted],
+            keys=[self._keys.RATE(one.name) for one in wanted],
             buckets=[(one.rate.per_second, one.rate.burst, one.queue, len(one.runs)) for one in wanted],
             runs=[run for one in wanted for run in one.runs],
         )
@@ -67,7 +64,7 @@ class Limiter:
 
         Devices share a counter with few others. So what is left out is within `free` for certain, and costs almost nothing.
         """
-        key = keys.BUSY_DEVICES(way, int(now // 60))
+        key = self._keys.BUSY_DEVICES(way, int(now // 60))
         counts: list[int] = []
         for some in range(0, len(devices), 1000):
             arguments: list[str | int] = ["OVERFLOW", "SAT"]
@@ -80,7 +77,7 @@ class Limiter:
 
     def moved(self, name: str) -> float:
         """By how many seconds the bucket's last queue has moved back since it began."""
-        return float(self._redis.hget(keys.RATE(name), "moved") or 0.0)
+        return float(self._redis.hget(self._keys.RATE(name), "moved") or 0.0)
 
     def cool_down(self, way: Way, devices: Mapping[int, float], *, jitter: float) -> dict[int, float]:
         """Starts or extends the cooldown of these devices by at least so many seconds; returns the seconds of each.
@@ -90,8 +87,8 @@ class Limiter:
         if not devices:
             return {}
         found = self._scripts.cool_down(
-            cooldowns=keys.COOLDOWNS(way),
-            refusals=keys.COOLDOWN_REFUSALS(way),
+            cooldowns=self._keys.COOLDOWNS(way),
+            refusals=self._keys.COOLDOWN_REFUSALS(way),
             first=FIRST_DELAY,
             growth=GROWTH,
             longest=LONGEST_COOLDOWN,
@@ -105,15 +102,15 @@ class Limiter:
         """The devices in cooldown, and the seconds that are left; 0.0: it is over, and a refusal would be the next in a row."""
         if not devices:
             return {}
-        found = self._scripts.cooldowns(cooldowns=keys.COOLDOWNS(way), devices=devices)
+        found = self._scripts.cooldowns(cooldowns=self._keys.COOLDOWNS(way), devices=devices)
         return {int(device): int(left) / 1000 for device, left in found}
 
     def end_rows(self, way: Way, devices: Collection[int]) -> None:
         """These devices got a push after their cooldown: their next refusal is the first in a row."""
         if devices:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hdel(keys.COOLDOWN_REFUSALS(way), *map(str, devices))
-                pipe.zrem(keys.COOLDOWNS(way), *map(str, devices))
+                pipe.hdel(self._keys.COOLDOWN_REFUSALS(way), *map(str, devices))
+                pipe.zrem(self._keys.COOLDOWNS(way), *map(str, devices))
                 pipe.execute()
 
     def over_quota(self, way: Way, least: float, reason: str, *, jitter: float) -> float:
@@ -122,7 +119,7 @@ class Limiter:
         The time grows with each refusal in a row, up to `LONGEST_QUOTA`; `jitter` in [0, 1).
         """
         left = self._scripts.over_quota(
-            quota=keys.QUOTA(way),
+            quota=self._keys.QUOTA(way),
             least=least,
             growth=GROWTH,
             longest=LONGEST_QUOTA,
@@ -136,7 +133,7 @@ class Limiter:
         """The ways that are over a quota, or were some seconds ago."""
         with self._redis.pipeline(transaction=False) as pipe:
             for way in ways:
-                pipe.hmget(keys.QUOTA(way), "since", "until", "reason")
+                pipe.hmget(self._keys.QUOTA(way), "since", "until", "reason")
             answers = pipe.execute() if ways else []
         return {
             way: Quota(float(since), float(until), reason.decode())

@@ -4,8 +4,7 @@ from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from worker.core.digest import Pending, pending
-from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 #: The field with the number of all messages that were ever counted.
 _COUNTED: Final = "\ncounted"
@@ -46,13 +45,13 @@ class DueBadge(NamedTuple):
         return ()
 
 
-def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
+def due_digests(partition: Partition, now: float, limit: int) -> list[DueDigest]:
     """Those that are due, the oldest first. `now` in UNIX seconds."""
-    found: Any = redis.zrange(keys.DIGESTS(), "-inf", now, byscore=True, offset=0, num=limit)
+    found: Any = partition.redis.zrange(partition.keys.DIGESTS(), "-inf", now, byscore=True, offset=0, num=limit)
     members = [_pair(member) for member in found]
-    with redis.pipeline(transaction=False) as pipe:
+    with partition.redis.pipeline(transaction=False) as pipe:
         for app, user in members:
-            pipe.hgetall(keys.DIGEST(app, user))
+            pipe.hgetall(partition.keys.DIGEST(app, user))
         stored = pipe.execute()
     digests = []
     for (app, user), fields in zip(members, stored, strict=True):
@@ -61,20 +60,22 @@ def due_digests(redis: Redis, now: float, limit: int) -> list[DueDigest]:
     return digests
 
 
-def digest_due(redis: Redis, app: str, user: str) -> float | None:
+def digest_due(partition: Partition, app: str, user: str) -> float | None:
     """When the user's digest is due, in UNIX seconds; None: they missed nothing."""
-    return redis.zscore(keys.DIGESTS(), _name(app, user))
+    return partition.redis.zscore(partition.keys.DIGESTS(), _name(app, user))
 
 
-def due_badges(redis: Redis, now: float, limit: int) -> list[DueBadge]:
-    found: Any = redis.zrange(keys.SILENT_BADGES(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True)
+def due_badges(partition: Partition, now: float, limit: int) -> list[DueBadge]:
+    found: Any = partition.redis.zrange(
+        partition.keys.SILENT_BADGES(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True
+    )
     return [DueBadge(*_pair(member), due) for member, due in found]
 
 
-def look_again(redis: Redis, users: Collection[tuple[str, str]]) -> None:
+def look_again(partition: Partition, users: Collection[tuple[str, str]]) -> None:
     """The silence of these (app, user) pairs may have another end: what they missed is looked at soon."""
     if users:
-        redis.zadd(keys.DIGESTS(), {_name(*user): 1 for user in users}, xx=True)
+        partition.redis.zadd(partition.keys.DIGESTS(), {_name(*user): 1 for user in users}, xx=True)
 
 
 def _name(app: str, user: str) -> str:

@@ -4,22 +4,20 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from worker.core.way import MOST_ORIGINS, OTHER, Way, way_of
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Seconds after its last push for which an origin keeps its way.
 KEPT: Final = 30 * 86_400
 
 
 class Origins:
-    def __init__(self, redis: Redis) -> None:
-        self._redis, self._scripts = redis, Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
 
     def note(self, provider: int, origins: Collection[str]) -> dict[str, str]:
         """The name of the way of each of these origins: the origin, or `OTHER` if too many have one."""
         found = self._scripts.note_origins(
-            known=keys.ORIGINS(provider), most=MOST_ORIGINS, keep=KEPT, other=OTHER, origins=origins
+            known=self._keys.ORIGINS(provider), most=MOST_ORIGINS, keep=KEPT, other=OTHER, origins=origins
         )
         shared = {origin.decode() for origin in found}
         return {origin: OTHER if origin in shared else origin for origin in origins}
@@ -29,7 +27,7 @@ class Origins:
         providers = list(providers)
         with self._redis.pipeline(transaction=False) as pipe:
             for id in providers:
-                pipe.zrange(keys.ORIGINS(id), 0, -1)
+                pipe.zrange(self._keys.ORIGINS(id), 0, -1)
             answers = pipe.execute() if providers else []
         return {
             id: [id, *(way_of(id, origin.decode()) for origin in origins)]

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from worker.core.digest import conversation
 from worker.state import keys
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 
 #: The longest life time that a publisher gives, in seconds; a key without one gets it.
@@ -73,23 +74,24 @@ def read_by(redis: Redis, marked: Sequence[Markers]) -> list[Mapping[str, int]]:
     ]
 
 
-def sweep(redis: Redis, count: int = 200) -> None:
+def sweep(keyspace: Keyspace, count: int = 200) -> None:
     """Looks at about the next `count` keys of Redis: what has no end gets one, and what is too large or of another type goes.
 
     Whoever may write presence may forget both, and a user who stays online for ever gets no push any more.
     """
-    cursor, found = redis.scan(int(redis.get(keys.PRESENCE_CURSOR()) or 0), match=f"{keys.PREFIX}[oavr]*", count=count)
+    redis, fleet = keyspace.redis, keyspace.fleet
+    cursor_key = fleet.keys.PRESENCE_CURSOR()
+    cursor, found = redis.scan(int(fleet.redis.get(cursor_key) or 0), match=f"{keys.PREFIX}[oavr]*", count=count)
     texts = [(key, most) for key in found for family, most in _LARGEST.items() if _is_of(family, key)]
     marked = [key for key in found if _is_of(keys.READ, key)]
     with redis.pipeline(transaction=False) as pipe:
-        pipe.set(keys.PRESENCE_CURSOR(), cursor)
         for key, _ in texts:
             pipe.ttl(key)
             pipe.strlen(key)
         for key in marked:
             pipe.ttl(key)
             pipe.zcard(key)
-        _, *seen = pipe.execute(raise_on_error=False)
+        seen = pipe.execute(raise_on_error=False)
         sizes = list(zip(seen[::2], seen[1::2], strict=True))
         for (key, most), (ttl, length) in zip(texts, sizes, strict=False):
             if isinstance(length, int) and length > most:
@@ -98,6 +100,7 @@ def sweep(redis: Redis, count: int = 200) -> None:
         for key, (ttl, size) in zip(marked, sizes[len(texts) :], strict=True):
             _mend(pipe, key, ttl, size, MARKED)
         pipe.execute()
+    fleet.redis.set(cursor_key, cursor)
 
 
 def _is_of(family: keys.Family, key: Any) -> bool:

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
-from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 #: Channels share this many places: an app keeps at most so many messages a day, however many channels it has.
 BUCKETS: Final = 4096
@@ -14,7 +13,7 @@ LARGEST: Final = 4096
 DAY: Final = 86_400
 
 
-def keep(redis: Redis, messages: Iterable[tuple[str, str, bytes]], *, now: float) -> None:
+def keep(partition: Partition, messages: Iterable[tuple[str, str, bytes]], *, now: float) -> None:
     """Keeps documents given as (app, channel, document); of one channel the last. `now` in UNIX seconds."""
     by_app: dict[str, dict[Any, Any]] = {}
     for app, channel, document in messages:
@@ -22,28 +21,28 @@ def keep(redis: Redis, messages: Iterable[tuple[str, str, bytes]], *, now: float
             by_app.setdefault(app, {})[str(crc32(channel.encode()) % BUCKETS)] = document
     if not by_app:
         return
-    with redis.pipeline(transaction=False) as pipe:
+    with partition.redis.pipeline(transaction=False) as pipe:
         for app, kept in by_app.items():
-            key = _key(app, now)
+            key = _key(partition, app, now)
             pipe.hset(key, mapping=kept)
             pipe.expire(key, 2 * DAY - int(now) % DAY)
         # A Redis that is full may go without.
         pipe.execute(raise_on_error=False)
 
 
-def documents(redis: Redis, app: str, *, now: float) -> list[bytes]:
+def documents(partition: Partition, app: str, *, now: float) -> list[bytes]:
     """The kept messages of the app, in no order."""
     found: list[bytes] = []
     for at in (now, now - DAY):
-        kept: Any = redis.hvals(_key(app, at))
+        kept: Any = partition.redis.hvals(_key(partition, app, at))
         found += kept
     return found
 
 
-def forget(redis: Redis, app: str, *, now: float) -> None:
+def forget(partition: Partition, app: str, *, now: float) -> None:
     """Removes all that is kept of the app."""
-    redis.delete(_key(app, now), _key(app, now - DAY))
+    partition.redis.delete(_key(partition, app, now), _key(partition, app, now - DAY))
 
 
-def _key(app: str, now: float) -> str:
-    return keys.RECENT(app, int(now) // DAY)
+def _key(partition: Partition, app: str, now: float) -> str:
+    return partition.keys.RECENT(app, int(now) // DAY)

@@ -124,7 +124,7 @@ def _lacking(client: Redis) -> str | None:
     database = client.connection_pool.connection_kwargs.get("db") or 0
     try:
         script = client.script_load("return redis.call('EXISTS', KEYS[1])")
-        client.evalsha(script, 1, keys.LEADER())
+        client.evalsha(script, 1, f"{keys.PREFIX}leader")
         with client.pubsub() as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(f"{keys.PREFIX}/{database}.celery.pidbox")
             channel.get_message(timeout=5)

@@ -3,20 +3,21 @@
 from typing import Any
 
 from worker.core.reminder import NotifiedOf, Reminder, parts_of
-from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 
-def due(redis: Redis, now: float, limit: int) -> list[Reminder]:
+def due(partition: Partition, now: float, limit: int) -> list[Reminder]:
     """Those that are due, the oldest first. `now` in UNIX seconds."""
-    found: Any = redis.zrange(keys.REMINDERS(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True)
+    found: Any = partition.redis.zrange(
+        partition.keys.REMINDERS(), "-inf", now, byscore=True, offset=0, num=limit, withscores=True
+    )
     names = [name.decode() for name, _ in found]
     if not names:
         return []
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.hmget(keys.REMINDERS_SENT(), names)
+    with partition.redis.pipeline(transaction=False) as pipe:
+        pipe.hmget(partition.keys.REMINDERS_SENT(), names)
         for name in names:
-            pipe.zrange(keys.REMINDER(name), 0, -1, withscores=True)
+            pipe.zrange(partition.keys.REMINDER(name), 0, -1, withscores=True)
         times, *messages = pipe.execute()
     return [
         Reminder(*parts_of(name), at, int(n or 0), [_notified_of(*one) for one in some])

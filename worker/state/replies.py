@@ -8,7 +8,7 @@ import msgspec
 
 from config.seldom import Seldom
 from worker.state import keys
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -19,20 +19,22 @@ _MOST: Final = 16
 
 
 class Replies:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
 
     def send(self, answers: Iterable[tuple[str, Mapping[str, Any]]], counts: Mapping[tuple[str, str], int]) -> None:
         """Answers these reply ids, and adds to the counters named (app, counter). What Redis refuses of it is logged."""
-        with self._redis.pipeline(transaction=False) as pipe:
+        of, faults = self._partition, list[Exception]()
+        with of.redis.pipeline(transaction=False) as pipe, of.any_slot.pipeline(transaction=False) as elsewhere:
+            replies = pipe if of.any_slot is of.redis else elsewhere
             for id, answer in answers:
-                pipe.lpush(keys.REPLY(id), msgspec.json.encode(answer))
-                pipe.ltrim(keys.REPLY(id), 0, _MOST - 1)
-                pipe.expire(keys.REPLY(id), KEPT)
+                replies.lpush(keys.REPLY(id), msgspec.json.encode(answer))
+                replies.ltrim(keys.REPLY(id), 0, _MOST - 1)
+                replies.expire(keys.REPLY(id), KEPT)
             for (app, counter), n in counts.items():
-                pipe.hincrby(keys.COUNTS(app), counter, n)
-            if not pipe.command_stack:
-                return
-            faults = [fault for fault in pipe.execute(raise_on_error=False) if isinstance(fault, Exception)]
+                pipe.hincrby(of.keys.COUNTS(app), counter, n)
+            for one in (elsewhere, pipe):
+                if one.command_stack:
+                    faults += [fault for fault in one.execute(raise_on_error=False) if isinstance(fault, Exception)]
         if faults:
             seldom.warning("answers to device events could not be written", extra={"fault": str(faults[0])[:200]})

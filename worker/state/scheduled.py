@@ -7,9 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from worker.core.ledger_entry import account
 from worker.core.tally import Tally, encode
-from worker.state import keys
 from worker.state.journal import DONE, Journal, Step
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 
 #: Why nobody got a push that was cancelled, as the ledger and the counts have it.
 CANCELLED: Final = "cancelled"
@@ -24,18 +23,18 @@ class Scheduled(NamedTuple):
     app: str
 
 
-def soonest(redis: Redis, limit: int, *, app: str | None = None) -> list[Scheduled]:
+def soonest(partition: Partition, limit: int, *, app: str | None = None) -> list[Scheduled]:
     """The pushes that begin first, of one app or of all."""
-    return heapq.nsmallest(limit, (one for one in _all(redis) if app in (None, one.app)))
+    return heapq.nsmallest(limit, (one for one in _all(partition) if app in (None, one.app)))
 
 
-def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) -> bool:
+def cancel(partition: Partition, journal: Journal, app: str, event_id: str, entry: str) -> bool:
     """Cancels the push; False if it does not wait any more.
 
     One step of the journal, as an expansion that finds nobody: either it or a worker's is taken, never both.
     """
-    state: Any = redis.hget(keys.EXPANDING(), entry)
-    if state is None or not redis.sismember(keys.SCHEDULED(), entry):
+    state: Any = partition.redis.hget(partition.keys.EXPANDING(), entry)
+    if state is None or not partition.redis.sismember(partition.keys.SCHEDULED(), entry):
         return False
     done = account(app, event_id, "page:0", {"message": CANCELLED})
     counts = {f"skipped_message.{CANCELLED}": 1}
@@ -43,17 +42,17 @@ def cancel(redis: Redis, journal: Journal, app: str, event_id: str, entry: str) 
     stale, _ = journal.expand([Step(entry, state.decode(), DONE)], [], {app: counts}, [done, tally])
     if stale:
         return False
-    redis.srem(keys.SCHEDULED(), entry)
+    partition.redis.srem(partition.keys.SCHEDULED(), entry)
     return True
 
 
-def _all(redis: Redis) -> Iterator[Scheduled]:
-    entries: Any = redis.sscan_iter(keys.SCHEDULED(), count=_CHUNK)
+def _all(partition: Partition) -> Iterator[Scheduled]:
+    entries: Any = partition.redis.sscan_iter(partition.keys.SCHEDULED(), count=_CHUNK)
     while chunk := list(islice(entries, _CHUNK)):
-        with redis.pipeline(transaction=False) as pipe:
+        with partition.redis.pipeline(transaction=False) as pipe:
             for entry in chunk:
-                pipe.zscore(keys.DUE(), b"e:" + entry)
-                pipe.hget(keys.EXPANDING(), entry)
+                pipe.zscore(partition.keys.DUE(), b"e:" + entry)
+                pipe.hget(partition.keys.EXPANDING(), entry)
             answers = pipe.execute()
         for entry, at, state in zip(chunk, answers[::2], answers[1::2], strict=True):
             if at is not None and state is not None:

@@ -1,5 +1,7 @@
 """Loads the Lua scripts and calls them with their arguments by name. Knows no script by its name.
 
+A script touches keys of one partition, and always gets one of them, so that a cluster runs it on the node that has them.
+
 A script begins with a header of comments, after what it does:
 
     -- KEYS: names of its keys                        where the caller knows them all
@@ -9,7 +11,8 @@ A script begins with a header of comments, after what it does:
     -- With: parts of `lua/parts/` that it uses, beside `base`
 
 Each name is a local of the script; one with `: number` is a number, the others are text. `messages [entry, app]` is a list of
-records, which `each` goes over. Names of `worker/state/keys.py` in capitals stand for the beginnings of keys.
+records, which `each` goes over. Names of `worker/state/keys.py` in capitals stand for the beginnings of keys. They are constants
+of the text, so each partition has scripts of its own.
 """
 
 import re
@@ -19,7 +22,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from worker.state.keys import FAMILIES
+from worker.state.keys import FAMILIES, PREFIX, Keys
 from worker.state.redis import Redis
 
 _LUA: Final = files("worker.state").joinpath("lua")
@@ -46,11 +49,13 @@ class Source(NamedTuple):
 
 
 class Script:
-    """A script of one Redis. Called with its arguments by name; raises `TypeError` for names or records that it does not have."""
+    """A script of one partition, called with its arguments by name. Raises `TypeError` for names or records that it has not."""
 
-    def __init__(self, redis: Redis, name: str) -> None:
-        self._name, self._source = name, source(name)
+    def __init__(self, redis: Redis, keys: Keys, name: str, *, preamble: str = "") -> None:
+        self._name, self._source = name, source(name, keys.prefix, keys.mark, preamble)
         self._names = {argument.name for argument in (*self._source.keys, *self._source.argv)}
+        #: For a call that names no key: the partition's.
+        self._home = [keys.prefix + FAMILIES["NONE"].pattern]
         self._call = redis.register_script(self._source.text)
 
     def __call__(self, **given: Any) -> Any:
@@ -58,7 +63,7 @@ class Script:
             raise TypeError(f"{self._name}.lua takes {sorted(self._names)}, not {sorted(given)}")
         keys = chain.from_iterable(self._values(one, given[one.name], counted=False) for one in self._source.keys)
         argv = chain.from_iterable(self._values(one, given[one.name], counted=True) for one in self._source.argv)
-        return self._call(keys=list(keys), args=list(argv))
+        return self._call(keys=list(keys) or self._home, args=list(argv))
 
     def _values(self, argument: Argument, given: Any, *, counted: bool) -> Iterable[Any]:
         if not (width := len(argument.fields)):
@@ -70,14 +75,18 @@ class Script:
 
 
 class Scripts:
-    """The scripts of one Redis: `scripts.open(messages=...)` calls `lua/open.lua`."""
+    """The scripts of one partition: `scripts.open(messages=...)` calls `lua/open.lua`."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    #: Lua that stands before every script. Tests check there which keys a script touches.
+    preamble = ""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis, self._keys = redis, keys
 
     def __getattr__(self, name: str) -> Script:
         # The next time it is found without us.
-        script = self.__dict__[name] = Script(self._redis, name)
+        preamble = self.preamble.replace("PREFIX", self._keys.prefix)
+        script = self.__dict__[name] = Script(self._redis, self._keys, name, preamble=preamble)
         return script
 
 
@@ -87,8 +96,11 @@ def names() -> list[str]:
 
 
 @cache
-def source(name: str) -> Source:
-    """A script by its name. Raises `ValueError` where its header is wrong."""
+def source(name: str, prefix: str = PREFIX, mark: str = "", preamble: str = "") -> Source:
+    """A script by its name, for keys that begin with `prefix`, and entries with this `mark`.
+
+    Raises `ValueError` where its header is wrong.
+    """
     body = _LUA.joinpath(f"{name}.lua").read_text()
     header = _header(body)
     if missing := {"Returns", "Twice"} - header.keys():
@@ -101,7 +113,9 @@ def source(name: str) -> Source:
     text = "".join((*parts.values(), _bound(keys, argv), body))
     # What Redis reads of a script before it runs it has to come first.
     shebang = body[: body.index("\n") + 1] if body.startswith("#!") else ""
-    return Source(header, keys, argv, shebang + _constants(text) + text.replace(shebang, "", 1))
+    return Source(
+        header, keys, argv, shebang + preamble + _constants(text, prefix, mark) + text.replace(shebang, "", 1)
+    )
 
 
 def _header(body: str) -> dict[str, str]:
@@ -131,10 +145,15 @@ def _add_parts(parts: dict[str, str], header: dict[str, str]) -> None:
             parts[name] = text
 
 
-def _constants(text: str) -> str:
-    """The beginnings of keys that the text names."""
+def _constants(text: str, prefix: str, mark: str) -> str:
+    """The beginnings of keys that the text names, and the mark of entries. Raises `ValueError` for keys of no partition."""
     words = set(_CAPITALS.findall(text))
-    return "".join(f"local {name} = '{one.beginning}'\n" for name, one in FAMILIES.items() if name in words)
+    named = {name: one for name, one in FAMILIES.items() if name in words}
+    if other := [name for name, one in named.items() if one.scope != "partition"]:
+        raise ValueError(f"a script touches keys of its partition, not {', '.join(other)}")
+    values = {"MARK": mark} if "MARK" in words else {}
+    values |= {name: one.below(prefix).beginning for name, one in named.items()}
+    return "".join(f"local {name} = '{value}'\n" for name, value in values.items())
 
 
 def _bound(keys: Sequence[Argument], argv: Sequence[Argument]) -> str:

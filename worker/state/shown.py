@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Seconds in which a user's devices get one clearing: iOS wakes an app a few times an hour for them.
 PAUSE: Final = 20
@@ -45,8 +44,8 @@ def member(channel: str, thread: str, user: str) -> str:
 
 
 class Shown:
-    def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis)
+    def __init__(self, partition: Partition) -> None:
+        self._scripts = partition.scripts
 
     def read(self, readings: Sequence[Reading]) -> list[Turn]:
         """Whose turn it is takes the number over and forgets the banner. One round trip; a second time tells the same."""

@@ -10,11 +10,8 @@ import msgspec
 
 from producers.events import MAX_DOCUMENT
 from producers.wire import RESERVED
-from worker.core.entry import app_of
 from worker.core.errors import LeaseLost
-from worker.state import keys
-from worker.state.redis import Redis
-from worker.state.scripts import Scripts
+from worker.state.partition import Partition
 
 #: Octets that are kept of a document that is too long to be an event.
 KEPT: Final = 1024
@@ -93,10 +90,10 @@ def app_named(document: bytes) -> str | None:
 class Streams:
     """`token` is that of the leader's lease."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, partition: Partition) -> None:
+        self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
+        self.names = partition.names
         self._token = 0
-        self._scripts = Scripts(redis)
 
     def lead(self, token: int) -> None:
         """From now on only a leader with this token or a higher one moves entries. Raises LeaseLost where one has led."""
@@ -113,8 +110,7 @@ class Streams:
         return self._look(stream, after, till, _WALK_ENTRIES, _OCTETS, unopened=True)
 
     def _look(self, stream: str, after: str, till: str, entries: int, octets: int, *, unopened: bool) -> Read:
-        app = app_of(stream)
-        name = "" if app is None else f"@{app}"
+        name = self.names.entry(stream, "")
         last, more, found = self._scripts.read_stream(
             stream=stream,
             after=after,
@@ -177,34 +173,34 @@ class Streams:
         """These are the apps whose events may be moved; `before` were."""
         with self._redis.pipeline(transaction=False) as pipe:
             if gone := set(before) - set(apps):
-                pipe.srem(keys.APPS(), *gone)
+                pipe.srem(self._keys.APPS(), *gone)
             if fresh := set(apps) - set(before):
-                pipe.sadd(keys.APPS(), *fresh)
+                pipe.sadd(self._keys.APPS(), *fresh)
             pipe.execute(raise_on_error=False)
 
     def known(self) -> set[str]:
-        found: Any = self._redis.smembers(keys.APPS())
+        found: Any = self._redis.smembers(self._keys.APPS())
         return {app.decode() for app in found}
 
     def tell_pressure(self, unread: Mapping[str, int] | None = None) -> int:
         """Writes what publishers look at; returns how many percent of its memory Redis uses. Without `unread` that part stays."""
         rows = [(app, n) for app, n in (unread or {}).items() if app not in RESERVED]
-        return int(self._scripts.pressure(pressure=keys.PRESSURE(), replace=int(unread is not None), unread=rows))
+        return int(self._scripts.pressure(pressure=self._keys.PRESSURE(), replace=int(unread is not None), unread=rows))
 
     def note_trimmed(self, stream: str, n: int) -> None:
         """Remembers that so many entries left the stream unread."""
         self._scripts.trimmed(stream=stream, entries=n)
 
 
-def trimmed(redis: Redis) -> dict[str, tuple[int, float]]:
+def trimmed(partition: Partition) -> dict[str, tuple[int, float]]:
     """Entries that somebody else took off each stream before their time, and when the last was noticed (UNIX seconds)."""
-    found: Any = redis.hgetall(keys.TRIMMED())
+    found: Any = partition.redis.hgetall(partition.keys.TRIMMED())
     return {stream.decode(): (int(n), float(at)) for stream, (n, at) in ((s, v.split()) for s, v in found.items())}
 
 
-def pressure(redis: Redis) -> tuple[int, dict[str, int]] | None:
+def pressure(partition: Partition) -> tuple[int, dict[str, int]] | None:
     """How many percent of its memory Redis uses, and entries that wait unread by app; None while nobody writes it."""
-    found: Any = redis.hgetall(keys.PRESSURE())
+    found: Any = partition.redis.hgetall(partition.keys.PRESSURE())
     if not found:
         return None
     apps = {name.decode(): int(n) for name, n in found.items() if name.decode() not in RESERVED}

@@ -15,6 +15,7 @@ from worker.reports.conditions import Condition
 from worker.state import keys
 from worker.state.breaker import Breaker
 from worker.state.limiter import Limiter
+from worker.state.partition import Keyspace, untagged
 
 
 def findings(cli: Cli, *flags: str) -> tuple[int, dict[str, Any]]:
@@ -121,7 +122,7 @@ def test_removed_providers_are_not_counted(with_key: Cli) -> None:
 
 def test_a_lane_whose_threads_wait_for_a_provider_that_is_down_is_alive(with_key: Cli) -> None:
     redis = redis_of(with_key)
-    Breaker(redis).stop(1, "unreachable", time.time() - 60)
+    Breaker(untagged(redis)).stop(1, "unreachable", time.time() - 60)
     dead, _ = findings(with_key, "--lane", "bulk")
     assert dead == 1, "nobody says that a worker lives"
     redis.set(keys.BUSY("carillon.bulk"), "host", ex=60)
@@ -135,15 +136,15 @@ def test_a_busy_lane_without_such_a_provider_fails(cli: Cli) -> None:
     redis = redis_of(cli)
     redis.set(keys.BUSY("carillon.bulk"), "host", ex=60)
     other = Condition("dead_letters", "warning", "x", "y")
-    found = _checks.canary("bulk", redis, 0.2, [other])
+    found = _checks.canary("bulk", Keyspace(redis).fleet, 0.2, [other])
     assert found.fails and "all its threads are at work" in found.text
 
 
 def test_what_is_stopped_for_one_origin_says_so_and_a_resume_covers_it(with_key: Cli) -> None:
     redis = redis_of(with_key)
     redis.zadd(keys.ORIGINS(1), {"voip": time.time()})
-    Breaker(redis).stop(way_of(1, "voip"), "silent", time.time() - 60)
-    Limiter(redis).over_quota(1, 600.0, "status_429", jitter=0.0)
+    Breaker(untagged(redis)).stop(way_of(1, "voip"), "silent", time.time() - 60)
+    Limiter(untagged(redis)).over_quota(1, 600.0, "status_429", jitter=0.0)
     _, found = findings(with_key, "--alarms")
     stopped = found["provider chat/apns, push type voip"]
     assert (stopped["condition"], stopped["origin"]) == ("provider_silent", "push type voip")

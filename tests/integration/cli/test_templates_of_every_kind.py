@@ -29,6 +29,7 @@ from worker.simulator import SimulatorThread
 from worker.simulator import WebSettings as WebSimulator
 from worker.simulator.fcm.settings import Account
 from worker.simulator.web.subscriptions import Wish, make
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 VAPID = new_key_pair()
@@ -70,7 +71,7 @@ def pipeline(
     there: dict[str, Any] = {"host": "127.0.0.1", "port": web.port, "ca": web.ca_pem}
     browsers = WebSettings("mailto:push@example.com", VAPID.public, VAPID.private, "", **there)
     made.registry.save_provider(Provider(0, "demo", "web", "production", browsers))
-    tokens = FleetTokens(ProviderTokens(made.redis), faults=(AccessTokenError,))
+    tokens = FleetTokens(ProviderTokens(Keyspace(made.redis).fleet), faults=(AccessTokenError,))
     made.clients["fcm"] = FcmClient(Sender(), tokens, connections=1, proxy=None)
     made.clients["web"] = WebClient(unseal=made.registry.device_secrets.unseal, hosts=SERVICES)
     general = ev.ChannelId(id="general")

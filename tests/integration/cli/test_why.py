@@ -70,7 +70,7 @@ def test_what_is_scheduled_says_when_it_begins(pipeline: Pipeline, cli: Cli) -> 
 
 @pytest.mark.parametrize("manual", [True, False])
 def test_what_waits_for_a_stopped_provider_names_it_and_since_when(pipeline: Pipeline, cli: Cli, manual: bool) -> None:
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "new key", time.time() - 60, manual=manual)
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "new key", time.time() - 60, manual=manual)
     pipeline.publish(message())
     pipeline.run()
     what = "is paused by hand" if manual else "is stopped"
@@ -186,7 +186,7 @@ def test_a_user_has_everything_that_they_got_missed_and_wait_for(pipeline: Pipel
     pipeline.publish(ev.ChannelUpdated(**stamp(), channel=ev.ChannelSettings(id="off", push_notifications=False)))
     pipeline.publish(message(id="got"), message(id="wrote", sender="han"), message("off", id="nobody"))
     pipeline.run()
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "new key", time.time() - 60, manual=True)
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "new key", time.time() - 60, manual=True)
     pipeline.publish(message(id="held"), message(id="others", recipients=["leia"]))
     pipeline.run()
     found = cli.json("why", "--user", "han")

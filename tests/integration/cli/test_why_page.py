@@ -51,7 +51,7 @@ def scene(postgres_url: str, redis_url: str, cli: Cli) -> Iterator[Pipeline]:
     say(pipeline, "evt-1", times=2)
     pipeline.later(60)
     pipeline.deliver()
-    Breaker(pipeline.redis).stop(second.id, "receiver moves", pipeline.now, manual=True)
+    Breaker(pipeline.partition).stop(second.id, "receiver moves", pipeline.now, manual=True)
     pipeline.now += 1
     say(pipeline, "evt-2")
     yield pipeline

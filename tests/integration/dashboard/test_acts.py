@@ -183,7 +183,7 @@ def test_a_pause_of_an_app_is_of_that_app(site: Site, providers: dict[str, int])
 def test_a_probe_is_sent_at_once(site: Site, providers: dict[str, int]) -> None:
     """Of all origins, however many they are."""
     origins = [f"https://{n}.example.org" for n in range(20)]
-    Origins(site.stores.redis).note(providers["chat"], origins)
+    Origins(site.stores.keyspace.partitions[0]).note(providers["chat"], origins)
     for way in (providers["chat"], *(way_of(providers["chat"], origin) for origin in origins)):
         site.stores.breaker.stop(way, "unreachable", 1.0)
     assert site.stores.redis.keys("*probe*")
@@ -255,7 +255,7 @@ def test_every_act_is_tried_above() -> None:
 
 def test_who_is_on_a_condition_is_shown_with_it(site: Site, providers: dict[str, int]) -> None:
     site.stores.breaker.stop(providers["chat"], "silent", time.time() - 60)
-    Watch(site.stores.redis, site.runtime.pool).look()
+    Watch(site.stores.keyspace, site.runtime.pool).look()
     visitor = site.visitor("otto")
     [path] = set(re.findall(r'href="(/conditions/take[^"]*silent[^"]*)"', visitor.get("/conditions?1").text))
     assert done(site, unescape(path)).status_code == 200

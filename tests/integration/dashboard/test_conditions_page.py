@@ -32,7 +32,7 @@ def hooks(site: Site) -> Provider:
 
 def look(site: Site, *, later: float = 0.0) -> None:
     site.runtime.redis.delete(keys.CONDITIONS_LOOKED())
-    watch.Watch(site.runtime.redis, site.runtime.pool, now=lambda: time.time() + later).look()
+    watch.Watch(site.runtime.keyspace, site.runtime.pool, now=lambda: time.time() + later).look()
 
 
 def said(page: str) -> str:
@@ -45,7 +45,7 @@ def test_a_condition_is_a_card_with_what_to_do_until_it_is_a_row_of_what_ended(
     site.runtime.redis.set(keys.BEAT(), 1)
     site.runtime.breaker.stop(hooks.id, HOSTILE, time.time() - 60, manual=True)
     look(site)
-    [one] = watch.current(site.runtime.redis).conditions
+    [one] = watch.current(site.runtime.fleet).conditions
     page = reader.get("/conditions")
     assert page.status_code == 200 and HOSTILE not in page.text
     shown = said(page.text)

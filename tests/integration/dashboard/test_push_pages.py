@@ -43,7 +43,7 @@ def talk(site: Site) -> Iterator[Pipeline]:
     pipeline.apns.answers[token("lando")] = [gone]
     pipeline.publish(message(id="e1"))
     pipeline.run()
-    Breaker(pipeline.redis).stop(second.id, "receiver moves", time.time() - 60, manual=True)
+    Breaker(pipeline.partition).stop(second.id, "receiver moves", time.time() - 60, manual=True)
     pipeline.publish(message(id="e2"), message(HOSTILE, HOSTILE, id=HOSTILE, recipients=[HOSTILE]))
     pipeline.publish(message(id="e2"), b'{"id": "bad", "app": "demo"}')
     pipeline.run()

@@ -124,7 +124,7 @@ def test_each_act_works(site: Site, admin: Any) -> None:
         add_dead_letters(db, [DeadLetter(f"{n}-0", "demo", f"l{n}", "an error", b"{}") for n in range(3)])
         letters = [id for (id,) in db.execute("SELECT id FROM carillon.dead_letters ORDER BY id").fetchall()]
         [(device,)] = db.execute("SELECT id FROM carillon.devices WHERE NOT active LIMIT 1").fetchall()
-    [key, *_] = [one.key for one in watch.current(site.stores.redis).conditions]
+    [key, *_] = [one.key for one in watch.current(site.stores.fleet).conditions]
     apns, published = "/apps/demo/providers/apns", admin.xlen(STREAM)
     paths = [
         *(f"{apns}/probe", f"{apns}/pause", f"{apns}/resume", "/apps/demo/pause", "/apps/demo/resume"),

@@ -26,6 +26,7 @@ from worker.simulator import Answer as Said
 from worker.simulator import FcmSettings as SimulatorSettings
 from worker.simulator import Rule, Script, SimulatorThread
 from worker.simulator.fcm.settings import Account
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 ACCOUNT: Final = Account(EMAIL, KEY_ID, pem(rsa_key()), PROJECT)
@@ -51,7 +52,7 @@ def redis() -> fakeredis.FakeRedis:
 
 @pytest.fixture
 def client(redis: fakeredis.FakeRedis) -> Iterator[FcmClient]:
-    tokens = FleetTokens(ProviderTokens(redis), faults=(AccessTokenError,))
+    tokens = FleetTokens(ProviderTokens(Keyspace(redis).fleet), faults=(AccessTokenError,))
     client = FcmClient(Sender(), tokens, connections=2, proxy=None)
     yield client
     client.close()

@@ -20,6 +20,7 @@ from worker.sender.sender import Sender
 from worker.simulator import Answer, Rule, Script, SimulatorThread
 from worker.simulator import FcmSettings as SimulatorSettings
 from worker.simulator.fcm.settings import Account
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 
@@ -37,7 +38,7 @@ def pipeline(postgres_url: str, redis_url: str, simulator: SimulatorThread) -> I
     made.now = time.time() - 100
     settings = FcmSettings(account(), "app", host="localhost", port=simulator.port, ca=simulator.ca_pem)
     made.registry.save_provider(Provider(0, "demo", "fcm", "production", settings))
-    tokens = FleetTokens(ProviderTokens(made.redis), faults=(AccessTokenError,))
+    tokens = FleetTokens(ProviderTokens(Keyspace(made.redis).fleet), faults=(AccessTokenError,))
     made.clients["fcm"] = FcmClient(Sender(), tokens, connections=1, proxy=None)
     yield made
     made.clients["fcm"].close()

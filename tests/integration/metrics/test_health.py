@@ -9,19 +9,20 @@ from worker.cli import _checks
 from worker.metrics import health
 from worker.reports import watch
 from worker.reports.watch import Watch
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
 
 
 def asked(pipeline: Pipeline) -> tuple[int, dict[str, Any]]:
-    answer = health.page(lambda: pipeline.redis)()
+    answer = health.page(lambda: pipeline.keyspace.fleet)()
     assert answer.content_type == "application/json"
     return answer.status, json.loads(answer.body)
 
 
 def test_O2_it_has_the_findings_of_carillon_health_word_for_word(pipeline: Pipeline) -> None:
     pipeline.breaker.stop(pipeline.provider.id, "InvalidProviderToken", pipeline.now)
-    Watch(pipeline.redis, pipeline.pool).look()
-    found = watch.current(pipeline.redis)
+    Watch(pipeline.keyspace, pipeline.pool).look()
+    found = watch.current(pipeline.keyspace.fleet)
     status, document = asked(pipeline)
     assert (status, document["status"]) == (503, "critical")
     findings = document["findings"]
@@ -33,14 +34,14 @@ def test_O2_it_has_the_findings_of_carillon_health_word_for_word(pipeline: Pipel
 
 
 def test_a_system_that_is_well_is_200(pipeline: Pipeline) -> None:
-    Watch(pipeline.redis, pipeline.pool).look()
+    Watch(pipeline.keyspace, pipeline.pool).look()
     status, document = asked(pipeline)
     assert document["status"] != "critical" and status == 200
 
 
 def test_a_redis_that_is_away_is_the_finding() -> None:
     with connect(f"redis://127.0.0.1:{free_port()}/0", timeout=1, retries=0) as nobody:
-        answer = health.page(lambda: nobody)()
+        answer = health.page(lambda: Keyspace(nobody).fleet)()
     found = json.loads(answer.body)
     assert (answer.status, found["status"]) == (503, "critical")
     assert [one["condition"] for one in found["findings"]] == ["redis_away"]

@@ -72,7 +72,7 @@ def busy(pipeline: Pipeline) -> Pipeline:
     pipeline.run()
     while pipeline.ledger.flush(pipeline.journal):
         pass
-    Watch(pipeline.redis, pipeline.pool).look()
+    Watch(pipeline.keyspace, pipeline.pool).look()
     return pipeline
 
 

@@ -10,7 +10,7 @@ def used(pipeline: Pipeline) -> Iterator[Pipeline]:
     """Whatever a test did with it, what must hold does when it is over."""
     yield pipeline
     with pipeline.pool.connection() as db:
-        found = check_invariants(pipeline.redis, db, looks=1)
+        found = check_invariants(pipeline.keyspace, db, looks=1)
     pipeline.close()
     assert found == []
 

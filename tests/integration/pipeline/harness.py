@@ -44,6 +44,7 @@ from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
 from worker.state.streams import Streams
 
@@ -127,10 +128,12 @@ class Pipeline:
     ):
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
-        self.journal = Journal(self.redis, lease=lease)
+        self.keyspace = Keyspace(self.redis)
+        self.partition = self.keyspace.partitions[0]
+        self.journal = Journal(self.partition, lease=lease)
         self.secret_key = Fernet.generate_key().decode()
         self.registry = Registry(self.pool, [self.secret_key], kinds)
-        self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.redis)
+        self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.keyspace)
         self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
         self.apns, self.postgres_url = Apns(), postgres_url
         self.save_app()
@@ -141,9 +144,12 @@ class Pipeline:
             "webhook": WebhookClient(LOOPBACK, timeout=5),
         }
         self.woken: list[int] = []
-        self.streams, self.lease = Streams(self.redis), Lease(self.pool, LeaderHint(self.redis), owner="pipeline")
+        self.streams, self.lease = (
+            Streams(self.partition),
+            Lease(self.pool, LeaderHint(self.partition), owner="pipeline"),
+        )
         self.intake = Intake(
-            *(self.redis, self.journal, self.apps),
+            *(self.partition, self.journal, self.apps),
             transaction=self.lease.transaction,
             wake=self.woken.append,
             facts=facts,
@@ -152,7 +158,7 @@ class Pipeline:
         self.rounds = self.new_rounds()
         self.fan_out = FanOut(
             self.pool,
-            self.redis,
+            self.partition,
             self.journal,
             self.apps,
             page=page,
@@ -165,18 +171,18 @@ class Pipeline:
         )
         self.digests, self.reminders = (
             of(
-                Sources(self.pool, self.redis),
+                Sources(self.pool, self.partition),
                 self.journal,
                 self.apps,
-                DeviceOrigins(self.apps, Origins(self.redis)).of,
+                DeviceOrigins(self.apps, Origins(self.partition)).of,
                 batch=batch,
                 now=lambda: self.now,
                 new_id=lambda: secrets.token_hex(8),
             )
             for of in (Digests, Reminders)
         )
-        self.breaker, self.limiter, self.bulkhead = Breaker(self.redis), Limiter(self.redis), Bulkhead()
-        self.deferred_retirement = DeferredRetirement(DeferredDevices(self.redis), self.breaker, self.devices)
+        self.breaker, self.limiter, self.bulkhead = Breaker(self.partition), Limiter(self.partition), Bulkhead()
+        self.deferred_retirement = DeferredRetirement(DeferredDevices(self.partition), self.breaker, self.devices)
         self.delivery = self.new_delivery(export=export)
         self.apns.record = self.delivery.recorder.record
 
@@ -191,7 +197,7 @@ class Pipeline:
             "limiter": self.limiter,
             "deferred_retirement": self.deferred_retirement,
             "standings": Standings(self.pool),
-            "sources": Sources(self.pool, self.redis),
+            "sources": Sources(self.pool, self.partition),
             "timeout": 5,
             "now": lambda: self.now,
             "random": lambda: 0.5,

@@ -173,22 +173,22 @@ def test_A6_pushes_that_wait_are_dropped_when_the_app_is_switched_off(channel):
 def test_recent_messages_are_kept_where_the_app_allows_it(channel):
     channel.publish(message(id="e1", text="kept"), message(id="e2", skip_push=True, channel="other"))
     channel.run()
-    [document] = recent.documents(channel.redis, "demo", now=channel.now)
+    [document] = recent.documents(channel.partition, "demo", now=channel.now)
     assert ev.decode(document).id == "e1"
-    recent.forget(channel.redis, "demo", now=channel.now)
+    recent.forget(channel.partition, "demo", now=channel.now)
     channel.save_app(keep_recent=False)
     channel.publish(message(id="e3"))
     channel.run()
-    assert recent.documents(channel.redis, "demo", now=channel.now) == []
+    assert recent.documents(channel.partition, "demo", now=channel.now) == []
 
 
 def test_recent_messages_are_bounded_in_number_size_and_time(redis_url, pipeline):
     documents = [("demo", f"c{n}", b"x" * 10) for n in range(3 * recent.BUCKETS)]
-    recent.keep(pipeline.redis, [*documents, ("demo", "large", b"x" * 5000)], now=pipeline.now)
-    kept = recent.documents(pipeline.redis, "demo", now=pipeline.now)
+    recent.keep(pipeline.partition, [*documents, ("demo", "large", b"x" * 5000)], now=pipeline.now)
+    kept = recent.documents(pipeline.partition, "demo", now=pipeline.now)
     assert len(kept) <= recent.BUCKETS
     assert {len(one) for one in kept} == {10}
-    assert recent.documents(pipeline.redis, "demo", now=pipeline.now + 2 * recent.DAY) == []
+    assert recent.documents(pipeline.partition, "demo", now=pipeline.now + 2 * recent.DAY) == []
     [key] = pipeline.redis.keys("carillon:recent:*")
     assert 0 < pipeline.redis.ttl(key) <= 2 * recent.DAY
 

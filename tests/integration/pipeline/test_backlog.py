@@ -12,7 +12,7 @@ from worker.state.backlog import Backlog, Waiting
 
 def look(pipeline: Pipeline) -> Backlog:
     with pipeline.pool.connection() as db:
-        return backlog.read(pipeline.redis, cursors.taken(db))
+        return backlog.read(pipeline.keyspace, cursors.taken(db))
 
 
 def states(pipeline: Pipeline) -> dict[str, tuple[int, int, int]]:

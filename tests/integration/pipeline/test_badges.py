@@ -20,6 +20,7 @@ from worker.core.batch_run import numbered
 from worker.core.model import ACCEPTED, Answer
 from worker.database.registry import StoredTemplate
 from worker.state.journal import DONE, Journal, QueuedBatch, Recorded, Step, Taken
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
 
 NONE = object()
@@ -348,7 +349,7 @@ def valkey(engine_urls) -> Iterator[Redis]:
 @given(some.lists(some.sampled_from(["message", "message", "message", "clear"]), min_size=1, max_size=25))
 def test_P4_P5_threads_and_repeats_count_each_message_behind_the_last_clearing_once(valkey, kinds):
     valkey.flushall()
-    crew = Crew(Journal(valkey, lease=60), kinds, repeats=2)
+    crew = Crew(Journal(untagged(valkey), lease=60), kinds, repeats=2)
     crew.run(workers=4)
     clears = [n for n, kind in enumerate(kinds) if kind == "clear"]
     expected = kinds[clears[-1] + 1 if clears else 0 :].count("message")

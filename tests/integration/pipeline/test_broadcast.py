@@ -57,7 +57,7 @@ class Apple:
     def words(self, event: str) -> list[tuple[str, str]]:
         """Whom `carillon why` names, and what it says of them."""
         self.pipeline.account(event)
-        facts, made = look_up(self.pipeline.redis, self.pipeline.pool, "demo", event)
+        facts, made = look_up(self.pipeline.keyspace, self.pipeline.pool, "demo", event)
         return [(one.user, one.reason or one.devices[0][2].partition(",")[0]) for one in people(facts, made)]
 
 

@@ -431,7 +431,7 @@ def test_a_probe_that_fails_keeps_the_provider_stopped_and_spends_no_try(pipelin
     pipeline.redis.delete(f"carillon:probe:{pipeline.provider.id}")
     pipeline.later()
     assert pipeline.deliver() == [{"accepted": 1}]
-    assert Breaker(pipeline.redis).stopped(pipeline.provider.id) is None
+    assert Breaker(pipeline.partition).stopped(pipeline.provider.id) is None
 
 
 def test_a_certificate_that_expires_stops_its_provider_with_one_line_and_loses_nothing(pipeline, caplog):
@@ -445,7 +445,7 @@ def test_a_certificate_that_expires_stops_its_provider_with_one_line_and_loses_n
     for n in range(3):
         pipeline.publish(message(id=f"e{n}"))
         pipeline.run()
-    stopped = Breaker(pipeline.redis).stopped(pipeline.provider.id)
+    stopped = Breaker(pipeline.partition).stopped(pipeline.provider.id)
     assert stopped is not None
     assert stopped.reason == "certificate_expired"
     [line] = [record for record in caplog.records if "provider stopped" in record.message]
@@ -462,14 +462,14 @@ def test_a_certificate_that_expires_stops_its_provider_with_one_line_and_loses_n
 
 def test_a_provider_that_a_person_paused_waits_for_a_person(pipeline):
     pipeline.member("general", "leia", "han")
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "maintenance", pipeline.now, manual=True)
     pipeline.publish(message())
     for _ in range(3):
         assert pipeline.run() == []
         pipeline.redis.delete(f"carillon:probe:{pipeline.provider.id}")
         pipeline.later()
-    assert not Breaker(pipeline.redis).resume(pipeline.provider.id), "it is not for a probe to resume"
-    assert Breaker(pipeline.redis).resume(pipeline.provider.id, by_hand=True)
+    assert not Breaker(pipeline.partition).resume(pipeline.provider.id), "it is not for a probe to resume"
+    assert Breaker(pipeline.partition).resume(pipeline.provider.id, by_hand=True)
     assert len(pipeline.run()) == 1
 
 

@@ -81,7 +81,7 @@ def test_those_of_several_users_are_sent_together(pipeline: Pipeline) -> None:
     at(pipeline, BY_THEN)
     assert pipeline.digests.tell_due() == {"bulk": 1}
     with pipeline.pool.connection() as db:
-        assert check_invariants(pipeline.redis, db, looks=1) == []
+        assert check_invariants(pipeline.keyspace, db, looks=1) == []
     pipeline.deliver()
     assert {user_of(one) for one in pipeline.apns.sent} == {"han", "leia", "luke"}
 

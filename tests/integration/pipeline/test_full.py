@@ -32,7 +32,7 @@ def full(pipeline: Pipeline) -> Any:
 
 def test_it_drains_by_itself(pipeline, full):
     pipeline.streams.tell_pressure()
-    measured = pressure(pipeline.redis)
+    measured = pressure(pipeline.partition)
     assert measured is not None
     assert measured[0] >= 98, "publishers see it"
     assert pipeline.journal.unwatched(), "a worker ticks"

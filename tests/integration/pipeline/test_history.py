@@ -20,7 +20,7 @@ def series(pipeline: Pipeline, after: float, *of: tuple[str, int]) -> dict[tuple
 
 def test_the_sum_of_the_outcome_chart_is_that_of_the_tallies_and_of_the_ledger(pipeline: Pipeline) -> None:
     clock = [AT + 31.0]
-    sampler = Sampler(pipeline.redis, pipeline.pool, now=lambda: clock[0])
+    sampler = Sampler(pipeline.keyspace, pipeline.pool, now=lambda: clock[0])
     every_outcome(pipeline)
     for _ in range(3):
         flush(pipeline)
@@ -49,7 +49,7 @@ def test_the_sum_of_the_outcome_chart_is_that_of_the_tallies_and_of_the_ledger(p
 
 def test_while_every_worker_is_dead_there_is_no_data_and_while_they_idle_there_is_nothing(pipeline: Pipeline) -> None:
     clock = [AT + 31.0]
-    sampler = Sampler(pipeline.redis, pipeline.pool, now=lambda: clock[0])
+    sampler = Sampler(pipeline.keyspace, pipeline.pool, now=lambda: clock[0])
     pipeline.member("general", "leia", "han")
     pipeline.publish(message())
     pipeline.run()
@@ -68,7 +68,7 @@ def test_what_waits_is_sampled_by_state(pipeline: Pipeline) -> None:
     pipeline.publish(message())
     pipeline.run()
     flush(pipeline)
-    Sampler(pipeline.redis, pipeline.pool, now=lambda: AT + 31.0).sample()
+    Sampler(pipeline.keyspace, pipeline.pool, now=lambda: AT + 31.0).sample()
     key = ("demo", pipeline.provider.id)
     found = series(pipeline, 41, key, ("demo", 0))
     for one in found.values():

@@ -72,7 +72,7 @@ def test_its_provider_stops_and_says_what_to_do(pipeline: Pipeline, toy: ToyClie
     pipeline.publish(message())
     pipeline.run()
     with pipeline.pool.connection() as db:
-        found = conditions.find(read(pipeline.redis, db, workers=False).snapshot)
+        found = conditions.find(read(pipeline.keyspace, db, workers=False).snapshot)
     [stopped] = [one for one in found if one.name == "provider_stopped"]
     assert "(status_403)" in stopped.text and stopped.text.endswith("look into its box")
 

@@ -144,7 +144,7 @@ def test_a_worker_that_died_leaves_nothing_blocked(now):
 
 
 def test_a_pause_changes_no_order(now):
-    breaker = Breaker(now.redis)
+    breaker = Breaker(now.partition)
     for n in range(10):
         say(now, f"e{n}")
         now.take()
@@ -320,7 +320,7 @@ def test_a_stopped_provider_s_batch_is_held_back_whole_and_the_first_of_them_is_
     now.apns.answers[token("han")] = [BUSY, ACCEPTED]
     say(now, "e1")
     now.run()
-    Breaker(now.redis).stop(now.provider.id, "silent", now.now)
+    Breaker(now.partition).stop(now.provider.id, "silent", now.now)
     for id in ("e2", "e3"):
         say(now, id)
         now.take()

@@ -94,7 +94,7 @@ def probe_soon(pipeline: Pipeline) -> None:
 def talk(pipeline: Pipeline, trouble: Trouble, chance: random.Random) -> dict[str, list[str]]:
     """Sixty messages, a credential that ends, a pause; returns the events by channel."""
     said: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
-    breaker = Breaker(pipeline.redis)
+    breaker = Breaker(pipeline.partition)
     for n in range(60):
         channel = chance.choice(CHANNELS)
         said[channel].append(f"e{n}")

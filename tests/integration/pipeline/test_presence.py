@@ -293,7 +293,7 @@ def test_why_says_until_when_somebody_is_delayed_and_what_became_of_them(pipelin
         pipeline.redis.set(keys.ACTIVE("demo", user), 1)
     pipeline.publish(message())
     pipeline.run()
-    asked = (pipeline.redis, pipeline.pool)
+    asked = (pipeline.keyspace, pipeline.pool)
     write_up(pipeline.journal, pipeline.ledger)
     _, made = look_up(*asked, "demo", "e1")
     words = f"delayed until {instant(pipeline.now + DELAY)}, was active"
@@ -318,9 +318,9 @@ def test_delayed_users_are_no_load(pipeline):
     pipeline.redis.set(keys.ONLINE("demo", "han"), 1)
     pipeline.publish(message())
     pipeline.run()
-    waiting = backlog.read(pipeline.redis, {}).by(lambda one: (one.state,))
+    waiting = backlog.read(pipeline.keyspace, {}).by(lambda one: (one.state,))
     assert waiting["scheduled",].messages == 1
     pipeline.later(DELAY)
-    waiting = backlog.read(pipeline.redis, {}).by(lambda one: (one.state, one.app))
+    waiting = backlog.read(pipeline.keyspace, {}).by(lambda one: (one.state, one.app))
     assert waiting["ready", "demo"].messages == 1
     pipeline.run()

@@ -18,7 +18,7 @@ SILENT = NoAnswer("unknown", "deadline")
 
 
 def breaker_of(pipeline: Pipeline) -> Stopped | None:
-    return Breaker(pipeline.redis).stopped(pipeline.provider.id)
+    return Breaker(pipeline.partition).stopped(pipeline.provider.id)
 
 
 def fail(pipeline: Pipeline, response: Response, *, rounds: int = 4, users: int = 3) -> None:
@@ -55,7 +55,7 @@ def test_faults_in_a_row_open_the_breaker_and_say_what_to_do(pipeline, caplog, r
     assert (line.app, line.provider, line.reason) == ("demo", "apns", reason)
     assert not [r for r in caplog.records if r.message == "batch delivered"]
     assert [r for r in caplog.records if r.message == "batch not delivered"]
-    Watch(pipeline.redis, pipeline.pool).look()
+    Watch(pipeline.keyspace, pipeline.pool).look()
     [alarm] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert (alarm.levelname, alarm.app, alarm.provider) == ("ERROR", "demo", "apns")
     assert f"({reason})" in alarm.what and alarm.condition.startswith("provider_")

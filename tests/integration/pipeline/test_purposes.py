@@ -69,7 +69,7 @@ def send_to(pipeline: Pipeline, user: str, purposes: Sequence[str], push_type: s
     """Delivers a push of this type to the user's devices for these purposes."""
     sending = Sending("1-1", "e1", '{"aps":{}}', "", int(pipeline.now) + 30, "c1", push_type)  # type: ignore[arg-type]
     devices = Audience(pipeline.pool).for_purposes({("demo", user)}, purposes)["demo"][user]
-    origins = DeviceOrigins(pipeline.apps, Origins(pipeline.redis))
+    origins = DeviceOrigins(pipeline.apps, Origins(pipeline.partition))
     plan = Plan(lambda: "ab" * 8, 500, origins.of, pipeline.now)
     plan.add_jobs("demo", "urgent", sending, devices)
     pipeline.journal.expand([], plan.queued(), {}, [])

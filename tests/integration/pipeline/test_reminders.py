@@ -272,7 +272,7 @@ def test_two_ticks_remind_once(pipeline):
 
 
 def _due(pipeline: Reminding) -> list[Any]:
-    return reminders.due(pipeline.redis, pipeline.now + AFTER, 10)
+    return reminders.due(pipeline.partition, pipeline.now + AFTER, 10)
 
 
 def test_why_says_who_was_reminded_and_who_was_not(pipeline):
@@ -283,7 +283,7 @@ def test_why_says_who_was_reminded_and_who_was_not(pipeline):
     write_up(pipeline.journal, pipeline.ledger)
     said = {}
     for user in ("han", "luke"):
-        found = of_user(pipeline.redis, pipeline.pool, pipeline.journal, "demo", [user], 0).happened
+        found = of_user(pipeline.keyspace, pipeline.pool, pipeline.journal, "demo", [user], 0).happened
         said[user] = {one.event.partition(":")[0]: reason_of(one) for one in found}
     assert said["han"] == {"e1": "gets a push", "reminder": "gets a push"}
     assert said["luke"] == {"e1": "gets a push", "reminder": "no push: had read it (read)"}

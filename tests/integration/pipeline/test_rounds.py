@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from producers import events as ev
+from producers.events import app_stream
 from tests.integration.pipeline.harness import Pipeline, message, stamp, user_of
-from worker.core.entry import stream_for
 from worker.core.errors import LeaseLost
 from worker.core.model import AppSettings
 from worker.core.pace import Pace
@@ -59,7 +59,7 @@ def test_an_idle_system_moves_nothing(two):
     two.publish(says("quiet", "q"))
     two.take()
     assert (ids(two, "demo"), ids(two, "quiet")) == (expected, ["q"])
-    assert two.redis.exists("carillon:moved", stream_for("quiet"), stream_for("demo")) == 0
+    assert two.redis.exists("carillon:moved", app_stream("quiet"), app_stream("demo")) == 0
 
 
 @pytest.mark.parametrize("written", [says, by_hand, backwards])
@@ -114,8 +114,8 @@ def test_an_app_that_has_its_share_ready_waits_and_others_pass(two):
 
 
 def test_an_app_s_own_stream_takes_that_app_s_events_only(two):
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "q")})
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("demo", "spoofed")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("demo", "spoofed")})
     two.take()
     assert (ids(two, "quiet"), ids(two, "demo")) == (["q"], [])
     [letter] = two.ledger.dead_letters()
@@ -126,18 +126,18 @@ def test_an_app_s_own_stream_takes_that_app_s_events_only(two):
 def test_a_message_of_an_app_s_own_stream_is_pushed_and_leaves_it(pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.run()
-    entry = pipeline.redis.xadd(stream_for("demo"), {ev.FIELD: says("demo", "own")}).decode()
+    entry = pipeline.redis.xadd(app_stream("demo"), {ev.FIELD: says("demo", "own")}).decode()
     assert [user_of(n) for n in pipeline.run()] == ["han"]
-    assert pipeline.redis.xlen(stream_for("demo")) == 0
-    assert pipeline.redis.exists(stream_for("demo")), "its ids must not begin anew"
+    assert pipeline.redis.xlen(app_stream("demo")) == 0
+    assert pipeline.redis.exists(app_stream("demo")), "its ids must not begin anew"
     with pipeline.pool.connection() as db:
         assert db.execute("SELECT entry FROM carillon.messages WHERE event_id = 'own'").fetchone() == (f"{entry}@demo",)
 
 
 def test_what_an_app_has_on_the_inlet_stays_behind_what_is_on_its_own_stream(two):
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "first")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "first")})
     two.take()
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "second")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "second")})
     two.publish(says("quiet", "third"))
     while not two.rounds.idle or two.rounds.step(wait=0.001):
         two.rounds.step(wait=0.001)
@@ -145,9 +145,9 @@ def test_what_an_app_has_on_the_inlet_stays_behind_what_is_on_its_own_stream(two
 
 
 def test_a_leader_that_was_replaced_moves_nothing(two):
-    old = Streams(two.redis)
+    old = Streams(two.partition)
     old.lead(5)
-    new = Streams(two.redis)
+    new = Streams(two.partition)
     new.lead(1_000_000)
     for deposed in (lambda: old.walk("0-0", None), lambda: old.move([("1-0", "demo")]), lambda: old.lead(5)):
         with pytest.raises(LeaseLost):
@@ -277,7 +277,7 @@ def test_trimming_by_somebody_else_is_noticed(pipeline, caplog):
     pipeline.redis.xtrim(ev.STREAM, maxlen=0, approximate=False)
     pipeline.rounds.look()
     assert "taken off the stream before they were read" in caplog.text
-    assert trimmed(pipeline.redis)[ev.STREAM][0] == 5
+    assert trimmed(pipeline.partition)[ev.STREAM][0] == 5
     caplog.clear()
     pipeline.publish(says("demo", "e2"))
     pipeline.run()
@@ -291,7 +291,7 @@ def test_an_open_message_whose_entry_somebody_took_away_is_noticed(pipeline, cap
     pipeline.take()
     pipeline.redis.xtrim(ev.STREAM, maxlen=0, approximate=False)
     pipeline.expand()
-    assert trimmed(pipeline.redis)[ev.STREAM][0] == 1
+    assert trimmed(pipeline.partition)[ev.STREAM][0] == 1
     assert "an open event's entry is gone" in caplog.text
 
 
@@ -302,7 +302,7 @@ def test_moving_is_not_taken_for_trimming(two):
     rounds.begin()
     two.take()
     two.rounds.look()
-    assert (trimmed(two.redis), ids(two, "quiet")) == ({}, ["q"])
+    assert (trimmed(two.partition), ids(two, "quiet")) == ({}, ["q"])
 
 
 @pytest.mark.parametrize("ahead", [0, -1000], ids=["with its clock", "with an older clock"])
@@ -423,14 +423,14 @@ def test_two_leaders_at_once_lose_nothing(pipeline):
 
 def test_how_many_events_wait_is_counted_by_app(two):
     numbered(two, "demo", 50)
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "q1")})
-    two.redis.xadd(stream_for("quiet"), {ev.FIELD: says("quiet", "q2")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q1")})
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q2")})
     rounds = two.rounds = two.new_rounds(batch=8)
     rounds.begin()
-    found = pressure(two.redis)
+    found = pressure(two.partition)
     assert found is not None
     assert found[1]["quiet"] == 2
     two.take()
     two.rounds.look()
-    assert pressure(two.redis) == (0, {})
+    assert pressure(two.partition) == (0, {})
     assert 0 < two.redis.ttl("carillon:pressure") <= 30

@@ -161,8 +161,8 @@ def test_a_cancelled_push_is_counted(pipeline: Pipeline) -> None:
     at = datetime.now(UTC) + timedelta(days=1)
     pipeline.publish(ev.PushSend(**stamp() | {"id": "p1"}, where=ev.Where(everyone=True), alert="soon", send_at=at))
     pipeline.take()
-    [waiting] = scheduled.soonest(pipeline.redis, 1)
-    assert scheduled.cancel(pipeline.redis, pipeline.journal, "demo", "p1", waiting.entry)
+    [waiting] = scheduled.soonest(pipeline.partition, 1)
+    assert scheduled.cancel(pipeline.partition, pipeline.journal, "demo", "p1", waiting.entry)
     flush(pipeline)
     assert rows(pipeline)[0] == {"skipped_message.cancelled": 1}
 

@@ -241,7 +241,7 @@ def test_a_message_is_folded_once_however_often_its_expansion_is_tried(pipeline,
 
 
 def test_a_message_that_is_counted_again_has_the_number_that_it_had(pipeline):
-    bursts = Bursts(pipeline.redis)
+    bursts = Bursts(pipeline.partition)
 
     def count(page: str, *users: str) -> dict[str, int]:
         turns = bursts.count([Burst("demo", "general", 60, page, [*map(Pushed, users)])], START.timestamp())[0]

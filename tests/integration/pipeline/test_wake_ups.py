@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from worker.state.journal import Journal
+from worker.state.partition import untagged
 from worker.state.redis import connect
 
 WAKE = """
@@ -109,7 +110,7 @@ def test_messages_have_one_wake_up_on_its_way_and_each_batch_has_its_own(redis_u
     with connect(redis_url) as redis:
         assert redis.llen("carillon:carillon.urgent") == 1
         assert redis.llen("carillon:carillon.bulk") == 3
-        Journal(redis, lease=8).take_messages("urgent", 10)
+        Journal(untagged(redis), lease=8).take_messages("urgent", 10)
         assert run(redis_url).stderr == ""
         assert redis.llen("carillon:carillon.urgent") == 2, "somebody looked: what came since needs another"
 

@@ -161,7 +161,7 @@ class Origins:
 
     def found(self) -> list[conditions.Condition]:
         with self.pipeline.pool.connection() as db:
-            return conditions.find(read(self.pipeline.redis, db, workers=False).snapshot)
+            return conditions.find(read(self.pipeline.keyspace, db, workers=False).snapshot)
 
 
 @pytest.fixture
@@ -308,17 +308,17 @@ def test_people_read_which_origin_waits_and_until_when(origins: Origins, caplog:
     assert one.until - one.since == pytest.approx(300, abs=1)
     pipeline = origins.pipeline
     write_up(pipeline.journal, pipeline.ledger)
-    facts, made = look_up(pipeline.redis, pipeline.pool, "demo", "e1")
+    facts, made = look_up(pipeline.keyspace, pipeline.pool, "demo", "e1")
     lines = [device_line(of, facts.ways.get(id), facts.following.get(id)) for id, of in made.pushed["han"].items()]
     assert sorted(line.partition(" until")[0].partition(",")[0] for line in lines) == [
         "accepted by its host",
         "waits for the push service's quota",
     ]
-    watch = Watch(pipeline.redis, pipeline.pool)
+    watch = Watch(pipeline.keyspace, pipeline.pool)
     watch.look()
     origins.heal()
     pipeline.redis.delete(keys.QUOTA(way_of(origins.id, BAD)), keys.CONDITIONS_LOOKED())
-    Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + OVER + 1).look()
+    Watch(pipeline.keyspace, pipeline.pool, now=lambda: time.time() + OVER + 1).look()
     said = [(r.getMessage(), r.levelname, vars(r)["origin"]) for r in caplog.records if hasattr(r, "condition")]
     words = f"push service {BAD}"
     assert said == [("condition begins", "WARNING", words), ("condition is over", "WARNING", words)]

@@ -11,6 +11,7 @@ from producers import BackPressureError
 from producers.wire import FULL
 from tests.integration.outbox.relays import badge
 from tests.valkey import Valkey
+from worker.state.partition import untagged
 from worker.state.streams import Streams
 
 
@@ -20,10 +21,10 @@ def filled(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path)
     server.start()
     with redis.Redis.from_url(server.url) as client:
-        Streams(client).tell_pressure()  # its script takes room, too
+        Streams(untagged(client)).tell_pressure()  # its script takes room, too
         used: Any = client.info("memory")
         client.config_set("maxmemory", int(used["used_memory"] / (FULL / 100)) - 1)
-        assert Streams(client).tell_pressure() >= FULL
+        assert Streams(untagged(client)).tell_pressure() >= FULL
     yield server
     server.stop()
 
@@ -37,5 +38,5 @@ def test_publishing_is_refused_before_redis_is_full(filled: Valkey, make: Callab
         assert client.xlen("carillon:events") == 0
         client.set("a worker", "still writes")
         client.config_set("maxmemory", 0)
-        Streams(client).tell_pressure()
+        Streams(untagged(client)).tell_pressure()
     publisher.publish(badge(2))

@@ -10,6 +10,7 @@ from worker.reports import history
 from worker.reports.history import BUCKETS, OUTCOMES, RANGES, Sampler, Series, gauges
 from worker.reports.words import release
 from worker.state.backlog import Waiting
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis, connect
 
 AT = 1_800_000_000
@@ -44,7 +45,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sampler(redis: Redis, pool: Pool, clock: Clock) -> Sampler:
-    return Sampler(redis, pool, now=clock)
+    return Sampler(Keyspace(redis), pool, now=clock)
 
 
 def add(pool: Pool, app: str, provider: int, **counts: float) -> None:
@@ -63,7 +64,7 @@ def write(pool: Pool, *samples: Sample) -> None:
 
 
 def test_the_fleet_samples_once_in_30_seconds(sampler: Sampler, pool: Pool, redis: Redis, clock: Clock) -> None:
-    other = Sampler(redis, pool, now=clock)
+    other = Sampler(Keyspace(redis), pool, now=clock)
     add(pool, "demo", 7, accepted=60)
     assert sampler.sample() == 2
     assert (sampler.sample(), other.sample()) == (0, 0)

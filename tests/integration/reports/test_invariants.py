@@ -10,6 +10,7 @@ from worker.database.postgres import Connection, open_pool
 from worker.reports.invariants import check_invariants
 from worker.state import invariants, keys
 from worker.state.journal import DONE, Journal, QueuedBatch, Recorded
+from worker.state.partition import Keyspace, untagged
 from worker.state.redis import Redis, connect
 
 
@@ -31,7 +32,7 @@ def db(postgres_url: str) -> Iterator[Connection]:
 @pytest.fixture
 def at_work(redis: Redis) -> Redis:
     """A message is ready, a batch is taken, a second one waits for its device, and a third has its time."""
-    journal = Journal(redis, lease=8.0)
+    journal = Journal(untagged(redis), lease=8.0)
     for n in (1, 2, 3, 4):
         entry = f"{n}-1"
         redis.xadd(keys.EVENTS(), {"event": "{}"}, id=entry)
@@ -49,9 +50,9 @@ def at_work(redis: Redis) -> Redis:
 
 
 def test_a_system_at_work_keeps_them(at_work: Redis, db: Connection) -> None:
-    now = invariants.look(at_work)
+    now = invariants.look(untagged(at_work))
     assert (len(now.open), len(now.batches), sum(one.claimed for one in now.batches.values())) == (4, 3, 2)
-    assert check_invariants(at_work, db, looks=1) == []
+    assert check_invariants(Keyspace(at_work), db, looks=1) == []
 
 
 @pytest.mark.parametrize(
@@ -96,20 +97,20 @@ def test_a_system_at_work_keeps_them(at_work: Redis, db: Connection) -> None:
 )
 def test_what_is_broken_is_found(at_work: Redis, db: Connection, command: tuple[str, ...], said: str) -> None:
     at_work.execute_command(*command)
-    assert said in check_invariants(at_work, db, looks=1)
+    assert said in check_invariants(Keyspace(at_work), db, looks=1)
 
 
 def test_what_is_open_was_read(at_work: Redis, db: Connection) -> None:
     db.execute("UPDATE carillon.cursors SET cursor = '3-1'")
     assert cursors.moved_at(db)[keys.EVENTS()][0] == "3-1"
-    assert check_invariants(at_work, db, looks=1) == ["entry 4-1 is open, and intake has not come to it"]
+    assert check_invariants(Keyspace(at_work), db, looks=1) == ["entry 4-1 is open, and intake has not come to it"]
 
 
 def test_only_what_lasts_is_reported(at_work: Redis, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's step is seen half done, and is done by the next look."""
     at_work.hset(keys.OPEN(), "1-1", 2)
     monkeypatch.setattr("time.sleep", lambda _: at_work.hset(keys.OPEN(), "1-1", 1))
-    assert check_invariants(at_work, db) == []
+    assert check_invariants(Keyspace(at_work), db) == []
 
 
 def test_more_than_one_look_compares_is_refused(
@@ -117,4 +118,4 @@ def test_more_than_one_look_compares_is_refused(
 ) -> None:
     monkeypatch.setattr(invariants, "MOST", 3)
     with pytest.raises(invariants.TooLargeError, match="4 in carillon:open"):
-        check_invariants(at_work, db)
+        check_invariants(Keyspace(at_work), db)

@@ -21,6 +21,7 @@ from worker.reports.notes import Notes
 from worker.reports.reading import read
 from worker.state import keys
 from worker.state.breaker import Breaker
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
 from worker.state.streams import Streams
 
@@ -35,7 +36,7 @@ def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
 
 def names(pipeline: Pipeline) -> set[str]:
     with pipeline.pool.connection() as db:
-        reading = read(pipeline.redis, db)
+        reading = read(pipeline.keyspace, db)
     assert reading.unknown == []
     return {one.name for one in find(reading.snapshot)}
 
@@ -44,7 +45,7 @@ def look(pipeline: Pipeline, log: pytest.LogCaptureFixture, *, later: float = 0.
     """What is logged by a look so many seconds later: the phrase, the condition and the level."""
     pipeline.redis.delete("carillon:conditions:looked")
     log.clear()
-    watch.Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + later).look()
+    watch.Watch(pipeline.keyspace, pipeline.pool, now=lambda: time.time() + later).look()
     return [(r.getMessage(), vars(r)["condition"], r.levelno) for r in log.records if r.name == watch.__name__]
 
 
@@ -57,7 +58,7 @@ def test_a_condition_is_logged_when_it_begins_and_when_it_is_over(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    breaker = Breaker(pipeline.redis)
+    breaker = Breaker(pipeline.partition)
     assert look(pipeline, caplog) == []
     breaker.stop(pipeline.provider.id, "InvalidProviderToken", time.time() - 60)
     assert look(pipeline, caplog) == [("condition begins", "provider_stopped", logging.ERROR)]
@@ -75,7 +76,7 @@ def test_a_condition_is_logged_when_it_begins_and_when_it_is_over(
 def test_a_provider_that_stops_again_and_again_is_one_line(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    breaker = Breaker(pipeline.redis)
+    breaker = Breaker(pipeline.partition)
     said = []
     for seconds in range(0, 60, 10):
         breaker.stop(pipeline.provider.id, "unavailable", time.time())
@@ -86,8 +87,8 @@ def test_a_provider_that_stops_again_and_again_is_one_line(
 
 
 def test_one_process_of_the_fleet_looks_at_a_time(pipeline: Pipeline) -> None:
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "x", time.time())
-    assert [watch.Watch(pipeline.redis, pipeline.pool).look() for _ in range(2)] == [1, 0]
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "x", time.time())
+    assert [watch.Watch(pipeline.keyspace, pipeline.pool).look() for _ in range(2)] == [1, 0]
 
 
 def test_a_full_redis_is_logged_though_it_takes_nothing(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
@@ -100,7 +101,7 @@ def test_a_full_redis_is_logged_though_it_takes_nothing(pipeline: Pipeline, capl
 
 
 def test_what_could_not_be_looked_at_is_not_called_over(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "x", time.time())
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "x", time.time())
     look(pipeline, caplog)
     with pipeline.pool.connection() as db:
         db.execute("ALTER TABLE carillon.providers RENAME TO elsewhere")
@@ -135,7 +136,7 @@ def leaderless(pipeline: Pipeline) -> None:
 
 
 def open_names(pipeline: Pipeline) -> set[str]:
-    return {one.name for one in watch.current(pipeline.redis).conditions}
+    return {one.name for one in watch.current(pipeline.keyspace.fleet).conditions}
 
 
 @pytest.mark.usefixtures("leaderless")
@@ -151,7 +152,7 @@ def test_that_nobody_leads_follows_from_an_engine_for_a_moment_after_it_is_back_
         look(pipeline, caplog, later=later)
         assert open_names(pipeline) == {"redis_filling"}
         with pipeline.pool.connection() as db:
-            found = watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))
+            found = watch.agreed(read(pipeline.keyspace, db), watch.known(pipeline.keyspace.fleet))
         assert [one.name for one in found] == ["redis_filling"]
     look(pipeline, caplog, later=AFTERMATH + 1)
     assert "no_leader" in open_names(pipeline)
@@ -162,7 +163,7 @@ def test_that_nobody_leads_follows_from_a_redis_that_was_away(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     look(pipeline, caplog)
-    observed = watch.Watch(pipeline.redis, pipeline.pool, now=lambda: time.time() + AFTERMATH + 1)
+    observed = watch.Watch(pipeline.keyspace, pipeline.pool, now=lambda: time.time() + AFTERMATH + 1)
     observed.redis_is_away(ConnectionError("refused"))
     observed.redis_is_back()
     pipeline.redis.delete("carillon:conditions:looked")
@@ -187,7 +188,7 @@ def test_a_fleet_that_begins_has_a_moment_to_lead(pipeline: Pipeline, caplog: py
 def test_ids_ahead_of_the_clock_and_trimmed_entries_are_conditions(pipeline: Pipeline) -> None:
     pipeline.take()
     pipeline.redis.xadd("carillon:events", {"event": "{}"}, id=f"{int((time.time() + 3600) * 1000)}-0")
-    Streams(pipeline.redis).note_trimmed("carillon:events:demo", 3)
+    Streams(pipeline.partition).note_trimmed("carillon:events:demo", 3)
     assert names(pipeline) == {"stream_ahead_of_clock", "entries_trimmed"}
 
 
@@ -210,22 +211,24 @@ def test_an_app_that_is_off_is_a_condition_once_messages_come(pipeline: Pipeline
 
 def test_a_worker_that_cannot_decrypt_a_credential_leaves_a_note(pipeline: Pipeline) -> None:
     pipeline.take()
-    Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}, pipeline.registry.device_secrets).write()
+    Notes(
+        pipeline.keyspace.fleet, lambda: {pipeline.provider.id: pipeline.provider}, pipeline.registry.device_secrets
+    ).write()
     assert names(pipeline) == set()
     without = replace(pipeline.provider, readable=False)
-    Notes(pipeline.redis, lambda: {without.id: without}, pipeline.registry.device_secrets).write()
+    Notes(pipeline.keyspace.fleet, lambda: {without.id: without}, pipeline.registry.device_secrets).write()
     assert names(pipeline) == {"credential_unreadable"}
 
 
 def test_a_worker_that_cannot_open_what_is_secret_of_a_device_leaves_a_note(pipeline: Pipeline) -> None:
     pipeline.take()
     ours = pipeline.registry.device_secrets
-    notes = Notes(pipeline.redis, lambda: {pipeline.provider.id: pipeline.provider}, ours)
+    notes = Notes(pipeline.keyspace.fleet, lambda: {pipeline.provider.id: pipeline.provider}, ours)
     assert ours.unseal(ours.seal("keys")) == "keys"
     notes.write()
     assert names(pipeline) == set()
     assert ours.unseal(DeviceSecrets([Fernet.generate_key().decode()]).seal("keys")) is None
-    Notes(pipeline.redis, dict, ours).write()
+    Notes(pipeline.keyspace.fleet, dict, ours).write()
     assert names(pipeline) == {"device_secret_unreadable"}
 
 
@@ -233,7 +236,7 @@ def test_a_condition_that_has_to_last_opens_when_it_has(pipeline: Pipeline, capl
     caplog.set_level(logging.INFO)
     pipeline.redis.delete(keys.BEAT())
     assert look(pipeline, caplog) == []
-    assert watch.current(pipeline.redis).conditions == []
+    assert watch.current(pipeline.keyspace.fleet).conditions == []
     assert look(pipeline, caplog, later=31.0) == [("condition begins", "beat_away", logging.INFO)]
     pipeline.redis.set(keys.BEAT(), 1)
     look(pipeline, caplog, later=36.0)
@@ -242,38 +245,38 @@ def test_a_condition_that_has_to_last_opens_when_it_has(pipeline: Pipeline, capl
 
 def test_everybody_reads_the_time_and_the_sentence_of_the_watch(pipeline: Pipeline) -> None:
     pipeline.take()
-    breaker = Breaker(pipeline.redis)
+    breaker = Breaker(pipeline.partition)
     breaker.stop(pipeline.provider.id, "silent", time.time() - 60)
-    watch.Watch(pipeline.redis, pipeline.pool).look()
-    [kept] = watch.current(pipeline.redis).conditions
+    watch.Watch(pipeline.keyspace, pipeline.pool).look()
+    [kept] = watch.current(pipeline.keyspace.fleet).conditions
     breaker.resume(pipeline.provider.id)
     breaker.stop(pipeline.provider.id, "timeout", time.time())
     for _ in range(2):  # it is silent again before it was over, then it is well for a moment
         with pipeline.pool.connection() as db:
-            [agreed] = watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))
+            [agreed] = watch.agreed(read(pipeline.keyspace, db), watch.known(pipeline.keyspace.fleet))
         assert (agreed.name, agreed.since, agreed.text) == (kept.name, kept.since, kept.text)
         breaker.resume(pipeline.provider.id)
 
 
 def test_who_reads_finds_that_nobody_looks(pipeline: Pipeline) -> None:
-    [never] = watch.current(pipeline.redis).conditions
+    [never] = watch.current(pipeline.keyspace.fleet).conditions
     assert (never.name, never.since) == ("not_watched", None)
-    watch.Watch(pipeline.redis, pipeline.pool).look()
-    assert watch.current(pipeline.redis).conditions == []
+    watch.Watch(pipeline.keyspace, pipeline.pool).look()
+    assert watch.current(pipeline.keyspace.fleet).conditions == []
     pipeline.redis.expire(keys.LOOK(), 86_400 - 41)
-    [late] = watch.current(pipeline.redis).conditions
+    [late] = watch.current(pipeline.keyspace.fleet).conditions
     assert late.name == "not_watched" and late.since == pytest.approx(time.time() - 41, abs=5)
     with pipeline.pool.connection() as db:
-        assert [one.name for one in watch.agreed(read(pipeline.redis, db), watch.known(pipeline.redis))] == [
-            "not_watched"
-        ]
+        assert [
+            one.name for one in watch.agreed(read(pipeline.keyspace, db), watch.known(pipeline.keyspace.fleet))
+        ] == ["not_watched"]
 
 
 def test_every_check_is_kept_with_its_value(pipeline: Pipeline) -> None:
     pipeline.take()
-    signs.give(pipeline.redis, "bulk-1@w1", ["bulk"])
-    watch.Watch(pipeline.redis, pipeline.pool).look()
-    found = watch.current(pipeline.redis)
+    signs.give(pipeline.keyspace.fleet, "bulk-1@w1", ["bulk"])
+    watch.Watch(pipeline.keyspace, pipeline.pool).look()
+    found = watch.current(pipeline.keyspace.fleet)
     values = {one.part: one.value for one in found.checks}
     assert (values["providers"], values["workers"]) == ("none of 1 is stopped", "1 of the bulk lane")
     assert found.unknown == [] and found.ago is not None and found.ago < 30
@@ -291,7 +294,7 @@ def test_an_incident_is_kept_with_its_worst_with_what_waited_and_was_lost_and_wi
         with pipeline.pool.connection() as db:
             tallies.add(db, "ledger", {("demo", pipeline.provider.id): {"dropped.expired": n}})
 
-    breaker, began = Breaker(pipeline.redis), time.time() - 60
+    breaker, began = Breaker(pipeline.partition), time.time() - 60
     expired(5)
     breaker.stop(pipeline.provider.id, "new key", began, manual=True)
     look(pipeline, caplog)
@@ -314,7 +317,7 @@ def test_an_incident_that_could_not_be_written_is_written_later(
     pipeline.take()
     with pipeline.pool.connection() as db:
         db.execute("ALTER TABLE carillon.incidents RENAME TO elsewhere")
-    Breaker(pipeline.redis).stop(pipeline.provider.id, "silent", time.time() - 60)
+    Breaker(pipeline.partition).stop(pipeline.provider.id, "silent", time.time() - 60)
     assert look(pipeline, caplog) == [("condition begins", "provider_silent", logging.ERROR)]
     with pipeline.pool.connection() as db:
         db.execute("ALTER TABLE carillon.elsewhere RENAME TO incidents")
@@ -326,7 +329,7 @@ def test_a_redis_that_was_away_is_in_the_log_once_and_an_incident_once_it_is_bac
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = [time.time() - 12]
-    observed = watch.Watch(pipeline.redis, pipeline.pool, now=lambda: clock[0])
+    observed = watch.Watch(pipeline.keyspace, pipeline.pool, now=lambda: clock[0])
     for _ in range(10):
         observed.redis_is_away(ConnectionError("refused"))
         clock[0] += 1.0
@@ -342,5 +345,5 @@ def test_a_redis_that_was_away_is_in_the_log_once_and_an_incident_once_it_is_bac
 
 def test_a_redis_that_is_away_is_said_by_who_reads() -> None:
     nobody = connect(f"redis://127.0.0.1:{free_port()}/0")
-    [one] = watch.current(nobody).conditions
+    [one] = watch.current(Keyspace(nobody).fleet).conditions
     assert (one.name, one.severity) == ("redis_away", "critical")

@@ -423,7 +423,7 @@ def test_O4_why_agrees_with_an_independent_account_of_a_thousand_events(pipeline
     write_up(pipeline.journal, pipeline.ledger)
     kinds: Counter[str] = Counter()
     for id in world.events:
-        must, report = expected(world, id), as_json(*look_up(pipeline.redis, pipeline.pool, "demo", id))
+        must, report = expected(world, id), as_json(*look_up(pipeline.keyspace, pipeline.pool, "demo", id))
         has = found(report)
         assert has == must, (id, sorted(set(has) ^ set(must), key=str))
         assert waiting(report) <= {id for id, of in world.tokens.items() if world.provider.natures[of] in PUT_OFF}
@@ -451,7 +451,7 @@ def whole_histories(world: World) -> None:
     """What users are shown is what the events say of them."""
     pipeline = world.pipeline
     for user in USERS[::8]:
-        history = of_user(pipeline.redis, pipeline.pool, pipeline.journal, "demo", [user], 0.0)
+        history = of_user(pipeline.keyspace, pipeline.pool, pipeline.journal, "demo", [user], 0.0)
         decided = {one.event for one in history.happened}
         named = {id for id, must in world.events.items() if any(line[1] == user for line in must.lines)}
         assert history.more or named <= decided

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.state.journal import Journal
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
 from worker.state.scripts import Scripts
 
@@ -15,9 +16,9 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def scripts(redis: Redis) -> Scripts:
-    return Scripts(redis)
+    return untagged(redis).scripts
 
 
 @pytest.fixture
 def journal(redis: Redis) -> Journal:
-    return Journal(redis, lease=8.0)
+    return Journal(untagged(redis), lease=8.0)

@@ -21,6 +21,7 @@ from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, Queue
 from worker.state.limiter import ONLY, Limiter, Wanted
 from worker.state.missed import due_badges, due_digests
 from worker.state.origins import Origins
+from worker.state.partition import untagged
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 from worker.state.shown import Reading, Shown, Turn
@@ -218,12 +219,12 @@ def test_what_is_missed_counts_once(redis: Redis, journal: Journal) -> None:
 @runs("tell_missed")
 def test_of_what_is_missed_users_hear_once(redis: Redis, journal: Journal) -> None:
     missed(redis, journal)
-    assert due_digests(redis, 59, 10) == []
-    [digest], [badge] = due_digests(redis, 60, 10), due_badges(redis, 60, 10)
+    assert due_digests(untagged(redis), 59, 10) == []
+    [digest], [badge] = due_digests(untagged(redis), 60, 10), due_badges(untagged(redis), 60, 10)
     later = [(APP, "han", digest.counted, "70.5", "61.0", "1")]
     assert journal.tell_missed(later, [], [], {}, []) == set()
     assert again(redis, lambda: journal.tell_missed(later, [], [], {}, [])) == set()
-    [digest] = due_digests(redis, 71, 10)
+    [digest] = due_digests(untagged(redis), 71, 10)
     assert (digest.pending.end, digest.pending.looked) == (61.0, True)
     heard = [(APP, "han", digest.counted, "", "", "")]
     assert journal.tell_missed(heard, [badge], [], {}, [b"{}"]) == set()
@@ -308,12 +309,12 @@ def test_a_reminder_is_sent_once(redis: Redis, journal: Journal) -> None:
     expanded(redis, journal)
     name = "demo\ngeneral\nhan"
     journal.finish(taken(journal).id, [], {}, [], pushed=[Pushed(name, 0, 7, "m1", "c1", "Leia")])
-    [one] = reminders.due(redis, 2_000_000_000.0, 10)
+    [one] = reminders.due(untagged(redis), 2_000_000_000.0, 10)
     assert (one.name, one.times, one.messages) == (name, 0, [NotifiedOf(7, "m1", "c1", "Leia")])
     sent = (one, Next(one.messages, due=2_000_000_001.5, times=1), 0)
     assert journal.remind([sent], [queued(id="b2")], {APP: {"reminders": 1}}, [b"{}"]) == set()
     assert again(redis, lambda: journal.remind([sent], [queued(id="b2")], {APP: {"reminders": 1}}, [b"{}"])) == {name}
-    [one] = reminders.due(redis, 2_000_000_002.0, 10)
+    [one] = reminders.due(untagged(redis), 2_000_000_002.0, 10)
     assert (one.due, one.times) == (2_000_000_001.5, 1)
     ended = (one, Next(reason="read"), 7)
     assert journal.remind([ended], [], {}, []) == set()
@@ -363,7 +364,7 @@ def test_a_job_gives_its_number_back_once(redis: Redis, journal: Journal) -> Non
 @runs("read_elsewhere")
 def test_a_reading_has_its_turn_once(redis: Redis) -> None:
     redis.zadd(keys.SHOWN(APP), {"general\nhan": 100})
-    shown = Shown(redis)
+    shown = Shown(untagged(redis))
     reading = Reading(APP, "han", "general\nhan", ENTRY, 100, "3", [7])
     assert shown.read([reading]) == [Turn(True, 0.0, 100, frozenset({7}))]
     assert redis.hget(keys.BADGE(APP), "7") == b"3"
@@ -432,14 +433,14 @@ def test_accounts_are_forgotten_once(redis: Redis, journal: Journal) -> None:
 
 @runs("answers")
 def test_answers_are_counted(redis: Redis) -> None:
-    breaker = Breaker(redis)
+    breaker = Breaker(untagged(redis))
     found = [breaker.record(1, answered=2, refused=[7], failed=1, alive=True) for _ in range(2)]
     assert [(one.answered, one.refused, one.failed) for one in found] == [(2, 1, 1), (4, 2, 2)]
 
 
 @runs("resume")
 def test_a_provider_is_resumed_once(redis: Redis) -> None:
-    breaker = Breaker(redis)
+    breaker = Breaker(untagged(redis))
     breaker.stop(1, "Shutdown", 1.0)
     assert breaker.resume(1)
     assert not again(redis, lambda: breaker.resume(1))
@@ -447,7 +448,7 @@ def test_a_provider_is_resumed_once(redis: Redis) -> None:
 
 @runs("over_quota")
 def test_a_way_is_over_its_quota_and_one_refusal_counts(redis: Redis) -> None:
-    limiter = Limiter(redis)
+    limiter = Limiter(untagged(redis))
     for _ in range(2):
         assert limiter.over_quota("1@push.example", 30.0, "status_429", jitter=0.5) > 29
     assert redis.hget(keys.QUOTA("1@push.example"), "row") == b"1"
@@ -456,7 +457,7 @@ def test_a_way_is_over_its_quota_and_one_refusal_counts(redis: Redis) -> None:
 
 @runs("note_origins")
 def test_origins_are_noted_and_those_beyond_the_bound_share_a_way(redis: Redis) -> None:
-    origins = Origins(redis)
+    origins = Origins(untagged(redis))
     assert origins.note(1, ["a.example"]) == {"a.example": "a.example"}
     redis.zadd(keys.ORIGINS(1), {f"h{n}.example": redis.time()[0] for n in range(MOST_ORIGINS - 1)})
     given = ["a.example", "one.example", "two.example"]
@@ -467,7 +468,7 @@ def test_origins_are_noted_and_those_beyond_the_bound_share_a_way(redis: Redis) 
 
 @runs("defer")
 def test_a_retirement_is_deferred_once(redis: Redis) -> None:
-    deferred = DeferredDevices(redis)
+    deferred = DeferredDevices(untagged(redis))
     deferred.add(1, [(7, 5, "Unregistered")], delay=5)
     assert deferred.known(1) == {7}
     again(redis, lambda: deferred.add(1, [(7, 5, "Unregistered")], delay=60))
@@ -475,7 +476,7 @@ def test_a_retirement_is_deferred_once(redis: Redis) -> None:
 
 @runs("deferred_due")
 def test_deferred_retirements_are_due_until_they_are_decided(redis: Redis) -> None:
-    deferred = DeferredDevices(redis)
+    deferred = DeferredDevices(untagged(redis))
     deferred.add(1, [(7, 5, "Unregistered")], delay=0)
     found = [again(redis, lambda: deferred.due(delay=5)) for _ in range(2)]
     assert found == [{1: [(7, 5, "Unregistered")]}] * 2
@@ -483,7 +484,7 @@ def test_deferred_retirements_are_due_until_they_are_decided(redis: Redis) -> No
 
 @runs("reserve")
 def test_times_are_reserved_each_time(redis: Redis) -> None:
-    limiter, wanted = Limiter(redis), [Wanted("app:demo", Rate(1.0, 1.0), [(1, 60.0)], ONLY)]
+    limiter, wanted = Limiter(untagged(redis)), [Wanted("app:demo", Rate(1.0, 1.0), [(1, 60.0)], ONLY)]
     [first], [second] = limiter.reserve(wanted), limiter.reserve(wanted)
     assert first.runs[0].ahead == 0
     assert second.runs[0].ahead > 0.5
@@ -492,7 +493,7 @@ def test_times_are_reserved_each_time(redis: Redis) -> None:
 @runs("cool_down")
 @runs("cooldowns")
 def test_a_device_cools_down_and_one_refusal_counts(redis: Redis) -> None:
-    limiter = Limiter(redis)
+    limiter = Limiter(untagged(redis))
     for _ in range(2):
         assert limiter.cool_down(1, {7: 30.0}, jitter=0.5)[7] > 29
     assert redis.hget(keys.COOLDOWN_REFUSALS(1), "7") == b"1"
@@ -561,7 +562,7 @@ def test_an_entry_is_moved_once(redis: Redis, scripts: Scripts) -> None:
 @runs("read_stream")
 @runs("figures")
 def test_streams_are_read(redis: Redis) -> None:
-    streams = Streams(redis)
+    streams = Streams(untagged(redis))
     redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
     for _ in range(2):
         found = again(redis, lambda: streams.read(keys.EVENTS(), "0-0", entries=10, octets=1_000))
@@ -573,12 +574,12 @@ def test_streams_are_read(redis: Redis) -> None:
 def test_lost_entries_are_counted(redis: Redis, scripts: Scripts) -> None:
     for _ in range(2):
         assert scripts.trimmed(stream=keys.EVENTS(), entries=3) == 1
-    assert trimmed(redis)[keys.EVENTS()][0] == 6
+    assert trimmed(untagged(redis))[keys.EVENTS()][0] == 6
 
 
 @runs("pressure")
 def test_pressure_is_written_as_a_whole(redis: Redis) -> None:
-    streams = Streams(redis)
+    streams = Streams(untagged(redis))
     for _ in range(2):
         streams.tell_pressure({APP: 5})
         assert redis.hget(keys.PRESSURE(), APP) == b"5"
@@ -607,7 +608,7 @@ def test_lines_are_seen_without_a_change(redis: Redis, journal: Journal, scripts
     expanded(redis, journal, queued())
     lines = [("urgent", "1"), ("bulk", "1"), ("urgent", "1@host")]
     assert again(redis, lambda: scripts.lines(most=1, lines=lines)) == [[1, 0, [b"b1"]], [0, 0, []], [0, 0, []]]
-    Breaker(redis).stop(1, "a new key on Monday", 0.0, manual=True)
+    Breaker(untagged(redis)).stop(1, "a new key on Monday", 0.0, manual=True)
     assert [held for _, held, _ in again(redis, lambda: scripts.lines(most=1, lines=lines))] == [1, 1, 1]
 
 

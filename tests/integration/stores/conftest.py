@@ -4,6 +4,7 @@ import pytest
 
 from worker.database.postgres import Pool, open_pool
 from worker.state.journal import Journal
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
 
 
@@ -15,7 +16,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def journal(redis: Redis) -> Journal:
-    return Journal(redis, lease=8.0)
+    return Journal(untagged(redis), lease=8.0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.state import backlog
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 
 
@@ -24,7 +25,7 @@ def test_a_large_backlog_is_counted_and_what_is_in_it_estimated(redis: Redis) ->
         pipe.rpush("carillon:turns:bulk", "demo")
         pipe.rpush("carillon:turns:bulk:demo", 7)
         pipe.execute()
-    found = backlog.read(redis, {})
+    found = backlog.read(Keyspace(redis), {})
     assert found.estimated
     assert {one.state: (one.messages, one.batches, one.notifications) for one in found.waiting} == {
         "ready": (0, backlog._IN_LINES + 200, 3 * (backlog._IN_LINES + 200)),

@@ -9,6 +9,7 @@ from worker.database import ledger as ledgers
 from worker.database.ledger import DeadLetter, Ledger, Selection, add_dead_letters
 from worker.state import keys, presence, recent
 from worker.state.bursts import Burst, Bursts, Fold, Pushed, Turn
+from worker.state.partition import Keyspace, untagged
 
 DAY = 86_400
 
@@ -109,7 +110,7 @@ def test_a_server_that_names_ever_new_reasons_makes_no_end_of_counters(journal, 
 
 
 def test_a_window_of_folding_is_a_day_at_most(redis):
-    count = Bursts(redis).count
+    count = Bursts(untagged(redis)).count
     now = 1_800_000_000.0
     burst = Burst("demo", "c", 2**31 - 1, "page", [Pushed("han")])
     assert count([burst], now) == [{"han": Turn(1)}]
@@ -119,7 +120,7 @@ def test_a_window_of_folding_is_a_day_at_most(redis):
 
 
 def test_sounds_and_folds_are_forgotten_after_their_times(redis):
-    bursts, now = Bursts(redis), 1_800_000_000.0
+    bursts, now = Bursts(untagged(redis)), 1_800_000_000.0
     burst = Burst("demo", "c", 60, "page", [Pushed("han", budget="plain")], sound_every=600, sound_every_user=60)
     bursts.count([burst], now)
     bursts.show([Fold("demo", "c", 5, ["han"])])
@@ -136,7 +137,7 @@ def test_presence_has_an_end_and_no_content(redis):
     redis.lpush("carillon:online:demo:list", "x")
     redis.set("carillon:other", "x" * 100_000)
     for _ in range(20):
-        presence.sweep(redis, count=50)
+        presence.sweep(Keyspace(redis), count=50)
     assert 0 < redis.ttl("carillon:online:demo:for ever") <= presence.LONGEST
     assert redis.get("carillon:online:demo:large") == b"1"
     assert 0 < redis.ttl("carillon:online:demo:large") <= 60
@@ -154,7 +155,7 @@ def test_whatever_else_chat_servers_write_about_users_has_an_end_too(redis):
     redis.expire(keys.READ("demo", "random"), 60)
     redis.set(keys.READ("demo", "text"), "x")
     for _ in range(20):
-        presence.sweep(redis, count=50)
+        presence.sweep(Keyspace(redis), count=50)
     assert (redis.get(keys.ACTIVE("demo", "han")), redis.strlen(keys.VIEWING("demo", "han"))) == (b"1", 100)
     assert redis.get(keys.VIEWING("demo", "luke")) == b"1"
     assert 0 < redis.ttl(keys.VIEWING("demo", "han")) <= presence.LONGEST
@@ -168,8 +169,8 @@ def test_recent_messages_are_bounded_in_number_size_and_time(redis):
     start = 1_800_000_000.0
     for day in range(3):
         now = start + day * DAY
-        recent.keep(redis, (("demo", f"c{n}", b"x" * 10) for n in range(6_000)), now=now)
-        recent.keep(redis, [("demo", "large", b"x" * (recent.LARGEST + 1))], now=now)
+        recent.keep(untagged(redis), (("demo", f"c{n}", b"x" * 10) for n in range(6_000)), now=now)
+        recent.keep(untagged(redis), [("demo", "large", b"x" * (recent.LARGEST + 1))], now=now)
     found = redis.keys("carillon:recent:*")
     assert all(redis.hlen(key) <= recent.BUCKETS and 0 < redis.ttl(key) <= 2 * DAY for key in found)
-    assert len(recent.documents(redis, "demo", now=start)) <= recent.BUCKETS
+    assert len(recent.documents(untagged(redis), "demo", now=start)) <= recent.BUCKETS

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from worker.state.bursts import Budget, Burst, Bursts, Fold, Pushed, Turn
+from worker.state.partition import untagged
 
 EVERY, EVERY_USER, WINDOW, AFTER, FOLD_EVERY = 20, 7, 60, 3, 10
 START = 1_800_000_000
@@ -37,7 +38,7 @@ class Model:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sound_and_a_fold_come_when_the_rules_say(redis, seed):
-    chance, bursts, model = random.Random(seed), Bursts(redis), Model()
+    chance, bursts, model = random.Random(seed), Bursts(untagged(redis)), Model()
     now = float(START)
     for number in range(150):
         now += chance.choice([0.0, 0.5, 1.0, 3.0, 25.0])
@@ -53,7 +54,7 @@ def test_a_sound_and_a_fold_come_when_the_rules_say(redis, seed):
 
 
 def test_of_folds_in_any_order_nobody_is_shown_one_after_a_later_one(redis):
-    bursts, chance = Bursts(redis), random.Random(7)
+    bursts, chance = Bursts(untagged(redis)), random.Random(7)
     places = list(range(1, 30))
     chance.shuffle(places)
     newest = 0

@@ -15,6 +15,7 @@ from worker.database.lease import Lease, holder
 from worker.database.postgres import Pool, Unavailable, open_pool
 from worker.state import keys
 from worker.state.leader_hint import LeaderHint
+from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
 
 Owner = Callable[..., Lease]
@@ -44,7 +45,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def owner(pool: Pool, redis: Redis) -> Owner:
     def make(name: str, ttl: float = 60.0) -> Lease:
-        return Lease(pool, LeaderHint(redis), owner=name, ttl=ttl)
+        return Lease(pool, LeaderHint(untagged(redis)), owner=name, ttl=ttl)
 
     return make
 
@@ -151,7 +152,7 @@ def test_an_owner_that_froze_inside_its_transaction_is_replaced(owner: Owner) ->
 
 def test_a_transaction_leaves_nothing_in_its_session(url: str, redis: Redis) -> None:
     with open_pool(url, size=1) as pool:
-        lease = Lease(pool, LeaderHint(redis), owner="a:1")
+        lease = Lease(pool, LeaderHint(untagged(redis)), owner="a:1")
         with pool.connection() as db:
             before = db.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall()
         assert lease.acquire()

@@ -7,13 +7,14 @@ import pytest
 
 from worker.core.limits import Rate, reserve
 from worker.state.limiter import FIRST, LAST, Limiter, Wanted
+from worker.state.partition import untagged
 from worker.state.redis import connect
 
 
 def test_the_store_s_bucket_is_the_pure_one_under_concurrency(redis_url):
     """Eight threads reserve in one bucket of 100 whose rate is 10: each of 320 has a time of its own."""
     redis = connect(redis_url)
-    limiter, rate = Limiter(redis), Rate(10.0, 100.0)
+    limiter, rate = Limiter(untagged(redis)), Rate(10.0, 100.0)
     given: list[float] = []
 
     def ask() -> None:
@@ -40,7 +41,7 @@ def test_the_store_s_bucket_is_the_pure_one_under_concurrency(redis_url):
 
 def test_the_first_queue_goes_before_all_that_waits_in_the_last(redis_url):
     redis = connect(redis_url)
-    limiter, rate = Limiter(redis), Rate(10.0, 10.0)
+    limiter, rate = Limiter(untagged(redis)), Rate(10.0, 10.0)
     [bulk] = limiter.reserve([Wanted("two", rate, [(600, 3600.0)], LAST)])
     assert max(bulk.runs[0].delays(rate)) == pytest.approx(59.0, abs=0.1)
     [urgent] = limiter.reserve([Wanted("two", rate, [(30, 3600.0)], FIRST)])

@@ -9,6 +9,7 @@ import pytest
 from worker.state.breaker import RECENT, Breaker
 from worker.state.bursts import Burst, Bursts, Pushed, Turn
 from worker.state.journal import Recorded
+from worker.state.partition import untagged
 
 THREADS = 8
 
@@ -22,7 +23,7 @@ def at_once(ask: Callable[[], object]) -> None:
 
 
 def test_one_of_all_workers_stops_a_provider_and_the_first_reason_stays(redis):
-    breaker, numbers = Breaker(redis), iter(range(1000))
+    breaker, numbers = Breaker(untagged(redis)), iter(range(1000))
     fresh: list[bool] = []
     at_once(lambda: fresh.extend(breaker.stop(1, f"reason {next(numbers)}", now=1000.0) for _ in range(20)))
     assert fresh.count(True) == 1
@@ -33,13 +34,13 @@ def test_one_of_all_workers_stops_a_provider_and_the_first_reason_stays(redis):
 
 
 def test_no_answer_is_forgotten_or_counted_twice_while_few_count(redis):
-    breaker = Breaker(redis)
+    breaker = Breaker(untagged(redis))
     at_once(lambda: [breaker.record(1, answered=2, refused=range(1)) for _ in range(RECENT // 2 // THREADS)])
     assert breaker.record(1, answered=0, refused=())[:3] == (RECENT, RECENT // 2, 0)
 
 
 def test_shares_outlive_the_numbers_that_they_come_from(redis):
-    breaker = Breaker(redis)
+    breaker = Breaker(untagged(redis))
     at_once(lambda: [breaker.record(1, answered=100, refused=range(10), gone=30) for _ in range(50)])
     seen = breaker.record(1, answered=0, refused=())
     assert RECENT // 2 <= seen.answered <= RECENT
@@ -48,7 +49,7 @@ def test_shares_outlive_the_numbers_that_they_come_from(redis):
 
 
 def test_each_message_of_a_burst_has_a_number_of_its_own_for_each_member(redis):
-    users, pages, bursts = ["han", "leia"], count(), Bursts(redis)
+    users, pages, bursts = ["han", "leia"], count(), Bursts(untagged(redis))
     everybody = [*map(Pushed, users)]
     seen: list[dict[str, Turn]] = []
 

@@ -94,7 +94,7 @@ def held(pipeline: Pipeline) -> Expected:
     pipeline.publish(message("other", id="held"))
     pipeline.take()
     pipeline.expand()
-    Breaker(pipeline.redis).stop(second.id, "paused by hand", pipeline.now, manual=True)
+    Breaker(pipeline.partition).stop(second.id, "paused by hand", pipeline.now, manual=True)
     pipeline.deliver()
     return {"held": [token("kay")]}
 

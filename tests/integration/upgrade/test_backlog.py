@@ -85,7 +85,7 @@ def test_a_backlog_of_an_earlier_release_is_delivered_once(path, empty_postgres_
     pipeline = Pipeline(empty_postgres_url, redis_url, page=10, batch=7)
     try:
         second = pipeline.add_provider("second")
-        Breaker(pipeline.redis).resume(second.id, by_hand=True)
+        Breaker(pipeline.partition).resume(second.id, by_hand=True)
         for _ in range(6):
             pipeline.run()
             pipeline.later(10**9)

@@ -100,7 +100,7 @@ def happen(pipeline: Pipeline, stores: Stores) -> None:
         stores.breaker.stop(other.id, HOSTILE, time.time() - 300, manual=True)
     while pipeline.ledger.flush(pipeline.journal):
         pass
-    Watch(pipeline.redis, pipeline.pool).look()
+    Watch(pipeline.keyspace, pipeline.pool).look()
 
 
 def secrets_of(pipeline: Pipeline) -> list[str]:

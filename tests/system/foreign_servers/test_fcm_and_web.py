@@ -42,6 +42,7 @@ from worker.providers.web.vapid import new_key_pair
 from worker.sender.route import Endpoint
 from worker.sender.sender import Sender
 from worker.simulator.certificates import Identity
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 pytestmark = pytest.mark.timeout(900)
@@ -87,7 +88,7 @@ def fcm(endpoint: Endpoint) -> Iterator[Send]:
     """The fleet has an access token already."""
     settings = FcmSettings(account(), "app", host=endpoint.host, port=endpoint.port, ca=endpoint.ca)
     provider = Provider(7, "demo", "fcm", "production", settings)
-    store, now = ProviderTokens(fakeredis.FakeRedis()), int(time.time())
+    store, now = ProviderTokens(Keyspace(fakeredis.FakeRedis()).fleet), int(time.time())
     store.write(shared_name(settings), f"{now} {now + 3_600} ya29.token", seconds=3_600)
     with closing(FcmClient(Sender(), FleetTokens(store), connections=2, proxy=None)) as client:
 

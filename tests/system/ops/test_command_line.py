@@ -11,6 +11,7 @@ from tests.processes import ROOT, carillon, environ, free_port
 from worker.cli._commands import load, names
 from worker.database.ledger import DeadLetter, add_dead_letters
 from worker.state.breaker import Breaker
+from worker.state.partition import untagged
 from worker.state.redis import connect
 
 
@@ -90,7 +91,7 @@ def test_health_tells_what_waits_for_a_person(postgres_url: str, redis_url: str)
                 (hours, letter.entry),
             )
     with connect(redis_url) as redis:
-        Breaker(redis).stop(row[0], "InvalidProviderToken", time.time() - 90)
+        Breaker(untagged(redis)).stop(row[0], "InvalidProviderToken", time.time() - 90)
     done = carillon("health", "--alarms", env=env)
     assert done.returncode == 1
     assert (

@@ -35,6 +35,7 @@ from worker.reports import watch
 from worker.reports.words import instant
 from worker.simulator import Rule, Script, faults
 from worker.state.breaker import Breaker
+from worker.state.partition import Keyspace, untagged
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -136,7 +137,7 @@ class Trial:
 
     def open(self) -> frozenset[Found]:
         """What the watch has, but for having looked late itself: a busy machine does that."""
-        found = watch.current(self.fleet.redis).conditions
+        found = watch.current(Keyspace(self.fleet.redis).fleet).conditions
         return frozenset((one.name, one.app, one.place) for one in found if one.name != "not_watched")
 
     def shows(
@@ -192,7 +193,11 @@ class Trial:
             said = {"health": health.result(), "doctor": doctor.result()}
         lists = {who: json.loads(done.stdout) for who, done in said.items()}
         lists["/healthz"] = httpx.get(f"{self._numbers}/healthz", timeout=PATIENCE).json()["findings"]
-        kept = {(one.name, one.app): one for one in watch.current(self.fleet.redis).conditions if one.name in names}
+        kept = {
+            (one.name, one.app): one
+            for one in watch.current(Keyspace(self.fleet.redis).fleet).conditions
+            if one.name in names
+        }
         for who, findings in lists.items():
             found = {(one["condition"], one["app"]): one for one in findings if one["condition"] in names}
             assert found.keys() == kept.keys(), f"{what}: {who} says {findings}"
@@ -228,7 +233,7 @@ def trial(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Trial]:
         fleet.start("beat")
         made.sign_in()
         # Beat may begin so late that it is a condition for a moment.
-        wait_until(lambda: watch.known(fleet.redis).watched and not made.open())
+        wait_until(lambda: watch.known(Keyspace(fleet.redis).fleet).watched and not made.open())
         yield made
         made.close()
         gate.shut()
@@ -269,7 +274,7 @@ def _providers(trial: Trial) -> frozenset[Found]:
     fleet.simulator.set_script(Script(rules=(Rule(token=b"silent".hex(), fault=faults.Never()),)))
     ended = P12(p12(push_certificate(uid=TOPIC, days=-1)))
     trial.store("ended", replace(trial.settings["ended"], credential=ended))
-    Breaker(fleet.redis).stop(trial.providers["paused"].id, "the receiver moves", time.time(), manual=True)
+    Breaker(untagged(fleet.redis)).stop(trial.providers["paused"].id, "the receiver moves", time.time(), manual=True)
     held = of("provider_unreachable", "refused") | of("provider_silent", "silent")
     held |= of("credential_ended", "ended") | of("provider_paused", "paused")
     what = "APNs refused, APNs silent, certificate ended, provider paused"
@@ -278,7 +283,7 @@ def _providers(trial: Trial) -> frozenset[Found]:
     trial.gate.open()
     fleet.simulator.set_script(Script())
     trial.store("ended", trial.settings["ended"])
-    Breaker(fleet.redis).resume(trial.providers["paused"].id, by_hand=True)
+    Breaker(untagged(fleet.redis)).resume(trial.providers["paused"].id, by_hand=True)
     stranger.kill()
     return held | unreadable
 

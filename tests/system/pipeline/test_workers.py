@@ -30,6 +30,7 @@ from worker.embedded.home import Home
 from worker.pipeline.insist import INSIST_SECONDS
 from worker.reports import watch
 from worker.simulator import Answer, ControlClient, Rule, Script
+from worker.state.partition import Keyspace
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def no_room(fleet: Fleet, *wake_ups: str) -> Iterator[None]:
 
 
 def open_conditions(fleet: Fleet) -> set[str]:
-    return {one.name for one in watch.current(fleet.redis).conditions} - {"not_watched"}
+    return {one.name for one in watch.current(Keyspace(fleet.redis).fleet).conditions} - {"not_watched"}
 
 
 def test_no_token_and_no_text_in_what_workers_say(fleet):

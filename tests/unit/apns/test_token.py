@@ -27,6 +27,7 @@ from worker.providers.apns.token import (
 )
 from worker.providers.base import TokenAgeError
 from worker.providers.fleet_tokens import LOCAL_SECONDS, FleetToken
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 NOW = 1_800_000_000.0
@@ -49,7 +50,7 @@ def new_fleet() -> fakeredis.FakeServer:
 
 def source(fleet: fakeredis.FakeServer) -> TokenSource:
     """A token source as another process of the same fleet has it."""
-    return TokenSource(ProviderTokens(fakeredis.FakeRedis(server=fleet)))
+    return TokenSource(ProviderTokens(Keyspace(fakeredis.FakeRedis(server=fleet)).fleet))
 
 
 def test_a_token_says_what_apple_asks_for_and_nothing_else() -> None:

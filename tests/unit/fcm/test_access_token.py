@@ -25,6 +25,7 @@ from worker.providers.fcm.access_token import (
 )
 from worker.providers.fcm.settings import FcmSettings
 from worker.providers.fleet_tokens import PAUSE, FleetTokens
+from worker.state.partition import Keyspace
 from worker.state.provider_tokens import ProviderTokens
 
 NOW = 1_800_000_000.0
@@ -68,7 +69,7 @@ def server() -> fakeredis.FakeServer:
 
 def fleet(server: fakeredis.FakeServer) -> FleetTokens:
     """The fleet's tokens as another process sees them."""
-    return FleetTokens(ProviderTokens(fakeredis.FakeRedis(server=server)), faults=(AccessTokenError,))
+    return FleetTokens(ProviderTokens(Keyspace(fakeredis.FakeRedis(server=server)).fleet), faults=(AccessTokenError,))
 
 
 def test_an_assertion_says_what_google_asks_for_and_nothing_else() -> None:

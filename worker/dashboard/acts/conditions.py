@@ -10,7 +10,7 @@ from worker.reports.conditions import Condition
 
 
 def _condition(ask: Ask) -> Condition:
-    open_now = {one.key: one for one in watch.current(ask.stores.redis).conditions}
+    open_now = {one.key: one for one in watch.current(ask.stores.fleet).conditions}
     found = open_now.get(ask.query.get("key", ""))
     if found is None:
         raise Missing("This condition has ended.")

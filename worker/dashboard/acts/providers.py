@@ -137,7 +137,7 @@ def _resume(ask: Ask, note: str) -> str:
 
 def _stopped_ways(ask: Ask, one: _One) -> list[Way]:
     """The ways of a provider that a probe may close: not those that a person paused."""
-    ways = Origins(ask.stores.redis).ways([one.id])[one.id]
+    ways = Origins(ask.stores.keyspace.of_app(one.app)).ways([one.id])[one.id]
     return [way for way, stopped in ask.stores.breaker.stopped_among(ways).items() if not stopped.manual]
 
 

@@ -72,14 +72,14 @@ def show(ask: Ask) -> Values:
 
 def state(ask: Ask) -> Values:
     """What is wrong with the app itself or with its providers."""
-    return {"found": [one for one in watch.current(ask.stores.redis).conditions if one.app == ask.path["app"]]}
+    return {"found": [one for one in watch.current(ask.stores.fleet).conditions if one.app == ask.path["app"]]}
 
 
 def flowing(ask: Ask) -> Values:
     """What became of its notifications, and its providers."""
     chosen, app = range_of(ask), ask.path["app"]
     with ask.stores.pool.connection() as db:
-        every = standings(db, watch.current(ask.stores.redis).conditions, now=ask.now, app=app)
+        every = standings(db, watch.current(ask.stores.fleet).conditions, now=ask.now, app=app)
         shown = every[:_ROWS]
         series = history.read(db, chosen, [(app, 0), *(one.key for one in shown)], now=ask.now)
         recent = history.recent(db, chosen, series, now=ask.now)

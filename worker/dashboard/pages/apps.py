@@ -15,7 +15,7 @@ def rows(ask: Ask) -> Values:
     first = first_row(ask)
     with ask.stores.pool.connection() as db:
         apps = db.execute("SELECT name, push_enabled FROM carillon.apps ORDER BY name").fetchall()
-        of = by_app(standings(db, watch.current(ask.stores.redis).conditions, now=ask.now))
+        of = by_app(standings(db, watch.current(ask.stores.fleet).conditions, now=ask.now))
         found = sorted(
             ((name, on, of.get(name, [])) for name, on in apps if ask.query.get("app", "") in name),
             key=lambda row: (_rank(row[2], on=row[1]), -_sum(row[2], "waiting"), -_sum(row[2], "rate"), row[0]),

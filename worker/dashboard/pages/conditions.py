@@ -22,12 +22,12 @@ def show(_: Ask) -> Values:
 
 def sentence(ask: Ask) -> Values:
     """The answer. Asks Redis alone, as `open_` does, so that it comes while Postgres is away."""
-    found = watch.current(ask.stores.redis).conditions
+    found = watch.current(ask.stores.fleet).conditions
     return {"sentence": _sentence(found), "worst": found[0].severity if found else None}
 
 
 def open_(ask: Ask) -> Values:
-    current = watch.current(ask.stores.redis)
+    current = watch.current(ask.stores.fleet)
     since = min((one.since or ask.now for one in current.conditions), default=ask.now)
     try:
         taken = taken_since(ask, since) if current.conditions else {}

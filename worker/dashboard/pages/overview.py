@@ -17,7 +17,6 @@ from worker.reports import history, watch
 from worker.reports.checks import Check
 from worker.reports.conditions import Condition
 from worker.reports.history import RANGES, Series
-from worker.state import keys
 
 ALL: Final = ("", 0)
 #: Conditions in one line each, and rows of providers.
@@ -55,7 +54,7 @@ def show(_: Ask) -> Values:
 
 def sentence(ask: Ask) -> Values:
     """The answer. Asks Redis alone, so that it comes while Postgres is away."""
-    current = watch.current(ask.stores.redis)
+    current = watch.current(ask.stores.fleet)
     critical = [one for one in current.conditions if one.severity == "critical"]
     empty = not critical and not _published(ask)
     return {
@@ -67,7 +66,7 @@ def sentence(ask: Ask) -> Values:
 
 def open_(ask: Ask) -> Values:
     """The conditions; for a system that nobody has published to, how to begin. Asks Redis alone too."""
-    found = watch.current(ask.stores.redis).conditions
+    found = watch.current(ask.stores.fleet).conditions
     critical = [one for one in found if one.severity == "critical"]
     lines = [one for one in found if one.severity != "critical"]
     return {
@@ -101,7 +100,7 @@ def providers(ask: Ask) -> Values:
     """The worst first."""
     chosen = range_of(ask)
     with ask.stores.pool.connection() as db:
-        every = standings(db, watch.current(ask.stores.redis).conditions, now=ask.now)
+        every = standings(db, watch.current(ask.stores.fleet).conditions, now=ask.now)
         shown = every[:_ROWS]
         series = history.read(db, chosen, [one.key for one in shown], now=ask.now)
     return {
@@ -130,7 +129,7 @@ def finally_(ask: Ask) -> Values:
 
 def parts(ask: Ask) -> Values:
     """Parts of the system, by the last look. Asks Redis alone."""
-    current = watch.current(ask.stores.redis)
+    current = watch.current(ask.stores.fleet)
     return {"parts": [_part(one, current.conditions) for one in current.checks], "ago": current.ago}
 
 
@@ -188,7 +187,7 @@ def short(name: str) -> str:
 
 
 def _published(ask: Ask) -> bool:
-    return bool(ask.stores.redis.exists(keys.EVENTS()))
+    return any(of.redis.exists(of.keys.EVENTS()) for of in ask.stores.keyspace)
 
 
 def _sentence(critical: Sequence[Condition], *, empty: bool) -> str:

@@ -13,7 +13,6 @@ from worker.database import audit, device_counts, incidents
 from worker.providers.kinds import kind_of
 from worker.reports import history, watch
 from worker.reports.conditions import Condition
-from worker.state import keys
 from worker.state.breaker import Breaker
 
 _DAYS: Final = 30
@@ -31,7 +30,7 @@ def show(ask: Ask) -> Values:
 
 def state(ask: Ask) -> Values:
     """Its conditions."""
-    found = [one for one in watch.current(ask.stores.redis).conditions if _is_about(one, ask)]
+    found = [one for one in watch.current(ask.stores.fleet).conditions if _is_about(one, ask)]
     paused = any(one.name == "provider_paused" for one in found)
     stopped = any(one.name.startswith("provider_") and one.severity == "critical" for one in found)
     return {"found": found, "paused": paused, "stopped": stopped and not paused}
@@ -104,16 +103,18 @@ def _is_about(one: Condition, ask: Ask) -> bool:
 
 
 def _ends(ask: Ask, provider: int) -> float | None:
-    noted: Any = ask.stores.redis.hget(keys.CERTIFICATES(), str(provider))
+    fleet = ask.stores.fleet
+    noted: Any = fleet.redis.hget(fleet.keys.CERTIFICATES(), str(provider))
     return None if noted is None else float(noted)
 
 
 def _breaker(ask: Ask, way: Way) -> Mapping[str, Any]:
-    breaker = Breaker(ask.stores.redis)
+    partition = ask.stores.keyspace.of_app(ask.path["app"])
+    breaker = Breaker(partition)
     stopped = breaker.stopped(way)
     if stopped is None:
         return {"stopped": None}
-    left = ask.stores.redis.pttl(keys.PROBE(way))
+    left = partition.redis.pttl(partition.keys.PROBE(way))
     return {
         "stopped": stopped,
         "probes": breaker.probes(way),

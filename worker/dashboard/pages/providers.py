@@ -20,7 +20,7 @@ def show(ask: Ask) -> Values:
 def rows(ask: Ask) -> Values:
     chosen, first = range_of(ask), first_row(ask)
     with ask.stores.pool.connection() as db:
-        every = standings(db, watch.current(ask.stores.redis).conditions, now=ask.now, app=ask.query.get("app") or None)
+        every = standings(db, watch.current(ask.stores.fleet).conditions, now=ask.now, app=ask.query.get("app") or None)
         found = [one for one in every if _wanted(one, ask)]
         shown = found[first : first + _ROWS]
         series = history.read(db, chosen, [one.key for one in shown], now=ask.now)

@@ -44,7 +44,8 @@ def got(ask: Ask) -> Values:
     here = {"app": app, "who": user, "range": span}
     try:
         history = got_and_missed.of_user(
-            *(ask.stores.redis, ask.stores.pool, ask.stores.journal, app, [user], ask.now - TIMES[span]), secrets=False
+            *(ask.stores.keyspace, ask.stores.pool, ask.stores.journal, app, [user], ask.now - TIMES[span]),
+            secrets=False,
         )
     except TooMuchError:
         return here | {"too_much": True, "happened": (), "more": False, "unexpanded": 0}

@@ -17,7 +17,7 @@ def _found(ask: Ask) -> tuple[str, str, Facts, Report]:
     app, event = ask.query.get("app", ""), ask.query.get("event", "")
     if not (app and event):
         raise Invalid("Of which event? Look for its id in the box above.")
-    facts, made = look_up(ask.stores.redis, ask.stores.pool, app, event, secrets=False)
+    facts, made = look_up(ask.stores.keyspace, ask.stores.pool, app, event, secrets=False)
     if not facts.known:
         raise Missing(unknown(app, event, facts))
     return app, event, facts, made

@@ -42,7 +42,7 @@ from worker.state.calls import Calls
 from worker.state.days import Days
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.origins import Origins
-from worker.state.redis import Redis
+from worker.state.partition import Partition
 from worker.state.shown import Shown
 from worker.state.speakers import Speakers
 
@@ -73,7 +73,7 @@ class FanOut:
     def __init__(
         self,
         pool: Pool,
-        redis: Redis,
+        partition: Partition,
         journal: Journal,
         apps: Apps,
         *,
@@ -86,18 +86,18 @@ class FanOut:
         rules: Sequence[Rule] = RULES,
         export: Export | None = None,
     ) -> None:
-        self._pool, self._redis, self._journal, self._apps = pool, redis, journal, apps
+        self._pool, self._partition, self._journal, self._apps = pool, partition, journal, apps
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._export = export
-        self._bursts, self._days, self._devices = Bursts(redis), Days(redis), Audience(pool)
-        sources = Sources(pool, redis)
+        self._bursts, self._days, self._devices = Bursts(partition), Days(partition), Audience(pool)
+        sources = Sources(pool, partition)
         self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
-        self._calls = CallExpansion(sources, self._devices, apps, Calls(redis), now=now)
-        self._activities = ActivityExpansion(self._devices, apps, Activities(redis), now=now)
-        self._ptt = PttExpansion(sources, self._devices, apps, Speakers(redis), now=now)
-        self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(redis), now=now)
+        self._calls = CallExpansion(sources, self._devices, apps, Calls(partition), now=now)
+        self._activities = ActivityExpansion(self._devices, apps, Activities(partition), now=now)
+        self._ptt = PttExpansion(sources, self._devices, apps, Speakers(partition), now=now)
+        self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(partition), now=now)
         self._retraction = Retraction(sources, self._devices, apps, now=now)
-        self._origins = DeviceOrigins(apps, Origins(redis))
+        self._origins = DeviceOrigins(apps, Origins(partition))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
 
     def expand(self, opened: Sequence[Opened]) -> Expanded:
@@ -220,4 +220,4 @@ class FanOut:
     def _keep(self, planned: Sequence[Expanding]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
         kept = (one for one in planned if one.begins and one.app.keep_recent)
-        recent.keep(self._redis, ((*one.key, one.opened.document) for one in kept), now=self._now())
+        recent.keep(self._partition, ((*one.key, one.opened.document) for one in kept), now=self._now())

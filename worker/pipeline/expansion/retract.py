@@ -92,5 +92,7 @@ class Retraction:
         since = (ms_of(target.opened.entry) // 1000 - REPLACED) * 1000
         young = {one.device: one.written for one in shown if one.at >= since}
         users = list(dict.fromkeys(one.user for one in devices))
-        [read] = presence.marked(self._sources.redis, [Markers(presence.marker(event.app, event.channel.id), users)])
+        [read] = presence.marked(
+            self._sources.partition.any_slot, [Markers(presence.marker(event.app, event.channel.id), users)]
+        )
         return [one for one in devices if one.id in young and read.get(one.user, 0) < max(1, young[one.id])]

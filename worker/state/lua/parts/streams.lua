@@ -1,8 +1,8 @@
--- The stream of an entry, and its id there: `<id>`, or `<id>@<app>` on the app's own stream.
+-- The stream of an entry, and its id there: `<id>`, or `<id>@<app>` on the app's own stream. Behind the id stands the partition's MARK.
 local function on_stream(entry)
   local at = string.find(entry, '@', 1, true)
-  if not at then return EVENTS, entry end
-  return APP_EVENTS .. string.sub(entry, at + 1), string.sub(entry, 1, at - 1)
+  if not at then return EVENTS, MARK == '' and entry or string.sub(entry, 1, -#MARK - 1) end
+  return APP_EVENTS .. string.sub(entry, at + 1), string.sub(entry, 1, at - #MARK - 1)
 end
 -- Takes entries off their streams.
 local function delete(entries)
