@@ -21,16 +21,18 @@ FOREIGN: Final = (
 
 
 def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
-    """Celery's settings for a broker at `redis_url`. JSON only, late acknowledgements, no stored results.
+    """Celery's settings: the broker that the settings name, or else the Redis at `redis_url`.
+
+    JSON only, late acknowledgements, no stored results.
 
     A lost or doubled wake-up does no harm, so the visibility timeout is short. A worker prefetches few messages. Celery's thread
     pool has no time limits, so each wait of a task has a bound of its own.
     """
     return {
-        **broker(redis_url),
+        "broker_transport_options": _transport(settings),
+        **broker(settings.broker_url or redis_url, settings.broker_queues),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": _transport(settings),
         # Cancelling running tasks when the connection to the broker is lost would resend pushes that Apple has accepted.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "result_backend": None,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from config.broker import QueueType, fault_of_broker
 from producers.urls import fault_of_postgres, fault_of_redis
 
 PREFIX: Final = "CARILLON_"
@@ -84,6 +85,7 @@ def _function(value: str) -> str:
 
 
 RedisUrl = Annotated[str, _url(fault_of_redis)]
+BrokerUrl = Annotated[str, _url(fault_of_broker)]
 PostgresUrl = Annotated[str, _url(fault_of_postgres)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 Networks = Annotated[
@@ -112,6 +114,10 @@ class Settings(BaseModel):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     #: PostgreSQL 15 or later. None: an embedded PostgreSQL in `data_dir`.
     postgres_url: PostgresUrl | None = Field(default=None, repr=False)
+    #: Celery's broker: a Redis, a Valkey or RabbitMQ (amqp://user:password@host:5672/vhost). None: the Redis of `redis_url`.
+    broker_url: BrokerUrl | None = Field(default=None, repr=False)
+    #: What RabbitMQ's queues are. Queues of the other kind have to be deleted first.
+    broker_queues: QueueType = "quorum"
     #: The chat server's database, if it has the outbox. None: the outbox is in Carillon's own database.
     outbox_url: PostgresUrl | None = Field(default=None, repr=False)
     #: Home of the embedded engines and of what is generated for them. By default the nearest `.carillon` upwards from here.
@@ -221,6 +227,7 @@ class Settings(BaseModel):
 #: Settings with a password or key. `CARILLON_NAME_FILE` may name a file with the value, as containers get secrets.
 SECRET: Final = (
     "redis_url",
+    "broker_url",
     "postgres_url",
     "outbox_url",
     "secret_keys",

@@ -21,7 +21,9 @@ _SENTINEL: Final = (
 )
 _CLUSTER: Final = "a Redis Cluster cannot be used: one primary without cluster mode is needed"
 _SCHEMES: Final = "a URL beginning with redis:// or rediss:// is needed"
-_BROKER: Final = f"only Redis and Valkey are supported, other brokers are not yet: {_SCHEMES}"
+_BROKER: Final = (
+    f"events are kept in Redis or Valkey, and no other broker will do; RabbitMQ can carry Celery's wake-ups: {_SCHEMES}"
+)
 #: Names of Celery's other brokers, and those of databases, as they begin a URL.
 _BROKERS: Final = frozenset(
     re.split(

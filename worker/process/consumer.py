@@ -30,7 +30,7 @@ from celery.worker.consumer.tasks import Tasks
 from config.settings import get_settings
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.insist import INSIST_SECONDS
-from worker.process import exporter
+from worker.process import broker, exporter
 from worker.process.background import LAST_STEP, join_threads, stop_threads, takes_nothing
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
@@ -68,7 +68,9 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     requires = (Tasks,)
 
     def start(self, c: Any) -> None:
-        qos, bulkhead = c.task_consumer.channel.qos, get_runtime().bulkhead
+        if (qos := getattr(c.task_consumer.channel, "qos", None)) is None:
+            return  # RabbitMQ sends as many as the worker has threads
+        bulkhead = get_runtime().bulkhead
         can_consume = qos.can_consume
         qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
 
@@ -204,6 +206,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     a second.
     """
     refuse_unusable()
+    broker.refuse_unfit(get_settings(), queues)
     sys.setswitchinterval(SWITCH_SECONDS)
     hearing, threads = _Hearing(concurrency), concurrency + WAITING
     exporter.moving("consumer", lambda: hearing.looked_at)
@@ -292,8 +295,8 @@ def _tell_busy(queues: Collection[str]) -> None:
 
 def _waiting(queues: Collection[str]) -> bool:
     try:
-        return any(get_runtime().queued(queue) for queue in queues)
-    except redis.Error:
+        return any(get_runtime().broker.waiting(queue) for queue in queues)
+    except (*broker.Away, redis.Error):
         return False
 
 

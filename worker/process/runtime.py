@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
-from config.celeryconfig import KEY_PREFIX
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
 from worker.database.devices import Devices
@@ -52,6 +51,7 @@ from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
 
 if TYPE_CHECKING:
+    from worker.process.broker import Broker
     from worker.process.traces import Traces
 
 #: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
@@ -231,9 +231,11 @@ class Runtime:
         chosen = self.settings.deliver_batch
         return chosen if self.settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
 
-    def queued(self, queue: str) -> int:
-        """Wake-ups waiting in a queue of Celery's."""
-        return int(self.redis.llen(KEY_PREFIX + queue))
+    @once
+    def broker(self) -> "Broker":
+        from worker.process.broker import Broker  # noqa: PLC0415 most commands have no use for Celery
+
+        return Broker(self.settings, self.redis)
 
     def figures(self) -> Figures:
         """Numbers of what was made so far."""
@@ -251,6 +253,8 @@ class Runtime:
             self.clients.close()
         if "traces" in made and self.traces is not None:
             self.traces.close()
+        if "broker" in made:
+            self.broker.close()
         if "pool" in made:
             self.pool.close()
         if "redis" in made:

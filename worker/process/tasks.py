@@ -16,7 +16,6 @@ from typing import Any, Final, ParamSpec, get_args
 import msgspec
 from celery import Task
 from celery.exceptions import Reject
-from kombu.exceptions import OperationalError
 
 from config.celeryconfig import LANES
 from config.seldom import Seldom
@@ -27,6 +26,7 @@ from worker.core.envelope import identify
 from worker.database import audit, incidents, postgres
 from worker.database.ledger import DeadLetter
 from worker.pipeline.expansion.fan_out import Expanded
+from worker.process import broker
 from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
@@ -140,9 +140,15 @@ def tick() -> Result:
     """Makes due work ready, repeats lost wake-ups, logs what people did, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
     percent = runtime.streams.tell_pressure()
-    counts = {"due": runtime.journal.make_due_ready(), "woken": _wake_lost(runtime), "accounts": 0, "pruned": 0}
-    if percent >= _FULL:
-        counts["unblocked"] = _work_here(runtime)
+    counts = {"due": runtime.journal.make_due_ready(), "accounts": 0, "pruned": 0}
+    try:
+        counts["woken"], unable = _wake_lost(runtime), "redis is full" if percent >= _FULL else None
+    except broker.Away as fault:
+        if not runtime.broker.apart:
+            raise
+        unable = f"the broker is away ({sentence(fault)})"
+    if unable is not None:
+        counts["unblocked"] = _work_here(runtime, unable)
     acts.log_acts(runtime.fleet)
     counts["retired"] = runtime.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(runtime.journal):
@@ -174,10 +180,10 @@ def canary(key: str) -> Result:
     return {"ok": 1}
 
 
-def _work_here(runtime: Runtime) -> int:
-    """Works on what is ready without wake-ups, because a full Redis accepts none, until there is room or time is up."""
+def _work_here(runtime: Runtime, unable: str) -> int:
+    """Works on what is ready without wake-ups, because nobody accepts any, until there is no more or time is up."""
     done, ends = 0, time.monotonic() + _UNBLOCKING
-    seldom.warning("redis is full and takes no wake-ups: the tick works on what is ready, see maxmemory")
+    seldom.warning("%s and takes no wake-ups: the tick works on what is ready, which is slower", unable)
     while time.monotonic() < ends:
         before = done
         for lane in get_args(Lane):
@@ -215,22 +221,22 @@ def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
     if not times:
         return
     try:
-        for _ in range(min(times, most - get_runtime().queued(LANES[lane][0]))):
+        for _ in range(min(times, most - get_runtime().broker.waiting(LANES[lane][0]))):
             task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
-    except (OperationalError, AttributeError, *redis.Unavailable) as fault:
+    except (AttributeError, *broker.Away) as fault:
         # kombu raises AttributeError if its connection was closed meanwhile. The tick wakes workers again.
         _lost(lane, fault)
 
 
 def _lost(lane: Lane, fault: Exception) -> None:
-    seldom.warning("wake-ups lost, redis is away", extra={"lane": lane, "fault": type(fault).__name__})
+    seldom.warning("wake-ups lost, the broker is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
 def _wake_lost(runtime: Runtime) -> int:
     """Wakes workers for ready work that no waiting wake-up serves. A superfluous wake-up finds nothing and does no harm."""
     woken = 0
     for lane in ("urgent", "bulk"):
-        on_their_way = runtime.queued(LANES[lane][0])
+        on_their_way = runtime.broker.waiting(LANES[lane][0])
         messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
         to_expand = min(messages, 1) if lane == "urgent" else min(messages, MOST)
         lost = max(0, to_expand + min(batches, MOST) - on_their_way)

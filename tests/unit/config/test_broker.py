@@ -1,0 +1,68 @@
+"""The URL of the broker of Celery, and the configuration that follows from it."""
+
+import pytest
+
+from config.broker import broker, fault_of_broker
+from config.celeryconfig import celery_config
+from config.settings import Settings, SettingsError, load
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost/0",
+        "rediss://u:p@h:6379/1?ssl_ca_certs=/ca.pem",
+        "unix:///run/redis.sock?db=2",
+        "amqp://guest:guest@localhost:5672/",
+        "amqp://h",
+        "amqp://u:p%40@[::1]:5672/chat",
+        "amqps://u:p@h/%2F?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+    ],
+)
+def test_these_can_be_brokers(url: str) -> None:
+    assert fault_of_broker(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("amqp://", "one host is needed"),
+        ("amqp://a:1,b:2/v", "one host is needed"),
+        ("amqp://h/a/b", "percent-encoded, as %2F"),
+        ("amqp://h/v?ssl_ca_certs=/ca.pem", "amqps:// takes"),
+        ("amqps://h/v?verify=no", "1 options behind ? are not known"),
+        ("amqp://u:p@ss@h/", "percent-encoded"),
+        ("amqp://h:99999/", "the port is a number"),
+        ("sqs://", "no other broker will do"),
+    ],
+)
+def test_these_are_refused_in_words(url: str, said: str) -> None:
+    assert said in str(fault_of_broker(url))
+
+
+def test_a_refusal_repeats_no_password() -> None:
+    with pytest.raises(SettingsError) as fault:
+        load({"CARILLON_BROKER_URL": "amqp://u:very-secret@h/a/b"})
+    assert "CARILLON_BROKER_URL" in str(fault.value)
+    assert "very-secret" not in str(fault.value)
+
+
+def test_rabbitmq_s_certificate_and_name_are_verified() -> None:
+    said = broker("amqps://u:p@h:5671/v?ssl_ca_certs=/ca.pem")
+    assert said["broker_url"] == "amqp://u:p@h:5671/v"
+    assert said["broker_use_ssl"] == {"ca_certs": "/ca.pem", "server_hostname": "h"}
+    assert broker("amqp://h/")["broker_use_ssl"] is None
+
+
+@pytest.mark.parametrize("queues", ["quorum", "classic"])
+def test_the_kind_of_queue_is_what_the_settings_say(queues: str) -> None:
+    settings = load({"CARILLON_BROKER_URL": "amqp://h/", "CARILLON_BROKER_QUEUES": queues})
+    conf = celery_config(settings, "redis://localhost/0")
+    assert conf["task_default_queue_type"] == conf["task_create_missing_queue_type"] == queues
+    assert "global_keyprefix" not in conf["broker_transport_options"]
+
+
+def test_without_a_setting_the_journal_s_redis_is_the_broker() -> None:
+    conf = celery_config(Settings(), "redis://localhost/0")
+    assert conf["broker_url"] == "redis://localhost/0"
+    assert conf["broker_transport_options"]["global_keyprefix"] == "carillon:"
