@@ -162,6 +162,7 @@ class Delivery:
         `wake` gets the number of batches that waited for this one and are ready now. One batch of this lane is not counted: the
         caller's next turn takes it. `tell` gets the batch's app, its provider's name, and the counts.
         """
+        self.recorder.wake = wake
         taken_at = self._now()
         try:
             taken = self._journal.take_batch(lane, full=self._bulkhead.full())

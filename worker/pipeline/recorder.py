@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from config.seldom import Seldom
+from worker.core.batch import Lane
 from worker.core.model import ACCEPTED, Response
 from worker.state import redis
 from worker.state.journal import Journal
@@ -60,6 +61,8 @@ class Recorder:
         self._lock, self._begun = threading.Lock(), threading.Event()
         self._flights: dict[Flight, None] = {}
         self._thread: threading.Thread | None = None
+        #: Gets the number of batches that can be taken.
+        self.wake: Callable[[Lane, int], None] | None = None
 
     @contextmanager
     def watch(
@@ -92,9 +95,12 @@ class Recorder:
         news = [(flight, flight.accepted()) for flight in flights]
         due = [(flight, jobs) for flight, jobs in news if jobs or now - flight.renewed_at >= RENEW_SECONDS]
         if due:
-            self._journal.record([(flight.batch, jobs) for flight, jobs in due])
+            freed = self._journal.record([(flight.batch, jobs) for flight, jobs in due])
             for flight, _ in due:
                 flight.renewed_at = now
+            if self.wake is not None:
+                self.wake("urgent", freed.urgent)
+                self.wake("bulk", freed.bulk)
 
     def _run(self) -> None:
         while True:

@@ -35,6 +35,8 @@ DONE: Final = "-"
 OCTETS: Final = 1 << 20
 #: Seconds for which a batch waits as a whole for those that have some of its devices.
 PATIENCE: Final = 1.0
+#: The same for one that has most of its devices free by then.
+SOON: Final = 0.1
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -299,9 +301,12 @@ class Journal:
     def take_batch(self, lane: Lane, *, full: Collection[Way] = ()) -> Taken | None:
         """The next batch of the lane, leased to this worker, of no way in `full`; None when none waits.
 
-        A batch waits for those that have any of its devices, as a whole for `PATIENCE` seconds. Raises `UnreadableError`.
+        A batch waits for those that have any of its devices, as a whole for `SOON` or `PATIENCE` seconds.
+        Raises `UnreadableError`.
         """
-        taken = self._scripts.take_batch(lane=lane, lease=self.lease, patience=PATIENCE, full=",".join(map(str, full)))
+        taken = self._scripts.take_batch(
+            lane=lane, lease=self.lease, patience=PATIENCE, soon=SOON, full=",".join(map(str, full))
+        )
         if not taken:
             return None
         id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking = taken
@@ -339,10 +344,13 @@ class Journal:
         """Records outcomes, so that a resumed batch sends nothing twice; renews the lease."""
         self._scripts.mark(id=batch, outcomes=outcomes, lease=self.lease)
 
-    def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> None:
-        """Records which jobs of each batch were accepted, also of finished batches; renews the leases."""
+    def record(self, accepted: Sequence[tuple[str, Sequence[int]]]) -> Freed:
+        """Records which jobs of each batch were accepted, also of finished batches; renews the leases.
+
+        Returns how many batches can be taken that waited for these: by now they may be sent to other devices.
+        """
         records = [(batch, ",".join(map(str, jobs))) for batch, jobs in accepted]
-        self._scripts.record(lease=self.lease, batches=records)
+        return Freed(*self._scripts.record(lease=self.lease, soon=SOON, batches=records))
 
     def finish(
         self,

@@ -13,6 +13,7 @@ from tests.integration.pipeline.harness import START, Pipeline, message, stamp, 
 from worker.core.batch import Freed
 from worker.core.batch_run import EARLIER
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
+from worker.state import journal
 from worker.state.breaker import Breaker
 
 BUSY = Answer(503, "ServiceUnavailable")
@@ -352,3 +353,29 @@ def test_what_waits_in_the_other_lane_is_woken_too(now):
     assert taken.id == first
     assert now.journal.take_batch("bulk") is None
     assert now.journal.finish(taken.id, [], {}, []) == Freed(urgent=0, bulk=1)
+
+
+def test_a_batch_goes_to_the_devices_that_have_their_answers_while_the_one_before_it_waits_for_others(now, monkeypatch):
+    monkeypatch.setattr(journal, "SOON", 0.0)
+    now.member("large", "leia", "u0", "u1", "u2", "u3")
+    for event in ("e1", "e2"):
+        say(now, event, channel="large")
+        now.take()
+        now.expand()
+    first = now.journal.take_batch("urgent")
+    assert now.journal.take_batch("urgent") is None
+    devices = [job.device for job in first.batch.jobs]
+    assert now.journal.record([(first.id, [2])]) == Freed(1, 0), "it looks"
+    assert now.journal.take_batch("urgent") is None, "and most are still in flight"
+    assert now.journal.record([(first.id, [0])]) == Freed(1, 0)
+    second = now.journal.take_batch("urgent")
+    assert second.blocked == {devices[1], devices[3]}
+    assert now.journal.record([(first.id, [])]) == Freed(0, 0), "nobody waits"
+    # Done before the first one, it leaves it nothing of what that one has sent.
+    now.journal.finish(second.id, [], {}, [])
+    sending = {
+        int(device): batch.decode() for device, batch in now.redis.hgetall("carillon:sending:1").items() if device
+    }
+    assert sending == {devices[1]: first.id, devices[3]: first.id}
+    now.journal.finish(first.id, [], {}, [])
+    assert now.redis.hkeys("carillon:sending:1") == [b""]

@@ -15,7 +15,7 @@ from tests.integration.pipeline.harness import START, Pipeline, message, user_of
 from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
 from worker.state import journal
 from worker.state.breaker import Breaker
-from worker.state.journal import PATIENCE
+from worker.state.journal import PATIENCE, SOON
 
 USERS = [f"u{n}" for n in range(12)]
 CHANNELS = [f"c{n}" for n in range(4)]
@@ -131,10 +131,20 @@ def drain(pipeline: Pipeline, trouble: Trouble) -> None:
 
 
 # Without patience each batch is sent without the devices that an earlier one has in flight.
-@pytest.mark.parametrize("patience", [pytest.param(PATIENCE, id="patient"), pytest.param(0.0, id="at once")])
+@pytest.mark.parametrize(
+    ("patience", "soon"),
+    [
+        pytest.param(PATIENCE, SOON, id="patient"),
+        pytest.param(PATIENCE, 0.0, id="at once where most are free"),
+        pytest.param(0.0, 0.0, id="at once"),
+    ],
+)
 @pytest.mark.parametrize("seed", range(3))
-def test_order_and_badges_hold(pipeline: Pipeline, seed: int, patience: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_and_badges_hold(
+    pipeline: Pipeline, seed: int, patience: float, soon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal, "PATIENCE", patience)
+    monkeypatch.setattr(journal, "SOON", soon)
     trouble, chance = Trouble(seed), random.Random(seed + 100)
     apns: Any = pipeline.apns
     apns.send = trouble.send

@@ -25,9 +25,9 @@ local function still_held(orders, taken_over)
   if #before == 0 then return held end
   for _, device in ipairs(devices_in(orders)) do mine[device] = not taken_over[device] end
   for _, one in ipairs(before) do
-    local devices, turn = unpack(redis.call('HMGET', BATCH .. one, 'devices', 'turn'))
+    local devices, turn, accepted = unpack(redis.call('HMGET', BATCH .. one, 'devices', 'turn', 'accepted'))
     turn = tonumber(turn or 0)
-    for _, device in ipairs(devices_in(devices or '')) do
+    for _, device in ipairs(devices_left(devices or '', accepted)) do
       if mine[device] and turn >= (turns[device] or 0) then held[device], turns[device] = one, turn end
     end
   end

@@ -1,9 +1,9 @@
 -- The next batch of the lane for `lease` seconds, but none of a way in `full` (separated by commas). Its badge numbers count once; taken
 -- again it shows them as they are. Of a stopped way one batch is handed out for a probe, and one a minute so that what is too old goes; of
 -- one that is over a quota one a minute. When that is over it begins slowly: 2 batches in the first second, then twice as many each second.
--- A batch of which another one has devices waits for that one, as a whole for `patience` seconds; then its other devices need not wait any
--- more.
--- ARGV: lane, lease: number, patience: number, full
+-- A batch of which another one has devices waits for that one. As a whole it waits for `patience` seconds, or for `soon` seconds where
+-- most of its devices are free by then: these need not wait any more.
+-- ARGV: lane, lease: number, patience: number, soon: number, full
 -- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking}; nothing where none waits. `stop` is empty, or
 --   {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider.
 -- Twice: takes another; the first one comes back when its lease is over.
@@ -111,24 +111,28 @@ local function still_before(id)
   end
   return before
 end
--- Those of its devices that others have, where one of them has had it for long and some are free; else nothing, and the batch waits.
+-- Those of its devices that others have, where one of them has had it for long enough and so many are free; else nothing, and the batch
+-- waits.
 local function blocked(id, devices, before)
-  local theirs, old, sent = {}, false, false
+  local theirs, longest, sent = {}, -1, false
   for _, one in ipairs(before) do
-    local batch = redis.call('HMGET', BATCH .. one, 'leased', 'taken', 'devices')
-    sent = sent or batch[1]
-    if batch[1] and t - tonumber(batch[2] or 0) >= patience then old = true end
-    if batch[3] then theirs[#theirs + 1] = batch[3] end
+    local batch = redis.call('HMGET', BATCH .. one, 'leased', 'taken', 'devices', 'accepted')
+    if batch[1] then
+      sent = true
+      longest = math.max(longest, t - tonumber(batch[2] or 0))
+    end
+    if batch[3] then theirs[#theirs + 1] = {batch[3], batch[4]} end
   end
-  if old then
-    local taken, found, free = {}, {}, false
-    for _, orders in ipairs(theirs) do
-      for _, device in ipairs(devices_in(orders)) do taken[device] = true end
+  if longest >= math.min(soon, patience) then
+    local taken, found = {}, {}
+    for _, one in ipairs(theirs) do
+      for _, device in ipairs(devices_left(unpack(one, 1, 2))) do taken[device] = true end
     end
     for _, device in ipairs(devices) do
-      if taken[device] then found[#found + 1] = device else free = true end
+      if taken[device] then found[#found + 1] = device end
     end
-    if free then return found end
+    local free = #devices - #found
+    if free * 2 >= #devices or (free > 0 and longest >= patience) then return found end
   end
   -- Whoever it waits for lets it go; while that one is being sent it looks by itself as well.
   redis.call('ZADD', DUE, t + (sent and patience or lease), 'b:' .. id)

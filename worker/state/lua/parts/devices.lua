@@ -9,3 +9,14 @@ local function devices_in(orders)
   end
   return found
 end
+-- The same without those all of whose jobs are in `accepted` (indexes, separated by commas): nothing of the batch is in flight there.
+local function devices_left(orders, accepted)
+  local devices = devices_in(orders)
+  if not accepted then return devices end
+  local done, left = {}, {}
+  for job in string.gmatch(accepted, '%d+') do done[tonumber(job) + 1] = true end
+  for k, device in ipairs(devices) do
+    if not done[k] then left[#left + 1] = device end
+  end
+  return left
+end
