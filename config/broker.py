@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from producers.urls import fault_of_parts, fault_of_redis
+from producers.urls import FOLLOWED, fault_of_parts, fault_of_redis
 
 #: The kinds of queues that RabbitMQ has.
 QueueType = Literal["quorum", "classic"]
@@ -28,7 +28,8 @@ def fault_of_broker(url: str) -> str | None:
     """Why the URL cannot be one of Celery's broker, in a sentence that repeats none of it; None: it can."""
     scheme, mark, rest = url.partition("://")
     if scheme not in _AMQP or not mark:
-        return fault_of_redis(url)
+        several = url.startswith(FOLLOWED)
+        return fault_of_redis(url) or ("Celery's broker is one Redis or RabbitMQ" if several else None)
     if (fault := fault_of_parts(url)) is not None:
         return fault
     hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]

@@ -1,21 +1,17 @@
 """Publishes from asyncio: `producers.publisher` again, with `await`."""
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
-from redis import exceptions
-from redis.asyncio.connection import Connection, parse_url
-
-from producers import registration, wire
+from producers import aio_link, registration, wire
+from producers.aio_link import AsyncLink, AsyncLinks
+from producers.credentials import Credentials
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
-from producers.link import HELLO, options, refuse_unfit, succeeded, translated
-from producers.patience import AwayError, Patience
+from producers.patience import AwayError, Elsewhere, Patience, Redirects, most_of_a_try, patience_for
 from producers.registration import Registration
 from producers.routes import Flow, Routes
 
@@ -24,8 +20,6 @@ _T = TypeVar("_T")
 CONNECTIONS: Final = 8
 #: Calls that wait for a device's outcome at once, each with a connection of its own.
 WAITING: Final = 64
-#: Seconds for a server to say that it has closed too.
-_FAREWELL: Final = 1.0
 
 
 class AsyncPublisher:
@@ -39,16 +33,17 @@ class AsyncPublisher:
         self,
         redis_url: str,
         *,
-        timeout: float = 5.0,
+        timeout: float | None = None,
         max_backlog: int = wire.MAX_BACKLOG,
         own_stream: bool = False,
+        wait_replicas: int = 0,
+        credentials: Credentials | None = None,
     ) -> None:
-        self._kind, self._arguments = options(redis_url, parse_url, Connection)
-        self._timeout = timeout
-        self._routes = Routes(max_backlog, own=own_stream, seconds=timeout)
+        servers = aio_link.servers(redis_url, credentials)
+        self._links, self._followed = AsyncLinks(servers), servers.followed
+        self._timeout = patience_for(timeout, followed=servers.followed)
+        self._routes = Routes(max_backlog, own=own_stream, seconds=self._timeout, replicas=wait_replicas)
         self._closed = False
-        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
-        self._idle: list[Any] = []
         self._slots, self._waiting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(WAITING)
 
     async def publish(self, event: Publishable) -> str:
@@ -157,8 +152,7 @@ class AsyncPublisher:
         """Close the connections, within a second; a call under way in another task still ends well."""
         self._closed = True
         self._adopt()
-        idle, self._idle = self._idle, []
-        await _end(idle)
+        await self._links.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -198,63 +192,54 @@ class AsyncPublisher:
             raise PublishError("this publisher is closed")
         self._adopt()
         within = seconds or self._timeout
-        patience, last = Patience(within), None
+        patience, last = Patience(within), [AwayError("no answer")]
+        slot = self._links.topology.slot if self._links.topology.spread else None
+        answered = []
         try:
             async with asyncio.timeout(within), self._slots if seconds is None else self._waiting:
-                while True:
-                    try:
-                        return await self._try(command)
-                    except AwayError as away:
-                        last = away
-                        await self._drop_idle()
-                        await asyncio.sleep(patience.pause(away))
+                for piece in wire.pieces(command, slot):
+                    most = most_of_a_try(seconds, followed=self._followed)
+                    answered.append((piece, await self._ask_one(piece, patience, most, last)))
         except TimeoutError:
-            raise patience.over(last or AwayError("no answer")) from last
+            raise patience.over(last[0]) from last[0]
+        return wire.joined(answered)
 
-    async def _try(self, command: wire.Command) -> Any:
-        known = bool(self._idle)
-        link = self._idle.pop() if known else self._kind(**self._arguments | {"socket_timeout": None})
+    async def _ask_one(self, piece: wire.Piece, patience: Patience, most: float, last: list[AwayError]) -> Any:
+        """The answer to a piece, each try of which takes `most` seconds. Puts what it is kept by into `last`."""
+        redirects = Redirects()
+        while True:
+            to = redirects.to
+            link = None
+            try:
+                link = await self._links.take(piece.slot) if to is None else self._links.to(to)
+                command = piece.command if to is None else wire.asking(piece.command)
+                answer = await self._try(link, command, min(patience.left(), most))
+            except Elsewhere as elsewhere:
+                last[0] = elsewhere
+                redirects.note(elsewhere, self._links.topology, piece.slot)
+                await asyncio.sleep(redirects.pause(elsewhere, patience))
+            except AwayError as away:
+                redirects.to, last[0] = None, away
+                if link is not None:
+                    await self._links.drop(link.at)
+                await asyncio.sleep(patience.pause(away))
+            else:
+                return answer
+
+    async def _try(self, link: AsyncLink, command: wire.Command, wait: float) -> Any:
         try:
-            await link.connect()
-            if not known:
-                await _meet(link)
-            await link.send_packed_command([command.packed], check_health=False)
-            for _ in range(command.answers - 1):
-                await link.read_response()
-            answer = await link.read_response()
-        except (exceptions.RedisError, OSError) as fault:
-            await link.disconnect(nowait=True)
-            raise translated(fault) from fault
+            answer = await link.ask(command, wait)
+        except TimeoutError:
+            await link.close()
+            raise AwayError("no answer") from None
         except BaseException:
-            await link.disconnect(nowait=True)
+            await link.close()
             raise
+        await self._links.give(link)
         if self._closed:
-            await _end([link])
-        else:
-            self._idle.append(link)
-        return succeeded(answer)
+            await self._links.close()
+        return answer
 
     def _adopt(self) -> None:
-        """Drop the connections of another process or event loop: their sockets belong there."""
-        home = (os.getpid(), asyncio.get_running_loop())
-        if self._home != home:
-            self._home, self._idle = home, []
+        if self._links.adopt():
             self._slots, self._waiting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(WAITING)
-
-    async def _drop_idle(self) -> None:
-        while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
-
-
-async def _end(links: list[Any]) -> None:
-    """Close what still answers. TLS closes in a dialogue, which a loop that ends at once would leave with open sockets."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_FAREWELL):
-            await asyncio.gather(*(link.disconnect() for link in links), return_exceptions=True)
-
-
-async def _meet(link: Any) -> None:
-    """Raises for a server that Carillon cannot work with."""
-    await link.send_packed_command([HELLO], check_health=False)
-    with suppress(exceptions.ResponseError):  # of a server or a proxy that does not know the command
-        refuse_unfit(await link.read_response())

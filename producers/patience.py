@@ -1,11 +1,14 @@
 """Decides how long a call retries. Does not wait itself."""
 
 from collections.abc import Callable
+from math import inf
 from random import random
 from time import monotonic
 from typing import Final
 
 from producers.errors import PublishError
+from producers.topology import Topology
+from producers.urls import Address
 
 #: Seconds before the second retry. The first is immediate, because an idle connection is often only stale.
 _FIRST: Final = 0.05
@@ -14,6 +17,14 @@ _LONGEST: Final = 1.0
 
 class AwayError(Exception):
     """Redis gave no answer, or one that asks to try again. The text is the cause, without data."""
+
+
+class Elsewhere(AwayError):
+    """A node of a cluster says that another one has the slot. `asking`: for this command only."""
+
+    def __init__(self, text: str, to: Address, *, asking: bool) -> None:
+        super().__init__(text)
+        self.to, self.asking = to, asking
 
 
 class Patience:
@@ -45,3 +56,43 @@ class Patience:
             f"Redis did not confirm it in {self._seconds:g} s and {max(self._tries, 1)} tries{cause}. "
             "See that it runs and can be reached, then publish the same event again: its id makes that harmless"
         )
+
+
+#: Seconds that a call waits by itself: for one server, and where a failover is waited for, which takes twice the node timeout
+#: (15 s if not set) and 2 s more.
+_ONE: Final = 5.0
+_FOLLOWED: Final = 32.0
+#: Seconds for one try where there are several servers: one that is silent must not take the time that the others need.
+_TRY: Final = 5.0
+#: Redirections that are followed at once.
+_AT_ONCE: Final = 5
+
+
+def patience_for(seconds: float | None, *, followed: bool) -> float:
+    """Seconds that a call waits. `followed`: the URL is one of Sentinels or of a cluster."""
+    return (_FOLLOWED if followed else _ONE) if seconds is None else seconds
+
+
+def most_of_a_try(seconds: float | None, *, followed: bool) -> float:
+    """Seconds for one try. `seconds`: what the command itself waits for, if it waits."""
+    return _TRY if followed and seconds is None else inf
+
+
+class Redirects:
+    """Where the nodes of a cluster send one command."""
+
+    def __init__(self) -> None:
+        #: Who is to be asked this time, where it is not the owner of the slot.
+        self.to: Address | None = None
+        self._count = 0
+
+    def note(self, elsewhere: Elsewhere, topology: Topology, slot: int) -> None:
+        """Takes what a node said about this slot."""
+        self.to = elsewhere.to if elsewhere.asking else None
+        self._count += 1
+        if not elsewhere.asking:
+            topology.moved(slot, elsewhere.to)
+
+    def pause(self, elsewhere: Elsewhere, patience: Patience) -> float:
+        """Seconds to wait before asking there, or `PublishError` where there is no time."""
+        return 0.0 if self._count <= _AT_ONCE else patience.pause(elsewhere)

@@ -1,7 +1,5 @@
 """Publishes from threads. For asyncio see `producers.aio`."""
 
-import os
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from time import sleep
@@ -9,10 +7,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from producers import registration, wire
+from producers.credentials import Credentials
 from producers.documents import Publishable, document, documents
 from producers.errors import PublishError
-from producers.link import Link, options
-from producers.patience import AwayError, Patience
+from producers.link import Links, Servers
+from producers.patience import AwayError, Elsewhere, Patience, Redirects, most_of_a_try, patience_for
 from producers.registration import Registration
 from producers.routes import Flow, Pause, Routes
 
@@ -25,26 +24,30 @@ class Publisher:
     May be shared by threads and used after a fork; keeps one connection for each thread that publishes at the same
     moment. If an answer is lost the command is sent again, so an event may be on the stream twice: its `id` makes that harmless.
 
-    `timeout`: seconds that one command waits for Redis, reconnecting as often as that allows; `publish_many` waits so
+    `timeout`: seconds that one command waits for Redis, reconnecting as often as that allows: 5 if not given, and 32 with
+    Sentinels and clusters, for a failover takes twice the node timeout and 2 s more; `publish_many` waits so
     long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: unread events of
     an app from which on more of its are refused, looked at once a second. `own_stream`: events go to a stream of their
-    app's own, which a Redis user can be limited to; use one or the other for an app, not both.
+    app's own, which a Redis user can be limited to; use one or the other for an app, not both. `wait_replicas`: so many
+    replicas are to have an event before it counts as published (WAIT); with fewer, `PublishError`, and it is unknown whether
+    the event outlasts a failover. `credentials`: asked for user and password at each connection, in place of the URL's.
     """
 
     def __init__(
         self,
         redis_url: str,
         *,
-        timeout: float = 5.0,
+        timeout: float | None = None,
         max_backlog: int = wire.MAX_BACKLOG,
         own_stream: bool = False,
+        wait_replicas: int = 0,
+        credentials: Credentials | None = None,
     ) -> None:
-        self._kind, self._arguments = options(redis_url)
-        self._timeout = timeout
-        self._routes = Routes(max_backlog, own=own_stream, seconds=timeout)
+        servers = Servers(redis_url, credentials)
+        self._links, self._followed = Links(servers), servers.followed
+        self._timeout = patience_for(timeout, followed=servers.followed)
+        self._routes = Routes(max_backlog, own=own_stream, seconds=self._timeout, replicas=wait_replicas)
         self._closed = False
-        self._idle: deque[Link] = deque()
-        self._pid = os.getpid()
 
     def publish(self, event: Publishable) -> str:
         """Put one event on the stream and return its entry id. Raises `EventError` or `PublishError`."""
@@ -155,7 +158,7 @@ class Publisher:
     def close(self) -> None:
         """Close the connections; a call under way in another thread still ends well."""
         self._closed = True
-        self._drop_idle()
+        self._links.close()
 
     def __enter__(self) -> Self:
         return self
@@ -198,39 +201,29 @@ class Publisher:
         if self._closed:
             raise PublishError("this publisher is closed")
         patience = Patience(seconds or self._timeout)
+        slot = self._links.topology.slot if self._links.topology.spread else None
+        most = most_of_a_try(seconds, followed=self._followed)
+        return wire.joined([(one, self._ask_one(one, patience, most)) for one in wire.pieces(command, slot)])
+
+    def _ask_one(self, piece: wire.Piece, patience: Patience, most: float) -> Any:
+        """The answer to a piece, each try of which takes `most` seconds."""
+        redirects = Redirects()
         while True:
-            link = self._take(patience.left())
+            to, wait = redirects.to, min(patience.left(), most)
+            link = None
             try:
-                answer = link.ask(command, patience.left())
+                link = self._links.take(piece.slot, wait) if to is None else self._links.to(to, wait)
+                answer = link.ask(piece.command if to is None else wire.asking(piece.command), wait)
+            except Elsewhere as elsewhere:
+                redirects.note(elsewhere, self._links.topology, piece.slot)
+                sleep(redirects.pause(elsewhere, patience))
             except AwayError as away:
-                link.close()
-                # The other connections are as old, and each would cost a try.
-                self._drop_idle()
+                redirects.to = None
+                if link is not None:
+                    self._links.drop(link.at)
                 sleep(patience.pause(away))
-            except BaseException:
-                link.close()
-                raise
             else:
-                self._give(link)
+                self._links.give(link)
+                if self._closed:
+                    self._links.close()
                 return answer
-
-    def _take(self, wait: float) -> Link:
-        if self._pid != os.getpid():
-            # The parent still uses these sockets. If a child wrote to them, both would get each other's answers.
-            self._idle, self._pid = deque(), os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return Link(self._kind, self._arguments, wait)
-
-    def _give(self, link: Link) -> None:
-        self._idle.append(link)
-        if self._closed:
-            self._drop_idle()
-
-    def _drop_idle(self) -> None:
-        while True:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                return

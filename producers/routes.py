@@ -39,11 +39,20 @@ _decode_app: Final = msgspec.json.Decoder(_App).decode
 class Routes:
     """What one publisher knows of the partitions and of their pressure. `own`: each app's events go to its own stream.
 
-    `seconds` is how long a call waits while the partitions are being changed.
+    `seconds` is how long a call waits while the partitions are being changed, `replicas` how many are to have an event.
     """
 
-    def __init__(self, max_backlog: int, *, own: bool, seconds: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        max_backlog: int,
+        *,
+        own: bool,
+        seconds: float,
+        replicas: int = 0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._max_backlog, self._own, self._seconds, self._clock = max_backlog, own, seconds, clock
+        self._replicas = wire.checked_replicas(replicas)
         self._layout, self._known_until = UNTAGGED, float("-inf")
         #: App -> when its pressure is to be looked at again.
         self._next: dict[str, float] = {}
@@ -88,7 +97,8 @@ class Routes:
         due = [app for app in dict.fromkeys(apps) if now >= self._next.get(app, 0.0)]
         if due:
             self._allow(due, (yield wire.pressure(layout.pressure(due[0]), due)))
-        return wire.entries((yield wire.append([layout.stream(app, self._own) for app in apps], written)))
+        streams = [layout.stream(app, self._own) for app in apps]
+        return wire.entries((yield wire.append(streams, written, self._replicas)))
 
     def mark_read_where_shown(
         self, app: str, user: str, channel: str, until: datetime, thread: str | None = None

@@ -1,10 +1,12 @@
-"""What is wrong with the URL of an engine, in a sentence that repeats none of it: any part may be one of the password.
+"""The parts of an engine's URL, or what is wrong with it, in a sentence that repeats none of it: any may be one of the password.
 
 Decides by the text alone; a host is not looked up.
 """
 
 import re
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+from urllib.parse import quote, unquote, urlencode
 
 _ENCODE: Final = "in a user name or password each of @ : / ? # % and blanks must be percent-encoded, as %40 for @"
 #: What a file of variables leaves around a value that was quoted in it.
@@ -17,9 +19,12 @@ _SOCKET: Final = (
     "a Redis at a unix socket is named as unix:///run/redis/redis.sock?db=0, with user:password@ before the path"
 )
 _SENTINEL: Final = (
-    "Sentinel is not spoken: name one address that leads to the primary, as HAProxy with a role check gives"
+    "Sentinels are named as redis+sentinel://a:26379,b:26379,c:26379/0?service=NAME, rediss+sentinel:// with TLS"
 )
-_CLUSTER: Final = "a Redis Cluster cannot be used: one primary without cluster mode is needed"
+_CLUSTER: Final = (
+    "a Redis Cluster is named by some of its nodes, as redis+cluster://a:6379,b:6379, rediss+cluster:// with TLS"
+)
+_SEVERAL: Final = f"several hosts are those of Sentinels or of a cluster: {_SENTINEL}; {_CLUSTER}"
 _SCHEMES: Final = "a URL beginning with redis:// or rediss:// is needed"
 _BROKER: Final = (
     f"events are kept in Redis or Valkey, and no other broker will do; RabbitMQ can carry Celery's wake-ups: {_SCHEMES}"
@@ -56,11 +61,101 @@ _REDIS: Final = frozenset(
         "ssl_check_hostname",
     )
 )
+#: The same, behind a URL of Sentinels: the service's name, and a user of the Sentinels themselves.
+_SENTINELS: Final = frozenset((*_REDIS, "service", "sentinel_user", "sentinel_password"))
+#: What a URL of several servers begins with, and the port of a server where none is said.
+_PORTS: Final = {"sentinel": 26379, "cluster": 6379, "single": 6379}
+FOLLOWED: Final = ("redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://")
+
+Kind = Literal["single", "socket", "sentinel", "cluster"]
+
+
+class Address(NamedTuple):
+    """A host, without brackets, and its port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """The parts of a Redis URL. Nothing secret is in its `repr`."""
+
+    kind: Kind
+    tls: bool
+    #: The Sentinels of a service, some nodes of a cluster, or the one server. None for a socket.
+    hosts: tuple[Address, ...]
+    db: int
+    #: The name under which Sentinels know the primary.
+    service: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    #: The user and password of the Sentinels themselves.
+    sentinel_user: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    #: The `ssl_…` options, as texts.
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: The path of a socket.
+    path: str = ""
+    #: User and password as they stand in the URL.
+    _userinfo: str = field(default="", repr=False)
+
+    def of(self, server: Address) -> str:
+        """The URL of one server of these, with their user, password, database and options."""
+        return self._one(server, self._userinfo, f"/{self.db}")
+
+    def of_sentinel(self, sentinel: Address) -> str:
+        """The URL of a Sentinel, with the Sentinels' own user and password."""
+        words = [quote(word, safe="") for word in (self.sentinel_user or "", self.sentinel_password or "")]
+        return self._one(sentinel, ":".join(words) + "@" if any(words) else "", "")
+
+    def _one(self, server: Address, userinfo: str, path: str) -> str:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        query = f"?{urlencode(self.options, quote_via=quote)}" if self.options else ""
+        return f"{'rediss' if self.tls else 'redis'}://{userinfo}{host}:{server.port}{path}{query}"
+
+
+def parse(url: str) -> RedisUrl:
+    """The parts of a Redis URL. Raises ValueError, in a sentence that repeats none of it."""
+    if (fault := fault_of_redis(url)) is not None:
+        raise ValueError(fault)
+    scheme, _, rest = url.partition("://")
+    authority = _authority(url)
+    path, _, query = rest[len(authority) :].partition("?")
+    userinfo, at, hosts = authority.rpartition("@")
+    user, colon, password = userinfo.partition(":")
+    options = [(name, unquote(value)) for name, _, value in (one.partition("=") for one in query.split("&") if one)]
+    found = dict(options)
+    kind: Kind = "socket" if scheme == "unix" else "single"
+    if "+" in scheme:
+        kind = "sentinel" if scheme.endswith("sentinel") else "cluster"
+    return RedisUrl(
+        kind=kind,
+        tls=scheme.startswith("rediss"),
+        hosts=() if kind == "socket" else tuple(_address(one, _PORTS[kind]) for one in hosts.split(",")),
+        db=int(found.get("db", 0)) if kind == "socket" else int(path[1:] or 0),
+        service=found.get("service"),
+        user=unquote(user) or None,
+        password=unquote(password) if colon else None,
+        sentinel_user=found.get("sentinel_user"),
+        sentinel_password=found.get("sentinel_password"),
+        options=tuple((name, value) for name, value in options if name.startswith("ssl_")),
+        path=unquote(path) if kind == "socket" else "",
+        _userinfo=userinfo + at,
+    )
+
+
+def _address(host: str, port: int) -> Address:
+    found = re.fullmatch(r"(\[.*\]|[^:]*)(?::([0-9]*))?", host)
+    assert found is not None, "the URL was looked at"
+    return Address(found[1].strip("[]") or "localhost", int(found[2] or port))
 
 
 def fault_of_redis(url: str) -> str | None:
     """Why the URL cannot be one of Redis for all of Carillon; None: it can."""
     scheme = url.partition("://")[0]
+    if url.startswith(FOLLOWED) and url == url.strip(_AROUND):
+        return _fault_of_followed(url)
     if url != url.strip(_AROUND):
         return _WRAPPED
     if scheme == "unix" and "://" in url:
@@ -70,11 +165,34 @@ def fault_of_redis(url: str) -> str | None:
     if (fault := fault_of_parts(url)) is not None:
         return fault
     if "," in _authority(url).rpartition("@")[2]:
-        return "several hosts cannot be used: name one address that leads to the primary"
+        return _SEVERAL
     path, _, query = url.partition("://")[2][len(_authority(url)) :].partition("?")
     if not re.fullmatch(r"/?|/[0-9]{1,4}", path):
         return f"the database is a number behind the host, as /0; {_ENCODE}"
     return _fault_of_options(query, _REDIS, "give the database as /1 behind the host; only ssl_… options can be used")
+
+
+def _fault_of_followed(url: str) -> str | None:
+    """What is wrong with the URL of Sentinels or of a cluster."""
+    if (fault := fault_of_parts(url)) is not None:
+        return fault
+    authority = _authority(url)
+    path, _, query = url.partition("://")[2][len(authority) :].partition("?")
+    sentinel = url.partition("://")[0].endswith("sentinel")
+    if not all(host.partition(":")[0] for host in authority.rpartition("@")[2].split(",")):
+        return f"a host is missing: {_SENTINEL if sentinel else _CLUSTER}"
+    if not sentinel:
+        if re.fullmatch(r"/0*[1-9][0-9]*", path):
+            return "a Redis Cluster has database 0 alone: take the number behind the hosts away"
+        if not re.fullmatch(r"/?|/0", path):
+            return f"nothing stands behind the hosts of a cluster; {_ENCODE}"
+        return _fault_of_options(query, _REDIS, "only ssl_… options can be used")
+    if not re.fullmatch(r"/?|/[0-9]{1,4}", path):
+        return f"the database is a number behind the hosts, as /0; {_ENCODE}"
+    if not re.search(r"(^|&)service=[^&]", query):
+        return f"the name of the service is missing, under which the Sentinels know the primary: {_SENTINEL}"
+    advice = "service, sentinel_user, sentinel_password and ssl_… options can be used"
+    return _fault_of_options(query, _SENTINELS, advice)
 
 
 def _fault_of_socket(url: str) -> str | None:

@@ -1,6 +1,6 @@
 """What is written to Redis, and what its answers mean. Touches no socket: both publishers share it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -47,6 +47,68 @@ class Command(NamedTuple):
 
     packed: bytes
     answers: int = 1
+    #: Of a transaction: the commands in it.
+    parts: Sequence[bytes] = ()
+    #: How many replicas are to have it before it counts.
+    replicas: int = 0
+
+
+class Piece(NamedTuple):
+    """What of a command goes to one slot: the places of its answers among those of the whole."""
+
+    slot: int
+    command: Command
+    places: Sequence[int]
+
+
+def pieces(command: Command, slot: Callable[[bytes], int] | None) -> list[Piece]:
+    """The command, split where its keys lie in several slots: each is done or not by itself. In the order of the first keys.
+
+    `slot`: the slot of a key; None: one server has them all.
+    """
+    parts = command.parts or (command.packed,)
+    if slot is None:
+        return [Piece(0, command, range(len(parts)))]
+    slots: dict[int, list[int]] = {}
+    for place, part in enumerate(parts):
+        slots.setdefault(slot(key_of(part)), []).append(place)
+    if len(slots) == 1:
+        return [Piece(next(iter(slots)), command, range(len(parts)))]
+    return [
+        Piece(one, _together([parts[place] for place in places])._replace(replicas=command.replicas), places)
+        for one, places in slots.items()
+    ]
+
+
+def joined(answered: Sequence[tuple[Piece, Any]]) -> Any:
+    """The answers to the pieces of a command as one server would have given them."""
+    if len(answered) == 1:
+        return answered[0][1]
+    found = {
+        place: one
+        for piece, answer in answered
+        for place, one in zip(piece.places, answer if len(piece.places) > 1 else [answer], strict=True)
+    }
+    return [found[place] for place in sorted(found)]
+
+
+def checked_replicas(replicas: int) -> int:
+    """The number, or ValueError."""
+    if type(replicas) is not int or not 0 <= replicas <= 16:
+        raise ValueError("wait_replicas: expected a whole number from 0 to 16")
+    return replicas
+
+
+def asking(command: Command) -> Command:
+    """The command for a node that is taking the slot over and has its keys already."""
+    return command._replace(packed=packed(b"ASKING") + command.packed, answers=command.answers + 1)
+
+
+def key_of(packed: bytes) -> bytes:
+    """The key of a packed command: its first argument."""
+    start = packed.index(b"$", packed.index(b"\r\n", packed.index(b"$")) + 2) + 1
+    end = packed.index(b"\r\n", start)
+    return packed[end + 2 : end + 2 + int(packed[start:end])]
 
 
 #: The command that asks for the layout.
@@ -63,23 +125,26 @@ class NotAllowedError(PublishError):
 
 def pressure(key: str, apps: Sequence[str]) -> Command:
     """The command that asks how much waits of these apps, and how full Redis is. Nothing is written while no worker runs."""
-    return Command(_packed(b"HMGET", key.encode(), b"redis_percent", *(app.encode() for app in apps)))
+    return Command(packed(b"HMGET", key.encode(), b"redis_percent", *(app.encode() for app in apps)))
 
 
-def append(streams: Sequence[str], written: Sequence[bytes]) -> Command:
-    """Puts all of the documents on their streams or, where Redis refuses one, none; nobody else's come in between."""
+def append(streams: Sequence[str], written: Sequence[bytes], replicas: int = 0) -> Command:
+    """Puts all of the documents on their streams or, where Redis refuses one, none; nobody else's come in between.
+
+    `replicas`: so many are to have them.
+    """
     added = [
-        _packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
+        packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
         for stream, document in zip(streams, written, strict=True)
     ]
-    return _together(added)
+    return _together(added)._replace(replicas=replicas)
 
 
 def _together(commands: Sequence[bytes]) -> Command:
     """All of them, or none."""
     if len(commands) == 1:
         return Command(commands[0])
-    return Command(b"".join([_packed(b"MULTI"), *commands, _packed(b"EXEC")]), len(commands) + 2)
+    return Command(b"".join([packed(b"MULTI"), *commands, packed(b"EXEC")]), len(commands) + 2, tuple(commands))
 
 
 def online(
@@ -96,13 +161,13 @@ def online(
         channel, thread = (viewing, None) if isinstance(viewing, str) else viewing
         _check_channel(app, user, channel, thread)
         values[viewing_key(app, user)] = (channel if thread is None else f"{channel}\n{thread}").encode()
-    return _together([_packed(b"SET", key.encode(), value, b"EX", b"%d" % seconds) for key, value in values.items()])
+    return _together([packed(b"SET", key.encode(), value, b"EX", b"%d" % seconds) for key, value in values.items()])
 
 
 def offline(app: str, user: str) -> Command:
     """The command after which the user is offline. Raises `EventError` for an id that cannot be."""
     _check_user(app, user)
-    return _together([_packed(b"DEL", key(app, user).encode()) for key in (online_key, active_key, viewing_key)])
+    return _together([packed(b"DEL", key(app, user).encode()) for key in (online_key, active_key, viewing_key)])
 
 
 def mark_read(app: str, user: str, channel: str, until: datetime, thread: str | None = None) -> Command:
@@ -118,10 +183,10 @@ def mark_read_where_shown(
     `shown` is the key of the app's `shown_key`. With a tag it may be on another server than the marker.
     """
     marking = _marking(app, user, channel, until, thread)
-    asking = _packed(b"ZSCORE", shown.encode(), shown_name(channel, user, thread).encode())
+    seen = packed(b"ZSCORE", shown.encode(), shown_name(channel, user, thread).encode())
     if shown == shown_key(app):
-        return [_together([*marking, asking])]
-    return [_together(marking), Command(asking)]
+        return [_together([*marking, seen])]
+    return [_together(marking), Command(seen)]
 
 
 def _marking(app: str, user: str, channel: str, until: datetime, thread: str | None) -> list[bytes]:
@@ -131,8 +196,8 @@ def _marking(app: str, user: str, channel: str, until: datetime, thread: str | N
     except TypeError:  # without a time zone, or no datetime at all
         raise EventError("until: expected a datetime with a time zone") from None
     key = read_key(app, channel, thread).encode()
-    marked = _packed(b"ZADD", key, b"GT", b"%d" % milliseconds, user.encode())
-    return [marked, _packed(b"EXPIRE", key, b"%d" % MARKED)]
+    marked = packed(b"ZADD", key, b"GT", b"%d" % milliseconds, user.encode())
+    return [marked, packed(b"EXPIRE", key, b"%d" % MARKED)]
 
 
 def channel_read(app: str, user: str, channel: str, until: datetime, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +209,7 @@ def channel_read(app: str, user: str, channel: str, until: datetime, more: Mappi
 
 def await_reply(id: str, seconds: float) -> Command:
     """The command that waits for the answer to a device event."""
-    return Command(_packed(b"BRPOP", reply_key(id).encode(), b"%g" % seconds))
+    return Command(packed(b"BRPOP", reply_key(id).encode(), b"%g" % seconds))
 
 
 def entries(answer: Any) -> list[str]:
@@ -182,5 +247,6 @@ def _check_channel(app: str, user: str, channel: str, thread: str | None) -> Non
     document(read if thread is None else {**read, "thread": thread})
 
 
-def _packed(*parts: bytes) -> bytes:
+def packed(*parts: bytes) -> bytes:
+    """A command as it is sent."""
     return b"".join([b"*%d\r\n" % len(parts), *[b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]])

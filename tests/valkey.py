@@ -1,14 +1,18 @@
-"""A Valkey that a test may kill and start again, on the same port with the same data."""
+"""A Valkey that a test may kill and start again, on the same port with the same data; with Sentinels, or as a cluster."""
 
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.processes import PATIENCE
 from worker.embedded.valkey import binary
@@ -32,15 +36,36 @@ class Valkey:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
+    def client(self) -> redis.Redis:
+        """A client of this process, whatever its role is, that tries once."""
+        return redis.Redis(port=self.port, protocol=2, socket_timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
+
+    def ask(self, *command: Any) -> Any:
+        """The answer of this process to one command."""
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def role(self) -> str:
+        """`master`, `slave`, or '' while it does not answer."""
+        try:
+            return str(self.ask("ROLE")[0].decode())
+        except redis.RedisError:
+            return ""
+
     def start(self) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._home), "--save", ""]
-        self._process = subprocess.Popen(
-            [self._program, *arguments, "--appendonly", "yes", *self._options], stdout=subprocess.DEVNULL
-        )
+        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         deadline = monotonic() + PATIENCE
         while not self._answers():
             assert monotonic() < deadline, "valkey-server did not come up"
             sleep(0.01)
+
+    def _command(self) -> list[str]:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._home), "--save", ""]
+        return [self._program, *arguments, "--appendonly", "yes", *self._options]
+
+    def bus(self) -> int:
+        """The port on which nodes of a cluster speak to this one."""
+        return int(self._options[self._options.index("--cluster-port") + 1])
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -82,6 +107,170 @@ def cluster(home: Path) -> Iterator[Valkey]:
         yield server
     finally:
         server.stop()
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    """Returns once it holds; a fault of Redis, or an answer of another role, counts as no."""
+    deadline = monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except (redis.RedisError, LookupError):
+            pass
+        assert monotonic() < deadline, what
+        sleep(0.02)
+
+
+#: Milliseconds after which a primary that is silent counts as dead.
+DOWN: int = 1000
+
+
+class Watched:
+    """A primary with a replica, and three Sentinels that know it as `bell`."""
+
+    def __init__(self, home: Path, stack: ExitStack, *options: str) -> None:
+        self.servers = [_begun(home / name, stack, *options) for name in ("first", "second")]
+        first, second = self.servers
+        second.ask("REPLICAOF", "127.0.0.1", first.port)
+        wait_until(lambda: second.ask("ROLE")[3] == b"connected", "the replica does not follow")
+        self.sentinels = [_begun_sentinel(home / f"sentinel-{n}", stack, first.port) for n in range(3)]
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
+        self.url = f"redis+sentinel://{hosts}/0?service=bell"
+        self.rest()
+
+    def primary(self) -> Valkey:
+        """The one that the Sentinels name."""
+        port = int(self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "bell")[1])
+        return next(one for one in self.servers if one.port == port)
+
+    def rest(self) -> None:
+        """Waits until both run, one follows the other, and every Sentinel knows all of it."""
+        wait_until(self._at_rest, "Sentinels do not come to rest")
+
+    def _at_rest(self) -> bool:
+        primaries = {int(one.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "bell")[1]) for one in self.sentinels}
+        known = [_pairs(one.ask("SENTINEL", "MASTER", "bell")) for one in self.sentinels]
+        [port] = primaries if len(primaries) == 1 else [0]
+        replicas = [one for one in self.servers if one.port != port]
+        return (
+            all(one[b"num-slaves"] == b"1" and one[b"num-other-sentinels"] == b"2" for one in known)
+            and all(one[b"flags"] == b"master" for one in known)
+            and [one.ask("ROLE")[3] for one in replicas] == [b"connected"]
+            and self.primary().role() == "master"
+        )
+
+    def fail_over(self, *how: str) -> None:
+        """A planned failover: `COORDINATED`, in which the old primary takes part, or a plain one."""
+        before = self.primary()
+        self.sentinels[0].ask("SENTINEL", "FAILOVER", "bell", *how)
+        wait_until(lambda: self.primary() is not before, "no failover")
+
+
+def _pairs(answer: Any) -> dict[Any, Any]:
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _begun(home: Path, stack: ExitStack, *options: str) -> Valkey:
+    home.mkdir(parents=True)
+    server = Valkey(home, *options)
+    server.start()
+    stack.callback(server.stop)
+    return server
+
+
+def _begun_sentinel(home: Path, stack: ExitStack, port: int) -> Valkey:
+    home.mkdir(parents=True)
+    lines = [
+        f"sentinel monitor bell 127.0.0.1 {port} 2",
+        f"sentinel down-after-milliseconds bell {DOWN}",
+        "sentinel failover-timeout bell 6000",
+    ]
+    server = Sentinel(home)
+    (home / "sentinel.conf").write_text("\n".join([f"port {server.port}", "bind 127.0.0.1", f"dir {home}", *lines, ""]))
+    server.start()
+    stack.callback(server.stop)
+    return server
+
+
+class Sentinel(Valkey):
+    """One Sentinel, with its `sentinel.conf` in its home."""
+
+    def _command(self) -> list[str]:
+        return [self._program, str(self._home / "sentinel.conf"), "--sentinel"]
+
+
+class Cluster:
+    """Three primaries, each with a replica, made without the command line tool. `options` are every node's."""
+
+    def __init__(self, home: Path, stack: ExitStack, *options: str, replicas: int = 1) -> None:
+        self.nodes: list[Valkey] = []
+        for n in range(3 * (1 + replicas)):
+            bus = str(free_port())
+            mode = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(DOWN))
+            self.nodes.append(_begun(home / f"node-{n}", stack, *mode, *options))
+            self.nodes[-1].ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+            if n:
+                first = self.nodes[0]
+                self.nodes[-1].ask("CLUSTER", "MEET", "127.0.0.1", first.port, first.bus())
+        primaries, others = self.nodes[:3], self.nodes[3:]
+        for n, node in enumerate(primaries):
+            node.ask("CLUSTER", "ADDSLOTSRANGE", n * 5461, 16383 if n == 2 else n * 5461 + 5460)
+        for n, node in enumerate(others):
+            followed = primaries[n % 3].ask("CLUSTER", "MYID")
+            wait_until(partial(node.ask, "CLUSTER", "REPLICATE", followed), "a node is not known")
+        self.url = f"redis+cluster://127.0.0.1:{primaries[0].port},127.0.0.1:{primaries[1].port}"
+        self.rest()
+
+    def owner(self, slot: int) -> Valkey:
+        """The node that owns the slot, as the most nodes say that answer."""
+        votes = [port for node in self.nodes if (port := self._owner_by(node, slot))]
+        port = max(set(votes), key=votes.count)
+        return next(one for one in self.nodes if one.port == port)
+
+    def replica_of(self, node: Valkey) -> Valkey:
+        """The replica of a primary, once it has all that the primary has."""
+        found: list[Valkey] = []
+
+        def follows() -> bool:
+            roles = [(one, one.ask("ROLE")) for one in self.nodes if one is not node and one.role() == "slave"]
+            found[:] = [one for one, role in roles if role[2] == node.port and role[3] == b"connected"]
+            return bool(found)
+
+        wait_until(follows, "no replica follows it")
+        return found[0]
+
+    def rest(self) -> None:
+        """Waits until all nodes answer, agree, and every replica follows."""
+        wait_until(self._at_rest, "the cluster does not come to rest")
+
+    def _owner_by(self, node: Valkey, slot: int) -> int:
+        try:
+            slots = node.ask("CLUSTER", "SLOTS")
+        except redis.RedisError:
+            return 0
+        return next((int(server[1]) for first, last, server, *_ in slots if first <= slot <= last), 0)
+
+    def _at_rest(self) -> bool:
+        views = []
+        for node in self.nodes:
+            if _info(node)["cluster_state"] != "ok" or (node.role() == "slave" and node.ask("ROLE")[3] != b"connected"):
+                return False
+            slots = node.ask("CLUSTER", "SLOTS")
+            views.append(sorted((one[0], one[1], tuple(sorted(server[1] for server in one[2:]))) for one in slots))
+        known = {port for _, _, ports in views[0] for port in ports}
+        return all(view == views[0] for view in views) and known == {node.port for node in self.nodes}
+
+
+def _info(node: Valkey) -> dict[str, str]:
+    answer = node.ask("CLUSTER", "INFO")
+    if isinstance(answer, dict):
+        return answer
+    return dict(line.split(":", 1) for line in answer.decode().split("\r\n") if ":" in line)
+
+
+def primaries_of(nodes: Sequence[Valkey]) -> list[Valkey]:
+    return [one for one in nodes if one.role() == "master"]
 
 
 def emptied(url: str) -> str:

@@ -9,7 +9,7 @@ MIGRATE: Final = "the database's schema is not up to date: run carillon migrate"
 _URL: Final = "CARILLON_POSTGRES_URL"
 _REDIS: Final = "is it running, is CARILLON_REDIS_URL right?"
 _POSTGRES: Final = f"is it running, is {_URL} right?"
-_CLUSTER: Final = "this is a Redis Cluster: Carillon needs one primary without cluster mode"
+_CLUSTER: Final = "this is a Redis Cluster: name it as redis+cluster://"
 _REPLICA: Final = "this Redis is a read-only replica: CARILLON_REDIS_URL must name the primary"
 _READ_ONLY: Final = f"this Postgres is read-only, as a replica is: {_URL} must name the primary"
 #: Beginnings of SQLSTATEs with a sentence of their own.

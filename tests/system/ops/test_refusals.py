@@ -43,13 +43,13 @@ def test_a_cluster_is_refused_by_name(clustered: Valkey, postgres_url: str, comm
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "this is a Redis Cluster: Carillon needs one primary" in done.stderr
+    assert "this is a Redis Cluster: name it as redis+cluster://" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_what_needs_redis_alone_names_no_directory(clustered: Valkey) -> None:
     done = carillon("beat", env=environ(redis_url=clustered.url))
-    assert done.stderr == "carillon: this is a Redis Cluster: Carillon needs one primary without cluster mode\n"
+    assert done.stderr == "carillon: this is a Redis Cluster: name it as redis+cluster://\n"
 
 
 @pytest.mark.parametrize(

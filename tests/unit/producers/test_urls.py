@@ -4,7 +4,7 @@ import pytest
 
 from config.settings import SettingsError, load
 from producers import AsyncPublisher, Publisher
-from producers.urls import fault_of_postgres, fault_of_redis
+from producers.urls import Address, fault_of_postgres, fault_of_redis, parse
 
 GOOD_REDIS = [
     "redis://localhost",
@@ -15,6 +15,10 @@ GOOD_REDIS = [
     "rediss://user:p%2Fw%3A@redis.example:6380/1?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
     "unix:///run/redis/redis.sock",
     "unix://u:p%2Fw%3A@/run/redis/redis.sock?db=3",
+    "redis+sentinel://a:26379,b,[::1]:26379/0?service=bell",
+    "rediss+sentinel://u:p%40@a/3?service=bell&sentinel_user=s&sentinel_password=q%26&ssl_ca_certs=/ca.pem",
+    "redis+cluster://a:1",
+    "rediss+cluster://u:p%40@a,b:7000/0?ssl_ca_certs=/ca.pem",
 ]
 GOOD_POSTGRES = [
     "postgresql://localhost",
@@ -43,7 +47,15 @@ BAD_REDIS = [
     "redis+socket:///run/redis.sock",
     "redis+unix:///run/redis.sock",
     "sentinel://a:26379/0",
-    "redis+cluster://a:1",
+    "redis+sentinel://a:1/0",
+    "redis+sentinel://a:1/x?service=bell",
+    "redis+sentinel://a:1/0?service=",
+    "redis+sentinel://a,,b/0?service=bell",
+    "redis+sentinel://a/0?service=bell&master=x",
+    "redis+cluster://a:1/2",
+    "redis+cluster://a:1/x",
+    "redis+cluster://a:1?service=bell",
+    "redis+cluster://",
     "redis://a:1,b:2/0",
     "redis://a:70000",
     "redis://a:zero",
@@ -109,8 +121,12 @@ def test_what_no_part_of_carillon_could_use_is_refused_at_once(url: str, variabl
         ("confluentkafka://h", "no other broker will do"),
         ("sqla+postgresql://h/d", "CARILLON_POSTGRES_URL names"),
         ("postgresql://u@h/d", "CARILLON_POSTGRES_URL names"),
-        ("redis-sentinel://h", "Sentinel is not spoken"),
-        ("redis+cluster://h", "a Redis Cluster cannot be used"),
+        ("redis-sentinel://h", "Sentinels are named as redis+sentinel://"),
+        ("redis+sentinel://h", "the name of the service is missing"),
+        ("redis-cluster://h", "is named by some of its nodes, as redis+cluster://"),
+        ("redis+cluster://h/1", "a Redis Cluster has database 0 alone"),
+        ("redis+cluster://", "a host is missing"),
+        ("redis://a,b", "several hosts are those of Sentinels or of a cluster"),
         ("redis+socket:///r.sock", "named as unix:///run"),
         ("valkeys://h", "a Valkey is named as a Redis is"),
         ("'redis://h'", "quotes or blanks around it"),
@@ -136,6 +152,27 @@ def test_what_is_not_supported_is_called_by_its_name(url: str, said: str) -> Non
 )
 def test_what_is_no_postgres_is_called_by_its_name(url: str, said: str) -> None:
     assert said in (fault_of_postgres(url) or "")
+
+
+def test_the_parts_of_a_url_are_known_and_its_passwords_shown_nowhere() -> None:
+    url = parse(
+        "rediss+sentinel://u:p%40@a:1,[::1]/3?service=bell&sentinel_user=s&sentinel_password=q%26&ssl_ca_certs=/c a".replace(
+            " ", "%20"
+        )
+    )
+    assert (url.kind, url.tls, url.service, url.db) == ("sentinel", True, "bell", 3)
+    assert url.hosts == (Address("a", 1), Address("::1", 26379))
+    assert (url.user, url.password, url.sentinel_user, url.sentinel_password) == ("u", "p@", "s", "q&")
+    assert url.of(Address("::1", 7)) == "rediss://u:p%40@[::1]:7/3?ssl_ca_certs=%2Fc%20a"
+    assert url.of_sentinel(Address("a", 1)) == "rediss://s:q%26@a:1?ssl_ca_certs=%2Fc%20a"
+    assert "p@" not in repr(url) and "q&" not in repr(url)
+    one = parse("redis://:w@h")
+    assert (one.kind, one.hosts, one.user, one.password, one.db) == ("single", (Address("h", 6379),), None, "w", 0)
+    socket = parse("unix://u:p@/run/r%20s?db=2")
+    assert (socket.kind, socket.path, socket.db, socket.user, socket.hosts) == ("socket", "/run/r s", 2, "u", ())
+    with pytest.raises(ValueError, match="percent-encoded") as refused:
+        parse("redis+cluster://u:S3c/ret@h")
+    assert "S3c" not in str(refused.value)
 
 
 def test_the_outbox_s_url_is_looked_at_too() -> None:
