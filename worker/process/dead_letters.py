@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from producers.events import FIELD, STREAM
 from worker.database.ledger import Selection, StoredLetter
 from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.reports.acts import By, Name
 from worker.reports.words import instant
+from worker.state.publishing import publish
 
 
 class Retried(NamedTuple):
@@ -75,7 +75,7 @@ def _forget_message(runtime: Runtime, stored: StoredLetter) -> None:
 
 
 def _publish(runtime: Runtime, stored: StoredLetter) -> None:
-    runtime.redis.xadd(STREAM, {FIELD: stored.letter.document})
+    publish(runtime.keyspace, [stored.letter.document])
     runtime.ledger.drop_letter(stored.id)
 
 

@@ -19,7 +19,6 @@ from celery.exceptions import Reject
 
 from config.celeryconfig import LANES
 from config.seldom import Seldom
-from producers.events import FIELD, STREAM
 from worker import facts
 from worker.core.batch import Lane
 from worker.core.envelope import identify
@@ -35,6 +34,7 @@ from worker.reports import acts
 from worker.reports.faults import sentence
 from worker.state import presence, redis
 from worker.state.journal import OCTETS, Opened
+from worker.state.publishing import publish
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -281,9 +281,6 @@ def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
 
 
 def _publish(runtime: Runtime, events: list[Any]) -> int:
-    """Puts them on the stream unchanged. The intake dead-letters events that break the contract, as for any producer."""
-    with runtime.redis.pipeline(transaction=True) as pipe:
-        for event in events:
-            pipe.xadd(STREAM, {FIELD: msgspec.json.encode(event)})
-        pipe.execute()
+    """Puts them on their streams unchanged. The intake dead-letters events that break the contract, as for any producer."""
+    publish(runtime.keyspace, [msgspec.json.encode(event) for event in events])
     return len(events)

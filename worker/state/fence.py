@@ -5,21 +5,25 @@ recognised by its rows.
 """
 
 import secrets
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from redis.retry import Retry
 
+from producers.partitions import LAYOUT_KEY, UNTAGGED, LayoutError, parsed
+from producers.routes import KNOWN
 from producers.wire import FULL, RESERVED
 from worker.core.errors import WorkerError
-from worker.state.partition import untagged
+from worker.state.partition import Keyspace, Partition
 from worker.state.redis import Redis, connect
 from worker.state.streams import app_named
 
 #: Redis does not let this user do it, or cannot write.
 Refused = ResponseError
+_CHANGING: Final = "the partitions are being changed"
 
 
 class Overtaken(WorkerError):
@@ -27,47 +31,88 @@ class Overtaken(WorkerError):
 
 
 class Fence:
-    """The way from one database's outbox to the stream. Only the holder of the outbox's lock may use it."""
+    """The way from one database's outbox to the streams. Only the holder of the outbox's lock may use it.
+
+    Each partition remembers the rows of its last batch, beside its stream.
+    """
 
     def __init__(self, redis_url: str, source: str, *, max_backlog: int) -> None:
         self._redis: Redis = connect(redis_url)
         # A command that is sent again by the client could come after one that was sent later.
         self._redis.set_retry(Retry(NoBackoff(), 0))
-        partition = untagged(self._redis)
-        self._keys, self._scripts = partition.keys, partition.scripts
-        self._key, self._max_backlog = self._keys.OUTBOX(source), max_backlog
+        self._source, self._max_backlog = source, max_backlog
+        self._layout, self._partitions = UNTAGGED, Keyspace(self._redis).partitions
+        self._known_until = float("-inf")
         self._holder: str | None = None
 
     def claim(self) -> None:
         """From now on this relay is the holder. Between taking the outbox's lock and reading the rows to be moved."""
+        self._learn()
         if self._holder is None:
             holder = secrets.token_hex(8)
-            self._redis.hset(self._key, "holder", holder)
+            for partition in self._partitions:
+                partition.redis.hset(partition.keys.OUTBOX(self._source), "holder", holder)
             self._holder = holder
 
     def move(self, rows: Sequence[tuple[str, bytes]]) -> str | None:
-        """Puts the documents of (row, document) on the stream, in order; all are there when it returns None.
+        """Puts the documents of (row, document) on their streams, in order in each partition; all are there when it returns None.
 
-        Returns why not, with nothing written, where the stream or Redis is too full. Raises `Overtaken`.
+        Returns why not, where a stream or Redis is too full, or while the partitions are being changed; what is there already
+        does not come twice. Raises `Overtaken`.
         """
+        if self._layout.closed:
+            return _CHANGING
         # After a failure the state is unknown: the next try is a new holder's.
         holder, self._holder = self._holder, None
-        apps = sorted({app for _, document in rows if (app := app_named(document)) and app not in RESERVED})
-        answer: Any = self._scripts.outbox(
-            stream=self._keys.EVENTS(),
-            fence=self._key,
-            holder=holder or "",
+        by_partition: dict[int, list[tuple[str, str, bytes]]] = {}
+        for row, document in rows:
+            app = app_named(document) or ""
+            by_partition.setdefault(self._layout.partition_of(app), []).append((app, row, document))
+        for index, part in by_partition.items():
+            try:
+                full = self._append(self._partitions[index], holder or "", part)
+            except ResponseError as fault:
+                if "WRONGTYPE" not in str(fault):
+                    raise
+                self._known_until = float("-inf")  # the stream was closed with the layout of before
+                return _CHANGING
+            if full is not None:
+                self._holder = holder
+                return full
+        self._holder = holder
+        return None
+
+    def _append(self, partition: Partition, holder: str, rows: Sequence[tuple[str, str, bytes]]) -> str | None:
+        answer: Any = partition.scripts.outbox(
+            stream=partition.keys.EVENTS(),
+            fence=partition.keys.OUTBOX(self._source),
+            holder=holder,
             backlog=self._max_backlog,
             full=FULL,
-            apps=apps,
-            rows=rows,
+            apps=sorted({app for app, _, _ in rows if app and app not in RESERVED}),
+            rows=[(row, document) for _, row, document in rows],
         )
         if answer == b"stale":
             raise Overtaken
-        self._holder = holder
         if isinstance(answer, int):
             return f"{answer} events of an app wait unread" if answer > 0 else f"memory {-answer} % full"
         return None
+
+    def _learn(self) -> None:
+        """Reads the layout where it may have changed. The holder has claimed no other partitions than those of the last one."""
+        if time.monotonic() < self._known_until:
+            return
+        try:
+            value: Any = self._redis.get(LAYOUT_KEY)
+            layout = parsed(value)
+        except NoPermissionError:  # a Redis user of a release that knew no partitions
+            layout = UNTAGGED
+        except LayoutError as fault:
+            raise Refused(str(fault)) from None
+        self._known_until = time.monotonic() + KNOWN
+        if layout != self._layout:
+            self._layout, self._holder = layout, None
+            self._partitions = Keyspace(self._redis, layout.tags).partitions
 
     def close(self) -> None:
         self._redis.close()

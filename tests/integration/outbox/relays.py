@@ -30,9 +30,9 @@ def write(postgres_url: str, *documents: str) -> None:
         cursor.executemany("INSERT INTO carillon.outbox (event) VALUES (%s)", [(one,) for one in documents])
 
 
-def published(client: Any) -> list[str]:
+def published(client: Any, stream: str = STREAM) -> list[str]:
     """The event ids on the stream, in its order, repeated ones too."""
-    entries: Any = client.xrange(STREAM)
+    entries: Any = client.xrange(stream)
     return [json.loads(fields[FIELD.encode()])["id"] for _, fields in entries]
 
 

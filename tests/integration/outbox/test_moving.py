@@ -11,6 +11,7 @@ import redis
 from producers import Publisher, outbox
 from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.outbox.relays import badge, published, rows, write
 from worker.database.outbox import Outbox
 from worker.pipeline.outbox_relay import BacklogError, Pace, Relay
@@ -227,3 +228,48 @@ def test_events_published_directly_and_through_the_outbox_stand_on_one_stream(
     write(postgres_url, badge("outbox"))
     drained(relay())
     assert published(client) == ["direct", "outbox"]
+
+
+FOUR = Layout(2, tags(4))
+
+
+def test_each_row_goes_to_its_app_s_partition_in_order(postgres_url: str, client: Any, relay: MakeRelay) -> None:
+    client.set(LAYOUT_KEY, encoded(FOUR))
+    write(postgres_url, *(badge(n, ("acme", "demo")[n % 2]) for n in range(20)))
+    assert drained(relay(batch=7)) == 20
+    for first, app in enumerate(("acme", "demo")):
+        assert published(client, FOUR.stream(app)) == [str(n) for n in range(first, 20, 2)]
+
+
+def test_a_batch_that_one_partition_refused_does_not_come_twice(
+    postgres_url: str, client: Any, relay: MakeRelay
+) -> None:
+    client.set(LAYOUT_KEY, encoded(FOUR))
+    write(postgres_url, *(badge(n, ("acme", "demo")[n % 2]) for n in range(6)))
+    client.hset(FOUR.pressure("demo"), mapping={"redis_percent": 0, "demo": 100})
+    one = relay(max_backlog=50)
+    with pytest.raises(BacklogError):
+        one.step()
+    assert published(client, FOUR.stream("acme")) == ["0", "2", "4"]
+    assert len(rows(postgres_url)) == 6
+    client.delete(FOUR.pressure("demo"))
+    assert drained(one) == 6
+    assert published(client, FOUR.stream("acme")) == ["0", "2", "4"]
+    assert published(client, FOUR.stream("demo")) == ["1", "3", "5"]
+
+
+def test_a_relay_of_the_layout_of_before_loses_nothing(postgres_url: str, client: Any, relay: MakeRelay) -> None:
+    one = relay()
+    write(postgres_url, badge("before"))
+    assert drained(one) == 1
+    client.set(LAYOUT_KEY, encoded(Layout(1, closed=True)))
+    client.delete("carillon:events")
+    client.set("carillon:events", "closed")
+    write(postgres_url, badge("after"))
+    with pytest.raises(BacklogError, match="the partitions are being changed"):
+        one.step()
+    with pytest.raises(BacklogError, match="the partitions are being changed"):
+        relay().step()
+    client.set(LAYOUT_KEY, encoded(FOUR))
+    assert drained(relay()) == 1
+    assert published(client, FOUR.stream("demo")) == ["after"]
