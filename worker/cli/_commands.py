@@ -15,7 +15,7 @@ from worker.cli._faults import be_printable, check_arguments, tell
 HELP = "Push fan-out for chat: every device that should get a push gets it once."
 #: The commands by what they are for, in the order in which help shows them.
 GROUPS: Final = {
-    "Begin": ("up", "first-push", "demo", "simulate", "doctor", "version"),
+    "Begin": ("up", "first-push", "demo", "simulate", "bench", "doctor", "version"),
     "Apps and providers": ("app", "push", "broadcast", "provider", "template", "secret-key", "secrets"),
     "Chat": ("publish", "why", "log", "tail", "member", "mute", "preferences", "quiet", "user", "devices"),
     "Run": (

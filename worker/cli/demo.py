@@ -46,7 +46,7 @@ def demo(
     from worker.demo.show import Demo, StalledError, Wish
     from worker.demo.show import as_json as json_of
 
-    _stop_on_signals()
+    stop_on_signals()
     console = Console(stderr=as_json, highlight=False)
     wish = Wish(users, channels, messages, seed, workers, keep, _scripts(script or ()), patience)
     try:
@@ -76,7 +76,7 @@ def _scripts(given: Sequence[str]) -> "dict[str, Script]":
     return found
 
 
-def _stop_on_signals() -> None:
+def stop_on_signals() -> None:
     """It stops what it started, whatever ends it."""
 
     def asked(_signal: int, _frame: FrameType | None) -> None:
