@@ -11,8 +11,10 @@ An app is *full* while it has its share of `max_open` ready to be expanded or se
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Final
 
 from worker.core.entry import id_key
@@ -33,6 +35,9 @@ _LOOK: Final = 1.0
 _WALK: Final = 0.1
 #: Streams of apps that the leader waits at; it finds entries on the others when it looks.
 _AWAITED: Final = 100
+#: Streams on which nothing has come for so many seconds are looked at in turn, so many at a time: of 10,000 each after 5 s.
+_QUIET: Final = 60.0
+_IN_TURN: Final = 2_000
 #: Seconds until it looks again whether a full app has room.
 _FULL: Final = 0.02
 #: Seconds that an id may be ahead of the server's clock before that is worth a line, and between two such lines.
@@ -40,24 +45,57 @@ _AHEAD: Final = 60.0
 _LAST_ID: Final = "18446744073709551615-18446744073709551615"
 
 
-@dataclass
 class _Line:
-    """What the leader knows of one stream."""
+    """What the leader knows of one stream. Of thousands those that wait, and the last in use, are known as such."""
 
-    stream: str
-    app: str | None
-    cursor: Cursor
-    pace: Pace
-    #: Whether entries wait behind the cursor, as far as is known.
-    waits: bool = False
-    #: Whether producers write to it: only of what the leader moved itself does it know without looking.
-    direct: bool = False
-    active_at: float = field(default_factory=time.monotonic)
-    warned_at: float = float("-inf")
+    def __init__(self, stream: str, app: str | None, cursor: Cursor, pace: Pace, lines: "_Lines") -> None:
+        self.stream, self.app, self.cursor, self.pace = stream, app, cursor, pace
+        #: Whether producers write to it: only of what the leader moved itself does it know without looking.
+        self.direct = False
+        self.active_at = time.monotonic()
+        self.warned_at = float("-inf")
+        self._lines = lines
 
     @property
     def after(self) -> str:
         return self.cursor.id
+
+    @property
+    def waits(self) -> bool:
+        """Whether entries wait behind the cursor, as far as is known."""
+        return self.stream in self._lines.waiting
+
+    @waits.setter
+    def waits(self, waits: bool) -> None:
+        if waits:
+            self._lines.waiting[self.stream] = self
+        else:
+            self._lines.waiting.pop(self.stream, None)
+
+    def in_use(self) -> None:
+        """Something has come on it."""
+        self.active_at = time.monotonic()
+        self._lines.by_use.move_to_end(self.stream)
+
+
+class _Lines(dict[str, _Line]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: dict[str, _Line] = {}
+        #: The last in use comes last.
+        self.by_use: OrderedDict[str, _Line] = OrderedDict()
+
+    def add(self, stream: str, app: str | None, cursor: Cursor, pace: Pace) -> _Line:
+        made = self[stream] = self.by_use[stream] = _Line(stream, app, cursor, pace, self)
+        return made
+
+    def of_apps(self) -> list[_Line]:
+        """Those of apps that wait."""
+        return [line for line in self.waiting.values() if line.app is not None]
+
+    def latest(self) -> Iterator[_Line]:
+        """The last in use first."""
+        return reversed(self.by_use.values())
 
 
 class Rounds:
@@ -78,13 +116,15 @@ class Rounds:
         self._streams, self._intake, self._journal, self._apps = streams, intake, journal, apps
         self._names = streams.names
         self._lease, self._batch, self._max_open, self._paces = lease, batch, max_open, paces
-        self._lines: dict[str, _Line] = {}
+        self._lines = _Lines()
         self._cursors: Mapping[str, Cursor] = {}
         self._known: set[str] = set()
         #: Up to which id the inlet was walked over, and whose entries were left there; all other apps' were moved.
         self._walked = BEGINNING
         self._head: str | None = None
         self._looked_at = float("-inf")
+        #: The last of the quiet apps that was looked at.
+        self._looked_to = ""
 
     def begin(self) -> int:
         """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
@@ -95,7 +135,7 @@ class Rounds:
             self._paces[stream] = min(pace, Pace())
         self._line(self._names.inlet)
         self._known = self._streams.known()
-        self.look()
+        self.look(every=True)
         return sum(self._take_again(line) for line in list(self._lines.values()))
 
     def step(self, wait: float) -> int:
@@ -109,7 +149,7 @@ class Rounds:
             return 0
         full = self._full()
         taken = self._take_inlet(full)
-        for line in [line for line in self._lines.values() if line.app is not None and line.waits]:
+        for line in self._lines.of_apps():
             if line.app not in full:
                 taken += self._take(line, self._read(line))
         if not taken and not self.idle:
@@ -119,7 +159,7 @@ class Rounds:
     @property
     def idle(self) -> bool:
         """Whether no stream has unread entries, as far as is known."""
-        return not any(line.waits for line in self._lines.values())
+        return not self._lines.waiting
 
     def _full(self) -> Collection[str]:
         """The apps that have their share of what may be ready."""
@@ -129,8 +169,9 @@ class Rounds:
 
     def _wait(self, seconds: float) -> bool:
         """Whether a stream has something within so many seconds."""
-        lines = sorted(self._lines.values(), key=lambda line: (line.app is not None, -line.active_at))
-        found = self._streams.wait({line.stream: line.after for line in lines[: _AWAITED + 1]}, seconds)
+        lines = {self._names.inlet: self._lines[self._names.inlet].after}
+        lines |= {line.stream: line.after for line in islice(self._lines.latest(), _AWAITED)}
+        found = self._streams.wait(lines, seconds)
         for stream in found:
             line = self._lines[stream]
             line.waits = line.direct = True
@@ -140,7 +181,7 @@ class Rounds:
 
     def _take_inlet(self, full: Collection[str]) -> int:
         inlet = self._lines[self._names.inlet]
-        blocked = {*full, *(line.app for line in self._lines.values() if line.app is not None and line.waits)}
+        blocked = {*full, *(line.app for line in self._lines.of_apps())}
         # Only whether it is still the first app's turn to wait is to be seen then.
         read = self._read(inlet, entries=1 if self._head in blocked else None)
         if not read.entries:
@@ -194,7 +235,8 @@ class Rounds:
 
     def _moved_to(self, app: str) -> None:
         line = self._line(self._names.stream_for(app))
-        line.waits, line.active_at = True, time.monotonic()
+        line.waits = True
+        line.in_use()
 
     def _owner(self, entry: RawEntry) -> str | None:
         """The app of an entry of the inlet, where it is one that there is."""
@@ -203,10 +245,10 @@ class Rounds:
 
     def _found_direct(self, entries: Sequence[RawEntry]) -> set[str]:
         """Those of the entries' apps whose producers have put something on the app's own stream."""
-        direct = {
-            line.app: line for line in self._lines.values() if line.direct and line.app is not None and not line.waits
-        }
-        asked = [direct[app] for app in {self._owner(entry) for entry in entries} if app in direct] if direct else []
+        lines = (
+            self._lines.get(self._names.stream_for(app)) for app in {*map(self._owner, entries)} if app is not None
+        )
+        asked = [line for line in lines if line is not None and line.direct and not line.waits]
         figures = self._streams.figures({line.stream: line.after for line in asked}) if asked else {}
         for line in asked:
             line.waits = line.stream in figures and figures[line.stream].unread is not None
@@ -218,7 +260,7 @@ class Rounds:
         line = self._lines.get(stream)
         if line is None:
             cursor, pace = self._cursors.get(stream, Cursor(read=0)), self._paces.get(stream, Pace())
-            line = self._lines[stream] = _Line(stream, self._names.app_of(stream), cursor, pace)
+            line = self._lines.add(stream, self._names.app_of(stream), cursor, pace)
         return line
 
     def _read(self, line: _Line, entries: int | None = None) -> Read:
@@ -229,7 +271,7 @@ class Rounds:
         if not read.entries:
             line.waits = False
             return 0
-        line.active_at = time.monotonic()
+        line.in_use()
         taken = self._apply(line, read.entries)
         line.waits = read.more or taken < len(read.entries)
         return taken
@@ -240,7 +282,7 @@ class Rounds:
         # If this process dies or fails here, the next step is small.
         self._paces[line.stream] = before.failed()
         line.cursor, taken = self._intake.take(line.stream, line.cursor, entries, rows=line.pace.of(ROWS))
-        waiting = sum(one.waits for one in self._lines.values())
+        waiting = len(self._lines.waiting)
         line.pace = self._paces[line.stream] = before.after(time.monotonic() - began, aim(waiting))
         self._lease.renew()
         return taken
@@ -260,15 +302,18 @@ class Rounds:
 
     # what others do to the streams
 
-    def look(self) -> None:
-        """Finds streams with unread entries, compares them with what was read of them, and tells publishers how many wait."""
+    def look(self, *, every: bool = False) -> None:
+        """Finds streams with unread entries, compares them with what was read of them, and tells publishers how many wait.
+
+        With very many apps, of those on whose streams nothing comes only a part, unless `every` one is wanted.
+        """
         self._looked_at = time.monotonic()
         apps = self._apps.names()
         if apps != self._known:
             self._streams.know(apps, self._known)
             self._known = set(apps)
         after = {self._names.inlet: self._lines[self._names.inlet].after}
-        for app in apps:
+        for app in apps if every else self._in_turn(apps):
             stream = self._names.stream_for(app)
             line = self._lines.get(stream)
             after[stream] = line.after if line is not None else self._cursors.get(stream, Cursor()).id
@@ -285,6 +330,19 @@ class Rounds:
             if line.waits and whose is not None:
                 unread[whose] = unread.get(whose, 0) + of.behind(line.cursor.read)
         self._streams.tell_pressure(unread)
+
+    def _in_turn(self, apps: Collection[str]) -> Iterable[str]:
+        """Those whose streams are looked at now: all that are in use, and a part of the others."""
+        if len(apps) <= _IN_TURN:
+            return apps
+        since = time.monotonic() - _QUIET
+        busy = {line.app for line in self._lines.waiting.values()}
+        busy |= {line.app for line in takewhile(lambda line: line.active_at > since, self._lines.latest())}
+        quiet = sorted(apps)
+        first = bisect_right(quiet, self._looked_to)
+        turn = [*quiet[first : first + _IN_TURN], *quiet[: max(0, first + _IN_TURN - len(quiet))]]
+        self._looked_to = turn[-1]
+        return {*turn, *(app for app in busy if app is not None)} & {*apps}
 
     def _compare(self, line: _Line, figures: Figures) -> None:
         if id_key(figures.last) < id_key(line.after):

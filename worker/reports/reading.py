@@ -285,15 +285,17 @@ def _providers(
     for partition in keyspace:
         theirs = [id for id, app, *_ in rows if keyspace.of_app(app) is partition]
         ways |= _ways(partition, theirs, waits)
+    forms = {form for *_, form in rows}
+    words, ending = {form: words_of(form) for form in forms}, {form: may_end(form) for form in forms}
     known = certificates(keyspace.fleet) | dict(ends)
     unreadable = _unreadable(keyspace.fleet, now)
     return [
         ProviderFacts(
             app,
             name,
-            words_of(form),
-            ways[id],
-            known.get(id) if may_end(form) else None,
+            words[form],
+            ways.get(id, ()),
+            known.get(id) if ending[form] else None,
             None if readable is None else readable.get(id),
             unreadable.get(id),
         )
@@ -302,11 +304,14 @@ def _providers(
 
 
 def _ways(partition: Partition, providers: Sequence[int], waits: Backlog | None) -> dict[int, list[WayFacts]]:
-    """The ways of each provider that do not flow. For a stopped provider everything waits."""
+    """The ways that do not flow, of those providers that have any. For a stopped provider everything waits."""
     ways = Origins(partition).ways(providers)
     every = [way for of in ways.values() for way in of]
     stops, quotas = Breaker(partition).stopped_among(every), Limiter(partition).quotas(every)
-    held = [way for way in every if provider_in(way) in (stops.keys() | quotas.keys()) or way in stops or way in quotas]
+    bad = stops.keys() | quotas.keys()
+    if not bad:
+        return {}
+    held = [way for way in every if way in bad or provider_in(way) in bad]
     waiting = Counter[Way]()
     for one in waits.waiting if waits is not None else ():
         if one.way is not None and one.state == "held":
@@ -323,7 +328,7 @@ def _ways(partition: Partition, providers: Sequence[int], waits: Backlog | None)
                 min((losses[one] for one in (of if way == id else (way,)) if one in losses), default=None),
             )
             for way in of
-            if way in stops or way in quotas
+            if way in bad
         ]
     return found
 

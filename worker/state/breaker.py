@@ -8,6 +8,7 @@ from worker.core.breaker import Stopped, probe_interval
 from worker.core.outcome import IN_A_ROW, MASS_REFUSAL
 from worker.core.way import Way, provider_in
 from worker.state.partition import Partition
+from worker.state.redis import there
 
 #: Answers that count at most. It is a number, not a time: a mistake must show after as many answers at any rate of pushes.
 RECENT: Final = 400
@@ -39,11 +40,13 @@ class Breaker:
 
     def stopped_among(self, ways: Sequence[Way]) -> dict[Way, Stopped]:
         """The ways that are stopped themselves, not through their provider."""
+        keyed = {self._keys.BREAKER(way): way for way in ways}
+        found = there(self._redis, list(keyed))
         with self._redis.pipeline(transaction=False) as pipe:
-            for way in ways:
-                pipe.hgetall(self._keys.BREAKER(way))
-            answers = pipe.execute() if ways else []
-        return {way: _stopped(found) for way, found in zip(ways, answers, strict=True) if found}
+            for key in found:
+                pipe.hgetall(key)
+            answers = pipe.execute() if found else []
+        return {keyed[key]: _stopped(answer) for key, answer in zip(found, answers, strict=True) if answer}
 
     def probes(self, way: Way) -> int:
         """How many probes were sent since it stopped."""

@@ -9,6 +9,7 @@ from worker.core.limits import Rate, Reserved
 from worker.core.outcome import LONGEST_COOLDOWN, LONGEST_QUOTA
 from worker.core.way import Way
 from worker.state.partition import Partition
+from worker.state.redis import there
 
 #: Seconds after a cooldown of a device or way in which another refusal counts as the next in a row. After them a way is at full
 #: speed again, see `take_batch.lua`.
@@ -131,12 +132,14 @@ class Limiter:
 
     def quotas(self, ways: Sequence[Way]) -> dict[Way, Quota]:
         """The ways that are over a quota, or were some seconds ago."""
+        keyed = {self._keys.QUOTA(way): way for way in ways}
+        found = there(self._redis, list(keyed))
         with self._redis.pipeline(transaction=False) as pipe:
-            for way in ways:
-                pipe.hmget(self._keys.QUOTA(way), "since", "until", "reason")
-            answers = pipe.execute() if ways else []
+            for key in found:
+                pipe.hmget(key, "since", "until", "reason")
+            answers = pipe.execute() if found else []
         return {
-            way: Quota(float(since), float(until), reason.decode())
-            for way, (since, until, reason) in zip(ways, answers, strict=True)
+            keyed[key]: Quota(float(since), float(until), reason.decode())
+            for key, (since, until, reason) in zip(found, answers, strict=True)
             if until is not None
         }

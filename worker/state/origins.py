@@ -5,6 +5,7 @@ from typing import Final
 
 from worker.core.way import MOST_ORIGINS, OTHER, Way, way_of
 from worker.state.partition import Partition
+from worker.state.redis import there
 
 #: Seconds after its last push for which an origin keeps its way.
 KEPT: Final = 30 * 86_400
@@ -24,12 +25,11 @@ class Origins:
 
     def ways(self, providers: Iterable[int]) -> dict[int, list[Way]]:
         """The ways of each provider: that of the whole provider, and those of the origins that were used."""
-        providers = list(providers)
+        keyed = {self._keys.ORIGINS(id): id for id in providers}
+        used = there(self._redis, list(keyed))
         with self._redis.pipeline(transaction=False) as pipe:
-            for id in providers:
-                pipe.zrange(self._keys.ORIGINS(id), 0, -1)
-            answers = pipe.execute() if providers else []
-        return {
-            id: [id, *(way_of(id, origin.decode()) for origin in origins)]
-            for id, origins in zip(providers, answers, strict=True)
-        }
+            for key in used:
+                pipe.zrange(key, 0, -1)
+            answers = pipe.execute() if used else []
+        origins = dict(zip(used, answers, strict=True))
+        return {id: [id, *(way_of(id, one.decode()) for one in origins.get(key, ()))] for key, id in keyed.items()}
