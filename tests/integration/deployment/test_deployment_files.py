@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import psutil
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from tests.processes import free_port, until
 from worker.cli._commands import load, names
 from worker.database.migrate import migrate
 from worker.embedded.valkey import binary
+from worker.metrics.families import FAMILIES as METRICS
 from worker.metrics.http import Answer, Server
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +30,23 @@ DEPLOY = ROOT / "deploy"
 SECURITY = (ROOT / "docs" / "security.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 UNIT = (DEPLOY / "systemd" / "carillon@.service").read_text()
-PODS = [each["spec"]["template"]["spec"] for each in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())]
+KUBERNETES = DEPLOY / "kubernetes"
+OVERLAYS = [KUBERNETES / "base", *sorted((KUBERNETES / "overlays").iterdir())]
+
+
+def resources(folder: Path) -> Iterator[dict[str, Any]]:
+    """What a kustomization names, from the bases on; ours add and change nothing."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert kustomization.keys() <= {"apiVersion", "kind", "resources", "images"}
+    for name in kustomization["resources"]:
+        path = folder / name
+        yield from resources(path) if path.is_dir() else yaml.safe_load_all(path.read_text())
+
+
+BASE = list(resources(KUBERNETES / "base"))
+PODS = [each["spec"]["template"]["spec"] for each in BASE if each["kind"] in ("Deployment", "Job")]
+#: Those that run as long as the fleet does.
+LASTING = [each["spec"]["template"]["spec"] for each in BASE if each["kind"] == "Deployment"]
 OURS = {name for name, service in SERVICES.items() if service["image"] == "carillon"}
 
 
@@ -102,13 +120,53 @@ def test_a_probe_starts_no_python_and_asks_whether_the_part_works(name: str) -> 
 
 
 def test_kubernetes_ends_only_a_process_that_does_not_work() -> None:
-    for pod in PODS:
+    [settings] = [each["data"] for each in BASE if each["kind"] == "ConfigMap"]
+    assert settings["CARILLON_METRICS_ADDRESS"] == "0.0.0.0"
+    for pod in LASTING:
         [container] = pod["containers"]
-        [port] = container["ports"]
-        given = {one["name"]: one["value"] for one in container["env"]}
-        assert given == {"CARILLON_METRICS_PORT": str(port["containerPort"]), "CARILLON_METRICS_ADDRESS": "0.0.0.0"}
+        assert {"configMapRef": {"name": "carillon"}} in container["envFrom"]
+        port = container["ports"][0]
+        assert settings["CARILLON_METRICS_PORT"] == str(port["containerPort"])
         for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
             assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+
+
+@pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
+def test_kubernetes_takes_every_manifest(folder: Path) -> None:
+    """By the schemas of the oldest and of the newest release that is maintained. KEDA's kinds are not Kubernetes' own."""
+    made = list(resources(folder))
+    names = [(each["kind"], each["metadata"]["name"]) for each in made]
+    assert len(set(names)) == len(names)
+    for each in made:
+        if not each["apiVersion"].startswith("keda.sh/"):
+            for version in ("1.34", "1.37"):
+                kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_what_scales_or_is_kept_up_is_there() -> None:
+    deployments = {each["metadata"]["name"]: each for each in BASE if each["kind"] == "Deployment"}
+    for folder in OVERLAYS:
+        for each in resources(folder):
+            if each["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+                assert each["spec"]["scaleTargetRef"]["name"] in deployments
+            if each["kind"] == "PodDisruptionBudget":
+                wanted = each["spec"]["selector"]["matchLabels"]
+                assert wanted == deployments[each["metadata"]["name"]]["spec"]["selector"]["matchLabels"]
+                assert each["spec"]["minAvailable"] < deployments[each["metadata"]["name"]]["spec"]["replicas"]
+
+
+def test_workers_are_added_by_a_metric_that_is_exported() -> None:
+    queries = [
+        trigger["metadata"]["query"]
+        for each in resources(KUBERNETES / "overlays" / "keda")
+        if each["kind"] == "ScaledObject"
+        for trigger in each["spec"]["triggers"]
+    ]
+    assert len(queries) == 2
+    for query in queries:
+        [(name, labels)] = re.findall(r"(carillon_\w+)\{(.*)\}", query)
+        [family] = [one for one in METRICS.values() if one.name == name]
+        assert set(re.findall(r"(\w+)=", labels)) <= set(family.labels)
 
 
 def test_the_probe_tells_200_from_everything_else() -> None:

@@ -37,7 +37,7 @@ ALLOWED = {
 }
 #: How packages without an SPDX expression put it.
 SPELT = {
-    **dict.fromkeys(["Apache Software License", "Apache License, Version 2.0", "Apache 2.0"], "Apache-2.0"),
+    **dict.fromkeys(["Apache Software License", "Apache License, Version 2.0", "Apache 2.0", "Apache"], "Apache-2.0"),
     **dict.fromkeys(["BSD License", "BSD", "New BSD", "3-Clause BSD License"], "BSD-3-Clause"),
     **dict.fromkeys(["MIT License", "The MIT License (MIT)"], "MIT"),
     **dict.fromkeys(["ISC License (ISCL)", "ISC License"], "ISC"),
