@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from producers.urls import FOLLOWED, fault_of_parts, fault_of_redis
+from producers.urls import fault_of_parts, fault_of_redis, parse
 
 #: The kinds of queues that RabbitMQ has.
 QueueType = Literal["quorum", "classic"]
@@ -17,6 +17,13 @@ _TLS: Final = {
 _EXAMPLE: Final = "a URL such as amqp://user:password@rabbit.example.org:5672/virtual-host is needed"
 #: Seconds that a write to RabbitMQ may take: while it has no memory or disk left, it reads nothing from who publishes.
 _WRITE: Final = 10.0
+#: Celery has no broker in a cluster.
+CLUSTER: Final = "a Redis Cluster cannot be Celery's broker: name a single Redis, Sentinels or RabbitMQ"
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL names a Redis Cluster."""
+    return parse(url).kind == "cluster"
 
 
 def is_amqp(url: str) -> bool:
@@ -28,8 +35,7 @@ def fault_of_broker(url: str) -> str | None:
     """Why the URL cannot be one of Celery's broker, in a sentence that repeats none of it; None: it can."""
     scheme, mark, rest = url.partition("://")
     if scheme not in _AMQP or not mark:
-        several = url.startswith(FOLLOWED)
-        return fault_of_redis(url) or ("Celery's broker is one Redis or RabbitMQ" if several else None)
+        return fault_of_redis(url) or (CLUSTER if is_cluster(url) else None)
     if (fault := fault_of_parts(url)) is not None:
         return fault
     hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
@@ -50,7 +56,28 @@ def broker(url: str, queues: QueueType = "quorum") -> dict[str, Any]:
     With `rediss://` and `amqps://` the server's certificate and name are verified, against the system's authorities or
     `ssl_ca_certs`. `queues` is for RabbitMQ.
     """
-    return _amqp(url, queues) if is_amqp(url) else _redis(url)
+    if is_amqp(url):
+        return _amqp(url, queues)
+    return _sentinel(url) if parse(url).kind == "sentinel" else _redis(url)
+
+
+def _sentinel(url: str) -> dict[str, Any]:
+    parts = parse(url)
+    tls: dict[str, Any] | None = None
+    if parts.tls:
+        tls = {"ssl_cert_reqs": "required"} | dict(parts.options)
+    given = {"username": parts.sentinel_user, "password": parts.sentinel_password}
+    asked: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
+    asked |= {name: value for name, value in given.items() if value}
+    if tls is not None:
+        asked |= {"ssl": True, **tls}
+    userinfo = parts.userinfo
+    urls = (f"sentinel://{userinfo}{one.host}:{one.port}/{parts.db}" for one in parts.hosts)
+    return {
+        "broker_url": ";".join(urls),
+        "broker_use_ssl": tls,
+        "broker_transport_options": {"master_name": parts.service, "sentinel_kwargs": asked},
+    }
 
 
 def _redis(url: str) -> dict[str, Any]:

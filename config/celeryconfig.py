@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from config.broker import broker
+from config.broker import broker, is_amqp
 from config.settings import Settings
 
 URGENT: Final = "carillon.urgent"
@@ -28,9 +28,12 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     A lost or doubled wake-up does no harm, so the visibility timeout is short. A worker prefetches few messages. Celery's thread
     pool has no time limits, so each wait of a task has a bound of its own.
     """
+    url = settings.broker_url or redis_url
+    named = broker(url, settings.broker_queues)
+    if not is_amqp(url):
+        named["broker_transport_options"] = _transport(settings) | named.get("broker_transport_options", {})
     return {
-        "broker_transport_options": _transport(settings),
-        **broker(settings.broker_url or redis_url, settings.broker_queues),
+        **named,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         # Cancelling running tasks when the connection to the broker is lost would resend pushes that Apple has accepted.

@@ -97,12 +97,12 @@ class RedisUrl:
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     #: The path of a socket.
     path: str = ""
-    #: User and password as they stand in the URL.
-    _userinfo: str = field(default="", repr=False)
+    #: User and password as they stand in the URL, with the @ behind them.
+    userinfo: str = field(default="", repr=False)
 
     def of(self, server: Address) -> str:
         """The URL of one server of these, with their user, password, database and options."""
-        return self._one(server, self._userinfo, f"/{self.db}")
+        return self._one(server, self.userinfo, f"/{self.db}")
 
     def of_sentinel(self, sentinel: Address) -> str:
         """The URL of a Sentinel, with the Sentinels' own user and password."""
@@ -141,7 +141,7 @@ def parse(url: str) -> RedisUrl:
         sentinel_password=found.get("sentinel_password"),
         options=tuple((name, value) for name, value in options if name.startswith("ssl_")),
         path=unquote(path) if kind == "socket" else "",
-        _userinfo=userinfo + at,
+        userinfo=userinfo + at,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from celery import Celery, signals
 
+from config.broker import CLUSTER, is_cluster
 from config.celeryconfig import FOREIGN, TICK, celery_config
 from config.logs import set_up
 from config.secrets import secret_keys
@@ -64,6 +65,10 @@ def refuse_unusable(*, keys: bool = True) -> None:
     `keys` is False for a process that decrypts no credential.
     """
     settings = get_settings()
+    if settings.broker_url is None and settings.redis_url is not None and is_cluster(settings.redis_url):
+        raise SettingsError(
+            f"CARILLON_BROKER_URL is needed, because CARILLON_REDIS_URL is that of a cluster: {CLUSTER}"
+        )
     host.check_files()
     if keys:
         secret_keys(settings)

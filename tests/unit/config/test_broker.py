@@ -13,6 +13,7 @@ from config.settings import Settings, SettingsError, load
         "redis://localhost/0",
         "rediss://u:p@h:6379/1?ssl_ca_certs=/ca.pem",
         "unix:///run/redis.sock?db=2",
+        "redis+sentinel://a,b,c/0?service=main",
         "amqp://guest:guest@localhost:5672/",
         "amqp://h",
         "amqp://u:p%40@[::1]:5672/chat",
@@ -34,6 +35,7 @@ def test_these_can_be_brokers(url: str) -> None:
         ("amqp://u:p@ss@h/", "percent-encoded"),
         ("amqp://h:99999/", "the port is a number"),
         ("sqs://", "no other broker will do"),
+        ("redis+cluster://a,b", "cannot be Celery's broker"),
     ],
 )
 def test_these_are_refused_in_words(url: str, said: str) -> None:
@@ -66,3 +68,14 @@ def test_without_a_setting_the_journal_s_redis_is_the_broker() -> None:
     conf = celery_config(Settings(), "redis://localhost/0")
     assert conf["broker_url"] == "redis://localhost/0"
     assert conf["broker_transport_options"]["global_keyprefix"] == "carillon:"
+
+
+def test_sentinels_are_asked_with_their_own_password() -> None:
+    url = "rediss+sentinel://u:p%40@a:1,b/2?service=main&sentinel_password=s&ssl_ca_certs=/ca.pem"
+    conf = celery_config(load({"CARILLON_BROKER_URL": url}), "redis://localhost/0")
+    assert conf["broker_url"] == "sentinel://u:p%40@a:1/2;sentinel://u:p%40@b:26379/2"
+    options = conf["broker_transport_options"]
+    assert (options["master_name"], options["global_keyprefix"]) == ("main", "carillon:")
+    asked = options["sentinel_kwargs"]
+    assert (asked["password"], asked["ssl"], asked["ssl_ca_certs"]) == ("s", True, "/ca.pem")
+    assert conf["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
