@@ -1,5 +1,6 @@
 """Decide again: a notification that is sent long after its place is checked once more. The check only removes, it never adds."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from worker.core.batch import Batch, Sending
@@ -37,6 +38,12 @@ class Standing(NamedTuple):
 def is_old(sending: Sending, now: float) -> bool:
     """Whether its decision is too old to be sent without another check. `now` in UNIX seconds."""
     return now - sending.at > HOLDS
+
+
+def old(sendings: Sequence[Sending], now: float) -> set[int]:
+    """The places of those of which this is so."""
+    before = now - HOLDS
+    return {place for place, sending in enumerate(sendings) if sending.at < before}
 
 
 def is_fresh(batch: Batch, now: float) -> bool:

@@ -11,7 +11,7 @@ from worker.core import recorded_outcome
 from worker.core.batch import COUNT, LEAVE, NONE_FREED, Batch, Freed, Job, Sending
 from worker.core.breaker import Look
 from worker.core.model import AppSettings, Provider
-from worker.core.outcome import Drop, OpenBreaker, Outcome, Refusal, Retry, Unregister
+from worker.core.outcome import DELIVERED, Delivered, Drop, OpenBreaker, Outcome, Refusal, Retry, Unregister
 from worker.core.tally import Histogram
 from worker.core.triggers import CALLED
 from worker.core.way import Way
@@ -112,6 +112,18 @@ class BatchRun:
         for index in indexes:
             self.outcomes[index] = outcome
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether every job was accepted, as mostly."""
+        outcomes = self.outcomes
+        return bool(outcomes) and outcomes[0] is DELIVERED and outcomes.count(DELIVERED) == len(outcomes)
+
+    def delivered(self) -> Sequence[int]:
+        """Jobs that were accepted."""
+        if self.is_delivered:
+            return range(len(self.outcomes))
+        return [index for index, outcome in enumerate(self.outcomes) if isinstance(outcome, Delivered)]
+
     def pending(self) -> list[int]:
         """Jobs without an outcome."""
         return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
@@ -146,9 +158,11 @@ class BatchRun:
     def following(self, indexes: Sequence[int]) -> dict[int, int]:
         """For `send`: the place of each of these jobs -> that of the next one to the same device."""
         last: dict[int, int] = {}
-        found = {}
-        for place, index in enumerate(indexes):
-            device = self.jobs[index].device
+        found: dict[int, int] = {}
+        devices = [self.jobs[index].device for index in indexes]
+        if len(set(devices)) == len(devices):
+            return found
+        for place, device in enumerate(devices):
             if device in last:
                 found[last[device]] = place
             last[device] = place
@@ -159,11 +173,11 @@ class BatchRun:
 
     def new(self, indexes: Iterable[int]) -> list[int]:
         """Those of the jobs that had their outcome now, not on an earlier try of the batch."""
-        return [index for index in indexes if index not in self.recorded]
+        return [index for index in indexes if index not in self.recorded] if self.recorded else list(indexes)
 
     def to_uncount(self) -> list[int]:
         """Jobs that were counted and are dropped unsent, and have not given their numbers back."""
-        if not self.drops_any():
+        if self.is_delivered or not self.drops_any():
             return []
         return [
             index
@@ -186,7 +200,9 @@ class BatchRun:
 
     def refusals(self, indexes: Iterable[int]) -> list[Refusal]:
         """Of those jobs whose device is to be retired."""
-        found = []
+        found: list[Refusal] = []
+        if self.is_delivered:
+            return found
         for index in indexes:
             outcome = self.outcomes[index]
             if isinstance(outcome, Unregister):

@@ -83,6 +83,10 @@ def is_of_call(sending: Sending) -> bool:
     return sending.kind in KINDS and not sending.channel
 
 
+def any_of_call(sendings: Sequence[Sending]) -> bool:
+    return not KINDS.isdisjoint([sending.kind for sending in sendings]) and any(map(is_of_call, sendings))
+
+
 def needs_code(sending: Sending) -> bool:
     """Whether an Android app has to do more with it than show it: a call begins, or ends."""
     return is_of_call(sending) and sending.kind != MISSED

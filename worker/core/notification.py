@@ -56,12 +56,22 @@ class Rendered(NamedTuple):
 
     def payload(self, badge: int | None = None) -> bytes:
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
-        if badge is None or not self.suffix:
-            return self.prefix + self.suffix
-        number = min(max(badge, 0), MAX_BADGE)
-        if self.suffix.startswith(b"}"):  # nothing else is in `aps`
-            return b'%b"badge":%d%b' % (self.prefix, number, self.suffix)
-        return b'%b"badge":%d,%b' % (self.prefix, number, self.suffix)
+        return self.payloads()(badge)
+
+    def payloads(self) -> Callable[[int | None], bytes]:
+        """`payload` for many badges: what they share is put together once."""
+        whole = self.prefix + self.suffix
+        if not self.suffix:
+            return lambda _: whole
+        # Where nothing else is in `aps`, nothing follows the number there.
+        before, after = self.prefix + b'"badge":', self.suffix if self.suffix.startswith(b"}") else b"," + self.suffix
+
+        def with_badge(badge: int | None) -> bytes:
+            if badge is None:
+                return whole
+            return b"%b%d%b" % (before, badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE), after)
+
+        return with_badge
 
 
 def render(
@@ -126,7 +136,7 @@ def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
 
     def for_device(device_id: int | str) -> str:
         digest = shared.copy()
-        digest.update(str(device_id).encode())
+        digest.update(b"%d" % device_id if isinstance(device_id, int) else device_id.encode())
         name = digest.hexdigest()
         return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
 

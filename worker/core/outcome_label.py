@@ -8,6 +8,7 @@ from worker.core.batch_run import EARLIER, BatchRun, JobOutcome, Wait
 from worker.core.outcome import Delivered, Drop, OpenBreaker, Retry, Unregister
 from worker.core.purposes import BROADCAST
 
+ACCEPTED: Final = "accepted"
 #: In a ledger entry: a job whose notification went before an earlier one of its device and channel.
 OVERTOOK: Final = "overtook"
 
@@ -15,7 +16,7 @@ OVERTOOK: Final = "overtook"
 def outcome_label(outcome: JobOutcome | None) -> str:
     match outcome:
         case Delivered():
-            return "accepted"
+            return ACCEPTED
         case Retry(reason=reason):
             return f"retry.{reason}"
         case Unregister(reason=reason):
@@ -32,7 +33,7 @@ def outcome_label(outcome: JobOutcome | None) -> str:
 
 def count(run: BatchRun) -> tuple[Counter[str], Counter[str]]:
     """The jobs by label, and those of them that were not counted on an earlier try."""
-    counts = Counter(map(outcome_label, run.outcomes))
+    counts = Counter({ACCEPTED: len(run.outcomes)}) if run.is_delivered else Counter(map(outcome_label, run.outcomes))
     new = counts - Counter(outcome_label(run.outcomes[index]) for index in run.still_waiting())
     if overtaking := sum(isinstance(run.outcomes[index], Delivered) for index in run.overtaking):
         counts["overtaken"] = new["overtaken"] = overtaking
@@ -56,6 +57,11 @@ def ledger_entries(run: BatchRun) -> dict[str, dict[str, list[Any]]]:
     """
     entered, broadcasts = run.batch.reserved > 0, run.batch.origin == BROADCAST
     by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in run.batch.sendings}
+    if run.is_delivered and not run.overtaking and not broadcasts:
+        users = [by_event[sending.event_id].setdefault(ACCEPTED, []) for sending in run.batch.sendings]
+        for job in run.jobs:
+            users[job.sending].append((job.user, job.device))
+        return by_event
     for index, (job, outcome) in enumerate(zip(run.jobs, run.outcomes, strict=True)):
         if isinstance(outcome, Wait) and (entered or outcome.limit == EARLIER):
             continue

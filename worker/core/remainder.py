@@ -25,6 +25,8 @@ class Again(NamedTuple):
 
 def remainder(run: BatchRun, now: float) -> Iterator[tuple[Again, Batch]]:
     """`now` in UNIX seconds."""
+    if run.is_delivered:
+        return
     groups: defaultdict[Again, list[int]] = defaultdict(list)
     for index, outcome in enumerate(run.outcomes):
         match outcome:

@@ -4,8 +4,8 @@ Arrays are sent in binary form (`%b`), because psycopg writes their text form in
 what is sent, and have a form of their own here, because psycopg asks several questions about each.
 """
 
-from collections.abc import Collection, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain, repeat
 from struct import Struct
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from worker.database.postgres import Connection, Pool
 #: Stored times from here on are microseconds, since March 1973; below, milliseconds.
 _MICROSECONDS: Final = 10**14
 _TEXT: Final = {str}
+_INT: Final = {int}
+_INT8_OID: Final = psycopg.adapters.types["int8"].oid
 _TEXT_OID: Final = psycopg.adapters.types["text"].oid
 
 
@@ -43,11 +45,39 @@ class _TextsDumper(Dumper):
         )
 
 
+class _Numbers(list[int]):
+    """A bigint[] without NULL."""
+
+
+class _NumbersDumper(Dumper):
+    """Source: as above; each element is its length, 8, and the number."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["int8"].array_oid
+    _HEAD: Final = Struct("!5i")
+    _ELEMENT: Final = Struct("!iq").pack
+
+    def dump(self, obj: _Numbers) -> bytes:
+        elements = map(self._ELEMENT, repeat(8), obj)
+        return self._HEAD.pack(1, 0, _INT8_OID, len(obj), 1) + b"".join(elements)
+
+
 psycopg.adapters.register_dumper(_Texts, _TextsDumper)
+psycopg.adapters.register_dumper(_Numbers, _NumbersDumper)
+
+
+def numbers(values: Iterable[int]) -> list[int]:
+    """A list of integers for a placeholder `%b` of a bigint[]."""
+    return _Numbers(values)
 
 
 def columns(rows: Collection[Sequence[Any]]) -> list[list[Any]]:
-    return [_Texts(column) if set(map(type, column)) == _TEXT else list(column) for column in zip(*rows, strict=True)]
+    return [_column(column) for column in zip(*rows, strict=True)]
+
+
+def _column(values: Sequence[Any]) -> list[Any]:
+    types = set(map(type, values))
+    return _Texts(values) if types == _TEXT else _Numbers(values) if types == _INT else list(values)
 
 
 def write(db: Connection, statement: str, rows: Collection[Sequence[Any]]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from worker.core.outcome import Refusal
-from worker.database import locks
+from worker.database import bulk, locks
 from worker.database.device_writes import end_device, evict
 from worker.database.long_tokens import TOKEN, key_of
 from worker.database.postgres import Connection, Pool, transaction
@@ -90,11 +90,11 @@ class Devices:
         """
         with self._pool.connection() as db:
             rows = db.execute(
-                f"SELECT id, user_id FROM carillon.devices WHERE id = ANY(%s) AND {OWNED}".encode(),
-                ([id for id, _ in jobs],),
+                f"SELECT id, user_id FROM carillon.devices WHERE id = ANY(%b) AND {OWNED}".encode(),
+                (bulk.numbers(id for id, _ in jobs),),
                 prepare=True,
             ).fetchall()
-        return {(id, user) for id, user in rows} & set(jobs)
+        return set(rows).intersection(jobs)
 
     def keys(self, devices: Collection[int]) -> dict[int, tuple[str, str]]:
         """By device, the id of its keys, and the keys, sealed. A device without any is left out."""

@@ -64,10 +64,19 @@ class Exchange:
             # The command that stored the settings has said what is wrong.
             run.set_outcome(indexes, OpenBreaker(fault.reason, fault.scope))
             return
-        responses = sent.responses
         _decide(run, indexes, sent, sent_at=now, jitter=jitter)
         if run.after_cooldown:
             self._end_rows(run, indexes)
+        if run.is_delivered:
+            run.answered = True
+        else:
+            self._note_others(run, indexes, sent, jitter)
+        run.sent_at, run.answered_at = run.sent_at or now, self._now()
+        run.lasted = run.answered_at - now
+
+    def _note_others(self, run: BatchRun, indexes: Sequence[int], sent: Sent, jitter: float) -> None:
+        """Of answers that are no acceptance: whether another access token is needed, and for how long what waits."""
+        responses = sent.responses
         if sent.authorization and any(isinstance(o, Retry) and o.refresh_token for o in run.outcomes):
             self._renew(run, sent.authorization)
         retries = [index for index in indexes if isinstance(run.outcomes[index], Retry)]
@@ -78,8 +87,6 @@ class Exchange:
             self._end_late(run, retries)
         else:
             _note_answered(run, any(isinstance(response, Answer) for response in responses), responses)
-        run.sent_at, run.answered_at = run.sent_at or now, self._now()
-        run.lasted = run.answered_at - now
 
     def _sent(self, run: BatchRun, indexes: Sequence[int], timeout: float) -> Sent:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
@@ -91,25 +98,23 @@ class Exchange:
                 provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen
             )
         run.renewed_at = flight.renewed_at
-        self._note_times(run, zip(indexes, sent.responses, seen.written, seen.answered, strict=True), began)
+        self._note_times(run, indexes, sent.responses, seen, began)
         return sent
 
-    def _note_times(self, run: BatchRun, each: Iterable[tuple[int, Response, float, float]], began: float) -> None:
+    def _note_times(
+        self, run: BatchRun, indexes: Sequence[int], responses: Sequence[Response], seen: Responses, began: float
+    ) -> None:
         """Counts how long answers took, and acceptances since the publishing. A time that is not known is that of all."""
         ended, now = time.monotonic(), self._now()
-        took: Counter[float] = Counter()
-        accepted: Counter[tuple[int, float]] = Counter()
-        for index, response, written, answered in each:
-            if isinstance(response, Answer):
-                at = answered or ended
-                took[at - (written or began)] += 1
-                if response is ACCEPTED:
-                    accepted[run.jobs[index].sending, at] += 1
-        for seconds, n in took.items():
-            run.answer_times.add(ANSWER_BOUNDS, seconds, n)
-        for (sending, at), n in accepted.items():
-            if entry := run.batch.sendings[sending].entry:
-                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - at) - ms_of(entry) / 1000, n)
+        # Requests that were written together mostly have their answers together: few times are different.
+        of_sending = [run.jobs[index].sending for index in indexes]
+        found = Counter(zip(responses, of_sending, seen.written, seen.answered, strict=True))
+        for (response, sending, written, answered), n in found.items():
+            if not isinstance(response, Answer):
+                continue
+            run.answer_times.add(ANSWER_BOUNDS, (answered or ended) - (written or began), n)
+            if response is ACCEPTED and (entry := run.batch.sendings[sending].entry):
+                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - (answered or ended)) - ms_of(entry) / 1000, n)
 
     def _end_rows(self, run: BatchRun, indexes: Sequence[int]) -> None:
         accepted = {run.jobs[index].device for index in indexes if run.outcomes[index] is DELIVERED}
@@ -158,6 +163,9 @@ class Exchange:
 
 
 def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float, jitter: float) -> None:
+    if sent.responses.count(ACCEPTED) == len(sent.responses):
+        run.set_outcome(indexes, DELIVERED)
+        return
     decide = kind_of(run.provider).decide
     sent_ms = int(sent_at * 1000)
     for index, response in zip(indexes, sent.responses, strict=True):

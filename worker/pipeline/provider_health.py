@@ -91,6 +91,9 @@ class ProviderHealth:
 
         One that retires nobody stands unless the provider is at fault.
         """
+        if run.is_delivered:
+            self._record(run, (), ())
+            return
         refused = self._first_refusals(run)
         gone = [
             i
@@ -113,6 +116,8 @@ class ProviderHealth:
 
     def stop_provider(self, run: BatchRun) -> None:
         """Stops the provider, or one origin, because its answers say so: until a person corrects it and a probe is accepted."""
+        if run.is_delivered:
+            return
         stops = {(o.reason, o.scope) for o in run.outcomes if isinstance(o, OpenBreaker)}
         for reason, scope in sorted(stops):
             way = run.way if scope == "origin" else run.batch.provider
@@ -142,7 +147,7 @@ class ProviderHealth:
         """
         refused = list(refused)
         bad, away = run.devices(run.new(refused)), run.devices(run.new(gone))
-        well = run.devices(run.new(i for i, o in enumerate(run.outcomes) if isinstance(o, Delivered)))
+        well = run.devices(run.new(run.delivered()))
         if bad:
             bad -= self._insist(self._deferred_retirement.known, run.way)
         failed = run.devices([*run.throttled, *run.faults])

@@ -18,5 +18,5 @@ class ApplyRateLimits:
 
     def __call__(self, run: BatchRun) -> None:
         limit(run, self.limiter, now=self.now())
-        if any(run.outcomes):
+        if run.outcomes.count(None) < len(run.outcomes):
             run.wait_with_earlier(range(len(run.jobs)))

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.core.batch_run import BatchRun
-from worker.core.calls import CALL, alert_sending, decode, is_of_call
+from worker.core.calls import CALL, alert_sending, any_of_call, decode
 from worker.core.model import Device
 from worker.core.outcome import Unregister
 from worker.core.privacy import FULL
@@ -34,7 +34,7 @@ class CallOtherwise:
     new_id: Callable[[], str]
 
     def __call__(self, run: BatchRun) -> None:
-        if not any(map(is_of_call, run.batch.sendings)):
+        if run.is_delivered or not any_of_call(run.batch.sendings):
             return
         gone = [index for index, outcome in enumerate(run.outcomes) if isinstance(outcome, Unregister)]
         if not gone:

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
 from worker.core.batch_run import BatchRun
-from worker.core.calls import CALL, ENDED, is_of_call
+from worker.core.calls import CALL, ENDED, any_of_call, is_of_call
 from worker.core.outcome import Drop
 from worker.state.calls import Calls
 
@@ -14,9 +14,9 @@ class DropEndedCalls:
 
     def __call__(self, run: BatchRun) -> None:
         sendings = run.batch.sendings
-        ids = list({one.collapse_id: None for one in sendings if is_of_call(one)})
-        if not ids:
+        if not any_of_call(sendings):
             return
+        ids = list({one.collapse_id: None for one in sendings if is_of_call(one)})
         app = run.batch.app
         known = dict(zip(ids, self.calls.known([(app, id) for id in ids]), strict=True))
         for index in run.pending():

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from worker.core.again import decide_again, is_old
+from worker.core.again import decide_again, old
 from worker.core.batch_run import BatchRun
 from worker.core.model import AppSettings
 from worker.core.outcome import Drop
@@ -29,13 +29,15 @@ class DropMoved:
         if run.batch.origin == BROADCAST:
             return
         now, sendings = self.now(), run.batch.sendings
-        old = {number for number, sending in enumerate(sendings) if is_old(sending, now)}
-        young = {i: (run.jobs[i].device, run.jobs[i].user) for i in run.pending() if run.jobs[i].sending not in old}
+        late, jobs, pending = old(sendings, now), run.jobs, run.pending()
+        young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young:
-            owned = self.devices.owned(young.values())
-            run.set_outcome([index for index, job in young.items() if job not in owned], Drop("device_moved"))
-        if old:
-            self._decide_again(run, [index for index in run.pending() if run.jobs[index].sending in old])
+            pairs = [(jobs[index].device, jobs[index].user) for index in young]
+            owned = self.devices.owned(pairs)
+            moved = [index for index, pair in zip(young, pairs, strict=True) if pair not in owned]
+            run.set_outcome(moved, Drop("device_moved"))
+        if late:
+            self._decide_again(run, [index for index in pending if jobs[index].sending in late])
 
     def _decide_again(self, run: BatchRun, indexes: list[int]) -> None:
         sendings = run.batch.sendings

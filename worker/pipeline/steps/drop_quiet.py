@@ -1,7 +1,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from worker.core.again import Standing, decide_again, is_old
+from worker.core.again import Standing, decide_again, is_old, old
 from worker.core.attention import Attention
 from worker.core.batch_run import BatchRun
 from worker.core.quiet import Quiet, begun_since, passes
@@ -20,7 +20,7 @@ class DropQuiet:
 
     def __call__(self, run: BatchRun) -> None:
         now = self.now()
-        if not any(job.attempt for job in run.jobs) and not any(is_old(sending, now) for sending in run.batch.sendings):
+        if not old(run.batch.sendings, now) and not any(job.attempt for job in run.jobs):
             return
         late = [index for index in run.pending() if self._is_late(run, index, now)]
         if not late:

@@ -2,7 +2,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from worker.core.batch_run import BatchRun
-from worker.core.calls import CALL, is_of_call
+from worker.core.calls import CALL, any_of_call, is_of_call
 from worker.core.outcome import Delivered
 from worker.pipeline.insist import Insist
 from worker.state.calls import Calls
@@ -16,7 +16,7 @@ class NoteCalls:
     insist: Insist
 
     def __call__(self, run: BatchRun) -> None:
-        if not any(map(is_of_call, run.batch.sendings)):
+        if not any_of_call(run.batch.sendings):
             return
         shown: defaultdict[str, list[int]] = defaultdict(list)
         for job, outcome in zip(run.jobs, run.outcomes, strict=True):

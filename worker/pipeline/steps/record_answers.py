@@ -18,5 +18,7 @@ class RecordAnswers:
     insist: Insist
 
     def __call__(self, run: BatchRun) -> None:
+        if run.is_delivered:
+            return
         if run.unconfirmed or any(isinstance(outcome, Unregister) for outcome in run.outcomes):
             self.insist(self.journal.mark, run.id, recorded_outcome.encode(run.outcomes))

@@ -37,6 +37,8 @@ class Report:
         else:
             what = "batch delivered" if accepted else "batch done"
         log.info(what, extra={**where, **about, **_fields(run.counts), **took})
+        if run.is_delivered:
+            return
         bugs = Counter(o.reason for o in run.outcomes if isinstance(o, Drop) and o.alarm)
         for reason, n in bugs.items():
             seldom.error(
@@ -48,9 +50,9 @@ class Report:
 
 def _events(run: BatchRun) -> str:
     """The ids of some of the events, and how many more there are."""
-    ids = [sending.event_id for sending in run.batch.sendings]
-    more = len(ids) - _SHOWN
-    return " ".join(ids[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    sendings = run.batch.sendings
+    more = len(sendings) - _SHOWN
+    return " ".join([sending.event_id for sending in sendings[:_SHOWN]]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _fields(counts: Mapping[str, int]) -> dict[str, int]:

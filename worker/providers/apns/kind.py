@@ -104,25 +104,23 @@ class Apns(Kind):
     def _notifications(
         self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]
     ) -> list[Notification]:
-        topics = [topic_of(s.push_type, provider.settings.topic) for s in sendings]
-        rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-        ids = [apns_ids(s.event_id, provider.app) for s in sendings]
-        made = []
+        made: list[Notification] = []
+        current = -1
         for job in jobs:
-            sending = sendings[job.sending]
-            made.append(
-                Notification(
-                    job.token,
-                    ids[job.sending](job.device),
-                    rendered[job.sending].payload(job.badge),
-                    topics[job.sending],
+            if job.sending != current:  # jobs of one sending mostly follow one another
+                current = job.sending
+                sending = sendings[current]
+                id_of = apns_ids(sending.event_id, provider.app)
+                payload_of = Rendered(sending.prefix.encode(), sending.suffix.encode()).payloads()
+                shared = (
+                    topic_of(sending.push_type, provider.settings.topic),
                     sending.push_type,
                     sending.priority,
                     # Who speaks is of no use later: one try, and nothing is stored.
                     0 if sending.fleeting or sending.push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
                 )
-            )
+            made.append(Notification(job.token, id_of(job.device), payload_of(job.badge), *shared))
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
