@@ -172,3 +172,11 @@ def test_the_latency_benchmark_gives_times_and_round_trips_of_a_direct_message()
     assert found["round_trips"]["to_accepted"]["both"] > 1
     assert found["far"]["p50_ms"] > found["far"]["round_trip_ms"]
     assert set(found["bar"]) == {"10_round_trips", "far_p50_within_1.1_s", "blast_p99_within_3_times_calm"}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_many_apps_gives_what_a_worker_pays_for_them():
+    found = _last_line("benchmarks.apps", "--quick")
+    assert found["process"]["rows_read_after_a_change"] == 3
+    assert found["many"]["first_batch_seconds"] > 0
+    assert set(found["bar"]) == {"first_batch_within_10_s", "noticed_within_2_s", "looking_below_1_percent"}
